@@ -1,0 +1,54 @@
+# Everything a checkout needs: Python 3.11 or newer, git and make. ARGS is passed on: make test ARGS="-k decide"
+
+READY := .venv/.ready
+RUN := .venv/bin/python -m
+ARGS ?=
+
+.PHONY: help demo test check bench clean
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@echo "rindle-sync: make <target> [ARGS=...] [PYTHON=/path/to/python]"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-8s %s\n", $$1, $$2 }'
+
+demo: $(READY)  ## see a lost webhook found again, without any account
+	@.venv/bin/rindle-sync demo $(ARGS)
+
+test: $(READY)  ## run every test, on SQLite and on a PostgreSQL of its own
+	@$(RUN) pytest $(ARGS)
+
+check: $(READY)  ## formatting, lint, types and import contracts
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	$(RUN) mypy src tests $(patsubst %/__main__.py,%,$(wildcard benchmarks/__main__.py))
+	.venv/bin/lint-imports
+
+bench: $(READY)  ## measure, and print the figures
+	@$(RUN) benchmarks $(ARGS)
+
+clean:  ## remove the environment and every cache
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
+	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# Pinned tools first, then ourselves with one of them (hatchling), so that no version is left to the day of the install.
+$(READY): pyproject.toml constraints.txt requirements-dev.txt
+	@$(FIND_PYTHON); \
+	echo "setting up .venv with $$("$$python" -V) (once)"; \
+	.venv/bin/python -c '' 2>/dev/null || "$$python" -m venv --clear .venv
+	@$(PIP) -r requirements-dev.txt -c constraints.txt
+	@$(PIP) --no-build-isolation -e ".[all]" -c constraints.txt
+	@touch $@
+
+PIP = $(RUN) pip install -qq --disable-pip-version-check
+
+define FIND_PYTHON
+for python in "$(PYTHON)" $(if $(PYTHON),,python3 python3.13 python3.12 python3.11); do \
+	"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	python=; \
+done; \
+test -n "$$python" || { \
+	echo "rindle-sync needs Python 3.11 or newer with its venv module: install it (Debian and Ubuntu: python3 and" \
+		"python3-venv), or name one with make PYTHON=/path/to/python" >&2; \
+	exit 1; \
+}
+endef

@@ -1,0 +1,161 @@
+"""Settings in, a running service out. The only file that joins the plugs, and the only clock."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from rindle_sync import health
+from rindle_sync.asset import By, ProviderAsset, State
+from rindle_sync.budget import Budget
+from rindle_sync.config import Settings, load_settings
+from rindle_sync.engines.embedded import Embedded
+from rindle_sync.errors import Misconfigured
+from rindle_sync.migrations import upgrade
+from rindle_sync.plan import first_check
+from rindle_sync.providers.mux import Credentials, Mux
+from rindle_sync.schema import open_engine
+from rindle_sync.settle import Settled
+from rindle_sync.store import Store
+from rindle_sync.sweep import Tally, sweep
+from rindle_sync.sync import sync
+from rindle_sync.telemetry import Listener, Telemetry, log_event
+from rindle_sync.tools import Tools
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+class RindleSync:
+    """The service, for an app that embeds it; made by `connect`."""
+
+    def __init__(self, settings: Settings, store: Store, telemetry: Telemetry, transport: httpx.AsyncBaseTransport | None):
+        self.settings = settings
+        self.store = store
+        self.telemetry = telemetry
+        self._transport = transport
+
+    @cached_property
+    def tools(self) -> Tools:
+        """What the steps need; raises `Misconfigured` when the provider's credentials are missing."""
+        settings = self.settings
+        burst, per_second = settings.reads
+        return Tools(
+            store=self.store,
+            provider=Mux(
+                Credentials(*settings.token()),
+                base_url=settings.mux_base_url,
+                timeout=settings.provider_timeout_seconds,
+                transport=self._transport,
+            ),
+            environment=settings.environment,
+            budget=Budget(burst, per_second, now=now, sleep=asyncio.sleep),
+            telemetry=self.telemetry,
+            policy=settings.policy,
+            schedule=settings.schedule,
+            now=now,
+            sleep=asyncio.sleep,
+            lease=settings.lease,
+            batch=settings.sweep_batch,
+        )
+
+    async def migrate(self) -> tuple[str | None, str]:
+        """Create or migrate our tables; the revision before and after."""
+        return await upgrade(self.store.engine)
+
+    async def track(
+        self,
+        *,
+        asset_id: str,
+        profile: str = "default",
+        provider_asset_id: str | None = None,
+        provider_upload_id: str | None = None,
+        passthrough: str | None = None,
+        state: State | None = None,
+        playback_policy: str | None = None,
+        ingest_mode: str | None = None,
+    ) -> ProviderAsset:
+        """Register a row, to be kept in step from now on; raises `AlreadyTracked`, `Misconfigured`.
+
+        `asset_id` is the app's own reference. `state` is `processing` where there is a provider id, else `uploading`.
+        """
+        if not (provider_asset_id or provider_upload_id):
+            raise Misconfigured("provider_asset_id", "or provider_upload_id is needed: by which could we ask the provider?")
+        row = self._new_row(
+            asset_id=asset_id,
+            profile=profile,
+            provider_asset_id=provider_asset_id,
+            provider_upload_id=provider_upload_id,
+            passthrough=passthrough,
+            playback_policy=playback_policy,
+            ingest_mode=ingest_mode,
+            state=state or (State.PROCESSING if provider_asset_id else State.UPLOADING),
+        )
+        await self.store.add(row)
+        return row
+
+    def _new_row(self, **values: Any) -> ProviderAsset:
+        moment = now()
+        row = ProviderAsset(
+            id=str(uuid4()),
+            provider_name=Mux.name,
+            environment=self.settings.environment,
+            inserted_at=moment,
+            updated_at=moment,
+            **values,
+        )
+        return replace(row, check_at=first_check(row, moment, self.settings.policy, self.settings.schedule))
+
+    async def find(self, provider_asset_id: str) -> ProviderAsset | None:
+        """The row with this provider id."""
+        return await self.store.find(Mux.name, self.settings.environment, provider_asset_id)
+
+    async def sync(self, provider_asset_id: str, *, by: By = By.SYNC) -> Settled | None:
+        """Bring one row into step now; None where no row has this provider id."""
+        return await sync(self.tools, provider_asset_id, by=by)
+
+    async def sweep(self) -> Tally:
+        """Look at every row that is due now."""
+        return await sweep(self.tools)
+
+    async def status(self) -> health.Status:
+        """How the rows stand."""
+        return await health.status(self.store, Mux.name, self.settings.environment, now())
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sweep every few seconds until `stop` is set."""
+        tools = self.tools
+        drain = self.settings.provider_timeout_seconds + 5
+        engine = Embedded(self.settings.sweep_interval_seconds, drain)
+        await engine.run(lambda: sweep(tools, keep_going=lambda: not stop.is_set()), stop)
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        if "tools" in self.__dict__:
+            await self.tools.provider.close()
+        await self.store.close()
+
+
+@asynccontextmanager
+async def connect(
+    settings: Settings | None = None,
+    *,
+    listeners: Sequence[Listener] = (),
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[RindleSync]:
+    """The service for `settings` (default: those of this process); `transport` replaces the network in tests."""
+    settings = settings or load_settings()
+    telemetry = Telemetry(log_event, *listeners)
+    rindle = RindleSync(settings, Store(open_engine(settings.database_url)), telemetry, transport)
+    try:
+        yield rindle
+    finally:
+        await rindle.close()

@@ -1,0 +1,198 @@
+"""The words of the domain: a row, its states, what was seen of it, and how its ids are hidden. Pure."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final
+
+MAX_ERROR_TEXT: Final = 4096
+"""The longest `last_sync_error`, in characters."""
+
+
+class State(StrEnum):
+    """Where a row stands; the provider's truth only moves down this list."""
+
+    PENDING = "pending"
+    UPLOADING = "uploading"
+    PROCESSING = "processing"
+    READY = "ready"
+    ERRORED = "errored"
+    DELETED = "deleted"
+
+
+IN_FLIGHT: Final = frozenset({State.UPLOADING, State.PROCESSING})
+"""The states in which a row is waiting for the provider, and can be stuck."""
+
+
+class ErrorKind(StrEnum):
+    """Why a row is `errored`. All but `provider` are verdicts of ours and know less than the provider does."""
+
+    PROVIDER = "provider"
+    STUCK = "stuck"
+    NOT_FOUND = "not_found"
+    UPLOAD = "upload"
+
+
+WATCHED: Final = frozenset({ErrorKind.STUCK, ErrorKind.NOT_FOUND})
+"""The kinds of errored row that we go on looking at, since the provider may still bring them back."""
+
+
+class By(StrEnum):
+    """Which road brought a change."""
+
+    WEBHOOK = "webhook"
+    SYNC = "sync"
+    SWEEP = "sweep"
+    AUDIT = "audit"
+    CLI = "cli"
+
+
+class Via(StrEnum):
+    """How an observation was made."""
+
+    GET = "get"
+    LIST = "list"
+    UPLOAD = "upload"
+    WEBHOOK = "webhook"
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackId:
+    """One way to play an asset. `policy` is the provider's word: public, signed, drm, or one that we do not know yet."""
+
+    id: str = field(repr=False)
+    policy: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderAsset:
+    """One row of `media_provider_assets`. Times are UTC; the provider's ids stay out of `repr`."""
+
+    id: str
+    asset_id: str
+    profile: str
+    provider_name: str
+    environment: str
+    provider_asset_id: str | None = field(default=None, repr=False)
+    provider_upload_id: str | None = field(default=None, repr=False)
+    passthrough: str | None = field(default=None, repr=False)
+    playback_ids: tuple[PlaybackId, ...] = field(default=(), repr=False)
+    playback_policy: str | None = None
+    ingest_mode: str | None = None
+    state: State = State.PENDING
+    error_kind: ErrorKind | None = None
+    last_sync_error: str | None = field(default=None, repr=False)
+    last_event_id: str | None = field(default=None, repr=False)
+    last_event_at: datetime | None = None
+    raw_provider_metadata: Mapping[str, Any] | None = field(default=None, repr=False)
+    inserted_at: datetime
+    updated_at: datetime
+    """Last real change."""
+    seen_at: datetime | None = None
+    """Our clock at the newest truth in this row: when that look began, or when that webhook came in."""
+    checked_at: datetime | None = None
+    """Last answered look."""
+    check_at: datetime | None = None
+    """Look again at; None for a row at rest."""
+    check_failures: int = 0
+    missing_since: datetime | None = None
+    """When a row at rest was first answered with a 404 that no later look took back."""
+    lease_token: str | None = field(default=None, repr=False)
+    lease_until: datetime | None = None
+    version: int = 1
+
+    @property
+    def tag(self) -> str | None:
+        """The redacted tag of the provider's id, for people to read; no key to join on."""
+        return redact_id(self.provider_asset_id)
+
+    def age(self, now: datetime) -> timedelta:
+        """The time since the last real change."""
+        return now - self.updated_at
+
+    @property
+    def askable(self) -> bool:
+        """Whether the provider can be asked about this row at all."""
+        return bool(self.provider_asset_id or self.provider_upload_id)
+
+
+ROW_FIELDS: Final = tuple(f.name for f in fields(ProviderAsset))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One observation of the provider's truth: a GET, an entry of a list page, or a webhook."""
+
+    via: Via
+    at: datetime
+    """Our clock when we began to ask, or when the webhook came in."""
+    occurred_at: datetime | None = None
+    """The provider's clock at the event; only a webhook tells it."""
+    state: State | None = None
+    """What the provider says; None for a word that we do not know."""
+    status: str = ""
+    """The provider's own word for it."""
+    gone: bool = False
+    """The provider has no such object."""
+    provider_asset_id: str | None = field(default=None, repr=False)
+    provider_upload_id: str | None = field(default=None, repr=False)
+    passthrough: str | None = field(default=None, repr=False)
+    playback_ids: tuple[PlaybackId, ...] | None = field(default=None, repr=False)
+    """None where the answer does not speak of them."""
+    created_at: datetime | None = None
+    """When the provider made the asset."""
+    error_kind: ErrorKind | None = None
+    error_text: str | None = field(default=None, repr=False)
+    event_id: str | None = field(default=None, repr=False)
+    metadata: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+class Lack(StrEnum):
+    """Why a look brought no answer."""
+
+    THROTTLED = "throttled"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    CLASH = "clash"
+    """There is an answer, but it names an asset that another row of ours holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """A look that brought no answer: it tells nothing of the provider's truth."""
+
+    lack: Lack
+    at: datetime
+    text: str
+    """Scrubbed, at most 4096 characters."""
+    wait: timedelta | None = None
+    """How long the provider asks us to wait."""
+
+
+def redact_id(provider_id: str | None) -> str | None:
+    """The tag that may be shown for a provider's id: `...` and its last four characters."""
+    if provider_id is None:
+        return None
+    return f"...{provider_id[-4:]}" if len(provider_id) >= 4 else "...redacted"
+
+
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_TOKEN = re.compile(r"[A-Za-z0-9_+/=.-]{16,}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+def scrub(text: str, *secrets: str | None) -> str:
+    """`text` in one line, with `secrets`, URLs and everything that looks like an id or a key hidden, cut to 4096."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, redact_id(secret) or "")
+    text = _URL.sub("[url]", text[: 4 * MAX_ERROR_TEXT])
+    text = _TOKEN.sub(_hide_token, text)
+    return _CONTROL.sub(" ", text).strip()[:MAX_ERROR_TEXT]
+
+
+def _hide_token(match: re.Match[str]) -> str:
+    word = match.group()
+    plain = word.isalpha() and (word.islower() or word.istitle() or word.isupper())
+    return word if plain else (redact_id(word.rstrip(".")) or "")

@@ -1,0 +1,180 @@
+"""Settings from the environment (`RINDLE_…`) or a TOML file, validated. The only reader of the environment."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from rindle_sync.decide import Policy, StuckPolicy
+from rindle_sync.errors import Misconfigured
+from rindle_sync.plan import Schedule
+from rindle_sync.schema import BUSY_SECONDS, STATEMENT_SECONDS
+
+PREFIX: Final = "RINDLE_"
+CONFIG_VARIABLE: Final = "RINDLE_CONFIG"
+"""Names the TOML file; without it `rindle-sync.toml` in the current folder is read if it is there."""
+
+DEFAULT_FILE: Final = Path("rindle-sync.toml")
+
+
+class Priority(StrEnum):
+    """The priority of the provider's token; each has a rate limit of its own."""
+
+    LOW = "low"
+    HIGH = "high"
+
+
+_READS: Final = {Priority.LOW: (20, 1.0), Priority.HIGH: (100, 5.0)}
+
+
+class Settings(BaseSettings):
+    """All settings; each is read from `RINDLE_<NAME>`, else from the TOML file, else it has its default."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+    toml: ClassVar[Path | None] = None
+
+    database_url: str = Field("sqlite:///rindle-sync.sqlite3", repr=False)
+    environment: str = Field("default", min_length=1)
+    mux_base_url: str = Field("https://api.mux.com", pattern=r"^https?://[^\s?#]+$")
+    mux_token_id: SecretStr | None = None
+    mux_token_secret: SecretStr | None = None
+    provider_polling_floor_seconds: float = Field(30, gt=0, le=86_400)
+    provider_stuck_threshold_seconds: float = Field(7200, gt=0, le=31_536_000)
+    stuck_policy: StuckPolicy = StuckPolicy.DECLARE
+    provider_confirm_seconds: float = Field(600, ge=0, le=31_536_000)
+    provider_recovery_days: float = Field(7, ge=0, le=3650)
+    provider_check_growth: float = Field(0.25, ge=0, le=10)
+    provider_check_cap_seconds: float = Field(600, gt=0, le=31_536_000)
+    provider_watch_floor_seconds: float = Field(300, gt=0, le=31_536_000)
+    provider_watch_cap_seconds: float = Field(21_600, gt=0, le=31_536_000)
+    provider_retry_seconds: float = Field(5, gt=0, le=3600)
+    provider_timeout_seconds: float = Field(10, gt=0, le=300)
+    provider_token_priority: Priority = Priority.LOW
+    provider_read_burst: int | None = Field(None, ge=1, le=1_000_000)
+    provider_reads_per_second: float | None = Field(None, gt=0, le=1_000_000)
+    sweep_interval_seconds: float = Field(5, gt=0, le=86_400)
+    sweep_batch: int = Field(50, ge=1, le=1000)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments win over the environment, and that over the file."""
+        file = TomlConfigSettingsSource(settings_cls, toml_file=cls.toml)
+        return init_settings, env_settings, file
+
+    @field_validator("mux_token_id", "mux_token_secret")
+    @classmethod
+    def _not_blank(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value and value.get_secret_value().strip() else None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        pairs = (
+            ("provider_polling_floor_seconds", "provider_check_cap_seconds"),
+            ("provider_watch_floor_seconds", "provider_watch_cap_seconds"),
+        )
+        for low, high in pairs:
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(f"{high} must not be smaller than {low}")
+        return self
+
+    @property
+    def policy(self) -> Policy:
+        """What a verdict depends on."""
+        return Policy(
+            stuck_threshold=timedelta(seconds=self.provider_stuck_threshold_seconds),
+            stuck_policy=self.stuck_policy,
+            confirm=timedelta(seconds=self.provider_confirm_seconds),
+        )
+
+    @property
+    def schedule(self) -> Schedule:
+        """What the next look depends on."""
+        return Schedule(
+            floor=timedelta(seconds=self.provider_polling_floor_seconds),
+            cap=timedelta(seconds=self.provider_check_cap_seconds),
+            growth=self.provider_check_growth,
+            watch_floor=timedelta(seconds=self.provider_watch_floor_seconds),
+            watch_cap=timedelta(seconds=self.provider_watch_cap_seconds),
+            recovery=timedelta(days=self.provider_recovery_days),
+            retry=timedelta(seconds=self.provider_retry_seconds),
+        )
+
+    @property
+    def reads(self) -> tuple[int, float]:
+        """Reads of the provider that are allowed at once, and per second after that."""
+        burst, per_second = _READS[self.provider_token_priority]
+        return self.provider_read_burst or burst, self.provider_reads_per_second or per_second
+
+    @property
+    def lease(self) -> timedelta:
+        """Longer than a look and everything written after it can take."""
+        return timedelta(seconds=60 + self.provider_timeout_seconds + 2 * (BUSY_SECONDS + STATEMENT_SECONDS))
+
+    def token(self) -> tuple[str, str]:
+        """The provider's token id and secret; raises `Misconfigured` if one is missing."""
+        for name in ("mux_token_id", "mux_token_secret"):
+            if getattr(self, name) is None:
+                raise Misconfigured(
+                    name,
+                    f"is not set; make an access token with Mux Video read in Mux's dashboard (Settings, Access Tokens) "
+                    f"and put it into {PREFIX}{name.upper()}",
+                )
+        secrets = self.mux_token_id, self.mux_token_secret
+        return secrets[0].get_secret_value(), secrets[1].get_secret_value()  # type: ignore[union-attr]
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings of this process; raises `Misconfigured` that names the first one that is wrong."""
+    _refuse_typos(os.environ)
+    path = _file()
+    try:
+        kind = type("Settings", (Settings,), {"toml": path, "__module__": __name__})
+        return kind(**overrides)  # type: ignore[no-any-return]
+    except tomllib.TOMLDecodeError as error:
+        raise Misconfigured(str(path), f"is no valid TOML: {error}") from None
+    except ValidationError as error:
+        raise _misconfigured(error, path) from None
+
+
+def _file() -> Path | None:
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named and not Path(named).is_file():
+        raise Misconfigured(CONFIG_VARIABLE, f"names a file that is not there: {named}")
+    path = Path(named) if named else DEFAULT_FILE
+    return path if path.is_file() else None
+
+
+def _refuse_typos(environment: Mapping[str, str]) -> None:
+    known = [PREFIX + name.upper() for name in Settings.model_fields] + [CONFIG_VARIABLE]
+    for variable in sorted(environment):
+        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
+            near = get_close_matches(variable.upper(), known, n=1, cutoff=0.85)
+            if near:
+                raise Misconfigured(variable, f"is no setting; did you mean {near[0]}?")
+
+
+def _misconfigured(error: ValidationError, path: Path | None) -> Misconfigured:
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return Misconfigured("settings", message)
+    name = str(first["loc"][0])
+    if first["type"] == "extra_forbidden":
+        near = get_close_matches(name, Settings.model_fields, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; see docs/settings.md for all of them"
+        return Misconfigured(name, f"is no setting (in {path or 'the arguments'}){hint}")
+    return Misconfigured(name, f"{message[0].lower()}{message[1:]} (set {PREFIX}{name.upper()} or {name} in the TOML file)")

@@ -1,0 +1,245 @@
+"""What becomes of a row, given what was seen of it. The only code that chooses a state; pure.
+
+| seen by                        | against the row                         | verdict                                    |
+|--------------------------------|-----------------------------------------|--------------------------------------------|
+| any                            | a tombstone                             | stale                                      |
+| nothing in hand                | in flight past the threshold, "declare" | stuck                                      |
+| nothing in hand                | anything else                           | ask                                        |
+| look begun before the newest   | anything                                | stale                                      |
+| look                           | same state, same playback ids           | unchanged                                  |
+| look, in flight                | same state, past the threshold          | stuck                                      |
+| look, in flight                | errored as stuck                        | unchanged: an answer in flight is no news  |
+| look                           | anything else                           | changed: the row becomes that              |
+| look, a word we do not know    | anything                                | unchanged                                  |
+| look, 404                      | not settled by the provider             | changed: errored, not found                |
+| look, 404                      | at rest                                 | suspected; the second, later: deleted      |
+| webhook, higher rank           | anything                                | changed: the row becomes that              |
+| webhook, lower rank or older   | anything                                | stale                                      |
+| webhook, same rank             | same state, same playback ids           | unchanged                                  |
+| webhook, anything else         | anything                                | doubted: a look decides                    |
+| silence                        | anything                                | unanswered: only its text is kept          |
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from rindle_sync.asset import IN_FLIGHT, WATCHED, ErrorKind, Lack, ProviderAsset, Seen, Silence, State, Via
+
+_RANK: Final = {
+    State.PENDING: 0,
+    State.UPLOADING: 1,
+    State.PROCESSING: 2,
+    State.READY: 3,
+    State.ERRORED: 3,
+    State.DELETED: 4,
+}
+_STILL_STUCK: Final = "stuck past threshold"
+
+
+class StuckPolicy(StrEnum):
+    """What to do with a row in flight past the threshold."""
+
+    DECLARE = "declare"
+    ASK_FIRST = "ask-first"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The settings that a verdict depends on."""
+
+    stuck_threshold: timedelta = timedelta(seconds=7200)
+    stuck_policy: StuckPolicy = StuckPolicy.DECLARE
+    confirm: timedelta = timedelta(minutes=10)
+    """How far apart two 404s must be to end a row at rest."""
+
+
+class Verdict(StrEnum):
+    """What `decide` came to."""
+
+    ASK = "ask"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    STUCK = "stuck"
+    SUSPECTED = "suspected"
+    STALE = "stale"
+    DOUBTED = "doubted"
+    UNANSWERED = "unanswered"
+
+
+CHANGES: Final = frozenset({Verdict.CHANGED, Verdict.STUCK})
+"""The verdicts that are a real change of the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict, the row as it should become, and the reason in a few words."""
+
+    verdict: Verdict
+    row: ProviderAsset
+    reason: str
+
+
+def decide(row: ProviderAsset, seen: Seen | Silence | None, now: datetime, policy: Policy) -> Decision:
+    """What becomes of `row`; `seen` is None while nothing is in hand."""
+    if seen is None:
+        return _without_answer(row, now, policy)
+    if reason := _stale(row, seen):
+        return Decision(Verdict.STALE, row, reason)
+    if isinstance(seen, Silence):
+        return _unanswered(row, seen)
+    if seen.via is Via.WEBHOOK:
+        return _hint(row, seen, now)
+    if seen.gone:
+        return _missing(row, seen, now, policy)
+    return _answer(row, seen, now, policy)
+
+
+def _without_answer(row: ProviderAsset, now: datetime, policy: Policy) -> Decision:
+    if policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy):
+        return _stuck(row, row, now)
+    return Decision(Verdict.ASK, row, "the provider knows")
+
+
+def _stale(row: ProviderAsset, seen: Seen | Silence) -> str | None:
+    if row.state is State.DELETED:
+        return "a tombstone is never revived"
+    if isinstance(seen, Seen) and seen.via is Via.WEBHOOK:
+        return _stale_event(row, seen)
+    if row.seen_at and seen.at < row.seen_at:
+        return "the look began before the newest one applied"
+    return None
+
+
+def _stale_event(row: ProviderAsset, seen: Seen) -> str | None:
+    if seen.event_id and seen.event_id == row.last_event_id:
+        return "the same event again"
+    if row.last_event_at and seen.occurred_at and seen.occurred_at < row.last_event_at:
+        return "the event is older than the last one applied"
+    if seen.state and _RANK[seen.state] < _rank(row):
+        return "the row is further on"
+    return None
+
+
+def _rank(row: ProviderAsset) -> int:
+    """How far on the row is; a verdict of ours knows less than the provider, and counts as processing."""
+    ours = row.error_kind not in {None, ErrorKind.PROVIDER}
+    return _RANK[State.PROCESSING] if row.state is State.ERRORED and ours else _RANK[row.state]
+
+
+def _unanswered(row: ProviderAsset, silence: Silence) -> Decision:
+    attempt = 0 if silence.lack in {Lack.THROTTLED, Lack.REFUSED} else 1
+    after = replace(row, last_sync_error=silence.text, check_failures=row.check_failures + attempt)
+    return Decision(Verdict.UNANSWERED, after, silence.lack.value)
+
+
+def _hint(row: ProviderAsset, seen: Seen, now: datetime) -> Decision:
+    after = _become(row, seen)
+    if seen.state is None:
+        return Decision(Verdict.DOUBTED, row, "the event says nothing that we know")
+    if _RANK[seen.state] > _rank(row):
+        return _changed(after, now, f"the event says {seen.state}")
+    if _truth(after) == _truth(row):
+        return Decision(Verdict.UNCHANGED, after, "the event says what we know")
+    return Decision(Verdict.DOUBTED, row, f"the event says {seen.state}, the row says {row.state}")
+
+
+def _missing(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> Decision:
+    looked = replace(row, seen_at=seen.at, checked_at=now, check_failures=0)
+    if not _at_rest(row):
+        return _not_found(row, looked, now)
+    if row.missing_since is None:
+        return Decision(Verdict.SUSPECTED, replace(looked, missing_since=seen.at), "not found, to be confirmed")
+    if seen.at - row.missing_since < policy.confirm:
+        return Decision(Verdict.UNCHANGED, looked, "not found again, too soon to tell")
+    ended = replace(looked, state=State.DELETED, error_kind=None, last_sync_error=None, missing_since=None)
+    return _changed(ended, now, "not found twice")
+
+
+def _at_rest(row: ProviderAsset) -> bool:
+    return row.state is State.READY or (row.state is State.ERRORED and row.error_kind not in WATCHED)
+
+
+def _not_found(row: ProviderAsset, looked: ProviderAsset, now: datetime) -> Decision:
+    text = f"{row.provider_name} {'asset' if row.provider_asset_id else 'upload'} not found"
+    after = replace(looked, state=State.ERRORED, error_kind=ErrorKind.NOT_FOUND, last_sync_error=text)
+    if row.error_kind is ErrorKind.NOT_FOUND:
+        return Decision(Verdict.UNCHANGED, after, "still not found")
+    return _changed(after, now, "not found")
+
+
+def _answer(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> Decision:
+    after = replace(_become(row, seen), checked_at=now, check_failures=0, missing_since=None)
+    if seen.state is None:
+        return Decision(Verdict.UNCHANGED, after, "a status that we do not know")
+    if _still_stuck(row, seen):
+        text = row.last_sync_error if row.check_failures == 0 else _STILL_STUCK
+        after = replace(after, state=State.ERRORED, error_kind=ErrorKind.STUCK, last_sync_error=text)
+    elif after.state is row.state and _past_threshold(row, now, policy):
+        return _stuck(row, after, now)
+    if _truth(after) == _truth(row):
+        return Decision(Verdict.UNCHANGED, after, "in step")
+    return _changed(after, now, f"the provider says {seen.state}")
+
+
+def _past_threshold(row: ProviderAsset, now: datetime, policy: Policy) -> bool:
+    return row.state in IN_FLIGHT and row.age(now) > policy.stuck_threshold
+
+
+def _still_stuck(row: ProviderAsset, seen: Seen) -> bool:
+    """An answer in flight does not lift a stuck verdict, unless it brings the asset that the row was waiting for."""
+    linked = row.provider_asset_id is None and seen.provider_asset_id is not None
+    return row.error_kind is ErrorKind.STUCK and seen.state in IN_FLIGHT and not linked
+
+
+def _stuck(row: ProviderAsset, after: ProviderAsset, now: datetime) -> Decision:
+    text = f"stuck in :{row.state} past threshold"
+    errored = replace(
+        after, state=State.ERRORED, error_kind=ErrorKind.STUCK, last_sync_error=text, check_failures=0, updated_at=now
+    )
+    return Decision(Verdict.STUCK, errored, text)
+
+
+def _changed(after: ProviderAsset, now: datetime, reason: str) -> Decision:
+    return Decision(Verdict.CHANGED, replace(after, updated_at=now), reason)
+
+
+def _truth(row: ProviderAsset) -> tuple[object, ...]:
+    """All that counts as a real change when it differs."""
+    playback = frozenset((p.id, p.policy) for p in row.playback_ids)
+    return row.state, row.error_kind, playback, row.provider_asset_id
+
+
+def _become(row: ProviderAsset, seen: Seen) -> ProviderAsset:
+    """The row as the provider describes it; what the provider does not speak of stays."""
+    state = row.state if seen.state is None else seen.state
+    event = seen.via is Via.WEBHOOK
+    return replace(
+        row,
+        state=state,
+        error_kind=_error_kind(row, seen),
+        last_sync_error=_error_text(row, seen),
+        playback_ids=row.playback_ids if seen.playback_ids is None else seen.playback_ids,
+        provider_asset_id=row.provider_asset_id or seen.provider_asset_id,
+        provider_upload_id=row.provider_upload_id or seen.provider_upload_id,
+        passthrough=row.passthrough or seen.passthrough,
+        raw_provider_metadata=seen.metadata or row.raw_provider_metadata,
+        seen_at=max(row.seen_at, seen.at) if row.seen_at else seen.at,
+        last_event_id=seen.event_id if event else row.last_event_id,
+        last_event_at=seen.occurred_at if event else row.last_event_at,
+    )
+
+
+def _error_kind(row: ProviderAsset, seen: Seen) -> ErrorKind | None:
+    if seen.state is None:
+        return row.error_kind
+    return (seen.error_kind or ErrorKind.PROVIDER) if seen.state is State.ERRORED else None
+
+
+def _error_text(row: ProviderAsset, seen: Seen) -> str | None:
+    if seen.state is None and row.error_kind:
+        return row.last_sync_error
+    if seen.state is State.ERRORED:
+        return seen.error_text or f"{row.provider_name} says errored"
+    return None

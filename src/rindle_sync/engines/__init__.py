@@ -1,0 +1,1 @@
+"""Sockets: `base.py` says what a plug must do, every other file is one plug."""

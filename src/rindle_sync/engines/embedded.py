@@ -1,0 +1,61 @@
+"""The engine that needs nothing: asyncio, in this process."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from rindle_sync.errors import RindleSyncError
+
+_log: Final = logging.getLogger("rindle_sync")
+
+LONGEST_GAP: Final = 60.0
+"""However often ticks fail, the next one is tried after this many seconds."""
+
+
+class Embedded:
+    """Ticks every `interval` seconds; after a failure twice as late each time, up to a minute."""
+
+    def __init__(self, interval: float, drain: float) -> None:
+        self._interval = interval
+        self._drain = drain
+
+    async def run(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
+        """Tick until `stop` is set; a tick under way then has `drain` seconds to end before it is cancelled."""
+        failures = 0
+        while not stop.is_set():
+            failures = 0 if await self._tick(tick, stop) else failures + 1
+            gap = self._interval * 2 ** min(failures, 10)
+            await _set_within(stop, min(gap, max(self._interval, LONGEST_GAP)))
+
+    async def _tick(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
+        work = asyncio.ensure_future(tick())
+        stopping = asyncio.ensure_future(stop.wait())
+        try:
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work}, timeout=self._drain if not work.done() else None)
+        finally:
+            stopping.cancel()
+            if not work.done():
+                work.cancel()
+        return await _ended_well(work)
+
+
+async def _ended_well(work: "asyncio.Future[object]") -> bool:
+    try:
+        await work
+    except asyncio.CancelledError:
+        return False
+    except RindleSyncError as error:
+        _log.error("%s: %s; the rows stay due, trying again", type(error).__name__, error)
+        return False
+    except Exception as error:  # noqa: BLE001  the loop outlives a fault of ours; the text could hold an id
+        _log.error("a pass ended in an unexpected %s; the rows stay due, trying again", type(error).__name__)
+        return False
+    return True
+
+
+async def _set_within(stop: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)

@@ -1,0 +1,66 @@
+"""Every error that rindle-sync raises, told apart by what the caller can do about it; none carries a provider's id.
+
+RindleSyncError
+├── Gone              the provider has no such object: decide what that means for the row
+├── NoAnswer          the provider did not answer the question: nothing is known, ask again
+│   ├── Throttled     not before `retry_after` seconds
+│   ├── Unreachable   5xx, time-out, refused connection, broken body
+│   └── Refused       401 or 403: no row's fault, stop the run and mend the credentials
+├── Conflict          somebody else wrote the row again and again: read it and start over
+├── NotFound          no row of ours answers to that name
+├── AlreadyTracked    another row of ours holds one of these ids
+├── StoreUnavailable  the database does not answer, or is not migrated
+└── Misconfigured     a setting is missing or wrong: `setting` names it, the text tells how to mend it
+"""
+
+
+class RindleSyncError(Exception):
+    """The root of the tree."""
+
+
+class Gone(RindleSyncError):
+    """The provider answered that it has no such object (404)."""
+
+
+class NoAnswer(RindleSyncError):
+    """The provider gave no answer that tells anything about the object."""
+
+
+class Throttled(NoAnswer):
+    """The provider did not process the call (429); `retry_after` is its wish in seconds, None where it named none."""
+
+    def __init__(self, text: str, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
+class Unreachable(NoAnswer):
+    """The provider failed (5xx), was silent past the time limit, or sent a body that is no answer."""
+
+
+class Refused(NoAnswer):
+    """The provider does not accept our credentials (401, 403): every call will fail until they are mended."""
+
+
+class Conflict(RindleSyncError):
+    """A row was written by others between each of our reads and writes, as often as we tried."""
+
+
+class NotFound(RindleSyncError):
+    """No row of ours has this id."""
+
+
+class AlreadyTracked(RindleSyncError):
+    """A row with this provider id, upload id, passthrough, or asset and profile exists already."""
+
+
+class StoreUnavailable(RindleSyncError):
+    """The database cannot be reached, is locked past the time limit, or lacks our tables."""
+
+
+class Misconfigured(RindleSyncError):
+    """A setting is missing or wrong; `setting` is its name, the text tells how to mend it."""
+
+    def __init__(self, setting: str, text: str) -> None:
+        super().__init__(f"{setting}: {text}")
+        self.setting = setting

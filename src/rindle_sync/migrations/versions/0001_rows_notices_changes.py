@@ -1,0 +1,99 @@
+"""The rows, the notices and the changes."""
+
+from typing import Any
+
+from alembic import op
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Text, UniqueConstraint, text
+
+from rindle_sync.schema import Json, RowId, Serial, UtcTime
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Create the three tables."""
+    _create_tables()
+    _create_indexes()
+
+
+def _create_tables() -> None:
+    op.create_table(
+        "media_provider_assets",
+        Column("id", RowId(), primary_key=True),
+        Column("asset_id", Text(), nullable=False),
+        Column("profile", Text(), nullable=False),
+        Column("provider_name", Text(), nullable=False),
+        Column("environment", Text(), nullable=False),
+        Column("provider_asset_id", Text()),
+        Column("provider_upload_id", Text()),
+        Column("passthrough", Text()),
+        Column("playback_ids", Json, nullable=False),
+        Column("playback_policy", Text()),
+        Column("ingest_mode", Text()),
+        Column("state", Text(), nullable=False),
+        Column("error_kind", Text()),
+        Column("last_sync_error", Text()),
+        Column("last_event_id", Text()),
+        Column("last_event_at", UtcTime()),
+        Column("raw_provider_metadata", Json),
+        Column("inserted_at", UtcTime(), nullable=False),
+        Column("updated_at", UtcTime(), nullable=False),
+        Column("seen_at", UtcTime()),
+        Column("checked_at", UtcTime()),
+        Column("check_at", UtcTime()),
+        Column("check_failures", Integer(), nullable=False),
+        Column("missing_since", UtcTime()),
+        Column("lease_token", RowId()),
+        Column("lease_until", UtcTime()),
+        Column("version", BigInteger(), nullable=False),
+        UniqueConstraint("asset_id", "profile", "provider_name", name="uq_media_provider_assets_asset_profile_provider"),
+    )
+    op.create_table(
+        "provider_notices",
+        Column("id", RowId(), primary_key=True),
+        Column("provider_name", Text(), nullable=False),
+        Column("environment", Text(), nullable=False),
+        Column("event_id", Text(), nullable=False),
+        Column("type", Text(), nullable=False),
+        Column("provider_asset_id", Text()),
+        Column("provider_upload_id", Text()),
+        Column("passthrough", Text()),
+        Column("occurred_at", UtcTime()),
+        Column("received_at", UtcTime(), nullable=False),
+        Column("body", LargeBinary(), nullable=False),
+        Column("status", Text(), nullable=False),
+        Column("attempts", Integer(), nullable=False),
+        Column("next_attempt_at", UtcTime()),
+        Column("reason", Text()),
+        Column("lease_token", RowId()),
+        Column("lease_until", UtcTime()),
+        UniqueConstraint("provider_name", "environment", "event_id", name="uq_provider_notices_event"),
+    )
+    op.create_table(
+        "provider_asset_changes",
+        Column("id", Serial, primary_key=True, autoincrement=True),
+        Column("row_id", RowId(), nullable=False),
+        Column("version", BigInteger(), nullable=False),
+        Column("from_state", Text(), nullable=False),
+        Column("to_state", Text(), nullable=False),
+        Column("error_kind", Text()),
+        Column("by", Text(), nullable=False),
+        Column("reason", Text(), nullable=False),
+        Column("at", UtcTime(), nullable=False),
+        Column("late_ms", BigInteger(), nullable=False),
+        UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
+    )
+
+
+def _create_indexes() -> None:
+    op.create_index("uq_media_provider_assets_provider_asset_id", "media_provider_assets", ["provider_name", "environment", "provider_asset_id"], unique=True)
+    op.create_index("uq_media_provider_assets_provider_upload_id", "media_provider_assets", ["provider_name", "environment", "provider_upload_id"], unique=True)
+    op.create_index("uq_media_provider_assets_passthrough", "media_provider_assets", ["provider_name", "environment", "passthrough"], unique=True)
+    op.create_index("ix_media_provider_assets_due", "media_provider_assets", ["provider_name", "environment", "check_at"], **_where("check_at IS NOT NULL"))
+    op.create_index("ix_media_provider_assets_lease", "media_provider_assets", ["lease_token"], **_where("lease_token IS NOT NULL"))
+    op.create_index("ix_provider_notices_pending", "provider_notices", ["provider_name", "environment", "next_attempt_at"], **_where("next_attempt_at IS NOT NULL"))
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}

@@ -1,0 +1,53 @@
+"""What a video provider must be able to do for us, and nothing of how any one of them does it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from rindle_sync.asset import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the provider's list, newest first. `cursor` leads to the next page, None at the end."""
+
+    entries: Sequence[Seen] = field(repr=False)
+    cursor: str | None = field(default=None, repr=False)
+
+
+class Provider(Protocol):
+    """One provider account. Each call has a time limit, is never repeated in here, and raises what `errors` draws:
+
+    `Gone`, `Throttled`, `Unreachable`, `Refused`. `at` is the caller's clock when the call begins.
+    """
+
+    @property
+    def name(self) -> str:
+        """The provider's name, as in `provider_name`."""
+        ...
+
+    @property
+    def page_size(self) -> int:
+        """The most assets that one list call answers."""
+        ...
+
+    async def get_asset(self, provider_asset_id: str, at: datetime) -> Seen:
+        """The asset as it is now."""
+        ...
+
+    async def get_upload(self, provider_upload_id: str, at: datetime) -> Seen:
+        """The direct upload as it is now; with `provider_asset_id` once an asset was made of it."""
+        ...
+
+    async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
+        """Up to `page_size` assets, newest first."""
+        ...
+
+    async def whoami(self) -> str:
+        """The id of the environment that our credentials belong to."""
+        ...
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        ...

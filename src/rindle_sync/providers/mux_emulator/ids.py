@@ -1,0 +1,35 @@
+"""Ids that look like Mux's, all drawn from one seed."""
+
+from base64 import b64encode
+from hashlib import blake2b
+from random import Random
+from typing import Final
+from uuid import UUID
+
+_ID_BYTES: Final = 33
+_ESCAPES: Final = str.maketrans({"0": "00", "+": "01", "/": "02"})
+
+
+class Ids:
+    """A stream of ids that depends on nothing but the seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._objects = Random(f"{seed}:objects")
+        self._requests = Random(f"{seed}:requests")
+
+    def new(self) -> str:
+        """The next id: 44 or more letters and digits."""
+        return _as_text(self._objects.randbytes(_ID_BYTES))
+
+    def request(self) -> str:
+        """The next `x-request-id`."""
+        return str(UUID(int=self._requests.getrandbits(128), version=4))
+
+
+def derive(*parts: str) -> str:
+    """The id that always belongs to `parts`."""
+    return _as_text(blake2b("\0".join(parts).encode(), digest_size=_ID_BYTES).digest())
+
+
+def _as_text(raw: bytes) -> str:
+    return b64encode(raw).decode().translate(_ESCAPES)

@@ -1,0 +1,64 @@
+"""Mux's token buckets: one for POSTs under /video/, one for every other call."""
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+
+class Priority(StrEnum):
+    """The priority of an access token, which decides the size of its buckets."""
+
+    HIGH = "high"
+    LOW = "low"
+
+
+@dataclass(slots=True)
+class Bucket:
+    """A token bucket that is full at first; `now` is in seconds."""
+
+    capacity: int
+    per_second: float
+    tokens: float = field(init=False)
+    at: float = -math.inf
+
+    def __post_init__(self) -> None:
+        self.tokens = self.capacity
+
+    def take(self, now: float) -> bool:
+        """Whether there was a token to take."""
+        gained = max(0.0, now - self.at) * self.per_second
+        self.tokens = min(self.capacity, self.tokens + gained)
+        self.at = max(self.at, now)
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True
+
+    def wait(self) -> int:
+        """Whole seconds until the next token, at least one."""
+        return max(1, math.ceil((1.0 - self.tokens) / self.per_second))
+
+
+# Sizes as in https://www.mux.com/docs/core/make-api-requests#api-rate-limits
+_SIZES: Final = {Priority.HIGH: ((100, 5.0), (20, 1.0)), Priority.LOW: ((20, 1.0), (4, 1.0))}
+
+
+class RateLimits:
+    """Both buckets of one token; `retry_after` adds a header that Mux does not document."""
+
+    def __init__(self, priority: Priority, *, retry_after: bool = False) -> None:
+        reads, posts = _SIZES[priority]
+        self.priority = priority
+        self.retry_after = retry_after
+        self._reads = Bucket(*reads)
+        self._posts = Bucket(*posts)
+
+    def take(self, method: str, path: str, now: float) -> tuple[bool, dict[str, str]]:
+        """Whether the call may go on, and the headers that tell so."""
+        bucket = self._posts if method == "POST" and path.startswith("/video/") else self._reads
+        passed = bucket.take(now)
+        headers = {"X-RateLimit-Limit": str(bucket.capacity), "X-RateLimit-Remaining": str(int(bucket.tokens))}
+        if not passed and self.retry_after:
+            headers["Retry-After"] = str(bucket.wait())
+        return passed, headers

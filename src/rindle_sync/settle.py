@@ -1,0 +1,170 @@
+"""Decide, compare-and-swap, tell: the one tail of every road."""
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via
+from rindle_sync.decide import CHANGES, Decision, Verdict, decide
+from rindle_sync.errors import Conflict
+from rindle_sync.plan import next_check
+from rindle_sync.store import Change, Write
+from rindle_sync.telemetry import Event, Failed, Resolved, Stuck, UnknownStatus, milliseconds, nanoseconds
+from rindle_sync.tools import Tools
+
+TRIES: Final = 5
+"""How often a row that others write meanwhile is read and decided again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A row as it was read, and what was then seen of it; None where a verdict stands without the provider."""
+
+    row: ProviderAsset
+    seen: Seen | Silence | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What a finding came to, and the row before it."""
+
+    before: ProviderAsset
+    decision: Decision
+    seen: Seen | Silence | None
+
+    @property
+    def row(self) -> ProviderAsset:
+        """The row as it stands now."""
+        return self.decision.row
+
+    @property
+    def changed(self) -> bool:
+        """Whether this was a real change."""
+        return self.decision.verdict in CHANGES
+
+
+async def settle(tools: Tools, findings: Sequence[Finding], by: By) -> list[Settled]:
+    """Bring the rows of `findings` to what was seen, in a constant number of statements, and tell what was written.
+
+    A row that somebody else wrote since it was read is read and decided again. A row that is gone is left out.
+    Raises `Conflict` after `TRIES`, with all other rows settled, and `StoreUnavailable`.
+    """
+    done: list[Settled] = []
+    for _ in range(TRIES):
+        now = tools.now()
+        settled = [_decided(tools, finding, now) for finding in findings]
+        written = await tools.store.write([_write(s, by, now) for s in settled])
+        kept = [s for s in settled if s.row.id in written.ids]
+        for event in (event for s in kept for event in _events(s, now)):
+            tools.telemetry.tell(event)
+        done += kept
+        findings = await _read_again(tools, [s for s in settled if s.row.id not in written.ids], written.clashes, now)
+        if not findings:
+            return done
+    raise Conflict(f"{len(findings)} row(s) were written by others {TRIES} times in a row; nothing of ours was lost")
+
+
+def _decided(tools: Tools, finding: Finding, now: datetime) -> Settled:
+    decision = decide(finding.row, finding.seen, now, tools.policy)
+    check_at = next_check(decision, finding.seen, now, tools.policy, tools.schedule)
+    after = replace(decision.row, check_at=check_at, version=finding.row.version + 1)
+    return Settled(finding.row, replace(decision, row=after), finding.seen)
+
+
+def _write(settled: Settled, by: By, now: datetime) -> Write:
+    return Write(settled.row, expected=settled.before.version, change=_change(settled, by, now))
+
+
+def _change(settled: Settled, by: By, now: datetime) -> Change | None:
+    if not settled.changed:
+        return None
+    before, after, seen = settled.before, settled.row, settled.seen
+    event_at = seen.occurred_at if isinstance(seen, Seen) else None
+    known_at = event_at or before.checked_at or before.updated_at
+    return Change(
+        row_id=after.id,
+        version=after.version,
+        from_state=before.state,
+        to_state=after.state,
+        error_kind=after.error_kind,
+        by=by,
+        reason=settled.decision.reason,
+        at=now,
+        late_ms=max(0, milliseconds(now - known_at)),
+    )
+
+
+async def _read_again(
+    tools: Tools, unwritten: Sequence[Settled], clashes: Set[str], now: datetime
+) -> list[Finding]:
+    if not unwritten:
+        return []
+    fresh = await tools.store.get_many([s.row.id for s in unwritten])
+    return [
+        Finding(replace(row, lease_token=s.before.lease_token), _clash(now) if s.row.id in clashes else s.seen)
+        for s in unwritten
+        if (row := fresh.get(s.row.id))
+    ]
+
+
+def _clash(now: datetime) -> Silence:
+    text = "the provider names an asset that another row holds already; end one of the two rows"
+    return Silence(lack=Lack.CLASH, at=now, text=text)
+
+
+def _events(settled: Settled, now: datetime) -> list[Event]:
+    seen = settled.seen
+    if isinstance(seen, Silence):
+        return [_failed(settled, seen, now)]
+    if seen is None:
+        return [_synced(Stuck, settled, now)] if settled.changed else []
+    if seen.via is Via.WEBHOOK:
+        return []
+    events: list[Event] = [_synced(Resolved, settled, now)]
+    if settled.decision.verdict is Verdict.STUCK:
+        events.append(_synced(Stuck, settled, now))
+    if seen.state is None and not seen.gone:
+        events.append(_unknown(settled, seen, now))
+    return events
+
+
+def _synced(kind: type[Resolved], settled: Settled, now: datetime) -> Resolved:
+    """`resolved` or `stuck`; the age is that of the row as it was before this sync wrote."""
+    before, row, seen = settled.before, settled.row, settled.seen
+    answered_stuck = kind is Resolved and settled.decision.verdict is Verdict.STUCK and isinstance(seen, Seen)
+    return kind(
+        system_time=nanoseconds(now),
+        row_id=row.id,
+        profile=row.profile,
+        provider=row.provider_name,
+        asset_id=row.tag,
+        provider_state=(before if answered_stuck else row).state.value,
+        age_ms=milliseconds(before.age(now)),
+        no_change=answered_stuck or not settled.changed,
+    )
+
+
+def _failed(settled: Settled, silence: Silence, now: datetime) -> Failed:
+    row = settled.row
+    return Failed(
+        system_time=nanoseconds(now),
+        row_id=row.id,
+        profile=row.profile,
+        provider=row.provider_name,
+        asset_id=row.tag,
+        reason=silence.lack.value,
+        attempt=row.check_failures,
+    )
+
+
+def _unknown(settled: Settled, seen: Seen, now: datetime) -> UnknownStatus:
+    row = settled.row
+    return UnknownStatus(
+        system_time=nanoseconds(now),
+        row_id=row.id,
+        profile=row.profile,
+        provider=row.provider_name,
+        asset_id=row.tag,
+        status=seen.status,
+    )

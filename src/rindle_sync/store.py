@@ -1,0 +1,362 @@
+"""Every SQL statement. Decides nothing: it reads rows, claims them, and writes what it is given under compare-and-swap."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from sqlalchemy import (
+    Row,
+    Select,
+    Update,
+    bindparam,
+    case,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State, scrub
+from rindle_sync.errors import AlreadyTracked, StoreUnavailable
+from rindle_sync.schema import assets, changes, json_field, json_parameter, json_table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One real change of a row, as `provider_asset_changes` keeps it."""
+
+    row_id: str
+    version: int
+    """The row's version after it: changes of one row in their order."""
+    from_state: State
+    to_state: State
+    error_kind: ErrorKind | None
+    by: By
+    reason: str
+    at: datetime
+    late_ms: int
+    """How late it was found: since the event, or at most since we last knew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A row as it should become, the version that it must still have, and the change to keep with it."""
+
+    row: ProviderAsset
+    expected: int
+    change: Change | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The ids of the rows that were written, and of those that a unique key of another row kept out."""
+
+    ids: Set[str]
+    clashes: Set[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How the rows of one environment stand."""
+
+    by_state: Mapping[str, int]
+    by_error_kind: Mapping[str, int]
+    due: int
+    oldest_due: datetime | None
+    failing: int
+    last_checked: datetime | None
+
+
+_WRITTEN: Final = (
+    "provider_asset_id",
+    "provider_upload_id",
+    "passthrough",
+    "playback_ids",
+    "state",
+    "error_kind",
+    "last_sync_error",
+    "last_event_id",
+    "last_event_at",
+    "raw_provider_metadata",
+    "updated_at",
+    "seen_at",
+    "checked_at",
+    "check_at",
+    "check_failures",
+    "missing_since",
+    "version",
+)
+_CHANGE_FIELDS: Final = tuple(column.name for column in changes.c if column.name != "id")
+
+
+def _write_statement() -> Update:
+    rows = json_table("rows", "r")
+    ours = json_field(rows, assets.c.lease_token) == assets.c.lease_token
+    values: dict[str, Any] = {name: json_field(rows, assets.c[name]) for name in _WRITTEN}
+    for name in ("lease_token", "lease_until"):
+        values[name] = case((ours, null()), else_=assets.c[name])
+    matches = assets.c.id == json_field(rows, assets.c.id)
+    unread = assets.c.version == json_field(rows, assets.c.version) - 1
+    return update(assets).where(matches, unread).values(values).returning(assets.c.id)
+
+
+def _claim_statement() -> Update:
+    free = or_(assets.c.lease_until.is_(None), assets.c.lease_until < bindparam("now"))
+    due = (
+        select(assets.c.id)
+        .where(
+            assets.c.provider_name == bindparam("provider"),
+            assets.c.environment == bindparam("in_environment"),
+            assets.c.check_at <= bindparam("due"),
+            assets.c.updated_at <= bindparam("touched_before"),
+            free,
+        )
+        .order_by(assets.c.check_at)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    lease = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
+    return update(assets).where(assets.c.id == due.c.id).values(lease).returning(*assets.c)
+
+
+def _change_statement() -> Any:
+    rows = json_table("rows", "r")
+    return insert(changes).from_select(
+        _CHANGE_FIELDS, select(*(json_field(rows, changes.c[name]) for name in _CHANGE_FIELDS))
+    )
+
+
+_WRITE: Final = _write_statement()
+_CLAIM: Final = _claim_statement()
+_KEEP_CHANGES: Final = _change_statement()
+_RELEASE: Final = (
+    update(assets).where(assets.c.lease_token == bindparam("held")).values(lease_token=None, lease_until=None)
+)
+
+
+class Store:
+    """The tables of one database. Every method raises `StoreUnavailable` when the database does not answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._reads = engine.execution_options(reads_only=True)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.engine.dispose()
+
+    async def add(self, row: ProviderAsset) -> None:
+        """Insert a new row; raises `AlreadyTracked` when one of its keys is taken."""
+        values = {name: _plain(row, name) for name in ROW_FIELDS}
+        try:
+            async with self._writing() as connection:
+                await connection.execute(insert(assets), values)
+        except IntegrityError:
+            raise AlreadyTracked(
+                "a row with this provider id, upload id or passthrough, or with this asset id and profile, exists"
+            ) from None
+
+    async def find(self, provider: str, environment: str, provider_asset_id: str) -> ProviderAsset | None:
+        """The row with this provider id."""
+        return await self._one(
+            select(*assets.c).where(
+                assets.c.provider_name == provider,
+                assets.c.environment == environment,
+                assets.c.provider_asset_id == provider_asset_id,
+            )
+        )
+
+    async def get(self, row_id: str) -> ProviderAsset | None:
+        """The row with this id of ours."""
+        return (await self.get_many([row_id])).get(row_id)
+
+    async def get_many(self, row_ids: Collection[str]) -> dict[str, ProviderAsset]:
+        """The rows with these ids of ours that exist."""
+        async with self._reading() as connection:
+            found = await connection.execute(select(*assets.c).where(assets.c.id.in_(row_ids)))
+            return {row.id: row for row in map(_row, found)}
+
+    async def claim(
+        self,
+        provider: str,
+        environment: str,
+        *,
+        due: datetime,
+        touched_before: datetime,
+        now: datetime,
+        token: str,
+        until: datetime,
+        limit: int,
+    ) -> list[ProviderAsset]:
+        """Lease up to `limit` rows that were due by `due`, the longest due first, in one statement."""
+        values = {
+            "provider": provider,
+            "in_environment": environment,
+            "due": due,
+            "touched_before": touched_before,
+            "now": now,
+            "token": token,
+            "until": until,
+            "most": limit,
+        }
+        async with self._writing() as connection:
+            claimed = [replace(_row(r), lease_token=token) for r in await connection.execute(_CLAIM, values)]
+        return sorted(claimed, key=lambda row: row.check_at or now)
+
+    async def release(self, token: str) -> None:
+        """Give back what is still leased under `token`."""
+        async with self._writing() as connection:
+            await connection.execute(_RELEASE, {"held": token})
+
+    async def write(self, writes: Sequence[Write]) -> Written:
+        """Write the rows whose version is still the expected one, and their changes, in one transaction.
+
+        Two statements, however many rows. When a unique key of another row keeps one of them out, the others are
+        written one by one.
+        """
+        try:
+            return Written(await self._write(writes))
+        except IntegrityError:
+            if len(writes) == 1:
+                return Written(frozenset(), frozenset({writes[0].row.id}))
+        apart = [await self.write([write]) for write in writes]
+        return Written(
+            frozenset().union(*(w.ids for w in apart)),
+            frozenset().union(*(w.clashes for w in apart)),
+        )
+
+    async def _write(self, writes: Sequence[Write]) -> Set[str]:
+        rows = [_written(write.row) for write in writes]
+        async with self._writing() as connection:
+            found = await connection.execute(_WRITE, {"rows": json_parameter(rows, assets)})
+            ids = frozenset(found.scalars())
+            kept = [_change(w.change) for w in writes if w.change and w.row.id in ids]
+            if kept:
+                await connection.execute(_KEEP_CHANGES, {"rows": json_parameter(kept, changes)})
+        return ids
+
+    async def changes_of(self, row_id: str) -> list[Change]:
+        """The real changes of a row, in their order."""
+        async with self._reading() as connection:
+            found = await connection.execute(
+                select(*changes.c).where(changes.c.row_id == row_id).order_by(changes.c.version)
+            )
+            return [_read_change(row) for row in found]
+
+    async def rows(self, provider: str, environment: str) -> AsyncIterator[ProviderAsset]:
+        """Every row of an environment, streamed."""
+        wanted = select(*assets.c).where(assets.c.provider_name == provider, assets.c.environment == environment)
+        async with self._reading() as connection:
+            async for row in await connection.stream(wanted.order_by(assets.c.id)):
+                yield _row(row)
+
+    async def counts(self, provider: str, environment: str, now: datetime) -> Counts:
+        """How the rows of an environment stand."""
+        here = (assets.c.provider_name == provider, assets.c.environment == environment)
+        number = func.count(assets.c.id)
+        by = select(assets.c.state, assets.c.error_kind, number, func.max(assets.c.checked_at)).where(*here)
+        due = select(number, func.min(assets.c.check_at)).where(*here, assets.c.check_at <= now)
+        failing = select(number).where(*here, assets.c.check_failures > 0)
+        async with self._reading() as connection:
+            groups = (await connection.execute(by.group_by(assets.c.state, assets.c.error_kind))).all()
+            due_now, oldest = (await connection.execute(due)).one()
+            failing_now = (await connection.execute(failing)).scalar_one()
+        return Counts(
+            by_state=_sums((state, n) for state, _, n, _ in groups),
+            by_error_kind=_sums((kind, n) for _, kind, n, _ in groups if kind),
+            due=due_now,
+            oldest_due=oldest,
+            failing=failing_now,
+            last_checked=max((checked for *_, checked in groups if checked), default=None),
+        )
+
+    async def ping(self) -> None:
+        """Check that the database answers and has our tables."""
+        async with self._reading() as connection:
+            await connection.execute(select(assets.c.id).limit(1))
+
+    async def _one(self, wanted: Select[Any]) -> ProviderAsset | None:
+        async with self._reading() as connection:
+            found = (await connection.execute(wanted)).one_or_none()
+            return _row(found) if found else None
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[AsyncConnection]:
+        with _named_errors():
+            async with self._reads.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        with _named_errors():
+            async with self.engine.begin() as connection:
+                yield connection
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        raise StoreUnavailable(_complaint(error)) from None
+    except (PoolTimeout, OSError) as error:
+        raise StoreUnavailable(f"no connection to the database ({type(error).__name__}); is it up?") from None
+
+
+def _complaint(error: DBAPIError) -> str:
+    told = scrub(str(error.orig))
+    if "no such table" in told or type(error.orig).__name__ == "UndefinedTable":
+        return "the database lacks our tables; run `rindle-sync migrate`"
+    if "unable to open database file" in told:
+        return "the SQLite file of database_url cannot be opened; does its folder exist, and may we write there?"
+    return f"the database did not do what we asked: {told}"
+
+
+def _row(found: Row[Any]) -> ProviderAsset:
+    values = dict(zip(ROW_FIELDS, found, strict=True))
+    values["state"] = State(values["state"])
+    values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])
+    values["playback_ids"] = tuple(PlaybackId(p["id"], p["policy"]) for p in values["playback_ids"])
+    values["lease_token"] = None
+    return ProviderAsset(**values)
+
+
+def _read_change(found: Row[Any]) -> Change:
+    values = {name: getattr(found, name) for name in _CHANGE_FIELDS}
+    values["from_state"], values["to_state"] = State(values["from_state"]), State(values["to_state"])
+    values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])
+    return Change(**values | {"by": By(values["by"])})
+
+
+def _plain(row: ProviderAsset, name: str) -> Any:
+    value = getattr(row, name)
+    if name == "playback_ids":
+        return [{"id": p.id, "policy": p.policy} for p in value]
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def _written(row: ProviderAsset) -> dict[str, Any]:
+    return {name: _plain(row, name) for name in ("id", "lease_token", *_WRITTEN)}
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {name: getattr(change, name) for name in _CHANGE_FIELDS}
+
+
+def _sums(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for key, number in pairs:
+        sums[key] += number
+    return dict(sums)

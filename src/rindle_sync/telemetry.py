@@ -1,0 +1,128 @@
+"""One frozen class per event, and how events are told to whoever listens; knows no metric library."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, Final
+
+_log: Final = logging.getLogger("rindle_sync")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ENVELOPE: Final = frozenset({"system_time", "row_id"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What every event has: `system_time` in nanoseconds, and `row_id`, our row's UUID, the key to join on."""
+
+    name: ClassVar[str] = "rindle"
+    system_time: int
+    row_id: str | None = None
+
+    def measurements(self) -> dict[str, int]:
+        """The figures of the event."""
+        return {"system_time": self.system_time}
+
+    def metadata(self) -> dict[str, Any]:
+        """What the event tells beside its figures; plain values, never an id of the provider's."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _ENVELOPE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved(Event):
+    """The provider answered about a row, whether or not that changed it."""
+
+    name: ClassVar[str] = "rindle.provider.sync.resolved"
+    profile: str
+    provider: str
+    asset_id: str | None
+    provider_state: str
+    age_ms: int
+    no_change: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stuck(Resolved):
+    """A row was in flight past the threshold and is errored now."""
+
+    name: ClassVar[str] = "rindle.provider.sync.stuck"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed(Event):
+    """A look at a row brought no answer; `reason` is throttled, unreachable or refused."""
+
+    name: ClassVar[str] = "rindle.provider.sync.failed"
+    profile: str
+    provider: str
+    asset_id: str | None
+    reason: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnknownStatus(Event):
+    """The provider used a status word that we do not know; the row stays as it is."""
+
+    name: ClassVar[str] = "rindle.provider.sync.unknown_status"
+    profile: str
+    provider: str
+    asset_id: str | None
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept(Event):
+    """A pass over the due rows has ended; `outcome` is done, stopped, unreachable or refused."""
+
+    name: ClassVar[str] = "rindle.provider.sweep.completed"
+    provider: str
+    outcome: str
+    looked: int
+    changed: int
+    unanswered: int
+    duration_ms: int
+
+
+EVENTS: Final[tuple[type[Event], ...]] = (Resolved, Stuck, Failed, UnknownStatus, Swept)
+"""Every event that is told."""
+
+Listener = Callable[[Event], None]
+
+
+class Telemetry:
+    """Tells events to listeners, in order; a listener that fails is logged and harms nobody."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = list(listeners)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with every event from now on; what comes back ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def tell(self, event: Event) -> None:
+        """Tell one event."""
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  a listener is the user's code: it may raise anything
+                _log.warning("a listener failed on %s: %s", event.name, type(error).__name__)
+
+
+def log_event(event: Event) -> None:
+    """A listener that writes one log line an event: warnings for what went wrong, debug for the rest."""
+    level = logging.WARNING if isinstance(event, Stuck | Failed | UnknownStatus) else logging.DEBUG
+    if _log.isEnabledFor(level):
+        told = " ".join(f"{key}={value}" for key, value in event.metadata().items())
+        _log.log(level, "%s row_id=%s %s", event.name, event.row_id, told)
+
+
+def nanoseconds(moment: datetime) -> int:
+    """`moment` as nanoseconds since 1970."""
+    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def milliseconds(span: timedelta) -> int:
+    """`span` in whole milliseconds."""
+    return span // timedelta(milliseconds=1)

@@ -1,0 +1,31 @@
+"""What a step needs to do its work."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rindle_sync.budget import Budget
+from rindle_sync.decide import Policy
+from rindle_sync.plan import Schedule
+from rindle_sync.providers.base import Provider
+from rindle_sync.store import Store
+from rindle_sync.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """One provider environment and the means to keep its rows in step."""
+
+    store: Store
+    provider: Provider
+    environment: str
+    budget: Budget
+    telemetry: Telemetry
+    policy: Policy
+    schedule: Schedule
+    now: Callable[[], datetime]
+    sleep: Callable[[float], Awaitable[None]]
+    lease: timedelta = timedelta(seconds=120)
+    """How long a sweep holds the rows that it looks at; outlives every time limit on a call."""
+    batch: int = 50
+    """How many rows a sweep looks at side by side."""

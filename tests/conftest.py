@@ -1,0 +1,43 @@
+"""What every test may ask for: a fresh database on SQLite, on PostgreSQL, or on each in turn."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests import postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server on which databases can be made; CI fails without one, elsewhere we skip."""
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(postgres.serving())
+        except postgres.NoPostgres as reason:
+            if os.environ.get("CI", "").lower() in {"", "0", "false"}:
+                pytest.skip(str(reason))
+            pytest.fail(str(reason), pytrace=False)
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of a fresh, empty PostgreSQL database."""
+    with postgres.new_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite database whose file does not exist yet."""
+    return f"sqlite:///{tmp_path / 'rindle.sqlite3'}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a fresh, empty database: the test runs once on each kind."""
+    fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    return str(request.getfixturevalue(fixture))

@@ -1,0 +1,343 @@
+"""The table of `decide`: every pair of row and observation, at ages below, at and above the threshold."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rindle_sync.asset import IN_FLIGHT, WATCHED, ErrorKind, Lack, PlaybackId, ProviderAsset, Seen, Silence, State, Via
+from rindle_sync.decide import CHANGES, Decision, Policy, StuckPolicy, Verdict, decide
+from tests.rows import NOW, OLD, PUBLIC, SIGNED, a_404, a_look, a_row, a_webhook
+
+DECLARE = Policy()
+ASK_FIRST = Policy(stuck_policy=StuckPolicy.ASK_FIRST)
+THRESHOLD = DECLARE.stuck_threshold
+AGES = {
+    "young": timedelta(0),
+    "at the threshold": THRESHOLD,
+    "past the threshold": THRESHOLD + timedelta(microseconds=1),
+}
+OURS = (ErrorKind.STUCK, ErrorKind.NOT_FOUND, ErrorKind.UPLOAD)
+ROWS = [(state, None) for state in State if state is not State.ERRORED]
+ROWS += [(State.ERRORED, kind) for kind in ErrorKind]
+RANK = dict(zip(State, (0, 1, 2, 3, 3, 4), strict=True))
+
+
+def rank(state: State, kind: ErrorKind | None) -> int:
+    return 2 if kind in OURS else RANK[state]
+
+
+def row_of(state: State, kind: ErrorKind | None, age: timedelta = timedelta(0)) -> ProviderAsset:
+    return a_row(state, error_kind=kind, updated_at=NOW - age, playback_ids=(PUBLIC,))
+
+
+def settled(row: ProviderAsset, seen: Seen | Silence | None, policy: Policy = DECLARE) -> Decision:
+    return decide(row, seen, NOW, policy)
+
+
+def answer_expected(state: State, kind: ErrorKind | None, says: State, *, late: bool) -> tuple[Verdict, State]:
+    """The design's table for a look, written a second time."""
+    if state is State.DELETED:
+        return Verdict.STALE, state
+    if kind is ErrorKind.STUCK and says in IN_FLIGHT:
+        return Verdict.UNCHANGED, state
+    if says is state and state in IN_FLIGHT and late:
+        return Verdict.STUCK, State.ERRORED
+    same = says is state and kind in {None, ErrorKind.PROVIDER}
+    return (Verdict.UNCHANGED if same else Verdict.CHANGED), says
+
+
+@pytest.mark.parametrize("policy", [DECLARE, ASK_FIRST], ids=lambda policy: policy.stuck_policy)
+@pytest.mark.parametrize("age", list(AGES.values()), ids=list(AGES))
+@pytest.mark.parametrize(("row_is", "says"), list(product(ROWS, [s for s in State if s is not State.DELETED])))
+def test_a_look_makes_the_row_what_the_provider_says(
+    row_is: tuple[State, ErrorKind | None], says: State, age: timedelta, policy: Policy
+) -> None:
+    row = row_of(*row_is, age)
+
+    decision = settled(row, a_look(says), policy)
+
+    assert (decision.verdict, decision.row.state) == answer_expected(*row_is, says, late=age > THRESHOLD)
+
+
+@pytest.mark.parametrize("age", list(AGES.values()), ids=list(AGES))
+@pytest.mark.parametrize(("row_is", "says"), list(product(ROWS, State)))
+def test_a_webhook_only_moves_a_row_forward(
+    row_is: tuple[State, ErrorKind | None], says: State, age: timedelta
+) -> None:
+    state, _ = row_is
+    row = row_of(*row_is, age)
+    ahead = RANK[says] - rank(*row_is)
+
+    decision = settled(row, a_webhook(says))
+
+    if state is State.DELETED or ahead < 0:
+        assert decision == Decision(Verdict.STALE, row, decision.reason)
+    elif ahead > 0:
+        assert (decision.verdict, decision.row.state) == (Verdict.CHANGED, says)
+    elif says is state:
+        assert (decision.verdict, decision.row.state) == (Verdict.UNCHANGED, state)
+    else:
+        assert decision == Decision(Verdict.DOUBTED, row, decision.reason)
+
+
+@pytest.mark.parametrize("policy", [DECLARE, ASK_FIRST], ids=lambda policy: policy.stuck_policy)
+@pytest.mark.parametrize("age", list(AGES.values()), ids=list(AGES))
+@pytest.mark.parametrize("row_is", ROWS)
+def test_with_nothing_in_hand_only_declare_ends_a_row_and_only_in_flight_past_the_threshold(
+    row_is: tuple[State, ErrorKind | None], age: timedelta, policy: Policy
+) -> None:
+    state, _ = row_is
+    late = state in {State.UPLOADING, State.PROCESSING} and age > THRESHOLD
+
+    decision = settled(row_of(*row_is, age), None, policy)
+
+    assert decision.verdict is (Verdict.STUCK if late and policy is DECLARE else Verdict.ASK)
+
+
+@pytest.mark.parametrize("row_is", ROWS)
+def test_a_404_errors_a_row_in_flight_and_only_suspects_a_row_at_rest(row_is: tuple[State, ErrorKind | None]) -> None:
+    state, kind = row_is
+    decision = settled(row_of(*row_is), a_404())
+
+    if state is State.DELETED:
+        assert decision.verdict is Verdict.STALE
+    elif state is State.READY or (state is State.ERRORED and kind not in WATCHED):
+        assert (decision.verdict, decision.row.state) == (Verdict.SUSPECTED, state)
+        assert decision.row.missing_since == NOW
+    else:
+        assert (decision.row.state, decision.row.error_kind) == (State.ERRORED, ErrorKind.NOT_FOUND)
+        assert decision.row.last_sync_error == "mux asset not found"
+        assert decision.verdict is (Verdict.UNCHANGED if kind is ErrorKind.NOT_FOUND else Verdict.CHANGED)
+
+
+@pytest.mark.parametrize("row_is", ROWS)
+def test_silence_leaves_everything_but_the_text(row_is: tuple[State, ErrorKind | None]) -> None:
+    row = row_of(*row_is, THRESHOLD * 2)
+
+    decision = settled(row, Silence(lack=Lack.UNREACHABLE, at=NOW, text="mux answered 500"))
+
+    if row.state is State.DELETED:
+        assert decision.row == row
+    else:
+        assert decision.row == replace(row, last_sync_error="mux answered 500", check_failures=1)
+
+
+@pytest.mark.parametrize(("gap", "state"), [(-1, State.READY), (0, State.DELETED), (1, State.DELETED)])
+def test_the_second_404_ends_a_row_at_rest_once_it_is_far_enough_from_the_first(gap: int, state: State) -> None:
+    first = NOW - DECLARE.confirm - timedelta(microseconds=gap)
+    row = a_row(State.READY, missing_since=first)
+
+    assert settled(row, a_404()).row.state is state
+
+
+def test_an_answer_takes_a_suspicion_back() -> None:
+    row = a_row(State.READY, missing_since=OLD)
+
+    assert settled(row, a_look(State.READY)).row.missing_since is None
+
+
+def test_a_look_that_began_before_the_newest_one_applied_is_stale() -> None:
+    row = a_row(State.READY, seen_at=NOW)
+
+    decision = settled(row, a_look(State.PROCESSING, at=NOW - timedelta(microseconds=1)))
+
+    assert decision == Decision(Verdict.STALE, row, decision.reason)
+
+
+def test_a_slow_look_that_began_before_a_webhook_came_in_does_not_overwrite_it() -> None:
+    row = settled(a_row(State.PROCESSING), a_webhook(State.READY)).row
+
+    assert settled(row, a_look(State.PROCESSING, at=NOW - timedelta(seconds=9))).row.state is State.READY
+
+
+def test_a_webhook_older_than_the_last_one_applied_is_stale() -> None:
+    row = a_row(State.PROCESSING, last_event_at=NOW)
+
+    assert settled(row, a_webhook(State.READY, occurred_at=OLD)).verdict is Verdict.STALE
+
+
+def test_the_same_event_again_is_stale() -> None:
+    row = a_row(State.PROCESSING, last_event_id="event-1")
+
+    assert settled(row, a_webhook(State.READY, event_id="event-1")).verdict is Verdict.STALE
+
+
+def test_a_webhook_with_other_playback_ids_in_the_same_state_is_doubted() -> None:
+    row = a_row(State.READY, playback_ids=(PUBLIC,))
+
+    assert settled(row, a_webhook(State.READY, playback_ids=(SIGNED,))).verdict is Verdict.DOUBTED
+
+
+@pytest.mark.parametrize("row_is", [r for r in ROWS if r[0] is not State.DELETED])
+def test_an_unknown_status_changes_nothing(row_is: tuple[State, ErrorKind | None]) -> None:
+    row = row_of(*row_is, THRESHOLD * 2)
+
+    decision = settled(row, a_look(None, status="transmogrifying"), ASK_FIRST)
+
+    assert decision.verdict is Verdict.UNCHANGED
+    assert (decision.row.state, decision.row.error_kind) == row_is
+    assert decision.row.updated_at == row.updated_at
+
+
+def test_an_unknown_event_is_doubted() -> None:
+    assert settled(a_row(), a_webhook(None)).verdict is Verdict.DOUBTED
+
+
+def test_playback_ids_that_an_answer_does_not_speak_of_are_kept() -> None:
+    row = a_row(State.PROCESSING, playback_ids=(PUBLIC,))
+
+    assert settled(row, a_look(State.READY, playback_ids=None)).row.playback_ids == (PUBLIC,)
+
+
+def test_playback_ids_in_another_order_are_no_change() -> None:
+    row = a_row(State.READY, playback_ids=(PUBLIC, SIGNED))
+
+    assert settled(row, a_look(State.READY, playback_ids=(SIGNED, PUBLIC))).verdict is Verdict.UNCHANGED
+
+
+def test_a_new_playback_id_is_a_change() -> None:
+    row = a_row(State.READY, playback_ids=(PUBLIC,))
+
+    decision = settled(row, a_look(State.READY, playback_ids=(PUBLIC, SIGNED)))
+
+    assert (decision.verdict, decision.row.updated_at) == (Verdict.CHANGED, NOW)
+
+
+def test_progress_past_the_threshold_is_no_stuck_row() -> None:
+    row = a_row(State.UPLOADING, updated_at=OLD)
+
+    assert settled(row, a_look(State.PROCESSING), ASK_FIRST).row.state is State.PROCESSING
+
+
+def test_a_stuck_row_that_gets_its_asset_at_last_moves_on() -> None:
+    row = a_row(State.ERRORED, error_kind=ErrorKind.STUCK, provider_asset_id=None, provider_upload_id="upload-1")
+
+    decision = settled(row, a_look(State.PROCESSING, via=Via.UPLOAD, provider_asset_id="asset-1"))
+
+    assert (decision.row.state, decision.row.provider_asset_id) == (State.PROCESSING, "asset-1")
+
+
+def test_a_stuck_rows_text_comes_back_when_the_provider_answers_again() -> None:
+    stuck = settled(a_row(State.PROCESSING, updated_at=OLD), None).row
+    silent = settled(stuck, Silence(lack=Lack.UNREACHABLE, at=NOW, text="mux answered 502")).row
+
+    assert "stuck" in (settled(silent, a_look(State.PROCESSING)).row.last_sync_error or "")
+
+
+def test_the_providers_reason_is_kept() -> None:
+    decision = settled(a_row(), a_look(State.ERRORED, error_text="invalid_input: no video track"))
+
+    assert decision.row.error_kind is ErrorKind.PROVIDER
+    assert decision.row.last_sync_error == "invalid_input: no video track"
+
+
+# properties
+
+states = st.sampled_from(State)
+moments = st.integers(-20_000, 20_000).map(lambda s: NOW + timedelta(seconds=s))
+maybe_playback = st.none() | st.lists(st.sampled_from([PUBLIC, SIGNED, PlaybackId("p3", "drm")]), unique=True).map(tuple)
+policies = st.sampled_from([DECLARE, ASK_FIRST])
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> ProviderAsset:
+    state, kind = draw(st.sampled_from(ROWS))
+    return a_row(
+        state,
+        id="6f1c1c39-7a3c-4a4f-9f0a-0123456789ab",
+        error_kind=kind,
+        playback_ids=draw(maybe_playback) or (),
+        updated_at=draw(moments.filter(lambda m: m <= NOW)),
+        seen_at=draw(st.none() | moments),
+        last_event_at=draw(st.none() | moments),
+        missing_since=draw(st.none() | moments) if state is State.READY else None,
+        last_sync_error=draw(st.none() | st.just("mux answered 500")),
+        check_failures=draw(st.integers(0, 4)),
+    )
+
+
+@st.composite
+def observations(draw: st.DrawFn) -> Seen | Silence:
+    at = draw(moments)
+    kind = draw(st.sampled_from(["look", "webhook", "404", "silence"]))
+    playback = draw(maybe_playback)
+    match kind:
+        case "look":
+            return a_look(draw(st.none() | states.filter(lambda s: s is not State.DELETED)), at=at, playback_ids=playback)
+        case "webhook":
+            return a_webhook(draw(st.none() | states), at=at, occurred_at=draw(moments), playback_ids=playback)
+        case "404":
+            return a_404(at=at)
+        case _:
+            return Silence(lack=draw(st.sampled_from(Lack)), at=at, text="mux answered 500")
+
+
+@given(rows(), st.lists(observations(), max_size=6), policies)
+def test_a_tombstone_stays(row: ProviderAsset, seen: list[Seen | Silence], policy: Policy) -> None:
+    grave = replace(row, state=State.DELETED, error_kind=None)
+
+    for one in seen:
+        assert decide(grave, one, NOW, policy).row == grave
+
+
+@given(rows(), observations(), policies)
+def test_settling_twice_is_settling_once(row: ProviderAsset, seen: Seen, policy: Policy) -> None:
+    if isinstance(seen, Silence):
+        return
+    once = decide(row, seen, NOW, policy)
+    twice = decide(once.row, seen, NOW, policy)
+
+    assert twice.verdict not in CHANGES
+    assert replace(twice.row, check_failures=0) == replace(once.row, check_failures=0)
+
+
+@given(rows(), observations(), observations(), policies)
+def test_an_older_look_never_beats_a_newer_one(
+    row: ProviderAsset, one: Seen | Silence, other: Seen | Silence, policy: Policy
+) -> None:
+    newer, older = (one, other) if one.at > other.at else (other, one)
+    if newer.at == older.at or Via.WEBHOOK in {getattr(newer, "via", None), getattr(older, "via", None)}:
+        return
+    after = decide(row, newer, NOW, policy)
+    if isinstance(newer, Silence) or after.verdict is Verdict.STALE:
+        return
+
+    assert decide(after.row, older, NOW, policy).row == after.row
+
+
+@given(rows(), observations(), policies)
+def test_missing_data_never_erases_good_data(row: ProviderAsset, seen: Seen | Silence, policy: Policy) -> None:
+    after = decide(row, seen, NOW, policy).row
+
+    if isinstance(seen, Silence) or seen.playback_ids is None:
+        assert after.playback_ids == row.playback_ids
+    for name in ("provider_asset_id", "provider_upload_id", "passthrough", "asset_id", "profile", "inserted_at"):
+        assert getattr(after, name) == getattr(row, name)
+
+
+@given(rows(), observations(), policies)
+def test_the_age_starts_anew_with_a_real_change_and_only_then(
+    row: ProviderAsset, seen: Seen | Silence, policy: Policy
+) -> None:
+    decision = decide(row, seen, NOW, policy)
+
+    assert decision.row.updated_at == (NOW if decision.verdict in CHANGES else row.updated_at)
+
+
+@given(rows(), observations(), policies)
+def test_only_an_errored_row_has_a_kind(row: ProviderAsset, seen: Seen | Silence, policy: Policy) -> None:
+    after = decide(row, seen, NOW, policy).row
+
+    assert (after.error_kind is not None) == (after.state is State.ERRORED)
+
+
+@given(st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)))  # noqa: DTZ001  naive on purpose, shifted below
+def test_the_newest_truth_never_goes_back(at: datetime) -> None:
+    row = a_row(seen_at=NOW)
+    moment = at.replace(tzinfo=NOW.tzinfo)
+
+    assert (decide(row, a_webhook(State.READY, at=moment, occurred_at=NOW), NOW, DECLARE).row.seen_at or NOW) >= NOW

@@ -1,0 +1,331 @@
+"""One conformance suite for the store, on SQLite and on PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, event
+
+from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, ProviderAsset, State
+from rindle_sync.errors import AlreadyTracked, StoreUnavailable
+from rindle_sync.migrations import VERSION_TABLE, revisions, upgrade
+from rindle_sync.schema import assets, metadata, open_engine
+from rindle_sync.store import Change, Store, Write
+from tests.rows import NOW, OLD, PUBLIC, SIGNED, a_row
+
+SECOND = timedelta(seconds=1)
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[Store]:
+    store = Store(open_engine(url))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[Store]:
+    async with opened(database_url) as store:
+        await upgrade(store.engine)
+        yield store
+
+
+def a_full_row() -> ProviderAsset:
+    return a_row(
+        State.ERRORED,
+        provider_upload_id="upload-1",
+        passthrough="ours-1",
+        playback_ids=(PUBLIC, SIGNED),
+        playback_policy="public",
+        ingest_mode="direct",
+        error_kind=ErrorKind.STUCK,
+        last_sync_error="stuck in :processing past threshold – ünïcode",
+        last_event_id="event-1",
+        last_event_at=NOW,
+        raw_provider_metadata={"duration": 1.5, "tracks": [{"type": "vidéo"}], "none": None},
+        seen_at=NOW,
+        checked_at=NOW,
+        check_at=NOW,
+        check_failures=2,
+        missing_since=OLD,
+        version=7,
+    )
+
+
+def a_change(row: ProviderAsset, by: By = By.SWEEP) -> Change:
+    return Change(
+        row_id=row.id,
+        version=row.version,
+        from_state=State.PROCESSING,
+        to_state=row.state,
+        error_kind=row.error_kind,
+        by=by,
+        reason="the provider says ready",
+        at=NOW,
+        late_ms=1234,
+    )
+
+
+def next_of(row: ProviderAsset, **values: object) -> ProviderAsset:
+    return replace(row, version=row.version + 1, **values)  # type: ignore[arg-type]
+
+
+async def claim(store: Store, *, token: str | None = None, limit: int = 10, at: timedelta = timedelta(0)) -> list[str]:
+    rows = await store.claim(
+        "mux",
+        "default",
+        due=NOW + at,
+        touched_before=NOW + at - 30 * SECOND,
+        now=NOW + at,
+        token=token or str(uuid4()),
+        until=NOW + at + 60 * SECOND,
+        limit=limit,
+    )
+    return [row.id for row in rows]
+
+
+async def test_a_row_comes_back_as_it_was_kept(store: Store) -> None:
+    row = a_full_row()
+
+    await store.add(row)
+
+    assert await store.get(row.id) == row
+    assert await store.find("mux", "default", row.provider_asset_id or "") == row
+
+
+async def test_a_written_row_comes_back_as_it_was_written(store: Store) -> None:
+    row = a_row()
+    await store.add(row)
+    after = replace(a_full_row(), **{n: getattr(row, n) for n in ("id", "asset_id", "inserted_at")}, version=2)
+    after = replace(after, playback_policy=None, ingest_mode=None)
+
+    assert (await store.write([Write(after, expected=1)])).ids == {row.id}
+
+    assert await store.get(row.id) == after
+
+
+async def test_every_field_of_a_row_is_a_column_of_its_table(store: Store) -> None:
+    assert tuple(column.name for column in assets.c) == ROW_FIELDS
+
+
+async def test_the_migrations_make_the_tables_that_the_code_speaks_of(store: Store) -> None:
+    def differences(connection: Connection) -> list[object]:
+        options = {"compare_type": True, "version_table": VERSION_TABLE}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+
+    async with store.engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_migrating_again_changes_nothing(store: Store) -> None:
+    before, after = await upgrade(store.engine)
+
+    assert before == after
+    assert await revisions(store.engine) == (after, after)
+
+
+async def test_two_that_migrate_at_once_both_succeed(database_url: str) -> None:
+    async with opened(database_url) as one, opened(database_url) as other:
+        first, second = await asyncio.gather(upgrade(one.engine), upgrade(other.engine))
+
+    assert first[1] == second[1]
+
+
+async def test_a_database_without_our_tables_says_how_to_make_them(database_url: str) -> None:
+    async with opened(database_url) as store:
+        with pytest.raises(StoreUnavailable, match="rindle-sync migrate"):
+            await store.ping()
+
+
+async def test_a_row_that_was_written_meanwhile_is_not_overwritten(store: Store) -> None:
+    row = a_row()
+    await store.add(row)
+    await store.write([Write(next_of(row, state=State.READY), expected=1)])
+
+    written = await store.write([Write(next_of(row, state=State.ERRORED, error_kind=ErrorKind.STUCK), expected=1)])
+
+    assert written.ids == frozenset()
+    assert (await store.get(row.id) or row).state is State.READY
+
+
+async def test_of_many_writers_at_once_exactly_one_wins_each_version(store: Store) -> None:
+    row = a_row()
+    await store.add(row)
+
+    written = await asyncio.gather(
+        *(store.write([Write(next_of(row, check_failures=n), 1, a_change(next_of(row)))]) for n in range(8))
+    )
+
+    assert sum(len(w.ids) for w in written) == 1
+    assert len(await store.changes_of(row.id)) == 1
+    assert (await store.get(row.id) or row).version == 2
+
+
+async def test_a_change_is_kept_with_its_row_or_not_at_all(store: Store) -> None:
+    row = a_row()
+    await store.add(row)
+    after = next_of(row, state=State.READY)
+
+    await store.write([Write(after, 1, a_change(after)), Write(next_of(a_row()), 1, a_change(next_of(a_row())))])
+    await store.write([Write(after, 1, a_change(after))])
+
+    assert await store.changes_of(row.id) == [a_change(after)]
+
+
+async def test_a_page_is_written_in_two_statements_whatever_its_size(store: Store) -> None:
+    rows = [a_row(id=str(uuid4())) for _ in range(100)]
+    for row in rows:
+        await store.add(row)
+    statements: list[str] = []
+    event.listen(
+        store.engine.sync_engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, *_: statements.append(statement),
+    )
+
+    written = await store.write([Write(next_of(r, state=State.READY), 1, a_change(next_of(r))) for r in rows])
+
+    assert len(written.ids) == 100
+    assert len([s for s in statements if not s.startswith("BEGIN")]) == 2
+
+
+async def test_a_unique_key_of_another_row_keeps_one_row_out_and_no_other(store: Store) -> None:
+    taken, wants, fine = a_row(), a_row(), a_row()
+    for row in (taken, wants, fine):
+        await store.add(row)
+    clash = next_of(wants, provider_asset_id=taken.provider_asset_id)
+
+    written = await store.write([Write(clash, 1), Write(next_of(fine, state=State.READY), 1)])
+
+    assert (written.ids, written.clashes) == ({fine.id}, {wants.id})
+    assert await store.get(wants.id) == wants
+
+
+@pytest.mark.parametrize(
+    "same",
+    ["provider_asset_id", "provider_upload_id", "passthrough", "asset_id"],
+)
+async def test_a_key_is_tracked_once(store: Store, same: str) -> None:
+    row = a_full_row()
+    await store.add(row)
+    fresh = {"id": str(uuid4()), "provider_asset_id": "other", "provider_upload_id": "other", "passthrough": "other"}
+
+    with pytest.raises(AlreadyTracked):
+        await store.add(replace(row, **{"asset_id": "other"} | fresh | {same: getattr(row, same)}))
+
+
+async def test_the_longest_due_row_is_claimed_first(store: Store) -> None:
+    later, sooner = a_row(check_at=NOW - SECOND), a_row(check_at=NOW - 9 * SECOND)
+    for row in (later, sooner):
+        await store.add(row)
+
+    assert await claim(store) == [sooner.id, later.id]
+
+
+async def test_no_more_rows_are_claimed_than_asked_for(store: Store) -> None:
+    for _ in range(5):
+        await store.add(a_row(check_at=NOW))
+
+    assert len(await claim(store, limit=2)) == 2
+
+
+async def test_only_rows_that_are_due_and_untouched_of_this_provider_and_environment_are_claimed(store: Store) -> None:
+    due = a_row(check_at=NOW)
+    others = [
+        a_row(check_at=NOW + SECOND),
+        a_row(check_at=None),
+        a_row(check_at=NOW, updated_at=NOW - SECOND),
+        replace(a_row(check_at=NOW), provider_name="bunny"),
+        replace(a_row(check_at=NOW), environment="staging"),
+    ]
+    for row in (due, *others):
+        await store.add(row)
+
+    assert await claim(store) == [due.id]
+
+
+async def test_a_claimed_row_is_nobody_elses_until_its_lease_ends(store: Store) -> None:
+    row = a_row(check_at=NOW)
+    await store.add(row)
+
+    assert await claim(store) == [row.id]
+    assert await claim(store, at=60 * SECOND) == []
+    assert await claim(store, at=61 * SECOND) == [row.id]
+
+
+async def test_many_claimers_at_once_share_no_row(store: Store) -> None:
+    rows = [a_row(check_at=NOW) for _ in range(40)]
+    for row in rows:
+        await store.add(row)
+
+    claimed = await asyncio.gather(*(claim(store, limit=10) for _ in range(6)))
+
+    everything = [row_id for some in claimed for row_id in some]
+    assert len(everything) == len(set(everything))
+    assert set(everything) <= {row.id for row in rows}
+
+
+async def test_released_rows_can_be_claimed_again(store: Store) -> None:
+    row, token = a_row(check_at=NOW), str(uuid4())
+    await store.add(row)
+    await claim(store, token=token)
+
+    await store.release(token)
+
+    assert await claim(store) == [row.id]
+
+
+async def test_a_write_ends_the_lease_of_its_holder_and_of_nobody_else(store: Store) -> None:
+    row = a_row(check_at=NOW)
+    await store.add(row)
+    [held] = await store.claim(
+        "mux", "default", due=NOW, touched_before=NOW, now=NOW, token=str(uuid4()), until=NOW + 60 * SECOND, limit=1
+    )
+
+    await store.write([Write(next_of(row), expected=1)])
+    assert await claim(store) == []
+
+    await store.write([Write(next_of(next_of(held)), expected=2)])
+    assert await claim(store) == [row.id]
+
+
+async def test_counts_tell_how_the_rows_stand(store: Store) -> None:
+    rows = [
+        a_row(State.READY, checked_at=NOW),
+        a_row(State.READY, checked_at=OLD),
+        a_row(State.ERRORED, error_kind=ErrorKind.STUCK, check_at=OLD, check_failures=1),
+        a_row(State.PROCESSING, check_at=NOW),
+        a_row(State.PROCESSING, check_at=NOW + SECOND),
+    ]
+    for row in rows:
+        await store.add(row)
+
+    counts = await store.counts("mux", "default", NOW)
+
+    assert counts.by_state == {"ready": 2, "errored": 1, "processing": 2}
+    assert counts.by_error_kind == {"stuck": 1}
+    assert (counts.due, counts.oldest_due, counts.failing, counts.last_checked) == (2, OLD, 1, NOW)
+
+
+async def test_all_rows_of_an_environment_can_be_read(store: Store) -> None:
+    rows = [a_row() for _ in range(3)]
+    for row in (*rows, replace(a_row(), environment="staging")):
+        await store.add(row)
+
+    assert {row.id async for row in store.rows("mux", "default")} == {row.id for row in rows}
+
+
+async def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
+    async with opened("postgresql://someone:hunter2secret@127.0.0.1:9/nowhere") as store:
+        with pytest.raises(StoreUnavailable) as caught:
+            await store.ping()
+
+    assert "hunter2secret" not in str(caught.value)
