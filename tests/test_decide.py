@@ -21,7 +21,7 @@ AGES = {
     "past the threshold": THRESHOLD + timedelta(microseconds=1),
 }
 OURS = (ErrorKind.STUCK, ErrorKind.NOT_FOUND, ErrorKind.UPLOAD)
-ROWS = [(state, None) for state in State if state is not State.ERRORED]
+ROWS: list[tuple[State, ErrorKind | None]] = [(state, None) for state in State if state is not State.ERRORED]
 ROWS += [(State.ERRORED, kind) for kind in ErrorKind]
 RANK = dict(zip(State, (0, 1, 2, 3, 3, 4), strict=True))
 
@@ -239,7 +239,9 @@ def test_the_providers_reason_is_kept() -> None:
 
 states = st.sampled_from(State)
 moments = st.integers(-20_000, 20_000).map(lambda s: NOW + timedelta(seconds=s))
-maybe_playback = st.none() | st.lists(st.sampled_from([PUBLIC, SIGNED, PlaybackId("p3", "drm")]), unique=True).map(tuple)
+maybe_playback = st.none() | st.lists(st.sampled_from([PUBLIC, SIGNED, PlaybackId("p3", "drm")]), unique=True).map(
+    tuple
+)
 policies = st.sampled_from([DECLARE, ASK_FIRST])
 
 
@@ -267,7 +269,9 @@ def observations(draw: st.DrawFn) -> Seen | Silence:
     playback = draw(maybe_playback)
     match kind:
         case "look":
-            return a_look(draw(st.none() | states.filter(lambda s: s is not State.DELETED)), at=at, playback_ids=playback)
+            return a_look(
+                draw(st.none() | states.filter(lambda s: s is not State.DELETED)), at=at, playback_ids=playback
+            )
         case "webhook":
             return a_webhook(draw(st.none() | states), at=at, occurred_at=draw(moments), playback_ids=playback)
         case "404":
@@ -285,7 +289,7 @@ def test_a_tombstone_stays(row: ProviderAsset, seen: list[Seen | Silence], polic
 
 
 @given(rows(), observations(), policies)
-def test_settling_twice_is_settling_once(row: ProviderAsset, seen: Seen, policy: Policy) -> None:
+def test_settling_twice_is_settling_once(row: ProviderAsset, seen: Seen | Silence, policy: Policy) -> None:
     if isinstance(seen, Silence):
         return
     once = decide(row, seen, NOW, policy)

@@ -20,7 +20,7 @@ MINUTE = timedelta(minutes=1)
 def gap(row: ProviderAsset, seen: Seen | Silence | None) -> timedelta | None:
     decision = decide(row, seen, NOW, POLICY)
     at = next_check(decision, seen, NOW, POLICY, SCHEDULE)
-    return at and at - NOW
+    return None if at is None else at - NOW
 
 
 def silence(lack: Lack = Lack.UNREACHABLE, wait: timedelta | None = None) -> Silence:

@@ -9,8 +9,6 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-import httpx
-
 from rindle_sync import health
 from rindle_sync.asset import By, ProviderAsset, State
 from rindle_sync.budget import Budget
@@ -19,7 +17,7 @@ from rindle_sync.engines.embedded import Embedded
 from rindle_sync.errors import Misconfigured
 from rindle_sync.migrations import upgrade
 from rindle_sync.plan import first_check
-from rindle_sync.providers.mux import Credentials, Mux
+from rindle_sync.providers.mux import Credentials, Mux, Transport
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
 from rindle_sync.store import Store
@@ -37,7 +35,7 @@ def now() -> datetime:
 class RindleSync:
     """The service, for an app that embeds it; made by `connect`."""
 
-    def __init__(self, settings: Settings, store: Store, telemetry: Telemetry, transport: httpx.AsyncBaseTransport | None):
+    def __init__(self, settings: Settings, store: Store, telemetry: Telemetry, transport: Transport | None):
         self.settings = settings
         self.store = store
         self.telemetry = telemetry
@@ -88,7 +86,9 @@ class RindleSync:
         `asset_id` is the app's own reference. `state` is `processing` where there is a provider id, else `uploading`.
         """
         if not (provider_asset_id or provider_upload_id):
-            raise Misconfigured("provider_asset_id", "or provider_upload_id is needed: by which could we ask the provider?")
+            raise Misconfigured(
+                "provider_asset_id", "or provider_upload_id is needed: by which could we ask the provider?"
+            )
         row = self._new_row(
             asset_id=asset_id,
             profile=profile,
@@ -149,7 +149,7 @@ async def connect(
     settings: Settings | None = None,
     *,
     listeners: Sequence[Listener] = (),
-    transport: httpx.AsyncBaseTransport | None = None,
+    transport: Transport | None = None,
 ) -> AsyncIterator[RindleSync]:
     """The service for `settings` (default: those of this process); `transport` replaces the network in tests."""
     settings = settings or load_settings()

@@ -27,7 +27,7 @@ IN_FLIGHT: Final = frozenset({State.UPLOADING, State.PROCESSING})
 
 
 class ErrorKind(StrEnum):
-    """Why a row is `errored`. All but `provider` are verdicts of ours and know less than the provider does."""
+    """Why a row is `errored`. All but `provider` are verdicts of ours, which know less than the provider."""
 
     PROVIDER = "provider"
     STUCK = "stuck"
@@ -60,7 +60,7 @@ class Via(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlaybackId:
-    """One way to play an asset. `policy` is the provider's word: public, signed, drm, or one that we do not know yet."""
+    """One way to play an asset. `policy` is the provider's word: public, signed, drm, or one yet unknown."""
 
     id: str = field(repr=False)
     policy: str

@@ -5,22 +5,27 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
+from rich.live import Live
 from rich.table import Table
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import By, State
-from rindle_sync.config import load_settings
+from rindle_sync.config import Priority, load_settings
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import Misconfigured, Refused, RindleSyncError
 from rindle_sync.settle import Settled
 from rindle_sync.sweep import Outcome, Tally
 from rindle_sync.telemetry import Event, Swept
+
+if TYPE_CHECKING:
+    from rindle_sync.demo import Report, Snapshot
 
 T = TypeVar("T")
 
@@ -58,7 +63,7 @@ def _fail(error: RindleSyncError, code: int) -> None:
     raise SystemExit(code)
 
 
-def _with_service(work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[Event], None]) -> T:
+def _connected(work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[Event], None]) -> T:
     async def connected() -> T:
         async with connect(load_settings(), listeners=listeners) as rindle:
             return await work(rindle)
@@ -71,9 +76,72 @@ def _print_json(value: Any) -> None:
 
 
 @app.command()
+def demo(
+    assets: Annotated[int, typer.Option(min=1, max=2000, help="How many assets lose all their webhooks.")] = 300,
+    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 1,
+    json_: Json = False,
+) -> None:
+    """See it work, without an account or a server: every webhook is lost, and every row ends in step."""
+    with _extra("demo"):
+        from rindle_sync.demo import play
+    if json_ or not out.is_terminal:
+        report = asyncio.run(play(assets, seed, lambda _: None))
+    else:
+        with Live(console=out, refresh_per_second=8) as live:
+            report = asyncio.run(play(assets, seed, lambda snapshot: live.update(_picture(snapshot, assets))))
+    if json_:
+        _print_json(asdict(report))
+    else:
+        _print_report(report)
+    if report.out_of_step:
+        raise typer.Exit(1)
+
+
+def _picture(snapshot: "Snapshot", assets: int) -> Table:
+    table = Table(title=f"{assets} assets, every webhook lost, second {snapshot.seconds:.0f}", title_justify="left")
+    for title in ("at the provider", "", "your rows", ""):
+        table.add_column(title, min_width=12)
+    pairs = (("preparing", "processing"), ("ready", "ready"), ("errored", "errored"), ("deleted", ""))
+    for truth, state in pairs:
+        there, here = snapshot.truth.get(truth, 0), snapshot.rows.get(state, 0)
+        table.add_row(truth, _bar(there, assets, "cyan"), state, _bar(here, assets, "green") if state else "")
+    table.caption = f"{snapshot.in_step} of {assets} in step, {snapshot.calls} calls"
+    return table
+
+
+def _bar(number: int, of: int, colour: str) -> str:
+    return f"[{colour}]{'█' * round(20 * number / of)}[/] {number}"
+
+
+def _print_report(report: "Report") -> None:
+    table = Table("at the provider", "your row must say", "assets", "rows in step", box=None, pad_edge=False)
+    for line in report.agreement:
+        mark = "[green]" if line.assets == line.in_step else "[red]"
+        table.add_row(line.truth, line.row, f"{line.assets}", f"{mark}{line.in_step}[/]")
+    out.print(table)
+    lag = report.lag_seconds
+    out.print(
+        f"{report.in_step} of {report.assets} rows in step after {report.seconds} s, without one webhook; "
+        f"{report.calls_per_row} calls a row",
+    )
+    if lag:
+        out.print(f"found after the end at the provider: median {lag['median']} s, 95 % within {lag['p95']} s")
+    verdict = "[bold green]in step[/]" if not report.out_of_step else f"[bold red]{report.out_of_step} out of step[/]"
+    out.print(verdict)
+
+
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise Misconfigured(name, "needs an extra; pip install 'rindle-sync[emulator]'") from None
+
+
+@app.command()
 def migrate(json_: Json = False) -> None:
     """Create our tables, or bring them to the newest form. Safe to run again, and by two at once."""
-    before, after = _with_service(lambda rindle: rindle.migrate())
+    before, after = _connected(lambda rindle: rindle.migrate())
     if json_:
         _print_json({"from": before, "to": after})
     elif before == after:
@@ -95,7 +163,7 @@ def track(
     """Register one row, to be kept in step from now on."""
     if not (provider_asset_id or upload_id):
         raise Misconfigured("--provider-asset-id", "or --upload-id is needed: by which could we ask the provider?")
-    row = _with_service(
+    row = _connected(
         lambda rindle: rindle.track(
             asset_id=asset_id,
             profile=profile,
@@ -117,7 +185,7 @@ def sync(
     json_: Json = False,
 ) -> None:
     """Bring one row into step with the provider, now."""
-    settled = _with_service(lambda rindle: rindle.sync(provider_asset_id, by=By.CLI))
+    settled = _connected(lambda rindle: rindle.sync(provider_asset_id, by=By.CLI))
     if settled is None:
         err.print("no row has this provider id in this environment: it was deleted, or never tracked")
         raise typer.Exit(1)
@@ -155,7 +223,7 @@ def sweep(
     if not once:
         _run(json_)
         return
-    tally = _with_service(_one_pass)
+    tally = _connected(_one_pass)
     if json_:
         _print_json(asdict(tally))
     else:
@@ -188,7 +256,7 @@ def run(json_: Annotated[bool, typer.Option("--json", help="One JSON line for ea
     _run(json_)
 
 
-def _run(json_: bool) -> None:  # noqa: FBT001  the flag comes from the command line
+def _run(json_: bool) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
     def told(event: Event) -> None:
@@ -200,7 +268,7 @@ def _run(json_: bool) -> None:  # noqa: FBT001  the flag comes from the command 
         elif event.looked:
             _print_pass(event.outcome, event.looked, event.changed, event.unanswered)
 
-    _with_service(_serve, told)
+    _connected(_serve, told)
 
 
 async def _serve(rindle: RindleSync) -> None:
@@ -217,7 +285,7 @@ async def _serve(rindle: RindleSync) -> None:
 @app.command()
 def status(json_: Json = False) -> None:
     """How the rows stand: by state, due, stuck, without an answer. Needs no credentials."""
-    figures = _with_service(lambda rindle: rindle.status())
+    figures = _connected(lambda rindle: rindle.status())
     if json_:
         _print_json(asdict(figures))
         return
@@ -238,18 +306,14 @@ def emulator(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8010,
     host: Annotated[str, typer.Option(help="Keep it on this machine: it guards nothing.")] = "127.0.0.1",
     seed: Annotated[int, typer.Option(help="The same seed and the same requests give the same answers.")] = 0,
-    rate_limits: Annotated[str | None, typer.Option(help="high or low: Mux's own limits; none without it.")] = None,
+    rate_limits: Annotated[Priority | None, typer.Option(help="Mux's own limits; none without it.")] = None,
 ) -> None:
     """Run a Mux of your own, for trying things out and for your tests. Its controls: docs/emulator.md."""
-    try:
+    with _extra("emulator"):
         import uvicorn
 
         from rindle_sync.providers.mux_emulator import MuxEmulator
-    except ModuleNotFoundError:
-        raise Misconfigured("emulator", "is an extra; pip install 'rindle-sync[emulator]'") from None
-    if rate_limits not in {None, "high", "low"}:
-        raise Misconfigured("--rate-limits", "is high or low")
-    world = MuxEmulator(seed=seed, rate_limits=rate_limits)
+    world = MuxEmulator(seed=seed, rate_limits=None if rate_limits is None else rate_limits.value)
     err.print(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")
     err.print(f"controls and help: curl http://{host}:{port}/_emulator/")
     uvicorn.run(world.app, host=host, port=port, log_level="warning", access_log=False)

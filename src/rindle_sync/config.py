@@ -40,27 +40,27 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
     toml: ClassVar[Path | None] = None
 
-    database_url: str = Field("sqlite:///rindle-sync.sqlite3", repr=False)
-    environment: str = Field("default", min_length=1)
-    mux_base_url: str = Field("https://api.mux.com", pattern=r"^https?://[^\s?#]+$")
+    database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False)
+    environment: str = Field(default="default", min_length=1)
+    mux_base_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     mux_token_id: SecretStr | None = None
     mux_token_secret: SecretStr | None = None
-    provider_polling_floor_seconds: float = Field(30, gt=0, le=86_400)
-    provider_stuck_threshold_seconds: float = Field(7200, gt=0, le=31_536_000)
+    provider_polling_floor_seconds: float = Field(default=30, gt=0, le=86_400)
+    provider_stuck_threshold_seconds: float = Field(default=7200, gt=0, le=31_536_000)
     stuck_policy: StuckPolicy = StuckPolicy.DECLARE
-    provider_confirm_seconds: float = Field(600, ge=0, le=31_536_000)
-    provider_recovery_days: float = Field(7, ge=0, le=3650)
-    provider_check_growth: float = Field(0.25, ge=0, le=10)
-    provider_check_cap_seconds: float = Field(600, gt=0, le=31_536_000)
-    provider_watch_floor_seconds: float = Field(300, gt=0, le=31_536_000)
-    provider_watch_cap_seconds: float = Field(21_600, gt=0, le=31_536_000)
-    provider_retry_seconds: float = Field(5, gt=0, le=3600)
-    provider_timeout_seconds: float = Field(10, gt=0, le=300)
+    provider_confirm_seconds: float = Field(default=600, ge=0, le=31_536_000)
+    provider_recovery_days: float = Field(default=7, ge=0, le=3650)
+    provider_check_growth: float = Field(default=0.25, ge=0, le=10)
+    provider_check_cap_seconds: float = Field(default=600, gt=0, le=31_536_000)
+    provider_watch_floor_seconds: float = Field(default=300, gt=0, le=31_536_000)
+    provider_watch_cap_seconds: float = Field(default=21_600, gt=0, le=31_536_000)
+    provider_retry_seconds: float = Field(default=5, gt=0, le=3600)
+    provider_timeout_seconds: float = Field(default=10, gt=0, le=300)
     provider_token_priority: Priority = Priority.LOW
-    provider_read_burst: int | None = Field(None, ge=1, le=1_000_000)
-    provider_reads_per_second: float | None = Field(None, gt=0, le=1_000_000)
-    sweep_interval_seconds: float = Field(5, gt=0, le=86_400)
-    sweep_batch: int = Field(50, ge=1, le=1000)
+    provider_read_burst: int | None = Field(default=None, ge=1, le=1_000_000)
+    provider_reads_per_second: float | None = Field(default=None, gt=0, le=1_000_000)
+    sweep_interval_seconds: float = Field(default=5, gt=0, le=86_400)
+    sweep_batch: int = Field(default=50, ge=1, le=1000)
 
     @classmethod
     def settings_customise_sources(
@@ -130,7 +130,7 @@ class Settings(BaseSettings):
             if getattr(self, name) is None:
                 raise Misconfigured(
                     name,
-                    f"is not set; make an access token with Mux Video read in Mux's dashboard (Settings, Access Tokens) "
+                    f"is not set; make an access token with Mux Video read in Mux's dashboard (Access Tokens) "
                     f"and put it into {PREFIX}{name.upper()}",
                 )
         secrets = self.mux_token_id, self.mux_token_secret
@@ -177,4 +177,6 @@ def _misconfigured(error: ValidationError, path: Path | None) -> Misconfigured:
         near = get_close_matches(name, Settings.model_fields, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; see docs/settings.md for all of them"
         return Misconfigured(name, f"is no setting (in {path or 'the arguments'}){hint}")
-    return Misconfigured(name, f"{message[0].lower()}{message[1:]} (set {PREFIX}{name.upper()} or {name} in the TOML file)")
+    return Misconfigured(
+        name, f"{message[0].lower()}{message[1:]} (set {PREFIX}{name.upper()} or {name} in the TOML file)"
+    )

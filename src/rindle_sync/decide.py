@@ -1,23 +1,23 @@
 """What becomes of a row, given what was seen of it. The only code that chooses a state; pure.
 
-| seen by                        | against the row                         | verdict                                    |
+| seen by                        | against the row                         | verdict                                   |
 |--------------------------------|-----------------------------------------|--------------------------------------------|
-| any                            | a tombstone                             | stale                                      |
-| nothing in hand                | in flight past the threshold, "declare" | stuck                                      |
-| nothing in hand                | anything else                           | ask                                        |
-| look begun before the newest   | anything                                | stale                                      |
-| look                           | same state, same playback ids           | unchanged                                  |
-| look, in flight                | same state, past the threshold          | stuck                                      |
-| look, in flight                | errored as stuck                        | unchanged: an answer in flight is no news  |
-| look                           | anything else                           | changed: the row becomes that              |
-| look, a word we do not know    | anything                                | unchanged                                  |
-| look, 404                      | not settled by the provider             | changed: errored, not found                |
-| look, 404                      | at rest                                 | suspected; the second, later: deleted      |
-| webhook, higher rank           | anything                                | changed: the row becomes that              |
-| webhook, lower rank or older   | anything                                | stale                                      |
-| webhook, same rank             | same state, same playback ids           | unchanged                                  |
-| webhook, anything else         | anything                                | doubted: a look decides                    |
-| silence                        | anything                                | unanswered: only its text is kept          |
+| any                            | a tombstone                             | stale                                     |
+| nothing in hand                | in flight past the threshold, "declare" | stuck                                     |
+| nothing in hand                | anything else                           | ask                                       |
+| look begun before the newest   | anything                                | stale                                     |
+| look                           | same state, same playback ids           | unchanged                                 |
+| look, in flight                | same state, past the threshold          | stuck                                     |
+| look, in flight                | errored as stuck                        | unchanged: an answer in flight is no news |
+| look                           | anything else                           | changed: the row becomes that             |
+| look, a word we do not know    | anything                                | unchanged                                 |
+| look, 404                      | not settled by the provider             | changed: errored, not found               |
+| look, 404                      | at rest                                 | suspected; the second, later: deleted     |
+| webhook, higher rank           | anything                                | changed: the row becomes that             |
+| webhook, lower rank or older   | anything                                | stale                                     |
+| webhook, same rank             | same state, same playback ids           | unchanged                                 |
+| webhook, anything else         | anything                                | doubted: a look decides                   |
+| silence                        | anything                                | unanswered: only its text is kept         |
 """
 
 from dataclasses import dataclass, replace

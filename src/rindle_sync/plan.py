@@ -45,7 +45,7 @@ class Schedule:
 
 def retry_gap(failures: int, schedule: Schedule) -> timedelta:
     """How long to wait after the `failures`th look in a row that brought no answer: doubling from `retry`."""
-    return schedule.retry * 2 ** min(max(failures, 1) - 1, 10)
+    return schedule.retry * (1 << min(max(failures, 1) - 1, 10))
 
 
 def next_check(
@@ -71,9 +71,7 @@ def first_check(row: ProviderAsset, now: datetime, policy: Policy, schedule: Sch
     return _regular(row, now, policy, schedule) if row.askable else None
 
 
-def _after_silence(
-    row: ProviderAsset, silence: Silence, now: datetime, policy: Policy, schedule: Schedule
-) -> datetime:
+def _after_silence(row: ProviderAsset, silence: Silence, now: datetime, policy: Policy, schedule: Schedule) -> datetime:
     if silence.lack in {Lack.THROTTLED, Lack.REFUSED}:
         return now + (silence.wait or schedule.floor)
     regular = _regular(row, now, policy, schedule)

@@ -24,7 +24,6 @@ from sqlalchemy import (
     bindparam,
     cast,
     event,
-    func,
     literal_column,
 )
 from sqlalchemy.dialects.postgresql import JSONB, UUID
@@ -208,16 +207,19 @@ def engine_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise Misconfigured("database_url", "is no database URL; write sqlite:///rindle-sync.sqlite3 or "
-                            "postgresql://user:password@host:5432/database") from None
+        raise Misconfigured(
+            "database_url",
+            "is no database URL; write sqlite:///rindle-sync.sqlite3 or postgresql://user:password@host:5432/database",
+        ) from None
     match parsed.drivername.split("+")[0]:
         case "sqlite":
             return parsed.set(drivername="sqlite+aiosqlite")
         case "postgresql" | "postgres":
             return parsed.set(drivername="postgresql+psycopg")
         case other:
-            raise Misconfigured("database_url", f"names a database that is not supported ({other}); use sqlite:/// or "
-                                "postgresql://")
+            raise Misconfigured(
+                "database_url", f"names a database that is not supported ({other}); use sqlite:/// or postgresql://"
+            )
 
 
 def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
@@ -334,5 +336,3 @@ def _as_text(value: Any, column: Column[Any]) -> Any:
     if isinstance(column.type, JSON) and value is not None:
         return to_json(value)
     return value
-
-

@@ -95,9 +95,7 @@ def _change(settled: Settled, by: By, now: datetime) -> Change | None:
     )
 
 
-async def _read_again(
-    tools: Tools, unwritten: Sequence[Settled], clashes: Set[str], now: datetime
-) -> list[Finding]:
+async def _read_again(tools: Tools, unwritten: Sequence[Settled], clashes: Set[str], now: datetime) -> list[Finding]:
     if not unwritten:
         return []
     fresh = await tools.store.get_many([s.row.id for s in unwritten])

@@ -1,4 +1,4 @@
-"""Every SQL statement. Decides nothing: it reads rows, claims them, and writes what it is given under compare-and-swap."""
+"""Every SQL statement. Decides nothing: it reads rows, claims them, and writes them under compare-and-swap."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence, Set
@@ -125,7 +125,7 @@ def _claim_statement() -> Update:
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    lease = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
+    lease: dict[str, Any] = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
     return update(assets).where(assets.c.id == due.c.id).values(lease).returning(*assets.c)
 
 

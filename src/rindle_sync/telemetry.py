@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
 _log: Final = logging.getLogger("rindle_sync")
+_log.addHandler(logging.NullHandler())  # what is logged, and where, is for the app to say
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ENVELOPE: Final = frozenset({"system_time", "row_id"})
 

@@ -20,6 +20,9 @@ from rindle_sync.errors import Gone, NoAnswer, Refused, Throttled, Unreachable
 from rindle_sync.providers.base import Page
 
 BASE_URL: Final = "https://api.mux.com"
+Transport = httpx.AsyncBaseTransport
+"""What carries the calls; tests put the emulator in its place."""
+
 PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core/make-api-requests
 CONNECTIONS: Final = 20
 
@@ -101,13 +104,13 @@ class Mux:
         self,
         credentials: Credentials,
         *,
-        base_url: str = BASE_URL,
+        base_url: str | None = None,
         timeout: float = 10.0,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         self._transport = transport or httpx.AsyncHTTPTransport(limits=limits)
-        self._base_url = base_url.rstrip("/")
+        self._base_url = (base_url or BASE_URL).rstrip("/")
         self._timeout = timeout
         self._headers = {
             "authorization": credentials.header,
@@ -160,9 +163,7 @@ class Mux:
             raise Unreachable("mux sent a body that is no JSON object")
         return body
 
-    async def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None
-    ) -> tuple[int, httpx.Headers, bytes]:
+    async def _send(self, method: str, path: str, query: Mapping[str, str] | None) -> tuple[int, httpx.Headers, bytes]:
         request = httpx.Request(
             method,
             f"{self._base_url}{path}",

@@ -13,11 +13,12 @@ down_revision = None
 
 def upgrade() -> None:
     """Create the three tables."""
-    _create_tables()
-    _create_indexes()
+    _create_rows()
+    _create_notices()
+    _create_changes()
 
 
-def _create_tables() -> None:
+def _create_rows() -> None:
     op.create_table(
         "media_provider_assets",
         Column("id", RowId(), primary_key=True),
@@ -47,8 +48,40 @@ def _create_tables() -> None:
         Column("lease_token", RowId()),
         Column("lease_until", UtcTime()),
         Column("version", BigInteger(), nullable=False),
-        UniqueConstraint("asset_id", "profile", "provider_name", name="uq_media_provider_assets_asset_profile_provider"),
+        UniqueConstraint(
+            "asset_id", "profile", "provider_name", name="uq_media_provider_assets_asset_profile_provider"
+        ),
     )
+    op.create_index(
+        "uq_media_provider_assets_provider_asset_id",
+        "media_provider_assets",
+        ["provider_name", "environment", "provider_asset_id"],
+        unique=True,
+    )
+    op.create_index(
+        "uq_media_provider_assets_provider_upload_id",
+        "media_provider_assets",
+        ["provider_name", "environment", "provider_upload_id"],
+        unique=True,
+    )
+    op.create_index(
+        "uq_media_provider_assets_passthrough",
+        "media_provider_assets",
+        ["provider_name", "environment", "passthrough"],
+        unique=True,
+    )
+    op.create_index(
+        "ix_media_provider_assets_due",
+        "media_provider_assets",
+        ["provider_name", "environment", "check_at"],
+        **_where("check_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_media_provider_assets_lease", "media_provider_assets", ["lease_token"], **_where("lease_token IS NOT NULL")
+    )
+
+
+def _create_notices() -> None:
     op.create_table(
         "provider_notices",
         Column("id", RowId(), primary_key=True),
@@ -70,6 +103,15 @@ def _create_tables() -> None:
         Column("lease_until", UtcTime()),
         UniqueConstraint("provider_name", "environment", "event_id", name="uq_provider_notices_event"),
     )
+    op.create_index(
+        "ix_provider_notices_pending",
+        "provider_notices",
+        ["provider_name", "environment", "next_attempt_at"],
+        **_where("next_attempt_at IS NOT NULL"),
+    )
+
+
+def _create_changes() -> None:
     op.create_table(
         "provider_asset_changes",
         Column("id", Serial, primary_key=True, autoincrement=True),
@@ -84,15 +126,6 @@ def _create_tables() -> None:
         Column("late_ms", BigInteger(), nullable=False),
         UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
     )
-
-
-def _create_indexes() -> None:
-    op.create_index("uq_media_provider_assets_provider_asset_id", "media_provider_assets", ["provider_name", "environment", "provider_asset_id"], unique=True)
-    op.create_index("uq_media_provider_assets_provider_upload_id", "media_provider_assets", ["provider_name", "environment", "provider_upload_id"], unique=True)
-    op.create_index("uq_media_provider_assets_passthrough", "media_provider_assets", ["provider_name", "environment", "passthrough"], unique=True)
-    op.create_index("ix_media_provider_assets_due", "media_provider_assets", ["provider_name", "environment", "check_at"], **_where("check_at IS NOT NULL"))
-    op.create_index("ix_media_provider_assets_lease", "media_provider_assets", ["lease_token"], **_where("lease_token IS NOT NULL"))
-    op.create_index("ix_provider_notices_pending", "provider_notices", ["provider_name", "environment", "next_attempt_at"], **_where("next_attempt_at IS NOT NULL"))
 
 
 def _where(condition: str) -> dict[str, Any]:

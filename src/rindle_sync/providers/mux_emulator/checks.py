@@ -68,14 +68,14 @@ def check_object(field: str, value: object) -> dict[str, Any]:
     return value
 
 
-def build(kind: type[T], body: object) -> T:
+def build(kind: type[T], body: object, name: str = "the body") -> T:
     """A `kind` out of a JSON object whose keys are its fields; `kind` itself checks the values."""
-    given = check_object("the body", body)
+    given = check_object(name, body)
     known = {one.name: one.default is MISSING and one.default_factory is MISSING for one in fields(kind)}
-    for name in given.keys() - known.keys():
-        refuse(name, f"is not a field here; use {_listed(known)}")
-    for name in (name for name, needed in known.items() if needed and name not in given):
-        refuse(name, "is missing; add it to the body")
+    for extra in (one for one in given if one not in known):
+        refuse(extra, f"is not a field here; use {_listed(known)}")
+    for lacking in (one for one, needed in known.items() if needed and one not in given):
+        refuse(lacking, f"is missing; add it to {name}")
     return kind(**given)
 
 

@@ -13,6 +13,10 @@ class Priority(StrEnum):
     LOW = "low"
 
 
+_ROUNDING: Final = 1e-6
+"""What a difference of two unix times may lack."""
+
+
 @dataclass(slots=True)
 class Bucket:
     """A token bucket that is full at first; `now` is in seconds."""
@@ -30,9 +34,9 @@ class Bucket:
         gained = max(0.0, now - self.at) * self.per_second
         self.tokens = min(self.capacity, self.tokens + gained)
         self.at = max(self.at, now)
-        if self.tokens < 1.0:
+        if self.tokens < 1.0 - _ROUNDING:
             return False
-        self.tokens -= 1.0
+        self.tokens = max(0.0, self.tokens - 1.0)
         return True
 
     def wait(self) -> int:

@@ -4,13 +4,20 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from rindle_sync.providers.mux_emulator.answers import Answer, invalid_parameters, not_found, problem
-from rindle_sync.providers.mux_emulator.checks import check_flag, check_object, check_text, check_whole, refuse
-from rindle_sync.providers.mux_emulator.lives import Asset, Life, Settings
+from rindle_sync.providers.mux_emulator.checks import (
+    check_flag,
+    check_object,
+    check_text,
+    check_whole,
+    check_words,
+    refuse,
+)
+from rindle_sync.providers.mux_emulator.lives import Asset, Life, Policy, Settings
 from rindle_sync.providers.mux_emulator.shapes import asset_body, playback_id_body, upload_body
 from rindle_sync.providers.mux_emulator.world import World
 
@@ -179,10 +186,7 @@ def send_bytes(call: Call) -> Answer:
 
 def whoami(call: Call) -> Answer:
     """GET /system/v1/whoami."""
-    account = call.account
-    names = (name for name in Account.__slots__ if name != "permissions")
-    told = {name: getattr(account, name) for name in names}
-    return Answer(200, {"data": {"permissions": list(account.permissions), **told}})
+    return Answer(200, {"data": asdict(call.account)})
 
 
 def unknown(_: Call) -> Answer:
@@ -222,9 +226,13 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
 def _read_policies(given: Mapping[str, Any]) -> tuple[str, ...]:
     plain = given.get("playback_policies", given.get("playback_policy", []))
     advanced = given.get("advanced_playback_policies", [])
-    if not isinstance(plain, list) or not isinstance(advanced, list):
-        refuse("playback_policies", "must be a list of policies")
-    return (*plain, *(check_object("advanced_playback_policies", one).get("policy") for one in advanced))
+    if not isinstance(advanced, list):
+        refuse("advanced_playback_policies", "must be a list of objects with a policy")
+    named = [check_object("advanced_playback_policies", one).get("policy") for one in advanced]
+    return (
+        *check_words("playback_policies", plain, Policy),
+        *check_words("advanced_playback_policies", named, Policy),
+    )
 
 
 def _read_meta(meta: object) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
@@ -94,7 +94,7 @@ class World:
         now: float,
         *,
         settings: Settings,
-        given: dict[str, object],
+        given: Mapping[str, object],
         timeout: int,
         cors_origin: str,
         life: Life | None = None,

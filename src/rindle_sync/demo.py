@@ -1,0 +1,251 @@
+"""The demo's world: a Mux emulator that loses every webhook, and the service that finds everything all the same."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from statistics import quantiles
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Final
+
+import uvicorn
+
+from rindle_sync.app import RindleSync, connect
+from rindle_sync.asset import ErrorKind, ProviderAsset, State
+from rindle_sync.config import Settings, load_settings
+from rindle_sync.errors import RindleSyncError
+from rindle_sync.providers.mux_emulator import EventType, Life, MuxEmulator, Truth
+from rindle_sync.store import Change
+from rindle_sync.telemetry import Event
+
+STUCK_AFTER: Final = 8.0
+"""The demo's stuck threshold in seconds, where two hours are the default."""
+
+EMULATOR_TOKEN: Final = ("emulator-token-id", "emulator-token-secret")
+"""The token that an emulator takes unless it is told otherwise."""
+
+GIVE_UP_AFTER: Final = 50.0
+"""A demo that is not in step after this many seconds has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """How things stand: rows by state, assets by state, and how many rows agree."""
+
+    seconds: float
+    rows: dict[str, int]
+    truth: dict[str, int]
+    in_step: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How many assets that ended in one way the rows tell of rightly."""
+
+    truth: str
+    row: str
+    assets: int
+    in_step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the demo came to; lags are seconds from the end at the provider to the row."""
+
+    assets: int
+    seed: int
+    in_step: int
+    out_of_step: int
+    seconds: float
+    calls: dict[str, int]
+    calls_per_row: float
+    lag_seconds: dict[str, float]
+    events: dict[str, int]
+    agreement: list[Agreement] = field(default_factory=list)
+
+
+_TELLS: Final = {
+    "ready": "ready, with its playback ids",
+    "errored": "errored, with the provider's reason",
+    "deleted": "errored: not found",
+    "preparing": "errored: stuck",
+}
+
+
+def lives(count: int, seed: int) -> list[Life]:
+    """How each asset lives: most become ready, some errored, deleted, slow, or never done."""
+    chance = Random(seed)  # noqa: S311  a seeded world, no secret
+    plans: tuple[tuple[int, Callable[[], Life]], ...] = (
+        (70, lambda: Life(ends="ready", after=chance.uniform(0, 6))),
+        (10, lambda: Life(ends="errored", after=chance.uniform(0, 6))),
+        (7, lambda: Life(ends="never", deleted_after=chance.uniform(1, 6))),
+        (8, lambda: Life(ends="ready", after=chance.uniform(STUCK_AFTER + 1, STUCK_AFTER + 4))),
+        (5, lambda: Life(ends="never")),
+    )
+    weights = [weight for weight, _ in plans]
+    return [make() for _, make in chance.choices(plans, weights, k=count)]
+
+
+async def play(assets: int, seed: int, show: Callable[[Snapshot], None]) -> Report:
+    """Run the demo; `show` is called a few times a second. Raises `RindleSyncError` if the parts do not start."""
+    emulator = MuxEmulator(seed=seed)
+    emulator.add_fault("latency", seconds=0.02)
+    emulator.add_fault("server_error", operation="get_asset", probability=0.02)
+    emulator.add_fault("rate_limited", operation="get_asset", probability=0.002, retry_after=1)
+    told: Counter[str] = Counter()
+    with TemporaryDirectory(prefix="rindle-sync-demo-") as folder:
+        async with (
+            _served(emulator) as url,
+            connect(_settings(url, Path(folder)), listeners=[lambda event: _count(told, event)]) as rindle,
+        ):
+            await rindle.migrate()
+            stage = _Stage(rindle, emulator, emulator.now(), told)
+            await _fill(stage, lives(assets, seed))
+            return await _watch(stage, show)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    rindle: RindleSync
+    emulator: MuxEmulator
+    began: float
+    told: Counter[str]
+
+
+def _count(told: Counter[str], event: Event) -> None:
+    told[event.name] += 1
+
+
+def _settings(url: str, folder: Path) -> Settings:
+    return load_settings(
+        database_url=f"sqlite:///{folder / 'demo.sqlite3'}",
+        mux_base_url=url,
+        mux_token_id=EMULATOR_TOKEN[0],
+        mux_token_secret=EMULATOR_TOKEN[1],
+        environment="demo",
+        provider_polling_floor_seconds=1,
+        provider_stuck_threshold_seconds=STUCK_AFTER,
+        stuck_policy="declare",
+        provider_check_growth=0.5,
+        provider_check_cap_seconds=4,
+        provider_watch_floor_seconds=1,
+        provider_watch_cap_seconds=3,
+        provider_retry_seconds=0.5,
+        provider_read_burst=100,
+        provider_reads_per_second=200,
+        sweep_interval_seconds=0.5,
+    )
+
+
+@asynccontextmanager
+async def _served(emulator: MuxEmulator) -> AsyncIterator[str]:
+    """The emulator on a free port of this machine, in a thread of its own."""
+    server = uvicorn.Server(uvicorn.Config(emulator.app, port=0, log_level="warning", access_log=False))
+    thread = Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        for _ in range(100):
+            if server.started:
+                break
+            await asyncio.to_thread(thread.join, 0.05)
+        else:
+            raise RindleSyncError("the emulator did not start within five seconds")
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await asyncio.to_thread(thread.join, 5)
+
+
+async def _fill(stage: _Stage, plans: Iterable[Life]) -> None:
+    for number, life in enumerate(plans):
+        created = stage.emulator.create_asset(life=life)
+        await stage.rindle.track(asset_id=f"video-{number}", provider_asset_id=created)
+
+
+async def _watch(stage: _Stage, show: Callable[[Snapshot], None]) -> Report:
+    stop = asyncio.Event()
+    service = asyncio.create_task(stage.rindle.run(stop))
+    try:
+        while True:
+            rows = [row async for row in stage.rindle.store.rows("mux", "demo")]
+            snapshot = _snapshot(rows, stage.emulator, stage.emulator.now() - stage.began)
+            show(snapshot)
+            over = _nothing_left_to_come(stage.emulator) and snapshot.in_step == len(rows)
+            if over or snapshot.seconds > GIVE_UP_AFTER:
+                break
+            await asyncio.wait({service}, timeout=0.3)
+    finally:
+        stop.set()
+        await service
+    return await _report(stage, rows, snapshot)
+
+
+def _nothing_left_to_come(emulator: MuxEmulator) -> bool:
+    return next(iter(emulator.events(emulator.now(), float("inf"))), None) is None
+
+
+def _snapshot(rows: list[ProviderAsset], emulator: MuxEmulator, seconds: float) -> Snapshot:
+    truths = emulator.truths()
+    return Snapshot(
+        seconds=seconds,
+        rows=dict(Counter(row.state.value for row in rows)),
+        truth=dict(Counter(truth.state.value for truth in truths.values())),
+        in_step=sum(agrees(row, truths[row.provider_asset_id or ""]) for row in rows),
+        calls=sum(emulator.calls.values()),
+    )
+
+
+def agrees(row: ProviderAsset, truth: Truth) -> bool:
+    """Whether the row says what is so at the provider."""
+    match truth.state.value:
+        case "ready":
+            same = {(p.id, p.policy) for p in row.playback_ids} == {(p.id, str(p.policy)) for p in truth.playback_ids}
+            return row.state is State.READY and same
+        case "errored":
+            return row.error_kind is ErrorKind.PROVIDER
+        case "deleted":
+            return row.error_kind is ErrorKind.NOT_FOUND or row.state is State.DELETED
+        case _:
+            return row.error_kind is ErrorKind.STUCK
+
+
+async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) -> Report:
+    return Report(
+        assets=len(rows),
+        seed=stage.emulator.seed,
+        in_step=snapshot.in_step,
+        out_of_step=len(rows) - snapshot.in_step,
+        seconds=round(snapshot.seconds, 1),
+        calls={str(operation): number for operation, number in stage.emulator.calls.items()},
+        calls_per_row=round(snapshot.calls / max(len(rows), 1), 2),
+        lag_seconds=_lags(rows, stage.emulator, [await stage.rindle.store.changes_of(row.id) for row in rows]),
+        events=dict(stage.told),
+        agreement=_agreement(rows, stage.emulator),
+    )
+
+
+def _agreement(rows: list[ProviderAsset], emulator: MuxEmulator) -> list[Agreement]:
+    truths = emulator.truths()
+    assets: Counter[str] = Counter(truth.state.value for truth in truths.values())
+    in_step = Counter(truth.state.value for row in rows if agrees(row, truth := truths[row.provider_asset_id or ""]))
+    return [Agreement(state, told, assets[state], in_step[state]) for state, told in _TELLS.items()]
+
+
+def _lags(rows: list[ProviderAsset], emulator: MuxEmulator, histories: list[list[Change]]) -> dict[str, float]:
+    """How long after its end at the provider each row changed for the last time."""
+    ends = {e.asset_id: e.at for e in emulator.events(0, emulator.now()) if e.type is not EventType.ASSET_CREATED}
+    lags = sorted(
+        history[-1].at.timestamp() - ends[row.provider_asset_id]
+        for row, history in zip(rows, histories, strict=True)
+        if history and row.provider_asset_id in ends
+    )
+    if len(lags) < 2:
+        return {}
+    cuts = quantiles(lags, n=100, method="inclusive")
+    return {"median": round(cuts[49], 2), "p95": round(cuts[94], 2), "max": round(lags[-1], 2)}
