@@ -1,13 +1,14 @@
 """What every test may ask for: a fresh database on SQLite, on PostgreSQL, or on each in turn."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests import postgres
+from tests.world import World, a_world
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +42,10 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of a fresh, empty database: the test runs once on each kind."""
     fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
     return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture
+async def world(database_url: str) -> AsyncIterator[World]:
+    """The emulator, the tools and a clock, on each kind of database in turn."""
+    async with a_world(database_url) as world:
+        yield world

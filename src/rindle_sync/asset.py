@@ -178,6 +178,7 @@ def redact_id(provider_id: str | None) -> str | None:
     return f"...{provider_id[-4:]}" if len(provider_id) >= 4 else "...redacted"
 
 
+_LONGEST_READ: Final = 16 * MAX_ERROR_TEXT
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9_+/=.-]{16,}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -187,7 +188,9 @@ def scrub(text: str, *secrets: str | None) -> str:
     """`text` in one line, with `secrets`, URLs and everything that looks like an id or a key hidden, cut to 4096."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, redact_id(secret) or "")
-    text = _URL.sub("[url]", text[: 4 * MAX_ERROR_TEXT])
+    if len(text) > _LONGEST_READ:  # without the last word: half an id would not look like one
+        text = " ".join(text[:_LONGEST_READ].split()[:-1])
+    text = _URL.sub("[url]", text)
     text = _TOKEN.sub(_hide_token, text)
     return _CONTROL.sub(" ", text).strip()[:MAX_ERROR_TEXT]
 

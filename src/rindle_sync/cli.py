@@ -101,10 +101,8 @@ def _picture(snapshot: "Snapshot", assets: int) -> Table:
     table = Table(title=f"{assets} assets, every webhook lost, second {snapshot.seconds:.0f}", title_justify="left")
     for title in ("at the provider", "", "your rows", ""):
         table.add_column(title, min_width=12)
-    pairs = (("preparing", "processing"), ("ready", "ready"), ("errored", "errored"), ("deleted", ""))
-    for truth, state in pairs:
-        there, here = snapshot.truth.get(truth, 0), snapshot.rows.get(state, 0)
-        table.add_row(truth, _bar(there, assets, "cyan"), state, _bar(here, assets, "green") if state else "")
+    for truth, there, state, here in snapshot.pairs:
+        table.add_row(truth, _bar(there, assets, "cyan"), state, _bar(here, assets, "green"))
     table.caption = f"{snapshot.in_step} of {assets} in step, {snapshot.calls} calls"
     return table
 

@@ -18,7 +18,7 @@ from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import ErrorKind, ProviderAsset, State
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.errors import RindleSyncError
-from rindle_sync.providers.mux_emulator import EventType, Life, MuxEmulator, Truth
+from rindle_sync.providers.mux_emulator import AssetState, EventType, Life, MuxEmulator, Truth
 from rindle_sync.store import Change
 from rindle_sync.telemetry import Event
 
@@ -34,11 +34,10 @@ GIVE_UP_AFTER: Final = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How things stand: rows by state, assets by state, and how many rows agree."""
+    """How things stand: each state at the provider with its assets, beside our state with its rows."""
 
     seconds: float
-    rows: dict[str, int]
-    truth: dict[str, int]
+    pairs: list[tuple[str, int, str, int]]
     in_step: int
     calls: int
 
@@ -69,11 +68,17 @@ class Report:
     agreement: list[Agreement] = field(default_factory=list)
 
 
+_PAIRS: Final = (
+    (AssetState.PREPARING, State.PROCESSING),
+    (AssetState.READY, State.READY),
+    (AssetState.ERRORED, State.ERRORED),
+    (AssetState.DELETED, State.DELETED),
+)
 _TELLS: Final = {
-    "ready": "ready, with its playback ids",
-    "errored": "errored, with the provider's reason",
-    "deleted": "errored: not found",
-    "preparing": "errored: stuck",
+    AssetState.READY: "ready, with its playback ids",
+    AssetState.ERRORED: "errored, with the provider's reason",
+    AssetState.DELETED: "errored: not found",
+    AssetState.PREPARING: "errored: stuck",
 }
 
 
@@ -192,10 +197,11 @@ def _nothing_left_to_come(emulator: MuxEmulator) -> bool:
 
 def _snapshot(rows: list[ProviderAsset], emulator: MuxEmulator, seconds: float) -> Snapshot:
     truths = emulator.truths()
+    assets = Counter(truth.state for truth in truths.values())
+    ours = Counter(row.state for row in rows)
     return Snapshot(
         seconds=seconds,
-        rows=dict(Counter(row.state.value for row in rows)),
-        truth=dict(Counter(truth.state.value for truth in truths.values())),
+        pairs=[(there, assets[there], here, ours[here]) for there, here in _PAIRS],
         in_step=sum(agrees(row, truths[row.provider_asset_id or ""]) for row in rows),
         calls=sum(emulator.calls.values()),
     )
@@ -203,15 +209,15 @@ def _snapshot(rows: list[ProviderAsset], emulator: MuxEmulator, seconds: float) 
 
 def agrees(row: ProviderAsset, truth: Truth) -> bool:
     """Whether the row says what is so at the provider."""
-    match truth.state.value:
-        case "ready":
-            same = {(p.id, p.policy) for p in row.playback_ids} == {(p.id, str(p.policy)) for p in truth.playback_ids}
+    match truth.state:
+        case AssetState.READY:
+            same = {(p.id, p.policy) for p in row.playback_ids} == {(p.id, p.policy) for p in truth.playback_ids}
             return row.state is State.READY and same
-        case "errored":
+        case AssetState.ERRORED:
             return row.error_kind is ErrorKind.PROVIDER
-        case "deleted":
+        case AssetState.DELETED:
             return row.error_kind is ErrorKind.NOT_FOUND or row.state is State.DELETED
-        case _:
+        case AssetState.PREPARING:
             return row.error_kind is ErrorKind.STUCK
 
 
@@ -232,8 +238,8 @@ async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) 
 
 def _agreement(rows: list[ProviderAsset], emulator: MuxEmulator) -> list[Agreement]:
     truths = emulator.truths()
-    assets: Counter[str] = Counter(truth.state.value for truth in truths.values())
-    in_step = Counter(truth.state.value for row in rows if agrees(row, truth := truths[row.provider_asset_id or ""]))
+    assets = Counter(truth.state for truth in truths.values())
+    in_step = Counter(truth.state for row in rows if agrees(row, truth := truths[row.provider_asset_id or ""]))
     return [Agreement(state, told, assets[state], in_step[state]) for state, told in _TELLS.items()]
 
 

@@ -1,5 +1,6 @@
 """The tables, and what differs between the databases that hold them."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -42,6 +43,8 @@ BUSY_SECONDS: Final = 15
 
 STATEMENT_SECONDS: Final = 30
 """How long one statement may take on PostgreSQL."""
+
+_TELLTALES: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
 
 _TIME_FORM: Final = "%Y-%m-%dT%H:%M:%S.%f+00:00"
 
@@ -225,7 +228,13 @@ def engine_url(url: str) -> URL:
 def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     """An engine for `url` with time limits set and parameters hidden from every log and error text."""
     parsed = engine_url(url)
-    options: dict[str, Any] = {"hide_parameters": True, "json_serializer": to_json, "json_deserializer": from_json}
+    _keep_values_out_of_logs()
+    options: dict[str, Any] = {
+        "hide_parameters": True,
+        "logging_name": "rindle_sync",
+        "json_serializer": to_json,
+        "json_deserializer": from_json,
+    }
     try:
         if parsed.get_backend_name() == "sqlite":
             engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
@@ -239,6 +248,19 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
             "database_url", "names PostgreSQL, whose driver is not installed; pip install 'rindle-sync[postgresql]'"
         ) from None
     return engine
+
+
+def _keep_values_out_of_logs() -> None:
+    """At DEBUG, SQLAlchemy logs every row that it reads and aiosqlite every parameter: ids, in both."""
+    for logger in map(logging.getLogger, _TELLTALES):
+        if not any(isinstance(f, _NoDebug) for f in logger.filters):
+            logger.addFilter(_NoDebug())
+
+
+class _NoDebug(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record may be logged."""
+        return record.levelno > logging.DEBUG
 
 
 def _prepare_sqlite(engine: Engine) -> None:

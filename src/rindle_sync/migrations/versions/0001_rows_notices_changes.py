@@ -14,6 +14,7 @@ down_revision = None
 def upgrade() -> None:
     """Create the three tables."""
     _create_rows()
+    _index_rows()
     _create_notices()
     _create_changes()
 
@@ -52,6 +53,9 @@ def _create_rows() -> None:
             "asset_id", "profile", "provider_name", name="uq_media_provider_assets_asset_profile_provider"
         ),
     )
+
+
+def _index_rows() -> None:
     op.create_index(
         "uq_media_provider_assets_provider_asset_id",
         "media_provider_assets",

@@ -21,7 +21,7 @@ PriorityWord = Priority | Literal["high", "low"]
 class FarEnd:
     """One environment with its assets, uploads, faults, limits and counts; a function of seed, clock and calls."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a test may choose, each by its name
         self,
         *,
         now: Callable[[], float] = time.time,

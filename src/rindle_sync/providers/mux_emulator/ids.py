@@ -7,7 +7,6 @@ from typing import Final
 from uuid import UUID
 
 _ID_BYTES: Final = 33
-_ESCAPES: Final = str.maketrans({"0": "00", "+": "01", "/": "02"})
 
 
 class Ids:
@@ -32,4 +31,4 @@ def derive(*parts: str) -> str:
 
 
 def _as_text(raw: bytes) -> str:
-    return b64encode(raw).decode().translate(_ESCAPES)
+    return b64encode(raw).decode().replace("0", "00").replace("+", "01").replace("/", "02")

@@ -39,10 +39,6 @@ class Bucket:
         self.tokens = max(0.0, self.tokens - 1.0)
         return True
 
-    def wait(self) -> int:
-        """Whole seconds until the next token, at least one."""
-        return max(1, math.ceil((1.0 - self.tokens) / self.per_second))
-
 
 # Sizes as in https://www.mux.com/docs/core/make-api-requests#api-rate-limits
 _SIZES: Final = {Priority.HIGH: ((100, 5.0), (20, 1.0)), Priority.LOW: ((20, 1.0), (4, 1.0))}
@@ -64,5 +60,5 @@ class RateLimits:
         passed = bucket.take(now)
         headers = {"X-RateLimit-Limit": str(bucket.capacity), "X-RateLimit-Remaining": str(int(bucket.tokens))}
         if not passed and self.retry_after:
-            headers["Retry-After"] = str(bucket.wait())
+            headers["Retry-After"] = "1"  # every bucket gains a token within a second
         return passed, headers

@@ -145,7 +145,7 @@ class World:
 
     def truths(self, now: float) -> Iterable[Truth]:
         """What is really so about every asset there ever was, in order of making."""
-        return (self.truth(asset_id, now) for asset_id in self._assets)
+        return (self.truth(asset_id, now) for asset_id in tuple(self._assets))
 
     def events(self, since: float, until: float) -> Iterator[LifeEvent]:
         """What happens from `since` on and before `until`, in order."""

@@ -1,0 +1,25 @@
+"""Where the processor's time goes in one sweep, by function; the profiler itself makes it two to three times slower."""
+
+import cProfile
+import pstats
+from collections.abc import Sequence
+from dataclasses import replace
+
+from benchmarks.bench import opened, urls
+from benchmarks.far_ends import World
+from benchmarks.measures import prepared
+from rindle_sync.sweep import sweep
+
+
+async def profiled(databases: Sequence[str], rows: int) -> None:
+    """Print the functions that cost most in a sweep against the `instant` far end."""
+    world = await World.of(rows)
+    for database in databases:
+        with urls(database, 1) as (url,):
+            async with opened(url, world) as bench:
+                await prepared(bench, world)
+                tools = replace(bench.rindle.tools, provider=world.provider("instant"))
+                with cProfile.Profile() as profile:
+                    await sweep(tools)
+        print(f"{database}, {rows:,} rows")
+        pstats.Stats(profile).sort_stats("tottime").print_stats(30)

@@ -1,0 +1,132 @@
+"""One provider environment for tests: the emulator, a database, the real tools, and a clock that only tests move."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from rindle_sync.asset import By, ProviderAsset, State
+from rindle_sync.budget import Budget
+from rindle_sync.decide import Policy
+from rindle_sync.migrations import upgrade
+from rindle_sync.plan import Schedule
+from rindle_sync.providers.mux import Credentials, Mux
+from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from rindle_sync.schema import open_engine
+from rindle_sync.settle import Settled
+from rindle_sync.store import Store
+from rindle_sync.sweep import Tally, sweep
+from rindle_sync.sync import sync
+from rindle_sync.telemetry import Event, Swept, Telemetry
+from rindle_sync.tools import Tools
+from tests.rows import NOW, a_row
+
+READY = Life(ends="ready", after=0)
+NEVER = Life(ends="never")
+ERRORED = Life(ends="errored", after=0)
+
+
+class Clock:
+    """Time stands still until a test moves it; a sleep moves it, too."""
+
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> datetime:
+        return self.time
+
+    def seconds(self) -> float:
+        return self.time.timestamp()
+
+    def move(self, by: timedelta | float) -> None:
+        self.time += by if isinstance(by, timedelta) else timedelta(seconds=by)
+
+    async def sleep(self, seconds: float) -> None:
+        self.move(seconds)
+        await asyncio.sleep(0)
+
+
+@dataclass
+class World:
+    """What a test needs to make rows, to disturb the provider, and to see what came of it."""
+
+    tools: Tools
+    emulator: MuxEmulator
+    clock: Clock
+    told: list[Event] = field(default_factory=list)
+
+    async def track(self, state: State = State.PROCESSING, *, life: Life = READY, **values: Any) -> ProviderAsset:
+        """A row that is due, and the asset that it is about; `provider_asset_id` names another one."""
+        if "provider_asset_id" not in values:
+            policies = () if life is NEVER else ("public",)
+            values["provider_asset_id"] = self.emulator.create_asset(life=life, policies=policies)
+        values.setdefault("updated_at", self.clock.now() - timedelta(hours=1))
+        row = a_row(state, check_at=values.pop("check_at", self.clock.now()), **values)
+        await self.tools.store.add(row)
+        return row
+
+    async def sync(self, row: ProviderAsset) -> Settled | None:
+        return await sync(self.tools, row.provider_asset_id or "", by=By.SYNC)
+
+    async def sweep(self) -> Tally:
+        return await sweep(self.tools)
+
+    async def now_is(self, row: ProviderAsset) -> ProviderAsset:
+        found = await self.tools.store.get(row.id)
+        assert found
+        return found
+
+    def events(self, *kinds: type[Event]) -> list[Event]:
+        return [e for e in self.told if (isinstance(e, kinds) if kinds else not isinstance(e, Swept))]
+
+    def names(self) -> list[str]:
+        return [e.name for e in self.events()]
+
+    @property
+    def calls(self) -> int:
+        return sum(self.emulator.calls.values())
+
+    def with_policy(self, **values: Any) -> None:
+        self.tools = replace(self.tools, policy=replace(self.tools.policy, **values))
+
+    def with_timeout(self, seconds: float) -> None:
+        self.tools = replace(self.tools, provider=an_adapter(self.emulator, seconds))
+
+
+def an_adapter(emulator: MuxEmulator, timeout: float = 10) -> Mux:
+    credentials = Credentials(emulator.token_id, emulator.token_secret)
+    return Mux(credentials, timeout=timeout, transport=httpx.ASGITransport(app=emulator.app))
+
+
+@asynccontextmanager
+async def a_world(url: str, clock: Clock | None = None) -> AsyncIterator[World]:
+    clock = clock or Clock()
+    emulator = MuxEmulator(now=clock.seconds, sleep=clock.sleep)
+    told: list[Event] = []
+    tools = Tools(
+        store=Store(open_engine(url)),
+        provider=an_adapter(emulator),
+        environment="default",
+        budget=Budget(1000, 1000, now=clock.now, sleep=clock.sleep),
+        telemetry=Telemetry(told.append),
+        policy=Policy(),
+        schedule=Schedule(),
+        now=clock.now,
+        sleep=clock.sleep,
+    )
+    await upgrade(tools.store.engine)
+    try:
+        yield World(tools, emulator, clock, told)
+    finally:
+        await tools.provider.close()
+        await tools.store.close()
+
+
+def unknown_id() -> str:
+    """An id that the provider never gave."""
+    return f"unknown{uuid4().hex}"
