@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from rindle_sync import health
@@ -25,6 +25,9 @@ from rindle_sync.sweep import Tally, sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Listener, Telemetry, log_event
 from rindle_sync.tools import Tools
+
+LONGEST_ID: Final = 255
+"""The longest id or reference of a row, in characters; Mux's own are no longer."""
 
 
 def now() -> datetime:
@@ -103,6 +106,8 @@ class RindleSync:
         return row
 
     def _new_row(self, **values: Any) -> ProviderAsset:
+        for name in ("asset_id", "profile", "provider_asset_id", "provider_upload_id", "passthrough"):
+            _check_text(name, values[name])
         moment = now()
         row = ProviderAsset(
             id=str(uuid4()),
@@ -142,6 +147,11 @@ class RindleSync:
         if "tools" in self.__dict__:
             await self.tools.provider.close()
         await self.store.close()
+
+
+def _check_text(name: str, value: str | None) -> None:
+    if value is not None and (not 0 < len(value) <= LONGEST_ID or not value.isprintable()):
+        raise Misconfigured(name, f"must be 1 to {LONGEST_ID} printable characters")
 
 
 @asynccontextmanager

@@ -1,14 +1,17 @@
 """One row: ask, decide, write, tell. The contract of the per-row sync."""
 
+import logging
 from datetime import datetime
 from typing import Final
 
 from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via, scrub
 from rindle_sync.decide import Verdict, decide
-from rindle_sync.errors import Gone, NoAnswer, Refused, Throttled
+from rindle_sync.errors import Gone, NoAnswer, Refused, RindleSyncError, Throttled
 from rindle_sync.plan import ATTEMPTS, retry_gap
 from rindle_sync.settle import Finding, Settled, settle
 from rindle_sync.tools import Tools
+
+_log: Final = logging.getLogger("rindle_sync")
 
 THROTTLES: Final = 10
 """How often one sync waits for a provider that throttles, before it leaves the row to the sweep."""
@@ -65,6 +68,11 @@ async def ask(tools: Tools, row: ProviderAsset) -> Seen | Silence:
         return Seen(via=Via.GET, at=at, gone=True)
     except NoAnswer as error:
         return _silence(tools, row, error, at)
+    except RindleSyncError:
+        raise
+    except Exception as error:  # noqa: BLE001  a fault of ours about one answer must not keep other rows waiting
+        _log.error("an answer about row %s was not understood: %s", row.id, type(error).__name__)
+        return Silence(lack=Lack.UNREACHABLE, at=at, text=f"the answer was not understood ({type(error).__name__})")
 
 
 async def _call(tools: Tools, row: ProviderAsset, at: datetime) -> Seen:

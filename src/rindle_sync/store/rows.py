@@ -1,8 +1,7 @@
-"""Every SQL statement. Decides nothing: it reads rows, claims them, and writes them under compare-and-swap."""
+"""The rows and their changes: reads them, claims what is due, writes under compare-and-swap. Decides nothing."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -21,13 +20,12 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State, scrub
-from rindle_sync.errors import AlreadyTracked, StoreUnavailable
+from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State
+from rindle_sync.errors import AlreadyTracked
 from rindle_sync.schema import assets, changes, json_field, json_parameter, json_table
+from rindle_sync.store.database import Database
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,22 +142,14 @@ _RELEASE: Final = (
 )
 
 
-class Store:
-    """The tables of one database. Every method raises `StoreUnavailable` when the database does not answer."""
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
-        self._reads = engine.execution_options(reads_only=True)
-
-    async def close(self) -> None:
-        """Give the connections back."""
-        await self.engine.dispose()
+class Store(Database):
+    """The rows and their changes. Every method raises `StoreUnavailable` when the database does not answer."""
 
     async def add(self, row: ProviderAsset) -> None:
         """Insert a new row; raises `AlreadyTracked` when one of its keys is taken."""
         values = {name: _plain(row, name) for name in ROW_FIELDS}
         try:
-            async with self._writing() as connection:
+            async with self.writing() as connection:
                 await connection.execute(insert(assets), values)
         except IntegrityError:
             raise AlreadyTracked(
@@ -182,7 +172,7 @@ class Store:
 
     async def get_many(self, row_ids: Collection[str]) -> dict[str, ProviderAsset]:
         """The rows with these ids of ours that exist."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = await connection.execute(select(*assets.c).where(assets.c.id.in_(row_ids)))
             return {row.id: row for row in map(_row, found)}
 
@@ -209,13 +199,13 @@ class Store:
             "until": until,
             "most": limit,
         }
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             claimed = [replace(_row(r), lease_token=token) for r in await connection.execute(_CLAIM, values)]
         return sorted(claimed, key=lambda row: row.check_at or now)
 
     async def release(self, token: str) -> None:
         """Give back what is still leased under `token`."""
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             await connection.execute(_RELEASE, {"held": token})
 
     async def write(self, writes: Sequence[Write]) -> Written:
@@ -237,7 +227,7 @@ class Store:
 
     async def _write(self, writes: Sequence[Write]) -> Set[str]:
         rows = [_written(write.row) for write in writes]
-        async with self._writing() as connection:
+        async with self.writing() as connection:
             found = await connection.execute(_WRITE, {"rows": json_parameter(rows, assets)})
             ids = frozenset(found.scalars())
             kept = [_change(w.change) for w in writes if w.change and w.row.id in ids]
@@ -247,7 +237,7 @@ class Store:
 
     async def changes_of(self, row_id: str) -> list[Change]:
         """The real changes of a row, in their order."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = await connection.execute(
                 select(*changes.c).where(changes.c.row_id == row_id).order_by(changes.c.version)
             )
@@ -256,7 +246,7 @@ class Store:
     async def rows(self, provider: str, environment: str) -> AsyncIterator[ProviderAsset]:
         """Every row of an environment, streamed."""
         wanted = select(*assets.c).where(assets.c.provider_name == provider, assets.c.environment == environment)
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             async for row in await connection.stream(wanted.order_by(assets.c.id)):
                 yield _row(row)
 
@@ -267,7 +257,7 @@ class Store:
         by = select(assets.c.state, assets.c.error_kind, number, func.max(assets.c.checked_at)).where(*here)
         due = select(number, func.min(assets.c.check_at)).where(*here, assets.c.check_at <= now)
         failing = select(number).where(*here, assets.c.check_failures > 0)
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             groups = (await connection.execute(by.group_by(assets.c.state, assets.c.error_kind))).all()
             due_now, oldest = (await connection.execute(due)).one()
             failing_now = (await connection.execute(failing)).scalar_one()
@@ -282,46 +272,13 @@ class Store:
 
     async def ping(self) -> None:
         """Check that the database answers and has our tables."""
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             await connection.execute(select(assets.c.id).limit(1))
 
     async def _one(self, wanted: Select[Any]) -> ProviderAsset | None:
-        async with self._reading() as connection:
+        async with self.reading() as connection:
             found = (await connection.execute(wanted)).one_or_none()
             return _row(found) if found else None
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[AsyncConnection]:
-        with _named_errors():
-            async with self._reads.connect() as connection:
-                yield connection
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        with _named_errors():
-            async with self.engine.begin() as connection:
-                yield connection
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError:
-        raise
-    except DBAPIError as error:
-        raise StoreUnavailable(_complaint(error)) from None
-    except (PoolTimeout, OSError) as error:
-        raise StoreUnavailable(f"no connection to the database ({type(error).__name__}); is it up?") from None
-
-
-def _complaint(error: DBAPIError) -> str:
-    told = scrub(str(error.orig))
-    if "no such table" in told or type(error.orig).__name__ == "UndefinedTable":
-        return "the database lacks our tables; run `rindle-sync migrate`"
-    if "unable to open database file" in told:
-        return "the SQLite file of database_url cannot be opened; does its folder exist, and may we write there?"
-    return f"the database did not do what we asked: {told}"
 
 
 def _row(found: Row[Any]) -> ProviderAsset:

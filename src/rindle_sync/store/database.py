@@ -1,0 +1,58 @@
+"""One database: its connections, and its failures as errors of ours."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from rindle_sync.asset import scrub
+from rindle_sync.errors import StoreUnavailable
+
+
+class Database:
+    """The connections; everything under them raises `StoreUnavailable` when the database does not answer."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+        self._reads = engine.execution_options(reads_only=True)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that only reads."""
+        with _named_errors():
+            async with self._reads.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed at its end."""
+        with _named_errors():
+            async with self.engine.begin() as connection:
+                yield connection
+
+
+@contextmanager
+def _named_errors() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DBAPIError as error:
+        raise StoreUnavailable(_complaint(error)) from None
+    except (PoolTimeout, OSError) as error:
+        raise StoreUnavailable(f"no connection to the database ({type(error).__name__}); is it up?") from None
+
+
+def _complaint(error: DBAPIError) -> str:
+    told = scrub(str(error.orig))
+    if "no such table" in told or type(error.orig).__name__ == "UndefinedTable":
+        return "the database lacks our tables; run `rindle-sync migrate`"
+    if "unable to open database file" in told:
+        return "the SQLite file of database_url cannot be opened; does its folder exist, and may we write there?"
+    return f"the database did not do what we asked: {told}"
