@@ -87,7 +87,7 @@ async def test_a_row_that_others_never_stop_writing_is_a_named_error_and_the_res
 
         async def write(self, writes):  # type: ignore[no-untyped-def]
             fresh = await super().get(busy.id)
-            faster = [replace(w, row=replace(fresh, version=fresh.version + 1), expected=0) for w in writes[:1]]
+            faster = [replace(w, row=replace(fresh, version=fresh.version + 1)) for w in writes[:1]]
             await super().write(faster)
             return await super().write(writes)
 

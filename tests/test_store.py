@@ -107,7 +107,7 @@ async def test_a_written_row_comes_back_as_it_was_written(store: Store) -> None:
     after = replace(a_full_row(), **{n: getattr(row, n) for n in ("id", "asset_id", "inserted_at")}, version=2)
     after = replace(after, playback_policy=None, ingest_mode=None)
 
-    assert (await store.write([Write(after, expected=1)])).ids == {row.id}
+    assert (await store.write([Write(after)])).ids == {row.id}
 
     assert await store.get(row.id) == after
 
@@ -148,9 +148,9 @@ async def test_a_database_without_our_tables_says_how_to_make_them(database_url:
 async def test_a_row_that_was_written_meanwhile_is_not_overwritten(store: Store) -> None:
     row = a_row()
     await store.add(row)
-    await store.write([Write(next_of(row, state=State.READY), expected=1)])
+    await store.write([Write(next_of(row, state=State.READY))])
 
-    written = await store.write([Write(next_of(row, state=State.ERRORED, error_kind=ErrorKind.STUCK), expected=1)])
+    written = await store.write([Write(next_of(row, state=State.ERRORED, error_kind=ErrorKind.STUCK))])
 
     assert written.ids == frozenset()
     assert (await store.get(row.id) or row).state is State.READY
@@ -161,7 +161,7 @@ async def test_of_many_writers_at_once_exactly_one_wins_each_version(store: Stor
     await store.add(row)
 
     written = await asyncio.gather(
-        *(store.write([Write(next_of(row, check_failures=n), 1, a_change(next_of(row)))]) for n in range(8))
+        *(store.write([Write(next_of(row, check_failures=n), a_change(next_of(row)))]) for n in range(8))
     )
 
     assert sum(len(w.ids) for w in written) == 1
@@ -174,8 +174,8 @@ async def test_a_change_is_kept_with_its_row_or_not_at_all(store: Store) -> None
     await store.add(row)
     after = next_of(row, state=State.READY)
 
-    await store.write([Write(after, 1, a_change(after)), Write(next_of(a_row()), 1, a_change(next_of(a_row())))])
-    await store.write([Write(after, 1, a_change(after))])
+    await store.write([Write(after, a_change(after)), Write(next_of(a_row()), a_change(next_of(a_row())))])
+    await store.write([Write(after, a_change(after))])
 
     assert await store.changes_of(row.id) == [a_change(after)]
 
@@ -191,7 +191,7 @@ async def test_a_page_is_written_in_two_statements_whatever_its_size(store: Stor
         lambda _c, _cursor, statement, *_: statements.append(statement),
     )
 
-    written = await store.write([Write(next_of(r, state=State.READY), 1, a_change(next_of(r))) for r in rows])
+    written = await store.write([Write(next_of(r, state=State.READY), a_change(next_of(r))) for r in rows])
 
     assert len(written.ids) == 100
     assert len([s for s in statements if not s.startswith("BEGIN")]) == 2
@@ -203,7 +203,7 @@ async def test_a_unique_key_of_another_row_keeps_one_row_out_and_no_other(store:
         await store.add(row)
     clash = next_of(wants, provider_asset_id=taken.provider_asset_id)
 
-    written = await store.write([Write(clash, 1), Write(next_of(fine, state=State.READY), 1)])
+    written = await store.write([Write(clash), Write(next_of(fine, state=State.READY))])
 
     assert (written.ids, written.clashes) == ({fine.id}, {wants.id})
     assert await store.get(wants.id) == wants
@@ -290,10 +290,10 @@ async def test_a_write_ends_the_lease_of_its_holder_and_of_nobody_else(store: St
         "mux", "default", due=NOW, touched_before=NOW, now=NOW, token=str(uuid4()), until=NOW + 60 * SECOND, limit=1
     )
 
-    await store.write([Write(next_of(row), expected=1)])
+    await store.write([Write(next_of(row))])
     assert await claim(store) == []
 
-    await store.write([Write(next_of(next_of(held)), expected=2)])
+    await store.write([Write(next_of(next_of(held)))])
     assert await claim(store) == [row.id]
 
 

@@ -73,7 +73,7 @@ def _decided(tools: Tools, finding: Finding, now: datetime) -> Settled:
 
 
 def _write(settled: Settled, by: By, now: datetime) -> Write:
-    return Write(settled.row, expected=settled.before.version, change=_change(settled, by, now))
+    return Write(settled.row, _change(settled, by, now))
 
 
 def _change(settled: Settled, by: By, now: datetime) -> Change | None:

@@ -47,10 +47,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A row as it should become, the version that it must still have, and the change to keep with it."""
+    """A row as it should become, one version above the one that it must still have, and the change to keep with it."""
 
     row: ProviderAsset
-    expected: int
     change: Change | None = None
 
 
@@ -209,7 +208,7 @@ class Store(Database):
             await connection.execute(_RELEASE, {"held": token})
 
     async def write(self, writes: Sequence[Write]) -> Written:
-        """Write the rows whose version is still the expected one, and their changes, in one transaction.
+        """Write the rows that nobody wrote since they were read, and their changes, in one transaction.
 
         Two statements, however many rows. When a unique key of another row keeps one of them out, the others are
         written one by one.
