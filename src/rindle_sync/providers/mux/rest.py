@@ -1,4 +1,4 @@
-"""Mux: its URLs, words, error bodies and encodings. Nothing else of ours knows any of them.
+"""Calls to Mux, and its refusals as errors of ours.
 
 https://www.mux.com/docs/api-reference
 """
@@ -7,17 +7,29 @@ import asyncio
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import version
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
 import msgspec
 
-from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via, scrub
-from rindle_sync.errors import Gone, NoAnswer, Refused, Throttled, Unreachable
+from rindle_sync.asset import Seen, Via, scrub
+from rindle_sync.errors import Gone, Refused, Throttled, Unreachable
 from rindle_sync.providers.base import Page
+from rindle_sync.providers.mux.shapes import (
+    Asset,
+    Environment,
+    Errors,
+    Upload,
+    decoded,
+    list_entry,
+    read,
+    same,
+    seen_asset,
+    seen_upload,
+)
 
 BASE_URL: Final = "https://api.mux.com"
 Transport = httpx.AsyncBaseTransport
@@ -25,15 +37,6 @@ Transport = httpx.AsyncBaseTransport
 
 PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core/make-api-requests
 CONNECTIONS: Final = 20
-
-_ASSET_STATES: Final = {"preparing": State.PROCESSING, "ready": State.READY, "errored": State.ERRORED}
-_UPLOAD_STATES: Final = {
-    "waiting": State.UPLOADING,
-    "asset_created": State.PROCESSING,
-    "errored": State.ERRORED,
-    "cancelled": State.ERRORED,
-    "timed_out": State.ERRORED,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,47 +51,6 @@ class Credentials:
         """The `Authorization` header."""
         pair = f"{self.token_id}:{self.token_secret}".encode()
         return f"Basic {base64.b64encode(pair).decode()}"
-
-
-class _PlaybackId(msgspec.Struct):
-    id: str
-    policy: str = "unknown"
-
-
-class _Errors(msgspec.Struct):
-    type: str | None = None
-    message: str | None = None
-    messages: list[str] | None = None
-
-    def text(self) -> str:
-        told = [*(self.messages or []), *([self.message] if self.message else [])]
-        return ": ".join(filter(None, [self.type, " ".join(told)]))
-
-
-class _Asset(msgspec.Struct):
-    id: str
-    status: str = ""
-    created_at: str | int | float | None = None
-    playback_ids: list[_PlaybackId] | None = None
-    passthrough: str | None = None
-    upload_id: str | None = None
-    errors: _Errors | None = None
-
-
-class _Upload(msgspec.Struct):
-    id: str
-    status: str = ""
-    asset_id: str | None = None
-    error: _Errors | None = None
-    new_asset_settings: dict[str, Any] | None = None
-
-
-class _Environment(msgspec.Struct):
-    environment_id: str
-
-
-T = TypeVar("T")
-Named = TypeVar("Named", _Asset, _Upload)
 
 
 class Mux:
@@ -123,12 +85,12 @@ class Mux:
     async def get_asset(self, provider_asset_id: str, at: datetime) -> Seen:
         """https://www.mux.com/docs/api-reference/video/assets/get-asset ."""
         data = await self._get(f"/video/v1/assets/{quote(provider_asset_id, safe='')}")
-        return _seen_asset(_same(_read(data, _Asset), provider_asset_id), data, Via.GET, at)
+        return seen_asset(same(read(data, Asset), provider_asset_id), data, Via.GET, at)
 
     async def get_upload(self, provider_upload_id: str, at: datetime) -> Seen:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/get-direct-upload ."""
         data = await self._get(f"/video/v1/uploads/{quote(provider_upload_id, safe='')}")
-        return _seen_upload(_same(_read(data, _Upload), provider_upload_id), data, at)
+        return seen_upload(same(read(data, Upload), provider_upload_id), data, at)
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         """https://www.mux.com/docs/api-reference/video/assets/list-assets ; an entry that is no asset is left out."""
@@ -137,12 +99,12 @@ class Mux:
         data, following = body.get("data"), body.get("next_cursor")
         if not isinstance(data, list):
             raise Unreachable("mux sent a list that is none")
-        entries = [seen for entry in data if (seen := _list_entry(entry, at))]
+        entries = [seen for entry in data if (seen := list_entry(entry, at))]
         return Page(entries, following if isinstance(following, str) else None)
 
     async def whoami(self) -> str:
         """https://www.mux.com/docs/api-reference/system/utilities/who-am-i ."""
-        return _read(await self._get("/system/v1/whoami"), _Environment).environment_id
+        return read(await self._get("/system/v1/whoami"), Environment).environment_id
 
     async def close(self) -> None:
         """Close the connections."""
@@ -156,7 +118,7 @@ class Mux:
 
     async def _body(self, path: str, query: Mapping[str, str] | None = None) -> Mapping[str, Any]:
         status, headers, content = await self._send("GET", path, query)
-        body = _decoded(content)
+        body = decoded(content)
         if status != 200:
             raise _error(status, headers, body, self._secrets)
         if body is None:
@@ -182,16 +144,6 @@ class Mux:
             raise Unreachable(f"mux did not answer within {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             raise Unreachable(f"mux cannot be reached ({type(error).__name__})") from None
-
-
-def _decoded(content: bytes) -> Mapping[str, Any] | None:
-    try:
-        body = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    if b"\\u0000" in content:
-        body = without_nul(body)
-    return body if isinstance(body, dict) else None
 
 
 def _error(status: int, headers: httpx.Headers, body: Mapping[str, Any] | None, secrets: tuple[str, ...]) -> Exception:
@@ -225,7 +177,7 @@ def _error_text(body: Mapping[str, Any] | None) -> str:
 
 def _lenient_text(error: Mapping[str, Any]) -> str:
     try:
-        return msgspec.convert(error, _Errors, strict=False).text()
+        return msgspec.convert(error, Errors, strict=False).text()
     except msgspec.ValidationError:
         return ""
 
@@ -235,105 +187,3 @@ def _seconds(retry_after: str | None) -> float | None:
         return max(0.0, float(retry_after or ""))
     except ValueError:
         return None
-
-
-def _read(data: Mapping[str, Any], kind: type[T]) -> T:
-    try:
-        return msgspec.convert(data, kind, strict=False)
-    except msgspec.ValidationError:
-        raise Unreachable("mux sent an answer in a form that we do not know") from None
-
-
-def _same(answer: Named, asked: str) -> Named:
-    if answer.id != asked:
-        raise Unreachable("mux answered about something else than we asked for")
-    return answer
-
-
-def _list_entry(entry: Any, at: datetime) -> Seen | None:
-    try:
-        return _seen_asset(_read(entry, _Asset), entry, Via.LIST, at)
-    except NoAnswer:
-        return None
-
-
-def _seen_asset(asset: _Asset, data: Mapping[str, Any], via: Via, at: datetime) -> Seen:
-    state = _ASSET_STATES.get(asset.status)
-    return Seen(
-        via=via,
-        at=at,
-        state=state,
-        status=scrub(asset.status)[:64],
-        provider_asset_id=asset.id,
-        provider_upload_id=asset.upload_id,
-        passthrough=asset.passthrough,
-        playback_ids=_playback_ids(asset),
-        created_at=parse_time(asset.created_at),
-        error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None,
-        error_text=_reason(asset.errors, asset.id, asset.upload_id, asset.passthrough),
-        metadata=without_urls(data),
-    )
-
-
-def _seen_upload(upload: _Upload, data: Mapping[str, Any], at: datetime) -> Seen:
-    state = _UPLOAD_STATES.get(upload.status)
-    told = _reason(upload.error, upload.id, upload.asset_id)
-    ended = f"mux upload {upload.status.replace('_', ' ')}" + (f": {told}" if told else "")
-    passthrough = (upload.new_asset_settings or {}).get("passthrough")
-    return Seen(
-        via=Via.UPLOAD,
-        at=at,
-        state=state,
-        status=scrub(upload.status)[:64],
-        provider_asset_id=upload.asset_id,
-        provider_upload_id=upload.id,
-        passthrough=passthrough if isinstance(passthrough, str) else None,
-        error_kind=ErrorKind.UPLOAD if state is State.ERRORED else None,
-        error_text=ended if state is State.ERRORED else None,
-        metadata=without_urls(data),
-    )
-
-
-def _playback_ids(asset: _Asset) -> tuple[PlaybackId, ...] | None:
-    if asset.playback_ids is None:
-        return None
-    return tuple(PlaybackId(p.id, p.policy) for p in asset.playback_ids)
-
-
-def _reason(errors: _Errors | None, *ids: str | None) -> str | None:
-    return scrub(errors.text(), *ids) or None if errors else None
-
-
-def parse_time(value: str | int | float | None) -> datetime | None:
-    """A time in any of Mux's encodings: unix seconds as a number or as text, or ISO 8601; None for anything else."""
-    try:
-        if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
-            moment = datetime.fromisoformat(value)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return None if value is None else datetime.fromtimestamp(float(value), UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def without_nul(data: Any) -> Any:
-    """`data` without the character NUL, which no PostgreSQL text can hold."""
-    match data:
-        case str():
-            return data.replace("\x00", "")
-        case dict():
-            return {without_nul(key): without_nul(value) for key, value in data.items()}
-        case list():
-            return [without_nul(value) for value in data]
-        case _:
-            return data
-
-
-def without_urls(data: Any) -> Any:
-    """`data` without any field that holds a URL: an upload's or a master's is a key to the file."""
-    match data:
-        case dict():
-            return {key: without_urls(value) for key, value in data.items() if not key.endswith("url")}
-        case list():
-            return [without_urls(value) for value in data]
-        case _:
-            return data

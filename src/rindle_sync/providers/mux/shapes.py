@@ -1,0 +1,187 @@
+"""Mux's JSON, its words and encodings, as what was seen; sends nothing."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via, scrub
+from rindle_sync.errors import NoAnswer, Unreachable
+
+ASSET_STATES: Final = {"preparing": State.PROCESSING, "ready": State.READY, "errored": State.ERRORED}
+UPLOAD_STATES: Final = {
+    "waiting": State.UPLOADING,
+    "asset_created": State.PROCESSING,
+    "errored": State.ERRORED,
+    "cancelled": State.ERRORED,
+    "timed_out": State.ERRORED,
+}
+
+
+class _PlaybackId(msgspec.Struct):
+    id: str
+    policy: str = "unknown"
+
+
+class Errors(msgspec.Struct):
+    """What Mux says is wrong: one message or several."""
+
+    type: str | None = None
+    message: str | None = None
+    messages: list[str] | None = None
+
+    def text(self) -> str:
+        """All of it in one line."""
+        told = [*(self.messages or []), *([self.message] if self.message else [])]
+        return ": ".join(filter(None, [self.type, " ".join(told)]))
+
+
+class Asset(msgspec.Struct):
+    """What we read of an asset; all else may be there or not."""
+
+    id: str
+    status: str = ""
+    created_at: str | int | float | None = None
+    playback_ids: list[_PlaybackId] | None = None
+    passthrough: str | None = None
+    upload_id: str | None = None
+    errors: Errors | None = None
+
+
+class Upload(msgspec.Struct):
+    """What we read of a direct upload."""
+
+    id: str
+    status: str = ""
+    asset_id: str | None = None
+    error: Errors | None = None
+    new_asset_settings: dict[str, Any] | None = None
+
+
+class Environment(msgspec.Struct):
+    """What we read of `whoami`."""
+
+    environment_id: str
+
+
+T = TypeVar("T")
+Named = TypeVar("Named", Asset, Upload)
+
+
+def decoded(content: bytes) -> Mapping[str, Any] | None:
+    """The JSON object in `content`; None for anything else."""
+    try:
+        body = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if b"\\u0000" in content:
+        body = without_nul(body)
+    return body if isinstance(body, dict) else None
+
+
+def read(data: Mapping[str, Any], kind: type[T]) -> T:
+    """`data` as `kind`; raises `Unreachable` where it is none."""
+    try:
+        return msgspec.convert(data, kind, strict=False)
+    except msgspec.ValidationError:
+        raise Unreachable("mux sent an answer in a form that we do not know") from None
+
+
+def same(answer: Named, asked: str) -> Named:
+    """`answer`, if it is about the id that was asked for; raises `Unreachable`."""
+    if answer.id != asked:
+        raise Unreachable("mux answered about something else than we asked for")
+    return answer
+
+
+def list_entry(entry: Any, at: datetime) -> Seen | None:
+    """An entry of a list; None if it is no asset that we can read."""
+    try:
+        return seen_asset(read(entry, Asset), entry, Via.LIST, at)
+    except NoAnswer:
+        return None
+
+
+def seen_asset(asset: Asset, data: Mapping[str, Any], via: Via, at: datetime) -> Seen:
+    """An asset as what was seen; `data` is kept with it."""
+    state = ASSET_STATES.get(asset.status)
+    return Seen(
+        via=via,
+        at=at,
+        state=state,
+        status=scrub(asset.status)[:64],
+        provider_asset_id=asset.id,
+        provider_upload_id=asset.upload_id,
+        passthrough=asset.passthrough,
+        playback_ids=_playback_ids(asset),
+        created_at=parse_time(asset.created_at),
+        error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None,
+        error_text=_reason(asset.errors, asset.id, asset.upload_id, asset.passthrough),
+        metadata=without_urls(data),
+    )
+
+
+def seen_upload(upload: Upload, data: Mapping[str, Any], at: datetime) -> Seen:
+    """A direct upload as what was seen of the row that waits for it."""
+    state = UPLOAD_STATES.get(upload.status)
+    told = _reason(upload.error, upload.id, upload.asset_id)
+    ended = f"mux upload {upload.status.replace('_', ' ')}" + (f": {told}" if told else "")
+    passthrough = (upload.new_asset_settings or {}).get("passthrough")
+    return Seen(
+        via=Via.UPLOAD,
+        at=at,
+        state=state,
+        status=scrub(upload.status)[:64],
+        provider_asset_id=upload.asset_id,
+        provider_upload_id=upload.id,
+        passthrough=passthrough if isinstance(passthrough, str) else None,
+        error_kind=ErrorKind.UPLOAD if state is State.ERRORED else None,
+        error_text=ended if state is State.ERRORED else None,
+        metadata=without_urls(data),
+    )
+
+
+def _playback_ids(asset: Asset) -> tuple[PlaybackId, ...] | None:
+    if asset.playback_ids is None:
+        return None
+    return tuple(PlaybackId(p.id, p.policy) for p in asset.playback_ids)
+
+
+def _reason(errors: Errors | None, *ids: str | None) -> str | None:
+    return scrub(errors.text(), *ids) or None if errors else None
+
+
+def parse_time(value: str | int | float | None) -> datetime | None:
+    """A time in any of Mux's encodings: unix seconds as a number or as text, or ISO 8601; None for anything else."""
+    try:
+        if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
+            moment = datetime.fromisoformat(value)
+            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return None if value is None else datetime.fromtimestamp(float(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def without_nul(data: Any) -> Any:
+    """`data` without the character NUL, which no PostgreSQL text can hold."""
+    match data:
+        case str():
+            return data.replace("\x00", "")
+        case dict():
+            return {without_nul(key): without_nul(value) for key, value in data.items()}
+        case list():
+            return [without_nul(value) for value in data]
+        case _:
+            return data
+
+
+def without_urls(data: Any) -> Any:
+    """`data` without any field that holds a URL: an upload's or a master's is a key to the file."""
+    match data:
+        case dict():
+            return {key: without_urls(value) for key, value in data.items() if not key.endswith("url")}
+        case list():
+            return [without_urls(value) for value in data]
+        case _:
+            return data
