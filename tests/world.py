@@ -19,10 +19,10 @@ from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
-from rindle_sync.store import Store
+from rindle_sync.store import Inbox, Store
 from rindle_sync.sweep import Tally, sweep
 from rindle_sync.sync import sync
-from rindle_sync.telemetry import Event, Swept, Telemetry
+from rindle_sync.telemetry import Event, StateChange, Swept, Telemetry
 from rindle_sync.tools import Tools
 from tests.rows import NOW, a_row
 
@@ -82,7 +82,7 @@ class World:
         return found
 
     def events(self, *kinds: type[Event]) -> list[Event]:
-        return [e for e in self.told if (isinstance(e, kinds) if kinds else not isinstance(e, Swept))]
+        return [e for e in self.told if (isinstance(e, kinds) if kinds else not isinstance(e, Swept | StateChange))]
 
     def names(self) -> list[str]:
         return [e.name for e in self.events()]
@@ -108,8 +108,10 @@ async def a_world(url: str, clock: Clock | None = None) -> AsyncIterator[World]:
     clock = clock or Clock()
     emulator = MuxEmulator(now=clock.seconds, sleep=clock.sleep)
     told: list[Event] = []
+    engine = open_engine(url)
     tools = Tools(
-        store=Store(open_engine(url)),
+        store=Store(engine),
+        inbox=Inbox(engine),
         provider=an_adapter(emulator),
         environment="default",
         budget=Budget(1000, 1000, now=clock.now, sleep=clock.sleep),

@@ -1,5 +1,16 @@
-"""`python -m rindle_sync`."""
+"""`rindle-sync` and `python -m rindle_sync`."""
 
-from rindle_sync.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Run the command line, or say which extra it needs."""
+    try:
+        from rindle_sync.cli import main as run
+    except ModuleNotFoundError as error:
+        sys.exit(f"rindle-sync: the command line needs {error.name}; pip install 'rindle-sync[cli]'")
+    run()
+
+
+if __name__ == "__main__":
+    main()

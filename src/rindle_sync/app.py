@@ -20,11 +20,17 @@ from rindle_sync.plan import first_check
 from rindle_sync.providers.mux import Credentials, Mux, Transport
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
-from rindle_sync.store import Store
+from rindle_sync.store import Inbox, Store
 from rindle_sync.sweep import Tally, sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Listener, Telemetry, log_event
 from rindle_sync.tools import Tools
+
+SPARE_CONNECTIONS: Final = 10
+"""Connections to the provider beyond those of a sweep, for single syncs."""
+
+TRACKABLE: Final = (State.PENDING, State.UPLOADING, State.PROCESSING, State.READY)
+"""The states that a row may be tracked in; the others are for the provider to say."""
 
 LONGEST_ID: Final = 255
 """The longest id or reference of a row, in characters; Mux's own are no longer."""
@@ -41,6 +47,7 @@ class RindleSync:
     def __init__(self, settings: Settings, store: Store, telemetry: Telemetry, transport: Transport | None):
         self.settings = settings
         self.store = store
+        self.inbox = Inbox(store.engine)
         self.telemetry = telemetry
         self._transport = transport
 
@@ -51,10 +58,12 @@ class RindleSync:
         burst, per_second = settings.reads
         return Tools(
             store=self.store,
+            inbox=self.inbox,
             provider=Mux(
                 Credentials(*settings.token()),
                 base_url=settings.mux_base_url,
                 timeout=settings.provider_timeout_seconds,
+                connections=settings.sweep_batch + SPARE_CONNECTIONS,
                 transport=self._transport,
             ),
             environment=settings.environment,
@@ -92,6 +101,8 @@ class RindleSync:
             raise Misconfigured(
                 "provider_asset_id", "or provider_upload_id is needed: by which could we ask the provider?"
             )
+        if state and state not in TRACKABLE:
+            raise Misconfigured("state", f"must be one of {', '.join(TRACKABLE)}")
         row = self._new_row(
             asset_id=asset_id,
             profile=profile,
@@ -118,6 +129,10 @@ class RindleSync:
             **values,
         )
         return replace(row, check_at=first_check(row, moment, self.settings.policy, self.settings.schedule))
+
+    async def get(self, row_id: str) -> ProviderAsset | None:
+        """The row with this id of ours."""
+        return await self.store.get(row_id)
 
     async def find(self, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id."""

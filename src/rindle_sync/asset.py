@@ -181,6 +181,8 @@ def redact_id(provider_id: str | None) -> str | None:
 _LONGEST_READ: Final = 16 * MAX_ERROR_TEXT
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9_+/=.-]{16,}")
+_PLAIN = re.compile(r"([A-Za-z]?[a-z]+|[A-Z]+)([._/-]+([A-Za-z]?[a-z]+|[A-Z]+))*[._/-]*")
+"""Words of a language or a program, as in `unsupported_codec`; an id mixes capitals and digits into its letters."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -197,5 +199,4 @@ def scrub(text: str, *secrets: str | None) -> str:
 
 def _hide_token(match: re.Match[str]) -> str:
     word = match.group()
-    plain = word.isalpha() and (word.islower() or word.istitle() or word.isupper())
-    return word if plain else (redact_id(word.rstrip(".")) or "")
+    return word if _PLAIN.fullmatch(word) else (redact_id(word.rstrip(".")) or "")

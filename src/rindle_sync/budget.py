@@ -51,7 +51,7 @@ class Budget:
         """The provider throttled a call: pause as long as it asks, else twice as long as last time; the pause."""
         now = self._now()
         if retry_after is not None:
-            wait = timedelta(seconds=max(retry_after, 0.0))
+            wait = min(timedelta(seconds=max(retry_after, 0.0)), LONGEST_PAUSE)
         elif now < self._paused_until:
             return self._paused_until - now
         else:

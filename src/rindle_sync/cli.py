@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
@@ -71,8 +72,12 @@ def _connected(work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[
     return asyncio.run(connected())
 
 
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
 
 
 @app.command()
@@ -154,7 +159,7 @@ def track(
     profile: Annotated[str, typer.Option(help="Which of its renditions or uses this is.")] = "default",
     provider_asset_id: Annotated[str | None, typer.Option(help="The provider's id of the asset.")] = None,
     upload_id: Annotated[str | None, typer.Option(help="The provider's id of the direct upload.")] = None,
-    state: Annotated[State | None, typer.Option(help="[default: processing, or uploading without an asset]")] = None,
+    state: Annotated[State | None, typer.Option(help="processing by default, or uploading without an asset.")] = None,
     playback_policy: Annotated[str | None, typer.Option(help="public, signed or drm, as you asked for it.")] = None,
     json_: Json = False,
 ) -> None:
@@ -245,7 +250,8 @@ def _explain(error: RindleSyncError) -> None:
 
 def _print_pass(outcome: str, looked: int, changed: int, unanswered: int) -> None:
     silent = f", {unanswered} without an answer" if unanswered else ""
-    out.print(f"{looked} rows looked at, {changed} changed{silent}: {outcome}")
+    rows = "row" if looked == 1 else "rows"
+    out.print(f"{looked} {rows} looked at, {changed} changed{silent}: {outcome}")
 
 
 @app.command()
@@ -274,6 +280,7 @@ async def _serve(rindle: RindleSync) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    rindle.settings.token()
     await rindle.store.ping()
     err.print(f"sweeping every {rindle.settings.sweep_interval_seconds:g} s; Ctrl-C ends it")
     await rindle.run(stop)

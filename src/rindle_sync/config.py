@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
     toml: ClassVar[Path | None] = None
+    reads_surroundings: ClassVar[bool] = True
 
     database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False)
     environment: str = Field(default="default", min_length=1)
@@ -60,7 +61,7 @@ class Settings(BaseSettings):
     provider_read_burst: int | None = Field(default=None, ge=1, le=1_000_000)
     provider_reads_per_second: float | None = Field(default=None, gt=0, le=1_000_000)
     sweep_interval_seconds: float = Field(default=5, gt=0, le=86_400)
-    sweep_batch: int = Field(default=50, ge=1, le=1000)
+    sweep_batch: int = Field(default=50, ge=1, le=200)
 
     @classmethod
     def settings_customise_sources(
@@ -72,6 +73,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the signature is pydantic's
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, and that over the file."""
+        if not cls.reads_surroundings:
+            return (init_settings,)
         file = TomlConfigSettingsSource(settings_cls, toml_file=cls.toml)
         return init_settings, env_settings, file
 
@@ -137,6 +140,10 @@ class Settings(BaseSettings):
         return secrets[0].get_secret_value(), secrets[1].get_secret_value()  # type: ignore[union-attr]
 
 
+class _Plain(Settings):
+    reads_surroundings: ClassVar[bool] = False
+
+
 def load_settings(**overrides: Any) -> Settings:
     """The settings of this process; raises `Misconfigured` that names the first one that is wrong."""
     _refuse_typos(os.environ)
@@ -148,6 +155,14 @@ def load_settings(**overrides: Any) -> Settings:
         raise Misconfigured(str(path), f"is no valid TOML: {error}") from None
     except ValidationError as error:
         raise _misconfigured(error, path) from None
+
+
+def plain_settings(**values: Any) -> Settings:
+    """Settings out of `values` and defaults alone, whatever the environment or a file says."""
+    try:
+        return _Plain(**values)
+    except ValidationError as error:
+        raise _misconfigured(error, None) from None
 
 
 def _file() -> Path | None:

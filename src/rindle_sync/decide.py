@@ -2,7 +2,7 @@
 
 | seen by                        | against the row                         | verdict                                   |
 |--------------------------------|-----------------------------------------|--------------------------------------------|
-| any                            | a tombstone                             | stale                                     |
+| any observation                | a tombstone                             | stale                                     |
 | nothing in hand                | in flight past the threshold, "declare" | stuck                                     |
 | nothing in hand                | anything else                           | ask                                       |
 | look begun before the newest   | anything                                | stale                                     |
@@ -35,7 +35,13 @@ _RANK: Final = {
     State.ERRORED: 3,
     State.DELETED: 4,
 }
-_STILL_STUCK: Final = "stuck past threshold"
+_LOST_REASON: Final[dict[ErrorKind | None, str]] = {
+    ErrorKind.PROVIDER: "errored at the provider",
+    ErrorKind.STUCK: "stuck past threshold",
+    ErrorKind.NOT_FOUND: "not found",
+    ErrorKind.UPLOAD: "the upload failed",
+}
+"""What stands for a reason that the text of a failed look has overwritten."""
 
 
 class StuckPolicy(StrEnum):
@@ -146,7 +152,7 @@ def _hint(row: ProviderAsset, seen: Seen, now: datetime) -> Decision:
 
 
 def _missing(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> Decision:
-    looked = replace(row, seen_at=seen.at, checked_at=now, check_failures=0)
+    looked = replace(_looked(row, seen, now), missing_since=row.missing_since)
     if not _at_rest(row):
         return _not_found(row, looked, now)
     if row.missing_since is None:
@@ -170,17 +176,23 @@ def _not_found(row: ProviderAsset, looked: ProviderAsset, now: datetime) -> Deci
 
 
 def _answer(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> Decision:
-    after = replace(_become(row, seen), checked_at=now, check_failures=0, missing_since=None)
     if seen.state is None:
-        return Decision(Verdict.UNCHANGED, after, "a status that we do not know")
+        return Decision(Verdict.UNCHANGED, _looked(row, seen, now), "a status that we do not know")
     if _still_stuck(row, seen):
-        text = row.last_sync_error if row.check_failures == 0 else _STILL_STUCK
-        after = replace(after, state=State.ERRORED, error_kind=ErrorKind.STUCK, last_sync_error=text)
-    elif after.state is row.state and _past_threshold(row, now, policy):
+        return Decision(Verdict.UNCHANGED, _looked(row, seen, now), "still in flight, and so still stuck")
+    after = replace(_become(row, seen), checked_at=now, check_failures=0, missing_since=None)
+    if after.state is row.state and _past_threshold(row, now, policy):
         return _stuck(row, after, now)
     if _truth(after) == _truth(row):
         return Decision(Verdict.UNCHANGED, after, "in step")
     return _changed(after, now, f"the provider says {seen.state}")
+
+
+def _looked(row: ProviderAsset, seen: Seen, now: datetime) -> ProviderAsset:
+    """The row after an answer that tells nothing of its state; the text of an earlier lack of answers goes."""
+    failed = row.check_failures > 0 or row.error_kind is None
+    text = _LOST_REASON.get(row.error_kind) if failed else row.last_sync_error
+    return replace(row, seen_at=seen.at, checked_at=now, check_failures=0, missing_since=None, last_sync_error=text)
 
 
 def _past_threshold(row: ProviderAsset, now: datetime, policy: Policy) -> bool:
@@ -222,8 +234,6 @@ def _become(row: ProviderAsset, seen: Seen) -> ProviderAsset:
         last_sync_error=_error_text(row, seen),
         playback_ids=row.playback_ids if seen.playback_ids is None else seen.playback_ids,
         provider_asset_id=row.provider_asset_id or seen.provider_asset_id,
-        provider_upload_id=row.provider_upload_id or seen.provider_upload_id,
-        passthrough=row.passthrough or seen.passthrough,
         raw_provider_metadata=seen.metadata or row.raw_provider_metadata,
         seen_at=max(row.seen_at, seen.at) if row.seen_at else seen.at,
         last_event_id=seen.event_id if event else row.last_event_id,
@@ -238,8 +248,6 @@ def _error_kind(row: ProviderAsset, seen: Seen) -> ErrorKind | None:
 
 
 def _error_text(row: ProviderAsset, seen: Seen) -> str | None:
-    if seen.state is None and row.error_kind:
-        return row.last_sync_error
     if seen.state is State.ERRORED:
         return seen.error_text or f"{row.provider_name} says errored"
     return None

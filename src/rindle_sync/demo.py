@@ -16,7 +16,7 @@ import uvicorn
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import ErrorKind, ProviderAsset, State
-from rindle_sync.config import Settings, load_settings
+from rindle_sync.config import Settings, plain_settings
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.providers.mux_emulator import AssetState, EventType, Life, MuxEmulator, Truth
 from rindle_sync.store import Change
@@ -127,7 +127,7 @@ def _count(told: Counter[str], event: Event) -> None:
 
 
 def _settings(url: str, folder: Path) -> Settings:
-    return load_settings(
+    return plain_settings(
         database_url=f"sqlite:///{folder / 'demo.sqlite3'}",
         mux_base_url=url,
         mux_token_id=EMULATOR_TOKEN[0],

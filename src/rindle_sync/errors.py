@@ -6,8 +6,8 @@ RindleSyncError
 │   ├── Throttled     not before `retry_after` seconds
 │   ├── Unreachable   5xx, time-out, refused connection, broken body
 │   └── Refused       401 or 403: no row's fault, stop the run and mend the credentials
+├── BadNotice         a delivery that is not signed, too old, or no webhook: answer 400; `reason` is one word
 ├── Conflict          somebody else wrote the row again and again: read it and start over
-├── NotFound          no row of ours answers to that name
 ├── AlreadyTracked    another row of ours holds one of these ids
 ├── StoreUnavailable  the database does not answer, or is not migrated
 └── Misconfigured     a setting is missing or wrong: `setting` names it, the text tells how to mend it
@@ -42,12 +42,16 @@ class Refused(NoAnswer):
     """The provider does not accept our credentials (401, 403): every call will fail until they are mended."""
 
 
+class BadNotice(RindleSyncError):
+    """A delivery that is not the provider's, or that we cannot read; `reason` is one of a few fixed words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the delivery was not accepted: {reason}")
+        self.reason = reason
+
+
 class Conflict(RindleSyncError):
     """A row was written by others between each of our reads and writes, as often as we tried."""
-
-
-class NotFound(RindleSyncError):
-    """No row of ours has this id."""
 
 
 class AlreadyTracked(RindleSyncError):

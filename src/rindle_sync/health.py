@@ -20,7 +20,7 @@ class Status:
     due: int
     oldest_due_seconds: int
     unanswered: int
-    """Rows whose last look brought no answer."""
+    """Rows whose last look brought no answer for which it was tried again: not throttled, not refused."""
     last_checked_at: str | None
 
 

@@ -10,7 +10,7 @@ from rindle_sync.decide import CHANGES, Decision, Verdict, decide
 from rindle_sync.errors import Conflict
 from rindle_sync.plan import next_check
 from rindle_sync.store import Change, Write
-from rindle_sync.telemetry import Event, Failed, Resolved, Stuck, UnknownStatus, milliseconds, nanoseconds
+from rindle_sync.telemetry import Event, Failed, Resolved, StateChange, Stuck, UnknownStatus, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
 
 TRIES: Final = 5
@@ -47,16 +47,18 @@ class Settled:
 async def settle(tools: Tools, findings: Sequence[Finding], by: By) -> list[Settled]:
     """Bring the rows of `findings` to what was seen, in a constant number of statements, and tell what was written.
 
-    A row that somebody else wrote since it was read is read and decided again. A row that is gone is left out.
+    A row that somebody else wrote since it was read is read and decided again. Left out is a row that is gone, or
+    one whose verdict without the provider no longer stands: it stays due.
     Raises `Conflict` after `TRIES`, with all other rows settled, and `StoreUnavailable`.
     """
     done: list[Settled] = []
     for _ in range(TRIES):
         now = tools.now()
         settled = [_decided(tools, finding, now) for finding in findings]
+        settled = [s for s in settled if s.decision.verdict is not Verdict.ASK]
         written = await tools.store.write([_write(s, by, now) for s in settled])
         kept = [s for s in settled if s.row.id in written.ids]
-        for event in (event for s in kept for event in _events(s, now)):
+        for event in (event for s in kept for event in (*_events(s, now), *_state_change(s, by, now))):
             tools.telemetry.tell(event)
         done += kept
         findings = await _read_again(tools, [s for s in settled if s.row.id not in written.ids], written.clashes, now)
@@ -115,16 +117,34 @@ def _events(settled: Settled, now: datetime) -> list[Event]:
     seen = settled.seen
     if isinstance(seen, Silence):
         return [_failed(settled, seen, now)]
-    if seen is None:
-        return [_synced(Stuck, settled, now)] if settled.changed else []
-    if seen.via is Via.WEBHOOK:
-        return []
-    events: list[Event] = [_synced(Resolved, settled, now)]
+    events: list[Event] = []
+    if seen and seen.via is not Via.WEBHOOK:
+        events.append(_synced(Resolved, settled, now))
+        if seen.state is None and not seen.gone:
+            events.append(_unknown(settled, seen, now))
     if settled.decision.verdict is Verdict.STUCK:
         events.append(_synced(Stuck, settled, now))
-    if seen.state is None and not seen.gone:
-        events.append(_unknown(settled, seen, now))
     return events
+
+
+def _state_change(settled: Settled, by: By, now: datetime) -> list[Event]:
+    change, row = _change(settled, by, now), settled.row
+    if change is None:
+        return []
+    return [
+        StateChange(
+            system_time=nanoseconds(now),
+            row_id=row.id,
+            profile=row.profile,
+            provider=row.provider_name,
+            asset_id=row.tag,
+            from_state=change.from_state.value,
+            to_state=change.to_state.value,
+            error_kind=change.error_kind.value if change.error_kind else None,
+            by=change.by.value,
+            late_ms=change.late_ms,
+        )
+    ]
 
 
 def _synced(kind: type[Resolved], settled: Settled, now: datetime) -> Resolved:

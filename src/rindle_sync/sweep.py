@@ -65,11 +65,17 @@ async def sweep(tools: Tools, *, keep_going: Callable[[], bool] = lambda: True) 
             if not rows:
                 tally.outcome = Outcome.DONE
                 break
-            tally.add(await _look_at(tools, rows))
+            settled = await _look_at(tools, rows)
+            tally.add(settled)
+            for one in settled:
+                stop_if_refused(one.seen)
         else:
             tally.outcome = Outcome.UNREACHABLE if tally.silent_batches >= GIVE_UP_AFTER else Outcome.STOPPED
     except Refused:
         tally.outcome = Outcome.REFUSED
+        raise
+    except asyncio.CancelledError:
+        tally.outcome = Outcome.STOPPED
         raise
     finally:
         await _end(tools, tally, began, token)
@@ -96,10 +102,7 @@ async def _claim(tools: Tools, began: datetime, token: str) -> list[ProviderAsse
 
 async def _look_at(tools: Tools, rows: list[ProviderAsset]) -> list[Settled]:
     findings = await asyncio.gather(*(_finding(tools, row) for row in rows))
-    settled = await settle(tools, findings, By.SWEEP)
-    for finding in findings:
-        stop_if_refused(finding.seen)
-    return settled
+    return await settle(tools, findings, By.SWEEP)
 
 
 async def _finding(tools: Tools, row: ProviderAsset) -> Finding:
@@ -107,7 +110,13 @@ async def _finding(tools: Tools, row: ProviderAsset) -> Finding:
 
 
 async def _end(tools: Tools, tally: Tally, began: datetime, token: str) -> None:
-    await tools.store.release(token)
+    try:
+        await tools.store.release(token)
+    finally:
+        _tell(tools, tally, began)
+
+
+def _tell(tools: Tools, tally: Tally, began: datetime) -> None:
     now = tools.now()
     tools.telemetry.tell(
         Swept(

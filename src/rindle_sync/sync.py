@@ -88,6 +88,7 @@ def _silence(tools: Tools, row: ProviderAsset, error: NoAnswer, at: datetime) ->
     match error:
         case Throttled():
             wait = tools.budget.throttled(error.retry_after)
+            _log.warning("%s throttles us: no call for %.0f s", tools.provider.name, wait.total_seconds())
             return Silence(lack=Lack.THROTTLED, at=at, text=text, wait=wait)
         case Refused():
             return Silence(lack=Lack.REFUSED, at=at, text=text)

@@ -51,7 +51,7 @@ class Stuck(Resolved):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(Event):
-    """A look at a row brought no answer; `reason` is throttled, unreachable or refused."""
+    """A look at a row brought no answer; `reason` is throttled, unreachable, refused or clash."""
 
     name: ClassVar[str] = "rindle.provider.sync.failed"
     profile: str
@@ -74,7 +74,7 @@ class UnknownStatus(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept(Event):
-    """A pass over the due rows has ended; `outcome` is done, stopped, unreachable or refused."""
+    """A pass over the due rows has ended; `outcome` is done, stopped, unreachable, refused or failed."""
 
     name: ClassVar[str] = "rindle.provider.sweep.completed"
     provider: str
@@ -85,7 +85,86 @@ class Swept(Event):
     duration_ms: int
 
 
-EVENTS: Final[tuple[type[Event], ...]] = (Resolved, Stuck, Failed, UnknownStatus, Swept)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange(Event):
+    """A row was really changed, by whichever road; told after its write."""
+
+    name: ClassVar[str] = "rindle.provider_asset.state_change"
+    profile: str
+    provider: str
+    asset_id: str | None
+    from_state: str
+    to_state: str
+    error_kind: str | None
+    by: str
+    late_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookVerified(Event):
+    """A delivery was signed by the provider and is kept; `secret` is the position of the secret that matched."""
+
+    name: ClassVar[str] = "rindle.provider.webhook.verified"
+    provider: str
+    type: str
+    secret: int
+    duplicate: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookRejected(Event):
+    """A delivery was not accepted, and nothing of it was kept."""
+
+    name: ClassVar[str] = "rindle.provider.webhook.rejected"
+    provider: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookProcessed(Event):
+    """A notice was applied to its row; `verdict` says what that came to, `lag_ms` how long after the event."""
+
+    name: ClassVar[str] = "rindle.provider.webhook.processed"
+    provider: str
+    type: str
+    verdict: str
+    lag_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookIgnored(Event):
+    """A notice is of a type that says nothing about a row; it is kept and left alone."""
+
+    name: ClassVar[str] = "rindle.provider.webhook.ignored"
+    provider: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookException(Event):
+    """A notice could not be applied yet, or, when `dead`, ever; it can be replayed."""
+
+    name: ClassVar[str] = "rindle.provider.webhook.exception"
+    provider: str
+    type: str
+    reason: str
+    attempt: int
+    dead: bool
+
+
+EVENTS: Final[tuple[type[Event], ...]] = (
+    Resolved,
+    Stuck,
+    Failed,
+    UnknownStatus,
+    Swept,
+    StateChange,
+    WebhookVerified,
+    WebhookRejected,
+    WebhookProcessed,
+    WebhookIgnored,
+    WebhookException,
+)
 """Every event that is told."""
 
 Listener = Callable[[Event], None]

@@ -1,15 +1,25 @@
 """What a step needs to do its work."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from rindle_sync.budget import Budget
 from rindle_sync.decide import Policy
 from rindle_sync.plan import Schedule
 from rindle_sync.providers.base import Provider
-from rindle_sync.store import Store
+from rindle_sync.store import Inbox, Store
 from rindle_sync.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhooks:
+    """Which deliveries are accepted."""
+
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    tolerance: timedelta = timedelta(seconds=300)
+    environment: str | None = field(default=None, repr=False)
+    """The provider's id of the environment that the rows belong to; None accepts any that is signed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +27,7 @@ class Tools:
     """One provider environment and the means to keep its rows in step."""
 
     store: Store
+    inbox: Inbox
     provider: Provider
     environment: str
     budget: Budget
@@ -25,6 +36,7 @@ class Tools:
     schedule: Schedule
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
+    webhooks: Webhooks = Webhooks()
     lease: timedelta = timedelta(seconds=120)
     """How long a sweep holds the rows that it looks at; outlives every time limit on a call."""
     batch: int = 50

@@ -39,6 +39,7 @@ class Embedded:
             stopping.cancel()
             if not work.done():
                 work.cancel()
+                await asyncio.wait({work})
         return await _ended_well(work)
 
 

@@ -1,11 +1,12 @@
 """What a video provider must be able to do for us, and nothing of how any one of them does it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from rindle_sync.asset import Seen
+from rindle_sync.notice import Delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,20 @@ class Provider(Protocol):
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         """Up to `page_size` assets, newest first."""
+        ...
+
+    def verify(
+        self, headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime, tolerance: float
+    ) -> int:
+        """The position of the secret that signed this delivery; raises `BadNotice`, `Misconfigured` without secrets."""
+        ...
+
+    def read_delivery(self, body: bytes) -> Delivery:
+        """What a webhook says about itself; raises `BadNotice`."""
+        ...
+
+    def read_seen(self, body: bytes, at: datetime) -> Seen:
+        """What was seen in a webhook that came in `at`; raises `BadNotice`."""
         ...
 
     async def whoami(self) -> str:

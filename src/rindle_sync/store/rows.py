@@ -165,6 +165,24 @@ class Store(Database):
             )
         )
 
+    async def match(
+        self,
+        provider: str,
+        environment: str,
+        *,
+        provider_asset_id: str | None,
+        provider_upload_id: str | None,
+        passthrough: str | None,
+    ) -> list[ProviderAsset]:
+        """The rows that hold any of these ids, three at most."""
+        wanted = {"provider_asset_id": provider_asset_id, "provider_upload_id": provider_upload_id}
+        keys = [assets.c[name] == value for name, value in (wanted | {"passthrough": passthrough}).items() if value]
+        if not keys:
+            return []
+        here = (assets.c.provider_name == provider, assets.c.environment == environment)
+        async with self.reading() as connection:
+            return [_row(found) for found in await connection.execute(select(*assets.c).where(*here, or_(*keys)))]
+
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours."""
         return (await self.get_many([row_id])).get(row_id)

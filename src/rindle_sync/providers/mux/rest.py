@@ -5,10 +5,11 @@ https://www.mux.com/docs/api-reference
 
 import asyncio
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
+from math import isfinite
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -17,7 +18,9 @@ import msgspec
 
 from rindle_sync.asset import Seen, Via, scrub
 from rindle_sync.errors import Gone, Refused, Throttled, Unreachable
+from rindle_sync.notice import Delivery
 from rindle_sync.providers.base import Page
+from rindle_sync.providers.mux import webhooks
 from rindle_sync.providers.mux.shapes import (
     Asset,
     Environment,
@@ -36,7 +39,10 @@ Transport = httpx.AsyncBaseTransport
 """What carries the calls; tests put the emulator in its place."""
 
 PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core/make-api-requests
-CONNECTIONS: Final = 20
+CONNECTIONS: Final = 60
+"""How many calls are under way at once; one more would wait inside its own time limit."""
+
+_LONGEST_WAIT: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +74,10 @@ class Mux:
         *,
         base_url: str | None = None,
         timeout: float = 10.0,
+        connections: int = CONNECTIONS,
         transport: Transport | None = None,
     ) -> None:
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._transport = transport or httpx.AsyncHTTPTransport(limits=limits)
         self._base_url = (base_url or BASE_URL).rstrip("/")
         self._timeout = timeout
@@ -105,6 +112,20 @@ class Mux:
     async def whoami(self) -> str:
         """https://www.mux.com/docs/api-reference/system/utilities/who-am-i ."""
         return read(await self._get("/system/v1/whoami"), Environment).environment_id
+
+    def verify(
+        self, headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime, tolerance: float
+    ) -> int:
+        """The position of the secret that signed this delivery."""
+        return webhooks.verify(headers, body, secrets, now, tolerance)
+
+    def read_delivery(self, body: bytes) -> Delivery:
+        """What a webhook says about itself."""
+        return webhooks.read_delivery(body)
+
+    def read_seen(self, body: bytes, at: datetime) -> Seen:
+        """What was seen in a webhook."""
+        return webhooks.read_seen(body, at)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -184,6 +205,7 @@ def _lenient_text(error: Mapping[str, Any]) -> str:
 
 def _seconds(retry_after: str | None) -> float | None:
     try:
-        return max(0.0, float(retry_after or ""))
+        seconds = float(retry_after or "")
     except ValueError:
         return None
+    return min(max(seconds, 0.0), _LONGEST_WAIT) if isfinite(seconds) else None

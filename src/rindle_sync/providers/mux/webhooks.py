@@ -1,0 +1,158 @@
+"""Mux's webhooks: whose they are, what they say about themselves, and what was seen in them.
+
+https://www.mux.com/docs/core/verify-webhook-signatures
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from rindle_sync.asset import ErrorKind, Seen, State, Via
+from rindle_sync.errors import BadNotice, Misconfigured, NoAnswer
+from rindle_sync.notice import Delivery
+from rindle_sync.providers.mux.shapes import Asset, Upload, decoded, parse_time, read, seen_asset, seen_upload
+
+SIGNATURE_HEADER: Final = "mux-signature"
+LONGEST_ID: Final = 255
+
+# the type says more than the snapshot beside it: a deleted asset's still says "ready"
+_ASSET_EVENTS: Final[Mapping[str, State | None]] = {
+    "video.asset.created": None,
+    "video.asset.updated": None,
+    "video.asset.ready": State.READY,
+    "video.asset.errored": State.ERRORED,
+    "video.asset.deleted": State.DELETED,
+}
+_UPLOAD_EVENTS: Final = {
+    "video.upload.created": "waiting",
+    "video.upload.asset_created": "asset_created",
+    "video.upload.cancelled": "cancelled",
+    "video.upload.errored": "errored",
+}
+
+
+class _Object(msgspec.Struct):
+    id: str | None = None
+
+
+class _Environment(msgspec.Struct):
+    id: str | None = None
+
+
+class _Envelope(msgspec.Struct):
+    """https://www.mux.com/docs/core/listen-for-webhooks ."""
+
+    type: str
+    id: str
+    created_at: str | int | float | None = None
+    object: _Object | None = None
+    environment: _Environment | None = None
+    data: dict[str, Any] | None = None
+
+
+def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime, tolerance: float) -> int:
+    """The position of the secret that signed `body`; header names are in lower case. Raises `BadNotice`.
+
+    The time must be within `tolerance` seconds of ours, in both directions; Mux's own libraries bound only the past.
+    """
+    if not secrets or not all(secrets):
+        raise Misconfigured("mux_webhook_secrets", "is not set: nothing tells a true webhook from a forged one")
+    timestamp, signatures = _signature(headers.get(SIGNATURE_HEADER))
+    message = f"{timestamp}.".encode() + body
+    matching = [_signed(message, secret, signatures) for secret in secrets]
+    if True not in matching:
+        raise BadNotice("signature_mismatch")
+    if abs(now.timestamp() - int(timestamp)) > tolerance:
+        raise BadNotice("timestamp_out_of_window")
+    return matching.index(True)
+
+
+def _signature(header: str | None) -> tuple[str, list[str]]:
+    if not header:
+        raise BadNotice("no_signature")
+    parts = [part.partition("=") for part in header.split(",")]
+    times = [value for key, _, value in parts if key == "t"]
+    signatures = [value for key, _, value in parts if key == "v1"]
+    if len(times) != 1 or not (times[0].isascii() and times[0].isdigit() and len(times[0]) <= 15):
+        raise BadNotice("malformed_header")
+    if not signatures:
+        raise BadNotice("no_v1_signature")
+    return times[0], signatures
+
+
+def _signed(message: bytes, secret: str, signatures: Sequence[str]) -> bool:
+    """Whether any of `signatures` is that of `secret`; every one is compared, in constant time."""
+    expected = hmac.new(secret.encode(), message, hashlib.sha256).hexdigest().encode()
+    same = [hmac.compare_digest(expected, given.encode("utf-8", "replace")) for given in signatures]
+    return any(same)
+
+
+def sign(body: bytes, secret: str, now: datetime) -> str:
+    """The signature header that Mux would send with `body`."""
+    timestamp = str(int(now.timestamp()))
+    mac = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
+    return f"t={timestamp},v1={mac.hexdigest()}"
+
+
+def read_delivery(body: bytes) -> Delivery:
+    """What a webhook says about itself; raises `BadNotice` where it has no type or no event id."""
+    envelope = _envelope(body)
+    data = envelope.data or {}
+    subject = data.get("id") or (envelope.object and envelope.object.id)
+    is_upload = envelope.type in _UPLOAD_EVENTS
+    settings = data.get("new_asset_settings")
+    passthrough = settings.get("passthrough") if is_upload and isinstance(settings, dict) else data.get("passthrough")
+    return Delivery(
+        event_id=envelope.id,
+        type=envelope.type,
+        environment=envelope.environment.id if envelope.environment else None,
+        occurred_at=parse_time(envelope.created_at),
+        provider_asset_id=_text(data.get("asset_id") if is_upload else subject),
+        provider_upload_id=_text(subject if is_upload else data.get("upload_id")),
+        passthrough=_text(passthrough),
+        acted_on=is_upload or envelope.type in _ASSET_EVENTS,
+    )
+
+
+def read_seen(body: bytes, at: datetime) -> Seen:
+    """What was seen in a webhook that came in `at`; raises `BadNotice` for one that cannot be read."""
+    envelope = _envelope(body)
+    data = envelope.data or {}
+    try:
+        seen = _upload_seen(envelope, data, at) if envelope.type in _UPLOAD_EVENTS else _asset_seen(envelope, data, at)
+    except NoAnswer:
+        raise BadNotice("unreadable_data") from None
+    return replace(seen, via=Via.WEBHOOK, event_id=envelope.id, occurred_at=parse_time(envelope.created_at))
+
+
+def _asset_seen(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> Seen:
+    seen = seen_asset(read(data, Asset), data, Via.WEBHOOK, at)
+    state = _ASSET_EVENTS.get(envelope.type) or seen.state
+    return replace(seen, state=state, error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None)
+
+
+def _upload_seen(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> Seen:
+    upload = read(data, Upload)
+    return seen_upload(msgspec.structs.replace(upload, status=_UPLOAD_EVENTS[envelope.type]), data, at)
+
+
+def _envelope(body: bytes) -> _Envelope:
+    content = decoded(body)
+    if content is None:
+        raise BadNotice("no_json_object")
+    try:
+        envelope = msgspec.convert(content, _Envelope, strict=False)
+    except msgspec.ValidationError:
+        raise BadNotice("no_event") from None
+    if not (0 < len(envelope.id) <= LONGEST_ID and 0 < len(envelope.type) <= LONGEST_ID):
+        raise BadNotice("no_event")
+    return envelope
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_ID else None

@@ -1,0 +1,142 @@
+"""The notices: keeps each event once, claims what is pending, writes what became of it. Decides nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Row, Update, bindparam, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from rindle_sync.notice import Notice, Status
+from rindle_sync.schema import json_field, json_parameter, json_table, notices
+from rindle_sync.store.database import Database
+
+_FIELDS: Final = tuple(f.name for f in fields(Notice))
+_COLUMNS: Final = tuple(notices.c[name] for name in _FIELDS)
+_OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """How much of the inbox waits, and since when."""
+
+    by_status: Mapping[str, int]
+    oldest_pending: datetime | None
+
+
+def _claim_statement() -> Update:
+    due = (
+        select(notices.c.id)
+        .where(
+            notices.c.provider_name == bindparam("provider"),
+            notices.c.environment == bindparam("in_environment"),
+            notices.c.next_attempt_at <= bindparam("now"),
+            or_(notices.c.lease_until.is_(None), notices.c.lease_until < bindparam("now")),
+        )
+        .order_by(notices.c.next_attempt_at)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    lease: dict[str, Any] = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
+    return update(notices).where(notices.c.id == due.c.id).values(lease).returning(*_COLUMNS)
+
+
+def _outcome_statement() -> Update:
+    rows = json_table("rows", "r")
+    values: dict[str, Any] = {name: json_field(rows, notices.c[name]) for name in _OUTCOME}
+    ended = values | {"lease_token": None, "lease_until": None}
+    mine = notices.c.lease_token == bindparam("held")
+    return update(notices).where(notices.c.id == json_field(rows, notices.c.id), mine).values(ended)
+
+
+_CLAIM: Final = _claim_statement()
+_OUTCOMES: Final = _outcome_statement()
+
+
+class Inbox(Database):
+    """The kept deliveries. Every method raises `StoreUnavailable` when the database does not answer."""
+
+    async def keep(self, notice: Notice) -> bool:
+        """Keep a delivery; False if this event was kept before, whatever it said then."""
+        try:
+            async with self.writing() as connection:
+                await connection.execute(insert(notices), {name: getattr(notice, name) for name in _FIELDS})
+        except IntegrityError:
+            return False
+        return True
+
+    async def claim(
+        self, provider: str, environment: str, *, now: datetime, token: str, until: datetime, limit: int
+    ) -> list[Notice]:
+        """Lease up to `limit` pending notices whose time has come, in one statement; in the order of their events."""
+        values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
+        async with self.writing() as connection:
+            claimed = [_notice(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
+        return sorted(claimed, key=lambda notice: (notice.occurred_at or notice.received_at, notice.received_at))
+
+    async def end(self, ended: Sequence[Notice], token: str) -> None:
+        """Write what became of notices that are leased under `token`, in one statement."""
+        rows = [{"id": n.id, **{name: getattr(n, name) for name in _OUTCOME}} for n in ended]
+        async with self.writing() as connection:
+            await connection.execute(_OUTCOMES, {"rows": json_parameter(rows, notices), "held": token})
+
+    async def release(self, token: str) -> None:
+        """Give back what is still leased under `token`."""
+        async with self.writing() as connection:
+            held = update(notices).where(notices.c.lease_token == token)
+            await connection.execute(held.values(lease_token=None, lease_until=None))
+
+    async def get(self, notice_id: str) -> Notice | None:
+        """The notice with this id of ours."""
+        async with self.reading() as connection:
+            found = (await connection.execute(select(*_COLUMNS).where(notices.c.id == notice_id))).one_or_none()
+        return _notice(found) if found else None
+
+    async def list(
+        self, provider: str, environment: str, *, status: Status | None = None, limit: int = 50
+    ) -> list[Notice]:
+        """The newest notices, of one status or of all."""
+        wanted = select(*_COLUMNS).where(notices.c.provider_name == provider, notices.c.environment == environment)
+        if status:
+            wanted = wanted.where(notices.c.status == status.value)
+        async with self.reading() as connection:
+            found = await connection.execute(wanted.order_by(notices.c.received_at.desc()).limit(limit))
+            return [_notice(row) for row in found]
+
+    async def replay(self, provider: str, environment: str, now: datetime, *, notice_id: str | None = None) -> int:
+        """Make one notice, or all dead ones, pending again; how many."""
+        which = update(notices).where(notices.c.provider_name == provider, notices.c.environment == environment)
+        which = which.where(notices.c.id == notice_id if notice_id else notices.c.status == Status.DEAD.value)
+        again = which.where(notices.c.status != Status.IGNORED.value, func.length(notices.c.body) > 0)
+        values = {"status": Status.PENDING.value, "attempts": 0, "next_attempt_at": now, "reason": None}
+        async with self.writing() as connection:
+            return (await connection.execute(again.values(values))).rowcount
+
+    async def prune(self, provider: str, environment: str, *, ended_before: datetime, dead_before: datetime) -> int:
+        """Empty the bodies of old notices; how many. The event ids stay, so that no event ever counts twice."""
+        old = or_(
+            (notices.c.status == Status.DEAD.value) & (notices.c.received_at < dead_before),
+            notices.c.status.in_([Status.APPLIED.value, Status.IGNORED.value]) & (notices.c.received_at < ended_before),
+        )
+        which = update(notices).where(notices.c.provider_name == provider, notices.c.environment == environment)
+        async with self.writing() as connection:
+            emptied = await connection.execute(which.where(old, func.length(notices.c.body) > 0).values(body=b""))
+            return emptied.rowcount
+
+    async def pending(self, provider: str, environment: str) -> Pending:
+        """How the inbox stands."""
+        here = (notices.c.provider_name == provider, notices.c.environment == environment)
+        numbers = (
+            select(notices.c.status, func.count(notices.c.id).label("number")).where(*here).group_by(notices.c.status)
+        )
+        oldest = select(func.min(notices.c.received_at)).where(*here, notices.c.next_attempt_at.is_not(None))
+        async with self.reading() as connection:
+            by_status = {row.status: row.number for row in await connection.execute(numbers)}
+            return Pending(by_status=by_status, oldest_pending=(await connection.execute(oldest)).scalar_one())
+
+
+def _notice(found: Row[Any]) -> Notice:
+    values = dict(zip(_FIELDS, found, strict=True))
+    return Notice(**values | {"status": Status(values["status"])})
