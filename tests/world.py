@@ -19,7 +19,7 @@ from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
-from rindle_sync.store import Inbox, Store
+from rindle_sync.store import Inbox, Outbox, Store
 from rindle_sync.sweep import Tally, sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Event, StateChange, Swept, Telemetry
@@ -112,6 +112,8 @@ async def a_world(url: str, clock: Clock | None = None) -> AsyncIterator[World]:
     tools = Tools(
         store=Store(engine),
         inbox=Inbox(engine),
+        outbox=Outbox(engine),
+        creates=Budget(1000, 1000, now=clock.now, sleep=clock.sleep),
         provider=an_adapter(emulator),
         environment="default",
         budget=Budget(1000, 1000, now=clock.now, sleep=clock.sleep),

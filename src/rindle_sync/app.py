@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from rindle_sync import health
+from rindle_sync.announce import Callback
 from rindle_sync.asset import By, ProviderAsset, State
 from rindle_sync.budget import Budget
 from rindle_sync.config import Settings, load_settings
@@ -20,7 +21,7 @@ from rindle_sync.plan import first_check
 from rindle_sync.providers.mux import Credentials, Mux, Transport
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
-from rindle_sync.store import Inbox, Store
+from rindle_sync.store import Inbox, Outbox, Store
 from rindle_sync.sweep import Tally, sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Listener, Telemetry, log_event
@@ -48,19 +49,25 @@ class RindleSync:
         self.settings = settings
         self.store = store
         self.inbox = Inbox(store.engine)
+        self.outbox = Outbox(store.engine)
+        self.callbacks: list[Callback] = []
         self.telemetry = telemetry
         self._transport = transport
 
     @cached_property
     def tools(self) -> Tools:
-        """What the steps need; raises `Misconfigured` when the provider's credentials are missing."""
+        """What the steps need. Without credentials it is there all the same, and every call raises `Refused`."""
         settings = self.settings
+        credentials = Credentials(*settings.token()) if settings.has_token else None
         burst, per_second = settings.reads
         return Tools(
             store=self.store,
             inbox=self.inbox,
+            outbox=self.outbox,
+            creates=Budget(*settings.creates, now=now, sleep=asyncio.sleep),
+            webhooks=settings.webhooks,
             provider=Mux(
-                Credentials(*settings.token()),
+                credentials,
                 base_url=settings.mux_base_url,
                 timeout=settings.provider_timeout_seconds,
                 connections=settings.sweep_batch + SPARE_CONNECTIONS,
@@ -140,10 +147,12 @@ class RindleSync:
 
     async def sync(self, provider_asset_id: str, *, by: By = By.SYNC) -> Settled | None:
         """Bring one row into step now; None where no row has this provider id."""
+        self.settings.token()
         return await sync(self.tools, provider_asset_id, by=by)
 
     async def sweep(self) -> Tally:
         """Look at every row that is due now."""
+        self.settings.token()
         return await sweep(self.tools)
 
     async def status(self) -> health.Status:

@@ -47,6 +47,7 @@ class By(StrEnum):
     SWEEP = "sweep"
     AUDIT = "audit"
     CLI = "cli"
+    APP = "app"
 
 
 class Via(StrEnum):
@@ -178,10 +179,11 @@ def redact_id(provider_id: str | None) -> str | None:
     return f"...{provider_id[-4:]}" if len(provider_id) >= 4 else "...redacted"
 
 
+_SHORT: Final = 4
 _LONGEST_READ: Final = 16 * MAX_ERROR_TEXT
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^\s'\"<>]+", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9_+/=.-]{16,}")
-_PLAIN = re.compile(r"([A-Za-z]?[a-z]+|[A-Z]+)([._/-]+([A-Za-z]?[a-z]+|[A-Z]+))*[._/-]*")
+_PLAIN = re.compile(r"(?:[A-Za-z][a-z]*|[A-Z]{2,})(?:[._/-]+(?:[A-Za-z][a-z]*|[A-Z]{2,}))*[._/-]*")
 """Words of a language or a program, as in `unsupported_codec`; an id mixes capitals and digits into its letters."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
@@ -189,12 +191,25 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 def scrub(text: str, *secrets: str | None) -> str:
     """`text` in one line, with `secrets`, URLs and everything that looks like an id or a key hidden, cut to 4096."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(secret, redact_id(secret) or "")
+        text = _without(text, secret)
     if len(text) > _LONGEST_READ:  # without the last word: half an id would not look like one
         text = " ".join(text[:_LONGEST_READ].split()[:-1])
-    text = _URL.sub("[url]", text)
+    text = hide_urls(text)
     text = _TOKEN.sub(_hide_token, text)
-    return _CONTROL.sub(" ", text).strip()[:MAX_ERROR_TEXT]
+    return _CONTROL.sub(" ", text).strip()[:MAX_ERROR_TEXT].rstrip()
+
+
+def hide_urls(text: str) -> str:
+    """`text` with every URL in it hidden."""
+    return _URL.sub("[url]", text)
+
+
+def _without(text: str, secret: str) -> str:
+    """A short secret is hidden only where it stands alone: its letters are in every other word."""
+    tag = redact_id(secret) or ""
+    if len(secret) > _SHORT:
+        return text.replace(secret, tag)
+    return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", lambda _: tag, text)
 
 
 def _hide_token(match: re.Match[str]) -> str:

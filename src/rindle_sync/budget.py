@@ -39,19 +39,20 @@ class Budget:
         async with self._turn:
             while (wait := self._wait()) > 0:
                 await self._sleep(wait)
-            granted = min(most, int(self._tokens))
+            granted = min(most, max(1, int(self._tokens)))
             self._tokens -= granted
             return granted
 
     def give_back(self, calls: int) -> None:
-        """Return calls that were taken and not made."""
-        self._tokens = min(self._capacity, self._tokens + calls)
+        """Return calls that were taken and not made; in a pause they are forfeit."""
+        if self._now() >= self._paused_until:
+            self._tokens = min(self._capacity, self._tokens + calls)
 
     def throttled(self, retry_after: float | None) -> timedelta:
         """The provider throttled a call: pause as long as it asks, else twice as long as last time; the pause."""
         now = self._now()
         if retry_after is not None:
-            wait = min(timedelta(seconds=max(retry_after, 0.0)), LONGEST_PAUSE)
+            wait = timedelta(seconds=min(max(retry_after, 0.0), LONGEST_PAUSE.total_seconds()))
         elif now < self._paused_until:
             return self._paused_until - now
         else:

@@ -8,14 +8,21 @@ from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from rindle_sync.decide import Policy, StuckPolicy
 from rindle_sync.errors import Misconfigured
 from rindle_sync.plan import Schedule
 from rindle_sync.schema import BUSY_SECONDS, STATEMENT_SECONDS
+from rindle_sync.tools import Webhooks
 
 PREFIX: Final = "RINDLE_"
 CONFIG_VARIABLE: Final = "RINDLE_CONFIG"
@@ -31,6 +38,7 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
+_CREATES: Final = {Priority.LOW: (4, 1.0), Priority.HIGH: (20, 1.0)}
 _READS: Final = {Priority.LOW: (20, 1.0), Priority.HIGH: (100, 5.0)}
 
 
@@ -41,11 +49,18 @@ class Settings(BaseSettings):
     toml: ClassVar[Path | None] = None
     reads_surroundings: ClassVar[bool] = True
 
-    database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False)
+    database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False, exclude=True)
     environment: str = Field(default="default", min_length=1)
     mux_base_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     mux_token_id: SecretStr | None = None
     mux_token_secret: SecretStr | None = None
+    mux_webhook_secrets: SecretStr | None = None
+    mux_environment_id: str | None = Field(default=None, min_length=1, repr=False)
+    webhook_tolerance_seconds: float = Field(default=300, ge=1, le=86_400)
+    notice_retention_days: float = Field(default=7, gt=0, le=3650)
+    dead_notice_retention_days: float = Field(default=30, gt=0, le=3650)
+    listen_host: str = Field(default="127.0.0.1", min_length=1)
+    listen_port: int = Field(default=8000, ge=1, le=65_535)
     provider_polling_floor_seconds: float = Field(default=30, gt=0, le=86_400)
     provider_stuck_threshold_seconds: float = Field(default=7200, gt=0, le=31_536_000)
     stuck_policy: StuckPolicy = StuckPolicy.DECLARE
@@ -78,10 +93,28 @@ class Settings(BaseSettings):
         file = TomlConfigSettingsSource(settings_cls, toml_file=cls.toml)
         return init_settings, env_settings, file
 
+    @field_validator("mux_base_url")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is not None and not urlsplit(value).hostname:  # reading the port raises where it is none
+            raise ValueError("must be an address, as in https://api.example.com")
+        _ = value and urlsplit(value).port
+        return value
+
     @field_validator("mux_token_id", "mux_token_secret")
     @classmethod
     def _not_blank(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value and value.get_secret_value().strip() else None
+
+    @field_validator("mux_webhook_secrets")
+    @classmethod
+    def _no_empty_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = [part.strip() for part in value.get_secret_value().split(",")] if value else []
+        if not any(parts):
+            return None
+        if not all(parts):
+            raise ValueError("must hold secrets with a comma between each two, none of them empty")
+        return SecretStr(",".join(parts))
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -127,6 +160,25 @@ class Settings(BaseSettings):
         """Longer than a look and everything written after it can take."""
         return timedelta(seconds=60 + self.provider_timeout_seconds + 2 * (BUSY_SECONDS + STATEMENT_SECONDS))
 
+    @property
+    def creates(self) -> tuple[int, float]:
+        """Uploads that may be made at once, and per second after that."""
+        return _CREATES[self.provider_token_priority]
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """Which deliveries are accepted."""
+        return Webhooks(
+            secrets=tuple(self.mux_webhook_secrets.get_secret_value().split(",")) if self.mux_webhook_secrets else (),
+            tolerance=timedelta(seconds=self.webhook_tolerance_seconds),
+            environment=self.mux_environment_id,
+        )
+
+    @property
+    def has_token(self) -> bool:
+        """Whether both halves of the provider's token are set."""
+        return self.mux_token_id is not None and self.mux_token_secret is not None
+
     def token(self) -> tuple[str, str]:
         """The provider's token id and secret; raises `Misconfigured` if one is missing."""
         for name in ("mux_token_id", "mux_token_secret"):
@@ -151,6 +203,8 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         kind = type("Settings", (Settings,), {"toml": path, "__module__": __name__})
         return kind(**overrides)  # type: ignore[no-any-return]
+    except UnicodeDecodeError:
+        raise Misconfigured(str(path), "is no UTF-8 text, as TOML must be") from None
     except tomllib.TOMLDecodeError as error:
         raise Misconfigured(str(path), f"is no valid TOML: {error}") from None
     except ValidationError as error:

@@ -1,9 +1,10 @@
 """What becomes of a row, given what was seen of it. The only code that chooses a state; pure.
 
 | seen by                        | against the row                         | verdict                                   |
-|--------------------------------|-----------------------------------------|--------------------------------------------|
+|--------------------------------|-----------------------------------------|-------------------------------------------|
 | any observation                | a tombstone                             | stale                                     |
 | nothing in hand                | in flight past the threshold, "declare" | stuck                                     |
+| nothing in hand                | pending past the grace, without any id  | changed: errored, upload not begun        |
 | nothing in hand                | anything else                           | ask                                       |
 | look begun before the newest   | anything                                | stale                                     |
 | look                           | same state, same playback ids           | unchanged                                 |
@@ -14,6 +15,7 @@
 | look, 404                      | not settled by the provider             | changed: errored, not found               |
 | look, 404                      | at rest                                 | suspected; the second, later: deleted     |
 | webhook, higher rank           | anything                                | changed: the row becomes that             |
+| webhook, same rank             | without the asset that the event names  | changed: the row becomes that             |
 | webhook, lower rank or older   | anything                                | stale                                     |
 | webhook, same rank             | same state, same playback ids           | unchanged                                 |
 | webhook, anything else         | anything                                | doubted: a look decides                   |
@@ -59,6 +61,8 @@ class Policy:
     stuck_policy: StuckPolicy = StuckPolicy.DECLARE
     confirm: timedelta = timedelta(minutes=10)
     """How far apart two 404s must be to end a row at rest."""
+    begin_grace: timedelta = timedelta(minutes=10)
+    """How long a row may wait for its direct upload to be made."""
 
 
 class Verdict(StrEnum):
@@ -105,7 +109,20 @@ def decide(row: ProviderAsset, seen: Seen | Silence | None, now: datetime, polic
 def _without_answer(row: ProviderAsset, now: datetime, policy: Policy) -> Decision:
     if policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy):
         return _stuck(row, row, now)
-    return Decision(Verdict.ASK, row, "the provider knows")
+    if row.askable:
+        return Decision(Verdict.ASK, row, "the provider knows")
+    if row.state is State.PENDING and row.age(now) >= policy.begin_grace:
+        text = f"{row.provider_name} upload was not begun"
+        ended = replace(row, state=State.ERRORED, error_kind=ErrorKind.UPLOAD, last_sync_error=text)
+        return _changed(ended, now, "the upload was not begun")
+    return Decision(Verdict.UNCHANGED, row, "there is nothing to ask by")
+
+
+def restart(row: ProviderAsset, fresh: ProviderAsset, now: datetime) -> Decision | None:
+    """The row begun anew as `fresh`, where the app wants that of a row that has failed; None for any other row."""
+    if row.state is not State.ERRORED:
+        return None
+    return _changed(replace(fresh, id=row.id, inserted_at=row.inserted_at), now, "begun anew")
 
 
 def _stale(row: ProviderAsset, seen: Seen | Silence) -> str | None:
@@ -144,7 +161,8 @@ def _hint(row: ProviderAsset, seen: Seen, now: datetime) -> Decision:
     after = _become(row, seen)
     if seen.state is None:
         return Decision(Verdict.DOUBTED, row, "the event says nothing that we know")
-    if _RANK[seen.state] > _rank(row):
+    links = row.provider_asset_id is None and seen.provider_asset_id is not None
+    if _RANK[seen.state] > _rank(row) or (links and _RANK[seen.state] == _rank(row)):
         return _changed(after, now, f"the event says {seen.state}")
     if _truth(after) == _truth(row):
         return Decision(Verdict.UNCHANGED, after, "the event says what we know")
@@ -234,6 +252,7 @@ def _become(row: ProviderAsset, seen: Seen) -> ProviderAsset:
         last_sync_error=_error_text(row, seen),
         playback_ids=row.playback_ids if seen.playback_ids is None else seen.playback_ids,
         provider_asset_id=row.provider_asset_id or seen.provider_asset_id,
+        provider_upload_id=row.provider_upload_id or (None if row.provider_asset_id else seen.provider_upload_id),
         raw_provider_metadata=seen.metadata or row.raw_provider_metadata,
         seen_at=max(row.seen_at, seen.at) if row.seen_at else seen.at,
         last_event_id=seen.event_id if event else row.last_event_id,

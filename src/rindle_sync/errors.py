@@ -9,6 +9,7 @@ RindleSyncError
 ├── BadNotice         a delivery that is not signed, too old, or no webhook: answer 400; `reason` is one word
 ├── Conflict          somebody else wrote the row again and again: read it and start over
 ├── AlreadyTracked    another row of ours holds one of these ids
+├── NotPlayable       no signed URL can be made of this row: `reason` says why
 ├── StoreUnavailable  the database does not answer, or is not migrated
 └── Misconfigured     a setting is missing or wrong: `setting` names it, the text tells how to mend it
 """
@@ -56,6 +57,15 @@ class Conflict(RindleSyncError):
 
 class AlreadyTracked(RindleSyncError):
     """A row with this provider id, upload id, passthrough, or asset and profile exists already."""
+
+
+class NotPlayable(RindleSyncError):
+    """A row, or the playback id that was named, is none that a signed URL can be made for; `reason` is a fixed word."""
+
+    def __init__(self, row_id: str, reason: str, text: str) -> None:
+        super().__init__(f"row {row_id} {text}")
+        self.row_id = row_id
+        self.reason = reason
 
 
 class StoreUnavailable(RindleSyncError):

@@ -10,7 +10,8 @@
 | throttled, refused               | when the provider wants, or after the floor                              |
 | in doubt                         | now                                                                      |
 | a webhook that changed nothing   | as planned before                                                        |
-| at rest, deleted, without any id | never                                                                    |
+| pending, without any id          | when its upload should have been begun                                   |
+| at rest, deleted                 | never                                                                    |
 """
 
 from dataclasses import dataclass
@@ -53,8 +54,8 @@ def next_check(
 ) -> datetime | None:
     """When to look at the decided row again, None for never."""
     row = decision.row
-    if not row.askable or row.state is State.DELETED:
-        return None
+    if row.state is State.DELETED or not row.askable:
+        return _begin_deadline(row, policy)
     if decision.verdict is Verdict.DOUBTED:
         return now
     if isinstance(seen, Seen) and seen.via is Via.WEBHOOK and decision.verdict not in CHANGES:
@@ -68,7 +69,11 @@ def next_check(
 
 def first_check(row: ProviderAsset, now: datetime, policy: Policy, schedule: Schedule) -> datetime | None:
     """When to look at a new row for the first time."""
-    return _regular(row, now, policy, schedule) if row.askable else None
+    return _regular(row, now, policy, schedule) if row.askable else _begin_deadline(row, policy)
+
+
+def _begin_deadline(row: ProviderAsset, policy: Policy) -> datetime | None:
+    return row.updated_at + policy.begin_grace if row.state is State.PENDING else None
 
 
 def _after_silence(row: ProviderAsset, silence: Silence, now: datetime, policy: Policy, schedule: Schedule) -> datetime:

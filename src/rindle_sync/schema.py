@@ -1,6 +1,5 @@
 """The tables, and what differs between the databases that hold them."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -37,6 +36,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from rindle_sync.errors import Misconfigured
+from rindle_sync.quiet import keep_from_debug
 
 BUSY_SECONDS: Final = 15
 """How long a statement waits for another writer before it fails."""
@@ -45,6 +45,7 @@ STATEMENT_SECONDS: Final = 30
 """How long one statement may take on PostgreSQL."""
 
 _TELLTALES: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
+"""At DEBUG, SQLAlchemy logs every row that it reads, and aiosqlite every parameter."""
 
 _TIME_FORM: Final = "%Y-%m-%dT%H:%M:%S.%f+00:00"
 
@@ -201,7 +202,19 @@ changes: Final = Table(
     Column("reason", Text(), nullable=False),
     Column("at", UtcTime(), nullable=False),
     Column("late_ms", BigInteger(), nullable=False),
+    Column("announce_at", UtcTime()),
+    Column("announce_attempts", Integer(), nullable=False, server_default="0"),
+    Column("lease_token", RowId()),
+    Column("lease_until", UtcTime()),
     UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
+)
+
+
+Index(
+    "ix_provider_asset_changes_announce",
+    changes.c.announce_at,
+    sqlite_where=changes.c.announce_at.is_not(None),
+    postgresql_where=changes.c.announce_at.is_not(None),
 )
 
 
@@ -209,7 +222,7 @@ def engine_url(url: str) -> URL:
     """`url` with our async driver in it; raises `Misconfigured` for one that names no database we know."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise Misconfigured(
             "database_url",
             "is no database URL; write sqlite:///rindle-sync.sqlite3 or postgresql://user:password@host:5432/database",
@@ -228,7 +241,7 @@ def engine_url(url: str) -> URL:
 def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     """An engine for `url` with time limits set and parameters hidden from every log and error text."""
     parsed = engine_url(url)
-    _keep_values_out_of_logs()
+    keep_from_debug(*_TELLTALES)
     options: dict[str, Any] = {
         "hide_parameters": True,
         "logging_name": "rindle_sync",
@@ -248,19 +261,6 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
             "database_url", "names PostgreSQL, whose driver is not installed; pip install 'rindle-sync[postgresql]'"
         ) from None
     return engine
-
-
-def _keep_values_out_of_logs() -> None:
-    """At DEBUG, SQLAlchemy logs every row that it reads and aiosqlite every parameter: ids, in both."""
-    for logger in map(logging.getLogger, _TELLTALES):
-        if not any(isinstance(f, _NoDebug) for f in logger.filters):
-            logger.addFilter(_NoDebug())
-
-
-class _NoDebug(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record may be logged."""
-        return record.levelno > logging.DEBUG
 
 
 def _prepare_sqlite(engine: Engine) -> None:

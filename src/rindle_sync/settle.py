@@ -9,7 +9,7 @@ from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via
 from rindle_sync.decide import CHANGES, Decision, Verdict, decide
 from rindle_sync.errors import Conflict
 from rindle_sync.plan import next_check
-from rindle_sync.store import Change, Write
+from rindle_sync.store import Change, Write, Written
 from rindle_sync.telemetry import Event, Failed, Resolved, StateChange, Stuck, UnknownStatus, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
 
@@ -56,15 +56,29 @@ async def settle(tools: Tools, findings: Sequence[Finding], by: By) -> list[Sett
         now = tools.now()
         settled = [_decided(tools, finding, now) for finding in findings]
         settled = [s for s in settled if s.decision.verdict is not Verdict.ASK]
-        written = await tools.store.write([_write(s, by, now) for s in settled])
-        kept = [s for s in settled if s.row.id in written.ids]
-        for event in (event for s in kept for event in (*_events(s, now), *_state_change(s, by, now))):
-            tools.telemetry.tell(event)
-        done += kept
+        written = await _write_and_tell(tools, settled, by, now)
+        done += [s for s in settled if s.row.id in written.ids]
         findings = await _read_again(tools, [s for s in settled if s.row.id not in written.ids], written.clashes, now)
         if not findings:
             return done
     raise Conflict(f"{len(findings)} row(s) were written by others {TRIES} times in a row; nothing of ours was lost")
+
+
+async def commit(tools: Tools, before: ProviderAsset, decision: Decision, by: By) -> bool:
+    """Write a decision that the app asked for, and tell it; False if somebody else wrote the row meanwhile."""
+    now = tools.now()
+    check_at = next_check(decision, None, now, tools.policy, tools.schedule)
+    after = replace(decision.row, check_at=check_at, version=before.version + 1)
+    written = await _write_and_tell(tools, [Settled(before, replace(decision, row=after), None)], by, now)
+    return after.id in written.ids
+
+
+async def _write_and_tell(tools: Tools, settled: Sequence[Settled], by: By, now: datetime) -> Written:
+    written = await tools.store.write([Write(s.row, _change(s, by, now)) for s in settled])
+    kept = (s for s in settled if s.row.id in written.ids)
+    for event in (event for s in kept for event in (*_events(s, now), *_state_change(s, by, now))):
+        tools.telemetry.tell(event)
+    return written
 
 
 def _decided(tools: Tools, finding: Finding, now: datetime) -> Settled:
@@ -72,10 +86,6 @@ def _decided(tools: Tools, finding: Finding, now: datetime) -> Settled:
     check_at = next_check(decision, finding.seen, now, tools.policy, tools.schedule)
     after = replace(decision.row, check_at=check_at, version=finding.row.version + 1)
     return Settled(finding.row, replace(decision, row=after), finding.seen)
-
-
-def _write(settled: Settled, by: By, now: datetime) -> Write:
-    return Write(settled.row, _change(settled, by, now))
 
 
 def _change(settled: Settled, by: By, now: datetime) -> Change | None:

@@ -152,6 +152,15 @@ class WebhookException(Event):
     dead: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallbackException(Event):
+    """A callback of the app failed on a change; it is called again. `error` is the name of what it raised."""
+
+    name: ClassVar[str] = "rindle.provider_asset.callback_exception"
+    error: str
+    attempt: int
+
+
 EVENTS: Final[tuple[type[Event], ...]] = (
     Resolved,
     Stuck,
@@ -164,6 +173,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     WebhookProcessed,
     WebhookIgnored,
     WebhookException,
+    CallbackException,
 )
 """Every event that is told."""
 

@@ -8,7 +8,7 @@ from rindle_sync.budget import Budget
 from rindle_sync.decide import Policy
 from rindle_sync.plan import Schedule
 from rindle_sync.providers.base import Provider
-from rindle_sync.store import Inbox, Store
+from rindle_sync.store import Inbox, Outbox, Store
 from rindle_sync.telemetry import Telemetry
 
 
@@ -28,6 +28,8 @@ class Tools:
 
     store: Store
     inbox: Inbox
+    outbox: Outbox
+    creates: Budget
     provider: Provider
     environment: str
     budget: Budget

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 from rindle_sync.asset import Seen
 from rindle_sync.notice import Delivery
@@ -15,6 +15,27 @@ class Page:
 
     entries: Sequence[Seen] = field(repr=False)
     cursor: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a direct upload, and the asset made of it, shall be like."""
+
+    cors_origin: str
+    playback_policy: str = "public"
+    timeout: timedelta = timedelta(hours=1)
+    """How long the upload waits for its file: from a minute to a week."""
+    test: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """More of the provider's own settings for the new asset."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeUpload:
+    """A direct upload that was just made. `url` takes the file, once: it is a key."""
+
+    provider_upload_id: str = field(repr=False)
+    url: str = field(repr=False)
 
 
 class Provider(Protocol):
@@ -43,6 +64,14 @@ class Provider(Protocol):
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         """Up to `page_size` assets, newest first."""
+        ...
+
+    async def create_upload(self, passthrough: str, wish: Wish) -> MadeUpload:
+        """Make a direct upload whose asset will carry `passthrough`; never repeated, since it is not idempotent."""
+        ...
+
+    async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Seen:
+        """Cancel a direct upload; what became of it, also where it was too late."""
         ...
 
     def verify(

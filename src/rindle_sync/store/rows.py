@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -92,7 +92,8 @@ _WRITTEN: Final = (
     "missing_since",
     "version",
 )
-_CHANGE_FIELDS: Final = tuple(column.name for column in changes.c if column.name != "id")
+_CHANGE_FIELDS: Final = tuple(f.name for f in fields(Change))
+_KEPT: Final = (*_CHANGE_FIELDS, "announce_at")
 
 
 def _write_statement() -> Update:
@@ -128,9 +129,7 @@ def _claim_statement() -> Update:
 
 def _change_statement() -> Any:
     rows = json_table("rows", "r")
-    return insert(changes).from_select(
-        _CHANGE_FIELDS, select(*(json_field(rows, changes.c[name]) for name in _CHANGE_FIELDS))
-    )
+    return insert(changes).from_select(_KEPT, select(*(json_field(rows, changes.c[name]) for name in _KEPT)))
 
 
 _WRITE: Final = _write_statement()
@@ -162,6 +161,14 @@ class Store(Database):
                 assets.c.provider_name == provider,
                 assets.c.environment == environment,
                 assets.c.provider_asset_id == provider_asset_id,
+            )
+        )
+
+    async def find_app_asset(self, provider: str, asset_id: str, profile: str) -> ProviderAsset | None:
+        """The row of the app's own asset and profile."""
+        return await self._one(
+            select(*assets.c).where(
+                assets.c.provider_name == provider, assets.c.asset_id == asset_id, assets.c.profile == profile
             )
         )
 
@@ -258,7 +265,7 @@ class Store(Database):
             found = await connection.execute(
                 select(*changes.c).where(changes.c.row_id == row_id).order_by(changes.c.version)
             )
-            return [_read_change(row) for row in found]
+            return [read_change(row) for row in found]
 
     async def rows(self, provider: str, environment: str) -> AsyncIterator[ProviderAsset]:
         """Every row of an environment, streamed."""
@@ -307,7 +314,8 @@ def _row(found: Row[Any]) -> ProviderAsset:
     return ProviderAsset(**values)
 
 
-def _read_change(found: Row[Any]) -> Change:
+def read_change(found: Row[Any]) -> Change:
+    """A line of the changes table."""
     values = {name: getattr(found, name) for name in _CHANGE_FIELDS}
     values["from_state"], values["to_state"] = State(values["from_state"]), State(values["to_state"])
     values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])
@@ -326,7 +334,7 @@ def _written(row: ProviderAsset) -> dict[str, Any]:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    return {name: getattr(change, name) for name in _CHANGE_FIELDS}
+    return {"announce_at": change.at, **{name: getattr(change, name) for name in _CHANGE_FIELDS}}
 
 
 def _sums(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:

@@ -128,7 +128,17 @@ def _create_changes() -> None:
         Column("reason", Text(), nullable=False),
         Column("at", UtcTime(), nullable=False),
         Column("late_ms", BigInteger(), nullable=False),
+        Column("announce_at", UtcTime()),
+        Column("announce_attempts", Integer(), nullable=False, server_default="0"),
+        Column("lease_token", RowId()),
+        Column("lease_until", UtcTime()),
         UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
+    )
+    op.create_index(
+        "ix_provider_asset_changes_announce",
+        "provider_asset_changes",
+        ["announce_at"],
+        **_where("announce_at IS NOT NULL"),
     )
 
 

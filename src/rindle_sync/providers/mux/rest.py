@@ -9,22 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
-from math import isfinite
 from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
-import msgspec
 
-from rindle_sync.asset import Seen, Via, scrub
-from rindle_sync.errors import Gone, Refused, Throttled, Unreachable
+from rindle_sync.asset import Seen, Via
+from rindle_sync.errors import Refused, Unreachable
 from rindle_sync.notice import Delivery
-from rindle_sync.providers.base import Page
+from rindle_sync.providers.base import MadeUpload, Page, Wish
 from rindle_sync.providers.mux import webhooks
+from rindle_sync.providers.mux.refusals import refusal
 from rindle_sync.providers.mux.shapes import (
     Asset,
     Environment,
-    Errors,
+    NewUpload,
     Upload,
     decoded,
     list_entry,
@@ -33,6 +32,7 @@ from rindle_sync.providers.mux.shapes import (
     seen_asset,
     seen_upload,
 )
+from rindle_sync.quiet import keep_from_debug
 
 BASE_URL: Final = "https://api.mux.com"
 Transport = httpx.AsyncBaseTransport
@@ -41,8 +41,6 @@ Transport = httpx.AsyncBaseTransport
 PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core/make-api-requests
 CONNECTIONS: Final = 60
 """How many calls are under way at once; one more would wait inside its own time limit."""
-
-_LONGEST_WAIT: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +68,34 @@ class Mux:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: Credentials | None,
         *,
         base_url: str | None = None,
         timeout: float = 10.0,
         connections: int = CONNECTIONS,
         transport: Transport | None = None,
     ) -> None:
+        keep_from_debug("httpcore.http11", "httpcore.http2")  # they log the headers of answers
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
         self._transport = transport or httpx.AsyncHTTPTransport(limits=limits)
         self._base_url = (base_url or BASE_URL).rstrip("/")
         self._timeout = timeout
         self._headers = {
-            "authorization": credentials.header,
             "accept": "application/json",
             "accept-encoding": "gzip, deflate",
             "user-agent": f"rindle-sync/{version('rindle-sync')}",
         }
-        self._secrets = (credentials.token_id, credentials.token_secret)
+        self._credentials = credentials
+        self._secrets = (credentials.token_id, credentials.token_secret) if credentials else ()
 
     async def get_asset(self, provider_asset_id: str, at: datetime) -> Seen:
         """https://www.mux.com/docs/api-reference/video/assets/get-asset ."""
-        data = await self._get(f"/video/v1/assets/{quote(provider_asset_id, safe='')}")
+        data = await self._get(f"/video/v1/assets/{_segment(provider_asset_id)}")
         return seen_asset(same(read(data, Asset), provider_asset_id), data, Via.GET, at)
 
     async def get_upload(self, provider_upload_id: str, at: datetime) -> Seen:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/get-direct-upload ."""
-        data = await self._get(f"/video/v1/uploads/{quote(provider_upload_id, safe='')}")
+        data = await self._get(f"/video/v1/uploads/{_segment(provider_upload_id)}")
         return seen_upload(same(read(data, Upload), provider_upload_id), data, at)
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
@@ -107,7 +106,28 @@ class Mux:
         if not isinstance(data, list):
             raise Unreachable("mux sent a list that is none")
         entries = [seen for entry in data if (seen := list_entry(entry, at))]
-        return Page(entries, following if isinstance(following, str) else None)
+        return Page(entries, following if isinstance(following, str) and following else None)
+
+    async def create_upload(self, passthrough: str, wish: Wish) -> MadeUpload:
+        """https://www.mux.com/docs/api-reference/video/direct-uploads/create-direct-upload ."""
+        settings = {**wish.settings, "playback_policies": [wish.playback_policy], "passthrough": passthrough}
+        body = {
+            "cors_origin": wish.cors_origin,
+            "timeout": int(wish.timeout.total_seconds()),
+            "new_asset_settings": settings,
+        }
+        asked = body | ({"test": True} if wish.test else {})
+        made = read(self._data(await self._body("/video/v1/uploads", method="POST", wish=asked)), NewUpload)
+        return MadeUpload(made.id, made.url)
+
+    async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Seen:
+        """https://www.mux.com/docs/api-reference/video/direct-uploads/cancel-direct-upload ; 403 when too late."""
+        path = f"/video/v1/uploads/{_segment(provider_upload_id)}/cancel"
+        try:
+            data = self._data(await self._body(path, method="PUT"))
+        except Refused:
+            return await self.get_upload(provider_upload_id, at)
+        return seen_upload(same(read(data, Upload), provider_upload_id), data, at)
 
     async def whoami(self) -> str:
         """https://www.mux.com/docs/api-reference/system/utilities/who-am-i ."""
@@ -132,29 +152,36 @@ class Mux:
         await self._transport.aclose()
 
     async def _get(self, path: str) -> Mapping[str, Any]:
-        data = (await self._body(path)).get("data")
+        return self._data(await self._body(path))
+
+    @staticmethod
+    def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        data = body.get("data")
         if not isinstance(data, dict):
             raise Unreachable("mux sent an answer without data")
         return data
 
-    async def _body(self, path: str, query: Mapping[str, str] | None = None) -> Mapping[str, Any]:
-        status, headers, content = await self._send("GET", path, query)
-        body = decoded(content)
-        if status != 200:
-            raise _error(status, headers, body, self._secrets)
+    async def _body(
+        self, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET", wish: Any = None
+    ) -> Mapping[str, Any]:
+        status, headers, content = await self._send(method, path, query, wish)
+        body = decoded(content, keep_urls=method == "POST")
+        if status != (201 if method == "POST" else 200):
+            raise refusal(status, headers, body, self._secrets)
         if body is None:
             raise Unreachable("mux sent a body that is no JSON object")
         return body
 
-    async def _send(self, method: str, path: str, query: Mapping[str, str] | None) -> tuple[int, httpx.Headers, bytes]:
-        request = httpx.Request(
-            method,
-            f"{self._base_url}{path}",
-            params=query,
-            headers=self._headers,
-            extensions={"timeout": httpx.Timeout(self._timeout).as_dict()},
-        )
+    async def _send(
+        self, method: str, path: str, query: Mapping[str, str] | None, wish: Any
+    ) -> tuple[int, httpx.Headers, bytes]:
+        if self._credentials is None:
+            raise Refused("there are no credentials; set mux_token_id and mux_token_secret")
+        headers = self._headers | {"authorization": self._credentials.header}
+        limits = {"timeout": httpx.Timeout(self._timeout).as_dict()}
         try:
+            url = f"{self._base_url}{path}"
+            request = httpx.Request(method, url, params=query, json=wish, headers=headers, extensions=limits)
             async with asyncio.timeout(self._timeout):
                 response = await self._transport.handle_async_request(request)
                 try:
@@ -163,49 +190,10 @@ class Mux:
                     await response.aclose()
         except (TimeoutError, httpx.TimeoutException):
             raise Unreachable(f"mux did not answer within {self._timeout:g} s") from None
-        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError) as error:
             raise Unreachable(f"mux cannot be reached ({type(error).__name__})") from None
 
 
-def _error(status: int, headers: httpx.Headers, body: Mapping[str, Any] | None, secrets: tuple[str, ...]) -> Exception:
-    told = scrub(_error_text(body), *secrets)
-    text = f"mux answered {status}" + (f": {told}" if told else "")
-    if status == 404 and body is not None and "error" in body:
-        return Gone("mux asset not found")
-    match status:
-        case 404:
-            return Unreachable("mux answered 404 without its error body: is mux_base_url the address of Mux?")
-        case 401 | 403:
-            return Refused(f"{text}; check mux_token_id and mux_token_secret, and that the token may read Mux Video")
-        case 429:
-            return Throttled(text, _seconds(headers.get("retry-after")))
-        case _:
-            return Unreachable(text)
-
-
-def _error_text(body: Mapping[str, Any] | None) -> str:
-    """What Mux tells in any of its error bodies: `error.messages`, `error.message`, `errors`, `message`."""
-    match body:
-        case {"error": dict(error)}:
-            return _lenient_text(error)
-        case {"errors": list(errors)}:
-            return " ".join(e for e in errors if isinstance(e, str))
-        case {"message": str(message)}:
-            return message
-        case _:
-            return ""
-
-
-def _lenient_text(error: Mapping[str, Any]) -> str:
-    try:
-        return msgspec.convert(error, Errors, strict=False).text()
-    except msgspec.ValidationError:
-        return ""
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    try:
-        seconds = float(retry_after or "")
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), _LONGEST_WAIT) if isfinite(seconds) else None
+def _segment(provider_id: str) -> str:
+    """An id as one segment of a path, whatever is in it: `..` alone would lead out."""
+    return quote(provider_id, safe="", errors="replace").replace(".", "%2E")

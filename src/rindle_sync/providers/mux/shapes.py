@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via, scrub
+from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via, hide_urls, scrub
 from rindle_sync.errors import NoAnswer, Unreachable
 
 ASSET_STATES: Final = {"preparing": State.PROCESSING, "ready": State.READY, "errored": State.ERRORED}
@@ -42,11 +42,11 @@ class Asset(msgspec.Struct):
 
     id: str
     status: str = ""
-    created_at: str | int | float | None = None
+    created_at: Any = None
     playback_ids: list[_PlaybackId] | None = None
     passthrough: str | None = None
     upload_id: str | None = None
-    errors: Errors | None = None
+    errors: Any = None
 
 
 class Upload(msgspec.Struct):
@@ -55,8 +55,15 @@ class Upload(msgspec.Struct):
     id: str
     status: str = ""
     asset_id: str | None = None
-    error: Errors | None = None
+    error: Any = None
     new_asset_settings: dict[str, Any] | None = None
+
+
+class NewUpload(msgspec.Struct):
+    """What we read of a direct upload that was just made."""
+
+    id: str
+    url: str
 
 
 class Environment(msgspec.Struct):
@@ -69,14 +76,14 @@ T = TypeVar("T")
 Named = TypeVar("Named", Asset, Upload)
 
 
-def decoded(content: bytes) -> Mapping[str, Any] | None:
-    """The JSON object in `content`; None for anything else."""
+def decoded(content: bytes, *, keep_urls: bool = False) -> Mapping[str, Any] | None:
+    """The JSON object in `content` without NUL and, unless they are wanted, without URLs; None for anything else."""
     try:
         body = msgspec.json.decode(content)
+        body = without_nul(body) if b"\\u0000" in content else body
+        body = body if keep_urls else without_urls(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if b"\\u0000" in content:
-        body = without_nul(body)
     return body if isinstance(body, dict) else None
 
 
@@ -118,7 +125,7 @@ def seen_asset(asset: Asset, data: Mapping[str, Any], via: Via, at: datetime) ->
         created_at=parse_time(asset.created_at),
         error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None,
         error_text=_reason(asset.errors, asset.id, asset.upload_id, asset.passthrough),
-        metadata=without_urls(data),
+        metadata=data,
     )
 
 
@@ -138,7 +145,7 @@ def seen_upload(upload: Upload, data: Mapping[str, Any], at: datetime) -> Seen:
         passthrough=passthrough if isinstance(passthrough, str) else None,
         error_kind=ErrorKind.UPLOAD if state is State.ERRORED else None,
         error_text=ended if state is State.ERRORED else None,
-        metadata=without_urls(data),
+        metadata=data,
     )
 
 
@@ -148,17 +155,29 @@ def _playback_ids(asset: Asset) -> tuple[PlaybackId, ...] | None:
     return tuple(PlaybackId(p.id, p.policy) for p in asset.playback_ids)
 
 
-def _reason(errors: Errors | None, *ids: str | None) -> str | None:
-    return scrub(errors.text(), *ids) or None if errors else None
+def _reason(errors: Any, *ids: str | None) -> str | None:
+    return scrub(errors_text(errors), *ids) or None
 
 
-def parse_time(value: str | int | float | None) -> datetime | None:
+def errors_text(errors: Any) -> str:
+    """What Mux says is wrong, in one line, in whatever form it says it."""
+    try:
+        return msgspec.convert(errors, Errors, strict=False).text()
+    except msgspec.ValidationError:
+        return errors if isinstance(errors, str) else ""
+
+
+def parse_time(value: Any) -> datetime | None:
     """A time in any of Mux's encodings: unix seconds as a number or as text, or ISO 8601; None for anything else."""
     try:
         if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
             moment = datetime.fromisoformat(value)
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return None if value is None else datetime.fromtimestamp(float(value), UTC)
+        return (
+            datetime.fromtimestamp(float(value), UTC)
+            if isinstance(value, str | int | float) and not isinstance(value, bool)
+            else None
+        )
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -177,11 +196,13 @@ def without_nul(data: Any) -> Any:
 
 
 def without_urls(data: Any) -> Any:
-    """`data` without any field that holds a URL: an upload's or a master's is a key to the file."""
+    """`data` without any URL: an upload's, an input's or a master's is a key to the file."""
     match data:
         case dict():
             return {key: without_urls(value) for key, value in data.items() if not key.endswith("url")}
         case list():
             return [without_urls(value) for value in data]
+        case str() if "://" in data:
+            return hide_urls(data)
         case _:
             return data

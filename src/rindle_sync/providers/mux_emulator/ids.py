@@ -30,5 +30,10 @@ def derive(*parts: str) -> str:
     return _as_text(blake2b("\0".join(parts).encode(), digest_size=_ID_BYTES).digest())
 
 
+def derive_uuid(*parts: object) -> str:
+    """The UUID that always belongs to `parts`."""
+    return str(UUID(bytes=blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest(), version=4))
+
+
 def _as_text(raw: bytes) -> str:
     return b64encode(raw).decode().replace("0", "00").replace("+", "01").replace("/", "02")

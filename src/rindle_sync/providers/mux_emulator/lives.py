@@ -139,6 +139,11 @@ class Asset:
             return AssetState.DELETED
         return AssetState(self.life.ends) if self.ends_at <= now else AssetState.PREPARING
 
+    def last_state(self, now: float) -> AssetState:
+        """What had become of it by `now`, or by its deletion if that was before."""
+        has_ended = self.ends_at <= now and self.ends_at < self.deleted_at
+        return AssetState(self.life.ends) if has_ended else AssetState.PREPARING
+
     def has_failed(self, now: float) -> bool:
         """Whether it was errored by `now`, deleted since or not."""
         return self.life.ends == Ending.ERRORED and self.ends_at <= now and self.ends_at < self.deleted_at

@@ -26,7 +26,15 @@ _TEST_SECONDS: Final = 10.0
 
 def asset_body(asset: Asset, now: float) -> dict[str, Any]:
     """An asset as GET, the list and POST show it."""
-    state = asset.state(now)
+    return _asset_body(asset, asset.state(now))
+
+
+def asset_snapshot(asset: Asset, state: AssetState) -> dict[str, Any]:
+    """An asset as a webhook shows it: `created_at` is a number there, and no status says that it is deleted."""
+    return _asset_body(asset, state) | {"created_at": int(asset.created_at)}
+
+
+def _asset_body(asset: Asset, state: AssetState) -> dict[str, Any]:
     body = {
         "id": asset.id,
         "created_at": str(int(asset.created_at)),
@@ -92,6 +100,14 @@ def _media_body(asset: Asset) -> dict[str, Any]:
 def upload_body(upload: Upload, now: float, base_url: str) -> dict[str, Any]:
     """An upload as GET, the list, POST and cancel show it; its `url` only while it waits."""
     state = upload.state(now)
+    body = upload_snapshot(upload, state)
+    if state is UploadState.WAITING:
+        body["url"] = f"{base_url}/_upload/{upload.id}?signature={upload.signature}"
+    return body
+
+
+def upload_snapshot(upload: Upload, state: UploadState) -> dict[str, Any]:
+    """An upload as a webhook shows it; its `url` opens the door to anybody and stays out."""
     body: dict[str, Any] = {
         "id": upload.id,
         "timeout": upload.timeout,
@@ -99,11 +115,9 @@ def upload_body(upload: Upload, now: float, base_url: str) -> dict[str, Any]:
         "cors_origin": upload.cors_origin,
         "new_asset_settings": dict(upload.given),
     }
-    if state is UploadState.WAITING:
-        body["url"] = f"{base_url}/_upload/{upload.id}?signature={upload.signature}"
     if upload.settings.test:
         body["test"] = True
-    if upload.asset is not None:
+    if upload.asset is not None and state in {UploadState.ASSET_CREATED, UploadState.ERRORED}:
         body["asset_id"] = upload.asset.id
         if state is UploadState.ERRORED:
             body["error"] = {"type": upload.asset.life.error_type, "message": upload.asset.life.error_message}

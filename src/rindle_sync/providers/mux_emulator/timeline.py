@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from heapq import heapify, heappop, heappush
 
 from rindle_sync.providers.mux_emulator.lives import Asset, Ending, Upload
 
@@ -15,6 +16,7 @@ class EventType(StrEnum):
     ASSET_CREATED = "video.asset.created"
     ASSET_READY = "video.asset.ready"
     ASSET_ERRORED = "video.asset.errored"
+    ASSET_UPDATED = "video.asset.updated"
     ASSET_DELETED = "video.asset.deleted"
     UPLOAD_CREATED = "video.upload.created"
     UPLOAD_ASSET_CREATED = "video.upload.asset_created"
@@ -35,6 +37,25 @@ class LifeEvent:
 _Mark = tuple[float, int, EventType, Asset | None, str | None]
 
 
+class Feed:
+    """What happens from some moment on, each thing once, however late it was planned."""
+
+    def __init__(self, marks: list[_Mark]) -> None:
+        heapify(marks)
+        self._marks = marks
+
+    def due(self, now: float) -> Iterator[tuple[int, LifeEvent]]:
+        """What has happened by `now` and was not given out before, each with its number in the timeline."""
+        while self._marks and self._marks[0][0] <= now:
+            mark = heappop(self._marks)
+            if _is_so(mark):
+                yield mark[1], _event(mark)
+
+    def add(self, mark: _Mark) -> None:
+        """Something else that happens."""
+        heappush(self._marks, mark)
+
+
 class Timeline:
     """All planned and past events; those that a deletion has overtaken never show."""
 
@@ -42,6 +63,7 @@ class Timeline:
         self._marks: list[_Mark] = []
         self._made = 0
         self._is_sorted = True
+        self._feeds: list[Feed] = []
 
     def asset_begins(self, asset: Asset) -> None:
         """Plan the whole life of a new asset, and what it means for the upload that it came from."""
@@ -64,6 +86,10 @@ class Timeline:
         if asset.deleted_at != math.inf:
             self._mark(asset.deleted_at, EventType.ASSET_DELETED, asset, asset.upload_id)
 
+    def asset_changes(self, asset: Asset, at: float) -> None:
+        """Note that something about an asset changed."""
+        self._mark(at, EventType.ASSET_UPDATED, asset, asset.upload_id)
+
     def upload(self, at: float, what: EventType, upload: Upload) -> None:
         """Note what happened to an upload that has no asset."""
         self._mark(at, what, None, upload.id)
@@ -74,14 +100,37 @@ class Timeline:
             self._marks.sort(key=_when)
             self._is_sorted = True
         start, end = (bisect_left(self._marks, (moment, -1), key=_when) for moment in (since, until))
-        for at, _, what, asset, upload_id in self._marks[start:end]:
-            if asset is None or at < asset.deleted_at or (what is EventType.ASSET_DELETED and at == asset.deleted_at):
-                yield LifeEvent(at, what, asset.id if asset else None, upload_id)
+        return (_event(mark) for mark in self._marks[start:end] if _is_so(mark))
+
+    def follow(self, since: float) -> Feed:
+        """What happens from `since` on, and whatever is planned after this call, back-dated or not."""
+        feed = Feed([mark for mark in self._marks if mark[0] >= since])
+        self._feeds.append(feed)
+        return feed
+
+    def unfollow(self, feed: Feed) -> None:
+        """Tell a feed nothing more."""
+        self._feeds = [one for one in self._feeds if one is not feed]
 
     def _mark(self, at: float, what: EventType, asset: Asset | None, upload_id: str | None) -> None:
         self._made += 1
         self._is_sorted = False
-        self._marks.append((at, self._made, what, asset, upload_id))
+        mark = (at, self._made, what, asset, upload_id)
+        self._marks.append(mark)
+        for feed in self._feeds:
+            feed.add(mark)
+
+
+def _is_so(mark: _Mark) -> bool:
+    at, _, what, asset, _ = mark
+    if asset is None or at < asset.deleted_at:
+        return True
+    return what is EventType.ASSET_DELETED and at == asset.deleted_at
+
+
+def _event(mark: _Mark) -> LifeEvent:
+    at, _, what, asset, upload_id = mark
+    return LifeEvent(at, what, asset.id if asset else None, upload_id)
 
 
 def _when(mark: _Mark) -> tuple[float, int]:

@@ -18,7 +18,7 @@ from rindle_sync.providers.mux_emulator.lives import (
     Upload,
     UploadState,
 )
-from rindle_sync.providers.mux_emulator.timeline import EventType, LifeEvent, Timeline
+from rindle_sync.providers.mux_emulator.timeline import EventType, Feed, LifeEvent, Timeline
 
 _key = attrgetter("key")
 
@@ -73,6 +73,10 @@ class World:
         if now < asset.deleted_at:
             asset.deleted_at = now
             self._timeline.asset_goes(asset)
+
+    def update_asset(self, asset: Asset, now: float) -> None:
+        """Let it be known that something about an asset changed."""
+        self._timeline.asset_changes(asset, now)
 
     def page(
         self, now: float, *, limit: int, before: tuple[float, int] | None = None, skip: int = 0
@@ -150,6 +154,21 @@ class World:
     def events(self, since: float, until: float) -> Iterator[LifeEvent]:
         """What happens from `since` on and before `until`, in order."""
         return self._timeline.between(since, until)
+
+    def follow(self, since: float) -> Feed:
+        """What happens from `since` on, each thing once, and whatever is planned after this call."""
+        return self._timeline.follow(since)
+
+    def unfollow(self, feed: Feed) -> None:
+        """Tell a feed nothing more."""
+        self._timeline.unfollow(feed)
+
+    def subject(self, event: LifeEvent) -> Asset | Upload:
+        """The asset or the upload that an event is about, deleted or not."""
+        if event.type.startswith("video.upload.") and event.upload_id is not None:
+            return self._uploads[event.upload_id]
+        assert event.asset_id is not None
+        return self._assets[event.asset_id]
 
 
 def _if_alive(asset: Asset | None, now: float) -> Asset | None:

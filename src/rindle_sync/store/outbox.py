@@ -1,0 +1,86 @@
+"""The changes that are still to be announced to the app: claims them in row order, writes what became of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Update, bindparam, or_, select, update
+from sqlalchemy import exists as sql_exists
+
+from rindle_sync.schema import changes, json_field, json_parameter, json_table
+from rindle_sync.store.database import Database
+from rindle_sync.store.rows import Change, read_change
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A change that is leased to be announced, after `attempts` in vain."""
+
+    id: int
+    change: Change
+    attempts: int
+
+
+def _claim_statement() -> Update:
+    earlier = changes.alias("earlier")
+    waits = sql_exists().where(
+        earlier.c.row_id == changes.c.row_id,
+        earlier.c.version < changes.c.version,
+        earlier.c.announce_at.is_not(None),
+    )
+    due = (
+        select(changes.c.id)
+        .where(
+            changes.c.announce_at <= bindparam("now"),
+            or_(changes.c.lease_until.is_(None), changes.c.lease_until < bindparam("now")),
+            ~waits,
+        )
+        .order_by(changes.c.announce_at, changes.c.id)
+        .limit(bindparam("most"))
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    lease: dict[str, Any] = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
+    return update(changes).where(changes.c.id == due.c.id).values(lease).returning(*changes.c)
+
+
+def _outcome_statement() -> Update:
+    rows = json_table("rows", "r")
+    values: dict[str, Any] = {name: json_field(rows, changes.c[name]) for name in ("announce_at", "announce_attempts")}
+    mine = changes.c.lease_token == bindparam("held")
+    ended = values | {"lease_token": None, "lease_until": None}
+    return update(changes).where(changes.c.id == json_field(rows, changes.c.id), mine).values(ended)
+
+
+_CLAIM: Final = _claim_statement()
+_OUTCOMES: Final = _outcome_statement()
+
+
+class Outbox(Database):
+    """What the app is still to be told. Every method raises `StoreUnavailable` when the database does not answer."""
+
+    async def claim(self, *, now: datetime, token: str, until: datetime, limit: int) -> list[Announcement]:
+        """Lease up to `limit` changes to announce, in one statement: of each row only its earliest."""
+        values = {"now": now, "token": token, "until": until, "most": limit}
+        async with self.writing() as connection:
+            found = [
+                Announcement(r.id, read_change(r), r.announce_attempts)
+                for r in await connection.execute(_CLAIM, values)
+            ]
+        return sorted(found, key=lambda one: one.id)
+
+    async def end(self, ended: Sequence[tuple[Announcement, datetime | None]], token: str) -> None:
+        """Write for each change when to try again, or None where it was announced; in one statement."""
+        rows = [
+            {"id": one.id, "announce_at": again, "announce_attempts": one.attempts + (again is not None)}
+            for one, again in ended
+        ]
+        async with self.writing() as connection:
+            await connection.execute(_OUTCOMES, {"rows": json_parameter(rows, changes), "held": token})
+
+    async def forget(self, before: datetime) -> int:
+        """Announce no more what happened before `before`; how many changes."""
+        old = update(changes).where(changes.c.announce_at.is_not(None), changes.c.at < before)
+        async with self.writing() as connection:
+            return (await connection.execute(old.values(announce_at=None))).rowcount

@@ -1,0 +1,119 @@
+"""A direct upload is begun or cancelled: the row first, then the provider, then the link between them."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final, TypeVar
+
+from rindle_sync.asset import By, ErrorKind, ProviderAsset, Seen, State, Via, scrub
+from rindle_sync.decide import restart
+from rindle_sync.errors import AlreadyTracked, Conflict, Gone, NoAnswer, Throttled
+from rindle_sync.plan import first_check
+from rindle_sync.providers.base import MadeUpload, Wish
+from rindle_sync.settle import Finding, Settled, commit, settle
+from rindle_sync.tools import Tools
+
+Answer = TypeVar("Answer")
+
+THROTTLES: Final = 5
+"""How often the making of an upload waits for a provider that throttles it."""
+
+INGEST_MODE: Final = "direct_upload"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectUpload:
+    """What the browser gets: our own id, and where to send the file, once. The URL is a key: keep it out of logs."""
+
+    row_id: str
+    url: str = field(repr=False)
+    expires_at: datetime
+
+
+async def begin_upload(tools: Tools, row: ProviderAsset, wish: Wish) -> DirectUpload:
+    """Make a direct upload for `row`, a new one; where its asset and profile have failed before, they begin anew.
+
+    A crash between any two steps leaves a row that is linked by its passthrough, or ended with the reason by the sweep:
+    its URL was never given out. Raises `AlreadyTracked`, `NoAnswer` and its kinds, `Conflict`, `StoreUnavailable`.
+    """
+    row = await _insert(tools, row)
+    try:
+        made = await _create(tools, row, wish)
+    except (NoAnswer, Gone) as error:
+        await _settle(tools, row, _not_made(tools, error))
+        raise
+    linked = await _settle(tools, row, _waiting(tools, made))
+    if linked is None or linked.row.provider_upload_id != made.provider_upload_id:
+        raise Conflict("the row was ended or deleted while its upload was made; begin the upload again")
+    return DirectUpload(row_id=row.id, url=made.url, expires_at=tools.now() + wish.timeout)
+
+
+async def cancel_upload(tools: Tools, row: ProviderAsset) -> ProviderAsset:
+    """Cancel the upload of `row`; the row as it then stands. Cancelling again, or too late, changes nothing more.
+
+    Raises `NoAnswer` and its kinds, `StoreUnavailable`.
+    """
+    if row.state not in {State.PENDING, State.UPLOADING}:
+        return row
+    at = tools.now()
+    seen = Seen(via=Via.UPLOAD, at=at, state=State.ERRORED, error_kind=ErrorKind.UPLOAD, error_text="upload cancelled")
+    if row.provider_upload_id:
+        seen = await _asked(tools, row.provider_upload_id, at)
+    settled = await _settle(tools, row, seen)
+    return settled.row if settled else row
+
+
+async def _asked(tools: Tools, provider_upload_id: str, at: datetime) -> Seen:
+    try:
+        return await _patiently(tools, lambda: tools.provider.cancel_upload(provider_upload_id, at))
+    except Gone:
+        return Seen(via=Via.UPLOAD, at=at, gone=True)
+
+
+async def _insert(tools: Tools, row: ProviderAsset) -> ProviderAsset:
+    row = replace(row, check_at=first_check(row, row.inserted_at, tools.policy, tools.schedule))
+    try:
+        await tools.store.add(row)
+    except AlreadyTracked:
+        return await _begin_anew(tools, row)
+    return row
+
+
+async def _begin_anew(tools: Tools, fresh: ProviderAsset) -> ProviderAsset:
+    now = tools.now()
+    old = await tools.store.find_app_asset(fresh.provider_name, fresh.asset_id, fresh.profile)
+    decision = restart(old, fresh, now) if old and old.environment == fresh.environment else None
+    if old is None or decision is None:
+        raise AlreadyTracked("this asset id and profile are tracked, and have not failed; cancel the upload first")
+    if not await commit(tools, old, decision, By.APP):
+        raise Conflict("the row was written by others at the same moment; begin the upload again")
+    return replace(decision.row, version=old.version + 1)
+
+
+async def _create(tools: Tools, row: ProviderAsset, wish: Wish) -> MadeUpload:
+    passthrough = row.passthrough or row.id
+    return await _patiently(tools, lambda: tools.provider.create_upload(passthrough, wish))
+
+
+async def _patiently(tools: Tools, call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Call inside the budget for writes; again only after a 429, which was not processed."""
+    for _ in range(THROTTLES):
+        await tools.creates.take()
+        try:
+            return await call()
+        except Throttled as error:
+            tools.creates.throttled(error.retry_after)
+    raise Throttled("the provider throttled every attempt; try again later")
+
+
+def _waiting(tools: Tools, made: MadeUpload) -> Seen:
+    return Seen(via=Via.UPLOAD, at=tools.now(), state=State.UPLOADING, provider_upload_id=made.provider_upload_id)
+
+
+def _not_made(tools: Tools, error: Exception) -> Seen:
+    text = f"upload was not made: {scrub(str(error))}"
+    return Seen(via=Via.UPLOAD, at=tools.now(), state=State.ERRORED, error_kind=ErrorKind.UPLOAD, error_text=text)
+
+
+async def _settle(tools: Tools, row: ProviderAsset, seen: Seen) -> Settled | None:
+    return next(iter(await settle(tools, [Finding(row, seen)], By.APP)), None)

@@ -1,0 +1,1021 @@
+"""The Mux adapter against the emulator, against far ends that answer given bytes, and against recorded answers."""
+
+import asyncio
+import base64
+import gzip
+import json
+import logging
+import math
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+import httpx
+import pytest
+import uvicorn
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via
+from rindle_sync.errors import Gone, Refused, RindleSyncError, Throttled, Unreachable
+from rindle_sync.providers.base import Page
+from rindle_sync.providers.mux import Credentials, Mux, parse_time, without_urls
+from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from tests.rows import NOW, a_row
+from tests.world import Clock, an_adapter
+
+VECTORS = Path(__file__).parents[2] / "shared" / "mux" / "vectors.json"
+ID = "lJ4bPlantedAsset0123456789zLf02nMg015W02iHQLN9X"
+UPLOAD = "zd01PlantedUpload0123456789bNpYhxbrwYABgFE01twZ"
+TOKEN = Credentials("planted0-token-id00-0000-0123456789ab", "Planted/Token+Secret0123456789abcdefghij")
+CREATED = datetime(2021, 1, 5, 17, 46, 8, tzinfo=UTC)
+
+Call = Callable[[Mux], Awaitable[object]]
+CALLS: dict[str, Call] = {
+    "get_asset": lambda mux: mux.get_asset(ID, NOW),
+    "get_upload": lambda mux: mux.get_upload(UPLOAD, NOW),
+    "list_assets": lambda mux: mux.list_assets(NOW, "planted-cursor-0123456789"),
+    "whoami": lambda mux: mux.whoami(),
+}
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+
+
+class FarEnd:
+    """A far end that gives every call the same answer, and keeps what it was asked."""
+
+    def __init__(self, status: int = 200, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        self.status = status
+        self.body = body
+        self.headers = [(key.encode(), value.encode()) for key, value in (headers or {}).items()]
+        self.asked: list[dict[str, Any]] = []
+
+    async def __call__(self, scope: Any, _: Any, send: Any) -> None:
+        self.asked.append(scope)
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+    @property
+    def mux(self) -> Mux:
+        return Mux(TOKEN, transport=httpx.ASGITransport(app=self))
+
+    @property
+    def raw_path(self) -> bytes:
+        return bytes(self.asked[-1]["raw_path"])
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        return parse_qs(self.asked[-1]["query_string"].decode())
+
+    @property
+    def header(self) -> dict[str, str]:
+        return {key.decode(): value.decode() for key, value in self.asked[-1]["headers"]}
+
+
+def telling(value: object, status: int = 200, **headers: str) -> FarEnd:
+    return FarEnd(status, json.dumps(value).encode(), headers)
+
+
+def an_asset(**fields: Any) -> dict[str, Any]:
+    return {"id": ID, "status": "ready", "created_at": "1609868768", "playback_ids": []} | fields
+
+
+async def get(value: object) -> Seen:
+    return await telling({"data": value}).mux.get_asset(ID, NOW)
+
+
+async def get_upload(value: object) -> Seen:
+    return await telling({"data": value}).mux.get_upload(UPLOAD, NOW)
+
+
+async def list_of(*entries: object) -> Page:
+    return await telling({"data": entries, "next_cursor": None}).mux.list_assets(NOW)
+
+
+async def error_of(far_end: FarEnd, call: Call = CALLS["get_asset"]) -> RindleSyncError:
+    with pytest.raises(RindleSyncError) as raised:
+        await call(far_end.mux)
+    return raised.value
+
+
+async def answer_or_error(call: Awaitable[object]) -> object:
+    """What the call came to; an error that is none of ours goes on its way."""
+    try:
+        return await call
+    except RindleSyncError as error:
+        return error
+
+
+def seen_in(answer: object) -> list[Seen]:
+    return list(answer.entries) if isinstance(answer, Page) else [answer] if isinstance(answer, Seen) else []
+
+
+def secrets_in(*texts: object) -> list[str]:
+    """The planted secrets that can be read in `texts`."""
+    pair = TOKEN.header.removeprefix("Basic ")
+    shown = "\n".join(map(str, texts))
+    return [
+        s for s in (ID, UPLOAD, TOKEN.token_id, TOKEN.token_secret, pair, "planted-cursor-0123456789") if s in shown
+    ]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def emulator(clock: Clock) -> MuxEmulator:
+    return MuxEmulator(now=clock.seconds, sleep=clock.sleep)
+
+
+@pytest.fixture
+async def mux(emulator: MuxEmulator) -> AsyncIterator[Mux]:
+    adapter = an_adapter(emulator)
+    yield adapter
+    await adapter.close()
+
+
+# what is asked, and what comes of it
+
+
+async def test_an_asset_is_seen_as_it_is(emulator: MuxEmulator, mux: Mux, clock: Clock) -> None:
+    asset_id = emulator.create_asset(life=Life(after=30), passthrough="ours", policies=("public", "signed"))
+
+    preparing = await mux.get_asset(asset_id, clock.now())
+    clock.move(30)
+    ready = await mux.get_asset(asset_id, clock.now())
+
+    assert (preparing.state, preparing.status, preparing.via, preparing.at) == (
+        State.PROCESSING,
+        "preparing",
+        Via.GET,
+        NOW,
+    )
+    assert (ready.state, ready.status, ready.provider_asset_id, ready.passthrough) == (
+        State.READY,
+        "ready",
+        asset_id,
+        "ours",
+    )
+    assert ready.playback_ids == tuple(PlaybackId(p.id, p.policy) for p in emulator.truth(asset_id).playback_ids)
+    assert ready.created_at == NOW.replace(microsecond=0)
+    assert (ready.error_kind, ready.error_text, ready.gone) == (None, None, False)
+
+
+async def test_an_errored_asset_tells_why(emulator: MuxEmulator, mux: Mux) -> None:
+    life = Life("errored", after=0, error_type="download_failed", error_message="The file is not there")
+
+    seen = await mux.get_asset(emulator.create_asset(life=life), NOW)
+
+    assert (seen.state, seen.error_kind) == (State.ERRORED, ErrorKind.PROVIDER)
+    assert seen.error_text == "download_failed: The file is not there"
+
+
+async def test_an_asset_that_is_not_there_is_gone(emulator: MuxEmulator, mux: Mux) -> None:
+    with pytest.raises(Gone, match="mux asset not found"):
+        await mux.get_asset(ID, NOW)
+
+
+async def test_an_upload_leads_to_its_asset(emulator: MuxEmulator, mux: Mux) -> None:
+    upload_id = emulator.create_upload(passthrough="ours")
+
+    waiting = await mux.get_upload(upload_id, NOW)
+    asset_id = emulator.finish_upload(upload_id)
+    finished = await mux.get_upload(upload_id, NOW)
+
+    assert (waiting.state, waiting.provider_asset_id, waiting.passthrough) == (State.UPLOADING, None, "ours")
+    assert (finished.state, finished.provider_asset_id, finished.via) == (State.PROCESSING, asset_id, Via.UPLOAD)
+    assert (await mux.get_asset(asset_id, NOW)).provider_upload_id == upload_id
+
+
+async def test_an_upload_that_is_cancelled_or_too_late_is_errored(
+    emulator: MuxEmulator, mux: Mux, clock: Clock
+) -> None:
+    cancelled, late = emulator.create_upload(), emulator.create_upload(timeout=60)
+    emulator.cancel_upload(cancelled)
+    clock.move(61)
+
+    seen = [await mux.get_upload(each, clock.now()) for each in (cancelled, late)]
+
+    assert [(s.state, s.error_kind, s.error_text) for s in seen] == [
+        (State.ERRORED, ErrorKind.UPLOAD, "mux upload cancelled"),
+        (State.ERRORED, ErrorKind.UPLOAD, "mux upload timed out"),
+    ]
+
+
+async def test_the_list_leads_to_every_asset_newest_first(emulator: MuxEmulator, mux: Mux) -> None:
+    asset_ids = emulator.create_assets(250, every=1)
+
+    pages = [await mux.list_assets(NOW)]
+    while pages[-1].cursor:
+        pages.append(await mux.list_assets(NOW, pages[-1].cursor))
+
+    assert [len(page.entries) for page in pages] == [100, 100, 50]
+    entries = [seen for page in pages for seen in page.entries]
+    assert [seen.provider_asset_id for seen in entries] == asset_ids[::-1]
+    assert {seen.via for seen in entries} == {Via.LIST}
+    assert pages[-1].cursor is None
+
+
+async def test_an_empty_library_is_one_empty_page(mux: Mux) -> None:
+    page = await mux.list_assets(NOW)
+    assert (page.entries, page.cursor) == ([], None)
+
+
+async def test_whoami_names_the_environment(emulator: MuxEmulator, mux: Mux) -> None:
+    assert await mux.whoami() == "emulator-environment"
+
+
+async def test_a_list_call_asks_for_a_hundred_and_for_what_follows_the_cursor() -> None:
+    far_end = telling({"data": []})
+
+    await far_end.mux.list_assets(NOW)
+    assert far_end.query == {"limit": ["100"]}
+    await far_end.mux.list_assets(NOW, "a&limit=1#?/+ é%00")
+    assert far_end.query == {"limit": ["100"], "cursor": ["a&limit=1#?/+ é%00"]}
+
+
+@pytest.mark.parametrize("following", [None, "", 5, [], {"x": 1}, False])
+async def test_what_is_no_cursor_ends_the_list(following: object) -> None:
+    page = await telling({"data": [], "next_cursor": following}).mux.list_assets(NOW)
+    assert page.cursor is None
+
+
+@every_call
+async def test_every_call_carries_the_token_as_basic_auth_and_says_who_asks(call: Call) -> None:
+    far_end = FarEnd(500)
+
+    await error_of(far_end, call)
+
+    assert far_end.header["authorization"] == TOKEN.header
+    user = base64.b64decode(TOKEN.header.removeprefix("Basic ")).decode()
+    assert user == f"{TOKEN.token_id}:{TOKEN.token_secret}"
+    assert far_end.header["user-agent"].startswith("rindle-sync/")
+    assert far_end.asked[-1]["method"] == "GET"
+    assert (far_end.asked[-1]["scheme"], far_end.header["host"]) == ("https", "api.mux.com")
+
+
+@pytest.mark.parametrize("base_url", ["http://mux.example:8080/pre", "http://mux.example:8080/pre/"])
+async def test_the_base_url_may_have_a_path_of_its_own(base_url: str) -> None:
+    far_end = telling({"data": {"environment_id": "here"}})
+    adapter = Mux(TOKEN, base_url=base_url, transport=httpx.ASGITransport(app=far_end))
+
+    assert await adapter.whoami() == "here"
+
+    assert (far_end.raw_path, far_end.header["host"]) == (b"/pre/system/v1/whoami", "mux.example:8080")
+
+
+async def test_an_emulator_with_another_token_refuses(emulator: MuxEmulator) -> None:
+    adapter = Mux(TOKEN, transport=httpx.ASGITransport(app=emulator.app))
+    with pytest.raises(Refused, match="mux_token_id and mux_token_secret"):
+        await adapter.whoami()
+
+
+# ids in the path
+
+
+@given(st.text(min_size=1, max_size=300))
+@example("../../../system/v1/whoami")
+@example("a/b?c#d%2F%00\\;é文 \r\n\x00")
+@example("..")
+@example(".")
+@example("%2e%2e")
+def test_no_id_changes_the_path(provider_id: str) -> None:
+    far_end = FarEnd(404, b'{"error": {"type": "not_found"}}')
+
+    for asked, folder in ((far_end.mux.get_asset, b"assets"), (far_end.mux.get_upload, b"uploads")):
+        with pytest.raises(Gone):
+            asyncio.run(asked(provider_id, NOW))
+        before, _, last = far_end.raw_path.rpartition(b"/")
+        assert before == b"/video/v1/" + folder
+        assert unquote(last.decode()) == provider_id
+        assert far_end.query == {}
+
+
+@pytest.mark.parametrize("provider_id", ["x" * 70_000, "\ud800"], ids=["too long for a URL", "half a character"])
+async def test_an_id_that_fits_in_no_url_is_an_error_of_ours(provider_id: str) -> None:
+    with pytest.raises(RindleSyncError):
+        await FarEnd(404, b'{"error": {"type": "not_found"}}').mux.get_asset(provider_id, NOW)
+
+
+# lenient decoding
+
+
+async def test_fields_that_nobody_knows_are_kept_and_do_no_harm() -> None:
+    seen = await get(an_asset(brand_new={"deeply": [{"nested": None}]}, status_2=5))
+    assert seen.state is State.READY
+    assert (seen.metadata or {})["brand_new"] == {"deeply": [{"nested": None}]}
+
+
+async def test_new_words_in_every_enumeration_do_no_harm() -> None:
+    word = "word_of_2031"
+    seen = await get(
+        an_asset(
+            playback_ids=[{"id": "p", "policy": word, "drm_configuration_id": "d"}],
+            progress={"state": word, "progress": -7},
+            video_quality=word,
+            encoding_tier=word,
+            ingest_type=word,
+            max_resolution_tier=word,
+            resolution_tier=word,
+            master_access=word,
+            mp4_support=word,
+            normalize_audio=word,
+            static_renditions={"status": word, "files": [{"status": word, "ext": word}]},
+            tracks=[{"id": "t", "type": word, "status": word, "text_type": word, "text_source": word}],
+            non_standard_input_reasons={"video_codec": word, "video_gop_size": word},
+        )
+    )
+    assert seen.state is State.READY
+    assert seen.playback_ids == (PlaybackId("p", word),)
+
+
+@pytest.mark.parametrize("ask", [get, get_upload])
+@pytest.mark.parametrize("word", ["word_of_2031", "", "READY", "deleted", "x" * 5000])
+async def test_a_status_that_nobody_knows_is_no_state(ask: Callable[[object], Awaitable[Seen]], word: str) -> None:
+    seen = await ask({"id": ID if ask is get else UPLOAD, "status": word})
+    assert (seen.state, seen.error_kind) == (None, None)
+    assert len(seen.status) <= 64
+
+
+async def test_an_unknown_status_that_looks_like_an_id_is_not_told() -> None:
+    assert secrets_in((await get(an_asset(status=ID))).status) == []
+
+
+async def test_an_asset_may_consist_of_its_id_alone() -> None:
+    seen = await get({"id": ID})
+    assert (seen.state, seen.status, seen.playback_ids, seen.created_at) == (None, "", None, None)
+
+
+async def test_an_errored_asset_may_lack_its_playback_ids_and_its_reason() -> None:
+    seen = await get({"id": ID, "status": "errored"})
+    assert (seen.state, seen.playback_ids, seen.error_text) == (State.ERRORED, None, None)
+
+
+@pytest.mark.parametrize("ids", [None, []])
+async def test_no_playback_ids_and_an_empty_list_of_them_are_not_the_same(ids: list[object] | None) -> None:
+    seen = await get(an_asset(playback_ids=ids))
+    assert seen.playback_ids == (None if ids is None else ())
+
+
+@pytest.mark.parametrize("field", ["created_at", "playback_ids", "passthrough", "upload_id", "errors", "meta"])
+async def test_null_is_as_good_as_absent(field: str) -> None:
+    assert (await get(an_asset(**{field: None}))).state is State.READY
+
+
+@pytest.mark.parametrize("created_at", [{"seconds": 1609868768}, ["1609868768"], True, {}, []])
+async def test_a_time_in_an_unknown_form_does_not_lose_the_asset(created_at: object) -> None:
+    seen = await get(an_asset(created_at=created_at))
+    assert (seen.state, seen.created_at) == (State.READY, None)
+
+
+@pytest.mark.parametrize(
+    "errors", ["no", ["no"], [{"type": "x"}], {"type": 5}, {"messages": "no"}, {"messages": [1]}, 5, True]
+)
+async def test_a_reason_in_an_unknown_form_does_not_lose_the_verdict(errors: object) -> None:
+    seen = await get(an_asset(status="errored", errors=errors))
+    assert (seen.state, seen.error_kind) == (State.ERRORED, ErrorKind.PROVIDER)
+
+
+async def test_the_reason_of_an_asset_holds_no_id_and_no_url() -> None:
+    messages = [f"asset {ID} of {UPLOAD}", "see https://x.io/in.mp4?sig=short", "short-pass failed"]
+    seen = await get(
+        an_asset(status="errored", passthrough="short-pass", errors={"type": "invalid_input", "messages": messages})
+    )
+    assert seen.error_text
+    assert secrets_in(seen.error_text) == []
+    assert not {"x.io", "short-pass"} & set(seen.error_text.replace("/", " ").split())
+    assert "failed" in seen.error_text
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [
+        ("waiting", State.UPLOADING),
+        ("asset_created", State.PROCESSING),
+        ("errored", State.ERRORED),
+        ("cancelled", State.ERRORED),
+        ("timed_out", State.ERRORED),
+    ],
+)
+async def test_every_status_of_an_upload_is_a_state(status: str, state: State) -> None:
+    seen = await get_upload({"id": UPLOAD, "status": status, "error": {"type": "broken", "message": f"no {ID}"}})
+    assert (seen.state, seen.status, seen.provider_upload_id) == (state, status, UPLOAD)
+    if state is State.ERRORED:
+        assert seen.error_kind is ErrorKind.UPLOAD
+        assert seen.error_text == f"mux upload {status.replace('_', ' ')}: broken: no ...{ID[-4:]}"
+    else:
+        assert (seen.error_kind, seen.error_text) == (None, None)
+
+
+@pytest.mark.parametrize("settings", [None, {}, {"passthrough": 5}, {"passthrough": None}])
+async def test_an_upload_may_lack_its_passthrough(settings: object) -> None:
+    assert (await get_upload({"id": UPLOAD, "status": "waiting", "new_asset_settings": settings})).passthrough is None
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("1609868768", CREATED),
+        (1609868768, CREATED),
+        (1609868768.0, CREATED),
+        ("1609868768.5", CREATED.replace(microsecond=500_000)),
+        ("2021-01-05T17:46:08Z", CREATED),
+        ("2021-01-05T17:46:08.000000Z", CREATED),
+        ("2021-01-05T18:46:08+01:00", CREATED),
+        ("2021-01-05T17:46:08", CREATED),
+    ],
+)
+async def test_a_time_is_read_in_each_of_its_encodings(told: str | float, meant: datetime) -> None:
+    assert parse_time(told) == meant
+    assert (await get(an_asset(created_at=told))).created_at == meant
+
+
+NO_TIMES: list[str | float | None] = [None, "", "nonsense", "nan", "inf", "-", ".", "1.2.3", "²", "9" * 400, "\x00"]
+NO_TIMES += ["2021-13-45T00:00:00Z", "2021-01-05T25:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"]
+NO_TIMES += [1e300, 10**18, -(10**18), math.nan, math.inf]
+
+
+@pytest.mark.parametrize("told", NO_TIMES)
+def test_what_is_no_time_is_none(told: str | float | None) -> None:
+    assert parse_time(told) is None
+
+
+@given(st.one_of(st.text(), st.integers(), st.floats(), st.datetimes().map(str), st.integers().map(str)))
+def test_no_value_breaks_the_reading_of_a_time(told: str | float) -> None:
+    moment = parse_time(told)
+    assert moment is None or moment.utcoffset() == NOW.utcoffset()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [None, 5, "x", [], {}, {"id": 5}, {"id": None}, {"id": ID, "status": 5}, {"id": ID, "playback_ids": "x"}],
+)
+async def test_a_broken_entry_does_not_lose_the_page(entry: object) -> None:
+    page = await list_of(an_asset(id="first"), entry, an_asset(id="last"))
+    assert [seen.provider_asset_id for seen in page.entries] == ["first", "last"]
+
+
+async def test_an_entry_with_an_unknown_word_stays_in_the_page() -> None:
+    page = await list_of(an_asset(id="first", status="new"), an_asset(id="last", new_field=1))
+    assert [seen.provider_asset_id for seen in page.entries] == ["first", "last"]
+
+
+@pytest.mark.parametrize("other", [ID.swapcase(), ID[:-1], "", ID + " "])
+async def test_an_answer_about_something_else_is_none(other: str) -> None:
+    for far_end, call in (
+        (telling({"data": an_asset(id=other)}), CALLS["get_asset"]),
+        (telling({"data": {"id": other or "x", "status": "waiting"}}), CALLS["get_upload"]),
+    ):
+        error = await error_of(far_end, call)
+        assert isinstance(error, Unreachable)
+        assert "something else" in str(error)
+
+
+@every_call
+@pytest.mark.parametrize("body", [{"data": None}, {"data": "x"}, {"data": 5}, {"data": True}, {}, {"error": {}}])
+async def test_an_answer_without_data_is_none(call: Call, body: object) -> None:
+    assert isinstance(await error_of(telling(body), call), Unreachable)
+
+
+@pytest.mark.parametrize("name", ["get_asset", "get_upload", "whoami"])
+async def test_a_list_in_place_of_an_object_is_no_answer(name: str) -> None:
+    assert isinstance(await error_of(telling({"data": [an_asset()]}), CALLS[name]), Unreachable)
+
+
+async def test_an_object_in_place_of_a_list_is_no_answer() -> None:
+    assert isinstance(await error_of(telling({"data": an_asset()}), CALLS["list_assets"]), Unreachable)
+
+
+# bodies that are broken, or odd
+
+
+@every_call
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"null",
+        b"[]",
+        b'"data"',
+        b"5",
+        b"<html>502</html>",
+        b'{"data": {"id": "' + ID.encode(),
+        b'{"data": NaN}',
+        b'{"data": {"id": "\xff\xfe"}}',
+        b'{"data": {"id": "\\ud800"}}',
+        b'{"data": {"id": "a\x00b"}}',
+        b"\xef\xbb\xbf" + json.dumps({"data": an_asset()}).encode(),
+        b"\xff\xfe" + json.dumps({"data": an_asset()}).encode("utf-16-le"),
+        b'{"data":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"data":' * 100_000 + b"1" + b"}" * 100_000,
+        b'{"data": {"environment_id": ' + b"9" * 5000 + b"}}",
+    ],
+    ids=lambda body: repr(body[:24]) if isinstance(body, bytes) else None,
+)
+async def test_a_body_that_is_no_answer_is_unreachable(call: Call, body: bytes) -> None:
+    error = await error_of(FarEnd(200, body), call)
+    assert isinstance(error, Unreachable)
+    assert secrets_in(error, repr(error)) == []
+
+
+@pytest.mark.parametrize("depth", [10, 100, 300, 450, 600, 900, 990, 1100])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"x":', "}")])
+async def test_deep_nesting_is_an_answer_or_an_error_of_ours(depth: int, opening: str, closing: str) -> None:
+    nested = f'{{"id": "{ID}", "x": {opening * depth}1{closing * depth}, "y": "\\u0000"}}'
+    for body, call in ((f'{{"data": {nested}}}', "get_asset"), (f'{{"data": [{nested}]}}', "list_assets")):
+        answer = await answer_or_error(CALLS[call](FarEnd(200, body.encode()).mux))
+        assert isinstance(answer, Seen | Page | Unreachable)
+        assert secrets_in(answer) == []
+
+
+async def test_numbers_that_are_too_big_are_an_answer_or_an_error_of_ours() -> None:
+    for number in ("1e400", "-1e400", "9" * 400, "1e-400", "9" * 5000):
+        body = f'{{"data": {{"id": "{ID}", "status": "ready", "created_at": {number}, "duration": {number}}}}}'
+        answer = await answer_or_error(FarEnd(200, body.encode()).mux.get_asset(ID, NOW))
+        assert isinstance(answer, Seen | Unreachable)
+        assert len(repr(answer)) < 500
+
+
+async def test_the_character_nul_is_left_out_everywhere() -> None:
+    seen = await get(
+        an_asset(
+            passthrough="a\x00b",
+            meta={"ti\x00tle": ["\x00", {"x": "y\x00"}]},
+            playback_ids=[{"id": "p\x00q", "policy": "public\x00"}],
+        )
+    )
+    assert (seen.passthrough, seen.playback_ids) == ("ab", (PlaybackId("pq", "public"),))
+    assert (seen.metadata or {})["meta"] == {"title": ["", {"x": "y"}]}
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_gzipped_answer_is_read(status: int) -> None:
+    body = {"data": {"environment_id": "here"}, "error": {"type": "broken", "messages": ["very"]}}
+    far_end = FarEnd(status, gzip.compress(json.dumps(body).encode()), {"content-encoding": "gzip"})
+    if status == 200:
+        assert await far_end.mux.whoami() == "here"
+    else:
+        assert str(await error_of(far_end)) == "mux answered 500: broken: very"
+
+
+@every_call
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "unheard-of"])
+async def test_an_answer_that_cannot_be_unpacked_is_unreachable(call: Call, encoding: str) -> None:
+    assert isinstance(await error_of(FarEnd(200, b"\x00nonsense", {"content-encoding": encoding}), call), Unreachable)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = ("status", "created_at", "playback_ids", "passthrough", "upload_id", "asset_id", "errors", "error")
+words = st.sampled_from(["preparing", "ready", "errored", "waiting", "asset_created", "cancelled", "timed_out"])
+odd_assets = st.fixed_dictionaries(
+    {"id": st.just(ID)},
+    optional=dict.fromkeys((*FIELDS, "new_asset_settings", "meta"), json_values)
+    | {
+        "status": words | json_values,
+        "playback_ids": st.lists(st.fixed_dictionaries({"id": st.text(), "policy": json_values}) | json_values),
+        "errors": st.fixed_dictionaries({}, optional={"type": json_values, "messages": st.lists(json_values)}),
+        "error": st.fixed_dictionaries({}, optional={"type": json_values, "message": json_values}),
+        "new_asset_settings": st.fixed_dictionaries({"passthrough": json_values}) | json_values,
+    },
+)
+
+
+@given(odd_assets | json_values)
+def test_whatever_the_data_is_it_is_seen_or_an_error_of_ours(data: object) -> None:
+    far_end = telling({"data": data, "next_cursor": data})
+    for ask in (
+        far_end.mux.get_asset(ID, NOW),
+        far_end.mux.get_upload(ID, NOW),
+        far_end.mux.list_assets(NOW),
+        telling({"data": [data, an_asset()], "next_cursor": data}).mux.list_assets(NOW),
+    ):
+        answer = asyncio.run(answer_or_error(ask))
+        assert isinstance(answer, Seen | Page | Unreachable)
+        for seen in seen_in(answer):
+            assert "\\u0000" not in json.dumps([seen.metadata, seen.passthrough, seen.error_text, seen.status])
+
+
+@given(st.integers(200, 599), st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_whatever_the_body_is_it_is_an_answer_or_an_error_of_ours(status: int, body: bytes) -> None:
+    for call in CALLS.values():
+        answer = asyncio.run(answer_or_error(call(FarEnd(status, body).mux)))
+        assert isinstance(answer, Seen | Page | str | RindleSyncError)
+        assert secrets_in(answer, repr(answer)) == []
+
+
+# errors
+
+
+ERROR_BODIES: dict[str, tuple[object, str]] = {
+    "error.messages": ({"error": {"type": "broken", "messages": [f"no {ID}", "sorry"]}}, "broken: no ...LN9X sorry"),
+    "errors": ({"errors": [f"Too many requests for {ID}"]}, "Too many requests for ...LN9X"),
+    "error.message": ({"error": {"type": "broken", "message": f"no {ID}"}}, "broken: no ...LN9X"),
+    "code and message": ({"code": 5, "message": f"no {ID}"}, "no ...LN9X"),
+    "html": (f"<html>{ID}</html>", ""),
+    "an empty object": ({}, ""),
+    "odd": ({"error": {"type": 5, "messages": {"x": ID}}}, ""),
+    "odd errors": ({"errors": [{"x": ID}, "told"]}, "told"),
+    "odder errors": ({"errors": ID}, ""),
+}
+
+
+def expected_error(status: int, body: object) -> type[RindleSyncError]:
+    match status, body:
+        case 404, {"error": dict()}:
+            return Gone
+        case 401 | 403, _:
+            return Refused
+        case 429, _:
+            return Throttled
+        case _:
+            return Unreachable
+
+
+@every_call
+@pytest.mark.parametrize(("body", "told"), ERROR_BODIES.values(), ids=ERROR_BODIES)
+async def test_every_status_with_every_body_is_the_error_that_tells_what_to_do(
+    call: Call, body: object, told: str
+) -> None:
+    for status in (*range(400, 432), 451, 499, *range(500, 512), *range(520, 531), 599):
+        error = await error_of(telling(body, status), call)
+        assert type(error) is expected_error(status, body), status
+        assert secrets_in(error, repr(error)) == []
+        if status != 404:
+            assert str(error).startswith(f"mux answered {status}" + (f": {told}" if told else "")), status
+
+
+@pytest.mark.parametrize("status", [201, 202, 204, 206, 226])
+async def test_a_success_of_another_kind_is_no_answer(status: int) -> None:
+    assert isinstance(await error_of(telling({"data": an_asset()}, status)), Unreachable)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"not found",
+        b"<html><h1>404 Not Found</h1></html>",
+        b'{"message": "Not Found"}',
+        b'{"detail": "Not Found"}',
+        b'{"errors": ["Not Found"]}',
+        b'{"error": "Not Found"}',
+        b'{"error": null}',
+        b'{"timestamp": 5, "status": 404, "error": "Not Found", "path": "/video/v1/assets"}',
+    ],
+)
+@pytest.mark.parametrize("name", ["get_asset", "get_upload"])
+async def test_a_404_that_is_not_muxs_own_says_nothing_about_the_asset(name: str, body: bytes) -> None:
+    error = await error_of(FarEnd(404, body), CALLS[name])
+    assert isinstance(error, Unreachable)
+    assert "mux_base_url" in str(error)
+
+
+@pytest.mark.parametrize("message", ["sure", None])
+async def test_a_404_with_muxs_body_is_gone(message: str | None) -> None:
+    body = {"error": {"type": "not_found"} | ({"messages": [message]} if message else {})}
+    assert isinstance(await error_of(telling(body, 404)), Gone)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refusal_names_the_settings_to_mend(status: int) -> None:
+    error = await error_of(telling({"error": {"type": "unauthorized", "messages": ["Unauthorized request"]}}, status))
+    assert str(error).startswith(f"mux answered {status}: unauthorized: Unauthorized request; check mux_token_id and")
+
+
+async def test_the_text_of_an_error_is_one_short_line_without_the_token() -> None:
+    told = f"{TOKEN.token_secret}\n{TOKEN.token_id}\x00 {TOKEN.header}\u2028 https://user:pw@x.io/y " * 1000
+    error = await error_of(telling({"error": {"type": "x", "messages": [told]}}, 500))
+    assert secrets_in(error, repr(error)) == []
+    assert "x.io" not in str(error)
+    assert len(str(error).splitlines()) == 1
+    assert len(str(error)) <= 4200
+
+
+@pytest.mark.parametrize(("told", "seconds"), [("7", 7), ("0", 0), (" 90 ", 90), ("0.5", 0.5), ("-5", 0)])
+async def test_a_throttled_call_tells_how_long_to_wait(told: str, seconds: float) -> None:
+    error = await error_of(FarEnd(429, b"", {"retry-after": told}))
+    assert isinstance(error, Throttled)
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "told", [None, "", "soon", "5 s", "Wed, 21 Oct 2026 07:28:00 GMT", "nan", "inf", "-inf", "1e400"]
+)
+async def test_a_wait_that_is_no_number_of_seconds_is_none(told: str | None) -> None:
+    error = await error_of(FarEnd(429, b"", {} if told is None else {"retry-after": told}))
+    assert isinstance(error, Throttled)
+    assert error.retry_after is None
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+@every_call
+async def test_a_redirect_is_not_followed(call: Call, status: int) -> None:
+    far_end = telling({"data": an_asset()}, status, location="https://elsewhere.example/")
+
+    error = await error_of(far_end, call)
+
+    assert isinstance(error, Unreachable)
+    assert str(error) == f"mux answered {status}"
+    assert len(far_end.asked) == 1
+
+
+# time, sockets
+
+
+@asynccontextmanager
+async def listening(talk: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
+    """The URL of a server that reads a request and then does what `talk` says."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            await talk(writer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def trickle(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+    await drip(writer)
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(b" ")
+        await writer.drain()
+        await asyncio.sleep(0.005)
+
+
+async def drip_headers(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nx-slow: ")
+    await drip(writer)
+
+
+async def say_nothing(writer: asyncio.StreamWriter) -> None:
+    del writer
+    await asyncio.sleep(2)
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+
+
+async def break_off(writer: asyncio.StreamWriter) -> None:
+    writer.write(b'HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{"data": ')
+    await writer.drain()
+
+
+async def talk_nonsense(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"\x00\xff nonsense, no HTTP\r\n\r\n")
+    await writer.drain()
+
+
+@pytest.mark.parametrize("talk", [trickle, drip_headers, say_nothing])
+async def test_the_time_limit_holds_for_the_whole_answer(
+    talk: Callable[[asyncio.StreamWriter], Awaitable[None]],
+) -> None:
+    async with listening(talk) as url:
+        adapter = Mux(TOKEN, base_url=url, timeout=0.2)
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match=r"^mux did not answer within 0\.2 s$"):
+            await adapter.get_asset(ID, NOW)
+        took = time.monotonic() - began
+        await adapter.close()
+    assert 0.15 < took < 1.5
+
+
+@pytest.mark.parametrize("talk", [hang_up, break_off, talk_nonsense])
+async def test_a_connection_that_breaks_is_unreachable(
+    talk: Callable[[asyncio.StreamWriter], Awaitable[None]],
+) -> None:
+    async with listening(talk) as url:
+        adapter = Mux(TOKEN, base_url=url, timeout=5)
+        with pytest.raises(Unreachable, match=r"^mux cannot be reached \(\w+\)$"):
+            await adapter.get_asset(ID, NOW)
+        await adapter.close()
+
+
+async def test_a_port_that_nobody_listens_on_is_unreachable() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    adapter = Mux(TOKEN, base_url=f"http://127.0.0.1:{port}", timeout=5)
+
+    with pytest.raises(Unreachable, match=r"^mux cannot be reached \(ConnectError\)$"):
+        await adapter.get_asset(ID, NOW)
+
+    await adapter.close()
+
+
+@pytest.mark.parametrize("url", ["https://host.invalid", "https://[bad", "https://a..b.invalid", "ftp://x"])
+async def test_an_address_that_is_none_is_unreachable(url: str) -> None:
+    adapter = Mux(TOKEN, base_url=url, timeout=5)
+    with pytest.raises(Unreachable):
+        await adapter.get_asset(ID, NOW)
+    await adapter.close()
+
+
+async def test_a_call_that_is_cancelled_is_cancelled() -> None:
+    async with listening(say_nothing) as url:
+        adapter = Mux(TOKEN, base_url=url, timeout=5)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(adapter.get_asset(ID, NOW), 0.05)
+        await adapter.close()
+
+
+# what must not be seen
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """The app on a free port of this machine, in a thread of its own, with a logbook of its own that stays empty."""
+    config = uvicorn.Config(
+        app, port=0, log_config=None, log_level="critical", access_log=False, lifespan="off", ws="none"
+    )
+    server = uvicorn.Server(config)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        thread = Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+def everything_logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    formatter = logging.Formatter("%(name)s %(message)s")
+    return [f"{formatter.format(record)} {record.args!r}" for record in caplog.records]
+
+
+async def call_everything(adapter: Mux, told: list[object]) -> None:
+    for call in CALLS.values():
+        try:
+            told.append(repr(await call(adapter)))
+        except RindleSyncError as error:
+            told += [error, repr(error), error.args, error.__cause__]
+
+
+async def test_no_id_and_no_token_is_logged_or_told_during_calls_over_a_socket(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    emulator = MuxEmulator(token_id=TOKEN.token_id, token_secret=TOKEN.token_secret)
+    created = emulator.create_asset(life=Life(after=0))
+    told: list[object] = []
+    with served(emulator.app) as url, caplog.at_level(logging.DEBUG):
+        for name in ("httpx", "httpcore", "httpcore.http11", "rindle_sync", "asyncio"):
+            caplog.set_level(logging.DEBUG, name)
+        adapter = Mux(TOKEN, base_url=url)
+        told.append(repr(await adapter.get_asset(created, NOW)))
+        for fault in (None, "not_found", "unauthorized", "server_error", "broken_json", "rate_limited"):
+            if fault:
+                emulator.add_fault(fault)
+            await call_everything(adapter, told)
+            emulator.clear_faults()
+        await adapter.close()
+
+    logged = everything_logged(caplog)
+    assert any(line.startswith("httpcore") for line in logged)
+    assert secrets_in(*logged, *told) == []
+    assert created not in "\n".join(map(str, [*logged, *told]))
+
+
+@pytest.mark.parametrize("header", ["location", "x-request-path"])
+async def test_an_id_that_the_far_end_echoes_in_a_header_is_not_logged(
+    caplog: pytest.LogCaptureFixture, header: str
+) -> None:
+    far_end = FarEnd(302, b"", {header: f"https://api.mux.com/video/v1/assets/{ID}"})
+    told: list[object] = []
+    with served(far_end) as url, caplog.at_level(logging.DEBUG):
+        adapter = Mux(TOKEN, base_url=url)
+        await call_everything(adapter, told)
+        await adapter.close()
+
+    assert secrets_in(*everything_logged(caplog), *told) == []
+
+
+async def test_nothing_that_holds_a_secret_shows_it_in_its_repr() -> None:
+    seen = await get(an_asset(passthrough=UPLOAD, upload_id=UPLOAD, playback_ids=[{"id": UPLOAD, "policy": "public"}]))
+    page = Page([seen], ID)
+    row = a_row(provider_asset_id=ID, provider_upload_id=UPLOAD, passthrough=UPLOAD, last_sync_error=ID, lease_token=ID)
+    held = (TOKEN, FarEnd().mux, page, seen, seen.playback_ids, row)
+
+    assert secrets_in(*map(repr, held), *held) == []
+
+
+def test_urls_are_left_out_wherever_they_stand() -> None:
+    upload = {"id": "u", "url": "https://storage/key", "new_asset_settings": {"inputs": [{"url": "s3://in"}], "x": 1}}
+    asset = {
+        "id": "a",
+        "master": {"status": "ready", "url": "https://master/key"},
+        "tracks": [{"hls_url": "x", "id": 1}],
+    }
+
+    assert without_urls(upload) == {"id": "u", "new_asset_settings": {"inputs": [{}], "x": 1}}
+    assert without_urls(asset) == {"id": "a", "master": {"status": "ready"}, "tracks": [{"id": 1}]}
+    assert upload["url"] == "https://storage/key"
+
+
+async def test_what_is_kept_of_an_answer_holds_no_url() -> None:
+    secret = "https://master.mux.com/key?signature=planted"
+    asset = await get(an_asset(master={"status": "ready", "url": secret}))
+    upload = await get_upload({"id": UPLOAD, "status": "waiting", "url": secret})
+
+    assert "planted" not in json.dumps([asset.metadata, upload.metadata])
+    assert (asset.metadata or {})["master"] == {"status": "ready"}
+
+
+# Mux's own examples
+
+
+@pytest.fixture(scope="session")
+def vectors() -> dict[str, Any]:
+    if not VECTORS.is_file():
+        pytest.skip(f"Mux's own examples are missing: there is no {VECTORS}")
+    content: dict[str, Any] = json.loads(VECTORS.read_text(encoding="utf-8"))
+    return content
+
+
+async def test_muxs_example_of_an_asset_is_understood(vectors: dict[str, Any]) -> None:
+    body = vectors["rest"]["asset_get"]
+    seen = await telling(body).mux.get_asset(body["data"]["id"], NOW)
+    assert seen.state is State.READY
+    assert [(p.id, p.policy) for p in seen.playback_ids or ()] == [
+        (p["id"], p["policy"]) for p in body["data"]["playback_ids"]
+    ]
+    assert seen.passthrough == body["data"]["passthrough"]
+    assert seen.created_at == datetime.fromtimestamp(int(body["data"]["created_at"]), UTC)
+    assert seen.metadata == body["data"]
+
+
+async def test_muxs_example_of_a_list_is_understood(vectors: dict[str, Any]) -> None:
+    body = vectors["rest"]["asset_list"]
+    page = await telling(body).mux.list_assets(NOW)
+    assert [seen.provider_asset_id for seen in page.entries] == [entry["id"] for entry in body["data"]]
+    assert {seen.state for seen in page.entries} == {State.READY}
+    assert page.cursor == body["next_cursor"]
+
+
+async def test_a_real_errored_asset_tells_its_reason_without_the_address_of_the_file(vectors: dict[str, Any]) -> None:
+    data = vectors["rest"]["asset_errored"]["data"]
+    seen = await telling({"data": data}).mux.get_asset(data["id"], NOW)
+    assert (seen.state, seen.error_kind) == (State.ERRORED, ErrorKind.PROVIDER)
+    assert seen.error_text
+    assert seen.error_text.startswith("download_failed: The input file '[url]")
+    assert "could not be downloaded" in seen.error_text
+
+
+@pytest.mark.parametrize("name", ["upload_get", "upload_create_201", "upload_cancel_200"])
+async def test_muxs_examples_of_uploads_are_understood(vectors: dict[str, Any], name: str) -> None:
+    data = vectors["rest"][name]["data"]
+    seen = await telling({"data": data}).mux.get_upload(data["id"], NOW)
+    assert (seen.status, seen.provider_asset_id) == (data["status"], data.get("asset_id"))
+    assert seen.state is not None
+    assert "url" not in (seen.metadata or {})
+
+
+async def test_muxs_example_of_whoami_names_the_environment(vectors: dict[str, Any]) -> None:
+    body = vectors["rest"]["whoami"]
+    assert await telling(body).mux.whoami() == body["data"]["environment_id"]
+
+
+async def test_muxs_examples_of_errors_are_told_apart(vectors: dict[str, Any]) -> None:
+    for error in vectors["rest"]["errors"]:
+        raised = await error_of(telling(error["body"], error["status"]))
+        assert type(raised) is expected_error(error["status"], error["body"])
+
+
+async def test_every_status_that_mux_lists_is_a_state(vectors: dict[str, Any]) -> None:
+    assert vectors["enums"]["asset_status"]
+    for word in vectors["enums"]["asset_status"]:
+        assert (await get(an_asset(status=word))).state is not None
+    for word in vectors["enums"]["upload_status"]:
+        assert (await get_upload({"id": UPLOAD, "status": word})).state is not None
+
+
+def test_every_time_in_muxs_payloads_is_read(vectors: dict[str, Any]) -> None:
+    payloads = [each["payload"] for each in vectors["webhook_payloads"]]
+    told = [part["created_at"] for payload in payloads for part in (payload, payload["data"]) if "created_at" in part]
+    assert {type(each) for each in told} >= {str, int}
+    assert [each for each in told if parse_time(each) is None] == []
