@@ -23,6 +23,8 @@ FREE_TEXT = (
     "environment",
     "listen_host",
     "mux_environment_id",
+    "mux_signing_key_id",
+    "mux_signing_private_key",
     "mux_token_id",
     "mux_token_secret",
     "mux_webhook_secrets",

@@ -1,24 +1,27 @@
 """Settings in, a running service out. The only file that joins the plugs, and the only clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 from uuid import uuid4
 
 from rindle_sync import health
-from rindle_sync.announce import Callback
+from rindle_sync.announce import Callback, announce
 from rindle_sync.asset import By, ProviderAsset, State
 from rindle_sync.budget import Budget
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.engines.embedded import Embedded
 from rindle_sync.errors import Misconfigured
+from rindle_sync.frameworks.asgi import App, webhook_app
+from rindle_sync.ingest import ingest
 from rindle_sync.migrations import upgrade
 from rindle_sync.plan import first_check
-from rindle_sync.providers.mux import Credentials, Mux, Transport
+from rindle_sync.providers.base import Wish
+from rindle_sync.providers.mux import Credentials, Kind, Modifiers, Mux, SignedUrl, Signer, Transport, signed_url
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
 from rindle_sync.store import Inbox, Outbox, Store
@@ -26,6 +29,12 @@ from rindle_sync.sweep import Tally, sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Listener, Telemetry, log_event
 from rindle_sync.tools import Tools
+from rindle_sync.upload import INGEST_MODE, DirectUpload, begin_upload, cancel_upload
+
+DELIVERIES_EVERY: Final = 1.0
+"""Seconds between two looks into the inbox, when nothing wakes it earlier."""
+
+PRUNE_EVERY: Final = 3600.0
 
 SPARE_CONNECTIONS: Final = 10
 """Connections to the provider beyond those of a sweep, for single syncs."""
@@ -50,7 +59,8 @@ class RindleSync:
         self.store = store
         self.inbox = Inbox(store.engine)
         self.outbox = Outbox(store.engine)
-        self.callbacks: list[Callback] = []
+        self._callbacks: list[Callback] = []
+        self._kept = asyncio.Event()
         self.telemetry = telemetry
         self._transport = transport
 
@@ -125,7 +135,7 @@ class RindleSync:
 
     def _new_row(self, **values: Any) -> ProviderAsset:
         for name in ("asset_id", "profile", "provider_asset_id", "provider_upload_id", "passthrough"):
-            _check_text(name, values[name])
+            _check_text(name, values.get(name))
         moment = now()
         row = ProviderAsset(
             id=str(uuid4()),
@@ -159,12 +169,113 @@ class RindleSync:
         """How the rows stand."""
         return await health.status(self.store, Mux.name, self.settings.environment, now())
 
+    def on_change(self, callback: Callback) -> Callback:
+        """Have the async `callback` called with each real change of a row (as a decorator, too).
+
+        Called after the commit, in the order of each row, at least once; one that raises is called again later.
+        """
+        self._callbacks.append(callback)
+        return callback
+
+    @property
+    def webhooks(self) -> App:
+        """The webhook endpoint, an ASGI app to mount in yours."""
+        return webhook_app(self.tools, self._kept.set)
+
+    async def begin_upload(
+        self,
+        *,
+        asset_id: str,
+        cors_origin: str,
+        profile: str = "default",
+        playback_policy: str = "public",
+        expires_in: timedelta = timedelta(hours=1),
+        test: bool = False,
+        new_asset_settings: Mapping[str, Any] | None = None,
+    ) -> DirectUpload:
+        """Make a direct upload: a row first, then the provider's upload; its URL is for the browser, once.
+
+        A row for this asset and profile that has failed begins anew. Raises `AlreadyTracked`, `Misconfigured`,
+        `NoAnswer` and its kinds (the row is errored then, and may begin anew), `Conflict`, `StoreUnavailable`.
+        """
+        if not timedelta(minutes=1) <= expires_in <= timedelta(days=7):
+            raise Misconfigured("expires_in", "must be from one minute to seven days")
+        wish = Wish(
+            cors_origin=cors_origin,
+            playback_policy=playback_policy,
+            timeout=expires_in,
+            test=test,
+            settings=new_asset_settings or {},
+        )
+        self.settings.token()
+        row = self._new_row(
+            asset_id=asset_id,
+            profile=profile,
+            passthrough=str(uuid4()),
+            playback_policy=playback_policy,
+            ingest_mode=INGEST_MODE,
+            state=State.PENDING,
+        )
+        return await begin_upload(self.tools, row, wish)
+
+    async def cancel_upload(self, row_id: str) -> ProviderAsset | None:
+        """Cancel the upload of a row, if it still waits for its file; the row as it then stands, None if it is gone."""
+        self.settings.token()
+        row = await self.store.get(row_id)
+        return await cancel_upload(self.tools, row) if row else None
+
+    @cached_property
+    def _signer(self) -> Signer:
+        return Signer(*self.settings.signing_key())
+
+    async def signed_url(
+        self,
+        row_id: str,
+        kind: Kind,
+        *,
+        expires_at: datetime,
+        modifiers: Modifiers | None = None,
+        custom: Mapping[str, Any] | None = None,
+    ) -> SignedUrl | None:
+        """A signed URL to play a row, or a picture of it, until `expires_at`; None where there is no such row.
+
+        Raises `NotPlayable` for a row that is not ready or has no signed playback id, `Misconfigured`.
+        """
+        row = await self.store.get(row_id)
+        if row is None:
+            return None
+        return signed_url(
+            row, self._signer, kind=kind, expires_at=expires_at, now=now(), modifiers=modifiers, custom=custom
+        )
+
+    async def ingest(self) -> int:
+        """Apply every kept delivery whose time has come, and announce what changed; how many deliveries."""
+        applied = 0
+        while taken := await ingest(self.tools):
+            applied += taken
+        while await announce(self.tools, self._callbacks):
+            pass
+        return applied
+
+    async def prune(self) -> int:
+        """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""
+        moment, settings = now(), self.settings
+        ended = moment - timedelta(days=settings.notice_retention_days)
+        dead = moment - timedelta(days=settings.dead_notice_retention_days)
+        await self.outbox.forget(ended)
+        return await self.inbox.prune(Mux.name, settings.environment, ended_before=ended, dead_before=dead)
+
     async def run(self, stop: asyncio.Event) -> None:
-        """Sweep every few seconds until `stop` is set."""
-        tools = self.tools
-        drain = self.settings.provider_timeout_seconds + 5
-        engine = Embedded(self.settings.sweep_interval_seconds, drain)
-        await engine.run(lambda: sweep(tools, keep_going=lambda: not stop.is_set()), stop)
+        """Sweep every few seconds, and apply deliveries as they come, until `stop` is set."""
+        tools, settings = self.tools, self.settings
+        drain = settings.provider_timeout_seconds + 5
+        sweeps = Embedded(settings.sweep_interval_seconds, drain)
+        deliveries = Embedded(DELIVERIES_EVERY, drain, self._kept)
+        prunes = Embedded(PRUNE_EVERY, drain)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(sweeps.run(lambda: sweep(tools, keep_going=lambda: not stop.is_set()), stop))
+            group.create_task(deliveries.run(self.ingest, stop))
+            group.create_task(prunes.run(self.prune, stop))
 
     async def close(self) -> None:
         """Give back all connections."""

@@ -21,6 +21,7 @@ from rindle_sync.asset import By, State
 from rindle_sync.config import Priority, load_settings
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import Misconfigured, Refused, RindleSyncError
+from rindle_sync.frameworks.asgi import at_path
 from rindle_sync.settle import Settled
 from rindle_sync.sweep import Outcome, Tally
 from rindle_sync.telemetry import Event, Swept
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from rindle_sync.demo import Report, Snapshot
 
 T = TypeVar("T")
+
+WEBHOOK_PATH: Final = "/webhooks/mux"
 
 app: Final = typer.Typer(
     name="rindle-sync",
@@ -272,19 +275,36 @@ def _run(json_: bool) -> None:
         elif event.looked:
             _print_pass(event.outcome, event.looked, event.changed, event.unanswered)
 
-    _connected(_serve, told)
+    _connected(lambda rindle: _until_stopped(lambda stop: _serve(rindle, stop)), told)
 
 
-async def _serve(rindle: RindleSync) -> None:
+async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await work(stop)
+
+
+async def _serve(rindle: RindleSync, stop: asyncio.Event) -> None:
     rindle.settings.token()
     await rindle.store.ping()
     err.print(f"sweeping every {rindle.settings.sweep_interval_seconds:g} s; Ctrl-C ends it")
-    await rindle.run(stop)
+    async with asyncio.TaskGroup() as group:
+        _serve_webhooks(rindle, group, stop)
+        group.create_task(rindle.run(stop))
     err.print("ended; nothing is lost")
+
+
+def _serve_webhooks(rindle: RindleSync, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+    settings = rindle.settings
+    if settings.mux_webhook_secrets is None:
+        err.print("no webhooks: mux_webhook_secrets is not set")
+        return
+    with _extra("run"):
+        from rindle_sync.frameworks.server import listen, serve
+    listening = listen(settings.listen_host, settings.listen_port)
+    group.create_task(serve(at_path(WEBHOOK_PATH, rindle.webhooks), listening, stop))
+    err.print(f"taking webhooks at http://{settings.listen_host}:{settings.listen_port}{WEBHOOK_PATH}")
 
 
 @app.command()
@@ -315,10 +335,10 @@ def emulator(
 ) -> None:
     """Run a Mux of your own, for trying things out and for your tests. Its controls: docs/emulator.md."""
     with _extra("emulator"):
-        import uvicorn
-
+        from rindle_sync.frameworks.server import listen, serve
         from rindle_sync.providers.mux_emulator import MuxEmulator
     world = MuxEmulator(seed=seed, rate_limits=None if rate_limits is None else rate_limits.value)
+    listening = listen(host, port)
     err.print(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")
     err.print(f"controls and help: curl http://{host}:{port}/_emulator/")
-    uvicorn.run(world.app, host=host, port=port, log_level="warning", access_log=False)
+    asyncio.run(_until_stopped(lambda stop: serve(world.app, listening, stop)))

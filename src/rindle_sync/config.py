@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     mux_token_secret: SecretStr | None = None
     mux_webhook_secrets: SecretStr | None = None
     mux_environment_id: str | None = Field(default=None, min_length=1, repr=False)
+    mux_signing_key_id: str | None = Field(default=None, repr=False)
+    mux_signing_private_key: SecretStr | None = None
     webhook_tolerance_seconds: float = Field(default=300, ge=1, le=86_400)
     notice_retention_days: float = Field(default=7, gt=0, le=3650)
     dead_notice_retention_days: float = Field(default=30, gt=0, le=3650)
@@ -173,6 +175,16 @@ class Settings(BaseSettings):
             tolerance=timedelta(seconds=self.webhook_tolerance_seconds),
             environment=self.mux_environment_id,
         )
+
+    def signing_key(self) -> tuple[str, str]:
+        """The id and the private key that sign playback URLs; raises `Misconfigured` if one is missing."""
+        for name in ("mux_signing_key_id", "mux_signing_private_key"):
+            if getattr(self, name) is None:
+                raise Misconfigured(
+                    name, f"is not set; make a signing key in Mux's dashboard and put it into {PREFIX}{name.upper()}"
+                )
+        key = self.mux_signing_private_key
+        return self.mux_signing_key_id or "", key.get_secret_value() if key else ""
 
     @property
     def has_token(self) -> bool:

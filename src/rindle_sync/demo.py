@@ -9,15 +9,12 @@ from pathlib import Path
 from random import Random
 from statistics import quantiles
 from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import Final
-
-import uvicorn
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import ErrorKind, ProviderAsset, State
 from rindle_sync.config import Settings, plain_settings
-from rindle_sync.errors import RindleSyncError
+from rindle_sync.frameworks.server import listen, serve
 from rindle_sync.providers.mux_emulator import AssetState, EventType, Life, MuxEmulator, Truth
 from rindle_sync.store import Change
 from rindle_sync.telemetry import Event
@@ -149,22 +146,14 @@ def _settings(url: str, folder: Path) -> Settings:
 
 @asynccontextmanager
 async def _served(emulator: MuxEmulator) -> AsyncIterator[str]:
-    """The emulator on a free port of this machine, in a thread of its own."""
-    server = uvicorn.Server(uvicorn.Config(emulator.app, port=0, log_level="warning", access_log=False))
-    thread = Thread(target=server.run, daemon=True)
-    thread.start()
+    """The emulator on a free port of this machine."""
+    listening, stop = listen("127.0.0.1", 0), asyncio.Event()
+    serving = asyncio.create_task(serve(emulator.app, listening, stop))
     try:
-        for _ in range(100):
-            if server.started:
-                break
-            await asyncio.to_thread(thread.join, 0.05)
-        else:
-            raise RindleSyncError("the emulator did not start within five seconds")
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
-        server.should_exit = True
-        await asyncio.to_thread(thread.join, 5)
+        stop.set()
+        await serving
 
 
 async def _fill(stage: _Stage, plans: Iterable[Life]) -> None:

@@ -1,7 +1,6 @@
 """The engine that needs nothing: asyncio, in this process."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -15,11 +14,12 @@ LONGEST_GAP: Final = 60.0
 
 
 class Embedded:
-    """Ticks every `interval` seconds; after a failure twice as late each time, up to a minute."""
+    """Ticks every `interval` seconds and when `wake` is set; after a failure ever later, up to a minute."""
 
-    def __init__(self, interval: float, drain: float) -> None:
+    def __init__(self, interval: float, drain: float, wake: asyncio.Event | None = None) -> None:
         self._interval = interval
         self._drain = drain
+        self._wake = wake or asyncio.Event()
 
     async def run(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
         """Tick until `stop` is set; a tick under way then has `drain` seconds to end before it is cancelled."""
@@ -27,7 +27,15 @@ class Embedded:
         while not stop.is_set():
             failures = 0 if await self._tick(tick, stop) else failures + 1
             gap = self._interval * 2 ** min(failures, 10)
-            await _set_within(stop, min(gap, max(self._interval, LONGEST_GAP)))
+            await self._pause(stop, min(gap, max(self._interval, LONGEST_GAP)))
+
+    async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
+        """Wait `seconds`, or until somebody wakes or stops us."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (stop, self._wake)]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        self._wake.clear()
 
     async def _tick(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
         work = asyncio.ensure_future(tick())
@@ -55,8 +63,3 @@ async def _ended_well(work: "asyncio.Future[object]") -> bool:
         _log.error("a pass ended in an unexpected %s; the rows stay due, trying again", type(error).__name__)
         return False
     return True
-
-
-async def _set_within(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

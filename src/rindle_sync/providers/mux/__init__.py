@@ -1,6 +1,20 @@
 """Mux: its URLs, words, error bodies and encodings. Nothing else of ours knows any of them."""
 
+from rindle_sync.providers.mux.playback import Kind, Modifiers, SignedUrl, Signer, signed_url
 from rindle_sync.providers.mux.rest import Credentials, Mux, Transport
 from rindle_sync.providers.mux.shapes import parse_time, without_urls
+from rindle_sync.providers.mux.webhooks import sign
 
-__all__ = ["Credentials", "Mux", "Transport", "parse_time", "without_urls"]
+__all__ = [
+    "Credentials",
+    "Kind",
+    "Modifiers",
+    "Mux",
+    "SignedUrl",
+    "Signer",
+    "Transport",
+    "parse_time",
+    "sign",
+    "signed_url",
+    "without_urls",
+]

@@ -6,10 +6,12 @@ from rindle_sync.providers.mux_emulator.limits import Priority
 from rindle_sync.providers.mux_emulator.lives import AssetState, Ending, Life, PlaybackId, UploadState
 from rindle_sync.providers.mux_emulator.rest import Operation
 from rindle_sync.providers.mux_emulator.timeline import EventType, LifeEvent
+from rindle_sync.providers.mux_emulator.webhooks import Deliveries, Webhook
 from rindle_sync.providers.mux_emulator.world import Truth
 
 __all__ = [
     "AssetState",
+    "Deliveries",
     "Ending",
     "EventType",
     "Fault",
@@ -22,4 +24,5 @@ __all__ = [
     "Priority",
     "Truth",
     "UploadState",
+    "Webhook",
 ]

@@ -22,6 +22,7 @@ from rindle_sync.providers.mux_emulator.far_end import FarEnd
 from rindle_sync.providers.mux_emulator.faults import Fault
 from rindle_sync.providers.mux_emulator.limits import Priority
 from rindle_sync.providers.mux_emulator.lives import Life, Policy
+from rindle_sync.providers.mux_emulator.webhooks import Endpoint, Webhook
 
 _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _MOST_ASSETS: Final = 1_000_000
@@ -142,6 +143,29 @@ def show_truth(far: FarEnd, _body: Any, request: Request) -> Response:
         return _sentence(404, "id: there never was such an asset; leave it out to see all")
 
 
+def show_webhooks(far: FarEnd, _body: Any, _request: Request) -> Response:
+    """Every webhook endpoint without its secret, and what became of its deliveries."""
+    return JSONResponse({"webhooks": [_webhook_body(webhook) for webhook in far.webhooks]})
+
+
+def add_webhook(far: FarEnd, body: Any, _request: Request) -> Response:
+    """Tell an endpoint of events from now on: url, secret, drop, double, shuffle, delay, forge, timeout."""
+    webhook = far.webhooks.add(build(Endpoint, body), far.world, far.seed, far.now())
+    return JSONResponse(_webhook_body(webhook), status_code=201)
+
+
+def clear_webhooks(far: FarEnd, _body: Any, _request: Request) -> Response:
+    """Tell no endpoint anything more."""
+    far.clear_webhooks()
+    return Response(status_code=204)
+
+
+def _webhook_body(webhook: Webhook) -> dict[str, Any]:
+    settings = {key: value for key, value in asdict(webhook.endpoint).items() if key != "secret"}
+    told = {"deliveries": asdict(webhook.deliveries), "pending": webhook.pending}
+    return {"id": webhook.id} | settings | told
+
+
 def set_limits(far: FarEnd, body: Any, _request: Request) -> Response:
     """Set full buckets: priority high, low or null, and retry_after."""
     order = build(LimitsOrder, body)
@@ -166,6 +190,9 @@ CONTROLS: Final[tuple[tuple[str, str, Act], ...]] = (
     ("POST", "/_emulator/life", set_life),
     ("GET", "/_emulator/truth", show_truth),
     ("POST", "/_emulator/rate-limits", set_limits),
+    ("GET", "/_emulator/webhooks", show_webhooks),
+    ("POST", "/_emulator/webhooks", add_webhook),
+    ("DELETE", "/_emulator/webhooks", clear_webhooks),
     ("POST", "/_emulator/reset", reset),
 )
 

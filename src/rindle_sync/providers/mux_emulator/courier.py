@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import cache
 from typing import Final
 
@@ -25,35 +24,36 @@ class Courier:
 
     async def deliver_due(self) -> int:
         """Send everything whose time has come; how many POSTs that were."""
-        steps = [asyncio.ensure_future(self._deliver(webhook)) for webhook in self._far.webhooks]
-        try:
-            return sum(await asyncio.gather(*steps))
-        finally:
-            await _cancel(steps)
+        async with asyncio.TaskGroup() as group:
+            steps = [group.create_task(self._deliver(webhook)) for webhook in self._far.webhooks]
+        return sum(step.result() for step in steps)
 
     async def run(self, stop: asyncio.Event, every: float, sleep: Callable[[float], Awaitable[None]]) -> None:
         """Send what is due until told to stop; an endpoint that keeps silent does not hold up the others."""
-        steps: dict[Webhook, asyncio.Future[int]] = {}
+        steps: dict[Webhook, asyncio.Task[int]] = {}
         try:
             while not stop.is_set():
                 for webhook in self._far.webhooks:
                     if webhook not in steps:
-                        steps[webhook] = asyncio.ensure_future(self._deliver(webhook))
+                        steps[webhook] = asyncio.create_task(self._deliver(webhook))
                 if steps:
                     await asyncio.wait(steps.values(), timeout=every)
                 steps = {webhook: step for webhook, step in steps.items() if not _is_over(step)}
                 await sleep(every)
                 await asyncio.sleep(0)  # a test's own sleep may return at once
         finally:
-            await _cancel(list(steps.values()))
+            for step in steps.values():
+                step.cancel()
+            await asyncio.gather(*steps.values(), return_exceptions=True)
 
     async def _deliver(self, webhook: Webhook) -> int:
         moment, outbox = self._far.now(), webhook.outbox
         outbox.plan(moment)
         if not outbox.has_due(moment):
             return 0
-        async with _client(webhook) as client:
-            return sum(await asyncio.gather(*(self._work(client, outbox, moment) for _ in range(AT_ONCE))))
+        async with _client(webhook) as client, asyncio.TaskGroup() as group:
+            works = [group.create_task(self._work(client, outbox, moment)) for _ in range(AT_ONCE)]
+        return sum(work.result() for work in works)
 
     async def _work(self, client: httpx.AsyncClient, outbox: Outbox, moment: float) -> int:
         sent = 0
@@ -94,13 +94,5 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _is_over(step: asyncio.Future[int]) -> bool:
+def _is_over(step: asyncio.Task[int]) -> bool:
     return step.done() and step.result() >= 0
-
-
-async def _cancel(steps: list[asyncio.Future[int]]) -> None:
-    for step in steps:
-        step.cancel()
-    for step in steps:
-        with suppress(asyncio.CancelledError):
-            await step

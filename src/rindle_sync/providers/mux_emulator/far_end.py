@@ -4,7 +4,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import Literal
+
+import httpx
 
 from rindle_sync.providers.mux_emulator.checks import check_number, check_whole, refuse
 from rindle_sync.providers.mux_emulator.faults import Fault, Faults, Rule
@@ -13,6 +17,7 @@ from rindle_sync.providers.mux_emulator.limits import Priority, RateLimits
 from rindle_sync.providers.mux_emulator.lives import Asset, Life, Settings, Upload
 from rindle_sync.providers.mux_emulator.rest import Account
 from rindle_sync.providers.mux_emulator.timeline import LifeEvent
+from rindle_sync.providers.mux_emulator.webhooks import ANSWER_SECONDS, Deliveries, Endpoint, Webhook, Webhooks
 from rindle_sync.providers.mux_emulator.world import Truth, World
 
 PriorityWord = Priority | Literal["high", "low"]
@@ -45,6 +50,7 @@ class FarEnd:
         self.set_rate_limits(rate_limits, retry_after=retry_after)
         self.calls: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
+        self.webhooks = Webhooks()
         self._begin(seed)
 
     def _begin(self, seed: int) -> None:
@@ -52,9 +58,13 @@ class FarEnd:
         self.ids = Ids(seed)
         self.world = World(self.ids)
         self.faults = Faults(seed)
+        self.webhooks.begin(self.world, seed, self.now())
 
     def reset(self, seed: int | None = None) -> None:
-        """Back to an empty world without faults, counts or spent tokens; a new `seed` gives new ids."""
+        """Back to an empty world without faults, counts or spent tokens; a new `seed` gives new ids.
+
+        Webhook endpoints stay; what they were to be sent is forgotten.
+        """
         self._begin(self.seed if seed is None else seed)
         self.life = self._first_life
         if self.limits is not None:
@@ -115,6 +125,10 @@ class FarEnd:
     def delete_asset(self, asset_id: str) -> None:
         """Delete an asset now; KeyError if there is none."""
         self.world.delete_asset(self._asset(asset_id), self.now())
+
+    def announce_update(self, asset_id: str) -> None:
+        """Let `video.asset.updated` be told of an asset now; KeyError if there is none."""
+        self.world.update_asset(self._asset(asset_id), self.now())
 
     def create_upload(
         self,
@@ -182,6 +196,45 @@ class FarEnd:
     def clear_faults(self) -> None:
         """Set no faults."""
         self.faults.clear()
+
+    def add_webhook(  # noqa: PLR0913 - all that a test may choose, each by its name
+        self,
+        url: str,
+        secret: str,
+        *,
+        drop: float = 0.0,
+        double: float = 0.0,
+        shuffle: float = 0.0,
+        delay: tuple[float, float] = (0.0, 0.0),
+        forge: float = 0.0,
+        timeout: float = ANSWER_SECONDS,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> Webhook:
+        """Tell an endpoint of all that happens from now on; the webhook tells of its `deliveries`.
+
+        `drop`, `double`, `shuffle` and `forge` are the chance of it for each event, `delay` the least and the most
+        seconds from the event to its delivery, `timeout` real seconds; `transport` reaches an endpoint in this process.
+        """
+        endpoint = Endpoint(
+            url=url,
+            secret=secret,
+            drop=drop,
+            double=double,
+            shuffle=shuffle,
+            delay=delay,
+            forge=forge,
+            timeout=timeout,
+        )
+        return self.webhooks.add(endpoint, self.world, self.seed, self.now(), transport)
+
+    def clear_webhooks(self) -> None:
+        """Tell no endpoint anything more."""
+        self.webhooks.clear()
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """What became of events at all endpoints together."""
+        return reduce(add, (webhook.deliveries for webhook in self.webhooks), Deliveries())
 
     def _asset(self, asset_id: str) -> Asset:
         asset = self.world.asset(asset_id, self.now())

@@ -148,9 +148,13 @@ class Outbox:
         if is_double and not is_dropped:
             self._add(due + again, Delivery(notice, is_double=True))
 
+    def has_due(self, moment: float) -> bool:
+        """Whether there is a delivery whose time has come by `moment`."""
+        return bool(self._pending) and self._pending[0][0] <= moment
+
     def take(self, moment: float) -> Delivery | None:
         """The next delivery whose time has come by `moment`."""
-        return heappop(self._pending)[2] if self._pending and self._pending[0][0] <= moment else None
+        return heappop(self._pending)[2] if self.has_due(moment) else None
 
     def put_back(self, delivery: Delivery) -> None:
         """Send it as soon as possible: the attempt was broken off."""

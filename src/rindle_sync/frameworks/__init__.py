@@ -1,0 +1,1 @@
+"""Sockets: each file serves our endpoint in one framework."""

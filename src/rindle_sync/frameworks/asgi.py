@@ -1,0 +1,65 @@
+"""The webhook endpoint as a plain ASGI app, to be mounted in any ASGI host; needs no framework itself."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+from rindle_sync.receive import Reply, receive
+from rindle_sync.tools import Tools
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class _Disconnected(Exception):
+    pass
+
+
+def webhook_app(tools: Tools, kept: Callable[[], None] = lambda: None) -> App:
+    """An app that takes deliveries at whatever path it is mounted; `kept` is called after each one that is new."""
+
+    async def app(scope: Scope, receive_: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError("the webhook endpoint speaks HTTP alone; mount it under a path of its own")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        try:
+            reply = await receive(tools, scope["method"], headers, _chunks(receive_))
+        except _Disconnected:
+            return
+        await _send(send, reply)
+        if reply.status == 202:
+            kept()
+
+    return app
+
+
+async def _chunks(receive_: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive_()
+        if message["type"] == "http.disconnect":
+            raise _Disconnected
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+async def _send(send: Send, reply: Reply) -> None:
+    body = json.dumps(dict(reply.body)).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **reply.headers}
+    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": reply.status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+def at_path(path: str, app: App) -> App:
+    """`app` at `path` alone, and 404 everywhere else."""
+
+    async def only(scope: Scope, receive_: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].rstrip("/") != path:
+            await _send(send, Reply(404, {"error": "not_found"}))
+        else:
+            await app(scope, receive_, send)
+
+    return only

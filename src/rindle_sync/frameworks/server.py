@@ -1,0 +1,42 @@
+"""Serves an ASGI app from inside a running event loop, until told to stop; leaves the signals alone."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from rindle_sync.errors import Misconfigured
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Nothing: whoever runs us listens to the signals."""
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket to serve on, at any free port for 0; raises `Misconfigured` when it cannot be had."""
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise Misconfigured(
+            "listen_port", f"{host}:{port} cannot be had ({error.strerror}); name another one"
+        ) from None
+
+
+async def serve(app: Any, listening: socket.socket, stop: asyncio.Event) -> None:
+    """Serve `app` until `stop` is set, then let answers under way end, for five seconds."""
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="auto", timeout_graceful_shutdown=5)
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        server.should_exit = True
+        stopping.cancel()
+        await serving

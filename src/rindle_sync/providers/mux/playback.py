@@ -1,0 +1,284 @@
+"""Signed playback: a row and a key in, a URL with a token out. Asks nobody, reads no clock, and has no default expiry.
+
+https://www.mux.com/docs/guides/secure-video-playback
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from math import floor, isfinite
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from rindle_sync.asset import PlaybackId, ProviderAsset, State
+from rindle_sync.errors import Misconfigured, NotPlayable
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+KEY_SETTING: Final = "mux_signing_private_key"
+KEY_ID_SETTING: Final = "mux_signing_key_id"
+SMALLEST_KEY: Final = 2048
+
+Modifiers = Mapping[str, str | int | float | bool]
+"""What changes the answer (`time`, `width`, `playback_restriction_id`, …), by Mux's own names."""
+
+_OURS: Final = frozenset({"sub", "aud", "exp", "kid"})
+_REGISTERED: Final = frozenset({"iat", "iss", "jti", "nbf"})
+_MODIFIER = re.compile(r"[a-z][a-z0-9_]*")
+_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_SPACE = re.compile(r"\s|\\[nr]|[\"']")
+"""What env files put between or around the characters of a key: white space, escaped line breaks, quotes."""
+
+
+class Audience(StrEnum):
+    """What a token opens: the claim `aud`."""
+
+    VIDEO = "v"
+    THUMBNAIL = "t"
+    GIF = "g"
+    STORYBOARD = "s"
+    DRM_LICENCE = "d"
+    STATS_PLAYBACK_ID = "playback_id"
+    STATS_ASSET = "asset_id"
+    STATS_VIDEO = "video_id"
+    STATS_LIVE_STREAM = "live_stream_id"
+
+
+class Kind(StrEnum):
+    """What can be had by a signed URL: the video as HLS, an image, a storyboard, a DRM licence."""
+
+    VIDEO = "video.m3u8"
+    THUMBNAIL_JPG = "thumbnail.jpg"
+    THUMBNAIL_PNG = "thumbnail.png"
+    THUMBNAIL_WEBP = "thumbnail.webp"
+    ANIMATED_GIF = "animated.gif"
+    ANIMATED_WEBP = "animated.webp"
+    STORYBOARD_VTT = "storyboard.vtt"
+    STORYBOARD_JSON = "storyboard.json"
+    STORYBOARD_JPG = "storyboard.jpg"
+    STORYBOARD_PNG = "storyboard.png"
+    STORYBOARD_WEBP = "storyboard.webp"
+    LICENCE_WIDEVINE = "licence.widevine"
+    LICENCE_FAIRPLAY = "licence.fairplay"
+    LICENCE_PLAYREADY = "licence.playready"
+
+    @property
+    def audience(self) -> Audience:
+        """The audience of its token."""
+        return _AUDIENCES[self.partition(".")[0]]
+
+    def url(self, playback_id: str) -> str:
+        """Its address, without a token."""
+        name = quote(playback_id, safe="")
+        match self.audience:
+            case Audience.VIDEO:
+                return f"https://stream.mux.com/{name}.m3u8"
+            case Audience.DRM_LICENCE:
+                return f"https://license.mux.com/license/{self.partition('.')[2]}/{name}"
+            case _:
+                return f"https://image.mux.com/{name}/{self}"
+
+
+_AUDIENCES: Final = {
+    "video": Audience.VIDEO,
+    "thumbnail": Audience.THUMBNAIL,
+    "animated": Audience.GIF,
+    "storyboard": Audience.STORYBOARD,
+    "licence": Audience.DRM_LICENCE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """A URL that plays for whoever holds it, until it expires; only `expires_at` shows in its `repr`."""
+
+    url: str = field(repr=False)
+    token: str = field(repr=False)
+    """The token in `url`, for a player that asks for it alone."""
+    expires_at: datetime
+    """UTC, in whole seconds, as the token says it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signer:
+    """A signing key of one Mux environment, parsed once; raises `Misconfigured` for a key that cannot sign.
+
+    `private_key` is an RSA key of at least 2048 bits, in PEM (PKCS#1 or PKCS#8) or base64 of that, which is how Mux
+    hands it out. Its text is not kept.
+    """
+
+    key_id: str = field(repr=False)
+    private_key: InitVar[str]
+    _key: "RSAPrivateKey" = field(init=False, repr=False)
+
+    def __post_init__(self, private_key: str) -> None:
+        key_id = self.key_id.strip()
+        if not key_id or not key_id.isprintable():
+            raise Misconfigured(KEY_ID_SETTING, "must be the id of a signing key, as Mux shows it beside the key")
+        object.__setattr__(self, "key_id", key_id)
+        object.__setattr__(self, "_key", _parsed(private_key))
+
+    def token(
+        self,
+        subject: str,
+        *,
+        audience: Audience,
+        expires_at: datetime,
+        now: datetime,
+        modifiers: Modifiers | None = None,
+        custom: Mapping[str, Any] | None = None,
+    ) -> str:
+        """A token for `subject`, the id that `audience` is about; whether that id needs one is not looked at.
+
+        Raises `Misconfigured`, named after the argument, for an expiry that is past and for claims that cannot be made.
+        """
+        import jwt
+
+        if not subject:
+            raise Misconfigured("subject", "is empty: a token is for one id")
+        claims: dict[str, Any] = {**_modifiers(modifiers or {}), **_custom(custom)}
+        claims |= {"sub": subject, "aud": audience.value, "exp": _expiry(expires_at, now), "kid": self.key_id}
+        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self.key_id})
+
+
+def signed_url(
+    row: ProviderAsset,
+    signer: Signer,
+    *,
+    kind: Kind,
+    expires_at: datetime,
+    now: datetime,
+    playback_id: PlaybackId | None = None,
+    modifiers: Modifiers | None = None,
+    custom: Mapping[str, Any] | None = None,
+) -> SignedUrl:
+    """A URL for one of the row's playback ids: `playback_id`, else the first that is signed.
+
+    For a licence it is the first whose policy is drm. `modifiers` and the app's own `custom` data go into the token.
+    Raises `NotPlayable`, `Misconfigured`.
+    """
+    chosen = _chosen(row, kind, playback_id)
+    token = signer.token(
+        chosen.id, audience=kind.audience, expires_at=expires_at, now=now, modifiers=modifiers, custom=custom
+    )
+    expiry = datetime.fromtimestamp(_expiry(expires_at, now), UTC)
+    return SignedUrl(f"{kind.url(chosen.id)}?token={token}", token, expiry)
+
+
+def _chosen(row: ProviderAsset, kind: Kind, wanted: PlaybackId | None) -> PlaybackId:
+    if row.provider_name != "mux":
+        raise NotPlayable(row.id, "other_provider", "is not kept at Mux")
+    if row.state is not State.READY:
+        raise NotPlayable(row.id, "not_ready", f"is {row.state}, not ready")
+    if wanted is None:
+        return _first(row, "drm" if kind.audience is Audience.DRM_LICENCE else "signed")
+    # by id alone: the policy that counts is the row's, not the caller's
+    for own in row.playback_ids:
+        if own.id == wanted.id:
+            return _needs_token(row, kind, own)
+    raise NotPlayable(row.id, "foreign_id", "does not have this playback id")
+
+
+def _first(row: ProviderAsset, policy: str) -> PlaybackId:
+    for own in row.playback_ids:
+        if own.policy == policy:
+            return own
+    raise NotPlayable(row.id, f"no_{policy}_id", f"has no playback id whose policy is {policy}")
+
+
+def _needs_token(row: ProviderAsset, kind: Kind, own: PlaybackId) -> PlaybackId:
+    """`own`, if a token of `kind` opens it; on a public id a token makes the URL fail."""
+    match own.policy, kind.audience:
+        case "public", _:
+            raise NotPlayable(row.id, "public_id", "has this playback id as public: its URL works only without a token")
+        case "signed", Audience.DRM_LICENCE:
+            raise NotPlayable(
+                row.id, "no_drm_id", "has this playback id without DRM: there is no licence to get for it"
+            )
+        case "signed" | "drm", _:
+            return own
+        case _:
+            raise NotPlayable(row.id, "unknown_policy", "has this playback id under a policy that we do not know")
+
+
+def _expiry(expires_at: datetime, now: datetime) -> int:
+    for name, moment in (("expires_at", expires_at), ("now", now)):
+        if moment.utcoffset() is None:
+            raise Misconfigured(name, "must have a time zone, as in datetime.now(UTC)")
+    expiry = floor(expires_at.timestamp())
+    if expiry <= now.timestamp():
+        raise Misconfigured("expires_at", "must be later than now, by a second at least")
+    return expiry
+
+
+def _modifiers(modifiers: Mapping[str, object]) -> Mapping[str, object]:
+    for name, value in modifiers.items():
+        if name in _OURS:
+            raise Misconfigured(
+                "modifiers", f"cannot set {name}: it comes from the row, the kind, the expiry or the key"
+            )
+        if name in _REGISTERED:
+            raise Misconfigured("modifiers", f"cannot set {name}: Mux's tokens do not have it")
+        if name == "custom":
+            raise Misconfigured("modifiers", "cannot set custom: it is an argument of its own")
+        if not _MODIFIER.fullmatch(name):
+            raise Misconfigured("modifiers", "must be named in lower case, as Mux names them")
+        if not isinstance(value, str | int | float) or (isinstance(value, float) and not isfinite(value)):
+            raise Misconfigured("modifiers", f"must be text, finite numbers or booleans; {name} is not")
+    return modifiers
+
+
+def _custom(custom: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if custom is None:
+        return {}
+    try:
+        return {"custom": json.loads(json.dumps(dict(custom), allow_nan=False))}
+    except (TypeError, ValueError, RecursionError):
+        raise Misconfigured("custom", "must be a mapping that can be written as JSON") from None
+
+
+def _parsed(text: str) -> "RSAPrivateKey":
+    try:
+        import jwt  # noqa: F401  a signer that can be made can sign
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ImportError:
+        raise Misconfigured(KEY_SETTING, "needs an extra: pip install 'rindle-sync[playback]'") from None
+    try:
+        key = load_pem_private_key(_pem(text), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise _bad_key() from None
+    if not isinstance(key, RSAPrivateKey):
+        raise Misconfigured(KEY_SETTING, "is not an RSA key: Mux signs with RS256")
+    if key.key_size < SMALLEST_KEY:
+        raise Misconfigured(KEY_SETTING, f"has {key.key_size} bits, fewer than {SMALLEST_KEY}: make a new key at Mux")
+    return key
+
+
+def _pem(text: str) -> bytes:
+    """The key's PEM with line breaks where they belong, whatever an env file made of them."""
+    found = _PEM.search(text if "-----BEGIN" in text else _from_base64(text))
+    if not found:
+        raise _bad_key()
+    body = _SPACE.sub("", found[2])
+    return f"-----BEGIN {found[1]}-----\n{body}\n-----END {found[1]}-----\n".encode()
+
+
+def _from_base64(text: str) -> str:
+    try:
+        return base64.b64decode(_SPACE.sub("", text), validate=True).decode("ascii")
+    except (binascii.Error, ValueError):
+        raise _bad_key() from None
+
+
+def _bad_key() -> Misconfigured:
+    return Misconfigured(
+        KEY_SETTING, "is no private key without a password, in PEM or base64 of it; Mux shows it once, as a key is made"
+    )
