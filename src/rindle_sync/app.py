@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from rindle_sync import health
 from rindle_sync.announce import Callback, announce
@@ -19,6 +19,7 @@ from rindle_sync.errors import Misconfigured
 from rindle_sync.frameworks.asgi import App, webhook_app
 from rindle_sync.ingest import ingest
 from rindle_sync.migrations import upgrade
+from rindle_sync.notice import Notice, Status
 from rindle_sync.plan import first_check
 from rindle_sync.providers.base import Wish
 from rindle_sync.providers.mux import Credentials, Kind, Modifiers, Mux, SignedUrl, Signer, Transport, signed_url
@@ -149,7 +150,7 @@ class RindleSync:
 
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours."""
-        return await self.store.get(row_id)
+        return await self.store.get(row_id) if _is_id(row_id) else None
 
     async def find(self, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id."""
@@ -221,7 +222,7 @@ class RindleSync:
     async def cancel_upload(self, row_id: str) -> ProviderAsset | None:
         """Cancel the upload of a row, if it still waits for its file; the row as it then stands, None if it is gone."""
         self.settings.token()
-        row = await self.store.get(row_id)
+        row = await self.get(row_id)
         return await cancel_upload(self.tools, row) if row else None
 
     @cached_property
@@ -241,7 +242,7 @@ class RindleSync:
 
         Raises `NotPlayable` for a row that is not ready or has no signed playback id, `Misconfigured`.
         """
-        row = await self.store.get(row_id)
+        row = await self.get(row_id)
         if row is None:
             return None
         return signed_url(
@@ -256,6 +257,20 @@ class RindleSync:
         while await announce(self.tools, self._callbacks):
             pass
         return applied
+
+    async def notices(self, *, status: Status | None = None, limit: int = 50) -> list[Notice]:
+        """The newest kept deliveries, of one status or of all."""
+        return await self.inbox.list(Mux.name, self.settings.environment, status=status, limit=limit)
+
+    async def notice(self, notice_id: str) -> Notice | None:
+        """The kept delivery with this id of ours."""
+        return await self.inbox.get(notice_id) if _is_id(notice_id) else None
+
+    async def replay(self, notice_id: str | None = None) -> int:
+        """Have one kept delivery applied again, or all dead ones; how many."""
+        if notice_id is not None and not _is_id(notice_id):
+            return 0
+        return await self.inbox.replay(Mux.name, self.settings.environment, now(), notice_id=notice_id)
 
     async def prune(self) -> int:
         """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""
@@ -282,6 +297,14 @@ class RindleSync:
         if "tools" in self.__dict__:
             await self.tools.provider.close()
         await self.store.close()
+
+
+def _is_id(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_text(name: str, value: str | None) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -162,8 +162,8 @@ def clear_webhooks(far: FarEnd, _body: Any, _request: Request) -> Response:
 
 def _webhook_body(webhook: Webhook) -> dict[str, Any]:
     settings = {key: value for key, value in asdict(webhook.endpoint).items() if key != "secret"}
-    told = {"deliveries": asdict(webhook.deliveries), "pending": webhook.pending}
-    return {"id": webhook.id} | settings | told
+    figures = {one.name: getattr(webhook.deliveries, one.name) for one in fields(webhook.deliveries)}
+    return {"id": webhook.id} | settings | {"deliveries": figures, "pending": webhook.pending}
 
 
 def set_limits(far: FarEnd, body: Any, _request: Request) -> Response:

@@ -86,7 +86,7 @@ async def _post(client: httpx.AsyncClient, endpoint: Endpoint, body: bytes, sign
 
 def _client(webhook: Webhook) -> httpx.AsyncClient:
     # Made for each step: a client belongs to one event loop, an emulator may be used from several.
-    return httpx.AsyncClient(transport=webhook.transport, verify=_tls(), trust_env=False, timeout=None)  # noqa: S113
+    return httpx.AsyncClient(transport=webhook.transport, verify=_tls(), trust_env=False, timeout=None)  # noqa: S113 - _post has one
 
 
 @cache

@@ -131,7 +131,7 @@ class Outbox:
             self._plan_one(notice, Random(f"{self._seed}:webhook:{self.webhook_id}:{number}"))
 
     def _plan_one(self, notice: Notice, chance: Random) -> None:
-        # All is drawn in the same order for each event, so that a change of one chance leaves the others' outcome alone.
+        # All is drawn for each event, so that a change of one chance leaves what the others gave alone.
         endpoint, at = self.endpoint, notice.event.at
         is_dropped, is_double, is_shuffled, is_forged = (
             chance.random() < odds for odds in (endpoint.drop, endpoint.double, endpoint.shuffle, endpoint.forge)

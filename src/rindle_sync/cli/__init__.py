@@ -1,0 +1,41 @@
+"""The commands. Prints; everything else is done elsewhere."""
+
+from typing import Final
+
+import typer
+
+from rindle_sync.cli import demo, events, rows, run
+from rindle_sync.cli.screen import err
+from rindle_sync.errors import Misconfigured, RindleSyncError
+
+app: Final = typer.Typer(
+    name="rindle-sync",
+    help="Keeps your own database in step with your video provider when webhooks are late, doubled or never come.\n\n"
+    "Settings come from RINDLE_… variables or from rindle-sync.toml. Exit codes: 0 fine, 1 a finding or a failure, "
+    "2 wrong usage or a wrong setting.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    add_completion=False,
+)
+for group in (demo, rows, run):
+    app.add_typer(group.commands)
+app.add_typer(events.events, name="events")
+
+
+def main() -> None:
+    """Run the command line; every failure of ours is one sentence and an exit code, never a traceback."""
+    try:
+        app()
+    except Misconfigured as error:
+        _fail(error, 2)
+    except RindleSyncError as error:
+        _fail(error, 1)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _fail(error: RindleSyncError, code: int) -> None:
+    err.print("[bold red]error[/]", end=" ")
+    err.print(str(error), markup=False, soft_wrap=True)
+    raise SystemExit(code)

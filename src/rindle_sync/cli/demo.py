@@ -1,0 +1,69 @@
+"""The demo, drawn."""
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from rindle_sync.cli.screen import Json, extra, out, print_json
+
+if TYPE_CHECKING:
+    from rindle_sync.demo import Report, Snapshot
+
+commands: Final = typer.Typer()
+
+
+@commands.command()
+def demo(
+    assets: Annotated[int, typer.Option(min=1, max=2000, help="How many assets lose all their webhooks.")] = 300,
+    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 1,
+    json_: Json = False,
+) -> None:
+    """See it work, without an account or a server: every webhook is lost, and every row ends in step."""
+    with extra("demo"):
+        from rindle_sync.demo import play
+    if json_ or not out.is_terminal:
+        report = asyncio.run(play(assets, seed, lambda _: None))
+    else:
+        with Live(console=out, refresh_per_second=8) as live:
+            report = asyncio.run(play(assets, seed, lambda snapshot: live.update(_picture(snapshot, assets))))
+    if json_:
+        print_json(asdict(report))
+    else:
+        _print_report(report)
+    if report.out_of_step:
+        raise typer.Exit(1)
+
+
+def _picture(snapshot: "Snapshot", assets: int) -> Table:
+    table = Table(title=f"{assets} assets, every webhook lost, second {snapshot.seconds:.0f}", title_justify="left")
+    for title in ("at the provider", "", "your rows", ""):
+        table.add_column(title, min_width=12)
+    for truth, there, state, here in snapshot.pairs:
+        table.add_row(truth, _bar(there, assets, "cyan"), state, _bar(here, assets, "green"))
+    table.caption = f"{snapshot.in_step} of {assets} in step, {snapshot.calls} calls"
+    return table
+
+
+def _bar(number: int, of: int, colour: str) -> str:
+    return f"[{colour}]{'█' * round(20 * number / of)}[/] {number}"
+
+
+def _print_report(report: "Report") -> None:
+    table = Table("at the provider", "your row must say", "assets", "rows in step", box=None, pad_edge=False)
+    for line in report.agreement:
+        mark = "[green]" if line.assets == line.in_step else "[red]"
+        table.add_row(line.truth, line.row, f"{line.assets}", f"{mark}{line.in_step}[/]")
+    out.print(table)
+    lag = report.lag_seconds
+    out.print(
+        f"{report.in_step} of {report.assets} rows in step after {report.seconds} s, without one webhook; "
+        f"{report.calls_per_row} calls a row",
+    )
+    if lag:
+        out.print(f"found after the end at the provider: median {lag['median']} s, 95 % within {lag['p95']} s")
+    verdict = "[bold green]in step[/]" if not report.out_of_step else f"[bold red]{report.out_of_step} out of step[/]"
+    out.print(verdict)

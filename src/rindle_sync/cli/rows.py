@@ -1,0 +1,113 @@
+"""Commands about rows."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.table import Table
+
+from rindle_sync.asset import By, State
+from rindle_sync.cli.screen import Json, connected, err, out, print_json
+from rindle_sync.decide import Verdict
+from rindle_sync.errors import Misconfigured
+from rindle_sync.settle import Settled
+
+if TYPE_CHECKING:
+    pass
+
+commands: Final = typer.Typer()
+
+
+@commands.command()
+def migrate(json_: Json = False) -> None:
+    """Create our tables, or bring them to the newest form. Safe to run again, and by two at once."""
+    before, after = connected(lambda rindle: rindle.migrate())
+    if json_:
+        print_json({"from": before, "to": after})
+    elif before == after:
+        out.print(f"the tables are at {after} already")
+    else:
+        out.print(f"the tables are at {after} now" + (f" (from {before})" if before else ""))
+
+
+@commands.command()
+def track(
+    asset_id: Annotated[str, typer.Option(help="Your app's own reference to the video.")],
+    profile: Annotated[str, typer.Option(help="Which of its renditions or uses this is.")] = "default",
+    provider_asset_id: Annotated[str | None, typer.Option(help="The provider's id of the asset.")] = None,
+    upload_id: Annotated[str | None, typer.Option(help="The provider's id of the direct upload.")] = None,
+    state: Annotated[State | None, typer.Option(help="processing by default, or uploading without an asset.")] = None,
+    playback_policy: Annotated[str | None, typer.Option(help="public, signed or drm, as you asked for it.")] = None,
+    json_: Json = False,
+) -> None:
+    """Register one row, to be kept in step from now on."""
+    if not (provider_asset_id or upload_id):
+        raise Misconfigured("--provider-asset-id", "or --upload-id is needed: by which could we ask the provider?")
+    row = connected(
+        lambda rindle: rindle.track(
+            asset_id=asset_id,
+            profile=profile,
+            provider_asset_id=provider_asset_id,
+            provider_upload_id=upload_id,
+            state=state,
+            playback_policy=playback_policy,
+        )
+    )
+    if json_:
+        print_json({"row_id": row.id, "asset_id": row.asset_id, "state": row.state, "check_at": row.check_at})
+    else:
+        out.print(f"row {row.id} is tracked as {row.state}")
+
+
+@commands.command()
+def sync(
+    provider_asset_id: Annotated[str, typer.Argument(help="The provider's id of the asset.", show_default=False)],
+    json_: Json = False,
+) -> None:
+    """Bring one row into step with the provider, now."""
+    settled = connected(lambda rindle: rindle.sync(provider_asset_id, by=By.CLI))
+    if settled is None:
+        err.print("no row has this provider id in this environment: it was deleted, or never tracked")
+        raise typer.Exit(1)
+    if json_:
+        print_json(_synced(settled))
+    else:
+        row, decision = settled.row, settled.decision
+        out.print(f"row {row.id}: {settled.before.state} -> {row.state} ({decision.reason})", markup=False)
+        if row.last_sync_error:
+            out.print(f"  {row.last_sync_error}", markup=False)
+    if settled.decision.verdict is Verdict.UNANSWERED:
+        raise typer.Exit(1)
+
+
+def _synced(settled: Settled) -> dict[str, Any]:
+    row, decision = settled.row, settled.decision
+    return {
+        "row_id": row.id,
+        "verdict": decision.verdict,
+        "reason": decision.reason,
+        "from": settled.before.state,
+        "to": row.state,
+        "error_kind": row.error_kind,
+        "last_sync_error": row.last_sync_error,
+        "check_at": row.check_at,
+    }
+
+
+@commands.command()
+def status(json_: Json = False) -> None:
+    """How the rows stand: by state, due, stuck, without an answer. Needs no credentials."""
+    figures = connected(lambda rindle: rindle.status())
+    if json_:
+        print_json(asdict(figures))
+        return
+    table = Table("state", "rows", box=None, pad_edge=False)
+    for state, rows in figures.by_state.items():
+        table.add_row(state, f"{rows}")
+    for kind, rows in figures.errored_by_kind.items():
+        if rows:
+            table.add_row(f"  errored: {kind}", f"{rows}")
+    out.print(table)
+    oldest = f", the oldest for {figures.oldest_due_seconds} s" if figures.due else ""
+    out.print(f"{figures.due} due{oldest}; {figures.stuck} stuck; {figures.unanswered} without an answer")
+    out.print(f"last answered look: {figures.last_checked_at or 'never'}")

@@ -1,0 +1,132 @@
+"""Commands that look at many rows, or keep running."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from rindle_sync.app import RindleSync
+from rindle_sync.cli.screen import Json, connected, err, extra, out, print_json
+from rindle_sync.config import Priority
+from rindle_sync.errors import Refused, RindleSyncError
+from rindle_sync.frameworks.asgi import at_path
+from rindle_sync.sweep import Outcome, Tally
+from rindle_sync.telemetry import Event, Swept
+
+if TYPE_CHECKING:
+    pass
+
+WEBHOOK_PATH: Final = "/webhooks/mux"
+
+commands: Final = typer.Typer()
+
+
+@commands.command()
+def sweep(
+    once: Annotated[bool, typer.Option("--once", help="One pass over the rows that are due now.")] = False,
+    json_: Json = False,
+) -> None:
+    """Look at every row that is due, and bring it into step; again and again without --once."""
+    if not once:
+        _run(json_)
+        return
+    tally = connected(_one_pass)
+    if json_:
+        print_json(asdict(tally))
+    else:
+        _print_pass(tally.outcome, tally.looked, tally.changed, tally.unanswered)
+    if tally.outcome is not Outcome.DONE:
+        raise typer.Exit(1)
+
+
+async def _one_pass(rindle: RindleSync) -> Tally:
+    await rindle.store.ping()
+    try:
+        return await rindle.sweep()
+    except Refused as refused:
+        _explain(refused)
+        return Tally(outcome=Outcome.REFUSED)
+
+
+def _explain(error: RindleSyncError) -> None:
+    err.print(str(error), markup=False, soft_wrap=True)
+
+
+def _print_pass(outcome: str, looked: int, changed: int, unanswered: int) -> None:
+    silent = f", {unanswered} without an answer" if unanswered else ""
+    rows = "row" if looked == 1 else "rows"
+    out.print(f"{looked} {rows} looked at, {changed} changed{silent}: {outcome}")
+
+
+@commands.command()
+def run(json_: Annotated[bool, typer.Option("--json", help="One JSON line for each pass.")] = False) -> None:
+    """Run the service: sweep every few seconds until SIGTERM or Ctrl-C, then end cleanly."""
+    _run(json_)
+
+
+def _run(json_: bool) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+    def told(event: Event) -> None:
+        if not isinstance(event, Swept):
+            return
+        if json_:
+            sys.stdout.write(json.dumps({"event": event.name} | event.metadata()) + "\n")
+            sys.stdout.flush()
+        elif event.looked:
+            _print_pass(event.outcome, event.looked, event.changed, event.unanswered)
+
+    connected(lambda rindle: _until_stopped(lambda stop: _serve(rindle, stop)), told)
+
+
+async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await work(stop)
+
+
+async def _serve(rindle: RindleSync, stop: asyncio.Event) -> None:
+    rindle.settings.token()
+    await rindle.store.ping()
+    err.print(f"sweeping every {rindle.settings.sweep_interval_seconds:g} s; Ctrl-C ends it")
+    async with asyncio.TaskGroup() as group:
+        _serve_webhooks(rindle, group, stop)
+        group.create_task(rindle.run(stop))
+    err.print("ended; nothing is lost")
+
+
+def _serve_webhooks(rindle: RindleSync, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+    settings = rindle.settings
+    if settings.mux_webhook_secrets is None:
+        err.print("no webhooks: mux_webhook_secrets is not set")
+        return
+    with extra("run"):
+        from rindle_sync.frameworks.server import listen, serve
+    listening = listen(settings.listen_host, settings.listen_port)
+    group.create_task(serve(at_path(WEBHOOK_PATH, rindle.webhooks), listening, stop))
+    err.print(f"taking webhooks at http://{settings.listen_host}:{settings.listen_port}{WEBHOOK_PATH}")
+
+
+@commands.command()
+def emulator(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8010,
+    host: Annotated[str, typer.Option(help="Keep it on this machine: it guards nothing.")] = "127.0.0.1",
+    seed: Annotated[int, typer.Option(help="The same seed and the same requests give the same answers.")] = 0,
+    rate_limits: Annotated[Priority | None, typer.Option(help="Mux's own limits; none without it.")] = None,
+) -> None:
+    """Run a Mux of your own, for trying things out and for your tests. Its controls: docs/emulator.md."""
+    with extra("emulator"):
+        from rindle_sync.frameworks.server import listen, serve
+        from rindle_sync.providers.mux_emulator import MuxEmulator
+    world = MuxEmulator(seed=seed, rate_limits=None if rate_limits is None else rate_limits.value)
+    listening = listen(host, port)
+    err.print(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")
+    err.print(f"controls and help: curl http://{host}:{port}/_emulator/")
+    asyncio.run(_until_stopped(lambda stop: serve(world.app, listening, stop)))

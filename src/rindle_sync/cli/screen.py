@@ -1,0 +1,55 @@
+"""What every command needs: consoles, the service, JSON, missing extras."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+
+import typer
+from rich.console import Console
+
+from rindle_sync.app import RindleSync, connect
+from rindle_sync.config import load_settings
+from rindle_sync.errors import Misconfigured
+from rindle_sync.telemetry import Event
+
+if TYPE_CHECKING:
+    pass
+
+T = TypeVar("T")
+out: Final = Console(highlight=False)
+err: Final = Console(stderr=True, highlight=False)
+
+Json = Annotated[bool, typer.Option("--json", help="Report as JSON on standard output.")]
+
+
+def connected(work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[Event], None]) -> T:
+    """What `work` does with the service of this process's settings."""
+
+    async def connected() -> T:
+        async with connect(load_settings(), listeners=listeners) as rindle:
+            return await work(rindle)
+
+    return asyncio.run(connected())
+
+
+def plain(value: object) -> str:
+    """A value that JSON has no form for."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def print_json(value: Any) -> None:
+    """Report `value` on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, default=plain) + "\n")
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """What is imported inside needs an extra; say which, where it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise Misconfigured(name, "needs an extra; pip install 'rindle-sync[emulator]'") from None

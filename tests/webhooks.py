@@ -1,0 +1,63 @@
+"""Deliveries for tests, signed as the provider signs them."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from rindle_sync.asset import ProviderAsset
+from rindle_sync.providers.mux import sign
+from rindle_sync.receive import Reply, receive
+from rindle_sync.tools import Webhooks
+from tests.world import World
+
+SECRET = "whsec-of-the-tests"
+
+
+def with_secrets(world: World, *secrets: str, **values: Any) -> World:
+    """The same world, taking deliveries that are signed with one of `secrets`."""
+    world.tools = replace(world.tools, webhooks=Webhooks(secrets=secrets or (SECRET,), **values))
+    return world
+
+
+def an_event(row: ProviderAsset | str, type_: str = "video.asset.ready", **values: Any) -> dict[str, Any]:
+    """The body of a webhook about the asset of `row`."""
+    asset_id = row if isinstance(row, str) else row.provider_asset_id or ""
+    status = {"ready": "ready", "errored": "errored"}.get(type_.rpartition(".")[2], "preparing")
+    return {
+        "type": type_,
+        "id": values.pop("id", str(uuid4())),
+        "created_at": values.pop("at", "2026-11-23T12:00:00.000000Z"),
+        "object": {"type": "asset", "id": asset_id},
+        "environment": {"name": "Tests", "id": values.pop("environment", "env-of-tests")},
+        "data": {"id": asset_id, "status": status, "created_at": 1_700_000_000, **values},
+        "attempts": [],
+    }
+
+
+def an_upload_event(upload_id: str, type_: str, **values: Any) -> dict[str, Any]:
+    """The body of a webhook about an upload."""
+    event = an_event(upload_id, type_)
+    status = {"created": "waiting"}.get(type_.rpartition(".")[2], type_.rpartition(".")[2])
+    return event | {
+        "object": {"type": "upload", "id": upload_id},
+        "data": {"id": upload_id, "status": status, **values},
+    }
+
+
+async def deliver(world: World, event: dict[str, Any] | bytes, *, secret: str = SECRET, **headers: str) -> Reply:
+    """Send one delivery, signed with `secret` at this moment, in chunks of ten bytes."""
+    body = event if isinstance(event, bytes) else json.dumps(event).encode()
+    signed = {"Mux-Signature": sign(body, secret, world.clock.now())} | headers
+    return await receive(world.tools, "POST", signed, chunks(body))
+
+
+async def chunks(body: bytes, size: int = 10_000) -> AsyncIterator[bytes]:
+    for start in range(0, max(len(body), 1), size):
+        yield body[start : start + size]
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
