@@ -2,7 +2,7 @@
 
 `emulator`: the Mux emulator in this process. Our adapter, httpx's ASGI transport, Starlette, the emulator's own work.
 `instant`: the same adapter and transport, to an ASGI app that only hands out bodies made beforehand.
-`told`: no HTTP and no adapter. A Python object returns a finished `Seen`; what is left is ours and the database's.
+`told`: no HTTP. A Python object returns a finished `Seen`; what is left is ours and the database's.
 """
 
 import time
@@ -16,8 +16,8 @@ import httpx
 import msgspec
 
 from rindle_sync.asset import Seen, Via
-from rindle_sync.providers.base import Page, Provider
-from rindle_sync.providers.mux import PAGE_SIZE, Credentials, Mux
+from rindle_sync.providers.base import Page
+from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.providers.mux_emulator.emulator import MuxEmulator
 
 FAR_ENDS: Final = ("emulator", "instant", "told")
@@ -32,10 +32,10 @@ class Instant:
     def __init__(self, ids: Sequence[str], asset: bytes) -> None:
         self.calls = 0
         self._asset = asset.replace(ids[0].encode(), b"%s")
-        self._pages = {str(start): self._page(ids, start) for start in range(0, len(ids), PAGE_SIZE)}
+        self._pages = {str(start): self._page(ids, start) for start in range(0, len(ids), Mux.page_size)}
 
     def _page(self, ids: Sequence[str], start: int) -> bytes:
-        following = start + PAGE_SIZE
+        following = start + Mux.page_size
         data = [msgspec.Raw(self._about(asset_id)) for asset_id in ids[start:following]]
         return msgspec.json.encode({"data": data, "next_cursor": str(following) if following < len(ids) else None})
 
@@ -59,13 +59,11 @@ class Instant:
         return self._pages[parse_qs(scope["query_string"].decode()).get("cursor", ["0"])[0]]
 
 
-class Told:
-    """A provider without an adapter: what is seen of any asset is `seen`, but for the id."""
-
-    name = "mux"
-    page_size = PAGE_SIZE
+class Told(Mux):
+    """A provider that asks nobody: what is seen of any asset is `seen`, but for the id."""
 
     def __init__(self, ids: Sequence[str], seen: Seen) -> None:
+        super().__init__(Credentials("", ""))
         self.calls = 0
         self._ids = ids
         self._seen = seen
@@ -77,21 +75,12 @@ class Told:
         self.calls += 1
         return self.about(provider_asset_id, at)
 
-    async def get_upload(self, provider_upload_id: str, at: datetime) -> Seen:
-        raise NotImplementedError
-
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         self.calls += 1
         start = int(cursor or 0)
-        following = start + PAGE_SIZE
+        following = start + Mux.page_size
         entries = [self.about(asset_id, at, Via.LIST) for asset_id in self._ids[start:following]]
         return Page(entries, str(following) if following < len(self._ids) else None)
-
-    async def whoami(self) -> str:
-        return "benchmark"
-
-    async def close(self) -> None:
-        """Holds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +104,7 @@ class World:
     def token(self) -> dict[str, Any]:
         return {"mux_token_id": self.emulator.token_id, "mux_token_secret": self.emulator.token_secret}
 
-    def provider(self, far_end: str) -> Provider:
+    def provider(self, far_end: str) -> Mux:
         match far_end:
             case "emulator":
                 return _mux(self.emulator, self.emulator.app)

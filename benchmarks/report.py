@@ -29,11 +29,13 @@ class Report:
         return json.dumps({"machine": machine, **asdict(self)}, indent=2)
 
     def show(self) -> None:
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else 100)
         for table in filter(None, (_passes(self.passes), _settlings(self.settlings), _claims(self.claims))):
             console.print(table)
         console.print(
-            f"{self.sizes.rows:,} rows, median of {self.sizes.repeats}; Python {platform.python_version()}, {os.cpu_count()} cores; peak memory {peak_memory_mb():.0f} MB, emulator included; {self.seconds:.0f} s"
+            f"{self.sizes.rows:,} rows, median of {self.sizes.repeats}, {self.seconds:.0f} s; "
+            f"Python {platform.python_version()}, {os.cpu_count()} cores; "
+            f"peak memory {peak_memory_mb():.0f} MB, emulator included"
         )
 
 
@@ -45,13 +47,13 @@ def peak_memory_mb() -> float:
 
 def _passes(figures: Sequence[Pass]) -> Table | None:
     title = "A sweep over due rows: rows a second; µs and counts per row"
-    heads = ("rows/s", "total", "claim", "write", "rest", "SQL", "tx", "calls")
+    heads = ("rows/s", "total", "cpu", "claim", "write", "rest", "SQL", "tx", "calls")
     return _table(title, ("database", "far end"), heads, [
         (
             p.database,
             p.far_end,
             f"{p.rows_per_second:,.0f}",
-            *(f"{us:,.0f}" for us in (p.total_us, p.claim_us, p.write_us, p.rest_us)),
+            *(f"{us:,.0f}" for us in (p.total_us, p.cpu_us, p.claim_us, p.write_us, p.rest_us)),
             *(f"{count:.3f}" for count in (p.statements, p.transactions, p.calls)),
         )
         for p in figures
