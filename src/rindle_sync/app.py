@@ -18,7 +18,6 @@ from rindle_sync.engines.embedded import Embedded
 from rindle_sync.errors import Misconfigured
 from rindle_sync.frameworks.asgi import App, webhook_app
 from rindle_sync.ingest import ingest
-from rindle_sync.migrations import upgrade
 from rindle_sync.notice import Notice, Status
 from rindle_sync.plan import first_check
 from rindle_sync.providers.base import Wish
@@ -42,6 +41,17 @@ SPARE_CONNECTIONS: Final = 10
 
 TRACKABLE: Final = (State.PENDING, State.UPLOADING, State.PROCESSING, State.READY)
 """The states that a row may be tracked in; the others are for the provider to say."""
+
+TEXTS: Final = (
+    "asset_id",
+    "profile",
+    "provider_asset_id",
+    "provider_upload_id",
+    "passthrough",
+    "playback_policy",
+    "ingest_mode",
+)
+"""What a new row may be told in words."""
 
 LONGEST_ID: Final = 255
 """The longest id or reference of a row, in characters; Mux's own are no longer."""
@@ -97,6 +107,8 @@ class RindleSync:
 
     async def migrate(self) -> tuple[str | None, str]:
         """Create or migrate our tables; the revision before and after."""
+        from rindle_sync.migrations import upgrade
+
         return await upgrade(self.store.engine)
 
     async def track(
@@ -135,7 +147,7 @@ class RindleSync:
         return row
 
     def _new_row(self, **values: Any) -> ProviderAsset:
-        for name in ("asset_id", "profile", "provider_asset_id", "provider_upload_id", "passthrough"):
+        for name in TEXTS:
             _check_text(name, values.get(name))
         moment = now()
         row = ProviderAsset(

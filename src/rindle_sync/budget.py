@@ -34,11 +34,16 @@ class Budget:
         self._backoff = timedelta(0)
         self._turn = asyncio.Lock()
 
-    async def take(self, most: int = 1) -> int:
-        """Wait, first come first served, until a call is allowed; how many of `most` are allowed now."""
+    async def take(self, most: int = 1, keep_waiting: Callable[[], bool] = lambda: True) -> int:
+        """Wait, first come first served, until a call is allowed; how many of `most` are allowed now.
+
+        `keep_waiting` is asked every second; None are allowed once it says no.
+        """
         async with self._turn:
             while (wait := self._wait()) > 0:
-                await self._sleep(wait)
+                if not keep_waiting():
+                    return 0
+                await self._sleep(min(wait, 1.0))
             granted = min(most, max(1, int(self._tokens)))
             self._tokens -= granted
             return granted

@@ -18,6 +18,7 @@
 | webhook, same rank             | without the asset that the event names  | changed: the row becomes that             |
 | webhook, lower rank or older   | anything                                | stale                                     |
 | webhook, same rank             | same state, same playback ids           | unchanged                                 |
+| webhook, same rank             | in flight, same state                   | changed: playback ids come in             |
 | webhook, anything else         | anything                                | doubted: a look decides                   |
 | silence                        | anything                                | unanswered: only its text is kept         |
 """
@@ -166,6 +167,8 @@ def _hint(row: ProviderAsset, seen: Seen, now: datetime) -> Decision:
         return _changed(after, now, f"the event says {seen.state}")
     if _truth(after) == _truth(row):
         return Decision(Verdict.UNCHANGED, after, "the event says what we know")
+    if after.state is row.state and row.state in IN_FLIGHT:
+        return _changed(after, now, "the event tells more of the asset")
     return Decision(Verdict.DOUBTED, row, f"the event says {seen.state}, the row says {row.state}")
 
 

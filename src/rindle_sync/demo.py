@@ -1,4 +1,4 @@
-"""The demo's world: a Mux emulator that loses every webhook, and the service that finds everything all the same."""
+"""The demo's world: a Mux emulator that loses, doubles and shuffles webhooks, and the service that gets all right."""
 
 import asyncio
 from collections import Counter
@@ -22,6 +22,7 @@ from rindle_sync.telemetry import Event
 STUCK_AFTER: Final = 8.0
 """The demo's stuck threshold in seconds, where two hours are the default."""
 
+WEBHOOK_SECRET: Final = "demo-webhook-secret"  # noqa: S105  both ends of it are in this process
 EMULATOR_TOKEN: Final = ("emulator-token-id", "emulator-token-secret")
 """The token that an emulator takes unless it is told otherwise."""
 
@@ -61,6 +62,10 @@ class Report:
     calls: dict[str, int]
     calls_per_row: float
     lag_seconds: dict[str, float]
+    found_by: dict[str, int]
+    """Rows by the road that brought their last change."""
+    webhooks: dict[str, int]
+    """Events that happened, were dropped on the way, came twice, and were kept."""
     events: dict[str, int]
     agreement: list[Agreement] = field(default_factory=list)
 
@@ -93,7 +98,17 @@ def lives(count: int, seed: int) -> list[Life]:
     return [make() for _, make in chance.choices(plans, weights, k=count)]
 
 
-async def play(assets: int, seed: int, show: Callable[[Snapshot], None]) -> Report:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weather:
+    """What happens to webhooks on their way, as shares of all; and how many seconds each may be late."""
+
+    drop: float = 0.4
+    double: float = 0.2
+    shuffle: float = 0.2
+    delay: tuple[float, float] = (0.0, 1.0)
+
+
+async def play(assets: int, seed: int, weather: Weather, show: Callable[[Snapshot], None]) -> Report:
     """Run the demo; `show` is called a few times a second. Raises `RindleSyncError` if the parts do not start."""
     emulator = MuxEmulator(seed=seed)
     emulator.add_fault("latency", seconds=0.02)
@@ -102,13 +117,26 @@ async def play(assets: int, seed: int, show: Callable[[Snapshot], None]) -> Repo
     told: Counter[str] = Counter()
     with TemporaryDirectory(prefix="rindle-sync-demo-") as folder:
         async with (
-            _served(emulator) as url,
+            _served(emulator.app) as url,
             connect(_settings(url, Path(folder)), listeners=[lambda event: _count(told, event)]) as rindle,
         ):
             await rindle.migrate()
             stage = _Stage(rindle, emulator, emulator.now(), told)
-            await _fill(stage, lives(assets, seed))
-            return await _watch(stage, show)
+            async with _served(rindle.webhooks) as endpoint:
+                _send_webhooks(emulator, endpoint, weather)
+                await _fill(stage, lives(assets, seed))
+                return await _watch(stage, show)
+
+
+def _send_webhooks(emulator: MuxEmulator, endpoint: str, weather: Weather) -> None:
+    emulator.add_webhook(
+        endpoint,
+        WEBHOOK_SECRET,
+        drop=weather.drop,
+        double=weather.double,
+        shuffle=weather.shuffle,
+        delay=weather.delay,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +157,9 @@ def _settings(url: str, folder: Path) -> Settings:
         mux_base_url=url,
         mux_token_id=EMULATOR_TOKEN[0],
         mux_token_secret=EMULATOR_TOKEN[1],
+        mux_webhook_secrets=WEBHOOK_SECRET,
         environment="demo",
-        provider_polling_floor_seconds=1,
+        provider_polling_floor_seconds=2,
         provider_stuck_threshold_seconds=STUCK_AFTER,
         stuck_policy="declare",
         provider_check_growth=0.5,
@@ -145,10 +174,10 @@ def _settings(url: str, folder: Path) -> Settings:
 
 
 @asynccontextmanager
-async def _served(emulator: MuxEmulator) -> AsyncIterator[str]:
-    """The emulator on a free port of this machine."""
+async def _served(app: object) -> AsyncIterator[str]:
+    """An app on a free port of this machine."""
     listening, stop = listen("127.0.0.1", 0), asyncio.Event()
-    serving = asyncio.create_task(serve(emulator.app, listening, stop))
+    serving = asyncio.create_task(serve(app, listening, stop))
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:
@@ -211,6 +240,8 @@ def agrees(row: ProviderAsset, truth: Truth) -> bool:
 
 
 async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) -> Report:
+    histories = [await stage.rindle.store.changes_of(row.id) for row in rows]
+    sent = stage.emulator.deliveries
     return Report(
         assets=len(rows),
         seed=stage.emulator.seed,
@@ -219,7 +250,14 @@ async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) 
         seconds=round(snapshot.seconds, 1),
         calls={str(operation): number for operation, number in stage.emulator.calls.items()},
         calls_per_row=round(snapshot.calls / max(len(rows), 1), 2),
-        lag_seconds=_lags(rows, stage.emulator, [await stage.rindle.store.changes_of(row.id) for row in rows]),
+        lag_seconds=_lags(rows, stage.emulator, histories),
+        found_by=dict(Counter(history[-1].by.value for history in histories if history)),
+        webhooks={
+            "events": sent.planned,
+            "dropped": sent.dropped,
+            "doubled": sent.doubled,
+            "kept": len(await stage.rindle.notices(limit=100_000)),
+        },
         events=dict(stage.told),
         agreement=_agreement(rows, stage.emulator),
     )

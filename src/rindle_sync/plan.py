@@ -7,7 +7,8 @@
 | errored as stuck or not found    | a share of its age, between the watch floor and cap, for `recovery`      |
 | suspected to be deleted          | when the second 404 counts                                               |
 | the look brought no answer       | soon, twice; then like a row that was answered                           |
-| throttled, refused               | when the provider wants, or after the floor                              |
+| throttled                        | when the provider wants, or after the floor                              |
+| refused                          | as planned before: it stays due                                          |
 | in doubt                         | now                                                                      |
 | a webhook that changed nothing   | as planned before                                                        |
 | pending, without any id          | when its upload should have been begun                                   |
@@ -77,7 +78,9 @@ def _begin_deadline(row: ProviderAsset, policy: Policy) -> datetime | None:
 
 
 def _after_silence(row: ProviderAsset, silence: Silence, now: datetime, policy: Policy, schedule: Schedule) -> datetime:
-    if silence.lack in {Lack.THROTTLED, Lack.REFUSED}:
+    if silence.lack is Lack.REFUSED:
+        return row.check_at or now
+    if silence.lack is Lack.THROTTLED:
         return now + (silence.wait or schedule.floor)
     regular = _regular(row, now, policy, schedule)
     if row.check_failures % ATTEMPTS or regular is None:

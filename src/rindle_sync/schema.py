@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -250,6 +251,7 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     }
     try:
         if parsed.get_backend_name() == "sqlite":
+            _check_file(parsed.database)
             engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
             _prepare_sqlite(engine.sync_engine)
         else:
@@ -261,6 +263,13 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
             "database_url", "names PostgreSQL, whose driver is not installed; pip install 'rindle-sync[postgresql]'"
         ) from None
     return engine
+
+
+def _check_file(path: str | None) -> None:
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return
+    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
+        raise Misconfigured("database_url", "names a SQLite file in a folder that is not there, or a folder itself")
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -61,16 +61,16 @@ async def sweep(tools: Tools, *, keep_going: Callable[[], bool] = lambda: True) 
     began, tally, token = tools.now(), Tally(), str(uuid4())
     try:
         while keep_going() and tally.silent_batches < GIVE_UP_AFTER:
-            rows = await _claim(tools, began, token)
+            rows = await _claim(tools, began, token, keep_going)
             if not rows:
-                tally.outcome = Outcome.DONE
+                tally.outcome = _outcome(tally, keep_going)
                 break
             settled = await _look_at(tools, rows)
             tally.add(settled)
             for one in settled:
                 stop_if_refused(one.seen)
         else:
-            tally.outcome = Outcome.UNREACHABLE if tally.silent_batches >= GIVE_UP_AFTER else Outcome.STOPPED
+            tally.outcome = _outcome(tally, keep_going)
     except Refused:
         tally.outcome = Outcome.REFUSED
         raise
@@ -82,9 +82,15 @@ async def sweep(tools: Tools, *, keep_going: Callable[[], bool] = lambda: True) 
     return tally
 
 
-async def _claim(tools: Tools, began: datetime, token: str) -> list[ProviderAsset]:
+def _outcome(tally: Tally, keep_going: Callable[[], bool]) -> Outcome:
+    if tally.silent_batches:
+        return Outcome.UNREACHABLE
+    return Outcome.DONE if keep_going() else Outcome.STOPPED
+
+
+async def _claim(tools: Tools, began: datetime, token: str, keep_going: Callable[[], bool]) -> list[ProviderAsset]:
     """The next due rows, as many as we may look at now: a row is leased only with its call in hand."""
-    granted = await tools.budget.take(tools.batch)
+    granted = await tools.budget.take(tools.batch, keep_going)
     now = tools.now()
     rows = await tools.store.claim(
         tools.provider.name,

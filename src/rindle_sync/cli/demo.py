@@ -18,18 +18,21 @@ commands: Final = typer.Typer()
 
 @commands.command()
 def demo(
-    assets: Annotated[int, typer.Option(min=1, max=2000, help="How many assets lose all their webhooks.")] = 300,
+    assets: Annotated[int, typer.Option(min=1, max=2000, help="How many assets there are.")] = 300,
     seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 1,
+    drop: Annotated[float, typer.Option(min=0, max=1, help="The share of webhooks that never come.")] = 0.4,
+    double: Annotated[float, typer.Option(min=0, max=1, help="The share of webhooks that come twice.")] = 0.2,
     json_: Json = False,
 ) -> None:
-    """See it work, without an account or a server: every webhook is lost, and every row ends in step."""
+    """See it work, without an account or a server: webhooks are lost, doubled and shuffled; every row ends in step."""
     with extra("demo"):
-        from rindle_sync.demo import play
+        from rindle_sync.demo import Weather, play
+    weather = Weather(drop=drop, double=double)
     if json_ or not out.is_terminal:
-        report = asyncio.run(play(assets, seed, lambda _: None))
+        report = asyncio.run(play(assets, seed, weather, lambda _: None))
     else:
         with Live(console=out, refresh_per_second=8) as live:
-            report = asyncio.run(play(assets, seed, lambda snapshot: live.update(_picture(snapshot, assets))))
+            report = asyncio.run(play(assets, seed, weather, lambda snapshot: live.update(_picture(snapshot, assets))))
     if json_:
         print_json(asdict(report))
     else:
@@ -39,7 +42,7 @@ def demo(
 
 
 def _picture(snapshot: "Snapshot", assets: int) -> Table:
-    table = Table(title=f"{assets} assets, every webhook lost, second {snapshot.seconds:.0f}", title_justify="left")
+    table = Table(title=f"{assets} assets, second {snapshot.seconds:.0f}", title_justify="left")
     for title in ("at the provider", "", "your rows", ""):
         table.add_column(title, min_width=12)
     for truth, there, state, here in snapshot.pairs:
@@ -60,9 +63,16 @@ def _print_report(report: "Report") -> None:
     out.print(table)
     lag = report.lag_seconds
     out.print(
-        f"{report.in_step} of {report.assets} rows in step after {report.seconds} s, without one webhook; "
-        f"{report.calls_per_row} calls a row",
+        f"{report.in_step} of {report.assets} rows in step after {report.seconds} s, "
+        f"with {report.calls_per_row} calls a row"
     )
+    sent = report.webhooks
+    out.print(
+        f"webhooks: {sent['events']} events, {sent['dropped']} lost on the way, {sent['doubled']} sent twice, "
+        f"{sent['kept']} kept"
+    )
+    roads = ", ".join(f"{number} by {road}" for road, number in sorted(report.found_by.items()))
+    out.print(f"the last change of each row was found: {roads}")
     if lag:
         out.print(f"found after the end at the provider: median {lag['median']} s, 95 % within {lag['p95']} s")
     verdict = "[bold green]in step[/]" if not report.out_of_step else f"[bold red]{report.out_of_step} out of step[/]"

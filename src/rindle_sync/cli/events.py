@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from rindle_sync.asset import redact_id
-from rindle_sync.cli.screen import Json, connected, err, out, print_json
+from rindle_sync.cli.screen import Json, connected, out, print_json, say
 from rindle_sync.errors import Misconfigured
 from rindle_sync.notice import Notice, Status
 
@@ -84,7 +84,7 @@ def replay_events(
 
 
 def _no_event() -> None:
-    err.print("no delivery that can be applied has this id; `events list` tells the ids")
+    say("no delivery that can be applied has this id; `events list` tells the ids")
     raise typer.Exit(1)
 
 

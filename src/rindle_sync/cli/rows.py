@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 
 from rindle_sync.asset import By, State
-from rindle_sync.cli.screen import Json, connected, err, out, print_json
+from rindle_sync.cli.screen import Json, connected, out, print_json, say
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import Misconfigured
 from rindle_sync.settle import Settled
@@ -67,7 +67,7 @@ def sync(
     """Bring one row into step with the provider, now."""
     settled = connected(lambda rindle: rindle.sync(provider_asset_id, by=By.CLI))
     if settled is None:
-        err.print("no row has this provider id in this environment: it was deleted, or never tracked")
+        say("no row has this provider id in this environment: it was deleted, or never tracked")
         raise typer.Exit(1)
     if json_:
         print_json(_synced(settled))

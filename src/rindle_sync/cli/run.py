@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from rindle_sync.app import RindleSync
-from rindle_sync.cli.screen import Json, connected, err, extra, out, print_json
+from rindle_sync.cli.screen import Json, connected, extra, out, print_json, say
 from rindle_sync.config import Priority
 from rindle_sync.errors import Refused, RindleSyncError
 from rindle_sync.frameworks.asgi import at_path
@@ -55,7 +55,7 @@ async def _one_pass(rindle: RindleSync) -> Tally:
 
 
 def _explain(error: RindleSyncError) -> None:
-    err.print(str(error), markup=False, soft_wrap=True)
+    say(str(error))
 
 
 def _print_pass(outcome: str, looked: int, changed: int, unanswered: int) -> None:
@@ -95,23 +95,23 @@ async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> No
 async def _serve(rindle: RindleSync, stop: asyncio.Event) -> None:
     rindle.settings.token()
     await rindle.store.ping()
-    err.print(f"sweeping every {rindle.settings.sweep_interval_seconds:g} s; Ctrl-C ends it")
+    say(f"sweeping every {rindle.settings.sweep_interval_seconds:g} s; Ctrl-C ends it")
     async with asyncio.TaskGroup() as group:
         _serve_webhooks(rindle, group, stop)
         group.create_task(rindle.run(stop))
-    err.print("ended; nothing is lost")
+    say("ended; nothing is lost")
 
 
 def _serve_webhooks(rindle: RindleSync, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
     settings = rindle.settings
     if settings.mux_webhook_secrets is None:
-        err.print("no webhooks: mux_webhook_secrets is not set")
+        say("no webhooks: mux_webhook_secrets is not set")
         return
     with extra("run"):
         from rindle_sync.frameworks.server import listen, serve
     listening = listen(settings.listen_host, settings.listen_port)
     group.create_task(serve(at_path(WEBHOOK_PATH, rindle.webhooks), listening, stop))
-    err.print(f"taking webhooks at http://{settings.listen_host}:{settings.listen_port}{WEBHOOK_PATH}")
+    say(f"taking webhooks at http://{settings.listen_host}:{settings.listen_port}{WEBHOOK_PATH}")
 
 
 @commands.command()
@@ -127,6 +127,6 @@ def emulator(
         from rindle_sync.providers.mux_emulator import MuxEmulator
     world = MuxEmulator(seed=seed, rate_limits=None if rate_limits is None else rate_limits.value)
     listening = listen(host, port)
-    err.print(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")
-    err.print(f"controls and help: curl http://{host}:{port}/_emulator/")
+    say(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")
+    say(f"controls and help: curl http://{host}:{port}/_emulator/")
     asyncio.run(_until_stopped(lambda stop: serve(world.app, listening, stop)))

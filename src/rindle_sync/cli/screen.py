@@ -41,6 +41,11 @@ def plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+def say(sentence: str) -> None:
+    """Tell the user something, in one line, on standard error."""
+    err.print(sentence, markup=False, soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """Report `value` on standard output."""
     sys.stdout.write(json.dumps(value, indent=2, default=plain) + "\n")

@@ -1,0 +1,294 @@
+"""The pages say what the code says: nothing that a user can name is missing, no link is dead, every example runs."""
+
+import ast
+import asyncio
+import os
+import re
+import tomllib
+from dataclasses import fields
+from enum import Enum
+from importlib import util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+from typer.main import get_command
+
+import rindle_sync
+from rindle_sync import ErrorKind, State, load_settings
+from rindle_sync.asset import Lack
+from rindle_sync.cli import app
+from rindle_sync.config import Settings
+from rindle_sync.decide import Verdict
+from rindle_sync.errors import Misconfigured
+from rindle_sync.providers.base import Provider
+from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from rindle_sync.schema import metadata
+from rindle_sync.sweep import Outcome
+from rindle_sync.telemetry import EVENTS, Event
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+
+ENVELOPE = {"system_time", "row_id"}
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def section(name: str, heading: str) -> str:
+    """What stands under the heading that names `heading`, up to the next heading."""
+    found = re.search(rf"^(#+) `?{re.escape(heading)}`?$\n(.*?)(?=^#{{1,}} |\Z)", page(name), re.MULTILINE | re.DOTALL)
+    assert found, f"{name} has no section about {heading}"
+    return found[2]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def blocks_of(language: str) -> list[Any]:
+    return [
+        pytest.param(block, id=f"{path.name}-{number}")
+        for path in PAGES
+        for number, block in enumerate(blocks(path.read_text(), language), start=1)
+    ]
+
+
+def lacks(text: str, words: list[str]) -> list[str]:
+    return [word for word in words if f"`{word}`" not in text]
+
+
+@pytest.fixture
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in os.environ:
+        if variable.startswith("RINDLE_"):
+            monkeypatch.delenv(variable)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_a_command_is_documented(command: str) -> None:
+    named = [option for parameter in COMMANDS[command].params for option in parameter.opts if option.startswith("--")]
+
+    assert lacks(section("docs/commands.md", command), [option for option in named if option != "--help"]) == []
+
+
+def test_no_command_is_documented_that_is_not_there() -> None:
+    headings = re.findall(r"^## `([a-z-]+)`$", page("docs/commands.md"), re.MULTILINE)
+
+    assert sorted(headings) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_option_is_documented_that_is_not_there(command: str) -> None:
+    options = {option for parameter in COMMANDS[command].params for option in parameter.opts}
+    documented = re.findall(r"^\| `(--[a-z-]+)`", section("docs/commands.md", command), re.MULTILINE)
+
+    assert [option for option in documented if option not in options] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_default_of_every_option_is_documented(command: str) -> None:
+    text = section("docs/commands.md", command)
+
+    for parameter in COMMANDS[command].params:
+        if isinstance(parameter.default, bool) or not isinstance(parameter.default, str | int):
+            continue
+        row = re.search(rf"^\| `{parameter.opts[0]}` \| (.*?) \|", text, re.MULTILINE)
+        assert row
+        assert row[1].strip("`") == str(parameter.default)
+
+
+def setting_row(name: str) -> list[str]:
+    row = re.search(rf"^\| `{name}` \|.*$", page("docs/settings.md"), re.MULTILINE)
+    assert row, f"docs/settings.md has no row about {name}"
+    return [cell.strip() for cell in row[0].strip("|").split("|")]
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented_with_its_variable(name: str) -> None:
+    assert setting_row(name)[1] == f"`RINDLE_{name.upper()}`"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented_with_its_default(name: str) -> None:
+    default = Settings.model_fields[name].default
+    if isinstance(default, Enum):
+        default = default.value
+
+    if default is not None:
+        assert setting_row(name)[2].strip("`") == str(default)
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented_with_its_bounds(name: str) -> None:
+    bounds = setting_row(name)[3].replace(",", "")
+    limits = [
+        getattr(limit, side)
+        for limit in Settings.model_fields[name].metadata
+        for side in ("gt", "ge", "le")
+        if hasattr(limit, side)
+    ]
+
+    assert [limit for limit in limits if not re.search(rf"\b{limit:d}\b", bounds)] == []
+
+
+def test_no_setting_is_documented_that_is_not_there() -> None:
+    documented = re.findall(r"^\| `(\w+)` \| `RINDLE_", page("docs/settings.md"), re.MULTILINE)
+
+    assert sorted(documented) == sorted(Settings.model_fields)
+
+
+@pytest.mark.usefixtures("_no_settings")
+@pytest.mark.parametrize("block", blocks_of("toml"))
+def test_every_settings_file_is_accepted(block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text(block)
+    monkeypatch.setenv("RINDLE_CONFIG", str(file))
+
+    settings = load_settings()
+
+    assert {name: str(getattr(settings, name)) for name in tomllib.loads(block)} == tomllib.loads(block)
+
+
+@pytest.mark.usefixtures("_no_settings")
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    re.findall(r"^\$ (RINDLE_\w+)=(\S+) rindle-sync status\nerror (.+)$", page("docs/settings.md"), re.MULTILINE),
+)
+def test_a_wrong_setting_is_told_as_documented(
+    variable: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(Misconfigured, match=re.escape(told)):
+        load_settings()
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
+def test_every_event_is_documented_with_its_metadata(event: type[Event]) -> None:
+    keys = [field.name for field in fields(event) if field.name not in ENVELOPE]
+
+    assert lacks(section("docs/events.md", event.name), keys) == []
+
+
+def test_no_event_is_documented_that_is_never_told() -> None:
+    headings = re.findall(r"^## `([a-z_.]+)`$", page("docs/events.md"), re.MULTILINE)
+
+    assert sorted(headings) == sorted(event.name for event in EVENTS)
+
+
+def test_the_envelope_is_documented() -> None:
+    assert lacks(section("docs/events.md", "The envelope"), sorted(ENVELOPE)) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "heading"),
+    [
+        (Lack, "docs/events.md", "rindle.provider.sync.failed"),
+        (Outcome, "docs/events.md", "rindle.provider.sweep.completed"),
+        (State, "docs/how-it-works.md", "media_provider_assets"),
+        (ErrorKind, "docs/how-it-works.md", "media_provider_assets"),
+    ],
+)
+def test_every_word_of_a_field_is_documented(words: type[Enum], name: str, heading: str) -> None:
+    assert lacks(section(name, heading), [word.value for word in words]) == []
+
+
+def test_every_verdict_is_documented() -> None:
+    table = section("docs/how-it-works.md", "What is decided")
+
+    assert [verdict for verdict in Verdict if not re.search(rf"\| {verdict}\b", table)] == []
+
+
+@pytest.mark.parametrize("table", metadata.tables)
+def test_every_column_is_documented(table: str) -> None:
+    documented = re.findall(r"^\| `(\w+)` \|", section("docs/how-it-works.md", table), re.MULTILINE)
+
+    assert documented == [column.name for column in metadata.tables[table].columns]
+
+
+@pytest.mark.parametrize("name", rindle_sync.__all__)
+def test_every_public_name_is_documented(name: str) -> None:
+    assert re.search(rf"^\| .*`{name}\b", section("README.md", "In your app"), re.MULTILINE)
+
+
+def test_every_member_of_a_provider_is_documented() -> None:
+    members = [name for name in vars(Provider) if not name.startswith("_")]
+    text = section("docs/providers.md", "What it must have")
+
+    assert [name for name in members if not re.search(rf"^\| `{name}\b", text, re.MULTILINE)] == []
+
+
+def slugs(text: str) -> set[str]:
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?://|mailto:)([^)\s]+)\)", path.read_text())
+
+    dead = []
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        if not target.exists() or (anchor and anchor not in slugs(target.read_text())):
+            dead.append(link)
+    assert dead == []
+
+
+@pytest.mark.parametrize("block", blocks_of("python"))
+def test_every_example_on_a_page_is_python(block: str) -> None:
+    compile(block, "<page>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+@pytest.mark.parametrize("block", blocks(page("README.md"), "python"))
+def test_the_examples_of_the_readme_stand_in_a_file_that_runs(block: str) -> None:
+    assert block in page("examples/embed.py")
+
+
+def example(name: str) -> ModuleType:
+    spec = util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_can_be_imported(path: Path) -> None:
+    assert example(path.stem).__doc__
+
+
+@pytest.mark.usefixtures("_no_settings")
+async def test_an_app_that_embeds_the_service_hears_of_a_video_that_is_ready(sqlite_url: str) -> None:
+    emulator = MuxEmulator()
+    settings = load_settings(
+        database_url=sqlite_url,
+        mux_base_url="http://emulator",
+        mux_token_id=emulator.token_id,
+        mux_token_secret=emulator.token_secret,
+        provider_polling_floor_seconds=0.05,
+        sweep_interval_seconds=0.05,
+    )
+    changed: asyncio.Queue[str] = asyncio.Queue()
+
+    async with example("embed").syncing(changed, settings, httpx.ASGITransport(emulator.app)) as rindle:
+        video = emulator.create_asset(life=Life(after=0))
+        tracked = await rindle.track(asset_id="video-1", provider_asset_id=video)
+        async with asyncio.timeout(20):
+            heard = await changed.get()
+        row = await rindle.find(video)
+
+    assert heard == tracked.id
+    assert row.state is State.READY
+    assert row.playback_ids

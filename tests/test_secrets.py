@@ -1,0 +1,262 @@
+"""The planted-secret test: whatever happens, ids of the provider, tokens and passwords are shown nowhere."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from rindle_sync.app import RindleSync, connect
+from rindle_sync.asset import State
+from rindle_sync.config import Settings
+from rindle_sync.errors import RindleSyncError
+from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from rindle_sync.providers.mux_emulator.faults import FaultKind
+from rindle_sync.telemetry import Event
+from tests.processes import FarEnd, Shell, a_store, add_due, free_port, serving, settings_for
+from tests.rows import a_row
+from tests.world import ERRORED, NEVER, READY
+
+PIECE = 9
+"""A piece of a secret that is this long gives it away; its tag is four characters and three dots."""
+
+LOGGERS = (
+    "alembic",
+    "asyncio",
+    "aiosqlite",
+    "httpcore",
+    "httpx",
+    "psycopg",
+    "rindle_sync",
+    "sqlalchemy",
+    "sqlalchemy.dialects",
+    "sqlalchemy.engine",
+    "sqlalchemy.orm",
+    "sqlalchemy.pool",
+)
+PRELUDE = "import logging; logging.basicConfig(level=logging.DEBUG)"
+FAULTS = [kind for kind in FaultKind if kind not in {"repeated_entries", "dropped_entries", "out_of_order"}]
+
+
+def a_secret() -> str:
+    """A word that nothing else can hold."""
+    return f"{uuid4().hex}{uuid4().hex}"[:44].swapcase()
+
+
+@dataclass
+class Planted:
+    """The provider and the database, full of secrets, and everything that was said while we used them."""
+
+    far_end: FarEnd
+    settings: Settings
+    secrets: set[str]
+    said: dict[str, list[str]] = field(default_factory=dict)
+
+    def say(self, place: str, *texts: str) -> None:
+        self.said.setdefault(place, []).extend(texts)
+
+    def hear(self, event: Event) -> None:
+        self.say("events", repr(event), str(event.metadata()), str(event.measurements()))
+
+    def fail(self, error: BaseException) -> None:
+        self.say("errors", str(error), repr(error), str(vars(error)), *traceback.format_exception(error))
+
+    def asset(self, life: Life = READY) -> str:
+        secret = a_secret()
+        return self.keep(self.far_end.emulator.create_asset(life=life, passthrough=self.keep(secret)))
+
+    def keep(self, secret: str) -> str:
+        self.secrets.add(secret)
+        return secret
+
+    def leaks(self) -> dict[str, set[str]]:
+        """The lines that hold a piece of a secret, by the place where they were said."""
+        for truth in self.far_end.emulator.truths().values():
+            self.secrets.update(playback.id for playback in truth.playback_ids)
+        pieces = {piece for secret in self.secrets for piece in pieces_of(secret)}
+        return {
+            place: lines
+            for place, texts in self.said.items()
+            if (
+                lines := {
+                    line[:300] for text in texts for line in text.splitlines() if not pieces.isdisjoint(pieces_of(line))
+                }
+            )
+        }
+
+
+def pieces_of(text: str) -> Iterator[str]:
+    return (text[i : i + PIECE] for i in range(len(text) - PIECE + 1))
+
+
+@pytest.fixture
+def planted(database_url: str) -> Iterator[Planted]:
+    token_id, token_secret, password = a_secret(), a_secret(), a_secret()
+    emulator = MuxEmulator(token_id=token_id, token_secret=token_secret)
+    with serving(emulator) as far_end:
+        told = settings_for(
+            with_password(database_url, password),
+            far_end,
+            provider_timeout_seconds=0.3,
+            provider_stuck_threshold_seconds=7200,
+        )
+        yield Planted(far_end, Settings.model_validate(told), {token_id, token_secret, password})
+
+
+def with_password(url: str, password: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":
+        return url
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:{password}@{parts.hostname}:{parts.port}"))
+
+
+@pytest.fixture
+def every_log(caplog: pytest.LogCaptureFixture, planted: Planted) -> pytest.LogCaptureFixture:
+    """All loggers, at their most talkative, from before the first engine is made."""
+    for name in ("", *LOGGERS):
+        caplog.set_level(logging.DEBUG, name)
+    return caplog
+
+
+@asynccontextmanager
+async def in_use(planted: Planted) -> AsyncIterator[RindleSync]:
+    async with a_store(planted.settings.database_url):
+        pass
+    async with connect(planted.settings, listeners=[planted.hear]) as rindle:
+        yield rindle
+
+
+async def tried(planted: Planted, rindle: RindleSync, provider_id: str) -> None:
+    try:
+        planted.say("results", repr(await rindle.sync(provider_id)))
+    except RindleSyncError as error:
+        planted.fail(error)
+
+
+async def track_all_sorts(planted: Planted, rindle: RindleSync) -> list[str]:
+    """Rows of every kind of asset and upload; the ids that they can be synced by."""
+    emulator = planted.far_end.emulator
+    named = Life(ends="errored", after=0, error_message=f"cannot read https://storage.test/{planted.keep(a_secret())}")
+    ids = [planted.asset(life) for life in (READY, ERRORED, NEVER, named)]
+    ids += [planted.keep(a_secret()), planted.keep("a/b?c=#" + a_secret())]  # not found
+    for provider_id in ids:
+        planted.say("results", repr(await rindle.track(asset_id=f"video-{uuid4()}", provider_asset_id=provider_id)))
+    for finished in (True, False):
+        upload = planted.keep(emulator.create_upload(life=READY, passthrough=planted.keep(a_secret())))
+        if finished:
+            planted.keep(emulator.finish_upload(upload))
+        await rindle.track(asset_id=f"video-{uuid4()}", provider_upload_id=upload, passthrough=planted.keep(a_secret()))
+    return ids
+
+
+async def use_everything(planted: Planted, rindle: RindleSync) -> None:
+    for provider_id in await track_all_sorts(planted, rindle):
+        await tried(planted, rindle, provider_id)
+    await clash(planted, rindle)
+    await twice(planted, rindle)
+    await add_due(rindle.store, *(planted.asset() for _ in range(3)))
+    planted.say("results", repr(await rindle.sweep()), repr(await rindle.status()), repr(rindle.settings))
+    planted.say("results", repr(rindle.tools), str(rindle.store.engine.url))
+
+
+async def clash(planted: Planted, rindle: RindleSync) -> None:
+    """An upload that became an asset which another row holds, and a row that is stuck."""
+    upload = planted.keep(planted.far_end.emulator.create_upload(life=READY))
+    asset = planted.keep(planted.far_end.emulator.finish_upload(upload))
+    await rindle.track(asset_id="video-held", provider_asset_id=asset)
+    now = datetime.now(UTC)
+    await rindle.store.add(a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id=upload, check_at=now))
+    old = now - timedelta(hours=9)
+    await rindle.store.add(a_row(provider_asset_id=planted.asset(NEVER), updated_at=old, check_at=now))
+
+
+async def twice(planted: Planted, rindle: RindleSync) -> None:
+    provider_id = planted.asset()
+    await rindle.track(asset_id="video-once", provider_asset_id=provider_id)
+    with pytest.raises(RindleSyncError) as caught:
+        await rindle.track(asset_id="video-twice", provider_asset_id=provider_id)
+    planted.fail(caught.value)
+
+
+async def suffer_every_fault(planted: Planted, rindle: RindleSync) -> None:
+    emulator = planted.far_end.emulator
+    for kind in FAULTS:
+        asset = planted.asset()
+        await add_due(rindle.store, asset, planted.asset())
+        timed = {"seconds": 0.01} if kind in {"latency", "late_answer"} else {}
+        waits = {"retry_after": 0, "times": 3} if kind == "rate_limited" else {}
+        emulator.add_fault(kind, **timed, **waits)  # type: ignore[arg-type]
+        await tried(planted, rindle, asset)
+        await swept(planted, rindle)
+        emulator.clear_faults()
+
+
+async def swept(planted: Planted, rindle: RindleSync) -> None:
+    try:
+        planted.say("results", repr(await rindle.sweep()))
+    except RindleSyncError as error:
+        planted.fail(error)
+
+
+async def suffer_a_database_that_is_down(planted: Planted) -> None:
+    parts = urlsplit(planted.settings.database_url)
+    if parts.scheme == "sqlite":
+        url = "sqlite:////missing/rindle.sqlite3"
+    else:
+        url = urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{free_port()}"))
+    broken = planted.settings.model_copy(update={"database_url": url})
+    async with connect(broken, listeners=[planted.hear]) as rindle:
+        await tried(planted, rindle, planted.asset())
+
+
+def note(planted: Planted, records: Iterable[logging.LogRecord]) -> None:
+    formatter = logging.Formatter()
+    for record in records:
+        planted.say(record.name, formatter.format(record), repr(record.args))
+
+
+async def test_no_log_event_error_or_repr_shows_a_secret(planted: Planted, every_log: pytest.LogCaptureFixture) -> None:
+    async with in_use(planted) as rindle:
+        await use_everything(planted, rindle)
+        await suffer_every_fault(planted, rindle)
+    await suffer_a_database_that_is_down(planted)
+
+    note(planted, every_log.records)
+    assert {"events", "errors", "results", "rindle_sync"} <= set(planted.said)
+    assert any(place.startswith("sqlalchemy.engine") for place in planted.said)
+    assert planted.leaks() == {}
+
+
+async def test_no_command_prints_a_secret(planted: Planted, tmp_path: Path) -> None:
+    told = {name: text_of(value) for name, value in planted.settings if name in planted.settings.model_fields_set}
+    plain = Shell(tmp_path, told)
+    debug, wrong = replace(plain, prelude=PRELUDE), plain.but(mux_token_secret=planted.keep(a_secret()))
+    ready, other, gone, new = planted.asset(), planted.asset(), planted.keep(a_secret()), planted.keep(a_secret())
+    async with a_store(planted.settings.database_url) as store:
+        await add_due(store, ready, gone, other)
+
+        told_by = await asyncio.gather(
+            debug.run("sync", ready, "--json"),
+            debug.run("track", "--asset-id", "video-1", "--upload-id", new),
+            debug.run("sweep", "--once"),
+            plain.run("sync", gone),
+            plain.run("sync", new),
+            wrong.run("sync", other),
+            plain.but(database_url=f"{planted.settings.database_url}/missing").run("sync", other),
+        )
+
+    for ended in told_by:
+        planted.say("commands", ended.out, ended.err)
+    assert planted.leaks() == {}
+
+
+def text_of(value: object) -> str:
+    return str(value.get_secret_value() if isinstance(value, SecretStr) else value)
