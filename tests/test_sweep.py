@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain, repeat
 
 import pytest
 
@@ -54,7 +55,7 @@ async def test_rows_just_looked_at_do_not_keep_others_waiting(world: World) -> N
     rows = [await world.track(life=NEVER) for _ in range(9)]
 
     for _ in range(3):
-        only_one = iter([True, False])
+        only_one = chain([True], repeat(False))
         await sweep(world.tools, keep_going=lambda: next(only_one))  # noqa: B023  used within this round
         world.clock.move(5)
 
@@ -130,7 +131,7 @@ async def test_a_budget_that_fits_the_token_is_never_throttled(world: World) -> 
 async def test_a_stopped_pass_leaves_the_rest_due_and_unleased(world: World) -> None:
     world.tools = replace(world.tools, batch=5)
     rows = [await world.track() for _ in range(20)]
-    answers = iter([True, False])
+    answers = chain([True], repeat(False))
 
     tally = await sweep(world.tools, keep_going=lambda: next(answers))
 

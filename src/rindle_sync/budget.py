@@ -37,13 +37,13 @@ class Budget:
     async def take(self, most: int = 1, keep_waiting: Callable[[], bool] = lambda: True) -> int:
         """Wait, first come first served, until a call is allowed; how many of `most` are allowed now.
 
-        `keep_waiting` is asked every second; None are allowed once it says no.
+        `keep_waiting` is asked every second; none are allowed once it says no.
         """
         async with self._turn:
-            while (wait := self._wait()) > 0:
-                if not keep_waiting():
-                    return 0
+            while (wait := self._wait()) > 0 and keep_waiting():
                 await self._sleep(min(wait, 1.0))
+            if not keep_waiting():
+                return 0
             granted = min(most, max(1, int(self._tokens)))
             self._tokens -= granted
             return granted

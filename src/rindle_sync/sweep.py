@@ -48,7 +48,7 @@ class Tally:
         self.changed += sum(s.changed for s in settled)
         self.unanswered += unanswered
         self.uncalled += sum(s.seen is None for s in settled)
-        silent = unanswered == len(settled) and not throttled
+        silent = 0 < unanswered == len(settled) and not throttled
         self.silent_batches = self.silent_batches + 1 if silent else 0
 
 
@@ -60,17 +60,12 @@ async def sweep(tools: Tools, *, keep_going: Callable[[], bool] = lambda: True) 
     """
     began, tally, token = tools.now(), Tally(), str(uuid4())
     try:
-        while keep_going() and tally.silent_batches < GIVE_UP_AFTER:
-            rows = await _claim(tools, began, token, keep_going)
-            if not rows:
-                tally.outcome = _outcome(tally, keep_going)
-                break
+        while tally.silent_batches < GIVE_UP_AFTER and (rows := await _claim(tools, began, token, keep_going)):
             settled = await _look_at(tools, rows)
             tally.add(settled)
             for one in settled:
                 stop_if_refused(one.seen)
-        else:
-            tally.outcome = _outcome(tally, keep_going)
+        tally.outcome = _outcome(tally, keep_going)
     except Refused:
         tally.outcome = Outcome.REFUSED
         raise
@@ -91,6 +86,8 @@ def _outcome(tally: Tally, keep_going: Callable[[], bool]) -> Outcome:
 async def _claim(tools: Tools, began: datetime, token: str, keep_going: Callable[[], bool]) -> list[ProviderAsset]:
     """The next due rows, as many as we may look at now: a row is leased only with its call in hand."""
     granted = await tools.budget.take(tools.batch, keep_going)
+    if not granted:
+        return []
     now = tools.now()
     rows = await tools.store.claim(
         tools.provider.name,
