@@ -1,20 +1,25 @@
 """`run` as a real process that is killed in the middle of a pass: nothing is lost, nothing is written twice."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
 
 from rindle_sync.app import connect
 from rindle_sync.asset import State
 from rindle_sync.config import Settings
 from rindle_sync.demo import agrees
+from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.store import Store
-from tests.processes import FarEnd, Shell, a_store, add_due, all_rows, eventually, serving, settings_for
+from rindle_sync.store import Inbox, Store
+from tests.processes import FarEnd, Shell, a_store, add_due, all_rows, eventually, free_port, serving, settings_for
+from tests.webhooks import SECRET, an_event
 
 ROWS = 120
 BATCH = 10
@@ -105,6 +110,52 @@ async def test_a_service_that_is_killed_again_and_again_loses_nothing(scene: Sce
         await eventually(lambda: scene.in_step_but(leased=0), within=20)
     await scene.no_change_is_lost_or_doubled()
     assert {row.lease_until for row in await all_rows(scene.store)} == {None}
+
+
+async def test_a_delivery_that_was_answered_is_applied_however_the_service_died(scene: Scene) -> None:
+    emulator, port = scene.far_end.emulator, free_port()
+    assets = emulator.create_assets(40, life=Life(ends="never"))
+    await add_due(scene.store, *assets)
+    shell = scene.shell.but(mux_webhook_secrets=SECRET, listen_port=port, sweep_interval_seconds=600)
+    answered: list[str] = []
+
+    async def deliver_to_the_end(client: httpx.AsyncClient) -> None:
+        for asset in assets:
+            body = json.dumps(an_event(asset)).encode()
+            headers = {"mux-signature": sign(body, SECRET, datetime.now(UTC))}
+            reply = await client.post(f"http://127.0.0.1:{port}/webhooks/mux", content=body, headers=headers)
+            answered.extend([asset] * (reply.status_code == 202))
+
+    for _ in range(2):
+        async with shell.started("run") as running, httpx.AsyncClient() as client:
+            await running.says("taking webhooks")
+            delivering = asyncio.create_task(deliver_to_the_end(client))
+
+            async def some(before: int = len(answered)) -> None:
+                assert len(answered) >= before + 5
+
+            await eventually(some)
+            running.process.kill()
+            await running.process.wait()
+            with pytest.raises(httpx.HTTPError):
+                await delivering
+
+    await leases_end(Inbox(scene.store.engine))
+    async with shell.started("run"):
+
+        async def all_applied() -> None:
+            rows = {row.provider_asset_id: row.state for row in await all_rows(scene.store)}
+            assert {rows[asset] for asset in answered} == {State.READY}
+
+        await eventually(all_applied, within=20)
+    assert len(answered) >= 10
+
+
+async def leases_end(inbox: Inbox) -> None:
+    """As if the time of every lease on a notice had passed: somebody else takes them up, and gives them back."""
+    later, token = datetime.now(UTC) + timedelta(days=1), str(uuid4())
+    await inbox.claim("mux", "default", now=later, token=token, until=later, limit=1000)
+    await inbox.release(token)
 
 
 async def claimed(store: Store, now: datetime) -> set[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from rindle_sync.errors import BadNotice, Misconfigured
 from rindle_sync.frameworks.asgi import at_path, webhook_app
@@ -235,6 +236,18 @@ async def test_what_cannot_be_kept_is_to_be_sent_again(world: World) -> None:
     reply = await deliver(world, an_event("asset-1"))
 
     assert (reply.status, reply.headers) == (503, {"Retry-After": "5"})
+
+
+async def test_a_database_that_is_locked_is_not_waited_for_longer_than_the_sender_waits(world: World) -> None:
+    with_secrets(world, keep_within=timedelta(milliseconds=200))
+    lock = "LOCK TABLE provider_notices" if "postgresql" in str(world.tools.store.engine.url) else "SELECT 1"
+
+    async with world.tools.store.engine.begin() as connection:
+        await connection.execute(text(lock))
+        reply = await deliver(world, an_event("asset-1"))
+
+    assert reply.status == 503
+    assert (await deliver(world, an_event("asset-2"))).status == 202
 
 
 async def test_two_deliveries_of_one_event_at_once_are_kept_once(world: World) -> None:

@@ -1,9 +1,10 @@
 """The pass over the rows that are due."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from itertools import chain, repeat
+from itertools import count
 
 import pytest
 
@@ -14,6 +15,12 @@ from rindle_sync.telemetry import Resolved, Swept
 from tests.world import NEVER, READY, World
 
 FLOOR = timedelta(seconds=30)
+
+
+def times(number: int) -> Callable[[], bool]:
+    """Says yes so many times, and then no more."""
+    asked = count(1)
+    return lambda: next(asked) <= number
 
 
 async def test_every_due_row_is_in_step_after_one_pass(world: World) -> None:
@@ -55,8 +62,7 @@ async def test_rows_just_looked_at_do_not_keep_others_waiting(world: World) -> N
     rows = [await world.track(life=NEVER) for _ in range(9)]
 
     for _ in range(3):
-        only_one = chain([True], repeat(False))
-        await sweep(world.tools, keep_going=lambda: next(only_one))  # noqa: B023  used within this round
+        await sweep(world.tools, keep_going=times(1))
         world.clock.move(5)
 
     assert {(await world.now_is(row)).version for row in rows} == {2}
@@ -131,9 +137,7 @@ async def test_a_budget_that_fits_the_token_is_never_throttled(world: World) -> 
 async def test_a_stopped_pass_leaves_the_rest_due_and_unleased(world: World) -> None:
     world.tools = replace(world.tools, batch=5)
     rows = [await world.track() for _ in range(20)]
-    answers = chain([True], repeat(False))
-
-    tally = await sweep(world.tools, keep_going=lambda: next(answers))
+    tally = await sweep(world.tools, keep_going=times(1))
 
     after = [await world.now_is(row) for row in rows]
     assert (tally.outcome, tally.looked) == (Outcome.STOPPED, 5)

@@ -1,5 +1,6 @@
 """A delivery comes in: check, keep, answer. Knows no framework, asks no provider, applies nothing."""
 
+import asyncio
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,7 +48,7 @@ async def receive(tools: Tools, method: str, headers: Mapping[str, str], chunks:
         return _rejected(tools, error.reason, Reply(400, {"error": "provider_webhook_invalid"}))
     except Misconfigured:
         return _rejected(tools, "misconfigured", Reply(500, {"error": "server_misconfigured"}))
-    except StoreUnavailable:
+    except (StoreUnavailable, TimeoutError):
         return _rejected(tools, "not_kept", Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)}))
 
 
@@ -69,7 +70,8 @@ async def _kept(tools: Tools, body: bytes, headers: Mapping[str, str]) -> Reply:
     delivery = tools.provider.read_delivery(body)
     if webhooks.environment and delivery.environment != webhooks.environment:
         raise BadNotice("other_environment")
-    is_new = await tools.inbox.keep(_notice(tools, delivery, body, now))
+    async with asyncio.timeout(webhooks.keep_within.total_seconds()):
+        is_new = await tools.inbox.keep(_notice(tools, delivery, body, now))
     _tell(tools, delivery, secret, now, is_new=is_new)
     if not is_new:
         return Reply(200, {"status": "kept_before"})

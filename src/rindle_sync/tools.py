@@ -18,6 +18,8 @@ class Webhooks:
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
     tolerance: timedelta = timedelta(seconds=300)
+    keep_within: timedelta = timedelta(seconds=3)
+    """How long the keeping may take; the provider gives up on an answer after five seconds."""
     environment: str | None = field(default=None, repr=False)
     """The provider's id of the environment that the rows belong to; None accepts any that is signed."""
 
