@@ -417,7 +417,7 @@ async def test_the_emulator_answers_and_refuses_a_port_in_use(tmp_path: Path) ->
         second = await shell.run("emulator", "--port", str(port))
 
     assert answer.json()["data"]["status"] == "preparing"
-    assert second.code == 1
+    assert second.code == 2
     assert "in use" in second.complaint
     assert str(port) in second.complaint
 
@@ -474,16 +474,16 @@ async def test_a_sqlite_file_that_cannot_be_used_is_one_sentence(tmp_path: Path)
     read_only = f"sqlite:///file:{ours}?mode=ro&uri=true"
     shell = Shell(tmp_path)
     cases = {
-        f"sqlite:///{tmp_path}/missing/x.sqlite3": ("database_url", ["status"]),
-        f"sqlite:///{tmp_path}": ("database_url", ["migrate"]),
-        f"sqlite:///{no_database}": ("not a database", ["migrate"]),
-        read_only: ("readonly", ["track", "--asset-id", "a", "--upload-id", "u"]),
+        f"sqlite:///{tmp_path}/missing/x.sqlite3": (2, "database_url", ["status"]),
+        f"sqlite:///{tmp_path}": (2, "database_url", ["migrate"]),
+        f"sqlite:///{no_database}": (1, "not a database", ["migrate"]),
+        read_only: (1, "readonly", ["track", "--asset-id", "a", "--upload-id", "u"]),
     }
 
-    told = await asyncio.gather(*(shell.but(database_url=url).run(*command) for url, (_, command) in cases.items()))
+    told = await asyncio.gather(*(shell.but(database_url=url).run(*command) for url, (*_, command) in cases.items()))
 
-    for ended, (sentence, _) in zip(told, cases.values(), strict=True):
-        assert (ended.code, ended.out) == (1, "")
+    for ended, (code, sentence, _) in zip(told, cases.values(), strict=True):
+        assert (ended.code, ended.out) == (code, "")
         assert sentence in ended.complaint
         assert len(ended.err.splitlines()) == 1
 

@@ -9,6 +9,7 @@ from dataclasses import fields
 from enum import Enum
 from importlib import util
 from pathlib import Path
+from textwrap import indent
 from types import ModuleType
 from typing import Any
 
@@ -17,12 +18,13 @@ import pytest
 from typer.main import get_command
 
 import rindle_sync
-from rindle_sync import ErrorKind, State, load_settings
-from rindle_sync.asset import Lack
+from rindle_sync import Changed, ErrorKind, State, load_settings
+from rindle_sync.asset import By, Lack
 from rindle_sync.cli import app
 from rindle_sync.config import Settings
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import Misconfigured
+from rindle_sync.notice import Status
 from rindle_sync.providers.base import Provider
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.schema import metadata
@@ -32,7 +34,18 @@ from rindle_sync.telemetry import EVENTS, Event
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+
+
+def commands_of(group: Any, before: str = "") -> dict[str, Any]:
+    """Every command by its full name, those of groups too."""
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        found |= commands_of(command, f"{before}{name} ") if inner else {f"{before}{name}": command}
+    return found
+
+
+COMMANDS = commands_of(get_command(app))
 
 ENVELOPE = {"system_time", "row_id"}
 
@@ -80,7 +93,7 @@ def test_every_option_of_a_command_is_documented(command: str) -> None:
 
 
 def test_no_command_is_documented_that_is_not_there() -> None:
-    headings = re.findall(r"^## `([a-z-]+)`$", page("docs/commands.md"), re.MULTILINE)
+    headings = re.findall(r"^## `([a-z -]+)`$", page("docs/commands.md"), re.MULTILINE)
 
     assert sorted(headings) == sorted(COMMANDS)
 
@@ -195,6 +208,7 @@ def test_the_envelope_is_documented() -> None:
         (Outcome, "docs/events.md", "rindle.provider.sweep.completed"),
         (State, "docs/how-it-works.md", "media_provider_assets"),
         (ErrorKind, "docs/how-it-works.md", "media_provider_assets"),
+        (Status, "docs/how-it-works.md", "provider_notices"),
     ],
 )
 def test_every_word_of_a_field_is_documented(words: type[Enum], name: str, heading: str) -> None:
@@ -217,6 +231,21 @@ def test_every_column_is_documented(table: str) -> None:
 @pytest.mark.parametrize("name", rindle_sync.__all__)
 def test_every_public_name_is_documented(name: str) -> None:
     assert re.search(rf"^\| .*`{name}\b", section("README.md", "In your app"), re.MULTILINE)
+
+
+def test_every_road_that_brings_a_change_is_documented() -> None:
+    roads = [by.value for by in By if by is not By.AUDIT]
+
+    assert lacks(section("docs/how-it-works.md", "provider_asset_changes"), roads) == []
+
+
+@pytest.mark.parametrize("file", ["receive.py", "providers/mux/webhooks.py"])
+def test_every_reason_to_reject_a_delivery_is_documented(file: str) -> None:
+    source = page(f"src/rindle_sync/{file}")
+    reasons = re.findall(r"(?:BadNotice\(|_rejected\(tools, )\"(\w+)\"", source)
+
+    assert reasons
+    assert lacks(section("docs/webhooks.md", "When a delivery is rejected"), reasons) == []
 
 
 def test_every_member_of_a_provider_is_documented() -> None:
@@ -252,7 +281,7 @@ def test_every_example_on_a_page_is_python(block: str) -> None:
 
 @pytest.mark.parametrize("block", blocks(page("README.md"), "python"))
 def test_the_examples_of_the_readme_stand_in_a_file_that_runs(block: str) -> None:
-    assert block in page("examples/embed.py")
+    assert any(indent(block.rstrip("\n"), before) in path.read_text() for path in EXAMPLES for before in ("", " " * 4))
 
 
 def example(name: str) -> ModuleType:
@@ -269,18 +298,23 @@ def test_every_example_can_be_imported(path: Path) -> None:
     assert example(path.stem).__doc__
 
 
-@pytest.mark.usefixtures("_no_settings")
-async def test_an_app_that_embeds_the_service_hears_of_a_video_that_is_ready(sqlite_url: str) -> None:
-    emulator = MuxEmulator()
-    settings = load_settings(
-        database_url=sqlite_url,
+def settings_for(emulator: MuxEmulator, database_url: str) -> Settings:
+    return load_settings(
+        database_url=database_url,
         mux_base_url="http://emulator",
         mux_token_id=emulator.token_id,
         mux_token_secret=emulator.token_secret,
+        mux_webhook_secrets="the-old-secret,the-new-secret",
         provider_polling_floor_seconds=0.05,
         sweep_interval_seconds=0.05,
     )
-    changed: asyncio.Queue[str] = asyncio.Queue()
+
+
+@pytest.mark.usefixtures("_no_settings")
+async def test_an_app_that_embeds_the_service_hears_of_a_video_that_is_ready(sqlite_url: str) -> None:
+    emulator = MuxEmulator()
+    settings = settings_for(emulator, sqlite_url)
+    changed: asyncio.Queue[Changed] = asyncio.Queue()
 
     async with example("embed").syncing(changed, settings, httpx.ASGITransport(emulator.app)) as rindle:
         video = emulator.create_asset(life=Life(after=0))
@@ -289,6 +323,37 @@ async def test_an_app_that_embeds_the_service_hears_of_a_video_that_is_ready(sql
             heard = await changed.get()
         row = await rindle.find(video)
 
-    assert heard == tracked.id
+    assert heard.change.row_id == tracked.id
     assert row.state is State.READY
     assert row.playback_ids
+
+
+@pytest.mark.usefixtures("_no_settings")
+async def test_a_web_app_takes_an_upload_and_hears_by_webhook_that_it_is_ready(sqlite_url: str) -> None:
+    emulator = MuxEmulator(life=Life(after=0.3))
+    settings = settings_for(emulator, sqlite_url)
+    changed: asyncio.Queue[Changed] = asyncio.Queue()
+    app = example("webhooks").create_app(changed.put, settings, httpx.ASGITransport(emulator.app))
+    emulator.add_webhook("http://app/webhooks/mux", "the-new-secret", transport=httpx.ASGITransport(app))
+    stop = asyncio.Event()
+
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as browser,
+        httpx.AsyncClient(transport=httpx.ASGITransport(emulator.app)) as mux,
+        asyncio.timeout(20),
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(emulator.run_webhooks(stop, every=0.02))
+        begun = (await browser.post("/videos/video-1")).json()
+        sent = await mux.put(begun["url"], content=b"a film")
+        states = [(await changed.get()).change.to_state]
+        while State.READY not in states:
+            states.append((await changed.get()).change.to_state)
+        told = (await browser.get(f"/rows/{begun['row_id']}")).json()
+        stop.set()
+
+    assert sent.is_success
+    assert states[0] is State.UPLOADING
+    assert told == {"state": "ready"}
+    assert emulator.deliveries.answers[202] > 0

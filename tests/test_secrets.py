@@ -1,6 +1,7 @@
 """The planted-secret test: whatever happens, ids of the provider, tokens and passwords are shown nowhere."""
 
 import asyncio
+import json
 import logging
 import traceback
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -14,15 +15,19 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
+from rindle_sync.announce import Changed
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import State
 from rindle_sync.config import Settings
 from rindle_sync.errors import RindleSyncError
+from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.providers.mux_emulator.faults import FaultKind
+from rindle_sync.receive import receive
 from rindle_sync.telemetry import Event
 from tests.processes import FarEnd, Shell, a_store, add_due, free_port, serving, settings_for
 from tests.rows import a_row
+from tests.webhooks import an_event, chunks
 from tests.world import ERRORED, NEVER, READY
 
 PIECE = 9
@@ -107,8 +112,10 @@ def planted(database_url: str) -> Iterator[Planted]:
             far_end,
             provider_timeout_seconds=0.3,
             provider_stuck_threshold_seconds=7200,
+            mux_webhook_secrets=(webhook_secret := a_secret()),
         )
-        yield Planted(far_end, Settings.model_validate(told), {token_id, token_secret, password})
+        secrets = {token_id, token_secret, password, webhook_secret}
+        yield Planted(far_end, Settings.model_validate(told), secrets)
 
 
 def with_password(url: str, password: str) -> str:
@@ -162,6 +169,7 @@ async def use_everything(planted: Planted, rindle: RindleSync) -> None:
         await tried(planted, rindle, provider_id)
     await clash(planted, rindle)
     await twice(planted, rindle)
+    await take_webhooks_and_uploads(planted, rindle)
     await add_due(rindle.store, *(planted.asset() for _ in range(3)))
     planted.say("results", repr(await rindle.sweep()), repr(await rindle.status()), repr(rindle.settings))
     planted.say("results", repr(rindle.tools), str(rindle.store.engine.url))
@@ -176,6 +184,35 @@ async def clash(planted: Planted, rindle: RindleSync) -> None:
     await rindle.store.add(a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id=upload, check_at=now))
     old = now - timedelta(hours=9)
     await rindle.store.add(a_row(provider_asset_id=planted.asset(NEVER), updated_at=old, check_at=now))
+
+
+async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> None:
+    """The webhook road, true and forged, callbacks that fail, and a direct upload that is begun and cancelled."""
+
+    @rindle.on_change
+    async def fails(changed: Changed) -> None:
+        planted.say("results", repr(changed))
+        raise ValueError(planted.asset())
+
+    asset, stranger = planted.asset(), planted.asset()
+    await rindle.track(asset_id="video-told", provider_asset_id=asset)
+    secret = rindle.tools.webhooks.secrets[0]
+    broken = {"playback_ids": planted.keep(a_secret())}
+    for event in (
+        an_event(asset),
+        an_event(stranger),
+        an_event(stranger, **broken),
+        {"type": planted.keep(a_secret())},
+    ):
+        for key in (secret, planted.keep(a_secret())):
+            body = json.dumps(event).encode()
+            headers = {"Mux-Signature": sign(body, key, datetime.now(UTC))}
+            planted.say("replies", repr(await receive(rindle.tools, "POST", headers, chunks(body))))
+    await rindle.ingest()
+    planted.say("results", repr(await rindle.notices()), repr(rindle.tools.webhooks))
+    upload = await rindle.begin_upload(asset_id="video-up", cors_origin="*")
+    planted.keep(upload.url.rpartition("=")[2])
+    planted.say("results", repr(upload), repr(await rindle.cancel_upload(upload.row_id)))
 
 
 async def twice(planted: Planted, rindle: RindleSync) -> None:
@@ -209,7 +246,7 @@ async def swept(planted: Planted, rindle: RindleSync) -> None:
 async def suffer_a_database_that_is_down(planted: Planted) -> None:
     parts = urlsplit(planted.settings.database_url)
     if parts.scheme == "sqlite":
-        url = "sqlite:////missing/rindle.sqlite3"
+        url = f"sqlite:///{__file__}"
     else:
         url = urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{free_port()}"))
     broken = planted.settings.model_copy(update={"database_url": url})
@@ -247,6 +284,8 @@ async def test_no_command_prints_a_secret(planted: Planted, tmp_path: Path) -> N
             debug.run("sync", ready, "--json"),
             debug.run("track", "--asset-id", "video-1", "--upload-id", new),
             debug.run("sweep", "--once"),
+            debug.run("events", "list", "--json"),
+            debug.run("events", "replay", "--dead"),
             plain.run("sync", gone),
             plain.run("sync", new),
             wrong.run("sync", other),

@@ -320,7 +320,7 @@ def _is_id(text: str) -> bool:
 
 
 def _check_text(name: str, value: str | None) -> None:
-    if value is not None and (not 0 < len(value) <= LONGEST_ID or not value.isprintable()):
+    if value is not None and (not value.strip() or len(value) > LONGEST_ID or not value.isprintable()):
         raise Misconfigured(name, f"must be 1 to {LONGEST_ID} printable characters")
 
 

@@ -1,0 +1,497 @@
+"""Callbacks on change: once for each real change, after its commit, in the order of each row, whoever fails or dies."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from rindle_sync.announce import BATCH, TIME_LIMIT, Callback, Changed, announce
+from rindle_sync.app import connect
+from rindle_sync.asset import By, ProviderAsset, State
+from rindle_sync.config import plain_settings
+from rindle_sync.ingest import ingest
+from rindle_sync.providers.base import Wish
+from rindle_sync.providers.mux_emulator import MuxEmulator
+from rindle_sync.schema import assets, changes
+from rindle_sync.store import Change, Write
+from rindle_sync.telemetry import CallbackException
+from rindle_sync.upload import begin_upload, cancel_upload
+from tests.rows import a_row
+from tests.webhooks import an_event, deliver, with_secrets
+from tests.world import World
+
+SECOND = timedelta(seconds=1)
+MICROSECOND = timedelta(microseconds=1)
+HELD = "00000000-0000-4000-8000-000000000001"
+
+
+@dataclass
+class Heard:
+    """A callback that keeps what it is called with, and first fails on some rows so and so often."""
+
+    fails_on: dict[str, int] = field(default_factory=dict)
+    error: Exception = field(default_factory=lambda: RuntimeError("the mail server said: secret-0123456789"))
+    changes: list[Changed] = field(default_factory=list)
+    calls: int = 0
+
+    async def __call__(self, changed: Changed) -> None:
+        self.calls += 1
+        await asyncio.sleep(0)
+        left = self.fails_on.get(changed.change.row_id, 0)
+        if left:
+            self.fails_on[changed.change.row_id] = left - 1
+            raise self.error
+        self.changes.append(changed)
+
+    def states(self, row: ProviderAsset) -> list[State]:
+        return [one.change.to_state for one in self.changes if one.change.row_id == row.id]
+
+
+async def told(world: World, *callbacks: Callback) -> int:
+    """Announce until nothing is due at this moment; how many changes were taken up."""
+    number = 0
+    while taken := await announce(world.tools, callbacks):
+        number += taken
+    return number
+
+
+async def moved(world: World, row: ProviderAsset, *states: State) -> None:
+    """Bring a row through `states`, each one a real change."""
+    for state in states:
+        before = await world.now_is(row)
+        after = replace(before, state=state, version=before.version + 1)
+        await world.tools.store.write([Write(after, a_change(world, before, after))])
+
+
+def a_change(world: World, before: ProviderAsset, after: ProviderAsset) -> Change:
+    return Change(
+        row_id=after.id,
+        version=after.version,
+        from_state=before.state,
+        to_state=after.state,
+        error_kind=after.error_kind,
+        by=By.SYNC,
+        reason="for the test",
+        at=world.clock.now(),
+        late_ms=0,
+    )
+
+
+async def a_row_that_went_through(world: World, *states: State) -> ProviderAsset:
+    row = a_row(State.PENDING)
+    await world.tools.store.add(row)
+    await moved(world, row, *states)
+    return row
+
+
+async def again_at(world: World) -> datetime:
+    """When the only change that is left is to be announced again."""
+    async with world.tools.store.reading() as connection:
+        found = await connection.execute(select(changes.c.announce_at).where(changes.c.announce_at.is_not(None)))
+        return found.scalar_one()  # type: ignore[no-any-return]
+
+
+async def claimed(world: World, *, limit: int = BATCH) -> int:
+    """Take changes up as an announcer does that is then killed."""
+    now = world.clock.now()
+    return len(await world.tools.outbox.claim(now=now, token=HELD, until=now + world.tools.lease, limit=limit))
+
+
+# by whichever road
+
+
+async def by_webhook(world: World) -> ProviderAsset:
+    row = await world.track()
+    await deliver(with_secrets(world), an_event(row))
+    await ingest(world.tools)
+    return row
+
+
+async def by_sync(world: World) -> ProviderAsset:
+    row = await world.track()
+    await world.sync(row)
+    return row
+
+
+async def by_sweep(world: World) -> ProviderAsset:
+    row = await world.track()
+    await world.sweep()
+    return row
+
+
+Road = Callable[[World], Awaitable[ProviderAsset]]
+
+
+@pytest.mark.parametrize(("road", "by"), [(by_webhook, By.WEBHOOK), (by_sync, By.SYNC), (by_sweep, By.SWEEP)])
+async def test_a_change_is_announced_once_by_whichever_road_it_came(world: World, road: Road, by: By) -> None:
+    row, heard = await road(world), Heard()
+
+    await told(world, heard)
+    world.clock.move(timedelta(days=1))
+    await told(world, heard)
+
+    [one] = heard.changes
+    assert (one.change.row_id, one.change.by) == (row.id, by)
+    assert (one.change.from_state, one.change.to_state) == (State.PROCESSING, State.READY)
+    assert one.row == await world.now_is(row)
+
+
+async def test_what_the_app_itself_does_is_announced_too(world: World) -> None:
+    row = a_row(State.PENDING, provider_asset_id=None, passthrough="ours-1", updated_at=world.clock.now())
+    await begin_upload(world.tools, row, Wish(cors_origin="*"))
+    await cancel_upload(world.tools, await world.now_is(row))
+    heard = Heard()
+
+    await told(world, heard)
+
+    assert heard.states(row) == [State.UPLOADING, State.ERRORED]
+    assert {one.change.by for one in heard.changes} == {By.APP}
+
+
+async def test_a_look_that_changes_nothing_is_not_announced(world: World) -> None:
+    row = await world.track(State.READY, check_at=None)
+    row_before = await world.sync(row)
+    heard = Heard()
+    await told(world, heard)
+    first = heard.calls
+
+    await world.sync(row)
+    await told(world, heard)
+
+    assert row_before
+    assert heard.calls == first
+
+
+async def test_a_callback_can_read_what_it_is_told_of(world: World) -> None:
+    row = await world.track()
+    read: list[State] = []
+
+    async def reads(changed: Changed) -> None:
+        found = await world.tools.store.get(changed.change.row_id)
+        assert found
+        read.append(found.state)
+
+    await world.sync(row)
+    await told(world, reads)
+
+    assert read == [State.READY]
+
+
+async def test_a_callback_may_change_the_row_and_is_told_of_that_too(world: World) -> None:
+    row = await a_row_that_went_through(world, State.PROCESSING)
+    states: list[State] = []
+
+    async def ends(changed: Changed) -> None:
+        states.append(changed.change.to_state)
+        if changed.change.to_state is State.PROCESSING:
+            await moved(world, row, State.READY)
+
+    await told(world, ends)
+
+    assert states == [State.PROCESSING, State.READY]
+
+
+async def test_a_change_of_a_row_that_the_app_has_deleted_is_told_without_the_row(world: World) -> None:
+    row, heard = await a_row_that_went_through(world, State.READY), Heard()
+    async with world.tools.store.writing() as connection:
+        await connection.execute(assets.delete())
+
+    await told(world, heard)
+
+    assert [(one.change.row_id, one.row) for one in heard.changes] == [(row.id, None)]
+
+
+# order
+
+
+async def test_the_changes_of_a_row_are_told_in_their_order(world: World) -> None:
+    states = [State.UPLOADING, State.PROCESSING, State.ERRORED, State.READY, State.DELETED]
+    rows, heard = [await a_row_that_went_through(world, *states) for _ in range(4)], Heard()
+
+    assert await told(world, heard) == len(rows) * len(states)
+
+    assert [heard.states(row) for row in rows] == [states] * len(rows)
+
+
+async def test_more_changes_than_are_taken_up_at_once_are_all_told(world: World) -> None:
+    rows, heard = [await a_row_that_went_through(world, State.READY) for _ in range(BATCH + 5)], Heard()
+
+    assert await told(world, heard) == len(rows)
+
+    assert {one.change.row_id for one in heard.changes} == {row.id for row in rows}
+    assert heard.calls == len(rows)
+
+
+async def test_a_callback_that_fails_keeps_back_only_its_row(world: World) -> None:
+    row = await a_row_that_went_through(world, State.PROCESSING, State.READY)
+    other = await a_row_that_went_through(world, State.PROCESSING, State.READY)
+    heard = Heard({row.id: 1})
+
+    await told(world, heard)
+    at_first = heard.states(row), heard.states(other)
+    world.clock.move(SECOND)
+    await told(world, heard)
+
+    assert at_first == ([], [State.PROCESSING, State.READY])
+    assert heard.states(row) == [State.PROCESSING, State.READY]
+
+
+async def test_a_change_that_comes_while_an_earlier_one_waits_is_told_after_it(world: World) -> None:
+    row = await a_row_that_went_through(world, State.PROCESSING)
+    heard = Heard({row.id: 1})
+    await told(world, heard)
+
+    await moved(world, row, State.READY)
+    await told(world, heard)
+    waiting = heard.states(row)
+    world.clock.move(SECOND)
+    await told(world, heard)
+
+    assert waiting == []
+    assert heard.states(row) == [State.PROCESSING, State.READY]
+
+
+# failures
+
+
+async def test_a_callback_that_fails_is_called_again_with_growing_gaps_up_to_ten_minutes(world: World) -> None:
+    row = await a_row_that_went_through(world, State.READY)
+    heard, gaps = Heard({row.id: 14}), []
+
+    await told(world, heard)
+    while not heard.changes:
+        gap = await again_at(world) - world.clock.now()
+        world.clock.move(gap - MICROSECOND)
+        assert await told(world, heard) == 0
+        world.clock.move(MICROSECOND)
+        await told(world, heard)
+        gaps.append(gap.total_seconds())
+
+    assert gaps == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600, 600]
+
+
+async def test_a_failure_is_told_by_its_name_and_without_its_text(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    row = await a_row_that_went_through(world, State.READY)
+
+    await told(world, Heard({row.id: 1}))
+
+    [failure] = [e for e in world.events(CallbackException) if isinstance(e, CallbackException)]
+    assert failure.row_id == row.id
+    assert failure.metadata() == {"error": "RuntimeError", "attempt": 1}
+    assert "secret-0123456789" not in repr(failure) + caplog.text
+
+
+async def test_each_failure_is_told_with_its_attempt(world: World) -> None:
+    row = await a_row_that_went_through(world, State.READY)
+    heard = Heard({row.id: 3})
+
+    for _ in range(4):
+        await told(world, heard)
+        world.clock.move(10 * SECOND)
+
+    assert [e.attempt for e in world.events(CallbackException) if isinstance(e, CallbackException)] == [1, 2, 3]
+    assert len(heard.changes) == 1
+
+
+async def test_every_callback_is_called_and_all_of_them_again_when_one_fails(world: World) -> None:
+    row = await a_row_that_went_through(world, State.READY)
+    first, second, third = Heard(), Heard({row.id: 1}), Heard()
+
+    await told(world, first, second, third)
+    at_first = [len(heard.changes) for heard in (first, second, third)]
+    world.clock.move(SECOND)
+    await told(world, first, second, third)
+
+    assert at_first == [1, 0, 0]
+    assert [len(heard.changes) for heard in (first, second, third)] == [2, 1, 1]
+
+
+async def test_a_callback_that_is_over_its_time_is_given_up_and_called_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    real, passed = loop.time, [0.0]
+    monkeypatch.setattr(loop, "time", lambda: real() + passed[0])
+    row, other = [await a_row_that_went_through(world, State.READY) for _ in range(2)]
+    heard = Heard()
+
+    async def hangs_once(changed: Changed) -> None:
+        if changed.change.row_id == row.id and not passed[0]:
+            passed[0] = TIME_LIMIT + 1
+            await asyncio.Event().wait()
+        await heard(changed)
+
+    await told(world, hangs_once)
+    failures = [e.error for e in world.events(CallbackException) if isinstance(e, CallbackException)]
+    world.clock.move(2 * SECOND)
+    await told(world, hangs_once)
+
+    assert "TimeoutError" in failures
+    assert (heard.states(row), heard.states(other)) == ([State.READY], [State.READY])
+
+
+async def test_a_callback_that_awaits_something_cancelled_keeps_back_only_its_row(world: World) -> None:
+    row, other = [await a_row_that_went_through(world, State.READY) for _ in range(2)]
+    heard = Heard()
+
+    async def awaits_something_cancelled(changed: Changed) -> None:
+        if changed.change.row_id == row.id:
+            work = asyncio.ensure_future(asyncio.sleep(60))
+            work.cancel()
+            await work
+        await heard(changed)
+
+    await announce(world.tools, [awaits_something_cancelled])
+
+    assert heard.states(other) == [State.READY]
+    assert [e.error for e in world.events(CallbackException) if isinstance(e, CallbackException)] == ["CancelledError"]
+    assert await claimed(world) == 0
+    world.clock.move(SECOND)
+    assert await claimed(world) == 1
+
+
+# several announcers
+
+
+async def test_two_announcers_at_once_tell_each_change_once(world: World) -> None:
+    states = [State.UPLOADING, State.PROCESSING, State.READY]
+    rows, heard = [await a_row_that_went_through(world, *states) for _ in range(30)], Heard()
+
+    for _ in range(len(states)):
+        await asyncio.gather(*(told(world, heard) for _ in range(4)))
+
+    assert [heard.states(row) for row in rows] == [states] * len(rows)
+    assert heard.calls == len(rows) * len(states)
+
+
+async def test_a_change_that_is_being_told_is_told_by_nobody_else(world: World) -> None:
+    row = await a_row_that_went_through(world, State.PROCESSING, State.READY)
+    began, may_end, other = asyncio.Event(), asyncio.Event(), Heard()
+
+    async def slow(_: Changed) -> None:
+        began.set()
+        await may_end.wait()
+
+    telling = asyncio.create_task(announce(world.tools, [slow]))
+    await asyncio.wait_for(began.wait(), 10)
+    meanwhile = await told(world, other)
+    may_end.set()
+    await telling
+    await told(world, other)
+
+    assert meanwhile == 0
+    assert other.states(row) == [State.READY]
+
+
+async def test_what_a_killed_announcer_had_taken_up_is_told_when_its_lease_ends(world: World) -> None:
+    row, heard = await a_row_that_went_through(world, State.PROCESSING, State.READY), Heard()
+    assert await claimed(world) == 1
+
+    before = await told(world, heard)
+    world.clock.move(world.tools.lease + SECOND)
+    await told(world, heard)
+
+    assert before == 0
+    assert heard.states(row) == [State.PROCESSING, State.READY]
+
+
+async def test_an_announcer_that_comes_back_after_its_lease_undoes_nothing(world: World) -> None:
+    await a_row_that_went_through(world, State.READY)
+    now = world.clock.now()
+    late = await world.tools.outbox.claim(now=now, token=HELD, until=now + world.tools.lease, limit=1)
+    world.clock.move(world.tools.lease + SECOND)
+    await told(world, Heard())
+
+    await world.tools.outbox.end([(late[0], world.clock.now())], HELD)
+
+    assert await claimed(world) == 0
+
+
+async def test_a_lease_outlives_all_callbacks_that_take_as_long_as_they_may(world: World) -> None:
+    await a_row_that_went_through(world, State.READY)
+    taken: list[int] = []
+
+    async def slow(_: Changed) -> None:
+        world.clock.move(TIME_LIMIT)
+        taken.append(await claimed(world))
+
+    await announce(world.tools, [slow] * 8)
+
+    assert taken == [0] * 8
+
+
+# nobody listens
+
+
+@pytest.mark.parametrize("callbacks", [[], ()])
+async def test_nothing_is_taken_up_where_nobody_listens(world: World, callbacks: Sequence[Callback]) -> None:
+    row, heard = await a_row_that_went_through(world, State.READY), Heard()
+
+    assert await announce(world.tools, callbacks) == 0
+    await told(world, heard)
+
+    assert heard.states(row) == [State.READY]
+
+
+async def test_old_changes_are_forgotten_and_newer_ones_told(world: World) -> None:
+    row = await a_row_that_went_through(world, State.PROCESSING)
+    world.clock.move(timedelta(days=8))
+    await moved(world, row, State.READY)
+    heard = Heard()
+
+    forgotten = await world.tools.outbox.forget(world.clock.now() - timedelta(days=7))
+    await told(world, heard)
+
+    assert forgotten == 1
+    assert heard.states(row) == [State.READY]
+    assert len(await world.tools.store.changes_of(row.id)) == 2
+    assert await world.tools.outbox.forget(world.clock.now() + SECOND) == 0
+
+
+# for an app that embeds it
+
+
+async def test_an_app_registers_callbacks_by_decorator_and_hears_of_each_change(database_url: str) -> None:
+    emulator = MuxEmulator(prepare_seconds=0)
+    settings = plain_settings(
+        database_url=database_url, mux_token_id=emulator.token_id, mux_token_secret=emulator.token_secret
+    )
+    heard: list[tuple[str, str]] = []
+    async with connect(settings, transport=httpx.ASGITransport(app=emulator.app)) as rindle:
+        await rindle.migrate()
+
+        @rindle.on_change
+        async def hears(changed: Changed) -> None:
+            heard.append((changed.change.row_id, changed.change.to_state))
+
+        row = await rindle.track(asset_id="video-1", provider_asset_id=emulator.create_asset())
+        await rindle.sync(row.provider_asset_id or "")
+        await rindle.ingest()
+        await rindle.ingest()
+
+    assert heard == [(row.id, "ready")]
+
+
+async def test_an_app_that_prunes_forgets_what_was_never_announced(sqlite_url: str) -> None:
+    emulator = MuxEmulator(prepare_seconds=0)
+    values: dict[str, Any] = {"mux_token_id": emulator.token_id, "mux_token_secret": emulator.token_secret}
+    settings = plain_settings(database_url=sqlite_url, notice_retention_days=1e-9, **values)
+    heard = Heard()
+    async with connect(settings, transport=httpx.ASGITransport(app=emulator.app)) as rindle:
+        await rindle.migrate()
+        row = await rindle.track(asset_id="video-1", provider_asset_id=emulator.create_asset())
+        await rindle.sync(row.provider_asset_id or "")
+
+        await rindle.prune()
+        rindle.on_change(heard)
+        await rindle.ingest()
+
+    assert heard.calls == 0
