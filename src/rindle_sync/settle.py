@@ -3,7 +3,7 @@
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via
 from rindle_sync.decide import CHANGES, Decision, Verdict, decide
@@ -143,11 +143,7 @@ def _state_change(settled: Settled, by: By, now: datetime) -> list[Event]:
         return []
     return [
         StateChange(
-            system_time=nanoseconds(now),
-            row_id=row.id,
-            profile=row.profile,
-            provider=row.provider_name,
-            asset_id=row.tag,
+            **_about(row, now),
             from_state=change.from_state.value,
             to_state=change.to_state.value,
             error_kind=change.error_kind.value if change.error_kind else None,
@@ -162,11 +158,7 @@ def _synced(kind: type[Resolved], settled: Settled, now: datetime) -> Resolved:
     before, row, seen = settled.before, settled.row, settled.seen
     answered_stuck = kind is Resolved and settled.decision.verdict is Verdict.STUCK and isinstance(seen, Seen)
     return kind(
-        system_time=nanoseconds(now),
-        row_id=row.id,
-        profile=row.profile,
-        provider=row.provider_name,
-        asset_id=row.tag,
+        **_about(row, now),
         provider_state=(before if answered_stuck else row).state.value,
         age_ms=milliseconds(before.age(now)),
         no_change=answered_stuck or not settled.changed,
@@ -176,11 +168,7 @@ def _synced(kind: type[Resolved], settled: Settled, now: datetime) -> Resolved:
 def _failed(settled: Settled, silence: Silence, now: datetime) -> Failed:
     row = settled.row
     return Failed(
-        system_time=nanoseconds(now),
-        row_id=row.id,
-        profile=row.profile,
-        provider=row.provider_name,
-        asset_id=row.tag,
+        **_about(row, now),
         reason=silence.lack.value,
         attempt=row.check_failures,
     )
@@ -189,10 +177,17 @@ def _failed(settled: Settled, silence: Silence, now: datetime) -> Failed:
 def _unknown(settled: Settled, seen: Seen, now: datetime) -> UnknownStatus:
     row = settled.row
     return UnknownStatus(
-        system_time=nanoseconds(now),
-        row_id=row.id,
-        profile=row.profile,
-        provider=row.provider_name,
-        asset_id=row.tag,
+        **_about(row, now),
         status=seen.status,
     )
+
+
+def _about(row: ProviderAsset, now: datetime) -> dict[str, Any]:
+    """What every event about a row begins with."""
+    return {
+        "system_time": nanoseconds(now),
+        "row_id": row.id,
+        "profile": row.profile,
+        "provider": row.provider_name,
+        "asset_id": row.tag,
+    }

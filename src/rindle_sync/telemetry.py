@@ -30,13 +30,19 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved(Event):
-    """The provider answered about a row, whether or not that changed it."""
+class RowEvent(Event):
+    """An event about a row; `asset_id` is the redacted tag of the provider's id, no key to join on."""
 
-    name: ClassVar[str] = "rindle.provider.sync.resolved"
     profile: str
     provider: str
     asset_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved(RowEvent):
+    """The provider answered about a row, whether or not that changed it."""
+
+    name: ClassVar[str] = "rindle.provider.sync.resolved"
     provider_state: str
     age_ms: int
     no_change: bool
@@ -50,25 +56,19 @@ class Stuck(Resolved):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(Event):
+class Failed(RowEvent):
     """A look at a row brought no answer; `reason` is throttled, unreachable, refused or clash."""
 
     name: ClassVar[str] = "rindle.provider.sync.failed"
-    profile: str
-    provider: str
-    asset_id: str | None
     reason: str
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownStatus(Event):
+class UnknownStatus(RowEvent):
     """The provider used a status word that we do not know; the row stays as it is."""
 
     name: ClassVar[str] = "rindle.provider.sync.unknown_status"
-    profile: str
-    provider: str
-    asset_id: str | None
     status: str
 
 
@@ -86,13 +86,10 @@ class Swept(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StateChange(Event):
+class StateChange(RowEvent):
     """A row was really changed, by whichever road; told after its write."""
 
     name: ClassVar[str] = "rindle.provider_asset.state_change"
-    profile: str
-    provider: str
-    asset_id: str | None
     from_state: str
     to_state: str
     error_kind: str | None

@@ -1,14 +1,28 @@
 """One database: its connections, and its failures as errors of ours."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
+from sqlalchemy import ColumnElement, Table, Update, bindparam, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.asset import scrub
 from rindle_sync.errors import StoreUnavailable
+
+
+def claim_statement(table: Table, *due: ColumnElement[bool], first: Sequence[ColumnElement[Any]]) -> Update:
+    """Lease the `most` first of the rows that are `due` and not leased by somebody alive; answers them.
+
+    One statement; its parameters beside those of `due` are `now`, `token`, `until` and `most`.
+    """
+    free = or_(table.c.lease_until.is_(None), table.c.lease_until < bindparam("now"))
+    taken = select(table.c.id).where(*due, free).order_by(*first).limit(bindparam("most"))
+    chosen = taken.with_for_update(skip_locked=True).cte("due")
+    lease: dict[str, Any] = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
+    return update(table).where(table.c.id == chosen.c.id).values(lease).returning(*table.c)
 
 
 class Database:

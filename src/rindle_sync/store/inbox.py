@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.notice import Notice, Status
 from rindle_sync.schema import json_field, json_parameter, json_table, notices
-from rindle_sync.store.database import Database
+from rindle_sync.store.database import Database, claim_statement
 
 _FIELDS: Final = tuple(f.name for f in fields(Notice))
 _COLUMNS: Final = tuple(notices.c[name] for name in _FIELDS)
@@ -25,24 +25,6 @@ class Pending:
     oldest_pending: datetime | None
 
 
-def _claim_statement() -> Update:
-    due = (
-        select(notices.c.id)
-        .where(
-            notices.c.provider_name == bindparam("provider"),
-            notices.c.environment == bindparam("in_environment"),
-            notices.c.next_attempt_at <= bindparam("now"),
-            or_(notices.c.lease_until.is_(None), notices.c.lease_until < bindparam("now")),
-        )
-        .order_by(notices.c.next_attempt_at)
-        .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    lease: dict[str, Any] = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
-    return update(notices).where(notices.c.id == due.c.id).values(lease).returning(*_COLUMNS)
-
-
 def _outcome_statement() -> Update:
     rows = json_table("rows", "r")
     values: dict[str, Any] = {name: json_field(rows, notices.c[name]) for name in _OUTCOME}
@@ -51,7 +33,13 @@ def _outcome_statement() -> Update:
     return update(notices).where(notices.c.id == json_field(rows, notices.c.id), mine).values(ended)
 
 
-_CLAIM: Final = _claim_statement()
+_CLAIM: Final = claim_statement(
+    notices,
+    notices.c.provider_name == bindparam("provider"),
+    notices.c.environment == bindparam("in_environment"),
+    notices.c.next_attempt_at <= bindparam("now"),
+    first=[notices.c.next_attempt_at],
+)
 _OUTCOMES: Final = _outcome_statement()
 
 
@@ -138,5 +126,5 @@ class Inbox(Database):
 
 
 def _notice(found: Row[Any]) -> Notice:
-    values = dict(zip(_FIELDS, found, strict=True))
-    return Notice(**values | {"status": Status(values["status"])})
+    values = {name: getattr(found, name) for name in _FIELDS}
+    return Notice(**values | {"status": Status(found.status)})

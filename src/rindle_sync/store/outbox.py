@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Update, bindparam, or_, select, update
+from sqlalchemy import Update, bindparam, update
 from sqlalchemy import exists as sql_exists
 
 from rindle_sync.schema import changes, json_field, json_parameter, json_table
-from rindle_sync.store.database import Database
+from rindle_sync.store.database import Database, claim_statement
 from rindle_sync.store.rows import Change, read_change
 
 
@@ -29,20 +29,9 @@ def _claim_statement() -> Update:
         earlier.c.version < changes.c.version,
         earlier.c.announce_at.is_not(None),
     )
-    due = (
-        select(changes.c.id)
-        .where(
-            changes.c.announce_at <= bindparam("now"),
-            or_(changes.c.lease_until.is_(None), changes.c.lease_until < bindparam("now")),
-            ~waits,
-        )
-        .order_by(changes.c.announce_at, changes.c.id)
-        .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
-        .cte("due")
+    return claim_statement(
+        changes, changes.c.announce_at <= bindparam("now"), ~waits, first=[changes.c.announce_at, changes.c.id]
     )
-    lease: dict[str, Any] = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
-    return update(changes).where(changes.c.id == due.c.id).values(lease).returning(*changes.c)
 
 
 def _outcome_statement() -> Update:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import IntegrityError
 from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State
 from rindle_sync.errors import AlreadyTracked
 from rindle_sync.schema import assets, changes, json_field, json_parameter, json_table
-from rindle_sync.store.database import Database
+from rindle_sync.store.database import Database, claim_statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,33 +107,20 @@ def _write_statement() -> Update:
     return update(assets).where(matches, unread).values(values).returning(assets.c.id)
 
 
-def _claim_statement() -> Update:
-    free = or_(assets.c.lease_until.is_(None), assets.c.lease_until < bindparam("now"))
-    due = (
-        select(assets.c.id)
-        .where(
-            assets.c.provider_name == bindparam("provider"),
-            assets.c.environment == bindparam("in_environment"),
-            assets.c.check_at <= bindparam("due"),
-            assets.c.updated_at <= bindparam("touched_before"),
-            free,
-        )
-        .order_by(assets.c.check_at)
-        .limit(bindparam("most"))
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
-    lease: dict[str, Any] = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
-    return update(assets).where(assets.c.id == due.c.id).values(lease).returning(*assets.c)
-
-
 def _change_statement() -> Any:
     rows = json_table("rows", "r")
     return insert(changes).from_select(_KEPT, select(*(json_field(rows, changes.c[name]) for name in _KEPT)))
 
 
 _WRITE: Final = _write_statement()
-_CLAIM: Final = _claim_statement()
+_CLAIM: Final = claim_statement(
+    assets,
+    assets.c.provider_name == bindparam("provider"),
+    assets.c.environment == bindparam("in_environment"),
+    assets.c.check_at <= bindparam("due"),
+    assets.c.updated_at <= bindparam("touched_before"),
+    first=[assets.c.check_at],
+)
 _KEEP_CHANGES: Final = _change_statement()
 _RELEASE: Final = (
     update(assets).where(assets.c.lease_token == bindparam("held")).values(lease_token=None, lease_until=None)
