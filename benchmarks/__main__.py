@@ -10,9 +10,10 @@ from benchmarks.bench import DATABASES
 from benchmarks.measures import Sizes, claims, passes, settlings
 from benchmarks.profiling import profiled
 from benchmarks.report import Report
+from benchmarks.webhooks import endpoints
 from tests.postgres import NoPostgres
 
-MEASURES = ("sweep", "settle", "claim")
+MEASURES = ("sweep", "settle", "claim", "webhooks")
 
 
 def main() -> int:
@@ -59,6 +60,8 @@ async def measured(databases: Sequence[str], measures: Sequence[str], sizes: Siz
             report.settlings += await settlings(database, sizes, progress)
         if "claim" in measures:
             report.claims += await claims(database, sizes, progress)
+        if "webhooks" in measures:
+            report.endpoints += await endpoints(database, progress)
     report.seconds = time.perf_counter() - began
     return report
 

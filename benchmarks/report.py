@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measures import Claim, Pass, Settling, Sizes
+from benchmarks.webhooks import Endpoint
 
 
 @dataclass(slots=True)
@@ -22,6 +23,7 @@ class Report:
     passes: list[Pass] = field(default_factory=list)
     settlings: list[Settling] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+    endpoints: list[Endpoint] = field(default_factory=list)
     seconds: float = 0.0
 
     def as_json(self) -> str:
@@ -30,7 +32,8 @@ class Report:
 
     def show(self) -> None:
         console = Console(width=None if sys.stdout.isatty() else 100)
-        for table in filter(None, (_passes(self.passes), _settlings(self.settlings), _claims(self.claims))):
+        tables = (_passes(self.passes), _settlings(self.settlings), _claims(self.claims), _endpoints(self.endpoints))
+        for table in filter(None, tables):
             console.print(table)
         console.print(
             f"{self.sizes.rows:,} rows, median of {self.sizes.repeats}, {self.seconds:.0f} s; "
@@ -73,6 +76,22 @@ def _settlings(figures: Sequence[Settling]) -> Table | None:
 def _claims(figures: Sequence[Claim]) -> Table | None:
     rows = [(c.database, f"{c.at_rest:,}", f"{c.milliseconds:.2f}", f"{c.ratio:.2f}") for c in figures]
     return _table("One claim of 50 rows, 500 due", ("database",), ("rows at rest", "ms", "ratio"), rows)
+
+
+def _endpoints(figures: Sequence[Endpoint]) -> Table | None:
+    rows = [
+        (
+            e.database,
+            f"{e.kept_per_second:,.0f}",
+            *(f"{ms:.1f}" for ms in (e.saturated_median_ms, e.saturated_p99_ms, e.steady_median_ms, e.steady_p99_ms)),
+            f"{e.applied_per_second:,.0f}",
+            f"{e.events:,}",
+            f"{e.refused}",
+        )
+        for e in figures
+    ]
+    heads = ("kept/s", "median ms", "p99 ms", "at 200/s: median", "p99", "taken up/s", "events", "503")
+    return _table("Webhooks over HTTP, 16 connections", ("database",), heads, rows)
 
 
 def _table(title: str, words: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table | None:

@@ -71,6 +71,8 @@ async def moved(world: World, row: ProviderAsset, *states: State) -> None:
 def a_change(world: World, before: ProviderAsset, after: ProviderAsset) -> Change:
     return Change(
         row_id=after.id,
+        provider_name=after.provider_name,
+        environment=after.environment,
         version=after.version,
         from_state=before.state,
         to_state=after.state,
@@ -99,7 +101,16 @@ async def again_at(world: World) -> datetime:
 async def claimed(world: World, *, limit: int = BATCH) -> int:
     """Take changes up as an announcer does that is then killed."""
     now = world.clock.now()
-    return len(await world.tools.outbox.claim(now=now, token=HELD, until=now + world.tools.lease, limit=limit))
+    return len(
+        await world.tools.outbox.claim(
+            "mux", "default", now=now, token=HELD, until=now + world.tools.lease, limit=limit
+        )
+    )
+
+
+def _lease(world: World) -> dict[str, Any]:
+    now = world.clock.now()
+    return {"now": now, "token": HELD, "until": now + world.tools.lease}
 
 
 # by whichever road
@@ -405,8 +416,7 @@ async def test_what_a_killed_announcer_had_taken_up_is_told_when_its_lease_ends(
 
 async def test_an_announcer_that_comes_back_after_its_lease_undoes_nothing(world: World) -> None:
     await a_row_that_went_through(world, State.READY)
-    now = world.clock.now()
-    late = await world.tools.outbox.claim(now=now, token=HELD, until=now + world.tools.lease, limit=1)
+    late = await world.tools.outbox.claim("mux", "default", **_lease(world), limit=1)
     world.clock.move(world.tools.lease + SECOND)
     await told(world, Heard())
 
@@ -441,19 +451,49 @@ async def test_nothing_is_taken_up_where_nobody_listens(world: World, callbacks:
     assert heard.states(row) == [State.READY]
 
 
+async def test_changes_of_another_environment_are_told_by_its_own_announcer(world: World) -> None:
+    row = await a_row_that_went_through(world, State.READY)
+    heard, ours = Heard(), world.tools
+    world.tools = replace(ours, environment="staging")
+
+    elsewhere = await told(world, heard), await ours.outbox.forget("mux", "staging", world.clock.now() + SECOND)
+    world.tools = ours
+    await told(world, heard)
+
+    assert elsewhere == (0, 0)
+    assert heard.states(row) == [State.READY]
+
+
+async def test_an_announcer_that_is_stopped_gives_back_what_it_had_taken_up(world: World) -> None:
+    row, heard, began = await a_row_that_went_through(world, State.READY), Heard(), asyncio.Event()
+
+    async def hangs(_: Changed) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    telling = asyncio.create_task(announce(world.tools, [hangs]))
+    await asyncio.wait_for(began.wait(), 10)
+    telling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await telling
+    await told(world, heard)
+
+    assert heard.states(row) == [State.READY]
+
+
 async def test_old_changes_are_forgotten_and_newer_ones_told(world: World) -> None:
     row = await a_row_that_went_through(world, State.PROCESSING)
     world.clock.move(timedelta(days=8))
     await moved(world, row, State.READY)
     heard = Heard()
 
-    forgotten = await world.tools.outbox.forget(world.clock.now() - timedelta(days=7))
+    forgotten = await world.tools.outbox.forget("mux", "default", world.clock.now() - timedelta(days=7))
     await told(world, heard)
 
     assert forgotten == 1
     assert heard.states(row) == [State.READY]
     assert len(await world.tools.store.changes_of(row.id)) == 2
-    assert await world.tools.outbox.forget(world.clock.now() + SECOND) == 0
+    assert await world.tools.outbox.forget("mux", "default", world.clock.now() + SECOND) == 0
 
 
 # for an app that embeds it
@@ -474,8 +514,8 @@ async def test_an_app_registers_callbacks_by_decorator_and_hears_of_each_change(
 
         row = await rindle.track(asset_id="video-1", provider_asset_id=emulator.create_asset())
         await rindle.sync(row.provider_asset_id or "")
-        await rindle.ingest()
-        await rindle.ingest()
+        await rindle.announce()
+        await rindle.announce()
 
     assert heard == [(row.id, "ready")]
 
@@ -492,6 +532,6 @@ async def test_an_app_that_prunes_forgets_what_was_never_announced(sqlite_url: s
 
         await rindle.prune()
         rindle.on_change(heard)
-        await rindle.ingest()
+        await rindle.announce()
 
     assert heard.calls == 0

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rindle_sync.asset import ProviderAsset, State
-from rindle_sync.frameworks.asgi import App, webhook_app
+from rindle_sync.frameworks.asgi import App, WebhookApp
 from rindle_sync.ingest import ingest
 from rindle_sync.notice import WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Notice, Status
 from rindle_sync.providers.mux import sign
@@ -34,7 +34,7 @@ ASSET, UPLOAD, PASSTHROUGH = "asset-1", "upload-1", "ours-1"
 ENOUGH = max(sum(waits, timedelta()) for waits in (WAITS_FOR_ROW, WAITS_AFTER_FAILURE)) + timedelta(seconds=60)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sent:
     """One request, and what is to come of it: an event that is kept under this id, or nothing."""
 
@@ -47,6 +47,9 @@ class Sent:
     @property
     def body(self) -> bytes:
         return b"".join(self.chunks)
+
+    def __repr__(self) -> str:
+        return f"{self.method} {self.headers} {len(self.body)} bytes in {len(self.chunks)}: {self.body[:1000]!r}"
 
 
 # what is in a body
@@ -95,10 +98,8 @@ no_events = st.one_of(
         lambda event: json.dumps(event).encode()
     ),
     st.fixed_dictionaries({"type": ids}, optional={"data": data}).map(lambda event: json.dumps(event).encode()),
-    st.just(b"[" * 100_000),
-    st.just(b'{"id":"e","type":' + b'{"a":' * 50_000),
-    st.just(b" " * LARGEST_BODY),
-    st.just(b" " * (LARGEST_BODY + 1)),
+    st.sampled_from([100_000, LARGEST_BODY, LARGEST_BODY + 1]).map(lambda size: b"[" * size),
+    st.just(50_000).map(lambda depth: b'{"id":"e","type":' + b'{"a":' * depth),
 )
 
 
@@ -119,7 +120,7 @@ def _signed(body: bytes, *, secret: str = SECRET, seconds: int = 0) -> bytes:
 
 GOOD: dict[str, Mutation] = {
     "as it is": _signed,
-    "just in time": lambda body: _signed(body, seconds=-300),
+    "just in time": lambda body: _signed(body, seconds=-299),
     "with another signature before it": lambda body: _signed(body).replace(b",v1=", b",v1=abc,v1="),
     "with another scheme": lambda body: _signed(body) + b",v0=abc,,x",
     "with bytes that are no text": lambda body: _signed(body) + b",v1=\xff\xfe",
@@ -203,6 +204,7 @@ async def begin_again(world: World) -> None:
     """Nothing is kept, and three rows wait: for an asset, for an upload, and for anything with their passthrough."""
     with_secrets(world)
     world.clock.time = NOW
+    world.told.clear()
     async with world.tools.store.writing() as connection:
         for table in (notices, changes, assets):
             await connection.execute(table.delete())
@@ -234,7 +236,7 @@ async def ingest_for_long(world: World) -> None:
 @given(sent=st.lists(requests(), min_size=1, max_size=4))
 async def test_whatever_comes_what_is_signed_is_kept_once_and_nothing_else(world: World, sent: list[Sent]) -> None:
     await begin_again(world)
-    app, expected = webhook_app(world.tools), dict[str, bytes]()
+    app, expected = WebhookApp(world.tools), dict[str, bytes]()
 
     for one in sent:
         status = await answer(app, one)
@@ -264,7 +266,7 @@ async def test_whatever_is_kept_ingest_comes_to_an_end_with_it(world: World, eve
 
 async def test_every_way_of_signing_is_taken_or_refused(world: World) -> None:
     await begin_again(world)
-    app = webhook_app(world.tools)
+    app = WebhookApp(world.tools)
 
     for ways, status in ((GOOD, 202), (BAD, 400)):
         for name, way in ways.items():
@@ -290,8 +292,16 @@ async def test_an_event_at_the_end_of_time_is_applied_like_any_other(world: Worl
 
 @pytest.mark.parametrize(
     "odd",
-    [{"created_at": True}, {"created_at": []}, {"object": "asset"}, {"object": {"id": 1}}, {"environment": []}]
-    + [{"environment": {"id": 1}}, {"data": []}, {"data": "nothing"}],
+    [
+        {"created_at": True},
+        {"created_at": []},
+        {"object": "asset"},
+        {"object": {"id": 1}},
+        {"environment": []},
+        {"environment": {"id": 1}},
+        {"data": []},
+        {"data": "nothing"},
+    ],
 )
 async def test_an_event_with_an_odd_part_is_kept_all_the_same(world: World, odd: dict[str, Any]) -> None:
     await begin_again(world)

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from rindle_sync.errors import BadNotice, Misconfigured
-from rindle_sync.frameworks.asgi import at_path, webhook_app
+from rindle_sync.frameworks.asgi import at_path, WebhookApp
 from rindle_sync.notice import Status
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux.webhooks import read_delivery, read_seen, verify
@@ -266,7 +266,7 @@ async def test_two_deliveries_of_one_event_at_once_are_kept_once(world: World) -
 async def test_the_endpoint_speaks_asgi_and_wakes_whoever_applies(world: World) -> None:
     with_secrets(world)
     woken: list[bool] = []
-    app = at_path("/webhooks/mux", webhook_app(world.tools, lambda: woken.append(True)))
+    app = at_path("/webhooks/mux", WebhookApp(world.tools, lambda: woken.append(True)))
     body = json.dumps(an_event("asset-1")).encode()
     headers = {"mux-signature": sign(body, SECRET, world.clock.now())}
 
@@ -291,7 +291,7 @@ async def test_a_sender_that_hangs_up_leaves_nothing(world: World) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await webhook_app(with_secrets(world).tools)(scope, hangs_up, send)
+    await WebhookApp(with_secrets(world).tools)(scope, hangs_up, send)
 
     assert sent == []
     assert await kept(world) == []

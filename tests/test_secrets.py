@@ -209,6 +209,7 @@ async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> Non
             headers = {"Mux-Signature": sign(body, key, datetime.now(UTC))}
             planted.say("replies", repr(await receive(rindle.tools, "POST", headers, chunks(body))))
     await rindle.ingest()
+    await rindle.announce()
     planted.say("results", repr(await rindle.notices()), repr(rindle.tools.webhooks))
     upload = await rindle.begin_upload(asset_id="video-up", cors_origin="*")
     planted.keep(upload.url.rpartition("=")[2])

@@ -63,6 +63,8 @@ def a_full_row() -> ProviderAsset:
 def a_change(row: ProviderAsset, by: By = By.SWEEP) -> Change:
     return Change(
         row_id=row.id,
+        provider_name=row.provider_name,
+        environment=row.environment,
         version=row.version,
         from_state=State.PROCESSING,
         to_state=row.state,

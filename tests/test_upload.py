@@ -17,7 +17,7 @@ from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import By, ErrorKind, ProviderAsset, State
 from rindle_sync.config import plain_settings
 from rindle_sync.errors import AlreadyTracked, Conflict, Misconfigured, NoAnswer, Refused, Throttled, Unreachable
-from rindle_sync.frameworks.asgi import webhook_app
+from rindle_sync.frameworks.asgi import WebhookApp
 from rindle_sync.ingest import ingest
 from rindle_sync.providers.base import Wish
 from rindle_sync.providers.mux import Credentials, Mux
@@ -146,7 +146,7 @@ async def test_the_upload_is_made_as_it_was_wished_for(world: World) -> None:
 @pytest.mark.parametrize("road", ["webhooks", "sweeps"])
 async def test_an_upload_comes_from_its_link_to_ready_by_one_road_alone(world: World, road: str) -> None:
     with_secrets(world)
-    endpoint = httpx.ASGITransport(app=webhook_app(world.tools))
+    endpoint = httpx.ASGITransport(app=WebhookApp(world.tools))
     if road == "webhooks":
         world.emulator.add_webhook("http://us/", SECRET, transport=endpoint)
     world.emulator.life = READY
@@ -177,7 +177,7 @@ async def test_a_link_is_told_as_a_change_of_state_by_the_app(world: World) -> N
 async def test_the_url_reaches_nobody_but_the_caller(world: World, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with_secrets(world)
-    world.emulator.add_webhook("http://us/", SECRET, transport=httpx.ASGITransport(app=webhook_app(world.tools)))
+    world.emulator.add_webhook("http://us/", SECRET, transport=httpx.ASGITransport(app=WebhookApp(world.tools)))
 
     link = await begin_upload(world.tools, a_new_row(world), WISH)
     world.clock.move(MINUTE)
@@ -660,7 +660,7 @@ async def test_a_row_whose_asset_is_known_is_not_ended_by_a_cancel(world: World)
 
 async def test_a_timed_out_upload_is_found_by_the_sweep_since_no_webhook_tells_of_it(world: World) -> None:
     with_secrets(world)
-    world.emulator.add_webhook("http://us/", SECRET, transport=httpx.ASGITransport(app=webhook_app(world.tools)))
+    world.emulator.add_webhook("http://us/", SECRET, transport=httpx.ASGITransport(app=WebhookApp(world.tools)))
     row = await begun(world)
     world.clock.move(WISH.timeout + MINUTE)
 

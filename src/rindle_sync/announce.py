@@ -40,28 +40,41 @@ async def announce(tools: Tools, callbacks: Sequence[Callback]) -> int:
         return 0
     token, now = str(uuid4()), tools.now()
     until = now + tools.lease + timedelta(seconds=TIME_LIMIT * len(callbacks))
-    claimed = await tools.outbox.claim(now=now, token=token, until=until, limit=BATCH)
+    claimed = await tools.outbox.claim(
+        tools.provider.name, tools.environment, now=now, token=token, until=until, limit=BATCH
+    )
     if not claimed:
         return 0
-    rows = await tools.store.get_many([one.change.row_id for one in claimed])
-    told = await asyncio.gather(*(_tell(tools, callbacks, one, rows.get(one.change.row_id)) for one in claimed))
-    await tools.outbox.end(list(zip(claimed, told, strict=True)), token)
+    try:
+        rows = await tools.store.get_many([one.change.row_id for one in claimed])
+        told = await asyncio.gather(*(_tell(tools, callbacks, one, rows.get(one.change.row_id)) for one in claimed))
+        await tools.outbox.end(list(zip(claimed, told, strict=True)), token)
+    except BaseException:
+        await tools.outbox.release(token)
+        raise
     return len(claimed)
 
 
 async def _tell(
     tools: Tools, callbacks: Sequence[Callback], one: Announcement, row: ProviderAsset | None
 ) -> datetime | None:
+    telling = asyncio.ensure_future(_call(callbacks, Changed(one.change, row)))
     try:
-        for callback in callbacks:
-            async with asyncio.timeout(TIME_LIMIT):
-                await callback(Changed(one.change, row))
-    except Exception as error:  # noqa: BLE001  a callback is the app's code: it may raise anything
-        return _again(tools, one, error)
-    return None
+        await asyncio.wait({telling})
+    finally:
+        telling.cancel()
+    # what a callback awaits may be cancelled without us being so: that is a failure of the callback like any other
+    error = asyncio.CancelledError() if telling.cancelled() else telling.exception()
+    return _again(tools, one, error) if error else None
 
 
-def _again(tools: Tools, one: Announcement, error: Exception) -> datetime:
+async def _call(callbacks: Sequence[Callback], changed: Changed) -> None:
+    for callback in callbacks:
+        async with asyncio.timeout(TIME_LIMIT):
+            await callback(changed)
+
+
+def _again(tools: Tools, one: Announcement, error: BaseException) -> datetime:
     now = tools.now()
     tools.telemetry.tell(
         CallbackException(

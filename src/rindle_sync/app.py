@@ -16,7 +16,7 @@ from rindle_sync.budget import Budget
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.engines.embedded import Embedded
 from rindle_sync.errors import Misconfigured
-from rindle_sync.frameworks.asgi import App, webhook_app
+from rindle_sync.frameworks.asgi import WebhookApp
 from rindle_sync.ingest import ingest
 from rindle_sync.notice import Notice, Status
 from rindle_sync.plan import first_check
@@ -27,12 +27,12 @@ from rindle_sync.settle import Settled
 from rindle_sync.store import Inbox, Outbox, Store
 from rindle_sync.sweep import Tally, sweep
 from rindle_sync.sync import sync
-from rindle_sync.telemetry import Listener, Telemetry, log_event
+from rindle_sync.telemetry import Listener, StateChange, Telemetry, log_event
 from rindle_sync.tools import Tools
 from rindle_sync.upload import INGEST_MODE, DirectUpload, begin_upload, cancel_upload
 
 DELIVERIES_EVERY: Final = 1.0
-"""Seconds between two looks into the inbox, when nothing wakes it earlier."""
+"""Seconds between two looks into the inbox or the outbox, when nothing wakes us earlier."""
 
 PRUNE_EVERY: Final = 3600.0
 
@@ -72,6 +72,8 @@ class RindleSync:
         self.outbox = Outbox(store.engine)
         self._callbacks: list[Callback] = []
         self._kept = asyncio.Event()
+        self._changed = asyncio.Event()
+        telemetry.listen(lambda event: self._changed.set() if isinstance(event, StateChange) else None)
         self.telemetry = telemetry
         self._transport = transport
 
@@ -180,7 +182,7 @@ class RindleSync:
 
     async def status(self) -> health.Status:
         """How the rows stand."""
-        return await health.status(self.store, Mux.name, self.settings.environment, now())
+        return await health.status(self.store, self.inbox, Mux.name, self.settings.environment, now())
 
     def on_change(self, callback: Callback) -> Callback:
         """Have the async `callback` called with each real change of a row (as a decorator, too).
@@ -191,9 +193,9 @@ class RindleSync:
         return callback
 
     @property
-    def webhooks(self) -> App:
+    def webhooks(self) -> WebhookApp:
         """The webhook endpoint, an ASGI app to mount in yours."""
-        return webhook_app(self.tools, self._kept.set)
+        return WebhookApp(self.tools, self._kept.set)
 
     async def begin_upload(
         self,
@@ -211,8 +213,10 @@ class RindleSync:
         A row for this asset and profile that has failed begins anew. Raises `AlreadyTracked`, `Misconfigured`,
         `NoAnswer` and its kinds (the row is errored then, and may begin anew), `Conflict`, `StoreUnavailable`.
         """
-        if not timedelta(minutes=1) <= expires_in <= timedelta(days=7):
-            raise Misconfigured("expires_in", "must be from one minute to seven days")
+        if not timedelta(minutes=1) <= expires_in <= min(timedelta(days=7), self.settings.policy.stuck_threshold):
+            raise Misconfigured(
+                "expires_in", "must be from one minute to seven days, and within provider_stuck_threshold_seconds"
+            )
         wish = Wish(
             cors_origin=cors_origin,
             playback_policy=playback_policy,
@@ -262,13 +266,18 @@ class RindleSync:
         )
 
     async def ingest(self) -> int:
-        """Apply every kept delivery whose time has come, and announce what changed; how many deliveries."""
+        """Apply every kept delivery whose time has come; how many."""
         applied = 0
         while taken := await ingest(self.tools):
             applied += taken
-        while await announce(self.tools, self._callbacks):
-            pass
         return applied
+
+    async def announce(self) -> int:
+        """Call the callbacks with every change that is due to be announced; how many."""
+        announced = 0
+        while taken := await announce(self.tools, self._callbacks):
+            announced += taken
+        return announced
 
     async def notices(self, *, status: Status | None = None, limit: int = 50) -> list[Notice]:
         """The newest kept deliveries, of one status or of all."""
@@ -289,7 +298,7 @@ class RindleSync:
         moment, settings = now(), self.settings
         ended = moment - timedelta(days=settings.notice_retention_days)
         dead = moment - timedelta(days=settings.dead_notice_retention_days)
-        await self.outbox.forget(ended)
+        await self.outbox.forget(Mux.name, settings.environment, ended)
         return await self.inbox.prune(Mux.name, settings.environment, ended_before=ended, dead_before=dead)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -298,10 +307,12 @@ class RindleSync:
         drain = settings.provider_timeout_seconds + 5
         sweeps = Embedded(settings.sweep_interval_seconds, drain)
         deliveries = Embedded(DELIVERIES_EVERY, drain, self._kept)
+        announces = Embedded(DELIVERIES_EVERY, drain, self._changed)
         prunes = Embedded(PRUNE_EVERY, drain)
         async with asyncio.TaskGroup() as group:
             group.create_task(sweeps.run(lambda: sweep(tools, keep_going=lambda: not stop.is_set()), stop))
             group.create_task(deliveries.run(self.ingest, stop))
+            group.create_task(announces.run(self.announce, stop))
             group.create_task(prunes.run(self.prune, stop))
 
     async def close(self) -> None:

@@ -57,6 +57,8 @@ class Via(StrEnum):
     LIST = "list"
     UPLOAD = "upload"
     WEBHOOK = "webhook"
+    APP = "app"
+    """Not asked for, but brought about by the app itself: an upload that it has made, or could not make."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,7 @@ class Settings(BaseSettings):
             if getattr(self, name) is None:
                 raise Misconfigured(
                     name,
-                    f"is not set; make an access token with Mux Video read in Mux's dashboard (Access Tokens) "
+                    f"is not set; make an access token for Mux Video (write, too, for uploads) in Mux's dashboard "
                     f"and put it into {PREFIX}{name.upper()}",
                 )
         secrets = self.mux_token_id, self.mux_token_secret

@@ -123,14 +123,19 @@ def restart(row: ProviderAsset, fresh: ProviderAsset, now: datetime) -> Decision
     """The row begun anew as `fresh`, where the app wants that of a row that has failed; None for any other row."""
     if row.state is not State.ERRORED:
         return None
-    return _changed(replace(fresh, id=row.id, inserted_at=row.inserted_at), now, "begun anew")
+    return _changed(replace(fresh, id=row.id, inserted_at=row.inserted_at, seen_at=now), now, "begun anew")
 
 
 def _stale(row: ProviderAsset, seen: Seen | Silence) -> str | None:
     if row.state is State.DELETED:
         return "a tombstone is never revived"
-    if isinstance(seen, Seen) and seen.via is Via.WEBHOOK:
-        return _stale_event(row, seen)
+    if isinstance(seen, Seen):
+        if row.provider_asset_id and seen.provider_asset_id not in {None, row.provider_asset_id}:
+            return "it is about another asset"
+        if seen.via is Via.WEBHOOK:
+            return _stale_event(row, seen)
+        if seen.via is Via.APP and row.state not in {State.PENDING, State.UPLOADING}:
+            return "the row was ended meanwhile"
     if row.seen_at and seen.at < row.seen_at:
         return "the look began before the newest one applied"
     return None

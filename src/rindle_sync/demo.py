@@ -117,7 +117,7 @@ async def play(assets: int, seed: int, weather: Weather, show: Callable[[Snapsho
     told: Counter[str] = Counter()
     with TemporaryDirectory(prefix="rindle-sync-demo-") as folder:
         async with (
-            _served(emulator.app) as url,
+            _served(emulator.app, lifespan=True) as url,
             connect(_settings(url, Path(folder)), listeners=[lambda event: _count(told, event)]) as rindle,
         ):
             await rindle.migrate()
@@ -174,10 +174,10 @@ def _settings(url: str, folder: Path) -> Settings:
 
 
 @asynccontextmanager
-async def _served(app: object) -> AsyncIterator[str]:
+async def _served(app: object, *, lifespan: bool = False) -> AsyncIterator[str]:
     """An app on a free port of this machine."""
     listening, stop = listen("127.0.0.1", 0), asyncio.Event()
-    serving = asyncio.create_task(serve(app, listening, stop))
+    serving = asyncio.create_task(serve(app, listening, stop, lifespan=lifespan))
     try:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
     finally:

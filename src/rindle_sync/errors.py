@@ -10,6 +10,7 @@ RindleSyncError
 ├── Conflict          somebody else wrote the row again and again: read it and start over
 ├── AlreadyTracked    another row of ours holds one of these ids
 ├── NotPlayable       no signed URL can be made of this row: `reason` says why
+├── StoreRefused      the database does not take a value: too long, or nothing that it can hold
 ├── StoreUnavailable  the database does not answer, or is not migrated
 └── Misconfigured     a setting is missing or wrong: `setting` names it, the text tells how to mend it
 """
@@ -66,6 +67,10 @@ class NotPlayable(RindleSyncError):
         super().__init__(f"row {row_id} {text}")
         self.row_id = row_id
         self.reason = reason
+
+
+class StoreRefused(RindleSyncError):
+    """The database does not take a value that is too long or that it cannot hold; trying again will not help."""
 
 
 class StoreUnavailable(RindleSyncError):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from rindle_sync.asset import ErrorKind, State
-from rindle_sync.store import Store
+from rindle_sync.notice import Status as NoticeStatus
+from rindle_sync.store import Inbox, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +23,15 @@ class Status:
     unanswered: int
     """Rows whose last look brought no answer for which it was tried again: not throttled, not refused."""
     last_checked_at: str | None
+    notices: dict[str, int]
+    """Kept deliveries by status."""
+    oldest_pending_seconds: int
 
 
-async def status(store: Store, provider: str, environment: str, now: datetime) -> Status:
+async def status(store: Store, inbox: Inbox, provider: str, environment: str, now: datetime) -> Status:
     """The figures of one environment."""
     counts = await store.counts(provider, environment, now)
+    pending = await inbox.pending(provider, environment)
     by_state = {state.value: counts.by_state.get(state, 0) for state in State}
     by_kind = {kind.value: counts.by_error_kind.get(kind, 0) for kind in ErrorKind}
     return Status(
@@ -37,7 +42,13 @@ async def status(store: Store, provider: str, environment: str, now: datetime) -
         errored_by_kind=by_kind,
         stuck=by_kind[ErrorKind.STUCK],
         due=counts.due,
-        oldest_due_seconds=int((now - counts.oldest_due).total_seconds()) if counts.oldest_due else 0,
+        oldest_due_seconds=_seconds_since(counts.oldest_due, now),
         unanswered=counts.failing,
         last_checked_at=counts.last_checked.isoformat() if counts.last_checked else None,
+        notices={status.value: pending.by_status.get(status, 0) for status in NoticeStatus},
+        oldest_pending_seconds=_seconds_since(pending.oldest_pending, now),
     )
+
+
+def _seconds_since(moment: datetime | None, now: datetime) -> int:
+    return int((now - moment).total_seconds()) if moment else 0

@@ -48,8 +48,6 @@ STATEMENT_SECONDS: Final = 30
 _TELLTALES: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
 """At DEBUG, SQLAlchemy logs every row that it reads, and aiosqlite every parameter."""
 
-_TIME_FORM: Final = "%Y-%m-%dT%H:%M:%S.%f+00:00"
-
 
 class UtcTime(TypeDecorator[datetime]):
     """A moment in UTC to the microsecond: `timestamptz`, or on SQLite text of one width, which sorts by time."""
@@ -65,7 +63,7 @@ class UtcTime(TypeDecorator[datetime]):
         """To the database."""
         if value is None or dialect.name != "sqlite":
             return value
-        return value.astimezone(UTC).strftime(_TIME_FORM)
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """From the database."""
@@ -195,6 +193,8 @@ changes: Final = Table(
     metadata,
     Column("id", Serial, primary_key=True, autoincrement=True),
     Column("row_id", RowId(), nullable=False),
+    Column("provider_name", Text(), nullable=False),
+    Column("environment", Text(), nullable=False),
     Column("version", BigInteger(), nullable=False),
     Column("from_state", Text(), nullable=False),
     Column("to_state", Text(), nullable=False),
@@ -213,6 +213,8 @@ changes: Final = Table(
 
 Index(
     "ix_provider_asset_changes_announce",
+    changes.c.provider_name,
+    changes.c.environment,
     changes.c.announce_at,
     sqlite_where=changes.c.announce_at.is_not(None),
     postgresql_where=changes.c.announce_at.is_not(None),
@@ -363,7 +365,7 @@ def json_parameter(rows: Sequence[Mapping[str, Any]], table: Table) -> str:
 
 def _as_text(value: Any, column: Column[Any]) -> Any:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).strftime(_TIME_FORM)
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
     if isinstance(column.type, JSON) and value is not None:
         return to_json(value)
     return value

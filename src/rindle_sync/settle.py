@@ -96,6 +96,8 @@ def _change(settled: Settled, by: By, now: datetime) -> Change | None:
     known_at = event_at or before.checked_at or before.updated_at
     return Change(
         row_id=after.id,
+        provider_name=after.provider_name,
+        environment=after.environment,
         version=after.version,
         from_state=before.state,
         to_state=after.state,
@@ -119,7 +121,7 @@ async def _read_again(tools: Tools, unwritten: Sequence[Settled], clashes: Set[s
 
 
 def _clash(now: datetime) -> Silence:
-    text = "the provider names an asset that another row holds already; end one of the two rows"
+    text = "the database does not take the answer: another row holds its asset already, or a value is too long"
     return Silence(lack=Lack.CLASH, at=now, text=text)
 
 
@@ -128,7 +130,7 @@ def _events(settled: Settled, now: datetime) -> list[Event]:
     if isinstance(seen, Silence):
         return [_failed(settled, seen, now)]
     events: list[Event] = []
-    if seen and seen.via is not Via.WEBHOOK:
+    if seen and seen.via not in {Via.WEBHOOK, Via.APP}:
         events.append(_synced(Resolved, settled, now))
         if seen.state is None and not seen.gone:
             events.append(_unknown(settled, seen, now))

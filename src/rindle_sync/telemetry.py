@@ -197,9 +197,12 @@ class Telemetry:
                 _log.warning("a listener failed on %s: %s", event.name, type(error).__name__)
 
 
+_WARNINGS: Final = (Stuck, Failed, UnknownStatus, WebhookRejected, WebhookException, CallbackException)
+
+
 def log_event(event: Event) -> None:
     """A listener that writes one log line an event: warnings for what went wrong, debug for the rest."""
-    level = logging.WARNING if isinstance(event, Stuck | Failed | UnknownStatus) else logging.DEBUG
+    level = logging.WARNING if isinstance(event, _WARNINGS) else logging.DEBUG
     if _log.isEnabledFor(level):
         told = " ".join(f"{key}={value}" for key, value in event.metadata().items())
         _log.log(level, "%s row_id=%s %s", event.name, event.row_id, told)

@@ -53,10 +53,10 @@ async def cancel_upload(tools: Tools, row: ProviderAsset) -> ProviderAsset:
 
     Raises `NoAnswer` and its kinds, `StoreUnavailable`.
     """
-    if row.state not in {State.PENDING, State.UPLOADING}:
+    if row.state not in {State.PENDING, State.UPLOADING} or row.provider_asset_id:
         return row
     at = tools.now()
-    seen = Seen(via=Via.UPLOAD, at=at, state=State.ERRORED, error_kind=ErrorKind.UPLOAD, error_text="upload cancelled")
+    seen = Seen(via=Via.APP, at=at, state=State.ERRORED, error_kind=ErrorKind.UPLOAD, error_text="upload cancelled")
     if row.provider_upload_id:
         seen = await _asked(tools, row.provider_upload_id, at)
     settled = await _settle(tools, row, seen)
@@ -84,7 +84,9 @@ async def _begin_anew(tools: Tools, fresh: ProviderAsset) -> ProviderAsset:
     old = await tools.store.find_app_asset(fresh.provider_name, fresh.asset_id, fresh.profile)
     decision = restart(old, fresh, now) if old and old.environment == fresh.environment else None
     if old is None or decision is None:
-        raise AlreadyTracked("this asset id and profile are tracked, and have not failed; cancel the upload first")
+        raise AlreadyTracked(
+            "this asset id and profile are tracked, and have not failed: cancel the upload, or use another profile"
+        )
     if not await commit(tools, old, decision, By.APP):
         raise Conflict("the row was written by others at the same moment; begin the upload again")
     return replace(decision.row, version=old.version + 1)
@@ -107,12 +109,12 @@ async def _patiently(tools: Tools, call: Callable[[], Awaitable[Answer]]) -> Ans
 
 
 def _waiting(tools: Tools, made: MadeUpload) -> Seen:
-    return Seen(via=Via.UPLOAD, at=tools.now(), state=State.UPLOADING, provider_upload_id=made.provider_upload_id)
+    return Seen(via=Via.APP, at=tools.now(), state=State.UPLOADING, provider_upload_id=made.provider_upload_id)
 
 
 def _not_made(tools: Tools, error: Exception) -> Seen:
     text = f"upload was not made: {scrub(str(error))}"
-    return Seen(via=Via.UPLOAD, at=tools.now(), state=State.ERRORED, error_kind=ErrorKind.UPLOAD, error_text=text)
+    return Seen(via=Via.APP, at=tools.now(), state=State.ERRORED, error_kind=ErrorKind.UPLOAD, error_text=text)
 
 
 async def _settle(tools: Tools, row: ProviderAsset, seen: Seen) -> Settled | None:

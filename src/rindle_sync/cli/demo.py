@@ -25,7 +25,7 @@ def demo(
     json_: Json = False,
 ) -> None:
     """See it work, without an account or a server: webhooks are lost, doubled and shuffled; every row ends in step."""
-    with extra("demo"):
+    with extra("emulator"):
         from rindle_sync.demo import Weather, play
     weather = Weather(drop=drop, double=double)
     if json_ or not out.is_terminal:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from rindle_sync.asset import redact_id
 from rindle_sync.cli.screen import Json, connected, out, print_json, say
@@ -27,7 +27,16 @@ def list_events(
     if json_:
         print_json([_event(notice) for notice in notices])
         return
-    table = Table("id", "type", "status", "attempts", "received", "reason", box=None, pad_edge=False)
+    table = Table(
+        Column("id", no_wrap=True, min_width=36),
+        "type",
+        "status",
+        "attempts",
+        "received",
+        "reason",
+        box=None,
+        pad_edge=False,
+    )
     for n in notices:
         table.add_row(n.id, n.type, n.status, f"{n.attempts}", f"{n.received_at:%Y-%m-%d %H:%M:%S}", n.reason or "")
     out.print(table)

@@ -110,4 +110,7 @@ def status(json_: Json = False) -> None:
     out.print(table)
     oldest = f", the oldest for {figures.oldest_due_seconds} s" if figures.due else ""
     out.print(f"{figures.due} due{oldest}; {figures.stuck} stuck; {figures.unanswered} without an answer")
+    deliveries = ", ".join(f"{number} {status}" for status, number in figures.notices.items())
+    waiting = f", the oldest pending for {figures.oldest_pending_seconds} s" if figures.oldest_pending_seconds else ""
+    out.print(f"webhooks: {deliveries}{waiting}")
     out.print(f"last answered look: {figures.last_checked_at or 'never'}")

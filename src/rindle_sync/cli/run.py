@@ -107,7 +107,7 @@ def _serve_webhooks(rindle: RindleSync, group: asyncio.TaskGroup, stop: asyncio.
     if settings.mux_webhook_secrets is None:
         say("no webhooks: mux_webhook_secrets is not set")
         return
-    with extra("run"):
+    with extra("server"):
         from rindle_sync.frameworks.server import listen, serve
     listening = listen(settings.listen_host, settings.listen_port)
     group.create_task(serve(at_path(WEBHOOK_PATH, rindle.webhooks), listening, stop))
@@ -129,4 +129,4 @@ def emulator(
     listening = listen(host, port)
     say(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")
     say(f"controls and help: curl http://{host}:{port}/_emulator/")
-    asyncio.run(_until_stopped(lambda stop: serve(world.app, listening, stop)))
+    asyncio.run(_until_stopped(lambda stop: serve(world.app, listening, stop, lifespan=True)))

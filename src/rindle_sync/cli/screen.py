@@ -57,4 +57,4 @@ def extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError:
-        raise Misconfigured(name, "needs an extra; pip install 'rindle-sync[emulator]'") from None
+        raise Misconfigured(name, f"needs an extra; pip install 'rindle-sync[{name}]'") from None

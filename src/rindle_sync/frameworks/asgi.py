@@ -4,7 +4,8 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
-from rindle_sync.receive import Reply, receive
+from rindle_sync.receive import Reply
+from rindle_sync.receive import receive as take
 from rindle_sync.tools import Tools
 
 Scope = MutableMapping[str, Any]
@@ -17,27 +18,30 @@ class _Disconnected(Exception):
     pass
 
 
-def webhook_app(tools: Tools, kept: Callable[[], None] = lambda: None) -> App:
-    """An app that takes deliveries at whatever path it is mounted; `kept` is called after each one that is new."""
+class WebhookApp:
+    """Takes deliveries at whatever path it is mounted; `kept` is called after each one that is new."""
 
-    async def app(scope: Scope, receive_: Receive, send: Send) -> None:
+    def __init__(self, tools: Tools, kept: Callable[[], None] = lambda: None) -> None:
+        self._tools = tools
+        self._kept = kept
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI has it."""
         if scope["type"] != "http":
             raise RuntimeError("the webhook endpoint speaks HTTP alone; mount it under a path of its own")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            reply = await receive(tools, scope["method"], headers, _chunks(receive_))
+            reply = await take(self._tools, scope["method"], headers, _chunks(receive))
         except _Disconnected:
             return
         await _send(send, reply)
         if reply.status == 202:
-            kept()
-
-    return app
+            self._kept()
 
 
-async def _chunks(receive_: Receive) -> AsyncIterator[bytes]:
+async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
     while True:
-        message = await receive_()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise _Disconnected
         yield message.get("body", b"")
@@ -56,10 +60,10 @@ async def _send(send: Send, reply: Reply) -> None:
 def at_path(path: str, app: App) -> App:
     """`app` at `path` alone, and 404 everywhere else."""
 
-    async def only(scope: Scope, receive_: Receive, send: Send) -> None:
+    async def only(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].rstrip("/") != path:
             await _send(send, Reply(404, {"error": "not_found"}))
         else:
-            await app(scope, receive_, send)
+            await app(scope, receive, send)
 
     return only

@@ -28,9 +28,11 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-async def serve(app: Any, listening: socket.socket, stop: asyncio.Event) -> None:
+async def serve(app: Any, listening: socket.socket, stop: asyncio.Event, *, lifespan: bool = False) -> None:
     """Serve `app` until `stop` is set, then let answers under way end, for five seconds."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="auto", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on" if lifespan else "off", timeout_graceful_shutdown=5
+    )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     stopping = asyncio.create_task(stop.wait())

@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, Update, bindparam, or_, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.asset import scrub
-from rindle_sync.errors import StoreUnavailable
+from rindle_sync.errors import StoreRefused, StoreUnavailable
 
 
 def claim_statement(table: Table, *due: ColumnElement[bool], first: Sequence[ColumnElement[Any]]) -> Update:
@@ -58,9 +58,16 @@ def _named_errors() -> Iterator[None]:
     except IntegrityError:
         raise
     except DBAPIError as error:
-        raise StoreUnavailable(_complaint(error)) from None
+        kind = StoreRefused if _is_refusal(error) else StoreUnavailable
+        raise kind(_complaint(error)) from None
     except (PoolTimeout, OSError) as error:
         raise StoreUnavailable(f"no connection to the database ({type(error).__name__}); is it up?") from None
+
+
+def _is_refusal(error: DBAPIError) -> bool:
+    """Whether it is the value that the database minds: SQLSTATE classes 22 (data) and 54 (limits)."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    return isinstance(error, DataError) or state[:2] in {"22", "54"}
 
 
 def _complaint(error: DBAPIError) -> str:

@@ -30,7 +30,12 @@ def _claim_statement() -> Update:
         earlier.c.announce_at.is_not(None),
     )
     return claim_statement(
-        changes, changes.c.announce_at <= bindparam("now"), ~waits, first=[changes.c.announce_at, changes.c.id]
+        changes,
+        changes.c.provider_name == bindparam("provider"),
+        changes.c.environment == bindparam("in_environment"),
+        changes.c.announce_at <= bindparam("now"),
+        ~waits,
+        first=[changes.c.announce_at, changes.c.id],
     )
 
 
@@ -49,13 +54,15 @@ _OUTCOMES: Final = _outcome_statement()
 class Outbox(Database):
     """What the app is still to be told. Every method raises `StoreUnavailable` when the database does not answer."""
 
-    async def claim(self, *, now: datetime, token: str, until: datetime, limit: int) -> list[Announcement]:
+    async def claim(
+        self, provider: str, environment: str, *, now: datetime, token: str, until: datetime, limit: int
+    ) -> list[Announcement]:
         """Lease up to `limit` changes to announce, in one statement: of each row only its earliest."""
-        values = {"now": now, "token": token, "until": until, "most": limit}
+        values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
         async with self.writing() as connection:
             found = [
                 Announcement(r.id, read_change(r), r.announce_attempts)
-                for r in await connection.execute(_CLAIM, values)
+                for r in await connection.execute(_CLAIM, values | {"most": limit})
             ]
         return sorted(found, key=lambda one: one.id)
 
@@ -68,8 +75,15 @@ class Outbox(Database):
         async with self.writing() as connection:
             await connection.execute(_OUTCOMES, {"rows": json_parameter(rows, changes), "held": token})
 
-    async def forget(self, before: datetime) -> int:
+    async def release(self, token: str) -> None:
+        """Give back what is still leased under `token`."""
+        async with self.writing() as connection:
+            held = update(changes).where(changes.c.lease_token == token)
+            await connection.execute(held.values(lease_token=None, lease_until=None))
+
+    async def forget(self, provider: str, environment: str, before: datetime) -> int:
         """Announce no more what happened before `before`; how many changes."""
-        old = update(changes).where(changes.c.announce_at.is_not(None), changes.c.at < before)
+        here = update(changes).where(changes.c.provider_name == provider, changes.c.environment == environment)
+        old = here.where(changes.c.announce_at.is_not(None), changes.c.at < before)
         async with self.writing() as connection:
             return (await connection.execute(old.values(announce_at=None))).rowcount

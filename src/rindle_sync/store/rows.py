@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State
-from rindle_sync.errors import AlreadyTracked
+from rindle_sync.errors import AlreadyTracked, StoreRefused
 from rindle_sync.schema import assets, changes, json_field, json_parameter, json_table
 from rindle_sync.store.database import Database, claim_statement
 
@@ -33,6 +33,8 @@ class Change:
     """One real change of a row, as `provider_asset_changes` keeps it."""
 
     row_id: str
+    provider_name: str
+    environment: str
     version: int
     """The row's version after it: changes of one row in their order."""
     from_state: State
@@ -78,6 +80,8 @@ _WRITTEN: Final = (
     "provider_upload_id",
     "passthrough",
     "playback_ids",
+    "playback_policy",
+    "ingest_mode",
     "state",
     "error_kind",
     "last_sync_error",
@@ -227,7 +231,7 @@ class Store(Database):
         """
         try:
             return Written(await self._write(writes))
-        except IntegrityError:
+        except (IntegrityError, StoreRefused):
             if len(writes) == 1:
                 return Written(frozenset(), frozenset({writes[0].row.id}))
         apart = [await self.write([write]) for write in writes]

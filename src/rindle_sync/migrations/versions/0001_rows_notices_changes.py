@@ -120,6 +120,8 @@ def _create_changes() -> None:
         "provider_asset_changes",
         Column("id", Serial, primary_key=True, autoincrement=True),
         Column("row_id", RowId(), nullable=False),
+        Column("provider_name", Text(), nullable=False),
+        Column("environment", Text(), nullable=False),
         Column("version", BigInteger(), nullable=False),
         Column("from_state", Text(), nullable=False),
         Column("to_state", Text(), nullable=False),
@@ -137,7 +139,7 @@ def _create_changes() -> None:
     op.create_index(
         "ix_provider_asset_changes_announce",
         "provider_asset_changes",
-        ["announce_at"],
+        ["provider_name", "environment", "announce_at"],
         **_where("announce_at IS NOT NULL"),
     )
 

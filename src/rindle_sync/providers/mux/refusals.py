@@ -25,7 +25,7 @@ def refusal(
         case 404:
             return Unreachable("mux answered 404 without its error body: is mux_base_url the address of Mux?")
         case 401 | 403:
-            return Refused(f"{text}; check mux_token_id and mux_token_secret, and that the token may read Mux Video")
+            return Refused(f"{text}; check mux_token_id and mux_token_secret, and that the token may do this")
         case 429:
             return Throttled(text, _seconds(headers.get("retry-after")))
         case _:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import httpx
 
-from rindle_sync.asset import Seen, Via
+from rindle_sync.asset import Seen, State, Via
 from rindle_sync.errors import Refused, Unreachable
 from rindle_sync.notice import Delivery
 from rindle_sync.providers.base import MadeUpload, Page, Wish
@@ -125,8 +125,11 @@ class Mux:
         path = f"/video/v1/uploads/{_segment(provider_upload_id)}/cancel"
         try:
             data = self._data(await self._body(path, method="PUT"))
-        except Refused:
-            return await self.get_upload(provider_upload_id, at)
+        except Refused as refused:
+            seen = await self.get_upload(provider_upload_id, at)
+            if seen.state is State.UPLOADING:  # not too late, then: the token may not write
+                raise refused from None
+            return seen
         return seen_upload(same(read(data, Upload), provider_upload_id), data, at)
 
     async def whoami(self) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -24,6 +24,9 @@ class _PlaybackId(msgspec.Struct):
     policy: str = "unknown"
 
 
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+
+
 class Errors(msgspec.Struct):
     """What Mux says is wrong: one message or several."""
 
@@ -40,21 +43,21 @@ class Errors(msgspec.Struct):
 class Asset(msgspec.Struct):
     """What we read of an asset; all else may be there or not."""
 
-    id: str
+    id: Id
     status: str = ""
     created_at: Any = None
     playback_ids: list[_PlaybackId] | None = None
     passthrough: str | None = None
-    upload_id: str | None = None
+    upload_id: Id | None = None
     errors: Any = None
 
 
 class Upload(msgspec.Struct):
     """What we read of a direct upload."""
 
-    id: str
+    id: Id
     status: str = ""
-    asset_id: str | None = None
+    asset_id: Id | None = None
     error: Any = None
     new_asset_settings: dict[str, Any] | None = None
 

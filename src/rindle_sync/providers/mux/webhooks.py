@@ -36,23 +36,15 @@ _UPLOAD_EVENTS: Final = {
 }
 
 
-class _Object(msgspec.Struct):
-    id: str | None = None
-
-
-class _Environment(msgspec.Struct):
-    id: str | None = None
-
-
 class _Envelope(msgspec.Struct):
-    """https://www.mux.com/docs/core/listen-for-webhooks ."""
+    """https://www.mux.com/docs/core/listen-for-webhooks ; all but the type and the id may be there or not."""
 
     type: str
     id: str
-    created_at: str | int | float | None = None
-    object: _Object | None = None
-    environment: _Environment | None = None
-    data: dict[str, Any] | None = None
+    created_at: Any = None
+    object: Any = None
+    environment: Any = None
+    data: Any = None
 
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime, tolerance: float) -> int:
@@ -102,15 +94,15 @@ def sign(body: bytes, secret: str, now: datetime) -> str:
 def read_delivery(body: bytes) -> Delivery:
     """What a webhook says about itself; raises `BadNotice` where it has no type or no event id."""
     envelope = _envelope(body)
-    data = envelope.data or {}
-    subject = data.get("id") or (envelope.object and envelope.object.id)
+    data = _object(envelope.data)
+    subject = data.get("id") or _object(envelope.object).get("id")
     is_upload = envelope.type in _UPLOAD_EVENTS
     settings = data.get("new_asset_settings")
     passthrough = settings.get("passthrough") if is_upload and isinstance(settings, dict) else data.get("passthrough")
     return Delivery(
         event_id=envelope.id,
         type=envelope.type,
-        environment=envelope.environment.id if envelope.environment else None,
+        environment=_text(_object(envelope.environment).get("id")),
         occurred_at=parse_time(envelope.created_at),
         provider_asset_id=_text(data.get("asset_id") if is_upload else subject),
         provider_upload_id=_text(subject if is_upload else data.get("upload_id")),
@@ -122,7 +114,7 @@ def read_delivery(body: bytes) -> Delivery:
 def read_seen(body: bytes, at: datetime) -> Seen:
     """What was seen in a webhook that came in `at`; raises `BadNotice` for one that cannot be read."""
     envelope = _envelope(body)
-    data = envelope.data or {}
+    data = _object(envelope.data)
     try:
         seen = _upload_seen(envelope, data, at) if envelope.type in _UPLOAD_EVENTS else _asset_seen(envelope, data, at)
     except NoAnswer:
@@ -152,6 +144,10 @@ def _envelope(body: bytes) -> _Envelope:
     if not (0 < len(envelope.id) <= LONGEST_ID and 0 < len(envelope.type) <= LONGEST_ID):
         raise BadNotice("no_event")
     return envelope
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _text(value: Any) -> str | None:
