@@ -1,17 +1,21 @@
 """Kept notices, each to its row, and to settle: at least once, with an effect exactly once."""
 
 import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.asset import By, ProviderAsset, Silence
+from rindle_sync.asset import By, ProviderAsset, Seen, Silence
 from rindle_sync.errors import BadNotice, StoreUnavailable
 from rindle_sync.notice import WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Notice, Status, next_wait
-from rindle_sync.settle import Finding, settle
+from rindle_sync.settle import Finding, Settled, settle
 from rindle_sync.telemetry import Event, WebhookException, WebhookProcessed, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
+
+_NAMED_BY: Final = ("provider_asset_id", "provider_upload_id", "passthrough")
 
 BATCH: Final = 50
 """How many notices are taken up at once."""
@@ -37,7 +41,7 @@ async def ingest(tools: Tools) -> int:
     if not notices:
         return 0
     try:
-        ended = [await _take_up(tools, notice) for notice in notices]
+        ended = await _apply(tools, notices)
         await tools.inbox.end([one.notice for one in ended], token)
     except BaseException:
         await tools.inbox.release(token)
@@ -47,36 +51,73 @@ async def ingest(tools: Tools) -> int:
     return len(notices)
 
 
-async def _take_up(tools: Tools, notice: Notice) -> _Ended:
+async def _apply(tools: Tools, notices: Sequence[Notice]) -> list[_Ended]:
+    """Settle the notices, of each row in their order, and of many rows in few statements."""
+    found = await _candidates(tools, notices)
+    rows = {row.id: row for row in found}
+    about = [(notice, _row_of(notice, found)) for notice in notices]
+    ended = [_put_off(tools, notice, "no_row", WAITS_FOR_ROW) for notice, row in about if row is None]
+    for turn in _turns([(notice, row.id) for notice, row in about if row]):
+        ended += await _settle_turn(tools, turn, rows)
+    return ended
+
+
+def _turns(about: Sequence[tuple[Notice, str]]) -> Iterator[list[tuple[Notice, str]]]:
+    """The notices and their rows, in turns that hold each row once."""
+    queues: dict[str, list[tuple[Notice, str]]] = {}
+    for notice, row_id in about:
+        queues.setdefault(row_id, []).append((notice, row_id))
+    for turn in zip_longest(*queues.values()):
+        yield [one for one in turn if one]
+
+
+async def _settle_turn(
+    tools: Tools, turn: Sequence[tuple[Notice, str]], rows: dict[str, ProviderAsset]
+) -> list[_Ended]:
+    read = [(notice, row_id, _read(tools, notice)) for notice, row_id in turn]
+    ended = [result for *_, result in read if isinstance(result, _Ended)]
+    findings = {row_id: Finding(rows[row_id], seen) for _, row_id, seen in read if isinstance(seen, Seen)}
+    settled = await _settle_all(tools, findings)
+    rows.update((one.row.id, one.row) for one in settled.values() if isinstance(one, Settled))
+    return ended + [_ended(tools, notice, settled.get(row_id)) for notice, row_id, _ in read if row_id in findings]
+
+
+def _read(tools: Tools, notice: Notice) -> Seen | _Ended:
     try:
-        return await _apply(tools, notice)
-    except StoreUnavailable:
-        raise
+        return tools.provider.read_seen(notice.body, notice.received_at)
     except BadNotice as error:
         return _put_off(tools, notice, error.reason, ())
     except Exception as error:  # noqa: BLE001  one notice must not keep the others back, whatever it meets
-        _log.warning("notice %s could not be applied: %s", notice.id, type(error).__name__)
-        return _put_off(tools, notice, type(error).__name__, WAITS_AFTER_FAILURE)
+        return _failed(tools, notice, error)
 
 
-async def _apply(tools: Tools, notice: Notice) -> _Ended:
-    row = await _row_of(tools, notice)
-    if row is None:
+async def _settle_all(tools: Tools, findings: Mapping[str, Finding]) -> dict[str, Settled | Exception]:
+    """All at once; where that fails, each for itself, so that only the one at fault fails."""
+    try:
+        return {one.row.id: one for one in await settle(tools, list(findings.values()), By.WEBHOOK)}
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001  one notice must not keep the others back, whatever it meets
+        if len(findings) == 1:
+            return dict.fromkeys(findings, error)
+    apart = [await _settle_all(tools, {row_id: finding}) for row_id, finding in findings.items()]
+    return {row_id: one for some in apart for row_id, one in some.items()}
+
+
+def _ended(tools: Tools, notice: Notice, settled: Settled | Exception | None) -> _Ended:
+    if settled is None:
         return _put_off(tools, notice, "no_row", WAITS_FOR_ROW)
-    seen = tools.provider.read_seen(notice.body, notice.received_at)
-    settled = await settle(tools, [Finding(row, seen)], By.WEBHOOK)
-    if not settled:
-        return _put_off(tools, notice, "no_row", WAITS_FOR_ROW)
-    [one] = settled
-    if isinstance(one.seen, Silence):
-        return _put_off(tools, notice, one.seen.lack.value, WAITS_AFTER_FAILURE)
-    now, decision = tools.now(), one.decision
+    if isinstance(settled, Exception):
+        return _failed(tools, notice, settled)
+    if isinstance(settled.seen, Silence):
+        return _put_off(tools, notice, settled.seen.lack.value, WAITS_AFTER_FAILURE)
+    now, decision = tools.now(), settled.decision
     applied = replace(notice, status=Status.APPLIED, next_attempt_at=None, reason=decision.reason)
     return _Ended(
         replace(applied, attempts=notice.attempts + 1),
         WebhookProcessed(
             system_time=nanoseconds(now),
-            row_id=row.id,
+            row_id=settled.row.id,
             provider=notice.provider_name,
             type=notice.type,
             verdict=decision.verdict.value,
@@ -85,18 +126,25 @@ async def _apply(tools: Tools, notice: Notice) -> _Ended:
     )
 
 
-async def _row_of(tools: Tools, notice: Notice) -> ProviderAsset | None:
-    """The row that a notice is about: by asset, by upload, by passthrough; never one that holds another asset."""
-    found = await tools.store.match(
-        notice.provider_name,
-        notice.environment,
-        provider_asset_id=notice.provider_asset_id,
-        provider_upload_id=notice.provider_upload_id,
-        passthrough=notice.passthrough,
+def _failed(tools: Tools, notice: Notice, error: Exception) -> _Ended:
+    _log.warning("notice %s could not be applied: %s", notice.id, type(error).__name__)
+    return _put_off(tools, notice, type(error).__name__, WAITS_AFTER_FAILURE)
+
+
+async def _candidates(tools: Tools, notices: Sequence[Notice]) -> list[ProviderAsset]:
+    def all_of(name: str) -> set[str]:
+        return {value for notice in notices if (value := getattr(notice, name))}
+
+    return await tools.store.match(
+        tools.provider.name, tools.environment, **{f"{name}s": all_of(name) for name in _NAMED_BY}
     )
-    for name in ("provider_asset_id", "provider_upload_id", "passthrough"):
-        for row in found:
-            if getattr(row, name) == getattr(notice, name) and _may_be(row, notice) and getattr(row, name):
+
+
+def _row_of(notice: Notice, rows: Sequence[ProviderAsset]) -> ProviderAsset | None:
+    """The row that a notice is about: by asset, by upload, by passthrough; never one that holds another asset."""
+    for name in _NAMED_BY:
+        for row in rows:
+            if getattr(row, name) == getattr(notice, name) and getattr(row, name) and _may_be(row, notice):
                 return row
     return None
 

@@ -116,7 +116,7 @@ async def _read_again(tools: Tools, unwritten: Sequence[Settled], clashes: Set[s
     return [
         Finding(replace(row, lease_token=s.before.lease_token), _clash(now) if s.row.id in clashes else s.seen)
         for s in unwritten
-        if (row := fresh.get(s.row.id))
+        if (row := fresh.get(s.row.id)) and row.passthrough == s.before.passthrough  # else it was begun anew
     ]
 
 

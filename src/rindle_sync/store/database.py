@@ -1,10 +1,12 @@
 """One database: its connections, and its failures as errors of ours."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import ColumnElement, Table, Update, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Table, Update, bindparam, or_, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -25,12 +27,16 @@ def claim_statement(table: Table, *due: ColumnElement[bool], first: Sequence[Col
     return update(table).where(table.c.id == chosen.c.id).values(lease).returning(*table.c)
 
 
+_TURNS: Final[WeakKeyDictionary[Engine, asyncio.Lock]] = WeakKeyDictionary()
+
+
 class Database:
     """The connections; everything under them raises `StoreUnavailable` when the database does not answer."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self._reads = engine.execution_options(reads_only=True)
+        self._turn = _turn_of(engine)
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -47,8 +53,15 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at its end."""
         with _named_errors():
-            async with self.engine.begin() as connection:
+            async with self._turn, self.engine.begin() as connection:
                 yield connection
+
+
+def _turn_of(engine: AsyncEngine) -> asyncio.Lock | nullcontext[None]:
+    """SQLite has one writer at a time: in one process they queue here, in order, and not in its busy wait."""
+    if engine.dialect.name != "sqlite":
+        return nullcontext()
+    return _TURNS.setdefault(engine.sync_engine, asyncio.Lock())
 
 
 @contextmanager

@@ -168,15 +168,16 @@ class Store(Database):
         provider: str,
         environment: str,
         *,
-        provider_asset_id: str | None,
-        provider_upload_id: str | None,
-        passthrough: str | None,
+        provider_asset_ids: Collection[str],
+        provider_upload_ids: Collection[str],
+        passthroughs: Collection[str],
     ) -> list[ProviderAsset]:
-        """The rows that hold any of these ids, three at most."""
-        wanted = {"provider_asset_id": provider_asset_id, "provider_upload_id": provider_upload_id}
-        keys = [assets.c[name] == value for name, value in (wanted | {"passthrough": passthrough}).items() if value]
-        if not keys:
-            return []
+        """The rows that hold any of these ids."""
+        keys = (
+            assets.c.provider_asset_id.in_(provider_asset_ids),
+            assets.c.provider_upload_id.in_(provider_upload_ids),
+            assets.c.passthrough.in_(passthroughs),
+        )
         here = (assets.c.provider_name == provider, assets.c.environment == environment)
         async with self.reading() as connection:
             return [_row(found) for found in await connection.execute(select(*assets.c).where(*here, or_(*keys)))]

@@ -15,7 +15,16 @@ import msgspec
 from rindle_sync.asset import ErrorKind, Seen, State, Via
 from rindle_sync.errors import BadNotice, Misconfigured, NoAnswer
 from rindle_sync.notice import Delivery
-from rindle_sync.providers.mux.shapes import Asset, Upload, decoded, parse_time, read, seen_asset, seen_upload
+from rindle_sync.providers.mux.shapes import (
+    Asset,
+    Upload,
+    decoded,
+    parse_time,
+    read,
+    seen_asset,
+    seen_upload,
+    without_urls,
+)
 
 SIGNATURE_HEADER: Final = "mux-signature"
 LONGEST_ID: Final = 255
@@ -114,10 +123,10 @@ def read_delivery(body: bytes) -> Delivery:
 def read_seen(body: bytes, at: datetime) -> Seen:
     """What was seen in a webhook that came in `at`; raises `BadNotice` for one that cannot be read."""
     envelope = _envelope(body)
-    data = _object(envelope.data)
     try:
+        data = without_urls(_object(envelope.data))
         seen = _upload_seen(envelope, data, at) if envelope.type in _UPLOAD_EVENTS else _asset_seen(envelope, data, at)
-    except NoAnswer:
+    except (NoAnswer, RecursionError):
         raise BadNotice("unreadable_data") from None
     return replace(seen, via=Via.WEBHOOK, event_id=envelope.id, occurred_at=parse_time(envelope.created_at))
 
@@ -134,7 +143,7 @@ def _upload_seen(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> 
 
 
 def _envelope(body: bytes) -> _Envelope:
-    content = decoded(body)
+    content = decoded(body, keep_urls=True)
     if content is None:
         raise BadNotice("no_json_object")
     try:
