@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from rindle_sync.errors import BadNotice, Misconfigured
-from rindle_sync.frameworks.asgi import at_path, WebhookApp
+from rindle_sync.frameworks.asgi import WebhookApp, at_path
 from rindle_sync.notice import Status
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux.webhooks import read_delivery, read_seen, verify
