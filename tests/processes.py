@@ -40,10 +40,13 @@ class FarEnd:
     emulator: MuxEmulator
     url: str = ""
     looks: Counter[str] = field(default_factory=Counter)
+    looked_at: dict[str, list[float]] = field(default_factory=dict)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"].startswith(ASSET_PATH):
-            self.looks[scope["path"].removeprefix(ASSET_PATH)] += 1
+            asset = scope["path"].removeprefix(ASSET_PATH)
+            self.looks[asset] += 1
+            self.looked_at.setdefault(asset, []).append(time.monotonic())
         await self.emulator.app(scope, receive, send)
 
 
