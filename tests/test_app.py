@@ -1,0 +1,73 @@
+"""The whole service inside an app: deliveries in, callbacks out, and a URL to play what became ready."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from rindle_sync import Changed, Kind, RindleSync, State, connect
+from rindle_sync.config import plain_settings
+from rindle_sync.errors import Misconfigured
+from rindle_sync.providers.mux import sign
+from rindle_sync.providers.mux_emulator import MuxEmulator
+from tests.test_playback import a_key, pem
+from tests.webhooks import SECRET, an_event
+
+
+@pytest.fixture
+async def rindle(database_url: str) -> AsyncIterator[RindleSync]:
+    emulator = MuxEmulator()
+    settings = plain_settings(
+        database_url=database_url,
+        mux_token_id=emulator.token_id,
+        mux_token_secret=emulator.token_secret,
+        mux_webhook_secrets=SECRET,
+        mux_signing_key_id="key-1",
+        mux_signing_private_key=pem(a_key()),
+        sweep_interval_seconds=600,
+    )
+    async with connect(settings, transport=httpx.ASGITransport(app=emulator.app)) as rindle:
+        await rindle.migrate()
+        yield rindle
+
+
+async def test_a_delivery_reaches_the_apps_callback_at_once_and_the_video_can_be_played(rindle: RindleSync) -> None:
+    heard: asyncio.Queue[Changed] = asyncio.Queue()
+    rindle.on_change(heard.put)
+    row = await rindle.track(asset_id="video-1", provider_asset_id="asset-1")
+    stop = asyncio.Event()
+    service = asyncio.create_task(rindle.run(stop))
+    body = json.dumps(an_event(row, playback_ids=[{"id": "playback-1", "policy": "signed"}])).encode()
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=rindle.webhooks), base_url="http://us") as client:
+        reply = await client.post(
+            "/mux", content=body, headers={"mux-signature": sign(body, SECRET, datetime.now(UTC))}
+        )
+        changed = await asyncio.wait_for(heard.get(), 10)
+    url = await rindle.signed_url(row.id, Kind.VIDEO, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    stop.set()
+    await asyncio.wait_for(service, 10)
+
+    assert reply.status_code == 202
+    assert (changed.change.to_state, changed.row and changed.row.id) == (State.READY, row.id)
+    assert url
+    assert url.url.startswith("https://stream.mux.com/playback-1.m3u8?token=")
+    assert heard.empty()
+
+
+async def test_a_url_for_a_row_that_is_not_there_is_none(rindle: RindleSync) -> None:
+    later = datetime.now(UTC) + timedelta(hours=1)
+
+    assert await rindle.signed_url("no-uuid", Kind.VIDEO, expires_at=later) is None
+    assert await rindle.get("no-uuid") is None
+    assert await rindle.cancel_upload("no-uuid") is None
+
+
+async def test_an_upload_may_not_wait_for_longer_than_a_row_may_be_in_flight(rindle: RindleSync) -> None:
+    with pytest.raises(Misconfigured, match="expires_in"):
+        await rindle.begin_upload(asset_id="video-1", cors_origin="*", expires_in=timedelta(hours=3))
+
+    assert [row async for row in rindle.store.rows("mux", "default")] == []
