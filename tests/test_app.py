@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from rindle_sync import Changed, Kind, RindleSync, State, connect
+from rindle_sync import Changed, ErrorKind, Kind, RindleSync, State, connect
 from rindle_sync.config import plain_settings
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import Misconfigured, StoreUnavailable
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from tests.test_playback import a_key, pem
@@ -71,3 +71,38 @@ async def test_an_upload_may_not_wait_for_longer_than_a_row_may_be_in_flight(rin
         await rindle.begin_upload(asset_id="video-1", cors_origin="*", expires_in=timedelta(hours=3))
 
     assert [row async for row in rindle.store.rows("mux", "default")] == []
+
+
+async def test_a_playback_policy_that_is_none_is_refused_and_makes_no_row(rindle: RindleSync) -> None:
+    with pytest.raises(Misconfigured, match="playback_policy"):
+        await rindle.begin_upload(asset_id="video-1", cors_origin="*", playback_policy="bogus")
+    with pytest.raises(Misconfigured, match="playback_policy"):
+        await rindle.track(asset_id="video-1", provider_asset_id="asset-1", playback_policy="bogus")
+
+    assert [row async for row in rindle.store.rows("mux", "default")] == []
+
+
+async def test_what_the_provider_does_not_take_is_told_as_a_wrong_setting(rindle: RindleSync) -> None:
+    with pytest.raises(Misconfigured, match="new_asset_settings"):
+        await rindle.begin_upload(asset_id="video-1", cors_origin="*", new_asset_settings={"video_quality": "odd"})
+
+    [row] = [row async for row in rindle.store.rows("mux", "default")]
+    assert (row.state, row.error_kind) == (State.ERRORED, ErrorKind.UPLOAD)
+
+
+async def test_a_callback_that_is_not_async_is_refused_as_it_is_registered(rindle: RindleSync) -> None:
+    class Callable:
+        async def __call__(self, changed: Changed) -> None:
+            """Hears of it."""
+
+    with pytest.raises(Misconfigured, match="async function"):
+        rindle.on_change(print)  # type: ignore[arg-type]
+    rindle.on_change(Callable())
+
+
+@pytest.mark.parametrize("lacks", ["token", "tables"])
+async def test_a_service_that_cannot_work_says_so_as_it_starts(database_url: str, lacks: str) -> None:
+    token = {} if lacks == "token" else {"mux_token_id": "id", "mux_token_secret": "secret"}
+    async with connect(plain_settings(database_url=database_url, **token)) as rindle:
+        with pytest.raises(Misconfigured if lacks == "token" else StoreUnavailable, match="mux_token_id|migrate"):
+            await rindle.run(asyncio.Event())

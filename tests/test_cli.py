@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -216,7 +217,7 @@ async def test_sync_brings_a_row_into_step_and_then_has_nothing_to_do(database_u
 async def test_sync_of_an_id_that_is_not_tracked_is_a_finding(store: Store, shell: Shell) -> None:
     for ended in await shell.run_all(["sync", unknown_id()], ["sync", "", "--json"]):
         assert (ended.code, ended.out) == (1, "")
-        assert "no row has this provider id" in ended.complaint
+        assert "no row here has this provider id" in ended.complaint
 
 
 async def test_sync_without_an_answer_says_so_and_leaves_the_state(store: Store, shell: Shell) -> None:
@@ -420,6 +421,16 @@ async def test_the_emulator_answers_and_refuses_a_port_in_use(tmp_path: Path) ->
     assert second.code == 2
     assert "in use" in second.complaint
     assert str(port) in second.complaint
+
+
+async def test_run_refuses_a_port_in_use(store: Store, shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = await shell.but(mux_webhook_secrets="secret", listen_port=port).run("run")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "listen_port" in ended.complaint
+    assert str(port) in ended.complaint
 
 
 async def answers(client: httpx.AsyncClient, url: str) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from inspect import iscoroutinefunction
 from typing import Any, Final
 from uuid import UUID, uuid4
 
@@ -41,6 +42,9 @@ SPARE_CONNECTIONS: Final = 10
 
 TRACKABLE: Final = (State.PENDING, State.UPLOADING, State.PROCESSING, State.READY)
 """The states that a row may be tracked in; the others are for the provider to say."""
+
+POLICIES: Final = ("public", "signed", "drm")
+"""Who may play a video."""
 
 TEXTS: Final = (
     "asset_id",
@@ -151,6 +155,8 @@ class RindleSync:
     def _new_row(self, **values: Any) -> ProviderAsset:
         for name in TEXTS:
             _check_text(name, values.get(name))
+        if values.get("playback_policy") not in {None, *POLICIES}:
+            raise Misconfigured("playback_policy", f"must be one of {', '.join(POLICIES)}")
         moment = now()
         row = ProviderAsset(
             id=str(uuid4()),
@@ -189,6 +195,8 @@ class RindleSync:
 
         Called after the commit, in the order of each row, at least once; one that raises is called again later.
         """
+        if not (iscoroutinefunction(callback) or iscoroutinefunction(type(callback).__call__)):
+            raise Misconfigured("on_change", "wants an async function")
         self._callbacks.append(callback)
         return callback
 
@@ -302,7 +310,13 @@ class RindleSync:
         return await self.inbox.prune(Mux.name, settings.environment, ended_before=ended, dead_before=dead)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sweep every few seconds, and apply deliveries as they come, until `stop` is set."""
+        """Sweep every few seconds, and apply deliveries as they come, until `stop` is set.
+
+        Raises `Misconfigured` without credentials, `StoreUnavailable` without our tables; later troubles are logged
+        by `rindle_sync` and tried again.
+        """
+        self.settings.token()
+        await self.store.ping()
         tools, settings = self.tools, self.settings
         drain = settings.provider_timeout_seconds + 5
         sweeps = Embedded(settings.sweep_interval_seconds, drain)

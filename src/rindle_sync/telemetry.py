@@ -197,15 +197,25 @@ class Telemetry:
                 _log.warning("a listener failed on %s: %s", event.name, type(error).__name__)
 
 
-_WARNINGS: Final = (Stuck, Failed, UnknownStatus, WebhookRejected, WebhookException, CallbackException)
-
-
 def log_event(event: Event) -> None:
-    """A listener that writes one log line an event: warnings for what went wrong, debug for the rest."""
-    level = logging.WARNING if isinstance(event, _WARNINGS) else logging.DEBUG
+    """A listener that writes one log line an event: what went wrong as a warning, what changed as information."""
+    level = _level(event)
     if _log.isEnabledFor(level):
-        told = " ".join(f"{key}={value}" for key, value in event.metadata().items())
-        _log.log(level, "%s row_id=%s %s", event.name, event.row_id, told)
+        told = {"row_id": event.row_id} | event.metadata()
+        fields = " ".join(f"{key}={value}" for key, value in told.items() if value is not None)
+        _log.log(level, "%s %s", event.name, fields)
+
+
+def _level(event: Event) -> int:
+    match event:
+        case Stuck() | Failed() | UnknownStatus() | CallbackException() | WebhookException(dead=True):
+            return logging.WARNING
+        case WebhookRejected(reason="misconfigured" | "not_kept"):
+            return logging.WARNING
+        case WebhookRejected() | WebhookException() | StateChange():
+            return logging.INFO
+        case _:
+            return logging.DEBUG
 
 
 def nanoseconds(moment: datetime) -> int:

@@ -1,11 +1,12 @@
 """The commands. Prints; everything else is done elsewhere."""
 
-from typing import Final
+from importlib.metadata import version
+from typing import Annotated, Final
 
 import typer
 
 from rindle_sync.cli import demo, events, rows, run
-from rindle_sync.cli.screen import err
+from rindle_sync.cli.screen import err, out
 from rindle_sync.errors import Misconfigured, RindleSyncError
 
 app: Final = typer.Typer(
@@ -18,6 +19,23 @@ app: Final = typer.Typer(
     rich_markup_mode="rich",
     add_completion=False,
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"rindle-sync {version('rindle-sync')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version_: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and end.")
+    ] = False,
+) -> None:
+    """Options of every command; the help of all stands above."""
+
+
 for group in (demo, rows, run):
     app.add_typer(group.commands)
 app.add_typer(events.events, name="events")

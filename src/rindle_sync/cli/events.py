@@ -6,7 +6,7 @@ import typer
 from rich.table import Column, Table
 
 from rindle_sync.asset import redact_id
-from rindle_sync.cli.screen import Json, connected, out, print_json, say
+from rindle_sync.cli.screen import WIDE, Json, connected, out, print_json, say
 from rindle_sync.errors import Misconfigured
 from rindle_sync.notice import Notice, Status
 
@@ -39,7 +39,7 @@ def list_events(
     )
     for n in notices:
         table.add_row(n.id, n.type, n.status, f"{n.attempts}", f"{n.received_at:%Y-%m-%d %H:%M:%S}", n.reason or "")
-    out.print(table)
+    out.print(table, width=WIDE, crop=False)
 
 
 def _event(notice: Notice) -> dict[str, Any]:
@@ -66,12 +66,13 @@ def show_event(event_id: EventId, json_: Json = False) -> None:
     """One delivery; its body stays in the database, since it is full of the provider's ids."""
     notice = connected(lambda rindle: rindle.notice(event_id))
     if notice is None:
-        _no_event()
+        _no_event("no delivery has this id")
     elif json_:
         print_json(_event(notice))
     else:
         for name, value in _event(notice).items():
-            out.print(f"{name}: {value}", markup=False)
+            if value is not None:
+                out.print(f"{name}: {value}", markup=False)
 
 
 @events.command("replay")
@@ -89,11 +90,11 @@ def replay_events(
     elif replayed or dead:
         out.print(f"{replayed} pending again")
     if not replayed and not dead:
-        _no_event()
+        _no_event("no delivery that can be applied has this id")
 
 
-def _no_event() -> None:
-    say("no delivery that can be applied has this id; `events list` tells the ids")
+def _no_event(finding: str) -> None:
+    say(f"{finding}; `events list` tells the ids")
     raise typer.Exit(1)
 
 

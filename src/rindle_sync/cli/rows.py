@@ -67,7 +67,7 @@ def sync(
     """Bring one row into step with the provider, now."""
     settled = connected(lambda rindle: rindle.sync(provider_asset_id, by=By.CLI))
     if settled is None:
-        say("no row has this provider id in this environment: it was deleted, or never tracked")
+        say("no row here has this provider id (not your own reference): it was deleted, or never tracked")
         raise typer.Exit(1)
     if json_:
         print_json(_synced(settled))

@@ -5,9 +5,9 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -96,22 +96,25 @@ async def _serve(rindle: RindleSync, stop: asyncio.Event) -> None:
     rindle.settings.token()
     await rindle.store.ping()
     say(f"sweeping every {rindle.settings.sweep_interval_seconds:g} s; Ctrl-C ends it")
+    serving = _webhooks(rindle, stop)
     async with asyncio.TaskGroup() as group:
-        _serve_webhooks(rindle, group, stop)
         group.create_task(rindle.run(stop))
+        if serving:
+            group.create_task(serving)
     say("ended; nothing is lost")
 
 
-def _serve_webhooks(rindle: RindleSync, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+def _webhooks(rindle: RindleSync, stop: asyncio.Event) -> Coroutine[Any, Any, None] | None:
+    """The endpoint, listening already, where there are secrets for it."""
     settings = rindle.settings
     if settings.mux_webhook_secrets is None:
         say("no webhooks: mux_webhook_secrets is not set")
-        return
+        return None
     with extra("server"):
         from rindle_sync.frameworks.server import listen, serve
     listening = listen(settings.listen_host, settings.listen_port)
-    group.create_task(serve(at_path(WEBHOOK_PATH, rindle.webhooks), listening, stop))
     say(f"taking webhooks at http://{settings.listen_host}:{settings.listen_port}{WEBHOOK_PATH}")
+    return serve(at_path(WEBHOOK_PATH, rindle.webhooks), listening, stop)
 
 
 @commands.command()
@@ -126,7 +129,7 @@ def emulator(
         from rindle_sync.frameworks.server import listen, serve
         from rindle_sync.providers.mux_emulator import MuxEmulator
     world = MuxEmulator(seed=seed, rate_limits=None if rate_limits is None else rate_limits.value)
-    listening = listen(host, port)
+    listening = listen(host, port, setting="--port")
     say(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")
     say(f"controls and help: curl http://{host}:{port}/_emulator/")
     asyncio.run(_until_stopped(lambda stop: serve(world.app, listening, stop, lifespan=True)))

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     pass
 
 T = TypeVar("T")
-out: Final = Console(highlight=False)
+WIDE: Final = 1000
+"""What is no terminal breaks no lines."""
+
+out: Final = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 err: Final = Console(stderr=True, highlight=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Report as JSON on standard output.")]

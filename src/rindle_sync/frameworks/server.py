@@ -1,6 +1,7 @@
 """Serves an ASGI app from inside a running event loop, until told to stop; leaves the signals alone."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,20 +19,24 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, setting: str = "listen_port") -> socket.socket:
     """A socket to serve on, at any free port for 0; raises `Misconfigured` when it cannot be had."""
     try:
         return socket.create_server((host, port))
     except OSError as error:
-        raise Misconfigured(
-            "listen_port", f"{host}:{port} cannot be had ({error.strerror}); name another one"
-        ) from None
+        told = os.strerror(error.errno) if error.errno else "no such address"
+        raise Misconfigured(setting, f"{host}:{port} cannot be had ({told}); name another one") from None
 
 
 async def serve(app: Any, listening: socket.socket, stop: asyncio.Event, *, lifespan: bool = False) -> None:
     """Serve `app` until `stop` is set, then let answers under way end, for five seconds."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on" if lifespan else "off", timeout_graceful_shutdown=5
+        app,
+        log_config=None,
+        access_log=False,
+        log_level="warning",
+        lifespan="on" if lifespan else "off",
+        timeout_graceful_shutdown=5,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import httpx
 
 from rindle_sync.asset import Seen, State, Via
-from rindle_sync.errors import Refused, Unreachable
+from rindle_sync.errors import Misconfigured, Refused, Unreachable
 from rindle_sync.notice import Delivery
 from rindle_sync.providers.base import MadeUpload, Page, Wish
 from rindle_sync.providers.mux import webhooks
@@ -170,7 +170,8 @@ class Mux:
         status, headers, content = await self._send(method, path, query, wish)
         body = decoded(content, keep_urls=method == "POST")
         if status != (201 if method == "POST" else 200):
-            raise refusal(status, headers, body, self._secrets)
+            error = refusal(status, headers, body, self._secrets)
+            raise Misconfigured("new_asset_settings", str(error)) if status in {400, 422} and wish else error
         if body is None:
             raise Unreachable("mux sent a body that is no JSON object")
         return body
