@@ -1,6 +1,8 @@
 """Callbacks on change: once for each real change, after its commit, in the order of each row, whoever fails or dies."""
 
 import asyncio
+import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -10,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from rindle_sync.announce import BATCH, TIME_LIMIT, Callback, Changed, announce
+from rindle_sync.announce import BATCH, Callback, Changed, announce
 from rindle_sync.app import connect
 from rindle_sync.asset import By, ProviderAsset, State
 from rindle_sync.config import plain_settings
@@ -336,7 +338,7 @@ async def test_a_callback_that_is_over_its_time_is_given_up_and_called_again(
 
     async def hangs_once(changed: Changed) -> None:
         if changed.change.row_id == row.id and not passed[0]:
-            passed[0] = TIME_LIMIT + 1
+            passed[0] = world.tools.callback_limit.total_seconds() + 1
             await asyncio.Event().wait()
         await heard(changed)
 
@@ -430,7 +432,7 @@ async def test_a_lease_outlives_all_callbacks_that_take_as_long_as_they_may(worl
     taken: list[int] = []
 
     async def slow(_: Changed) -> None:
-        world.clock.move(TIME_LIMIT)
+        world.clock.move(world.tools.callback_limit)
         taken.append(await claimed(world))
 
     await announce(world.tools, [slow] * 8)
@@ -535,3 +537,49 @@ async def test_an_app_that_prunes_forgets_what_was_never_announced(sqlite_url: s
         await rindle.announce()
 
     assert heard.calls == 0
+
+
+async def test_a_callback_that_does_not_let_itself_be_ended_is_left_behind(world: World) -> None:
+    short = timedelta(milliseconds=50)
+    world.tools = replace(world.tools, callback_limit=short, callback_grace=short)
+    stubborn, other = await world.track(), await world.track()
+    heard, over = [], asyncio.Event()
+
+    async def clings(changed: Changed) -> None:
+        heard.append(changed.change.row_id)
+        while changed.change.row_id == stubborn.id and not over.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await over.wait()
+
+    await world.sync(stubborn)
+    await world.sync(other)
+
+    assert await asyncio.wait_for(announce(world.tools, [clings]), 10) == 2
+
+    over.set()
+    assert sorted(heard) == sorted([stubborn.id, other.id])
+    assert [e.row_id for e in world.events(CallbackException)] == [stubborn.id]
+
+
+async def test_a_stop_while_one_callback_hangs_does_not_announce_the_others_again(world: World) -> None:
+    hangs, *others = [await world.track() for _ in range(4)]
+    heard: list[str] = []
+
+    async def hears(changed: Changed) -> None:
+        heard.append(changed.change.row_id)
+        if changed.change.row_id == hangs.id and heard.count(hangs.id) == 1:
+            await asyncio.Event().wait()
+
+    for row in (hangs, *others):
+        await world.sync(row)
+    announcing = asyncio.create_task(announce(world.tools, [hears]))
+    async with asyncio.timeout(10):
+        while len(heard) < 4:  # noqa: ASYNC110  a callback has no event to wait for
+            await asyncio.sleep(0.01)
+    announcing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await announcing
+
+    await announce(world.tools, [hears])
+
+    assert Counter(heard) == {hangs.id: 2} | dict.fromkeys((row.id for row in others), 1)

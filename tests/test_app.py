@@ -104,5 +104,18 @@ async def test_a_callback_that_is_not_async_is_refused_as_it_is_registered(rindl
 async def test_a_service_that_cannot_work_says_so_as_it_starts(database_url: str, lacks: str) -> None:
     token = {} if lacks == "token" else {"mux_token_id": "id", "mux_token_secret": "secret"}
     async with connect(plain_settings(database_url=database_url, **token)) as rindle:
-        with pytest.raises(Misconfigured if lacks == "token" else StoreUnavailable, match="mux_token_id|migrate"):
+        with pytest.raises(Misconfigured if lacks == "token" else StoreUnavailable, match=r"mux_token_id|migrate"):
             await rindle.run(asyncio.Event())
+
+
+async def test_settings_that_json_cannot_carry_are_refused_and_make_no_row(rindle: RindleSync) -> None:
+    with pytest.raises(Misconfigured, match="new_asset_settings"):
+        await rindle.begin_upload(asset_id="video-1", cors_origin="*", new_asset_settings={"at": datetime.now(UTC)})
+
+    assert [row async for row in rindle.store.rows("mux", "default")] == []
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "\x00", "a\nb"])
+async def test_an_id_that_no_row_can_have_is_found_nowhere(rindle: RindleSync, odd: str) -> None:
+    assert await rindle.find(odd) is None
+    assert await rindle.sync(odd) is None

@@ -26,6 +26,7 @@ from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via
 from rindle_sync.errors import Gone, Refused, RindleSyncError, Throttled, Unreachable
 from rindle_sync.providers.base import Page
 from rindle_sync.providers.mux import Credentials, Mux, parse_time, without_urls
+from rindle_sync.providers.mux.rest import LARGEST_ANSWER
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from tests.rows import NOW, a_row
 from tests.world import Clock, an_adapter
@@ -1019,3 +1020,10 @@ def test_every_time_in_muxs_payloads_is_read(vectors: dict[str, Any]) -> None:
     told = [part["created_at"] for payload in payloads for part in (payload, payload["data"]) if "created_at" in part]
     assert {type(each) for each in told} >= {str, int}
     assert [each for each in told if parse_time(each) is None] == []
+
+
+async def test_an_answer_that_is_too_large_to_be_one_is_not_read_to_its_end() -> None:
+    padding = b'{"data": {"id": "' + ID.encode() + b'", "x": "' + b"a" * LARGEST_ANSWER + b'"}}'
+
+    with pytest.raises(Unreachable, match="too large"):
+        await FarEnd(200, padding).mux.get_asset(ID, NOW)

@@ -221,6 +221,16 @@ async def test_a_body_that_says_it_is_over_the_cap_is_not_read_at_all(world: Wor
     assert reply.status == 413
 
 
+async def test_a_body_that_never_ends_is_not_waited_for(world: World) -> None:
+    with_secrets(world, read_within=timedelta(milliseconds=50))
+
+    async def stalls() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    assert (await receive(world.tools, "POST", {}, stalls())).status == 408
+
+
 async def test_a_body_of_exactly_the_cap_is_read(world: World) -> None:
     event = an_event("asset-1")
     padding = LARGEST_BODY - len(json.dumps(event | {"pad": ""}).encode())

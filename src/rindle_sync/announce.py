@@ -13,8 +13,6 @@ from rindle_sync.telemetry import CallbackException, nanoseconds
 from rindle_sync.tools import Tools
 
 BATCH: Final = 50
-TIME_LIMIT: Final = 30.0
-"""How many seconds a callback may take."""
 
 LONGEST_WAIT: Final = timedelta(minutes=10)
 
@@ -39,38 +37,51 @@ async def announce(tools: Tools, callbacks: Sequence[Callback]) -> int:
     if not callbacks:
         return 0
     token, now = str(uuid4()), tools.now()
-    until = now + tools.lease + timedelta(seconds=TIME_LIMIT * len(callbacks))
+    until = now + tools.lease + _patience(tools, callbacks)
     claimed = await tools.outbox.claim(
         tools.provider.name, tools.environment, now=now, token=token, until=until, limit=BATCH
     )
     if not claimed:
         return 0
+    rows = await tools.store.get_many([one.change.row_id for one in claimed])
+    telling = [asyncio.ensure_future(_tell(tools, callbacks, one, rows.get(one.change.row_id))) for one in claimed]
     try:
-        rows = await tools.store.get_many([one.change.row_id for one in claimed])
-        told = await asyncio.gather(*(_tell(tools, callbacks, one, rows.get(one.change.row_id)) for one in claimed))
-        await tools.outbox.end(list(zip(claimed, told, strict=True)), token)
-    except BaseException:
-        await tools.outbox.release(token)
-        raise
+        await asyncio.gather(*telling)
+    finally:
+        told = [(one, task.result()) for one, task in zip(claimed, telling, strict=True) if _is_told(task)]
+        await tools.outbox.end(told, token)
+        if len(told) < len(claimed):
+            await tools.outbox.release(token)
     return len(claimed)
+
+
+def _is_told(telling: "asyncio.Future[datetime | None]") -> bool:
+    return telling.done() and not telling.cancelled() and telling.exception() is None
 
 
 async def _tell(
     tools: Tools, callbacks: Sequence[Callback], one: Announcement, row: ProviderAsset | None
 ) -> datetime | None:
-    telling = asyncio.ensure_future(_call(callbacks, Changed(one.change, row)))
+    telling = asyncio.ensure_future(_call(callbacks, Changed(one.change, row), tools.callback_limit))
     try:
-        await asyncio.wait({telling})
+        await asyncio.wait({telling}, timeout=_patience(tools, callbacks).total_seconds())
     finally:
         telling.cancel()
+    if not telling.done():
+        return _again(tools, one, TimeoutError())
     # what a callback awaits may be cancelled without us being so: that is a failure of the callback like any other
     error = asyncio.CancelledError() if telling.cancelled() else telling.exception()
     return _again(tools, one, error) if error else None
 
 
-async def _call(callbacks: Sequence[Callback], changed: Changed) -> None:
+def _patience(tools: Tools, callbacks: Sequence[Callback]) -> timedelta:
+    """How long all callbacks together may take on one change."""
+    return tools.callback_limit * len(callbacks) + tools.callback_grace
+
+
+async def _call(callbacks: Sequence[Callback], changed: Changed, limit: timedelta) -> None:
     for callback in callbacks:
-        async with asyncio.timeout(TIME_LIMIT):
+        async with asyncio.timeout(limit.total_seconds()):
             await callback(changed)
 
 

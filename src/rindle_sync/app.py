@@ -1,6 +1,7 @@
 """Settings in, a running service out. The only file that joins the plugs, and the only clock."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -174,12 +175,14 @@ class RindleSync:
 
     async def find(self, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id."""
+        if not provider_asset_id.isprintable():
+            return None
         return await self.store.find(Mux.name, self.settings.environment, provider_asset_id)
 
     async def sync(self, provider_asset_id: str, *, by: By = By.SYNC) -> Settled | None:
         """Bring one row into step now; None where no row has this provider id."""
         self.settings.token()
-        return await sync(self.tools, provider_asset_id, by=by)
+        return await sync(self.tools, provider_asset_id, by=by) if provider_asset_id.isprintable() else None
 
     async def sweep(self) -> Tally:
         """Look at every row that is due now."""
@@ -225,6 +228,8 @@ class RindleSync:
             raise Misconfigured(
                 "expires_in", "must be from one minute to seven days, and within provider_stuck_threshold_seconds"
             )
+        _check_text("cors_origin", cors_origin)
+        _check_json("new_asset_settings", new_asset_settings)
         wish = Wish(
             cors_origin=cors_origin,
             playback_policy=playback_policy,
@@ -344,7 +349,16 @@ def _is_id(text: str) -> bool:
     return True
 
 
+def _check_json(name: str, value: object) -> None:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        raise Misconfigured(name, "must hold nothing but what JSON can carry") from None
+
+
 def _check_text(name: str, value: str | None) -> None:
+    if not isinstance(value, str | None):
+        raise Misconfigured(name, "must be a text")
     if value is not None and (not value.strip() or len(value) > LONGEST_ID or not value.isprintable()):
         raise Misconfigured(name, f"must be 1 to {LONGEST_ID} printable characters")
 

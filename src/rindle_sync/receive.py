@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -32,35 +32,54 @@ class _TooLarge(Exception):
     pass
 
 
+class _TooSlow(Exception):
+    pass
+
+
 async def receive(tools: Tools, method: str, headers: Mapping[str, str], chunks: AsyncIterable[bytes]) -> Reply:
     """The answer to one delivery; header names in any case.
 
-    202 kept, 200 kept before or not acted on, 400 not valid, 405, 413, 500 no secret set, 503 not kept.
+    202 kept, 200 kept before or not acted on, 400 not valid, 405, 408, 413, 500 no secret set, 503 not kept.
     """
     if method != "POST":
         return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
     lowered = {name.lower(): value for name, value in headers.items()}
     try:
-        return await _kept(tools, await _read(lowered, chunks), lowered)
-    except _TooLarge:
-        return _rejected(tools, "too_large", Reply(413, {"error": "payload_too_large"}))
-    except BadNotice as error:
-        return _rejected(tools, error.reason, Reply(400, {"error": "provider_webhook_invalid"}))
-    except Misconfigured:
-        return _rejected(tools, "misconfigured", Reply(500, {"error": "server_misconfigured"}))
-    except (StoreUnavailable, TimeoutError):
-        return _rejected(tools, "not_kept", Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)}))
+        return await _kept(tools, await _read(lowered, chunks, tools.webhooks.read_within), lowered)
+    except (_TooLarge, _TooSlow, BadNotice, Misconfigured, StoreUnavailable, TimeoutError) as error:
+        reason, reply = _refusal(error)
+        when = nanoseconds(tools.now())
+        tools.telemetry.tell(WebhookRejected(system_time=when, provider=tools.provider.name, reason=reason))
+        return reply
 
 
-async def _read(headers: Mapping[str, str], chunks: AsyncIterable[bytes]) -> bytes:
+def _refusal(error: Exception) -> tuple[str, Reply]:
+    match error:
+        case _TooLarge():
+            return "too_large", Reply(413, {"error": "payload_too_large"})
+        case _TooSlow():
+            return "too_slow", Reply(408, {"error": "request_timeout"})
+        case BadNotice():
+            return error.reason, Reply(400, {"error": "provider_webhook_invalid"})
+        case Misconfigured():
+            return "misconfigured", Reply(500, {"error": "server_misconfigured"})
+        case _:
+            return "not_kept", Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
+
+
+async def _read(headers: Mapping[str, str], chunks: AsyncIterable[bytes], within: timedelta) -> bytes:
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > LARGEST_BODY:
         raise _TooLarge
     body = bytearray()
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise _TooLarge
+    try:
+        async with asyncio.timeout(within.total_seconds()):
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > LARGEST_BODY:
+                    raise _TooLarge
+    except TimeoutError:
+        raise _TooSlow from None
     return bytes(body)
 
 
@@ -70,12 +89,23 @@ async def _kept(tools: Tools, body: bytes, headers: Mapping[str, str]) -> Reply:
     delivery = tools.provider.read_delivery(body)
     if webhooks.environment and delivery.environment != webhooks.environment:
         raise BadNotice("other_environment")
-    async with asyncio.timeout(webhooks.keep_within.total_seconds()):
-        is_new = await tools.inbox.keep(_notice(tools, delivery, body, now))
+    keeping = asyncio.ensure_future(tools.inbox.keep(_notice(tools, delivery, body, now)))
+    keeping.add_done_callback(_heard)
+    # not cancelled when it takes too long: a driver may need far longer to give up than the sender waits for us
+    await asyncio.wait({keeping}, timeout=webhooks.keep_within.total_seconds())
+    if not keeping.done():
+        raise TimeoutError
+    is_new = keeping.result()
     _tell(tools, delivery, secret, now, is_new=is_new)
     if not is_new:
         return Reply(200, {"status": "kept_before"})
     return Reply(202, {"status": "kept"}) if delivery.acted_on else Reply(200, {"status": "not_acted_on"})
+
+
+def _heard(keeping: "asyncio.Future[bool]") -> None:
+    """The failure of a keeping that nobody waits for any more is no news: the sender was told to try again."""
+    if not keeping.cancelled():
+        keeping.exception()
 
 
 def _notice(tools: Tools, delivery: Delivery, body: bytes, now: datetime) -> Notice:
@@ -103,9 +133,3 @@ def _tell(tools: Tools, delivery: Delivery, secret: int, now: datetime, *, is_ne
     )
     if is_new and not delivery.acted_on:
         tools.telemetry.tell(WebhookIgnored(system_time=when, provider=provider, type=delivery.type))
-
-
-def _rejected(tools: Tools, reason: str, reply: Reply) -> Reply:
-    when = nanoseconds(tools.now())
-    tools.telemetry.tell(WebhookRejected(system_time=when, provider=tools.provider.name, reason=reason))
-    return reply

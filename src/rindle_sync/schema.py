@@ -260,6 +260,8 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
             options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10, "pool_pre_ping": True}
             engine = create_async_engine(parsed, **options, connect_args={"connect_timeout": 10})
             _prepare_postgresql(engine.sync_engine)
+    except (ArgumentError, ValueError, TypeError, OSError):
+        raise Misconfigured("database_url", "has a part that is not understood; see docs/settings.md") from None
     except ModuleNotFoundError:
         raise Misconfigured(
             "database_url", "names PostgreSQL, whose driver is not installed; pip install 'rindle-sync[postgresql]'"

@@ -18,6 +18,8 @@ class Webhooks:
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
     tolerance: timedelta = timedelta(seconds=300)
+    read_within: timedelta = timedelta(seconds=4)
+    """How long a delivery may take to come in whole."""
     keep_within: timedelta = timedelta(seconds=3)
     """How long the keeping may take; the provider gives up on an answer after five seconds."""
     environment: str | None = field(default=None, repr=False)
@@ -43,5 +45,9 @@ class Tools:
     webhooks: Webhooks = Webhooks()
     lease: timedelta = timedelta(seconds=120)
     """How long a sweep holds the rows that it looks at; outlives every time limit on a call."""
+    callback_limit: timedelta = timedelta(seconds=30)
+    """How long a callback of the app may take."""
+    callback_grace: timedelta = timedelta(seconds=5)
+    """How long we wait for one that does not let itself be ended; then it is left behind."""
     batch: int = 50
     """How many rows a sweep looks at side by side."""

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from rindle_sync.asset import By, ErrorKind, ProviderAsset, Seen, State, Via, scrub
 from rindle_sync.decide import restart
-from rindle_sync.errors import AlreadyTracked, Conflict, Gone, Misconfigured, NoAnswer, Throttled
+from rindle_sync.errors import AlreadyTracked, Conflict, Gone, RindleSyncError, Throttled
 from rindle_sync.plan import first_check
 from rindle_sync.providers.base import MadeUpload, Wish
 from rindle_sync.settle import Finding, Settled, commit, settle
@@ -39,7 +39,7 @@ async def begin_upload(tools: Tools, row: ProviderAsset, wish: Wish) -> DirectUp
     row = await _insert(tools, row)
     try:
         made = await _create(tools, row, wish)
-    except (NoAnswer, Gone, Misconfigured) as error:
+    except Exception as error:
         await _settle(tools, row, _not_made(tools, error))
         raise
     linked = await _settle(tools, row, _waiting(tools, made))
@@ -113,7 +113,8 @@ def _waiting(tools: Tools, made: MadeUpload) -> Seen:
 
 
 def _not_made(tools: Tools, error: Exception) -> Seen:
-    text = f"upload was not made: {scrub(str(error))}"
+    told = scrub(str(error)) if isinstance(error, RindleSyncError) else type(error).__name__
+    text = f"upload was not made: {told}"
     return Seen(via=Via.APP, at=tools.now(), state=State.ERRORED, error_kind=ErrorKind.UPLOAD, error_text=text)
 
 

@@ -49,6 +49,8 @@ def main() -> None:
         _fail(error, 2)
     except RindleSyncError as error:
         _fail(error, 1)
+    except OSError as error:
+        raise SystemExit(f"error: the report could not be written ({error.strerror})") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.markup import escape
 from rich.table import Column, Table
 
 from rindle_sync.asset import redact_id
@@ -38,7 +39,14 @@ def list_events(
         pad_edge=False,
     )
     for n in notices:
-        table.add_row(n.id, n.type, n.status, f"{n.attempts}", f"{n.received_at:%Y-%m-%d %H:%M:%S}", n.reason or "")
+        table.add_row(
+            n.id,
+            escape(n.type),
+            n.status,
+            f"{n.attempts}",
+            f"{n.received_at:%Y-%m-%d %H:%M:%S}",
+            escape(n.reason or ""),
+        )
     out.print(table, width=WIDE, crop=False)
 
 

@@ -22,9 +22,10 @@ class _Server(uvicorn.Server):
 def listen(host: str, port: int, *, setting: str = "listen_port") -> socket.socket:
     """A socket to serve on, at any free port for 0; raises `Misconfigured` when it cannot be had."""
     try:
-        return socket.create_server((host, port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
     except OSError as error:
-        told = os.strerror(error.errno) if error.errno else "no such address"
+        told = "no such address" if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise Misconfigured(setting, f"{host}:{port} cannot be had ({told}); name another one") from None
 
 
@@ -37,6 +38,7 @@ async def serve(app: Any, listening: socket.socket, stop: asyncio.Event, *, life
         log_level="warning",
         lifespan="on" if lifespan else "off",
         timeout_graceful_shutdown=5,
+        limit_concurrency=1000,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))

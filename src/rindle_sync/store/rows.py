@@ -142,7 +142,8 @@ class Store(Database):
                 await connection.execute(insert(assets), values)
         except IntegrityError:
             raise AlreadyTracked(
-                "a row with this provider id, upload id or passthrough, or with this asset id and profile, exists"
+                "a row with this provider id, upload id or passthrough, or (in any environment) with this asset id and "
+                "profile, exists"
             ) from None
 
     async def find(self, provider: str, environment: str, provider_asset_id: str) -> ProviderAsset | None:

@@ -38,6 +38,9 @@ BASE_URL: Final = "https://api.mux.com"
 Transport = httpx.AsyncBaseTransport
 """What carries the calls; tests put the emulator in its place."""
 
+LARGEST_ANSWER: Final = 8 * 1024 * 1024
+"""The largest answer that is read, in bytes; a list page of a hundred assets has a few hundred thousand."""
+
 PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core/make-api-requests
 CONNECTIONS: Final = 60
 """How many calls are under way at once; one more would wait inside its own time limit."""
@@ -189,13 +192,22 @@ class Mux:
             async with asyncio.timeout(self._timeout):
                 response = await self._transport.handle_async_request(request)
                 try:
-                    return response.status_code, response.headers, await response.aread()
+                    return response.status_code, response.headers, await _content(response)
                 finally:
                     await response.aclose()
         except (TimeoutError, httpx.TimeoutException):
             raise Unreachable(f"mux did not answer within {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError) as error:
             raise Unreachable(f"mux cannot be reached ({type(error).__name__})") from None
+
+
+async def _content(response: httpx.Response) -> bytes:
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > LARGEST_ANSWER:
+            raise Unreachable("mux sent an answer too large to be one")
+    return bytes(content)
 
 
 def _segment(provider_id: str) -> str:
