@@ -1,0 +1,103 @@
+"""The library without its extras: it does its work on SQLite, and names the extra where one is needed."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+EXTRAS = ("typer", "rich", "starlette", "uvicorn", "psycopg", "jwt", "cryptography")
+
+WITHOUT = f"""
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name.partition(".")[0])
+
+sys.meta_path.insert(0, Missing())
+"""
+
+
+def run_without_extras(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT + textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_rows_deliveries_and_callbacks_need_no_extra(tmp_path: Path) -> None:
+    ended = run_without_extras(f"""
+        import asyncio
+        from datetime import UTC, datetime
+        from rindle_sync import connect
+        from rindle_sync.config import plain_settings
+        from rindle_sync.providers.mux import sign
+
+        async def main():
+            settings = plain_settings(
+                database_url="sqlite:///{tmp_path}/rows.sqlite3",
+                mux_base_url="http://127.0.0.1:9",
+                mux_token_id="id",
+                mux_token_secret="secret",
+                mux_webhook_secrets="secret",
+                provider_retry_seconds=0.01,
+            )
+            async with connect(settings) as rindle:
+                await rindle.migrate()
+                heard = []
+
+                @rindle.on_change
+                async def hears(changed):
+                    heard.append(changed.change.to_state.value)
+
+                row = await rindle.track(asset_id="video-1", provider_asset_id="asset-1")
+                settled = await rindle.sync("asset-1")
+                asset = '{{"id": "asset-1", "status": "ready"}}'
+                body = ('{{"type": "video.asset.ready", "id": "event-1", "data": ' + asset + "}}").encode()
+                headers = [(b"mux-signature", sign(body, "secret", datetime.now(UTC)).encode())]
+                sent = []
+
+                async def receive():
+                    return {{"type": "http.request", "body": body}}
+
+                async def send(message):
+                    sent.append(message)
+
+                await rindle.webhooks({{"type": "http", "method": "POST", "headers": headers}}, receive, send)
+                await rindle.ingest()
+                await rindle.announce()
+                print(settled.decision.verdict.value, sent[0]["status"], (await rindle.get(row.id)).state.value, heard)
+
+        asyncio.run(main())
+    """)
+
+    assert ended.stdout == "unanswered 202 ready ['ready']\n", ended.stderr
+
+
+def test_what_needs_an_extra_names_it() -> None:
+    ended = run_without_extras("""
+        from rindle_sync import RindleSyncError
+        from rindle_sync.providers.mux import Signer
+        from rindle_sync.schema import open_engine
+
+        for use in (lambda: open_engine("postgresql://u@127.0.0.1/d"), lambda: Signer("key", "text")):
+            try:
+                use()
+            except RindleSyncError as error:
+                print(error)
+    """)
+
+    postgresql, playback = ended.stdout.splitlines()
+    assert "rindle-sync[postgresql]" in postgresql
+    assert "rindle-sync[playback]" in playback
+
+
+def test_the_command_line_names_its_extra() -> None:
+    ended = run_without_extras("from rindle_sync.__main__ import main; main()")
+
+    assert ended.returncode == 1
+    assert ended.stderr == "rindle-sync: the command line needs typer; pip install 'rindle-sync[cli]'\n"
