@@ -583,3 +583,14 @@ async def test_a_stop_while_one_callback_hangs_does_not_announce_the_others_agai
     await announce(world.tools, [hears])
 
     assert Counter(heard) == {hangs.id: 2} | dict.fromkeys((row.id for row in others), 1)
+
+
+async def test_a_service_hears_only_of_its_own_environment(world: World) -> None:
+    row = await world.track()
+    await world.sync(row)
+    heard = Heard()
+    elsewhere = replace(world.tools, environment="staging")
+
+    assert await announce(elsewhere, [heard]) == 0
+    assert await world.tools.outbox.forget("mux", "staging", world.clock.now() + SECOND) == 0
+    assert await announce(world.tools, [heard]) == 1

@@ -28,6 +28,7 @@ from rindle_sync.providers.base import Page
 from rindle_sync.providers.mux import Credentials, Mux, parse_time, without_urls
 from rindle_sync.providers.mux.rest import LARGEST_ANSWER
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from tests.processes import serving
 from tests.rows import NOW, a_row
 from tests.world import Clock, an_adapter
 
@@ -1027,3 +1028,15 @@ async def test_an_answer_that_is_too_large_to_be_one_is_not_read_to_its_end() ->
 
     with pytest.raises(Unreachable, match="too large"):
         await FarEnd(200, padding).mux.get_asset(ID, NOW)
+
+
+async def test_as_many_calls_as_a_sweep_makes_at_once_do_not_wait_for_each_other() -> None:
+    emulator = MuxEmulator()
+    emulator.add_fault("latency", seconds=1.0)
+    ids = emulator.create_assets(60)
+    with serving(emulator) as far_end:
+        adapter = Mux(Credentials(emulator.token_id, emulator.token_secret), base_url=far_end.url, timeout=2.5)
+        seen = await asyncio.gather(*(adapter.get_asset(asset_id, NOW) for asset_id in ids))
+        await adapter.close()
+
+    assert [one.provider_asset_id for one in seen] == ids
