@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import ColumnElement, Engine, Table, Update, bindparam, or_, select, update
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.asset import scrub
 from rindle_sync.errors import StoreRefused, StoreUnavailable
+from rindle_sync.schema import json_field, json_table
 
 
 def claim_statement(table: Table, *due: ColumnElement[bool], first: Sequence[ColumnElement[Any]]) -> Update:
@@ -27,11 +28,22 @@ def claim_statement(table: Table, *due: ColumnElement[bool], first: Sequence[Col
     return update(table).where(table.c.id == chosen.c.id).values(lease).returning(*table.c)
 
 
+def outcome_statement(table: Table, names: Sequence[str]) -> Update:
+    """Write `names` of the bound JSON `rows` that are still leased under `held`, and end their leases."""
+    rows = json_table("rows", "r")
+    values: dict[str, Any] = {name: json_field(rows, table.c[name]) for name in names}
+    mine = table.c.lease_token == bindparam("held")
+    ended = values | {"lease_token": None, "lease_until": None}
+    return update(table).where(table.c.id == json_field(rows, table.c.id), mine).values(ended)
+
+
 _TURNS: Final[WeakKeyDictionary[Engine, asyncio.Lock]] = WeakKeyDictionary()
 
 
 class Database:
-    """The connections; everything under them raises `StoreUnavailable` when the database does not answer."""
+    """The connections to `table`; everything under them raises `StoreUnavailable` when the database does not answer."""
+
+    table: ClassVar[Table]
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
@@ -41,6 +53,12 @@ class Database:
     async def close(self) -> None:
         """Give the connections back."""
         await self.engine.dispose()
+
+    async def release(self, token: str) -> None:
+        """Give back what is still leased under `token`."""
+        held = update(self.table).where(self.table.c.lease_token == token)
+        async with self.writing() as connection:
+            await connection.execute(held.values(lease_token=None, lease_until=None))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, Update, bindparam, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.notice import Notice, Status
-from rindle_sync.schema import json_field, json_parameter, json_table, notices
-from rindle_sync.store.database import Database, claim_statement
+from rindle_sync.schema import json_parameter, notices
+from rindle_sync.store.database import Database, claim_statement, outcome_statement
 
 _FIELDS: Final = tuple(f.name for f in fields(Notice))
 _COLUMNS: Final = tuple(notices.c[name] for name in _FIELDS)
@@ -25,14 +25,6 @@ class Pending:
     oldest_pending: datetime | None
 
 
-def _outcome_statement() -> Update:
-    rows = json_table("rows", "r")
-    values: dict[str, Any] = {name: json_field(rows, notices.c[name]) for name in _OUTCOME}
-    ended = values | {"lease_token": None, "lease_until": None}
-    mine = notices.c.lease_token == bindparam("held")
-    return update(notices).where(notices.c.id == json_field(rows, notices.c.id), mine).values(ended)
-
-
 _CLAIM: Final = claim_statement(
     notices,
     notices.c.provider_name == bindparam("provider"),
@@ -40,11 +32,13 @@ _CLAIM: Final = claim_statement(
     notices.c.next_attempt_at <= bindparam("now"),
     first=[notices.c.next_attempt_at],
 )
-_OUTCOMES: Final = _outcome_statement()
+_OUTCOMES: Final = outcome_statement(notices, _OUTCOME)
 
 
 class Inbox(Database):
     """The kept deliveries. Every method raises `StoreUnavailable` when the database does not answer."""
+
+    table = notices
 
     async def keep(self, notice: Notice) -> bool:
         """Keep a delivery; False if this event was kept before, whatever it said then."""
@@ -69,12 +63,6 @@ class Inbox(Database):
         rows = [{"id": n.id, **{name: getattr(n, name) for name in _OUTCOME}} for n in ended]
         async with self.writing() as connection:
             await connection.execute(_OUTCOMES, {"rows": json_parameter(rows, notices), "held": token})
-
-    async def release(self, token: str) -> None:
-        """Give back what is still leased under `token`."""
-        async with self.writing() as connection:
-            held = update(notices).where(notices.c.lease_token == token)
-            await connection.execute(held.values(lease_token=None, lease_until=None))
 
     async def get(self, notice_id: str) -> Notice | None:
         """The notice with this id of ours."""

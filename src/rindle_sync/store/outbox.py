@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Update, bindparam, update
 from sqlalchemy import exists as sql_exists
 
-from rindle_sync.schema import changes, json_field, json_parameter, json_table
-from rindle_sync.store.database import Database, claim_statement
+from rindle_sync.schema import changes, json_parameter
+from rindle_sync.store.database import Database, claim_statement, outcome_statement
 from rindle_sync.store.rows import Change, read_change
 
 
@@ -39,20 +39,14 @@ def _claim_statement() -> Update:
     )
 
 
-def _outcome_statement() -> Update:
-    rows = json_table("rows", "r")
-    values: dict[str, Any] = {name: json_field(rows, changes.c[name]) for name in ("announce_at", "announce_attempts")}
-    mine = changes.c.lease_token == bindparam("held")
-    ended = values | {"lease_token": None, "lease_until": None}
-    return update(changes).where(changes.c.id == json_field(rows, changes.c.id), mine).values(ended)
-
-
 _CLAIM: Final = _claim_statement()
-_OUTCOMES: Final = _outcome_statement()
+_OUTCOMES: Final = outcome_statement(changes, ("announce_at", "announce_attempts"))
 
 
 class Outbox(Database):
     """What the app is still to be told. Every method raises `StoreUnavailable` when the database does not answer."""
+
+    table = changes
 
     async def claim(
         self, provider: str, environment: str, *, now: datetime, token: str, until: datetime, limit: int
@@ -74,12 +68,6 @@ class Outbox(Database):
         ]
         async with self.writing() as connection:
             await connection.execute(_OUTCOMES, {"rows": json_parameter(rows, changes), "held": token})
-
-    async def release(self, token: str) -> None:
-        """Give back what is still leased under `token`."""
-        async with self.writing() as connection:
-            held = update(changes).where(changes.c.lease_token == token)
-            await connection.execute(held.values(lease_token=None, lease_until=None))
 
     async def forget(self, provider: str, environment: str, before: datetime) -> int:
         """Announce no more what happened before `before`; how many changes."""

@@ -126,13 +126,12 @@ _CLAIM: Final = claim_statement(
     first=[assets.c.check_at],
 )
 _KEEP_CHANGES: Final = _change_statement()
-_RELEASE: Final = (
-    update(assets).where(assets.c.lease_token == bindparam("held")).values(lease_token=None, lease_until=None)
-)
 
 
 class Store(Database):
     """The rows and their changes. Every method raises `StoreUnavailable` when the database does not answer."""
+
+    table = assets
 
     async def add(self, row: ProviderAsset) -> None:
         """Insert a new row; raises `AlreadyTracked` when one of its keys is taken."""
@@ -219,11 +218,6 @@ class Store(Database):
         async with self.writing() as connection:
             claimed = [replace(_row(r), lease_token=token) for r in await connection.execute(_CLAIM, values)]
         return sorted(claimed, key=lambda row: row.check_at or now)
-
-    async def release(self, token: str) -> None:
-        """Give back what is still leased under `token`."""
-        async with self.writing() as connection:
-            await connection.execute(_RELEASE, {"held": token})
 
     async def write(self, writes: Sequence[Write]) -> Written:
         """Write the rows that nobody wrote since they were read, and their changes, in one transaction.
