@@ -1,0 +1,24 @@
+"""The tables, and what differs between the databases that hold them."""
+
+from rindle_sync.schema.engine import BUSY_SECONDS, STATEMENT_SECONDS, engine_url, open_engine
+from rindle_sync.schema.json_rows import json_field, json_parameter, json_table
+from rindle_sync.schema.tables import assets, changes, metadata, notices
+from rindle_sync.schema.types import Json, RowId, Serial, UtcTime
+
+__all__ = [
+    "BUSY_SECONDS",
+    "STATEMENT_SECONDS",
+    "Json",
+    "RowId",
+    "Serial",
+    "UtcTime",
+    "assets",
+    "changes",
+    "engine_url",
+    "json_field",
+    "json_parameter",
+    "json_table",
+    "metadata",
+    "notices",
+    "open_engine",
+]

@@ -1,0 +1,104 @@
+"""The engine for a database URL: its driver, its time limits, its silence in logs."""
+
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from rindle_sync.errors import Misconfigured
+from rindle_sync.quiet import keep_from_debug
+from rindle_sync.schema.json_rows import from_json, to_json
+
+BUSY_SECONDS: Final = 15
+"""How long a statement waits for another writer before it fails."""
+
+STATEMENT_SECONDS: Final = 30
+"""How long one statement may take on PostgreSQL."""
+
+_TELLTALES: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
+"""At DEBUG, SQLAlchemy logs every row that it reads, and aiosqlite every parameter."""
+
+
+def engine_url(url: str) -> URL:
+    """`url` with our async driver in it; raises `Misconfigured` for one that names no database we know."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise Misconfigured(
+            "database_url",
+            "is no database URL; write sqlite:///rindle-sync.sqlite3 or postgresql://user:password@host:5432/database",
+        ) from None
+    match parsed.drivername.split("+")[0]:
+        case "sqlite":
+            return parsed.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres":
+            return parsed.set(drivername="postgresql+psycopg")
+        case other:
+            raise Misconfigured(
+                "database_url", f"names a database that is not supported ({other}); use sqlite:/// or postgresql://"
+            )
+
+
+def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
+    """An engine for `url` with time limits set and parameters hidden from every log and error text."""
+    parsed = engine_url(url)
+    keep_from_debug(*_TELLTALES)
+    options: dict[str, Any] = {
+        "hide_parameters": True,
+        "logging_name": "rindle_sync",
+        "json_serializer": to_json,
+        "json_deserializer": from_json,
+    }
+    try:
+        if parsed.get_backend_name() == "sqlite":
+            _check_file(parsed.database)
+            engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
+            _prepare_sqlite(engine.sync_engine)
+        else:
+            options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10, "pool_pre_ping": True}
+            engine = create_async_engine(parsed, **options, connect_args={"connect_timeout": 10})
+            _prepare_postgresql(engine.sync_engine)
+    except (ArgumentError, ValueError, TypeError, OSError):
+        raise Misconfigured("database_url", "has a part that is not understood; see docs/settings.md") from None
+    except ModuleNotFoundError:
+        raise Misconfigured(
+            "database_url", "names PostgreSQL, whose driver is not installed; pip install 'rindle-sync[postgresql]'"
+        ) from None
+    return engine
+
+
+def _check_file(path: str | None) -> None:
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return
+    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
+        raise Misconfigured("database_url", "names a SQLite file in a folder that is not there, or a folder itself")
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+            cursor.execute(f"PRAGMA {setting}")
+        cursor.close()
+
+    # a write transaction takes the write lock as it begins: one that first reads could never get it later
+    @event.listens_for(engine, "begin")
+    def began(connection: Any) -> None:
+        reads = connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _prepare_postgresql(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{BUSY_SECONDS}s'; "
+                "SET timezone = 'UTC'"
+            )
+        connection.commit()

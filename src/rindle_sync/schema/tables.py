@@ -1,0 +1,141 @@
+"""The tables."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+
+from rindle_sync.schema.types import Json, RowId, Serial, UtcTime
+
+metadata: Final = MetaData()
+
+assets: Final = Table(
+    "media_provider_assets",
+    metadata,
+    Column("id", RowId(), primary_key=True),
+    Column("asset_id", Text(), nullable=False),
+    Column("profile", Text(), nullable=False),
+    Column("provider_name", Text(), nullable=False),
+    Column("environment", Text(), nullable=False),
+    Column("provider_asset_id", Text()),
+    Column("provider_upload_id", Text()),
+    Column("passthrough", Text()),
+    Column("playback_ids", Json, nullable=False),
+    Column("playback_policy", Text()),
+    Column("ingest_mode", Text()),
+    Column("state", Text(), nullable=False),
+    Column("error_kind", Text()),
+    Column("last_sync_error", Text()),
+    Column("last_event_id", Text()),
+    Column("last_event_at", UtcTime()),
+    Column("raw_provider_metadata", Json),
+    Column("inserted_at", UtcTime(), nullable=False),
+    Column("updated_at", UtcTime(), nullable=False),
+    Column("seen_at", UtcTime()),
+    Column("checked_at", UtcTime()),
+    Column("check_at", UtcTime()),
+    Column("check_failures", Integer(), nullable=False),
+    Column("missing_since", UtcTime()),
+    Column("lease_token", RowId()),
+    Column("lease_until", UtcTime()),
+    Column("version", BigInteger(), nullable=False),
+    UniqueConstraint("asset_id", "profile", "provider_name", name="uq_media_provider_assets_asset_profile_provider"),
+)
+Index(
+    "uq_media_provider_assets_provider_asset_id",
+    assets.c.provider_name,
+    assets.c.environment,
+    assets.c.provider_asset_id,
+    unique=True,
+)
+Index(
+    "uq_media_provider_assets_provider_upload_id",
+    assets.c.provider_name,
+    assets.c.environment,
+    assets.c.provider_upload_id,
+    unique=True,
+)
+Index(
+    "uq_media_provider_assets_passthrough",
+    assets.c.provider_name,
+    assets.c.environment,
+    assets.c.passthrough,
+    unique=True,
+)
+# rows at rest have no check_at and so no entry here: the due scan costs what is due, whatever the table holds
+Index(
+    "ix_media_provider_assets_due",
+    assets.c.provider_name,
+    assets.c.environment,
+    assets.c.check_at,
+    sqlite_where=assets.c.check_at.is_not(None),
+    postgresql_where=assets.c.check_at.is_not(None),
+)
+Index(
+    "ix_media_provider_assets_lease",
+    assets.c.lease_token,
+    sqlite_where=assets.c.lease_token.is_not(None),
+    postgresql_where=assets.c.lease_token.is_not(None),
+)
+
+notices: Final = Table(
+    "provider_notices",
+    metadata,
+    Column("id", RowId(), primary_key=True),
+    Column("provider_name", Text(), nullable=False),
+    Column("environment", Text(), nullable=False),
+    Column("event_id", Text(), nullable=False),
+    Column("type", Text(), nullable=False),
+    Column("provider_asset_id", Text()),
+    Column("provider_upload_id", Text()),
+    Column("passthrough", Text()),
+    Column("occurred_at", UtcTime()),
+    Column("received_at", UtcTime(), nullable=False),
+    Column("body", LargeBinary(), nullable=False),
+    Column("status", Text(), nullable=False),
+    Column("attempts", Integer(), nullable=False),
+    Column("next_attempt_at", UtcTime()),
+    Column("reason", Text()),
+    Column("lease_token", RowId()),
+    Column("lease_until", UtcTime()),
+    UniqueConstraint("provider_name", "environment", "event_id", name="uq_provider_notices_event"),
+)
+Index(
+    "ix_provider_notices_pending",
+    notices.c.provider_name,
+    notices.c.environment,
+    notices.c.next_attempt_at,
+    sqlite_where=notices.c.next_attempt_at.is_not(None),
+    postgresql_where=notices.c.next_attempt_at.is_not(None),
+)
+
+changes: Final = Table(
+    "provider_asset_changes",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("row_id", RowId(), nullable=False),
+    Column("provider_name", Text(), nullable=False),
+    Column("environment", Text(), nullable=False),
+    Column("version", BigInteger(), nullable=False),
+    Column("from_state", Text(), nullable=False),
+    Column("to_state", Text(), nullable=False),
+    Column("error_kind", Text()),
+    Column("by", Text(), nullable=False),
+    Column("reason", Text(), nullable=False),
+    Column("at", UtcTime(), nullable=False),
+    Column("late_ms", BigInteger(), nullable=False),
+    Column("announce_at", UtcTime()),
+    Column("announce_attempts", Integer(), nullable=False, server_default="0"),
+    Column("lease_token", RowId()),
+    Column("lease_until", UtcTime()),
+    UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
+)
+
+
+Index(
+    "ix_provider_asset_changes_announce",
+    changes.c.provider_name,
+    changes.c.environment,
+    changes.c.announce_at,
+    sqlite_where=changes.c.announce_at.is_not(None),
+    postgresql_where=changes.c.announce_at.is_not(None),
+)
