@@ -42,6 +42,7 @@ def _row(provider_asset_id: str, state: State, changed: datetime, due: datetime 
         environment="default",
         provider_asset_id=provider_asset_id,
         state=state,
+        provider_created_at=changed,
         inserted_at=changed,
         updated_at=changed,
         check_at=due,

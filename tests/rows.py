@@ -16,6 +16,7 @@ def a_row(state: State = State.PROCESSING, **values: Any) -> ProviderAsset:
     """A row with a provider id, last changed an hour ago."""
     values.setdefault("updated_at", NOW - timedelta(hours=1))
     values.setdefault("inserted_at", values["updated_at"])
+    values.setdefault("provider_created_at", values["inserted_at"])
     if state is State.ERRORED:
         values.setdefault("error_kind", ErrorKind.PROVIDER)
     row_id = values.pop("id", None) or str(uuid4())

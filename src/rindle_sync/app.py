@@ -163,6 +163,7 @@ class RindleSync:
             id=str(uuid4()),
             provider_name=Mux.name,
             environment=self.settings.environment,
+            provider_created_at=moment,
             inserted_at=moment,
             updated_at=moment,
             **values,

@@ -90,6 +90,8 @@ class ProviderAsset:
     last_event_id: str | None = field(default=None, repr=False)
     last_event_at: datetime | None = None
     raw_provider_metadata: Mapping[str, Any] | None = field(default=None, repr=False)
+    provider_created_at: datetime
+    """When the provider made the asset; until it has told us, when the row was made."""
     inserted_at: datetime
     updated_at: datetime
     """Last real change."""

@@ -262,6 +262,7 @@ def _become(row: ProviderAsset, seen: Seen) -> ProviderAsset:
         provider_asset_id=row.provider_asset_id or seen.provider_asset_id,
         provider_upload_id=row.provider_upload_id or (None if row.provider_asset_id else seen.provider_upload_id),
         raw_provider_metadata=seen.metadata or row.raw_provider_metadata,
+        provider_created_at=seen.created_at or row.provider_created_at,
         seen_at=max(row.seen_at, seen.at) if row.seen_at else seen.at,
         last_event_id=seen.event_id if event else row.last_event_id,
         last_event_at=seen.occurred_at if event else row.last_event_at,

@@ -2,7 +2,7 @@
 
 from rindle_sync.schema.engine import BUSY_SECONDS, STATEMENT_SECONDS, engine_url, open_engine
 from rindle_sync.schema.json_rows import json_field, json_parameter, json_table
-from rindle_sync.schema.tables import assets, changes, metadata, notices
+from rindle_sync.schema.tables import assets, budgets, changes, environments, metadata, notices, passes, suspects
 from rindle_sync.schema.types import Json, RowId, Serial, UtcTime
 
 __all__ = [
@@ -13,12 +13,16 @@ __all__ = [
     "Serial",
     "UtcTime",
     "assets",
+    "budgets",
     "changes",
     "engine_url",
+    "environments",
     "json_field",
     "json_parameter",
     "json_table",
     "metadata",
     "notices",
     "open_engine",
+    "passes",
+    "suspects",
 ]

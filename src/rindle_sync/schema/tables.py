@@ -28,6 +28,7 @@ assets: Final = Table(
     Column("last_event_id", Text()),
     Column("last_event_at", UtcTime()),
     Column("raw_provider_metadata", Json),
+    Column("provider_created_at", UtcTime(), nullable=False),
     Column("inserted_at", UtcTime(), nullable=False),
     Column("updated_at", UtcTime(), nullable=False),
     Column("seen_at", UtcTime()),
@@ -69,6 +70,13 @@ Index(
     assets.c.check_at,
     sqlite_where=assets.c.check_at.is_not(None),
     postgresql_where=assets.c.check_at.is_not(None),
+)
+# the provider lists by creation: what a page should hold of ours, and what it lacks, is one range of this
+Index(
+    "ix_media_provider_assets_created",
+    assets.c.provider_name,
+    assets.c.environment,
+    assets.c.provider_created_at,
 )
 Index(
     "ix_media_provider_assets_lease",
@@ -138,4 +146,50 @@ Index(
     changes.c.announce_at,
     sqlite_where=changes.c.announce_at.is_not(None),
     postgresql_where=changes.c.announce_at.is_not(None),
+)
+
+
+environments: Final = Table(
+    "provider_environments",
+    metadata,
+    Column("provider_name", Text(), primary_key=True),
+    Column("environment", Text(), primary_key=True),
+    Column("provider_environment_id", Text()),
+    Column("breaker_reason", Text()),
+    Column("breaker_opened_at", UtcTime()),
+)
+
+# whole millionths of a call and whole microseconds: arithmetic that is exact, and the same on both databases
+budgets: Final = Table(
+    "provider_budgets",
+    metadata,
+    Column("provider_name", Text(), primary_key=True),
+    Column("environment", Text(), primary_key=True),
+    Column("bucket", Text(), primary_key=True),
+    Column("tokens", BigInteger(), nullable=False),
+    Column("filled_at", BigInteger(), nullable=False),
+    Column("paused_until", BigInteger(), nullable=False),
+    Column("granted", BigInteger(), nullable=False),
+)
+
+passes: Final = Table(
+    "provider_passes",
+    metadata,
+    Column("provider_name", Text(), primary_key=True),
+    Column("environment", Text(), primary_key=True),
+    Column("kind", Text(), primary_key=True),
+    Column("began_at", UtcTime()),
+    Column("ended_at", UtcTime()),
+    Column("progress", Json),
+    Column("lease_token", RowId()),
+    Column("lease_until", UtcTime()),
+)
+
+suspects: Final = Table(
+    "provider_suspects",
+    metadata,
+    Column("row_id", RowId(), primary_key=True),
+    Column("provider_name", Text(), nullable=False),
+    Column("environment", Text(), nullable=False),
+    Column("seen_at", UtcTime(), nullable=False),
 )

@@ -88,6 +88,7 @@ _WRITTEN: Final = (
     "last_event_id",
     "last_event_at",
     "raw_provider_metadata",
+    "provider_created_at",
     "updated_at",
     "seen_at",
     "checked_at",

@@ -1,4 +1,4 @@
-"""The rows, the notices and the changes."""
+"""The rows, the notices, the changes, and what is kept of each provider environment."""
 
 from typing import Any
 
@@ -12,11 +12,13 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Create the three tables."""
+    """Create the tables."""
     _create_rows()
     _index_rows()
     _create_notices()
     _create_changes()
+    _create_environments()
+    _create_passes()
 
 
 def _create_rows() -> None:
@@ -39,6 +41,7 @@ def _create_rows() -> None:
         Column("last_event_id", Text()),
         Column("last_event_at", UtcTime()),
         Column("raw_provider_metadata", Json),
+        Column("provider_created_at", UtcTime(), nullable=False),
         Column("inserted_at", UtcTime(), nullable=False),
         Column("updated_at", UtcTime(), nullable=False),
         Column("seen_at", UtcTime()),
@@ -79,6 +82,11 @@ def _index_rows() -> None:
         "media_provider_assets",
         ["provider_name", "environment", "check_at"],
         **_where("check_at IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_media_provider_assets_created",
+        "media_provider_assets",
+        ["provider_name", "environment", "provider_created_at"],
     )
     op.create_index(
         "ix_media_provider_assets_lease", "media_provider_assets", ["lease_token"], **_where("lease_token IS NOT NULL")
@@ -141,6 +149,48 @@ def _create_changes() -> None:
         "provider_asset_changes",
         ["provider_name", "environment", "announce_at"],
         **_where("announce_at IS NOT NULL"),
+    )
+
+
+def _create_environments() -> None:
+    op.create_table(
+        "provider_environments",
+        Column("provider_name", Text(), primary_key=True),
+        Column("environment", Text(), primary_key=True),
+        Column("provider_environment_id", Text()),
+        Column("breaker_reason", Text()),
+        Column("breaker_opened_at", UtcTime()),
+    )
+    op.create_table(
+        "provider_budgets",
+        Column("provider_name", Text(), primary_key=True),
+        Column("environment", Text(), primary_key=True),
+        Column("bucket", Text(), primary_key=True),
+        Column("tokens", BigInteger(), nullable=False),
+        Column("filled_at", BigInteger(), nullable=False),
+        Column("paused_until", BigInteger(), nullable=False),
+        Column("granted", BigInteger(), nullable=False),
+    )
+
+
+def _create_passes() -> None:
+    op.create_table(
+        "provider_passes",
+        Column("provider_name", Text(), primary_key=True),
+        Column("environment", Text(), primary_key=True),
+        Column("kind", Text(), primary_key=True),
+        Column("began_at", UtcTime()),
+        Column("ended_at", UtcTime()),
+        Column("progress", Json),
+        Column("lease_token", RowId()),
+        Column("lease_until", UtcTime()),
+    )
+    op.create_table(
+        "provider_suspects",
+        Column("row_id", RowId(), primary_key=True),
+        Column("provider_name", Text(), nullable=False),
+        Column("environment", Text(), nullable=False),
+        Column("seen_at", UtcTime(), nullable=False),
     )
 
 
