@@ -27,6 +27,7 @@ from rindle_sync.errors import Gone, Refused, RindleSyncError, Throttled, Unreac
 from rindle_sync.providers.base import Page
 from rindle_sync.providers.mux import Credentials, Mux, parse_time, without_urls
 from rindle_sync.providers.mux.rest import LARGEST_ANSWER
+from rindle_sync.providers.mux.shapes import decoded, without_nul
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from tests.processes import serving
 from tests.rows import NOW, a_row
@@ -937,6 +938,61 @@ def test_urls_are_left_out_wherever_they_stand() -> None:
     assert without_urls(upload) == {"id": "u", "new_asset_settings": {"inputs": [{}], "x": 1}}
     assert without_urls(asset) == {"id": "a", "master": {"status": "ready"}, "tracks": [{"id": 1}]}
     assert upload["url"] == "https://storage/key"
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ('"x": {"url": "planted"}', {"x": {}}),
+        ('"x": {"hls_url" \r\n\t : "planted"}', {"x": {}}),
+        (r'"x": {"\u0075rl": "planted"}', {"x": {}}),
+        (r'"x": {"ur\u0000l": "planted"}', {"x": {}}),
+        ('"x": "see https://planted.io/in.mp4"', {"x": "see [url]"}),
+        (r'"x": "https:\/\/planted.io"', {"x": "[url]"}),
+        (r'"x": "https:\u002f/planted.io"', {"x": "[url]"}),
+        (r'"x": "https\u003A//planted.io"', {"x": "[url]"}),
+        (r'"x": "https:\u0000//planted.io"', {"x": "[url]"}),
+        ('"ingest_type": "on_demand_url"', {"ingest_type": "on_demand_url"}),
+        (r'"x": "{\"org/7\": 5}"', {"x": '{"org/7": 5}'}),
+    ],
+)
+async def test_a_url_is_left_out_of_an_entry_however_it_is_written(told: str, kept: dict[str, Any]) -> None:
+    far_end = FarEnd(200, f'{{"data": [{{"id": "first"}}, {{"id": "last", {told}}}]}}'.encode())
+
+    page = await far_end.mux.list_assets(NOW)
+
+    assert [seen.metadata for seen in page.entries] == [{"id": "first"}, {"id": "last"} | kept]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(st.sampled_from('url:/\\\x00é"{['), max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["url", "x", "hls_url", "a"]), inner),
+)
+
+
+@given(JSON_VALUES, st.booleans(), st.sampled_from([(",", ":"), (" , ", " : ")]))
+def test_what_is_kept_is_all_but_urls_and_nul(value: object, escaped: bool, separators: tuple[str, str]) -> None:  # noqa: FBT001
+    text = json.dumps({"id": "a", "told": value}, ensure_ascii=escaped, separators=separators)
+
+    assert decoded(text.encode()) == without_urls(without_nul({"id": "a", "told": value}))
+
+
+@pytest.mark.parametrize("depth", [90, 300, 450, 600, 750, 900])
+async def test_what_is_kept_is_never_nested_so_deep_that_it_cannot_be_walked(depth: int) -> None:
+    far_end = FarEnd(200, f'{{"data": [{{"id": "{ID}", "x": {"[" * depth}1{"]" * depth}}}]}}'.encode())
+    answer = await answer_or_error(CALLS["list_assets"](far_end.mux))
+    assert [without_urls(seen.metadata) for seen in seen_in(answer)] == [seen.metadata for seen in seen_in(answer)]
+    assert isinstance(answer, Page | Unreachable)
+
+
+async def test_a_page_with_one_entry_that_is_no_text_is_no_answer() -> None:
+    body = b'{"data": [{"id": "first"}, {"id": "last", "x": "\xff\xfe"}]}'
+    assert isinstance(await error_of(FarEnd(200, body), CALLS["list_assets"]), Unreachable)
+
+
+async def test_a_cursor_is_kept_without_nul() -> None:
+    page = await telling({"data": [], "next_cursor": "a\x00b"}).mux.list_assets(NOW)
+    assert page.cursor == "ab"
 
 
 async def test_what_is_kept_of_an_answer_holds_no_url() -> None:

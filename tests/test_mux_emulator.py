@@ -143,6 +143,14 @@ async def test_what_was_asked_for_on_creation_comes_back(mux: httpx.AsyncClient)
     assert data["created_at"] == "1800000000"
 
 
+@pytest.mark.parametrize("odd", ["Ünïcödé \u2028 文", 'a "quoted" \\ word', "\ud800", "\x00"])
+async def test_a_passthrough_comes_back_whatever_is_in_it(
+    emulator: MuxEmulator, mux: httpx.AsyncClient, odd: str
+) -> None:
+    asset_id = emulator.create_asset(passthrough=odd)
+    assert (await mux.get(f"{ASSETS}/{asset_id}")).json()["data"]["passthrough"] == odd
+
+
 async def test_a_deleted_asset_is_gone_at_once_and_cannot_be_deleted_twice(
     emulator: MuxEmulator, mux: httpx.AsyncClient
 ) -> None:

@@ -4,23 +4,22 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from itertools import count
 
 import pytest
 
 from rindle_sync.asset import ErrorKind, State
-from rindle_sync.budget import Budget
-from rindle_sync.sweep import GIVE_UP_AFTER, Outcome, sweep
+from rindle_sync.breaker import RUN
+from rindle_sync.round import Outcome
+from rindle_sync.sweep import sweep
 from rindle_sync.telemetry import Resolved, Swept
 from tests.world import NEVER, READY, World
 
 FLOOR = timedelta(seconds=30)
 
 
-def times(number: int) -> Callable[[], bool]:
-    """Says yes so many times, and then no more."""
-    asked = count(1)
-    return lambda: next(asked) <= number
+def until(world: World, calls: int) -> Callable[[], bool]:
+    """Says yes until so many calls were made."""
+    return lambda: world.calls < calls
 
 
 async def test_every_due_row_is_in_step_after_one_pass(world: World) -> None:
@@ -30,7 +29,7 @@ async def test_every_due_row_is_in_step_after_one_pass(world: World) -> None:
 
     assert (tally.outcome, tally.looked, tally.changed) == (Outcome.DONE, 7, 7)
     assert {(await world.now_is(row)).state for row in rows} == {State.READY}
-    assert world.calls == 7
+    assert world.calls == tally.calls == tally.pages == 1
 
 
 async def test_a_row_touched_less_than_the_floor_ago_is_left_alone(world: World) -> None:
@@ -48,8 +47,8 @@ async def test_a_row_is_left_alone_before_its_time(world: World) -> None:
 
 
 async def test_a_pass_looks_at_each_row_once_even_when_it_takes_long(world: World) -> None:
-    slow = Budget(1, 0.01, now=world.clock.now, sleep=world.clock.sleep)
-    world.tools = replace(world.tools, budget=slow)
+    world.without_pages()
+    world.with_reads(1, 0.01)
     rows = [await world.track(life=NEVER, updated_at=world.clock.now() - 2 * FLOOR) for _ in range(5)]
 
     tally = await world.sweep()
@@ -58,11 +57,12 @@ async def test_a_pass_looks_at_each_row_once_even_when_it_takes_long(world: Worl
 
 
 async def test_rows_just_looked_at_do_not_keep_others_waiting(world: World) -> None:
+    world.without_pages()
     world.tools = replace(world.tools, batch=3)
     rows = [await world.track(life=NEVER) for _ in range(9)]
 
-    for _ in range(3):
-        await sweep(world.tools, keep_going=times(1))
+    for number in range(3):
+        await sweep(world.tools, keep_going=until(world, 3 * number + 1))
         world.clock.move(5)
 
     assert {(await world.now_is(row)).version for row in rows} == {2}
@@ -83,18 +83,32 @@ async def test_two_sweeps_at_once_share_no_row(world: World) -> None:
 
     one, other = await asyncio.gather(world.sweep(), world.sweep())
 
+    assert {one.looked, other.looked} == {0, 120}
+    assert {one.outcome, other.outcome} == {Outcome.DONE, Outcome.ELSEWHERE}
+    assert world.calls == 2
+
+
+async def test_two_sweeps_at_once_share_no_row_that_is_asked_about_by_id(world: World) -> None:
+    world.without_pages()
+    world.tools = replace(world.tools, round_lease=timedelta(0))  # the second takes the first for dead
+    for _ in range(120):
+        await world.track(life=NEVER)
+
+    one, other = await asyncio.gather(world.sweep(), world.sweep())
+
     assert one.looked + other.looked == 120
     assert world.calls == 120
 
 
 async def test_a_provider_that_is_down_ends_the_pass_before_all_rows_have_failed(world: World) -> None:
     world.emulator.add_fault("server_error")
-    world.tools = replace(world.tools, batch=10)
-    rows = [await world.track() for _ in range(10 * GIVE_UP_AFTER + 10)]
+    world.without_pages()
+    world.tools = replace(world.tools, batch=RUN)
+    rows = [await world.track() for _ in range(2 * RUN)]
 
     tally = await world.sweep()
 
-    assert (tally.outcome, tally.unanswered) == (Outcome.UNREACHABLE, 10 * GIVE_UP_AFTER)
+    assert (tally.outcome, tally.unanswered, world.calls) == (Outcome.UNREACHABLE, RUN, RUN)
     assert {(await world.now_is(row)).state for row in rows} == {State.PROCESSING}
 
 
@@ -124,8 +138,7 @@ async def test_a_throttled_pass_waits_and_goes_on(world: World) -> None:
 
 async def test_a_budget_that_fits_the_token_is_never_throttled(world: World) -> None:
     world.emulator.set_rate_limits("low")
-    fitting = Budget(20, 1.0, now=world.clock.now, sleep=world.clock.sleep)
-    world.tools = replace(world.tools, budget=fitting)
+    world.with_reads(20, 1.0)
     rows = [await world.track() for _ in range(60)]
 
     await world.sweep()
@@ -135,9 +148,10 @@ async def test_a_budget_that_fits_the_token_is_never_throttled(world: World) -> 
 
 
 async def test_a_stopped_pass_leaves_the_rest_due_and_unleased(world: World) -> None:
+    world.without_pages()
     world.tools = replace(world.tools, batch=5)
     rows = [await world.track() for _ in range(20)]
-    tally = await sweep(world.tools, keep_going=times(1))
+    tally = await sweep(world.tools, keep_going=until(world, 1))
 
     after = [await world.now_is(row) for row in rows]
     assert (tally.outcome, tally.looked) == (Outcome.STOPPED, 5)
@@ -174,6 +188,8 @@ async def test_a_pass_is_told_with_what_it_did(world: World) -> None:
         "looked": 2,
         "changed": 1,
         "unanswered": 0,
+        "calls": 1,
+        "pages": 1,
         "duration_ms": 0,
     }
 

@@ -11,19 +11,21 @@ from uuid import uuid4
 import httpx
 
 from rindle_sync.asset import By, ProviderAsset, State
+from rindle_sync.breaker import Breaker
 from rindle_sync.budget import Budget
 from rindle_sync.decide import Policy
 from rindle_sync.migrations import upgrade
-from rindle_sync.plan import Schedule
+from rindle_sync.plan import Atlas, Schedule
 from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from rindle_sync.round import Tally
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
-from rindle_sync.store import Inbox, Outbox, Store
-from rindle_sync.sweep import Tally, sweep
+from rindle_sync.store import Bucket, Buckets, Environments, Inbox, Library, Outbox, Passes, Store
+from rindle_sync.sweep import sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Event, StateChange, Swept, Telemetry
-from rindle_sync.tools import Tools
+from rindle_sync.tools import Identity, Tools
 from tests.rows import NOW, a_row
 
 READY = Life(ends="ready", after=0)
@@ -70,6 +72,14 @@ class World:
         await self.tools.store.add(row)
         return row
 
+    def with_reads(self, capacity: float, per_second: float, **options: Any) -> None:
+        """Another budget, whose bucket is full."""
+        self.tools = replace(self.tools, budget=a_budget(self.tools, capacity, per_second, **options))
+
+    def without_pages(self) -> None:
+        """Every row is asked about by id."""
+        self.tools = replace(self.tools, atlas=Atlas(trust=0))
+
     async def sync(self, row: ProviderAsset) -> Settled | None:
         return await sync(self.tools, row.provider_asset_id or "", by=By.SYNC)
 
@@ -89,7 +99,8 @@ class World:
 
     @property
     def calls(self) -> int:
-        return sum(self.emulator.calls.values())
+        """Calls about assets and uploads: not those that ask who we are."""
+        return sum(number for kind, number in self.emulator.calls.items() if kind != "whoami")
 
     def with_policy(self, **values: Any) -> None:
         self.tools = replace(self.tools, policy=replace(self.tools.policy, **values))
@@ -103,21 +114,37 @@ def an_adapter(emulator: MuxEmulator, timeout: float = 10) -> Mux:
     return Mux(credentials, timeout=timeout, transport=httpx.ASGITransport(app=emulator.app))
 
 
+def a_budget(tools: Tools, capacity: float, per_second: float, **options: Any) -> Budget:
+    """A budget with a bucket of its own."""
+    bucket = Bucket(
+        provider="mux", environment=tools.environment, name=uuid4().hex, capacity=capacity, per_second=per_second
+    )
+    return Budget(Buckets(tools.store.engine), bucket, now=tools.now, sleep=tools.sleep, **options)
+
+
 @asynccontextmanager
 async def a_world(url: str, clock: Clock | None = None) -> AsyncIterator[World]:
     clock = clock or Clock()
     emulator = MuxEmulator(now=clock.seconds, sleep=clock.sleep)
     told: list[Event] = []
     engine = open_engine(url)
+    environments, telemetry = Environments(engine), Telemetry(told.append)
+    plenty = Bucket(provider="mux", environment="default", name="plenty", capacity=1000, per_second=1000)
     tools = Tools(
         store=Store(engine),
         inbox=Inbox(engine),
         outbox=Outbox(engine),
-        creates=Budget(1000, 1000, now=clock.now, sleep=clock.sleep),
+        environments=environments,
+        passes=Passes(engine),
+        library=Library(engine),
+        creates=Budget(Buckets(engine), plenty, now=clock.now, sleep=clock.sleep),
         provider=an_adapter(emulator),
         environment="default",
-        budget=Budget(1000, 1000, now=clock.now, sleep=clock.sleep),
-        telemetry=Telemetry(told.append),
+        budget=Budget(Buckets(engine), plenty, now=clock.now, sleep=clock.sleep),
+        breaker=Breaker(environments, telemetry, "mux", "default", clock.now),
+        identity=Identity(),
+        atlas=Atlas(),
+        telemetry=telemetry,
         policy=Policy(),
         schedule=Schedule(),
         now=clock.now,

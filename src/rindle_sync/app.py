@@ -1,65 +1,52 @@
 """Settings in, a running service out. The only file that joins the plugs, and the only clock."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from rindle_sync import health
 from rindle_sync.announce import Callback, announce
 from rindle_sync.asset import By, ProviderAsset, State
+from rindle_sync.audit import Report, audit, is_audit_due
+from rindle_sync.backfill import Filled, backfill
+from rindle_sync.breaker import Breaker
 from rindle_sync.budget import Budget
 from rindle_sync.config import Settings, load_settings
+from rindle_sync.decide import Verdict
 from rindle_sync.engines.embedded import Embedded
 from rindle_sync.errors import Misconfigured
 from rindle_sync.frameworks.asgi import WebhookApp
 from rindle_sync.ingest import ingest
 from rindle_sync.notice import Notice, Status
-from rindle_sync.plan import first_check
+from rindle_sync.plan import Atlas
 from rindle_sync.providers.base import Wish
 from rindle_sync.providers.mux import Credentials, Kind, Modifiers, Mux, SignedUrl, Signer, Transport, signed_url
+from rindle_sync.round import Tally
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
-from rindle_sync.store import Inbox, Outbox, Store
-from rindle_sync.sweep import Tally, sweep
+from rindle_sync.store import Bucket, Buckets, Environments, Inbox, Library, Outbox, Passes, Store
+from rindle_sync.sweep import look_first, sweep
 from rindle_sync.sync import sync
-from rindle_sync.telemetry import Listener, StateChange, Telemetry, log_event
-from rindle_sync.tools import Tools
-from rindle_sync.upload import INGEST_MODE, DirectUpload, begin_upload, cancel_upload
+from rindle_sync.telemetry import Event, Listener, StateChange, Telemetry, WebhookProcessed, log_event
+from rindle_sync.tools import Identity, Tools
+from rindle_sync.track import track
+from rindle_sync.upload import DirectUpload, begin_upload, cancel_upload, upload_row
 
 DELIVERIES_EVERY: Final = 1.0
 """Seconds between two looks into the inbox or the outbox, when nothing wakes us earlier."""
 
 PRUNE_EVERY: Final = 3600.0
 
+AUDIT_EVERY: Final = 60.0
+"""Seconds between two looks whether an audit is due."""
+
 SPARE_CONNECTIONS: Final = 10
 """Connections to the provider beyond those of a sweep, for single syncs."""
-
-TRACKABLE: Final = (State.PENDING, State.UPLOADING, State.PROCESSING, State.READY)
-"""The states that a row may be tracked in; the others are for the provider to say."""
-
-POLICIES: Final = ("public", "signed", "drm")
-"""Who may play a video."""
-
-TEXTS: Final = (
-    "asset_id",
-    "profile",
-    "provider_asset_id",
-    "provider_upload_id",
-    "passthrough",
-    "playback_policy",
-    "ingest_mode",
-)
-"""What a new row may be told in words."""
-
-LONGEST_ID: Final = 255
-"""The longest id or reference of a row, in characters; Mux's own are no longer."""
 
 
 def now() -> datetime:
@@ -78,31 +65,33 @@ class RindleSync:
         self._callbacks: list[Callback] = []
         self._kept = asyncio.Event()
         self._changed = asyncio.Event()
-        telemetry.listen(lambda event: self._changed.set() if isinstance(event, StateChange) else None)
+        self._in_doubt = asyncio.Event()
+        self._doubted: set[str] = set()
+        telemetry.listen(self._wake)
         self.telemetry = telemetry
         self._transport = transport
 
     @cached_property
     def tools(self) -> Tools:
         """What the steps need. Without credentials it is there all the same, and every call raises `Refused`."""
-        settings = self.settings
-        credentials = Credentials(*settings.token()) if settings.has_token else None
-        burst, per_second = settings.reads
+        settings, provider, environment = self.settings, self._provider, self.settings.environment
+        engine = self.store.engine
+        environments = Environments(engine)
         return Tools(
             store=self.store,
             inbox=self.inbox,
             outbox=self.outbox,
-            creates=Budget(*settings.creates, now=now, sleep=asyncio.sleep),
+            environments=environments,
+            passes=Passes(engine),
+            library=Library(engine),
+            creates=self._creates,
             webhooks=settings.webhooks,
-            provider=Mux(
-                credentials,
-                base_url=settings.mux_base_url,
-                timeout=settings.provider_timeout_seconds,
-                connections=settings.sweep_batch + SPARE_CONNECTIONS,
-                transport=self._transport,
-            ),
-            environment=settings.environment,
-            budget=Budget(burst, per_second, now=now, sleep=asyncio.sleep),
+            provider=provider,
+            environment=environment,
+            budget=self._reads,
+            breaker=Breaker(environments, self.telemetry, provider.name, environment, now),
+            identity=Identity(expected=settings.mux_environment_id),
+            atlas=Atlas(),
             telemetry=self.telemetry,
             policy=settings.policy,
             schedule=settings.schedule,
@@ -110,6 +99,41 @@ class RindleSync:
             sleep=asyncio.sleep,
             lease=settings.lease,
             batch=settings.sweep_batch,
+        )
+
+    @cached_property
+    def _provider(self) -> Mux:
+        settings = self.settings
+        return Mux(
+            Credentials(*settings.token()) if settings.has_token else None,
+            base_url=settings.mux_base_url,
+            timeout=settings.provider_timeout_seconds,
+            connections=settings.sweep_batch + SPARE_CONNECTIONS,
+            transport=self._transport,
+            on_calls_left=lambda kind, left: (self._reads if kind == "reads" else self._creates).told(left),
+        )
+
+    @cached_property
+    def _reads(self) -> Budget:
+        return self._budget("reads", *self.settings.reads)
+
+    @cached_property
+    def _creates(self) -> Budget:
+        return self._budget("creates", *self.settings.creates)
+
+    def _budget(self, kind: str, burst: float, per_second: float) -> Budget:
+        """Our share of one of the provider's buckets; each priority of token has buckets of its own."""
+        settings = self.settings
+        share = settings.provider_budget_share
+        bucket = Bucket(
+            provider=Mux.name,
+            environment=settings.environment,
+            name=f"{kind}:{settings.provider_token_priority}",
+            capacity=max(1.0, burst * share),
+            per_second=per_second * share,
+        )
+        return Budget(
+            Buckets(self.store.engine), bucket, now=now, sleep=asyncio.sleep, kept_for_app=burst * (1 - share)
         )
 
     async def migrate(self) -> tuple[str | None, str]:
@@ -133,14 +157,10 @@ class RindleSync:
         """Register a row, to be kept in step from now on; raises `AlreadyTracked`, `Misconfigured`.
 
         `asset_id` is the app's own reference. `state` is `processing` where there is a provider id, else `uploading`.
+        A row that was adopted from the provider's list keeps its state, and gets the app's reference.
         """
-        if not (provider_asset_id or provider_upload_id):
-            raise Misconfigured(
-                "provider_asset_id", "or provider_upload_id is needed: by which could we ask the provider?"
-            )
-        if state and state not in TRACKABLE:
-            raise Misconfigured("state", f"must be one of {', '.join(TRACKABLE)}")
-        row = self._new_row(
+        return await track(
+            self.tools,
             asset_id=asset_id,
             profile=profile,
             provider_asset_id=provider_asset_id,
@@ -148,27 +168,8 @@ class RindleSync:
             passthrough=passthrough,
             playback_policy=playback_policy,
             ingest_mode=ingest_mode,
-            state=state or (State.PROCESSING if provider_asset_id else State.UPLOADING),
+            state=state,
         )
-        await self.store.add(row)
-        return row
-
-    def _new_row(self, **values: Any) -> ProviderAsset:
-        for name in TEXTS:
-            _check_text(name, values.get(name))
-        if values.get("playback_policy") not in {None, *POLICIES}:
-            raise Misconfigured("playback_policy", f"must be one of {', '.join(POLICIES)}")
-        moment = now()
-        row = ProviderAsset(
-            id=str(uuid4()),
-            provider_name=Mux.name,
-            environment=self.settings.environment,
-            provider_created_at=moment,
-            inserted_at=moment,
-            updated_at=moment,
-            **values,
-        )
-        return replace(row, check_at=first_check(row, moment, self.settings.policy, self.settings.schedule))
 
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours."""
@@ -185,14 +186,41 @@ class RindleSync:
         self.settings.token()
         return await sync(self.tools, provider_asset_id, by=by) if provider_asset_id.isprintable() else None
 
-    async def sweep(self) -> Tally:
-        """Look at every row that is due now."""
+    async def sweep(self, *, rehearse: Callable[[Settled], None] | None = None) -> Tally:
+        """Look at every row that is due now; with `rehearse`, which gets all that would be settled, write nothing."""
         self.settings.token()
-        return await sweep(self.tools)
+        return await sweep(self.tools, rehearse=rehearse)
+
+    async def audit(
+        self,
+        *,
+        dry_run: bool = False,
+        adopt: bool = False,
+        accept_mass_change: bool = False,
+        told: Callable[[Report], None] = lambda _: None,
+    ) -> Report:
+        """Compare every row at rest with what the provider lists; `told` hears of it after each page.
+
+        Raises `Misconfigured`, `Refused`, `StoreUnavailable`.
+        """
+        self.settings.token()
+        return await audit(self.tools, is_rehearsal=dry_run, adopts=adopt, believes=accept_mass_change, told=told)
+
+    async def backfill(self, *, dry_run: bool = False, told: Callable[[Filled], None] = lambda _: None) -> Filled:
+        """Make a row of every asset that the provider has and no row knows; `told` hears of it after each page.
+
+        Raises `Misconfigured`, `Refused`, `StoreUnavailable`.
+        """
+        self.settings.token()
+        return await backfill(self.tools, is_rehearsal=dry_run, told=told)
+
+    async def _audit_if_due(self, keep_going: Callable[[], bool]) -> None:
+        if await is_audit_due(self.tools, timedelta(days=self.settings.audit_days)):
+            await audit(self.tools, keep_going=keep_going)
 
     async def status(self) -> health.Status:
         """How the rows stand."""
-        return await health.status(self.store, self.inbox, Mux.name, self.settings.environment, now())
+        return await health.status(self.tools)
 
     def on_change(self, callback: Callback) -> Callback:
         """Have the async `callback` called with each real change of a row (as a decorator, too).
@@ -225,12 +253,6 @@ class RindleSync:
         A row for this asset and profile that has failed begins anew. Raises `AlreadyTracked`, `Misconfigured`,
         `NoAnswer` and its kinds (the row is errored then, and may begin anew), `Conflict`, `StoreUnavailable`.
         """
-        if not timedelta(minutes=1) <= expires_in <= min(timedelta(days=7), self.settings.policy.stuck_threshold):
-            raise Misconfigured(
-                "expires_in", "must be from one minute to seven days, and within provider_stuck_threshold_seconds"
-            )
-        _check_text("cors_origin", cors_origin)
-        _check_json("new_asset_settings", new_asset_settings)
         wish = Wish(
             cors_origin=cors_origin,
             playback_policy=playback_policy,
@@ -239,15 +261,7 @@ class RindleSync:
             settings=new_asset_settings or {},
         )
         self.settings.token()
-        row = self._new_row(
-            asset_id=asset_id,
-            profile=profile,
-            passthrough=str(uuid4()),
-            playback_policy=playback_policy,
-            ingest_mode=INGEST_MODE,
-            state=State.PENDING,
-        )
-        return await begin_upload(self.tools, row, wish)
+        return await begin_upload(self.tools, upload_row(self.tools, asset_id, profile, wish), wish)
 
     async def cancel_upload(self, row_id: str) -> ProviderAsset | None:
         """Cancel the upload of a row, if it still waits for its file; the row as it then stands, None if it is gone."""
@@ -278,6 +292,19 @@ class RindleSync:
         return signed_url(
             row, self._signer, kind=kind, expires_at=expires_at, now=now(), modifiers=modifiers, custom=custom
         )
+
+    def _wake(self, event: Event) -> None:
+        """What is told of rows is work for the callbacks, or for a look."""
+        if isinstance(event, StateChange):
+            self._changed.set()
+        elif isinstance(event, WebhookProcessed) and event.verdict == Verdict.DOUBTED and event.row_id:
+            self._doubted.add(event.row_id)
+            self._in_doubt.set()
+
+    async def _look_at_doubts(self) -> None:
+        doubted, self._doubted = list(self._doubted), set()
+        if doubted:
+            await look_first(self.tools, doubted)
 
     async def ingest(self) -> int:
         """Apply every kept delivery whose time has come; how many."""
@@ -329,11 +356,15 @@ class RindleSync:
         deliveries = Embedded(DELIVERIES_EVERY, drain, self._kept)
         announces = Embedded(DELIVERIES_EVERY, drain, self._changed)
         prunes = Embedded(PRUNE_EVERY, drain)
+        audits = Embedded(AUDIT_EVERY, drain)
+        doubts = Embedded(DELIVERIES_EVERY, drain, self._in_doubt)
         async with asyncio.TaskGroup() as group:
             group.create_task(sweeps.run(lambda: sweep(tools, keep_going=lambda: not stop.is_set()), stop))
             group.create_task(deliveries.run(self.ingest, stop))
             group.create_task(announces.run(self.announce, stop))
             group.create_task(prunes.run(self.prune, stop))
+            group.create_task(doubts.run(self._look_at_doubts, stop))
+            group.create_task(audits.run(lambda: self._audit_if_due(lambda: not stop.is_set()), stop))
 
     async def close(self) -> None:
         """Give back all connections."""
@@ -348,20 +379,6 @@ def _is_id(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _check_json(name: str, value: object) -> None:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError):
-        raise Misconfigured(name, "must hold nothing but what JSON can carry") from None
-
-
-def _check_text(name: str, value: str | None) -> None:
-    if not isinstance(value, str | None):
-        raise Misconfigured(name, "must be a text")
-    if value is not None and (not value.strip() or len(value) > LONGEST_ID or not value.isprintable()):
-        raise Misconfigured(name, f"must be 1 to {LONGEST_ID} printable characters")
 
 
 @asynccontextmanager

@@ -123,6 +123,30 @@ class ProviderAsset:
         return bool(self.provider_asset_id or self.provider_upload_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """As much of a row that is due as it takes to plan how it is looked at."""
+
+    id: str
+    state: State
+    error_kind: ErrorKind | None
+    provider_created_at: datetime
+    updated_at: datetime
+    check_at: datetime | None
+    provider_asset_id: str | None = field(default=None, repr=False)
+    provider_upload_id: str | None = field(default=None, repr=False)
+    missing_since: datetime | None = None
+
+    def age(self, now: datetime) -> timedelta:
+        """The time since the last real change."""
+        return now - self.updated_at
+
+    @property
+    def askable(self) -> bool:
+        """Whether the provider can be asked about this row at all."""
+        return bool(self.provider_asset_id or self.provider_upload_id)
+
+
 ROW_FIELDS: Final = tuple(f.name for f in fields(ProviderAsset))
 
 
@@ -174,6 +198,8 @@ class Silence:
     """Scrubbed, at most 4096 characters."""
     wait: timedelta | None = None
     """How long the provider asks us to wait."""
+    asked: bool = True
+    """Whether there was a call at all: none is made while the breaker is open."""
 
 
 def redact_id(provider_id: str | None) -> str | None:

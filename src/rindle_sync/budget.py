@@ -1,9 +1,14 @@
-"""The calls to the provider that we may make: one token bucket, shared by everything in this process."""
+"""The calls to the provider that we may make: a token bucket, shared by every process on the database."""
 
 import asyncio
+import random
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Final
+
+from rindle_sync.asset import By
+from rindle_sync.store import Bucket, Buckets
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
 """However long a provider asks us to wait, we ask again after this."""
@@ -12,48 +17,66 @@ FIRST_BACKOFF: Final = timedelta(seconds=1)
 LONGEST_BACKOFF: Final = timedelta(seconds=60)
 """The shortest and the longest pause after a call was throttled and the provider named no time."""
 
+JITTER: Final = 0.25
+"""How much longer such a pause may be by chance, as a share of it: several processes do not come back as one."""
+
+KEPT_FREE: Final = {By.SWEEP: 0.1, By.AUDIT: 0.5}
+"""The share of a full bucket that a road leaves to the more urgent ones; all others may empty it."""
+
 
 class Budget:
-    """`capacity` calls at once and `per_second` more; `now` and `sleep` are the caller's clock."""
+    """The calls of `bucket`; `kept_for_app` more are in the provider's own and left alone.
+
+    `now` and `sleep` are the caller's clock.
+    """
 
     def __init__(
         self,
-        capacity: float,
-        per_second: float,
+        buckets: Buckets,
+        bucket: Bucket,
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]],
+        kept_for_app: float = 0.0,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        self._capacity = capacity
-        self._per_second = per_second
+        self._buckets = buckets
+        self._bucket = bucket
         self._now = now
         self._sleep = sleep
-        self._tokens = capacity
-        self._filled_at = now()
-        self._paused_until = self._filled_at
+        self._kept_for_app = kept_for_app
+        self._chance = chance
+        self._paused_until = now()
         self._backoff = timedelta(0)
-        self._turn = asyncio.Lock()
+        self._left: tuple[float, datetime] | None = None
+        self._turns: defaultdict[By, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def take(self, most: int = 1, keep_waiting: Callable[[], bool] = lambda: True) -> int:
-        """Wait, first come first served, until a call is allowed; how many of `most` are allowed now.
+    async def take(self, most: int = 1, keep_waiting: Callable[[], bool] = lambda: True, *, by: By = By.SYNC) -> int:
+        """Wait until a call is allowed, first come first served on each road; how many of `most` are allowed now.
 
-        `keep_waiting` is asked every second; none are allowed once it says no.
+        `keep_waiting` is asked every second; none are allowed once it says no. Raises `StoreUnavailable`.
         """
-        async with self._turn:
-            while (wait := self._wait()) > 0 and keep_waiting():
-                await self._sleep(min(wait, 1.0))
-            if not keep_waiting():
-                return 0
-            granted = min(most, max(1, int(self._tokens)))
-            self._tokens -= granted
-            return granted
+        async with self._turns[by if by in KEPT_FREE else By.SYNC]:
+            while keep_waiting():
+                now = self._now()
+                grant = await self._buckets.take(
+                    self._bucket, now, most=most, reserve=self._reserve(by), most_left=self._most_left(now)
+                )
+                if grant.calls:
+                    return grant.calls
+                await self._sleep(min(max(grant.wait.total_seconds(), 0.001), 1.0))
+            return 0
 
-    def give_back(self, calls: int) -> None:
+    async def give_back(self, calls: int) -> None:
         """Return calls that were taken and not made; in a pause they are forfeit."""
-        if self._now() >= self._paused_until:
-            self._tokens = min(self._capacity, self._tokens + calls)
+        if calls:
+            await self._buckets.give_back(self._bucket, calls, self._now())
 
-    def throttled(self, retry_after: float | None) -> timedelta:
+    def told(self, left: int) -> None:
+        """The provider said how many calls are left: the app itself may use them up, too."""
+        self._left = left, self._now()
+
+    async def throttled(self, retry_after: float | None) -> timedelta:
         """The provider throttled a call: pause as long as it asks, else twice as long as last time; the pause."""
         now = self._now()
         if retry_after is not None:
@@ -62,25 +85,25 @@ class Budget:
             return self._paused_until - now
         else:
             again = now - self._paused_until < 2 * self._backoff
-            wait = self._backoff = min(self._backoff * 2, LONGEST_BACKOFF) if again else FIRST_BACKOFF
-        self.pause(wait)
+            self._backoff = min(self._backoff * 2, LONGEST_BACKOFF) if again else FIRST_BACKOFF
+            wait = self._backoff * (1 + JITTER * self._chance())
+        await self.pause(wait)
         return wait
 
-    def pause(self, wait: timedelta) -> None:
+    async def pause(self, wait: timedelta) -> None:
         """The provider wants no calls for `wait`: nobody gets one before that, and then one by one."""
-        until = self._now() + min(max(wait, timedelta(0)), LONGEST_PAUSE)
-        self._paused_until = max(self._paused_until, until)
-        self._tokens = 0
-
-    def _wait(self) -> float:
-        """Seconds until there is a whole token."""
         now = self._now()
-        paused = (self._paused_until - now).total_seconds()
-        if paused > 0:
-            return paused
-        since = max(self._filled_at, self._paused_until)
-        earned = max(0.0, (now - since).total_seconds()) * self._per_second
-        self._tokens = min(self._capacity, self._tokens + earned)
-        self._filled_at = now
-        # a thousandth of a token is forgiven: sums of fractions would otherwise ask for ever smaller waits
-        return 0.0 if self._tokens >= 0.999 else (1 - self._tokens) / self._per_second
+        until = now + min(max(wait, timedelta(0)), LONGEST_PAUSE)
+        self._paused_until = max(self._paused_until, until)
+        await self._buckets.pause(self._bucket, until, now)
+
+    def _reserve(self, by: By) -> float:
+        return min(KEPT_FREE.get(by, 0.0) * self._bucket.capacity, max(self._bucket.capacity - 1, 0.0))
+
+    def _most_left(self, now: datetime) -> float:
+        """What the provider's own bucket holds at most, as far as it has told; it does not tell fractions of a call."""
+        if self._left is None:
+            return self._bucket.capacity
+        left, told_at = self._left
+        earned = max(0.0, (now - told_at).total_seconds()) * self._bucket.per_second
+        return left + 0.999 + earned - self._kept_for_app

@@ -28,7 +28,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from rindle_sync.asset import IN_FLIGHT, WATCHED, ErrorKind, Lack, ProviderAsset, Seen, Silence, State, Via
+from rindle_sync.asset import IN_FLIGHT, WATCHED, Due, ErrorKind, Lack, ProviderAsset, Seen, Silence, State, Via
 
 _RANK: Final = {
     State.PENDING: 0,
@@ -107,11 +107,16 @@ def decide(row: ProviderAsset, seen: Seen | Silence | None, now: datetime, polic
     return _answer(row, seen, now, policy)
 
 
+def must_ask(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
+    """Whether nothing can be said about `row` without the provider."""
+    return row.askable and not (policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy))
+
+
 def _without_answer(row: ProviderAsset, now: datetime, policy: Policy) -> Decision:
+    if must_ask(row, now, policy):
+        return Decision(Verdict.ASK, row, "the provider knows")
     if policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy):
         return _stuck(row, row, now)
-    if row.askable:
-        return Decision(Verdict.ASK, row, "the provider knows")
     if row.state is State.PENDING and row.age(now) >= policy.begin_grace:
         text = f"{row.provider_name} upload was not begun"
         ended = replace(row, state=State.ERRORED, error_kind=ErrorKind.UPLOAD, last_sync_error=text)
@@ -179,7 +184,7 @@ def _hint(row: ProviderAsset, seen: Seen, now: datetime) -> Decision:
 
 def _missing(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> Decision:
     looked = replace(_looked(row, seen, now), missing_since=row.missing_since)
-    if not _at_rest(row):
+    if not at_rest(row):
         return _not_found(row, looked, now)
     if row.missing_since is None:
         return Decision(Verdict.SUSPECTED, replace(looked, missing_since=seen.at), "not found, to be confirmed")
@@ -189,7 +194,8 @@ def _missing(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> D
     return _changed(ended, now, "not found twice")
 
 
-def _at_rest(row: ProviderAsset) -> bool:
+def at_rest(row: ProviderAsset | Due) -> bool:
+    """Whether the provider has settled the row, so that nobody looks at it again but the audit."""
     return row.state is State.READY or (row.state is State.ERRORED and row.error_kind not in WATCHED)
 
 
@@ -221,7 +227,7 @@ def _looked(row: ProviderAsset, seen: Seen, now: datetime) -> ProviderAsset:
     return replace(row, seen_at=seen.at, checked_at=now, check_failures=0, missing_since=None, last_sync_error=text)
 
 
-def _past_threshold(row: ProviderAsset, now: datetime, policy: Policy) -> bool:
+def _past_threshold(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
     return row.state in IN_FLIGHT and row.age(now) > policy.stuck_threshold
 
 

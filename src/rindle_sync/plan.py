@@ -1,4 +1,9 @@
-"""When a row is to be looked at again. Pure.
+"""Which due rows are looked at by list page and which by id, and when a row is looked at again. Pure.
+
+A list page answers up to a hundred rows for one call, but only from the newest asset downwards, and nobody can say
+beforehand how many of its entries are ours. So a page is asked for only where, by all that is known, it answers more
+rows than it costs calls; what is spent on pages in vain never exceeds what pages have saved before, but for one call
+at the beginning, for which one row then waits for the next pass.
 
 | row                              | next look                                                                |
 |----------------------------------|--------------------------------------------------------------------------|
@@ -15,13 +20,15 @@
 | at rest, deleted                 | never                                                                    |
 """
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence, Set
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from zlib import crc32
 
-from rindle_sync.asset import WATCHED, Lack, ProviderAsset, Seen, Silence, State, Via
-from rindle_sync.decide import CHANGES, Decision, Policy, Verdict
+from rindle_sync.asset import WATCHED, Due, ErrorKind, Lack, ProviderAsset, Seen, Silence, State, Via
+from rindle_sync.decide import CHANGES, Decision, Policy, Verdict, must_ask
 
 ATTEMPTS: Final = 3
 """How often a row is asked about in all before a lack of answers makes it wait like any other row."""
@@ -110,3 +117,172 @@ def _gap(row: ProviderAsset, now: datetime, floor: timedelta, cap: timedelta, sc
 def _draw(row: ProviderAsset) -> float:
     """A number from 0 to 1 that is the same for the same row and version, and spread evenly over rows."""
     return crc32(f"{row.id}:{row.version}".encode()) / 0xFFFFFFFF
+
+
+MOST_MARKS: Final = 1000
+"""How many places in the list are remembered."""
+
+RISK: Final = 0.25
+"""How much of what the rest would cost by id may be spent on pages in vain."""
+
+_AHEAD: Final = timedelta(minutes=5)
+"""How far the provider's clock may be ahead of ours."""
+
+_SHORTEST: Final = timedelta(milliseconds=1)
+_RECOVERY: Final = timedelta(hours=1)
+_WEIGHT_OF_FIRST: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in the provider's list: the page at `cursor` goes down from `reach`, by about `span`."""
+
+    reach: datetime
+    span: timedelta
+    cursor: str | None = field(default=None, repr=False)
+
+    def following(self, newest: datetime, oldest: datetime, cursor: str) -> "Mark":
+        """The place after this page, whose entries were made from `oldest` to `newest`.
+
+        Many assets that are not ours at one moment make for a page that spans next to nothing; how far the one after
+        it goes is hoped to be more, but less with every such page.
+        """
+        spanned = max(min(newest, self.reach) - oldest, _SHORTEST)
+        return Mark(oldest, max(spanned, self.span / 2) if self.cursor else spanned, cursor)
+
+    def passes(self, created_at: datetime, oldest: datetime | None) -> bool:
+        """Whether an asset made at this time should have stood on this page, down to `oldest`, or None for the end."""
+        return created_at <= self.reach and (oldest is None or created_at > oldest)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A due row that a page may answer, with the chance that it is where its time of creation says."""
+
+    id: str
+    created_at: datetime
+    chance: float
+    is_linked: bool
+    """Whether it has an asset; else it waits for that of its upload."""
+
+
+@dataclass(slots=True)
+class Estimate:
+    """A share that is learned; where nothing more is learned, it doubles every hour up to `at_rest`."""
+
+    at_rest: float
+    value: float = field(init=False)
+    at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.value = self.at_rest
+
+    def by(self, now: datetime) -> float:
+        """What it is by now."""
+        hours = max(0.0, (now - self.at) / _RECOVERY) if self.at else 0.0
+        return float(min(self.at_rest, max(self.value, 0.01) * 2.0 ** min(hours, 60)))
+
+    def learn(self, found: int, of: int, now: datetime) -> None:
+        """`found` out of `of` is what was seen just now; the more of them, the more it counts."""
+        if of:
+            before, weight = self.by(now), of / (of + _WEIGHT_OF_FIRST)
+            self.value, self.at = before + (found / of - before) * weight, now
+
+
+class Atlas:
+    """What the pages so far brought: places to go on from, and how far a guess is to be trusted.
+
+    `trust` is what a list is trusted at most: 0 has every row asked about by id.
+    """
+
+    def __init__(self, trust: float = 1.0) -> None:
+        self._marks: list[Mark] = []
+        self.ours = Estimate(1.0)
+        """The share of entries that are rows of ours."""
+        self.linked = Estimate(trust)
+        """How often a row that has an asset stands where it should."""
+        self.uploads = Estimate(0.25 * trust)
+        """How often the upload that a row waits for has become an asset."""
+
+    def wanted(self, due: Iterable[Due], now: datetime, policy: Policy, schedule: Schedule) -> list[Wanted]:
+        """The rows that a page may answer, newest first.
+
+        Not among them: rows that the provider did not find before, and rows that need no call. But after an outage of
+        ours a row past the threshold is no sign of anything: it is wanted, too.
+        """
+        linked, uploads = self.linked.by(now), self.uploads.by(now)
+        wanted = [
+            Wanted(
+                row.id,
+                row.provider_created_at,
+                linked if row.provider_asset_id else uploads,
+                bool(row.provider_asset_id),
+            )
+            for row in due
+            if row.askable
+            and row.missing_since is None
+            and row.error_kind is not ErrorKind.NOT_FOUND
+            and (must_ask(row, now, policy) or now - (row.check_at or now) > schedule.cap)
+        ]
+        return sorted(wanted, key=lambda one: one.created_at, reverse=True)
+
+    def marks(self, now: datetime, end_of_first: datetime | None) -> list[Mark]:
+        """The places to go on from, newest first; the first page is thought to reach down to `end_of_first`."""
+        reach = now + _AHEAD
+        span = max(reach - end_of_first, _SHORTEST) if end_of_first else timedelta(days=36_500)
+        return [Mark(reach, span), *(mark for mark in self._marks if mark.reach < now)]
+
+    def learn(self, expected: Collection[Wanted], found: Set[str], now: datetime) -> None:
+        """Note which of the rows that should have stood on a page were `found` there."""
+        for estimate, is_linked in ((self.linked, True), (self.uploads, False)):
+            ids = {one.id for one in expected if one.is_linked is is_linked}
+            estimate.learn(len(ids & found), len(ids), now)
+
+    def follow(self, marks: Sequence[Mark], used: Mark, following: Mark | None) -> list[Mark]:
+        """The places that are left of `marks` once the page at `used` was asked for; the new one is remembered."""
+        left = [mark for mark in marks if mark is not used]
+        if following is None:
+            self.drop(used)
+            return left
+        self._marks = _in_order([*(mark for mark in self._marks if mark.reach != following.reach), following])
+        if len(self._marks) > MOST_MARKS:
+            self._marks = self._marks[::2]
+        return _in_order([*left, following])
+
+    def drop(self, mark: Mark) -> None:
+        """Forget a place that leads nowhere."""
+        self._marks = [known for known in self._marks if known.cursor != mark.cursor]
+
+
+def _in_order(marks: Sequence[Mark]) -> list[Mark]:
+    return sorted(marks, key=lambda mark: mark.reach, reverse=True)
+
+
+def next_page(wanted: Sequence[Wanted], marks: Sequence[Mark], bank: int) -> Mark | None:
+    """Where to ask for a page; None where the rest of the `wanted`, newest first, are better asked about by id.
+
+    `bank` is how many calls pages have saved so far.
+    """
+    if bank < 0:
+        return None
+    most_in_vain, tried = min(bank, RISK * len(wanted)), None
+    reaches = [-mark.reach.timestamp() for mark in marks]
+    for place, one in enumerate(wanted):
+        mark = marks[max(0, bisect_right(reaches, -one.created_at.timestamp()) - 1)]
+        if mark is not tried and _pays(mark, wanted, place, most_in_vain):
+            return mark
+        tried = mark
+    return None
+
+
+def _pays(mark: Mark, wanted: Sequence[Wanted], place: int, most_in_vain: float) -> bool:
+    """Whether some number of pages from `mark` on should answer more rows than there are pages."""
+    found = 0.0
+    for index in range(place, len(wanted)):
+        pages = max(1, -((wanted[index].created_at - mark.reach) // mark.span))
+        if pages - 1 - found > most_in_vain:
+            return False
+        found += wanted[index].chance
+        if found > pages:
+            return True
+    return False

@@ -54,14 +54,20 @@ async def settle(tools: Tools, findings: Sequence[Finding], by: By) -> list[Sett
     done: list[Settled] = []
     for _ in range(TRIES):
         now = tools.now()
-        settled = [_decided(tools, finding, now) for finding in findings]
-        settled = [s for s in settled if s.decision.verdict is not Verdict.ASK]
+        settled = foresee(tools, findings)
         written = await _write_and_tell(tools, settled, by, now)
         done += [s for s in settled if s.row.id in written.ids]
         findings = await _read_again(tools, [s for s in settled if s.row.id not in written.ids], written.clashes, now)
         if not findings:
             return done
     raise Conflict(f"{len(findings)} row(s) were written by others {TRIES} times in a row; nothing of ours was lost")
+
+
+def foresee(tools: Tools, findings: Sequence[Finding]) -> list[Settled]:
+    """What `settle` would come to now; writes and tells nothing."""
+    now = tools.now()
+    settled = (_decided(tools, finding, now) for finding in findings)
+    return [s for s in settled if s.decision.verdict is not Verdict.ASK]
 
 
 async def commit(tools: Tools, before: ProviderAsset, decision: Decision, by: By) -> bool:

@@ -1,122 +1,139 @@
-"""The coordinator's pass: the rows that are due, the longest due first, each looked at once and settled."""
+"""The coordinator's pass: every row that is due is looked at once, by list page or by id, and settled."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Final
-from uuid import uuid4
 
-from rindle_sync.asset import By, Lack, ProviderAsset, Silence
+from rindle_sync.asset import By, Due, Lack, ProviderAsset, Silence
+from rindle_sync.browse import browse
+from rindle_sync.decide import must_ask
 from rindle_sync.errors import Refused
-from rindle_sync.settle import Finding, Settled, settle
-from rindle_sync.sync import ask, must_ask, stop_if_refused
+from rindle_sync.look import ask, stop_if_refused
+from rindle_sync.round import Outcome, Round, Tally, how_it_ended
+from rindle_sync.settle import Finding, Settled
 from rindle_sync.telemetry import Swept, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
 
-GIVE_UP_AFTER: Final = 3
-"""After this many batches in a row without one answer, a pass leaves the rest of the rows to the next one."""
+SURVEY: Final = 10_000
+"""How many due rows are planned for at once."""
+
+PLAN_FOR: Final = timedelta(seconds=60)
+"""After this long a pass plans anew: what has come due meanwhile may stand on one page with what is left."""
+
+UNCALLED_BATCH: Final = 100
+"""How many rows that need no call are settled at once."""
 
 
-class Outcome(StrEnum):
-    """How a pass ended."""
-
-    DONE = "done"
-    FAILED = "failed"
-    STOPPED = "stopped"
-    UNREACHABLE = "unreachable"
-    REFUSED = "refused"
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a pass did. `looked` counts settled rows; those that needed no call are `uncalled` too."""
-
-    outcome: Outcome = Outcome.FAILED
-    looked: int = 0
-    changed: int = 0
-    unanswered: int = 0
-    uncalled: int = 0
-    silent_batches: int = 0
-
-    def add(self, settled: list[Settled]) -> None:
-        """Count one batch."""
-        unanswered = sum(isinstance(s.seen, Silence) for s in settled)
-        throttled = any(isinstance(s.seen, Silence) and s.seen.lack is Lack.THROTTLED for s in settled)
-        self.looked += len(settled)
-        self.changed += sum(s.changed for s in settled)
-        self.unanswered += unanswered
-        self.uncalled += sum(s.seen is None for s in settled)
-        silent = 0 < unanswered == len(settled) and not throttled
-        self.silent_batches = self.silent_batches + 1 if silent else 0
-
-
-async def sweep(tools: Tools, *, keep_going: Callable[[], bool] = lambda: True) -> Tally:
+async def sweep(
+    tools: Tools,
+    *,
+    keep_going: Callable[[], bool] = lambda: True,
+    rehearse: Callable[[Settled], None] | None = None,
+) -> Tally:
     """Look at every row that is due as the pass begins, inside the budget, and settle it.
 
-    `keep_going` is asked between batches. Raises `Refused` when the provider does not accept our credentials (the
-    rows not yet looked at stay due), `StoreUnavailable`.
+    `keep_going` is asked between steps. With `rehearse` the provider is asked, but nothing is written or told: it is
+    called with all that would be settled. Raises `Refused` when the provider does not accept our credentials (the rows
+    not yet looked at stay due, untouched), `StoreUnavailable`.
     """
-    began, tally, token = tools.now(), Tally(), str(uuid4())
+    began, one = tools.now(), Round(tools, keep_going, rehearse)
     try:
-        while tally.silent_batches < GIVE_UP_AFTER and (rows := await _claim(tools, began, token, keep_going)):
-            settled = await _look_at(tools, rows)
-            tally.add(settled)
-            for one in settled:
-                stop_if_refused(one.seen)
-        tally.outcome = _outcome(tally, keep_going)
+        one.tally.outcome = await _outcome(one, began) if await one.hold() else Outcome.ELSEWHERE
     except Refused:
-        tally.outcome = Outcome.REFUSED
+        one.tally.outcome = Outcome.REFUSED
         raise
     except asyncio.CancelledError:
-        tally.outcome = Outcome.STOPPED
+        one.tally.outcome = Outcome.STOPPED
         raise
     finally:
-        await _end(tools, tally, began, token)
-    return tally
+        await _end(one, began)
+    return one.tally
 
 
-def _outcome(tally: Tally, keep_going: Callable[[], bool]) -> Outcome:
-    if tally.silent_batches:
-        return Outcome.UNREACHABLE
-    return Outcome.DONE if keep_going() else Outcome.STOPPED
+async def look_first(tools: Tools, row_ids: Sequence[str]) -> None:
+    """Look at rows that a webhook left in doubt, before all others that are due. Raises as `sweep` does."""
+    one, rest = Round(tools, lambda: True, by=By.SYNC), list(row_ids)
+    try:
+        while rest and (room := tools.breaker.room(min(len(rest), tools.batch))):
+            granted = await tools.budget.take(room, by=By.SYNC)
+            batch, rest = rest[:granted], rest[granted:]
+            await tools.budget.give_back(granted - await _settle(one, await one.claim(batch)))
+    finally:
+        await tools.store.release(one.token)
 
 
-async def _claim(tools: Tools, began: datetime, token: str, keep_going: Callable[[], bool]) -> list[ProviderAsset]:
-    """The next due rows, as many as we may look at now: a row is leased only with its call in hand."""
-    granted = await tools.budget.take(tools.batch, keep_going)
-    if not granted:
-        return []
-    now = tools.now()
-    rows = await tools.store.claim(
-        tools.provider.name,
-        tools.environment,
-        due=began,
-        touched_before=now - tools.schedule.floor,
-        now=now,
-        token=token,
-        until=now + tools.lease,
-        limit=granted,
-    )
-    tools.budget.give_back(granted - sum(must_ask(tools, row) for row in rows))
-    return rows
+async def _outcome(one: Round, began: datetime) -> Outcome:
+    while one.keep_going() and one.tools.breaker.room(1):
+        due, before = await _survey(one), one.tally.looked
+        if not any(row.check_at and row.check_at <= began for row in due):
+            break
+        await _look_at(one, await browse(one, due))
+        if one.rehearse or one.tally.looked == before:
+            break
+    return how_it_ended(one.tools, one.keep_going)
 
 
-async def _look_at(tools: Tools, rows: list[ProviderAsset]) -> list[Settled]:
-    findings = await asyncio.gather(*(_finding(tools, row) for row in rows))
-    return await settle(tools, findings, By.SWEEP)
+async def _survey(one: Round) -> list[Due]:
+    tools, now = one.tools, one.tools.now()
+    here, floor = (tools.provider.name, tools.environment), now - tools.schedule.floor
+    due = await tools.library.due(*here, due=now, touched_before=floor, now=now, limit=SURVEY)
+    return [row for row in due if row.id not in one.left]
+
+
+async def _look_at(one: Round, due: Sequence[Due]) -> None:
+    """Settle the rows that need no call, then ask about the others by id, the longest due first."""
+    tools, began = one.tools, one.tools.now()
+    asked = [row.id for row in due if must_ask(row, began, tools.policy)]
+    uncalled = sorted({row.id for row in due} - set(asked))
+    for start in range(0, len(uncalled), UNCALLED_BATCH):
+        await _settle(one, await one.claim(uncalled[start : start + UNCALLED_BATCH]))
+    while asked and tools.now() - began < PLAN_FOR:
+        affordable = len(asked) + min(0, one.tally.saved)
+        if affordable <= 0:
+            one.left.update(asked)
+            break
+        most = tools.breaker.room(min(affordable, tools.batch))
+        granted = await tools.budget.take(most, one.keep_going, by=By.SWEEP) if most else 0
+        if not granted:
+            break
+        batch, asked = asked[:granted], asked[granted:]
+        await one.hold()
+        made = await _settle(one, await one.claim(batch))
+        await tools.budget.give_back(granted - made)
+
+
+async def _settle(one: Round, rows: Sequence[ProviderAsset]) -> int:
+    """Look at claimed rows side by side and settle them; how many calls that took.
+
+    A row that was refused, or not asked about after all, is left untouched: it is not its fault.
+    """
+    findings = await asyncio.gather(*(_finding(one.tools, row) for row in rows))
+    silences = [f.seen for f in findings if isinstance(f.seen, Silence)]
+    calls = sum(f.seen is not None for f in findings) - sum(not s.asked for s in silences)
+    one.tally.calls += calls
+    told = [f for f in findings if not isinstance(f.seen, Silence) or _is_about_row(f.seen)]
+    if told:
+        await one.settle(told, {f.row.id for f in told})
+    for silence in silences:
+        stop_if_refused(silence)
+    return calls
+
+
+def _is_about_row(silence: Silence) -> bool:
+    return silence.asked and silence.lack is not Lack.REFUSED
 
 
 async def _finding(tools: Tools, row: ProviderAsset) -> Finding:
-    return Finding(row, await ask(tools, row) if must_ask(tools, row) else None)
+    return Finding(row, await ask(tools, row) if must_ask(row, tools.now(), tools.policy) else None)
 
 
-async def _end(tools: Tools, tally: Tally, began: datetime, token: str) -> None:
+async def _end(one: Round, began: datetime) -> None:
     try:
-        await tools.store.release(token)
+        await one.give_back()
     finally:
-        _tell(tools, tally, began)
+        if not one.rehearse:
+            _tell(one.tools, one.tally, began)
 
 
 def _tell(tools: Tools, tally: Tally, began: datetime) -> None:
@@ -129,6 +146,8 @@ def _tell(tools: Tools, tally: Tally, began: datetime) -> None:
             looked=tally.looked,
             changed=tally.changed,
             unanswered=tally.unanswered,
+            calls=tally.calls,
+            pages=tally.pages,
             duration_ms=milliseconds(now - began),
         )
     )

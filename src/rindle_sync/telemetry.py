@@ -74,7 +74,10 @@ class UnknownStatus(RowEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept(Event):
-    """A pass over the due rows has ended; `outcome` is done, stopped, unreachable, refused or failed."""
+    """A pass over the due rows has ended; `outcome` is done, stopped, unreachable, refused, elsewhere or failed.
+
+    `calls` counts looks at the provider, `pages` those of them that were for list pages.
+    """
 
     name: ClassVar[str] = "rindle.provider.sweep.completed"
     provider: str
@@ -82,6 +85,8 @@ class Swept(Event):
     looked: int
     changed: int
     unanswered: int
+    calls: int
+    pages: int
     duration_ms: int
 
 
@@ -158,6 +163,44 @@ class CallbackException(Event):
     attempt: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerOpened(Event):
+    """The provider is left alone for `retry_ms`; `reason` is refused, other_environment or unreachable."""
+
+    name: ClassVar[str] = "rindle.provider.breaker.opened"
+    provider: str
+    reason: str
+    retry_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerClosed(Event):
+    """The provider answers again; `reason` is why it was left alone, `open_ms` how long."""
+
+    name: ClassVar[str] = "rindle.provider.breaker.closed"
+    provider: str
+    reason: str
+    open_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audited(Event):
+    """An audit has ended; `outcome` is done, alarm, stopped, unreachable, refused or failed.
+
+    `ended` counts rows that the provider did not find; with the outcome alarm they were too many to be believed.
+    """
+
+    name: ClassVar[str] = "rindle.provider.audit.completed"
+    provider: str
+    outcome: str
+    seen: int
+    changed: int
+    ended: int
+    orphans: int
+    adopted: int
+    duration_ms: int
+
+
 EVENTS: Final[tuple[type[Event], ...]] = (
     Resolved,
     Stuck,
@@ -171,6 +214,9 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     WebhookIgnored,
     WebhookException,
     CallbackException,
+    BreakerOpened,
+    BreakerClosed,
+    Audited,
 )
 """Every event that is told."""
 
@@ -210,9 +256,11 @@ def _level(event: Event) -> int:
     match event:
         case Stuck() | Failed() | UnknownStatus() | CallbackException() | WebhookException(dead=True):
             return logging.WARNING
+        case BreakerOpened() | Audited(outcome="alarm"):
+            return logging.ERROR
         case WebhookRejected(reason="misconfigured" | "not_kept"):
             return logging.WARNING
-        case WebhookRejected() | WebhookException() | StateChange():
+        case WebhookRejected() | WebhookException() | StateChange() | BreakerClosed() | Audited():
             return logging.INFO
         case _:
             return logging.DEBUG

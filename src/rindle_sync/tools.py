@@ -4,11 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from rindle_sync.breaker import Breaker
 from rindle_sync.budget import Budget
 from rindle_sync.decide import Policy
-from rindle_sync.plan import Schedule
+from rindle_sync.plan import Atlas, Schedule
 from rindle_sync.providers.base import Provider
-from rindle_sync.store import Inbox, Outbox, Store
+from rindle_sync.store import Environments, Inbox, Library, Outbox, Passes, Store
 from rindle_sync.telemetry import Telemetry
 
 
@@ -26,6 +27,16 @@ class Webhooks:
     """The provider's id of the environment that the rows belong to; None accepts any that is signed."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Identity:
+    """The provider's own ids of the environment that the rows were made in, and of the one that our token opens."""
+
+    expected: str | None = field(default=None, repr=False)
+    found: str | None = field(default=None, repr=False)
+    tries: int = 0
+    """How often we have tried to find out which environment the rows were made in."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
     """One provider environment and the means to keep its rows in step."""
@@ -33,10 +44,16 @@ class Tools:
     store: Store
     inbox: Inbox
     outbox: Outbox
+    environments: Environments
+    passes: Passes
+    library: Library
     creates: Budget
     provider: Provider
     environment: str
     budget: Budget
+    breaker: Breaker
+    identity: Identity
+    atlas: Atlas
     telemetry: Telemetry
     policy: Policy
     schedule: Schedule
@@ -51,3 +68,5 @@ class Tools:
     """How long we wait for one that does not let itself be ended; then it is left behind."""
     batch: int = 50
     """How many rows a sweep looks at side by side."""
+    round_lease: timedelta = timedelta(seconds=30)
+    """How long a sweep keeps others from asking for the same pages; it is renewed as it goes."""

@@ -1,17 +1,20 @@
 """A direct upload is begun or cancelled: the row first, then the provider, then the link between them."""
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
+from uuid import uuid4
 
 from rindle_sync.asset import By, ErrorKind, ProviderAsset, Seen, State, Via, scrub
-from rindle_sync.decide import restart
-from rindle_sync.errors import AlreadyTracked, Conflict, Gone, RindleSyncError, Throttled
+from rindle_sync.decide import Policy, restart
+from rindle_sync.errors import AlreadyTracked, Conflict, Gone, Misconfigured, RindleSyncError, Throttled
 from rindle_sync.plan import first_check
 from rindle_sync.providers.base import MadeUpload, Wish
 from rindle_sync.settle import Finding, Settled, commit, settle
 from rindle_sync.tools import Tools
+from rindle_sync.track import check_text, new_row
 
 Answer = TypeVar("Answer")
 
@@ -30,6 +33,20 @@ class DirectUpload:
     expires_at: datetime
 
 
+def upload_row(tools: Tools, asset_id: str, profile: str, wish: Wish) -> ProviderAsset:
+    """The row of an upload that is yet to be made; raises `Misconfigured` for a wish that nobody can fulfil."""
+    _check(wish, tools.policy)
+    return new_row(
+        tools,
+        asset_id=asset_id,
+        profile=profile,
+        passthrough=str(uuid4()),
+        playback_policy=wish.playback_policy,
+        ingest_mode=INGEST_MODE,
+        state=State.PENDING,
+    )
+
+
 async def begin_upload(tools: Tools, row: ProviderAsset, wish: Wish) -> DirectUpload:
     """Make a direct upload for `row`, a new one; where its asset and profile have failed before, they begin anew.
 
@@ -46,6 +63,18 @@ async def begin_upload(tools: Tools, row: ProviderAsset, wish: Wish) -> DirectUp
     if linked is None or linked.row.provider_upload_id != made.provider_upload_id:
         raise Conflict("the row was ended or deleted while its upload was made; begin the upload again")
     return DirectUpload(row_id=row.id, url=made.url, expires_at=tools.now() + wish.timeout)
+
+
+def _check(wish: Wish, policy: Policy) -> None:
+    if not timedelta(minutes=1) <= wish.timeout <= min(timedelta(days=7), policy.stuck_threshold):
+        raise Misconfigured(
+            "expires_in", "must be from one minute to seven days, and within provider_stuck_threshold_seconds"
+        )
+    check_text("cors_origin", wish.cors_origin)
+    try:
+        json.dumps(wish.settings)
+    except (TypeError, ValueError):
+        raise Misconfigured("new_asset_settings", "must hold nothing but what JSON can carry") from None
 
 
 async def cancel_upload(tools: Tools, row: ProviderAsset) -> ProviderAsset:
@@ -104,7 +133,7 @@ async def _patiently(tools: Tools, call: Callable[[], Awaitable[Answer]]) -> Ans
         try:
             return await call()
         except Throttled as error:
-            tools.creates.throttled(error.retry_after)
+            await tools.creates.throttled(error.retry_after)
     raise Throttled("the provider throttled every attempt; try again later")
 
 

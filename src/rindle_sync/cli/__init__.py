@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from rindle_sync.cli import demo, events, rows, run
+from rindle_sync.cli import demo, events, library, rows, run
 from rindle_sync.cli.screen import err, out
 from rindle_sync.errors import Misconfigured, RindleSyncError
 
@@ -36,7 +36,7 @@ def options(
     """Options of every command; the help of all stands above."""
 
 
-for group in (demo, rows, run):
+for group in (demo, rows, run, library):
     app.add_typer(group.commands)
 app.add_typer(events.events, name="events")
 

@@ -10,6 +10,7 @@ from rindle_sync.asset import By, State
 from rindle_sync.cli.screen import Json, connected, out, print_json, say
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import Misconfigured
+from rindle_sync.health import Status
 from rindle_sync.settle import Settled
 
 if TYPE_CHECKING:
@@ -114,3 +115,11 @@ def status(json_: Json = False) -> None:
     waiting = f", the oldest pending for {figures.oldest_pending_seconds} s" if figures.oldest_pending_seconds else ""
     out.print(f"webhooks: {deliveries}{waiting}")
     out.print(f"last answered look: {figures.last_checked_at or 'never'}")
+    out.print(f"last audit: {figures.last_audit_at or 'never'}{_audited(figures)}")
+    if figures.breaker != "closed":
+        out.print(f"[bold red]the provider is left alone[/]: {figures.breaker}, for {figures.breaker_open_seconds} s")
+
+
+def _audited(figures: Status) -> str:
+    told = f", {figures.last_audit['outcome']}" if figures.last_audit else ""
+    return told + (f"; one is under way since {figures.audit_began_at}" if figures.audit_began_at else "")

@@ -5,18 +5,20 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from rich.table import Table
 
 from rindle_sync.app import RindleSync
 from rindle_sync.cli.screen import Json, connected, extra, out, print_json, say
 from rindle_sync.config import Priority
-from rindle_sync.errors import Refused, RindleSyncError
+from rindle_sync.errors import Refused
 from rindle_sync.frameworks.asgi import at_path
-from rindle_sync.sweep import Outcome, Tally
+from rindle_sync.round import Outcome, Tally
+from rindle_sync.settle import Settled
 from rindle_sync.telemetry import Event, Swept
 
 if TYPE_CHECKING:
@@ -30,47 +32,78 @@ commands: Final = typer.Typer()
 @commands.command()
 def sweep(
     once: Annotated[bool, typer.Option("--once", help="One pass over the rows that are due now.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Ask the provider, print the plan and what would change, write nothing.")
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Look at every row that is due, and bring it into step; again and again without --once."""
-    if not once:
-        _run(json_)
+    if not (once or dry_run):
+        keep_running(json_)
         return
-    tally = connected(_one_pass)
+    foreseen: list[Settled] = []
+    tally = connected(lambda rindle: _one_pass(rindle, foreseen.append if dry_run else None))
     if json_:
-        print_json(asdict(tally))
+        print_json(asdict(tally) | ({"changes": [_change(one) for one in foreseen if one.changed]} if dry_run else {}))
+    elif dry_run:
+        _print_plan(tally, [one for one in foreseen if one.changed])
     else:
-        _print_pass(tally.outcome, tally.looked, tally.changed, tally.unanswered)
-    if tally.outcome is not Outcome.DONE:
+        _print_pass(tally.outcome, tally.looked, tally.changed, tally.unanswered, tally.calls)
+    if tally.outcome not in {Outcome.DONE, Outcome.ELSEWHERE}:
         raise typer.Exit(1)
 
 
-async def _one_pass(rindle: RindleSync) -> Tally:
+async def _one_pass(rindle: RindleSync, rehearse: Callable[[Settled], None] | None) -> Tally:
     await rindle.store.ping()
     try:
-        return await rindle.sweep()
+        return await rindle.sweep(rehearse=rehearse)
     except Refused as refused:
-        _explain(refused)
+        say(str(refused))
         return Tally(outcome=Outcome.REFUSED)
 
 
-def _explain(error: RindleSyncError) -> None:
-    say(str(error))
+def _change(settled: Settled) -> dict[str, Any]:
+    return {
+        "row_id": settled.row.id,
+        "from": settled.before.state,
+        "to": settled.row.state,
+        "error_kind": settled.row.error_kind,
+        "reason": settled.decision.reason,
+    }
 
 
-def _print_pass(outcome: str, looked: int, changed: int, unanswered: int) -> None:
+def _print_plan(tally: Tally, changes: Sequence[Settled]) -> None:
+    out.print(
+        f"{_rows(tally.looked)} due: {tally.pages} list pages, {tally.calls - tally.pages} calls by id, "
+        f"{tally.uncalled} without a call; {tally.changed} would change"
+    )
+    if changes:
+        table = Table("row", "from", "to", "why", box=None, pad_edge=False)
+        for one in changes:
+            table.add_row(one.row.id, one.before.state, one.row.state, one.decision.reason)
+        out.print(table)
+
+
+def _print_pass(outcome: str, looked: int, changed: int, unanswered: int, calls: int) -> None:
     silent = f", {unanswered} without an answer" if unanswered else ""
-    rows = "row" if looked == 1 else "rows"
-    out.print(f"{looked} {rows} looked at, {changed} changed{silent}: {outcome}")
+    times = "call" if calls == 1 else "calls"
+    out.print(f"{_rows(looked)} looked at with {calls} {times}, {changed} changed{silent}: {outcome}")
+    if outcome == Outcome.ELSEWHERE:
+        say("another process is sweeping this environment at the moment")
+
+
+def _rows(number: int) -> str:
+    return f"{number} {'row' if number == 1 else 'rows'}"
 
 
 @commands.command()
 def run(json_: Annotated[bool, typer.Option("--json", help="One JSON line for each pass.")] = False) -> None:
     """Run the service: sweep every few seconds until SIGTERM or Ctrl-C, then end cleanly."""
-    _run(json_)
+    keep_running(json_)
 
 
-def _run(json_: bool) -> None:
+def keep_running(json_: bool) -> None:
+    """Run the service, and tell of each pass, until it is stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 
     def told(event: Event) -> None:
@@ -80,7 +113,7 @@ def _run(json_: bool) -> None:
             sys.stdout.write(json.dumps({"event": event.name} | event.metadata()) + "\n")
             sys.stdout.flush()
         elif event.looked:
-            _print_pass(event.outcome, event.looked, event.changed, event.unanswered)
+            _print_pass(event.outcome, event.looked, event.changed, event.unanswered, event.calls)
 
     connected(lambda rindle: _until_stopped(lambda stop: _serve(rindle, stop)), told)
 

@@ -1,8 +1,32 @@
 """Every SQL statement; decides nothing."""
 
+from rindle_sync.store.buckets import Bucket, Buckets, Grant
 from rindle_sync.store.database import Database
+from rindle_sync.store.environments import Environment, Environments
 from rindle_sync.store.inbox import Inbox, Pending
+from rindle_sync.store.library import Library
 from rindle_sync.store.outbox import Announcement, Outbox
+from rindle_sync.store.passes import Passes, PassKey, Standing
 from rindle_sync.store.rows import Change, Counts, Store, Write, Written
 
-__all__ = ["Announcement", "Change", "Counts", "Database", "Inbox", "Outbox", "Pending", "Store", "Write", "Written"]
+__all__ = [
+    "Announcement",
+    "Bucket",
+    "Buckets",
+    "Change",
+    "Counts",
+    "Database",
+    "Environment",
+    "Environments",
+    "Grant",
+    "Inbox",
+    "Library",
+    "Outbox",
+    "PassKey",
+    "Passes",
+    "Pending",
+    "Standing",
+    "Store",
+    "Write",
+    "Written",
+]

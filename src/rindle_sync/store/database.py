@@ -16,13 +16,17 @@ from rindle_sync.errors import StoreRefused, StoreUnavailable
 from rindle_sync.schema import json_field, json_table
 
 
+def is_free(table: Table) -> ColumnElement[bool]:
+    """Whether nobody alive holds a lease on it; the parameter is `now`."""
+    return or_(table.c.lease_until.is_(None), table.c.lease_until < bindparam("now"))
+
+
 def claim_statement(table: Table, *due: ColumnElement[bool], first: Sequence[ColumnElement[Any]]) -> Update:
     """Lease the `most` first of the rows that are `due` and not leased by somebody alive; answers them.
 
     One statement; its parameters beside those of `due` are `now`, `token`, `until` and `most`.
     """
-    free = or_(table.c.lease_until.is_(None), table.c.lease_until < bindparam("now"))
-    taken = select(table.c.id).where(*due, free).order_by(*first).limit(bindparam("most"))
+    taken = select(table.c.id).where(*due, is_free(table)).order_by(*first).limit(bindparam("most"))
     chosen = taken.with_for_update(skip_locked=True).cte("due")
     lease: dict[str, Any] = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
     return update(table).where(table.c.id == chosen.c.id).values(lease).returning(*table.c)

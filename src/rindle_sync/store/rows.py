@@ -118,13 +118,14 @@ def _change_statement() -> Any:
 
 
 _WRITE: Final = _write_statement()
+_WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(
     assets,
     assets.c.provider_name == bindparam("provider"),
     assets.c.environment == bindparam("in_environment"),
     assets.c.check_at <= bindparam("due"),
-    assets.c.updated_at <= bindparam("touched_before"),
-    first=[assets.c.check_at],
+    assets.c.id.in_(select(json_field(_WANTED, assets.c.id))),
+    first=[assets.c.id],
 )
 _KEEP_CHANGES: Final = _change_statement()
 
@@ -145,6 +146,34 @@ class Store(Database):
                 "a row with this provider id, upload id or passthrough, or (in any environment) with this asset id and "
                 "profile, exists"
             ) from None
+
+    async def add_all(self, rows: Sequence[ProviderAsset]) -> list[ProviderAsset]:
+        """Insert new rows, at once or, where a key of one of them is taken, one by one; those that were inserted."""
+        values = [{name: _plain(row, name) for name in ROW_FIELDS} for row in rows]
+        try:
+            async with self.writing() as connection:
+                await connection.execute(insert(assets), values)
+        except IntegrityError:
+            pass
+        else:
+            return list(rows)
+        return [row for row in rows if await self._added(row)]
+
+    async def _added(self, row: ProviderAsset) -> bool:
+        try:
+            await self.add(row)
+        except AlreadyTracked:
+            return False
+        return True
+
+    async def rename(self, row_id: str, names: ProviderAsset) -> None:
+        """Give a row the app's own names, as `names` has them; raises `AlreadyTracked` where they are taken."""
+        values = {name: getattr(names, name) for name in ("asset_id", "profile", "playback_policy", "ingest_mode")}
+        try:
+            async with self.writing() as connection:
+                await connection.execute(update(assets).where(assets.c.id == row_id).values(values))
+        except IntegrityError:
+            raise AlreadyTracked("another row has this asset id and profile") from None
 
     async def find(self, provider: str, environment: str, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id."""
@@ -181,7 +210,7 @@ class Store(Database):
         )
         here = (assets.c.provider_name == provider, assets.c.environment == environment)
         async with self.reading() as connection:
-            return [_row(found) for found in await connection.execute(select(*assets.c).where(*here, or_(*keys)))]
+            return [read_row(found) for found in await connection.execute(select(*assets.c).where(*here, or_(*keys)))]
 
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours."""
@@ -191,34 +220,32 @@ class Store(Database):
         """The rows with these ids of ours that exist."""
         async with self.reading() as connection:
             found = await connection.execute(select(*assets.c).where(assets.c.id.in_(row_ids)))
-            return {row.id: row for row in map(_row, found)}
+            return {row.id: row for row in map(read_row, found)}
 
     async def claim(
         self,
         provider: str,
         environment: str,
+        row_ids: Collection[str],
         *,
         due: datetime,
-        touched_before: datetime,
         now: datetime,
         token: str,
         until: datetime,
-        limit: int,
     ) -> list[ProviderAsset]:
-        """Lease up to `limit` rows that were due by `due`, the longest due first, in one statement."""
+        """Lease those of these rows that are due by `due` and that nobody else holds, in one statement."""
         values = {
             "provider": provider,
             "in_environment": environment,
+            "wanted": json_parameter([{"id": row_id} for row_id in row_ids], assets),
             "due": due,
-            "touched_before": touched_before,
             "now": now,
             "token": token,
             "until": until,
-            "most": limit,
+            "most": len(row_ids),
         }
         async with self.writing() as connection:
-            claimed = [replace(_row(r), lease_token=token) for r in await connection.execute(_CLAIM, values)]
-        return sorted(claimed, key=lambda row: row.check_at or now)
+            return [replace(read_row(r), lease_token=token) for r in await connection.execute(_CLAIM, values)]
 
     async def write(self, writes: Sequence[Write]) -> Written:
         """Write the rows that nobody wrote since they were read, and their changes, in one transaction.
@@ -260,7 +287,7 @@ class Store(Database):
         wanted = select(*assets.c).where(assets.c.provider_name == provider, assets.c.environment == environment)
         async with self.reading() as connection:
             async for row in await connection.stream(wanted.order_by(assets.c.id)):
-                yield _row(row)
+                yield read_row(row)
 
     async def counts(self, provider: str, environment: str, now: datetime) -> Counts:
         """How the rows of an environment stand."""
@@ -290,10 +317,11 @@ class Store(Database):
     async def _one(self, wanted: Select[Any]) -> ProviderAsset | None:
         async with self.reading() as connection:
             found = (await connection.execute(wanted)).one_or_none()
-            return _row(found) if found else None
+            return read_row(found) if found else None
 
 
-def _row(found: Row[Any]) -> ProviderAsset:
+def read_row(found: Row[Any]) -> ProviderAsset:
+    """A line of the rows table."""
     values = dict(zip(ROW_FIELDS, found, strict=True))
     values["state"] = State(values["state"])
     values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])

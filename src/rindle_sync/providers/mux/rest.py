@@ -5,11 +5,11 @@ https://www.mux.com/docs/api-reference
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import httpx
@@ -26,8 +26,8 @@ from rindle_sync.providers.mux.shapes import (
     NewUpload,
     Upload,
     decoded,
-    list_entry,
     read,
+    read_list,
     same,
     seen_asset,
     seen_upload,
@@ -37,6 +37,9 @@ from rindle_sync.quiet import keep_from_debug
 BASE_URL: Final = "https://api.mux.com"
 Transport = httpx.AsyncBaseTransport
 """What carries the calls; tests put the emulator in its place."""
+
+CallsLeft = Callable[[Literal["reads", "creates"], int], None]
+"""Told how many more calls Mux would take of us now, in one of its two buckets."""
 
 LARGEST_ANSWER: Final = 8 * 1024 * 1024
 """The largest answer that is read, in bytes; a list page of a hundred assets has a few hundred thousand."""
@@ -77,6 +80,7 @@ class Mux:
         timeout: float = 10.0,
         connections: int = CONNECTIONS,
         transport: Transport | None = None,
+        on_calls_left: CallsLeft = lambda _kind, _left: None,
     ) -> None:
         keep_from_debug("httpcore.http11", "httpcore.http2")  # they log the headers of answers
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
@@ -88,6 +92,7 @@ class Mux:
             "accept-encoding": "gzip, deflate",
             "user-agent": f"rindle-sync/{version('rindle-sync')}",
         }
+        self._on_calls_left = on_calls_left
         self._credentials = credentials
         self._secrets = (credentials.token_id, credentials.token_secret) if credentials else ()
 
@@ -104,12 +109,7 @@ class Mux:
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         """https://www.mux.com/docs/api-reference/video/assets/list-assets ; an entry that is no asset is left out."""
         query = {"limit": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
-        body = await self._body("/video/v1/assets", query)
-        data, following = body.get("data"), body.get("next_cursor")
-        if not isinstance(data, list):
-            raise Unreachable("mux sent a list that is none")
-        entries = [seen for entry in data if (seen := list_entry(entry, at))]
-        return Page(entries, following if isinstance(following, str) and following else None)
+        return read_list(await self._answer("GET", "/video/v1/assets", query), at)
 
     async def create_upload(self, passthrough: str, wish: Wish) -> MadeUpload:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/create-direct-upload ."""
@@ -170,14 +170,20 @@ class Mux:
     async def _body(
         self, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET", wish: Any = None
     ) -> Mapping[str, Any]:
-        status, headers, content = await self._send(method, path, query, wish)
-        body = decoded(content, keep_urls=method == "POST")
-        if status != (201 if method == "POST" else 200):
-            error = refusal(status, headers, body, self._secrets)
-            raise Misconfigured("new_asset_settings", str(error)) if status in {400, 422} and wish else error
+        body = decoded(await self._answer(method, path, query, wish), keep_urls=method == "POST")
         if body is None:
             raise Unreachable("mux sent a body that is no JSON object")
         return body
+
+    async def _answer(self, method: str, path: str, query: Mapping[str, str] | None, wish: Any = None) -> bytes:
+        status, headers, content = await self._send(method, path, query, wish)
+        left = headers.get("x-ratelimit-remaining", "")
+        if left.isdecimal() and len(left) < 10:
+            self._on_calls_left("creates" if method == "POST" else "reads", int(left))
+        if status != (201 if method == "POST" else 200):
+            error = refusal(status, headers, decoded(content), self._secrets)
+            raise Misconfigured("new_asset_settings", str(error)) if status in {400, 422} and wish else error
+        return content
 
     async def _send(
         self, method: str, path: str, query: Mapping[str, str] | None, wish: Any

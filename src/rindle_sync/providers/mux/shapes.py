@@ -1,5 +1,6 @@
 """Mux's JSON, its words and encodings, as what was seen; sends nothing."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
@@ -8,6 +9,7 @@ import msgspec
 
 from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via, hide_urls, scrub
 from rindle_sync.errors import NoAnswer, Unreachable
+from rindle_sync.providers.base import Page
 
 ASSET_STATES: Final = {"preparing": State.PROCESSING, "ready": State.READY, "errored": State.ERRORED}
 UPLOAD_STATES: Final = {
@@ -17,6 +19,12 @@ UPLOAD_STATES: Final = {
     "cancelled": State.ERRORED,
     "timed_out": State.ERRORED,
 }
+
+_NO_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_URL_KEY: Final = re.compile(rb'url"\s*:')
+_DEEPEST: Final = 100
+"""How many objects and lists a JSON text may hold, and be surely flat enough for others to walk."""
+_TIMES: Final = frozenset({str, int, float})
 
 
 class _PlaybackId(msgspec.Struct):
@@ -75,6 +83,13 @@ class Environment(msgspec.Struct):
     environment_id: str
 
 
+class List(msgspec.Struct):
+    """What we read of a page of a list, its entries as they came."""
+
+    data: list[msgspec.Raw]
+    next_cursor: Any = None
+
+
 T = TypeVar("T")
 Named = TypeVar("Named", Asset, Upload)
 
@@ -82,12 +97,27 @@ Named = TypeVar("Named", Asset, Upload)
 def decoded(content: bytes, *, keep_urls: bool = False) -> Mapping[str, Any] | None:
     """The JSON object in `content` without NUL and, unless they are wanted, without URLs; None for anything else."""
     try:
-        body = msgspec.json.decode(content)
-        body = without_nul(body) if b"\\u0000" in content else body
-        body = body if keep_urls else without_urls(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        body = _cleaned(content, keep_urls=keep_urls)
+    except _NO_JSON:
         return None
     return body if isinstance(body, dict) else None
+
+
+def _cleaned(content: bytes, *, keep_urls: bool = False) -> Any:
+    body = msgspec.json.decode(content)
+    if _is_plain(content):
+        return body
+    body = without_nul(body) if b"\\u0000" in content else body
+    return body if keep_urls else without_urls(body)
+
+
+def _is_plain(content: bytes) -> bool:
+    """Whether JSON surely holds no URL and no NUL, and is not nested so deep that others could not walk it."""
+    if b"\\" in content and (b"\\u" in content or b"\\/" in content):  # escapes, in which either may hide
+        return False
+    if b"/" in content and b"://" in content:
+        return False
+    return not _URL_KEY.search(content) and content.count(b"{") + content.count(b"[") < _DEEPEST
 
 
 def read(data: Mapping[str, Any], kind: type[T]) -> T:
@@ -105,7 +135,20 @@ def same(answer: Named, asked: str) -> Named:
     return answer
 
 
-def list_entry(entry: Any, at: datetime) -> Seen | None:
+def read_list(content: bytes, at: datetime) -> Page:
+    """A page of a list, without the entries that are no assets; raises `Unreachable` where it is no list."""
+    try:
+        page = msgspec.json.decode(content, type=List)
+        entries = [_cleaned(bytes(entry)) for entry in page.data]
+    except msgspec.ValidationError:
+        raise Unreachable("mux sent a list that is none") from None
+    except _NO_JSON:
+        raise Unreachable("mux sent a body that is no JSON object") from None
+    following = without_nul(page.next_cursor) if isinstance(page.next_cursor, str) else None
+    return Page([seen for entry in entries if (seen := _list_entry(entry, at))], following or None)
+
+
+def _list_entry(entry: Any, at: datetime) -> Seen | None:
     """An entry of a list; None if it is no asset that we can read."""
     try:
         return seen_asset(read(entry, Asset), entry, Via.LIST, at)
@@ -120,7 +163,7 @@ def seen_asset(asset: Asset, data: Mapping[str, Any], via: Via, at: datetime) ->
         via=via,
         at=at,
         state=state,
-        status=scrub(asset.status)[:64],
+        status=asset.status if state else scrub(asset.status)[:64],
         provider_asset_id=asset.id,
         provider_upload_id=asset.upload_id,
         passthrough=asset.passthrough,
@@ -159,7 +202,7 @@ def _playback_ids(asset: Asset) -> tuple[PlaybackId, ...] | None:
 
 
 def _reason(errors: Any, *ids: str | None) -> str | None:
-    return scrub(errors_text(errors), *ids) or None
+    return None if errors is None else scrub(errors_text(errors), *ids) or None
 
 
 def errors_text(errors: Any) -> str:
@@ -176,11 +219,7 @@ def parse_time(value: Any) -> datetime | None:
         if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
             moment = datetime.fromisoformat(value)
             return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return (
-            datetime.fromtimestamp(float(value), UTC)
-            if isinstance(value, str | int | float) and not isinstance(value, bool)
-            else None
-        )
+        return datetime.fromtimestamp(float(value), UTC) if type(value) in _TIMES else None
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -201,11 +240,11 @@ def without_nul(data: Any) -> Any:
 def without_urls(data: Any) -> Any:
     """`data` without any URL: an upload's, an input's or a master's is a key to the file."""
     match data:
+        case str():
+            return hide_urls(data) if "://" in data else data
         case dict():
             return {key: without_urls(value) for key, value in data.items() if not key.endswith("url")}
         case list():
             return [without_urls(value) for value in data]
-        case str() if "://" in data:
-            return hide_urls(data)
         case _:
             return data

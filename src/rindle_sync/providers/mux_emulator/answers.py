@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 JSON = "application/json; charset=utf-8"
 HTML = "text/html"
 
@@ -27,7 +29,10 @@ class Answer:
         """The body as bytes."""
         if self.body is None or isinstance(self.body, bytes):
             return self.body or b""
-        return json.dumps(self.body, separators=(",", ":")).encode()
+        try:
+            return msgspec.json.encode(self.body)
+        except UnicodeEncodeError:  # half a character, which JSON can write and UTF-8 cannot
+            return json.dumps(self.body, separators=(",", ":")).encode()
 
 
 def problem(status: int, kind: str, *messages: str) -> Answer:

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from rindle_sync.providers.mux_emulator.control import control_routes
 from rindle_sync.providers.mux_emulator.courier import Courier
 from rindle_sync.providers.mux_emulator.far_end import FarEnd
-from rindle_sync.providers.mux_emulator.gate import mux_routes
+from rindle_sync.providers.mux_emulator.gate import mux_routes, other_route
 
 _TICK: Final = 0.1
 
@@ -22,7 +22,9 @@ class MuxEmulator(FarEnd):
     @cached_property
     def app(self) -> Starlette:
         """Mux's REST paths and, under /_emulator/, the emulator's own; a server's lifespan also delivers webhooks."""
-        return Starlette(routes=[*control_routes(self), *mux_routes(self)], lifespan=self._delivering)
+        # Looked through in this order for each call; most are Mux's.
+        routes = [*mux_routes(self), *control_routes(self), other_route(self)]
+        return Starlette(routes=routes, lifespan=self._delivering)
 
     async def deliver_due(self) -> int:
         """Send every webhook delivery whose time has come by now; how many POSTs that were, forged ones too."""

@@ -18,11 +18,15 @@ _ALL_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 def mux_routes(far: FarEnd) -> list[Route]:
-    """Every path of Mux that is emulated, and one for all others."""
-    known = [
+    """Every path of Mux that is emulated."""
+    return [
         Route(path, _endpoint(far, operation, act), methods=[method]) for method, path, operation, act in OPERATIONS
     ]
-    return [*known, Route("/{rest:path}", _endpoint(far, Operation.UNKNOWN, unknown), methods=list(_ALL_METHODS))]
+
+
+def other_route(far: FarEnd) -> Route:
+    """All paths that nobody else answers."""
+    return Route("/{rest:path}", _endpoint(far, Operation.UNKNOWN, unknown), methods=list(_ALL_METHODS))
 
 
 def _endpoint(far: FarEnd, operation: Operation, act: Act) -> Callable[[Request], Awaitable[Response]]:

@@ -1,12 +1,15 @@
 """Ids that look like Mux's, all drawn from one seed."""
 
 from base64 import b64encode
+from functools import lru_cache
 from hashlib import blake2b
 from random import Random
 from typing import Final
 from uuid import UUID
 
 _ID_BYTES: Final = 33
+_REMEMBERED: Final = 2**18
+"""How many derived ids are kept, so that to list an asset again costs no hashes; some 300 bytes each."""
 
 
 class Ids:
@@ -25,6 +28,7 @@ class Ids:
         return str(UUID(int=self._requests.getrandbits(128), version=4))
 
 
+@lru_cache(_REMEMBERED)
 def derive(*parts: str) -> str:
     """The id that always belongs to `parts`."""
     return _as_text(blake2b("\0".join(parts).encode(), digest_size=_ID_BYTES).digest())

@@ -1,5 +1,6 @@
 """The JSON of Mux's objects (https://www.mux.com/docs/api-reference/video), made when it is asked for."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from zlib import crc32
 
@@ -14,7 +15,11 @@ from rindle_sync.providers.mux_emulator.lives import (
     VideoQuality,
 )
 
-_ENCODING_TIERS: Final = {VideoQuality.BASIC: "baseline", VideoQuality.PLUS: "smart", VideoQuality.PREMIUM: "premium"}
+_ENCODING_TIERS: Final[Mapping[str, str]] = {
+    VideoQuality.BASIC: "baseline",
+    VideoQuality.PLUS: "smart",
+    VideoQuality.PREMIUM: "premium",
+}
 _PROGRESS: Final = {
     AssetState.PREPARING: {"state": "ingesting", "progress": 0},
     AssetState.READY: {"state": "completed", "progress": 100},
@@ -38,9 +43,9 @@ def _asset_body(asset: Asset, state: AssetState) -> dict[str, Any]:
     body = {
         "id": asset.id,
         "created_at": str(int(asset.created_at)),
-        "status": state.value,
+        "status": state,
         "master_access": "none",
-        "progress": dict(_PROGRESS[state]),
+        "progress": _PROGRESS[state],
         "ingest_type": "on_demand_url" if asset.upload_id is None else "on_demand_direct_upload",
         **_settings_body(asset.settings),
     }
@@ -48,13 +53,14 @@ def _asset_body(asset: Asset, state: AssetState) -> dict[str, Any]:
         body["playback_ids"] = [{"policy": one.policy, "id": one.id} for one in asset.playback_ids]
     if asset.upload_id is not None:
         body["upload_id"] = asset.upload_id
-    return body | _ending_body(asset, state)
+    body.update(_ending_body(asset, state))
+    return body
 
 
 def _settings_body(settings: Settings) -> dict[str, Any]:
     body: dict[str, Any] = {
         "video_quality": settings.video_quality,
-        "encoding_tier": _ENCODING_TIERS[VideoQuality(settings.video_quality)],
+        "encoding_tier": _ENCODING_TIERS[settings.video_quality],
         "max_resolution_tier": settings.max_resolution_tier,
     }
     if settings.passthrough is not None:

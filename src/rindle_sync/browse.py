@@ -1,0 +1,129 @@
+"""Rows by list page: one call, and whatever of ours stands on the page is brought into step."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from rindle_sync.asset import By, Due, Lack, ProviderAsset, Seen, Silence
+from rindle_sync.decide import CHANGES, decide
+from rindle_sync.look import ask_page, note_identity, stop_if_refused
+from rindle_sync.plan import ATTEMPTS, Mark, Wanted, next_page
+from rindle_sync.providers.base import Page
+from rindle_sync.round import Round
+from rindle_sync.settle import Finding
+from rindle_sync.tools import Tools
+
+WORTHWHILE: Final = 10
+"""Where a page has answered so many rows, and as many are left, the next one is asked for: they may stand together."""
+
+
+async def browse(one: Round, due: Sequence[Due]) -> list[Due]:
+    """Settle what pages answer for less than a call a row; the due rows that are left to be asked about by id."""
+    tools, found, failures = one.tools, set[str](), 0
+    now = tools.now()
+    wanted = tools.atlas.wanted((d for d in due if d.id not in one.passed), now, tools.policy, tools.schedule)
+    marks = tools.atlas.marks(now, await _end_of_first_page(tools, now) if len(wanted) > 1 else None)
+    mark = next_page(wanted, marks, one.tally.saved)
+    while mark and failures < ATTEMPTS and (page := await _page(one, mark)):
+        if isinstance(page, Silence):
+            stop_if_refused(page)
+            failures += page.lack is not Lack.THROTTLED
+            continue
+        settled, ours = await _settle_page(one, page)
+        tools.atlas.ours.learn(ours, len(page.entries), tools.now())
+        found |= settled
+        following = follow(mark, page)
+        wanted = _still_wanted(one, mark, page, wanted, settled)
+        marks = tools.atlas.follow(marks, mark, following)
+        goes_on = min(len(settled), len(due) - len(found)) >= WORTHWHILE
+        mark = following if following and goes_on else next_page(wanted, marks, one.tally.saved)
+    return [row for row in due if row.id not in found]
+
+
+async def _end_of_first_page(tools: Tools, now: datetime) -> datetime | None:
+    """When the oldest asset of the first page was made, by our own rows and their share of what pages held so far."""
+    place = max(1, round(tools.provider.page_size * tools.atlas.ours.by(now)))
+    return await tools.library.newest_created(tools.provider.name, tools.environment, place)
+
+
+async def _page(one: Round, mark: Mark) -> Page | Silence | None:
+    """The page at `mark`; None where no call may be made any more."""
+    tools = one.tools
+    if not tools.breaker.room(1) or not await tools.budget.take(1, one.keep_going, by=By.SWEEP):
+        return None
+    await one.hold()
+    page = await ask_page(tools, mark.cursor)
+    one.tally.calls += 1
+    one.tally.pages += 1
+    if isinstance(page, Silence) and page.lack is not Lack.THROTTLED:
+        tools.atlas.drop(mark)
+    return page
+
+
+async def _settle_page(one: Round, page: Page) -> tuple[set[str], int]:
+    """The due rows that the page has answered, and how many of its entries are ours."""
+    tools, now = one.tools, one.tools.now()
+    matched = await match(tools, page)
+    if matched:
+        await note_identity(tools)
+    findings = [Finding(row, seen) for row, seen in matched if _is_news(tools, row, seen, now)]
+    due = {f.row.id for f in findings if f.row.check_at and f.row.check_at <= now}
+    settled = await one.settle(findings, due) if findings else []
+    return {s.row.id for s in settled} & due, len(matched)
+
+
+async def match(tools: Tools, page: Page) -> list[tuple[ProviderAsset, Seen]]:
+    """The rows that stand on the page, each with its entry; an entry that is repeated counts once."""
+    by_asset = {seen.provider_asset_id: seen for seen in page.entries if seen.provider_asset_id}
+    by_upload = {seen.provider_upload_id: seen for seen in page.entries if seen.provider_upload_id}
+    here = tools.provider.name, tools.environment
+    rows = await tools.library.listed(*here, asset_ids=list(by_asset), upload_ids=list(by_upload))
+    return [(row, seen) for row in rows if (seen := _entry(row, by_asset, by_upload))]
+
+
+async def strangers(tools: Tools, page: Page, matched: Sequence[tuple[ProviderAsset, Seen]]) -> list[Seen]:
+    """The assets of the page that no row knows, and that no row waits for under their passthrough."""
+    known = {id(seen) for _, seen in matched}
+    unknown = {seen.provider_asset_id: seen for seen in page.entries if id(seen) not in known}
+    passed = {seen.passthrough for seen in unknown.values() if seen.passthrough}
+    if not passed:
+        return list(unknown.values())
+    here = tools.provider.name, tools.environment
+    rows = await tools.store.match(*here, provider_asset_ids=(), provider_upload_ids=(), passthroughs=passed)
+    awaited = {row.passthrough for row in rows if row.provider_asset_id is None}
+    return [seen for seen in unknown.values() if seen.passthrough is None or seen.passthrough not in awaited]
+
+
+def _entry(row: ProviderAsset, by_asset: Mapping[str, Seen], by_upload: Mapping[str, Seen]) -> Seen | None:
+    if row.provider_asset_id:
+        return by_asset.get(row.provider_asset_id)
+    return by_upload.get(row.provider_upload_id or "")
+
+
+def _is_news(tools: Tools, row: ProviderAsset, seen: Seen, now: datetime) -> bool:
+    """Whether to settle: a row that is due, or one that the page shows to be out of step before its time.
+
+    Left alone is a row that was only just changed, and one that somebody else is looking at.
+    """
+    if row.updated_at > now - tools.schedule.floor or (row.lease_until and row.lease_until >= now):
+        return False
+    is_due = row.check_at is not None and row.check_at <= now
+    return is_due or decide(row, seen, now, tools.policy).verdict in CHANGES
+
+
+def follow(mark: Mark, page: Page) -> Mark | None:
+    """The place after this page; None at the end, and where the list is not in order."""
+    made = [seen.created_at for seen in page.entries if seen.created_at]
+    if not page.cursor or not made or min(made) >= mark.reach or max(made) > mark.reach:
+        return None
+    return mark.following(max(made), min(made), page.cursor)
+
+
+def _still_wanted(one: Round, mark: Mark, page: Page, wanted: Sequence[Wanted], settled: set[str]) -> list[Wanted]:
+    """What is still wanted of other pages: not what this one has settled, nor what should have stood on it."""
+    oldest = min((seen.created_at for seen in page.entries if seen.created_at), default=mark.reach)
+    expected = [w for w in wanted if mark.passes(w.created_at, oldest if page.cursor else None)]
+    one.tools.atlas.learn(expected, settled, one.tools.now())
+    one.passed |= {w.id for w in expected} - settled
+    gone = one.passed | settled
+    return [w for w in wanted if w.id not in gone]

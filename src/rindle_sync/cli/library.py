@@ -1,0 +1,121 @@
+"""Commands about the provider's whole list."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Annotated, Final, TypeVar
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from rindle_sync.app import RindleSync
+from rindle_sync.audit import Drift, Note, Report
+from rindle_sync.backfill import Filled
+from rindle_sync.cli.run import keep_running
+from rindle_sync.cli.screen import Json, connected, err, out, print_json, say
+from rindle_sync.round import Outcome
+
+commands: Final = typer.Typer()
+
+Told = TypeVar("Told", Report, Filled)
+
+SHOWN: Final = 50
+"""How many findings are shown; --json has a thousand."""
+
+
+@commands.command()
+def audit(
+    once: Annotated[bool, typer.Option("--once", help="One audit, now.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report only: write nothing, adopt nothing.")] = False,
+    adopt: Annotated[bool, typer.Option("--adopt", help="Make rows of assets that no row knows.")] = False,
+    accept_mass_change: Annotated[
+        bool, typer.Option("--accept-mass-change", help="Believe it, even if very many rows are gone at the provider.")
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Compare every row at rest with the provider's list: lost deletions, changed playback ids, assets without a row.
+
+    Runs the service without --once, which audits every audit_days. Exit code 1 if rows or assets are out of step.
+    """
+    if not (once or dry_run):
+        keep_running(json_)
+        return
+
+    async def work(rindle: RindleSync, told: Callable[[Report], None]) -> Report:
+        return await rindle.audit(dry_run=dry_run, adopt=adopt, accept_mass_change=accept_mass_change, told=told)
+
+    report = _with_progress(
+        work, lambda r: f"{r.seen} of about {r.rows} rows compared, {sum(r.drift.values())} findings"
+    )
+    if json_:
+        print_json(asdict(report))
+    else:
+        _print_report(report, dry_run=dry_run)
+    if report.outcome is not Outcome.DONE or any(report.drift.values()):
+        raise typer.Exit(1)
+
+
+def _print_report(report: Report, *, dry_run: bool) -> None:
+    if report.notes:
+        _print_notes(report.notes)
+    out.print(
+        f"{report.seen} of {report.rows} rows compared by {report.calls} calls; "
+        f"{report.changed} {'would be changed' if dry_run else 'changed'}; "
+        f"{report.drift[Drift.MISSING]} not found; {report.drift[Drift.ORPHAN]} assets without a row"
+        + (f", {report.adopted} adopted" if report.adopted else "")
+        + f": {report.outcome}"
+    )
+    if report.outcome is Outcome.ALARM:
+        say(
+            "so many rows are gone at the provider that nothing was done; if that is right, run it again with "
+            "--accept-mass-change"
+        )
+    elif report.drift[Drift.MISSING] and not dry_run:
+        say("rows that were not found are looked at once more after provider_confirm_seconds, before they are deleted")
+    if report.is_list_doubtful:
+        say("the provider's list lacks many assets that are there: rows that it lacks were not all asked about")
+
+
+def _print_notes(notes: list[Note]) -> None:
+    table = Table("found", "row", "asset", "what", box=None, pad_edge=False)
+    for note in notes[:SHOWN]:
+        table.add_row(note.drift, note.row_id or "-", note.asset_id, note.text)
+    out.print(table)
+    if len(notes) > SHOWN:
+        out.print(f"and {len(notes) - SHOWN} more; --json shows them")
+
+
+@commands.command()
+def backfill(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only: write nothing.")] = False,
+    json_: Json = False,
+) -> None:
+    """Make a row of every asset that the provider has and no row knows. Broken off, it goes on where it was."""
+
+    async def work(rindle: RindleSync, told: Callable[[Filled], None]) -> Filled:
+        return await rindle.backfill(dry_run=dry_run, told=told)
+
+    filled = _with_progress(work, lambda f: f"{f.assets} assets read, {f.adopted} new rows")
+    if json_:
+        print_json(asdict(filled))
+    else:
+        rows = "rows would be made" if dry_run else "rows made"
+        out.print(f"{filled.assets} assets on {filled.pages} pages: {filled.adopted} {rows}, ", end="")
+        out.print(f"{filled.known} had one: {filled.outcome}")
+    if filled.outcome is not Outcome.DONE:
+        raise typer.Exit(1)
+
+
+def _with_progress(
+    work: Callable[[RindleSync, Callable[[Told], None]], Awaitable[Told]], line: Callable[[Told], str]
+) -> Told:
+    """What `work` comes to, with a line of progress on a terminal."""
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("reading the provider's list")
+
+        async def watched(rindle: RindleSync) -> Told:
+            await rindle.store.ping()
+            return await work(rindle, lambda told: progress.update(task, description=line(told)))
+
+        return connected(watched)

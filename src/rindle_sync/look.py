@@ -1,0 +1,147 @@
+"""Asking the provider: about a row, for a list page, and who we are. Whatever goes wrong at it is a `Silence`."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final, TypeVar
+
+from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via, redact_id, scrub
+from rindle_sync.breaker import Opened, Reason
+from rindle_sync.errors import Gone, NoAnswer, OtherEnvironment, Refused, RindleSyncError, Throttled
+from rindle_sync.plan import ATTEMPTS
+from rindle_sync.providers.base import Page
+from rindle_sync.tools import Tools
+
+_log: Final = logging.getLogger("rindle_sync")
+
+Answer = TypeVar("Answer")
+
+
+async def look(tools: Tools, row: ProviderAsset, by: By) -> Seen | Silence:
+    """Ask about `row`, inside the budget."""
+    await tools.budget.take(by=by)
+    return await ask(tools, row)
+
+
+async def ask(tools: Tools, row: ProviderAsset) -> Seen | Silence:
+    """Ask about `row` with a call that the budget has granted. A 404 is believed only in the rows' own environment."""
+
+    async def asked(at: datetime) -> Seen:
+        try:
+            seen = await _call(tools, row, at)
+        except Gone:
+            await check_identity(tools)
+            return Seen(via=Via.GET, at=at, gone=True)
+        await note_identity(tools)
+        return seen
+
+    secrets = row.provider_asset_id, row.provider_upload_id, row.passthrough
+    return await _answered(tools, asked, f"row {row.id}", *secrets)
+
+
+async def ask_page(tools: Tools, cursor: str | None) -> Page | Silence:
+    """Ask for the list page at `cursor` with a call that the budget has granted."""
+    return await _answered(tools, lambda at: tools.provider.list_assets(at, cursor), "a list page", cursor)
+
+
+async def ask_identity(tools: Tools) -> Silence | None:
+    """Ask which environment our credentials belong to; None if it is that of the rows."""
+    return await _answered(tools, lambda _: check_identity(tools), "our environment")
+
+
+async def check_identity(tools: Tools) -> None:
+    """Raise `OtherEnvironment` unless our credentials belong to the environment that the rows were made in.
+
+    Raises `NoAnswer` and its other kinds where the provider does not tell.
+    """
+    identity = tools.identity
+    if identity.found is None:
+        await tools.budget.take()
+        identity.found = await tools.provider.whoami()
+    expected = await _expected(tools)
+    if expected and identity.found != expected:
+        tags = redact_id(identity.found), redact_id(expected)
+        raise OtherEnvironment(
+            f"the token belongs to {tools.provider.name} environment {tags[0]}, the rows to {tags[1]}; use a token of "
+            "that one or, if the rows have moved, name the new environment in the settings (docs/settings.md)"
+        )
+
+
+async def note_identity(tools: Tools) -> None:
+    """The provider has told of one of our rows: the environment of our credentials is that of the rows, from now on.
+
+    Does nothing where that was settled before, in this process or another, or by a setting.
+    """
+    identity = tools.identity
+    if identity.expected or identity.tries >= ATTEMPTS or await _expected(tools):
+        return
+    identity.tries += 1
+    try:
+        await check_identity(tools)
+    except NoAnswer:
+        return
+    identity.expected = identity.found
+    await tools.environments.identify(tools.provider.name, tools.environment, identity.found or "")
+
+
+async def _expected(tools: Tools) -> str | None:
+    identity = tools.identity
+    if identity.expected is None:
+        known = await tools.environments.get(tools.provider.name, tools.environment)
+        identity.expected = known.provider_environment_id
+    return identity.expected
+
+
+async def _answered(
+    tools: Tools, call: Callable[[datetime], Awaitable[Answer]], about: str, *secrets: str | None
+) -> Answer | Silence:
+    at = tools.now()
+    if opened := tools.breaker.enter():
+        return _barred(opened, at)
+    try:
+        answer = await call(at)
+    except NoAnswer as error:
+        return await _silence(tools, error, at, scrub(str(error), *secrets))
+    except RindleSyncError:
+        raise
+    except Exception as error:  # noqa: BLE001  a fault of ours about one answer must not keep other rows waiting
+        _log.error("an answer about %s was not understood: %s", about, type(error).__name__)
+        text = f"the answer was not understood ({type(error).__name__})"
+        return Silence(lack=Lack.UNREACHABLE, at=at, text=text)
+    await tools.breaker.answered()
+    return answer
+
+
+def _barred(opened: Opened, at: datetime) -> Silence:
+    lack = Lack.UNREACHABLE if opened.reason is Reason.UNREACHABLE else Lack.REFUSED
+    return Silence(lack=lack, at=at, text=opened.text, asked=False)
+
+
+async def _call(tools: Tools, row: ProviderAsset, at: datetime) -> Seen:
+    if row.provider_asset_id:
+        return await tools.provider.get_asset(row.provider_asset_id, at)
+    if row.provider_upload_id:
+        return await tools.provider.get_upload(row.provider_upload_id, at)
+    return Seen(via=Via.GET, at=at, status="no id to ask by")
+
+
+async def _silence(tools: Tools, error: NoAnswer, at: datetime, text: str) -> Silence:
+    match error:
+        case Throttled():
+            await tools.breaker.answered()
+            wait = await tools.budget.throttled(error.retry_after)
+            _log.warning("%s throttles us: no call for %.0f s", tools.provider.name, wait.total_seconds())
+            return Silence(lack=Lack.THROTTLED, at=at, text=text, wait=wait)
+        case Refused():
+            other = isinstance(error, OtherEnvironment)
+            await tools.breaker.refused(text, Reason.OTHER_ENVIRONMENT if other else Reason.REFUSED)
+            return Silence(lack=Lack.REFUSED, at=at, text=text)
+        case _:
+            await tools.breaker.failed(text)
+            return Silence(lack=Lack.UNREACHABLE, at=at, text=text)
+
+
+def stop_if_refused(seen: Seen | Silence | None) -> None:
+    """Raise `Refused` if that is what the provider said: it holds for every row."""
+    if isinstance(seen, Silence) and seen.lack is Lack.REFUSED:
+        raise Refused(seen.text)

@@ -1,0 +1,127 @@
+"""The passes over a whole environment: who walks, how far, and whom it has not found. Decides nothing."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from rindle_sync.schema import passes, suspects
+from rindle_sync.store.database import Database, is_free
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How a kind of pass stands."""
+
+    began_at: datetime | None = None
+    """When one began that has not ended; None if none has."""
+    ended_at: datetime | None = None
+    """When the last one ended."""
+    progress: Mapping[str, Any] | None = None
+    """How far the one that began is, or what came of the last one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PassKey:
+    """Which pass of which environment."""
+
+    provider: str
+    environment: str
+    name: str
+
+
+_STANDING: Final = (passes.c.began_at, passes.c.ended_at, passes.c.progress)
+
+
+class Passes(Database):
+    """The passes and their suspects. Every method raises `StoreUnavailable` when the database does not answer."""
+
+    table = passes
+
+    async def take(self, key: PassKey, *, now: datetime, token: str, until: datetime) -> Standing | None:
+        """Lease this kind of pass, so that nobody else makes one; None where somebody does."""
+        lease = update(passes).where(*_mine(key), is_free(passes)).values(lease_token=token, lease_until=until)
+        async with self.writing() as connection:
+            found = (await connection.execute(lease.returning(*_STANDING), {"now": now})).one_or_none()
+        if found:
+            return Standing(**found._asdict())
+        return await self.take(key, now=now, token=token, until=until) if await self._add(key) else None
+
+    async def _add(self, key: PassKey) -> bool:
+        row = {"provider_name": key.provider, "environment": key.environment, "kind": key.name}
+        try:
+            async with self.writing() as connection:
+                await connection.execute(insert(passes), row)
+        except IntegrityError:
+            return False
+        return True
+
+    async def renew(self, token: str, until: datetime) -> None:
+        """Hold the pass longer."""
+        async with self.writing() as connection:
+            await connection.execute(update(passes).where(passes.c.lease_token == token).values(lease_until=until))
+
+    async def keep(self, token: str, *, began_at: datetime, progress: Mapping[str, Any], until: datetime) -> bool:
+        """Write down how far the pass is, and hold it longer; False if somebody else has taken it over."""
+        values = {"began_at": began_at, "progress": progress, "lease_until": until}
+        async with self.writing() as connection:
+            changed = update(passes).where(passes.c.lease_token == token).values(values)
+            return (await connection.execute(changed)).rowcount > 0
+
+    async def end(self, token: str, ended_at: datetime, report: Mapping[str, Any]) -> None:
+        """The pass is complete; what came of it is kept instead of its progress, and it is given back."""
+        values: dict[str, Any] = {"began_at": None, "ended_at": ended_at, "progress": report}
+        values |= {"lease_token": None, "lease_until": None}
+        async with self.writing() as connection:
+            await connection.execute(update(passes).where(passes.c.lease_token == token).values(values))
+
+    async def get(self, key: PassKey) -> Standing:
+        """How this kind of pass stands."""
+        async with self.reading() as connection:
+            found = (await connection.execute(select(*_STANDING).where(*_mine(key)))).one_or_none()
+        return Standing(**found._asdict()) if found else Standing()
+
+    async def suspect(self, key: PassKey, seen_at: Mapping[str, datetime]) -> None:
+        """Note rows that the provider did not find, and when; of one noted before, nothing changes."""
+        rows = [
+            {"row_id": row_id, "provider_name": key.provider, "environment": key.environment, "seen_at": at}
+            for row_id, at in seen_at.items()
+        ]
+        async with self.writing() as connection:
+            known = await connection.execute(select(suspects.c.row_id).where(suspects.c.row_id.in_(seen_at)))
+            fresh = {row["row_id"] for row in rows} - set(known.scalars())
+            if fresh:
+                await connection.execute(insert(suspects), [row for row in rows if row["row_id"] in fresh])
+
+    async def suspects(self, key: PassKey, limit: int) -> dict[str, datetime]:
+        """Up to `limit` suspects, by row, and when each was not found."""
+        wanted = select(suspects.c.row_id, suspects.c.seen_at).where(*_suspected(key)).limit(limit)
+        async with self.reading() as connection:
+            return {found.row_id: found.seen_at for found in await connection.execute(wanted)}
+
+    async def count_suspects(self, key: PassKey) -> int:
+        """How many suspects there are."""
+        async with self.reading() as connection:
+            counted = await connection.execute(select(func.count()).select_from(suspects).where(*_suspected(key)))
+            return counted.scalar_one()
+
+    async def acquit(self, key: PassKey, row_ids: Collection[str] | None = None) -> None:
+        """Forget these suspects, or all."""
+        gone = delete(suspects).where(*_suspected(key))
+        async with self.writing() as connection:
+            await connection.execute(gone if row_ids is None else gone.where(suspects.c.row_id.in_(row_ids)))
+
+
+def _mine(key: PassKey) -> tuple[ColumnElement[bool], ...]:
+    return (
+        passes.c.provider_name == key.provider,
+        passes.c.environment == key.environment,
+        passes.c.kind == key.name,
+    )
+
+
+def _suspected(key: PassKey) -> tuple[ColumnElement[bool], ...]:
+    return suspects.c.provider_name == key.provider, suspects.c.environment == key.environment

@@ -1,0 +1,142 @@
+"""A walk through the provider's whole list, page by page, in spare budget; it can be broken off and gone on with."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+from rindle_sync.asset import By, Lack, Silence
+from rindle_sync.browse import follow
+from rindle_sync.look import ask_page, stop_if_refused
+from rindle_sync.plan import ATTEMPTS, Mark, retry_gap
+from rindle_sync.providers.base import Page
+from rindle_sync.round import Outcome, how_it_ended
+from rindle_sync.store import PassKey
+from rindle_sync.tools import Tools
+
+HELD: Final = timedelta(seconds=60)
+"""How long a walk is held, renewed at every step: after so long another process goes on where a dead one was."""
+
+PATIENCE: Final = timedelta(seconds=20)
+"""How long it waits for spare budget before it holds the walk longer and waits again."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """One walk; a rehearsal reads the list but holds and keeps nothing."""
+
+    tools: Tools
+    kind: str
+    keep_going: Callable[[], bool]
+    is_rehearsal: bool = False
+    outcome: Outcome = Outcome.FAILED
+    calls: int = 0
+    pages: int = 0
+    token: str = field(default_factory=lambda: str(uuid4()))
+    began_at: datetime | None = None
+    _cursor: str | None = field(default=None, repr=False)
+    _mark: Mark | None = None
+    _patient_until: datetime | None = None
+    _is_lost: bool = False
+    """Another process has taken the walk over."""
+
+    @property
+    def key(self) -> PassKey:
+        """What this walk is called in the database."""
+        return PassKey(self.tools.provider.name, self.tools.environment, self.kind)
+
+    async def begin(self) -> Mapping[str, Any] | None:
+        """Hold this kind of walk; what one that was broken off has left behind, empty for a new one.
+
+        None where another process is walking.
+        """
+        now = self.tools.now()
+        self.began_at = now
+        if self.is_rehearsal:
+            return {}
+        standing = await self.tools.passes.take(self.key, now=now, token=self.token, until=self._until())
+        if standing is None:
+            return None
+        if standing.began_at is None or not standing.progress:
+            return {}
+        self.began_at, self._cursor = standing.began_at, standing.progress.get("cursor")
+        return standing.progress
+
+    async def each(self) -> AsyncIterator[Page]:
+        """Every page that is left; afterwards `outcome` says why there are no more."""
+        seen: set[str | None] = set()
+        while self._cursor not in seen and (page := await self._ask()):
+            seen.add(self._cursor)
+            self._cursor = page.cursor
+            yield page
+            if not page.cursor:
+                self.outcome = Outcome.DONE
+                return
+        if self._is_lost:
+            self.outcome = Outcome.ELSEWHERE
+        elif self._cursor not in seen:
+            self.outcome = how_it_ended(self.tools, self.keep_going, otherwise=Outcome.UNREACHABLE)
+
+    async def take(self, most: int) -> int:
+        """Wait for spare budget; how many of `most` calls may be made, none when the walk is to end."""
+        tools = self.tools
+        while self.keep_going() and not self._is_lost and (room := tools.breaker.room(most)):
+            self._patient_until = tools.now() + PATIENCE
+            if granted := await tools.budget.take(room, self._is_patient, by=By.AUDIT):
+                return granted
+            await self._hold()
+        return 0
+
+    def _is_patient(self) -> bool:
+        return self.keep_going() and (self._patient_until is None or self.tools.now() < self._patient_until)
+
+    async def keep(self, progress: Mapping[str, Any]) -> None:
+        """Write down how far the walk is."""
+        if not self.is_rehearsal and self.began_at:
+            kept = dict(progress) | {"cursor": self._cursor}
+            held = await self.tools.passes.keep(self.token, began_at=self.began_at, progress=kept, until=self._until())
+            self._is_lost = not held
+
+    async def _hold(self) -> None:
+        if not self.is_rehearsal:
+            await self.tools.passes.renew(self.token, self._until())
+
+    async def end(self, report: Mapping[str, Any]) -> None:
+        """The walk is complete."""
+        if not self.is_rehearsal:
+            await self.tools.passes.end(self.token, self.tools.now(), report)
+
+    async def give_back(self) -> None:
+        """Let another process walk."""
+        if not self.is_rehearsal:
+            await self.tools.passes.release(self.token)
+
+    def _until(self) -> datetime:
+        return self.tools.now() + HELD
+
+    async def _ask(self) -> Page | None:
+        """The page at the cursor; None where it cannot be had."""
+        tools, failures, was_resumed = self.tools, 0, self.pages == 0 and self._cursor is not None
+        while failures < ATTEMPTS and await self.take(1):
+            await self._hold()
+            page = await ask_page(tools, self._cursor)
+            self.calls += 1
+            if not isinstance(page, Silence):
+                self.pages += 1
+                self._note(page)
+                return page
+            stop_if_refused(page)
+            if page.lack is not Lack.THROTTLED:
+                failures += 1
+                await tools.sleep(retry_gap(failures, tools.schedule).total_seconds())
+        if was_resumed and failures == ATTEMPTS:  # cursors may not live for ever: the next walk begins at the top
+            self._cursor = None
+            await self.keep({})
+        return None
+
+    def _note(self, page: Page) -> None:
+        """What sweeps can go on from later."""
+        mark = self._mark or Mark(self.tools.now(), self.tools.schedule.cap, self._cursor)
+        self._mark = follow(mark, page)
+        self.tools.atlas.follow([], mark, self._mark)
