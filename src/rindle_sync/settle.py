@@ -80,10 +80,12 @@ async def commit(tools: Tools, before: ProviderAsset, decision: Decision, by: By
 
 
 async def _write_and_tell(tools: Tools, settled: Sequence[Settled], by: By, now: datetime) -> Written:
-    written = await tools.store.write([Write(s.row, _change(s, by, now)) for s in settled])
-    kept = (s for s in settled if s.row.id in written.ids)
-    for event in (event for s in kept for event in (*_events(s, now), *_state_change(s, by, now))):
-        tools.telemetry.tell(event)
+    writes = [Write(s.row, _change(s, by, now)) for s in settled]
+    written = await tools.store.write(writes)
+    for one, write in zip(settled, writes, strict=True):
+        if write.row.id in written.ids:
+            for event in (*_events(one, now), *_state_change(write, now)):
+                tools.telemetry.tell(event)
     return written
 
 
@@ -91,7 +93,7 @@ def _decided(tools: Tools, finding: Finding, now: datetime) -> Settled:
     decision = decide(finding.row, finding.seen, now, tools.policy)
     check_at = next_check(decision, finding.seen, now, tools.policy, tools.schedule)
     after = replace(decision.row, check_at=check_at, version=finding.row.version + 1)
-    return Settled(finding.row, replace(decision, row=after), finding.seen)
+    return Settled(finding.row, Decision(decision.verdict, after, decision.reason), finding.seen)
 
 
 def _change(settled: Settled, by: By, now: datetime) -> Change | None:
@@ -145,13 +147,13 @@ def _events(settled: Settled, now: datetime) -> list[Event]:
     return events
 
 
-def _state_change(settled: Settled, by: By, now: datetime) -> list[Event]:
-    change, row = _change(settled, by, now), settled.row
+def _state_change(write: Write, now: datetime) -> list[Event]:
+    change = write.change
     if change is None:
         return []
     return [
         StateChange(
-            **_about(row, now),
+            **_about(write.row, now),
             from_state=change.from_state.value,
             to_state=change.to_state.value,
             error_kind=change.error_kind.value if change.error_kind else None,

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Final
 _log: Final = logging.getLogger("rindle_sync")
 _log.addHandler(logging.NullHandler())  # what is logged, and where, is for the app to say
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _ENVELOPE: Final = frozenset({"system_time", "row_id"})
 
 
@@ -268,9 +270,9 @@ def _level(event: Event) -> int:
 
 def nanoseconds(moment: datetime) -> int:
     """`moment` as nanoseconds since 1970."""
-    return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+    return (moment - _EPOCH) // _MICROSECOND * 1000
 
 
 def milliseconds(span: timedelta) -> int:
     """`span` in whole milliseconds."""
-    return span // timedelta(milliseconds=1)
+    return span // _MILLISECOND

@@ -1,7 +1,7 @@
 """The tables, and what differs between the databases that hold them."""
 
 from rindle_sync.schema.engine import BUSY_SECONDS, STATEMENT_SECONDS, engine_url, open_engine
-from rindle_sync.schema.json_rows import json_field, json_parameter, json_table
+from rindle_sync.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.schema.tables import assets, budgets, changes, environments, metadata, notices, passes, suspects
 from rindle_sync.schema.types import Json, RowId, Serial, UtcTime
 
@@ -22,6 +22,7 @@ __all__ = [
     "json_table",
     "metadata",
     "notices",
+    "once",
     "open_engine",
     "passes",
     "suspects",

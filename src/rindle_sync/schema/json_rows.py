@@ -1,14 +1,28 @@
 """Any number of rows as one bound JSON array, so that the text of a statement never changes."""
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Column, ColumnElement, Table, Text, bindparam, cast, literal_column
+from sqlalchemy import (
+    CTE,
+    JSON,
+    Column,
+    ColumnElement,
+    FromClause,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    literal_column,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import TableValuedAlias
 from sqlalchemy.sql.functions import FunctionElement
+
+from rindle_sync.schema.types import UtcTime, utc_text
 
 
 def to_json(value: Any) -> str:
@@ -62,7 +76,12 @@ def json_table(parameter: str, alias: str) -> TableValuedAlias:
     return _JsonRows(bindparam(parameter, type_=Text())).table_valued("value", name=alias)
 
 
-def json_field(rows: TableValuedAlias, column: Column[Any]) -> ColumnElement[Any]:
+def once(rows: Select[Any], name: str) -> CTE:
+    """`rows` kept while a statement runs: SQLite writes an element out anew each time that a field of it is read."""
+    return rows.cte(name).prefix_with("MATERIALIZED")
+
+
+def json_field(rows: FromClause, column: Column[Any]) -> ColumnElement[Any]:
     """The field of `rows` that is named like `column`, as its type."""
     text: ColumnElement[Any] = rows.c.value.op("->>", return_type=Text())(literal_column(f"'{column.name}'"))
     return _Typed(text, cast(text, column.type))
@@ -70,12 +89,12 @@ def json_field(rows: TableValuedAlias, column: Column[Any]) -> ColumnElement[Any
 
 def json_parameter(rows: Sequence[Mapping[str, Any]], table: Table) -> str:
     """`rows` as the bound value of a `json_table`, each field as text that its column's type can read."""
-    return to_json([{name: _as_text(value, table.c[name]) for name, value in row.items()} for row in rows])
+    texts = _texts(table)
+    return to_json([{**row, **{n: text(row[n]) for n, text in texts if row.get(n) is not None}} for row in rows])
 
 
-def _as_text(value: Any, column: Column[Any]) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
-    if isinstance(column.type, JSON) and value is not None:
-        return to_json(value)
-    return value
+@cache
+def _texts(table: Table) -> Sequence[tuple[str, Callable[[Any], str]]]:
+    """The columns of `table` whose values go as text, and what makes it of them."""
+    times = [(c.name, utc_text) for c in table.c if isinstance(c.type, UtcTime)]
+    return [*times, *((c.name, to_json) for c in table.c if isinstance(c.type, JSON))]

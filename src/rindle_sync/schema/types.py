@@ -1,11 +1,18 @@
 """Column types that hold the same on both databases."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, String, Text
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+@lru_cache(maxsize=256)
+def utc_text(moment: datetime) -> str:
+    """`moment` in UTC as text of one width; remembered, since the rows of a batch share most of their moments."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -22,7 +29,7 @@ class UtcTime(TypeDecorator[datetime]):
         """To the database."""
         if value is None or dialect.name != "sqlite":
             return value
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
+        return utc_text(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """From the database."""

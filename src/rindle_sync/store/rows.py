@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final
 
 from sqlalchemy import (
+    ColumnElement,
+    FromClause,
     Row,
     Select,
     Update,
@@ -24,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State
 from rindle_sync.errors import AlreadyTracked, StoreRefused
-from rindle_sync.schema import assets, changes, json_field, json_parameter, json_table
+from rindle_sync.schema import assets, changes, json_field, json_parameter, json_table, once
 from rindle_sync.store.database import Database, claim_statement
 
 
@@ -99,21 +102,37 @@ _WRITTEN: Final = (
 )
 _CHANGE_FIELDS: Final = tuple(f.name for f in fields(Change))
 _KEPT: Final = (*_CHANGE_FIELDS, "announce_at")
+_SENT: Final = ("id", "lease_token", *_WRITTEN)
+_read_sent: Final = attrgetter(*_SENT)
+_read_change: Final = attrgetter(*_CHANGE_FIELDS)
 
 
 def _write_statement() -> Update:
-    rows = json_table("rows", "r")
+    rows = _held()
     ours = json_field(rows, assets.c.lease_token) == assets.c.lease_token
     values: dict[str, Any] = {name: json_field(rows, assets.c[name]) for name in _WRITTEN}
     for name in ("lease_token", "lease_until"):
         values[name] = case((ours, null()), else_=assets.c[name])
-    matches = assets.c.id == json_field(rows, assets.c.id)
-    unread = assets.c.version == json_field(rows, assets.c.version) - 1
-    return update(assets).where(matches, unread).values(values).returning(assets.c.id)
+    return update(assets).where(*_unread(rows)).values(values).returning(assets.c.id)
+
+
+def _held() -> FromClause:
+    """The sent rows that nobody wrote since, locked in the order of their ids: writers at once do not deadlock."""
+    sent = json_table("rows", "sent")
+    found = select(sent.c.value).where(*_unread(sent)).order_by(assets.c.id)
+    return once(found.with_for_update(of=assets), "r")
+
+
+def _unread(rows: FromClause) -> tuple[ColumnElement[bool], ...]:
+    return (
+        assets.c.id == json_field(rows, assets.c.id),
+        assets.c.version == json_field(rows, assets.c.version) - 1,
+    )
 
 
 def _change_statement() -> Any:
-    rows = json_table("rows", "r")
+    sent = json_table("rows", "sent")
+    rows = once(select(sent.c.value), "r")
     return insert(changes).from_select(_KEPT, select(*(json_field(rows, changes.c[name]) for name in _KEPT)))
 
 
@@ -346,11 +365,11 @@ def _plain(row: ProviderAsset, name: str) -> Any:
 
 
 def _written(row: ProviderAsset) -> dict[str, Any]:
-    return {name: _plain(row, name) for name in ("id", "lease_token", *_WRITTEN)}
+    return dict(zip(_SENT, _read_sent(row), strict=True))
 
 
 def _change(change: Change) -> dict[str, Any]:
-    return {"announce_at": change.at, **{name: getattr(change, name) for name in _CHANGE_FIELDS}}
+    return dict(zip(_KEPT, (*_read_change(change), change.at), strict=True))
 
 
 def _sums(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
