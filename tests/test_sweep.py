@@ -1,18 +1,27 @@
 """The pass over the rows that are due."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from rindle_sync.asset import ErrorKind, State
+from rindle_sync.asset import By, ErrorKind, ProviderAsset, Seen, State
+from rindle_sync.audit import audit
 from rindle_sync.breaker import RUN
+from rindle_sync.budget import KEPT_FREE
+from rindle_sync.plan import Atlas
+from rindle_sync.providers.base import Page, Provider
 from rindle_sync.round import Outcome
-from rindle_sync.sweep import sweep
-from rindle_sync.telemetry import Resolved, Swept
-from tests.world import NEVER, READY, World
+from rindle_sync.settle import Settled
+from rindle_sync.store import Write
+from rindle_sync.sweep import look_first, sweep
+from rindle_sync.telemetry import Resolved, StateChange, Stuck, Swept
+from tests.rows import OLD
+from tests.world import ERRORED, NEVER, READY, World, unknown_id
 
 FLOOR = timedelta(seconds=30)
 
@@ -239,3 +248,333 @@ async def test_ages_are_told_as_they_were_before_the_pass_wrote(world: World) ->
     await world.sweep()
 
     assert [e.age_ms for e in world.events() if isinstance(e, Resolved)] == [3_600_000]
+
+
+# by list page
+
+
+async def library(world: World, count: int, *, every: float = 60, older_than: float = 3600, **values: Any) -> list[str]:
+    """Assets that were made one after the other, `every` so many seconds, each with a row that is due; newest last."""
+    began = world.clock.seconds() - older_than - every * count
+    ids = world.emulator.create_assets(count, created_at=began, every=every, life=READY)
+    made = datetime.fromtimestamp(began, UTC)
+    for place, provider_asset_id in enumerate(ids):
+        created = made + timedelta(seconds=every * place)
+        await world.track(
+            provider_asset_id=provider_asset_id,
+            provider_created_at=created,
+            updated_at=max(created, world.clock.now() - timedelta(hours=1)),
+            **values,
+        )
+    return ids
+
+
+async def states(world: World) -> Counter[State]:
+    return Counter([row.state async for row in world.tools.store.rows("mux", "default")])
+
+
+async def test_three_hundred_fresh_rows_take_three_calls(world: World) -> None:
+    await library(world, 300)
+
+    tally = await world.sweep()
+
+    assert (tally.calls, tally.pages, world.calls) == (3, 3, 3)
+    assert await states(world) == {State.READY: 300}
+
+
+async def test_one_row_is_asked_about_by_id(world: World) -> None:
+    await library(world, 1)
+
+    tally = await world.sweep()
+
+    assert (tally.calls, tally.pages) == (1, 0)
+
+
+async def test_rows_far_apart_are_asked_about_by_id(world: World) -> None:
+    await library(world, 400, check_at=None, state=State.READY)
+    rows = [row async for row in world.tools.store.rows("mux", "default")]
+    old = sorted(rows, key=lambda row: row.provider_created_at)[:40:10]
+    for row in old:
+        await make_due(world, row)
+
+    tally = await world.sweep()
+
+    assert (tally.looked, tally.calls, tally.pages) == (4, 4, 0)
+
+
+async def test_a_new_row_is_found_on_the_page_that_old_ones_paid_for(world: World) -> None:
+    """A row that is not due yet, but that the page shows to be ready, need not wait for its own look."""
+    await library(world, 5)
+    waiting = await world.track(
+        provider_asset_id=world.emulator.create_asset(life=READY), check_at=world.clock.now() + timedelta(minutes=5)
+    )
+
+    tally = await world.sweep()
+
+    assert (await world.now_is(waiting)).state is State.READY
+    assert (tally.looked, tally.changed, tally.calls) == (5, 6, 1)
+
+
+async def test_thousands_of_strangers_between_ours_never_cost_more_than_a_call_a_row(world: World) -> None:
+    began = world.clock.seconds() - 90_000
+    for number in range(30):
+        world.emulator.create_assets(200, created_at=began + number * 3000, every=10)
+        asset = world.emulator.create_asset(created_at=began + number * 3000 + 2500, life=READY)
+        created = datetime.fromtimestamp(began + number * 3000 + 2500, UTC)
+        await world.track(provider_asset_id=asset, provider_created_at=created)
+
+    tally = await world.sweep()
+    assert tally.calls <= 30
+    again = await world.sweep()
+
+    assert tally.looked + again.looked == 30
+    assert await states(world) == {State.READY: 30}
+    assert world.calls <= 31
+
+
+async def test_a_gamble_that_is_lost_leaves_a_row_to_the_next_pass(world: World) -> None:
+    """All we know says that both rows stand on the first page; but there are strangers above them."""
+    await library(world, 2)
+    world.emulator.create_assets(100)
+
+    tally = await world.sweep()
+    again = await world.sweep()
+
+    assert (tally.looked, tally.calls, tally.pages) == (1, 2, 1)
+    assert (again.looked, again.calls, again.pages) == (1, 1, 0)
+
+
+async def test_what_pages_brought_is_remembered(world: World) -> None:
+    """After a gamble was lost, the share of strangers is known: the next rows are asked about by id."""
+    world.emulator.create_assets(400, created_at=world.clock.seconds() - 3000, every=1)
+    await library(world, 3)
+    await world.sweep()
+    await world.sweep()
+    world.clock.move(60)
+    await library(world, 2)
+
+    tally = await world.sweep()
+
+    assert (tally.looked, tally.calls, tally.pages) == (2, 2, 0)
+
+
+async def test_old_rows_are_found_where_earlier_pages_ended(world: World) -> None:
+    """The list cannot be searched, but gone on with where another page once ended."""
+    await library(world, 500, every=600, check_at=None, state=State.READY)
+    await audit(world.tools)
+    world.clock.move(60)
+    rows = [row async for row in world.tools.store.rows("mux", "default")]
+    for row in sorted(rows, key=lambda row: row.provider_created_at)[:150]:
+        await make_due(world, row)
+    world.emulator.reset_calls()
+
+    tally = await world.sweep()
+
+    assert tally.looked == 150
+    assert tally.calls <= 4
+
+
+@pytest.mark.parametrize("fault", ["out_of_order", "repeated_entries", "dropped_entries"])
+async def test_a_list_that_cannot_be_relied_on_loses_and_ends_no_row(world: World, fault: str) -> None:
+    await library(world, 250)
+    world.emulator.add_fault(fault)
+
+    tallies = [await world.sweep() for _ in range(3)]
+
+    assert await states(world) == {State.READY: 250}
+    assert sum(tally.calls for tally in tallies) <= 250
+    assert not [e for e in world.events(StateChange) if isinstance(e, StateChange) and e.to_state != "ready"]
+
+
+async def test_a_list_that_begins_with_the_oldest_loses_no_row(world: World) -> None:
+    await library(world, 150)
+    world.tools = replace(world.tools, provider=Upwards(world.tools.provider))
+
+    for _ in range(3):
+        await world.sweep()
+
+    assert await states(world) == {State.READY: 150}
+    assert world.calls <= 151
+
+
+async def test_a_page_without_an_answer_is_asked_for_again(world: World) -> None:
+    await library(world, 90)
+    world.emulator.add_fault("server_error", operation="list_assets", times=1)
+
+    tally = await world.sweep()
+
+    assert (tally.calls, tally.looked, tally.unanswered) == (2, 90, 0)
+
+
+async def test_a_list_that_never_answers_leaves_the_rows_to_be_asked_about_by_id(world: World) -> None:
+    await library(world, 40)
+    world.emulator.add_fault("server_error", operation="list_assets")
+
+    tally = await world.sweep()
+    again = await world.sweep()
+
+    assert tally.calls <= 40
+    assert tally.looked + again.looked == 40
+    assert await states(world) == {State.READY: 40}
+
+
+async def test_an_upload_is_linked_by_the_list(world: World) -> None:
+    upload = world.emulator.create_upload(life=READY)
+    row = await world.track(State.UPLOADING, provider_asset_id=None, provider_upload_id=upload)
+    asset = world.emulator.finish_upload(upload)
+    await library(world, 5)
+
+    tally = await world.sweep()
+
+    after = await world.now_is(row)
+    assert (after.provider_asset_id, after.state, tally.calls) == (asset, State.READY, 1)
+
+
+async def test_after_an_outage_of_ours_healthy_rows_are_not_declared_stuck(world: World) -> None:
+    await library(world, 250)
+    world.clock.move(timedelta(hours=5))
+
+    tally = await world.sweep()
+
+    assert await states(world) == {State.READY: 250}
+    assert (tally.calls, len(world.events(Stuck))) == (3, 0)
+
+
+async def test_rows_that_just_passed_the_threshold_are_declared_stuck_without_a_call(world: World) -> None:
+    for _ in range(50):
+        await world.track(updated_at=world.clock.now() - timedelta(hours=3), life=NEVER)
+
+    tally = await world.sweep()
+
+    assert (tally.uncalled, tally.calls, len(world.events(Stuck))) == (50, 0, 50)
+
+
+async def test_a_row_that_was_not_found_is_not_looked_for_on_pages(world: World) -> None:
+    for _ in range(4):
+        await world.track(State.ERRORED, provider_asset_id=unknown_id(), error_kind=ErrorKind.NOT_FOUND)
+
+    tally = await world.sweep()
+
+    assert (tally.looked, tally.calls, tally.pages) == (4, 4, 0)
+
+
+async def test_within_one_pass_what_comes_due_is_planned_for(world: World) -> None:
+    """Old rows take long by id; new ones that come due meanwhile do not wait for all of them."""
+    world.with_reads(20, 1)
+    far = [await world.track(life=NEVER, provider_created_at=OLD - timedelta(days=n)) for n in range(200)]
+    world.tools.atlas.ours.learn(0, 10_000, world.clock.now())
+    fresh = await world.track(check_at=world.clock.now() + timedelta(seconds=30))
+    other = await world.track(check_at=world.clock.now() + timedelta(seconds=30))
+
+    tally = await world.sweep()
+
+    assert tally.looked >= len(far)
+    changed = [e for e in world.events(StateChange) if e.row_id in {fresh.id, other.id}]
+    assert len(changed) == 2
+
+
+@pytest.mark.parametrize("backlog", [1, 20, 90, 250])
+async def test_a_due_row_waits_no_longer_than_the_docs_say(world: World, backlog: int) -> None:
+    """docs/how-it-works.md: rows due before it x one call each, at the rate of the budget; rows never change."""
+    world.without_pages()
+    world.with_reads(20, 1.0)
+    for number in range(backlog):
+        await world.track(life=NEVER, check_at=world.clock.now() - timedelta(seconds=1 + number))
+    last = await world.track(life=NEVER)
+    began = world.clock.now()
+
+    while (await world.now_is(last)).checked_at is None:
+        await world.sweep()
+        world.clock.move(5)
+
+    checked_at = (await world.now_is(last)).checked_at
+    assert checked_at
+    burst, interval = 20 * (1 - KEPT_FREE[By.SWEEP]), timedelta(seconds=5)
+    assert checked_at - began <= timedelta(seconds=max(0, backlog + 1 - burst) / 1.0) + interval
+
+
+async def test_steady_rows_do_not_push_others_out(world: World) -> None:
+    """Forty rows that never change, with a budget for thirty a minute: each is looked at again and again."""
+    world.without_pages()
+    world.with_reads(5, 0.5)
+    rows = [await world.track(life=NEVER, updated_at=world.clock.now() - timedelta(minutes=3)) for _ in range(40)]
+    began = world.clock.now()
+
+    while world.clock.now() - began < timedelta(minutes=20):
+        await world.sweep()
+        world.clock.move(5)
+
+    looks = [(await world.now_is(row)).version - 1 for row in rows]
+    assert min(looks) >= 2
+    assert max(looks) - min(looks) <= 2
+
+
+# rehearsal
+
+
+async def test_a_rehearsal_foretells_the_pass_and_writes_nothing(world: World) -> None:
+    await library(world, 120)
+    await world.track(life=ERRORED)
+    await world.track(provider_asset_id=unknown_id())
+    await world.track(updated_at=world.clock.now() - timedelta(hours=3), life=NEVER)
+    before = {row.id: row async for row in world.tools.store.rows("mux", "default")}
+    foreseen: list[Settled] = []
+
+    told = await sweep(world.tools, rehearse=foreseen.append)
+    untouched = {row.id: row async for row in world.tools.store.rows("mux", "default")}
+    silent = list(world.told)
+    world.tools = replace(world.tools, atlas=Atlas())
+    done = await world.sweep()
+    after = {row.id: row async for row in world.tools.store.rows("mux", "default")}
+
+    assert untouched == before
+    assert not silent
+    assert {s.row.id: s.row.state for s in foreseen} == {row.id: row.state for row in after.values()}
+    assert (told.looked, told.changed, told.calls, told.pages) == (done.looked, done.changed, done.calls, done.pages)
+
+
+# what a webhook left in doubt
+
+
+async def test_rows_in_doubt_are_looked_at_before_a_backlog(world: World) -> None:
+    world.without_pages()
+    world.with_reads(10, 0.1)
+    backlog = [await world.track(life=NEVER, check_at=world.clock.now() - timedelta(hours=1)) for _ in range(30)]
+    doubted = await world.track()
+
+    sweeping = asyncio.create_task(world.sweep())
+    await look_first(world.tools, [doubted.id])
+    still_due = [row for row in backlog if (await world.now_is(row)).checked_at is None]
+    await sweeping
+
+    assert (await world.now_is(doubted)).state is State.READY
+    assert len(still_due) >= 15
+
+
+async def make_due(world: World, row: ProviderAsset) -> None:
+    due = replace(row, state=State.PROCESSING, check_at=world.clock.now(), version=row.version + 1)
+    await world.tools.store.write([Write(due)])
+
+
+class Upwards:
+    """A provider whose list begins with the oldest."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, name)
+
+    async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
+        entries: list[Seen] = []
+        following: str | None = None
+        while True:
+            page = await self._provider.list_assets(at, following)
+            entries = [*page.entries, *entries]
+            if (following := page.cursor) is None:
+                break
+        start = int(cursor or 0)
+        more = start + 100 < len(entries)
+        return Page(
+            sorted(entries, key=lambda e: e.created_at or at)[start : start + 100], str(start + 100) if more else None
+        )

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from rindle_sync.asset import By, Due, Lack, ProviderAsset, Seen, Silence
+from rindle_sync.asset import Due, ProviderAsset, Seen
 from rindle_sync.decide import CHANGES, decide
-from rindle_sync.look import ask_page, note_identity, stop_if_refused
-from rindle_sync.plan import ATTEMPTS, Mark, Wanted, next_page
+from rindle_sync.look import look_at_page, note_identity
+from rindle_sync.plan import Mark, Wanted, next_page
 from rindle_sync.providers.base import Page
 from rindle_sync.round import Round
 from rindle_sync.settle import Finding
@@ -19,16 +19,14 @@ WORTHWHILE: Final = 10
 
 async def browse(one: Round, due: Sequence[Due]) -> list[Due]:
     """Settle what pages answer for less than a call a row; the due rows that are left to be asked about by id."""
-    tools, found, failures = one.tools, set[str](), 0
-    now = tools.now()
+    tools, found, now = one.tools, set[str](), one.tools.now()
     wanted = tools.atlas.wanted((d for d in due if d.id not in one.passed), now, tools.policy, tools.schedule)
     marks = tools.atlas.marks(now, await _end_of_first_page(tools, now) if len(wanted) > 1 else None)
     mark = next_page(wanted, marks, one.tally.saved)
-    while mark and failures < ATTEMPTS and (page := await _page(one, mark)):
-        if isinstance(page, Silence):
-            stop_if_refused(page)
-            failures += page.lack is not Lack.THROTTLED
-            continue
+    while mark:
+        if not (page := await look_at_page(tools, mark.cursor, one.take_page)):
+            tools.atlas.fail(mark, now)
+            break
         settled, ours = await _settle_page(one, page)
         tools.atlas.ours.learn(ours, len(page.entries), tools.now())
         found |= settled
@@ -44,20 +42,6 @@ async def _end_of_first_page(tools: Tools, now: datetime) -> datetime | None:
     """When the oldest asset of the first page was made, by our own rows and their share of what pages held so far."""
     place = max(1, round(tools.provider.page_size * tools.atlas.ours.by(now)))
     return await tools.library.newest_created(tools.provider.name, tools.environment, place)
-
-
-async def _page(one: Round, mark: Mark) -> Page | Silence | None:
-    """The page at `mark`; None where no call may be made any more."""
-    tools = one.tools
-    if not tools.breaker.room(1) or not await tools.budget.take(1, one.keep_going, by=By.SWEEP):
-        return None
-    await one.hold()
-    page = await ask_page(tools, mark.cursor)
-    one.tally.calls += 1
-    one.tally.pages += 1
-    if isinstance(page, Silence) and page.lack is not Lack.THROTTLED:
-        tools.atlas.drop(mark)
-    return page
 
 
 async def _settle_page(one: Round, page: Page) -> tuple[set[str], int]:

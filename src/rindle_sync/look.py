@@ -8,11 +8,14 @@ from typing import Final, TypeVar
 from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via, redact_id, scrub
 from rindle_sync.breaker import Opened, Reason
 from rindle_sync.errors import Gone, NoAnswer, OtherEnvironment, Refused, RindleSyncError, Throttled
-from rindle_sync.plan import ATTEMPTS
+from rindle_sync.plan import ATTEMPTS, retry_gap
 from rindle_sync.providers.base import Page
 from rindle_sync.tools import Tools
 
 _log: Final = logging.getLogger("rindle_sync")
+
+THROTTLES: Final = 10
+"""How often one look waits for a provider that throttles, before it is left to a later pass."""
 
 Answer = TypeVar("Answer")
 
@@ -39,9 +42,22 @@ async def ask(tools: Tools, row: ProviderAsset) -> Seen | Silence:
     return await _answered(tools, asked, f"row {row.id}", *secrets)
 
 
-async def ask_page(tools: Tools, cursor: str | None) -> Page | Silence:
-    """Ask for the list page at `cursor` with a call that the budget has granted."""
-    return await _answered(tools, lambda at: tools.provider.list_assets(at, cursor), "a list page", cursor)
+async def look_at_page(tools: Tools, cursor: str | None, take: Callable[[], Awaitable[int]]) -> Page | None:
+    """Ask for the list page at `cursor`, again where there was no answer; None where there is none to be had.
+
+    `take` waits until a call is allowed, and says whether it is. Raises `Refused`.
+    """
+    failures = throttles = 0
+    while failures < ATTEMPTS and throttles < THROTTLES and await take():
+        page = await _answered(tools, lambda at: tools.provider.list_assets(at, cursor), "a list page", cursor)
+        if not isinstance(page, Silence):
+            return page
+        stop_if_refused(page)
+        throttles += page.lack is Lack.THROTTLED
+        if page.lack is not Lack.THROTTLED:
+            failures += 1
+            await tools.sleep(retry_gap(failures, tools.schedule).total_seconds())
+    return None
 
 
 async def ask_identity(tools: Tools) -> Silence | None:
@@ -54,13 +70,10 @@ async def check_identity(tools: Tools) -> None:
 
     Raises `NoAnswer` and its other kinds where the provider does not tell.
     """
-    identity = tools.identity
-    if identity.found is None:
-        await tools.budget.take()
-        identity.found = await tools.provider.whoami()
-    expected = await _expected(tools)
-    if expected and identity.found != expected:
-        tags = redact_id(identity.found), redact_id(expected)
+    async with tools.identity.turn:
+        found, expected = await _found(tools), await _expected(tools)
+    if expected and found != expected:
+        tags = redact_id(found), redact_id(expected)
         raise OtherEnvironment(
             f"the token belongs to {tools.provider.name} environment {tags[0]}, the rows to {tags[1]}; use a token of "
             "that one or, if the rows have moved, name the new environment in the settings (docs/settings.md)"
@@ -73,15 +86,25 @@ async def note_identity(tools: Tools) -> None:
     Does nothing where that was settled before, in this process or another, or by a setting.
     """
     identity = tools.identity
-    if identity.expected or identity.tries >= ATTEMPTS or await _expected(tools):
+    if identity.expected or identity.tries >= ATTEMPTS:
         return
-    identity.tries += 1
-    try:
-        await check_identity(tools)
-    except NoAnswer:
-        return
-    identity.expected = identity.found
-    await tools.environments.identify(tools.provider.name, tools.environment, identity.found or "")
+    async with identity.turn:
+        if identity.tries >= ATTEMPTS or await _expected(tools):
+            return
+        identity.tries += 1
+        try:
+            found = await _found(tools)
+        except NoAnswer:
+            return
+        await tools.environments.identify(tools.provider.name, tools.environment, found)
+        identity.expected = found
+
+
+async def _found(tools: Tools) -> str:
+    if tools.identity.found is None:
+        await tools.budget.take()
+        tools.identity.found = await tools.provider.whoami()
+    return tools.identity.found
 
 
 async def _expected(tools: Tools) -> str | None:

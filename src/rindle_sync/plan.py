@@ -122,6 +122,9 @@ def _draw(row: ProviderAsset) -> float:
 MOST_MARKS: Final = 1000
 """How many places in the list are remembered."""
 
+LIST_RESTS: Final = timedelta(minutes=1)
+"""How long no page is asked for after one that could not be had."""
+
 RISK: Final = 0.25
 """How much of what the rest would cost by id may be spent on pages in vain."""
 
@@ -197,6 +200,7 @@ class Atlas:
 
     def __init__(self, trust: float = 1.0) -> None:
         self._marks: list[Mark] = []
+        self._rests_until: datetime | None = None
         self.ours = Estimate(1.0)
         """The share of entries that are rows of ours."""
         self.linked = Estimate(trust)
@@ -210,6 +214,8 @@ class Atlas:
         Not among them: rows that the provider did not find before, and rows that need no call. But after an outage of
         ours a row past the threshold is no sign of anything: it is wanted, too.
         """
+        if self._rests_until and now < self._rests_until:
+            return []
         linked, uploads = self.linked.by(now), self.uploads.by(now)
         wanted = [
             Wanted(
@@ -242,16 +248,20 @@ class Atlas:
         """The places that are left of `marks` once the page at `used` was asked for; the new one is remembered."""
         left = [mark for mark in marks if mark is not used]
         if following is None:
-            self.drop(used)
+            self._forget(used)
             return left
         self._marks = _in_order([*(mark for mark in self._marks if mark.reach != following.reach), following])
         if len(self._marks) > MOST_MARKS:
             self._marks = self._marks[::2]
         return _in_order([*left, following])
 
-    def drop(self, mark: Mark) -> None:
-        """Forget a place that leads nowhere."""
-        self._marks = [known for known in self._marks if known.cursor != mark.cursor]
+    def fail(self, used: Mark, now: datetime) -> None:
+        """The page at `used` could not be had: forget the place, and let the list rest for a while."""
+        self._forget(used)
+        self._rests_until = now + LIST_RESTS
+
+    def _forget(self, used: Mark) -> None:
+        self._marks = [mark for mark in self._marks if mark.cursor != used.cursor]
 
 
 def _in_order(marks: Sequence[Mark]) -> list[Mark]:

@@ -69,6 +69,8 @@ class Round:
     tally: Tally = field(default_factory=Tally)
     left: set[str] = field(default_factory=set)
     """Rows that are left to the next round: their calls were spent on pages."""
+    most_lost: int = 1
+    """How many calls may be lost on pages: as many rows are left to the next round."""
     passed: set[str] = field(default_factory=set)
     """Rows that did not stand on the page where they should: they are asked about by id."""
     _hold_until: datetime | None = None
@@ -76,7 +78,11 @@ class Round:
     async def hold(self) -> bool:
         """Keep others from asking for the same pages; False if another process is making this round."""
         tools, now = self.tools, self.tools.now()
-        if self.rehearse or (self._hold_until and self._hold_until - now > tools.round_lease / 2):
+        if (
+            self.rehearse
+            or self.by is not By.SWEEP
+            or (self._hold_until and self._hold_until - now > tools.round_lease / 2)
+        ):
             return True
         key = PassKey(tools.provider.name, tools.environment, SWEEP)
         held, self._hold_until = self._hold_until, now + tools.round_lease
@@ -84,6 +90,23 @@ class Round:
             await tools.passes.renew(self.token, self._hold_until)
             return True
         return await tools.passes.take(key, now=now, token=self.token, until=self._hold_until) is not None
+
+    async def take_page(self) -> int:
+        """Wait until a list page may be asked for, and hold the round meanwhile; 0 where none may.
+
+        None may where pages without an answer have cost more calls than rows can be left to the next round.
+        """
+        granted = await self.take(1) if self.tally.saved > -self.most_lost else 0
+        self.tally.calls += granted
+        self.tally.pages += granted
+        return granted
+
+    async def take(self, most: int) -> int:
+        """Wait until calls may be made; how many of `most`, 0 where none may."""
+        room = self.tools.breaker.room(most)
+        granted = await self.tools.budget.take(room, self.keep_going, by=self.by) if room else 0
+        await self.hold()
+        return granted
 
     async def claim(self, row_ids: Sequence[str]) -> list[ProviderAsset]:
         """Those of these rows that are still due and nobody else's, leased unless this is a rehearsal."""
@@ -110,6 +133,6 @@ class Round:
 
     async def give_back(self) -> None:
         """End every lease of this round."""
-        if not self.rehearse:
+        if self._hold_until:
             await self.tools.store.release(self.token)
             await self.tools.passes.release(self.token)

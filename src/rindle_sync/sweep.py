@@ -10,6 +10,7 @@ from rindle_sync.browse import browse
 from rindle_sync.decide import must_ask
 from rindle_sync.errors import Refused
 from rindle_sync.look import ask, stop_if_refused
+from rindle_sync.plan import ATTEMPTS
 from rindle_sync.round import Outcome, Round, Tally, how_it_ended
 from rindle_sync.settle import Finding, Settled
 from rindle_sync.telemetry import Swept, milliseconds, nanoseconds
@@ -20,6 +21,9 @@ SURVEY: Final = 10_000
 
 PLAN_FOR: Final = timedelta(seconds=60)
 """After this long a pass plans anew: what has come due meanwhile may stand on one page with what is left."""
+
+ROWS_FOR_A_RETRY: Final = 50
+"""For so many due rows, a page that brought no answer is asked for once more."""
 
 UNCALLED_BATCH: Final = 100
 """How many rows that need no call are settled at once."""
@@ -39,7 +43,7 @@ async def sweep(
     """
     began, one = tools.now(), Round(tools, keep_going, rehearse)
     try:
-        one.tally.outcome = await _outcome(one, began) if await one.hold() else Outcome.ELSEWHERE
+        one.tally.outcome = await _outcome(one, began)
     except Refused:
         one.tally.outcome = Outcome.REFUSED
         raise
@@ -55,8 +59,7 @@ async def look_first(tools: Tools, row_ids: Sequence[str]) -> None:
     """Look at rows that a webhook left in doubt, before all others that are due. Raises as `sweep` does."""
     one, rest = Round(tools, lambda: True, by=By.SYNC), list(row_ids)
     try:
-        while rest and (room := tools.breaker.room(min(len(rest), tools.batch))):
-            granted = await tools.budget.take(room, by=By.SYNC)
+        while rest and (granted := await one.take(min(len(rest), tools.batch))):
             batch, rest = rest[:granted], rest[granted:]
             await tools.budget.give_back(granted - await _settle(one, await one.claim(batch)))
     finally:
@@ -68,6 +71,9 @@ async def _outcome(one: Round, began: datetime) -> Outcome:
         due, before = await _survey(one), one.tally.looked
         if not any(row.check_at and row.check_at <= began for row in due):
             break
+        if not await one.hold():
+            return Outcome.ELSEWHERE
+        one.most_lost = 1 + min(len(due) // ROWS_FOR_A_RETRY, ATTEMPTS - 1)
         await _look_at(one, await browse(one, due))
         if one.rehearse or one.tally.looked == before:
             break
@@ -93,12 +99,10 @@ async def _look_at(one: Round, due: Sequence[Due]) -> None:
         if affordable <= 0:
             one.left.update(asked)
             break
-        most = tools.breaker.room(min(affordable, tools.batch))
-        granted = await tools.budget.take(most, one.keep_going, by=By.SWEEP) if most else 0
+        granted = await one.take(min(affordable, tools.batch))
         if not granted:
             break
         batch, asked = asked[:granted], asked[granted:]
-        await one.hold()
         made = await _settle(one, await one.claim(batch))
         await tools.budget.give_back(granted - made)
 

@@ -1,16 +1,11 @@
 """One row: ask, decide, write, tell. The contract of the per-row sync."""
 
-from typing import Final
-
 from rindle_sync.asset import By, Lack, ProviderAsset, Silence
 from rindle_sync.decide import must_ask
-from rindle_sync.look import look, stop_if_refused
+from rindle_sync.look import THROTTLES, look, stop_if_refused
 from rindle_sync.plan import ATTEMPTS, retry_gap
 from rindle_sync.settle import Finding, Settled, settle
 from rindle_sync.tools import Tools
-
-THROTTLES: Final = 10
-"""How often one sync waits for a provider that throttles, before it leaves the row to the sweep."""
 
 
 async def sync(tools: Tools, provider_asset_id: str, *, by: By = By.SYNC) -> Settled | None:

@@ -1,5 +1,6 @@
 """What a step needs to do its work."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +36,8 @@ class Identity:
     found: str | None = field(default=None, repr=False)
     tries: int = 0
     """How often we have tried to find out which environment the rows were made in."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    """One asks, the others wait for what it learns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
-from rindle_sync.asset import By, Lack, Silence
+from rindle_sync.asset import By
 from rindle_sync.browse import follow
-from rindle_sync.look import ask_page, stop_if_refused
-from rindle_sync.plan import ATTEMPTS, Mark, retry_gap
+from rindle_sync.look import look_at_page
+from rindle_sync.plan import Mark
 from rindle_sync.providers.base import Page
 from rindle_sync.round import Outcome, how_it_ended
 from rindle_sync.store import PassKey
@@ -117,23 +117,21 @@ class Walk:
 
     async def _ask(self) -> Page | None:
         """The page at the cursor; None where it cannot be had."""
-        tools, failures, was_resumed = self.tools, 0, self.pages == 0 and self._cursor is not None
-        while failures < ATTEMPTS and await self.take(1):
-            await self._hold()
-            page = await ask_page(tools, self._cursor)
-            self.calls += 1
-            if not isinstance(page, Silence):
-                self.pages += 1
-                self._note(page)
-                return page
-            stop_if_refused(page)
-            if page.lack is not Lack.THROTTLED:
-                failures += 1
-                await tools.sleep(retry_gap(failures, tools.schedule).total_seconds())
-        if was_resumed and failures == ATTEMPTS:  # cursors may not live for ever: the next walk begins at the top
+        was_resumed = self.pages == 0 and self._cursor is not None
+        page = await look_at_page(self.tools, self._cursor, self._take_one)
+        if page:
+            self.pages += 1
+            self._note(page)
+        elif was_resumed and self.calls:  # cursors may not live for ever: the next walk begins at the top
             self._cursor = None
             await self.keep({})
-        return None
+        return page
+
+    async def _take_one(self) -> int:
+        granted = await self.take(1)
+        self.calls += granted
+        await self._hold()
+        return granted
 
     def _note(self, page: Page) -> None:
         """What sweeps can go on from later."""
