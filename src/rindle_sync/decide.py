@@ -23,12 +23,24 @@
 | silence                        | anything                                | unanswered: only its text is kept         |
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
-from rindle_sync.asset import IN_FLIGHT, WATCHED, Due, ErrorKind, Lack, ProviderAsset, Seen, Silence, State, Via
+from rindle_sync.asset import (
+    IN_FLIGHT,
+    WATCHED,
+    Due,
+    ErrorKind,
+    Lack,
+    ProviderAsset,
+    Seen,
+    Silence,
+    State,
+    Via,
+    replace,
+)
 
 _RANK: Final = {
     State.PENDING: 0,
@@ -212,7 +224,7 @@ def _answer(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> De
         return Decision(Verdict.UNCHANGED, _looked(row, seen, now), "a status that we do not know")
     if _still_stuck(row, seen):
         return Decision(Verdict.UNCHANGED, _looked(row, seen, now), "still in flight, and so still stuck")
-    after = replace(_become(row, seen), checked_at=now, check_failures=0, missing_since=None)
+    after = _become(row, seen, checked_at=now, check_failures=0, missing_since=None)
     if after.state is row.state and _past_threshold(row, now, policy):
         return _stuck(row, after, now)
     if _truth(after) == _truth(row):
@@ -251,12 +263,11 @@ def _changed(after: ProviderAsset, now: datetime, reason: str) -> Decision:
 
 def _truth(row: ProviderAsset) -> tuple[object, ...]:
     """All that counts as a real change when it differs."""
-    playback = frozenset((p.id, p.policy) for p in row.playback_ids)
-    return row.state, row.error_kind, playback, row.provider_asset_id
+    return row.state, row.error_kind, frozenset(row.playback_ids), row.provider_asset_id
 
 
-def _become(row: ProviderAsset, seen: Seen) -> ProviderAsset:
-    """The row as the provider describes it; what the provider does not speak of stays."""
+def _become(row: ProviderAsset, seen: Seen, **looked: Any) -> ProviderAsset:
+    """The row as the provider describes it; what the provider does not speak of stays, but for `looked`."""
     state = row.state if seen.state is None else seen.state
     event = seen.via is Via.WEBHOOK
     return replace(
@@ -272,6 +283,7 @@ def _become(row: ProviderAsset, seen: Seen) -> ProviderAsset:
         seen_at=max(row.seen_at, seen.at) if row.seen_at else seen.at,
         last_event_id=seen.event_id if event else row.last_event_id,
         last_event_at=seen.occurred_at if event else row.last_event_at,
+        **looked,
     )
 
 

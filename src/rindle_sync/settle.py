@@ -1,11 +1,11 @@
 """Decide, compare-and-swap, tell: the one tail of every road."""
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via
+from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via, replace
 from rindle_sync.decide import CHANGES, Decision, Verdict, decide
 from rindle_sync.errors import Conflict
 from rindle_sync.plan import next_check
@@ -73,10 +73,8 @@ def foresee(tools: Tools, findings: Sequence[Finding]) -> list[Settled]:
 async def commit(tools: Tools, before: ProviderAsset, decision: Decision, by: By) -> bool:
     """Write a decision that the app asked for, and tell it; False if somebody else wrote the row meanwhile."""
     now = tools.now()
-    check_at = next_check(decision, None, now, tools.policy, tools.schedule)
-    after = replace(decision.row, check_at=check_at, version=before.version + 1)
-    written = await _write_and_tell(tools, [Settled(before, replace(decision, row=after), None)], by, now)
-    return after.id in written.ids
+    written = await _write_and_tell(tools, [_planned(tools, before, decision, None, now)], by, now)
+    return before.id in written.ids
 
 
 async def _write_and_tell(tools: Tools, settled: Sequence[Settled], by: By, now: datetime) -> Written:
@@ -90,10 +88,16 @@ async def _write_and_tell(tools: Tools, settled: Sequence[Settled], by: By, now:
 
 
 def _decided(tools: Tools, finding: Finding, now: datetime) -> Settled:
-    decision = decide(finding.row, finding.seen, now, tools.policy)
-    check_at = next_check(decision, finding.seen, now, tools.policy, tools.schedule)
-    after = replace(decision.row, check_at=check_at, version=finding.row.version + 1)
-    return Settled(finding.row, Decision(decision.verdict, after, decision.reason), finding.seen)
+    before, seen = finding.row, finding.seen
+    return _planned(tools, before, decide(before, seen, now, tools.policy), seen, now)
+
+
+def _planned(
+    tools: Tools, before: ProviderAsset, decision: Decision, seen: Seen | Silence | None, now: datetime
+) -> Settled:
+    check_at = next_check(decision, seen, now, tools.policy, tools.schedule)
+    after = replace(decision.row, check_at=check_at, version=before.version + 1)
+    return Settled(before, Decision(decision.verdict, after, decision.reason), seen)
 
 
 def _change(settled: Settled, by: By, now: datetime) -> Change | None:
