@@ -9,10 +9,15 @@ from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
-@lru_cache(maxsize=256)
 def utc_text(moment: datetime) -> str:
-    """`moment` in UTC as text of one width; remembered, since the rows of a batch share most of their moments."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+    """`moment` in UTC as text of one width."""
+    return _text(moment.astimezone(UTC))
+
+
+@lru_cache(maxsize=256)
+def _text(moment: datetime) -> str:
+    """Remembered, since the rows of a batch share most of their moments."""
+    return moment.isoformat(timespec="microseconds")
 
 
 class UtcTime(TypeDecorator[datetime]):
