@@ -1,6 +1,8 @@
 """One round of the sweep under way: what it holds, what it settles, and what it has done so far."""
 
-from collections.abc import Callable, Collection, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -118,18 +120,40 @@ class Round:
 
     async def settle(self, findings: Sequence[Finding], due: Collection[str]) -> list[Settled]:
         """Settle, or foresee it; `due` are the rows among the findings that were due."""
+        tally = self.tally
+        tally.looked += len(due)
         if self.rehearse is None:
             settled = await settle(self.tools, findings, self.by)
         else:
             settled = foresee(self.tools, findings)
             for one in settled:
                 self.rehearse(one)
-        tally = self.tally
-        tally.looked += sum(s.row.id in due for s in settled)
+        tally.looked -= len(due) - sum(s.row.id in due for s in settled)
         tally.changed += sum(s.changed for s in settled)
         tally.unanswered += sum(isinstance(s.seen, Silence) for s in settled)
         tally.uncalled += sum(s.seen is None for s in settled)
         return settled
+
+    @asynccontextmanager
+    async def behind(self) -> AsyncIterator[Callable[[Sequence[Finding], Collection[str]], Awaitable[None]]]:
+        """Settle while the provider is asked for more: each time what came before is waited for first."""
+        under_way: asyncio.Task[list[Settled]] | None = None
+
+        async def settle_behind(findings: Sequence[Finding], due: Collection[str]) -> None:
+            nonlocal under_way
+            if under_way:
+                await under_way
+            under_way = asyncio.create_task(self.settle(findings, due)) if findings else None
+
+        try:
+            yield settle_behind
+        except BaseException:
+            if under_way:
+                under_way.cancel()
+                await asyncio.wait({under_way})
+            raise
+        if under_way:
+            await under_way
 
     async def give_back(self) -> None:
         """End every lease of this round."""
