@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from rindle_sync.asset import By, ErrorKind, ProviderAsset, Seen, State
+from rindle_sync.asset import By, ErrorKind, PlaybackId, ProviderAsset, Seen, State
 from rindle_sync.audit import audit
 from rindle_sync.breaker import RUN
 from rindle_sync.budget import KEPT_FREE
@@ -20,8 +22,8 @@ from rindle_sync.settle import Settled
 from rindle_sync.store import Write
 from rindle_sync.sweep import look_first, sweep
 from rindle_sync.telemetry import Resolved, StateChange, Stuck, Swept
-from tests.rows import OLD
-from tests.world import ERRORED, NEVER, READY, World, unknown_id
+from tests.rows import OLD, a_row
+from tests.world import ERRORED, NEVER, READY, World, a_world, unknown_id
 
 FLOOR = timedelta(seconds=30)
 
@@ -578,3 +580,71 @@ class Upwards:
         return Page(
             sorted(entries, key=lambda e: e.created_at or at)[start : start + 100], str(start + 100) if more else None
         )
+
+
+# never more calls than rows
+
+
+group = st.tuples(
+    st.sampled_from(["due", "at rest", "strangers"]),
+    st.integers(1, 150),
+    st.sampled_from([0.0, 0.5, 30.0, 3600.0]),
+    st.integers(0, 50_000),
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(groups=st.lists(group, min_size=1, max_size=8), lag=st.sampled_from([0, 20, 4000]))
+def test_at_no_mix_of_ages_and_strangers_is_it_more_than_a_call_a_row(
+    groups: list[tuple[str, int, float, int]], lag: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """`lag` is how much later than its asset a row was made: until it is looked at, that is all we know of its age."""
+
+    async def swept() -> None:
+        async with a_world(f"sqlite:///{tmp_path_factory.mktemp('mix') / 'rows.sqlite3'}") as world:
+            due = await a_mix(world, groups, lag)
+            left, passes = due, 0
+            while left and passes < 20:
+                tally = await world.sweep()
+                passes, left = passes + 1, left - tally.looked
+                assert tally.calls <= tally.looked + (left > 0)
+            assert left == 0
+            assert world.calls <= due + max(0, passes - 1)
+            assert not [row async for row in world.tools.store.rows("mux", "default") if row.state is not State.READY]
+
+    asyncio.run(swept())
+
+
+async def a_mix(world: World, groups: list[tuple[str, int, float, int]], lag: int) -> int:
+    """Assets in stretches of time, with rows that are due or at rest, or without; how many are due."""
+    rows = []
+    for kind, count, every, gap in groups:
+        began = world.clock.seconds() - 60 - gap - every * count
+        ids = world.emulator.create_assets(count, created_at=began, every=every, life=READY)
+        for place, provider_asset_id in enumerate(ids if kind != "strangers" else []):
+            made = datetime.fromtimestamp(began + every * place + lag, UTC)
+            state, check_at = (State.PROCESSING, world.clock.now()) if kind == "due" else (State.READY, None)
+            playback_ids = tuple(
+                PlaybackId(p.id, p.policy) for p in world.emulator.truth(provider_asset_id).playback_ids
+            )
+            rows.append(
+                a_row(
+                    state,
+                    provider_asset_id=provider_asset_id,
+                    provider_created_at=made,
+                    updated_at=world.clock.now() - timedelta(hours=1),
+                    check_at=check_at,
+                    playback_ids=playback_ids if state is State.READY else (),
+                )
+            )
+    await world.tools.store.add_all(rows)
+    return sum(row.check_at is not None for row in rows)
+
+
+async def test_rows_whose_assets_were_made_at_one_moment_are_found_on_page_after_page(world: World) -> None:
+    for asset in world.emulator.create_assets(350, life=READY):
+        await world.track(provider_asset_id=asset, provider_created_at=world.clock.now() - timedelta(seconds=1))
+
+    tally = await world.sweep()
+
+    assert (tally.looked, tally.calls) == (350, 4)

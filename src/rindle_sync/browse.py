@@ -97,7 +97,7 @@ def _is_news(tools: Tools, row: ProviderAsset, seen: Seen, now: datetime) -> boo
 def follow(mark: Mark, page: Page) -> Mark | None:
     """The place after this page; None at the end, and where the list is not in order."""
     made = [seen.created_at for seen in page.entries if seen.created_at]
-    if not page.cursor or not made or min(made) >= mark.reach or max(made) > mark.reach:
+    if not page.cursor or not made or max(made) > mark.reach:
         return None
     return mark.following(max(made), min(made), page.cursor)
 

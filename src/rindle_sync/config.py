@@ -70,6 +70,7 @@ class Settings(BaseSettings):
     provider_recovery_days: float = Field(default=7, ge=0, le=3650)
     provider_check_growth: float = Field(default=0.25, ge=0, le=10)
     provider_check_cap_seconds: float = Field(default=600, gt=0, le=31_536_000)
+    provider_check_jitter: float = Field(default=0.1, ge=0, le=1)
     provider_watch_floor_seconds: float = Field(default=300, gt=0, le=31_536_000)
     provider_watch_cap_seconds: float = Field(default=21_600, gt=0, le=31_536_000)
     provider_retry_seconds: float = Field(default=5, gt=0, le=3600)
@@ -147,6 +148,7 @@ class Settings(BaseSettings):
             floor=timedelta(seconds=self.provider_polling_floor_seconds),
             cap=timedelta(seconds=self.provider_check_cap_seconds),
             growth=self.provider_check_growth,
+            jitter=self.provider_check_jitter,
             watch_floor=timedelta(seconds=self.provider_watch_floor_seconds),
             watch_cap=timedelta(seconds=self.provider_watch_cap_seconds),
             recovery=timedelta(days=self.provider_recovery_days),

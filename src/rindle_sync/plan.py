@@ -33,6 +33,21 @@ from rindle_sync.decide import CHANGES, Decision, Policy, Verdict, must_ask
 ATTEMPTS: Final = 3
 """How often a row is asked about in all before a lack of answers makes it wait like any other row."""
 
+MOST_MARKS: Final = 1000
+"""How many places in the list are remembered."""
+
+LIST_RESTS: Final = timedelta(minutes=1)
+"""How long no page is asked for after one that could not be had."""
+
+RISK: Final = 0.25
+"""How much of what the rest would cost by id may be spent on pages in vain."""
+
+_AHEAD: Final = timedelta(minutes=5)
+"""How far the provider's clock may be ahead of ours."""
+
+_SHORTEST: Final = timedelta(milliseconds=1)
+_RECOVERY: Final = timedelta(hours=1)
+_WEIGHT_OF_FIRST: Final = 20
 _ONE: Final = timedelta(microseconds=1)
 
 
@@ -117,23 +132,6 @@ def _gap(row: ProviderAsset, now: datetime, floor: timedelta, cap: timedelta, sc
 def _draw(row: ProviderAsset) -> float:
     """A number from 0 to 1 that is the same for the same row and version, and spread evenly over rows."""
     return crc32(f"{row.id}:{row.version}".encode()) / 0xFFFFFFFF
-
-
-MOST_MARKS: Final = 1000
-"""How many places in the list are remembered."""
-
-LIST_RESTS: Final = timedelta(minutes=1)
-"""How long no page is asked for after one that could not be had."""
-
-RISK: Final = 0.25
-"""How much of what the rest would cost by id may be spent on pages in vain."""
-
-_AHEAD: Final = timedelta(minutes=5)
-"""How far the provider's clock may be ahead of ours."""
-
-_SHORTEST: Final = timedelta(milliseconds=1)
-_RECOVERY: Final = timedelta(hours=1)
-_WEIGHT_OF_FIRST: Final = 20
 
 
 @dataclass(frozen=True, slots=True)

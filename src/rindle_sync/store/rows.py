@@ -168,6 +168,8 @@ class Store(Database):
 
     async def add_all(self, rows: Sequence[ProviderAsset]) -> list[ProviderAsset]:
         """Insert new rows, at once or, where a key of one of them is taken, one by one; those that were inserted."""
+        if not rows:
+            return []
         values = [{name: _plain(row, name) for name in ROW_FIELDS} for row in rows]
         try:
             async with self.writing() as connection:
