@@ -1,64 +1,140 @@
-"""The budget against a clock that only tests and sleeps move: never overdrawn, never unfair, never stuck."""
+"""The budget on both databases: never overdrawn, by however many processes, never unfair, never stuck.
+
+Its clock is one that only tests and sleeps move.
+"""
 
 import asyncio
+import json
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from itertools import accumulate
+from itertools import accumulate, chain, count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rindle_sync.budget import LONGEST_PAUSE, Budget
-from tests.world import Clock
+from rindle_sync.asset import By
+from rindle_sync.budget import JITTER, LONGEST_PAUSE, Budget
+from rindle_sync.migrations import upgrade
+from rindle_sync.schema import open_engine
+from rindle_sync.store import Bucket, Buckets
+from tests.taker import SHARED
+from tests.world import Clock, World
 
+SECOND = timedelta(seconds=1)
 ROUNDING = 0.01
-"""A thousandth of a token is forgiven, and clocks count whole microseconds."""
+"""A thousandth of a call is forgiven, and clocks count whole microseconds."""
 
-RATES = [0.01, 0.3, 1 / 3, 0.7, 1, 3, 5, 7, 13.7, 200]
+RATES = [0.1, 1 / 3, 0.7, 1, 13.7, 200]
+URGENT = [By.SYNC, By.WEBHOOK, By.CLI, By.APP]
+TAKER = Path(__file__).with_name("taker.py")
 
+FEW = settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+rates = st.one_of(st.sampled_from(RATES), st.floats(0.2, 50))
 moves = st.one_of(
     st.tuples(st.just("take"), st.integers(1, 50)),
     st.tuples(st.just("take_and_return"), st.integers(1, 50)),
-    st.tuples(st.just("crowd"), st.integers(2, 12)),
+    st.tuples(st.just("crowd"), st.integers(2, 8)),
     st.tuples(st.just("move"), st.floats(0, 40)),
-    st.tuples(st.just("pause"), st.floats(0, 40)),
-    st.tuples(st.just("throttled"), st.one_of(st.none(), st.floats(0, 40))),
+    st.tuples(st.just("pause"), st.floats(0, 10)),
+    st.tuples(st.just("throttled"), st.one_of(st.none(), st.floats(0, 10))),
+    st.tuples(st.just("told"), st.integers(0, 60)),
 )
 
 
-def a_budget(clock: Clock, capacity: float = 20, per_second: float = 1) -> Budget:
-    return Budget(capacity, per_second, now=clock.now, sleep=clock.sleep)
+class LateClock:
+    """The clock of another process, which is behind."""
+
+    def __init__(self, clock: Clock, behind: timedelta) -> None:
+        self.clock = clock
+        self.behind = behind
+
+    def now(self) -> datetime:
+        return self.clock.now() - self.behind
+
+    async def sleep(self, seconds: float) -> None:
+        await self.clock.sleep(seconds)
+
+
+def a_bucket(capacity: float = 20, per_second: float = 1) -> Bucket:
+    return Bucket(provider="mux", environment="default", name=uuid4().hex, capacity=capacity, per_second=per_second)
+
+
+def budget_of(world: World, bucket: Bucket, *, clock: Clock | LateClock | None = None, **options: Any) -> Budget:
+    """The budget of one more process, whose pauses are not drawn apart."""
+    clock = clock or world.clock
+    plain: dict[str, Any] = {"now": clock.now, "sleep": clock.sleep, "chance": lambda: 0.0}
+    return Budget(Buckets(world.tools.store.engine), bucket, **plain | options)
+
+
+def a_budget(world: World, capacity: float = 20, per_second: float = 1, **options: Any) -> Budget:
+    return budget_of(world, a_bucket(capacity, per_second), **options)
+
+
+def times(number: int) -> Callable[[], bool]:
+    """Says yes so many times, and then no more."""
+    asked = count(1)
+    return lambda: next(asked) <= number
+
+
+async def now_from(world: World, budget: Budget, most: int = 50, by: By = By.SYNC) -> int:
+    """What is to be had without waiting; no time passes."""
+    began = world.clock.now()
+    granted = await budget.take(most, times(1), by=by)
+    world.clock.time = began
+    return granted
+
+
+async def the_first_call_comes_after(world: World, budget: Budget, wait: timedelta) -> None:
+    """Not before, and then it is one."""
+    began = world.clock.now()
+    world.clock.move(max(wait - 0.5 * SECOND, timedelta(0)))
+    assert await budget.take(50) == 1
+    assert (world.clock.now() - began).total_seconds() == pytest.approx(wait.total_seconds(), abs=ROUNDING)
 
 
 class Ledger:
-    """What a budget granted, and when."""
+    """What the budgets of some processes granted, and when."""
 
-    def __init__(self, clock: Clock, budget: Budget) -> None:
+    def __init__(self, clock: Clock, *budgets: Budget) -> None:
         self.clock = clock
-        self.budget = budget
+        self.budgets = budgets
         self.entries: list[tuple[datetime, int]] = []
 
-    async def take(self, most: int = 1) -> int:
-        granted = await self.budget.take(most)
+    async def take(self, budget: Budget, most: int = 1, by: By = By.SYNC) -> int:
+        granted = await budget.take(most, by=by)
         self.entries.append((self.clock.now(), granted))
         return granted
 
-    async def do(self, kind: str, value: float) -> None:
+    async def do(self, kind: str, value: float, which: int = 0) -> None:
+        budget = self.budgets[which]
         match kind:
             case "take":
-                await self.take(int(value))
+                await self.take(budget, int(value))
             case "take_and_return":
-                granted = await self.take(int(value))
-                self.budget.give_back(granted // 2)
+                granted = await self.take(budget, int(value))
+                await budget.give_back(granted // 2)
                 self.entries.append((self.clock.now(), -(granted // 2)))
             case "crowd":
-                await asyncio.gather(*(self.take() for _ in range(int(value))))
+                await asyncio.gather(*(self.take(budget) for _ in range(int(value))))
             case "move":
                 self.clock.move(value)
             case "pause":
-                self.budget.pause(timedelta(seconds=value))
+                await budget.pause(timedelta(seconds=value))
+            case "told":
+                budget.told(int(value))
             case _:
-                self.budget.throttled(value)
+                await budget.throttled(value)
 
     def most_overdrawn(self, capacity: float, per_second: float) -> float:
         """By how many calls the worst of all windows exceeds what a bucket allows."""
@@ -76,109 +152,104 @@ class Ledger:
 # burst, then rate
 
 
-async def test_a_full_bucket_grants_its_capacity_at_once_and_no_more() -> None:
-    clock = Clock()
-    began, budget = clock.now(), a_budget(clock, 20, 1)
+async def test_a_full_bucket_grants_its_capacity_at_once_and_no_more(world: World) -> None:
+    budget = a_budget(world, 20, 1)
 
-    assert await budget.take(50) == 20
-    assert clock.now() == began
-    assert await budget.take(50) == 1
-    assert clock.now() - began == timedelta(seconds=1)
+    assert await now_from(world, budget) == 20
+    await the_first_call_comes_after(world, budget, SECOND)
 
 
 @pytest.mark.parametrize("per_second", RATES)
-async def test_after_the_burst_calls_come_at_the_rate(per_second: float) -> None:
-    clock = Clock()
-    began, budget = clock.now(), a_budget(clock, 5, per_second)
+async def test_after_the_burst_calls_come_at_the_rate(world: World, per_second: float) -> None:
+    began, budget = world.clock.now(), a_budget(world, 5, per_second)
 
-    granted = sum([await budget.take() for _ in range(105)])
+    granted = sum([await budget.take() for _ in range(25)])
 
-    assert granted == 105
-    assert (clock.now() - began).total_seconds() == pytest.approx(100 / per_second, rel=0.01)
+    assert granted == 25
+    assert (world.clock.now() - began).total_seconds() == pytest.approx(20 / per_second, rel=0.01)
 
 
 @pytest.mark.parametrize("per_second", RATES)
-async def test_every_take_grants_at_least_one_call(per_second: float) -> None:
-    clock = Clock()
-    budget = a_budget(clock, 3, per_second)
+async def test_every_take_grants_at_least_one_call(world: World, per_second: float) -> None:
+    budget = a_budget(world, 3, per_second)
 
-    assert {await budget.take(2) for _ in range(200)} <= {1, 2}
+    assert {await budget.take(2) for _ in range(20)} <= {1, 2}
 
 
-async def test_idle_time_fills_the_bucket_to_its_capacity_and_no_further() -> None:
-    clock = Clock()
-    budget = a_budget(clock, 20, 1)
+async def test_idle_time_fills_the_bucket_to_its_capacity_and_no_further(world: World) -> None:
+    budget = a_budget(world, 20, 1)
     await budget.take(20)
 
-    clock.move(timedelta(days=30))
+    world.clock.move(timedelta(days=30))
 
     assert await budget.take(1000) == 20
 
 
-async def test_no_more_is_granted_than_was_asked_for() -> None:
-    assert await a_budget(Clock()).take(3) == 3
+async def test_no_more_is_granted_than_was_asked_for(world: World) -> None:
+    assert await a_budget(world).take(3) == 3
 
 
-@given(
-    st.integers(1, 50),
-    st.one_of(st.sampled_from(RATES), st.floats(0.05, 50)),
-    st.lists(moves, max_size=25),
-)
+async def test_a_bucket_of_one_call_serves_every_road(world: World) -> None:
+    budget = a_budget(world, 1, 1)
+
+    for by in By:
+        assert await budget.take(50, by=by) == 1
+        assert await now_from(world, budget, by=by) == 0
+
+
+async def test_the_largest_bucket_does_not_overflow(world: World) -> None:
+    budget = a_budget(world, 1_000_000, 1_000_000)
+
+    assert await budget.take(10**9) == 1_000_000
+    world.clock.move(0.5)
+    assert await budget.take(10**9) == 500_000
+    world.clock.move(timedelta(days=36_500))
+    assert await budget.take(10**9) == 1_000_000
+
+
+@pytest.mark.parametrize(("capacity", "per_second"), [(1_000_000, 1e-6), (20, 1e-12), (1, 1_000_000)])
+async def test_a_rate_however_far_from_the_capacity_does_not_overflow(
+    world: World, capacity: float, per_second: float
+) -> None:
+    assert await now_from(world, a_budget(world, capacity, per_second), 10**9) == capacity
+
+
+@FEW
+@given(st.integers(1, 50), rates, st.lists(moves, max_size=12))
 @example(2, 3, [("crowd", 5), ("move", 0.1), ("crowd", 3)])
 @example(20, 1.0, [("take", 20), ("move", 1.9995), ("take", 2), ("take", 1)])
-def test_no_window_holds_more_calls_than_a_bucket_allows(
-    capacity: int, per_second: float, steps: list[tuple[str, float]]
+async def test_no_window_holds_more_calls_than_a_bucket_allows(
+    world: World, capacity: int, per_second: float, steps: list[tuple[str, float]]
 ) -> None:
-    clock = Clock()
-    ledger = Ledger(clock, a_budget(clock, capacity, per_second))
+    ledger = Ledger(world.clock, a_budget(world, capacity, per_second))
 
-    async def run() -> None:
-        for kind, value in steps:
-            await ledger.do(kind, value)
-
-    asyncio.run(run())
+    for kind, value in steps:
+        await ledger.do(kind, value)
 
     assert ledger.most_overdrawn(capacity, per_second) <= ROUNDING
 
 
-@given(st.integers(1, 50), st.floats(0.05, 50), st.lists(moves, max_size=25))
-def test_a_call_is_granted_as_soon_as_the_pause_is_over_and_a_token_is_there(
-    capacity: int, per_second: float, steps: list[tuple[str, float]]
+@FEW
+@given(st.integers(1, 50), rates, st.lists(moves, max_size=12))
+async def test_a_call_is_granted_as_soon_as_the_pause_is_over_and_a_token_is_there(
+    world: World, capacity: int, per_second: float, steps: list[tuple[str, float]]
 ) -> None:
-    clock = Clock()
-    ledger = Ledger(clock, a_budget(clock, capacity, per_second))
+    ledger = Ledger(world.clock, a_budget(world, capacity, per_second))
+    for kind, value in steps:
+        await ledger.do(kind, value)
+    began = world.clock.now()
 
-    async def run() -> datetime:
-        for kind, value in steps:
-            await ledger.do(kind, value)
-        began = clock.now()
-        await ledger.take()
-        return began
-
-    began = asyncio.run(run())
+    await ledger.take(ledger.budgets[0])
 
     longest = 60 + 1 / per_second
-    assert (clock.now() - began).total_seconds() <= longest + ROUNDING
-
-
-async def test_a_step_back_of_the_clock_earns_nothing() -> None:
-    clock = Clock()
-    budget = a_budget(clock, 20, 1)
-    await budget.take(20)
-
-    clock.move(-0.5)
-
-    before = clock.now()
-    await budget.take()
-    assert clock.now() - before >= timedelta(seconds=1)
+    assert (world.clock.now() - began).total_seconds() <= longest + ROUNDING
 
 
 # turns
 
 
-async def test_first_come_is_first_served() -> None:
-    clock = Clock()
-    budget, served = a_budget(clock, 1, 3), list[int]()
+async def test_first_come_is_first_served(world: World) -> None:
+    budget, served = a_budget(world, 1, 3), list[int]()
 
     async def ask(number: int) -> None:
         await budget.take()
@@ -189,9 +260,8 @@ async def test_first_come_is_first_served() -> None:
     assert served == list(range(20))
 
 
-async def test_one_who_asks_for_many_does_not_starve_the_next() -> None:
-    clock = Clock()
-    budget = a_budget(clock, 10, 1)
+async def test_one_who_asks_for_many_does_not_starve_the_next(world: World) -> None:
+    budget = a_budget(world, 10, 1)
     await budget.take(10)
 
     many, one = await asyncio.gather(budget.take(10), budget.take())
@@ -199,170 +269,477 @@ async def test_one_who_asks_for_many_does_not_starve_the_next() -> None:
     assert (many, one) == (1, 1)
 
 
-async def test_one_who_stops_waiting_takes_nothing_and_holds_up_nobody() -> None:
-    clock = Clock()
-    budget = a_budget(clock, 1, 1)
+async def test_one_who_stops_waiting_takes_nothing_and_holds_up_nobody(world: World) -> None:
+    budget, began_to_wait = a_budget(world, 1, 1), asyncio.Event()
     await budget.take()
-    began = clock.now()
-    leaving = asyncio.create_task(budget.take())
-    await asyncio.sleep(0)
+
+    def keeps_waiting() -> bool:
+        began_to_wait.set()
+        return True
+
+    leaving = asyncio.create_task(budget.take(1, keeps_waiting))
+    await began_to_wait.wait()
     leaving.cancel()
 
-    assert await budget.take() == 1
-
-    assert clock.now() - began <= timedelta(seconds=1)
+    await the_first_call_comes_after(world, budget, SECOND)
     assert leaving.cancelled()
+
+
+async def test_one_who_is_told_to_stop_gets_nothing(world: World) -> None:
+    budget = a_budget(world, 1, 0.1)
+
+    assert await budget.take(1, times(0)) == 0
+    assert await budget.take() == 1
+    began = world.clock.now()
+    assert await budget.take(1, times(3)) == 0
+    assert world.clock.now() - began == 3 * SECOND
+
+
+# roads: the more urgent a call, the more of the bucket it may take
+
+
+@pytest.mark.parametrize("by", URGENT)
+async def test_an_urgent_call_may_empty_the_bucket(world: World, by: By) -> None:
+    assert await now_from(world, a_budget(world, 20, 1), by=by) == 20
+
+
+async def test_a_sweep_leaves_a_tenth_of_the_bucket(world: World) -> None:
+    budget = a_budget(world, 20, 1)
+
+    assert await now_from(world, budget, by=By.SWEEP) == 18
+    assert await now_from(world, budget, by=By.SWEEP) == 0
+    assert await now_from(world, budget, by=By.SYNC) == 2
+
+
+async def test_an_audit_takes_nothing_while_the_bucket_is_at_most_half_full(world: World) -> None:
+    budget = a_budget(world, 20, 1)
+
+    assert await now_from(world, budget, by=By.AUDIT) == 10
+    assert await now_from(world, budget, by=By.AUDIT) == 0
+    assert await now_from(world, budget, by=By.SWEEP) == 8
+    world.clock.move(8)
+    assert await now_from(world, budget, by=By.AUDIT) == 0
+    world.clock.move(1)
+    assert await now_from(world, budget, by=By.AUDIT) == 1
+
+
+async def test_a_sweep_that_waits_does_so_until_more_than_its_share_is_left(world: World) -> None:
+    budget = a_budget(world, 20, 1)
+    await budget.take(20)
+    began = world.clock.now()
+
+    assert await budget.take(50, by=By.SWEEP) == 1
+    assert world.clock.now() - began == 3 * SECOND
+
+
+@pytest.mark.parametrize("slow", [By.SWEEP, By.AUDIT])
+async def test_a_single_sync_gets_the_rest_at_once_while_others_wait(world: World, slow: By) -> None:
+    waits, forever = asyncio.Event(), asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        waits.set()
+        await forever.wait()
+
+    budget = a_budget(world, 20, 1, sleep=sleep)
+    await budget.take(50, by=By.SWEEP)
+    waiting = asyncio.create_task(budget.take(by=slow))
+    await waits.wait()
+
+    assert await now_from(world, budget, by=By.SYNC) == 2
+
+    waiting.cancel()
 
 
 # giving back
 
 
-async def test_calls_given_back_can_be_taken_at_once() -> None:
-    clock = Clock()
-    began, budget = clock.now(), a_budget(clock, 20, 1)
+async def test_calls_given_back_can_be_taken_at_once(world: World) -> None:
+    budget = a_budget(world, 20, 1)
     await budget.take(20)
 
-    budget.give_back(7)
+    await budget.give_back(7)
 
-    assert await budget.take(50) == 7
-    assert clock.now() == began
+    assert await now_from(world, budget) == 7
 
 
-@given(st.integers(1, 100), st.lists(st.integers(0, 1000), max_size=10))
-def test_giving_back_never_fills_the_bucket_past_its_capacity(capacity: int, returned: list[int]) -> None:
-    budget = a_budget(Clock(), capacity, 1)
+@FEW
+@given(st.integers(1, 100), st.integers(0, 100), st.lists(st.integers(0, 1000), max_size=10))
+async def test_giving_back_never_fills_the_bucket_past_its_capacity(
+    world: World, capacity: int, taken: int, returned: list[int]
+) -> None:
+    budget = a_budget(world, capacity, 1)
+    left = capacity - await now_from(world, budget, taken)
+
     for calls in returned:
-        budget.give_back(calls)
+        await budget.give_back(calls)
 
-    assert asyncio.run(budget.take(10_000)) == capacity
+    assert await now_from(world, budget, 10_000) == min(capacity, left + sum(returned))
 
 
 # pauses
 
 
-async def test_nobody_gets_a_call_before_the_pause_is_over_and_then_one_by_one() -> None:
-    clock = Clock()
-    began, budget = clock.now(), a_budget(clock, 20, 1)
+async def test_nobody_gets_a_call_before_the_pause_is_over_and_then_one_by_one(world: World) -> None:
+    budget = a_budget(world, 20, 1)
 
-    budget.pause(timedelta(seconds=90))
+    await budget.pause(timedelta(seconds=90))
 
-    assert await budget.take(50) == 1
-    assert clock.now() - began == timedelta(seconds=91)
+    for _ in range(90):
+        assert await now_from(world, budget) == 0
+        world.clock.move(SECOND)
+    await the_first_call_comes_after(world, budget, SECOND)
+    await the_first_call_comes_after(world, budget, SECOND)
 
 
-async def test_calls_given_back_in_a_pause_make_no_burst_after_it() -> None:
-    clock = Clock()
-    budget = a_budget(clock, 20, 1)
+async def test_calls_given_back_in_a_pause_make_no_burst_after_it(world: World) -> None:
+    budget = a_budget(world, 20, 1)
     granted = await budget.take(20)
 
-    budget.throttled(10)
-    budget.give_back(granted - 1)
+    await budget.throttled(10)
+    await budget.give_back(granted - 1)
 
-    assert await budget.take(50) == 1
+    await the_first_call_comes_after(world, budget, 11 * SECOND)
 
 
-async def test_a_shorter_pause_does_not_shorten_a_longer_one() -> None:
-    clock = Clock()
-    began, budget = clock.now(), a_budget(clock)
+async def test_a_shorter_pause_does_not_shorten_a_longer_one(world: World) -> None:
+    budget = a_budget(world)
 
-    budget.pause(timedelta(seconds=90))
-    budget.pause(timedelta(seconds=1))
+    await budget.pause(timedelta(seconds=90))
+    await budget.pause(timedelta(seconds=1))
+
+    await the_first_call_comes_after(world, budget, timedelta(seconds=91))
+
+
+async def test_a_pause_that_comes_while_one_waits_holds_him_up_too(world: World) -> None:
+    bucket, pauses = a_bucket(1, 1), [timedelta(seconds=30)]
+    other = budget_of(world, bucket)
+
+    async def sleep(seconds: float) -> None:
+        while pauses:
+            await other.pause(pauses.pop())
+        await world.clock.sleep(seconds)
+
+    budget = budget_of(world, bucket, sleep=sleep)
+    await budget.take()
+    began = world.clock.now()
     await budget.take()
 
-    assert clock.now() - began >= timedelta(seconds=90)
-
-
-async def test_a_pause_that_comes_while_one_waits_holds_him_up_too() -> None:
-    clock = Clock()
-    began, budget = clock.now(), a_budget(clock, 1, 1)
-    await budget.take()
-    waiting = asyncio.create_task(budget.take())
-    await asyncio.sleep(0)
-
-    budget.pause(timedelta(seconds=30))
-    await waiting
-
-    assert clock.now() - began >= timedelta(seconds=30)
+    assert world.clock.now() - began == 31 * SECOND
 
 
 @pytest.mark.parametrize("wait", [timedelta(hours=2), timedelta(days=3650), timedelta.max])
-async def test_no_pause_is_longer_than_an_hour(wait: timedelta) -> None:
-    clock = Clock()
-    began, budget = clock.now(), a_budget(clock)
+async def test_no_pause_is_longer_than_an_hour(world: World, wait: timedelta) -> None:
+    budget = a_budget(world)
 
-    budget.pause(wait)
-    await budget.take()
+    await budget.pause(wait)
 
-    assert clock.now() - began == LONGEST_PAUSE + timedelta(seconds=1)
+    await the_first_call_comes_after(world, budget, LONGEST_PAUSE + SECOND)
+
+
+async def test_a_pause_of_one_process_holds_for_all(world: World) -> None:
+    bucket = a_bucket()
+    one, other = budget_of(world, bucket), budget_of(world, bucket)
+    await other.take()
+
+    await one.throttled(30)
+
+    await the_first_call_comes_after(world, other, 31 * SECOND)
+
+
+async def test_buckets_are_paused_and_emptied_apart(world: World) -> None:
+    bucket = a_bucket()
+    names: list[dict[str, Any]] = [{"name": "creates"}, {"environment": "staging"}, {"provider": "bunny"}]
+    others = [budget_of(world, replace(bucket, **name)) for name in names]
+
+    await budget_of(world, bucket).throttled(30)
+
+    assert [await now_from(world, budget) for budget in others] == [20, 20, 20]
 
 
 # throttled
 
 
 @pytest.mark.parametrize("retry_after", [0, 0.5, 7, 90, 3600])
-async def test_a_throttled_call_pauses_as_long_as_the_provider_asks(retry_after: float) -> None:
-    clock = Clock()
-    began, budget = clock.now(), a_budget(clock)
+async def test_a_throttled_call_pauses_as_long_as_the_provider_asks(world: World, retry_after: float) -> None:
+    budget, wait = a_budget(world), timedelta(seconds=retry_after)
 
-    assert budget.throttled(retry_after) == timedelta(seconds=retry_after)
+    assert await budget.throttled(retry_after) == wait
 
-    await budget.take()
-    assert (clock.now() - began).total_seconds() == pytest.approx(retry_after + 1)
+    await the_first_call_comes_after(world, budget, wait + SECOND)
 
 
 @pytest.mark.parametrize("retry_after", [3601, 1e7, 1e12, 1e300, float("inf")])
-async def test_however_long_a_provider_asks_us_to_wait_we_ask_again_after_an_hour(retry_after: float) -> None:
-    clock = Clock()
-    began, budget = clock.now(), a_budget(clock)
+async def test_however_long_a_provider_asks_us_to_wait_we_ask_again_after_an_hour(
+    world: World, retry_after: float
+) -> None:
+    budget = a_budget(world)
 
-    assert budget.throttled(retry_after) == LONGEST_PAUSE
+    assert await budget.throttled(retry_after) == LONGEST_PAUSE
 
-    await budget.take()
-    assert clock.now() - began == LONGEST_PAUSE + timedelta(seconds=1)
-
-
-async def test_a_negative_wish_is_no_pause() -> None:
-    assert a_budget(Clock()).throttled(-5) == timedelta(0)
+    await the_first_call_comes_after(world, budget, LONGEST_PAUSE + SECOND)
 
 
-async def test_without_a_wish_each_pause_is_twice_the_last_up_to_a_minute() -> None:
-    clock = Clock()
-    budget, pauses = a_budget(clock), list[float]()
+async def test_a_negative_wish_is_no_pause(world: World) -> None:
+    assert await a_budget(world).throttled(-5) == timedelta(0)
+
+
+async def test_without_a_wish_each_pause_is_twice_the_last_up_to_a_minute(world: World) -> None:
+    budget, pauses = a_budget(world), list[float]()
 
     for _ in range(9):
-        pauses.append(budget.throttled(None).total_seconds())
+        pauses.append((await budget.throttled(None)).total_seconds())
         await budget.take()
 
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
-async def test_a_wave_of_throttled_calls_counts_once() -> None:
-    clock = Clock()
-    budget = a_budget(clock)
+async def test_a_wave_of_throttled_calls_counts_once(world: World) -> None:
+    budget = a_budget(world)
 
-    assert {budget.throttled(None) for _ in range(50)} == {timedelta(seconds=1)}
+    assert {await budget.throttled(None) for _ in range(20)} == {timedelta(seconds=1)}
     await budget.take()
-    assert {budget.throttled(None) for _ in range(50)} == {timedelta(seconds=2)}
+    assert {await budget.throttled(None) for _ in range(20)} == {timedelta(seconds=2)}
 
 
-async def test_after_a_quiet_time_the_pauses_are_short_again() -> None:
-    clock = Clock()
-    budget = a_budget(clock)
+async def test_after_a_quiet_time_the_pauses_are_short_again(world: World) -> None:
+    budget = a_budget(world)
     for _ in range(4):
-        budget.throttled(None)
+        await budget.throttled(None)
         await budget.take()
 
-    clock.move(timedelta(minutes=5))
+    world.clock.move(timedelta(minutes=5))
 
-    assert budget.throttled(None) == timedelta(seconds=1)
+    assert await budget.throttled(None) == timedelta(seconds=1)
 
 
-async def test_a_named_wait_does_not_count_towards_the_doubling() -> None:
-    clock = Clock()
-    budget = a_budget(clock)
+async def test_a_named_wait_does_not_count_towards_the_doubling(world: World) -> None:
+    budget = a_budget(world)
     for _ in range(5):
-        budget.throttled(30)
+        await budget.throttled(30)
         await budget.take()
-    clock.move(60)
+    world.clock.move(60)
 
-    assert budget.throttled(None) == timedelta(seconds=1)
+    assert await budget.throttled(None) == timedelta(seconds=1)
+
+
+async def test_chance_only_lengthens_a_pause_and_by_a_quarter_at_most(world: World) -> None:
+    budget, longest, pauses = a_budget(world, chance=lambda: 1.0), 60 * (1 + JITTER), list[float]()
+
+    for _ in range(8):
+        pauses.append((await budget.throttled(None)).total_seconds())
+        world.clock.move(pauses[-1])
+
+    assert pauses == [1.25, 2.5, 5, 10, 20, 40, longest, longest]
+
+
+async def test_the_pauses_of_processes_that_are_throttled_at_once_are_drawn_apart(world: World) -> None:
+    buckets, bucket, clock = Buckets(world.tools.store.engine), a_bucket(), world.clock
+    processes = [Budget(buckets, bucket, now=clock.now, sleep=clock.sleep) for _ in range(10)]
+
+    pauses = {(await budget.throttled(None)).total_seconds() for budget in processes}
+
+    assert len(pauses) > 1
+    assert all(1 <= pause <= 1 + JITTER for pause in pauses)
+
+
+async def test_a_wait_that_the_provider_names_is_not_drawn_apart(world: World) -> None:
+    assert await a_budget(world, chance=lambda: 1.0).throttled(10) == timedelta(seconds=10)
+
+
+# told how many calls are left
+
+
+async def test_what_the_provider_tells_is_left_is_not_exceeded(world: World) -> None:
+    budget = a_budget(world, 20, 1)
+
+    budget.told(3)
+
+    assert await now_from(world, budget) == 3
+    assert await now_from(world, budget) == 0
+
+
+async def test_where_nothing_is_left_nothing_is_taken(world: World) -> None:
+    budget = a_budget(world, 20, 1)
+
+    budget.told(0)
+
+    assert await now_from(world, budget) == 0
+
+
+async def test_what_was_told_ages_as_the_bucket_fills(world: World) -> None:
+    budget = a_budget(world, 20, 1)
+
+    budget.told(3)
+    world.clock.move(5)
+
+    assert await now_from(world, budget) == 8
+
+
+async def test_what_was_told_long_ago_holds_nobody_back(world: World) -> None:
+    budget = a_budget(world, 20, 1)
+
+    budget.told(3)
+    world.clock.move(timedelta(days=1))
+
+    assert await now_from(world, budget) == 20
+
+
+async def test_however_much_is_left_our_own_bucket_is_not_exceeded(world: World) -> None:
+    budget = a_budget(world, 20, 1)
+    await budget.take(15)
+
+    budget.told(1000)
+
+    assert await now_from(world, budget) == 5
+
+
+async def test_what_one_process_was_told_holds_for_the_next_after_it_has_taken(world: World) -> None:
+    bucket = a_bucket()
+    one, other = budget_of(world, bucket), budget_of(world, bucket)
+
+    one.told(3)
+    await one.take()
+
+    assert await now_from(world, other) == 2
+
+
+@pytest.mark.parametrize(("left", "ours"), [(20, 10), (19, 9), (12, 2), (11, 1), (10, 0), (0, 0)])
+async def test_what_is_kept_for_the_app_is_left_to_it(world: World, left: int, ours: int) -> None:
+    budget = a_budget(world, 10, 0.5, kept_for_app=10)
+
+    budget.told(left)
+
+    assert await now_from(world, budget) == ours
+
+
+# a clock that goes back
+
+
+async def test_a_step_back_of_the_clock_earns_nothing(world: World) -> None:
+    budget = a_budget(world, 20, 1)
+    await budget.take(20)
+
+    world.clock.move(-0.5)
+    began = world.clock.now()
+    await budget.take()
+
+    assert world.clock.now() - began >= SECOND
+
+
+@pytest.mark.parametrize("behind", [SECOND, timedelta(minutes=5), timedelta(hours=1)])
+async def test_a_process_whose_clock_is_behind_gets_nothing_more(world: World, behind: timedelta) -> None:
+    bucket = a_bucket()
+    one, late = budget_of(world, bucket), budget_of(world, bucket, clock=LateClock(world.clock, behind))
+    assert await now_from(world, one) == 20
+
+    for _ in range(3):
+        assert await now_from(world, late) == 0
+
+    assert await now_from(world, one) == 0
+
+
+async def test_a_pause_by_a_process_whose_clock_is_behind_makes_no_burst(world: World) -> None:
+    bucket = a_bucket()
+    one = budget_of(world, bucket)
+    late = budget_of(world, bucket, clock=LateClock(world.clock, timedelta(minutes=5)))
+    assert await now_from(world, one) == 20
+
+    await late.throttled(None)
+
+    assert await now_from(world, one) == 0
+
+
+async def test_a_throttled_call_is_a_pause_even_after_the_clock_went_back(world: World) -> None:
+    budget = a_budget(world)
+
+    world.clock.move(-60)
+
+    assert await budget.throttled(None) == SECOND
+    assert await now_from(world, budget) == 0
+
+
+@FEW
+@given(st.integers(1, 30), rates, st.integers(0, 90), st.lists(st.tuples(st.integers(0, 1), moves), max_size=12))
+@example(20, 1.0, 60, [(0, ("take", 20)), (1, ("pause", 1.0)), (0, ("take", 20)), (1, ("pause", 1.0))] * 3)
+async def test_processes_with_different_clocks_get_no_more_than_the_difference_earns(
+    world: World, capacity: int, per_second: float, behind: int, steps: list[tuple[int, tuple[str, float]]]
+) -> None:
+    bucket, late = a_bucket(capacity, per_second), LateClock(world.clock, timedelta(seconds=behind))
+    ledger = Ledger(world.clock, budget_of(world, bucket), budget_of(world, bucket, clock=late))
+    began = world.clock.now() - late.behind
+
+    for which, (kind, value) in steps:
+        await ledger.do(kind, value, which)
+
+    earned = (world.clock.now() - began).total_seconds() * per_second
+    assert sum(calls for _, calls in ledger.entries) <= capacity + earned + ROUNDING
+
+
+# several processes on one bucket
+
+
+async def take_all(world: World, ledger: Ledger, takes: int) -> None:
+    """Every budget of the ledger takes side by side, on every road."""
+    roads = [By.SYNC, By.WEBHOOK, By.SWEEP, By.AUDIT]
+    takers = (ledger.take(b, 1 + n % 4, roads[n % 4]) for b in ledger.budgets for n in range(takes))
+    await asyncio.gather(*takers)
+
+
+def never_overdrawn(ledger: Ledger, began: datetime, bucket: Bucket) -> bool:
+    """Whether at no time more was granted than the bucket held at first and has earned since."""
+    moments = [(moment - began).total_seconds() for moment, _ in ledger.entries]
+    sums = accumulate(calls for _, calls in ledger.entries)
+    pairs = zip(moments, sums, strict=True)
+    return all(calls <= bucket.capacity + bucket.per_second * at + ROUNDING for at, calls in pairs)
+
+
+async def test_two_processes_on_one_bucket_take_no_more_than_one(world: World) -> None:
+    bucket, began = a_bucket(10, 5), world.clock.now()
+    ledger = Ledger(world.clock, budget_of(world, bucket), budget_of(world, bucket))
+
+    await take_all(world, ledger, 20)
+
+    assert never_overdrawn(ledger, began, bucket)
+    assert len(ledger.entries) == 40
+
+
+async def test_two_processes_with_their_own_connections_take_no_more_than_one(world: World, database_url: str) -> None:
+    bucket, began = a_bucket(10, 5), world.clock.now()
+    others = Buckets(open_engine(database_url))
+    other = Budget(others, bucket, now=world.clock.now, sleep=world.clock.sleep)
+    ledger = Ledger(world.clock, budget_of(world, bucket), other)
+
+    await take_all(world, ledger, 20)
+    await others.close()
+
+    assert never_overdrawn(ledger, began, bucket)
+    assert len(ledger.entries) == 40
+
+
+async def test_a_burst_is_handed_out_once_however_many_ask_first(world: World) -> None:
+    bucket = a_bucket(10, 0.001)
+
+    granted = await asyncio.gather(*(now_from(world, budget_of(world, bucket), 3) for _ in range(12)))
+
+    assert sum(granted) == 10
+
+
+async def test_two_real_processes_take_no_more_than_one(database_url: str) -> None:
+    buckets = Buckets(open_engine(database_url))
+    await upgrade(buckets.engine)
+    await buckets.close()
+    processes = [await a_taker(database_url, 2.0) for _ in range(2)]
+    await asyncio.gather(*(process.stdout.readline() for process in processes if process.stdout))
+    began = time.time()
+
+    told = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+
+    granted = [json.loads(out) for out, _ in told]
+    assert all(granted)
+    for calls, moment in enumerate(sorted(chain.from_iterable(granted)), 1):
+        assert calls <= SHARED.capacity + SHARED.per_second * (moment - began) + ROUNDING
+
+
+def a_taker(url: str, seconds: float) -> Awaitable[asyncio.subprocess.Process]:
+    pipe = asyncio.subprocess.PIPE
+    return asyncio.create_subprocess_exec(sys.executable, TAKER, url, str(seconds), stdin=pipe, stdout=pipe)

@@ -268,7 +268,7 @@ async def test_sweep_once_brings_every_due_row_into_step(database_url: str, tmp_
             assert {row.state for row in await all_rows(store)} == {State.READY}
     assert (first.code, again.code) == (0, 0)
     assert (first.json["outcome"], first.json["looked"], first.json["changed"]) == ("done", 3, 3)
-    assert again.out == "0 rows looked at, 0 changed: done\n"
+    assert again.out == "0 rows looked at with 0 calls, 0 changed: done\n"
 
 
 async def test_sweep_with_a_wrong_token_names_the_settings_and_keeps_every_row_due(store: Store, shell: Shell) -> None:
@@ -363,15 +363,20 @@ async def test_run_ends_within_its_bound_in_the_middle_of_a_sweep(
 
 
 async def asked(far_end: FarEnd) -> None:
-    assert far_end.emulator.calls["get_asset"] > 0
+    assert far_end.emulator.calls["get_asset"] + far_end.emulator.calls["list_assets"] > 0
+
+
+async def asked_by_id(far_end: FarEnd) -> None:
+    assert far_end.looks
 
 
 async def test_a_second_run_goes_on_where_the_first_was_ended(far_end: FarEnd, store: Store, shell: Shell) -> None:
     await add_due(store, *far_end.emulator.create_assets(20, life=READY))
+    far_end.emulator.add_fault("server_error", operation="list_assets")
     far_end.emulator.add_fault("late_answer", seconds=0.1)
     slow = shell.but(sweep_batch=2)
     async with slow.started("run") as first:
-        await eventually(lambda: asked(far_end))
+        await eventually(lambda: asked_by_id(far_end))
         first.send(signal.SIGTERM)
         assert (await first.ended(within=10)).code == 0
     assert State.PROCESSING in {row.state for row in await all_rows(store)}

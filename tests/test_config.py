@@ -46,16 +46,19 @@ BAD_TEXTS = {
     "provider_token_priority": ("nonsense", "", "HIGH", "5"),
 }
 OVER_THE_TOP = {
+    "audit_days": ("3651",),
     "provider_polling_floor_seconds": ("0", "86401"),
     "provider_stuck_threshold_seconds": ("0", "31536001"),
     "provider_confirm_seconds": ("31536001",),
     "provider_recovery_days": ("3651",),
     "provider_check_growth": ("11",),
+    "provider_check_jitter": ("1.01",),
     "provider_check_cap_seconds": ("0", "31536001"),
     "provider_watch_floor_seconds": ("0", "31536001"),
     "provider_watch_cap_seconds": ("0", "31536001"),
     "provider_retry_seconds": ("0", "3601"),
     "provider_timeout_seconds": ("0", "301"),
+    "provider_budget_share": ("0", "1.01"),
     "provider_read_burst": ("0", "1000001", "1.5"),
     "provider_reads_per_second": ("0", "1000001"),
     "sweep_interval_seconds": ("0", "86401"),
@@ -402,6 +405,11 @@ def test_reads_are_what_the_priority_allows_unless_they_are_set(
     assert load_settings(**values).reads == reads
 
 
+@pytest.mark.parametrize("share", [0.01, 0.5, 1])
+def test_a_share_of_the_budget_is_more_than_nothing_and_at_most_all(share: float) -> None:
+    assert load_settings(provider_budget_share=share).provider_budget_share == share
+
+
 @pytest.mark.parametrize("timeout", [0.1, 10, 300])
 def test_a_lease_outlives_every_time_limit_inside_it(timeout: float) -> None:
     lease = load_settings(provider_timeout_seconds=timeout).lease
@@ -420,6 +428,7 @@ def test_the_schedule_is_as_set() -> None:
         provider_polling_floor_seconds=1,
         provider_check_cap_seconds=2,
         provider_check_growth=3,
+        provider_check_jitter=0.5,
         provider_watch_floor_seconds=4,
         provider_watch_cap_seconds=5,
         provider_recovery_days=6,
@@ -429,6 +438,7 @@ def test_the_schedule_is_as_set() -> None:
         floor=timedelta(seconds=1),
         cap=timedelta(seconds=2),
         growth=3,
+        jitter=0.5,
         watch_floor=timedelta(seconds=4),
         watch_cap=timedelta(seconds=5),
         recovery=timedelta(days=6),

@@ -18,7 +18,8 @@ from rindle_sync.config import Settings
 from rindle_sync.demo import agrees
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.store import Inbox, Store
+from rindle_sync.round import SWEEP
+from rindle_sync.store import Inbox, Passes, PassKey, Store
 from tests.processes import FarEnd, Shell, a_store, add_due, all_rows, eventually, free_port, serving, settings_for
 from tests.webhooks import SECRET, an_event
 
@@ -44,7 +45,9 @@ class Scene:
     store: Store
 
     async def rows_like(self, *lives: Life) -> None:
+        """Rows that are due; there are no list pages to be had, so that each is asked about by id."""
         emulator = self.far_end.emulator
+        emulator.add_fault("server_error", operation="list_assets")
         await add_due(self.store, *emulator.create_assets(ROWS, life=lambda i: lives[i % len(lives)]))
         emulator.add_fault("late_answer", seconds=0.1)
 
@@ -58,6 +61,13 @@ class Scene:
             await eventually(looked)
             running.process.kill()
             await running.process.wait()
+        await self.the_pass_is_free()
+
+    async def the_pass_is_free(self) -> None:
+        """As if the time had passed that a dead service holds its pass."""
+        passes, token, later = Passes(self.store.engine), str(uuid4()), datetime.now(UTC) + timedelta(days=1)
+        assert await passes.take(PassKey("mux", "default", SWEEP), now=later, token=token, until=later)
+        await passes.release(token)
 
     async def in_step_but(self, leased: int) -> None:
         """All rows are in step, but for at most so many that somebody dead still holds."""
@@ -165,12 +175,11 @@ async def claimed(store: Store, now: datetime) -> set[str]:
     rows = await store.claim(
         "mux",
         "default",
+        [row.id for row in await all_rows(store)],
         due=now,
-        touched_before=now,
         now=now,
         token=(token := "00000000-0000-4000-8000-000000000000"),
         until=now + timedelta(hours=1),
-        limit=1000,
     )
     await store.release(token)
     return {row.id for row in rows}

@@ -20,15 +20,19 @@ from typer.main import get_command
 import rindle_sync
 from rindle_sync import Changed, ErrorKind, State, load_settings
 from rindle_sync.asset import By, Lack
+from rindle_sync.audit import Drift, Report
+from rindle_sync.backfill import Filled
+from rindle_sync.breaker import Reason
 from rindle_sync.cli import app
 from rindle_sync.config import Settings
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import Misconfigured
+from rindle_sync.health import Status as Health
 from rindle_sync.notice import Status
 from rindle_sync.providers.base import Provider
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from rindle_sync.round import Outcome, Tally
 from rindle_sync.schema import metadata
-from rindle_sync.sweep import Outcome
 from rindle_sync.telemetry import EVENTS, Event
 
 ROOT = Path(__file__).parents[1]
@@ -149,7 +153,7 @@ def test_every_setting_is_documented_with_its_bounds(name: str) -> None:
         if hasattr(limit, side)
     ]
 
-    assert [limit for limit in limits if not re.search(rf"\b{limit:d}\b", bounds)] == []
+    assert [limit for limit in limits if not re.search(rf"\b{limit:.9g}\b", bounds)] == []
 
 
 def test_no_setting_is_documented_that_is_not_there() -> None:
@@ -206,6 +210,8 @@ def test_the_envelope_is_documented() -> None:
     [
         (Lack, "docs/events.md", "rindle.provider.sync.failed"),
         (Outcome, "docs/events.md", "rindle.provider.sweep.completed"),
+        (Reason, "docs/events.md", "rindle.provider.breaker.opened"),
+        (Drift, "docs/commands.md", "audit"),
         (State, "docs/how-it-works.md", "media_provider_assets"),
         (ErrorKind, "docs/how-it-works.md", "media_provider_assets"),
         (Status, "docs/how-it-works.md", "provider_notices"),
@@ -234,9 +240,18 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 
 def test_every_road_that_brings_a_change_is_documented() -> None:
-    roads = [by.value for by in By if by is not By.AUDIT]
+    roads = [by.value for by in By]
 
     assert lacks(section("docs/how-it-works.md", "provider_asset_changes"), roads) == []
+
+
+@pytest.mark.parametrize(
+    ("report", "command"), [(Health, "status"), (Tally, "sweep"), (Report, "audit"), (Filled, "backfill")]
+)
+def test_every_figure_of_a_report_is_in_its_sample(report: type[Any], command: str) -> None:
+    text = section("docs/commands.md", command)
+
+    assert [field.name for field in fields(report) if f'"{field.name}":' not in text] == []
 
 
 @pytest.mark.parametrize("file", ["receive.py", "providers/mux/webhooks.py"])

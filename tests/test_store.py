@@ -80,18 +80,19 @@ def next_of(row: ProviderAsset, **values: object) -> ProviderAsset:
     return replace(row, version=row.version + 1, **values)  # type: ignore[arg-type]
 
 
-async def claim(store: Store, *, token: str | None = None, limit: int = 10, at: timedelta = timedelta(0)) -> list[str]:
-    rows = await store.claim(
+async def claim(
+    store: Store, *rows: ProviderAsset, token: str | None = None, at: timedelta = timedelta(0)
+) -> list[str]:
+    claimed = await store.claim(
         "mux",
         "default",
+        [row.id for row in rows],
         due=NOW + at,
-        touched_before=NOW + at - 30 * SECOND,
         now=NOW + at,
         token=token or str(uuid4()),
         until=NOW + at + 60 * SECOND,
-        limit=limit,
     )
-    return [row.id for row in rows]
+    return [row.id for row in claimed]
 
 
 async def test_a_row_comes_back_as_it_was_kept(store: Store) -> None:
@@ -224,43 +225,46 @@ async def test_a_key_is_tracked_once(store: Store, same: str) -> None:
         await store.add(replace(row, **{"asset_id": "other"} | fresh | {same: getattr(row, same)}))
 
 
-async def test_the_longest_due_row_is_claimed_first(store: Store) -> None:
-    later, sooner = a_row(check_at=NOW - SECOND), a_row(check_at=NOW - 9 * SECOND)
-    for row in (later, sooner):
+async def test_the_rows_that_were_asked_for_are_claimed_and_no_others(store: Store) -> None:
+    rows = [a_row(check_at=NOW) for _ in range(5)]
+    for row in rows:
         await store.add(row)
 
-    assert await claim(store) == [sooner.id, later.id]
+    assert set(await claim(store, *rows[:2], a_row())) == {rows[0].id, rows[1].id}
+    assert await claim(store) == []
+    assert set(await claim(store, *rows)) == {row.id for row in rows[2:]}
 
 
-async def test_no_more_rows_are_claimed_than_asked_for(store: Store) -> None:
-    for _ in range(5):
-        await store.add(a_row(check_at=NOW))
-
-    assert len(await claim(store, limit=2)) == 2
-
-
-async def test_only_rows_that_are_due_and_untouched_of_this_provider_and_environment_are_claimed(store: Store) -> None:
+async def test_only_rows_that_are_due_of_this_provider_and_environment_are_claimed(store: Store) -> None:
     due = a_row(check_at=NOW)
     others = [
         a_row(check_at=NOW + SECOND),
         a_row(check_at=None),
-        a_row(check_at=NOW, updated_at=NOW - SECOND),
         replace(a_row(check_at=NOW), provider_name="bunny"),
         replace(a_row(check_at=NOW), environment="staging"),
     ]
     for row in (due, *others):
         await store.add(row)
 
-    assert await claim(store) == [due.id]
+    assert await claim(store, due, *others) == [due.id]
+
+
+async def test_a_claimed_row_comes_as_it_is_with_the_token_that_it_is_claimed_under(store: Store) -> None:
+    row, token, until = a_row(check_at=NOW), str(uuid4()), NOW + 60 * SECOND
+    await store.add(row)
+
+    claimed = await store.claim("mux", "default", [row.id], due=NOW, now=NOW, token=token, until=until)
+
+    assert claimed == [replace(row, lease_token=token, lease_until=until)]
 
 
 async def test_a_claimed_row_is_nobody_elses_until_its_lease_ends(store: Store) -> None:
     row = a_row(check_at=NOW)
     await store.add(row)
 
-    assert await claim(store) == [row.id]
-    assert await claim(store, at=60 * SECOND) == []
-    assert await claim(store, at=61 * SECOND) == [row.id]
+    assert await claim(store, row) == [row.id]
+    assert await claim(store, row, at=60 * SECOND) == []
+    assert await claim(store, row, at=61 * SECOND) == [row.id]
 
 
 async def test_many_claimers_at_once_share_no_row(store: Store) -> None:
@@ -268,35 +272,60 @@ async def test_many_claimers_at_once_share_no_row(store: Store) -> None:
     for row in rows:
         await store.add(row)
 
-    claimed = await asyncio.gather(*(claim(store, limit=10) for _ in range(6)))
+    claimed = await asyncio.gather(*(claim(store, *rows[n : n + 20], *rows[:n:2]) for n in range(0, 24, 4)))
 
     everything = [row_id for some in claimed for row_id in some]
     assert len(everything) == len(set(everything))
-    assert set(everything) <= {row.id for row in rows}
+    assert set(everything) == {row.id for row in rows}
 
 
 async def test_released_rows_can_be_claimed_again(store: Store) -> None:
     row, token = a_row(check_at=NOW), str(uuid4())
     await store.add(row)
-    await claim(store, token=token)
+    await claim(store, row, token=token)
 
     await store.release(token)
 
-    assert await claim(store) == [row.id]
+    assert await claim(store, row) == [row.id]
 
 
 async def test_a_write_ends_the_lease_of_its_holder_and_of_nobody_else(store: Store) -> None:
-    row = a_row(check_at=NOW)
+    row, token, until = a_row(check_at=NOW), str(uuid4()), NOW + 60 * SECOND
     await store.add(row)
-    [held] = await store.claim(
-        "mux", "default", due=NOW, touched_before=NOW, now=NOW, token=str(uuid4()), until=NOW + 60 * SECOND, limit=1
-    )
+    [held] = await store.claim("mux", "default", [row.id], due=NOW, now=NOW, token=token, until=until)
 
     await store.write([Write(next_of(row))])
-    assert await claim(store) == []
+    assert await claim(store, row) == []
 
     await store.write([Write(next_of(next_of(held)))])
-    assert await claim(store) == [row.id]
+    assert await claim(store, row) == [row.id]
+
+
+async def test_new_rows_are_added_at_once_or_without_those_whose_keys_are_taken(store: Store) -> None:
+    rows = [a_row() for _ in range(4)]
+    fresh, [taken, *more] = rows[:2], rows[2:]
+
+    assert await store.add_all(fresh) == fresh
+    assert await store.add_all([]) == []
+    await store.add(taken)
+    assert await store.add_all([replace(taken, id=str(uuid4())), *more]) == more
+
+    assert {row.id async for row in store.rows("mux", "default")} == {row.id for row in rows}
+
+
+async def test_a_row_gets_the_apps_own_names_and_keeps_all_else(store: Store) -> None:
+    row, other = a_full_row(), a_row()
+    names = a_row(asset_id="video-1", profile="hls", playback_policy="signed", ingest_mode="direct_upload")
+    for one in (row, other):
+        await store.add(one)
+
+    await store.rename(row.id, names)
+    with pytest.raises(AlreadyTracked):
+        await store.rename(other.id, names)
+
+    renamed = {name: getattr(names, name) for name in ("asset_id", "profile", "playback_policy", "ingest_mode")}
+    assert await store.get(row.id) == replace(row, **renamed)
+    assert await store.get(other.id) == other
 
 
 async def test_counts_tell_how_the_rows_stand(store: Store) -> None:

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
+from sqlalchemy import select
 
-from rindle_sync.asset import By, ProviderAsset, State
+from rindle_sync.asset import By, PlaybackId, ProviderAsset, State
 from rindle_sync.breaker import Breaker
 from rindle_sync.budget import Budget
 from rindle_sync.decide import Policy
@@ -19,7 +20,7 @@ from rindle_sync.plan import Atlas, Schedule
 from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.round import Tally
-from rindle_sync.schema import open_engine
+from rindle_sync.schema import metadata, open_engine
 from rindle_sync.settle import Settled
 from rindle_sync.store import Bucket, Buckets, Environments, Inbox, Library, Outbox, Passes, Store
 from rindle_sync.sweep import sweep
@@ -71,6 +72,39 @@ class World:
         row = a_row(state, check_at=values.pop("check_at", self.clock.now()), **values)
         await self.tools.store.add(row)
         return row
+
+    async def shelve(
+        self, count: int, *, every: float = 60, older_than: float = 3600, **values: Any
+    ) -> list[ProviderAsset]:
+        """Rows at rest, oldest first, that are just as their assets are; made `every` so many seconds."""
+        began = int(self.clock.seconds() - older_than - every * (count - 1))
+        ids = self.emulator.create_assets(count, created_at=began, every=every, life=READY)
+        rows = [
+            a_row(
+                State.READY,
+                provider_asset_id=one,
+                playback_ids=tuple(PlaybackId(p.id, p.policy) for p in self.emulator.truth(one).playback_ids),
+                **{"provider_created_at": datetime.fromtimestamp(int(began + every * place), UTC), **values},
+            )
+            for place, one in enumerate(ids)
+        ]
+        await self.tools.store.add_all(rows)
+        return rows
+
+    async def tables(self, *but: str) -> dict[str, list[str]]:
+        """All that stands in the tables, `but` for some."""
+        async with self.tools.store.engine.connect() as connection:
+            return {
+                table.name: sorted(str(tuple(line)) for line in await connection.execute(select(table)))
+                for table in metadata.sorted_tables
+                if table.name not in but
+            }
+
+    def with_token_of(self, emulator: MuxEmulator) -> None:
+        """A new process on the same database, with the token of this environment of the provider."""
+        tools = self.tools
+        breaker = Breaker(tools.environments, tools.telemetry, "mux", "default", self.clock.now)
+        self.tools = replace(tools, provider=an_adapter(emulator), breaker=breaker, identity=Identity(), atlas=Atlas())
 
     def with_reads(self, capacity: float, per_second: float, **options: Any) -> None:
         """Another budget, whose bucket is full."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from rindle_sync.asset import By, ProviderAsset, Seen, Silence, Via, redact_id
+from rindle_sync.asset import By, ProviderAsset, Seen, Silence, State, Via, redact_id
 from rindle_sync.browse import match, strangers
 from rindle_sync.decide import Verdict, at_rest, decide
 from rindle_sync.errors import Refused
@@ -33,6 +33,8 @@ SHARE_ALIVE: Final = 0.9
 
 MOST_NOTED: Final = 1000
 """How many findings a report names one by one."""
+
+SETTLED: Final = frozenset({State.READY, State.ERRORED})
 
 SETTLED_AT_ONCE: Final = 100
 
@@ -197,7 +199,7 @@ class _Audit:
         matched = await match(self.tools, page)
         if matched:
             await note_identity(self.tools)
-        self.report.seen += len(matched)
+        self.report.seen += sum(row.state in SETTLED for row, _ in matched)
         await self._settle([Finding(row, seen) for row, seen in matched if self._has_drifted(row, seen)])
         await self._note_orphans(await strangers(self.tools, page, matched))
         await self._unlisted(page)
@@ -207,7 +209,7 @@ class _Audit:
         if row.updated_at > now - self.tools.schedule.floor:
             return False
         verdict = decide(row, seen, now, self.tools.policy).verdict
-        if verdict is Verdict.STALE and row.state == "deleted":
+        if verdict is Verdict.STALE and row.state is State.DELETED:
             self.report.note(Drift.REVIVED, row.id, row.provider_asset_id, "deleted here, but there at the provider")
         return verdict is Verdict.CHANGED
 
@@ -215,7 +217,9 @@ class _Audit:
         if not findings:
             return
         settled = (
-            foresee(self.tools, findings) if self.walk.is_rehearsal else await settle(self.tools, findings, By.AUDIT)
+            foresee(self.tools, findings, self.tools.now())
+            if self.walk.is_rehearsal
+            else await settle(self.tools, findings, By.AUDIT)
         )
         for one in settled:
             if one.changed:

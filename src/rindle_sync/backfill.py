@@ -50,12 +50,7 @@ async def backfill(
         stop_if_refused(await ask_identity(tools))
         if progress.get("cursor") and (kept := progress.get("filled")):
             filled = Filled(**kept)
-        async for page in walk.each():
-            await _fill(walk, page, filled)
-            await walk.keep({"filled": asdict(filled)})
-            told(filled)
-        if walk.outcome is Outcome.DONE:
-            await walk.end(asdict(filled))
+        await _fill_all(walk, filled, told)
     except Refused:
         walk.outcome = Outcome.REFUSED
         raise
@@ -68,6 +63,19 @@ async def backfill(
     return filled
 
 
+async def _fill_all(walk: Walk, filled: Filled, told: Callable[[Filled], None]) -> None:
+    tools = walk.tools
+    is_first = not await tools.library.newest_created(tools.provider.name, tools.environment, 1)
+    async for page in walk.each():
+        await _fill(walk, page, filled)
+        if is_first or filled.known:  # else nothing tells that these are the assets of our rows
+            await note_identity(tools)
+        await walk.keep({"filled": asdict(filled)})
+        told(filled)
+    if walk.outcome is Outcome.DONE:
+        await walk.end(asdict(filled))
+
+
 async def _fill(walk: Walk, page: Page, filled: Filled) -> None:
     tools = walk.tools
     fresh = await strangers(tools, page, await match(tools, page))
@@ -76,4 +84,3 @@ async def _fill(walk: Walk, page: Page, filled: Filled) -> None:
     filled.known += len(page.entries) - len(fresh)
     filled.calls += 1
     filled.pages += 1
-    await note_identity(tools)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from rindle_sync.errors import StoreUnavailable
 from rindle_sync.store import Environments
 from rindle_sync.telemetry import BreakerClosed, BreakerOpened, Telemetry, milliseconds, nanoseconds
 
@@ -80,11 +81,7 @@ class Breaker:
     async def answered(self) -> None:
         """A call was answered, with whatever: all is well."""
         self._failures = 0
-        opened, self.opened, self._probe_until = self.opened, None, None
-        if not opened and self._is_noted_closed:
-            return
-        self._gap, self._is_noted_closed = FIRST_GAP, True
-        await self._environments.note_breaker(self._provider, self._environment, None, None)
+        opened, self.opened, self._probe_until, self._gap = self.opened, None, None, FIRST_GAP
         if opened:
             now = self._now()
             self._telemetry.tell(
@@ -95,6 +92,13 @@ class Breaker:
                     open_ms=milliseconds(now - opened.at),
                 )
             )
+        if not self._is_noted_closed:
+            self._is_noted_closed = True
+            try:
+                await self._environments.note_breaker(self._provider, self._environment, None, None)
+            except StoreUnavailable:
+                self._is_noted_closed = False
+                raise
 
     async def failed(self, text: str) -> None:
         """A call brought no answer; the tenth in a row, or one that was to try, opens the breaker."""
@@ -115,7 +119,6 @@ class Breaker:
         gap, self._gap = self._gap, min(self._gap * 2, LONGEST_GAP)
         if before and before.reason is reason:
             return
-        await self._environments.note_breaker(self._provider, self._environment, reason, self.opened.at)
         self._telemetry.tell(
             BreakerOpened(
                 system_time=nanoseconds(now),
@@ -124,3 +127,4 @@ class Breaker:
                 retry_ms=milliseconds(gap),
             )
         )
+        await self._environments.note_breaker(self._provider, self._environment, reason, self.opened.at)

@@ -22,20 +22,22 @@ async def browse(one: Round, due: Sequence[Due]) -> list[Due]:
     tools, found, now = one.tools, set[str](), one.tools.now()
     wanted = tools.atlas.wanted((d for d in due if d.id not in one.passed), now, tools.policy, tools.schedule)
     marks = tools.atlas.marks(now, await _end_of_first_page(tools, now) if len(wanted) > 1 else None)
-    mark = next_page(wanted, marks, one.tally.saved)
+    mark = next_page(wanted, marks, one.to_spare)
     async with one.behind() as settle_behind:
         while mark:
-            if not (page := await look_at_page(tools, mark.cursor, one.take_page)):
-                tools.atlas.fail(mark, now)
+            page = await look_at_page(tools, mark.cursor, one.take_page)
+            if not isinstance(page, Page):
+                if page:
+                    tools.atlas.fail(mark, now)
                 break
-            findings, answered = await _findings(tools, page)
+            findings, answered, listed = await _findings(tools, page)
             await settle_behind(findings, answered)
             found |= answered
             following = follow(mark, page)
-            wanted = _still_wanted(one, mark, page, wanted, answered)
+            wanted = _still_wanted(one, mark, page, wanted, listed)
             marks = tools.atlas.follow(marks, mark, following)
             goes_on = min(len(answered), len(due) - len(found)) >= WORTHWHILE
-            mark = following if following and goes_on else next_page(wanted, marks, one.tally.saved)
+            mark = following if following and goes_on else next_page(wanted, marks, one.to_spare)
     return [row for row in due if row.id not in found]
 
 
@@ -45,14 +47,15 @@ async def _end_of_first_page(tools: Tools, now: datetime) -> datetime | None:
     return await tools.library.newest_created(tools.provider.name, tools.environment, place)
 
 
-async def _findings(tools: Tools, page: Page) -> tuple[list[Finding], set[str]]:
-    """What the page tells of our rows that is to be settled, and which of them were due."""
+async def _findings(tools: Tools, page: Page) -> tuple[list[Finding], set[str], set[str]]:
+    """What the page tells of our rows that is to be settled, which of these were due, and all rows that it lists."""
     matched, now = await match(tools, page), tools.now()
     tools.atlas.ours.learn(len(matched), len(page.entries), now)
     if matched:
         await note_identity(tools)
     findings = [Finding(row, seen) for row, seen in matched if _is_news(tools, row, seen, now)]
-    return findings, {f.row.id for f in findings if f.row.check_at and f.row.check_at <= now}
+    due = {f.row.id for f in findings if f.row.check_at and f.row.check_at <= now}
+    return findings, due, {row.id for row, _ in matched}
 
 
 async def match(tools: Tools, page: Page) -> list[tuple[ProviderAsset, Seen]]:
@@ -102,11 +105,11 @@ def follow(mark: Mark, page: Page) -> Mark | None:
     return mark.following(max(made), min(made), page.cursor)
 
 
-def _still_wanted(one: Round, mark: Mark, page: Page, wanted: Sequence[Wanted], answered: set[str]) -> list[Wanted]:
-    """What is still wanted of other pages: not what this one has answered, nor what should have stood on it."""
+def _still_wanted(one: Round, mark: Mark, page: Page, wanted: Sequence[Wanted], listed: set[str]) -> list[Wanted]:
+    """What is still wanted of other pages: not what this one lists, nor what it should have."""
     oldest = min((seen.created_at for seen in page.entries if seen.created_at), default=mark.reach)
     expected = [w for w in wanted if mark.passes(w.created_at, oldest if page.cursor else None)]
-    one.tools.atlas.learn(expected, answered, one.tools.now())
-    one.passed |= {w.id for w in expected} - answered
-    gone = one.passed | answered
+    one.tools.atlas.learn(expected, listed, one.tools.now())
+    one.passed |= {w.id for w in expected} - listed
+    gone = one.passed | listed
     return [w for w in wanted if w.id not in gone]

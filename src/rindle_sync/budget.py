@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rindle_sync.asset import By
@@ -46,7 +46,7 @@ class Budget:
         self._sleep = sleep
         self._kept_for_app = kept_for_app
         self._chance = chance
-        self._paused_until = now()
+        self._paused_until = datetime.min.replace(tzinfo=UTC)
         self._backoff = timedelta(0)
         self._left: tuple[float, datetime] | None = None
         self._turns: defaultdict[By, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -106,4 +106,4 @@ class Budget:
             return self._bucket.capacity
         left, told_at = self._left
         earned = max(0.0, (now - told_at).total_seconds()) * self._bucket.per_second
-        return left + 0.999 + earned - self._kept_for_app
+        return left + 0.99 + earned - self._kept_for_app

@@ -76,9 +76,9 @@ class Settings(BaseSettings):
     provider_retry_seconds: float = Field(default=5, gt=0, le=3600)
     provider_timeout_seconds: float = Field(default=10, gt=0, le=300)
     provider_token_priority: Priority = Priority.LOW
-    provider_budget_share: float = Field(default=1, gt=0, le=1)
+    provider_budget_share: float = Field(default=1, ge=0.01, le=1)
     provider_read_burst: int | None = Field(default=None, ge=1, le=1_000_000)
-    provider_reads_per_second: float | None = Field(default=None, gt=0, le=1_000_000)
+    provider_reads_per_second: float | None = Field(default=None, ge=0.001, le=1_000_000)
     audit_days: float = Field(default=7, ge=0, le=3650)
     sweep_interval_seconds: float = Field(default=5, gt=0, le=86_400)
     sweep_batch: int = Field(default=50, ge=1, le=200)

@@ -22,7 +22,8 @@ Answer = TypeVar("Answer")
 
 async def look(tools: Tools, row: ProviderAsset, by: By) -> Seen | Silence:
     """Ask about `row`, inside the budget."""
-    await tools.budget.take(by=by)
+    if tools.breaker.room(1):
+        await tools.budget.take(by=by)
     return await ask(tools, row)
 
 
@@ -42,22 +43,23 @@ async def ask(tools: Tools, row: ProviderAsset) -> Seen | Silence:
     return await _answered(tools, asked, f"row {row.id}", *secrets)
 
 
-async def look_at_page(tools: Tools, cursor: str | None, take: Callable[[], Awaitable[int]]) -> Page | None:
-    """Ask for the list page at `cursor`, again where there was no answer; None where there is none to be had.
+async def look_at_page(tools: Tools, cursor: str | None, take: Callable[[], Awaitable[int]]) -> Page | Silence | None:
+    """Ask for the list page at `cursor`, again where there was no answer; the last silence where there was none at all.
 
-    `take` waits until a call is allowed, and says whether it is. Raises `Refused`.
+    `take` waits until a call is allowed, and says whether it is; None where no call was. Raises `Refused`.
     """
+    page: Page | Silence | None = None
     failures = throttles = 0
     while failures < ATTEMPTS and throttles < THROTTLES and await take():
+        if failures:
+            await tools.sleep(retry_gap(failures, tools.schedule).total_seconds())
         page = await _answered(tools, lambda at: tools.provider.list_assets(at, cursor), "a list page", cursor)
         if not isinstance(page, Silence):
             return page
         stop_if_refused(page)
         throttles += page.lack is Lack.THROTTLED
-        if page.lack is not Lack.THROTTLED:
-            failures += 1
-            await tools.sleep(retry_gap(failures, tools.schedule).total_seconds())
-    return None
+        failures += page.lack is not Lack.THROTTLED
+    return page
 
 
 async def ask_identity(tools: Tools) -> Silence | None:

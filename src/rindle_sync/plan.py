@@ -266,14 +266,14 @@ def _in_order(marks: Sequence[Mark]) -> list[Mark]:
     return sorted(marks, key=lambda mark: mark.reach, reverse=True)
 
 
-def next_page(wanted: Sequence[Wanted], marks: Sequence[Mark], bank: int) -> Mark | None:
+def next_page(wanted: Sequence[Wanted], marks: Sequence[Mark], to_spare: int) -> Mark | None:
     """Where to ask for a page; None where the rest of the `wanted`, newest first, are better asked about by id.
 
-    `bank` is how many calls pages have saved so far.
+    `to_spare` is how many pages may be asked for in vain on the way to one that pays.
     """
-    if bank < 0:
+    if to_spare < 0 or not marks:
         return None
-    most_in_vain, tried = min(bank, RISK * len(wanted)), None
+    most_in_vain, tried = min(to_spare, RISK * len(wanted)), None
     reaches = [-mark.reach.timestamp() for mark in marks]
     for place, one in enumerate(wanted):
         mark = marks[max(0, bisect_right(reaches, -one.created_at.timestamp()) - 1)]

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.asset import By, ProviderAsset, Silence
+from rindle_sync.asset import By, Lack, ProviderAsset, Silence
 from rindle_sync.breaker import Reason
 from rindle_sync.settle import Finding, Settled, foresee, settle
 from rindle_sync.store import PassKey
@@ -73,12 +73,17 @@ class Round:
     """Rows that are left to the next round: their calls were spent on pages."""
     most_lost: int = 1
     """How many calls may be lost on pages: as many rows are left to the next round."""
+    silent: int = 0
+    """Rows for which the provider was asked and did not answer."""
     passed: set[str] = field(default_factory=set)
     """Rows that did not stand on the page where they should: they are asked about by id."""
     _hold_until: datetime | None = None
 
     async def hold(self) -> bool:
-        """Keep others from asking for the same pages; False if another process is making this round."""
+        """Keep others from asking for the same pages; False if another process is making this round.
+
+        That is all it is for: where the hold is lost, in a long pause, two may ask for one page, and no harm is done.
+        """
         tools, now = self.tools, self.tools.now()
         if (
             self.rehearse
@@ -93,12 +98,17 @@ class Round:
             return True
         return await tools.passes.take(key, now=now, token=self.token, until=self._hold_until) is not None
 
+    @property
+    def to_spare(self) -> int:
+        """How many pages may be asked for in vain, beside one that is not."""
+        return self.tally.saved + self.most_lost - 1
+
     async def take_page(self) -> int:
         """Wait until a list page may be asked for, and hold the round meanwhile; 0 where none may.
 
         None may where pages without an answer have cost more calls than rows can be left to the next round.
         """
-        granted = await self.take(1) if self.tally.saved > -self.most_lost else 0
+        granted = await self.take(1) if self.to_spare >= 0 else 0
         self.tally.calls += granted
         self.tally.pages += granted
         return granted
@@ -120,17 +130,23 @@ class Round:
 
     async def settle(self, findings: Sequence[Finding], due: Collection[str]) -> list[Settled]:
         """Settle, or foresee it; `due` are the rows among the findings that were due."""
+        self.tally.looked += len(due)
+        return await self._settle(findings, due)
+
+    async def _settle(self, findings: Sequence[Finding], due: Collection[str]) -> list[Settled]:
+        """Settle rows that are counted as looked at already, and take back that of those which were not settled."""
         tally = self.tally
-        tally.looked += len(due)
         if self.rehearse is None:
             settled = await settle(self.tools, findings, self.by)
         else:
-            settled = foresee(self.tools, findings)
+            settled = foresee(self.tools, findings, self.tools.now())
             for one in settled:
                 self.rehearse(one)
         tally.looked -= len(due) - sum(s.row.id in due for s in settled)
         tally.changed += sum(s.changed for s in settled)
-        tally.unanswered += sum(isinstance(s.seen, Silence) for s in settled)
+        silences = [s.seen for s in settled if isinstance(s.seen, Silence)]
+        tally.unanswered += len(silences)
+        self.silent += sum(silence.lack is Lack.UNREACHABLE for silence in silences)
         tally.uncalled += sum(s.seen is None for s in settled)
         return settled
 
@@ -143,7 +159,8 @@ class Round:
             nonlocal under_way
             if under_way:
                 await under_way
-            under_way = asyncio.create_task(self.settle(findings, due)) if findings else None
+            self.tally.looked += len(due)
+            under_way = asyncio.create_task(self._settle(findings, due)) if findings else None
 
         try:
             yield settle_behind

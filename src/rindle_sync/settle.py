@@ -54,7 +54,7 @@ async def settle(tools: Tools, findings: Sequence[Finding], by: By) -> list[Sett
     done: list[Settled] = []
     for _ in range(TRIES):
         now = tools.now()
-        settled = foresee(tools, findings)
+        settled = foresee(tools, findings, now)
         written = await _write_and_tell(tools, settled, by, now)
         done += [s for s in settled if s.row.id in written.ids]
         findings = await _read_again(tools, [s for s in settled if s.row.id not in written.ids], written.clashes, now)
@@ -63,9 +63,8 @@ async def settle(tools: Tools, findings: Sequence[Finding], by: By) -> list[Sett
     raise Conflict(f"{len(findings)} row(s) were written by others {TRIES} times in a row; nothing of ours was lost")
 
 
-def foresee(tools: Tools, findings: Sequence[Finding]) -> list[Settled]:
-    """What `settle` would come to now; writes and tells nothing."""
-    now = tools.now()
+def foresee(tools: Tools, findings: Sequence[Finding], now: datetime) -> list[Settled]:
+    """What `settle` would come to; writes and tells nothing."""
     settled = (_decided(tools, finding, now) for finding in findings)
     return [s for s in settled if s.decision.verdict is not Verdict.ASK]
 

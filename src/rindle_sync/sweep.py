@@ -10,7 +10,6 @@ from rindle_sync.browse import browse
 from rindle_sync.decide import must_ask
 from rindle_sync.errors import Refused
 from rindle_sync.look import ask, stop_if_refused
-from rindle_sync.plan import ATTEMPTS
 from rindle_sync.round import Outcome, Round, Tally, how_it_ended
 from rindle_sync.settle import Finding, Settled
 from rindle_sync.telemetry import Swept, milliseconds, nanoseconds
@@ -22,8 +21,9 @@ SURVEY: Final = 10_000
 PLAN_FOR: Final = timedelta(seconds=60)
 """After this long a pass plans anew: what has come due meanwhile may stand on one page with what is left."""
 
-ROWS_FOR_A_RETRY: Final = 50
-"""For so many due rows, a page that brought no answer is asked for once more."""
+ROWS_FOR_A_LOSS: Final = 25
+MOST_LOST: Final = 5
+"""One call may be lost on pages, and one more for so many due rows, but never more than this."""
 
 UNCALLED_BATCH: Final = 100
 """How many rows that need no call are settled at once."""
@@ -73,10 +73,12 @@ async def _outcome(one: Round, began: datetime) -> Outcome:
             break
         if not await one.hold():
             return Outcome.ELSEWHERE
-        one.most_lost = 1 + min(len(due) // ROWS_FOR_A_RETRY, ATTEMPTS - 1)
+        one.most_lost = min(1 + len(due) // ROWS_FOR_A_LOSS, MOST_LOST)
         await _look_at(one, await browse(one, due))
         if one.rehearse or one.tally.looked == before:
             break
+    if one.silent and one.silent == one.tally.looked - one.tally.uncalled:
+        return Outcome.UNREACHABLE
     return how_it_ended(one.tools, one.keep_going)
 
 

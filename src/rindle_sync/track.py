@@ -76,12 +76,18 @@ async def track(tools: Tools, *, state: State | None, **values: Any) -> Provider
 
 
 async def _adopted(tools: Tools, row: ProviderAsset) -> ProviderAsset | None:
-    """The adopted row of this asset, under the app's own names; None where there is none."""
-    known = await tools.store.find(tools.provider.name, tools.environment, row.provider_asset_id or "")
-    if known is None or known.ingest_mode != ADOPTED:
+    """The adopted row of this asset or upload, under the app's own names; None where there is none."""
+    found = await tools.store.match(
+        tools.provider.name,
+        tools.environment,
+        provider_asset_ids=[row.provider_asset_id] if row.provider_asset_id else (),
+        provider_upload_ids=[row.provider_upload_id] if row.provider_upload_id else (),
+        passthroughs=(),
+    )
+    if len(found) != 1 or found[0].ingest_mode != ADOPTED:
         return None
-    await tools.store.rename(known.id, row)
-    return await tools.store.get(known.id)
+    await tools.store.rename(found[0].id, row)
+    return await tools.store.get(found[0].id)
 
 
 def check_text(name: str, value: str | None) -> None:
@@ -118,6 +124,7 @@ def _adopted_row(tools: Tools, seen: Seen) -> ProviderAsset:
         asset_id=passthrough or ADOPTED,
         profile="default",
         provider_asset_id=seen.provider_asset_id,
+        provider_upload_id=seen.provider_upload_id,
         passthrough=passthrough,
         ingest_mode=ADOPTED,
         state=State.PROCESSING,

@@ -119,13 +119,14 @@ class Walk:
         """The page at the cursor; None where it cannot be had."""
         was_resumed = self.pages == 0 and self._cursor is not None
         page = await look_at_page(self.tools, self._cursor, self._take_one)
-        if page:
+        if isinstance(page, Page):
             self.pages += 1
             self._note(page)
-        elif was_resumed and self.calls:  # cursors may not live for ever: the next walk begins at the top
+            return page
+        if was_resumed and page:  # cursors may not live for ever: the next walk begins at the top
             self._cursor = None
             await self.keep({})
-        return page
+        return None
 
     async def _take_one(self) -> int:
         granted = await self.take(1)

@@ -67,7 +67,7 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
     )
     if report.outcome is Outcome.ALARM:
         say(
-            "so many rows are gone at the provider that nothing was done; if that is right, run it again with "
+            "so many rows are gone at the provider that none of them was ended; if that is right, run it again with "
             "--accept-mass-change"
         )
     elif report.drift[Drift.MISSING] and not dry_run:

@@ -73,8 +73,9 @@ def _change(settled: Settled) -> dict[str, Any]:
 
 
 def _print_plan(tally: Tally, changes: Sequence[Settled]) -> None:
+    by_id = _many(tally.calls - tally.pages, "call")
     out.print(
-        f"{_rows(tally.looked)} due: {tally.pages} list pages, {tally.calls - tally.pages} calls by id, "
+        f"{_many(tally.looked, 'row')} due: {_many(tally.pages, 'list page')}, {by_id} by id, "
         f"{tally.uncalled} without a call; {tally.changed} would change"
     )
     if changes:
@@ -86,14 +87,13 @@ def _print_plan(tally: Tally, changes: Sequence[Settled]) -> None:
 
 def _print_pass(outcome: str, looked: int, changed: int, unanswered: int, calls: int) -> None:
     silent = f", {unanswered} without an answer" if unanswered else ""
-    times = "call" if calls == 1 else "calls"
-    out.print(f"{_rows(looked)} looked at with {calls} {times}, {changed} changed{silent}: {outcome}")
+    out.print(f"{_many(looked, 'row')} looked at with {_many(calls, 'call')}, {changed} changed{silent}: {outcome}")
     if outcome == Outcome.ELSEWHERE:
         say("another process is sweeping this environment at the moment")
 
 
-def _rows(number: int) -> str:
-    return f"{number} {'row' if number == 1 else 'rows'}"
+def _many(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 @commands.command()

@@ -16,6 +16,9 @@ CALL: Final = 1_000_000
 _FORGIVEN: Final = CALL // 1000
 """A thousandth of a call: sums of fractions would otherwise ask for ever smaller waits."""
 
+_LONGEST: Final = 1e9
+"""Seconds after which every bucket counts as full."""
+
 _KEY: Final = ("provider_name", "environment", "bucket")
 
 
@@ -87,7 +90,9 @@ _GIVE_BACK: Final = _mine(update(budgets)).values(
     tokens=_least(budgets.c.tokens + _number("returned"), _number("capacity"))
 )
 _PAUSE: Final = _mine(update(budgets)).values(
-    tokens=0, paused_until=_most(budgets.c.paused_until, _number("until")), filled_at=_number("now")
+    tokens=0,
+    paused_until=_most(budgets.c.paused_until, _number("until")),
+    filled_at=_most(budgets.c.filled_at, _number("now")),
 )
 
 
@@ -104,7 +109,7 @@ class Buckets(Database):
         values = _key(bucket) | {
             "now": _micros(now),
             "rate": round(bucket.per_second * CALL),
-            "full_after": round(bucket.capacity / bucket.per_second * 1_000_000) + 1,
+            "full_after": round(min(bucket.capacity / bucket.per_second, _LONGEST) * 1_000_000) + 1,
             "capacity": round(bucket.capacity * CALL),
             "most_left": round(max(0.0, min(most_left, bucket.capacity)) * CALL),
             "reserve": round(reserve * CALL),

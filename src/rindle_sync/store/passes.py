@@ -51,6 +51,9 @@ class Passes(Database):
         return await self.take(key, now=now, token=token, until=until) if await self._add(key) else None
 
     async def _add(self, key: PassKey) -> bool:
+        async with self.reading() as connection:
+            if (await connection.execute(select(passes.c.kind).where(*_mine(key)))).one_or_none():
+                return False
         row = {"provider_name": key.provider, "environment": key.environment, "kind": key.name}
         try:
             async with self.writing() as connection:

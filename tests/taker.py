@@ -1,0 +1,33 @@
+"""A process of its own that takes calls out of a bucket as fast as it gets them: `taker.py URL SECONDS`.
+
+It says that it is ready, waits for a line, and tells the times at which it got a call, as JSON.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from datetime import UTC, datetime
+
+from rindle_sync.budget import Budget
+from rindle_sync.schema import open_engine
+from rindle_sync.store import Bucket, Buckets
+
+SHARED = Bucket(provider="mux", environment="default", name="shared", capacity=10, per_second=20)
+
+
+async def take_for(url: str, seconds: float) -> list[float]:
+    """The times at which this process got a call."""
+    buckets, granted = Buckets(open_engine(url)), list[float]()
+    budget = Budget(buckets, SHARED, now=lambda: datetime.now(UTC), sleep=asyncio.sleep)
+    end = time.time() + seconds
+    while calls := await budget.take(3, lambda: time.time() < end):
+        granted += [time.time()] * calls
+    await buckets.close()
+    return granted
+
+
+if __name__ == "__main__":
+    print("ready", flush=True)  # noqa: T201  the test waits for it
+    sys.stdin.readline()
+    print(json.dumps(asyncio.run(take_for(sys.argv[1], float(sys.argv[2])))))  # noqa: T201  what it is asked for
