@@ -4,27 +4,42 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
 
-from benchmarks.bench import DATABASES
-from benchmarks.measures import Sizes, claims, passes, settlings
+from benchmarks.bench import DATABASES, Progress, Sizes
+from benchmarks.measures import claims, settlings
+from benchmarks.plan import plans
 from benchmarks.profiling import profiled
+from benchmarks.rate import passes
 from benchmarks.report import Report
+from benchmarks.rest import memories, rests
 from benchmarks.webhooks import endpoints
 from tests.postgres import NoPostgres
 
-MEASURES = ("sweep", "settle", "claim", "webhooks")
+Measure = Callable[[str, Sizes, Progress], Awaitable[Sequence[Any]]]
+
+MEASURES: Final[Mapping[str, Measure]] = {
+    "plan": plans,
+    "rate": passes,
+    "rest": rests,
+    "memory": memories,
+    "settle": settlings,
+    "claim": claims,
+    "webhooks": lambda database, _, told: endpoints(database, told),
+}
+"""Each by its name in the report, too."""
 
 
 def main() -> int:
     chosen = _arguments()
     databases = [chosen.only] if chosen.only else DATABASES
-    sizes = Sizes(rows=chosen.rows, repeats=chosen.repeats, at_rest=chosen.at_rest)
+    sizes = _sizes(chosen)
     try:
         if chosen.profile:
             asyncio.run(profiled(databases, sizes.rows))
         else:
-            report = asyncio.run(measured(databases, chosen.measure or MEASURES, sizes))
+            report = asyncio.run(measured(databases, chosen.measure or list(MEASURES), sizes))
             print(report.as_json()) if chosen.json else report.show()
     except NoPostgres as reason:
         print(f"{reason}; or leave PostgreSQL out with --only sqlite", file=sys.stderr)
@@ -36,12 +51,18 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the library costs.")
     parser.add_argument("--rows", type=_count, default=5_000, help="rows of a sweep, findings to settle (5000)")
     parser.add_argument("--repeats", type=_count, default=3, help="the median of so many is told (3)")
-    parser.add_argument("--at-rest", type=_count, nargs="+", default=[10_000, 200_000], help="tables to claim from")
+    parser.add_argument("--at-rest", type=_count, nargs="+", help="tables beside whose rows is swept (10000 200000)")
+    parser.add_argument("--full", action="store_true", help="all of it: both priorities, a million rows at rest; slow")
     parser.add_argument("--only", choices=DATABASES, help="one database")
     parser.add_argument("--measure", choices=MEASURES, nargs="+", help="only these")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
     parser.add_argument("--profile", action="store_true", help="no figures: the functions that a sweep spends time in")
     return parser.parse_args()
+
+
+def _sizes(chosen: argparse.Namespace) -> Sizes:
+    at_rest = chosen.at_rest or [10_000, 1_000_000 if chosen.full else 200_000]
+    return Sizes(rows=chosen.rows, repeats=chosen.repeats, at_rest=at_rest, is_full=chosen.full)
 
 
 def _count(text: str) -> int:
@@ -54,14 +75,8 @@ def _count(text: str) -> int:
 async def measured(databases: Sequence[str], measures: Sequence[str], sizes: Sizes) -> Report:
     report, began = Report(sizes), time.perf_counter()
     for database in databases:
-        if "sweep" in measures:
-            report.passes += await passes(database, sizes, progress)
-        if "settle" in measures:
-            report.settlings += await settlings(database, sizes, progress)
-        if "claim" in measures:
-            report.claims += await claims(database, sizes, progress)
-        if "webhooks" in measures:
-            report.endpoints += await endpoints(database, progress)
+        for name in measures:
+            getattr(report, name).extend(await MEASURES[name](database, sizes, progress))
     report.seconds = time.perf_counter() - began
     return report
 

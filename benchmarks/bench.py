@@ -3,9 +3,10 @@
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -14,12 +15,15 @@ import httpx
 import psycopg
 from sqlalchemy import event
 
-from benchmarks.far_ends import BASE_URL, World
+from benchmarks.far_ends import BASE_URL, TOKEN, World
 from rindle_sync.app import RindleSync
-from rindle_sync.config import Settings
+from rindle_sync.config import plain_settings
+from rindle_sync.plan import Atlas
+from rindle_sync.providers.base import Provider
 from rindle_sync.schema import open_engine
-from rindle_sync.store import Store
+from rindle_sync.store import Library, Store
 from rindle_sync.telemetry import Telemetry, log_event
+from rindle_sync.tools import Tools
 from tests import postgres
 
 DATABASES: Final = ("sqlite", "postgresql")
@@ -27,12 +31,39 @@ UNLIMITED: Final = 1_000_000
 """Calls to the provider at once and per second: no budget holds a run back."""
 
 
+Progress = Callable[[str], None]
+
+
+class Road(StrEnum):
+    """How a sweep asks."""
+
+    PAGE = "page"
+    """By list page where that pays, else by id: the sweep as it is."""
+    ID = "id"
+    """Every row by its id: what the sweep is compared with."""
+
+    @property
+    def atlas(self) -> Atlas:
+        return Atlas(trust=1.0 if self is Road.PAGE else 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much is measured."""
+
+    rows: int
+    repeats: int
+    at_rest: Sequence[int]
+    is_full: bool
+    """Both priorities of a token, and every case to its end."""
+
+
 @dataclass(slots=True)
 class Meter:
     """What was timed and counted since it was last cleared."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    """By method of the store."""
+    """In the database, by whether it was read or written."""
     counts: Counter[str] = field(default_factory=Counter)
     """`statements`, and `transactions` (a BEGIN and its COMMIT) apart from them."""
 
@@ -66,12 +97,26 @@ class TimedStore(Store):
     meter: Meter
 
     async def claim(self, *args: Any, **options: Any) -> Any:
-        with self.meter.timing("claim"):
+        with self.meter.timing("read"):
             return await super().claim(*args, **options)
 
     async def write(self, *args: Any, **options: Any) -> Any:
         with self.meter.timing("write"):
             return await super().write(*args, **options)
+
+
+class TimedLibrary(Library):
+    """The library, with the time spent in it."""
+
+    meter: Meter
+
+    async def due(self, *args: Any, **options: Any) -> Any:
+        with self.meter.timing("read"):
+            return await super().due(*args, **options)
+
+    async def listed(self, *args: Any, **options: Any) -> Any:
+        with self.meter.timing("read"):
+            return await super().listed(*args, **options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +135,12 @@ class Bench:
     def store(self) -> Store:
         return self.rindle.store
 
+    def tools(self, provider: Provider, road: Road) -> Tools:
+        """What a sweep on this road needs, as if it were the first one of its process."""
+        library = TimedLibrary(self.store.engine)
+        library.meter = self.meter
+        return replace(self.rindle.tools, provider=provider, atlas=road.atlas, library=library)
+
 
 @contextmanager
 def urls(database: str, count: int) -> Iterator[list[str]]:
@@ -106,12 +157,14 @@ def urls(database: str, count: int) -> Iterator[list[str]]:
 @asynccontextmanager
 async def opened(url: str, world: World) -> AsyncIterator[Bench]:
     """The library on `url`, with its tables made, no rate limit of its own, and the emulator as its provider."""
-    chosen = Settings(
+    chosen = plain_settings(
         database_url=url,
         mux_base_url=BASE_URL,
+        mux_environment_id=world.emulator.account.environment_id,
         provider_read_burst=UNLIMITED,
         provider_reads_per_second=UNLIMITED,
-        **world.token,
+        mux_token_id=TOKEN.token_id,
+        mux_token_secret=TOKEN.token_secret,
     )
     store, meter = TimedStore(open_engine(url)), Meter()
     store.meter = meter

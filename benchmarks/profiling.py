@@ -3,9 +3,8 @@
 import cProfile
 import pstats
 from collections.abc import Sequence
-from dataclasses import replace
 
-from benchmarks.bench import opened, urls
+from benchmarks.bench import Road, opened, urls
 from benchmarks.far_ends import World
 from benchmarks.measures import prepared
 from rindle_sync.sweep import sweep
@@ -17,8 +16,8 @@ async def profiled(databases: Sequence[str], rows: int) -> None:
     for database in databases:
         with urls(database, 1) as (url,):
             async with opened(url, world) as bench:
-                await prepared(bench, world)
-                tools = replace(bench.rindle.tools, provider=world.provider("instant"))
+                await prepared(bench, world.assets)
+                tools = bench.tools(world.provider("instant"), Road.PAGE)
                 with cProfile.Profile() as profile:
                     await sweep(tools)
         print(f"{database}, {rows:,} rows")

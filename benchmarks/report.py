@@ -1,18 +1,28 @@
-"""The figures as tables for people, or as JSON for scripts."""
+"""The figures as tables for people, or as JSON for scripts; beside a table stands what it is meant to come to."""
 
 import json
 import os
 import platform
-import resource
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measures import Claim, Pass, Settling, Sizes
+from benchmarks.bench import Road, Sizes
+from benchmarks.measures import Claim, Settling
+from benchmarks.plan import Planned
+from benchmarks.rate import Pass
+from benchmarks.rest import Memory, Rest
 from benchmarks.webhooks import Endpoint
+
+CALLS_PER_ROW: Final = 0.0125
+ROWS_PER_SECOND: Final = 5_000
+STATEMENTS_PER_ROW: Final = 0.1
+MEBIBYTES: Final = 150
+RATIO: Final = 1.10
 
 
 @dataclass(slots=True)
@@ -20,47 +30,121 @@ class Report:
     """Everything that a run measured."""
 
     sizes: Sizes
-    passes: list[Pass] = field(default_factory=list)
-    settlings: list[Settling] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
-    endpoints: list[Endpoint] = field(default_factory=list)
+    plan: list[Planned] = field(default_factory=list)
+    rate: list[Pass] = field(default_factory=list)
+    rest: list[Rest] = field(default_factory=list)
+    memory: list[Memory] = field(default_factory=list)
+    settle: list[Settling] = field(default_factory=list)
+    claim: list[Claim] = field(default_factory=list)
+    webhooks: list[Endpoint] = field(default_factory=list)
     seconds: float = 0.0
 
     def as_json(self) -> str:
-        machine = {"python": platform.python_version(), "cores": os.cpu_count(), "peak_memory_mb": peak_memory_mb()}
+        machine = {"python": platform.python_version(), "cores": os.cpu_count()}
         return json.dumps({"machine": machine, **asdict(self)}, indent=2)
 
     def show(self) -> None:
-        console = Console(width=None if sys.stdout.isatty() else 100)
-        tables = (_passes(self.passes), _settlings(self.settlings), _claims(self.claims), _endpoints(self.endpoints))
+        console = Console(width=None if sys.stdout.isatty() else 110)
+        tables = (
+            _plans(self.plan),
+            _passes(self.rate),
+            _rests(self.rest),
+            _memories(self.memory),
+            _settlings(self.settle),
+            _claims(self.claim),
+            _endpoints(self.webhooks),
+        )
         for table in filter(None, tables):
             console.print(table)
         console.print(
             f"{self.sizes.rows:,} rows, median of {self.sizes.repeats}, {self.seconds:.0f} s; "
-            f"Python {platform.python_version()}, {os.cpu_count()} cores; "
-            f"peak memory {peak_memory_mb():.0f} MB, emulator included"
+            f"Python {platform.python_version()}, {os.cpu_count()} cores"
         )
 
 
-def peak_memory_mb() -> float:
-    """The most memory that this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+def _plans(figures: Sequence[Planned]) -> Table | None:
+    fresh = [p.calls_per_row for p in figures if p.due == 10_000 and (p.age, p.has_foreign) == ("fresh", False)]
+    heads = ("rows", "pages", "gets", "calls/row", "seconds", "times faster", "429")
+    rows = [
+        (
+            p.database,
+            p.priority,
+            f"{p.age}{', foreign' if p.has_foreign else ''}",
+            p.road,
+            f"{p.due:,}",
+            f"{p.pages:,}",
+            f"{p.gets:,}",
+            f"{p.calls_per_row:.4f}",
+            f"{'' if p.is_complete else '~'}{p.seconds:,.0f}",
+            f"{p.ratio:,.1f}",
+            f"{p.throttled}",
+        )
+        for p in figures
+    ]
+    told = (
+        f"calls per row of 10,000 fresh ones: at most {CALLS_PER_ROW} ({_met(fresh, CALLS_PER_ROW)}); no 429 "
+        f"({_met([p.throttled for p in figures], 0)}); ~ by arithmetic: not all of the rows were swept"
+    )
+    return _table(
+        "Calls, and time to in step, under the provider's limit", ("database", "token", "age", "by"), heads, rows, told
+    )
 
 
 def _passes(figures: Sequence[Pass]) -> Table | None:
-    title = "A sweep over due rows: rows a second; µs and counts per row"
-    heads = ("rows/s", "total", "cpu", "claim", "write", "rest", "SQL", "tx", "calls")
-    return _table(title, ("database", "far end"), heads, [
+    title = "A sweep without a limit: rows a second; µs and counts per row"
+    heads = ("rows/s", "times faster", "total", "cpu", "read", "write", "SQL", "tx", "calls")
+    rows = [
         (
             p.database,
             p.far_end,
+            p.road,
             f"{p.rows_per_second:,.0f}",
-            *(f"{us:,.0f}" for us in (p.total_us, p.cpu_us, p.claim_us, p.write_us, p.rest_us)),
+            f"{p.ratio:.1f}",
+            *(f"{us:,.0f}" for us in (p.total_us, p.cpu_us, p.read_us, p.write_us)),
             *(f"{count:.3f}" for count in (p.statements, p.transactions, p.calls)),
         )
         for p in figures
-    ])  # fmt: skip
+    ]
+    paged = [p for p in figures if p.road == Road.PAGE]
+    slowest = [-p.rows_per_second for p in paged if p.far_end == "emulator"]
+    told = (
+        f"by page from the emulator: at least {ROWS_PER_SECOND:,} rows/s ({_met(slowest, -ROWS_PER_SECOND)}); "
+        f"at most {STATEMENTS_PER_ROW} statements a row ({_met([p.statements for p in paged], STATEMENTS_PER_ROW)})"
+    )
+    return _table(title, ("database", "far end", "by"), heads, rows, told)
+
+
+def _rests(figures: Sequence[Rest]) -> Table | None:
+    rows = [
+        (
+            r.database,
+            r.road,
+            f"{r.at_rest:,}",
+            f"{r.seconds:.2f}",
+            f"{r.ratio:.2f}",
+            f"{r.cpu_seconds:.2f}",
+            f"{r.cpu_ratio:.2f}",
+            f"{r.statements:.3f}",
+        )
+        for r in figures
+    ]
+    worst = [r.ratio for r in figures if r.road == Road.PAGE]
+    told = f"by page, ratio of s: at most {RATIO:.2f} ({_met(worst, RATIO)})"
+    heads = ("rows at rest", "s", "ratio", "cpu s", "ratio", "SQL/row")
+    return _table("A sweep over 10,000 due rows beside rows at rest", ("database", "by"), heads, rows, told)
+
+
+def _memories(figures: Sequence[Memory]) -> Table | None:
+    rows = [(m.database, m.road, f"{m.at_rest:,}", f"{m.due:,}", f"{m.mebibytes:.0f}") for m in figures]
+    told = f"below {MEBIBYTES} MiB ({_met([m.mebibytes for m in figures], MEBIBYTES)})"
+    heads = ("rows at rest", "due", "peak MiB")
+    return _table("Memory of `rindle-sync sweep --once`, in its own process", ("database", "by"), heads, rows, told)
+
+
+def _met(figures: Sequence[float], most: float) -> str:
+    if not figures:
+        return "not measured"
+    return "met" if max(figures) <= most else "missed"
 
 
 def _settlings(figures: Sequence[Settling]) -> Table | None:
@@ -74,8 +158,16 @@ def _settlings(figures: Sequence[Settling]) -> Table | None:
 
 
 def _claims(figures: Sequence[Claim]) -> Table | None:
-    rows = [(c.database, f"{c.at_rest:,}", f"{c.milliseconds:.2f}", f"{c.ratio:.2f}") for c in figures]
-    return _table("One claim of 50 rows, 500 due", ("database",), ("rows at rest", "ms", "ratio"), rows)
+    rows = [
+        (
+            c.database,
+            f"{c.at_rest:,}",
+            *(f"{one:.2f}" for one in (c.scan_ms, c.scan_ratio, c.claim_ms, c.claim_ratio)),
+        )
+        for c in figures
+    ]
+    heads = ("rows at rest", "scan ms", "ratio", "claim ms", "ratio")
+    return _table("The scan over 500 due rows, and a claim of 50 of them", ("database",), heads, rows)
 
 
 def _endpoints(figures: Sequence[Endpoint]) -> Table | None:
@@ -94,10 +186,12 @@ def _endpoints(figures: Sequence[Endpoint]) -> Table | None:
     return _table("Webhooks over HTTP, 16 connections", ("database",), heads, rows)
 
 
-def _table(title: str, words: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table | None:
+def _table(
+    title: str, words: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]], told: str | None = None
+) -> Table | None:
     if not rows:
         return None
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption=told, caption_justify="left")
     for word in words:
         table.add_column(word)
     for number in numbers:

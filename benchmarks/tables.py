@@ -1,38 +1,48 @@
 """Tables filled fast, through bulk inserts: rows that are due, and rows at rest."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from enum import StrEnum
 from itertools import islice
+from typing import Final
 from uuid import uuid4
 
 from sqlalchemy import delete, insert
 
 from rindle_sync.app import now
-from rindle_sync.asset import ProviderAsset, State
+from rindle_sync.asset import ROW_FIELDS, ProviderAsset, State
 from rindle_sync.providers.mux import Mux
-from rindle_sync.schema import assets, changes
+from rindle_sync.schema import assets, changes, passes
 from rindle_sync.store import Store
 
-BULK = 5_000
+BULK: Final = 5_000
+FLOOR: Final = timedelta(seconds=30)
+WAITED: Final = timedelta(minutes=30)
+"""How long a due row has been in `processing`, or since its asset was made if that is less."""
 
 
-def due_rows(ids: Iterable[str]) -> Iterator[ProviderAsset]:
-    """Rows in `processing` for half an hour, due for a minute and more, in the order of `ids`."""
-    moment = now()
-    changed, due = moment - timedelta(minutes=30), moment - timedelta(minutes=10)
-    for place, provider_asset_id in enumerate(ids):
-        yield _row(provider_asset_id, State.PROCESSING, changed, due + timedelta(milliseconds=place))
+def a_due_row(provider_asset_id: str, created_at: datetime, moment: datetime) -> ProviderAsset:
+    """A row in `processing` that is due at `moment` and was never looked at."""
+    changed = max(created_at, moment - WAITED)
+    return _row(provider_asset_id, State.PROCESSING, created_at, changed, changed + FLOOR)
+
+
+def a_row_at_rest(provider_asset_id: str, created_at: datetime) -> ProviderAsset:
+    """A row that has been `ready` ever since its asset was made; nobody is to look at it."""
+    return _row(provider_asset_id, State.READY, created_at, created_at, None)
 
 
 def rows_at_rest(count: int) -> Iterator[ProviderAsset]:
-    """Rows that have been `ready` for a month; nobody is to look at them."""
-    changed = now() - timedelta(days=30)
-    for _ in range(count):
-        yield _row(f"rest{uuid4().hex}{uuid4().hex[:12]}", State.READY, changed, None)
+    """Rows at rest whose assets were made in the course of a year, until a month ago."""
+    newest = now() - timedelta(days=30)
+    for place in range(count):
+        asset_id = f"rest{uuid4().hex}{uuid4().hex[:12]}"
+        yield a_row_at_rest(asset_id, newest - timedelta(days=365) * place / count)
 
 
-def _row(provider_asset_id: str, state: State, changed: datetime, due: datetime | None) -> ProviderAsset:
+def _row(
+    provider_asset_id: str, state: State, created_at: datetime, changed: datetime, due: datetime | None
+) -> ProviderAsset:
     row_id = str(uuid4())
     return ProviderAsset(
         id=row_id,
@@ -42,29 +52,29 @@ def _row(provider_asset_id: str, state: State, changed: datetime, due: datetime 
         environment="default",
         provider_asset_id=provider_asset_id,
         state=state,
-        provider_created_at=changed,
+        provider_created_at=created_at,
         inserted_at=changed,
         updated_at=changed,
         check_at=due,
     )
 
 
-async def fill(store: Store, rows: Iterator[ProviderAsset]) -> None:
+async def fill(store: Store, rows: Iterable[ProviderAsset]) -> None:
     """Add `rows` to the table."""
+    left = iter(rows)
     async with store.engine.begin() as connection:
-        while bulk := [_values(row) for row in islice(rows, BULK)]:
+        while bulk := [_values(row) for row in islice(left, BULK)]:
             await connection.execute(insert(assets), bulk)
 
 
 def _values(row: ProviderAsset) -> dict[str, object]:
-    return asdict(row) | {"state": row.state.value}
+    values = {name: getattr(row, name) for name in ROW_FIELDS}
+    return {name: value.value if isinstance(value, StrEnum) else value for name, value in values.items()}
 
 
-async def begin_again(store: Store, ids: Sequence[str]) -> list[ProviderAsset]:
-    """Empty the tables and fill in one due row for each of `ids`."""
-    rows = list(due_rows(ids))
+async def begin_again(store: Store, rows: Iterable[ProviderAsset]) -> None:
+    """Empty the tables and fill in `rows`."""
     async with store.engine.begin() as connection:
-        await connection.execute(delete(changes))
-        await connection.execute(delete(assets))
-    await fill(store, iter(rows))
-    return rows
+        for table in (changes, assets, passes):
+            await connection.execute(delete(table))
+    await fill(store, rows)

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import cycle, islice, takewhile
 from pathlib import Path
 from statistics import median, quantiles
@@ -19,7 +20,7 @@ from uuid import uuid4
 from sqlalchemy import ColumnElement, func, select
 
 from benchmarks.bench import urls
-from benchmarks.tables import due_rows, fill
+from benchmarks.tables import a_due_row, fill
 from rindle_sync.app import now
 from rindle_sync.asset import State
 from rindle_sync.notice import Status
@@ -112,7 +113,9 @@ async def endpoints(database: str, progress: Callable[[str], None]) -> list[Endp
     with urls(database, 1) as (url,):
         async with a_store(url) as store:
             tracked = (event.asset_id for event in events if event.kind == "about a row")
-            await fill(store, (replace(row, check_at=None) for row in due_rows(tracked)))
+            hour_ago = now() - timedelta(hours=1)
+            rows = (a_due_row(asset_id, hour_ago, now()) for asset_id in tracked)
+            await fill(store, (replace(row, check_at=None) for row in rows))
             async with _service(url) as port, _lines(port) as lines:
                 return [await _measured(database, store, lines, events, progress)]
 

@@ -1,0 +1,177 @@
+"""What rows at rest cost a sweep: its time and statements beside few and beside many, and the memory of the service."""
+
+import gc
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from sqlalchemy import delete
+
+from benchmarks.bench import Bench, Progress, Road, Sizes, groom, opened, urls
+from benchmarks.far_ends import TOKEN, Assets, World, assets_at, served
+from benchmarks.measures import due_rows
+from benchmarks.tables import fill, rows_at_rest
+from rindle_sync.schema import assets
+from rindle_sync.sweep import sweep
+from tests.processes import Shell, a_store
+
+DUE: Final = 10_000
+AT_ONCE: Final = 5_000
+
+PRELUDE: Final = """
+import atexit, re, resource, sys
+def told():
+    try:
+        peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+    except OSError:  # no Linux: a peak that may be that of the process which started this one
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+    print("peak", peak, file=sys.stderr)
+atexit.register(told)
+"""
+BY_ID: Final = "from rindle_sync.plan import Atlas\nAtlas.__init__.__defaults__ = (0.0,)\n"
+"""The command line has no setting for it: it is there for this comparison alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rest:
+    """One sweep over 10,000 due rows beside this many at rest; ratios to the smallest table of the run."""
+
+    database: str
+    road: str
+    at_rest: int
+    seconds: float
+    ratio: float
+    cpu_seconds: float
+    cpu_ratio: float
+    statements: float
+    """Per due row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The most memory that `rindle-sync sweep --once` held, in a process of its own."""
+
+    database: str
+    road: str
+    at_rest: int
+    due: int
+    mebibytes: float
+    seconds: float
+    """From start to end of the command."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    seconds: float
+    cpu_seconds: float
+    statements: float
+
+
+async def rests(database: str, sizes: Sizes, progress: Progress) -> list[Rest]:
+    """The same sweep in tables that differ only in their rows at rest, on both roads."""
+    world = await World.of(DUE)
+    found: dict[tuple[Road, int], list[_Cost]] = {(road, n): [] for road in Road for n in sizes.at_rest}
+    async with AsyncExitStack() as stack:
+        benches: dict[int, Bench] = {}
+        for url, at_rest in zip(stack.enter_context(urls(database, len(sizes.at_rest))), sizes.at_rest, strict=True):
+            progress(f"{database}: filling {at_rest:,} rows at rest")
+            benches[at_rest] = await stack.enter_async_context(opened(url, world))
+            await fill(benches[at_rest].store, rows_at_rest(at_rest))
+        for repeat in range(sizes.repeats):
+            for (road, at_rest), costs in found.items():
+                progress(f"{database}: rest, by {road}, {at_rest:,} at rest, {repeat + 1} of {sizes.repeats}")
+                costs.append(await _cost(benches[at_rest], world, road))
+    return [one for road in Road for one in _compared(database, road, {n: found[road, n] for n in sizes.at_rest})]
+
+
+async def _cost(bench: Bench, world: World, road: Road) -> _Cost:
+    async with _due_beside(bench, world.assets):
+        tools = bench.tools(world.told, road)
+        worked, began = time.process_time(), time.perf_counter()
+        tally = await sweep(tools)
+        seconds, cpu = time.perf_counter() - began, time.process_time() - worked
+        assert tally.changed == DUE, tally
+        return _Cost(seconds, cpu, bench.meter.counts["statements"] / DUE)
+
+
+@asynccontextmanager
+async def _due_beside(bench: Bench, due: Assets) -> AsyncIterator[None]:
+    """Due rows for as long as the block lasts; those at rest stay."""
+    rows = due_rows(due)
+    await fill(bench.store, rows)
+    groom(bench.url)
+    gc.collect()
+    bench.meter.clear()
+    yield
+    async with bench.store.engine.begin() as connection:
+        for row_ids in _slices([row.id for row in rows]):
+            await connection.execute(delete(assets).where(assets.c.id.in_(row_ids)))
+
+
+def _slices(row_ids: Sequence[str]) -> Iterator[list[str]]:
+    left = iter(row_ids)
+    return iter(lambda: list(islice(left, AT_ONCE)), [])
+
+
+def _compared(database: str, road: Road, costs: dict[int, list[_Cost]]) -> list[Rest]:
+    found = [
+        Rest(
+            database=database,
+            road=road.value,
+            at_rest=at_rest,
+            seconds=median(cost.seconds for cost in same),
+            ratio=1.0,
+            cpu_seconds=median(cost.cpu_seconds for cost in same),
+            cpu_ratio=1.0,
+            statements=median(cost.statements for cost in same),
+        )
+        for at_rest, same in costs.items()
+    ]
+    first = found[0]
+    return [
+        replace(one, ratio=one.seconds / first.seconds, cpu_ratio=one.cpu_seconds / first.cpu_seconds) for one in found
+    ]
+
+
+async def memories(database: str, sizes: Sizes, progress: Progress) -> list[Memory]:
+    """The memory of the command line on both roads, beside the most rows at rest; the emulator is another process."""
+    at_rest = max(sizes.at_rest)
+    with urls(database, 1) as (url,):
+        progress(f"{database}: filling {at_rest:,} rows at rest")
+        async with a_store(url) as store:
+            await fill(store, rows_at_rest(at_rest))
+        found = []
+        for road in Road:
+            progress(f"{database}: memory, by {road}")
+            found.append(await _memory(database, url, at_rest, road))
+            progress(f"{database}: memory, by {road}: {found[-1].mebibytes:.0f} MiB")
+    return found
+
+
+async def _memory(database: str, url: str, at_rest: int, road: Road) -> Memory:
+    async with served() as address:
+        async with a_store(url) as store:
+            await fill(store, due_rows(await assets_at(address, DUE)))
+        groom(url)
+        settings = {
+            "database_url": url,
+            "mux_base_url": address,
+            "mux_token_id": TOKEN.token_id,
+            "mux_token_secret": TOKEN.token_secret,
+            "provider_read_burst": "1000000",
+            "provider_reads_per_second": "1000000",
+        }
+        prelude = PRELUDE + (BY_ID if road is Road.ID else "")
+        with TemporaryDirectory(prefix="rindle-bench-") as folder:
+            began = time.perf_counter()
+            ended = await Shell(Path(folder), settings, prelude).run("sweep", "--once", "--json", within=900)
+            seconds = time.perf_counter() - began
+    assert ended.json["changed"] == DUE, ended
+    peak = int(ended.err.rpartition("peak ")[2].split()[0])
+    return Memory(database=database, road=road.value, at_rest=at_rest, due=DUE, mebibytes=peak / 1024, seconds=seconds)
