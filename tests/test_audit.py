@@ -102,6 +102,7 @@ async def test_a_lost_deletion_is_suspected_at_first_and_ended_by_the_sweep_late
 
 
 async def test_an_asset_that_failed_and_was_deleted_is_found_too(world: World) -> None:
+    await world.know_identity()
     row = await world.track(State.ERRORED, life=ERRORED, check_at=None, provider_asset_id=unknown_id())
 
     report = await audit(world.tools)
@@ -454,6 +455,7 @@ async def test_an_alarm_changes_nothing_whatever_else_was_found(world: World) ->
 
 
 async def test_an_alarm_costs_few_calls(world: World) -> None:
+    await world.know_identity()
     rows = await world.shelve(2000)
     lose(world, rows)
 
@@ -980,7 +982,13 @@ def settings_of(url: str, emulator: MuxEmulator, **others: Any) -> Settings:
 @pytest.mark.parametrize(("days", "audits"), [(7, 1), (0, 0)])
 async def test_the_service_audits_by_itself_where_it_shall(database_url: str, days: float, audits: int) -> None:
     emulator, told, stop = MuxEmulator(), list[Any](), asyncio.Event()
-    settings = settings_of(database_url, emulator, audit_days=days, sweep_interval_seconds=0.2)
+    settings = settings_of(
+        database_url,
+        emulator,
+        audit_days=days,
+        sweep_interval_seconds=0.2,
+        mux_environment_id=emulator.account.environment_id,
+    )
     transport = httpx.ASGITransport(app=emulator.app)
     async with connect(settings, listeners=[told.append], transport=transport) as rindle:
         await rindle.migrate()

@@ -175,53 +175,53 @@ def some_ids(number: int) -> list[str]:
 async def test_suspects_are_noted_counted_and_found_again(passes: Passes) -> None:
     one, other = some_ids(2)
 
-    await passes.suspect(AUDIT, {one: OLD})
-    await passes.suspect(AUDIT, {other: NOW})
+    await passes.suspect(AUDIT, {one: OLD}, is_missing=True)
+    await passes.suspect(AUDIT, {other: NOW}, is_missing=True)
 
     assert await passes.count_suspects(AUDIT) == 2
-    assert await passes.suspects(AUDIT, 10) == {one: OLD, other: NOW}
+    assert await passes.suspects(AUDIT, 10, are_missing=True) == {one: OLD, other: NOW}
 
 
 async def test_a_suspect_is_noted_once_and_keeps_its_first_time(passes: Passes) -> None:
     one, other = some_ids(2)
-    await passes.suspect(AUDIT, {one: OLD})
+    await passes.suspect(AUDIT, {one: OLD}, is_missing=True)
 
-    await passes.suspect(AUDIT, {one: NOW, other: NOW})
+    await passes.suspect(AUDIT, {one: NOW, other: NOW}, is_missing=True)
 
-    assert await passes.suspects(AUDIT, 10) == {one: OLD, other: NOW}
+    assert await passes.suspects(AUDIT, 10, are_missing=True) == {one: OLD, other: NOW}
 
 
 async def test_nobody_is_suspected_where_nobody_is_named(passes: Passes) -> None:
-    await passes.suspect(AUDIT, {})
+    await passes.suspect(AUDIT, {}, is_missing=True)
 
     assert await passes.count_suspects(AUDIT) == 0
 
 
 async def test_no_more_suspects_are_read_than_asked_for(passes: Passes) -> None:
-    await passes.suspect(AUDIT, dict.fromkeys(some_ids(5), NOW))
+    await passes.suspect(AUDIT, dict.fromkeys(some_ids(5), NOW), is_missing=True)
 
-    assert len(await passes.suspects(AUDIT, 3)) == 3
+    assert len(await passes.suspects(AUDIT, 3, are_missing=True)) == 3
     assert await passes.count_suspects(AUDIT) == 5
 
 
 async def test_a_thousand_suspects_are_noted_and_acquitted_at_once(passes: Passes) -> None:
     many = some_ids(1000)
 
-    await passes.suspect(AUDIT, dict.fromkeys(many, NOW))
+    await passes.suspect(AUDIT, dict.fromkeys(many, NOW), is_missing=True)
     assert await passes.count_suspects(AUDIT) == 1000
 
     await passes.acquit(AUDIT, many[:999])
-    assert await passes.suspects(AUDIT, 10) == {many[999]: NOW}
+    assert await passes.suspects(AUDIT, 10, are_missing=True) == {many[999]: NOW}
 
 
 async def test_suspects_are_acquitted_one_by_one_or_all(passes: Passes) -> None:
     one, *others = some_ids(4)
-    await passes.suspect(AUDIT, dict.fromkeys([one, *others], NOW))
+    await passes.suspect(AUDIT, dict.fromkeys([one, *others], NOW), is_missing=True)
 
     await passes.acquit(AUDIT, [])
     assert await passes.count_suspects(AUDIT) == 4
     await passes.acquit(AUDIT, [one])
-    assert await passes.suspects(AUDIT, 10) == dict.fromkeys(others, NOW)
+    assert await passes.suspects(AUDIT, 10, are_missing=True) == dict.fromkeys(others, NOW)
     await passes.acquit(AUDIT)
     assert await passes.count_suspects(AUDIT) == 0
 
@@ -229,21 +229,21 @@ async def test_suspects_are_acquitted_one_by_one_or_all(passes: Passes) -> None:
 @pytest.mark.parametrize("other", OTHERS[1:])
 async def test_suspects_of_other_environments_are_apart(passes: Passes, other: PassKey) -> None:
     [row_id] = some_ids(1)
-    await passes.suspect(AUDIT, {row_id: NOW})
+    await passes.suspect(AUDIT, {row_id: NOW}, is_missing=True)
 
     await passes.acquit(other)
     await passes.acquit(other, [row_id])
 
-    assert await passes.suspects(other, 10) == {}
+    assert await passes.suspects(other, 10, are_missing=True) == {}
     assert await passes.count_suspects(other) == 0
-    assert await passes.suspects(AUDIT, 10) == {row_id: NOW}
+    assert await passes.suspects(AUDIT, 10, are_missing=True) == {row_id: NOW}
 
 
 async def test_a_suspect_that_was_acquitted_can_be_suspected_again(passes: Passes) -> None:
     [row_id] = some_ids(1)
-    await passes.suspect(AUDIT, {row_id: OLD})
+    await passes.suspect(AUDIT, {row_id: OLD}, is_missing=True)
     await passes.acquit(AUDIT)
 
-    await passes.suspect(AUDIT, {row_id: NOW})
+    await passes.suspect(AUDIT, {row_id: NOW}, is_missing=True)
 
-    assert await passes.suspects(AUDIT, 10) == {row_id: NOW}
+    assert await passes.suspects(AUDIT, 10, are_missing=True) == {row_id: NOW}

@@ -110,6 +110,10 @@ class World:
         """Another budget, whose bucket is full."""
         self.tools = replace(self.tools, budget=a_budget(self.tools, capacity, per_second, **options))
 
+    async def know_identity(self) -> None:
+        """Some row was found by this token before: its environment is that of the rows."""
+        self.tools.identity.expected = await self.tools.provider.whoami()
+
     def without_pages(self) -> None:
         """Every row is asked about by id."""
         self.tools = replace(self.tools, atlas=Atlas(trust=0))

@@ -1,6 +1,7 @@
 """The slow pass over the whole library: what everybody has missed of rows at rest, and assets without a row."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -8,17 +9,18 @@ from enum import StrEnum
 from typing import Any, Final
 
 from rindle_sync.asset import By, ProviderAsset, Seen, Silence, State, Via, redact_id
+from rindle_sync.backfill import backfill
 from rindle_sync.browse import match, strangers
 from rindle_sync.decide import Verdict, at_rest, decide
 from rindle_sync.errors import Refused
 from rindle_sync.look import ask, ask_identity, note_identity, stop_if_refused
+from rindle_sync.plan import ATTEMPTS
 from rindle_sync.providers.base import Page
 from rindle_sync.round import Outcome
 from rindle_sync.settle import Finding, Settled, foresee, settle
 from rindle_sync.store import PassKey
 from rindle_sync.telemetry import Audited, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
-from rindle_sync.track import adopt
 from rindle_sync.walk import Walk
 
 AUDIT: Final = "audit"
@@ -129,12 +131,15 @@ async def audit(
     It `adopts` assets that no row knows, if asked. A rehearsal writes nothing. `told` hears of it after each page.
     Raises `Refused`, `StoreUnavailable`.
     """
-    one = _Audit(Walk(tools, AUDIT, keep_going, is_rehearsal), adopts, believes)
+    tools = tools.rehearsing() if is_rehearsal else tools
+    one = _Audit(Walk(tools, AUDIT, keep_going, is_rehearsal), believes)
     try:
         if (progress := await one.walk.begin()) is None:
             one.walk.outcome = Outcome.ELSEWHERE
         else:
             await one.run(progress, told)
+            if adopts and not is_rehearsal and one.walk.outcome is Outcome.DONE:
+                one.report.adopted = (await backfill(tools, keep_going=keep_going)).adopted
     except Refused:
         one.walk.outcome = Outcome.REFUSED
         raise
@@ -150,7 +155,6 @@ async def audit(
 @dataclass(slots=True)
 class _Audit:
     walk: Walk
-    adopts: bool
     believes: bool
     report: Report = field(default_factory=Report)
     reach: datetime | None = None
@@ -169,40 +173,56 @@ class _Audit:
         return self.tools.provider.name, self.tools.environment
 
     async def run(self, progress: Mapping[str, Any], told: Callable[[Report], None]) -> None:
-        stop_if_refused(await ask_identity(self.tools))
+        if silence := await ask_identity(self.tools):
+            stop_if_refused(silence)
+            self.walk.break_off()
+            return
         await self._go_on(progress)
-        async for page in self.walk.each():
-            await self._compare(page)
-            self.report.calls, self.report.pages = self.walk.calls, self.walk.pages
-            await self.walk.keep({"report": self.report.figures(), "reach": self.reach and self.reach.isoformat()})
-            told(self.report)
-            if self.report.is_alarming and not self.believes:
-                break
+        await self._compare_all(told)
         if self.report.is_alarming and not self.believes:
             self.walk.outcome = Outcome.ALARM
             await self._acquit()
         elif self.walk.outcome is Outcome.DONE:
-            await self._suspect_for_good()
+            await self._settle_suspects()
         if self.walk.outcome in {Outcome.DONE, Outcome.ALARM}:
             await self.walk.end(self.report.figures() | {"outcome": self.walk.outcome.value})
+
+    async def _compare_all(self, told: Callable[[Report], None]) -> None:
+        before = self.report.calls, self.report.pages
+        async for page in self.walk.each():
+            is_compared = await self._compare(page)
+            self.report.calls, self.report.pages = before[0] + self.walk.calls, before[1] + self.walk.pages
+            if not is_compared:
+                self.walk.break_off()
+                break
+            await self.walk.keep(self._progress())
+            told(self.report)
+            if self.report.is_alarming and not self.believes:
+                break
+
+    def _progress(self) -> dict[str, Any]:
+        reach = self.reach and self.reach.isoformat()
+        return {"report": self.report.figures(), "reach": reach, "at_reach": sorted(self.at_reach)}
 
     async def _go_on(self, progress: Mapping[str, Any]) -> None:
         kept, reach = progress.get("report"), progress.get("reach")
         if kept and reach and progress.get("cursor"):
             self.report = Report(**kept)
             self.reach = datetime.fromisoformat(reach)
+            self.at_reach = set(progress.get("at_reach", ()))
             return
         await self._acquit()
         self.report.rows = await self.tools.library.count_settled(*self.here)
 
-    async def _compare(self, page: Page) -> None:
+    async def _compare(self, page: Page) -> bool:
+        """Whether all is done that the page calls for."""
         matched = await match(self.tools, page)
         if matched:
             await note_identity(self.tools)
         self.report.seen += sum(row.state in SETTLED for row, _ in matched)
-        await self._settle([Finding(row, seen) for row, seen in matched if self._has_drifted(row, seen)])
+        await self._note_drift([Finding(row, seen) for row, seen in matched if self._has_drifted(row, seen)])
         await self._note_orphans(await strangers(self.tools, page, matched))
-        await self._unlisted(page)
+        return await self._unlisted(page)
 
     def _has_drifted(self, row: ProviderAsset, seen: Seen) -> bool:
         now = self.tools.now()
@@ -211,29 +231,31 @@ class _Audit:
         verdict = decide(row, seen, now, self.tools.policy).verdict
         if verdict is Verdict.STALE and row.state is State.DELETED:
             self.report.note(Drift.REVIVED, row.id, row.provider_asset_id, "deleted here, but there at the provider")
-        return verdict is Verdict.CHANGED
+        misplaced = seen.created_at is not None and seen.created_at != row.provider_created_at
+        return verdict is Verdict.CHANGED or (verdict is Verdict.UNCHANGED and misplaced)
 
-    async def _settle(self, findings: Sequence[Finding]) -> None:
-        if not findings:
-            return
-        settled = (
-            foresee(self.tools, findings, self.tools.now())
-            if self.walk.is_rehearsal
-            else await settle(self.tools, findings, By.AUDIT)
-        )
-        for one in settled:
+    async def _note_drift(self, findings: Sequence[Finding]) -> None:
+        """Hold back what would change a row until all is compared; settle what only says when its asset was made."""
+        foreseen = foresee(self.tools, findings, self.tools.now())
+        drifted = {one.row.id: one.seen.at for one in foreseen if one.changed and one.seen}
+        for one in foreseen:
             if one.changed:
-                self.report.changed += 1
                 self.report.note(_drift(one), one.row.id, one.row.provider_asset_id, _told(one))
+        if self.walk.is_rehearsal:
+            self.report.changed += len(drifted)
+            return
+        if drifted:
+            await self.tools.passes.suspect(self.walk.key, drifted, is_missing=False)
+        rest = [finding for finding in findings if finding.row.id not in drifted]
+        if rest:
+            await settle(self.tools, rest, By.AUDIT)
 
     async def _note_orphans(self, orphans: Sequence[Seen]) -> None:
         for seen in orphans:
             made = f", made {seen.created_at:%Y-%m-%d %H:%M:%S} UTC" if seen.created_at else ""
             self.report.note(Drift.ORPHAN, None, seen.provider_asset_id, f"{seen.status or 'there'}{made}")
-        if self.adopts and not self.walk.is_rehearsal:
-            self.report.adopted += await adopt(self.tools, orphans)
 
-    async def _unlisted(self, page: Page) -> None:
+    async def _unlisted(self, page: Page) -> bool:
         """Ask about the rows that should have stood on this page, or the one before, and did not."""
         made = [seen.created_at for seen in page.entries if seen.created_at]
         bottom = min(made, default=None) if page.cursor else _EARLIEST
@@ -245,28 +267,37 @@ class _Audit:
             lacking = [
                 row.id for row in rows if row.provider_asset_id not in known and at_rest(row) and not row.missing_since
             ]
-            await self._ask(lacking)
+            if not await self._ask(lacking):
+                return False
             self.reach = bottom
             self.at_reach = {s.provider_asset_id or "" for s in page.entries if s.created_at == bottom}
         else:
             self.at_reach |= listed
+        return True
 
-    async def _ask(self, row_ids: Sequence[str]) -> None:
-        tools, rest = self.tools, list(row_ids)
-        while rest and not self._has_enough() and (granted := await self.walk.take(min(len(rest), tools.batch))):
+    async def _ask(self, row_ids: Sequence[str]) -> bool:
+        """Ask by id; False where no more calls may be made, and some of these rows were not asked about."""
+        tools, rest, tries = self.tools, list(row_ids), Counter[str]()
+        while rest and not self._has_enough():
+            if not (granted := await self.walk.take(min(len(rest), tools.batch))):
+                return False
             batch, rest = rest[:granted], rest[granted:]
             rows = list((await tools.store.get_many(batch)).values())
             await tools.budget.give_back(granted - len(rows))
-            await self._take_in(rows, await asyncio.gather(*(ask(tools, row) for row in rows)))
+            silent = await self._take_in(rows, await asyncio.gather(*(ask(tools, row) for row in rows)))
+            tries.update(silent)
+            rest += [row_id for row_id in silent if tries[row_id] < ATTEMPTS]
+        return True
 
     def _has_enough(self) -> bool:
         return self.report.is_list_doubtful or (self.report.is_alarming and not self.believes)
 
-    async def _take_in(self, rows: Sequence[ProviderAsset], answers: Sequence[Seen | Silence]) -> None:
+    async def _take_in(self, rows: Sequence[ProviderAsset], answers: Sequence[Seen | Silence]) -> list[str]:
+        """Settle what was answered; the rows that were not."""
         answered = [(row, seen) for row, seen in zip(rows, answers, strict=True) if isinstance(seen, Seen)]
         gone = {row.id: seen.at for row, seen in answered if seen.gone}
         self.walk.calls += len(rows)
-        self.report.unlisted += len(rows)
+        self.report.unlisted += len(answered)
         self.report.alive += len(answered) - len(gone)
         self.report.seen += len(answered)
         for row in rows:
@@ -275,20 +306,39 @@ class _Audit:
         if self.walk.is_rehearsal:
             self.suspects |= gone
         elif gone:
-            await self.tools.passes.suspect(self.walk.key, gone)
-        await self._settle([Finding(row, seen) for row, seen in answered if not seen.gone])
+            await self.tools.passes.suspect(self.walk.key, gone, is_missing=True)
+        await self._note_drift([Finding(row, seen) for row, seen in answered if not seen.gone])
         for answer in answers:
             stop_if_refused(answer)
+        return [row.id for row, answer in zip(rows, answers, strict=True) if isinstance(answer, Silence)]
 
-    async def _suspect_for_good(self) -> None:
-        """The audit is to be believed: the sweep looks at its suspects once more, and ends them."""
+    async def _settle_suspects(self) -> None:
+        """The audit is to be believed: what has changed is looked at and settled, what is missing is for the sweep."""
         if self.walk.is_rehearsal:
             return
-        while suspects := await self.tools.passes.suspects(self.walk.key, SETTLED_AT_ONCE):
+        passes, key = self.tools.passes, self.walk.key
+        while suspects := await passes.suspects(key, SETTLED_AT_ONCE, are_missing=True):
             rows = (await self.tools.store.get_many(list(suspects))).values()
             findings = [Finding(row, Seen(via=Via.GET, at=suspects[row.id], gone=True)) for row in rows]
             await settle(self.tools, findings, By.AUDIT)
-            await self.tools.passes.acquit(self.walk.key, list(suspects))
+            await passes.acquit(key, list(suspects))
+        while changed := await passes.suspects(key, self.tools.batch, are_missing=False):
+            granted = await self.walk.take(len(changed))
+            if not granted:
+                self.walk.break_off()
+                return
+            await self._settle_changed(list(changed)[:granted])
+
+    async def _settle_changed(self, row_ids: Sequence[str]) -> None:
+        rows = list((await self.tools.store.get_many(row_ids)).values())
+        answers = await asyncio.gather(*(ask(self.tools, row) for row in rows))
+        self.walk.calls += len(rows)
+        findings = [Finding(row, seen) for row, seen in zip(rows, answers, strict=True) if isinstance(seen, Seen)]
+        settled = await settle(self.tools, findings, By.AUDIT) if findings else []
+        self.report.changed += sum(one.changed for one in settled)
+        await self.tools.passes.acquit(self.walk.key, row_ids)
+        for answer in answers:
+            stop_if_refused(answer)
 
     async def _acquit(self) -> None:
         if not self.walk.is_rehearsal:

@@ -42,12 +42,16 @@ async def backfill(
     Rows that are there are left alone. A rehearsal writes nothing. `told` hears of it after each page.
     Raises `Refused`, `StoreUnavailable`.
     """
+    tools = tools.rehearsing() if is_rehearsal else tools
     walk, filled = Walk(tools, BACKFILL, keep_going, is_rehearsal), Filled()
     try:
         if (progress := await walk.begin()) is None:
             walk.outcome = Outcome.ELSEWHERE
             return filled
-        stop_if_refused(await ask_identity(tools))
+        if silence := await ask_identity(tools):
+            stop_if_refused(silence)
+            walk.break_off()
+            return filled
         if progress.get("cursor") and (kept := progress.get("filled")):
             filled = Filled(**kept)
         await _fill_all(walk, filled, told)

@@ -58,7 +58,8 @@ class Breaker:
         self._failures = 0
         self._gap = FIRST_GAP
         self._probe_until: datetime | None = None
-        self._is_noted_closed = False
+        self._noted_until: datetime | None = None
+        """Until when it need not be noted again that all is well; another process may have noted otherwise."""
         self.opened: Opened | None = None
 
     def room(self, most: int) -> int:
@@ -92,12 +93,12 @@ class Breaker:
                     open_ms=milliseconds(now - opened.at),
                 )
             )
-        if not self._is_noted_closed:
-            self._is_noted_closed = True
+        if self._noted_until is None or self._now() >= self._noted_until:
+            self._noted_until = self._now() + LONGEST_GAP
             try:
                 await self._environments.note_breaker(self._provider, self._environment, None, None)
             except StoreUnavailable:
-                self._is_noted_closed = False
+                self._noted_until = None
                 raise
 
     async def failed(self, text: str) -> None:
@@ -114,7 +115,7 @@ class Breaker:
         now, before = self._now(), self.opened
         if before and now < before.until:
             return  # the others that were under way as it opened
-        self._probe_until, self._is_noted_closed = None, False
+        self._probe_until = self._noted_until = None
         self.opened = Opened(reason, text, before.at if before else now, now + self._gap)
         gap, self._gap = self._gap, min(self._gap * 2, LONGEST_GAP)
         if before and before.reason is reason:

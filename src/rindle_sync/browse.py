@@ -69,8 +69,8 @@ async def match(tools: Tools, page: Page) -> list[tuple[ProviderAsset, Seen]]:
 
 async def strangers(tools: Tools, page: Page, matched: Sequence[tuple[ProviderAsset, Seen]]) -> list[Seen]:
     """The assets of the page that no row knows, and that no row waits for under their passthrough."""
-    known = {id(seen) for _, seen in matched}
-    unknown = {seen.provider_asset_id: seen for seen in page.entries if id(seen) not in known}
+    known = {seen.provider_asset_id for _, seen in matched}
+    unknown = {seen.provider_asset_id: seen for seen in page.entries if seen.provider_asset_id not in known}
     passed = {seen.passthrough for seen in unknown.values() if seen.passthrough}
     if not passed:
         return list(unknown.values())

@@ -7,7 +7,8 @@ from typing import Final, TypeVar
 
 from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via, redact_id, scrub
 from rindle_sync.breaker import Opened, Reason
-from rindle_sync.errors import Gone, NoAnswer, OtherEnvironment, Refused, RindleSyncError, Throttled
+from rindle_sync.decide import at_rest
+from rindle_sync.errors import Gone, NoAnswer, OtherEnvironment, Refused, RindleSyncError, Throttled, Unreachable
 from rindle_sync.plan import ATTEMPTS, retry_gap
 from rindle_sync.providers.base import Page
 from rindle_sync.tools import Tools
@@ -35,6 +36,10 @@ async def ask(tools: Tools, row: ProviderAsset) -> Seen | Silence:
             seen = await _call(tools, row, at)
         except Gone:
             await check_identity(tools)
+            if at_rest(row) and tools.identity.expected is None:
+                raise Unreachable(
+                    "not found; but no row was ever found with this token: is it of their environment?"
+                ) from None
             return Seen(via=Via.GET, at=at, gone=True)
         await note_identity(tools)
         return seen
@@ -124,6 +129,8 @@ async def _answered(
     if opened := tools.breaker.enter():
         return _barred(opened, at)
     try:
+        if tools.breaker.opened and tools.breaker.opened.reason is Reason.OTHER_ENVIRONMENT:
+            await check_identity(tools)  # a list page is answered in any environment: it must not close the breaker
         answer = await call(at)
     except NoAnswer as error:
         return await _silence(tools, error, at, scrub(str(error), *secrets))

@@ -41,6 +41,7 @@ async def sweep(
     called with all that would be settled. Raises `Refused` when the provider does not accept our credentials (the rows
     not yet looked at stay due, untouched), `StoreUnavailable`.
     """
+    tools = tools.rehearsing() if rehearse else tools
     began, one = tools.now(), Round(tools, keep_going, rehearse)
     try:
         one.tally.outcome = await _outcome(one, began)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from rindle_sync.breaker import Breaker
@@ -10,7 +10,7 @@ from rindle_sync.budget import Budget
 from rindle_sync.decide import Policy
 from rindle_sync.plan import Atlas, Schedule
 from rindle_sync.providers.base import Provider
-from rindle_sync.store import Environments, Inbox, Library, Outbox, Passes, Store
+from rindle_sync.store import Environments, Inbox, Library, Outbox, Passes, Store, Unkept
 from rindle_sync.telemetry import Telemetry
 
 
@@ -73,3 +73,10 @@ class Tools:
     """How many rows a sweep looks at side by side."""
     round_lease: timedelta = timedelta(seconds=30)
     """How long a sweep keeps others from asking for the same pages; it is renewed as it goes."""
+
+    def rehearsing(self) -> "Tools":
+        """The same, but what is learned of the environment and of its breaker is neither kept nor told."""
+        unkept, telemetry = Unkept(self.environments.engine), Telemetry()
+        breaker = Breaker(unkept, telemetry, self.provider.name, self.environment, self.now)
+        identity = Identity(expected=self.identity.expected, found=self.identity.found)
+        return replace(self, environments=unkept, telemetry=telemetry, breaker=breaker, identity=identity)

@@ -113,7 +113,11 @@ async def adopt(tools: Tools, found: Sequence[Seen]) -> int:
         return 0
     added = await tools.store.add_all(rows)
     known = {row.id for row in added}
-    unnamed = [replace(row, asset_id=_made_up(row), passthrough=None) for row in rows if row.id not in known]
+    unnamed = [
+        replace(row, asset_id=_made_up(row), passthrough=None, provider_upload_id=None)
+        for row in rows
+        if row.id not in known
+    ]
     return len(added) + (len(await tools.store.add_all(unnamed)) if unnamed else 0)
 
 

@@ -70,6 +70,8 @@ class Walk:
             seen.add(self._cursor)
             self._cursor = page.cursor
             yield page
+            if self._is_lost:
+                break
             if not page.cursor:
                 self.outcome = Outcome.DONE
                 return
@@ -102,6 +104,14 @@ class Walk:
         if not self.is_rehearsal:
             await self.tools.passes.renew(self.token, self._until())
 
+    def break_off(self) -> None:
+        """End the walk before the page that is in hand is done; it is asked for again when the walk is gone on with."""
+        self.outcome = (
+            Outcome.ELSEWHERE
+            if self._is_lost
+            else how_it_ended(self.tools, self.keep_going, otherwise=Outcome.UNREACHABLE)
+        )
+
     async def end(self, report: Mapping[str, Any]) -> None:
         """The walk is complete."""
         if not self.is_rehearsal:
@@ -123,8 +133,8 @@ class Walk:
             self.pages += 1
             self._note(page)
             return page
-        if was_resumed and page:  # cursors may not live for ever: the next walk begins at the top
-            self._cursor = None
+        if was_resumed and page and isinstance(await look_at_page(self.tools, None, self._take_one), Page):
+            self._cursor = None  # the list is there, but not this place: the next walk begins at the top
             await self.keep({})
         return None
 

@@ -13,6 +13,7 @@ from rindle_sync.audit import Drift, Note, Report
 from rindle_sync.backfill import Filled
 from rindle_sync.cli.run import keep_running
 from rindle_sync.cli.screen import Json, connected, err, out, print_json, say
+from rindle_sync.errors import Misconfigured
 from rindle_sync.round import Outcome
 
 commands: Final = typer.Typer()
@@ -38,6 +39,8 @@ def audit(
     Runs the service without --once, which audits every audit_days. Exit code 1 if rows or assets are out of step.
     """
     if not (once or dry_run):
+        if adopt or accept_mass_change:
+            raise Misconfigured("--adopt and --accept-mass-change", "want --once: the service does neither by itself")
         keep_running(json_)
         return
 

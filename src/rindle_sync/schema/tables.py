@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
 from rindle_sync.schema.types import Json, RowId, Serial, UtcTime
 
@@ -192,4 +192,5 @@ suspects: Final = Table(
     Column("provider_name", Text(), nullable=False),
     Column("environment", Text(), nullable=False),
     Column("seen_at", UtcTime(), nullable=False),
+    Column("is_missing", Boolean(), nullable=False),
 )

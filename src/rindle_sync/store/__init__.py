@@ -2,7 +2,7 @@
 
 from rindle_sync.store.buckets import Bucket, Buckets, Grant
 from rindle_sync.store.database import Database
-from rindle_sync.store.environments import Environment, Environments
+from rindle_sync.store.environments import Environment, Environments, Unkept
 from rindle_sync.store.inbox import Inbox, Pending
 from rindle_sync.store.library import Library
 from rindle_sync.store.outbox import Announcement, Outbox
@@ -27,6 +27,7 @@ __all__ = [
     "Pending",
     "Standing",
     "Store",
+    "Unkept",
     "Write",
     "Written",
 ]

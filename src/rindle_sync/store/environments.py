@@ -58,5 +58,12 @@ class Environments(Database):
                 await connection.execute(changed)
 
 
+class Unkept(Environments):
+    """Reads what is kept, and keeps nothing."""
+
+    async def _keep(self, provider: str, environment: str, values: dict[str, Any]) -> None:
+        pass
+
+
 def _key(provider: str, environment: str) -> tuple[Any, Any]:
     return environments.c.provider_name == provider, environments.c.environment == environment

@@ -87,21 +87,20 @@ class Passes(Database):
             found = (await connection.execute(select(*_STANDING).where(*_mine(key)))).one_or_none()
         return Standing(**found._asdict()) if found else Standing()
 
-    async def suspect(self, key: PassKey, seen_at: Mapping[str, datetime]) -> None:
-        """Note rows that the provider did not find, and when; of one noted before, nothing changes."""
-        rows = [
-            {"row_id": row_id, "provider_name": key.provider, "environment": key.environment, "seen_at": at}
-            for row_id, at in seen_at.items()
-        ]
+    async def suspect(self, key: PassKey, seen_at: Mapping[str, datetime], *, is_missing: bool) -> None:
+        """Note rows that were not found, or were found changed, and when; of one noted before, nothing changes."""
+        here = {"provider_name": key.provider, "environment": key.environment, "is_missing": is_missing}
+        rows = [{"row_id": row_id, "seen_at": at} | here for row_id, at in seen_at.items()]
         async with self.writing() as connection:
             known = await connection.execute(select(suspects.c.row_id).where(suspects.c.row_id.in_(seen_at)))
             fresh = {row["row_id"] for row in rows} - set(known.scalars())
             if fresh:
                 await connection.execute(insert(suspects), [row for row in rows if row["row_id"] in fresh])
 
-    async def suspects(self, key: PassKey, limit: int) -> dict[str, datetime]:
-        """Up to `limit` suspects, by row, and when each was not found."""
-        wanted = select(suspects.c.row_id, suspects.c.seen_at).where(*_suspected(key)).limit(limit)
+    async def suspects(self, key: PassKey, limit: int, *, are_missing: bool) -> dict[str, datetime]:
+        """Up to `limit` suspects, by row, and when each was noted."""
+        of_kind = suspects.c.is_missing.is_(are_missing)
+        wanted = select(suspects.c.row_id, suspects.c.seen_at).where(*_suspected(key), of_kind).limit(limit)
         async with self.reading() as connection:
             return {found.row_id: found.seen_at for found in await connection.execute(wanted)}
 

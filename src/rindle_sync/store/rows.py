@@ -189,12 +189,17 @@ class Store(Database):
 
     async def rename(self, row_id: str, names: ProviderAsset) -> None:
         """Give a row the app's own names, as `names` has them; raises `AlreadyTracked` where they are taken."""
-        values = {name: getattr(names, name) for name in ("asset_id", "profile", "playback_policy", "ingest_mode")}
+        values: dict[str, Any] = {
+            name: getattr(names, name) for name in ("asset_id", "profile", "playback_policy", "ingest_mode")
+        }
+        told = {name: getattr(names, name) for name in ("passthrough", "provider_upload_id")}
+        values |= {name: value for name, value in told.items() if value is not None}
+        values["version"] = assets.c.version + 1  # whoever has read the row under its old names must read it again
         try:
             async with self.writing() as connection:
                 await connection.execute(update(assets).where(assets.c.id == row_id).values(values))
         except IntegrityError:
-            raise AlreadyTracked("another row has this asset id and profile") from None
+            raise AlreadyTracked("another row has this asset id and profile, passthrough or upload id") from None
 
     async def find(self, provider: str, environment: str, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from alembic import op
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, Text, UniqueConstraint, text
 
 from rindle_sync.schema import Json, RowId, Serial, UtcTime
 
@@ -191,6 +191,7 @@ def _create_passes() -> None:
         Column("provider_name", Text(), nullable=False),
         Column("environment", Text(), nullable=False),
         Column("seen_at", UtcTime(), nullable=False),
+        Column("is_missing", Boolean(), nullable=False),
     )
 
 
