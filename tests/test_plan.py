@@ -144,7 +144,7 @@ def test_the_jitter_is_the_same_for_the_same_row_and_version_and_within_its_shar
 
 def wanted(*ages: float, chance: float = 1.0) -> list[Wanted]:
     """Rows whose assets were made so many minutes ago."""
-    rows = (Wanted(f"row-{place}", NOW - age * MINUTE, chance, True) for place, age in enumerate(ages))
+    rows = (Wanted(f"row-{place}", NOW - age * MINUTE, chance, is_linked=True) for place, age in enumerate(ages))
     return sorted(rows, key=lambda one: one.created_at, reverse=True)
 
 

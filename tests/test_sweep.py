@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rindle_sync.asset import By, ErrorKind, PlaybackId, ProviderAsset, Seen, State
 from rindle_sync.audit import audit
 from rindle_sync.breaker import RUN
+from rindle_sync.browse import ROWS_FOR_A_MARCH
 from rindle_sync.budget import KEPT_FREE
 from rindle_sync.plan import Atlas
 from rindle_sync.providers.base import Page, Provider
@@ -376,6 +377,27 @@ async def test_old_rows_are_found_where_earlier_pages_ended(world: World) -> Non
     assert tally.calls <= 4
 
 
+async def test_many_old_rows_are_marched_to_past_pages_that_answer_nothing(world: World) -> None:
+    """300 rows under 1,000 newer ones that are at rest: ten pages in vain, and three that are not."""
+    await library(world, 300, every=60, older_than=90 * 86_400)
+    await library(world, 1000, every=600, check_at=None, state=State.READY)
+
+    tally = await world.sweep()
+    again = await world.sweep()
+
+    assert tally.looked + again.looked == 300
+    assert tally.calls + again.calls <= 25
+
+
+async def test_few_old_rows_are_not_marched_to(world: World) -> None:
+    await library(world, 40, every=60, older_than=90 * 86_400)
+    await library(world, 600, every=600, check_at=None, state=State.READY)
+
+    tally = await world.sweep()
+
+    assert (tally.looked, tally.calls, tally.pages) == (40, 40, 0)
+
+
 @pytest.mark.parametrize("fault", ["out_of_order", "repeated_entries", "dropped_entries"])
 async def test_a_list_that_cannot_be_relied_on_loses_and_ends_no_row(world: World, fault: str) -> None:
     await library(world, 250)
@@ -614,7 +636,7 @@ def test_at_no_mix_of_ages_and_strangers_is_it_more_than_a_call_a_row(
                 assert tally.calls <= left
                 passes, left = passes + 1, left - tally.looked
             assert left == 0
-            assert world.calls <= due + MOST_LOST * max(0, passes - 1)
+            assert world.calls <= due + max(MOST_LOST, due // ROWS_FOR_A_MARCH) * max(0, passes - 1)
             assert not [row async for row in world.tools.store.rows("mux", "default") if row.state is not State.READY]
 
     asyncio.run(swept())

@@ -7,7 +7,7 @@ from typing import Final
 from rindle_sync.asset import Due, ProviderAsset, Seen
 from rindle_sync.decide import CHANGES, decide
 from rindle_sync.look import look_at_page, note_identity
-from rindle_sync.plan import Mark, Wanted, next_page
+from rindle_sync.plan import Mark, Wanted, next_page, place_above
 from rindle_sync.providers.base import Page
 from rindle_sync.round import Round
 from rindle_sync.settle import Finding
@@ -16,13 +16,16 @@ from rindle_sync.tools import Tools
 WORTHWHILE: Final = 10
 """Where a page has answered so many rows, and as many are left, the next one is asked for: they may stand together."""
 
+ROWS_FOR_A_MARCH: Final = 10
+"""For so many old rows, one page may be asked for in vain on the way to them."""
+
 
 async def browse(one: Round, due: Sequence[Due]) -> list[Due]:
     """Settle what pages answer for less than a call a row; the due rows that are left to be asked about by id."""
     tools, found, now = one.tools, set[str](), one.tools.now()
     wanted = tools.atlas.wanted((d for d in due if d.id not in one.passed), now, tools.policy, tools.schedule)
     marks = tools.atlas.marks(now, await _end_of_first_page(tools, now) if len(wanted) > 1 else None)
-    mark = next_page(wanted, marks, one.to_spare)
+    mark, goal = await _next(one, wanted, marks)
     async with one.behind() as settle_behind:
         while mark:
             page = await look_at_page(tools, mark.cursor, one.take_page)
@@ -36,9 +39,43 @@ async def browse(one: Round, due: Sequence[Due]) -> list[Due]:
             following = follow(mark, page)
             wanted = _still_wanted(one, mark, page, wanted, listed)
             marks = tools.atlas.follow(marks, mark, following)
-            goes_on = min(len(answered), len(due) - len(found)) >= WORTHWHILE
-            mark = following if following and goes_on else next_page(wanted, marks, one.to_spare)
+            is_on_the_way = goal is not None and following is not None and following.reach > goal
+            if following and (is_on_the_way or min(len(answered), len(due) - len(found)) >= WORTHWHILE):
+                mark = following
+            else:
+                mark, goal = await _next(one, wanted, marks)
     return [row for row in due if row.id not in found]
+
+
+async def _next(one: Round, wanted: Sequence[Wanted], marks: Sequence[Mark]) -> tuple[Mark | None, datetime | None]:
+    """Where to ask for a page, and down to when for one after the other, whatever they bring."""
+    if mark := next_page(wanted, marks, one.to_spare):
+        return mark, None
+    return await _march(one, wanted, marks) or (None, None)
+
+
+async def _march(one: Round, wanted: Sequence[Wanted], marks: Sequence[Mark]) -> tuple[Mark, datetime] | None:
+    """Where to begin, and down to when to go, to where many old rows stand together.
+
+    How many pages that takes is known from how many rows of ours stand above them. They are asked for in vain: as many
+    rows may be left to the next round, so that it has to be few of them, and what they lead to has to be worth it.
+    """
+    hoped = sum(row.chance for row in wanted)
+    most = int(hoped) // ROWS_FOR_A_MARCH
+    if not marks or most < 1 or one.to_spare < 0:
+        return None
+    per_page = one.tools.provider.page_size * one.tools.atlas.ours.by(one.tools.now())
+    newest, middle = wanted[0].created_at, wanted[len(wanted) // 2].created_at
+    begin = place_above(marks, newest)
+    count, here = one.tools.library.count_between, (one.tools.provider.name, one.tools.environment)
+    above = await count(*here, newest, begin.reach, most=round(most * per_page) + 1)
+    if above > most * per_page:
+        return None
+    worth = hoped / 4 * per_page
+    if above + await count(*here, middle, newest, most=round(worth) + 1) > worth:
+        return None
+    one.most_lost = max(one.most_lost, most)
+    return begin, newest
 
 
 async def _end_of_first_page(tools: Tools, now: datetime) -> datetime | None:

@@ -283,6 +283,12 @@ def next_page(wanted: Sequence[Wanted], marks: Sequence[Mark], to_spare: int) ->
     return None
 
 
+def place_above(marks: Sequence[Mark], created_at: datetime) -> Mark:
+    """The nearest place from which a page on the way holds an asset that was made at this time."""
+    reaches = [-mark.reach.timestamp() for mark in marks]
+    return marks[max(0, bisect_right(reaches, -created_at.timestamp()) - 1)]
+
+
 def _pays(mark: Mark, wanted: Sequence[Wanted], place: int, most_in_vain: float) -> bool:
     """Whether some number of pages from `mark` on should answer more rows than there are pages."""
     found = 0.0

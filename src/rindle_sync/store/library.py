@@ -49,6 +49,16 @@ _SETTLED: Final = (
     assets.c.state.in_([State.READY.value, State.ERRORED.value]),
 )
 _COUNT_SETTLED: Final = select(func.count()).select_from(assets).where(*_SETTLED)
+_HOW_MANY: Final = select(func.count()).select_from(
+    select(assets.c.id)
+    .where(
+        *_HERE,
+        assets.c.provider_created_at > bindparam("after"),
+        assets.c.provider_created_at <= bindparam("until"),
+    )
+    .limit(bindparam("most"))
+    .subquery()
+)
 _MADE_BETWEEN: Final = select(*_DUE).where(
     *_SETTLED,
     assets.c.provider_created_at > bindparam("after"),
@@ -90,6 +100,14 @@ class Library(Database):
     async def made_between(self, provider: str, environment: str, after: datetime, until: datetime) -> list[Due]:
         """The rows that have settled and whose assets were made after `after` and until `until`."""
         return await self._dues(_MADE_BETWEEN, provider, environment, {"after": after, "until": until})
+
+    async def count_between(
+        self, provider: str, environment: str, after: datetime, until: datetime, *, most: int
+    ) -> int:
+        """How many rows' assets were made after `after` and until `until`; counts no further than `most`."""
+        values = {"provider": provider, "in_environment": environment, "after": after, "until": until, "most": most}
+        async with self.reading() as connection:
+            return (await connection.execute(_HOW_MANY, values)).scalar_one()
 
     async def count_settled(self, provider: str, environment: str) -> int:
         """How many rows have settled, as the provider has said."""
