@@ -132,7 +132,7 @@ async def _answered(
         if tools.breaker.opened and tools.breaker.opened.reason is Reason.OTHER_ENVIRONMENT:
             await check_identity(tools)  # a list page is answered in any environment: it must not close the breaker
         answer = await call(at)
-    except NoAnswer as error:
+    except (NoAnswer, Gone) as error:  # that a list is gone says nothing of any row
         return await _silence(tools, error, at, scrub(str(error), *secrets))
     except RindleSyncError:
         raise
@@ -157,7 +157,7 @@ async def _call(tools: Tools, row: ProviderAsset, at: datetime) -> Seen:
     return Seen(via=Via.GET, at=at, status="no id to ask by")
 
 
-async def _silence(tools: Tools, error: NoAnswer, at: datetime, text: str) -> Silence:
+async def _silence(tools: Tools, error: NoAnswer | Gone, at: datetime, text: str) -> Silence:
     match error:
         case Throttled():
             await tools.breaker.answered()
