@@ -7,7 +7,7 @@ from typing import Final
 from rindle_sync.asset import Due, ProviderAsset, Seen
 from rindle_sync.decide import CHANGES, decide
 from rindle_sync.look import look_at_page, note_identity
-from rindle_sync.plan import Mark, Wanted, next_page, place_above
+from rindle_sync.plan import Mark, Wanted, next_page, place_above, standing_on
 from rindle_sync.providers.base import Page
 from rindle_sync.round import Round
 from rindle_sync.settle import Finding
@@ -142,11 +142,13 @@ def follow(mark: Mark, page: Page) -> Mark | None:
     return mark.following(max(made), min(made), page.cursor)
 
 
-def _still_wanted(one: Round, mark: Mark, page: Page, wanted: Sequence[Wanted], listed: set[str]) -> list[Wanted]:
+def _still_wanted(one: Round, mark: Mark, page: Page, wanted: list[Wanted], listed: set[str]) -> list[Wanted]:
     """What is still wanted of other pages: not what this one lists, nor what it should have."""
     oldest = min((seen.created_at for seen in page.entries if seen.created_at), default=mark.reach)
-    expected = [w for w in wanted if mark.passes(w.created_at, oldest if page.cursor else None)]
+    first, last = standing_on(wanted, mark, oldest if page.cursor else None)
+    expected = wanted[first:last]
     one.tools.atlas.learn(expected, listed, one.tools.now())
-    one.passed |= {w.id for w in expected} - listed
-    gone = one.passed | listed
-    return [w for w in wanted if w.id not in gone]
+    ids = {w.id for w in expected}
+    one.passed |= ids - listed
+    rest = [*wanted[:first], *wanted[last:]]
+    return rest if listed <= ids else [w for w in rest if w.id not in listed]

@@ -20,7 +20,7 @@ at the beginning, for which one row then waits for the next pass.
 | at rest, deleted                 | never                                                                    |
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -151,10 +151,6 @@ class Mark:
         spanned = max(min(newest, self.reach) - oldest, _SHORTEST)
         return Mark(oldest, max(spanned, self.span / 2) if self.cursor else spanned, cursor)
 
-    def passes(self, created_at: datetime, oldest: datetime | None) -> bool:
-        """Whether an asset made at this time should have stood on this page, down to `oldest`, or None for the end."""
-        return created_at <= self.reach and (oldest is None or created_at > oldest)
-
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -281,6 +277,16 @@ def next_page(wanted: Sequence[Wanted], marks: Sequence[Mark], to_spare: int) ->
             return mark
         tried = mark
     return None
+
+
+def standing_on(wanted: Sequence[Wanted], mark: Mark, oldest: datetime | None) -> tuple[int, int]:
+    """From where until where the `wanted`, newest first, should stand on a page down to `oldest`, None for the end."""
+
+    def place(moment: datetime) -> int:
+        return bisect_left(wanted, -moment.timestamp(), key=lambda one: -one.created_at.timestamp())
+
+    first = place(mark.reach)
+    return first, max(first, len(wanted) if oldest is None else place(oldest))
 
 
 def place_above(marks: Sequence[Mark], created_at: datetime) -> Mark:
