@@ -1,5 +1,6 @@
 """The commands. Prints; everything else is done elsewhere."""
 
+import asyncio
 from importlib.metadata import version
 from typing import Annotated, Final
 
@@ -53,6 +54,8 @@ def main() -> None:
         raise SystemExit(f"error: the report could not be written ({error.strerror})") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except asyncio.CancelledError:
+        raise SystemExit(143) from None
 
 
 def _fail(error: RindleSyncError, code: int) -> None:

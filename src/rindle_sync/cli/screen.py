@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -33,6 +34,9 @@ def connected(work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[
     """What `work` does with the service of this process's settings."""
 
     async def connected() -> T:
+        task = asyncio.current_task()
+        with suppress(NotImplementedError):  # where signals cannot be waited for, a lease ends by time
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel if task else int)
         async with connect(load_settings(), listeners=listeners) as rindle:
             return await work(rindle)
 
