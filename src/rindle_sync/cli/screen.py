@@ -34,9 +34,9 @@ def connected(work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[
     """What `work` does with the service of this process's settings."""
 
     async def connected() -> T:
-        task = asyncio.current_task()
-        with suppress(NotImplementedError):  # where signals cannot be waited for, a lease ends by time
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel if task else int)
+        if task := asyncio.current_task():
+            with suppress(NotImplementedError):  # where signals cannot be waited for, a lease ends by time
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with connect(load_settings(), listeners=listeners) as rindle:
             return await work(rindle)
 
