@@ -324,7 +324,7 @@ async def test_a_row_gets_the_apps_own_names_and_keeps_all_else(store: Store) ->
         await store.rename(other.id, names)
 
     renamed = {name: getattr(names, name) for name in ("asset_id", "profile", "playback_policy", "ingest_mode")}
-    assert await store.get(row.id) == replace(row, **renamed)
+    assert await store.get(row.id) == replace(row, **renamed, version=row.version + 1)
     assert await store.get(other.id) == other
 
 
