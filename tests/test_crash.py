@@ -127,6 +127,7 @@ async def test_a_service_that_is_killed_again_and_again_loses_nothing(scene: Sce
 async def test_a_delivery_that_was_answered_is_applied_however_the_service_died(scene: Scene) -> None:
     emulator, port = scene.far_end.emulator, free_port()
     assets = emulator.create_assets(40, life=Life(ends="never"))
+    emulator.add_fault("server_error")  # looks would say that these assets are not ready at all
     await add_due(scene.store, *assets)
     shell = scene.shell.but(mux_webhook_secrets=SECRET, listen_port=port, sweep_interval_seconds=600)
     answered: list[str] = []
