@@ -73,8 +73,23 @@ def test_a_known_secret_goes_however_short_it_is(secret: str, before: str, after
     assert not survives(secret, scrub(f"{before}{secret}{after}", secret))
 
 
+@pytest.mark.parametrize(("secret", "tag"), [("e", "...redacted"), ("abc", "...redacted"), ("abcd", "...abcd")])
+def test_a_secret_of_up_to_four_characters_is_hidden_where_it_stands_alone(secret: str, tag: str) -> None:
+    assert scrub(f"{secret}, {secret}ef and x{secret}", secret) == f"{tag}, {secret}ef and x{secret}"
+
+
+def test_a_secret_of_five_characters_is_hidden_wherever_it_stands() -> None:
+    assert scrub("abcde, abcdef", "abcde") == "...bcde, ...bcdef"
+
+
+@pytest.mark.parametrize("after", ["", ".", "...", " now"])
+def test_the_tag_of_an_id_at_the_end_of_a_sentence_is_that_of_the_id(after: str) -> None:
+    assert scrub(f"it is {ID}{after}") == f"it is ...{ID[-4:]}{after.strip('.')}"
+
+
 def test_the_longer_of_two_secrets_goes_first() -> None:
     assert scrub("it was abcde-fgh", "abcde", "abcde-fgh") == "it was ...-fgh"
+    assert scrub("it was a-zzzzz-fgh", "zzzzz", "a-zzzzz-fgh") == "it was ...-fgh"
 
 
 def test_secrets_that_are_none_or_empty_hide_nothing() -> None:
@@ -84,6 +99,10 @@ def test_secrets_that_are_none_or_empty_hide_nothing() -> None:
 @pytest.mark.parametrize("before", ["", "see ", "(", "1", "_", "文", "url:"])
 def test_nothing_of_a_url_survives(before: str) -> None:
     assert scrub(f"{before}https://x.io/in.mp4?sig=short now") == f"{before}[url] now"
+
+
+def test_nothing_of_a_url_in_capitals_survives() -> None:
+    assert scrub("see HTTPS://X.IO/in.mp4 now") == "see [url] now"
 
 
 # scrub: what must stay
@@ -123,6 +142,18 @@ def test_a_secret_of_one_character_leaves_the_text_readable() -> None:
 # scrub: its form
 
 
+def test_lines_become_one_with_a_space_between() -> None:
+    assert scrub("\n the file\r\n is not\u2028there\x00") == "the file  is not there"
+
+
+def test_of_a_text_that_is_too_long_to_be_read_the_last_word_that_was_read_is_left_out() -> None:
+    longest = 16 * MAX_ERROR_TEXT
+
+    assert scrub(f"one two three{' ' * longest}four") == "one two"
+    assert scrub("four".rjust(longest)) == "four"
+    assert scrub("four".rjust(longest + 1)) == ""
+
+
 @given(st.one_of(st.text(), crowded))
 def test_the_result_is_one_line_of_at_most_4096_characters(text: str) -> None:
     result = scrub(text * 100)
@@ -148,7 +179,7 @@ BUSY = ["a." * 16_000, "a+" * 16_000, "a" * 32_000, "A1" * 16_000, "a://" * 8_00
 BUSY += [piece * 24 + "9" for piece in ("ab.", "a.", "A_", "Ab-", "AB/", "..")]
 
 
-@pytest.mark.parametrize("text", BUSY, ids=lambda text: f"{text[:4]!r}x{len(text)}")
+@pytest.mark.parametrize("text", BUSY, ids=lambda text: f"{text[:4]!r}x{len(text)}".replace("\\", "%"))
 def test_no_text_keeps_the_scrubber_busy(text: str) -> None:
     began = time.perf_counter()
     scrub(text)

@@ -163,6 +163,16 @@ async def test_an_upload_that_a_row_waits_for_gets_no_second_row(world: World) -
     assert len(await rows_of(world)) == 1  # both are without an asset yet
 
 
+async def test_the_figures_of_the_last_backfill_are_kept_with_its_outcome(world: World) -> None:
+    world.emulator.create_assets(3, life=READY)
+
+    await backfill(world.tools)
+
+    kept = await world.tools.passes.get(PassKey("mux", "default", "backfill"))
+    assert kept.progress
+    assert (kept.progress["outcome"], kept.progress["adopted"]) == ("done", 3)
+
+
 async def test_a_second_backfill_makes_nothing(world: World) -> None:
     world.emulator.create_assets(250, life=READY)
     await backfill(world.tools)

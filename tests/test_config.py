@@ -184,6 +184,14 @@ def test_a_named_file_that_is_not_there_is_refused(set_variable: SetVariable, na
     assert name in str(error)
 
 
+@pytest.mark.parametrize("name", NUMBERS)
+def test_true_is_no_number(write_file: WriteFile, name: str) -> None:
+    write_file(f"{name} = true")
+
+    with pytest.raises(Misconfigured, match=f"^{name}: must not be true or false"):
+        load_settings()
+
+
 def test_a_file_that_is_no_toml_is_refused_by_its_name_and_line(write_file: WriteFile) -> None:
     write_file(f"sweep_batch = 7\nmux_token_secret = {PLANTED}")
 

@@ -288,3 +288,17 @@ def test_our_own_errors_are_logged_with_their_text(caplog: pytest.LogCaptureFixt
         at_once(told())
 
     assert "StoreUnavailable: the database lacks our tables" in caplog.text
+
+
+async def test_a_loop_that_is_cancelled_while_it_waits_leaves_no_task_behind() -> None:
+    async def tick() -> None:
+        pass
+
+    before = asyncio.all_tasks()
+    running = asyncio.create_task(Embedded(60, 1).run(tick, asyncio.Event()))
+    await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await asyncio.sleep(0)
+
+    assert asyncio.all_tasks() == before

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -23,14 +23,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via
-from rindle_sync.errors import Gone, Refused, RindleSyncError, Throttled, Unreachable
+from rindle_sync.errors import BadNotice, Gone, Misconfigured, Refused, RindleSyncError, Throttled, Unreachable
+from rindle_sync.notice import Delivery
 from rindle_sync.providers.base import Page
-from rindle_sync.providers.mux import Credentials, Mux, parse_time, without_urls
+from rindle_sync.providers.mux import Credentials, Mux, parse_time, sign, without_urls
 from rindle_sync.providers.mux.rest import LARGEST_ANSWER
 from rindle_sync.providers.mux.shapes import decoded, without_nul
+from rindle_sync.providers.mux.webhooks import read_delivery, read_seen, verify
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from tests.processes import serving
 from tests.rows import NOW, a_row
+from tests.webhooks import an_event, an_upload_event
 from tests.world import Clock, an_adapter
 
 VECTORS = Path(__file__).parents[2] / "shared" / "mux" / "vectors.json"
@@ -417,6 +420,12 @@ async def test_every_status_of_an_upload_is_a_state(status: str, state: State) -
         assert (seen.error_kind, seen.error_text) == (None, None)
 
 
+async def test_an_upload_with_an_asset_failed_because_the_asset_did() -> None:
+    seen = await get_upload({"id": UPLOAD, "status": "errored", "asset_id": ID})
+
+    assert (seen.state, seen.error_kind, seen.provider_asset_id) == (State.ERRORED, ErrorKind.PROVIDER, ID)
+
+
 @pytest.mark.parametrize("settings", [None, {}, {"passthrough": 5}, {"passthrough": None}])
 async def test_an_upload_may_lack_its_passthrough(settings: object) -> None:
     assert (await get_upload({"id": UPLOAD, "status": "waiting", "new_asset_settings": settings})).passthrough is None
@@ -521,7 +530,7 @@ async def test_an_object_in_place_of_a_list_is_no_answer() -> None:
         b'{"data":' * 100_000 + b"1" + b"}" * 100_000,
         b'{"data": {"environment_id": ' + b"9" * 5000 + b"}}",
     ],
-    ids=lambda body: repr(body[:24]) if isinstance(body, bytes) else None,
+    ids=lambda body: repr(body[:24]).replace("\\", "%") if isinstance(body, bytes) else None,
 )
 async def test_a_body_that_is_no_answer_is_unreachable(call: Call, body: bytes) -> None:
     error = await error_of(FarEnd(200, body), call)
@@ -1004,6 +1013,285 @@ async def test_what_is_kept_of_an_answer_holds_no_url() -> None:
     assert (asset.metadata or {})["master"] == {"status": "ready"}
 
 
+# webhooks: whose they are
+
+SIGNED_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
+SIGNED_BODY = '{"type": "é"}'.encode()
+SIGNED_BY = "whsec-of-the-tests"
+MAC = "0d0eaaa1f4df1f77d70ef4688c1a848eb8cc36e96c213e3fb21121b563d613a3"
+SIGNATURE = f"t=1795435200,v1={MAC}"
+
+
+def signer_of(header: str | None, *secrets: str, late: float = 0) -> int:
+    """The position of the secret that signed the body, which comes in `late` seconds after it was signed."""
+    headers = {} if header is None else {"mux-signature": header}
+    now = SIGNED_AT + timedelta(seconds=late)
+    return verify(headers, SIGNED_BODY, secrets or (SIGNED_BY,), now, tolerance=300)
+
+
+def refusal_of(header: str | None, *secrets: str, late: float = 0) -> str:
+    with pytest.raises(BadNotice) as refused:
+        signer_of(header, *secrets, late=late)
+    return refused.value.reason
+
+
+def test_a_body_is_signed_as_mux_signs_it() -> None:
+    assert sign(SIGNED_BODY, SIGNED_BY, SIGNED_AT) == SIGNATURE
+
+
+def test_a_signature_tells_which_secret_it_was_made_with() -> None:
+    assert signer_of(SIGNATURE) == 0
+    assert signer_of(SIGNATURE, "another", SIGNED_BY, "a third") == 1
+    assert signer_of(SIGNATURE, "another", SIGNED_BY, SIGNED_BY) == 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"t=1795435200,v1=guessed,v1={MAC}",
+        f"t=1795435200,v1={MAC},v1=guessed",
+        f"v1={MAC},t=1795435200",
+        f"t=1795435200,v0=old,v1={MAC},v2=new=er,",
+    ],
+)
+def test_one_true_signature_among_others_is_enough(header: str) -> None:
+    assert signer_of(header) == 0
+
+
+@pytest.mark.parametrize("late", [-300, 0, 300])
+def test_a_signature_holds_to_the_very_end_of_its_window(late: float) -> None:
+    assert signer_of(SIGNATURE, late=late) == 0
+
+
+@pytest.mark.parametrize("late", [-300.5, 300.5])
+def test_a_signature_from_outside_the_window_is_refused(late: float) -> None:
+    assert refusal_of(SIGNATURE, late=late) == "timestamp_out_of_window"
+
+
+def test_a_forged_signature_is_a_forgery_at_any_time() -> None:
+    assert refusal_of("t=1795435200,v1=guessed", late=301) == "signature_mismatch"
+
+
+@pytest.mark.parametrize("header", [None, ""])
+def test_a_delivery_without_a_signature_is_refused(header: str | None) -> None:
+    assert refusal_of(header) == "no_signature"
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["v1", "v1=", "t=", "t=1795435200,t=1795435200,v1", "t=soon,v1", "t=²,v1", "t=-1795435200,v1", "T=1795435200,v1"],
+)
+def test_a_signature_without_one_plain_time_is_malformed(told: str) -> None:
+    assert refusal_of(f"{told}={MAC}") == "malformed_header"
+
+
+def test_a_time_has_fifteen_digits_at_most() -> None:
+    assert refusal_of(f"t=1{'0' * 14},v1={MAC}") == "signature_mismatch"
+    assert refusal_of(f"t=1{'0' * 15},v1={MAC}") == "malformed_header"
+
+
+@pytest.mark.parametrize("others", ["", ",v0=a", f",V1={MAC}", ",v1x=a"])
+def test_a_signature_of_no_scheme_that_we_know_is_refused(others: str) -> None:
+    assert refusal_of(f"t=1795435200{others}") == "no_v1_signature"
+
+
+@pytest.mark.parametrize("given", ["", MAC[:-1], MAC + "0", MAC + "=", MAC.upper(), f" {MAC}", "é", "\udcff"])
+def test_what_is_nearly_a_signature_is_none(given: str) -> None:
+    assert refusal_of(f"t=1795435200,v1={given}") == "signature_mismatch"
+
+
+@pytest.mark.parametrize("header", [f"t=1795435201,v1={MAC}", f"t=01795435200,v1={MAC}"])
+def test_the_time_is_signed_as_it_is_written(header: str) -> None:
+    assert refusal_of(header) == "signature_mismatch"
+
+
+@pytest.mark.parametrize("secrets", [(), ("",), (SIGNED_BY, "")])
+def test_a_secret_that_is_empty_verifies_nothing(secrets: tuple[str, ...]) -> None:
+    with pytest.raises(Misconfigured, match="mux_webhook_secrets: is not set: nothing tells a true webhook from") as no:
+        verify({"mux-signature": SIGNATURE}, SIGNED_BODY, secrets, SIGNED_AT, tolerance=300)
+    assert no.value.setting == "mux_webhook_secrets"
+
+
+# webhooks: what they say about themselves
+
+
+def body_of(event: dict[str, Any]) -> bytes:
+    return json.dumps(event).encode()
+
+
+def unreadable(read: Callable[..., object], *given: object) -> str:
+    with pytest.raises(BadNotice) as refused:
+        read(*given)
+    return refused.value.reason
+
+
+def test_an_event_about_an_asset_says_whose_it_is() -> None:
+    event = an_event(ID, id="event-1", passthrough="https://ours.example/7", upload_id=UPLOAD, asset_id="another")
+
+    assert read_delivery(body_of(event | {"object": {"type": "asset", "id": "another"}})) == Delivery(
+        event_id="event-1",
+        type="video.asset.ready",
+        environment="env-of-tests",
+        occurred_at=SIGNED_AT,
+        provider_asset_id=ID,
+        provider_upload_id=UPLOAD,
+        passthrough="https://ours.example/7",
+        acted_on=True,
+    )
+
+
+def test_an_event_about_an_upload_says_whose_it_is() -> None:
+    data: dict[str, Any] = {"asset_id": ID, "upload_id": "another", "passthrough": "another"}
+    data |= {"id": UPLOAD, "new_asset_settings": {"passthrough": "ours"}}
+    event = an_upload_event(UPLOAD, "video.upload.asset_created") | {"id": "event-1", "data": data}
+
+    assert read_delivery(body_of(event)) == Delivery(
+        event_id="event-1",
+        type="video.upload.asset_created",
+        environment="env-of-tests",
+        occurred_at=SIGNED_AT,
+        provider_asset_id=ID,
+        provider_upload_id=UPLOAD,
+        passthrough="ours",
+        acted_on=True,
+    )
+
+
+def test_only_an_upload_takes_its_passthrough_from_its_settings() -> None:
+    asset = an_event(ID, passthrough="ours", new_asset_settings={"passthrough": "another"})
+    upload = an_upload_event(UPLOAD, "video.upload.created", passthrough="ours", new_asset_settings="unknown")
+
+    assert [read_delivery(body_of(event)).passthrough for event in (asset, upload)] == ["ours", "ours"]
+
+
+def test_an_event_may_consist_of_its_type_and_its_id_alone() -> None:
+    assert read_delivery(b'{"type": "video.asset.unheard_of", "id": "event-1"}') == Delivery(
+        event_id="event-1", type="video.asset.unheard_of", acted_on=False
+    )
+
+
+def test_an_event_without_data_is_about_its_object() -> None:
+    event = an_event(ID) | {"data": None}
+
+    assert read_delivery(body_of(event)).provider_asset_id == ID
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"), [("x", "x"), ("x" * 255, "x" * 255), ("x" * 256, None), ("", None), (7, None)]
+)
+def test_what_can_be_no_id_is_none(told: object, kept: str | None) -> None:
+    assert read_delivery(body_of(an_event(ID, passthrough=told))).passthrough == kept
+
+
+@pytest.mark.parametrize("field", ["id", "type"])
+def test_an_event_has_an_id_and_a_type_of_some_length(field: str) -> None:
+    event = an_event(ID)
+
+    for good in ("x", "x" * 255):
+        delivery = read_delivery(body_of(event | {field: good}))
+        assert good in {delivery.event_id, delivery.type}
+    for bad in ("", "x" * 256, 7, None):
+        assert unreadable(read_delivery, body_of(event | {field: bad})) == "no_event"
+
+
+def test_what_is_no_object_is_no_event() -> None:
+    assert unreadable(read_delivery, b"[]") == "no_json_object"
+
+
+# webhooks: what was seen in them
+
+
+def test_an_event_about_an_asset_is_seen_as_it_is() -> None:
+    event = an_event(
+        ID,
+        id="event-1",
+        at="2026-11-23T11:59:00Z",
+        passthrough="ours",
+        upload_id=UPLOAD,
+        playback_ids=[{"id": "p", "policy": "public"}],
+        created_at=str(int(CREATED.timestamp())),
+        master={"url": "https://planted.io"},
+    )
+
+    assert read_seen(body_of(event), NOW) == Seen(
+        via=Via.WEBHOOK,
+        at=NOW,
+        occurred_at=datetime(2026, 11, 23, 11, 59, tzinfo=UTC),
+        state=State.READY,
+        status="ready",
+        provider_asset_id=ID,
+        provider_upload_id=UPLOAD,
+        passthrough="ours",
+        playback_ids=(PlaybackId("p", "public"),),
+        created_at=CREATED,
+        event_id="event-1",
+        metadata=event["data"] | {"master": {}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("type_", "status", "state", "kind"),
+    [
+        ("video.asset.created", "preparing", State.PROCESSING, None),
+        ("video.asset.updated", "ready", State.READY, None),
+        ("video.asset.updated", "errored", State.ERRORED, ErrorKind.PROVIDER),
+        ("video.asset.updated", "unheard of", None, None),
+        ("video.asset.ready", "preparing", State.READY, None),
+        ("video.asset.ready", "errored", State.READY, None),
+        ("video.asset.errored", "preparing", State.ERRORED, ErrorKind.PROVIDER),
+        ("video.asset.deleted", "ready", State.DELETED, None),
+    ],
+)
+def test_the_type_of_an_event_says_more_than_the_status_beside_it(
+    type_: str, status: str, state: State | None, kind: ErrorKind | None
+) -> None:
+    body = body_of(an_event(ID, type_) | {"data": an_asset(status=status)})
+
+    seen = read_seen(body, NOW)
+
+    assert (seen.state, seen.error_kind) == (state, kind)
+    assert read_delivery(body).acted_on
+
+
+@pytest.mark.parametrize(
+    ("type_", "state", "kind", "text"),
+    [
+        ("video.upload.created", State.UPLOADING, None, None),
+        ("video.upload.asset_created", State.PROCESSING, None, None),
+        ("video.upload.cancelled", State.ERRORED, ErrorKind.UPLOAD, "mux upload cancelled"),
+        ("video.upload.errored", State.ERRORED, ErrorKind.PROVIDER, "mux upload errored"),
+    ],
+)
+def test_an_event_about_an_upload_is_seen_as_its_type_says(
+    type_: str, state: State, kind: ErrorKind | None, text: str | None
+) -> None:
+    data = {"id": UPLOAD, "status": "unheard of", "asset_id": ID, "new_asset_settings": {"passthrough": "ours"}}
+    event = an_upload_event(UPLOAD, type_) | {"id": "event-1", "data": data}
+
+    assert read_seen(body_of(event), NOW) == Seen(
+        via=Via.WEBHOOK,
+        at=NOW,
+        occurred_at=SIGNED_AT,
+        state=state,
+        status=type_.rpartition(".")[2] if state is not State.UPLOADING else "waiting",
+        provider_asset_id=ID,
+        provider_upload_id=UPLOAD,
+        passthrough="ours",
+        error_kind=kind,
+        error_text=text,
+        event_id="event-1",
+        metadata=data,
+    )
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"id": 7}, {"id": ""}])
+def test_an_event_whose_data_is_none_cannot_be_seen(data: object) -> None:
+    asset, upload = an_event(ID), an_upload_event(UPLOAD, "video.upload.created")
+
+    for event in (asset, upload):
+        assert unreadable(read_seen, body_of(event | {"data": data}), NOW) == "unreadable_data"
+
+
 # Mux's own examples
 
 
@@ -1096,3 +1384,18 @@ async def test_as_many_calls_as_a_sweep_makes_at_once_do_not_wait_for_each_other
         await adapter.close()
 
     assert [one.provider_asset_id for one in seen] == ids
+
+
+async def test_an_answer_that_is_packed_twice_is_not_unpacked() -> None:
+    twice = gzip.compress(gzip.compress(b"{}"))
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        async def parts() -> AsyncIterator[bytes]:
+            yield twice
+
+        return httpx.Response(200, headers={"content-encoding": "gzip, gzip"}, content=parts())
+
+    mux = Mux(TOKEN, transport=httpx.MockTransport(answer))
+
+    with pytest.raises(Unreachable, match="packed more than once"):
+        await mux.get_asset(ID, NOW)

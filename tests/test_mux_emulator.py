@@ -654,6 +654,19 @@ async def test_a_fault_by_chance_comes_about_that_often(emulator: MuxEmulator, m
     assert 60 < rule.fired < 120
 
 
+async def test_a_fault_that_is_removed_happens_no_more_and_leaves_the_others(
+    emulator: MuxEmulator, mux: httpx.AsyncClient
+) -> None:
+    asset = emulator.create_asset()
+    first = emulator.add_fault("server_error", operation="get_asset")
+    second = emulator.add_fault("bad_gateway", operation="get_asset")
+
+    emulator.remove_fault(first)
+    answer = await mux.get(f"/video/v1/assets/{asset}")
+
+    assert (answer.status_code, first.fired, second.fired) == (502, 0, 1)
+
+
 async def test_cleared_faults_happen_no_more(emulator: MuxEmulator, mux: httpx.AsyncClient) -> None:
     emulator.add_fault("server_error")
     emulator.clear_faults()

@@ -1,7 +1,7 @@
 """Which rows are looked at by list page, and when a row is looked at again."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +22,9 @@ from rindle_sync.plan import (
     first_check,
     next_check,
     next_page,
+    place_above,
+    retry_gap,
+    standing_on,
 )
 from tests.rows import NOW, a_404, a_look, a_row, a_webhook
 
@@ -137,6 +140,112 @@ def test_the_jitter_is_the_same_for_the_same_row_and_version_and_within_its_shar
     assert first == second
     assert first
     assert low <= first <= high
+
+
+# to the second, without jitter
+
+
+def exactly(row: ProviderAsset, seen: Seen | Silence | None) -> timedelta | None:
+    decision = decide(row, seen, NOW, POLICY)
+    at = next_check(decision, seen, NOW, POLICY, Schedule(jitter=0))
+    return None if at is None else at - NOW
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(0, 5), (1, 5), (2, 10), (3, 20), (11, 5120), (12, 5120)])
+def test_the_wait_after_a_look_without_an_answer_doubles_ten_times(failures: int, seconds: int) -> None:
+    assert retry_gap(failures, SCHEDULE) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("age", "minutes"),
+    [(0, 0.5), (2, 0.5), (20, 5), (90, 10), (119.8, 0.5)],
+)
+def test_a_row_in_flight_waits_a_quarter_of_its_age(age: float, minutes: float) -> None:
+    assert exactly(a_row(updated_at=NOW - age * MINUTE), a_look(State.PROCESSING)) == minutes * MINUTE
+
+
+@pytest.mark.parametrize(("age", "minutes"), [(0, 5), (60, 15), (6 * 24 * 60, 6 * 60)])
+def test_a_watched_row_waits_a_quarter_of_its_age_within_bounds_of_its_own(age: float, minutes: float) -> None:
+    row = a_row(State.ERRORED, error_kind=ErrorKind.STUCK, updated_at=NOW - age * MINUTE)
+
+    assert exactly(row, a_look(State.PROCESSING)) == minutes * MINUTE
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.UPLOADING])
+def test_a_row_whose_upload_is_known_is_looked_at_like_any_other_in_flight(state: State) -> None:
+    row = a_row(state, provider_asset_id=None, provider_upload_id="upload-1", updated_at=NOW - 20 * MINUTE)
+
+    assert first_check(row, NOW, POLICY, Schedule(jitter=0)) == NOW + 5 * MINUTE
+
+
+def test_a_row_that_waits_for_its_upload_is_looked_at_when_the_upload_should_have_begun() -> None:
+    row = a_row(State.PENDING, provider_asset_id=None, updated_at=NOW - MINUTE)
+
+    assert first_check(row, NOW, POLICY, SCHEDULE) == NOW - MINUTE + POLICY.begin_grace
+    assert gap(row, None) == POLICY.begin_grace - MINUTE
+
+
+def test_a_tombstone_that_comes_from_a_second_404_is_left_alone() -> None:
+    assert gap(a_row(State.READY, missing_since=NOW - timedelta(hours=1), check_at=NOW), a_404()) is None
+
+
+def test_a_webhook_that_changes_a_row_sets_its_next_look_anew() -> None:
+    row = a_row(State.UPLOADING, check_at=NOW - MINUTE, updated_at=NOW - 20 * MINUTE)
+
+    assert exactly(row, a_webhook(State.PROCESSING)) == SCHEDULE.floor
+
+
+def test_a_webhook_that_says_what_we_know_does_not_put_off_a_look() -> None:
+    assert gap(a_row(State.PROCESSING, check_at=NOW - MINUTE), a_webhook(State.PROCESSING)) == -MINUTE
+
+
+def test_a_stale_look_at_a_row_at_rest_is_followed_by_none() -> None:
+    assert gap(a_row(State.READY, seen_at=NOW), a_look(at=NOW - MINUTE)) is None
+
+
+@pytest.mark.parametrize(("since", "wait"), [(4 * MINUTE, 6 * MINUTE), (POLICY.confirm - MINUTE / 6, MINUTE / 2)])
+def test_a_suspected_row_that_is_found_missing_too_soon_is_looked_at_when_it_counts_but_not_at_once(
+    since: timedelta, wait: timedelta
+) -> None:
+    assert gap(a_row(State.READY, missing_since=NOW - since), a_404()) == wait
+
+
+def test_a_refused_look_leaves_the_row_due_as_it_was() -> None:
+    assert gap(a_row(check_at=NOW - MINUTE), silence(Lack.REFUSED)) == -MINUTE
+    assert gap(a_row(check_at=None), silence(Lack.REFUSED)) == timedelta(0)
+
+
+def test_a_throttled_look_that_names_no_wait_waits_for_the_floor() -> None:
+    assert gap(a_row(), silence(Lack.THROTTLED)) == SCHEDULE.floor
+
+
+def test_a_row_that_would_be_looked_at_sooner_anyway_does_not_wait_for_a_retry() -> None:
+    young = a_row(updated_at=NOW, check_failures=3)
+
+    assert retry_gap(4, SCHEDULE) > SCHEDULE.floor
+    assert exactly(young, silence()) == SCHEDULE.floor
+
+
+@pytest.mark.parametrize(("failures", "wait"), [(2, 4 * SCHEDULE.retry), (9, SCHEDULE.cap)])
+def test_a_row_at_rest_that_gets_no_answer_is_retried_with_gaps_up_to_the_cap(failures: int, wait: timedelta) -> None:
+    assert gap(a_row(State.READY, check_failures=failures), silence()) == wait
+
+
+def test_rows_of_one_age_are_drawn_apart_over_the_whole_jitter() -> None:
+    rows = [a_row(id=f"row-{n}", updated_at=NOW - 8 * MINUTE) for n in range(200)]
+    low, high = jittered(2 * MINUTE)
+
+    drawn = sorted(((gap(row, a_look(State.PROCESSING)) or low) - low) / (high - low) for row in rows)
+
+    assert drawn[0] < 0.05
+    assert drawn[-1] > 0.95
+    assert 0.4 < sum(drawn) / len(drawn) < 0.6
+
+
+def test_a_row_is_drawn_anew_with_each_version() -> None:
+    gaps = {gap(a_row(id="row-1", version=n, updated_at=NOW - 8 * MINUTE), a_look(State.PROCESSING)) for n in range(9)}
+
+    assert len(gaps) == 9
 
 
 # by list page or by id
@@ -304,3 +413,175 @@ def test_an_upload_is_less_likely_to_be_listed_than_an_asset() -> None:
     [asked] = Atlas().wanted([upload], NOW, POLICY, SCHEDULE)
 
     assert (asked.is_linked, asked.chance) == (False, 0.25)
+
+
+def test_what_a_page_may_answer_comes_newest_first_with_the_chance_of_each() -> None:
+    atlas = Atlas()
+    atlas.learn([Wanted(f"{n}", NOW, 1.0, is_linked=True) for n in range(60)], set(), NOW)
+    atlas.learn([Wanted(f"{n}", NOW, 1.0, is_linked=False) for n in range(60)], set(), NOW)
+    older, newer = a_due(20), a_due(10)
+    upload = a_due(15, State.UPLOADING, provider_asset_id=None, provider_upload_id="upload-1")
+    later = NOW + timedelta(hours=1)
+
+    assert atlas.wanted([older, upload, newer], later, POLICY, SCHEDULE) == [
+        Wanted(newer.id, newer.provider_created_at, 0.5, is_linked=True),
+        Wanted(upload.id, upload.provider_created_at, 0.125, is_linked=False),
+        Wanted(older.id, older.provider_created_at, 0.5, is_linked=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("check_at", "count"),
+    [(NOW - SCHEDULE.cap, 0), (NOW - SCHEDULE.cap - timedelta(microseconds=1), 1), (None, 0)],
+)
+def test_we_are_to_blame_for_a_row_past_the_threshold_only_when_it_was_due_for_longer_than_the_cap(
+    check_at: datetime | None, count: int
+) -> None:
+    late = a_due(1, updated_at=NOW - timedelta(hours=3), check_at=check_at)
+
+    assert len(Atlas().wanted([late], NOW, POLICY, SCHEDULE)) == count
+
+
+def test_assets_and_uploads_are_learned_of_apart() -> None:
+    atlas, linked, uploads = Atlas(), Estimate(1.0), Estimate(0.25)
+    expected = [
+        Wanted("asset-1", NOW, 1.0, is_linked=True),
+        Wanted("asset-2", NOW, 1.0, is_linked=True),
+        Wanted("asset-3", NOW, 1.0, is_linked=True),
+        Wanted("upload-1", NOW, 1.0, is_linked=False),
+    ]
+
+    atlas.learn(expected, {"asset-1", "upload-1", "a stranger"}, NOW)
+
+    linked.learn(1, 3, NOW)
+    uploads.learn(1, 1, NOW)
+    assert (atlas.linked, atlas.uploads) == (linked, uploads)
+
+
+def test_before_anything_is_learned_every_entry_is_thought_to_be_ours() -> None:
+    assert Atlas().ours == Estimate(1.0)
+
+
+def test_a_list_that_is_not_to_be_trusted_promises_nothing() -> None:
+    assert [one.chance for one in Atlas(trust=0).wanted([a_due(1)], NOW, POLICY, SCHEDULE)] == [0]
+
+
+def test_what_is_learned_counts_by_how_much_was_seen() -> None:
+    estimate = Estimate(1.0)
+
+    estimate.learn(15, 60, NOW)
+    assert estimate.by(NOW) == pytest.approx(1 - 0.75 * 0.75)
+    estimate.learn(0, 0, NOW + timedelta(hours=1))
+    assert estimate.value == pytest.approx(0.4375)
+    assert estimate.at == NOW
+
+
+@pytest.mark.parametrize(
+    ("value", "hours", "by_then"),
+    [
+        (0.1, 0, 0.1),
+        (0.1, -1, 0.1),
+        (0.1, 0.5, 0.1 * 2**0.5),
+        (0.1, 1, 0.2),
+        (0.1, 2, 0.4),
+        (0.1, 4, 1.0),
+        (0, 1, 0.02),
+    ],
+)
+def test_a_share_of_which_nothing_more_is_learned_doubles_every_hour(
+    value: float, hours: float, by_then: float
+) -> None:
+    estimate = Estimate(1.0, at=NOW)
+    estimate.value = value
+
+    assert estimate.by(NOW + timedelta(hours=hours)) == pytest.approx(by_then)
+
+
+def test_a_share_that_recovers_without_end_is_that_at_rest() -> None:
+    estimate = Estimate(0.5, at=NOW - timedelta(days=36_500))
+    estimate.value = 0
+
+    assert estimate.by(NOW) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("cursor", "newest", "oldest", "span"),
+    [(None, 1, 3, 2), (None, -7, 3, 3), ("c", 1, 3, 30), ("c", 1, 91, 90), (None, 3, 3, 1 / 60_000)],
+)
+def test_the_place_after_a_page_goes_on_where_the_page_ended(
+    cursor: str | None, newest: float, oldest: float, span: float
+) -> None:
+    page = Mark(NOW, 60 * MINUTE, cursor)
+
+    following = page.following(NOW - newest * MINUTE, NOW - oldest * MINUTE, "next")
+
+    assert following == Mark(NOW - oldest * MINUTE, span * MINUTE, "next")
+
+
+def test_the_first_place_is_ahead_of_our_clock_and_reaches_to_where_the_last_first_page_ended() -> None:
+    ahead, atlas = NOW + 5 * MINUTE, Atlas()
+
+    assert atlas.marks(NOW, None) == [Mark(ahead, timedelta(days=36_500))]
+    assert atlas.marks(NOW, NOW - 60 * MINUTE) == [Mark(ahead, 65 * MINUTE)]
+    assert atlas.marks(NOW, ahead + MINUTE) == [Mark(ahead, timedelta(milliseconds=1))]
+
+
+def test_a_place_that_is_reached_is_kept_once_and_in_its_order() -> None:
+    atlas = Atlas()
+    first = atlas.marks(NOW, None)[0]
+    near, far = Mark(NOW - MINUTE, MINUTE, "near"), Mark(NOW - 9 * MINUTE, MINUTE, "far")
+    again = Mark(near.reach, MINUTE, "again")
+
+    assert atlas.follow([first], first, far) == [far]
+    assert atlas.follow([far, near], far, near) == [near, near]
+    atlas.follow([first], first, again)
+
+    assert atlas.marks(NOW, None) == [first, again, far]
+    assert atlas.marks(near.reach, None)[1:] == [far]
+
+
+def test_the_last_place_is_forgotten_when_nothing_follows_it() -> None:
+    atlas = Atlas()
+    first = atlas.marks(NOW, None)[0]
+    near, far = Mark(NOW - MINUTE, MINUTE, "near"), Mark(NOW - 9 * MINUTE, MINUTE, "far")
+    atlas.follow([first], first, near)
+    atlas.follow([near], near, far)
+
+    assert atlas.follow([near, far], far, None) == [near]
+    assert atlas.marks(NOW, None) == [first, near]
+
+
+def test_when_there_are_too_many_places_every_second_one_is_kept() -> None:
+    atlas = Atlas()
+    first = atlas.marks(NOW, None)[0]
+    for place in range(MOST_MARKS):
+        atlas.follow([], first, Mark(NOW - (place + 1) * MINUTE, MINUTE, f"{place}"))
+    assert len(atlas.marks(NOW, None)) == 1 + MOST_MARKS
+
+    atlas.follow([], first, Mark(NOW - (MOST_MARKS + 1) * MINUTE, MINUTE, "one too many"))
+
+    assert [mark.cursor for mark in atlas.marks(NOW, None)[1:4]] == ["0", "2", "4"]
+    assert len(atlas.marks(NOW, None)) == 2 + MOST_MARKS // 2
+
+
+def test_without_any_place_no_page_is_asked_for() -> None:
+    assert next_page(wanted(1, 2), [], 0) is None
+
+
+@pytest.mark.parametrize(
+    ("reach", "oldest", "span"),
+    [(5, 20, (1, 3)), (0, 20, (0, 3)), (5, None, (1, 4)), (6, 2, (2, 2)), (5, 4, (1, 1)), (30, None, (4, 4))],
+)
+def test_the_rows_that_should_stand_on_a_page_are_those_between_its_ends(
+    reach: float, oldest: float | None, span: tuple[int, int]
+) -> None:
+    down_to = None if oldest is None else NOW - oldest * MINUTE
+
+    assert standing_on(wanted(1, 5, 10, 20), Mark(NOW - reach * MINUTE, MINUTE), down_to) == span
+
+
+@pytest.mark.parametrize(("age", "place"), [(-1, 0), (0, 0), (9, 0), (10, 1), (15, 1), (20, 2), (99, 2)])
+def test_an_asset_is_looked_for_from_the_nearest_place_above_it(age: float, place: int) -> None:
+    marks = [Mark(NOW - reach * MINUTE, MINUTE, f"{reach}") for reach in (0, 10, 20)]
+
+    assert place_above(marks, NOW - age * MINUTE) == marks[place]

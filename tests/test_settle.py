@@ -4,15 +4,18 @@ import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from rindle_sync.asset import By, Lack, ProviderAsset, Seen, State
-from rindle_sync.decide import Verdict
+from rindle_sync.asset import By, ErrorKind, Lack, ProviderAsset, Seen, Silence, State, Via
+from rindle_sync.decide import Decision, StuckPolicy, Verdict, restart
 from rindle_sync.errors import Conflict
-from rindle_sync.settle import Finding, settle
-from rindle_sync.telemetry import Failed, Resolved
-from tests.rows import PUBLIC, a_look, a_row, a_webhook
+from rindle_sync.settle import TRIES, Finding, commit, foresee, settle
+from rindle_sync.store import Change
+from rindle_sync.telemetry import Failed, Resolved, StateChange, Stuck, UnknownStatus, nanoseconds
+from tests.rows import PUBLIC, a_404, a_look, a_row, a_webhook
 from tests.world import NEVER, World
 
 
@@ -32,6 +35,17 @@ async def test_a_slow_look_never_overwrites_a_webhook_that_came_in_meanwhile(wor
 
     assert verdict is Verdict.STALE
     assert (await world.now_is(row)).state is State.READY
+
+
+async def test_a_look_that_overlapped_another_takes_back_nothing_whichever_began_first(world: World) -> None:
+    row, now = await world.track(), world.clock.now()
+    await settle_one(world, row, a_look(State.READY, at=now, playback_ids=(PUBLIC,)))
+
+    verdict = await settle_one(world, row, a_look(State.PROCESSING, at=now + timedelta(seconds=1)))
+
+    after = await world.now_is(row)
+    assert verdict is Verdict.DOUBTED
+    assert (after.state, after.playback_ids, after.check_at) == (State.READY, (PUBLIC,), now)
 
 
 async def test_a_conflict_is_decided_again_on_the_row_as_it_is_now(world: World) -> None:
@@ -134,3 +148,306 @@ async def test_an_older_look_that_ends_later_changes_nothing(world: World) -> No
     await settle_one(world, row, older)
 
     assert (await world.now_is(row)).state is State.READY
+
+
+# what is told and kept, to the last field
+
+
+def about(world: World, row: ProviderAsset) -> dict[str, Any]:
+    """What every event about the row begins with."""
+    return {
+        "system_time": nanoseconds(world.clock.now()),
+        "row_id": row.id,
+        "profile": row.profile,
+        "provider": "mux",
+        "asset_id": f"...{(row.provider_asset_id or '')[-4:]}",
+    }
+
+
+async def test_a_look_that_changes_a_row_tells_the_answer_and_the_change(world: World) -> None:
+    row = await world.track(profile="tall")
+    world.clock.move(5)
+
+    await settle_one(world, row, a_look(State.READY, at=world.clock.now()))
+
+    who = about(world, row)
+    assert world.told == [
+        Resolved(**who, provider_state="ready", age_ms=3_605_000, no_change=False),
+        StateChange(**who, from_state="processing", to_state="ready", error_kind=None, by="sync", late_ms=3_605_000),
+    ]
+
+
+async def test_a_look_that_changes_nothing_tells_the_answer_alone(world: World) -> None:
+    row = await world.track(updated_at=world.clock.now())
+
+    await settle_one(world, row, a_look(State.PROCESSING, at=world.clock.now()))
+
+    assert world.told == [Resolved(**about(world, row), provider_state="processing", age_ms=0, no_change=True)]
+
+
+async def test_a_row_that_is_stuck_without_a_look_is_told_as_stuck(world: World) -> None:
+    row = await world.track(updated_at=world.clock.now() - timedelta(hours=3))
+
+    [settled] = await settle(world.tools, [Finding(row, None)], By.SWEEP)
+
+    who, age = about(world, row), 3 * 3_600_000
+    assert (settled.before, settled.row, settled.changed) == (row, await world.now_is(row), True)
+    assert world.told == [
+        Stuck(**who, provider_state="errored", age_ms=age, no_change=False),
+        StateChange(**who, from_state="processing", to_state="errored", error_kind="stuck", by="sweep", late_ms=age),
+    ]
+
+
+async def test_a_row_that_a_look_finds_stuck_tells_first_what_the_provider_said(world: World) -> None:
+    world.with_policy(stuck_policy=StuckPolicy.ASK_FIRST)
+    row = await world.track(updated_at=world.clock.now() - timedelta(hours=3))
+
+    await settle_one(world, row, a_look(State.PROCESSING, at=world.clock.now()))
+
+    who, age = about(world, row), 3 * 3_600_000
+    assert world.told[:2] == [
+        Resolved(**who, provider_state="processing", age_ms=age, no_change=True),
+        Stuck(**who, provider_state="errored", age_ms=age, no_change=False),
+    ]
+    assert [event.name for event in world.told[2:]] == [StateChange.name]
+
+
+async def test_a_status_that_nobody_knows_is_told(world: World) -> None:
+    row = await world.track()
+
+    await settle_one(world, row, a_look(None, status="transmogrifying", at=world.clock.now()))
+
+    who = about(world, row)
+    assert world.told == [
+        Resolved(**who, provider_state="processing", age_ms=3_600_000, no_change=True),
+        UnknownStatus(**who, status="transmogrifying"),
+    ]
+
+
+async def test_a_404_is_no_unknown_status(world: World) -> None:
+    row = await world.track(State.READY)
+
+    await settle_one(world, row, a_404(at=world.clock.now()))
+
+    assert [event.name for event in world.told] == [Resolved.name]
+
+
+async def test_a_look_without_an_answer_tells_why_and_which_attempt_it_was(world: World) -> None:
+    row = await world.track(check_failures=1)
+    silence = Silence(lack=Lack.UNREACHABLE, at=world.clock.now(), text="mux answered 500")
+
+    await settle(world.tools, [Finding(row, silence)], By.SYNC)
+
+    assert world.told == [Failed(**about(world, row), reason="unreachable", attempt=2)]
+
+
+@pytest.mark.parametrize("via", [Via.WEBHOOK, Via.APP])
+async def test_what_was_not_asked_for_tells_the_change_alone(world: World, via: Via) -> None:
+    row = await world.track(State.UPLOADING)
+    seen = replace(a_webhook(State.PROCESSING, at=world.clock.now()), via=via)
+
+    await settle_one(world, row, seen, By.WEBHOOK)
+    await settle_one(world, await world.now_is(row), replace(seen, state=None, event_id="another"), By.WEBHOOK)
+
+    assert [event.name for event in world.told] == [StateChange.name]
+
+
+async def test_a_change_is_kept_with_all_that_it_was(world: World) -> None:
+    row = await world.track(checked_at=world.clock.now() - timedelta(seconds=10))
+
+    await settle_one(world, row, a_look(State.ERRORED, at=world.clock.now()), By.AUDIT)
+
+    assert await world.tools.store.changes_of(row.id) == [
+        Change(
+            row_id=row.id,
+            provider_name="mux",
+            environment="default",
+            version=2,
+            from_state=State.PROCESSING,
+            to_state=State.ERRORED,
+            error_kind=ErrorKind.PROVIDER,
+            by=By.AUDIT,
+            reason="the provider says errored",
+            at=world.clock.now(),
+            late_ms=10_000,
+        )
+    ]
+
+
+async def test_an_event_from_ahead_of_our_clock_is_not_late(world: World) -> None:
+    row = await world.track()
+    now = world.clock.now()
+
+    await settle_one(world, row, a_webhook(at=now, occurred_at=now + timedelta(seconds=7)))
+
+    [change] = await world.tools.store.changes_of(row.id)
+    assert change.late_ms == 0
+
+
+async def test_a_row_is_written_with_its_next_look_and_its_next_version(world: World) -> None:
+    row = await world.track(State.UPLOADING, version=7)
+
+    await settle_one(world, row, a_look(State.PROCESSING, at=world.clock.now()))
+
+    after = await world.now_is(row)
+    assert (after.version, after.updated_at) == (8, world.clock.now())
+    assert after.check_at
+    assert timedelta(seconds=30) <= after.check_at - world.clock.now() <= timedelta(seconds=33)
+
+
+# what is not written
+
+
+async def test_a_row_that_must_be_asked_about_is_left_out_and_stays_due(world: World) -> None:
+    row = await world.track()
+
+    assert await settle(world.tools, [Finding(row, None)], By.SYNC) == []
+    assert await world.now_is(row) == row
+
+
+async def test_what_would_come_of_a_finding_can_be_seen_without_writing(world: World) -> None:
+    row, asked = await world.track(), await world.track()
+    look = a_look(State.READY, at=world.clock.now())
+
+    [foreseen] = foresee(world.tools, [Finding(asked, None), Finding(row, look)], world.clock.now())
+
+    assert (foreseen.before, foreseen.row.state, foreseen.changed, foreseen.seen) == (row, State.READY, True, look)
+    assert (await world.now_is(row), world.told) == (row, [])
+    [settled] = await settle(world.tools, [Finding(row, look)], By.SYNC)
+    assert settled == foreseen
+
+
+async def test_a_row_that_was_begun_anew_meanwhile_is_left_alone(world: World) -> None:
+    row = await world.track(State.ERRORED, passthrough="first")
+    await commit(world.tools, row, begun_anew(world, row, passthrough="second"), By.APP)
+    anew = await world.now_is(row)
+
+    assert await settle(world.tools, [Finding(row, a_look(State.READY, at=world.clock.now()))], By.SYNC) == []
+    assert await world.now_is(row) == anew
+
+
+async def test_a_row_that_others_stop_writing_in_time_is_settled(world: World) -> None:
+    row = await world.track()
+
+    class Busy(type(world.tools.store)):  # type: ignore[misc]
+        """The real store, beside a writer that is a moment faster all times but the last."""
+
+        faster = TRIES - 1
+
+        async def write(self, writes):  # type: ignore[no-untyped-def]
+            if self.faster:
+                self.faster -= 1
+                now = await super().get(row.id)
+                await super().write([replace(writes[0], row=replace(now, version=now.version + 1), change=None)])
+            return await super().write(writes)
+
+    world.tools = replace(world.tools, store=Busy(world.tools.store.engine))
+
+    assert await settle_one(world, row, a_look(State.READY, at=world.clock.now())) is Verdict.CHANGED
+    assert (await world.now_is(row)).version == TRIES + 1
+    assert [event.name for event in world.told] == [Resolved.name, StateChange.name]
+
+
+async def test_rows_that_are_settled_at_the_first_try_and_at_the_second_are_all_told_of(world: World) -> None:
+    calm, busy = await world.track(), await world.track()
+    await settle_one(world, busy, a_look(State.PROCESSING, at=world.clock.now()))
+    world.clock.move(1)
+    look = a_look(State.READY, at=world.clock.now())
+
+    settled = await settle(world.tools, [Finding(calm, look), Finding(busy, look)], By.SYNC)
+
+    assert [(one.row.id, one.row.version) for one in settled] == [(calm.id, 2), (busy.id, 3)]
+
+
+async def test_a_lease_is_given_back_even_when_somebody_else_wrote_the_row_meanwhile(world: World) -> None:
+    row, now = await world.track(), world.clock.now()
+
+    async def claimed() -> list[ProviderAsset]:
+        due, until, token = now + timedelta(days=1), now + timedelta(minutes=1), str(uuid4())
+        return await world.tools.store.claim("mux", "default", [row.id], due=due, now=now, token=token, until=until)
+
+    [held] = await claimed()
+    await settle_one(world, row, a_webhook(State.PROCESSING, at=now, playback_ids=(PUBLIC,)), By.WEBHOOK)
+    assert await claimed() == []
+
+    await settle_one(world, held, a_look(State.PROCESSING, at=now))
+
+    assert [one.id for one in await claimed()] == [row.id]
+
+
+async def test_a_clash_says_so_and_is_tried_again_like_a_look_without_an_answer(world: World) -> None:
+    taken, now = await world.track(), world.clock.now()
+    waiting = await world.track(
+        State.UPLOADING, provider_asset_id=None, provider_upload_id="upload-1", seen_at=now - timedelta(seconds=1)
+    )
+
+    await settle_one(world, waiting, a_look(State.PROCESSING, provider_asset_id=taken.provider_asset_id, at=now))
+
+    text = "the database does not take the answer: another row holds its asset already, or a value is too long"
+    assert await world.now_is(waiting) == replace(
+        waiting, last_sync_error=text, check_failures=1, check_at=now + timedelta(seconds=5), version=2
+    )
+
+
+async def test_a_throttled_row_is_looked_at_again_when_the_provider_wants(world: World) -> None:
+    row, now = await world.track(), world.clock.now()
+    wait = timedelta(minutes=7)
+
+    await settle(world.tools, [Finding(row, Silence(lack=Lack.THROTTLED, at=now, text="wait", wait=wait))], By.SYNC)
+
+    assert (await world.now_is(row)).check_at == now + wait
+
+
+# what the app decides
+
+
+def begun_anew(world: World, row: ProviderAsset, **values: Any) -> Decision:
+    fresh = a_row(State.PENDING, asset_id=row.asset_id, provider_asset_id=None, **values)
+    decision = restart(row, fresh, world.clock.now())
+    assert decision
+    return decision
+
+
+async def test_what_the_app_decides_is_written_and_told(world: World) -> None:
+    row = await world.track(State.ERRORED, version=3)
+
+    assert await commit(world.tools, row, begun_anew(world, row), By.APP)
+
+    after, [change] = await world.now_is(row), await world.tools.store.changes_of(row.id)
+    assert (after.state, after.version, after.check_at) == (
+        State.PENDING,
+        4,
+        world.clock.now() + world.tools.policy.begin_grace,
+    )
+    assert (change.reason, change.by, change.at) == ("begun anew", By.APP, world.clock.now())
+    assert world.told == [
+        StateChange(
+            **about(world, row) | {"asset_id": None},
+            from_state="errored",
+            to_state="pending",
+            error_kind=None,
+            by="app",
+            late_ms=3_600_000,
+        )
+    ]
+
+
+async def test_a_row_begun_anew_whose_upload_is_known_is_looked_at_after_the_floor(world: World) -> None:
+    row = await world.track(State.ERRORED)
+
+    await commit(world.tools, row, begun_anew(world, row, provider_upload_id="upload-1"), By.APP)
+
+    check_at = (await world.now_is(row)).check_at
+    assert check_at
+    assert timedelta(seconds=30) <= check_at - world.clock.now() <= timedelta(seconds=33)
+
+
+async def test_what_the_app_decides_gives_way_to_whoever_wrote_meanwhile(world: World) -> None:
+    row = await world.track(State.ERRORED)
+    await settle_one(world, row, a_look(State.READY, at=world.clock.now()))
+    world.told.clear()
+
+    assert not await commit(world.tools, row, begun_anew(world, row), By.APP)
+
+    assert (await world.now_is(row)).state is State.READY
+    assert world.told == []

@@ -396,9 +396,10 @@ async def test_a_wrong_token_is_said_and_told_to_nobody(world: World) -> None:
 async def test_an_asset_that_has_not_failed_is_not_begun_again(world: World, state: State) -> None:
     row = await world.track(state, asset_id="video-1")
 
-    with pytest.raises(AlreadyTracked):
+    with pytest.raises(AlreadyTracked) as raised:
         await begun(world, asset_id="video-1")
 
+    assert raised.value.row_id == row.id
     assert world.emulator.calls[CREATE] == 0
     assert (await world.now_is(row)).version == 1
 

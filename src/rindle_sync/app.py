@@ -1,7 +1,7 @@
 """Settings in, a running service out. The only file that joins the plugs, and the only clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -12,7 +12,7 @@ from uuid import UUID
 from rindle_sync import health
 from rindle_sync.announce import Callback, announce
 from rindle_sync.asset import By, ProviderAsset, State
-from rindle_sync.audit import Report, audit, is_audit_due
+from rindle_sync.audit import Report, audit, audit_if_due
 from rindle_sync.backfill import Filled, backfill
 from rindle_sync.breaker import Breaker
 from rindle_sync.budget import Budget
@@ -57,8 +57,16 @@ def now() -> datetime:
 class RindleSync:
     """The service, for an app that embeds it; made by `connect`."""
 
-    def __init__(self, settings: Settings, store: Store, telemetry: Telemetry, transport: Transport | None):
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        telemetry: Telemetry,
+        transport: Transport | None,
+        clock: Callable[[], datetime] = now,
+    ):
         self.settings = settings
+        self._now = clock
         self.store = store
         self.inbox = Inbox(store.engine)
         self.outbox = Outbox(store.engine)
@@ -89,13 +97,13 @@ class RindleSync:
             provider=provider,
             environment=environment,
             budget=self._reads,
-            breaker=Breaker(environments, self.telemetry, provider.name, environment, now),
+            breaker=Breaker(environments, self.telemetry, provider.name, environment, self._now),
             identity=Identity(expected=settings.mux_environment_id),
             atlas=Atlas(),
             telemetry=self.telemetry,
             policy=settings.policy,
             schedule=settings.schedule,
-            now=now,
+            now=self._now,
             sleep=asyncio.sleep,
             lease=settings.lease,
             batch=settings.sweep_batch,
@@ -132,9 +140,8 @@ class RindleSync:
             capacity=max(1.0, burst * share),
             per_second=per_second * share,
         )
-        return Budget(
-            Buckets(self.store.engine), bucket, now=now, sleep=asyncio.sleep, kept_for_app=burst * (1 - share)
-        )
+        buckets, kept = Buckets(self.store.engine), burst * (1 - share)
+        return Budget(buckets, bucket, now=self._now, sleep=asyncio.sleep, kept_for_app=kept)
 
     async def migrate(self) -> tuple[str | None, str]:
         """Create or migrate our tables; the revision before and after."""
@@ -214,10 +221,6 @@ class RindleSync:
         self.settings.token()
         return await backfill(self.tools, is_rehearsal=dry_run, told=told)
 
-    async def _audit_if_due(self, keep_going: Callable[[], bool]) -> None:
-        if await is_audit_due(self.tools, timedelta(days=self.settings.audit_days)):
-            await audit(self.tools, keep_going=keep_going)
-
     async def status(self) -> health.Status:
         """How the rows stand."""
         return await health.status(self.tools)
@@ -290,7 +293,7 @@ class RindleSync:
         if row is None:
             return None
         return signed_url(
-            row, self._signer, kind=kind, expires_at=expires_at, now=now(), modifiers=modifiers, custom=custom
+            row, self._signer, kind=kind, expires_at=expires_at, now=self._now(), modifiers=modifiers, custom=custom
         )
 
     def _wake(self, event: Event) -> None:
@@ -332,11 +335,11 @@ class RindleSync:
         """Have one kept delivery applied again, or all dead ones; how many."""
         if notice_id is not None and not _is_id(notice_id):
             return 0
-        return await self.inbox.replay(Mux.name, self.settings.environment, now(), notice_id=notice_id)
+        return await self.inbox.replay(Mux.name, self.settings.environment, self._now(), notice_id=notice_id)
 
     async def prune(self) -> int:
         """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""
-        moment, settings = now(), self.settings
+        moment, settings = self._now(), self.settings
         ended = moment - timedelta(days=settings.notice_retention_days)
         dead = moment - timedelta(days=settings.dead_notice_retention_days)
         await self.outbox.forget(Mux.name, settings.environment, ended)
@@ -351,20 +354,18 @@ class RindleSync:
         self.settings.token()
         await self.store.ping()
         tools, settings = self.tools, self.settings
-        drain = settings.provider_timeout_seconds + 5
-        sweeps = Embedded(settings.sweep_interval_seconds, drain)
-        deliveries = Embedded(DELIVERIES_EVERY, drain, self._kept)
-        announces = Embedded(DELIVERIES_EVERY, drain, self._changed)
-        prunes = Embedded(PRUNE_EVERY, drain)
-        audits = Embedded(AUDIT_EVERY, drain)
-        doubts = Embedded(DELIVERIES_EVERY, drain, self._in_doubt)
+        drain, audits_every = settings.provider_timeout_seconds + 5, timedelta(days=settings.audit_days)
+        loops: Sequence[tuple[float, asyncio.Event | None, Callable[[], Awaitable[object]]]] = (
+            (settings.sweep_interval_seconds, None, lambda: sweep(tools, keep_going=lambda: not stop.is_set())),
+            (DELIVERIES_EVERY, self._kept, self.ingest),
+            (DELIVERIES_EVERY, self._changed, self.announce),
+            (DELIVERIES_EVERY, self._in_doubt, self._look_at_doubts),
+            (AUDIT_EVERY, None, lambda: audit_if_due(tools, audits_every, keep_going=lambda: not stop.is_set())),
+            (PRUNE_EVERY, None, self.prune),
+        )
         async with asyncio.TaskGroup() as group:
-            group.create_task(sweeps.run(lambda: sweep(tools, keep_going=lambda: not stop.is_set()), stop))
-            group.create_task(deliveries.run(self.ingest, stop))
-            group.create_task(announces.run(self.announce, stop))
-            group.create_task(prunes.run(self.prune, stop))
-            group.create_task(doubts.run(self._look_at_doubts, stop))
-            group.create_task(audits.run(lambda: self._audit_if_due(lambda: not stop.is_set()), stop))
+            for interval, wake, work in loops:
+                group.create_task(Embedded(interval, drain, wake).run(work, stop))
 
     async def close(self) -> None:
         """Give back all connections."""

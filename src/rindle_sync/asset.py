@@ -62,6 +62,10 @@ class Via(StrEnum):
     """Not asked for, but brought about by the app itself: an upload that it has made, or could not make."""
 
 
+LOOKS: Final = frozenset({Via.GET, Via.LIST, Via.UPLOAD})
+"""The ways of asking the provider."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlaybackId:
     """One way to play an asset. `policy` is the provider's word: public, signed, drm, or one yet unknown."""
@@ -192,6 +196,8 @@ class Seen:
     error_text: str | None = field(default=None, repr=False)
     event_id: str | None = field(default=None, repr=False)
     metadata: Mapping[str, Any] | None = field(default=None, repr=False)
+    overtaken: bool = False
+    """Whether others wrote news into the row while we asked: which of the two is newer, no clock can tell."""
 
 
 class Lack(StrEnum):
@@ -227,7 +233,7 @@ def redact_id(provider_id: str | None) -> str | None:
 
 _SHORT: Final = 4
 _LONGEST_READ: Final = 16 * MAX_ERROR_TEXT
-_URL = re.compile(r"[a-z][a-z0-9+.-]{0,30}://[^\s'\"<>]+", re.IGNORECASE)
+_URL = re.compile(r"(?<![a-z0-9+.-])([0-9+.-]*+)[a-z][a-z0-9+.-]*+://[^\s'\"<>]+", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9_+/=.-]{16,}")
 _PLAIN = re.compile(r"(?:[A-Za-z][a-z]*|[A-Z]{2,})(?:[._/-]+(?:[A-Za-z][a-z]*|[A-Z]{2,}))*[._/-]*")
 """Words of a language or a program, as in `unsupported_codec`; an id mixes capitals and digits into its letters."""
@@ -247,7 +253,7 @@ def scrub(text: str, *secrets: str | None) -> str:
 
 def hide_urls(text: str) -> str:
     """`text` with every URL in it hidden."""
-    return _URL.sub("[url]", text)
+    return _URL.sub(r"\1[url]", text)
 
 
 def _without(text: str, secret: str) -> str:

@@ -115,6 +115,12 @@ async def is_audit_due(tools: Tools, every: timedelta) -> bool:
     return bool(every) and (never or tools.now() - (standing.ended_at or tools.now()) >= every)
 
 
+async def audit_if_due(tools: Tools, every: timedelta, *, keep_going: Callable[[], bool]) -> None:
+    """Make an audit if it is time for one. Raises as `audit` does."""
+    if await is_audit_due(tools, every):
+        await audit(tools, keep_going=keep_going)
+
+
 async def audit(
     tools: Tools,
     *,

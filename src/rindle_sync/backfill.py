@@ -77,7 +77,7 @@ async def _fill_all(walk: Walk, filled: Filled, told: Callable[[Filled], None]) 
         await walk.keep({"filled": asdict(filled)})
         told(filled)
     if walk.outcome is Outcome.DONE:
-        await walk.end(asdict(filled))
+        await walk.end(asdict(filled) | {"outcome": walk.outcome.value})
 
 
 async def _fill(walk: Walk, page: Page, filled: Filled) -> None:

@@ -42,6 +42,9 @@ _CREATES: Final = {Priority.LOW: (4, 1.0), Priority.HIGH: (20, 1.0)}
 _READS: Final = {Priority.LOW: (20, 1.0), Priority.HIGH: (100, 5.0)}
 
 
+_SECRETS: Final = ("mux_token_id", "mux_token_secret", "mux_webhook_secrets", "mux_signing_private_key")
+
+
 class Settings(BaseSettings):
     """All settings; each is read from `RINDLE_<NAME>`, else from the TOML file, else it has its default."""
 
@@ -59,28 +62,28 @@ class Settings(BaseSettings):
     mux_signing_key_id: str | None = Field(default=None, repr=False)
     mux_signing_private_key: SecretStr | None = None
     webhook_tolerance_seconds: float = Field(default=300, ge=1, le=86_400)
-    notice_retention_days: float = Field(default=7, gt=0, le=3650)
-    dead_notice_retention_days: float = Field(default=30, gt=0, le=3650)
+    notice_retention_days: float = Field(default=7, ge=0.001, le=3650)
+    dead_notice_retention_days: float = Field(default=30, ge=0.001, le=3650)
     listen_host: str = Field(default="127.0.0.1", min_length=1)
     listen_port: int = Field(default=8000, ge=1, le=65_535)
-    provider_polling_floor_seconds: float = Field(default=30, gt=0, le=86_400)
-    provider_stuck_threshold_seconds: float = Field(default=7200, gt=0, le=31_536_000)
+    provider_polling_floor_seconds: float = Field(default=30, ge=0.001, le=86_400)
+    provider_stuck_threshold_seconds: float = Field(default=7200, ge=0.001, le=31_536_000)
     stuck_policy: StuckPolicy = StuckPolicy.DECLARE
     provider_confirm_seconds: float = Field(default=600, ge=0, le=31_536_000)
     provider_recovery_days: float = Field(default=7, ge=0, le=3650)
     provider_check_growth: float = Field(default=0.25, ge=0, le=10)
-    provider_check_cap_seconds: float = Field(default=600, gt=0, le=31_536_000)
+    provider_check_cap_seconds: float = Field(default=600, ge=0.001, le=31_536_000)
     provider_check_jitter: float = Field(default=0.1, ge=0, le=1)
-    provider_watch_floor_seconds: float = Field(default=300, gt=0, le=31_536_000)
-    provider_watch_cap_seconds: float = Field(default=21_600, gt=0, le=31_536_000)
-    provider_retry_seconds: float = Field(default=5, gt=0, le=3600)
-    provider_timeout_seconds: float = Field(default=10, gt=0, le=300)
+    provider_watch_floor_seconds: float = Field(default=300, ge=0.001, le=31_536_000)
+    provider_watch_cap_seconds: float = Field(default=21_600, ge=0.001, le=31_536_000)
+    provider_retry_seconds: float = Field(default=5, ge=0.001, le=3600)
+    provider_timeout_seconds: float = Field(default=10, ge=0.001, le=300)
     provider_token_priority: Priority = Priority.LOW
     provider_budget_share: float = Field(default=1, ge=0.01, le=1)
     provider_read_burst: int | None = Field(default=None, ge=1, le=1_000_000)
     provider_reads_per_second: float | None = Field(default=None, ge=0.001, le=1_000_000)
     audit_days: float = Field(default=7, ge=0, le=3650)
-    sweep_interval_seconds: float = Field(default=5, gt=0, le=86_400)
+    sweep_interval_seconds: float = Field(default=5, ge=0.001, le=86_400)
     sweep_batch: int = Field(default=50, ge=1, le=200)
 
     @classmethod
@@ -98,12 +101,26 @@ class Settings(BaseSettings):
         file = TomlConfigSettingsSource(settings_cls, toml_file=cls.toml)
         return init_settings, env_settings, file
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("must not be true or false")  # noqa: TRY004  pydantic wants it; true would pass for 1
+        return value
+
     @field_validator("mux_base_url")
     @classmethod
     def _an_address(cls, value: str | None) -> str | None:
-        if value is not None and not urlsplit(value).hostname:  # reading the port raises where it is none
-            raise ValueError("must be an address, as in https://api.example.com")
-        _ = value and urlsplit(value).port
+        if value is not None and not _is_address(value):
+            raise ValueError("must be an address without a password, as in https://api.example.com")
+        return value
+
+    @field_validator("database_url", "mux_environment_id", "mux_signing_key_id", *_SECRETS)
+    @classmethod
+    def _text(cls, value: str | SecretStr | None) -> str | SecretStr | None:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
+        if text.encode("utf-8", "replace").decode() != text:
+            raise ValueError("must be text in UTF-8")
         return value
 
     @field_validator("mux_token_id", "mux_token_secret")
@@ -129,7 +146,8 @@ class Settings(BaseSettings):
         )
         for low, high in pairs:
             if getattr(self, low) > getattr(self, high):
-                raise ValueError(f"{high} must not be smaller than {low}")
+                hint = f"set {PREFIX}{high.upper()} or {high} in the TOML file"
+                raise ValueError(f"{high} must not be smaller than {low} ({hint})")
         return self
 
     @property
@@ -225,6 +243,10 @@ def load_settings(**overrides: Any) -> Settings:
         raise Misconfigured(str(path), f"is no valid TOML: {error}") from None
     except ValidationError as error:
         raise _misconfigured(error, path) from None
+    except (ValueError, RecursionError):  # a number of too many digits, tables or lists too deep in each other
+        raise Misconfigured(str(path), "is no TOML that can be read") from None
+    except OSError as error:
+        raise Misconfigured(str(path), f"cannot be read: {error.strerror}") from None
 
 
 def plain_settings(**values: Any) -> Settings:
@@ -237,10 +259,25 @@ def plain_settings(**values: Any) -> Settings:
 
 def _file() -> Path | None:
     named = os.environ.get(CONFIG_VARIABLE)
-    if named and not Path(named).is_file():
-        raise Misconfigured(CONFIG_VARIABLE, f"names a file that is not there: {named}")
+    if named and not _is_file(Path(named)):
+        raise Misconfigured(CONFIG_VARIABLE, f"names a file that is not there: {ascii(named)[1:-1]}")
     path = Path(named) if named else DEFAULT_FILE
     return path if path.is_file() else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, or a folder that we may not look into
+        return False
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return bool(parts.hostname) and parts.username is None and (parts.port or 1) > 0
+    except ValueError:  # its text would show the value
+        return False
 
 
 def _refuse_typos(environment: Mapping[str, str]) -> None:

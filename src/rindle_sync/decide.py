@@ -7,6 +7,8 @@
 | nothing in hand                | pending past the grace, without any id  | changed: errored, upload not begun        |
 | nothing in hand                | anything else                           | ask                                       |
 | look begun before the newest   | anything                                | stale                                     |
+| look at an upload              | with its asset by now                   | stale                                     |
+| look, overtaken by news        | not behind it, and other than it says   | doubted: another look decides             |
 | look                           | same state, same playback ids           | unchanged                                 |
 | look, in flight                | same state, past the threshold          | stuck                                     |
 | look, in flight                | errored as stuck                        | unchanged: an answer in flight is no news |
@@ -14,7 +16,8 @@
 | look, a word we do not know    | anything                                | unchanged                                 |
 | look, 404                      | not settled by the provider             | changed: errored, not found               |
 | look, 404                      | at rest                                 | suspected; the second, later: deleted     |
-| webhook, higher rank           | anything                                | changed: the row becomes that             |
+| webhook, higher rank           | anything, but for the next line         | changed: the row becomes that             |
+| webhook, not of its deletion   | errored, its asset not found            | doubted: a look decides                   |
 | webhook, same rank             | without the asset that the event names  | changed: the row becomes that             |
 | webhook, lower rank or older   | anything                                | stale                                     |
 | webhook, same rank             | same state, same playback ids           | unchanged                                 |
@@ -114,9 +117,7 @@ def decide(row: ProviderAsset, seen: Seen | Silence | None, now: datetime, polic
         return _unanswered(row, seen)
     if seen.via is Via.WEBHOOK:
         return _hint(row, seen, now)
-    if seen.gone:
-        return _missing(row, seen, now, policy)
-    return _answer(row, seen, now, policy)
+    return _look(row, seen, now, policy)
 
 
 def must_ask(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
@@ -146,15 +147,22 @@ def restart(row: ProviderAsset, fresh: ProviderAsset, now: datetime) -> Decision
 def _stale(row: ProviderAsset, seen: Seen | Silence) -> str | None:
     if row.state is State.DELETED:
         return "a tombstone is never revived"
-    if isinstance(seen, Seen):
-        if row.provider_asset_id and seen.provider_asset_id not in {None, row.provider_asset_id}:
-            return "it is about another asset"
-        if seen.via is Via.WEBHOOK:
-            return _stale_event(row, seen)
-        if seen.via is Via.APP and row.state not in {State.PENDING, State.UPLOADING}:
-            return "the row was ended meanwhile"
+    if isinstance(seen, Seen) and (reason := _about_something_else(row, seen)):
+        return reason
+    if isinstance(seen, Seen) and seen.via is Via.WEBHOOK:
+        return _stale_event(row, seen)
     if row.seen_at and seen.at < row.seen_at:
         return "the look began before the newest one applied"
+    return None
+
+
+def _about_something_else(row: ProviderAsset, seen: Seen) -> str | None:
+    if row.provider_asset_id and seen.provider_asset_id not in {None, row.provider_asset_id}:
+        return "it is about another asset"
+    if row.provider_asset_id and seen.via is Via.UPLOAD:
+        return "it is about the upload, and the row has its asset by now"
+    if seen.via is Via.APP and row.state not in {State.PENDING, State.UPLOADING}:
+        return "the row was ended meanwhile"
     return None
 
 
@@ -184,6 +192,8 @@ def _hint(row: ProviderAsset, seen: Seen, now: datetime) -> Decision:
     after = _become(row, seen)
     if seen.state is None:
         return Decision(Verdict.DOUBTED, row, "the event says nothing that we know")
+    if row.error_kind is ErrorKind.NOT_FOUND and row.provider_asset_id and seen.state is not State.DELETED:
+        return Decision(Verdict.DOUBTED, row, f"the event says {seen.state}, and the provider did not find it")
     links = row.provider_asset_id is None and seen.provider_asset_id is not None
     if _RANK[seen.state] > _rank(row) or (links and _RANK[seen.state] == _rank(row)):
         return _changed(after, now, f"the event says {seen.state}")
@@ -192,6 +202,19 @@ def _hint(row: ProviderAsset, seen: Seen, now: datetime) -> Decision:
     if after.state is row.state and row.state in IN_FLIGHT:
         return _changed(after, now, "the event tells more of the asset")
     return Decision(Verdict.DOUBTED, row, f"the event says {seen.state}, the row says {row.state}")
+
+
+def _look(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> Decision:
+    if seen.overtaken and _contradicts(row, seen):
+        return Decision(Verdict.DOUBTED, row, "others wrote what we did not see, while we asked")
+    return _missing(row, seen, now, policy) if seen.gone else _answer(row, seen, now, policy)
+
+
+def _contradicts(row: ProviderAsset, seen: Seen) -> bool:
+    """Whether an answer says other than the row, and not merely that things have gone on since."""
+    if seen.gone or seen.state is None or _still_stuck(row, seen):
+        return seen.gone
+    return _RANK[seen.state] <= _rank(row) and _truth(_become(row, seen)) != _truth(row)
 
 
 def _missing(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> Decision:
@@ -259,6 +282,11 @@ def _stuck(row: ProviderAsset, after: ProviderAsset, now: datetime) -> Decision:
 
 def _changed(after: ProviderAsset, now: datetime, reason: str) -> Decision:
     return Decision(Verdict.CHANGED, replace(after, updated_at=now), reason)
+
+
+def is_news(before: ProviderAsset, after: ProviderAsset) -> bool:
+    """Whether the provider's truth in the two is another."""
+    return _truth(before) != _truth(after)
 
 
 def _truth(row: ProviderAsset) -> tuple[object, ...]:

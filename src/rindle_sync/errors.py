@@ -62,7 +62,14 @@ class Conflict(RindleSyncError):
 
 
 class AlreadyTracked(RindleSyncError):
-    """A row with this provider id, upload id, passthrough, or asset and profile exists already."""
+    """A row with this provider id, upload id, passthrough, or asset and profile exists already.
+
+    `row_id` is that of the row in the way of an upload, so that the app can cancel it; else None.
+    """
+
+    def __init__(self, text: str, row_id: str | None = None) -> None:
+        super().__init__(text)
+        self.row_id = row_id
 
 
 class NotPlayable(RindleSyncError):

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from dataclasses import replace as replace_seen
 from datetime import datetime
 from typing import Any, Final
 
-from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via, replace
-from rindle_sync.decide import CHANGES, Decision, Verdict, decide
+from rindle_sync.asset import LOOKS, By, Lack, ProviderAsset, Seen, Silence, replace
+from rindle_sync.decide import CHANGES, Decision, Verdict, decide, is_news
 from rindle_sync.errors import Conflict
 from rindle_sync.plan import next_check
 from rindle_sync.store import Change, Write, Written
@@ -125,10 +126,18 @@ async def _read_again(tools: Tools, unwritten: Sequence[Settled], clashes: Set[s
         return []
     fresh = await tools.store.get_many([s.row.id for s in unwritten])
     return [
-        Finding(replace(row, lease_token=s.before.lease_token), _clash(now) if s.row.id in clashes else s.seen)
+        Finding(replace(row, lease_token=s.before.lease_token), _clash(now) if s.row.id in clashes else _seen(s, row))
         for s in unwritten
         if (row := fresh.get(s.row.id)) and row.passthrough == s.before.passthrough  # else it was begun anew
     ]
+
+
+def _seen(settled: Settled, row: ProviderAsset) -> Seen | Silence | None:
+    """What was seen, by one who now reads `row`: a look may be older than what others wrote meanwhile."""
+    seen = settled.seen
+    if isinstance(seen, Seen) and seen.via in LOOKS and is_news(settled.before, row):
+        return replace_seen(seen, overtaken=True)
+    return seen
 
 
 def _clash(now: datetime) -> Silence:
@@ -141,7 +150,7 @@ def _events(settled: Settled, now: datetime) -> list[Event]:
     if isinstance(seen, Silence):
         return [_failed(settled, seen, now)]
     events: list[Event] = []
-    if seen and seen.via not in {Via.WEBHOOK, Via.APP}:
+    if seen and seen.via in LOOKS:
         events.append(_synced(Resolved, settled, now))
         if seen.state is None and not seen.gone:
             events.append(_unknown(settled, seen, now))

@@ -115,7 +115,8 @@ async def _begin_anew(tools: Tools, fresh: ProviderAsset) -> ProviderAsset:
     decision = restart(old, fresh, now) if old and old.environment == fresh.environment else None
     if old is None or decision is None:
         raise AlreadyTracked(
-            "this asset id and profile are tracked, and have not failed: cancel the upload, or use another profile"
+            "this asset id and profile are tracked, and have not failed: cancel the upload, or use another profile",
+            row_id=old.id if old else None,
         )
     if not await commit(tools, old, decision, By.APP):
         raise Conflict("the row was written by others at the same moment; begin the upload again")

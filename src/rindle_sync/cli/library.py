@@ -12,8 +12,8 @@ from rindle_sync.app import RindleSync
 from rindle_sync.audit import Drift, Note, Report
 from rindle_sync.backfill import Filled
 from rindle_sync.cli.run import keep_running
-from rindle_sync.cli.screen import Json, connected, err, out, print_json, say
-from rindle_sync.errors import Misconfigured
+from rindle_sync.cli.screen import Json, connected, err, explain, many, out, print_json, say
+from rindle_sync.errors import Misconfigured, Refused
 from rindle_sync.round import Outcome
 
 commands: Final = typer.Typer()
@@ -44,27 +44,39 @@ def audit(
         keep_running(json_)
         return
 
+    if dry_run and adopt:
+        raise Misconfigured(
+            "--adopt", "makes rows, and --dry-run none: without --adopt it names the assets without a row"
+        )
+
     async def work(rindle: RindleSync, told: Callable[[Report], None]) -> Report:
         return await rindle.audit(dry_run=dry_run, adopt=adopt, accept_mass_change=accept_mass_change, told=told)
 
     report = _with_progress(
-        work, lambda r: f"{r.seen} of about {r.rows} rows compared, {sum(r.drift.values())} findings"
+        work,
+        lambda r: f"{r.seen} of about {r.rows} rows compared, {sum(r.drift.values())} findings",
+        Report(outcome=Outcome.REFUSED),
     )
-    if json_:
-        print_json(asdict(report))
-    else:
-        _print_report(report, dry_run=dry_run)
+    _tell(report, json_, lambda: _print_report(report, dry_run=dry_run))
     if report.outcome is not Outcome.DONE or any(report.drift.values()):
         raise typer.Exit(1)
+
+
+def _tell(told: Report | Filled, json_: bool, in_words: Callable[[], None]) -> None:
+    if json_:
+        print_json(asdict(told))
+    elif told.outcome is not Outcome.REFUSED:
+        in_words()
+    explain(told.outcome)
 
 
 def _print_report(report: Report, *, dry_run: bool) -> None:
     if report.notes:
         _print_notes(report.notes)
     out.print(
-        f"{report.seen} of {report.rows} rows compared by {report.calls} calls; "
+        f"{report.seen} of {many(report.rows, 'row')} compared by {many(report.calls, 'call')}; "
         f"{report.changed} {'would be changed' if dry_run else 'changed'}; "
-        f"{report.drift[Drift.MISSING]} not found; {report.drift[Drift.ORPHAN]} assets without a row"
+        f"{report.drift[Drift.MISSING]} not found; {many(report.drift[Drift.ORPHAN], 'asset')} without a row"
         + (f", {report.adopted} adopted" if report.adopted else "")
         + f": {report.outcome}"
     )
@@ -98,27 +110,30 @@ def backfill(
     async def work(rindle: RindleSync, told: Callable[[Filled], None]) -> Filled:
         return await rindle.backfill(dry_run=dry_run, told=told)
 
-    filled = _with_progress(work, lambda f: f"{f.assets} assets read, {f.adopted} new rows")
-    if json_:
-        print_json(asdict(filled))
-    else:
-        rows = "rows would be made" if dry_run else "rows made"
-        out.print(f"{filled.assets} assets on {filled.pages} pages: {filled.adopted} {rows}, ", end="")
-        out.print(f"{filled.known} had one: {filled.outcome}")
+    filled = _with_progress(
+        work, lambda f: f"{f.assets} assets read, {f.adopted} new rows", Filled(outcome=Outcome.REFUSED)
+    )
+    made = f"{many(filled.adopted, 'row')} {'would be made' if dry_run else 'made'}"
+    pages = f"{many(filled.assets, 'asset')} on {many(filled.pages, 'page')}"
+    _tell(filled, json_, lambda: out.print(f"{pages}: {made}, {filled.known} had one: {filled.outcome}"))
     if filled.outcome is not Outcome.DONE:
         raise typer.Exit(1)
 
 
 def _with_progress(
-    work: Callable[[RindleSync, Callable[[Told], None]], Awaitable[Told]], line: Callable[[Told], str]
+    work: Callable[[RindleSync, Callable[[Told], None]], Awaitable[Told]], line: Callable[[Told], str], refused: Told
 ) -> Told:
-    """What `work` comes to, with a line of progress on a terminal."""
+    """What `work` comes to, with a line of progress on a terminal; `refused` where our credentials are."""
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("reading the provider's list")
 
         async def watched(rindle: RindleSync) -> Told:
             await rindle.store.ping()
-            return await work(rindle, lambda told: progress.update(task, description=line(told)))
+            try:
+                return await work(rindle, lambda told: progress.update(task, description=line(told)))
+            except Refused as error:
+                say(str(error))
+                return refused
 
         return connected(watched)

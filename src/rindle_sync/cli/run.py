@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from rindle_sync.app import RindleSync
-from rindle_sync.cli.screen import Json, connected, extra, out, print_json, say
+from rindle_sync.cli.screen import Json, connected, explain, extra, many, out, print_json, say
 from rindle_sync.config import Priority
 from rindle_sync.errors import Refused
 from rindle_sync.frameworks.asgi import at_path
@@ -45,10 +45,13 @@ def sweep(
     tally = connected(lambda rindle: _one_pass(rindle, foreseen.append if dry_run else None))
     if json_:
         print_json(asdict(tally) | ({"changes": [_change(one) for one in foreseen if one.changed]} if dry_run else {}))
+    elif tally.outcome is Outcome.REFUSED:
+        out.print(f"no row was looked at: {tally.outcome}")
     elif dry_run:
         _print_plan(tally, [one for one in foreseen if one.changed])
     else:
         _print_pass(tally.outcome, tally.looked, tally.changed, tally.unanswered, tally.calls)
+    explain(tally.outcome)
     if tally.outcome not in {Outcome.DONE, Outcome.ELSEWHERE}:
         raise typer.Exit(1)
 
@@ -73,10 +76,10 @@ def _change(settled: Settled) -> dict[str, Any]:
 
 
 def _print_plan(tally: Tally, changes: Sequence[Settled]) -> None:
-    by_id = _many(tally.calls - tally.pages, "call")
+    by_id = many(tally.calls - tally.pages, "call")
     out.print(
-        f"{_many(tally.looked, 'row')} due: {_many(tally.pages, 'list page')}, {by_id} by id, "
-        f"{tally.uncalled} without a call; {tally.changed} would change"
+        f"{many(tally.looked, 'row')} due: {many(tally.pages, 'list page')}, {by_id} by id, "
+        f"{tally.uncalled} without a call; {tally.changed} would change: {tally.outcome}"
     )
     if changes:
         table = Table("row", "from", "to", "why", box=None, pad_edge=False)
@@ -87,13 +90,7 @@ def _print_plan(tally: Tally, changes: Sequence[Settled]) -> None:
 
 def _print_pass(outcome: str, looked: int, changed: int, unanswered: int, calls: int) -> None:
     silent = f", {unanswered} without an answer" if unanswered else ""
-    out.print(f"{_many(looked, 'row')} looked at with {_many(calls, 'call')}, {changed} changed{silent}: {outcome}")
-    if outcome == Outcome.ELSEWHERE:
-        say("another process is sweeping this environment at the moment")
-
-
-def _many(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+    out.print(f"{many(looked, 'row')} looked at with {many(calls, 'call')}, {changed} changed{silent}: {outcome}")
 
 
 @commands.command()

@@ -15,6 +15,7 @@ from rich.console import Console
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import load_settings
 from rindle_sync.errors import Misconfigured
+from rindle_sync.round import Outcome
 from rindle_sync.telemetry import Event
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ WIDE: Final = 1000
 
 out: Final = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 err: Final = Console(stderr=True, highlight=False)
+
+_WHY: Final = {
+    Outcome.ELSEWHERE: "another process is at it, or was killed less than a minute ago; run it again then",
+    Outcome.UNREACHABLE: "the provider does not answer: is it up, and mux_base_url right? Nothing is lost",
+}
 
 Json = Annotated[bool, typer.Option("--json", help="Report as JSON on standard output.")]
 
@@ -51,6 +57,17 @@ def plain(value: object) -> str:
 def say(sentence: str) -> None:
     """Tell the user something, in one line, on standard error."""
     err.print(sentence, markup=False, soft_wrap=True)
+
+
+def many(number: int, thing: str) -> str:
+    """`number` things, in words."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def explain(outcome: Outcome) -> None:
+    """Tell why a pass did not do what it should, and what to do about it."""
+    if outcome in _WHY:
+        say(_WHY[outcome])
 
 
 def print_json(value: Any) -> None:

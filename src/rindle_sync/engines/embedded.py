@@ -32,9 +32,11 @@ class Embedded:
     async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
         """Wait `seconds`, or until somebody wakes or stops us."""
         waits = [asyncio.ensure_future(event.wait()) for event in (stop, self._wake)]
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        try:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
         self._wake.clear()
 
     async def _tick(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:

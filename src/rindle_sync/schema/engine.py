@@ -56,7 +56,7 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
         if parsed.get_backend_name() == "sqlite":
             _check_file(parsed.database)
             engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
-            _prepare_sqlite(engine.sync_engine)
+            prepare_sqlite(engine.sync_engine)
         else:
             options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10, "pool_pre_ping": True}
             engine = create_async_engine(parsed, **options, connect_args={"connect_timeout": 10})
@@ -77,7 +77,9 @@ def _check_file(path: str | None) -> None:
         raise Misconfigured("database_url", "names a SQLite file in a folder that is not there, or a folder itself")
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def prepare_sqlite(engine: Engine) -> None:
+    """Set what every connection needs, and begin each transaction as what it is."""
+
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None

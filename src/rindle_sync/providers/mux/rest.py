@@ -35,6 +35,7 @@ from rindle_sync.providers.mux.shapes import (
 from rindle_sync.quiet import keep_from_debug
 
 BASE_URL: Final = "https://api.mux.com"
+_USER_AGENT: Final = f"rindle-sync/{version('rindle-sync')}"
 Transport = httpx.AsyncBaseTransport
 """What carries the calls; tests put the emulator in its place."""
 
@@ -90,7 +91,7 @@ class Mux:
         self._headers = {
             "accept": "application/json",
             "accept-encoding": "gzip, deflate",
-            "user-agent": f"rindle-sync/{version('rindle-sync')}",
+            "user-agent": _USER_AGENT,
         }
         self._on_calls_left = on_calls_left
         self._credentials = credentials
@@ -208,6 +209,8 @@ class Mux:
 
 
 async def _content(response: httpx.Response) -> bytes:
+    if "," in response.headers.get("content-encoding", ""):  # packed twice, a few bytes hold more than any memory
+        raise Unreachable("mux sent an answer packed more than once")
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via, hide_urls, scrub
+from rindle_sync.asset import MAX_ERROR_TEXT, ErrorKind, PlaybackId, Seen, State, Via, hide_urls, scrub
 from rindle_sync.errors import NoAnswer, Unreachable
 from rindle_sync.providers.base import Page
 
@@ -178,9 +178,12 @@ def seen_asset(asset: Asset, data: Mapping[str, Any], via: Via, at: datetime) ->
 def seen_upload(upload: Upload, data: Mapping[str, Any], at: datetime) -> Seen:
     """A direct upload as what was seen of the row that waits for it."""
     state = UPLOAD_STATES.get(upload.status)
-    told = _reason(upload.error, upload.id, upload.asset_id)
+    named = (upload.new_asset_settings or {}).get("passthrough")
+    passthrough = named if isinstance(named, str) else None
+    told = _reason(upload.error, upload.id, upload.asset_id, passthrough)
     ended = f"mux upload {upload.status.replace('_', ' ')}" + (f": {told}" if told else "")
-    passthrough = (upload.new_asset_settings or {}).get("passthrough")
+    is_assets = upload.status == "errored" and upload.asset_id  # then it is the asset that failed
+    failed = ErrorKind.PROVIDER if is_assets else ErrorKind.UPLOAD
     return Seen(
         via=Via.UPLOAD,
         at=at,
@@ -188,9 +191,9 @@ def seen_upload(upload: Upload, data: Mapping[str, Any], at: datetime) -> Seen:
         status=scrub(upload.status)[:64],
         provider_asset_id=upload.asset_id,
         provider_upload_id=upload.id,
-        passthrough=passthrough if isinstance(passthrough, str) else None,
-        error_kind=ErrorKind.UPLOAD if state is State.ERRORED else None,
-        error_text=ended if state is State.ERRORED else None,
+        passthrough=passthrough,
+        error_kind=failed if state is State.ERRORED else None,
+        error_text=ended[:MAX_ERROR_TEXT].rstrip() if state is State.ERRORED else None,
         metadata=data,
     )
 

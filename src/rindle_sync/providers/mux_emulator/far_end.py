@@ -193,6 +193,10 @@ class FarEnd:
         )
         return self.faults.add(fault)
 
+    def remove_fault(self, rule: Rule) -> None:
+        """Set a fault no more."""
+        self.faults.remove(rule)
+
     def clear_faults(self) -> None:
         """Set no faults."""
         self.faults.clear()

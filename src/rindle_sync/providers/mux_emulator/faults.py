@@ -155,19 +155,26 @@ class Faults:
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._rules: list[Rule] = []
+        self._made = 0
 
     def __iter__(self) -> Iterator[Rule]:
         return iter(self._rules)
 
     def add(self, fault: Fault) -> Rule:
         """Set a fault."""
-        rule = Rule(fault, Random(f"{self._seed}:fault:{len(self._rules)}"))
+        rule = Rule(fault, Random(f"{self._seed}:fault:{self._made}"))
+        self._made += 1
         self._rules.append(rule)
         return rule
+
+    def remove(self, rule: Rule) -> None:
+        """Set one no more."""
+        self._rules = [one for one in self._rules if one is not rule]
 
     def clear(self) -> None:
         """Set none."""
         self._rules.clear()
+        self._made = 0
 
     def firing(self, kinds: frozenset[FaultKind], operation: Operation, ids: Collection[str]) -> Iterator[Rule]:
         """The rules of these kinds that happen to a call; a rule that is not drawn does not count."""
