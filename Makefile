@@ -3,8 +3,9 @@
 READY := .venv/.ready
 RUN := .venv/bin/python -m
 ARGS ?=
+SEEDS ?= 0-999
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check soak mutants bench clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -15,20 +16,28 @@ demo: $(READY)  ## see a lost webhook found again, without any account
 	@.venv/bin/rindle-sync demo $(ARGS)
 
 test: $(READY)  ## run every test, on SQLite and on a PostgreSQL of its own
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 check: $(READY)  ## formatting, lint, types and import contracts
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
-	$(RUN) mypy src tests $(patsubst %/__main__.py,%,$(wildcard benchmarks/__main__.py))
+	$(RUN) mypy src tests simulation $(patsubst %/__main__.py,%,$(wildcard benchmarks/__main__.py))
 	.venv/bin/lint-imports
+
+soak: $(READY)  ## live through simulated histories: make soak SEEDS=0-9999 ARGS="--database postgresql"
+	@$(RUN) simulation $(SEEDS) $(ARGS)
+
+mutants: $(READY)  ## break the code that decides in small ways, and list what no test notices; about half an hour
+	@rm -rf mutants
+	@$(RUN) mutmut run --max-children 2 $(or $(ARGS),"rindle_sync.*")
+	@$(RUN) mutmut results --all true | awk -F': ' '$(MUTANTS)'
 
 bench: $(READY)  ## measure, and print the figures
 	@$(RUN) benchmarks $(ARGS)
 
 clean:  ## remove the environment and every cache
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist
-	find src tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage mutants build dist
+	find src tests simulation benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Pinned tools first, then ourselves with one of them (hatchling), so that no version is left to the day of the install.
 $(READY): pyproject.toml constraints.txt requirements-dev.txt
@@ -40,6 +49,14 @@ $(READY): pyproject.toml constraints.txt requirements-dev.txt
 	@touch $@
 
 PIP = $(RUN) pip install -qq --disable-pip-version-check
+
+define MUTANTS
+$$2 != "" && $$2 != "not checked" { \
+	sub(/^ +/, "", $$1); if ($$2 != "killed") print $$2 ": " $$1; \
+	sub(/\.x.*/, "", $$1); all[$$1]++; noticed[$$1] += $$2 == "killed" || $$2 == "timeout"; \
+} \
+END { for (file in all) printf "%s: %d of %d noticed, %.1f %%\n", file, noticed[file], all[file], 100 * noticed[file] / all[file] }
+endef
 
 define FIND_PYTHON
 for python in "$(PYTHON)" $(if $(PYTHON),,python3 python3.13 python3.12 python3.11); do \

@@ -1,0 +1,248 @@
+"""What a seed stands for: all that is drawn before a history begins. A function of the seed alone."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+ASSET_FAULTS: Final = (
+    ("silence", 3),
+    ("late_answer", 4),
+    ("not_found_once", 4),
+    ("unauthorized", 2),
+    ("forbidden", 1),
+    ("rate_limited", 3),
+    ("server_error", 4),
+    ("bad_gateway", 2),
+    ("broken_json", 2),
+    ("truncated", 1),
+    ("unknown_status", 1),
+    ("missing_playback_ids", 5),
+    ("repeated_entries", 2),
+    ("dropped_entries", 5),
+    ("out_of_order", 2),
+)
+"""Faults of the provider, and how often each is drawn."""
+
+OWN_FAULTS: Final = (("network", 3), ("database", 3), ("no_host", 2), ("other_token", 3))
+"""Faults on our side of the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A fault, from when until when (seconds), and its chance at each call."""
+
+    kind: str
+    begins: float
+    ends: float
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One asset: who makes it, how it lives, and what the app does about it; times in seconds."""
+
+    at: float
+    kind: str
+    """`tracked`, `foreign`, `upload`."""
+    ends: str
+    after: float
+    deleted_after: float | None
+    asked_after: float | None
+    """When the app has it looked at, of its own accord: just as it is ready, if at all."""
+    told_after: float
+    """When the app tracks it, or the user sends the file."""
+    fate: str
+    """Of an upload: `sent`, `cancelled`, `forgotten`."""
+    again: bool
+    """Whether an upload that failed is begun anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What an operator runs, and when."""
+
+    at: float
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole history, as far as it does not follow from what the service does."""
+
+    seed: int
+    trouble: float
+    """For how many seconds things go wrong."""
+    calm: float
+    """For how many seconds after that all goes well, at the most."""
+    whole_calm: bool
+    """Whether it lasts as long even where all has come to rest before."""
+    hosts: Sequence[float]
+    """How far the clock of each host is off, in seconds."""
+    settings: dict[str, Any]
+    polling: float
+    """Seconds between two looks into the inbox and the outbox."""
+    limits: str
+    retry_after: bool
+    webhooks: dict[str, Any]
+    videos: Sequence[Video]
+    windows: Sequence[Window]
+    commands: Sequence[Command]
+    audits: bool
+    """Whether there are audits at all."""
+    crashes: float
+    """The chance that a host is killed at one of its next few hundred steps."""
+    failing_callbacks: float
+    old: int = field(default=0)
+    """How many foreign assets there are from before."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """How much there may be of what makes a history long."""
+
+    trouble: Sequence[float]
+    videos: Sequence[int]
+    commands: Sequence[int]
+    others: Sequence[int]
+    """How many hosts there may be beside the first."""
+    audits: float
+    """The chance of audits."""
+    late: Sequence[float]
+    """By how many seconds webhooks may be late."""
+
+
+_SHORT: Final = _Size(
+    trouble=(60, 120, 180),
+    videos=(1, 1, 2),
+    commands=(0, 1, 2),
+    others=(0, 0, 1),
+    audits=0.4,
+    late=(0, 5, 90),
+)
+_LONG: Final = _Size(
+    trouble=(200, 400, 800, 1600),
+    videos=(1, 2, 3, 4, 6, 8, 12),
+    commands=(0, 2, 4, 8),
+    others=(0, 0, 1, 1, 2),
+    audits=0.6,
+    late=(0, 5, 600, 7200),
+)
+
+
+def plan(seed: int) -> Plan:
+    """What is drawn for `seed`: many short histories, which find most, and every sixteenth a long one."""
+    chance, is_long = Random(f"{seed}:plan"), seed % 16 == 0
+    size = _LONG if is_long else _SHORT
+    trouble = chance.choice(size.trouble)
+    settings = _settings(chance)
+    audits = chance.random() < size.audits
+    settings |= {} if audits else {"audit_days": 0.0}
+    if seed % 10 == 4:  # few calls for many rows
+        settings |= {"provider_read_burst": 3, "provider_reads_per_second": 0.25}
+    starts = (0.0, 0.9) if chance.random() < 0.7 else (0.1, 0.11)  # else all at once, which makes pages worth a call
+    videos = [_video(chance, trouble, *starts) for _ in range(chance.choice(size.videos))]
+    polling = chance.choice((30.0, 60.0, 120.0))
+    calm = (
+        settings["provider_stuck_threshold_seconds"]
+        + settings["provider_watch_cap_seconds"] * (1 + settings["provider_check_jitter"])
+        + settings["provider_confirm_seconds"]
+        + settings["provider_check_cap_seconds"]
+        + 240
+        + 6 * polling
+    )
+    return Plan(
+        seed=seed,
+        trouble=trouble,
+        calm=calm,
+        whole_calm=is_long,
+        hosts=[0.0] + [chance.uniform(-2, 2) for _ in range(chance.choice(size.others))],
+        settings=settings,
+        polling=polling,
+        limits=settings["provider_token_priority"],
+        retry_after=chance.random() < 0.5,
+        webhooks=_webhooks(chance, size.late),
+        videos=sorted(videos, key=lambda video: video.at),
+        windows=_windows(chance, trouble),
+        commands=_commands(chance, trouble, chance.choice(size.commands), audits=audits),
+        audits=audits,
+        crashes=chance.choice((0.0, 0.3, 0.9)),
+        failing_callbacks=chance.choice((0.0, 0.0, 0.3)),
+        old=chance.choice((0, 0, 0, 0, 30, 130)),
+    )
+
+
+def _settings(chance: Random) -> dict[str, Any]:
+    floor = chance.choice((5.0, 30.0))
+    watch = chance.choice((60.0, 120.0))
+    return {
+        "stuck_policy": chance.choice(("declare", "ask-first")),
+        "provider_stuck_threshold_seconds": chance.choice((240.0, 240.0, 600.0)),
+        "provider_polling_floor_seconds": floor,
+        "provider_check_cap_seconds": floor * chance.choice((1, 4, 12)),
+        "provider_check_growth": chance.choice((0.1, 0.25, 1.0)),
+        "provider_check_jitter": chance.choice((0.0, 0.1)),
+        "provider_confirm_seconds": chance.choice((60.0, 300.0)),
+        "provider_watch_floor_seconds": watch,
+        "provider_watch_cap_seconds": watch * chance.choice((1, 3)),
+        "provider_timeout_seconds": chance.choice((2.0, 10.0)),
+        "provider_token_priority": chance.choice(("low", "high")),
+        "provider_budget_share": chance.choice((1.0, 1.0, 0.5)),
+        "audit_days": chance.choice((0.0, 0.02, 1.0)),
+        "sweep_interval_seconds": chance.choice((30.0, 60.0, 120.0)),
+        "sweep_batch": chance.choice((1, 5, 50)),
+    }
+
+
+def _commands(chance: Random, trouble: float, number: int, *, audits: bool) -> Sequence[Command]:
+    names = ["sync", "sync", "sync", "replay", "sweep", "backfill", "audit"][: None if audits else -1]
+    return [Command(chance.uniform(0, trouble), chance.choice(names)) for _ in range(number)]
+
+
+def _webhooks(chance: Random, late: Sequence[float]) -> dict[str, Any]:
+    return {
+        "drop": chance.choice((0.0, 0.3, 1.0)),
+        "double": chance.choice((0.0, 0.3)),
+        "shuffle": chance.choice((0.0, 0.5)),
+        "forge": chance.choice((0.0, 0.0, 0.3)),
+        "delay": (0.0, chance.choice(late)),
+    }
+
+
+def _video(chance: Random, trouble: float, first: float, last: float) -> Video:
+    at = trouble * chance.uniform(first, last)
+    longest = max(2.0, (trouble - at) * 0.9)
+    goes, is_asked = chance.random() < 0.3, chance.random() < 0.4
+    after = _drawn_out(chance, 1.0, longest)
+    return Video(
+        at=at,
+        kind=chance.choice(("tracked", "tracked", "tracked", "upload", "upload", "foreign")),
+        ends=chance.choice(("ready",) * 6 + ("errored", "never")),
+        after=after,
+        asked_after=after + chance.uniform(-1, 2) if is_asked else None,
+        deleted_after=_drawn_out(chance, 1.0, longest) if goes else None,
+        told_after=_drawn_out(chance, 0.1, min(longest, 200.0)),
+        fate=chance.choice(("sent", "sent", "sent", "cancelled", "forgotten")),
+        again=chance.random() < 0.5,
+    )
+
+
+def _windows(chance: Random, trouble: float) -> Sequence[Window]:
+    windows = [_window(chance, trouble) for _ in range(chance.choice((0, 1, 2, 3, 5)))]
+    lies = [
+        window for window in windows if window.kind == "not_found_once"
+    ]  # twice would be the truth, as far as we know
+    return [window for window in windows if window not in lies[1:]]
+
+
+def _window(chance: Random, trouble: float) -> Window:
+    kinds = ASSET_FAULTS + OWN_FAULTS
+    (kind,) = chance.choices([name for name, _ in kinds], [weight for _, weight in kinds])
+    begins = chance.uniform(0, trouble * 0.9)
+    return Window(kind, begins, min(trouble, begins + _drawn_out(chance, 10, trouble)), chance.choice((0.1, 0.5, 1.0)))
+
+
+def _drawn_out(chance: Random, low: float, high: float) -> float:
+    """From `low` to `high`, every order of magnitude as likely as another."""
+    return math.exp(chance.uniform(math.log(low), math.log(max(low, high))))

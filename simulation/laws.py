@@ -1,0 +1,304 @@
+"""What must be so: at every moment of a history, and once all has come to rest."""
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any, Final
+
+from rindle_sync.providers.mux_emulator import AssetState, UploadState
+from rindle_sync.telemetry import Event, Resolved, StateChange, milliseconds, nanoseconds
+from simulation.history import Entry, Noted, Written
+from simulation.host import Announced, Call
+from simulation.world import SECRET, World
+
+_MOVES: Final[Mapping[str, frozenset[str]]] = {
+    "pending": frozenset({"pending", "uploading", "processing", "ready", "errored", "deleted"}),
+    "uploading": frozenset({"uploading", "processing", "ready", "errored", "deleted"}),
+    "processing": frozenset({"processing", "ready", "errored", "deleted"}),
+    "ready": frozenset({"ready", "deleted"}),
+    "errored": frozenset({"errored", "pending", "uploading", "processing", "ready", "deleted"}),
+    "deleted": frozenset({"deleted"}),
+}
+"""Which state may follow which in one write, where the provider itself never goes back."""
+
+_NARROW: Final = 2.0
+"""Seconds before its death in which a host may have written what it could not tell any more."""
+
+Standing = tuple[str, str | None]
+"""A state, and the kind of its error."""
+
+_READY: Final[Standing] = ("ready", None)
+_PREPARING: Final[Standing] = ("processing", None)
+_WAITING: Final[Standing] = ("uploading", None)
+_ERRORED: Final[Standing] = ("errored", "provider")
+_NOT_FOUND: Final[Standing] = ("errored", "not_found")
+_NO_UPLOAD: Final[Standing] = ("errored", "upload")
+_DELETED: Final[Standing] = ("deleted", None)
+
+_OF_ASSETS: Final[Mapping[AssetState, Sequence[Standing]]] = {
+    AssetState.PREPARING: [_PREPARING],
+    AssetState.READY: [_READY],
+    AssetState.ERRORED: [_ERRORED],
+    AssetState.DELETED: [_DELETED, _NOT_FOUND],
+}
+_OF_UPLOADS: Final[Mapping[UploadState, Sequence[Standing]]] = {
+    UploadState.WAITING: [_WAITING],
+    UploadState.CANCELLED: [_NO_UPLOAD],
+    UploadState.TIMED_OUT: [_NO_UPLOAD],
+    UploadState.ASSET_CREATED: [],
+    UploadState.ERRORED: [],
+}
+"""As what a row may stand that has no asset, and whose upload stands so: where there is an asset, it should have it."""
+
+_UNAUDITED: Final = [_DELETED, _NOT_FOUND, _READY, _ERRORED]
+"""The same of an asset that is deleted, where there are no audits, or no row was ever seen with our token: then a 404
+proves nothing: of a row at rest, nothing else finds it out."""
+
+_IN_FLIGHT: Final = {"pending", "uploading", "processing"}
+
+_LATE: Final = 15.0
+"""Seconds after which an answer of the provider has its effect at the latest."""
+
+_SKEWS: Final = 4.0
+"""How far two clocks are apart at most, in seconds."""
+
+
+def broken(world: World) -> Iterator[str]:
+    """Every law that the history broke, each in a line that names the row."""
+    yield from _writes(world)
+    yield from _changes(world)
+    yield from _events(world)
+    yield from _ages(world)
+    yield from _announcements(world)
+    yield from _calls(world)
+    yield from _leaks(world)
+    yield from _deliveries(world)
+    yield from _rest(world)
+
+
+def _writes(world: World) -> Iterator[str]:
+    for entry in world.history.of(Written):
+        one: Written = entry.what
+        if one.to_state not in _MOVES[one.from_state]:
+            yield f"states: {one.row_id} moved from {one.from_state} to {one.to_state}"
+        if one.to_version != one.from_version + 1:
+            yield f"versions: {one.row_id} was written over v{one.from_version} as v{one.to_version}"
+        if one.lost_playback_ids and one.to_state in {"processing", "ready"}:
+            yield f"playback ids: {one.row_id} lost its own, and the asset did not"
+        yield from _ended_rightly(world, entry.at, one)
+
+
+def _changes(world: World) -> Iterator[str]:
+    """Every real change is noted in the transaction that wrote it, and nothing else is."""
+    rows = {(e.what.row_id, e.what.to_version): e.what for e in world.history.of(Written)}
+    noted = {(e.what.row_id, e.what.version): e.what for e in world.history.of(Noted)}
+    for key, change in noted.items():
+        row = rows.get(key)
+        if row is None or (row.from_state, row.to_state) != (change.from_state, change.to_state):
+            yield f"changes: {change.row_id} v{change.version} is noted, but was not written so"
+    for key, row in rows.items():
+        if (row.from_state, row.from_kind) != (row.to_state, row.to_kind) and key not in noted:
+            yield f"changes: {row.row_id} v{row.to_version} was written, but not noted"
+
+
+def _ended_rightly(world: World, at: float, one: Written) -> Iterator[str]:
+    """A row ends as not found, or deleted, only if its asset is gone; or where the provider said so, and was wrong."""
+    ends = one.to_kind == "not_found" or one.to_state == "deleted"
+    if not ends or one.from_kind == "not_found" or one.from_state == "deleted" or one.provider_asset_id is None:
+        return
+    is_doubtful = any(
+        window.kind in {"not_found_once", "other_token"} and window.begins <= at <= window.ends + _LATE
+        for window in world.plan.windows
+    )
+    gone_at = world.gone_at(one.provider_asset_id)
+    if not is_doubtful and (gone_at is None or gone_at > at):
+        yield f"ends: {one.row_id} ended at {at:.0f} as {one.to_state}/{one.to_kind}, and its asset was there"
+
+
+def _events(world: World) -> Iterator[str]:
+    """Every event told has its write, before it; every write its event, unless its host died over it."""
+    told: dict[tuple[str, str, str, str], list[Entry]] = defaultdict(list)
+    for entry in world.history.of(StateChange):
+        event: StateChange = entry.what
+        told[entry.host, str(event.row_id), event.from_state, event.to_state].append(entry)
+    deaths = {host.name: host.died_at for host in world.hosts if host.died_at is not None}
+    for entry in world.history.of(Noted):
+        one: Noted = entry.what
+        tellings = told[entry.host, one.row_id, one.from_state, one.to_state]
+        later = [telling for telling in tellings if telling.number > entry.number]
+        if later:
+            tellings.remove(later[0])
+        elif deaths.get(entry.host, 1e12) - entry.at > _NARROW:
+            yield f"events: {one.row_id} v{one.version} was written by {entry.host}, but not told"
+    for (host, row_id, before, after), left in told.items():
+        if left:
+            yield f"events: {host} told of {row_id} from {before} to {after}, which was not written before"
+
+
+def _ages(world: World) -> Iterator[str]:
+    """The age that is told is that of the row before the write; and a sweep leaves alone what changed lately."""
+    last: dict[tuple[str, str], Written] = {}
+    floor = 1000 * (world.plan.settings["provider_polling_floor_seconds"] - _SKEWS)
+    overlap = 1000 * _LATE  # who changes a row while it is looked at does so after the floor was heeded
+    for entry in world.history.entries:
+        event, key = entry.what, (entry.host, str(getattr(entry.what, "row_id", "")))
+        if isinstance(event, Written):
+            last[key] = event
+        elif isinstance(event, Resolved):
+            if key not in last:
+                yield f"events: {entry.host} resolved {event.row_id}, which it has not written"
+            elif event.age_ms != (age := _age(event, last[key])):
+                yield f"ages: {event.row_id} was told to be {event.age_ms} ms old, and was {age}"
+        elif isinstance(event, StateChange) and event.by == "sweep" and overlap < _age(event, last.get(key)) < floor:
+            yield f"floor: {event.row_id} was swept {_age(event, last.get(key))} ms after its last change"
+
+
+def _age(event: Event, written: Written | None) -> float:
+    return math.inf if written is None else (event.system_time - nanoseconds(written.was_updated_at)) // 1_000_000
+
+
+def _announcements(world: World) -> Iterator[str]:
+    calls: dict[str, list[Announced]] = defaultdict(list)
+    for entry in world.history.of(Announced):
+        calls[entry.what.row_id].append(entry.what)
+    for row_id, announced in calls.items():
+        for before, after in pairwise(announced):
+            if after.version < before.version or (after.version > before.version and before.failed):
+                yield f"announcements: {row_id} v{after.version} came after v{before.version}"
+    done = {(one.row_id, one.version) for some in calls.values() for one in some if not one.failed}
+    for entry in world.history.of(Noted):
+        if (entry.what.row_id, entry.what.version) not in done:
+            yield f"announcements: {entry.what.row_id} v{entry.what.version} was never announced"
+
+
+def _calls(world: World) -> Iterator[str]:
+    """No stretch of time saw more calls than the bucket holds and gains in it."""
+    settings = world.settings
+    for name, is_create, (burst, per_second) in (
+        ("reads", False, settings.reads),
+        ("creates", True, settings.creates),
+    ):
+        share = settings.provider_budget_share
+        times = sorted(e.what.left_at for e in world.history.of(Call) if e.what.is_create is is_create)
+        level, last, most = 0.0, 0.0, max(1.0, burst * share) + per_second * share * _SKEWS + 1
+        for at in times:
+            level = max(0.0, level - (at - last) * per_second * share) + 1
+            last = at
+            if level > most:
+                yield f"budget: {name}: {level:.1f} calls at once where {most:.1f} are allowed"
+                break
+
+
+def _leaks(world: World) -> Iterator[str]:
+    """No id of the provider's, no token, no URL in what is told, logged or kept as a text."""
+    kept, changed = world.place.read(
+        "SELECT id, last_sync_error AS text FROM media_provider_assets WHERE last_sync_error IS NOT NULL",
+        "SELECT row_id AS id, reason AS text FROM provider_asset_changes",
+    )
+    told = [str(e.what.metadata()) for e in world.history.entries if hasattr(e.what, "metadata")]
+    everything = "\n".join([*world.logged, *told, *(str(line["text"]) for line in (*kept, *changed))])
+    for name, secret in _secrets(world):
+        if secret in everything:
+            line = next(line for line in everything.split("\n") if secret in line)
+            yield f"secrets: {name} stands in {line[:200]!r}"
+
+
+def _secrets(world: World) -> Iterator[tuple[str, str]]:
+    yield "the webhook secret", SECRET
+    for far in (world.emulator, world.other):
+        yield "the token", far.token_secret
+        for truth in far.truths().values():
+            yield "an asset id", truth.asset_id
+            yield from (("an upload id", truth.upload_id) for _ in (1,) if truth.upload_id)
+            yield from (("a playback id", one.id) for one in truth.playback_ids)
+
+
+def _deliveries(world: World) -> Iterator[str]:
+    """What was acknowledged is kept; what was forged is not."""
+    (notices,) = world.place.read("SELECT event_id AS id FROM provider_notices")
+    kept = {line["id"] for line in notices}
+    for body in world.acknowledged:
+        found = re.search(r'"id": ?"([^"]+)"', body)
+        if found and found[1] not in kept and not any(event_id in body for event_id in kept):
+            yield f"deliveries: {found[1]} was acknowledged, and is not kept"
+    accepted = sum(n for status, n in world.emulator.deliveries.forged_answers.items() if status < 300)
+    if accepted:
+        yield f"deliveries: {accepted} forged ones were accepted"
+
+
+def _rest(world: World) -> Iterator[str]:
+    rows, known, notices, changes = world.place.read(
+        "SELECT * FROM media_provider_assets",
+        "SELECT provider_environment_id FROM provider_environments WHERE provider_environment_id IS NOT NULL",
+        "SELECT id, type, reason, received_at FROM provider_notices WHERE status = 'pending'",
+        "SELECT row_id AS id, version FROM provider_asset_changes WHERE announce_at IS NOT NULL",
+    )
+    for line in notices:
+        if world.moment() - (_moment(line["received_at"]) or world.moment()) < timedelta(
+            seconds=8 * world.plan.polling
+        ):
+            continue  # a delivery that was in vain before is sent again hours later; one without a row waits a while
+        yield f"rest: notice {line['id']} of {line['type']} is pending still ({line['reason']})"
+    for line in changes:
+        yield f"rest: {line['id']} v{line['version']} is not announced"
+    for row in rows:
+        yield from _row_at_rest(world, row, is_audited=world.plan.audits and bool(known))
+
+
+def is_quiet(world: World, since: datetime) -> bool:
+    """Whether nothing is under way, and each row that is looked at still was so after `since`."""
+    rows, waiting = world.place.read(
+        "SELECT state, checked_at FROM media_provider_assets WHERE check_at IS NOT NULL",
+        "SELECT row_id AS id FROM provider_asset_changes WHERE announce_at IS NOT NULL "
+        "UNION ALL SELECT id FROM provider_notices WHERE status = 'pending'",
+    )
+    looked_at = all((checked := _moment(row["checked_at"])) and checked > since for row in rows)
+    return looked_at and not waiting and not any(row["state"] in _IN_FLIGHT for row in rows)
+
+
+def is_at_rest(world: World, since: datetime) -> bool:
+    """Whether all is as it should be, and stays so."""
+    return is_quiet(world, since) and next(_rest(world), None) is None
+
+
+def _row_at_rest(world: World, row: Mapping[str, Any], *, is_audited: bool) -> Iterator[str]:
+    now, state, settings = world.moment(), (row["state"], row["error_kind"]), world.plan.settings
+    check_at = _moment(row["check_at"])
+    if check_at and now - check_at > timedelta(seconds=2 * settings["sweep_interval_seconds"] + 90):
+        yield f"rest: {row['id']} is due since {milliseconds(now - check_at) / 1000:.0f} s"
+    wanted = _wanted(world, row, is_audited=is_audited)
+    age = now - (_moment(row["inserted_at"]) or now)
+    if age > timedelta(seconds=settings["provider_stuck_threshold_seconds"]) and {_PREPARING, _WAITING} & {*wanted}:
+        wanted = [*wanted, ("errored", "stuck")]
+    if state not in wanted:
+        yield f"rest: {row['id']} is {state[0]}/{state[1]}, and should be {' or '.join(f'{s}/{k}' for s, k in wanted)}"
+    elif state == _READY and world.gone_at(row["provider_asset_id"]) is None:
+        ids = {(one["id"], one["policy"]) for one in _json(row["playback_ids"])}
+        # an answer may tell of none, and what it made ready is at rest: only an audit asks again
+        if (ids or world.plan.audits) and ids != world.playback_ids(row["provider_asset_id"]):
+            yield f"rest: {row['id']} has other playback ids than its asset"
+
+
+def _moment(found: Any) -> datetime | None:
+    """A time as SQLite or PostgreSQL gives it."""
+    moment = datetime.fromisoformat(found) if isinstance(found, str) else found
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
+
+
+def _json(found: Any) -> Any:
+    return json.loads(found) if isinstance(found, str) else found
+
+
+def _wanted(world: World, row: Mapping[str, Any], *, is_audited: bool) -> Sequence[Standing]:
+    """As what a row may stand when all is at rest."""
+    if row["provider_asset_id"]:
+        state = world.emulator.truth(row["provider_asset_id"]).state
+        return _OF_ASSETS[state] if is_audited or state is not AssetState.DELETED else _UNAUDITED
+    if row["provider_upload_id"]:
+        upload = world.emulator.world.upload(row["provider_upload_id"])
+        return _OF_UPLOADS[upload.state(world.moment().timestamp())] if upload else [_NOT_FOUND]
+    return [_NO_UPLOAD]

@@ -1,0 +1,119 @@
+"""A PostgreSQL database for a history: the real driver, and what each transaction wrote noted by triggers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import dict_row
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rindle_sync.schema import assets, open_engine
+from simulation.history import NOTED, OF_LEASES, Noted, Written
+from simulation.steps import Stepping
+
+_CONTENT: Final = [column.name for column in assets.c if column.name not in OF_LEASES]
+_TRIGGERS: Final = f"""
+CREATE TABLE IF NOT EXISTS simulation_log (
+  id bigserial PRIMARY KEY, host text NOT NULL DEFAULT current_setting('application_name'), what jsonb NOT NULL);
+CREATE OR REPLACE FUNCTION simulation_wrote() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO simulation_log (what) VALUES (jsonb_build_array(
+    NEW.id, {", ".join(f"OLD.{name}, NEW.{name}" for name in NOTED)}));
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION simulation_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO simulation_log (what) VALUES (jsonb_build_array(NEW.row_id, NEW.version, NEW.from_state, NEW.to_state));
+  RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER simulation_wrote AFTER UPDATE ON media_provider_assets FOR EACH ROW
+  WHEN ({" OR ".join(f"OLD.{name} IS DISTINCT FROM NEW.{name}" for name in _CONTENT)})
+  EXECUTE FUNCTION simulation_wrote();
+CREATE OR REPLACE TRIGGER simulation_changed AFTER INSERT ON provider_asset_changes FOR EACH ROW
+  EXECUTE FUNCTION simulation_changed();
+"""
+
+
+class PostgresPlace:
+    """A database with our tables, empty at first."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
+        self._connection.execute(_TRIGGERS.encode())
+        tables = "media_provider_assets, provider_notices, provider_asset_changes, provider_environments"
+        more = "provider_budgets, provider_passes, provider_suspects, simulation_log"
+        self._connection.execute(f"TRUNCATE {tables}, {more}".encode())
+
+    def open(self, host: Stepping) -> AsyncEngine:
+        """The engine of one host, whose connections die with it."""
+        name = f"host-{id(host)}"
+        engine = open_engine(f"{self._url}?application_name={name}", pool_size=10)
+
+        @event.listens_for(engine.sync_engine, "checkin")
+        def note(*_: Any) -> None:
+            written = "DELETE FROM simulation_log WHERE host = %s RETURNING id, what"
+            lines = sorted(self._connection.execute(written, [name]), key=lambda line: int(line["id"]))
+            host.committed([_noted(line["what"]) for line in lines])
+
+        host.on_kill.append(lambda: self._end(name))
+        return engine
+
+    def _end(self, name: str) -> None:
+        self._connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [name]
+        )
+
+    def read(self, *statements: str) -> Sequence[Sequence[Mapping[str, Any]]]:
+        """What `statements` find; ids as text."""
+        return [
+            [{key: str(value) if key == "id" else value for key, value in line.items()} for line in found]
+            for found in (self._connection.execute(statement.encode()).fetchall() for statement in statements)
+        ]
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+
+def _noted(what: list[Any]) -> Written | Noted:
+    if len(what) == 4:
+        row_id, version, *states = what
+        return Noted(row_id, version, *states)
+    return Written.of(*what)
+
+
+@cache
+def _url() -> str:
+    """A migrated database on a server of our own, for as long as this process lives."""
+    import asyncio
+    import atexit
+    from contextlib import ExitStack
+
+    from rindle_sync.migrations import upgrade
+    from tests import postgres
+
+    stack = ExitStack()
+    url = stack.enter_context(postgres.new_database(stack.enter_context(postgres.serving())))
+    atexit.register(stack.close)
+
+    async def make() -> None:
+        engine = open_engine(url)
+        await upgrade(engine)
+        await engine.dispose()
+
+    asyncio.run(make())
+    return url
+
+
+@contextmanager
+def postgresql_place() -> Iterator[PostgresPlace]:
+    """A database with nothing in it."""
+    place = PostgresPlace(_url())
+    try:
+        yield place
+    finally:
+        place.close()

@@ -1,0 +1,70 @@
+"""Where the tables of a history are: a fresh SQLite file in memory, or a fresh PostgreSQL database."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import Any, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rindle_sync.migrations import upgrade
+from rindle_sync.schema import open_engine
+from simulation.sqlite import open_sqlite, tables_of
+from simulation.steps import Stepping
+
+
+class Place(Protocol):
+    """One database, for all hosts of a history."""
+
+    def open(self, host: Stepping) -> AsyncEngine:
+        """The engine of one host."""
+
+    def read(self, *statements: str) -> Sequence[Sequence[Mapping[str, Any]]]:
+        """What `statements` find, as lines whose columns have names."""
+
+
+class SqlitePlace:
+    """A file with our tables."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def open(self, host: Stepping) -> AsyncEngine:
+        """The engine of one host."""
+        return open_sqlite(str(self._path), host)
+
+    def read(self, *statements: str) -> Sequence[Sequence[Mapping[str, Any]]]:
+        """What `statements` find."""
+        return tables_of(str(self._path), *statements)
+
+
+@contextmanager
+def sqlite_place() -> Iterator[SqlitePlace]:
+    """A fresh database, gone afterwards."""
+    with TemporaryDirectory(dir=_memory(), prefix="simulation-") as folder:
+        path = Path(folder) / "rows.sqlite3"
+        shutil.copyfile(_empty(), path)
+        yield SqlitePlace(path)
+
+
+@cache
+def _empty() -> Path:
+    """A database with our tables and nothing in them, made by the real migrations."""
+    path = Path(mkdtemp(dir=_memory(), prefix="simulation-")) / "empty.sqlite3"
+
+    async def make() -> None:
+        engine = open_engine(f"sqlite:///{path}")
+        await upgrade(engine)
+        await engine.dispose()
+
+    asyncio.run(make())
+    return path
+
+
+def _memory() -> str | None:
+    """A folder in memory, where the system has one."""
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None

@@ -1,0 +1,395 @@
+"""One history: hosts, a provider, an app with its users, an operator, and everything that goes wrong among them."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from random import Random
+from typing import Any, Final, TypeVar
+
+import httpx
+
+from rindle_sync import app
+from rindle_sync.app import RindleSync
+from rindle_sync.config import Settings, plain_settings
+from rindle_sync.errors import AlreadyTracked, RindleSyncError
+from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from rindle_sync.round import Outcome
+from simulation.clock import BEGIN, VirtualLoop
+from simulation.draw import ASSET_FAULTS, Command, Plan, Video, Window
+from simulation.history import History
+from simulation.host import Host, HostDied
+from simulation.stores import Place
+
+Answer = TypeVar("Answer")
+Ending = Callable[["World", datetime], bool]
+
+SECRET: Final = "simulated-webhook-secret"
+_GLANCE: Final = 30.0
+"""Seconds between two looks whether all has come to rest."""
+
+_RETRY: Final = 7.0
+"""Seconds after which the app tries again what did not work."""
+
+_TIMED: Final = {"late_answer": 1.8}
+_EMULATED: Final = frozenset(name for name, _ in ASSET_FAULTS)
+
+
+@dataclass(slots=True, eq=False)
+class World:
+    """One history under way."""
+
+    plan: Plan
+    loop: VirtualLoop
+    place: Place
+    is_quiet: Ending
+    """Whether nothing is under way any more, and each row was looked at since then."""
+    is_at_rest: Ending
+    """The same, and whether all is as it should be."""
+    history: History = field(default_factory=History)
+    hosts: list[Host] = field(default_factory=list)
+    logged: list[str] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    """The assets that the app tracks."""
+    failures: list[str] = field(default_factory=list)
+    """Why the history could not go on, if it could not."""
+    acknowledged: set[str] = field(default_factory=set)
+    emulator: MuxEmulator = field(init=False)
+    other: MuxEmulator = field(init=False)
+    settings: Settings = field(init=False)
+    """What every host is set to."""
+    _chance: Random = field(init=False)
+    _open: dict[Window, None] = field(default_factory=dict)
+    _is_calm: bool = False
+
+    def __post_init__(self) -> None:
+        self._chance = Random(f"{self.plan.seed}:world")
+        self.emulator, self.other = (self._an_emulator(name) for name in ("right", "other"))
+        self.settings = self._settings()
+
+    def _an_emulator(self, name: str) -> MuxEmulator:
+        plan = self.plan
+        return MuxEmulator(
+            now=lambda: self.moment().timestamp(),
+            sleep=asyncio.sleep,
+            seed=plan.seed,
+            token_id=f"{name}-token-id-{plan.seed}",
+            token_secret=f"{name}-token-secret-{plan.seed}",
+            environment_id=f"{name}-environment",
+            rate_limits=plan.limits,  # type: ignore[arg-type]
+            retry_after=plan.retry_after,
+        )
+
+    async def run(self) -> None:
+        """Live through the trouble and the calm after it."""
+        plan = self.plan
+        if plan.old:
+            life = Life(ends="ready", after=0)
+            self.emulator.create_assets(plan.old, every=30.0, life=life)
+        self._tell_webhooks(plan.webhooks)
+        stop = asyncio.Event()
+        couriers = asyncio.ensure_future(self._deliver(stop))
+        async with asyncio.TaskGroup() as group:
+            for number, skew in enumerate(plan.hosts):
+                group.create_task(self._keep_up(number, timedelta(seconds=skew), stop))
+            lives = [group.create_task(self._live(number, video)) for number, video in enumerate(plan.videos)]
+            for window in plan.windows:
+                group.create_task(self._go_wrong(window))
+            for command in plan.commands:
+                group.create_task(self._operate(command))
+            group.create_task(self._become_calm(stop, lives))
+        await couriers
+
+    async def _deliver(self, stop: asyncio.Event) -> None:
+        calm = asyncio.Event()
+        self.loop.call_later(self.plan.trouble, calm.set)
+        await self.emulator.run_webhooks(calm, 4.0)
+        await self.emulator.run_webhooks(stop, 15.0)
+
+    # --- what goes wrong
+
+    async def _go_wrong(self, window: Window) -> None:
+        await asyncio.sleep(window.begins)
+        self._open[window] = None
+        rule = None
+        if window.kind in _EMULATED:
+            seconds = _TIMED.get(window.kind)
+            rule = self.emulator.add_fault(window.kind, probability=window.chance, seconds=seconds)
+        self._let_databases_fail()
+        self.note("world", f"fault {window.kind} begins, {window.chance:.0%}")
+        await asyncio.sleep(window.ends - window.begins)
+        self._open.pop(window)
+        if rule:
+            self.emulator.remove_fault(rule)
+        self._let_databases_fail()
+        self.note("world", f"fault {window.kind} ends")
+
+    def _let_databases_fail(self) -> None:
+        for host in self.hosts:
+            host.stepping.failing = 0.2 * self._odds("database")
+
+    def _odds(self, kind: str) -> float:
+        return max((window.chance for window in self._open if window.kind == kind), default=0.0)
+
+    def network_fails(self) -> bool:
+        """Whether this call does not get through."""
+        return self._chance.random() < self._odds("network")
+
+    def callback_fails(self) -> bool:
+        """Whether the app's callback fails now."""
+        return not self._is_calm and self._chance.random() < self.plan.failing_callbacks
+
+    async def _become_calm(self, stop: asyncio.Event, lives: Sequence["asyncio.Task[None]"]) -> None:
+        await asyncio.sleep(self.plan.trouble)
+        await asyncio.sleep(0)  # what ends now ends first
+        self._is_calm = True
+        for host in self.hosts:
+            host.stepping.killed_in, host.stepping.slow = None, 0.0
+        self.note("world", "all goes well from now on")
+        await asyncio.gather(*lives)
+        now = self.moment().timestamp()
+        last = max((event.at for event in self.emulator.events(now, math.inf)), default=now)
+        await asyncio.sleep(last - now + 5)
+        began = self.moment()
+        if self.plan.audits:
+            await self._rest(began, self.is_quiet)  # what then is at rest is what an audit compares
+            await self._audit()
+        await self._rest(began, self.is_at_rest)
+        stop.set()
+        for host in self.hosts:
+            if host.is_alive:
+                await host.stop()
+
+    async def _rest(self, began: datetime, is_over: Ending) -> None:
+        """Wait until it is over since the calm began; where the plan says so, for all the time that it may take."""
+        ends = self.moment() + timedelta(seconds=self.plan.calm)
+        while (left := (ends - self.moment()).total_seconds()) > 0:
+            await asyncio.sleep(min(left, _GLANCE))
+            if not self.plan.whole_calm and is_over(self, began):
+                break
+
+    async def _audit(self) -> None:
+        """An audit that comes to its end: an answer may be slow even now."""
+        while report := await self._on_some_host(lambda rindle: rindle.audit()):
+            if report.outcome is Outcome.DONE:
+                break
+            await asyncio.sleep(_RETRY)
+
+    # --- the provider's side
+
+    def moment(self) -> datetime:
+        """The true time."""
+        return self.loop.now()
+
+    def note(self, host: str, what: Any) -> None:
+        """Add to the history."""
+        self.history.add(self.loop.moment, host, what)
+
+    def provider(self) -> httpx.AsyncBaseTransport:
+        """The environment that our credentials open."""
+        far = self.other if self._odds("other_token") else self.emulator
+        return httpx.ASGITransport(app=far.app)
+
+    def gone_at(self, asset_id: str) -> float | None:
+        """After how many seconds an asset was deleted; None if it never was."""
+        asset = self.emulator.world.asset(asset_id, -math.inf)
+        at = math.inf if asset is None else asset.deleted_at - BEGIN.timestamp()
+        return None if at > self.loop.moment else at
+
+    def playback_ids(self, asset_id: str) -> set[tuple[str, str]]:
+        """The playback ids of an asset, each with its policy."""
+        return {(one.id, one.policy) for one in self.emulator.truth(asset_id).playback_ids}
+
+    def _tell_webhooks(self, faults: dict[str, Any]) -> None:
+        self.emulator.clear_webhooks()
+        self.emulator.add_webhook("https://app.example.com/hooks", SECRET, transport=_Door(self), **faults)
+
+    # --- our side
+
+    async def _keep_up(self, number: int, skew: timedelta, stop: asyncio.Event) -> None:
+        """Start a host, and another one in its place whenever it dies."""
+        lives = 0
+        while not stop.is_set():
+            await self._may_start()
+            lives += 1
+            host = self._start(f"host{number}.{lives}", skew)
+            host.serve()
+            stopping = asyncio.ensure_future(stop.wait())
+            death = asyncio.ensure_future(host.died.wait())
+            await asyncio.wait({stopping, death}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            death.cancel()
+            if not stop.is_set():
+                await asyncio.sleep(self._chance.choice((0.1, 5.0, 90.0)))
+
+    async def _may_start(self) -> None:
+        while self._odds("no_host") and not self._is_calm:  # noqa: ASYNC110  time is what ends it, and it is virtual
+            await asyncio.sleep(_RETRY)
+
+    def _start(self, name: str, skew: timedelta) -> Host:
+        host = Host(name, skew, self, Random(f"{self.plan.seed}:{name}"))
+        host.start(self.settings, self.place.open)
+        if not self._is_calm and self._chance.random() < self.plan.crashes:
+            host.stepping.killed_in = round(2 ** self._chance.uniform(0, 9))
+        host.stepping.failing = 0.2 * self._odds("database")
+        host.stepping.slow = 0.0 if self._is_calm else host.stepping.slow
+        self.hosts.append(host)
+        self.note(name, "starts")
+        return host
+
+    def _settings(self) -> Settings:
+        return plain_settings(
+            database_url="sqlite:///:memory:",
+            mux_token_id=self.emulator.token_id,
+            mux_token_secret=self.emulator.token_secret,
+            mux_webhook_secrets=SECRET,
+            **self.plan.settings,
+        )
+
+    def some_host(self) -> Host | None:
+        """Any host that runs."""
+        alive = [host for host in self.hosts if host.is_alive]
+        return self._chance.choice(alive) if alive else None
+
+    async def _on_some_host(self, work: Callable[[RindleSync], Awaitable[Answer]]) -> Answer | None:
+        """What `work` comes to, tried until some host has done it or says no; None where it says no."""
+        while True:
+            host = self.some_host()
+            if host:
+                try:
+                    return await host.ask(work)
+                except HostDied:
+                    pass
+                except RindleSyncError as error:
+                    self.note(host.name, f"says {type(error).__name__}")
+                    if isinstance(error, AlreadyTracked):
+                        return None
+            await asyncio.sleep(_RETRY)
+
+    # --- the app and its users
+
+    async def _live(self, number: int, video: Video) -> None:
+        await asyncio.sleep(video.at)
+        life = Life(ends=video.ends, after=video.after, deleted_after=video.deleted_after)  # type: ignore[arg-type]
+        if video.kind == "upload":
+            await self._upload(f"upload{number}", video, life)
+            return
+        asset_id = self.emulator.create_asset(life=life)
+        if video.kind == "tracked":
+            reference, began = f"video{number}", self.loop.moment
+            self.known.append(asset_id)
+            await asyncio.sleep(video.told_after)
+            await self._on_some_host(lambda rindle: rindle.track(asset_id=reference, provider_asset_id=asset_id))
+            host = self.some_host()
+            if host and video.asked_after and began + video.asked_after > self.loop.moment:
+                await asyncio.sleep(began + video.asked_after - self.loop.moment)
+                with suppress(RindleSyncError, HostDied):
+                    await host.ask(lambda rindle: rindle.sync(asset_id))
+
+    async def _upload(self, reference: str, video: Video, life: Life) -> None:
+        for _ in range(1 + video.again):
+            made = await self._on_some_host(
+                lambda rindle: rindle.begin_upload(
+                    asset_id=reference, cors_origin="https://app.example.com", expires_in=timedelta(seconds=240)
+                )
+            )
+            if made is None:
+                return
+            await asyncio.sleep(video.told_after)
+            if video.fate == "cancelled":
+                await self._on_some_host(partial(RindleSync.cancel_upload, row_id=made.row_id))
+            elif video.fate == "sent":
+                await self._send_file(made.url, life)
+            if not video.again:
+                return
+            await asyncio.sleep(30)
+
+    async def _send_file(self, url: str, life: Life) -> None:
+        self.emulator.life = life
+        try:
+            async with (
+                asyncio.timeout(30),
+                httpx.AsyncClient(transport=httpx.ASGITransport(app=self.emulator.app)) as user,
+            ):
+                answer = await user.put(url, content=b"moving pictures")
+        except TimeoutError:
+            self.note("user", "gives up")
+        else:
+            self.note("user", f"sends a file: {answer.status_code}")
+
+    async def _operate(self, command: Command) -> None:
+        await asyncio.sleep(command.at)
+        host = self.some_host()
+        if host is None:
+            return
+        self.note("operator", command.name)
+        which = self._chance.choice(self.known) if self.known else "unknown"
+        works: dict[str, Callable[[RindleSync], Awaitable[Any]]] = {
+            "sync": lambda rindle: asyncio.gather(rindle.sync(which), rindle.sync(which)),
+            "replay": lambda rindle: rindle.replay(),
+            "audit": lambda rindle: rindle.audit(),
+            "sweep": lambda rindle: rindle.sweep(),
+            "backfill": lambda rindle: rindle.backfill(),
+        }
+        with suppress(RindleSyncError, HostDied):
+            await host.ask(works[command.name])
+
+    def end(self) -> None:
+        """Let what is left of the killed hosts end, so that nothing of it is alive when the loop closes."""
+        for host in self.hosts:
+            host.stepping.kill()
+            host.stepping.is_over = True
+
+
+class _Door(httpx.AsyncBaseTransport):
+    """Where deliveries come in: at any host that runs."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        host = self._world.some_host()
+        if host is None:
+            raise httpx.ConnectError("nobody is there")
+        body = await request.aread()
+
+        async def answered(rindle: RindleSync) -> httpx.Response:
+            copy = httpx.Request(request.method, request.url, headers=request.headers, content=body)
+            return await httpx.ASGITransport(app=rindle.webhooks).handle_async_request(copy)
+
+        try:
+            response = await host.ask(answered)
+        except HostDied:
+            raise httpx.ReadError("the connection broke") from None
+        if response.is_success:
+            self._world.acknowledged.add(body.decode())
+        return response
+
+
+class _Logged(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@contextmanager
+def around(world: World) -> Iterator[None]:
+    """Everything that is logged goes to the world; the service looks into its tables as rarely as the plan says."""
+    log, logged = logging.getLogger("rindle_sync"), _Logged(world.logged)
+    before = app.DELIVERIES_EVERY, app.AUDIT_EVERY, log.level, log.propagate
+    app.DELIVERIES_EVERY, app.AUDIT_EVERY = world.plan.polling, 300.0  # type: ignore[misc]
+    log.addHandler(logged)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    try:
+        yield
+    finally:
+        log.removeHandler(logged)
+        app.DELIVERIES_EVERY, app.AUDIT_EVERY, log.level, log.propagate = before  # type: ignore[misc]
