@@ -10,18 +10,16 @@ from typing import Any, Final
 from uuid import UUID
 
 from rindle_sync import health
-from rindle_sync.announce import Callback, announce
+from rindle_sync.announce import Callback
 from rindle_sync.asset import By, ProviderAsset, State
-from rindle_sync.audit import Report, audit, audit_if_due
+from rindle_sync.audit import Report, audit
 from rindle_sync.backfill import Filled, backfill
 from rindle_sync.breaker import Breaker
 from rindle_sync.budget import Budget
 from rindle_sync.config import Settings, load_settings
-from rindle_sync.decide import Verdict
 from rindle_sync.engines.embedded import Embedded
 from rindle_sync.errors import Misconfigured
 from rindle_sync.frameworks.asgi import WebhookApp
-from rindle_sync.ingest import ingest
 from rindle_sync.notice import Notice, Status
 from rindle_sync.plan import Atlas
 from rindle_sync.providers.base import Wish
@@ -30,12 +28,13 @@ from rindle_sync.round import Tally
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
 from rindle_sync.store import Bucket, Buckets, Environments, Inbox, Library, Outbox, Passes, Store
-from rindle_sync.sweep import look_first, sweep
+from rindle_sync.sweep import sweep
 from rindle_sync.sync import sync
-from rindle_sync.telemetry import Event, Listener, StateChange, Telemetry, WebhookProcessed, log_event
+from rindle_sync.telemetry import Listener, Telemetry, log_event
 from rindle_sync.tools import Identity, Tools
 from rindle_sync.track import track
 from rindle_sync.upload import DirectUpload, begin_upload, cancel_upload, upload_row
+from rindle_sync.work import Work
 
 DELIVERIES_EVERY: Final = 1.0
 """Seconds between two looks into the inbox or the outbox, when nothing wakes us earlier."""
@@ -71,11 +70,6 @@ class RindleSync:
         self.inbox = Inbox(store.engine)
         self.outbox = Outbox(store.engine)
         self._callbacks: list[Callback] = []
-        self._kept = asyncio.Event()
-        self._changed = asyncio.Event()
-        self._in_doubt = asyncio.Event()
-        self._doubted: set[str] = set()
-        telemetry.listen(self._wake)
         self.telemetry = telemetry
         self._transport = transport
 
@@ -108,6 +102,20 @@ class RindleSync:
             lease=settings.lease,
             batch=settings.sweep_batch,
         )
+
+    @cached_property
+    def work(self) -> Work:
+        """What is to be done without anybody asking, for an engine to wake."""
+        settings = self.settings
+        work = Work(
+            tools=self.tools,
+            callbacks=self._callbacks,
+            audit_every=timedelta(days=settings.audit_days),
+            keep_ended=timedelta(days=settings.notice_retention_days),
+            keep_dead=timedelta(days=settings.dead_notice_retention_days),
+        )
+        self.telemetry.listen(work.hear)
+        return work
 
     @cached_property
     def _provider(self) -> Mux:
@@ -238,7 +246,7 @@ class RindleSync:
     @property
     def webhooks(self) -> WebhookApp:
         """The webhook endpoint, an ASGI app to mount in yours."""
-        return WebhookApp(self.tools, self._kept.set)
+        return WebhookApp(self.tools, self.work.kept.set)
 
     async def begin_upload(
         self,
@@ -296,32 +304,13 @@ class RindleSync:
             row, self._signer, kind=kind, expires_at=expires_at, now=self._now(), modifiers=modifiers, custom=custom
         )
 
-    def _wake(self, event: Event) -> None:
-        """What is told of rows is work for the callbacks, or for a look."""
-        if isinstance(event, StateChange):
-            self._changed.set()
-        elif isinstance(event, WebhookProcessed) and event.verdict == Verdict.DOUBTED and event.row_id:
-            self._doubted.add(event.row_id)
-            self._in_doubt.set()
-
-    async def _look_at_doubts(self) -> None:
-        doubted, self._doubted = list(self._doubted), set()
-        if doubted:
-            await look_first(self.tools, doubted)
-
     async def ingest(self) -> int:
         """Apply every kept delivery whose time has come; how many."""
-        applied = 0
-        while taken := await ingest(self.tools):
-            applied += taken
-        return applied
+        return await self.work.ingest()
 
     async def announce(self) -> int:
         """Call the callbacks with every change that is due to be announced; how many."""
-        announced = 0
-        while taken := await announce(self.tools, self._callbacks):
-            announced += taken
-        return announced
+        return await self.work.announce()
 
     async def notices(self, *, status: Status | None = None, limit: int = 50) -> list[Notice]:
         """The newest kept deliveries, of one status or of all."""
@@ -339,11 +328,7 @@ class RindleSync:
 
     async def prune(self) -> int:
         """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""
-        moment, settings = self._now(), self.settings
-        ended = moment - timedelta(days=settings.notice_retention_days)
-        dead = moment - timedelta(days=settings.dead_notice_retention_days)
-        await self.outbox.forget(Mux.name, settings.environment, ended)
-        return await self.inbox.prune(Mux.name, settings.environment, ended_before=ended, dead_before=dead)
+        return await self.work.prune()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweep every few seconds, and apply deliveries as they come, until `stop` is set.
@@ -353,19 +338,19 @@ class RindleSync:
         """
         self.settings.token()
         await self.store.ping()
-        tools, settings = self.tools, self.settings
-        drain, audits_every = settings.provider_timeout_seconds + 5, timedelta(days=settings.audit_days)
+        work, settings = self.work, self.settings
+        drain = settings.provider_timeout_seconds + 5
         loops: Sequence[tuple[float, asyncio.Event | None, Callable[[], Awaitable[object]]]] = (
-            (settings.sweep_interval_seconds, None, lambda: sweep(tools, keep_going=lambda: not stop.is_set())),
-            (DELIVERIES_EVERY, self._kept, self.ingest),
-            (DELIVERIES_EVERY, self._changed, self.announce),
-            (DELIVERIES_EVERY, self._in_doubt, self._look_at_doubts),
-            (AUDIT_EVERY, None, lambda: audit_if_due(tools, audits_every, keep_going=lambda: not stop.is_set())),
-            (PRUNE_EVERY, None, self.prune),
+            (settings.sweep_interval_seconds, None, lambda: work.sweep(lambda: not stop.is_set())),
+            (DELIVERIES_EVERY, work.kept, work.ingest),
+            (DELIVERIES_EVERY, work.changed, work.announce),
+            (DELIVERIES_EVERY, work.in_doubt, work.look_at_doubts),
+            (AUDIT_EVERY, None, lambda: work.audit(lambda: not stop.is_set())),
+            (PRUNE_EVERY, None, work.prune),
         )
         async with asyncio.TaskGroup() as group:
-            for interval, wake, work in loops:
-                group.create_task(Embedded(interval, drain, wake).run(work, stop))
+            for interval, wake, step in loops:
+                group.create_task(Embedded(interval, drain, wake).run(step, stop))
 
     async def close(self) -> None:
         """Give back all connections."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Row, Update, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.notice import Notice, Status
@@ -25,13 +25,13 @@ class Pending:
     oldest_pending: datetime | None
 
 
-_CLAIM: Final = claim_statement(
-    notices,
+_DUE: Final = (
     notices.c.provider_name == bindparam("provider"),
     notices.c.environment == bindparam("in_environment"),
     notices.c.next_attempt_at <= bindparam("now"),
-    first=[notices.c.next_attempt_at],
 )
+_CLAIM: Final = claim_statement(notices, *_DUE, first=[notices.c.next_attempt_at])
+_CLAIM_ONE: Final = claim_statement(notices, *_DUE, notices.c.id == bindparam("wanted"), first=[notices.c.id])
 _OUTCOMES: Final = outcome_statement(notices, _OUTCOME)
 
 
@@ -54,9 +54,19 @@ class Inbox(Database):
     ) -> list[Notice]:
         """Lease up to `limit` pending notices whose time has come, in one statement; in the order of their events."""
         values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
-        async with self.writing() as connection:
-            claimed = [_notice(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
+        claimed = await self._claimed(_CLAIM, values | {"most": limit})
         return sorted(claimed, key=lambda notice: (notice.occurred_at or notice.received_at, notice.received_at))
+
+    async def claim_one(
+        self, provider: str, environment: str, notice_id: str, *, now: datetime, token: str, until: datetime
+    ) -> list[Notice]:
+        """Lease this notice, if it is pending and its time has come; the notice, or nothing."""
+        values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
+        return await self._claimed(_CLAIM_ONE, values | {"most": 1, "wanted": notice_id})
+
+    async def _claimed(self, statement: Update, values: dict[str, Any]) -> list[Notice]:
+        async with self.writing() as connection:
+            return [_notice(row) for row in await connection.execute(statement, values)]
 
     async def end(self, ended: Sequence[Notice], token: str) -> None:
         """Write what became of notices that are leased under `token`, in one statement."""
