@@ -16,7 +16,7 @@ from rindle_sync.config import Settings
 from rindle_sync.store import Store
 from rindle_sync.telemetry import Event, Telemetry, log_event
 from simulation.history import Noted, Written
-from simulation.steps import Stepping, step_through
+from simulation.steps import Stepping
 
 Answer = TypeVar("Answer")
 
@@ -93,11 +93,8 @@ class Host:
         """Begin to exist, without running anything yet."""
         self.stepping = Stepping(self, self.chance)
         self.stepping.on_kill.append(self._killed)
-        engine = open_engine(self.stepping)
-        step_through(engine, self.stepping)
-        network = Network(self)
         telemetry = Telemetry(self._told, log_event)
-        self.rindle = RindleSync(settings, Store(engine), telemetry, network, self.now)
+        self.rindle = RindleSync(settings, Store(open_engine(self.stepping)), telemetry, Network(self), self.now)
         self.rindle.on_change(self._announced)
 
     def serve(self) -> None:
@@ -109,14 +106,9 @@ class Host:
             try:
                 await self.rindle.run(self._stop)
             except* Exception as group:  # noqa: BLE001
-                await self.alive()
+                await self.stepping.go_on()
                 self.around.note(self.name, f"ends with {[type(e).__name__ for e in group.exceptions]}")
                 await asyncio.sleep(5)
-
-    async def alive(self) -> None:
-        """Go on only as long as the host does."""
-        if waiting := self.stepping.step():
-            await waiting
 
     async def stop(self) -> None:
         """End as on SIGTERM."""
@@ -188,7 +180,7 @@ class Network(httpx.AsyncBaseTransport):
         """Carry one call, if nothing happens to it."""
         host, around = self._host, self._host.around
         left_at = around.moment().timestamp()
-        await host.alive()
+        await host.stepping.go_on()
         await asyncio.sleep(_way(host.chance))
         if around.network_fails():
             raise httpx.ConnectError("no route")
@@ -198,7 +190,7 @@ class Network(httpx.AsyncBaseTransport):
         await asyncio.sleep(_way(host.chance))
         if around.network_fails():
             raise httpx.ReadError("connection lost")
-        await host.alive()
+        await host.stepping.go_on()
         return response
 
 

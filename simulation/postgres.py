@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.schema import assets, open_engine
 from simulation.history import NOTED, OF_LEASES, Noted, Written
-from simulation.steps import Stepping
+from simulation.steps import Stepping, step_through
 
 _CONTENT: Final = [column.name for column in assets.c if column.name not in OF_LEASES]
 _TRIGGERS: Final = f"""
@@ -52,6 +52,7 @@ class PostgresPlace:
         """The engine of one host, whose connections die with it."""
         name = f"host-{id(host)}"
         engine = open_engine(f"{self._url}?application_name={name}", pool_size=10)
+        step_through(engine, host)
 
         @event.listens_for(engine.sync_engine, "checkin")
         def note(*_: Any) -> None:

@@ -1,24 +1,32 @@
 """The real SQLite without its threads: each statement runs at once, between two steps of the host that sends it."""
 
+import asyncio
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy.dialects import registry
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
-from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool, Pool
-from sqlalchemy.util import await_only
+import sqlalchemy
+from sqlalchemy import URL, CursorResult, Executable, QueuePool, create_engine
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.schema import BUSY_SECONDS, assets, json_rows
 from rindle_sync.schema.engine import prepare_sqlite
 from simulation.history import NOTED, OF_LEASES, Noted, Written
 from simulation.steps import Stepping
 
+Result = TypeVar("Result")
+
 _CACHE: Final[dict[Any, Any]] = {}
 """Compiled statements, for all engines of this process."""
+
+CONNECTIONS: Final = 15
+POOL_SECONDS: Final = 30.0
+"""As SQLAlchemy's own pool has it: so many connections, and so long a wait for one of them."""
 
 _CONTENT: Final = tuple(column.name for column in assets.c if column.name not in OF_LEASES)
 _NOTE_UPDATE: Final = f"""
@@ -32,37 +40,11 @@ BEGIN SELECT simulation_changed(NEW.row_id, NEW.version, NEW.from_state, NEW.to_
 """
 
 
-class Cursor(sqlite3.Cursor):
-    """Sends a statement, and waits for whoever writes."""
-
-    connection: "Connection"
-
-    def execute(self, sql: str, parameters: Any = ()) -> "Cursor":
-        """Run one statement."""
-        waited = 0.0
-        while True:
-            try:
-                super().execute(sql, parameters)
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or waited > BUSY_SECONDS:
-                    raise
-                waited += await_only(self.connection.host.wait_for_lock())
-            else:
-                return self
-
-    async def _async_soft_close(self) -> None:
-        """SQLAlchemy asks for it; there is nothing to close."""
-
-
 class Connection(sqlite3.Connection):
     """One connection of a host; what it commits goes into the history."""
 
     host: Stepping
     wrote: list[Written | Noted]
-
-    def cursor(self, *_: Any) -> Any:
-        """A cursor of ours."""
-        return super().cursor(Cursor)
 
     def commit(self) -> None:
         """Commit, and note what that wrote."""
@@ -87,7 +69,7 @@ class Connection(sqlite3.Connection):
         self.create_function("simulation_wrote", 13, self._note_row)
         self.create_function("simulation_changed", 4, self._note_change)
         for trigger in ("PRAGMA temp_store=MEMORY", _NOTE_UPDATE, _NOTE_CHANGE):  # to set it later would drop them
-            super().cursor().execute(trigger)
+            self.execute(trigger)
         return self
 
     def _note_row(self, *values: Any) -> None:
@@ -97,68 +79,107 @@ class Connection(sqlite3.Connection):
         self.wrote.append(Noted(*values))
 
 
-class _Driver:
-    """The module of the driver, as SQLAlchemy wants it."""
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the store sees of a connection: each statement is a step of its host."""
 
-    paramstyle = "qmark"
+    connection: sqlalchemy.Connection
+    host: Stepping
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(sqlite3, name)
+    async def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
+        """Run one statement, once nobody else writes."""
+        await self.host.go_on()
+        self.host.fail()
+        return await self._when_free(lambda: self.connection.execute(statement, values))
 
-    @staticmethod
-    def connect(path: str, *, host: Stepping, **options: Any) -> Connection:
-        """A connection that never blocks: who finds a lock waits in virtual time."""
-        connection: Connection = sqlite3.connect(path, **options, timeout=0, factory=Connection)
-        host.on_kill.append(connection.end)
-        return connection.watch(host)
+    async def begin(self) -> sqlalchemy.Transaction:
+        """Begin a transaction, once nobody else writes."""
+        self.host.fail()
+        return await self._when_free(self.connection.begin)
 
-
-class Dialect(SQLiteDialect_pysqlite):
-    """SQLite for an async engine; one for all engines, so that they share what is compiled."""
-
-    driver = "simulated"
-    is_async = True
-    supports_statement_cache = True
-    _only: "Dialect | None" = None
-
-    def __new__(cls, **_: Any) -> "Dialect":
-        """The only one."""
-        cls._only = cls._only or super().__new__(cls)
-        return cls._only
-
-    def __init__(self, **options: Any) -> None:
-        if "dbapi" not in self.__dict__:
-            super().__init__(**options)
-
-    @classmethod
-    def import_dbapi(cls) -> Any:
-        """The driver."""
-        return _Driver()
-
-    @classmethod
-    def get_pool_class(cls, url: URL) -> type[Pool]:  # noqa: ARG003  the signature is SQLAlchemy's
-        """A pool that waits as asyncio does."""
-        return AsyncAdaptedQueuePool
+    async def _when_free(self, work: Callable[[], Result]) -> Result:
+        waited = 0.0
+        while True:
+            try:
+                return work()
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or waited > BUSY_SECONDS:
+                    raise
+                waited += await self.host.wait_for_lock()
 
 
-registry.register("sqlite.simulated", __name__, "Dialect")
+class Engine:
+    """What the store sees of an engine. It runs in no other thread: what waits, waits in virtual time."""
+
+    def __init__(self, sync_engine: sqlalchemy.Engine, host: Stepping, free: asyncio.Semaphore) -> None:
+        self.sync_engine = sync_engine
+        self.dialect = sync_engine.dialect
+        self._host = host
+        self._free = free
+
+    def execution_options(self, **options: Any) -> "Engine":
+        """The same engine with other options."""
+        return Engine(self.sync_engine.execution_options(**options), self._host, self._free)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Session]:
+        """A connection, once one is free."""
+        await self._host.go_on()
+        await self._one_free()
+        try:
+            with self.sync_engine.connect() as connection:
+                yield Session(connection, self._host)
+        finally:
+            self._free.release()
+        await self._host.go_on()
+
+    async def _one_free(self) -> None:
+        try:
+            async with asyncio.timeout(POOL_SECONDS if self._free.locked() else None):
+                await self._free.acquire()
+        except TimeoutError:
+            raise PoolTimeout("no connection is free") from None
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[Session]:
+        """A transaction, committed at its end."""
+        async with self.connect() as session:
+            with await session.begin():
+                yield session
+                await self._host.go_on()
+                self._host.fail()
+
+    async def dispose(self) -> None:
+        """Close what is open."""
+        self.sync_engine.dispose()
 
 
 def open_sqlite(path: str, host: Stepping) -> AsyncEngine:
     """The engine of one host."""
-    engine = create_async_engine(
-        URL.create("sqlite+simulated", database=path),
-        connect_args={"host": host, "check_same_thread": False},
-        hide_parameters=True,
-        json_serializer=json_rows.to_json,
-        json_deserializer=json_rows.from_json,
-    )
-    prepare_sqlite(engine.sync_engine)
-    return engine.execution_options(compiled_cache=_CACHE)
+
+    def connect() -> Connection:
+        """A connection that never blocks."""
+        connection: Connection = sqlite3.connect(path, timeout=0, factory=Connection, check_same_thread=False)
+        host.on_kill.append(connection.end)
+        return connection.watch(host)
+
+    pool = QueuePool(cast(Any, connect), pool_size=CONNECTIONS, use_lifo=True)
+    engine = sqlalchemy.Engine(pool, _dialect(), URL.create("sqlite"), hide_parameters=True)
+    prepare_sqlite(engine)
+    ours = Engine(engine.execution_options(compiled_cache=_CACHE), host, asyncio.Semaphore(CONNECTIONS))
+    return cast(AsyncEngine, ours)
 
 
-def tables_of(path: str, *statements: str) -> Sequence[Sequence[Mapping[str, Any]]]:
-    """What `statements` find, read past every host."""
-    with closing(sqlite3.connect(path)) as connection:
-        connection.row_factory = sqlite3.Row
-        return [[dict(line) for line in connection.execute(statement)] for statement in statements]
+@cache
+def _dialect() -> sqlalchemy.Dialect:
+    """One for all engines, so that they share what is compiled."""
+    engine = create_engine("sqlite://", json_serializer=json_rows.to_json, json_deserializer=json_rows.from_json)
+    with engine.connect():
+        return engine.dialect
+
+
+def opened(path: str) -> sqlite3.Connection:
+    """A connection past every host, to read what stands in the tables."""
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    return connection

@@ -55,6 +55,11 @@ class Stepping:
             return self._gone()
         return self._pause() if self.slow and self.chance.random() < self.slow else None
 
+    async def go_on(self) -> None:
+        """Take a step."""
+        if waiting := self.step():
+            await waiting
+
     def fail(self) -> None:
         """Raise what a database in trouble would, if it is."""
         if self.failing and self.chance.random() < self.failing:

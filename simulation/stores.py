@@ -2,8 +2,9 @@
 
 import asyncio
 import shutil
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -13,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.migrations import upgrade
 from rindle_sync.schema import open_engine
-from simulation.sqlite import open_sqlite, tables_of
+from simulation.sqlite import open_sqlite, opened
 from simulation.steps import Stepping
 
 
@@ -30,8 +31,9 @@ class Place(Protocol):
 class SqlitePlace:
     """A file with our tables."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
+        self._connection = connection
 
     def open(self, host: Stepping) -> AsyncEngine:
         """The engine of one host."""
@@ -39,7 +41,7 @@ class SqlitePlace:
 
     def read(self, *statements: str) -> Sequence[Sequence[Mapping[str, Any]]]:
         """What `statements` find."""
-        return tables_of(str(self._path), *statements)
+        return [[dict(line) for line in self._connection.execute(statement)] for statement in statements]
 
 
 @contextmanager
@@ -48,7 +50,8 @@ def sqlite_place() -> Iterator[SqlitePlace]:
     with TemporaryDirectory(dir=_memory(), prefix="simulation-") as folder:
         path = Path(folder) / "rows.sqlite3"
         shutil.copyfile(_empty(), path)
-        yield SqlitePlace(path)
+        with closing(opened(str(path))) as connection:
+            yield SqlitePlace(path, connection)
 
 
 @cache
