@@ -258,6 +258,23 @@ async def test_playback_ids_and_policies_that_differ_are_settled_and_reported(wo
     assert [(await world.now_is(row)).version for row in rows] == [1] * 5
 
 
+async def test_what_has_changed_and_is_not_answered_about_is_left_to_the_sweep(world: World) -> None:
+    asset = world.emulator.create_asset(life=READY, policies=["signed"])
+    row = await world.track(
+        State.READY, provider_asset_id=asset, check_at=None, playback_ids=(PlaybackId("other-1", "signed"),)
+    )
+    world.emulator.add_fault("server_error", operation="get_asset", object_id=asset, times=1)
+
+    report = await audit(world.tools)
+    after = await world.now_is(row)
+    world.clock.move(timedelta(minutes=1))
+    await world.sweep()
+
+    assert (report.outcome, report.changed) == (Outcome.DONE, 0)
+    assert (after.playback_ids, after.check_at is None) == (row.playback_ids, False)
+    assert (await world.now_is(row)).playback_ids != row.playback_ids
+
+
 async def test_states_that_differ_are_settled_and_reported(world: World) -> None:
     lost = await world.track(State.ERRORED, error_kind=ErrorKind.STUCK, check_at=None)
     failed = await world.track(State.READY, life=ERRORED, check_at=None)

@@ -13,7 +13,7 @@ from rindle_sync.backfill import backfill
 from rindle_sync.browse import match, strangers
 from rindle_sync.decide import Verdict, at_rest, decide
 from rindle_sync.errors import Refused
-from rindle_sync.look import ask, ask_identity, note_identity, stop_if_refused
+from rindle_sync.look import ask, ask_identity, is_about_row, note_identity, stop_if_refused
 from rindle_sync.plan import ATTEMPTS
 from rindle_sync.providers.base import Page
 from rindle_sync.round import Outcome
@@ -336,15 +336,17 @@ class _Audit:
             await self._settle_changed(list(changed)[:granted])
 
     async def _settle_changed(self, row_ids: Sequence[str]) -> None:
+        """Look at rows that have changed; what is not answered is due from now on, and left to the sweep."""
         rows = list((await self.tools.store.get_many(row_ids)).values())
         answers = await asyncio.gather(*(ask(self.tools, row) for row in rows))
         self.walk.calls += len(rows)
-        findings = [Finding(row, seen) for row, seen in zip(rows, answers, strict=True) if isinstance(seen, Seen)]
+        findings = [Finding(row, seen) for row, seen in zip(rows, answers, strict=True) if is_about_row(seen)]
         settled = await settle(self.tools, findings, By.AUDIT) if findings else []
         self.report.changed += sum(one.changed for one in settled)
-        await self.tools.passes.acquit(self.walk.key, row_ids)
         for answer in answers:
             stop_if_refused(answer)
+        unasked = {row.id for row, seen in zip(rows, answers, strict=True) if not is_about_row(seen)}
+        await self.tools.passes.acquit(self.walk.key, set(row_ids) - unasked)
 
     async def _acquit(self) -> None:
         if not self.walk.is_rehearsal:

@@ -177,3 +177,8 @@ def stop_if_refused(seen: Seen | Silence | None) -> None:
     """Raise `Refused` if that is what the provider said: it holds for every row."""
     if isinstance(seen, Silence) and seen.lack is Lack.REFUSED:
         raise Refused(seen.text)
+
+
+def is_about_row(seen: Seen | Silence | None) -> bool:
+    """Whether it tells of the row that was asked about, if only that there was no answer; a refusal tells of all."""
+    return not isinstance(seen, Silence) or (seen.asked and seen.lack is not Lack.REFUSED)

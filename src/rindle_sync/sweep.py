@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from rindle_sync.asset import By, Due, Lack, ProviderAsset, Silence
+from rindle_sync.asset import By, Due, ProviderAsset, Silence
 from rindle_sync.browse import browse
 from rindle_sync.decide import must_ask
 from rindle_sync.errors import Refused
-from rindle_sync.look import ask, stop_if_refused
+from rindle_sync.look import ask, is_about_row, stop_if_refused
 from rindle_sync.round import Outcome, Round, Tally, how_it_ended
 from rindle_sync.settle import Finding, Settled
 from rindle_sync.telemetry import Swept, milliseconds, nanoseconds
@@ -119,16 +119,12 @@ async def _settle(one: Round, rows: Sequence[ProviderAsset]) -> int:
     silences = [f.seen for f in findings if isinstance(f.seen, Silence)]
     calls = sum(f.seen is not None for f in findings) - sum(not s.asked for s in silences)
     one.tally.calls += calls
-    told = [f for f in findings if not isinstance(f.seen, Silence) or _is_about_row(f.seen)]
+    told = [f for f in findings if is_about_row(f.seen)]
     if told:
         await one.settle(told, {f.row.id for f in told})
     for silence in silences:
         stop_if_refused(silence)
     return calls
-
-
-def _is_about_row(silence: Silence) -> bool:
-    return silence.asked and silence.lack is not Lack.REFUSED
 
 
 async def _finding(tools: Tools, row: ProviderAsset) -> Finding:
