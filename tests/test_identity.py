@@ -250,6 +250,18 @@ async def test_a_token_of_another_environment_changes_no_row_when_nobody_says_so
     assert await states_of(world) == {State.READY: 16, State.PROCESSING: 5}
 
 
+async def test_a_backfill_of_an_empty_environment_does_not_make_it_that_of_the_rows(world: World) -> None:
+    right = world.emulator
+    world.with_token_of(MuxEmulator(now=world.clock.seconds, sleep=world.clock.sleep, environment_id=THEIRS))
+    await backfill(world.tools)
+    await world.track()
+    world.with_token_of(right)
+
+    report = await audit(world.tools)
+
+    assert report.outcome is Outcome.DONE
+
+
 async def states_of(world: World) -> dict[State, int]:
     counted = await world.tools.store.counts("mux", "default", world.clock.now())
     return {State(state): number for state, number in counted.by_state.items()}

@@ -72,7 +72,7 @@ async def _fill_all(walk: Walk, filled: Filled, told: Callable[[Filled], None]) 
     is_first = not await tools.library.newest_created(tools.provider.name, tools.environment, 1)
     async for page in walk.each():
         await _fill(walk, page, filled)
-        if is_first or filled.known:  # else nothing tells that these are the assets of our rows
+        if filled.known or (is_first and filled.adopted):  # else nothing tells that these are the assets of our rows
             await note_identity(tools)
         await walk.keep({"filled": asdict(filled)})
         told(filled)
