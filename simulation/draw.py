@@ -111,15 +111,27 @@ class _Size:
     """The chance of audits."""
     late: Sequence[float]
     """By how many seconds webhooks may be late."""
+    old: Sequence[int]
+    """How many foreign assets there may be from before."""
 
 
 _SHORT: Final = _Size(
-    trouble=(60, 120, 180),
-    videos=(1, 1, 2),
-    commands=(0, 1, 2),
+    trouble=(30, 60, 120),
+    videos=(1, 1, 1, 2),
+    commands=(0, 0, 1, 2),
     others=(0, 0, 1),
-    audits=0.4,
-    late=(0, 5, 90),
+    audits=0.3,
+    late=(0, 5, 60),
+    old=(0, 0, 0, 0, 0, 30),
+)
+_MIDDLE: Final = _Size(
+    trouble=(60, 120, 240),
+    videos=(1, 2, 3),
+    commands=(0, 1, 2, 4),
+    others=(0, 0, 1),
+    audits=0.5,
+    late=(0, 5, 120),
+    old=(0, 0, 0, 0, 30, 130),
 )
 _LONG: Final = _Size(
     trouble=(200, 400, 800, 1600),
@@ -128,16 +140,20 @@ _LONG: Final = _Size(
     others=(0, 0, 1, 1, 2),
     audits=0.6,
     late=(0, 5, 600, 7200),
+    old=(0, 0, 0, 0, 30, 130),
 )
+_EVERY: Final = 16
+"""So many short histories there are for each middle one, and so many of those for each long one."""
 
 
 def plan(seed: int) -> Plan:
-    """What is drawn for `seed`: many short histories, which find most, and every sixteenth a long one."""
-    chance, is_long = Random(f"{seed}:plan"), seed % 16 == 0
-    size = _LONG if is_long else _SHORT
+    """What is drawn for `seed`. Most histories are short: what goes wrong mostly does so about one row, and soon."""
+    chance, size = Random(f"{seed}:plan"), _size(seed)
     trouble = chance.choice(size.trouble)
     settings = _settings(chance)
     audits = chance.random() < size.audits
+    if other_token := seed % 20 == 7:  # a token of another environment for long: there, every row looks deleted
+        trouble, audits, settings["provider_confirm_seconds"] = 400.0, True, 60.0
     settings |= {} if audits else {"audit_days": 0.0}
     if seed % 10 == 4:  # few calls for many rows
         settings |= {"provider_read_burst": 3, "provider_reads_per_second": 0.25}
@@ -156,7 +172,7 @@ def plan(seed: int) -> Plan:
         seed=seed,
         trouble=trouble,
         calm=calm,
-        whole_calm=is_long,
+        whole_calm=size is _LONG,
         hosts=[0.0] + [chance.uniform(-2, 2) for _ in range(chance.choice(size.others))],
         settings=settings,
         polling=polling,
@@ -164,13 +180,25 @@ def plan(seed: int) -> Plan:
         retry_after=chance.random() < 0.5,
         webhooks=_webhooks(chance, size.late),
         videos=sorted(videos, key=lambda video: video.at),
-        windows=_windows(chance, trouble),
-        commands=_commands(chance, trouble, chance.choice(size.commands), audits=audits),
+        windows=[
+            *_windows(chance, trouble),
+            *([Window("other_token", 0.3 * trouble, trouble, 1.0)] if other_token else []),
+        ],
+        commands=[
+            *_commands(chance, trouble, chance.choice(size.commands), audits=audits),
+            *([Command(0.5 * trouble, "audit")] if other_token else []),
+        ],
         audits=audits,
         crashes=chance.choice((0.0, 0.3, 0.9)),
         failing_callbacks=chance.choice((0.0, 0.0, 0.3)),
-        old=chance.choice((0, 0, 0, 0, 30, 130)),
+        old=chance.choice(size.old),
     )
+
+
+def _size(seed: int) -> _Size:
+    if seed % (_EVERY * _EVERY) == 0:
+        return _LONG
+    return _MIDDLE if seed % _EVERY == 0 else _SHORT
 
 
 def _settings(chance: Random) -> dict[str, Any]:

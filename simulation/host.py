@@ -67,7 +67,7 @@ class Surroundings(Protocol):
         """Whether this call does not get through."""
 
     def provider(self) -> httpx.AsyncBaseTransport:
-        """Who answers calls."""
+        """Who answers the calls of a host that starts now."""
 
     def callback_fails(self) -> bool:
         """Whether the app's callback fails now."""
@@ -175,6 +175,7 @@ class Network(httpx.AsyncBaseTransport):
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self._provider = host.around.provider()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry one call, if nothing happens to it."""
@@ -184,7 +185,7 @@ class Network(httpx.AsyncBaseTransport):
         await asyncio.sleep(_way(host.chance))
         if around.network_fails():
             raise httpx.ConnectError("no route")
-        response = await around.provider().handle_async_request(request)
+        response = await self._provider.handle_async_request(request)
         is_create = request.method == "POST"
         around.note(host.name, Call(request.url.path, response.status_code, is_create, left_at))
         await asyncio.sleep(_way(host.chance))

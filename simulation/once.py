@@ -15,6 +15,10 @@ from simulation.stores import Place, sqlite_place
 from simulation.world import World, around
 
 
+PATIENCE = 24 * 3600.0
+"""Seconds of virtual time after which a history that has not ended never will."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What became of one seed."""
@@ -74,7 +78,8 @@ def _leaves(error: Exception) -> list[str]:
 
 async def _whole(world: World) -> None:
     try:
-        await world.run()
+        async with asyncio.timeout(PATIENCE):
+            await world.run()
     finally:
         world.end()
         rest = asyncio.all_tasks() - {asyncio.current_task()}

@@ -35,6 +35,9 @@ _GLANCE: Final = 30.0
 _RETRY: Final = 7.0
 """Seconds after which the app tries again what did not work."""
 
+_AUDITS: Final = 200
+"""How often an audit is begun or gone on with until it must have come to its end."""
+
 _TIMED: Final = {"late_answer": 1.8}
 _EMULATED: Final = frozenset(name for name, _ in ASSET_FAULTS)
 
@@ -77,8 +80,8 @@ class World:
             now=lambda: self.moment().timestamp(),
             sleep=asyncio.sleep,
             seed=plan.seed,
-            token_id=f"{name}-token-id-{plan.seed}",
-            token_secret=f"{name}-token-secret-{plan.seed}",
+            token_id=f"token-id-{plan.seed}",
+            token_secret=f"token-secret-{plan.seed}",
             environment_id=f"{name}-environment",
             rate_limits=plan.limits,  # type: ignore[arg-type]
             retry_after=plan.retry_after,
@@ -119,18 +122,21 @@ class World:
         if window.kind in _EMULATED:
             seconds = _TIMED.get(window.kind)
             rule = self.emulator.add_fault(window.kind, probability=window.chance, seconds=seconds)
-        self._let_databases_fail()
+        self._strike(window)
         self.note("world", f"fault {window.kind} begins, {window.chance:.0%}")
         await asyncio.sleep(window.ends - window.begins)
         self._open.pop(window)
         if rule:
             self.emulator.remove_fault(rule)
-        self._let_databases_fail()
+        self._strike(window)
         self.note("world", f"fault {window.kind} ends")
 
-    def _let_databases_fail(self) -> None:
+    def _strike(self, window: Window) -> None:
+        """What begins or ends with `window` on our side: databases that fail, or hosts that begin anew with a token."""
         for host in self.hosts:
             host.stepping.failing = 0.2 * self._odds("database")
+            if window.kind == "other_token":
+                host.stepping.kill()
 
     def _odds(self, kind: str) -> float:
         return max((window.chance for window in self._open if window.kind == kind), default=0.0)
@@ -174,10 +180,12 @@ class World:
 
     async def _audit(self) -> None:
         """An audit that comes to its end: an answer may be slow even now."""
-        while report := await self._on_some_host(lambda rindle: rindle.audit()):
-            if report.outcome is Outcome.DONE:
-                break
+        for _ in range(_AUDITS):
+            report = await self._on_some_host(lambda rindle: rindle.audit())
+            if report and report.outcome is Outcome.DONE:
+                return
             await asyncio.sleep(_RETRY)
+        self.failures.append("history: no audit came to its end")
 
     # --- the provider's side
 
@@ -190,8 +198,8 @@ class World:
         self.history.add(self.loop.moment, host, what)
 
     def provider(self) -> httpx.AsyncBaseTransport:
-        """The environment that our credentials open."""
-        far = self.other if self._odds("other_token") else self.emulator
+        """The environment that the credentials of a host that starts now open."""
+        far = self.other if self._chance.random() < self._odds("other_token") else self.emulator
         return httpx.ASGITransport(app=far.app)
 
     def gone_at(self, asset_id: str) -> float | None:
@@ -259,7 +267,7 @@ class World:
         """What `work` comes to, tried until some host has done it or says no; None where it says no."""
         while True:
             host = self.some_host()
-            if host:
+            if host and not self._odds("other_token"):  # an upload that is made elsewhere stays there
                 try:
                     return await host.ask(work)
                 except HostDied:
