@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -98,9 +99,15 @@ def checked(seeds: Iterable[int], database: Database, fault: str | None) -> list
     warnings.simplefilter("ignore")
     for name in ("sqlalchemy.pool", "psycopg", "asyncio"):  # killed hosts leave connections and tasks as they are
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    gc.freeze()  # modules and statements are not looked through again and again
+    _settle_in()
     with planted(fault):
         return [check(seed, database)[0] for seed in seeds]
+
+
+@cache
+def _settle_in() -> None:
+    """Once: modules are not looked through for garbage again and again."""
+    gc.freeze()
 
 
 def _shown(reports: Iterator[Report], total: int) -> Iterator[Report]:
