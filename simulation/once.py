@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
+from typing import Final
 
 from simulation.clock import VirtualLoop, chance_of, run
 from simulation.draw import Plan, plan
@@ -14,8 +15,7 @@ from simulation.laws import broken, is_at_rest, is_quiet
 from simulation.stores import Place, sqlite_place
 from simulation.world import World, around
 
-
-PATIENCE = 24 * 3600.0
+PATIENCE: Final = 24 * 3600.0
 """Seconds of virtual time after which a history that has not ended never will."""
 
 
