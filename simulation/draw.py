@@ -116,13 +116,13 @@ class _Size:
 
 
 _SHORT: Final = _Size(
-    trouble=(30, 60, 120),
+    trouble=(30, 60, 90),
     videos=(1, 1, 1, 2),
-    commands=(0, 0, 1, 2),
-    others=(0, 0, 1),
-    audits=0.3,
-    late=(0, 5, 60),
-    old=(0, 0, 0, 0, 0, 30),
+    commands=(0, 0, 0, 1, 2),
+    others=(0, 0, 0, 1),
+    audits=0.2,
+    late=(0, 5, 45),
+    old=(0, 0, 0, 0, 0, 0, 0, 30),
 )
 _MIDDLE: Final = _Size(
     trouble=(60, 120, 240),
@@ -152,7 +152,7 @@ def plan(seed: int) -> Plan:
     trouble = chance.choice(size.trouble)
     settings = _settings(chance)
     audits = chance.random() < size.audits
-    if other_token := seed % 20 == 7:  # a token of another environment for long: there, every row looks deleted
+    if other_token := seed % 40 == 7:  # a token of another environment for long: there, every row looks deleted
         trouble, audits, settings["provider_confirm_seconds"] = 400.0, True, 60.0
     settings |= {} if audits else {"audit_days": 0.0}
     if seed % 10 == 4:  # few calls for many rows
