@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
@@ -142,22 +142,62 @@ _LONG: Final = _Size(
     late=(0, 5, 600, 7200),
     old=(0, 0, 0, 0, 30, 130),
 )
+_AT_ONCE: Final = (0.1, 0.11)
+"""The part of the trouble in which all assets are made, where they are made at once."""
+
 _EVERY: Final = 16
 """So many short histories there are for each middle one, and so many of those for each long one."""
 
 
 def plan(seed: int) -> Plan:
     """What is drawn for `seed`. Most histories are short: what goes wrong mostly does so about one row, and soon."""
+    drawn = _plain(seed)
+    match seed % 40:
+        case 4 | 24:
+            return _with_few_calls(drawn)
+        case 7:
+            return _with_another_token(drawn)
+        case 23:
+            return _with_a_list_that_lacks_entries(drawn)
+        case _:
+            return drawn
+
+
+def _with_few_calls(drawn: Plan) -> Plan:
+    """A budget that is soon spent."""
+    few = {"provider_read_burst": 3, "provider_reads_per_second": 0.25}
+    return replace(drawn, settings=drawn.settings | few)
+
+
+def _with_another_token(drawn: Plan) -> Plan:
+    """A token of another environment for long, where every row looks deleted, and an audit meanwhile."""
+    confirm = {"provider_confirm_seconds": 60.0}
+    begins, ends = drawn.trouble, drawn.trouble + 280
+    return replace(
+        drawn,
+        trouble=ends,
+        settings=drawn.settings | confirm,
+        windows=[*drawn.windows, Window("other_token", begins, ends, 1.0)],
+        commands=[*drawn.commands, Command(begins + 80, "audit")],
+        audits=True,
+    )
+
+
+def _with_a_list_that_lacks_entries(drawn: Plan) -> Plan:
+    """Many rows that are due at once, which makes a page of the list worth a call."""
+    chance, trouble = Random(f"{drawn.seed}:videos"), 300.0
+    videos = sorted((_video(chance, trouble, *_AT_ONCE) for _ in range(8)), key=lambda video: video.at)
+    lacks = Window("dropped_entries", 0.0, trouble, 0.5)
+    return replace(drawn, trouble=trouble, videos=videos, windows=[*drawn.windows, lacks])
+
+
+def _plain(seed: int) -> Plan:
     chance, size = Random(f"{seed}:plan"), _size(seed)
     trouble = chance.choice(size.trouble)
     settings = _settings(chance)
     audits = chance.random() < size.audits
-    if other_token := seed % 40 == 7:  # a token of another environment for long: there, every row looks deleted
-        trouble, audits, settings["provider_confirm_seconds"] = 400.0, True, 60.0
     settings |= {} if audits else {"audit_days": 0.0}
-    if seed % 10 == 4:  # few calls for many rows
-        settings |= {"provider_read_burst": 3, "provider_reads_per_second": 0.25}
-    starts = (0.0, 0.9) if chance.random() < 0.7 else (0.1, 0.11)  # else all at once, which makes pages worth a call
+    starts = (0.0, 0.9) if chance.random() < 0.7 else _AT_ONCE
     videos = [_video(chance, trouble, *starts) for _ in range(chance.choice(size.videos))]
     polling = chance.choice((30.0, 60.0, 120.0))
     calm = (
@@ -180,14 +220,8 @@ def plan(seed: int) -> Plan:
         retry_after=chance.random() < 0.5,
         webhooks=_webhooks(chance, size.late),
         videos=sorted(videos, key=lambda video: video.at),
-        windows=[
-            *_windows(chance, trouble),
-            *([Window("other_token", 0.3 * trouble, trouble, 1.0)] if other_token else []),
-        ],
-        commands=[
-            *_commands(chance, trouble, chance.choice(size.commands), audits=audits),
-            *([Command(0.5 * trouble, "audit")] if other_token else []),
-        ],
+        windows=_windows(chance, trouble),
+        commands=_commands(chance, trouble, chance.choice(size.commands), audits=audits),
         audits=audits,
         crashes=chance.choice((0.0, 0.3, 0.9)),
         failing_callbacks=chance.choice((0.0, 0.0, 0.3)),
