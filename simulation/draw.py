@@ -159,6 +159,8 @@ def plan(seed: int) -> Plan:
             return _with_another_token(drawn)
         case 23:
             return _with_a_list_that_lacks_entries(drawn)
+        case 31:
+            return _with_assets_not_found_once(drawn)
         case _:
             return drawn
 
@@ -189,6 +191,18 @@ def _with_a_list_that_lacks_entries(drawn: Plan) -> Plan:
     videos = sorted((_video(chance, trouble, *_AT_ONCE) for _ in range(8)), key=lambda video: video.at)
     lacks = Window("dropped_entries", 0.0, trouble, 0.5)
     return replace(drawn, trouble=trouble, videos=videos, windows=[*drawn.windows, lacks])
+
+
+def _with_assets_not_found_once(drawn: Plan) -> Plan:
+    """Assets that are ready, and once answered with a 404, to an operator who asks again and again."""
+    chance, begins = Random(f"{drawn.seed}:commands"), drawn.trouble
+    windows = [window for window in drawn.windows if window.kind != "not_found_once"]  # twice would be the truth
+    return replace(
+        drawn,
+        trouble=begins + 120,
+        windows=[*windows, Window("not_found_once", begins, begins + 120, 1.0)],
+        commands=[*drawn.commands, *(Command(begins + chance.uniform(0, 120), "sync") for _ in range(4))],
+    )
 
 
 def _plain(seed: int) -> Plan:
