@@ -1,14 +1,30 @@
-"""What every test may ask for: a fresh database on SQLite, on PostgreSQL, or on each in turn."""
+"""What every test may ask for: a fresh database on SQLite, on PostgreSQL, or on each in turn.
+
+No property fails for the time that an example takes: that says more of what else the machine does.
+"""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import postgres
 from tests.world import World, a_world
+
+settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_is_heeded() -> Iterator[None]:
+    """Commands heed SIGINT, though whatever a shell runs in the background, as it may run us, ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,12 @@ UNWANTED = ("RINDLE_", "PG", "PY_COLORS", "FORCE_COLOR", "GITHUB_ACTIONS", "COLU
 
 ASSET_PATH = "/video/v1/assets/"
 
+PATIENCE = 90.0
+"""Seconds that a busy machine may take to start a process, to let it answer, or to end it; a test waits no longer."""
+
+HELD = 86_400.0
+"""How long an answer would be late that a gate holds back: by this a gate knows its own."""
+
 
 @dataclass
 class FarEnd:
@@ -71,6 +77,55 @@ def serving(emulator: MuxEmulator) -> Iterator[FarEnd]:
         thread.join(10)
 
 
+@dataclass
+class Gate:
+    """Lets `free` answers pass, and holds the others back until it is opened."""
+
+    free: int
+    sleep: Callable[[float], Awaitable[None]]
+    held: int = 0
+    _opened: asyncio.Event = field(default_factory=asyncio.Event)
+    _loop: asyncio.AbstractEventLoop | None = None
+
+    async def __call__(self, seconds: float) -> None:
+        """The emulator's way to wait."""
+        if seconds != HELD:
+            await self.sleep(seconds)
+        elif self.free:
+            self.free -= 1
+        else:
+            self.held += 1
+            self._loop = asyncio.get_running_loop()
+            await self._opened.wait()
+
+    async def holds(self) -> None:
+        assert self.held, "no answer is held back"
+
+    def open(self) -> None:
+        """Give all answers that were held back, and hold no more; the emulator may be in another thread."""
+        if self._loop is None:
+            self._opened.set()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._opened.set)
+
+
+@contextmanager
+def holding(emulator: MuxEmulator, operation: str, *, after: int = 0) -> Iterator[Gate]:
+    """Answers `after` calls, and holds the next ones back: until the end of the block whoever waits for them is there.
+
+    Whoever is to wait so long needs a `provider_timeout_seconds` to match.
+    """
+    before = emulator.sleep
+    emulator.sleep = gate = Gate(after, before)
+    rule = emulator.add_fault("late_answer", operation=operation, seconds=HELD)
+    try:
+        yield gate
+    finally:
+        emulator.remove_fault(rule)
+        emulator.sleep = before
+        gate.open()
+
+
 @dataclass(frozen=True)
 class Ended:
     """What a command came to."""
@@ -106,18 +161,26 @@ class Running:
     def err(self) -> str:
         return self.err_file.read_text(errors="replace")
 
-    async def says(self, text: str, within: float = 15) -> None:
+    async def says(self, text: str) -> None:
         """Wait until `text` stands on its standard error."""
 
         async def said() -> None:
             assert text in self.err, f"exit code {self.process.returncode}, {self.err!r}"
 
-        await eventually(said, within)
+        await eventually(said)
+
+    async def waits_at(self, gate: Gate) -> None:
+        """Wait until it waits for an answer that is held back."""
+
+        async def held() -> None:
+            assert gate.held, f"exit code {self.process.returncode}, {self.err!r}"
+
+        await eventually(held)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
-    async def ended(self, within: float) -> Ended:
+    async def ended(self, within: float = PATIENCE) -> Ended:
         """What it came to; fails if that takes longer than `within` seconds."""
         async with asyncio.timeout(within):
             code = await self.process.wait()
@@ -137,7 +200,7 @@ class Shell:
         merged = {**self.settings, **settings}
         return replace(self, settings={name: str(value) for name, value in merged.items() if value is not None})
 
-    async def run(self, *arguments: str | bytes, within: float = 30) -> Ended:
+    async def run(self, *arguments: str | bytes, within: float = PATIENCE) -> Ended:
         """Run one command to its end."""
         async with self.started(*arguments) as running:
             return await running.ended(within)
@@ -227,7 +290,7 @@ async def add_due(store: Store, *provider_asset_ids: str, state: State = State.P
     return rows
 
 
-async def eventually(holds: Callable[[], Awaitable[None]], within: float = 15) -> None:
+async def eventually(holds: Callable[[], Awaitable[None]], within: float = PATIENCE) -> None:
     """Try an assertion until it holds; after `within` seconds its last failure is raised."""
     end = time.monotonic() + within
     while True:

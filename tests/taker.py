@@ -17,12 +17,14 @@ SHARED = Bucket(provider="mux", environment="default", name="shared", capacity=1
 
 
 async def take_for(url: str, seconds: float) -> list[float]:
-    """The times at which this process got a call."""
+    """The times at which this process got a call, in so many seconds from its first one."""
     buckets, granted = Buckets(open_engine(url)), list[float]()
     budget = Budget(buckets, SHARED, now=lambda: datetime.now(UTC), sleep=asyncio.sleep)
+    calls = await budget.take(3)
     end = time.time() + seconds
-    while calls := await budget.take(3, lambda: time.time() < end):
+    while calls:
         granted += [time.time()] * calls
+        calls = await budget.take(3, lambda: time.time() < end)
     await buckets.close()
     return granted
 

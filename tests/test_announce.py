@@ -13,19 +13,19 @@ import pytest
 from sqlalchemy import select
 
 from rindle_sync.announce import BATCH, Callback, Changed, announce
-from rindle_sync.app import connect
+from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import By, ProviderAsset, State
 from rindle_sync.config import plain_settings
 from rindle_sync.ingest import ingest
 from rindle_sync.providers.base import Wish
 from rindle_sync.providers.mux_emulator import MuxEmulator
-from rindle_sync.schema import assets, changes
-from rindle_sync.store import Change, Write
-from rindle_sync.telemetry import CallbackException
+from rindle_sync.schema import assets, changes, open_engine
+from rindle_sync.store import Change, Store, Write
+from rindle_sync.telemetry import CallbackException, Telemetry
 from rindle_sync.upload import begin_upload, cancel_upload
 from tests.rows import a_row
 from tests.webhooks import an_event, deliver, with_secrets
-from tests.world import World
+from tests.world import Clock, World
 
 SECOND = timedelta(seconds=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -523,18 +523,21 @@ async def test_an_app_registers_callbacks_by_decorator_and_hears_of_each_change(
 
 
 async def test_an_app_that_prunes_forgets_what_was_never_announced(sqlite_url: str) -> None:
-    emulator = MuxEmulator(prepare_seconds=0)
+    clock = Clock()
+    emulator = MuxEmulator(prepare_seconds=0, now=clock.seconds, sleep=clock.sleep)
     values: dict[str, Any] = {"mux_token_id": emulator.token_id, "mux_token_secret": emulator.token_secret}
-    settings = plain_settings(database_url=sqlite_url, notice_retention_days=1e-9, **values)
-    heard = Heard()
-    async with connect(settings, transport=httpx.ASGITransport(app=emulator.app)) as rindle:
-        await rindle.migrate()
-        row = await rindle.track(asset_id="video-1", provider_asset_id=emulator.create_asset())
-        await rindle.sync(row.provider_asset_id or "")
+    settings = plain_settings(database_url=sqlite_url, notice_retention_days=7, **values)
+    transport, heard = httpx.ASGITransport(app=emulator.app), Heard()
+    rindle = RindleSync(settings, Store(open_engine(sqlite_url)), Telemetry(), transport, clock.now)
+    await rindle.migrate()
+    row = await rindle.track(asset_id="video-1", provider_asset_id=emulator.create_asset())
+    await rindle.sync(row.provider_asset_id or "")
 
-        await rindle.prune()
-        rindle.on_change(heard)
-        await rindle.announce()
+    clock.move(timedelta(days=7, seconds=1))
+    await rindle.prune()
+    rindle.on_change(heard)
+    await rindle.announce()
+    await rindle.close()
 
     assert heard.calls == 0
 
@@ -564,9 +567,12 @@ async def test_a_callback_that_does_not_let_itself_be_ended_is_left_behind(world
 async def test_a_stop_while_one_callback_hangs_does_not_announce_the_others_again(world: World) -> None:
     hangs, *others = [await world.track() for _ in range(4)]
     heard: list[str] = []
+    all_heard = asyncio.Event()
 
     async def hears(changed: Changed) -> None:
         heard.append(changed.change.row_id)
+        if len(heard) == 4:
+            all_heard.set()
         if changed.change.row_id == hangs.id and heard.count(hangs.id) == 1:
             await asyncio.Event().wait()
 
@@ -574,8 +580,7 @@ async def test_a_stop_while_one_callback_hangs_does_not_announce_the_others_agai
         await world.sync(row)
     announcing = asyncio.create_task(announce(world.tools, [hears]))
     async with asyncio.timeout(10):
-        while len(heard) < 4:  # noqa: ASYNC110  a callback has no event to wait for
-            await asyncio.sleep(0.01)
+        await all_heard.wait()
     announcing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await announcing
@@ -583,6 +588,26 @@ async def test_a_stop_while_one_callback_hangs_does_not_announce_the_others_agai
     await announce(world.tools, [hears])
 
     assert Counter(heard) == {hangs.id: 2} | dict.fromkeys((row.id for row in others), 1)
+
+
+async def test_a_stop_as_the_last_callback_fails_waits_its_time_as_ever(world: World) -> None:
+    row = await a_row_that_went_through(world, State.READY)
+    heard = Heard()
+
+    async def fails_as_it_is_stopped(_: Changed) -> None:
+        announcing.cancel()
+        raise LookupError
+
+    announcing = asyncio.create_task(announce(world.tools, [fails_as_it_is_stopped]))
+    with pytest.raises(asyncio.CancelledError):
+        await announcing
+    at_once = await told(world, heard)
+    world.clock.move(SECOND)
+    await told(world, heard)
+
+    assert at_once == 0
+    assert heard.states(row) == [State.READY]
+    assert [e.error for e in world.events(CallbackException) if isinstance(e, CallbackException)] == ["LookupError"]
 
 
 async def test_a_service_hears_only_of_its_own_environment(world: World) -> None:

@@ -3,16 +3,22 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from sqlalchemy import text
+from sqlalchemy.pool import QueuePool
 
 from rindle_sync import Changed, ErrorKind, Kind, RindleSync, State, connect
 from rindle_sync.config import plain_settings
 from rindle_sync.errors import Misconfigured, StoreUnavailable
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import MuxEmulator
+from rindle_sync.receive import receive
+from rindle_sync.store import Inbox
+from tests.processes import a_store
 from tests.test_playback import a_key, pem
 from tests.webhooks import SECRET, an_event
 
@@ -56,6 +62,34 @@ async def test_a_delivery_reaches_the_apps_callback_at_once_and_the_video_can_be
     assert url
     assert url.url.startswith("https://stream.mux.com/playback-1.m3u8?token=")
     assert heard.empty()
+
+
+async def test_a_delivery_that_is_being_kept_as_the_app_closes_is_kept_and_leaves_nothing_open(
+    rindle: RindleSync, database_url: str
+) -> None:
+    event, came, pool = an_event("asset-1"), asyncio.Event(), rindle.store.engine.pool
+    body = json.dumps(event).encode()
+    headers = {"mux-signature": sign(body, SECRET, datetime.now(UTC))}
+    rindle.tools = replace(rindle.tools, webhooks=replace(rindle.tools.webhooks, keep_within=timedelta(minutes=1)))
+    assert isinstance(pool, QueuePool)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield body
+        came.set()
+
+    async with a_store(database_url) as others:
+        async with others.writing() as connection:
+            await connection.execute(text("LOCK TABLE provider_notices" if "postgres" in database_url else "SELECT 1"))
+            delivering = asyncio.create_task(receive(rindle.tools, "POST", headers, chunks()))
+            await came.wait()
+            closing = asyncio.create_task(rindle.close())
+        await closing
+        in_use = pool.checkedout()
+        reply = await delivering
+        [notice] = await Inbox(others.engine).list("mux", "default")
+
+    assert (reply.status, notice.event_id) == (202, event["id"])
+    assert in_use == 0
 
 
 async def test_a_url_for_a_row_that_is_not_there_is_none(rindle: RindleSync) -> None:

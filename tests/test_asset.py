@@ -181,9 +181,9 @@ BUSY += [piece * 24 + "9" for piece in ("ab.", "a.", "A_", "Ab-", "AB/", "..")]
 
 @pytest.mark.parametrize("text", BUSY, ids=lambda text: f"{text[:4]!r}x{len(text)}".replace("\\", "%"))
 def test_no_text_keeps_the_scrubber_busy(text: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()  # ours alone, however busy the machine is
     scrub(text)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 # redact_id

@@ -26,7 +26,7 @@ from rindle_sync.store import Passes, PassKey
 from rindle_sync.telemetry import Audited, StateChange
 from rindle_sync.track import ADOPTED, track
 from rindle_sync.walk import HELD
-from tests.processes import Shell, a_store, all_rows, eventually, serving, settings_for
+from tests.processes import PATIENCE, Shell, a_store, all_rows, eventually, holding, serving, settings_for
 from tests.rows import a_row
 from tests.world import ERRORED, NEVER, READY, World, unknown_id
 
@@ -1023,7 +1023,7 @@ async def test_the_service_audits_by_itself_where_it_shall(database_url: str, da
 
         await eventually(swept)
         stop.set()
-        await asyncio.wait_for(service, 10)
+        await asyncio.wait_for(service, PATIENCE)
         kept = await rindle.get(row.id)
 
     assert [e.outcome for e in told if isinstance(e, Audited)] == ["done"] * audits
@@ -1034,20 +1034,19 @@ async def test_the_service_audits_by_itself_where_it_shall(database_url: str, da
 async def test_a_service_that_is_stopped_in_an_audit_ends_in_time_and_keeps_its_progress(database_url: str) -> None:
     emulator, stop = MuxEmulator(), asyncio.Event()
     emulator.create_assets(1000, life=READY)
-    emulator.add_fault("late_answer", operation="list_assets", seconds=0.2)
+    settings = settings_of(database_url, emulator, provider_timeout_seconds=300)
     transport = httpx.ASGITransport(app=emulator.app)
-    async with connect(settings_of(database_url, emulator), transport=transport) as rindle:
-        await rindle.migrate()
-        service = asyncio.create_task(rindle.run(stop))
+    with holding(emulator, "list_assets", after=2) as gate:
+        async with connect(settings, transport=transport) as rindle:
+            await rindle.migrate()
+            service = asyncio.create_task(rindle.run(stop))
+            await eventually(gate.holds)
+            stop.set()
+            gate.open()
+            await asyncio.wait_for(service, PATIENCE)
+            standing = await Passes(rindle.store.engine).get(KEY)
 
-        async def three() -> None:
-            assert emulator.calls["list_assets"] >= 3
-
-        await eventually(three)
-        stop.set()
-        await asyncio.wait_for(service, 3)
-        standing = await Passes(rindle.store.engine).get(KEY)
-
+    assert emulator.calls["list_assets"] == 3
     assert standing.began_at
     assert standing.progress
     assert standing.progress["report"]["pages"] >= 2
@@ -1067,16 +1066,12 @@ async def test_an_audit_that_is_killed_is_gone_on_with(database_url: str, tmp_pa
             for asset in ids[50::100]:
                 emulator.delete_asset(asset)
             emulator.reset_calls()
-            emulator.add_fault("late_answer", operation="list_assets", seconds=0.1)
-            for pages in (3, 8):
-                async with shell.started("audit", "--once") as running:
-
-                    async def some(pages: int = pages) -> None:
-                        assert emulator.calls["list_assets"] >= pages, running.err
-
-                    await eventually(some)
-                    running.process.kill()
-                    await running.process.wait()
+            for pages in (2, 4):
+                with holding(emulator, "list_assets", after=pages) as gate:
+                    async with shell.but(provider_timeout_seconds=300).started("audit", "--once") as running:
+                        await running.waits_at(gate)
+                        running.process.kill()
+                        await running.process.wait()
                 at_once = await shell.run("audit", "--once", "--json")
                 assert (at_once.code, at_once.json["outcome"]) == (1, "elsewhere")
                 await lease_ends(Passes(store.engine))

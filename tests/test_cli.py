@@ -28,6 +28,7 @@ from tests.processes import (
     all_rows,
     eventually,
     free_port,
+    holding,
     refusing_postgres,
     serving,
     settings_for,
@@ -322,12 +323,12 @@ async def test_run_works_and_a_signal_ends_it(
     number: signal.Signals, far_end: FarEnd, store: Store, shell: Shell
 ) -> None:
     await add_due(store, *far_end.emulator.create_assets(3, life=READY))
-    async with shell.started("run", "--json") as running:
+    async with shell.but(provider_timeout_seconds=300).started("run", "--json") as running:
         await eventually(lambda: all_ready(store))
         await eventually(lambda: a_pass_is_told(running))
 
         running.send(number)
-        ended = await running.ended(within=5)
+        ended = await running.ended()  # at once, then: what were under way would have 305 seconds
 
     assert ended.code == 0
     passes = [json.loads(line) for line in ended.out.splitlines()]
@@ -356,7 +357,7 @@ async def test_run_ends_within_its_bound_in_the_middle_of_a_sweep(
         await eventually(lambda: asked(far_end))
 
         running.send(number)
-        ended = await running.ended(within=timeout + 5 + 2)
+        ended = await running.ended(within=timeout + 5 + 20)  # a busy machine takes its time to end a process
 
     assert ended.code == 0
     assert {(row.state, row.lease_until) for row in await all_rows(store)} == {(State.PROCESSING, None)}
@@ -366,20 +367,17 @@ async def asked(far_end: FarEnd) -> None:
     assert far_end.emulator.calls["get_asset"] + far_end.emulator.calls["list_assets"] > 0
 
 
-async def asked_by_id(far_end: FarEnd) -> None:
-    assert far_end.looks
-
-
 async def test_a_second_run_goes_on_where_the_first_was_ended(far_end: FarEnd, store: Store, shell: Shell) -> None:
     await add_due(store, *far_end.emulator.create_assets(20, life=READY))
     far_end.emulator.add_fault("server_error", operation="list_assets")
-    far_end.emulator.add_fault("late_answer", seconds=0.1)
-    slow = shell.but(sweep_batch=2)
-    async with slow.started("run") as first:
-        await eventually(lambda: asked_by_id(far_end))
-        first.send(signal.SIGTERM)
-        assert (await first.ended(within=10)).code == 0
-    assert State.PROCESSING in {row.state for row in await all_rows(store)}
+    slow = shell.but(sweep_batch=2, provider_timeout_seconds=300)
+    with holding(far_end.emulator, "get_asset", after=3) as gate:
+        async with slow.started("run") as first:
+            await first.waits_at(gate)
+            first.send(signal.SIGTERM)
+            gate.open()
+            assert (await first.ended()).code == 0
+    assert {row.state for row in await all_rows(store)} == {State.PROCESSING, State.READY}
 
     async with slow.started("run"):
         await eventually(lambda: all_ready(store))
@@ -388,22 +386,22 @@ async def test_a_second_run_goes_on_where_the_first_was_ended(far_end: FarEnd, s
 
 
 async def test_sweep_without_once_is_run(store: Store, shell: Shell) -> None:
-    async with shell.started("sweep") as running:
+    async with shell.but(provider_timeout_seconds=300).started("sweep") as running:
         await running.says("sweeping every 0.1 s")
         running.send(signal.SIGTERM)
 
-        assert (await running.ended(within=5)).code == 0
+        assert (await running.ended()).code == 0
 
 
 async def test_run_goes_on_when_the_token_is_wrong_and_says_which_settings(
     far_end: FarEnd, store: Store, shell: Shell
 ) -> None:
     await add_due(store, *far_end.emulator.create_assets(1, life=READY))
-    async with shell.but(mux_token_secret="wrong").started("run") as running:
+    async with shell.but(mux_token_secret="wrong", provider_timeout_seconds=300).started("run") as running:
         await running.says("mux_token_id")
         running.send(signal.SIGTERM)
 
-        assert (await running.ended(within=5)).code == 0
+        assert (await running.ended()).code == 0
 
 
 # emulator
@@ -449,7 +447,7 @@ async def answers(client: httpx.AsyncClient, url: str) -> None:
 
 
 async def test_the_demo_ends_in_step_and_needs_no_settings(tmp_path: Path) -> None:
-    ended = await Shell(tmp_path).run("demo", "--assets", "20", "--json", within=60)
+    ended = await Shell(tmp_path).run("demo", "--assets", "20", "--json")
 
     report = ended.json
     assert ended.code == 0

@@ -31,7 +31,7 @@ from rindle_sync.providers.mux.rest import LARGEST_ANSWER
 from rindle_sync.providers.mux.shapes import decoded, without_nul
 from rindle_sync.providers.mux.webhooks import read_delivery, read_seen, verify
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from tests.processes import serving
+from tests.processes import PATIENCE, serving
 from tests.rows import NOW, a_row
 from tests.webhooks import an_event, an_upload_event
 from tests.world import Clock, an_adapter
@@ -810,9 +810,8 @@ async def test_the_time_limit_holds_for_the_whole_answer(
         began = time.monotonic()
         with pytest.raises(Unreachable, match=r"^mux did not answer within 0\.2 s$"):
             await adapter.get_asset(ID, NOW)
-        took = time.monotonic() - began
+        assert time.monotonic() - began > 0.15
         await adapter.close()
-    assert 0.15 < took < 1.5
 
 
 @pytest.mark.parametrize("talk", [hang_up, break_off, talk_nonsense])
@@ -1375,11 +1374,16 @@ async def test_an_answer_that_is_too_large_to_be_one_is_not_read_to_its_end() ->
 
 
 async def test_as_many_calls_as_a_sweep_makes_at_once_do_not_wait_for_each_other() -> None:
-    emulator = MuxEmulator()
+    all_asked = asyncio.Barrier(60)
+
+    async def until_all_have_asked(_: float) -> None:
+        await all_asked.wait()
+
+    emulator = MuxEmulator(sleep=until_all_have_asked)
     emulator.add_fault("latency", seconds=1.0)
     ids = emulator.create_assets(60)
     with serving(emulator) as far_end:
-        adapter = Mux(Credentials(emulator.token_id, emulator.token_secret), base_url=far_end.url, timeout=2.5)
+        adapter = Mux(Credentials(emulator.token_id, emulator.token_secret), base_url=far_end.url, timeout=PATIENCE)
         seen = await asyncio.gather(*(adapter.get_asset(asset_id, NOW) for asset_id in ids))
         await adapter.close()
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
+from sqlalchemy.pool import QueuePool
 
 from rindle_sync.errors import BadNotice, Misconfigured
 from rindle_sync.frameworks.asgi import WebhookApp, at_path
@@ -248,16 +249,49 @@ async def test_what_cannot_be_kept_is_to_be_sent_again(world: World) -> None:
     assert (reply.status, reply.headers) == (503, {"Retry-After": "5"})
 
 
+def lock(world: World) -> TextClause:
+    """What locks the notices inside a transaction; the one of SQLite is a lock itself."""
+    return text("LOCK TABLE provider_notices" if "postgresql" in str(world.tools.store.engine.url) else "SELECT 1")
+
+
 async def test_a_database_that_is_locked_is_not_waited_for_longer_than_the_sender_waits(world: World) -> None:
     with_secrets(world, keep_within=timedelta(milliseconds=200))
-    lock = "LOCK TABLE provider_notices" if "postgresql" in str(world.tools.store.engine.url) else "SELECT 1"
 
     async with world.tools.store.engine.begin() as connection:
-        await connection.execute(text(lock))
+        await connection.execute(lock(world))
         reply = await deliver(world, an_event("asset-1"))
 
+    with_secrets(world, keep_within=timedelta(minutes=1))
     assert reply.status == 503
     assert (await deliver(world, an_event("asset-2"))).status == 202
+
+
+async def test_what_nobody_waits_for_any_more_is_still_kept_before_we_close(world: World) -> None:
+    with_secrets(world, keep_within=timedelta(milliseconds=20))
+    event = an_event("asset-1")
+    async with world.tools.store.engine.begin() as connection:
+        await connection.execute(lock(world))
+        reply = await deliver(world, event)
+
+    await world.tools.inbox.finish(timedelta(minutes=1))
+
+    [notice] = await kept(world)
+    assert (reply.status, notice.event_id) == (503, event["id"])
+
+
+async def test_what_cannot_be_kept_before_we_close_gives_its_connection_back(world: World) -> None:
+    with_secrets(world, keep_within=timedelta(milliseconds=20))
+    pool = world.tools.store.engine.pool
+    assert isinstance(pool, QueuePool)
+    async with world.tools.store.writing() as connection:
+        await connection.execute(lock(world))
+        reply = await deliver(world, an_event("asset-1"))
+
+        await world.tools.inbox.finish(timedelta(milliseconds=20))
+
+        in_use = pool.checkedout()
+    assert (reply.status, in_use) == (503, 1)
+    assert await kept(world) == []
 
 
 async def test_two_deliveries_of_one_event_at_once_are_kept_once(world: World) -> None:

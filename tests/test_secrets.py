@@ -110,7 +110,6 @@ def planted(database_url: str) -> Iterator[Planted]:
         told = settings_for(
             with_password(database_url, password),
             far_end,
-            provider_timeout_seconds=0.3,
             provider_stuck_threshold_seconds=7200,
             mux_webhook_secrets=(webhook_secret := a_secret()),
         )
@@ -224,6 +223,11 @@ async def twice(planted: Planted, rindle: RindleSync) -> None:
     planted.fail(caught.value)
 
 
+def impatient(planted: Planted) -> Planted:
+    """The same with a short time limit: there are faults after which no answer ever comes."""
+    return replace(planted, settings=planted.settings.model_copy(update={"provider_timeout_seconds": 0.3}))
+
+
 async def suffer_every_fault(planted: Planted, rindle: RindleSync) -> None:
     emulator = planted.far_end.emulator
     for kind in FAULTS:
@@ -264,6 +268,7 @@ def note(planted: Planted, records: Iterable[logging.LogRecord]) -> None:
 async def test_no_log_event_error_or_repr_shows_a_secret(planted: Planted, every_log: pytest.LogCaptureFixture) -> None:
     async with in_use(planted) as rindle:
         await use_everything(planted, rindle)
+    async with in_use(impatient(planted)) as rindle:
         await suffer_every_fault(planted, rindle)
     await suffer_a_database_that_is_down(planted)
 

@@ -192,6 +192,7 @@ async def a_world(url: str, clock: Clock | None = None) -> AsyncIterator[World]:
     try:
         yield World(tools, emulator, clock, told)
     finally:
+        await tools.inbox.finish(tools.webhooks.keep_within)
         await tools.provider.close()
         await tools.store.close()
 

@@ -65,6 +65,9 @@ async def _tell(
     telling = asyncio.ensure_future(_call(callbacks, Changed(one.change, row), tools.callback_limit))
     try:
         await asyncio.wait({telling}, timeout=_patience(tools, callbacks).total_seconds())
+    except asyncio.CancelledError:
+        if not telling.done():  # else they have been called, which is to be written though we are stopped
+            raise
     finally:
         telling.cancel()
     if not telling.done():

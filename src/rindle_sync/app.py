@@ -353,8 +353,9 @@ class RindleSync:
                 group.create_task(Embedded(interval, drain, wake).run(step, stop))
 
     async def close(self) -> None:
-        """Give back all connections."""
+        """Give back all connections; a delivery that is being kept has as long to be so as its sender waits for it."""
         if "tools" in self.__dict__:
+            await self.inbox.finish(self.tools.webhooks.keep_within)
             await self.tools.provider.close()
         await self.store.close()
 

@@ -29,17 +29,15 @@ class _Ended:
     event: Event
 
 
-async def ingest(tools: Tools, *, notice_id: str | None = None) -> int:
-    """Take up the pending notices whose time has come, or that one alone, in the order of their events; how many.
+async def ingest(tools: Tools) -> int:
+    """Take up the pending notices whose time has come, in the order of their events; how many.
 
     A notice that fails never keeps others back. Raises `StoreUnavailable`; what was not written down is taken up again.
     """
     token, now = str(uuid4()), tools.now()
-    here, until = (tools.provider.name, tools.environment), now + tools.lease
-    if notice_id:
-        notices = await tools.inbox.claim_one(*here, notice_id, now=now, token=token, until=until)
-    else:
-        notices = await tools.inbox.claim(*here, now=now, token=token, until=until, limit=BATCH)
+    notices = await tools.inbox.claim(
+        tools.provider.name, tools.environment, now=now, token=token, until=now + tools.lease, limit=BATCH
+    )
     if not notices:
         return 0
     try:

@@ -89,9 +89,8 @@ async def _kept(tools: Tools, body: bytes, headers: Mapping[str, str]) -> Reply:
     delivery = tools.provider.read_delivery(body)
     if webhooks.environment and delivery.environment != webhooks.environment:
         raise BadNotice("other_environment")
-    keeping = asyncio.ensure_future(tools.inbox.keep(_notice(tools, delivery, body, now)))
-    keeping.add_done_callback(_heard)
     # not cancelled when it takes too long: a driver may need far longer to give up than the sender waits for us
+    keeping = tools.inbox.keeping(_notice(tools, delivery, body, now))
     await asyncio.wait({keeping}, timeout=webhooks.keep_within.total_seconds())
     if not keeping.done():
         raise TimeoutError
@@ -100,12 +99,6 @@ async def _kept(tools: Tools, body: bytes, headers: Mapping[str, str]) -> Reply:
     if not is_new:
         return Reply(200, {"status": "kept_before"})
     return Reply(202, {"status": "kept"}) if delivery.acted_on else Reply(200, {"status": "not_acted_on"})
-
-
-def _heard(keeping: "asyncio.Future[bool]") -> None:
-    """The failure of a keeping that nobody waits for any more is no news: the sender was told to try again."""
-    if not keeping.cancelled():
-        keeping.exception()
 
 
 def _notice(tools: Tools, delivery: Delivery, body: bytes, now: datetime) -> Notice:

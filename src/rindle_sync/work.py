@@ -6,14 +6,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from rindle_sync.announce import Callback, announce
-from rindle_sync.asset import By
 from rindle_sync.audit import audit_if_due
 from rindle_sync.decide import Verdict
 from rindle_sync.ingest import ingest
 from rindle_sync.round import Tally
-from rindle_sync.settle import Settled
 from rindle_sync.sweep import look_first, sweep
-from rindle_sync.sync import sync_row
 from rindle_sync.telemetry import Event, StateChange, WebhookProcessed
 from rindle_sync.tools import Tools
 
@@ -49,21 +46,12 @@ class Work:
         """Look at every row that is due."""
         return await sweep(self.tools, keep_going=keep_going)
 
-    async def sync_row(self, row_id: str) -> Settled | None:
-        """Bring one row into step; None where there is no such row any more."""
-        row = await self.tools.store.get(row_id)
-        return await sync_row(self.tools, row, by=By.SYNC) if row else None
-
     async def ingest(self) -> int:
         """Apply every kept delivery whose time has come; how many."""
         applied = 0
         while taken := await ingest(self.tools):
             applied += taken
         return applied
-
-    async def ingest_notice(self, notice_id: str) -> int:
-        """Apply one kept delivery, if its time has come and nobody else is at it; how many."""
-        return await ingest(self.tools, notice_id=notice_id)
 
     async def look_at_doubts(self) -> None:
         """Look at the rows that deliveries have left in doubt in this process, before all others that are due."""

@@ -1,15 +1,17 @@
 """The notices: keeps each event once, claims what is pending, writes what became of it. Decides nothing."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, Update, bindparam, func, insert, or_, select, update
+from sqlalchemy import Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.notice import Notice, Status
-from rindle_sync.schema import json_parameter, notices
+from rindle_sync.schema import STATEMENT_SECONDS, json_parameter, notices
 from rindle_sync.store.database import Database, claim_statement, outcome_statement
 
 _FIELDS: Final = tuple(f.name for f in fields(Notice))
@@ -25,13 +27,13 @@ class Pending:
     oldest_pending: datetime | None
 
 
-_DUE: Final = (
+_CLAIM: Final = claim_statement(
+    notices,
     notices.c.provider_name == bindparam("provider"),
     notices.c.environment == bindparam("in_environment"),
     notices.c.next_attempt_at <= bindparam("now"),
+    first=[notices.c.next_attempt_at],
 )
-_CLAIM: Final = claim_statement(notices, *_DUE, first=[notices.c.next_attempt_at])
-_CLAIM_ONE: Final = claim_statement(notices, *_DUE, notices.c.id == bindparam("wanted"), first=[notices.c.id])
 _OUTCOMES: Final = outcome_statement(notices, _OUTCOME)
 
 
@@ -39,6 +41,33 @@ class Inbox(Database):
     """The kept deliveries. Every method raises `StoreUnavailable` when the database does not answer."""
 
     table = notices
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine)
+        self._keeping: set[asyncio.Future[bool]] = set()
+
+    def keeping(self, notice: Notice) -> "asyncio.Future[bool]":
+        """`keep` as a task of its own: it goes on though nobody may wait for it any more, until `finish`."""
+        task = asyncio.ensure_future(self.keep(notice))
+        self._keeping.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: "asyncio.Future[bool]") -> None:
+        """The failure of a keeping that nobody waits for any more is no news: the sender was told to try again."""
+        self._keeping.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def finish(self, within: timedelta) -> None:
+        """Wait `within` so long for all that is being kept, break off what then still is: to be done before `close`."""
+        if not self._keeping:
+            return
+        _, late = await asyncio.wait(self._keeping, timeout=within.total_seconds())
+        for task in late:
+            task.cancel()
+        if late:  # they end when their driver gives up; the one of SQLite hangs for ever if it is cancelled again
+            await asyncio.wait(late, timeout=STATEMENT_SECONDS)
 
     async def keep(self, notice: Notice) -> bool:
         """Keep a delivery; False if this event was kept before, whatever it said then."""
@@ -54,19 +83,9 @@ class Inbox(Database):
     ) -> list[Notice]:
         """Lease up to `limit` pending notices whose time has come, in one statement; in the order of their events."""
         values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
-        claimed = await self._claimed(_CLAIM, values | {"most": limit})
-        return sorted(claimed, key=lambda notice: (notice.occurred_at or notice.received_at, notice.received_at))
-
-    async def claim_one(
-        self, provider: str, environment: str, notice_id: str, *, now: datetime, token: str, until: datetime
-    ) -> list[Notice]:
-        """Lease this notice, if it is pending and its time has come; the notice, or nothing."""
-        values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
-        return await self._claimed(_CLAIM_ONE, values | {"most": 1, "wanted": notice_id})
-
-    async def _claimed(self, statement: Update, values: dict[str, Any]) -> list[Notice]:
         async with self.writing() as connection:
-            return [_notice(row) for row in await connection.execute(statement, values)]
+            claimed = [_notice(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
+        return sorted(claimed, key=lambda notice: (notice.occurred_at or notice.received_at, notice.received_at))
 
     async def end(self, ended: Sequence[Notice], token: str) -> None:
         """Write what became of notices that are leased under `token`, in one statement."""
