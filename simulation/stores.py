@@ -1,13 +1,12 @@
 """Where the tables of a history are: a fresh SQLite file in memory, or a fresh PostgreSQL database."""
 
 import asyncio
-import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -49,23 +48,24 @@ def sqlite_place() -> Iterator[SqlitePlace]:
     """A fresh database, gone afterwards."""
     with TemporaryDirectory(dir=_memory(), prefix="simulation-") as folder:
         path = Path(folder) / "rows.sqlite3"
-        shutil.copyfile(_empty(), path)
+        path.write_bytes(_empty())
         with closing(opened(str(path))) as connection:
             yield SqlitePlace(path, connection)
 
 
 @cache
-def _empty() -> Path:
+def _empty() -> bytes:
     """A database with our tables and nothing in them, made by the real migrations."""
-    path = Path(mkdtemp(dir=_memory(), prefix="simulation-")) / "empty.sqlite3"
+    with TemporaryDirectory(dir=_memory(), prefix="simulation-") as folder:
+        path = Path(folder) / "empty.sqlite3"
 
-    async def make() -> None:
-        engine = open_engine(f"sqlite:///{path}")
-        await upgrade(engine)
-        await engine.dispose()
+        async def make() -> None:
+            engine = open_engine(f"sqlite:///{path}")
+            await upgrade(engine)
+            await engine.dispose()
 
-    asyncio.run(make())
-    return path
+        asyncio.run(make())
+        return path.read_bytes()
 
 
 def _memory() -> str | None:
