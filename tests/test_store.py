@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -265,6 +265,28 @@ async def test_a_claimed_row_is_nobody_elses_until_its_lease_ends(store: Store) 
     assert await claim(store, row) == [row.id]
     assert await claim(store, row, at=60 * SECOND) == []
     assert await claim(store, row, at=61 * SECOND) == [row.id]
+
+
+async def test_a_claim_that_is_cancelled_at_whatever_moment_keeps_nobody_else_from_writing(
+    store: Store, database_url: str
+) -> None:
+    rows = [a_row(check_at=NOW) for _ in range(30)]
+    for row in rows:
+        await store.add(row)
+
+    async with opened(database_url) as other:
+        for turns in range(80):
+            await store.ping()  # there is a connection, so that the turns are those of the claim
+            claiming = asyncio.create_task(claim(store, *rows, at=turns * 61 * SECOND))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            claiming.cancel()
+
+            with suppress(asyncio.CancelledError):
+                try:
+                    await claiming
+                finally:
+                    await other.add(a_row())
 
 
 async def test_many_claimers_at_once_share_no_row(store: Store) -> None:

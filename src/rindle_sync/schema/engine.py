@@ -1,5 +1,6 @@
 """The engine for a database URL: its driver, its time limits, its silence in logs."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,6 +88,12 @@ def prepare_sqlite(engine: Engine) -> None:
         for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
             cursor.execute(f"PRAGMA {setting}")
         cursor.close()
+
+    # a cancelled statement that is not freed yet keeps its connection from closing, and with it the write lock
+    @event.listens_for(engine, "invalidate")
+    def invalidated(connection: Any, _: Any, __: Any) -> None:
+        with suppress(Exception):
+            connection.rollback()
 
     # a write transaction takes the write lock as it begins: one that first reads could never get it later
     @event.listens_for(engine, "begin")
