@@ -268,7 +268,8 @@ def is_at_rest(world: World, since: datetime) -> bool:
 def _row_at_rest(world: World, row: Mapping[str, Any], *, is_audited: bool) -> Iterator[str]:
     now, state, settings = world.moment(), (row["state"], row["error_kind"]), world.plan.settings
     check_at = _moment(row["check_at"])
-    if check_at and now - check_at > timedelta(seconds=2 * settings["sweep_interval_seconds"] + 90):
+    bound = 2 * (settings["sweep_interval_seconds"] + world.plan.polling) + 90
+    if check_at and now - check_at > timedelta(seconds=bound):
         yield f"rest: {row['id']} is due since {milliseconds(now - check_at) / 1000:.0f} s"
     wanted = _wanted(world, row, is_audited=is_audited)
     age = now - (_moment(row["inserted_at"]) or now)

@@ -13,9 +13,9 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from rindle_sync import app
 from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings, plain_settings
+from rindle_sync.engines import embedded
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.round import Outcome
@@ -391,8 +391,8 @@ class _Logged(logging.Handler):
 def around(world: World) -> Iterator[None]:
     """Everything that is logged goes to the world; the service looks into its tables as rarely as the plan says."""
     log, logged = logging.getLogger("rindle_sync"), _Logged(world.logged)
-    before = app.DELIVERIES_EVERY, app.AUDIT_EVERY, log.level, log.propagate
-    app.DELIVERIES_EVERY, app.AUDIT_EVERY = world.plan.polling, 300.0  # type: ignore[misc]
+    before = embedded.POLL_EVERY, embedded.PASS_EVERY, log.level, log.propagate
+    embedded.POLL_EVERY, embedded.PASS_EVERY = world.plan.polling, 300.0  # type: ignore[misc]
     log.addHandler(logged)
     log.setLevel(logging.DEBUG)
     log.propagate = False
@@ -400,4 +400,4 @@ def around(world: World) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(logged)
-        app.DELIVERIES_EVERY, app.AUDIT_EVERY, log.level, log.propagate = before  # type: ignore[misc]
+        embedded.POLL_EVERY, embedded.PASS_EVERY, log.level, log.propagate = before  # type: ignore[misc]

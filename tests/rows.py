@@ -25,7 +25,7 @@ def a_row(state: State = State.PROCESSING, **values: Any) -> ProviderAsset:
         asset_id=values.pop("asset_id", f"video-{row_id[:8]}"),
         profile=values.pop("profile", "default"),
         provider_name="mux",
-        environment="default",
+        environment=values.pop("environment", "default"),
         provider_asset_id=values.pop("provider_asset_id", f"asset{row_id.replace('-', '')}"),
         state=state,
         **values,

@@ -1,7 +1,7 @@
 """Settings in, a running service out. The only file that joins the plugs, and the only clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -18,6 +18,7 @@ from rindle_sync.breaker import Breaker
 from rindle_sync.budget import Budget
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.engines.embedded import Embedded
+from rindle_sync.errand import Errand, Step
 from rindle_sync.errors import Misconfigured
 from rindle_sync.frameworks.asgi import WebhookApp
 from rindle_sync.notice import Notice, Status
@@ -27,7 +28,7 @@ from rindle_sync.providers.mux import Credentials, Kind, Modifiers, Mux, SignedU
 from rindle_sync.round import Tally
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
-from rindle_sync.store import Bucket, Buckets, Environments, Inbox, Library, Outbox, Passes, Store
+from rindle_sync.store import Bucket, Buckets, Environments, Errands, Inbox, Library, Outbox, Passes, Store
 from rindle_sync.sweep import sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Listener, Telemetry, log_event
@@ -35,14 +36,6 @@ from rindle_sync.tools import Identity, Tools
 from rindle_sync.track import track
 from rindle_sync.upload import DirectUpload, begin_upload, cancel_upload, upload_row
 from rindle_sync.work import Work
-
-DELIVERIES_EVERY: Final = 1.0
-"""Seconds between two looks into the inbox or the outbox, when nothing wakes us earlier."""
-
-PRUNE_EVERY: Final = 3600.0
-
-AUDIT_EVERY: Final = 60.0
-"""Seconds between two looks whether an audit is due."""
 
 SPARE_CONNECTIONS: Final = 10
 """Connections to the provider beyond those of a sweep, for single syncs."""
@@ -246,7 +239,7 @@ class RindleSync:
     @property
     def webhooks(self) -> WebhookApp:
         """The webhook endpoint, an ASGI app to mount in yours."""
-        return WebhookApp(self.tools, self.work.kept.set)
+        return WebhookApp(self.tools, lambda: self.work.wake(Step.INGEST))
 
     async def begin_upload(
         self,
@@ -338,19 +331,7 @@ class RindleSync:
         """
         self.settings.token()
         await self.store.ping()
-        work, settings = self.work, self.settings
-        drain = settings.provider_timeout_seconds + 5
-        loops: Sequence[tuple[float, asyncio.Event | None, Callable[[], Awaitable[object]]]] = (
-            (settings.sweep_interval_seconds, None, lambda: work.sweep(lambda: not stop.is_set())),
-            (DELIVERIES_EVERY, work.kept, work.ingest),
-            (DELIVERIES_EVERY, work.changed, work.announce),
-            (DELIVERIES_EVERY, work.in_doubt, work.look_at_doubts),
-            (AUDIT_EVERY, None, lambda: work.audit(lambda: not stop.is_set())),
-            (PRUNE_EVERY, None, work.prune),
-        )
-        async with asyncio.TaskGroup() as group:
-            for interval, wake, step in loops:
-                group.create_task(Embedded(interval, drain, wake).run(step, stop))
+        await embedded([self.work], self.settings, Errands(self.store.engine), self._now).run(stop)
 
     async def close(self) -> None:
         """Give back all connections; a delivery that is being kept has as long to be so as its sender waits for it."""
@@ -358,6 +339,19 @@ class RindleSync:
             await self.inbox.finish(self.tools.webhooks.keep_within)
             await self.tools.provider.close()
         await self.store.close()
+
+
+def embedded(
+    works: Sequence[Work], settings: Settings, errands: Errands, clock: Callable[[], datetime] = now
+) -> Embedded:
+    """The engine that runs what is due of these environments in this process."""
+
+    async def due() -> list[Errand]:
+        moment = clock()
+        return await errands.due(Mux.name, [work.watch(moment) for work in works], now=moment)
+
+    drain = settings.provider_timeout_seconds + 5
+    return Embedded(works, due, sweep_every=settings.sweep_interval_seconds, drain=drain)
 
 
 def _is_id(text: str) -> bool:

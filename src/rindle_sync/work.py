@@ -3,16 +3,24 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import uuid4
 
 from rindle_sync.announce import Callback, announce
 from rindle_sync.audit import audit_if_due
 from rindle_sync.decide import Verdict
+from rindle_sync.errand import Step, Watch
 from rindle_sync.ingest import ingest
-from rindle_sync.round import Tally
+from rindle_sync.store import PassKey
 from rindle_sync.sweep import look_first, sweep
 from rindle_sync.telemetry import Event, StateChange, WebhookProcessed
 from rindle_sync.tools import Tools
+
+PRUNE_EVERY: Final = timedelta(hours=1)
+
+PRUNING_HELD: Final = timedelta(minutes=5)
+"""How long others leave the pruning to a process that may have died in it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,29 +30,59 @@ class Work:
     tools: Tools
     callbacks: Sequence[Callback]
     audit_every: timedelta
+    """Never, where it is 0."""
     keep_ended: timedelta
     """How long the bodies of applied and ignored deliveries are kept, and how long a change waits to be announced."""
     keep_dead: timedelta
     """How long the bodies of dead deliveries are kept."""
-    kept: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when a delivery was kept in this process."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when a row was changed in this process."""
-    in_doubt: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when a delivery left a row in doubt in this process."""
+    woken: set[Step] = field(default_factory=set)
+    """The steps that something in this process has made due."""
+    bell: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set whenever a step is woken."""
     _doubted: set[str] = field(default_factory=set)
+
+    @property
+    def environment(self) -> str:
+        """Our name of the environment."""
+        return self.tools.environment
+
+    def wake(self, step: Step) -> None:
+        """Have `step` run soon, where an engine runs in this process."""
+        self.woken.add(step)
+        self.bell.set()
 
     def hear(self, event: Event) -> None:
         """What is told of rows is work for the callbacks, or for a look."""
         if isinstance(event, StateChange):
-            self.changed.set()
+            self.wake(Step.ANNOUNCE)
         elif isinstance(event, WebhookProcessed) and event.verdict == Verdict.DOUBTED and event.row_id:
             self._doubted.add(event.row_id)
-            self.in_doubt.set()
+            self.wake(Step.DOUBTS)
 
-    async def sweep(self, keep_going: Callable[[], bool] = lambda: True) -> Tally:
-        """Look at every row that is due."""
-        return await sweep(self.tools, keep_going=keep_going)
+    def watch(self, now: datetime) -> Watch:
+        """What the tables are to be asked about this environment."""
+        return Watch(
+            environment=self.environment,
+            touched_before=now - self.tools.schedule.floor,
+            audited_before=now - self.audit_every if self.audit_every else None,
+            pruned_before=now - PRUNE_EVERY,
+        )
+
+    async def run(self, step: Step, keep_going: Callable[[], bool] = lambda: True) -> None:
+        """Do what is due of one kind; `keep_going` is asked between its parts. Raises what the step does."""
+        match step:
+            case Step.SWEEP:
+                await sweep(self.tools, keep_going=keep_going)
+            case Step.INGEST:
+                await self.ingest()
+            case Step.ANNOUNCE:
+                await self.announce()
+            case Step.DOUBTS:
+                await self._look_at_doubts()
+            case Step.AUDIT:
+                await audit_if_due(self.tools, self.audit_every, keep_going=keep_going)
+            case Step.PRUNE:
+                await self._prune_in_turn()
 
     async def ingest(self) -> int:
         """Apply every kept delivery whose time has come; how many."""
@@ -53,7 +91,7 @@ class Work:
             applied += taken
         return applied
 
-    async def look_at_doubts(self) -> None:
+    async def _look_at_doubts(self) -> None:
         """Look at the rows that deliveries have left in doubt in this process, before all others that are due."""
         doubted, self._doubted = list(self._doubted), set()
         if doubted:
@@ -66,13 +104,23 @@ class Work:
             announced += taken
         return announced
 
-    async def audit(self, keep_going: Callable[[], bool] = lambda: True) -> None:
-        """Make an audit if it is time for one."""
-        await audit_if_due(self.tools, self.audit_every, keep_going=keep_going)
-
     async def prune(self) -> int:
         """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""
         tools, now = self.tools, self.tools.now()
         here = tools.provider.name, tools.environment
         await tools.outbox.forget(*here, now - self.keep_ended)
         return await tools.inbox.prune(*here, ended_before=now - self.keep_ended, dead_before=now - self.keep_dead)
+
+    async def _prune_in_turn(self) -> None:
+        """Prune, unless another process is at it or has just been."""
+        tools, now, token = self.tools, self.tools.now(), str(uuid4())
+        key = PassKey(tools.provider.name, tools.environment, Step.PRUNE)
+        standing = await tools.passes.take(key, now=now, token=token, until=now + PRUNING_HELD)
+        if standing is None:
+            return
+        try:
+            if standing.ended_at is None or standing.ended_at <= now - PRUNE_EVERY:
+                emptied = await self.prune()
+                await tools.passes.end(token, tools.now(), {"emptied": emptied})
+        finally:
+            await tools.passes.release(token)

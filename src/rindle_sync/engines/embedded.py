@@ -1,67 +1,94 @@
 """The engine that needs nothing: asyncio, in this process."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
-from rindle_sync.errors import RindleSyncError
+from rindle_sync.engines.loop import LONGEST_GAP, Loop, ended_well
+from rindle_sync.errand import Errand, Step
+from rindle_sync.work import Work
 
-_log: Final = logging.getLogger("rindle_sync")
+POLL_EVERY: Final = 1.0
+"""Seconds between two questions what is due, when nothing wakes us earlier."""
 
-LONGEST_GAP: Final = 60.0
-"""However often ticks fail, the next one is tried after this many seconds."""
+PASS_EVERY: Final = 60.0
+"""Seconds between two tries of a long pass: after a failure, or while another process is at it."""
 
 
 class Embedded:
-    """Ticks every `interval` seconds and when `wake` is set; after a failure ever later, up to a minute."""
+    """Runs what is due of many environments side by side, so that none waits for another.
 
-    def __init__(self, interval: float, drain: float, wake: asyncio.Event | None = None) -> None:
-        self._interval = interval
+    `due` asks the tables, for all environments at once. After its end a sweep rests `sweep_every` seconds; a step that
+    fails rests ever longer, up to a minute.
+    """
+
+    def __init__(
+        self, works: Sequence[Work], due: Callable[[], Awaitable[Sequence[Errand]]], *, sweep_every: float, drain: float
+    ) -> None:
+        self._works = {work.environment: work for work in works}
+        self._due = due
         self._drain = drain
-        self._wake = wake or asyncio.Event()
+        self._rests = dict.fromkeys(Step, POLL_EVERY) | {Step.SWEEP: sweep_every, Step.AUDIT: PASS_EVERY}
+        self._rests[Step.PRUNE] = PASS_EVERY
+        self._bell = asyncio.Event()
+        self._running: dict[Errand, asyncio.Task[None]] = {}
+        self._failures: dict[Errand, int] = {}
+        self._rests_until: dict[Errand, float] = {}
+        self._asked_at = -POLL_EVERY
+        self._stop = asyncio.Event()
 
-    async def run(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
-        """Tick until `stop` is set; a tick under way then has `drain` seconds to end before it is cancelled."""
-        failures = 0
-        while not stop.is_set():
-            failures = 0 if await self._tick(tick, stop) else failures + 1
-            gap = self._interval * 2 ** min(failures, 10)
-            await self._pause(stop, min(gap, max(self._interval, LONGEST_GAP)))
-
-    async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
-        """Wait `seconds`, or until somebody wakes or stops us."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (stop, self._wake)]
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run what is due until `stop` is set; what is under way then has `drain` seconds to end."""
+        self._stop = stop
+        for work in self._works.values():
+            work.bell = self._bell
         try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            await Loop(POLL_EVERY, self._drain, self._bell).run(self._tick, stop)
+            await self._ended(self._drain)
         finally:
-            for wait in waits:
-                wait.cancel()
-        self._wake.clear()
+            for task in self._running.values():
+                task.cancel()
+            await self._ended(None)
 
-    async def _tick(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
-        work = asyncio.ensure_future(tick())
-        stopping = asyncio.ensure_future(stop.wait())
+    async def _ended(self, within: float | None) -> None:
+        if self._running:
+            await asyncio.wait(set(self._running.values()), timeout=within)
+
+    async def _tick(self) -> None:
+        for errand in self._woken():
+            self._start(errand)
+        if self._now() - self._asked_at < POLL_EVERY / 2:  # we were woken, and have asked a moment ago
+            return
+        due = await self._due()
+        self._asked_at = self._now()
+        for errand in due:
+            if self._rests_until.get(errand, 0.0) <= self._now():
+                self._start(errand)
+
+    def _woken(self) -> Iterator[Errand]:
+        for work in self._works.values():
+            for step in list(work.woken):
+                if (errand := Errand(work.environment, step)) not in self._running:
+                    work.woken.discard(step)
+                    yield errand
+
+    def _start(self, errand: Errand) -> None:
+        if errand not in self._running:
+            self._running[errand] = asyncio.create_task(self._run(errand))
+
+    async def _run(self, errand: Errand) -> None:
+        work = self._works[errand.environment]
         try:
-            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({work}, timeout=self._drain if not work.done() else None)
+            well = await ended_well(work.run(errand.step, lambda: not self._stop.is_set()))
+            failures = 0 if well else self._failures.get(errand, 0) + 1
+            rest = self._rests[errand.step]
+            self._failures[errand] = failures
+            self._rests_until[errand] = self._now() + min(rest * 2 ** min(failures, 10), max(rest, LONGEST_GAP))
         finally:
-            stopping.cancel()
-            if not work.done():
-                work.cancel()
-                await asyncio.wait({work})
-        return await _ended_well(work)
+            del self._running[errand]
+            if errand.step in work.woken:
+                self._bell.set()
 
-
-async def _ended_well(work: "asyncio.Future[object]") -> bool:
-    try:
-        await work
-    except asyncio.CancelledError:
-        return False
-    except RindleSyncError as error:
-        _log.error("%s: %s; the rows stay due, trying again", type(error).__name__, error)
-        return False
-    except Exception as error:  # noqa: BLE001  the loop outlives a fault of ours; the text could hold an id
-        _log.error("a pass ended in an unexpected %s; the rows stay due, trying again", type(error).__name__)
-        return False
-    return True
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

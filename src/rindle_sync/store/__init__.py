@@ -3,6 +3,7 @@
 from rindle_sync.store.buckets import Bucket, Buckets, Grant
 from rindle_sync.store.database import Database
 from rindle_sync.store.environments import Environment, Environments, Unkept
+from rindle_sync.store.errands import Errands
 from rindle_sync.store.inbox import Inbox, Pending
 from rindle_sync.store.library import Library
 from rindle_sync.store.outbox import Announcement, Outbox
@@ -18,6 +19,7 @@ __all__ = [
     "Database",
     "Environment",
     "Environments",
+    "Errands",
     "Grant",
     "Inbox",
     "Library",

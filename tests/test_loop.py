@@ -1,4 +1,4 @@
-"""The embedded engine: ticks, failures, the end. Time is the loop's own, and skips whatever nobody waits for."""
+"""The loop of an engine: ticks, failures, the end. Time is the loop's own, and skips whatever nobody waits for."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rindle_sync.engines.embedded import LONGEST_GAP, Embedded
+from rindle_sync.engines.loop import LONGEST_GAP, Loop
 from rindle_sync.errors import Refused, RindleSyncError, StoreUnavailable
 
 SECRET = "an-id-of-the-provider-s"
@@ -70,7 +70,7 @@ def test_it_ticks_at_once_and_then_every_interval() -> None:
     async def told() -> None:
         ticks, began = Ticks(4), seconds()
 
-        await Embedded(5, drain=15).run(ticks, ticks.stop)
+        await Loop(5, drain=15).run(ticks, ticks.stop)
 
         assert round(ticks.at[0] - began) == 0
         assert ticks.gaps == [5, 5, 5]
@@ -86,7 +86,7 @@ def test_the_gap_begins_when_the_tick_has_ended() -> None:
             await ticks()
             await asyncio.sleep(7)
 
-        await Embedded(5, drain=15).run(slow, ticks.stop)
+        await Loop(5, drain=15).run(slow, ticks.stop)
 
         assert ticks.gaps == [12, 12]
 
@@ -98,7 +98,7 @@ def test_failing_ticks_do_not_end_it_and_gaps_double_up_to_a_minute(error: Excep
     async def told() -> None:
         ticks = Ticks(8, lambda _: error)
 
-        await Embedded(5, drain=15).run(ticks, ticks.stop)
+        await Loop(5, drain=15).run(ticks, ticks.stop)
 
         assert ticks.gaps == [10, 20, 40, 60, 60, 60, 60]
         assert LONGEST_GAP == 60
@@ -110,7 +110,7 @@ def test_however_often_ticks_fail_it_goes_on() -> None:
     async def told() -> None:
         ticks = Ticks(1500, lambda _: OSError())
 
-        await Embedded(0.5, drain=15).run(ticks, ticks.stop)
+        await Loop(0.5, drain=15).run(ticks, ticks.stop)
 
         assert len(ticks.at) == 1500
 
@@ -121,7 +121,7 @@ def test_an_interval_longer_than_a_minute_is_never_shortened_by_failures() -> No
     async def told() -> None:
         ticks = Ticks(3, lambda _: OSError())
 
-        await Embedded(300, drain=15).run(ticks, ticks.stop)
+        await Loop(300, drain=15).run(ticks, ticks.stop)
 
         assert ticks.gaps == [300, 300]
 
@@ -132,7 +132,7 @@ def test_a_good_tick_brings_the_gap_back() -> None:
     async def told() -> None:
         ticks = Ticks(5, lambda number: OSError() if number in {1, 2} else None)
 
-        await Embedded(5, drain=15).run(ticks, ticks.stop)
+        await Loop(5, drain=15).run(ticks, ticks.stop)
 
         assert ticks.gaps == [10, 20, 5, 5]
 
@@ -147,7 +147,7 @@ def test_a_tick_that_cancels_itself_does_not_end_it() -> None:
             await ticks()
             raise asyncio.CancelledError
 
-        await Embedded(5, drain=15).run(cancelled, ticks.stop)
+        await Loop(5, drain=15).run(cancelled, ticks.stop)
 
         assert ticks.gaps == [10, 20]
 
@@ -159,7 +159,7 @@ def test_stop_in_a_gap_ends_it_at_once() -> None:
         ticks, began = Ticks(99), seconds()
         asyncio.get_running_loop().call_later(1, ticks.stop.set)
 
-        await Embedded(3600, drain=15).run(ticks, ticks.stop)
+        await Loop(3600, drain=15).run(ticks, ticks.stop)
 
         assert (len(ticks.at), round(seconds() - began)) == (1, 1)
 
@@ -175,7 +175,7 @@ def test_stop_during_a_tick_waits_for_its_end() -> None:
             await asyncio.sleep(10)
             ended.append(round(seconds() - began))
 
-        await Embedded(5, drain=15).run(tick, stop)
+        await Loop(5, drain=15).run(tick, stop)
 
         assert (ended, round(seconds() - began)) == ([10], 10)
 
@@ -193,7 +193,7 @@ def test_stop_during_an_endless_tick_cancels_it_after_the_drain() -> None:
             finally:
                 cancelled.append(round(seconds() - began))
 
-        await Embedded(5, drain=15).run(tick, stop)
+        await Loop(5, drain=15).run(tick, stop)
 
         assert (cancelled, round(seconds() - began)) == ([16], 16)
 
@@ -212,7 +212,7 @@ def test_a_cancelled_tick_may_put_its_things_away_before_run_returns() -> None:
                 await asyncio.sleep(2)
                 put_away.append(True)
 
-        await Embedded(5, drain=15).run(tick, stop)
+        await Loop(5, drain=15).run(tick, stop)
 
         assert put_away == [True]
 
@@ -224,7 +224,7 @@ def test_a_stop_that_was_set_before_means_no_tick() -> None:
         ticks = Ticks(99)
         ticks.stop.set()
 
-        await Embedded(5, drain=15).run(ticks, ticks.stop)
+        await Loop(5, drain=15).run(ticks, ticks.stop)
 
         assert ticks.at == []
 
@@ -243,7 +243,7 @@ def test_whoever_cancels_it_cancels_the_tick_too_and_waits_until_it_has_put_its_
                 await asyncio.sleep(2)
                 put_away.append(True)
 
-        engine = asyncio.create_task(Embedded(5, drain=15).run(tick, asyncio.Event()))
+        engine = asyncio.create_task(Loop(5, drain=15).run(tick, asyncio.Event()))
         await running.wait()
         engine.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -258,7 +258,7 @@ def test_nothing_of_ours_is_left_behind() -> None:
     async def told() -> None:
         ticks = Ticks(3)
 
-        await Embedded(5, drain=15).run(ticks, ticks.stop)
+        await Loop(5, drain=15).run(ticks, ticks.stop)
         await asyncio.sleep(0)
 
         assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -269,7 +269,7 @@ def test_nothing_of_ours_is_left_behind() -> None:
 def test_an_unexpected_fault_is_logged_by_its_kind_and_never_by_its_text(caplog: pytest.LogCaptureFixture) -> None:
     async def told() -> None:
         ticks = Ticks(2, lambda _: LookupError(SECRET))
-        await Embedded(5, drain=15).run(ticks, ticks.stop)
+        await Loop(5, drain=15).run(ticks, ticks.stop)
 
     with caplog.at_level(logging.DEBUG):
         at_once(told())
@@ -282,7 +282,7 @@ def test_an_unexpected_fault_is_logged_by_its_kind_and_never_by_its_text(caplog:
 def test_our_own_errors_are_logged_with_their_text(caplog: pytest.LogCaptureFixture) -> None:
     async def told() -> None:
         ticks = Ticks(1, lambda _: StoreUnavailable("the database lacks our tables"))
-        await Embedded(5, drain=15).run(ticks, ticks.stop)
+        await Loop(5, drain=15).run(ticks, ticks.stop)
 
     with caplog.at_level(logging.DEBUG):
         at_once(told())
@@ -293,7 +293,7 @@ def test_our_own_errors_are_logged_with_their_text(caplog: pytest.LogCaptureFixt
 def test_a_loop_that_is_cancelled_while_it_waits_leaves_no_task_behind() -> None:
     async def told() -> None:
         ticks = Ticks(99)
-        engine = asyncio.create_task(Embedded(60, drain=1).run(ticks, ticks.stop))
+        engine = asyncio.create_task(Loop(60, drain=1).run(ticks, ticks.stop))
         await asyncio.sleep(30)
         engine.cancel()
         await asyncio.gather(engine, return_exceptions=True)

@@ -1,0 +1,64 @@
+"""Which steps are due in which environments, in one statement whose cost does not grow with what is due."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Column, ColumnElement, MetaData, Select, Table, Text, bindparam, exists, or_, select
+
+from rindle_sync.errand import Errand, Step, Watch
+from rindle_sync.schema import UtcTime, assets, changes, json_field, json_parameter, json_table, notices, once, passes
+from rindle_sync.store.database import Database, is_free
+
+_WATCHES: Final = Table(
+    "watches",
+    MetaData(),
+    Column("environment", Text()),
+    Column("touched_before", UtcTime()),
+    Column("audited_before", UtcTime()),
+    Column("pruned_before", UtcTime()),
+)
+"""No table of the database: the types of what is given as JSON."""
+
+
+def _statement() -> Select[Any]:
+    given = json_table("watches", "given")
+    fields = select(*(json_field(given, column).label(column.name) for column in _WATCHES.c))
+    watched = once(fields, "watched").c
+    now: ColumnElement[Any] = bindparam("now")
+    provider: ColumnElement[Any] = bindparam("provider")
+
+    def any_due(table: Table, *due: ColumnElement[bool]) -> ColumnElement[bool]:
+        here = table.c.provider_name == provider, table.c.environment == watched.environment
+        return exists().where(*here, *due, is_free(table))
+
+    def made_or_held(step: Step, before: ColumnElement[Any]) -> ColumnElement[bool]:
+        here = passes.c.provider_name == provider, passes.c.environment == watched.environment
+        made = passes.c.began_at.is_(None) & (passes.c.ended_at > before)
+        return exists().where(*here, passes.c.kind == step.value, or_(made, ~is_free(passes)))
+
+    due = {
+        Step.SWEEP: any_due(assets, assets.c.check_at <= now, assets.c.updated_at <= watched.touched_before),
+        Step.INGEST: any_due(notices, notices.c.next_attempt_at <= now),
+        Step.ANNOUNCE: any_due(changes, changes.c.announce_at <= now),
+        Step.AUDIT: watched.audited_before.is_not(None) & ~made_or_held(Step.AUDIT, watched.audited_before),
+        Step.PRUNE: ~made_or_held(Step.PRUNE, watched.pruned_before),
+    }
+    return select(watched.environment, *(is_due.label(step.value) for step, is_due in due.items()))
+
+
+_DUE: Final = _statement()
+
+
+class Errands(Database):
+    """Reads alone."""
+
+    table = assets
+
+    async def due(self, provider: str, watches: Sequence[Watch], *, now: datetime) -> list[Errand]:
+        """The steps that are due and that nobody alive is known to be at. Raises `StoreUnavailable`."""
+        watched = json_parameter([asdict(watch) for watch in watches], _WATCHES)
+        async with self.reading() as connection:
+            found = await connection.execute(_DUE, {"watches": watched, "provider": provider, "now": now})
+            return [Errand(line["environment"], step) for line in found.mappings() for step in Step if line.get(step)]
