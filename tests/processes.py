@@ -280,11 +280,13 @@ async def all_rows(store: Store) -> list[ProviderAsset]:
     return [row async for row in store.rows("mux", "default")]
 
 
-async def add_due(store: Store, *provider_asset_ids: str, state: State = State.PROCESSING) -> list[ProviderAsset]:
+async def add_due(
+    store: Store, *provider_asset_ids: str, state: State = State.PROCESSING, **values: Any
+) -> list[ProviderAsset]:
     """A row that is due for each of the ids."""
     now = datetime.now(UTC)
     hour_ago = now - timedelta(hours=1)
-    rows = [a_row(state, provider_asset_id=i, updated_at=hour_ago, check_at=now) for i in provider_asset_ids]
+    rows = [a_row(state, provider_asset_id=i, updated_at=hour_ago, check_at=now, **values) for i in provider_asset_ids]
     for row in rows:
         await store.add(row)
     return rows

@@ -44,7 +44,14 @@ BAD_TEXTS = {
     ),
     "stuck_policy": ("nonsense", "", "DECLARE", "ask_first"),
     "provider_token_priority": ("nonsense", "", "HIGH", "5"),
+    "engine": ("nonsense", "", "celery"),
+    "mux_token_id_file": ("/no/such/file", "/"),
+    "mux_token_secret_file": ("/no/such/file", "/"),
+    "mux_webhook_secrets_file": ("/no/such/file", "/"),
+    "mux_signing_private_key_file": ("/no/such/file", "/"),
 }
+TABLES = "environments"
+"""The one setting that stands in the file alone."""
 OVER_THE_TOP = {
     "audit_days": ("3651",),
     "provider_polling_floor_seconds": ("0", "86401"),
@@ -271,7 +278,7 @@ def bad_texts() -> list[tuple[str, str]]:
 
 
 def test_every_setting_has_a_bad_value_here() -> None:
-    assert {name for name, _ in bad_texts()} | set(FREE_TEXT) == set(Settings.model_fields)
+    assert {name for name, _ in bad_texts()} | set(FREE_TEXT) == set(Settings.model_fields) - {TABLES}
 
 
 @pytest.mark.parametrize(("name", "text"), bad_texts())
@@ -452,3 +459,106 @@ def test_the_schedule_is_as_set() -> None:
         recovery=timedelta(days=6),
         retry=timedelta(seconds=7),
     )
+
+
+# several environments
+
+
+TWO = """
+provider_token_priority = "high"
+mux_token_id = "outside"
+
+[environments.acme-eu]
+mux_token_id = "acme"
+mux_environment_id = "env-acme"
+audit_days = 1
+
+[environments.beta]
+provider_token_priority = "low"
+"""
+
+
+def test_each_environment_has_its_own_settings_and_shares_the_others_but_for_what_is_secret(
+    write_file: WriteFile, set_variable: SetVariable
+) -> None:
+    write_file(TWO)
+    set_variable("RINDLE_ENVIRONMENTS__ACME_EU__MUX_TOKEN_SECRET", "hidden")
+
+    acme, beta = load_settings().each().values()
+
+    assert (acme.environment, beta.environment) == ("acme-eu", "beta")
+    assert (acme.token(), acme.mux_environment_id, acme.audit_days) == (("acme", "hidden"), "env-acme", 1)
+    assert (acme.provider_token_priority, beta.provider_token_priority) == (Priority.HIGH, Priority.LOW)
+    assert (beta.mux_token_id, beta.mux_environment_id, beta.audit_days) == (None, None, 7)
+
+
+def test_one_of_several_environments_can_be_named(write_file: WriteFile, set_variable: SetVariable) -> None:
+    write_file(TWO)
+    set_variable("RINDLE_ENVIRONMENT", "beta")
+
+    assert list(load_settings().each()) == ["beta"]
+    assert "gamma has no table; there are acme-eu, beta" in str(refusal(environment="gamma"))
+
+
+def test_without_tables_there_is_one_environment() -> None:
+    settings = load_settings(environment="only")
+
+    assert settings.each() == {"only": settings}
+
+
+@pytest.mark.parametrize(
+    ("table", "setting", "hint"),
+    [
+        (
+            "[environments.acme]\naudit_days = -1",
+            "environments.acme.audit_days",
+            "RINDLE_ENVIRONMENTS__ACME__AUDIT_DAYS",
+        ),
+        ("[environments.acme]\naudit_day = 1", "environments.acme.audit_day", "did you mean audit_days?"),
+        ("[environments.acme]\nlisten_port = 1", "environments.acme.listen_port", "is no setting of an environment"),
+        (
+            "[environments.acme]\ndatabase_url = 'x'",
+            "environments.acme.database_url",
+            "is no setting of an environment",
+        ),
+        ("[environments.'a b']", "environments", "use small letters"),
+        ("[environments]\nacme = 1", "environments", "valid dictionary"),
+    ],
+)
+def test_a_table_that_is_wrong_is_refused_by_its_name(
+    write_file: WriteFile, table: str, setting: str, hint: str
+) -> None:
+    write_file(table)
+
+    error = refusal()
+
+    assert error.setting == setting
+    assert hint in str(error)
+
+
+def test_a_variable_about_an_environment_without_a_table_is_refused(
+    write_file: WriteFile, set_variable: SetVariable
+) -> None:
+    write_file(TWO)
+    set_variable("RINDLE_ENVIRONMENTS__GAMMA__MUX_TOKEN_ID", PLANTED)
+
+    error = refusal()
+
+    assert "there are acme-eu, beta" in str(error)
+    assert PLANTED not in str(error)
+
+
+def test_tables_as_a_variable_are_refused(set_variable: SetVariable) -> None:
+    set_variable("RINDLE_ENVIRONMENTS", "{}")
+    assert "stand in the TOML file" in str(refusal())
+
+
+def test_a_secret_may_stand_in_a_file(tmp_path: Path, write_file: WriteFile) -> None:
+    secret = write_file(f"{PLANTED}\n", "token-secret")
+
+    settings = load_settings(mux_token_id="id", mux_token_secret_file=secret)
+
+    assert settings.token() == ("id", PLANTED)
+    assert PLANTED not in repr(settings)
+    assert "are both set" in str(refusal(mux_token_secret="other", mux_token_secret_file=secret))
+    assert "nothing in it" in str(refusal(mux_token_secret_file=write_file("", "empty")))

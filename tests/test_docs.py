@@ -171,7 +171,9 @@ def test_every_settings_file_is_accepted(block: str, monkeypatch: pytest.MonkeyP
 
     settings = load_settings()
 
-    assert {name: str(getattr(settings, name)) for name in tomllib.loads(block)} == tomllib.loads(block)
+    assert {n: str(getattr(settings, n)) for n in tomllib.loads(block)} == {
+        n: str(v) for n, v in tomllib.loads(block).items()
+    }
 
 
 @pytest.mark.usefixtures("_no_settings")

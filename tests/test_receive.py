@@ -13,7 +13,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.pool import QueuePool
 
 from rindle_sync.errors import BadNotice, Misconfigured
-from rindle_sync.frameworks.asgi import WebhookApp, at_path
+from rindle_sync.frameworks.asgi import WebhookApp, at_paths
 from rindle_sync.notice import Status
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux.webhooks import read_delivery, read_seen, verify
@@ -310,7 +310,7 @@ async def test_two_deliveries_of_one_event_at_once_are_kept_once(world: World) -
 async def test_the_endpoint_speaks_asgi_and_wakes_whoever_applies(world: World) -> None:
     with_secrets(world)
     woken: list[bool] = []
-    app = at_path("/webhooks/mux", WebhookApp(world.tools, lambda: woken.append(True)))
+    app = at_paths({"/webhooks/mux": WebhookApp(world.tools, lambda: woken.append(True))})
     body = json.dumps(an_event("asset-1")).encode()
     headers = {"mux-signature": sign(body, SECRET, world.clock.now())}
 

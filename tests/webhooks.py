@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from rindle_sync.asset import ProviderAsset
+from rindle_sync.notice import Notice, Status
 from rindle_sync.providers.mux import sign
 from rindle_sync.receive import Reply, receive
 from rindle_sync.tools import Webhooks
@@ -45,6 +46,26 @@ def an_upload_event(upload_id: str, type_: str, **values: Any) -> dict[str, Any]
         "object": {"type": "upload", "id": upload_id},
         "data": {"id": upload_id, "status": status, **values},
     }
+
+
+def a_kept_notice(row: ProviderAsset, now: datetime) -> Notice:
+    """A delivery which says that the asset of `row` is ready, as the endpoint keeps it."""
+    event = an_event(row, playback_ids=[{"id": "playback-1", "policy": "public"}], at=f"{now:%Y-%m-%dT%H:%M:%S.%fZ}")
+    return Notice(
+        id=str(uuid4()),
+        provider_name=row.provider_name,
+        environment=row.environment,
+        event_id=event["id"],
+        type=event["type"],
+        provider_asset_id=row.provider_asset_id,
+        provider_upload_id=None,
+        passthrough=None,
+        occurred_at=now,
+        received_at=now,
+        body=json.dumps(event).encode(),
+        status=Status.PENDING,
+        next_attempt_at=now,
+    )
 
 
 async def deliver(world: World, event: dict[str, Any] | bytes, *, secret: str = SECRET, **headers: str) -> Reply:

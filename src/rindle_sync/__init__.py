@@ -5,6 +5,7 @@ from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import ErrorKind, ProviderAsset, State, redact_id
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.errors import RindleSyncError
+from rindle_sync.installation import Installation, connect_all
 from rindle_sync.providers.mux import Kind
 from rindle_sync.telemetry import Event
 from rindle_sync.upload import DirectUpload
@@ -14,6 +15,7 @@ __all__ = [
     "DirectUpload",
     "ErrorKind",
     "Event",
+    "Installation",
     "Kind",
     "ProviderAsset",
     "RindleSync",
@@ -21,6 +23,7 @@ __all__ = [
     "Settings",
     "State",
     "connect",
+    "connect_all",
     "load_settings",
     "redact_id",
 ]

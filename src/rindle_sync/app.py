@@ -16,9 +16,9 @@ from rindle_sync.audit import Report, audit
 from rindle_sync.backfill import Filled, backfill
 from rindle_sync.breaker import Breaker
 from rindle_sync.budget import Budget
-from rindle_sync.config import Settings, load_settings
-from rindle_sync.engines.embedded import Embedded
-from rindle_sync.errand import Errand, Step
+from rindle_sync.config import EngineName, Settings, load_settings
+from rindle_sync.engine import Distributed, extra, procrastinate, run
+from rindle_sync.errand import Step
 from rindle_sync.errors import Misconfigured
 from rindle_sync.frameworks.asgi import WebhookApp
 from rindle_sync.notice import Notice, Status
@@ -28,7 +28,7 @@ from rindle_sync.providers.mux import Credentials, Kind, Modifiers, Mux, SignedU
 from rindle_sync.round import Tally
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
-from rindle_sync.store import Bucket, Buckets, Environments, Errands, Inbox, Library, Outbox, Passes, Store
+from rindle_sync.store import Bucket, Buckets, Environments, Inbox, Library, Outbox, Passes, Store
 from rindle_sync.sweep import sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Listener, Telemetry, log_event
@@ -148,6 +148,10 @@ class RindleSync:
         """Create or migrate our tables; the revision before and after."""
         from rindle_sync.migrations import upgrade
 
+        if self.settings.engine is EngineName.PROCRASTINATE:
+            with extra():
+                from rindle_sync.migrations.procrastinate import install_procrastinate
+            await install_procrastinate(self.store.engine)
         return await upgrade(self.store.engine)
 
     async def track(
@@ -331,7 +335,11 @@ class RindleSync:
         """
         self.settings.token()
         await self.store.ping()
-        await embedded([self.work], self.settings, Errands(self.store.engine), self._now).run(stop)
+        await run([self.work], self.settings, self.store, stop, self._now)
+
+    def procrastinate(self, app: Any) -> Distributed:
+        """Our jobs on an app of Procrastinate's that you have; it stays yours to open and to close."""
+        return procrastinate([self.work], self.settings, self.store, app, self._now)
 
     async def close(self) -> None:
         """Give back all connections; a delivery that is being kept has as long to be so as its sender waits for it."""
@@ -339,19 +347,6 @@ class RindleSync:
             await self.inbox.finish(self.tools.webhooks.keep_within)
             await self.tools.provider.close()
         await self.store.close()
-
-
-def embedded(
-    works: Sequence[Work], settings: Settings, errands: Errands, clock: Callable[[], datetime] = now
-) -> Embedded:
-    """The engine that runs what is due of these environments in this process."""
-
-    async def due() -> list[Errand]:
-        moment = clock()
-        return await errands.due(Mux.name, [work.watch(moment) for work in works], now=moment)
-
-    drain = settings.provider_timeout_seconds + 5
-    return Embedded(works, due, sweep_every=settings.sweep_interval_seconds, drain=drain)
 
 
 def _is_id(text: str) -> bool:
@@ -371,6 +366,9 @@ async def connect(
 ) -> AsyncIterator[RindleSync]:
     """The service for `settings` (default: those of this process); `transport` replaces the network in tests."""
     settings = settings or load_settings()
+    if len(of_each := settings.each()) > 1:
+        raise Misconfigured("environment", f"must name one of {', '.join(of_each)}, or all be connected at once")
+    (settings,) = of_each.values()
     telemetry = Telemetry(log_event, *listeners)
     rindle = RindleSync(settings, Store(open_engine(settings.database_url)), telemetry, transport)
     try:

@@ -8,18 +8,20 @@ from typing import Final
 from uuid import uuid4
 
 from rindle_sync.announce import Callback, announce
+from rindle_sync.asset import By, ProviderAsset
 from rindle_sync.audit import audit_if_due
 from rindle_sync.decide import Verdict
 from rindle_sync.errand import Step, Watch
 from rindle_sync.ingest import ingest
 from rindle_sync.store import PassKey
 from rindle_sync.sweep import look_first, sweep
+from rindle_sync.sync import sync_row
 from rindle_sync.telemetry import Event, StateChange, WebhookProcessed
 from rindle_sync.tools import Tools
 
 PRUNE_EVERY: Final = timedelta(hours=1)
 
-PRUNING_HELD: Final = timedelta(minutes=5)
+PRUNING_HELD: Final = timedelta(seconds=90)
 """How long others leave the pruning to a process that may have died in it."""
 
 
@@ -35,10 +37,9 @@ class Work:
     """How long the bodies of applied and ignored deliveries are kept, and how long a change waits to be announced."""
     keep_dead: timedelta
     """How long the bodies of dead deliveries are kept."""
-    woken: set[Step] = field(default_factory=set)
-    """The steps that something in this process has made due."""
-    bell: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set whenever a step is woken."""
+    bells: list[asyncio.Event] = field(default_factory=list)
+    """Of the engines in this process: all are rung whenever a step is woken."""
+    _woken: set[Step] = field(default_factory=set)
     _doubted: set[str] = field(default_factory=set)
 
     @property
@@ -48,8 +49,22 @@ class Work:
 
     def wake(self, step: Step) -> None:
         """Have `step` run soon, where an engine runs in this process."""
-        self.woken.add(step)
-        self.bell.set()
+        self._woken.add(step)
+        for bell in self.bells:
+            bell.set()
+
+    def is_woken(self, step: Step) -> bool:
+        """Whether something in this process has made `step` due."""
+        return step in self._woken
+
+    def take_up(self, step: Step) -> None:
+        """From here on, only what comes later wakes `step`."""
+        self._woken.discard(step)
+
+    def doubted(self) -> list[str]:
+        """The rows that deliveries have left in doubt in this process since this was asked last."""
+        doubted, self._doubted = list(self._doubted), set()
+        return doubted
 
     def hear(self, event: Event) -> None:
         """What is told of rows is work for the callbacks, or for a look."""
@@ -78,7 +93,7 @@ class Work:
             case Step.ANNOUNCE:
                 await self.announce()
             case Step.DOUBTS:
-                await self._look_at_doubts()
+                await self.look_first(self.doubted())
             case Step.AUDIT:
                 await audit_if_due(self.tools, self.audit_every, keep_going=keep_going)
             case Step.PRUNE:
@@ -91,11 +106,17 @@ class Work:
             applied += taken
         return applied
 
-    async def _look_at_doubts(self) -> None:
-        """Look at the rows that deliveries have left in doubt in this process, before all others that are due."""
-        doubted, self._doubted = list(self._doubted), set()
-        if doubted:
-            await look_first(self.tools, doubted)
+    async def look_first(self, row_ids: Sequence[str]) -> None:
+        """Look at those of these rows that are due, before all others; not at what somebody else looks at."""
+        if row_ids:
+            await look_first(self.tools, row_ids)
+
+    async def sync_row(self, row: ProviderAsset) -> None:
+        """Bring one row into step; one that is due and held by somebody else is just being looked at."""
+        if row.check_at and row.check_at <= self.tools.now():
+            await look_first(self.tools, [row.id])
+        else:
+            await sync_row(self.tools, row, by=By.SYNC)
 
     async def announce(self) -> int:
         """Call the callbacks with every change that is due to be announced; how many."""

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from rindle_sync.cli import demo, events, library, rows, run
-from rindle_sync.cli.screen import err, out
+from rindle_sync.cli.screen import chosen, err, out
 from rindle_sync.errors import Misconfigured, RindleSyncError
 
 app: Final = typer.Typer(
@@ -30,11 +30,16 @@ def _tell_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    version_: Annotated[
+    version_: Annotated[  # noqa: ARG001  its callback does it all
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and end.")
     ] = False,
+    environment: Annotated[
+        str | None, typer.Option(help="One of the environments in the settings; run, worker and endpoint take all.")
+    ] = None,
 ) -> None:
     """Options of every command; the help of all stands above."""
+    if environment is not None:
+        chosen["environment"] = environment
 
 
 for group in (demo, rows, run, library):

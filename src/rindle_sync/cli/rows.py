@@ -1,28 +1,26 @@
 """Commands about rows."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 
 from rindle_sync.asset import By, State
-from rindle_sync.cli.screen import Json, connected, out, print_json, say
+from rindle_sync.cli.screen import Engine, Json, choose, connected, connected_all, out, print_json, say
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import Misconfigured
 from rindle_sync.health import Status
 from rindle_sync.settle import Settled
 
-if TYPE_CHECKING:
-    pass
-
 commands: Final = typer.Typer()
 
 
 @commands.command()
-def migrate(json_: Json = False) -> None:
+def migrate(engine: Engine = None, json_: Json = False) -> None:
     """Create our tables, or bring them to the newest form. Safe to run again, and by two at once."""
-    before, after = connected(lambda rindle: rindle.migrate())
+    choose(engine)
+    before, after = connected_all(lambda installation: installation.migrate())
     if json_:
         print_json({"from": before, "to": after})
     elif before == after:

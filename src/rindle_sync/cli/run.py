@@ -7,22 +7,31 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 
 from rindle_sync.app import RindleSync
-from rindle_sync.cli.screen import Json, connected, explain, extra, many, out, print_json, say
-from rindle_sync.config import Priority
-from rindle_sync.errors import Refused
-from rindle_sync.frameworks.asgi import at_path
+from rindle_sync.cli.screen import (
+    Engine,
+    Json,
+    choose,
+    connected,
+    connected_all,
+    explain,
+    extra,
+    many,
+    out,
+    print_json,
+    say,
+)
+from rindle_sync.config import EngineName, Priority
+from rindle_sync.errors import Misconfigured, Refused
+from rindle_sync.installation import Installation
 from rindle_sync.round import Outcome, Tally
 from rindle_sync.settle import Settled
 from rindle_sync.telemetry import Event, Swept
-
-if TYPE_CHECKING:
-    pass
 
 WEBHOOK_PATH: Final = "/webhooks/mux"
 
@@ -93,15 +102,34 @@ def _print_pass(outcome: str, looked: int, changed: int, unanswered: int, calls:
     out.print(f"{many(looked, 'row')} looked at with {many(calls, 'call')}, {changed} changed{silent}: {outcome}")
 
 
+EachPass = Annotated[bool, typer.Option("--json", help="One JSON line for each pass.")]
+
+
 @commands.command()
-def run(json_: Annotated[bool, typer.Option("--json", help="One JSON line for each pass.")] = False) -> None:
-    """Run the service: sweep every few seconds until SIGTERM or Ctrl-C, then end cleanly."""
+def run(engine: Engine = None, json_: EachPass = False) -> None:
+    """Run the service: take webhooks and sweep every few seconds until SIGTERM or Ctrl-C, then end cleanly."""
+    choose(engine)
     keep_running(json_)
 
 
-def keep_running(json_: bool) -> None:
-    """Run the service, and tell of each pass, until it is stopped."""
+@commands.command()
+def worker(json_: EachPass = False) -> None:
+    """Run the jobs of Procrastinate alone, without the endpoint: as many of these as you like, anywhere."""
+    choose(EngineName.PROCRASTINATE)
+    keep_running(json_, serves=False)
+
+
+@commands.command()
+def endpoint(engine: Engine = None) -> None:
+    """Take webhooks alone, and leave all else to `run` or `worker` elsewhere: as many of these as you like."""
+    choose(engine)
+    keep_running(False, takes_up=False)
+
+
+def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> None:
+    """Run the service, or a part of it, and tell of each pass, until it is stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("procrastinate").setLevel(logging.CRITICAL)  # what matters of it we tell ourselves
 
     def told(event: Event) -> None:
         if not isinstance(event, Swept):
@@ -112,7 +140,10 @@ def keep_running(json_: bool) -> None:
         elif event.looked:
             _print_pass(event.outcome, event.looked, event.changed, event.unanswered, event.calls)
 
-    connected(lambda rindle: _until_stopped(lambda stop: _serve(rindle, stop)), told)
+    async def served(all_: Installation) -> None:
+        await _until_stopped(lambda stop: _serve(all_, stop, serves=serves, takes_up=takes_up))
+
+    connected_all(served, told)
 
 
 async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -122,29 +153,38 @@ async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> No
     await work(stop)
 
 
-async def _serve(rindle: RindleSync, stop: asyncio.Event) -> None:
-    rindle.settings.token()
-    await rindle.store.ping()
-    say(f"sweeping every {rindle.settings.sweep_interval_seconds:g} s; Ctrl-C ends it")
-    serving = _webhooks(rindle, stop)
+async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes_up: bool) -> None:
+    for service in all_.values() if takes_up else ():
+        service.settings.token()
+    await all_.store.ping()
+    if takes_up:
+        environments = f" in {many(len(all_), 'environment')}" if len(all_) > 1 else ""
+        say(f"sweeping every {all_.settings.sweep_interval_seconds:g} s{environments}; Ctrl-C ends it")
+    serving = _webhooks(all_, stop, needed=not takes_up) if serves else None
     async with asyncio.TaskGroup() as group:
-        group.create_task(rindle.run(stop))
+        group.create_task(all_.run(stop, takes_up=takes_up))
         if serving:
             group.create_task(serving)
     say("ended; nothing is lost")
 
 
-def _webhooks(rindle: RindleSync, stop: asyncio.Event) -> Coroutine[Any, Any, None] | None:
+def _webhooks(all_: Installation, stop: asyncio.Event, *, needed: bool) -> Coroutine[Any, Any, None] | None:
     """The endpoint, listening already, where there are secrets for it."""
-    settings = rindle.settings
-    if settings.mux_webhook_secrets is None:
+    without = [name for name, service in all_.items() if service.settings.mux_webhook_secrets is None]
+    if len(without) == len(all_):
+        if needed:
+            raise Misconfigured("mux_webhook_secrets", "is not set; the endpoint could not tell who sends")
         say("no webhooks: mux_webhook_secrets is not set")
         return None
+    if without:
+        say(f"no webhooks for {', '.join(without)}: mux_webhook_secrets is not set there")
     with extra("server"):
         from rindle_sync.frameworks.server import listen, serve
+    settings = all_.settings
     listening = listen(settings.listen_host, settings.listen_port)
-    say(f"taking webhooks at http://{settings.listen_host}:{settings.listen_port}{WEBHOOK_PATH}")
-    return serve(at_path(WEBHOOK_PATH, rindle.webhooks), listening, stop)
+    each = "/<environment>" if settings.environments else ""
+    say(f"taking webhooks at http://{settings.listen_host}:{settings.listen_port}{WEBHOOK_PATH}{each}")
+    return serve(all_.webhooks(WEBHOOK_PATH), listening, stop)
 
 
 @commands.command()

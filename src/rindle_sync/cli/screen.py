@@ -5,22 +5,21 @@ import json
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
 
 from rindle_sync.app import RindleSync, connect
-from rindle_sync.config import load_settings
+from rindle_sync.config import EngineName, Settings, load_settings
 from rindle_sync.errors import Misconfigured
+from rindle_sync.installation import Installation, connect_all
 from rindle_sync.round import Outcome
 from rindle_sync.telemetry import Event
 
-if TYPE_CHECKING:
-    pass
-
+S = TypeVar("S")
 T = TypeVar("T")
 WIDE: Final = 1000
 """What is no terminal breaks no lines."""
@@ -33,20 +32,43 @@ _WHY: Final = {
     Outcome.UNREACHABLE: "the provider does not answer: is it up, and mux_base_url right? Nothing is lost",
 }
 
+Engine = Annotated[EngineName | None, typer.Option(help="What wakes the steps, if not as the settings say.")]
 Json = Annotated[bool, typer.Option("--json", help="Report as JSON on standard output.")]
 
 
-def connected(work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[Event], None]) -> T:
-    """What `work` does with the service of this process's settings."""
+chosen: Final[dict[str, Any]] = {}
+"""Settings that options of this command have chosen."""
 
-    async def connected() -> T:
+
+def choose(engine: EngineName | None) -> None:
+    """Take this engine, whatever the settings say."""
+    if engine:
+        chosen["engine"] = engine
+
+
+def connected(work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[Event], None]) -> T:
+    """What `work` does with the service of one environment, as the settings of this process name it."""
+    return _done(connect(_settings(), listeners=listeners), work)
+
+
+def connected_all(work: Callable[[Installation], Awaitable[T]], *listeners: Callable[[Event], None]) -> T:
+    """What `work` does with the services of all environments."""
+    return _done(connect_all(_settings(), listeners=listeners), work)
+
+
+def _settings() -> Settings:
+    return load_settings(**chosen)
+
+
+def _done(connecting: AbstractAsyncContextManager[S], work: Callable[[S], Awaitable[T]]) -> T:
+    async def done() -> T:
         if task := asyncio.current_task():
             with suppress(NotImplementedError):  # where signals cannot be waited for, a lease ends by time
                 asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        async with connect(load_settings(), listeners=listeners) as rindle:
-            return await work(rindle)
+        async with connecting as service:
+            return await work(service)
 
-    return asyncio.run(connected())
+    return asyncio.run(done())
 
 
 def plain(value: object) -> str:

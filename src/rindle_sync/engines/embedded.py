@@ -1,7 +1,7 @@
 """The engine that needs nothing: asyncio, in this process."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from rindle_sync.engines.loop import LONGEST_GAP, Loop, ended_well
@@ -18,17 +18,24 @@ PASS_EVERY: Final = 60.0
 class Embedded:
     """Runs what is due of many environments side by side, so that none waits for another.
 
-    `due` asks the tables, for all environments at once. After its end a sweep rests `sweep_every` seconds; a step that
-    fails rests ever longer, up to a minute.
+    `due` asks the tables, for all environments at once; other `steps` than these are left to another engine. After its
+    end a sweep rests `every` so many seconds; a step that fails rests ever longer, up to a minute.
     """
 
     def __init__(
-        self, works: Sequence[Work], due: Callable[[], Awaitable[Sequence[Errand]]], *, sweep_every: float, drain: float
+        self,
+        works: Sequence[Work],
+        due: Callable[[], Awaitable[Sequence[Errand]]],
+        steps: Collection[Step] = tuple(Step),
+        *,
+        every: float,
+        drain: float,
     ) -> None:
         self._works = {work.environment: work for work in works}
         self._due = due
+        self._steps = steps
         self._drain = drain
-        self._rests = dict.fromkeys(Step, POLL_EVERY) | {Step.SWEEP: sweep_every, Step.AUDIT: PASS_EVERY}
+        self._rests = dict.fromkeys(Step, POLL_EVERY) | {Step.SWEEP: every, Step.AUDIT: PASS_EVERY}
         self._rests[Step.PRUNE] = PASS_EVERY
         self._bell = asyncio.Event()
         self._running: dict[Errand, asyncio.Task[None]] = {}
@@ -41,11 +48,13 @@ class Embedded:
         """Run what is due until `stop` is set; what is under way then has `drain` seconds to end."""
         self._stop = stop
         for work in self._works.values():
-            work.bell = self._bell
+            work.bells.append(self._bell)
         try:
             await Loop(POLL_EVERY, self._drain, self._bell).run(self._tick, stop)
             await self._ended(self._drain)
         finally:
+            for work in self._works.values():
+                work.bells.remove(self._bell)
             for task in self._running.values():
                 task.cancel()
             await self._ended(None)
@@ -62,14 +71,14 @@ class Embedded:
         due = await self._due()
         self._asked_at = self._now()
         for errand in due:
-            if self._rests_until.get(errand, 0.0) <= self._now():
+            if errand.step in self._steps and self._rests_until.get(errand, 0.0) <= self._now():
                 self._start(errand)
 
     def _woken(self) -> Iterator[Errand]:
         for work in self._works.values():
-            for step in list(work.woken):
+            for step in filter(work.is_woken, self._steps):
                 if (errand := Errand(work.environment, step)) not in self._running:
-                    work.woken.discard(step)
+                    work.take_up(step)
                     yield errand
 
     def _start(self, errand: Errand) -> None:
@@ -86,7 +95,7 @@ class Embedded:
             self._rests_until[errand] = self._now() + min(rest * 2 ** min(failures, 10), max(rest, LONGEST_GAP))
         finally:
             del self._running[errand]
-            if errand.step in work.woken:
+            if work.is_woken(errand.step):
                 self._bell.set()
 
     @staticmethod

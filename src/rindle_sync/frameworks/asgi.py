@@ -1,7 +1,7 @@
 """The webhook endpoint as a plain ASGI app, to be mounted in any ASGI host; needs no framework itself."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from rindle_sync.receive import Reply
@@ -57,13 +57,14 @@ async def _send(send: Send, reply: Reply) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def at_path(path: str, app: App) -> App:
-    """`app` at `path` alone, and 404 everywhere else."""
+def at_paths(apps: Mapping[str, App]) -> App:
+    """Each of `apps` at its path alone, and 404 everywhere else."""
 
-    async def only(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].rstrip("/") != path:
-            await _send(send, Reply(404, {"error": "not_found"}))
-        else:
-            await app(scope, receive, send)
+    async def nowhere(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await _send(send, Reply(404, {"error": "not_found"}))
 
-    return only
+    async def routed(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].rstrip("/") if scope["type"] == "http" else next(iter(apps))
+        await apps.get(path, nowhere)(scope, receive, send)
+
+    return routed

@@ -1,6 +1,6 @@
 """The tables, and what differs between the databases that hold them."""
 
-from rindle_sync.schema.engine import BUSY_SECONDS, STATEMENT_SECONDS, engine_url, open_engine
+from rindle_sync.schema.engine import BUSY_SECONDS, STATEMENT_SECONDS, conninfo, engine_url, open_engine
 from rindle_sync.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.schema.tables import assets, budgets, changes, environments, metadata, notices, passes, suspects
 from rindle_sync.schema.types import Json, RowId, Serial, UtcTime
@@ -15,6 +15,7 @@ __all__ = [
     "assets",
     "budgets",
     "changes",
+    "conninfo",
     "engine_url",
     "environments",
     "json_field",

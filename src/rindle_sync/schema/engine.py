@@ -43,6 +43,14 @@ def engine_url(url: str) -> URL:
             )
 
 
+def conninfo(url: str) -> str:
+    """`url` as the PostgreSQL library wants it; raises `Misconfigured` for another database."""
+    parsed = engine_url(url)
+    if parsed.get_backend_name() != "postgresql":
+        raise Misconfigured("engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…")
+    return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
 def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     """An engine for `url` with time limits set and parameters hidden from every log and error text."""
     parsed = engine_url(url)

@@ -8,7 +8,9 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
+from ssl import SSLContext
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -64,6 +66,12 @@ class Credentials:
         return f"Basic {base64.b64encode(pair).decode()}"
 
 
+@cache
+def _trusted() -> SSLContext:
+    """Whose certificates we believe: read once, for all environments."""
+    return httpx.create_ssl_context()
+
+
 class Mux:
     """One Mux environment.
 
@@ -85,7 +93,7 @@ class Mux:
     ) -> None:
         keep_from_debug("httpcore.http11", "httpcore.http2")  # they log the headers of answers
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._transport = transport or httpx.AsyncHTTPTransport(limits=limits)
+        self._transport = transport or httpx.AsyncHTTPTransport(limits=limits, verify=_trusted())
         self._base_url = (base_url or BASE_URL).rstrip("/")
         self._timeout = timeout
         self._headers = {

@@ -1,12 +1,11 @@
-"""Settings from the environment (`RINDLE_…`) or a TOML file, validated. The only reader of the environment."""
+"""All settings: their names, bounds and defaults, and those of each provider environment."""
 
-import os
-import tomllib
-from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
+from re import fullmatch
 from typing import Any, ClassVar, Final, Self
 from urllib.parse import urlsplit
 
@@ -25,10 +24,6 @@ from rindle_sync.schema import BUSY_SECONDS, STATEMENT_SECONDS
 from rindle_sync.tools import Webhooks
 
 PREFIX: Final = "RINDLE_"
-CONFIG_VARIABLE: Final = "RINDLE_CONFIG"
-"""Names the TOML file; without it `rindle-sync.toml` in the current folder is read if it is there."""
-
-DEFAULT_FILE: Final = Path("rindle-sync.toml")
 
 
 class Priority(StrEnum):
@@ -38,11 +33,29 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
+class EngineName(StrEnum):
+    """What wakes the steps."""
+
+    EMBEDDED = "embedded"
+    PROCRASTINATE = "procrastinate"
+
+
 _CREATES: Final = {Priority.LOW: (4, 1.0), Priority.HIGH: (20, 1.0)}
 _READS: Final = {Priority.LOW: (20, 1.0), Priority.HIGH: (100, 5.0)}
 
 
 _SECRETS: Final = ("mux_token_id", "mux_token_secret", "mux_webhook_secrets", "mux_signing_private_key")
+
+_FILES: Final = {f"{name}_file": name for name in _SECRETS}
+"""Each secret may stand in a file instead."""
+
+_OWN: Final = frozenset({*_SECRETS, *_FILES, "mux_environment_id", "mux_signing_key_id"})
+"""What one environment has never from another, nor from what stands outside of its table."""
+
+_SHARED: Final = frozenset(
+    {"database_url", "environment", "environments", "engine", "listen_host", "listen_port", "sweep_interval_seconds"}
+)
+"""What is one for the whole process."""
 
 
 class Settings(BaseSettings):
@@ -54,6 +67,8 @@ class Settings(BaseSettings):
 
     database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False, exclude=True)
     environment: str = Field(default="default", min_length=1)
+    environments: dict[str, dict[str, Any]] = Field(default={}, repr=False, exclude=True)
+    engine: EngineName = EngineName.EMBEDDED
     mux_base_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     mux_token_id: SecretStr | None = None
     mux_token_secret: SecretStr | None = None
@@ -61,6 +76,10 @@ class Settings(BaseSettings):
     mux_environment_id: str | None = Field(default=None, min_length=1, repr=False)
     mux_signing_key_id: str | None = Field(default=None, repr=False)
     mux_signing_private_key: SecretStr | None = None
+    mux_token_id_file: Path | None = None
+    mux_token_secret_file: Path | None = None
+    mux_webhook_secrets_file: Path | None = None
+    mux_signing_private_key_file: Path | None = None
     webhook_tolerance_seconds: float = Field(default=300, ge=1, le=86_400)
     notice_retention_days: float = Field(default=7, ge=0.001, le=3650)
     dead_notice_retention_days: float = Field(default=30, ge=0.001, le=3650)
@@ -106,6 +125,39 @@ class Settings(BaseSettings):
     def _no_switch(cls, value: Any) -> Any:
         if isinstance(value, bool):
             raise ValueError("must not be true or false")  # noqa: TRY004  pydantic wants it; true would pass for 1
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_files(cls, values: Any) -> Any:
+        read = dict(values)
+        for file, name in _FILES.items():
+            if not isinstance(path := read.get(file), str | Path):
+                continue
+            if read.get(name):
+                raise ValueError(f"{name} and {file} are both set: which one counts? (unset one of them)")
+            with suppress(OSError, ValueError):  # told where the file's own setting is checked
+                read[name] = Path(path).read_text("utf-8").strip()
+        return read
+
+    @field_validator(*_FILES)
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        try:
+            if value and not value.read_text("utf-8").strip():
+                raise ValueError("names a file with nothing in it")
+        except OSError as error:
+            raise ValueError(f"names a file that cannot be read: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError("names a file that is no UTF-8 text") from None
+        return value
+
+    @field_validator("environments")
+    @classmethod
+    def _named_environments(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name in value:
+            if not fullmatch(r"[a-z0-9]+([-_][a-z0-9]+)*", name):
+                raise ValueError(f"has the name {ascii(name)[1:-1]}; use small letters, digits, single - and _")
         return value
 
     @field_validator("mux_base_url")
@@ -225,28 +277,32 @@ class Settings(BaseSettings):
         secrets = self.mux_token_id, self.mux_token_secret
         return secrets[0].get_secret_value(), secrets[1].get_secret_value()  # type: ignore[union-attr]
 
+    def each(self) -> "dict[str, Settings]":
+        """The settings of each environment, by its name: of all that have a table, or of one of them if it is named."""
+        if not self.environments:
+            return {self.environment: self}
+        named = self.environments if "environment" not in self.model_fields_set else (self.environment,)
+        if missing := [name for name in named if name not in self.environments]:
+            raise Misconfigured("environment", f"{missing[0]} has no table; there are {', '.join(self.environments)}")
+        return {name: self._of(name) for name in named}
+
+    def _of(self, name: str) -> "Settings":
+        table = self.environments[name]
+        for key in table:
+            if key not in Settings.model_fields or key in _SHARED:
+                allowed = sorted(Settings.model_fields.keys() - _SHARED)
+                near = get_close_matches(key, allowed, n=1)
+                hint = f"did you mean {near[0]}?" if near else "see docs/settings.md for those that may stand there"
+                raise Misconfigured(f"environments.{name}.{key}", f"is no setting of an environment; {hint}")
+        ours = {key: getattr(self, key) for key in self.model_fields_set - _OWN - {"environment", "environments"}}
+        try:
+            return _Plain(**(ours | table | {"environment": name}))
+        except ValidationError as error:
+            raise misconfigured(error, None, f"environments.{name}.") from None
+
 
 class _Plain(Settings):
     reads_surroundings: ClassVar[bool] = False
-
-
-def load_settings(**overrides: Any) -> Settings:
-    """The settings of this process; raises `Misconfigured` that names the first one that is wrong."""
-    _refuse_typos(os.environ)
-    path = _file()
-    try:
-        kind = type("Settings", (Settings,), {"toml": path, "__module__": __name__})
-        return kind(**overrides)  # type: ignore[no-any-return]
-    except UnicodeDecodeError:
-        raise Misconfigured(str(path), "is no UTF-8 text, as TOML must be") from None
-    except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(str(path), f"is no valid TOML: {error}") from None
-    except ValidationError as error:
-        raise _misconfigured(error, path) from None
-    except (ValueError, RecursionError):  # a number of too many digits, tables or lists too deep in each other
-        raise Misconfigured(str(path), "is no TOML that can be read") from None
-    except OSError as error:
-        raise Misconfigured(str(path), f"cannot be read: {error.strerror}") from None
 
 
 def plain_settings(**values: Any) -> Settings:
@@ -254,22 +310,7 @@ def plain_settings(**values: Any) -> Settings:
     try:
         return _Plain(**values)
     except ValidationError as error:
-        raise _misconfigured(error, None) from None
-
-
-def _file() -> Path | None:
-    named = os.environ.get(CONFIG_VARIABLE)
-    if named and not _is_file(Path(named)):
-        raise Misconfigured(CONFIG_VARIABLE, f"names a file that is not there: {ascii(named)[1:-1]}")
-    path = Path(named) if named else DEFAULT_FILE
-    return path if path.is_file() else None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long, or a folder that we may not look into
-        return False
+        raise misconfigured(error, None) from None
 
 
 def _is_address(value: str) -> bool:
@@ -280,25 +321,17 @@ def _is_address(value: str) -> bool:
         return False
 
 
-def _refuse_typos(environment: Mapping[str, str]) -> None:
-    known = [PREFIX + name.upper() for name in Settings.model_fields] + [CONFIG_VARIABLE]
-    for variable in sorted(environment):
-        if variable.upper().startswith(PREFIX) and variable.upper() not in known:
-            near = get_close_matches(variable.upper(), known, n=1, cutoff=0.85)
-            if near:
-                raise Misconfigured(variable, f"is no setting; did you mean {near[0]}?")
-
-
-def _misconfigured(error: ValidationError, path: Path | None) -> Misconfigured:
+def misconfigured(error: ValidationError, path: Path | None, table: str = "") -> Misconfigured:
+    """The first complaint of `error`, with the setting's name and the way to mend it."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
-        return Misconfigured("settings", message)
+        return Misconfigured(table.rstrip(".") or "settings", message)
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         near = get_close_matches(name, Settings.model_fields, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; see docs/settings.md for all of them"
         return Misconfigured(name, f"is no setting (in {path or 'the arguments'}){hint}")
-    return Misconfigured(
-        name, f"{message[0].lower()}{message[1:]} (set {PREFIX}{name.upper()} or {name} in the TOML file)"
-    )
+    variable = (PREFIX + table.replace(".", "__") + name).upper().replace("-", "_")
+    where = f"set {variable} or {name} in the TOML file" if not table else f"set it in its table, or {variable}"
+    return Misconfigured(table + name, f"{message[0].lower()}{message[1:]} ({where})")

@@ -1,0 +1,6 @@
+"""Settings from the environment (`RINDLE_…`) or a TOML file, validated."""
+
+from rindle_sync.config.reading import load_settings
+from rindle_sync.config.settings import PREFIX, EngineName, Priority, Settings, plain_settings
+
+__all__ = ["PREFIX", "EngineName", "Priority", "Settings", "load_settings", "plain_settings"]

@@ -1,0 +1,75 @@
+"""The engine that the settings name, over what is to be done in the environments of this process."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from rindle_sync.config import EngineName, Settings
+from rindle_sync.engines.base import Distributed
+from rindle_sync.engines.embedded import Embedded
+from rindle_sync.errand import Errand
+from rindle_sync.errors import Misconfigured
+from rindle_sync.schema import STATEMENT_SECONDS, conninfo
+from rindle_sync.store import Errands, Store
+from rindle_sync.work import Work
+
+__all__ = ["Distributed", "extra", "procrastinate", "run"]
+
+
+async def run(
+    works: Sequence[Work],
+    settings: Settings,
+    store: Store,
+    stop: asyncio.Event,
+    clock: Callable[[], datetime],
+    *,
+    takes_up: bool = True,
+) -> None:
+    """Do what is due of these environments until `stop` is set; without `takes_up` only wake those who do it."""
+    every, drain = _pace(settings)
+    if settings.engine is EngineName.PROCRASTINATE:
+        with extra():
+            from rindle_sync.engines.procrastinate import opened
+        async with opened(conninfo(settings.database_url), STATEMENT_SECONDS) as app:
+            engine = procrastinate(works, settings, store, app, clock)
+            await (engine.run(stop) if takes_up else engine.forward(stop))
+    elif takes_up:
+        await Embedded(works, _due(works, store, clock), every=every, drain=drain).run(stop)
+    else:
+        await stop.wait()
+
+
+def procrastinate(
+    works: Sequence[Work], settings: Settings, store: Store, app: Any, clock: Callable[[], datetime]
+) -> Distributed:
+    """Jobs of `app`, of Procrastinate's, that do what is due of these environments."""
+    with extra():
+        from rindle_sync.engines.procrastinate import Procrastinate
+    every, drain = _pace(settings)
+    return Procrastinate(app, works, _due(works, store, clock), every=every, drain=drain)
+
+
+@contextmanager
+def extra() -> Iterator[None]:
+    """What is imported inside needs the extra of an engine; say which, where it is missing."""
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise Misconfigured("engine", "is procrastinate; pip install 'rindle-sync[procrastinate]'") from None
+
+
+def _pace(settings: Settings) -> tuple[float, float]:
+    """How often to look for what is due, and how long what is under way may take to end; in seconds."""
+    return settings.sweep_interval_seconds, settings.provider_timeout_seconds + 5
+
+
+def _due(works: Sequence[Work], store: Store, clock: Callable[[], datetime]) -> Callable[[], Awaitable[list[Errand]]]:
+    errands = Errands(store.engine)
+
+    async def due() -> list[Errand]:
+        moment, provider = clock(), works[0].tools.provider.name
+        return await errands.due(provider, [work.watch(moment) for work in works], now=moment)
+
+    return due

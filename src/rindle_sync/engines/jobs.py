@@ -1,0 +1,72 @@
+"""What the jobs of a distributed engine do. They carry no state, and what goes wrong in one stays due by the tables."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final
+
+from rindle_sync.engines.loop import ended_well
+from rindle_sync.errand import Errand, Step
+from rindle_sync.work import Work
+
+QUICK: Final = frozenset({Step.INGEST})
+"""Steps that ask the database alone: they never wait behind one that calls the provider."""
+
+LOCAL: Final = frozenset({Step.ANNOUNCE})
+"""Steps that no job does: each process that has callbacks does them itself."""
+
+PASSES: Final = frozenset({Step.AUDIT, Step.PRUNE})
+"""Steps that are begun once a minute at most."""
+
+MINUTE: Final = 60
+
+_log: Final = logging.getLogger("rindle_sync")
+
+
+class Jobs:
+    """The jobs of all environments. None of them raises: what went wrong is logged."""
+
+    def __init__(
+        self,
+        works: Sequence[Work],
+        due: Callable[[], Awaitable[Sequence[Errand]]],
+        keep_going: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.works = {work.environment: work for work in works}
+        self._due = due
+        self._keep_going = keep_going
+
+    async def due(self, *, passes: bool) -> list[Errand]:
+        """The steps that are due and want a job, the quick ones first; with `passes`, those of once a minute, too."""
+        left_out = LOCAL if passes else LOCAL | PASSES
+        return sorted((e for e in await self._due() if e.step not in left_out), key=lambda e: e.step not in QUICK)
+
+    def woken(self) -> Iterator[Errand | str]:
+        """What has been made due in this process: steps, and the ids of rows to look at."""
+        for work in self.works.values():
+            for step in filter(work.is_woken, set(Step) - LOCAL):
+                work.take_up(step)
+                if step is Step.DOUBTS:
+                    yield from work.doubted()
+                else:
+                    yield Errand(work.environment, step)
+
+    async def step(self, environment: str, step: str) -> None:
+        """Do all that is due of one kind in one environment."""
+        if (work := self._work(environment)) and step in set(Step):
+            await ended_well(work.run(Step(step), self._keep_going))
+
+    async def sync(self, row_id: str) -> None:
+        """Bring one row into step."""
+        await ended_well(self._sync(row_id))
+
+    async def _sync(self, row_id: str) -> None:
+        for work in self.works.values():
+            row = await work.tools.store.get(row_id)  # the same table for all environments
+            if row and (its := self._work(row.environment)):
+                await its.sync_row(row)
+            return
+
+    def _work(self, environment: str) -> Work | None:
+        if environment not in self.works:
+            _log.error("a job is about the environment %r, which is in no setting of this process", environment)
+        return self.works.get(environment)

@@ -1,0 +1,92 @@
+"""All provider environments of one process, on one database: each with a service of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from rindle_sync.app import RindleSync, now
+from rindle_sync.config import Settings, load_settings
+from rindle_sync.engine import Distributed, procrastinate, run
+from rindle_sync.frameworks.asgi import App, at_paths
+from rindle_sync.providers.mux import Transport
+from rindle_sync.schema import open_engine
+from rindle_sync.store import Store
+from rindle_sync.telemetry import Listener, Telemetry, log_event
+from rindle_sync.work import Work
+
+
+class Installation(Mapping[str, RindleSync]):
+    """The services by the names of their environments; made by `connect_all`."""
+
+    def __init__(
+        self, settings: Settings, services: Mapping[str, RindleSync], store: Store, clock: Callable[[], datetime]
+    ):
+        self._clock = clock
+        self.settings = settings
+        self.store = store
+        self._services = services
+
+    def __getitem__(self, environment: str) -> RindleSync:
+        return self._services[environment]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._services)
+
+    def __len__(self) -> int:
+        return len(self._services)
+
+    @property
+    def works(self) -> list[Work]:
+        """What is to be done in each environment."""
+        return [service.work for service in self.values()]
+
+    async def migrate(self) -> tuple[str | None, str]:
+        """Create or migrate the tables, and what the engine needs; the revision before and after."""
+        return await next(iter(self.values())).migrate()
+
+    async def run(self, stop: asyncio.Event, *, takes_up: bool = True) -> None:
+        """Do what is due in every environment until `stop` is set; without `takes_up` only wake those who do it.
+
+        Raises `Misconfigured` where one has no credentials, `StoreUnavailable` without our tables.
+        """
+        for service in self.values() if takes_up else ():
+            service.settings.token()
+        await self.store.ping()
+        await run(self.works, self.settings, self.store, stop, self._clock, takes_up=takes_up)
+
+    def procrastinate(self, app: Any) -> Distributed:
+        """Our jobs on an app of Procrastinate's that you have; it stays yours to open and to close."""
+        return procrastinate(self.works, self.settings, self.store, app, self._clock)
+
+    def webhooks(self, path: str) -> App:
+        """The endpoints of all environments: at `path` if there is one alone, else at `path`/<environment>."""
+        many = bool(self.settings.environments)
+        return at_paths({path + f"/{name}" * many: service.webhooks for name, service in self.items()})
+
+
+@asynccontextmanager
+async def connect_all(
+    settings: Settings | None = None,
+    *,
+    listeners: Sequence[Listener] = (),
+    transports: Callable[[str], Transport | None] = lambda _: None,
+    clock: Callable[[], datetime] = now,
+) -> AsyncIterator[Installation]:
+    """The services of all environments in `settings` (default: those of this process).
+
+    `transports` gives what replaces the network in tests, for the name of an environment.
+    """
+    settings = settings or load_settings()
+    engine = open_engine(settings.database_url)
+    services = {
+        name: RindleSync(its, Store(engine), Telemetry(log_event, *listeners), transports(name), clock)
+        for name, its in settings.each().items()
+    }
+    try:
+        yield Installation(settings, services, Store(engine), clock)
+    finally:
+        for service in services.values():
+            await service.close()
+        await engine.dispose()

@@ -1,0 +1,226 @@
+"""What holds for every engine, with real processes on one PostgreSQL, some of them killed with -9."""
+
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sqlalchemy import text
+
+from rindle_sync.asset import ProviderAsset, State
+from rindle_sync.config import plain_settings
+from rindle_sync.notice import Status
+from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from rindle_sync.store import Inbox, Store
+from tests.processes import (
+    FarEnd,
+    Running,
+    Shell,
+    a_store,
+    add_due,
+    eventually,
+    holding,
+    serving,
+    settings_for,
+)
+from tests.webhooks import a_kept_notice
+
+READY: Final = Life(ends="ready", after=0)
+TICK: Final = 1
+PATIENT: Final = 60
+"""How long a call may take where an answer is held back, in seconds."""
+
+Node = Callable[[Shell], AbstractAsyncContextManager[Running]]
+NODES: Final[dict[str, Node]] = {
+    "embedded": lambda shell: shell.started("run", "--engine", "embedded"),
+    "procrastinate": lambda shell: shell.started("worker"),
+}
+"""How a process is started that does what is due."""
+
+
+@pytest.fixture
+def far_end() -> Iterator[FarEnd]:
+    with serving(MuxEmulator()) as far_end:
+        yield far_end
+
+
+@dataclass
+class Fleet:
+    """Nodes of one engine on one database, and the provider."""
+
+    node: Node
+    shell: Shell
+    far_end: FarEnd
+    store: Store
+    stack: AsyncExitStack
+
+    async def start(self, nodes: int = 1) -> Sequence[Running]:
+        started = [await self.stack.enter_async_context(self.node(self.shell)) for _ in range(nodes)]
+        for one in started:
+            await one.says("sweeping")
+        return started
+
+    async def due(self, rows: int = 1, *, life: Life = READY) -> list[ProviderAsset]:
+        """Rows that are due, each of which is asked about by its id."""
+        self.far_end.emulator.add_fault("server_error", operation="list_assets")
+        return await add_due(self.store, *self.far_end.emulator.create_assets(rows, life=lambda _: life))
+
+    async def keep(self, row: ProviderAsset) -> str:
+        """A delivery that says that the row's asset is ready, kept by an endpoint that died before it woke anybody."""
+        notice = a_kept_notice(row, datetime.now(UTC))
+        assert await Inbox(self.store.engine).keep(notice)
+        return notice.id
+
+    async def are_in_step(self, rows: Sequence[ProviderAsset]) -> None:
+        async def hold() -> None:
+            found = await self.store.get_many([row.id for row in rows])
+            assert {row.state for row in found.values()} == {State.READY}
+
+        await eventually(hold)
+
+    async def is_applied(self, notice_id: str) -> None:
+        async def holds() -> None:
+            notice = await Inbox(self.store.engine).get(notice_id)
+            assert notice
+            assert notice.status is Status.APPLIED
+
+        await eventually(holds)
+
+    async def let_leases_end(self) -> None:
+        """As if the time had passed for which a dead process holds what it took, which is bounded."""
+        longest = plain_settings(provider_timeout_seconds=PATIENT).lease
+        for table in ("media_provider_assets", "provider_notices", "provider_passes"):
+            async with self.store.writing() as connection:
+                held = await connection.execute(text(f"SELECT max(lease_until) FROM {table}"))
+                until = held.scalar_one()
+                assert until is None or until <= datetime.now(UTC) + longest
+                await connection.execute(text(f"UPDATE {table} SET lease_until = now() - interval '1 second'"))
+
+
+@pytest.fixture(params=list(NODES))
+async def fleet(
+    request: pytest.FixtureRequest, postgres_url: str, far_end: FarEnd, tmp_path: Path
+) -> AsyncIterator[Fleet]:
+    settings = settings_for(
+        postgres_url, far_end, sweep_interval_seconds=TICK, provider_timeout_seconds=PATIENT, audit_days=0
+    )
+    shell = Shell(tmp_path, settings)
+    if request.param == "procrastinate":
+        assert (await shell.run("migrate", "--engine", "procrastinate")).code == 0
+    async with a_store(postgres_url) as store, AsyncExitStack() as stack:
+        yield Fleet(NODES[request.param], shell, far_end, store, stack)
+
+
+async def test_what_is_due_is_done_once_whatever_the_number_of_nodes(fleet: Fleet) -> None:
+    await fleet.start(3)
+    rows = await fleet.due(60)
+
+    await fleet.are_in_step(rows)
+
+    assert {fleet.far_end.looks[row.provider_asset_id or ""] for row in rows} == {1}
+
+
+async def test_what_nobody_was_woken_for_is_found_in_the_tables(fleet: Fleet) -> None:
+    await fleet.start()
+    (row,) = await fleet.due(life=Life(ends="never"))
+
+    await fleet.is_applied(await fleet.keep(row))
+
+
+async def test_a_call_that_fails_is_made_again(fleet: Fleet) -> None:
+    fleet.far_end.emulator.add_fault("server_error", operation="get_asset", times=2)
+    await fleet.start()
+
+    await fleet.are_in_step(await fleet.due())
+
+
+@pytest.mark.parametrize("call", ["get_asset", "list_assets"])
+async def test_a_process_killed_in_a_look_loses_nothing_and_wedges_nothing(fleet: Fleet, call: str) -> None:
+    rows = await fleet.due(5) if call == "get_asset" else await a_page_of(fleet)
+    with holding(fleet.far_end.emulator, call) as gate:
+        (first,) = await fleet.start()
+        await first.waits_at(gate)
+        first.process.kill()
+        await first.process.wait()
+    await fleet.start()
+
+    await fleet.let_leases_end()
+
+    await fleet.are_in_step(rows)
+
+
+async def a_page_of(fleet: Fleet) -> list[ProviderAsset]:
+    return await add_due(fleet.store, *fleet.far_end.emulator.create_assets(30, life=lambda _: READY))
+
+
+async def test_a_process_killed_in_a_notice_loses_nothing_and_wedges_nothing(fleet: Fleet) -> None:
+    (row,) = await fleet.due(life=Life(ends="never"))
+    notice_id = await fleet.keep(row)
+    async with fleet.store.writing() as connection:
+        await connection.execute(text("LOCK TABLE media_provider_assets IN EXCLUSIVE MODE"))
+        (first,) = await fleet.start()
+        await is_leased(fleet, notice_id)
+        first.process.kill()
+        await first.process.wait()
+    await fleet.start()
+
+    await fleet.let_leases_end()
+
+    await fleet.is_applied(notice_id)
+
+
+async def is_leased(fleet: Fleet, notice_id: str) -> None:
+    async def holds() -> None:
+        async with fleet.store.reading() as connection:
+            held = text("SELECT lease_until FROM provider_notices WHERE id = :id")
+            assert (await connection.execute(held, {"id": notice_id})).scalar_one()
+
+    await eventually(holds)
+
+
+async def test_a_webhook_never_waits_behind_looks(fleet: Fleet) -> None:
+    with holding(fleet.far_end.emulator, "get_asset") as gate:
+        (node,) = await fleet.start()
+        *_, last = await fleet.due(30)
+        await node.waits_at(gate)
+
+        await fleet.is_applied(await fleet.keep(last))
+        assert gate.held
+
+
+async def test_a_stop_lets_what_is_under_way_end(fleet: Fleet) -> None:
+    (row,) = await fleet.due()
+    with holding(fleet.far_end.emulator, "get_asset") as gate:
+        (node,) = await fleet.start()
+        await node.waits_at(gate)
+        node.send(signal.SIGTERM)
+    ended = await node.ended()
+
+    found = await fleet.store.get(row.id)
+    assert found
+    assert (ended.code, found.state, found.lease_token) == (0, State.READY, None)
+
+
+async def test_an_environment_that_hangs_delays_no_other(fleet: Fleet, tmp_path: Path) -> None:
+    with serving(MuxEmulator()) as other:
+        tables = "".join(
+            f'[environments.{name}]\nmux_base_url = "{end.url}"\nmux_token_id = "{end.emulator.token_id}"\n'
+            f'mux_token_secret = "{end.emulator.token_secret}"\n'
+            for name, end in (("slow", other), ("fine", fleet.far_end))
+        )
+        (tmp_path / "rindle-sync.toml").write_text(tables)
+        fleet.shell = fleet.shell.but(mux_base_url=None, mux_token_id=None, mux_token_secret=None)
+        other.emulator.add_fault("server_error", operation="list_assets")
+        slow = await add_due(fleet.store, *other.emulator.create_assets(3, life=READY), environment="slow")
+        with holding(other.emulator, "get_asset") as gate:
+            (node,) = await fleet.start()
+            await node.waits_at(gate)
+            ids = fleet.far_end.emulator.create_assets(3, life=READY)
+            await fleet.are_in_step(await add_due(fleet.store, *ids, environment="fine"))
+            assert gate.held
+
+        await fleet.are_in_step(slow)
