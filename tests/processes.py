@@ -194,6 +194,7 @@ class Shell:
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     prelude: str = ""
+    program: Sequence[str] = ("-m", "rindle_sync")
 
     def but(self, **settings: object) -> "Shell":
         """The same with other settings; None takes one away."""
@@ -234,7 +235,7 @@ class Shell:
 
     def _program(self) -> tuple[str, ...]:
         if not self.prelude:
-            return ("-m", "rindle_sync")
+            return tuple(self.program)
         return ("-c", f"{self.prelude}\nfrom rindle_sync.cli import main\nmain()")
 
     def _environment(self) -> dict[str, str]:

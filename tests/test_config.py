@@ -82,7 +82,7 @@ NUMBERS = tuple(
 )
 
 SetVariable = Callable[[str, str], None]
-WriteFile = Callable[[str], Path]
+WriteFile = Callable[..., Path]
 
 
 def variable_of(name: str) -> str:

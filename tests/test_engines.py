@@ -3,10 +3,11 @@
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -16,6 +17,7 @@ from rindle_sync.config import plain_settings
 from rindle_sync.notice import Status
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import Inbox, Store
+from tests import broker
 from tests.processes import (
     FarEnd,
     Running,
@@ -34,12 +36,36 @@ TICK: Final = 1
 PATIENT: Final = 60
 """How long a call may take where an answer is held back, in seconds."""
 
+ROOT: Final = Path(__file__).parents[1]
+CELERY: Final = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from celery.__main__ import main; main()"
+WORKER: Final = (
+    "-A",
+    "tests.celery_app",
+    "worker",
+    "-Q",
+    "rindle_sync,rindle_sync_looks",
+    "-P",
+    "threads",
+    "-l",
+    "INFO",
+)
+
+
 Node = Callable[[Shell], AbstractAsyncContextManager[Running]]
-NODES: Final[dict[str, Node]] = {
-    "embedded": lambda shell: shell.started("run", "--engine", "embedded"),
-    "procrastinate": lambda shell: shell.started("worker"),
+
+
+def celery_worker(shell: Shell, pool: str = "threads") -> AbstractAsyncContextManager[Running]:
+    """A worker with a beat of its own, as each of them may have."""
+    schedule = str(shell.folder / uuid4().hex)
+    return replace(shell, program=("-c", CELERY)).started(*WORKER, "-P", pool, "-c", "2", "-B", "-s", schedule)
+
+
+NODES: Final[dict[str, tuple[Node, str]]] = {
+    "embedded": (lambda shell: shell.started("run", "--engine", "embedded"), "sweeping"),
+    "procrastinate": (lambda shell: shell.started("worker"), "sweeping"),
+    "celery": (celery_worker, "ready."),
 }
-"""How a process is started that does what is due."""
+"""How a process is started that does what is due, and what it says then."""
 
 
 @pytest.fixture
@@ -52,16 +78,17 @@ def far_end() -> Iterator[FarEnd]:
 class Fleet:
     """Nodes of one engine on one database, and the provider."""
 
-    node: Node
+    engine: str
     shell: Shell
     far_end: FarEnd
     store: Store
     stack: AsyncExitStack
 
     async def start(self, nodes: int = 1) -> Sequence[Running]:
-        started = [await self.stack.enter_async_context(self.node(self.shell)) for _ in range(nodes)]
+        node, ready = NODES[self.engine]
+        started = [await self.stack.enter_async_context(node(self.shell)) for _ in range(nodes)]
         for one in started:
-            await one.says("sweeping")
+            await one.says(ready)
         return started
 
     async def due(self, rows: int = 1, *, life: Life = READY) -> list[ProviderAsset]:
@@ -112,7 +139,9 @@ async def fleet(
     if request.param == "procrastinate":
         assert (await shell.run("migrate", "--engine", "procrastinate")).code == 0
     async with a_store(postgres_url) as store, AsyncExitStack() as stack:
-        yield Fleet(NODES[request.param], shell, far_end, store, stack)
+        if request.param == "celery":
+            shell = shell.but(test_broker_url=stack.enter_context(broker.serving(tmp_path)))
+        yield Fleet(request.param, shell, far_end, store, stack)
 
 
 async def test_what_is_due_is_done_once_whatever_the_number_of_nodes(fleet: Fleet) -> None:
@@ -199,6 +228,21 @@ async def test_a_stop_lets_what_is_under_way_end(fleet: Fleet) -> None:
         await node.waits_at(gate)
         node.send(signal.SIGTERM)
     ended = await node.ended()
+
+    found = await fleet.store.get(row.id)
+    assert found
+    assert (ended.code, found.state, found.lease_token) == (0, State.READY, None)
+
+
+@pytest.mark.parametrize("fleet", ["celery"], indirect=True)
+async def test_a_stop_lets_what_is_under_way_in_child_processes_end(fleet: Fleet) -> None:
+    (row,) = await fleet.due()
+    with holding(fleet.far_end.emulator, "get_asset") as gate:
+        async with celery_worker(fleet.shell, "prefork") as worker:
+            await worker.waits_at(gate)
+            worker.send(signal.SIGTERM)
+            gate.open()
+            ended = await worker.ended()
 
     found = await fleet.store.get(row.id)
     assert found

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-EXTRAS = ("typer", "rich", "starlette", "uvicorn", "psycopg", "procrastinate", "jwt", "cryptography")
+EXTRAS = ("typer", "rich", "starlette", "uvicorn", "psycopg", "procrastinate", "celery", "jwt", "cryptography")
 
 WITHOUT = f"""
 import sys

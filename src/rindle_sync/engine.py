@@ -15,7 +15,7 @@ from rindle_sync.schema import STATEMENT_SECONDS, conninfo
 from rindle_sync.store import Errands, Store
 from rindle_sync.work import Work
 
-__all__ = ["Distributed", "extra", "procrastinate", "run"]
+__all__ = ["Distributed", "celery", "extra", "procrastinate", "run"]
 
 
 async def run(
@@ -51,13 +51,21 @@ def procrastinate(
     return Procrastinate(app, works, _due(works, store, clock), every=every, drain=drain)
 
 
+def celery(works: Sequence[Work], settings: Settings, store: Store, app: Any, clock: Callable[[], datetime]) -> Any:
+    """Tasks of `app`, of Celery's, that do what is due of these environments."""
+    with extra("celery"):
+        from rindle_sync.engines.celery import CeleryEngine
+    every, drain = _pace(settings)
+    return CeleryEngine(app, works, _due(works, store, clock), every=every, drain=drain)
+
+
 @contextmanager
-def extra() -> Iterator[None]:
+def extra(name: str = "procrastinate") -> Iterator[None]:
     """What is imported inside needs the extra of an engine; say which, where it is missing."""
     try:
         yield
     except ModuleNotFoundError:
-        raise Misconfigured("engine", "is procrastinate; pip install 'rindle-sync[procrastinate]'") from None
+        raise Misconfigured("engine", f"{name} needs an extra; pip install 'rindle-sync[{name}]'") from None
 
 
 def _pace(settings: Settings) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rindle_sync.app import RindleSync, now
 from rindle_sync.config import Settings, load_settings
-from rindle_sync.engine import Distributed, procrastinate, run
+from rindle_sync.engine import Distributed, celery, extra, procrastinate, run
 from rindle_sync.frameworks.asgi import App, at_paths
 from rindle_sync.providers.mux import Transport
 from rindle_sync.schema import open_engine
@@ -60,6 +60,10 @@ class Installation(Mapping[str, RindleSync]):
         """Our jobs on an app of Procrastinate's that you have; it stays yours to open and to close."""
         return procrastinate(self.works, self.settings, self.store, app, self._clock)
 
+    def celery(self, app: Any) -> Any:
+        """Our tasks on an app of Celery's that you have, for a process that makes them and does none."""
+        return celery(self.works, self.settings, self.store, app, self._clock)
+
     def webhooks(self, path: str) -> App:
         """The endpoints of all environments: at `path` if there is one alone, else at `path`/<environment>."""
         many = bool(self.settings.environments)
@@ -90,3 +94,27 @@ async def connect_all(
         for service in services.values():
             await service.close()
         await engine.dispose()
+
+
+def add_celery_tasks(
+    app: Any,
+    settings: Settings | None = None,
+    *,
+    listeners: Sequence[Listener] = (),
+    prepare: Callable[[Installation], None] = lambda _: None,
+) -> None:
+    """Give an app of Celery's that you have our tasks, and its beat our tick.
+
+    Each worker process connects with its first task; `prepare` is called there, to add callbacks.
+    """
+    with extra("celery"):
+        from rindle_sync.engines.celery import add_tasks
+    settings = settings or load_settings()
+
+    @asynccontextmanager
+    async def connecting() -> AsyncIterator[Any]:
+        async with connect_all(settings, listeners=listeners) as installation:
+            prepare(installation)
+            yield installation.celery(app)
+
+    add_tasks(app, connecting, every=settings.sweep_interval_seconds)

@@ -1,10 +1,12 @@
 """What the jobs of a distributed engine do. They carry no state, and what goes wrong in one stays due by the tables."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
-from rindle_sync.engines.loop import ended_well
+from rindle_sync.engines.embedded import Embedded
+from rindle_sync.engines.loop import Loop, ended_well
 from rindle_sync.errand import Errand, Step
 from rindle_sync.work import Work
 
@@ -32,13 +34,13 @@ class Jobs:
         keep_going: Callable[[], bool] = lambda: True,
     ) -> None:
         self.works = {work.environment: work for work in works}
-        self._due = due
+        self.ask = due
         self._keep_going = keep_going
 
     async def due(self, *, passes: bool) -> list[Errand]:
         """The steps that are due and want a job, the quick ones first; with `passes`, those of once a minute, too."""
         left_out = LOCAL if passes else LOCAL | PASSES
-        return sorted((e for e in await self._due() if e.step not in left_out), key=lambda e: e.step not in QUICK)
+        return sorted((e for e in await self.ask() if e.step not in left_out), key=lambda e: e.step not in QUICK)
 
     def woken(self) -> Iterator[Errand | str]:
         """What has been made due in this process: steps, and the ids of rows to look at."""
@@ -70,3 +72,30 @@ class Jobs:
         if environment not in self.works:
             _log.error("a job is about the environment %r, which is in no setting of this process", environment)
         return self.works.get(environment)
+
+
+async def forward(
+    jobs: Jobs,
+    make: Callable[[Errand | str], Awaitable[object]],
+    stop: asyncio.Event,
+    *,
+    every: float,
+    drain: float,
+) -> None:
+    """Have `make` make jobs of what this process has made due, and call its callbacks, until `stop` is set."""
+    works, bell = list(jobs.works.values()), asyncio.Event()
+
+    async def make_all() -> None:
+        for woken in jobs.woken():
+            await make(woken)
+
+    for work in works:
+        work.bells.append(bell)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Loop(MINUTE, drain, bell).run(make_all, stop))
+            if any(work.callbacks for work in works):
+                group.create_task(Embedded(works, jobs.ask, LOCAL, every=every, drain=drain).run(stop))
+    finally:
+        for work in works:
+            work.bells.remove(bell)

@@ -10,11 +10,11 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import DeleteJobCondition, JobDeferrer, Status
 from psycopg_pool import PoolTimeout
 
-from rindle_sync.engines.embedded import Embedded
-from rindle_sync.engines.jobs import LOCAL, MINUTE, QUICK, Jobs
+from rindle_sync.engines.jobs import MINUTE, QUICK, Jobs, forward
 from rindle_sync.engines.loop import Loop, ended_well
 from rindle_sync.errand import Errand
 from rindle_sync.errors import StoreUnavailable
+from rindle_sync.store.savepoint import savepoint
 from rindle_sync.work import Work
 
 NAMESPACE: Final = "rindle_sync"
@@ -55,12 +55,10 @@ class Procrastinate:
         drain: float,
     ) -> None:
         self.app = app
-        self._works = works
+        self._every = every
         self._drain = drain
         self._stop = asyncio.Event()
-        self._bell = asyncio.Event()
         self._jobs = Jobs(works, due, lambda: not self._stop.is_set())
-        self._local = Embedded(works, due, LOCAL, every=every, drain=drain)
         app.add_tasks_from(self._tasks(every), namespace=NAMESPACE)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -72,16 +70,7 @@ class Procrastinate:
 
     async def forward(self, stop: asyncio.Event) -> None:
         """Make jobs of what this process has made due, and call its callbacks, until `stop` is set."""
-        for work in self._works:
-            work.bells.append(self._bell)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(Loop(MINUTE, self._drain, self._bell).run(self._forward, stop))
-                if any(work.callbacks for work in self._works):
-                    group.create_task(self._local.run(stop))
-        finally:
-            for work in self._works:
-                work.bells.remove(self._bell)
+        await forward(self._jobs, self._make, stop, every=self._every, drain=self._drain)
 
     async def defer_sync(self, row_id: str, *, connection: Any = None) -> None:
         """Have one row brought into step, by its id of ours, unless a job for that waits already.
@@ -90,8 +79,7 @@ class Procrastinate:
         """
         job = self._configured("sync", LOOKS_QUEUE, ROW_FIRST, f"sync:{row_id}", connection)
         with _named_errors(), suppress(AlreadyEnqueued):
-            # within a savepoint: a job that waits already would break the transaction of the app
-            async with connection.transaction() if connection else nullcontext():
+            async with savepoint(connection) if connection else nullcontext():
                 await job.defer_async(row_id=row_id)
 
     def _tasks(self, every: float) -> Blueprint:
@@ -114,7 +102,7 @@ class Procrastinate:
 
     async def _work(self) -> None:
         """Take jobs until we are stopped; raises `StoreUnavailable` where a worker has lost its database."""
-        looks = 2 * len(self._works) + LOOKS_TO_SPARE
+        looks = 2 * len(self._jobs.works) + LOOKS_TO_SPARE
         working = [
             asyncio.create_task(self._worker(QUICK_QUEUE, QUICK_AT_ONCE)),
             asyncio.create_task(self._worker(LOOKS_QUEUE, looks)),
@@ -145,11 +133,10 @@ class Procrastinate:
         for errand in await self._jobs.due(passes=passes):
             await self._defer(errand)
         if passes:
-            await self._put_away()
+            await self.put_away()
 
-    async def _forward(self) -> None:
-        for woken in self._jobs.woken():
-            await (self._defer(woken) if isinstance(woken, Errand) else self.defer_sync(woken))
+    async def _make(self, woken: Errand | str) -> None:
+        await (self._defer(woken) if isinstance(woken, Errand) else self.defer_sync(woken))
 
     async def _defer(self, errand: Errand) -> None:
         quick = errand.step in QUICK
@@ -164,7 +151,7 @@ class Procrastinate:
         lock = f"{NAMESPACE}:{once}"
         return self.app.configure_task(name, queue=queue, priority=priority, queueing_lock=lock, connection=connection)
 
-    async def _put_away(self) -> None:
+    async def put_away(self) -> None:
         """Delete the jobs that dead workers have left; what they were about is due by the tables."""
         manager = self.app.job_manager
         with _named_errors():

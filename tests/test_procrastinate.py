@@ -1,0 +1,184 @@
+"""Procrastinate: its tables, jobs in the app's own transaction, and what dead workers leave."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from procrastinate import App
+from sqlalchemy import text
+
+from rindle_sync import RindleSync, connect
+from rindle_sync.config import EngineName, plain_settings
+from rindle_sync.engines.base import Distributed
+from rindle_sync.engines.procrastinate import Procrastinate, cron, opened
+from rindle_sync.errors import Misconfigured
+from rindle_sync.providers.mux_emulator import MuxEmulator
+from rindle_sync.schema import conninfo
+from rindle_sync.store import Store
+from tests.processes import eventually
+
+IN_THE_LAST = "procrastinate_trigger_function_status_events_update_v1"
+"""A function that the last of Procrastinate's migrations makes."""
+
+PROVIDER_ID = "an-id-of-the-provider-s"
+
+
+def settings_on(url: str) -> Any:
+    emulator = MuxEmulator()
+    token = {"mux_token_id": emulator.token_id, "mux_token_secret": emulator.token_secret}
+    return plain_settings(database_url=url, engine="procrastinate", sweep_interval_seconds=1, **token)
+
+
+@pytest.fixture
+async def rindle(postgres_url: str) -> AsyncIterator[RindleSync]:
+    async with connect(settings_on(postgres_url)) as rindle:
+        await rindle.migrate()
+        yield rindle
+
+
+@pytest.fixture
+async def app(postgres_url: str, rindle: RindleSync) -> AsyncIterator[App]:
+    async with opened(conninfo(postgres_url), 30) as app:
+        yield app
+
+
+@pytest.fixture
+def engine(rindle: RindleSync, app: App) -> Distributed:
+    return rindle.procrastinate(app)
+
+
+@asynccontextmanager
+async def the_apps_connection(url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    connection = await psycopg.AsyncConnection.connect(conninfo(url))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def jobs(store: Store) -> list[tuple[Any, ...]]:
+    async with store.reading() as connection:
+        found = await connection.execute(text("SELECT task_name, args, status FROM procrastinate_jobs ORDER BY id"))
+        return [tuple(line) for line in found]
+
+
+async def execute(store: Store, statement: str, **values: Any) -> None:
+    async with store.writing() as connection:
+        await connection.execute(text(statement), values)
+
+
+async def test_a_job_made_in_a_transaction_is_there_if_that_commits(
+    rindle: RindleSync, engine: Distributed, postgres_url: str
+) -> None:
+    row = await rindle.track(asset_id="video-1", provider_asset_id=PROVIDER_ID)
+    async with the_apps_connection(postgres_url) as connection:
+        await engine.defer_sync(row.id, connection=connection)
+        await connection.rollback()
+        assert await jobs(rindle.store) == []
+
+        await engine.defer_sync(row.id, connection=connection)
+        await connection.commit()
+
+    assert await jobs(rindle.store) == [("rindle_sync:sync", {"row_id": row.id}, "todo")]
+
+
+async def test_a_second_job_for_a_row_is_none_and_leaves_the_transaction_as_it_was(
+    rindle: RindleSync, engine: Distributed, postgres_url: str
+) -> None:
+    row = await rindle.track(asset_id="video-1", provider_asset_id=PROVIDER_ID)
+    await engine.defer_sync(row.id)
+    async with the_apps_connection(postgres_url) as connection:
+        await connection.execute("CREATE TABLE of_the_app (id INT)")
+        await engine.defer_sync(row.id, connection=connection)
+        await connection.execute("INSERT INTO of_the_app VALUES (1)")
+        await connection.commit()
+
+    assert len(await jobs(rindle.store)) == 1
+
+
+async def test_migrating_again_changes_nothing_and_a_newer_form_is_brought_in(rindle: RindleSync) -> None:
+    await rindle.migrate()
+    last = "SELECT migration FROM rindle_sync_procrastinate ORDER BY migration DESC"
+    async with rindle.store.reading() as connection:
+        newest = (await connection.execute(text(last))).scalars().first()
+
+    await execute(rindle.store, "DELETE FROM rindle_sync_procrastinate")
+    await execute(
+        rindle.store,
+        "INSERT INTO rindle_sync_procrastinate VALUES ('03.04.00_01_pre_add_retry_failed_job_procedure.sql')",
+    )
+    await execute(rindle.store, f"DROP FUNCTION {IN_THE_LAST} CASCADE")
+    await rindle.migrate()
+
+    async with rindle.store.reading() as connection:
+        assert (await connection.execute(text(last))).scalars().first() == newest
+        there = f"SELECT count(*) FROM pg_proc WHERE proname = '{IN_THE_LAST}'"
+        assert (await connection.execute(text(there))).scalar_one() == 1
+
+
+async def test_tables_that_the_app_has_installed_are_left_to_it(postgres_url: str) -> None:
+    async with connect(settings_on(postgres_url)) as rindle:
+        await execute(rindle.store, "CREATE TABLE procrastinate_jobs (of_an_older_form INT)")
+        await rindle.migrate()
+
+        await execute(rindle.store, "INSERT INTO procrastinate_jobs (of_an_older_form) VALUES (1)")
+
+
+async def test_it_wants_postgresql(sqlite_url: str) -> None:
+    async with connect(settings_on(sqlite_url)) as rindle:
+        with pytest.raises(Misconfigured, match="needs PostgreSQL"):
+            await rindle.migrate()
+        with pytest.raises(Misconfigured, match="needs PostgreSQL"):
+            await plainly_run(rindle)
+
+
+async def plainly_run(rindle: RindleSync) -> None:
+    rindle.settings = rindle.settings.model_copy(update={"engine": EngineName.EMBEDDED})
+    await rindle.migrate()
+    rindle.settings = rindle.settings.model_copy(update={"engine": EngineName.PROCRASTINATE})
+    await rindle.run(asyncio.Event())
+
+
+async def test_jobs_of_dead_workers_are_put_away(rindle: RindleSync, engine: Distributed) -> None:
+    await engine.defer_sync("8c876c1a-840e-4a14-92d0-dcfac0a93759")
+    await execute(rindle.store, "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour')")
+    dead = "(SELECT max(id) FROM procrastinate_workers)"
+    await execute(rindle.store, f"UPDATE procrastinate_jobs SET status = 'doing', worker_id = {dead}")
+
+    assert isinstance(engine, Procrastinate)
+    await engine.put_away()
+
+    assert await jobs(rindle.store) == []
+
+
+async def test_a_worker_goes_on_after_its_connections_were_cut(rindle: RindleSync, engine: Distributed) -> None:
+    stop = asyncio.Event()
+    service = asyncio.create_task(engine.run(stop))
+    await eventually(lambda: ticked(rindle.store, after=0))
+    async with rindle.store.reading() as connection:
+        others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        await connection.execute(text(f"SELECT pg_terminate_backend(pid) {others}"))
+        last = (await connection.execute(text(LAST_TICK))).scalar_one()
+
+    await eventually(lambda: ticked(rindle.store, after=last))
+
+    stop.set()
+    await service
+
+
+LAST_TICK = "SELECT coalesce(max(defer_timestamp), 0) FROM procrastinate_periodic_defers"
+
+
+async def ticked(store: Store, *, after: int) -> None:
+    async with store.reading() as connection:
+        assert (await connection.execute(text(LAST_TICK))).scalar_one() > after + 2 * bool(after)
+
+
+@pytest.mark.parametrize(
+    ("every", "seconds"), [(0.1, 1), (1, 1), (5, 5), (7, 6), (13, 12), (29, 20), (30, 30), (600, 30)]
+)
+def test_the_tick_comes_in_whole_parts_of_a_minute(every: float, seconds: int) -> None:
+    assert cron(every) == f"* * * * * */{seconds}"
