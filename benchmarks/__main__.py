@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks.bench import DATABASES, Progress, Sizes
+from benchmarks.environments import environments
+from benchmarks.fleet import endpoints_of_a_fleet, workers
 from benchmarks.measures import claims, settlings
 from benchmarks.plan import plans
 from benchmarks.profiling import profiled
@@ -26,6 +28,9 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "memory": memories,
     "settle": settlings,
     "claim": claims,
+    "workers": workers,
+    "endpoints": endpoints_of_a_fleet,
+    "environments": environments,
     "webhooks": lambda database, _, told: endpoints(database, told),
 }
 """Each by its name in the report, too."""

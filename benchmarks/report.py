@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bench import Road, Sizes
+from benchmarks.environments import Environments
+from benchmarks.fleet import Receiving, Sweeping
 from benchmarks.measures import Claim, Settling
 from benchmarks.plan import Planned
 from benchmarks.rate import Pass
@@ -37,6 +39,9 @@ class Report:
     settle: list[Settling] = field(default_factory=list)
     claim: list[Claim] = field(default_factory=list)
     webhooks: list[Endpoint] = field(default_factory=list)
+    workers: list[Sweeping] = field(default_factory=list)
+    endpoints: list[Receiving] = field(default_factory=list)
+    environments: list[Environments] = field(default_factory=list)
     seconds: float = 0.0
 
     def as_json(self) -> str:
@@ -53,6 +58,9 @@ class Report:
             _settlings(self.settle),
             _claims(self.claim),
             _endpoints(self.webhooks),
+            _workers(self.workers),
+            _fleet_endpoints(self.endpoints),
+            _environments(self.environments),
         )
         for table in filter(None, tables):
             console.print(table)
@@ -199,3 +207,46 @@ def _table(
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _workers(figures: Sequence[Sweeping]) -> Table | None:
+    rows = [
+        (f"{w.workers}", f"{w.rows:,}", f"{w.seconds:.1f}", f"{w.rows_per_second:,.0f}", f"{w.ratio:.2f}")
+        for w in figures
+    ]
+    heads = ("rows", "s", "rows/s", "ratio")
+    told = "eight environments; the emulator is one more process on the same cores"
+    return _table("Due rows, until all are in step, by Procrastinate's workers", ("workers",), heads, rows, told)
+
+
+def _fleet_endpoints(figures: Sequence[Receiving]) -> Table | None:
+    rows = [
+        (
+            f"{e.endpoints}",
+            f"{e.kept_per_second:,.0f}",
+            f"{e.ratio:.2f}",
+            *(f"{ms:.1f}" for ms in (e.kept_median_ms, e.kept_p99_ms, e.settled_median_ms, e.settled_p95_ms)),
+        )
+        for e in figures
+    ]
+    heads = ("kept/s", "ratio", "kept ms", "p99", "settled ms", "p95")
+    told = "one worker beside them; kept and settled at 200 deliveries a second"
+    return _table("Webhooks by endpoints in processes of their own", ("endpoints",), heads, rows, told)
+
+
+def _environments(figures: Sequence[Environments]) -> Table | None:
+    rows = [
+        (
+            e.database,
+            f"{e.environments:,}",
+            f"{e.asking_ms:.1f}",
+            f"{e.seconds:.1f}",
+            f"{e.calls_per_row:.2f}",
+            f"{e.statements_per_row:.2f}",
+            f"{e.mebibytes:.0f}",
+        )
+        for e in figures
+    ]
+    heads = ("environments", "asking ms", "s", "calls/row", "SQL/row", "MiB")
+    told = "ten due rows each; the emulator is in the same process"
+    return _table("Many environments in one process", ("database",), heads, rows, told)

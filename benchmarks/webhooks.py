@@ -109,7 +109,7 @@ async def endpoints(database: str, progress: Callable[[str], None]) -> list[Endp
     """The endpoint on one kind of database, under a steady load and at saturation."""
     count = PER_SECOND * STEADY_SECONDS + MOST
     progress(f"{database}: webhooks, {count:,} deliveries made")
-    events = list(islice(_events(), count))
+    events = list(islice(an_event_stream(), count))
     with urls(database, 1) as (url,):
         async with a_store(url) as store:
             tracked = (event.asset_id for event in events if event.kind == "about a row")
@@ -125,27 +125,27 @@ async def _measured(
 ) -> Endpoint:
     steadily = events[: PER_SECOND * STEADY_SECONDS]
     progress(f"{database}: webhooks, {PER_SECOND} a second for {STEADY_SECONDS} s")
-    steady = await _steady(lines, steadily)
-    await _caught_up(store)
+    steadied = await steady(lines, steadily)
+    await all_applied(store)
     waiting = await _taken_up(store)
     progress(f"{database}: webhooks, as many as it takes for {SATURATED_SECONDS:g} s")
     began = time.perf_counter()
-    flood = await _flood(lines, events[len(steadily) :])
+    flooded_with = await flood(lines, events[len(steadily) :])
     flooded = time.perf_counter() - began
     progress(f"{database}: webhooks, until they are applied")
-    await _caught_up(store)
+    await all_applied(store)
     taken_up, seconds = await _taken_up(store) - waiting, time.perf_counter() - began
-    await _check(store, [*steady, *flood])
+    await _check(store, [*steadied, *flooded_with])
     return Endpoint(
         database=database,
-        kept_per_second=sum(a.status != 503 for a in flood) / flooded,
-        saturated_median_ms=median(a.seconds for a in flood) * 1000,
-        saturated_p99_ms=_p99(flood),
-        steady_median_ms=median(a.seconds for a in steady) * 1000,
-        steady_p99_ms=_p99(steady),
+        kept_per_second=sum(a.status != 503 for a in flooded_with) / flooded,
+        saturated_median_ms=median(a.seconds for a in flooded_with) * 1000,
+        saturated_p99_ms=_p99(flooded_with),
+        steady_median_ms=median(a.seconds for a in steadied) * 1000,
+        steady_p99_ms=_p99(steadied),
         applied_per_second=taken_up / seconds,
-        events=len(steady) + len(flood),
-        refused=sum(a.status == 503 for a in [*steady, *flood]),
+        events=len(steadied) + len(flooded_with),
+        refused=sum(a.status == 503 for a in [*steadied, *flooded_with]),
     )
 
 
@@ -153,7 +153,8 @@ def _p99(answers: Sequence[Answer]) -> float:
     return quantiles([a.seconds for a in answers], n=100)[98] * 1000
 
 
-def _events() -> Iterator[Event]:
+def an_event_stream() -> Iterator[Event]:
+    """Deliveries without end, signed."""
     for kind, type_ in cycle(KINDS):
         event_id, asset_id = str(uuid4()), uuid4().hex
         event = {
@@ -194,11 +195,11 @@ async def _service(url: str) -> AsyncIterator[int]:
     }
     with TemporaryDirectory(prefix="rindle-bench-") as folder:
         async with Shell(Path(folder), settings).started("run") as running:
-            await _listening(running, port)
+            await listening(running, port)
             yield port
 
 
-async def _listening(running: Running, port: int) -> None:
+async def listening(running: Running, port: int) -> None:
     end = time.perf_counter() + 15
     while time.perf_counter() < end:
         assert running.process.returncode is None, running.err
@@ -221,7 +222,7 @@ async def _lines(port: int) -> AsyncIterator[list[Line]]:
             line.close()
 
 
-async def _flood(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]:
+async def flood(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]:
     """Each line sends the next event as soon as the one before it is answered, until the time is over."""
     end, answers = time.perf_counter() + SATURATED_SECONDS, list[Answer]()
     in_time = takewhile(lambda _: time.perf_counter() < end, iter(events))
@@ -234,7 +235,7 @@ async def _flood(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]
     return answers
 
 
-async def _steady(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]:
+async def steady(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]:
     """Each event at its own moment, whether or not earlier ones are answered; the wait for a free line counts."""
     free: asyncio.Queue[Line] = asyncio.Queue()
     for line in lines:
@@ -251,7 +252,7 @@ async def _steady(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer
     return await asyncio.gather(*(send(event, began + place / PER_SECOND) for place, event in enumerate(events)))
 
 
-async def _caught_up(store: Store) -> None:
+async def all_applied(store: Store) -> None:
     """Wait until every kept notice was taken up once, or the time is over."""
     end = time.perf_counter() + CATCH_UP_SECONDS
     waits = (notices.c.status == Status.PENDING.value) & (notices.c.attempts == 0)
