@@ -1,4 +1,4 @@
-"""What every test may ask for: a fresh database on SQLite, on PostgreSQL, or on each in turn.
+"""What every test may ask for: a database on SQLite, on PostgreSQL, or on each in turn, empty or with our tables.
 
 No property fails for the time that an example takes: that says more of what else the machine does.
 """
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import postgres
+from tests.tables import PostgresTables, SqliteTables
 from tests.world import World, a_world
 
 settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,8 +61,41 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(fixture))
 
 
+@pytest.fixture(scope="session")
+def sqlite_tables(tmp_path_factory: pytest.TempPathFactory) -> SqliteTables:
+    """Makes SQLite databases with our tables."""
+    return SqliteTables(tmp_path_factory.mktemp("tables"))
+
+
+@pytest.fixture(scope="session")
+def postgres_tables(postgres_server: str) -> Iterator[PostgresTables]:
+    """A PostgreSQL database with our tables, which can be emptied."""
+    with ExitStack() as stack:
+        yield PostgresTables(postgres_server, stack)
+
+
 @pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
+def sqlite_tables_url(sqlite_tables: SqliteTables, sqlite_url: str) -> str:
+    """The URL of a SQLite database with our tables, and nothing in them."""
+    sqlite_tables.copy_to(sqlite_url)
+    return sqlite_url
+
+
+@pytest.fixture
+def postgres_tables_url(postgres_tables: PostgresTables) -> str:
+    """The URL of a PostgreSQL database with our tables, and nothing in them."""
+    return postgres_tables.empty()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def tables_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a database with our tables, and nothing in them: the test runs once on each kind."""
+    fixture = {"sqlite": "sqlite_tables_url", "postgresql": "postgres_tables_url"}[request.param]
+    return str(request.getfixturevalue(fixture))
+
+
+@pytest.fixture
+async def world(tables_url: str) -> AsyncIterator[World]:
     """The emulator, the tools and a clock, on each kind of database in turn."""
-    async with a_world(database_url) as world:
+    async with a_world(tables_url, migrated=True) as world:
         yield world

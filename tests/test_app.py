@@ -24,10 +24,10 @@ from tests.webhooks import SECRET, an_event
 
 
 @pytest.fixture
-async def rindle(database_url: str) -> AsyncIterator[RindleSync]:
+async def rindle(tables_url: str) -> AsyncIterator[RindleSync]:
     emulator = MuxEmulator()
     settings = plain_settings(
-        database_url=database_url,
+        database_url=tables_url,
         mux_token_id=emulator.token_id,
         mux_token_secret=emulator.token_secret,
         mux_webhook_secrets=SECRET,
@@ -36,7 +36,6 @@ async def rindle(database_url: str) -> AsyncIterator[RindleSync]:
         sweep_interval_seconds=600,
     )
     async with connect(settings, transport=httpx.ASGITransport(app=emulator.app)) as rindle:
-        await rindle.migrate()
         yield rindle
 
 
@@ -65,7 +64,7 @@ async def test_a_delivery_reaches_the_apps_callback_at_once_and_the_video_can_be
 
 
 async def test_a_delivery_that_is_being_kept_as_the_app_closes_is_kept_and_leaves_nothing_open(
-    rindle: RindleSync, database_url: str
+    rindle: RindleSync, tables_url: str
 ) -> None:
     event, came, pool = an_event("asset-1"), asyncio.Event(), rindle.store.engine.pool
     body = json.dumps(event).encode()
@@ -77,9 +76,9 @@ async def test_a_delivery_that_is_being_kept_as_the_app_closes_is_kept_and_leave
         yield body
         came.set()
 
-    async with a_store(database_url) as others:
+    async with a_store(tables_url) as others:
         async with others.writing() as connection:
-            await connection.execute(text("LOCK TABLE provider_notices" if "postgres" in database_url else "SELECT 1"))
+            await connection.execute(text("LOCK TABLE provider_notices" if "postgres" in tables_url else "SELECT 1"))
             delivering = asyncio.create_task(receive(rindle.tools, "POST", headers, chunks()))
             await came.wait()
             closing = asyncio.create_task(rindle.close())

@@ -1001,10 +1001,10 @@ def settings_of(url: str, emulator: MuxEmulator, **others: Any) -> Settings:
 
 
 @pytest.mark.parametrize(("days", "audits"), [(7, 1), (0, 0)])
-async def test_the_service_audits_by_itself_where_it_shall(database_url: str, days: float, audits: int) -> None:
+async def test_the_service_audits_by_itself_where_it_shall(tables_url: str, days: float, audits: int) -> None:
     emulator, told, stop = MuxEmulator(), list[Any](), asyncio.Event()
     settings = settings_of(
-        database_url,
+        tables_url,
         emulator,
         audit_days=days,
         sweep_interval_seconds=0.2,
@@ -1012,7 +1012,6 @@ async def test_the_service_audits_by_itself_where_it_shall(database_url: str, da
     )
     transport = httpx.ASGITransport(app=emulator.app)
     async with connect(settings, listeners=[told.append], transport=transport) as rindle:
-        await rindle.migrate()
         row = a_row(State.READY, provider_asset_id=unknown_id(), updated_at=datetime.now(UTC) - timedelta(hours=1))
         await rindle.store.add(row)
         service = asyncio.create_task(rindle.run(stop))
@@ -1031,14 +1030,13 @@ async def test_the_service_audits_by_itself_where_it_shall(database_url: str, da
     assert (kept.missing_since is not None) == bool(audits)
 
 
-async def test_a_service_that_is_stopped_in_an_audit_ends_in_time_and_keeps_its_progress(database_url: str) -> None:
+async def test_a_service_that_is_stopped_in_an_audit_ends_in_time_and_keeps_its_progress(tables_url: str) -> None:
     emulator, stop = MuxEmulator(), asyncio.Event()
     emulator.create_assets(1000, life=READY)
-    settings = settings_of(database_url, emulator, provider_timeout_seconds=300)
+    settings = settings_of(tables_url, emulator, provider_timeout_seconds=300)
     transport = httpx.ASGITransport(app=emulator.app)
     with holding(emulator, "list_assets", after=2) as gate:
         async with connect(settings, transport=transport) as rindle:
-            await rindle.migrate()
             service = asyncio.create_task(rindle.run(stop))
             await eventually(gate.holds)
             stop.set()
@@ -1055,12 +1053,12 @@ async def test_a_service_that_is_stopped_in_an_audit_ends_in_time_and_keeps_its_
 # killed
 
 
-async def test_an_audit_that_is_killed_is_gone_on_with(database_url: str, tmp_path: Path) -> None:
+async def test_an_audit_that_is_killed_is_gone_on_with(tables_url: str, tmp_path: Path) -> None:
     emulator = MuxEmulator()
     ids = emulator.create_assets(1500, life=READY, created_at=emulator.now() - 900_000, every=500)
-    async with a_store(database_url) as store:
+    async with a_store(tables_url) as store:
         with serving(emulator) as far_end:
-            shell = Shell(tmp_path, settings_for(database_url, far_end))
+            shell = Shell(tmp_path, settings_for(tables_url, far_end))
             assert (await shell.run("backfill")).code == 0
             await let_time_pass(store.engine)
             for asset in ids[50::100]:

@@ -351,12 +351,12 @@ async def test_a_backfill_beside_an_audit_that_adopts_makes_each_row_once(world:
     assert set(await rows_of(world)) == set(assets)
 
 
-async def test_a_backfill_that_is_killed_is_gone_on_with(database_url: str, tmp_path: Path) -> None:
+async def test_a_backfill_that_is_killed_is_gone_on_with(tables_url: str, tmp_path: Path) -> None:
     emulator = MuxEmulator()
     ids = emulator.create_assets(1500, life=READY, every=60)
-    async with a_store(database_url) as store:
+    async with a_store(tables_url) as store:
         with serving(emulator) as far_end:
-            shell = Shell(tmp_path, settings_for(database_url, far_end))
+            shell = Shell(tmp_path, settings_for(tables_url, far_end))
             for pages in (2, 4):
                 with holding(emulator, "list_assets", after=pages) as gate:
                     async with shell.but(provider_timeout_seconds=300).started("backfill") as running:

@@ -21,7 +21,6 @@ from hypothesis import strategies as st
 
 from rindle_sync.asset import By
 from rindle_sync.budget import JITTER, LONGEST_PAUSE, Budget
-from rindle_sync.migrations import upgrade
 from rindle_sync.schema import open_engine
 from rindle_sync.store import Bucket, Buckets
 from tests.taker import SHARED
@@ -703,9 +702,9 @@ async def test_two_processes_on_one_bucket_take_no_more_than_one(world: World) -
     assert len(ledger.entries) == 40
 
 
-async def test_two_processes_with_their_own_connections_take_no_more_than_one(world: World, database_url: str) -> None:
+async def test_two_processes_with_their_own_connections_take_no_more_than_one(world: World, tables_url: str) -> None:
     bucket, began = a_bucket(10, 5), world.clock.now()
-    others = Buckets(open_engine(database_url))
+    others = Buckets(open_engine(tables_url))
     other = Budget(others, bucket, now=world.clock.now, sleep=world.clock.sleep)
     ledger = Ledger(world.clock, budget_of(world, bucket), other)
 
@@ -724,11 +723,8 @@ async def test_a_burst_is_handed_out_once_however_many_ask_first(world: World) -
     assert sum(granted) == 10
 
 
-async def test_two_real_processes_take_no_more_than_one(database_url: str) -> None:
-    buckets = Buckets(open_engine(database_url))
-    await upgrade(buckets.engine)
-    await buckets.close()
-    processes = [await a_taker(database_url, 2.0) for _ in range(2)]
+async def test_two_real_processes_take_no_more_than_one(tables_url: str) -> None:
+    processes = [await a_taker(tables_url, 2.0) for _ in range(2)]
     await asyncio.gather(*(process.stdout.readline() for process in processes if process.stdout))
     began = time.time()
 

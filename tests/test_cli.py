@@ -94,7 +94,7 @@ async def test_without_tables_a_command_says_how_to_make_them(shell: Shell) -> N
 # track
 
 
-async def test_track_keeps_all_that_it_is_told(database_url: str, tmp_path: Path) -> None:
+async def test_track_keeps_all_that_it_is_told(tables_url: str, tmp_path: Path) -> None:
     options = {
         "--asset-id": "video-1",
         "--profile": "hls",
@@ -103,8 +103,8 @@ async def test_track_keeps_all_that_it_is_told(database_url: str, tmp_path: Path
         "--state": "pending",
         "--playback-policy": "signed",
     }
-    async with a_store(database_url) as store:
-        ended = await Shell(tmp_path, {"database_url": database_url}).run(
+    async with a_store(tables_url) as store:
+        ended = await Shell(tmp_path, {"database_url": tables_url}).run(
             "track", "--json", *(word for option in options.items() for word in option)
         )
         [row] = await all_rows(store)
@@ -141,10 +141,10 @@ async def test_track_without_what_it_needs_names_the_option(store: Store, shell:
     assert await all_rows(store) == []
 
 
-async def test_track_of_the_same_twice_is_refused(database_url: str, tmp_path: Path) -> None:
-    shell = Shell(tmp_path, {"database_url": database_url})
+async def test_track_of_the_same_twice_is_refused(tables_url: str, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, {"database_url": tables_url})
     provider_id = unknown_id()
-    async with a_store(database_url) as store:
+    async with a_store(tables_url) as store:
         [row] = await add_due(store, provider_id)
 
         same_id, same_asset = await shell.run_all(
@@ -184,9 +184,9 @@ def track_with(options: Mapping[str, str | bytes]) -> list[str | bytes]:
 
 
 @pytest.mark.parametrize("name", ["asset_id", "profile", "provider_asset_id", "provider_upload_id", "passthrough"])
-async def test_no_text_of_a_row_may_hold_a_nul(name: str, database_url: str) -> None:
+async def test_no_text_of_a_row_may_hold_a_nul(name: str, tables_url: str) -> None:
     values: dict[str, Any] = {"asset_id": "video-1", "provider_asset_id": unknown_id(), name: "a\x00b"}
-    async with a_store(database_url) as store, connect(Settings(database_url=database_url)) as rindle:
+    async with a_store(tables_url) as store, connect(Settings(database_url=tables_url)) as rindle:
         with pytest.raises(Misconfigured, match=name):
             await rindle.track(**values)
 
@@ -196,11 +196,11 @@ async def test_no_text_of_a_row_may_hold_a_nul(name: str, database_url: str) -> 
 # sync
 
 
-async def test_sync_brings_a_row_into_step_and_then_has_nothing_to_do(database_url: str, tmp_path: Path) -> None:
+async def test_sync_brings_a_row_into_step_and_then_has_nothing_to_do(tables_url: str, tmp_path: Path) -> None:
     with serving(MuxEmulator()) as far_end:
-        shell = Shell(tmp_path, settings_for(database_url, far_end))
+        shell = Shell(tmp_path, settings_for(tables_url, far_end))
         provider_id = far_end.emulator.create_asset(life=READY)
-        async with a_store(database_url) as store:
+        async with a_store(tables_url) as store:
             [row] = await add_due(store, provider_id)
 
             changed = await shell.run("sync", provider_id, "--json")
@@ -257,10 +257,10 @@ async def test_sync_and_sweep_without_credentials_name_the_setting(store: Store,
 # sweep
 
 
-async def test_sweep_once_brings_every_due_row_into_step(database_url: str, tmp_path: Path) -> None:
+async def test_sweep_once_brings_every_due_row_into_step(tables_url: str, tmp_path: Path) -> None:
     with serving(MuxEmulator()) as far_end:
-        shell = Shell(tmp_path, settings_for(database_url, far_end))
-        async with a_store(database_url) as store:
+        shell = Shell(tmp_path, settings_for(tables_url, far_end))
+        async with a_store(tables_url) as store:
             await add_due(store, *far_end.emulator.create_assets(3, life=READY))
 
             first = await shell.run("sweep", "--once", "--json")
@@ -299,9 +299,9 @@ async def test_sweep_while_the_provider_is_down_is_a_failure(rows: int, store: S
 # status
 
 
-async def test_status_needs_no_credentials(database_url: str, tmp_path: Path) -> None:
-    shell = Shell(tmp_path, {"database_url": database_url})
-    async with a_store(database_url) as store:
+async def test_status_needs_no_credentials(tables_url: str, tmp_path: Path) -> None:
+    shell = Shell(tmp_path, {"database_url": tables_url})
+    async with a_store(tables_url) as store:
         await add_due(store, unknown_id(), unknown_id())
         await add_due(store, unknown_id(), state=State.ERRORED)
 

@@ -46,7 +46,7 @@ def far_end() -> Iterator[FarEnd]:
 @pytest.fixture
 def url(request: pytest.FixtureRequest) -> str:
     """Where the rows are: on SQLite, unless a test wants both databases, as processes start slowly."""
-    return str(request.getfixturevalue(getattr(request, "param", "sqlite_url")))
+    return str(request.getfixturevalue(getattr(request, "param", "sqlite_tables_url")))
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ async def test_the_documented_keys_are_those_of_the_report() -> None:
     assert "--dry-run" in sections["sweep"]
 
 
-@pytest.mark.parametrize("url", ["sqlite_url", "postgres_url"], indirect=True)
+@pytest.mark.parametrize("url", ["sqlite_tables_url", "postgres_tables_url"], indirect=True)
 async def test_audit_dry_run_tells_what_the_audit_then_does(store: Store, shell: Shell, far_end: FarEnd) -> None:
     await shelve(store, far_end.emulator, 3)
     await shell.run("sync", (await all_rows(store))[0].provider_asset_id or "")
@@ -476,7 +476,7 @@ async def due_of_all_kinds(store: Store, emulator: MuxEmulator) -> None:
     )
 
 
-@pytest.mark.parametrize("url", ["sqlite_url", "postgres_url"], indirect=True)
+@pytest.mark.parametrize("url", ["sqlite_tables_url", "postgres_tables_url"], indirect=True)
 async def test_sweep_dry_run_prints_what_the_sweep_then_does(store: Store, shell: Shell, far_end: FarEnd) -> None:
     [first] = await add_due(store, far_end.emulator.create_asset(life=READY))
     await shell.run("sync", first.provider_asset_id or "")

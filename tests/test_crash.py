@@ -104,13 +104,13 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(database_url: str, far_end: FarEnd, tmp_path: Path) -> AsyncIterator[Scene]:
-    settings = settings_for(database_url, far_end, sweep_batch=BATCH, provider_polling_floor_seconds=FLOOR)
-    async with a_store(database_url) as store:
+async def scene(tables_url: str, far_end: FarEnd, tmp_path: Path) -> AsyncIterator[Scene]:
+    settings = settings_for(tables_url, far_end, sweep_batch=BATCH, provider_polling_floor_seconds=FLOOR)
+    async with a_store(tables_url) as store:
         yield Scene(Shell(tmp_path, settings), far_end, store)
 
 
-async def test_a_service_that_is_killed_again_and_again_loses_nothing(scene: Scene, database_url: str) -> None:
+async def test_a_service_that_is_killed_again_and_again_loses_nothing(scene: Scene, tables_url: str) -> None:
     await scene.rows_like(Life(after=0), Life(ends="errored", after=0), Life(after=READY_LATER))
     deaths = [1, 15, 38, 70]
     for looks in deaths:
@@ -123,7 +123,7 @@ async def test_a_service_that_is_killed_again_and_again_loses_nothing(scene: Sce
     held = [row for row in await all_rows(scene.store) if row.lease_until]
     ends = sorted(row.lease_until for row in held if row.lease_until)
     assert 0 < len(held) <= BATCH * len(deaths)
-    assert ends[-1] <= datetime.now(UTC) + Settings(database_url=database_url).lease
+    assert ends[-1] <= datetime.now(UTC) + Settings(database_url=tables_url).lease
     assert await claimed(scene.store, ends[0] - MICROSECOND) == set()
     assert await claimed(scene.store, ends[-1] + MICROSECOND) == {row.id for row in held}
     async with scene.shell.started("run"):
@@ -223,7 +223,7 @@ async def each_looked_at(scene: Scene, times: int) -> None:
     assert min(scene.far_end.looks.values()) >= times
 
 
-async def test_the_app_that_embeds_us_and_is_cancelled_leaves_no_lease(scene: Scene, database_url: str) -> None:
+async def test_the_app_that_embeds_us_and_is_cancelled_leaves_no_lease(scene: Scene, tables_url: str) -> None:
     await scene.rows_like(Life(after=0))
     async with connect(Settings.model_validate(scene.shell.settings)) as rindle:
         service = asyncio.create_task(rindle.run(asyncio.Event()))

@@ -32,9 +32,8 @@ async def opened(url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def store(database_url: str) -> AsyncIterator[Store]:
-    async with opened(database_url) as store:
-        await upgrade(store.engine)
+async def store(tables_url: str) -> AsyncIterator[Store]:
+    async with opened(tables_url) as store:
         yield store
 
 
@@ -268,13 +267,13 @@ async def test_a_claimed_row_is_nobody_elses_until_its_lease_ends(store: Store) 
 
 
 async def test_a_claim_that_is_cancelled_at_whatever_moment_keeps_nobody_else_from_writing(
-    store: Store, database_url: str
+    store: Store, tables_url: str
 ) -> None:
     rows = [a_row(check_at=NOW) for _ in range(30)]
     for row in rows:
         await store.add(row)
 
-    async with opened(database_url) as other:
+    async with opened(tables_url) as other:
         for turns in range(80):
             await store.ping()  # there is a connection, so that the turns are those of the claim
             claiming = asyncio.create_task(claim(store, *rows, at=turns * 61 * SECOND))

@@ -24,6 +24,7 @@ from rindle_sync.store import Write
 from rindle_sync.sweep import MOST_LOST, look_first, sweep
 from rindle_sync.telemetry import Resolved, StateChange, Stuck, Swept
 from tests.rows import OLD, a_row
+from tests.tables import SqliteTables
 from tests.world import ERRORED, NEVER, READY, World, a_world, unknown_id
 
 FLOOR = timedelta(seconds=30)
@@ -623,12 +624,17 @@ group = st.tuples(
 )
 @given(groups=st.lists(group, min_size=1, max_size=8), lag=st.sampled_from([0, 20, 4000]))
 def test_at_no_mix_of_ages_and_strangers_is_it_more_than_a_call_a_row(
-    groups: list[tuple[str, int, float, int]], lag: int, tmp_path_factory: pytest.TempPathFactory
+    groups: list[tuple[str, int, float, int]],
+    lag: int,
+    sqlite_tables: SqliteTables,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """`lag` is how much later than its asset a row was made: until it is looked at, that is all we know of its age."""
 
     async def swept() -> None:
-        async with a_world(f"sqlite:///{tmp_path_factory.mktemp('mix') / 'rows.sqlite3'}") as world:
+        url = f"sqlite:///{tmp_path_factory.mktemp('mix') / 'rows.sqlite3'}"
+        sqlite_tables.copy_to(url)
+        async with a_world(url, migrated=True) as world:
             due = await a_mix(world, groups, lag)
             left, passes = due, 0
             while left and passes < 20:

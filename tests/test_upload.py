@@ -719,12 +719,11 @@ def far_end() -> MuxEmulator:
 
 
 @pytest.fixture
-async def rindle(database_url: str, far_end: MuxEmulator) -> AsyncIterator[RindleSync]:
+async def rindle(tables_url: str, far_end: MuxEmulator) -> AsyncIterator[RindleSync]:
     settings = plain_settings(
-        database_url=database_url, mux_token_id=far_end.token_id, mux_token_secret=far_end.token_secret
+        database_url=tables_url, mux_token_id=far_end.token_id, mux_token_secret=far_end.token_secret
     )
     async with connect(settings, transport=httpx.ASGITransport(app=far_end.app)) as rindle:
-        await rindle.migrate()
         yield rindle
 
 
@@ -776,9 +775,8 @@ async def test_a_time_that_the_provider_does_not_take_is_refused_before_there_is
     assert (await rindle.status()).rows == 0
 
 
-async def test_without_a_token_no_row_is_made(database_url: str) -> None:
-    async with connect(plain_settings(database_url=database_url)) as rindle:
-        await rindle.migrate()
+async def test_without_a_token_no_row_is_made(tables_url: str) -> None:
+    async with connect(plain_settings(database_url=tables_url)) as rindle:
         with pytest.raises(Misconfigured, match="mux_token_id"):
             await rindle.begin_upload(asset_id="video-1", cors_origin="*")
 

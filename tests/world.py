@@ -161,7 +161,7 @@ def a_budget(tools: Tools, capacity: float, per_second: float, **options: Any) -
 
 
 @asynccontextmanager
-async def a_world(url: str, clock: Clock | None = None) -> AsyncIterator[World]:
+async def a_world(url: str, clock: Clock | None = None, *, migrated: bool = False) -> AsyncIterator[World]:
     clock = clock or Clock()
     emulator = MuxEmulator(now=clock.seconds, sleep=clock.sleep)
     told: list[Event] = []
@@ -188,7 +188,8 @@ async def a_world(url: str, clock: Clock | None = None) -> AsyncIterator[World]:
         now=clock.now,
         sleep=clock.sleep,
     )
-    await upgrade(tools.store.engine)
+    if not migrated:
+        await upgrade(tools.store.engine)
     try:
         yield World(tools, emulator, clock, told)
     finally:
