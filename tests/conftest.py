@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import postgres
+from tests.starter import starting_fast
 from tests.tables import PostgresTables, SqliteTables
 from tests.world import World, a_world
 
@@ -26,6 +27,13 @@ def _ctrl_c_is_heeded() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_start_fast() -> Iterator[None]:
+    """But for those of a `Shell` that is alone."""
+    with starting_fast():
+        yield
 
 
 @pytest.fixture(scope="session")

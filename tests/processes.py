@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 import uvicorn
@@ -26,6 +26,7 @@ from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.schema import open_engine
 from rindle_sync.store import Store
 from tests.rows import a_row
+from tests.starter import Order, Process, current
 
 UNWANTED = ("RINDLE_", "PG", "PY_COLORS", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS", "TERM")
 """What a child must not inherit: settings, and whatever makes a terminal of a file."""
@@ -149,7 +150,7 @@ class Ended:
 class Running:
     """A command that has not ended, and its output so far."""
 
-    process: asyncio.subprocess.Process
+    process: Process
     out_file: Path
     err_file: Path
 
@@ -189,12 +190,20 @@ class Running:
 
 @dataclass(frozen=True)
 class Shell:
-    """Where commands run: a folder, and settings in the environment; `prelude` is Python that runs before them."""
+    """Where commands run: a folder, and settings in the environment; `prelude` is Python that runs before them.
+
+    One that is alone begins with a new interpreter, others are forked off a process that has imported the libraries.
+    """
 
     folder: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     prelude: str = ""
     program: Sequence[str] = ("-m", "rindle_sync")
+    is_alone: bool = False
+
+    def alone(self) -> "Shell":
+        """The same, in which each command begins with a new interpreter."""
+        return replace(self, is_alone=True)
 
     def but(self, **settings: object) -> "Shell":
         """The same with other settings; None takes one away."""
@@ -216,22 +225,28 @@ class Shell:
         stem = uuid4().hex
         out_file, err_file = self.folder / f"{stem}.out", self.folder / f"{stem}.err"
         with out_file.open("wb") as out, err_file.open("wb") as err:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *self._program(),
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                cwd=self.folder,
-                env=self._environment(),
-            )
+            process = await self._start(arguments, out, err)
         try:
             yield Running(process, out_file, err_file)
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+    async def _start(self, arguments: Sequence[str | bytes], out: BinaryIO, err: BinaryIO) -> Process:
+        if (starter := current()) and not self.prelude and not self.is_alone:
+            words = [os.fsdecode(argument) for argument in arguments]
+            return await starter.start(Order(words, str(self.folder), self._environment(), out.name, err.name))
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._program(),
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            cwd=self.folder,
+            env=self._environment(),
+        )
 
     def _program(self) -> tuple[str, ...]:
         if not self.prelude:

@@ -68,7 +68,7 @@ def down() -> str:
 async def test_migrate_makes_the_tables_and_says_so_once(database_url: str, tmp_path: Path) -> None:
     shell = Shell(tmp_path, {"database_url": database_url})
 
-    first = await shell.run("migrate", "--json")
+    first = await shell.alone().run("migrate", "--json")
     again = await shell.run("migrate")
 
     assert (first.code, again.code) == (0, 0)
@@ -104,8 +104,10 @@ async def test_track_keeps_all_that_it_is_told(tables_url: str, tmp_path: Path) 
         "--playback-policy": "signed",
     }
     async with a_store(tables_url) as store:
-        ended = await Shell(tmp_path, {"database_url": tables_url}).run(
-            "track", "--json", *(word for option in options.items() for word in option)
+        ended = (
+            await Shell(tmp_path, {"database_url": tables_url})
+            .alone()
+            .run("track", "--json", *(word for option in options.items() for word in option))
         )
         [row] = await all_rows(store)
 
@@ -203,7 +205,7 @@ async def test_sync_brings_a_row_into_step_and_then_has_nothing_to_do(tables_url
         async with a_store(tables_url) as store:
             [row] = await add_due(store, provider_id)
 
-            changed = await shell.run("sync", provider_id, "--json")
+            changed = await shell.alone().run("sync", provider_id, "--json")
             unchanged = await shell.run("sync", provider_id)
 
             after = await store.get(row.id)
@@ -263,7 +265,7 @@ async def test_sweep_once_brings_every_due_row_into_step(tables_url: str, tmp_pa
         async with a_store(tables_url) as store:
             await add_due(store, *far_end.emulator.create_assets(3, life=READY))
 
-            first = await shell.run("sweep", "--once", "--json")
+            first = await shell.alone().run("sweep", "--once", "--json")
             again = await shell.run("sweep", "--once")
 
             assert {row.state for row in await all_rows(store)} == {State.READY}
@@ -305,7 +307,7 @@ async def test_status_needs_no_credentials(tables_url: str, tmp_path: Path) -> N
         await add_due(store, unknown_id(), unknown_id())
         await add_due(store, unknown_id(), state=State.ERRORED)
 
-        as_json, as_text = await shell.run_all(["status", "--json"], ["status"])
+        as_json, as_text = await shell.alone().run_all(["status", "--json"], ["status"])
 
     assert (as_json.code, as_text.code) == (0, 0)
     figures = as_json.json
@@ -323,7 +325,7 @@ async def test_run_works_and_a_signal_ends_it(
     number: signal.Signals, far_end: FarEnd, store: Store, shell: Shell
 ) -> None:
     await add_due(store, *far_end.emulator.create_assets(3, life=READY))
-    async with shell.but(provider_timeout_seconds=300).started("run", "--json") as running:
+    async with shell.but(provider_timeout_seconds=300).alone().started("run", "--json") as running:
         await eventually(lambda: all_ready(store))
         await eventually(lambda: a_pass_is_told(running))
 
@@ -408,7 +410,7 @@ async def test_run_goes_on_when_the_token_is_wrong_and_says_which_settings(
 
 
 async def test_the_emulator_answers_and_refuses_a_port_in_use(tmp_path: Path) -> None:
-    shell, port = Shell(tmp_path), free_port()
+    shell, port = Shell(tmp_path).alone(), free_port()
     async with shell.started("emulator", "--port", str(port)) as running, httpx.AsyncClient() as client:
         url = f"http://127.0.0.1:{port}"
 
@@ -447,7 +449,7 @@ async def answers(client: httpx.AsyncClient, url: str) -> None:
 
 
 async def test_the_demo_ends_in_step_and_needs_no_settings(tmp_path: Path) -> None:
-    ended = await Shell(tmp_path).run("demo", "--assets", "20", "--json")
+    ended = await Shell(tmp_path).alone().run("demo", "--assets", "20", "--json")
 
     report = ended.json
     assert ended.code == 0

@@ -255,7 +255,7 @@ async def test_audit_without_once_does_not_swallow_what_it_was_told(store: Store
 async def test_audit_without_once_is_the_service(store: Store, shell: Shell, far_end: FarEnd) -> None:
     row = (await shelve(store, far_end.emulator, 3))[1]
     far_end.emulator.delete_asset(row.provider_asset_id or "")
-    async with shell.started("audit") as running:
+    async with shell.alone().started("audit") as running:
 
         async def suspected() -> None:
             kept = await store.get(row.id)
@@ -416,7 +416,7 @@ async def test_two_audits_at_once_one_says_that_another_is_under_way(
 async def test_backfill_makes_a_row_of_every_asset(store: Store, shell: Shell, far_end: FarEnd) -> None:
     ids = far_end.emulator.create_assets(220, life=lambda i: (READY, ERRORED, NEVER)[i % 3])
 
-    foretold = await shell.run("backfill", "--dry-run", "--json")
+    foretold = await shell.alone().run("backfill", "--dry-run", "--json")
     none = await all_rows(store)
     ended = await shell.run("backfill")
     again = await shell.run("backfill", "--json")
