@@ -57,7 +57,9 @@ Node = Callable[[Shell], AbstractAsyncContextManager[Running]]
 def celery_worker(shell: Shell, pool: str = "threads") -> AbstractAsyncContextManager[Running]:
     """A worker with a beat of its own, as each of them may have."""
     schedule = str(shell.folder / uuid4().hex)
-    return replace(shell, program=("-c", CELERY), is_alone=True).started(*WORKER, "-P", pool, "-c", "2", "-B", "-s", schedule)
+    return replace(shell, program=("-c", CELERY), is_alone=True).started(
+        *WORKER, "-P", pool, "-c", "2", "-B", "-s", schedule
+    )
 
 
 NODES: Final[dict[str, tuple[Node, str]]] = {
