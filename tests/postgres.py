@@ -84,6 +84,27 @@ class Account:
             os.chown(path, *self.ids)
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that was started here; stopped, it can be started again on the same port and data."""
+
+    url: str
+    bindir: Path
+    folder: Path
+    account: Account
+
+    def stop(self, mode: str, *, wait: bool = True) -> None:
+        """Stop it as `immediate`, `fast` or `smart` has it."""
+        self._pg_ctl("-m", mode, "-w" if wait else "-W", "stop")
+
+    def start(self) -> None:
+        """Start it; it answers when this returns."""
+        self._pg_ctl("-l", self.folder / "log", "-w", "-t", "60", "start")
+
+    def _pg_ctl(self, *arguments: str | Path) -> None:
+        self.account.run(self.bindir / "pg_ctl", "-D", self.folder / "data", *arguments)
+
+
 @contextmanager
 def serving() -> Iterator[str]:
     """A server's URL, with rights to create databases, for as long as the block lasts."""
@@ -93,8 +114,17 @@ def serving() -> Iterator[str]:
     if given and not choice:
         yield _checked(_plain(given))
         return
-    with _first_that_starts((choice,) if choice else CHOICES) as url:
-        yield _checked(url)
+    with own_server() as server:
+        yield server.url
+
+
+@contextmanager
+def own_server() -> Iterator[Server]:
+    """A server that nobody else uses, wherever one is given: it may be stopped."""
+    choice = os.environ.get(CHOICE_SETTING)
+    with _first_that_starts((choice,) if choice else CHOICES) as server:
+        _checked(server.url)
+        yield server
 
 
 @contextmanager
@@ -134,20 +164,20 @@ def _execute(server: str, statement: sql.Composed) -> None:
 
 
 @contextmanager
-def _first_that_starts(choices: Iterable[str]) -> Iterator[str]:
+def _first_that_starts(choices: Iterable[str]) -> Iterator[Server]:
     reasons = []
     for choice in choices:
         account = _account()
         folder = _folder(account)
         try:
             bindir = _system_bindir(account) if choice == "system" else _wheel_bindir(account, folder)
-            keeper, url = _started(bindir, folder, account)
+            keeper, server = _started(bindir, folder, account)
         except NoPostgres as reason:
             shutil.rmtree(folder, ignore_errors=True)
             reasons.append(f"{choice}: {reason}")
             continue
         try:
-            yield url
+            yield server
         finally:
             _stop(keeper)
             shutil.rmtree(folder, ignore_errors=True)
@@ -236,7 +266,7 @@ def _number(path: Path) -> int:
     return int(digits.group()) if digits else 0
 
 
-def _started(bindir: Path, folder: Path, account: Account) -> tuple[subprocess.Popen[bytes], str]:
+def _started(bindir: Path, folder: Path, account: Account) -> tuple[subprocess.Popen[bytes], Server]:
     data = folder / "data"
     account.run(
         bindir / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync"
@@ -253,7 +283,7 @@ def _started(bindir: Path, folder: Path, account: Account) -> tuple[subprocess.P
             **account.options,
         )
         if keeper.stdout and keeper.stdout.readline():
-            return keeper, f"postgresql://postgres@127.0.0.1:{port}/postgres"
+            return keeper, Server(f"postgresql://postgres@127.0.0.1:{port}/postgres", bindir, folder, account)
         _stop(keeper)
     raise NoPostgres(f"PostgreSQL does not start: {(folder / 'log').read_text()[-2000:]}")
 

@@ -493,7 +493,7 @@ async def test_a_sqlite_file_that_cannot_be_used_is_one_sentence(tmp_path: Path)
         f"sqlite:///{tmp_path}/missing/x.sqlite3": (2, "database_url", ["status"]),
         f"sqlite:///{tmp_path}": (2, "database_url", ["migrate"]),
         f"sqlite:///{no_database}": (1, "not a database", ["migrate"]),
-        read_only: (1, "readonly", ["track", "--asset-id", "a", "--upload-id", "u"]),
+        read_only: (1, "read-only", ["track", "--asset-id", "a", "--upload-id", "u"]),
     }
 
     told = await asyncio.gather(*(shell.but(database_url=url).run(*command) for url, (*_, command) in cases.items()))
@@ -511,7 +511,7 @@ async def test_a_file_that_we_may_not_write_is_one_sentence(sqlite_url: str, sto
     ended = await shell.run("track", "--asset-id", "a", "--upload-id", "u")
 
     assert (ended.code, ended.out) == (1, "")
-    assert "readonly" in ended.complaint
+    assert "read-only" in ended.complaint
 
 
 async def test_a_postgresql_that_does_not_take_us_is_one_sentence_without_the_password(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 
 from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, ProviderAsset, State
 from rindle_sync.errors import AlreadyTracked, StoreUnavailable
@@ -373,6 +373,30 @@ async def test_all_rows_of_an_environment_can_be_read(store: Store) -> None:
         await store.add(row)
 
     assert {row.id async for row in store.rows("mux", "default")} == {row.id for row in rows}
+
+
+async def test_a_connection_to_what_has_become_a_standby_is_not_used_again(postgres_url: str) -> None:
+    async with opened(postgres_url) as store:
+        await upgrade(store.engine)
+        async with store.engine.begin() as connection:
+            await connection.execute(text("SET default_transaction_read_only = on"))
+
+        with pytest.raises(StoreUnavailable, match="does database_url lead to the primary"):
+            await store.add(a_row())
+        await store.add(a_row())
+
+
+async def test_a_server_that_fell_silent_counts_as_gone_soon_or_when_the_url_says_so(postgres_url: str) -> None:
+    async with opened(f"{postgres_url}?keepalives_idle=7") as store, store.engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        limits = driver.info.get_parameters()
+
+    assert {name: limits[name] for name in ("keepalives_idle", "keepalives_interval", "tcp_user_timeout")} == {
+        "keepalives_idle": "7",
+        "keepalives_interval": "5",
+        "tcp_user_timeout": "25000",
+    }
 
 
 async def test_a_database_that_is_not_there_is_named_without_its_password() -> None:

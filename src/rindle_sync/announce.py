@@ -43,6 +43,15 @@ async def announce(tools: Tools, callbacks: Sequence[Callback]) -> int:
     )
     if not claimed:
         return 0
+    try:
+        await _tell_all(tools, callbacks, claimed, token)
+    except BaseException:
+        await tools.outbox.release(token)
+        raise
+    return len(claimed)
+
+
+async def _tell_all(tools: Tools, callbacks: Sequence[Callback], claimed: Sequence[Announcement], token: str) -> None:
     rows = await tools.store.get_many([one.change.row_id for one in claimed])
     telling = [asyncio.ensure_future(_tell(tools, callbacks, one, rows.get(one.change.row_id))) for one in claimed]
     try:
@@ -50,9 +59,6 @@ async def announce(tools: Tools, callbacks: Sequence[Callback]) -> int:
     finally:
         told = [(one, task.result()) for one, task in zip(claimed, telling, strict=True) if _is_told(task)]
         await tools.outbox.end(told, token)
-        if len(told) < len(claimed):
-            await tools.outbox.release(token)
-    return len(claimed)
 
 
 def _is_told(telling: "asyncio.Future[datetime | None]") -> bool:

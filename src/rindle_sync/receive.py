@@ -1,6 +1,7 @@
 """A delivery comes in: check, keep, answer. Knows no framework, asks no provider, applies nothing."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,6 +18,8 @@ LARGEST_BODY: Final = 1024 * 1024
 
 RETRY_AFTER: Final = 5
 """Seconds after which the sender may try again when a delivery could not be kept."""
+
+_log: Final = logging.getLogger("rindle_sync")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,9 @@ async def receive(tools: Tools, method: str, headers: Mapping[str, str], chunks:
     lowered = {name.lower(): value for name, value in headers.items()}
     try:
         return await _kept(tools, await _read(lowered, chunks, tools.webhooks.read_within), lowered)
-    except (_TooLarge, _TooSlow, BadNotice, Misconfigured, StoreUnavailable, TimeoutError) as error:
+    except (_TooLarge, _TooSlow, BadNotice, Misconfigured, StoreUnavailable) as error:
+        if isinstance(error, StoreUnavailable):
+            _log.warning("a delivery was not kept, its sender is to try again: %s", error)
         reason, reply = _refusal(error)
         when = nanoseconds(tools.now())
         tools.telemetry.tell(WebhookRejected(system_time=when, provider=tools.provider.name, reason=reason))
@@ -93,7 +98,7 @@ async def _kept(tools: Tools, body: bytes, headers: Mapping[str, str]) -> Reply:
     keeping = tools.inbox.keeping(_notice(tools, delivery, body, now))
     await asyncio.wait({keeping}, timeout=webhooks.keep_within.total_seconds())
     if not keeping.done():
-        raise TimeoutError
+        raise StoreUnavailable("the database took too long to keep it")
     is_new = keeping.result()
     _tell(tools, delivery, secret, now, is_new=is_new)
     if not is_new:

@@ -175,5 +175,7 @@ class Round:
     async def give_back(self) -> None:
         """End every lease of this round."""
         if self._hold_until:
-            await self.tools.store.release(self.token)
-            await self.tools.passes.release(self.token)
+            try:
+                await self.tools.store.release(self.token)
+            finally:
+                await self.tools.passes.release(self.token)

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, ExceptionContext, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -18,6 +18,21 @@ BUSY_SECONDS: Final = 15
 
 STATEMENT_SECONDS: Final = 30
 """How long one statement may take on PostgreSQL."""
+
+READ_ONLY: Final = "25006"
+"""The SQLSTATE of PostgreSQL where it does not write: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+_NO_LONGER: Final = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""How soon a server counts as gone whose machine or network fell silent, unless the URL says otherwise.
+
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+"""
 
 _TELLTALES: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
 """At DEBUG, SQLAlchemy logs every row that it reads, and aiosqlite every parameter."""
@@ -68,7 +83,7 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
             prepare_sqlite(engine.sync_engine)
         else:
             options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10, "pool_pre_ping": True}
-            engine = create_async_engine(parsed, **options, connect_args={"connect_timeout": 10})
+            engine = create_async_engine(parsed.set(query=_NO_LONGER | dict(parsed.query)), **options)
             _prepare_postgresql(engine.sync_engine)
     except (ArgumentError, ValueError, TypeError, OSError):
         raise Misconfigured("database_url", "has a part that is not understood; see docs/settings.md") from None
@@ -119,3 +134,9 @@ def _prepare_postgresql(engine: Engine) -> None:
                 "SET timezone = 'UTC'"
             )
         connection.commit()
+
+    # a server that has become a standby may go on answering on our connections; new ones may find the primary
+    @event.listens_for(engine, "handle_error")
+    def failed(context: ExceptionContext) -> None:
+        if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+            context.is_disconnect = True

@@ -1,19 +1,17 @@
-"""One database: its connections, and its failures as errors of ours."""
+"""One database: its connections, and the leases in it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import ColumnElement, Engine, Table, Update, bindparam, or_, select, update
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from rindle_sync.asset import scrub
-from rindle_sync.errors import StoreRefused, StoreUnavailable
-from rindle_sync.schema import json_field, json_table
+from rindle_sync.errors import StoreUnavailable
+from rindle_sync.schema import BUSY_SECONDS, json_field, json_table
+from rindle_sync.store.trouble import LOCKED, named_errors
 
 
 def is_free(table: Table) -> ColumnElement[bool]:
@@ -43,6 +41,9 @@ def outcome_statement(table: Table, names: Sequence[str]) -> Update:
 
 _TURNS: Final[WeakKeyDictionary[Engine, asyncio.Lock]] = WeakKeyDictionary()
 
+_OWED: Final[WeakKeyDictionary[Engine, dict[tuple[Table, str], None]]] = WeakKeyDictionary()
+"""Tokens of leases that could not be given back, in their order."""
+
 
 class Database:
     """The connections to `table`; everything under them raises `StoreUnavailable` when the database does not answer."""
@@ -52,63 +53,78 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self._reads = engine.execution_options(reads_only=True)
-        self._turn = _turn_of(engine)
+        self._owed = _OWED.setdefault(engine.sync_engine, {})
 
     async def close(self) -> None:
         """Give the connections back."""
         await self.engine.dispose()
 
     async def release(self, token: str) -> None:
-        """Give back what is still leased under `token`."""
-        held = update(self.table).where(self.table.c.lease_token == token)
+        """Give back what is still leased under `token`; if the database does not answer, `repay` does it later."""
+        self._owe(token)
+        await self.repay()
+
+    async def repay(self) -> None:
+        """Give back what the database did not let us give back: it need not wait until its lease has ended."""
+        if self._owed:
+            async with self._repaying():
+                pass
+
+    @asynccontextmanager
+    async def leasing(self, token: str) -> AsyncIterator[AsyncConnection]:
+        """A transaction that leases under `token`, and repays first."""
+        began = False
+        try:
+            async with self._repaying() as connection:
+                began = True
+                yield connection
+        except StoreUnavailable:
+            if began:  # it may be committed all the same
+                self._owe(token)
+            raise
+
+    @asynccontextmanager
+    async def _repaying(self) -> AsyncIterator[AsyncConnection]:
+        owed = list(self._owed)
         async with self.writing() as connection:
-            await connection.execute(held.values(lease_token=None, lease_until=None))
+            for table, token in owed:
+                held = update(table).where(table.c.lease_token == token)
+                await connection.execute(held.values(lease_token=None, lease_until=None))
+            yield connection
+        for one in owed:
+            self._owed.pop(one, None)
+
+    def _owe(self, token: str) -> None:
+        self._owed[self.table, token] = None
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection that only reads."""
-        with _named_errors():
+        with named_errors():
             async with self._reads.connect() as connection:
                 yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at its end."""
-        with _named_errors():
-            async with self._turn, self.engine.begin() as connection:
+        with named_errors():
+            async with _turn(self.engine), self.engine.begin() as connection:
                 yield connection
 
 
-def _turn_of(engine: AsyncEngine) -> asyncio.Lock | nullcontext[None]:
+@asynccontextmanager
+async def _turn(engine: AsyncEngine) -> AsyncIterator[None]:
     """SQLite has one writer at a time: in one process they queue here, in order, and not in its busy wait."""
     if engine.dialect.name != "sqlite":
-        return nullcontext()
-    return _TURNS.setdefault(engine.sync_engine, asyncio.Lock())
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
+        yield
+        return
+    turn = _TURNS.setdefault(engine.sync_engine, asyncio.Lock())
+    try:
+        async with asyncio.timeout(BUSY_SECONDS):
+            await turn.acquire()
+    except TimeoutError:
+        raise StoreUnavailable(LOCKED) from None
     try:
         yield
-    except IntegrityError:
-        raise
-    except DBAPIError as error:
-        kind = StoreRefused if _is_refusal(error) else StoreUnavailable
-        raise kind(_complaint(error)) from None
-    except (PoolTimeout, OSError) as error:
-        raise StoreUnavailable(f"no connection to the database ({type(error).__name__}); is it up?") from None
-
-
-def _is_refusal(error: DBAPIError) -> bool:
-    """Whether it is the value that the database minds: SQLSTATE classes 22 (data) and 54 (limits)."""
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return isinstance(error, DataError) or state[:2] in {"22", "54"}
-
-
-def _complaint(error: DBAPIError) -> str:
-    told = scrub(str(error.orig))
-    if "no such table" in told or type(error.orig).__name__ == "UndefinedTable":
-        return "the database lacks our tables; run `rindle-sync migrate`"
-    if "unable to open database file" in told:
-        return "the SQLite file of database_url cannot be opened; does its folder exist, and may we write there?"
-    return f"the database did not do what we asked: {told}"
+    finally:
+        turn.release()

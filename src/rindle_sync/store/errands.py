@@ -58,6 +58,7 @@ class Errands(Database):
 
     async def due(self, provider: str, watches: Sequence[Watch], *, now: datetime) -> list[Errand]:
         """The steps that are due and that nobody alive is known to be at. Raises `StoreUnavailable`."""
+        await self.repay()  # what is still leased would not count as due
         watched = json_parameter([asdict(watch) for watch in watches], _WATCHES)
         async with self.reading() as connection:
             found = await connection.execute(_DUE, {"watches": watched, "provider": provider, "now": now})

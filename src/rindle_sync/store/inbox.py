@@ -83,7 +83,7 @@ class Inbox(Database):
     ) -> list[Notice]:
         """Lease up to `limit` pending notices whose time has come, in one statement; in the order of their events."""
         values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
-        async with self.writing() as connection:
+        async with self.leasing(token) as connection:
             claimed = [_notice(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
         return sorted(claimed, key=lambda notice: (notice.occurred_at or notice.received_at, notice.received_at))
 

@@ -53,7 +53,7 @@ class Outbox(Database):
     ) -> list[Announcement]:
         """Lease up to `limit` changes to announce, in one statement: of each row only its earliest."""
         values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
-        async with self.writing() as connection:
+        async with self.leasing(token) as connection:
             found = [
                 Announcement(r.id, read_change(r), r.announce_attempts)
                 for r in await connection.execute(_CLAIM, values | {"most": limit})

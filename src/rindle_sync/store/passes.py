@@ -44,7 +44,7 @@ class Passes(Database):
     async def take(self, key: PassKey, *, now: datetime, token: str, until: datetime) -> Standing | None:
         """Lease this kind of pass, so that nobody else makes one; None where somebody does."""
         lease = update(passes).where(*_mine(key), is_free(passes)).values(lease_token=token, lease_until=until)
-        async with self.writing() as connection:
+        async with self.leasing(token) as connection:
             found = (await connection.execute(lease.returning(*_STANDING), {"now": now})).one_or_none()
         if found:
             return Standing(**found._asdict())

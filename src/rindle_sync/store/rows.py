@@ -270,7 +270,7 @@ class Store(Database):
             "until": until,
             "most": len(row_ids),
         }
-        async with self.writing() as connection:
+        async with self.leasing(token) as connection:
             return [replace(read_row(r), lease_token=token) for r in await connection.execute(_CLAIM, values)]
 
     async def write(self, writes: Sequence[Write]) -> Written:
