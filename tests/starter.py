@@ -49,6 +49,9 @@ class Process(Protocol):
     """A command that was started."""
 
     @property
+    def pid(self) -> int: ...
+
+    @property
     def returncode(self) -> int | None: ...
 
     def send_signal(self, number: int) -> None: ...
