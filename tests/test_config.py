@@ -492,6 +492,15 @@ def test_each_environment_has_its_own_settings_and_shares_the_others_but_for_wha
     assert (beta.mux_token_id, beta.mux_environment_id, beta.audit_days) == (None, None, 7)
 
 
+def test_a_token_that_an_environment_lacks_is_named_with_its_table(write_file: WriteFile) -> None:
+    write_file(TWO)
+
+    with pytest.raises(Misconfigured, match="RINDLE_ENVIRONMENTS__ACME_EU__MUX_TOKEN_SECRET") as lacking:
+        load_settings().each()["acme-eu"].token()
+
+    assert lacking.value.setting == "environments.acme-eu.mux_token_secret"
+
+
 def test_one_of_several_environments_can_be_named(write_file: WriteFile, set_variable: SetVariable) -> None:
     write_file(TWO)
     set_variable("RINDLE_ENVIRONMENT", "beta")

@@ -367,7 +367,7 @@ async def connect(
     """The service for `settings` (default: those of this process); `transport` replaces the network in tests."""
     settings = settings or load_settings()
     if len(of_each := settings.each()) > 1:
-        raise Misconfigured("environment", f"must name one of {', '.join(of_each)}, or all be connected at once")
+        raise Misconfigured("environment", f"must name one of {', '.join(of_each)}: --environment, RINDLE_ENVIRONMENT")
     (settings,) = of_each.values()
     telemetry = Telemetry(log_event, *listeners)
     rindle = RindleSync(settings, Store(open_engine(settings.database_url)), telemetry, transport)

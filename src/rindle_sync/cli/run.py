@@ -129,7 +129,8 @@ def endpoint(engine: Engine = None) -> None:
 def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> None:
     """Run the service, or a part of it, and tell of each pass, until it is stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("procrastinate").setLevel(logging.CRITICAL)  # what matters of it we tell ourselves
+    for name in ("procrastinate", "psycopg.pool"):  # what matters of it we tell ourselves
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def told(event: Event) -> None:
         if not isinstance(event, Swept):

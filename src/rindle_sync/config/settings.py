@@ -64,7 +64,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
     toml: ClassVar[Path | None] = None
     reads_surroundings: ClassVar[bool] = True
-
     database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False, exclude=True)
     environment: str = Field(default="default", min_length=1)
     environments: dict[str, dict[str, Any]] = Field(default={}, repr=False, exclude=True)
@@ -253,10 +252,7 @@ class Settings(BaseSettings):
     def signing_key(self) -> tuple[str, str]:
         """The id and the private key that sign playback URLs; raises `Misconfigured` if one is missing."""
         for name in ("mux_signing_key_id", "mux_signing_private_key"):
-            if getattr(self, name) is None:
-                raise Misconfigured(
-                    name, f"is not set; make a signing key in Mux's dashboard and put it into {PREFIX}{name.upper()}"
-                )
+            self._need(name, "make a signing key in Mux's dashboard")
         key = self.mux_signing_private_key
         return self.mux_signing_key_id or "", key.get_secret_value() if key else ""
 
@@ -268,14 +264,18 @@ class Settings(BaseSettings):
     def token(self) -> tuple[str, str]:
         """The provider's token id and secret; raises `Misconfigured` if one is missing."""
         for name in ("mux_token_id", "mux_token_secret"):
-            if getattr(self, name) is None:
-                raise Misconfigured(
-                    name,
-                    f"is not set; make an access token for Mux Video (write, too, for uploads) in Mux's dashboard "
-                    f"and put it into {PREFIX}{name.upper()}",
-                )
+            self._need(name, "make an access token for Mux Video (write, too, for uploads) in Mux's dashboard")
         secrets = self.mux_token_id, self.mux_token_secret
         return secrets[0].get_secret_value(), secrets[1].get_secret_value()  # type: ignore[union-attr]
+
+    def _need(self, name: str, remedy: str) -> None:
+        if getattr(self, name) is None:
+            full = self.name_of(name)
+            raise Misconfigured(full, f"is not set; {remedy} and put it into {_variable(full)}")
+
+    def name_of(self, setting: str) -> str:
+        """The full name of a setting of these."""
+        return setting
 
     def each(self) -> "dict[str, Settings]":
         """The settings of each environment, by its name: of all that have a table, or of one of them if it is named."""
@@ -296,13 +296,19 @@ class Settings(BaseSettings):
                 raise Misconfigured(f"environments.{name}.{key}", f"is no setting of an environment; {hint}")
         ours = {key: getattr(self, key) for key in self.model_fields_set - _OWN - {"environment", "environments"}}
         try:
-            return _Plain(**(ours | table | {"environment": name}))
+            return _OfTable(**(ours | table | {"environment": name}))
         except ValidationError as error:
             raise misconfigured(error, None, f"environments.{name}.") from None
 
 
 class _Plain(Settings):
     reads_surroundings: ClassVar[bool] = False
+
+
+class _OfTable(_Plain):
+    def name_of(self, setting: str) -> str:
+        """The name of a setting of one of several environments."""
+        return f"environments.{self.environment}.{setting}"
 
 
 def plain_settings(**values: Any) -> Settings:
@@ -321,6 +327,11 @@ def _is_address(value: str) -> bool:
         return False
 
 
+def _variable(name: str) -> str:
+    """The variable of a setting, `environments.<name>.` before it where it is of one environment alone."""
+    return (PREFIX + name.replace(".", "__")).upper().replace("-", "_")
+
+
 def misconfigured(error: ValidationError, path: Path | None, table: str = "") -> Misconfigured:
     """The first complaint of `error`, with the setting's name and the way to mend it."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
@@ -332,6 +343,6 @@ def misconfigured(error: ValidationError, path: Path | None, table: str = "") ->
         near = get_close_matches(name, Settings.model_fields, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; see docs/settings.md for all of them"
         return Misconfigured(name, f"is no setting (in {path or 'the arguments'}){hint}")
-    variable = (PREFIX + table.replace(".", "__") + name).upper().replace("-", "_")
+    variable = _variable(table + name)
     where = f"set {variable} or {name} in the TOML file" if not table else f"set it in its table, or {variable}"
     return Misconfigured(table + name, f"{message[0].lower()}{message[1:]} ({where})")
