@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -38,28 +37,17 @@ PATIENT: Final = 60
 
 ROOT: Final = Path(__file__).parents[1]
 CELERY: Final = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from celery.__main__ import main; main()"
-WORKER: Final = (
-    "-A",
-    "tests.celery_app",
-    "worker",
-    "-Q",
-    "rindle_sync,rindle_sync_looks",
-    "-P",
-    "threads",
-    "-l",
-    "INFO",
-)
-
 
 Node = Callable[[Shell], AbstractAsyncContextManager[Running]]
 
 
+def celery(shell: Shell, *command: str) -> AbstractAsyncContextManager[Running]:
+    return replace(shell, program=("-c", CELERY), is_alone=True).started("-A", "tests.celery_app", *command)
+
+
 def celery_worker(shell: Shell, pool: str = "threads") -> AbstractAsyncContextManager[Running]:
-    """A worker with a beat of its own, as each of them may have."""
-    schedule = str(shell.folder / uuid4().hex)
-    return replace(shell, program=("-c", CELERY), is_alone=True).started(
-        *WORKER, "-P", pool, "-c", "2", "-B", "-s", schedule
-    )
+    queues = "rindle_sync,rindle_sync_looks"
+    return celery(shell, "worker", "-Q", queues, "-l", "INFO", "-P", pool, "-c", "2")
 
 
 NODES: Final[dict[str, tuple[Node, str]]] = {
@@ -143,6 +131,7 @@ async def fleet(
     async with a_store(postgres_url) as store, AsyncExitStack() as stack:
         if request.param == "celery":
             shell = shell.but(test_broker_url=stack.enter_context(broker.serving(tmp_path)))
+            await stack.enter_async_context(celery(shell, "beat", "-s", str(tmp_path / "beat")))
         yield Fleet(request.param, shell, far_end, store, stack)
 
 
