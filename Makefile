@@ -16,7 +16,7 @@ demo: $(READY)  ## see a lost webhook found again, without any account
 	@.venv/bin/rindle-sync demo $(ARGS)
 
 test: $(READY)  ## run every test, on SQLite and on a PostgreSQL of its own
-	@$(RUN) pytest --numprocesses 2 --dist worksteal $(ARGS)
+	@$(RUN) pytest --numprocesses 3 --dist worksteal $(ARGS)
 
 check: $(READY)  ## formatting, lint, types and import contracts
 	.venv/bin/ruff format --check

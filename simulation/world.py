@@ -391,8 +391,8 @@ class _Logged(logging.Handler):
 def around(world: World) -> Iterator[None]:
     """Everything that is logged goes to the world; the service looks into its tables as rarely as the plan says."""
     log, logged = logging.getLogger("rindle_sync"), _Logged(world.logged)
-    before = embedded.POLL_EVERY, embedded.PASS_EVERY, log.level, log.propagate
-    embedded.POLL_EVERY, embedded.PASS_EVERY = world.plan.polling, 300.0  # type: ignore[misc]
+    before = embedded.poll_gap, embedded.PASS_EVERY, log.level, log.propagate
+    embedded.poll_gap, embedded.PASS_EVERY = (lambda every: world.plan.polling), 300.0  # type: ignore[misc]  # noqa: ARG005
     log.addHandler(logged)
     log.setLevel(logging.DEBUG)
     log.propagate = False
@@ -400,4 +400,4 @@ def around(world: World) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(logged)
-        embedded.POLL_EVERY, embedded.PASS_EVERY, log.level, log.propagate = before  # type: ignore[misc]
+        embedded.poll_gap, embedded.PASS_EVERY, log.level, log.propagate = before  # type: ignore[misc]

@@ -1008,12 +1008,16 @@ async def test_the_service_audits_by_itself_where_it_shall(tables_url: str, days
         emulator,
         audit_days=days,
         sweep_interval_seconds=0.2,
+        provider_polling_floor_seconds=0.1,
+        provider_check_cap_seconds=0.1,
         mux_environment_id=emulator.account.environment_id,
     )
     transport = httpx.ASGITransport(app=emulator.app)
     async with connect(settings, listeners=[told.append], transport=transport) as rindle:
-        row = a_row(State.READY, provider_asset_id=unknown_id(), updated_at=datetime.now(UTC) - timedelta(hours=1))
-        await rindle.store.add(row)
+        hour_ago = datetime.now(UTC) - timedelta(hours=1)
+        row = a_row(State.READY, provider_asset_id=unknown_id(), updated_at=hour_ago)
+        due = a_row(provider_asset_id=emulator.create_asset(life=NEVER), updated_at=hour_ago, check_at=hour_ago)
+        await rindle.store.add_all([row, due])
         service = asyncio.create_task(rindle.run(stop))
 
         async def swept() -> None:

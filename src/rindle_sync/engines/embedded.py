@@ -9,10 +9,15 @@ from rindle_sync.errand import Errand, Step
 from rindle_sync.work import Work
 
 POLL_EVERY: Final = 1.0
-"""Seconds between two questions what is due, when nothing wakes us earlier."""
+"""Seconds between two questions what is due, when nothing wakes us earlier and no sweep is wanted more often."""
 
 PASS_EVERY: Final = 60.0
 """Seconds between two tries of a long pass: after a failure, or while another process is at it."""
+
+
+def poll_gap(every: float) -> float:
+    """Seconds between two questions what is due, where a sweep is wanted `every` so many seconds."""
+    return min(POLL_EVERY, every)
 
 
 class Embedded:
@@ -35,13 +40,14 @@ class Embedded:
         self._due = due
         self._steps = steps
         self._drain = drain
-        self._rests = dict.fromkeys(Step, POLL_EVERY) | {Step.SWEEP: every, Step.AUDIT: PASS_EVERY}
+        self._poll_every = poll_gap(every)
+        self._rests = dict.fromkeys(Step, self._poll_every) | {Step.SWEEP: every, Step.AUDIT: PASS_EVERY}
         self._rests[Step.PRUNE] = PASS_EVERY
         self._bell = asyncio.Event()
         self._running: dict[Errand, asyncio.Task[None]] = {}
         self._failures: dict[Errand, int] = {}
         self._rests_until: dict[Errand, float] = {}
-        self._asked_at = -POLL_EVERY
+        self._asked_at = -self._poll_every
         self._stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -50,7 +56,7 @@ class Embedded:
         for work in self._works.values():
             work.bells.append(self._bell)
         try:
-            await Loop(POLL_EVERY, self._drain, self._bell).run(self._tick, stop)
+            await Loop(self._poll_every, self._drain, self._bell).run(self._tick, stop)
             await self._ended(self._drain)
         finally:
             for work in self._works.values():
@@ -66,7 +72,7 @@ class Embedded:
     async def _tick(self) -> None:
         for errand in self._woken():
             self._start(errand)
-        if self._now() - self._asked_at < POLL_EVERY / 2:  # we were woken, and have asked a moment ago
+        if self._now() - self._asked_at < self._poll_every / 2:  # we were woken, and have asked a moment ago
             return
         due = await self._due()
         self._asked_at = self._now()
