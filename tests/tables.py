@@ -81,9 +81,11 @@ class PostgresTables:
             if connection.execute(SHAPE).fetchone() != self._shape:
                 return False
             tables = [sql.Identifier(table.name) for table in metadata.sorted_tables]
-            full = sql.SQL(", ").join(sql.SQL("EXISTS (SELECT FROM {})").format(table) for table in tables)
-            told = connection.execute(sql.SQL("SELECT ") + full).fetchone() or ()
-            if used := [table for table, is_full in zip(tables, told, strict=True) if is_full]:
+            sizes = sql.SQL(", ").join(
+                sql.SQL("pg_relation_size({})").format(sql.Literal(table.name)) for table in metadata.sorted_tables
+            )
+            told = connection.execute(sql.SQL("SELECT ") + sizes).fetchone() or ()
+            if used := [table for table, size in zip(tables, told, strict=True) if size]:
                 connection.execute(sql.SQL("TRUNCATE ") + sql.SQL(", ").join(used))
             for numbered in NUMBERED:
                 connection.execute("SELECT setval(pg_get_serial_sequence(%s, %s), 1, false)", numbered)
