@@ -102,8 +102,7 @@ class Starter:
     """The process that commands are forked off, started when the first one is wanted."""
 
     def __init__(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="rindle-starter-")
-        self._address = f"{self._folder}/socket"
+        self._address = ""
         self._process: subprocess.Popen[str] | None = None
 
     async def start(self, order: Order) -> Forked:
@@ -115,6 +114,7 @@ class Starter:
 
     def _begun(self, environment: Mapping[str, str]) -> "subprocess.Popen[str]":
         kept = {name: value for name, value in environment.items() if not name.startswith("RINDLE_")}
+        self._address = f"{tempfile.mkdtemp(prefix='rindle-starter-')}/socket"
         command = (sys.executable, "-c", PROGRAM, self._address)
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=kept, text=True
@@ -127,7 +127,6 @@ class Starter:
         if self._process:
             with self._process:
                 pass
-        shutil.rmtree(self._folder)
 
 
 _open: list[Starter] = []
@@ -149,7 +148,7 @@ def current() -> Starter | None:
 
 
 def start_for_ever(address: str) -> None:
-    """Fork off each command that is ordered at `address`, until standard input ends."""
+    """Fork off each command that is ordered at `address`, until standard input ends: also if pytest is killed."""
     for module in IMPORTED:
         import_module(module)
     gc.collect()
@@ -161,7 +160,9 @@ def start_for_ever(address: str) -> None:
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         order = _next_order(listener)
-    if order:
+    if order is None:
+        shutil.rmtree(Path(address).parent)
+    else:
         sys.argv = ["-m", *order.arguments]
         runpy.run_module("rindle_sync", run_name="__main__", alter_sys=True)
 
