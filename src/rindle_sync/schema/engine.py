@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from sqlite3 import OperationalError
 from typing import Any, Final
 
 from sqlalchemy import Engine, ExceptionContext, event
@@ -18,6 +19,9 @@ BUSY_SECONDS: Final = 15
 
 STATEMENT_SECONDS: Final = 30
 """How long one statement may take on PostgreSQL."""
+
+SWITCHES: Final = 10
+"""How often it is tried to switch a new SQLite file to its write-ahead log, while others write to it."""
 
 READ_ONLY: Final = "25006"
 """The SQLSTATE of PostgreSQL where it does not write: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
@@ -101,6 +105,19 @@ def _check_file(path: str | None) -> None:
         raise Misconfigured("database_url", "names a SQLite file in a folder that is not there, or a folder itself")
 
 
+def _switch_to_wal(cursor: Any) -> None:
+    """A new file is switched once; that fails at once while somebody else writes to it, where all else waits."""
+    for _ in range(SWITCHES):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except OperationalError:
+            cursor.execute("BEGIN IMMEDIATE")  # waits until the other one is done
+            cursor.execute("COMMIT")
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode=WAL")
+
+
 def prepare_sqlite(engine: Engine) -> None:
     """Set what every connection needs, and begin each transaction as what it is."""
 
@@ -108,7 +125,8 @@ def prepare_sqlite(engine: Engine) -> None:
     def connected(connection: Any, _: Any) -> None:
         connection.isolation_level = None
         cursor = connection.cursor()
-        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+        _switch_to_wal(cursor)
+        for setting in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
             cursor.execute(f"PRAGMA {setting}")
         cursor.close()
 
