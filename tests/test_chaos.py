@@ -55,6 +55,9 @@ class Acknowledging(httpx.AsyncBaseTransport):
             self._acknowledged.add(json.loads(request.content)["id"])
         return response
 
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
 
 @dataclass
 class Storm:
@@ -124,6 +127,7 @@ async def test_whatever_is_killed_all_ends_in_step_and_nothing_acknowledged_is_l
         for place in range(WORKERS + ENDPOINTS):
             await storm.start(stack, place, ports)
         for port in ports:
+            carrier = await stack.enter_async_context(Acknowledging(acknowledged))
             far_end.emulator.add_webhook(
                 f"http://127.0.0.1:{port}/webhooks/mux",
                 SECRET,
@@ -131,7 +135,7 @@ async def test_whatever_is_killed_all_ends_in_step_and_nothing_acknowledged_is_l
                 double=0.2,
                 shuffle=0.3,
                 delay=(0.0, 1.0),
-                transport=Acknowledging(acknowledged),
+                transport=carrier,
             )
         raging = asyncio.create_task(storm.rage(stack, ports))
         await upload_videos(store, far_end.emulator, SECONDS)
