@@ -11,6 +11,9 @@ from rindle_sync.work import Work
 POLL_EVERY: Final = 1.0
 """Seconds between two questions what is due, when nothing wakes us earlier and no sweep is wanted more often."""
 
+MOST_STARTS: Final = 50
+"""How many steps are begun at once: with a thousand environments, not all ask for the same few connections."""
+
 PASS_EVERY: Final = 60.0
 """Seconds between two tries of a long pass: after a failure, or while another process is at it."""
 
@@ -75,10 +78,13 @@ class Embedded:
         if self._now() - self._asked_at < self._poll_every / 2:  # we were woken, and have asked a moment ago
             return
         due = await self._due()
-        self._asked_at = self._now()
-        for errand in due:
-            if errand.step in self._steps and self._rests_until.get(errand, 0.0) <= self._now():
-                self._start(errand)
+        self._asked_at = now = self._now()
+        ripe = [e for e in due if e.step in self._steps and self._rests_until.get(e, 0.0) <= now]
+        ripe = [errand for errand in ripe if errand not in self._running]
+        if len(ripe) > MOST_STARTS:  # in turn: whose last end is the longest ago, and deliveries first
+            ripe.sort(key=lambda e: (e.step is not Step.INGEST, self._rests_until.get(e, 0.0)))
+        for errand in ripe[:MOST_STARTS]:
+            self._start(errand)
 
     def _woken(self) -> Iterator[Errand]:
         for work in self._works.values():
