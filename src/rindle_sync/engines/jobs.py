@@ -21,6 +21,9 @@ PASSES: Final = frozenset({Step.AUDIT, Step.PRUNE})
 
 MINUTE: Final = 60
 
+GATHERS: Final = 0.1
+"""Seconds after a job was made in which what else comes is gathered for the next one."""
+
 _log: Final = logging.getLogger("rindle_sync")
 
 
@@ -86,8 +89,9 @@ async def forward(
     works, bell = list(jobs.works.values()), asyncio.Event()
 
     async def make_all() -> None:
-        for woken in jobs.woken():
-            await make(woken)
+        made = [await make(woken) for woken in jobs.woken()]
+        if made:  # what comes meanwhile shares the next job
+            await asyncio.sleep(GATHERS)
 
     for work in works:
         work.bells.append(bell)
