@@ -12,6 +12,7 @@ from rindle_sync.asset import By, ProviderAsset, Seen, Silence, State, Via, reda
 from rindle_sync.backfill import backfill
 from rindle_sync.browse import match, strangers
 from rindle_sync.decide import Verdict, at_rest, decide
+from rindle_sync.errand import Step
 from rindle_sync.errors import Refused
 from rindle_sync.look import ask, ask_identity, is_about_row, note_identity, stop_if_refused
 from rindle_sync.plan import ATTEMPTS
@@ -23,7 +24,7 @@ from rindle_sync.telemetry import Audited, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
 from rindle_sync.walk import Walk
 
-AUDIT: Final = "audit"
+AUDIT: Final = Step.AUDIT.value
 
 MOST_ENDED: Final = 20
 SHARE_ENDED: Final = 0.05

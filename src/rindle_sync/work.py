@@ -1,7 +1,8 @@
 """What is to be done without anybody asking, for an engine to wake: all that is due stands in the tables."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -145,3 +146,15 @@ class Work:
                 await tools.passes.end(token, tools.now(), {"emptied": emptied})
         finally:
             await tools.passes.release(token)
+
+
+@contextmanager
+def ringing(works: Collection[Work], bell: asyncio.Event) -> Iterator[None]:
+    """Have `bell` rung whenever a step of these is woken, for as long as the block lasts."""
+    for work in works:
+        work.bells.append(bell)
+    try:
+        yield
+    finally:
+        for work in works:
+            work.bells.remove(bell)

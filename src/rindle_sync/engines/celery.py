@@ -11,14 +11,11 @@ from typing import Any, Final
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
-from rindle_sync.engines.jobs import MINUTE, QUICK, Jobs, forward
+from rindle_sync.engines.jobs import LOOKS_QUEUE, MINUTE, QUICK, QUICK_QUEUE, Jobs, forward
 from rindle_sync.engines.loop import ended_well
 from rindle_sync.errand import Errand
 from rindle_sync.errors import StoreUnavailable
 from rindle_sync.work import Work
-
-QUICK_QUEUE: Final = "rindle_sync"
-LOOKS_QUEUE: Final = "rindle_sync_looks"
 
 SENDING_SECONDS: Final = 5.0
 """How long the sending of a task may take before the broker counts as down; the tick finds what was to be sent."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from rindle_sync.engines.loop import LONGEST_GAP, Loop, ended_well
 from rindle_sync.errand import Errand, Step
-from rindle_sync.work import Work
+from rindle_sync.work import Work, ringing
 
 POLL_EVERY: Final = 1.0
 """Seconds between two questions what is due, when nothing wakes us earlier and no sweep is wanted more often."""
@@ -56,14 +56,11 @@ class Embedded:
     async def run(self, stop: asyncio.Event) -> None:
         """Run what is due until `stop` is set; what is under way then has `drain` seconds to end."""
         self._stop = stop
-        for work in self._works.values():
-            work.bells.append(self._bell)
         try:
-            await Loop(self._poll_every, self._drain, self._bell).run(self._tick, stop)
-            await self._ended(self._drain)
+            with ringing(self._works.values(), self._bell):
+                await Loop(self._poll_every, self._drain, self._bell).run(self._tick, stop)
+                await self._ended(self._drain)
         finally:
-            for work in self._works.values():
-                work.bells.remove(self._bell)
             for task in self._running.values():
                 task.cancel()
             await self._ended(None)
@@ -79,8 +76,8 @@ class Embedded:
             return
         due = await self._due()
         self._asked_at = now = self._now()
-        ripe = [e for e in due if e.step in self._steps and self._rests_until.get(e, 0.0) <= now]
-        ripe = [errand for errand in ripe if errand not in self._running]
+        ours = [errand for errand in due if errand.step in self._steps and errand not in self._running]
+        ripe = [errand for errand in ours if self._rests_until.get(errand, 0.0) <= now]
         if len(ripe) > MOST_STARTS:  # in turn: whose last end is the longest ago, and deliveries first
             ripe.sort(key=lambda e: (e.step is not Step.INGEST, self._rests_until.get(e, 0.0)))
         for errand in ripe[:MOST_STARTS]:
@@ -94,8 +91,7 @@ class Embedded:
                     yield errand
 
     def _start(self, errand: Errand) -> None:
-        if errand not in self._running:
-            self._running[errand] = asyncio.create_task(self._run(errand))
+        self._running[errand] = asyncio.create_task(self._run(errand))
 
     async def _run(self, errand: Errand) -> None:
         work = self._works[errand.environment]

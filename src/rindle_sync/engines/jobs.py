@@ -8,10 +8,16 @@ from typing import Final
 from rindle_sync.engines.embedded import Embedded
 from rindle_sync.engines.loop import Loop, ended_well
 from rindle_sync.errand import Errand, Step
-from rindle_sync.work import Work
+from rindle_sync.work import Work, ringing
 
 QUICK: Final = frozenset({Step.INGEST})
 """Steps that ask the database alone: they never wait behind one that calls the provider."""
+
+QUICK_QUEUE: Final = "rindle_sync"
+"""Jobs that ask the database alone: the tick, and what webhooks brought."""
+
+LOOKS_QUEUE: Final = "rindle_sync_looks"
+"""Jobs that call the provider."""
 
 LOCAL: Final = frozenset({Step.ANNOUNCE})
 """Steps that no job does: each process that has callbacks does them itself."""
@@ -65,11 +71,10 @@ class Jobs:
         await ended_well(self._sync(row_id))
 
     async def _sync(self, row_id: str) -> None:
-        for work in self.works.values():
-            row = await work.tools.store.get(row_id)  # the same table for all environments
-            if row and (its := self._work(row.environment)):
-                await its.sync_row(row)
-            return
+        any_work = next(iter(self.works.values()))  # they have one table
+        row = await any_work.tools.store.get(row_id)
+        if row and (work := self._work(row.environment)):
+            await work.sync_row(row)
 
     def _work(self, environment: str) -> Work | None:
         if environment not in self.works:
@@ -93,13 +98,8 @@ async def forward(
         if made:  # what comes meanwhile shares the next job
             await asyncio.sleep(GATHERS)
 
-    for work in works:
-        work.bells.append(bell)
-    try:
+    with ringing(works, bell):
         async with asyncio.TaskGroup() as group:
             group.create_task(Loop(MINUTE, drain, bell).run(make_all, stop))
             if any(work.callbacks for work in works):
                 group.create_task(Embedded(works, jobs.ask, LOCAL, every=every, drain=drain).run(stop))
-    finally:
-        for work in works:
-            work.bells.remove(bell)

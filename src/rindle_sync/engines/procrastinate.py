@@ -10,7 +10,7 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import DeleteJobCondition, JobDeferrer, Status
 from psycopg_pool import PoolTimeout
 
-from rindle_sync.engines.jobs import MINUTE, QUICK, Jobs, forward
+from rindle_sync.engines.jobs import LOOKS_QUEUE, MINUTE, QUICK, QUICK_QUEUE, Jobs, forward
 from rindle_sync.engines.loop import Loop, ended_well
 from rindle_sync.errand import Errand
 from rindle_sync.errors import StoreUnavailable
@@ -18,12 +18,6 @@ from rindle_sync.store.savepoint import savepoint
 from rindle_sync.work import Work
 
 NAMESPACE: Final = "rindle_sync"
-
-QUICK_QUEUE: Final = "rindle_sync"
-"""Jobs that ask the database alone: the tick, and what webhooks brought."""
-
-LOOKS_QUEUE: Final = "rindle_sync_looks"
-"""Jobs that call the provider."""
 
 TICK_FIRST, QUICK_FIRST, ROW_FIRST = 30, 20, 10
 """Priorities, for a worker of yours that takes all queues."""
