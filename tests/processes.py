@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from uuid import uuid4
 
 import uvicorn
+from sqlalchemy import text
 from starlette.types import Receive, Scope, Send
 
 from rindle_sync.asset import ProviderAsset, State
@@ -289,6 +290,18 @@ async def a_store(url: str) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+LEASED = ("media_provider_assets", "provider_notices", "provider_passes")
+"""The tables whose lines a killed process may hold."""
+
+
+async def end_leases(store: Store) -> None:
+    """As if the time had passed for which killed processes hold what they took."""
+    for table in LEASED:
+        async with store.writing() as connection:
+            ended = f"UPDATE {table} SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL"
+            await connection.execute(text(ended))
 
 
 async def all_rows(store: Store) -> list[ProviderAsset]:

@@ -15,7 +15,6 @@ from random import Random
 from typing import Final
 
 import httpx
-from sqlalchemy import text
 
 from rindle_sync.asset import State
 from rindle_sync.demo import agrees
@@ -23,7 +22,7 @@ from rindle_sync.frameworks.server import listen, serve
 from rindle_sync.notice import Status
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import Inbox, Store
-from tests.processes import FarEnd, Running, Shell, a_store, all_rows, eventually, free_port, settings_for
+from tests.processes import FarEnd, Running, Shell, a_store, all_rows, end_leases, eventually, free_port, settings_for
 from tests.rows import a_row
 from tests.webhooks import SECRET
 
@@ -85,7 +84,7 @@ class Storm:
 
 
 @asynccontextmanager
-async def a_provider(chance: Random) -> AsyncIterator[FarEnd]:
+async def a_provider() -> AsyncIterator[FarEnd]:
     """An emulator on a port of this process, which throttles, fails, and is late now and then."""
     emulator = MuxEmulator(seed=SEED)
     emulator.add_fault("server_error", probability=0.05)
@@ -109,18 +108,11 @@ async def upload_videos(store: Store, emulator: MuxEmulator, seconds: float) -> 
         await asyncio.sleep(EVERY)
 
 
-async def let_leases_end(store: Store) -> None:
-    """As if the time had passed for which killed processes hold what they took."""
-    for table in ("media_provider_assets", "provider_notices", "provider_passes"):
-        async with store.writing() as connection:
-            await connection.execute(text(f"UPDATE {table} SET lease_until = now() WHERE lease_until > now()"))
-
-
 async def test_whatever_is_killed_all_ends_in_step_and_nothing_acknowledged_is_lost(
     postgres_url: str, tmp_path: Path
 ) -> None:
     chance, acknowledged = Random(SEED), set[str]()
-    async with a_provider(chance) as far_end, a_store(postgres_url) as store, AsyncExitStack() as stack:
+    async with a_provider() as far_end, a_store(postgres_url) as store, AsyncExitStack() as stack:
         storm = Storm(Shell(tmp_path, the_settings(postgres_url, far_end)), chance)
         assert (await storm.shell.run("migrate")).code == 0
         ports = [free_port() for _ in range(ENDPOINTS)]
@@ -166,7 +158,7 @@ def the_settings(url: str, far_end: FarEnd) -> dict[str, str]:
 
 
 async def all_is_in_step(store: Store, emulator: MuxEmulator) -> None:
-    await let_leases_end(store)
+    await end_leases(store)
     truths = emulator.truths()
     out = [row for row in await all_rows(store) if not agrees(row, truths[row.provider_asset_id or ""])]
     assert not out, [(row.state, row.error_kind, row.last_sync_error) for row in out]

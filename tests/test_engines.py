@@ -18,11 +18,13 @@ from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import Inbox, Store
 from tests import broker
 from tests.processes import (
+    LEASED,
     FarEnd,
     Running,
     Shell,
     a_store,
     add_due,
+    end_leases,
     eventually,
     holding,
     serving,
@@ -110,12 +112,11 @@ class Fleet:
     async def let_leases_end(self) -> None:
         """As if the time had passed for which a dead process holds what it took, which is bounded."""
         longest = plain_settings(provider_timeout_seconds=PATIENT).lease
-        for table in ("media_provider_assets", "provider_notices", "provider_passes"):
-            async with self.store.writing() as connection:
-                held = await connection.execute(text(f"SELECT max(lease_until) FROM {table}"))
-                until = held.scalar_one()
+        for table in LEASED:
+            async with self.store.reading() as connection:
+                until = (await connection.execute(text(f"SELECT max(lease_until) FROM {table}"))).scalar_one()
                 assert until is None or until <= datetime.now(UTC) + longest
-                await connection.execute(text(f"UPDATE {table} SET lease_until = now() - interval '1 second'"))
+        await end_leases(self.store)
 
 
 @pytest.fixture(params=list(NODES))
