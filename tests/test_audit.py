@@ -47,11 +47,6 @@ async def known(world: World) -> None:
     world.clock.move(60)
 
 
-async def states(world: World) -> dict[State, int]:
-    counted = await world.tools.store.counts("mux", "default", world.clock.now())
-    return {State(state): number for state, number in counted.by_state.items()}
-
-
 async def suspected(world: World) -> set[str]:
     return {row.id async for row in world.tools.store.rows("mux", "default") if row.missing_since}
 
@@ -96,7 +91,7 @@ async def test_a_lost_deletion_is_suspected_at_first_and_ended_by_the_sweep_late
     assert drift(report, missing=2)
     assert (first.state, first.check_at) == (State.READY, first.missing_since and first.missing_since + CONFIRM)
     assert (too_early.looked, still.state) == (0, State.READY)
-    assert await states(world) == {State.READY: 148, State.DELETED: 2}
+    assert await world.states() == {State.READY: 148, State.DELETED: 2}
     [change] = await world.tools.store.changes_of(rows[40].id)
     assert (change.to_state, change.by) == (State.DELETED, By.SWEEP)
 
@@ -491,7 +486,7 @@ async def test_a_large_change_goes_through_when_it_is_believed(world: World) -> 
     await world.sweep()
 
     assert (report.outcome, report.ended) == (Outcome.DONE, 90)
-    assert await states(world) == {State.READY: 30, State.DELETED: 90}
+    assert await world.states() == {State.READY: 30, State.DELETED: 90}
 
 
 async def test_an_alarm_is_not_forgotten_by_going_on(world: World) -> None:

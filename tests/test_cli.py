@@ -72,8 +72,8 @@ async def test_migrate_makes_the_tables_and_says_so_once(database_url: str, tmp_
     again = await shell.run("migrate")
 
     assert (first.code, again.code) == (0, 0)
-    assert first.json == {"from": None, "to": "0001"}
-    assert again.out == "the tables are at 0001 already\n"
+    assert first.json == {"from": None, "to": "0002"}
+    assert again.out == "the tables are at 0002 already\n"
 
 
 async def test_two_migrations_at_once_are_safe(database_url: str, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ async def test_two_migrations_at_once_are_safe(database_url: str, tmp_path: Path
     both = await shell.run_all(["migrate", "--json"], ["migrate", "--json"])
 
     assert [ended.code for ended in both] == [0, 0]
-    assert sorted(str(ended.json["from"]) for ended in both) == ["0001", "None"]
+    assert sorted(str(ended.json["from"]) for ended in both) == ["0002", "None"]
 
 
 async def test_without_tables_a_command_says_how_to_make_them(shell: Shell) -> None:
@@ -608,3 +608,39 @@ async def test_a_row_that_is_stuck_or_not_found_is_told_by_sync(far_end: FarEnd,
     assert not_found.json["last_sync_error"] == "mux asset not found"
     assert stuck.code == 0
     assert "stuck in :processing past threshold" in stuck.out
+
+
+async def test_a_video_is_explained_by_the_apps_own_id_and_without_the_providers(shell: Shell, far_end: FarEnd) -> None:
+    await shell.run("migrate")
+    asset = far_end.emulator.create_asset(life=READY)
+    await shell.run("track", "--asset-id", "video-1", "--provider-asset-id", asset)
+    await shell.run("sync", asset)
+
+    told, json_, revealed, unknown = await shell.run_all(
+        ["explain", "video-1"],
+        ["explain", "video-1", "--json"],
+        ["explain", "video-1", "--reveal"],
+        ["explain", "nobody"],
+    )
+
+    assert "processing -> ready: the provider says ready" in told.out
+    assert asset not in told.out + json_.out
+    assert [one["state"] for one in json_.json] == ["ready"]
+    assert f"provider_asset_id: {asset}" in revealed.out
+    assert f"the provider's ids of row {json_.json[0]['row_id']} were revealed" in revealed.err
+    assert (unknown.code, asset in revealed.err) == (1, False)
+
+
+async def test_status_can_be_watched_until_it_is_ended(shell: Shell) -> None:
+    await shell.run("migrate")
+
+    async with shell.started("status", "--watch", "--every", "0.5") as running:
+
+        async def shown() -> None:
+            assert running.out.count("budget:") >= 2
+
+        await eventually(shown)
+        running.send(signal.SIGINT)
+        ended = await running.ended()
+
+    assert ended.code == 0

@@ -51,7 +51,7 @@ def commands_of(group: Any, before: str = "") -> dict[str, Any]:
 
 COMMANDS = commands_of(get_command(app))
 
-ENVELOPE = {"system_time", "row_id"}
+ENVELOPE = {"system_time", "row_id", "environment"}
 
 
 def page(name: str) -> str:

@@ -247,7 +247,7 @@ async def test_a_token_of_another_environment_changes_no_row_when_nobody_says_so
     after = await world.tables()
     assert len(after["media_provider_assets"]) == len(before["media_provider_assets"])
     assert after["provider_suspects"] == []
-    assert await states_of(world) == {State.READY: 16, State.PROCESSING: 5}
+    assert await world.states() == {State.READY: 16, State.PROCESSING: 5}
 
 
 async def test_a_backfill_of_an_empty_environment_does_not_make_it_that_of_the_rows(world: World) -> None:
@@ -260,11 +260,6 @@ async def test_a_backfill_of_an_empty_environment_does_not_make_it_that_of_the_r
     report = await audit(world.tools)
 
     assert report.outcome is Outcome.DONE
-
-
-async def states_of(world: World) -> dict[State, int]:
-    counted = await world.tools.store.counts("mux", "default", world.clock.now())
-    return {State(state): number for state, number in counted.by_state.items()}
 
 
 @pytest.mark.parametrize("road", [sweep_all, sweep_by_id, audit_all])
@@ -283,7 +278,7 @@ async def test_as_long_as_the_token_is_wrong_the_breaker_stays_open(world: World
     assert len(world.events(BreakerOpened)) == 1
     assert world.calls == 1
     assert sum(n for kind, n in there.calls.items() if kind != "whoami") <= 18
-    assert await states_of(world) == {State.READY: 16, State.PROCESSING: 5}
+    assert await world.states() == {State.READY: 16, State.PROCESSING: 5}
 
 
 async def test_days_with_a_token_of_another_environment_end_no_row(world: World) -> None:
@@ -296,7 +291,7 @@ async def test_days_with_a_token_of_another_environment_end_no_row(world: World)
                 await road(world)
         world.clock.move(timedelta(minutes=5))
 
-    assert await states_of(world) == {State.READY: 16, State.PROCESSING: 5}
+    assert await world.states() == {State.READY: 16, State.PROCESSING: 5}
     assert not [row async for row in world.tools.store.rows("mux", "default") if row.missing_since]
 
 

@@ -19,7 +19,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "rindle_sync"
 
-PURE = ("asset", "decide", "plan")
+PURE = ("asset", "decide", "plan", "trail")
 DATABASE = ("store", "schema", "migrations")
 SCREEN = ("cli", "demo", "__main__")
 VENDOR = ("providers.mux", "providers.mux_emulator")

@@ -309,7 +309,7 @@ async def test_what_would_come_of_a_finding_can_be_seen_without_writing(world: W
     row, asked = await world.track(), await world.track()
     look = a_look(State.READY, at=world.clock.now())
 
-    [foreseen] = foresee(world.tools, [Finding(asked, None), Finding(row, look)], world.clock.now())
+    [foreseen] = foresee(world.tools, [Finding(asked, None), Finding(row, look)], By.SWEEP, world.clock.now())
 
     assert (foreseen.before, foreseen.row.state, foreseen.changed, foreseen.seen) == (row, State.READY, True, look)
     assert (await world.now_is(row), world.told) == (row, [])

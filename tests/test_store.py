@@ -349,24 +349,6 @@ async def test_a_row_gets_the_apps_own_names_and_keeps_all_else(store: Store) ->
     assert await store.get(other.id) == other
 
 
-async def test_counts_tell_how_the_rows_stand(store: Store) -> None:
-    rows = [
-        a_row(State.READY, checked_at=NOW),
-        a_row(State.READY, checked_at=OLD),
-        a_row(State.ERRORED, error_kind=ErrorKind.STUCK, check_at=OLD, check_failures=1),
-        a_row(State.PROCESSING, check_at=NOW),
-        a_row(State.PROCESSING, check_at=NOW + SECOND),
-    ]
-    for row in rows:
-        await store.add(row)
-
-    counts = await store.counts("mux", "default", NOW)
-
-    assert counts.by_state == {"ready": 2, "errored": 1, "processing": 2}
-    assert counts.by_error_kind == {"stuck": 1}
-    assert (counts.due, counts.oldest_due, counts.failing, counts.last_checked) == (2, OLD, 1, NOW)
-
-
 async def test_all_rows_of_an_environment_can_be_read(store: Store) -> None:
     rows = [a_row() for _ in range(3)]
     for row in (*rows, replace(a_row(), environment="staging")):

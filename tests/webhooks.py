@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from rindle_sync.asset import ProviderAsset
+from rindle_sync.ingest import ingest
 from rindle_sync.notice import Notice, Status
 from rindle_sync.providers.mux import sign
 from rindle_sync.receive import Reply, receive
@@ -73,6 +74,14 @@ async def deliver(world: World, event: dict[str, Any] | bytes, *, secret: str = 
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     signed = {"Mux-Signature": sign(body, secret, world.clock.now())} | headers
     return await receive(world.tools, "POST", signed, chunks(body))
+
+
+async def tell_ready(world: World, row: ProviderAsset) -> None:
+    """The webhook comes now which tells that the asset of `row` is ready, as it is, and is applied."""
+    truth = world.emulator.truth(row.provider_asset_id or "")
+    playback_ids = [{"id": playback.id, "policy": playback.policy} for playback in truth.playback_ids]
+    await deliver(world, an_event(row, playback_ids=playback_ids, at=world.clock.now().isoformat()))
+    await ingest(world.tools)
 
 
 async def chunks(body: bytes, size: int = 10_000) -> AsyncIterator[bytes]:

@@ -1,6 +1,7 @@
 """One provider environment for tests: the emulator, a database, the real tools, and a clock that only tests move."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -22,10 +23,21 @@ from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.round import Tally
 from rindle_sync.schema import metadata, open_engine
 from rindle_sync.settle import Settled
-from rindle_sync.store import Bucket, Buckets, Environments, Inbox, Library, Outbox, Passes, Store
+from rindle_sync.store import (
+    Bucket,
+    Buckets,
+    Environments,
+    Gauges,
+    History,
+    Inbox,
+    Library,
+    Outbox,
+    Passes,
+    Store,
+)
 from rindle_sync.sweep import sweep
 from rindle_sync.sync import sync
-from rindle_sync.telemetry import Event, StateChange, Swept, Telemetry
+from rindle_sync.telemetry import Called, Event, StateChange, Swept, Telemetry
 from rindle_sync.tools import Identity, Tools
 from tests.rows import NOW, a_row
 
@@ -62,6 +74,8 @@ class World:
     emulator: MuxEmulator
     clock: Clock
     told: list[Event] = field(default_factory=list)
+    called: list[Called] = field(default_factory=list)
+    """What was told of each call: not among the rest."""
 
     async def track(self, state: State = State.PROCESSING, *, life: Life = READY, **values: Any) -> ProviderAsset:
         """A row that is due, and the asset that it is about; `provider_asset_id` names another one."""
@@ -129,6 +143,10 @@ class World:
         assert found
         return found
 
+    async def states(self) -> dict[State, int]:
+        """How many rows of the default environment stand so."""
+        return Counter([row.state async for row in self.tools.store.rows("mux", "default")])
+
     def events(self, *kinds: type[Event]) -> list[Event]:
         return [e for e in self.told if (isinstance(e, kinds) if kinds else not isinstance(e, Swept | StateChange))]
 
@@ -165,8 +183,16 @@ async def a_world(url: str, clock: Clock | None = None, *, migrated: bool = Fals
     clock = clock or Clock()
     emulator = MuxEmulator(now=clock.seconds, sleep=clock.sleep)
     told: list[Event] = []
+    called: list[Called] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, Called):
+            called.append(event)
+        else:
+            told.append(event)
+
     engine = open_engine(url)
-    environments, telemetry = Environments(engine), Telemetry(told.append)
+    environments, telemetry = Environments(engine), Telemetry(hear)
     plenty = Bucket(provider="mux", environment="default", name="plenty", capacity=1000, per_second=1000)
     tools = Tools(
         store=Store(engine),
@@ -175,6 +201,8 @@ async def a_world(url: str, clock: Clock | None = None, *, migrated: bool = Fals
         environments=environments,
         passes=Passes(engine),
         library=Library(engine),
+        history=History(engine),
+        gauges=Gauges(engine),
         creates=Budget(Buckets(engine), plenty, now=clock.now, sleep=clock.sleep),
         provider=an_adapter(emulator),
         environment="default",
@@ -191,7 +219,7 @@ async def a_world(url: str, clock: Clock | None = None, *, migrated: bool = Fals
     if not migrated:
         await upgrade(tools.store.engine)
     try:
-        yield World(tools, emulator, clock, told)
+        yield World(tools, emulator, clock, told, called)
     finally:
         await tools.inbox.finish(tools.webhooks.keep_within)
         await tools.provider.close()

@@ -20,6 +20,7 @@ from rindle_sync.config import EngineName, Settings, load_settings
 from rindle_sync.engine import Distributed, extra, procrastinate, run
 from rindle_sync.errand import Step
 from rindle_sync.errors import Misconfigured
+from rindle_sync.explain import Explanation, explain
 from rindle_sync.frameworks.asgi import WebhookApp
 from rindle_sync.notice import Notice, Status
 from rindle_sync.plan import Atlas
@@ -28,7 +29,7 @@ from rindle_sync.providers.mux import Credentials, Kind, Modifiers, Mux, SignedU
 from rindle_sync.round import Tally
 from rindle_sync.schema import open_engine
 from rindle_sync.settle import Settled
-from rindle_sync.store import Bucket, Buckets, Environments, Inbox, Library, Outbox, Passes, Store
+from rindle_sync.store import Bucket, Buckets, Environments, Gauges, History, Inbox, Library, Outbox, Passes, Store
 from rindle_sync.sweep import sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Listener, Telemetry, log_event
@@ -79,6 +80,8 @@ class RindleSync:
             environments=environments,
             passes=Passes(engine),
             library=Library(engine),
+            history=History(engine),
+            gauges=Gauges(engine),
             creates=self._creates,
             webhooks=settings.webhooks,
             provider=provider,
@@ -230,6 +233,16 @@ class RindleSync:
         """How the rows stand."""
         return await health.status(self.tools)
 
+    async def explain(self, row: ProviderAsset) -> Explanation:
+        """Why a row stands as it does, and what comes next; asks the database only."""
+        return await explain(self.tools, row)
+
+    async def named(self, name: str) -> list[ProviderAsset]:
+        """The rows of this environment with this id of ours, or of the app's own asset with this id."""
+        if row := await self.get(name):
+            return [row] if row.environment == self.settings.environment else []
+        return await self.store.of_app_asset(Mux.name, self.settings.environment, name)
+
     def on_change(self, callback: Callback) -> Callback:
         """Have the async `callback` called with each real change of a row (as a decorator, too).
 
@@ -369,7 +382,7 @@ async def connect(
     if len(of_each := settings.each()) > 1:
         raise Misconfigured("environment", f"must name one of {', '.join(of_each)}: --environment, RINDLE_ENVIRONMENT")
     (settings,) = of_each.values()
-    telemetry = Telemetry(log_event, *listeners)
+    telemetry = Telemetry(log_event, *listeners, environment=settings.environment)
     rindle = RindleSync(settings, Store(open_engine(settings.database_url)), telemetry, transport)
     try:
         yield rindle

@@ -1,7 +1,7 @@
 """The words of the domain: a row, its states, what was seen of it, and how its ids are hidden. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -25,6 +25,10 @@ class State(StrEnum):
 
 IN_FLIGHT: Final = frozenset({State.UPLOADING, State.PROCESSING})
 """The states in which a row is waiting for the provider, and can be stuck."""
+
+
+FINAL: Final = frozenset({State.READY, State.ERRORED, State.DELETED})
+"""The states that the provider tells of when its work on an asset ends, and when the asset does."""
 
 
 class ErrorKind(StrEnum):
@@ -109,6 +113,8 @@ class ProviderAsset:
     check_failures: int = 0
     missing_since: datetime | None = None
     """When a row at rest was first answered with a 404 that no later look took back."""
+    trail: Sequence[Any] = field(default=(), repr=False, compare=False)
+    """What was last decided about it, as `trail` reads and writes it."""
     lease_token: str | None = field(default=None, repr=False)
     lease_until: datetime | None = None
     version: int = 1

@@ -243,7 +243,7 @@ class _Audit:
 
     async def _note_drift(self, findings: Sequence[Finding]) -> None:
         """Hold back what would change a row until all is compared; settle what only says when its asset was made."""
-        foreseen = foresee(self.tools, findings, self.tools.now())
+        foreseen = foresee(self.tools, findings, By.AUDIT, self.tools.now())
         drifted = {one.row.id: one.seen.at for one in foreseen if one.changed and one.seen}
         for one in foreseen:
             if one.changed:

@@ -3,12 +3,12 @@
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rindle_sync.asset import By
-from rindle_sync.store import Bucket, Buckets
+from rindle_sync.store import Bucket, Buckets, Level
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
 """However long a provider asks us to wait, we ask again after this."""
@@ -66,6 +66,10 @@ class Budget:
                     return grant.calls
                 await self._sleep(min(max(grant.wait.total_seconds(), 0.001), 1.0))
             return 0
+
+    async def levels(self, budgets: Sequence["Budget"]) -> list[Level]:
+        """How these budgets of one database stand."""
+        return await self._buckets.levels([budget._bucket for budget in budgets], self._now())  # noqa: SLF001
 
     async def give_back(self, calls: int) -> None:
         """Return calls that were taken and not made; in a pause they are forfeit."""

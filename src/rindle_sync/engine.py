@@ -3,17 +3,20 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from rindle_sync.config import EngineName, Settings
 from rindle_sync.engines.base import Distributed
 from rindle_sync.engines.embedded import Embedded
 from rindle_sync.errand import Errand
 from rindle_sync.errors import Misconfigured
+from rindle_sync.health import tick_key
 from rindle_sync.schema import STATEMENT_SECONDS, conninfo
 from rindle_sync.store import Errands, Store
 from rindle_sync.work import Work
+
+TICKS_NOTED_EVERY: Final = timedelta(seconds=15)
 
 __all__ = ["Distributed", "celery", "extra", "procrastinate", "run"]
 
@@ -36,7 +39,8 @@ async def run(
             engine = procrastinate(works, settings, store, app, clock)
             await (engine.run(stop) if takes_up else engine.forward(stop))
     elif takes_up:
-        await Embedded(works, _due(works, store, clock), every=every, drain=drain).run(stop)
+        ticked = _ticked(works, clock)
+        await Embedded(works, _due(works, store, clock), every=every, drain=drain, ticked=ticked).run(stop)
     else:
         await stop.wait()
 
@@ -48,7 +52,8 @@ def procrastinate(
     with extra():
         from rindle_sync.engines.procrastinate import Procrastinate
     every, drain = _pace(settings)
-    return Procrastinate(app, works, _due(works, store, clock), every=every, drain=drain)
+    ticked = _ticked(works, clock)
+    return Procrastinate(app, works, _due(works, store, clock), every=every, drain=drain, ticked=ticked)
 
 
 def celery(works: Sequence[Work], settings: Settings, store: Store, app: Any, clock: Callable[[], datetime]) -> Any:
@@ -56,7 +61,8 @@ def celery(works: Sequence[Work], settings: Settings, store: Store, app: Any, cl
     with extra("celery"):
         from rindle_sync.engines.celery import CeleryEngine
     every, drain = _pace(settings)
-    return CeleryEngine(app, works, _due(works, store, clock), every=every, drain=drain)
+    ticked = _ticked(works, clock)
+    return CeleryEngine(app, works, _due(works, store, clock), every=every, drain=drain, ticked=ticked)
 
 
 @contextmanager
@@ -81,3 +87,18 @@ def _due(works: Sequence[Work], store: Store, clock: Callable[[], datetime]) -> 
         return await errands.due(provider, [work.watch(moment) for work in works], now=moment)
 
     return due
+
+
+def _ticked(works: Sequence[Work], clock: Callable[[], datetime]) -> Callable[[], Awaitable[None]]:
+    """Note every now and then that an engine has asked what is due: it is alive."""
+    tools = works[0].tools
+    noted_at: datetime | None = None
+
+    async def ticked() -> None:
+        nonlocal noted_at
+        now = clock()
+        if noted_at is None or not timedelta(0) <= now - noted_at < TICKS_NOTED_EVERY:
+            await tools.passes.note(tick_key(tools), now)
+            noted_at = now
+
+    return ticked

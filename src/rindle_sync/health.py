@@ -1,14 +1,64 @@
-"""How the rows of an environment stand, as figures."""
+"""How the rows of environments stand, as figures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from statistics import median, quantiles
+from typing import Any, Final
 
-from rindle_sync.asset import ErrorKind, State
+from rindle_sync.asset import By, ErrorKind, State
 from rindle_sync.audit import AUDIT
 from rindle_sync.notice import Status as NoticeStatus
-from rindle_sync.store import PassKey
+from rindle_sync.store import Figures, Level, PassKey, Webhooked
 from rindle_sync.tools import Tools
+
+DAY: Final = timedelta(days=1)
+HOUR: Final = timedelta(hours=1)
+
+GRACE: Final = timedelta(minutes=5)
+"""How long a webhook may take after a look has found what it tells, before it counts as missed."""
+
+TICK: Final = "tick"
+EVERYWHERE: Final = "*"
+"""Where the tick of an engine is noted: it is one for all environments."""
+
+MOST_CHANGES: Final = 10_000
+"""How many changes of a day are read for their lateness: the newest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lateness:
+    """How late the changes of a road were found, in milliseconds."""
+
+    changes: int
+    median_ms: int
+    p95_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhooks:
+    """What became of the webhooks that the changes of a day should have brought."""
+
+    expected: int
+    """Changes that a webhook should have told of."""
+    first: int
+    """Those that a webhook told of first."""
+    late: int
+    """Those that a look found before their webhook came."""
+    missed: int
+    """Those of which no webhook has told."""
+    loss: float
+    """`missed` as a share of `expected`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How a bucket of calls stands."""
+
+    calls: float
+    capacity: float
+    wait_seconds: float
+    """How long until a call is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,33 +71,60 @@ class Status:
     by_state: dict[str, int]
     errored_by_kind: dict[str, int]
     stuck: int
+    unlinked: int
+    """Rows that wait for their upload and have no asset yet."""
     due: int
     oldest_due_seconds: int
     unanswered: int
     """Rows whose last look brought no answer for which it was tried again: not throttled, not refused."""
-    last_checked_at: str | None
+    last_checked_at: datetime | None
+    last_tick_at: datetime | None
+    """When an engine last asked what is due, in any environment."""
     notices: dict[str, int]
     """Kept deliveries by status."""
     oldest_pending_seconds: int
+    webhooks: Webhooks
+    """Of the last 24 hours."""
+    lateness: dict[str, Lateness]
+    """How late the changes of the last 24 hours were found, by road."""
+    budget: Budget
+    """Calls that only read."""
     breaker: str
     """`closed`, or why the provider is left alone: refused, other_environment, unreachable."""
     breaker_open_seconds: int
-    last_audit_at: str | None
+    last_audit_at: datetime | None
     last_audit: dict[str, Any] | None
     """The figures of the last audit that came to an end."""
-    audit_began_at: str | None
+    audit_began_at: datetime | None
     """Of one that has not ended."""
+
+
+async def figures(all_tools: Sequence[Tools], now: datetime, *, over: timedelta) -> dict[str, Figures]:
+    """How environments on one database stand, by their names; changes count that came `over` so long a time."""
+    one, names = all_tools[0], [tools.environment for tools in all_tools]
+    return await one.gauges.of(one.provider.name, names, AUDIT, now=now, since=now - over, settled_by=now - GRACE)
+
+
+async def last_tick(tools: Tools) -> datetime | None:
+    """When an engine last asked what is due."""
+    return (await tools.passes.get(tick_key(tools))).ended_at
+
+
+def tick_key(tools: Tools) -> PassKey:
+    """Where the ticks of engines are noted."""
+    return PassKey(tools.provider.name, EVERYWHERE, TICK)
 
 
 async def status(tools: Tools) -> Status:
     """The figures of one environment."""
     provider, environment, now = tools.provider.name, tools.environment, tools.now()
-    counts = await tools.store.counts(provider, environment, now)
-    pending = await tools.inbox.pending(provider, environment)
-    known = await tools.environments.get(provider, environment)
-    audit = await tools.passes.get(PassKey(provider, environment, AUDIT))
-    by_state = {state.value: counts.by_state.get(state, 0) for state in State}
-    by_kind = {kind.value: counts.by_error_kind.get(kind, 0) for kind in ErrorKind}
+    found = (await figures([tools], now, over=DAY))[environment]
+    notices = await tools.gauges.notices(provider, environment)
+    late = await tools.gauges.lateness(provider, environment, now - DAY, limit=MOST_CHANGES)
+    (level,) = await tools.budget.levels([tools.budget])
+    by_state = {state.value: found.by_state.get(state, 0) for state in State}
+    by_kind = {kind.value: found.by_error_kind.get(kind, 0) for kind in ErrorKind}
+    audit = found.audit
     return Status(
         provider=provider,
         environment=environment,
@@ -55,17 +132,46 @@ async def status(tools: Tools) -> Status:
         by_state=by_state,
         errored_by_kind=by_kind,
         stuck=by_kind[ErrorKind.STUCK],
-        due=counts.due,
-        oldest_due_seconds=_seconds_since(counts.oldest_due, now),
-        unanswered=counts.failing,
-        last_checked_at=counts.last_checked.isoformat() if counts.last_checked else None,
-        notices={status.value: pending.by_status.get(status, 0) for status in NoticeStatus},
-        oldest_pending_seconds=_seconds_since(pending.oldest_pending, now),
-        breaker=known.breaker_reason or "closed",
-        breaker_open_seconds=_seconds_since(known.breaker_opened_at, now),
-        last_audit_at=audit.ended_at.isoformat() if audit.ended_at else None,
+        unlinked=found.unlinked,
+        due=found.due,
+        oldest_due_seconds=_seconds_since(found.oldest_due, now),
+        unanswered=found.failing,
+        last_checked_at=found.last_checked,
+        last_tick_at=await last_tick(tools),
+        notices={status.value: notices.get(status, 0) for status in NoticeStatus},
+        oldest_pending_seconds=_seconds_since(found.oldest_pending, now),
+        webhooks=_webhooks(found.webhooked),
+        lateness={by.value: _lateness([ms for road, ms in late if road is by]) for by in By},
+        budget=_budget(level),
+        breaker=found.breaker_reason or "closed",
+        breaker_open_seconds=_seconds_since(found.breaker_opened_at, now),
+        last_audit_at=audit.ended_at,
         last_audit=dict(audit.progress) if audit.progress and not audit.began_at else None,
-        audit_began_at=audit.began_at.isoformat() if audit.began_at else None,
+        audit_began_at=audit.began_at,
+    )
+
+
+def _webhooks(webhooked: Webhooked) -> Webhooks:
+    first, missed = webhooked.found[By.WEBHOOK], sum(webhooked.missed.values())
+    return Webhooks(
+        expected=webhooked.expected,
+        first=first,
+        late=webhooked.expected - first - missed,
+        missed=missed,
+        loss=round(webhooked.loss, 4),
+    )
+
+
+def _lateness(late_ms: list[int]) -> Lateness:
+    if not late_ms:
+        return Lateness(changes=0, median_ms=0, p95_ms=0)
+    p95 = quantiles(late_ms, n=20)[-1] if len(late_ms) > 1 else late_ms[0]
+    return Lateness(changes=len(late_ms), median_ms=round(median(late_ms)), p95_ms=round(p95))
+
+
+def _budget(level: Level) -> Budget:
+    return Budget(
+        calls=round(level.calls, 1), capacity=level.capacity, wait_seconds=round(level.wait.total_seconds(), 3)
     )
 
 

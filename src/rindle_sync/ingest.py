@@ -8,7 +8,8 @@ from itertools import zip_longest
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.asset import By, ProviderAsset, Seen, Silence
+from rindle_sync.asset import FINAL, By, ProviderAsset, Seen, Silence
+from rindle_sync.decide import Verdict
 from rindle_sync.errors import BadNotice, StoreUnavailable
 from rindle_sync.notice import WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Notice, Status, next_wait
 from rindle_sync.settle import Finding, Settled, settle
@@ -19,6 +20,9 @@ _NAMED_BY: Final = ("provider_asset_id", "provider_upload_id", "passthrough")
 
 BATCH: Final = 50
 """How many notices are taken up at once."""
+
+NO_NEWS: Final = frozenset({Verdict.UNCHANGED, Verdict.STALE})
+"""What a webhook comes to that tells what the row has known before."""
 
 _log: Final = logging.getLogger("rindle_sync")
 
@@ -78,6 +82,7 @@ async def _settle_turn(
     ended = [result for *_, result in read if isinstance(result, _Ended)]
     findings = {row_id: Finding(rows[row_id], seen) for _, row_id, seen in read if isinstance(seen, Seen)}
     settled = await _settle_all(tools, findings)
+    await _note_late(tools, [one for one in settled.values() if isinstance(one, Settled)])
     rows.update((one.row.id, one.row) for one in settled.values() if isinstance(one, Settled))
     return ended + [_ended(tools, notice, settled.get(row_id)) for notice, row_id, _ in read if row_id in findings]
 
@@ -89,6 +94,17 @@ def _read(tools: Tools, notice: Notice) -> Seen | _Ended:
         return _put_off(tools, notice, error.reason, ())
     except Exception as error:  # noqa: BLE001  one notice must not keep the others back, whatever it meets
         return _failed(tools, notice, error)
+
+
+async def _note_late(tools: Tools, settled: Sequence[Settled]) -> None:
+    """What a look had found before its webhook came was not missed, but late."""
+    told = [
+        (one.row.id, one.seen.state)
+        for one in settled
+        if one.decision.verdict in NO_NEWS and isinstance(one.seen, Seen) and one.seen.state in FINAL
+    ]
+    if told:
+        await tools.history.note_webhooks(told, tools.now())
 
 
 async def _settle_all(tools: Tools, findings: Mapping[str, Finding]) -> dict[str, Settled | Exception]:

@@ -85,7 +85,9 @@ async def connect_all(
     settings = settings or load_settings()
     engine = open_engine(settings.database_url)
     services = {
-        name: RindleSync(its, Store(engine), Telemetry(log_event, *listeners), transports(name), clock)
+        name: RindleSync(
+            its, Store(engine), Telemetry(log_event, *listeners, environment=name), transports(name), clock
+        )
         for name, its in settings.each().items()
     }
     try:

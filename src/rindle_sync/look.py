@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 
 from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via, redact_id, scrub
 from rindle_sync.breaker import Opened, Reason
+from rindle_sync.call import Way, call
 from rindle_sync.decide import at_rest
 from rindle_sync.errors import Gone, NoAnswer, OtherEnvironment, Refused, RindleSyncError, Throttled, Unreachable
 from rindle_sync.plan import ATTEMPTS, retry_gap
@@ -33,7 +34,7 @@ async def ask(tools: Tools, row: ProviderAsset) -> Seen | Silence:
 
     async def asked(at: datetime) -> Seen:
         try:
-            seen = await _call(tools, row, at)
+            seen = await _ask(tools, row, at)
         except Gone:
             await check_identity(tools)
             if at_rest(row) and tools.identity.expected is None:
@@ -58,7 +59,7 @@ async def look_at_page(tools: Tools, cursor: str | None, take: Callable[[], Awai
     while failures < ATTEMPTS and throttles < THROTTLES and await take():
         if failures:
             await tools.sleep(retry_gap(failures, tools.schedule).total_seconds())
-        page = await _answered(tools, lambda at: tools.provider.list_assets(at, cursor), "a list page", cursor)
+        page = await _answered(tools, lambda at: _list(tools, at, cursor), "a list page", cursor)
         if not isinstance(page, Silence):
             return page
         stop_if_refused(page)
@@ -110,7 +111,7 @@ async def note_identity(tools: Tools) -> None:
 async def _found(tools: Tools) -> str:
     if tools.identity.found is None:
         await tools.budget.take()
-        tools.identity.found = await tools.provider.whoami()
+        tools.identity.found = await call(tools, Way.WHOAMI, tools.provider.whoami())
     return tools.identity.found
 
 
@@ -123,7 +124,7 @@ async def _expected(tools: Tools) -> str | None:
 
 
 async def _answered(
-    tools: Tools, call: Callable[[datetime], Awaitable[Answer]], about: str, *secrets: str | None
+    tools: Tools, asked: Callable[[datetime], Awaitable[Answer]], about: str, *secrets: str | None
 ) -> Answer | Silence:
     at = tools.now()
     if opened := tools.breaker.enter():
@@ -131,7 +132,7 @@ async def _answered(
     try:
         if tools.breaker.opened and tools.breaker.opened.reason is Reason.OTHER_ENVIRONMENT:
             await check_identity(tools)  # a list page is answered in any environment: it must not close the breaker
-        answer = await call(at)
+        answer = await asked(at)
     except (NoAnswer, Gone) as error:  # that a list is gone says nothing of any row
         return await _silence(tools, error, at, scrub(str(error), *secrets))
     except RindleSyncError:
@@ -149,11 +150,15 @@ def _barred(opened: Opened, at: datetime) -> Silence:
     return Silence(lack=lack, at=at, text=opened.text, asked=False)
 
 
-async def _call(tools: Tools, row: ProviderAsset, at: datetime) -> Seen:
+async def _list(tools: Tools, at: datetime, cursor: str | None) -> Page:
+    return await call(tools, Way.LIST, tools.provider.list_assets(at, cursor))
+
+
+async def _ask(tools: Tools, row: ProviderAsset, at: datetime) -> Seen:
     if row.provider_asset_id:
-        return await tools.provider.get_asset(row.provider_asset_id, at)
+        return await call(tools, Way.ASSET, tools.provider.get_asset(row.provider_asset_id, at))
     if row.provider_upload_id:
-        return await tools.provider.get_upload(row.provider_upload_id, at)
+        return await call(tools, Way.UPLOAD, tools.provider.get_upload(row.provider_upload_id, at))
     return Seen(via=Via.GET, at=at, status="no id to ask by")
 
 

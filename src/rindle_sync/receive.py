@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from rindle_sync.errors import BadNotice, Misconfigured, StoreUnavailable
 from rindle_sync.notice import Delivery, Notice, Status
-from rindle_sync.telemetry import WebhookIgnored, WebhookRejected, WebhookVerified, nanoseconds
+from rindle_sync.telemetry import WebhookIgnored, WebhookRejected, WebhookVerified, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
 
 LARGEST_BODY: Final = 1024 * 1024
@@ -46,15 +46,15 @@ async def receive(tools: Tools, method: str, headers: Mapping[str, str], chunks:
     """
     if method != "POST":
         return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
-    lowered = {name.lower(): value for name, value in headers.items()}
+    lowered, began = {name.lower(): value for name, value in headers.items()}, tools.now()
     try:
-        return await _kept(tools, await _read(lowered, chunks, tools.webhooks.read_within), lowered)
+        return await _kept(tools, await _read(lowered, chunks, tools.webhooks.read_within), lowered, began)
     except (_TooLarge, _TooSlow, BadNotice, Misconfigured, StoreUnavailable) as error:
         if isinstance(error, StoreUnavailable):
             _log.warning("a delivery was not kept, its sender is to try again: %s", error)
         reason, reply = _refusal(error)
-        when = nanoseconds(tools.now())
-        tools.telemetry.tell(WebhookRejected(system_time=when, provider=tools.provider.name, reason=reason))
+        when, provider, ack_ms = nanoseconds(now := tools.now()), tools.provider.name, _since(began, now)
+        tools.telemetry.tell(WebhookRejected(system_time=when, provider=provider, reason=reason, ack_ms=ack_ms))
         return reply
 
 
@@ -88,7 +88,7 @@ async def _read(headers: Mapping[str, str], chunks: AsyncIterable[bytes], within
     return bytes(body)
 
 
-async def _kept(tools: Tools, body: bytes, headers: Mapping[str, str]) -> Reply:
+async def _kept(tools: Tools, body: bytes, headers: Mapping[str, str], began: datetime) -> Reply:
     now, webhooks = tools.now(), tools.webhooks
     secret = tools.provider.verify(headers, body, webhooks.secrets, now, webhooks.tolerance.total_seconds())
     delivery = tools.provider.read_delivery(body)
@@ -100,7 +100,7 @@ async def _kept(tools: Tools, body: bytes, headers: Mapping[str, str]) -> Reply:
     if not keeping.done():
         raise StoreUnavailable("the database took too long to keep it")
     is_new = keeping.result()
-    _tell(tools, delivery, secret, now, is_new=is_new)
+    _tell(tools, delivery, secret, began, is_new=is_new)
     if not is_new:
         return Reply(200, {"status": "kept_before"})
     return Reply(202, {"status": "kept"}) if delivery.acted_on else Reply(200, {"status": "not_acted_on"})
@@ -124,10 +124,24 @@ def _notice(tools: Tools, delivery: Delivery, body: bytes, now: datetime) -> Not
     )
 
 
-def _tell(tools: Tools, delivery: Delivery, secret: int, now: datetime, *, is_new: bool) -> None:
-    when, provider = nanoseconds(now), tools.provider.name
+def _tell(tools: Tools, delivery: Delivery, secret: int, began: datetime, *, is_new: bool) -> None:
+    now, provider = tools.now(), tools.provider.name
+    when = nanoseconds(now)
     tools.telemetry.tell(
-        WebhookVerified(system_time=when, provider=provider, type=delivery.type, secret=secret, duplicate=not is_new)
+        WebhookVerified(
+            system_time=when,
+            provider=provider,
+            type=delivery.type,
+            secret=secret,
+            duplicate=not is_new,
+            ack_ms=_since(began, now),
+            delivery_ms=_since(delivery.occurred_at or began, began),
+        )
     )
     if is_new and not delivery.acted_on:
         tools.telemetry.tell(WebhookIgnored(system_time=when, provider=provider, type=delivery.type))
+
+
+def _since(moment: datetime, now: datetime) -> int:
+    """Milliseconds; the sender's clock may be ahead of ours."""
+    return max(0, milliseconds(now - moment))

@@ -139,7 +139,7 @@ class Round:
         if self.rehearse is None:
             settled = await settle(self.tools, findings, self.by)
         else:
-            settled = foresee(self.tools, findings, self.tools.now())
+            settled = foresee(self.tools, findings, self.by, self.tools.now())
             for one in settled:
                 self.rehearse(one)
         tally.looked -= len(due) - sum(s.row.id in due for s in settled)

@@ -13,6 +13,7 @@ from rindle_sync.plan import next_check
 from rindle_sync.store import Change, Write, Written
 from rindle_sync.telemetry import Event, Failed, Resolved, StateChange, Stuck, UnknownStatus, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
+from rindle_sync.trail import follow
 
 TRIES: Final = 5
 """How often a row that others write meanwhile is read and decided again."""
@@ -55,25 +56,27 @@ async def settle(tools: Tools, findings: Sequence[Finding], by: By) -> list[Sett
     done: list[Settled] = []
     for _ in range(TRIES):
         now = tools.now()
-        settled = foresee(tools, findings, now)
+        settled = foresee(tools, findings, by, now)
         written = await _write_and_tell(tools, settled, by, now)
         done += [s for s in settled if s.row.id in written.ids]
         findings = await _read_again(tools, [s for s in settled if s.row.id not in written.ids], written.clashes, now)
         if not findings:
             return done
+    for finding in findings:
+        tools.telemetry.tell(_failed(finding.row, "conflict", tools.now()))
     raise Conflict(f"{len(findings)} row(s) were written by others {TRIES} times in a row; nothing of ours was lost")
 
 
-def foresee(tools: Tools, findings: Sequence[Finding], now: datetime) -> list[Settled]:
+def foresee(tools: Tools, findings: Sequence[Finding], by: By, now: datetime) -> list[Settled]:
     """What `settle` would come to; writes and tells nothing."""
-    settled = (_decided(tools, finding, now) for finding in findings)
+    settled = (_decided(tools, finding, by, now) for finding in findings)
     return [s for s in settled if s.decision.verdict is not Verdict.ASK]
 
 
 async def commit(tools: Tools, before: ProviderAsset, decision: Decision, by: By) -> bool:
     """Write a decision that the app asked for, and tell it; False if somebody else wrote the row meanwhile."""
     now = tools.now()
-    written = await _write_and_tell(tools, [_planned(tools, before, decision, None, now)], by, now)
+    written = await _write_and_tell(tools, [_planned(tools, Finding(before, None), decision, by, now)], by, now)
     return before.id in written.ids
 
 
@@ -87,16 +90,15 @@ async def _write_and_tell(tools: Tools, settled: Sequence[Settled], by: By, now:
     return written
 
 
-def _decided(tools: Tools, finding: Finding, now: datetime) -> Settled:
+def _decided(tools: Tools, finding: Finding, by: By, now: datetime) -> Settled:
+    return _planned(tools, finding, decide(finding.row, finding.seen, now, tools.policy), by, now)
+
+
+def _planned(tools: Tools, finding: Finding, decision: Decision, by: By, now: datetime) -> Settled:
     before, seen = finding.row, finding.seen
-    return _planned(tools, before, decide(before, seen, now, tools.policy), seen, now)
-
-
-def _planned(
-    tools: Tools, before: ProviderAsset, decision: Decision, seen: Seen | Silence | None, now: datetime
-) -> Settled:
     check_at = next_check(decision, seen, now, tools.policy, tools.schedule)
-    after = replace(decision.row, check_at=check_at, version=before.version + 1)
+    trail = follow(before.trail, seen, decision, by, now)
+    after = replace(decision.row, check_at=check_at, trail=trail, version=before.version + 1)
     return Settled(before, Decision(decision.verdict, after, decision.reason), seen)
 
 
@@ -148,7 +150,7 @@ def _clash(now: datetime) -> Silence:
 def _events(settled: Settled, now: datetime) -> list[Event]:
     seen = settled.seen
     if isinstance(seen, Silence):
-        return [_failed(settled, seen, now)]
+        return [_failed(settled.row, seen.lack.value, now)]
     events: list[Event] = []
     if seen and seen.via in LOOKS:
         events.append(_synced(Resolved, settled, now))
@@ -187,13 +189,8 @@ def _synced(kind: type[Resolved], settled: Settled, now: datetime) -> Resolved:
     )
 
 
-def _failed(settled: Settled, silence: Silence, now: datetime) -> Failed:
-    row = settled.row
-    return Failed(
-        **_about(row, now),
-        reason=silence.lack.value,
-        attempt=row.check_failures,
-    )
+def _failed(row: ProviderAsset, reason: str, now: datetime) -> Failed:
+    return Failed(**_about(row, now), reason=reason, attempt=row.check_failures)
 
 
 def _unknown(settled: Settled, seen: Seen, now: datetime) -> UnknownStatus:

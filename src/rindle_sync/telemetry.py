@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
+
+from rindle_sync.asset import redact_id
 
 _log: Final = logging.getLogger("rindle_sync")
 _log.addHandler(logging.NullHandler())  # what is logged, and where, is for the app to say
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_ENVELOPE: Final = frozenset({"system_time", "row_id"})
+_ENVELOPE: Final = frozenset({"system_time", "row_id", "environment"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,8 @@ class Event:
     name: ClassVar[str] = "rindle"
     system_time: int
     row_id: str | None = None
+    environment: str | None = None
+    """Our name of the provider environment."""
 
     def measurements(self) -> dict[str, int]:
         """The figures of the event."""
@@ -59,7 +63,10 @@ class Stuck(Resolved):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(RowEvent):
-    """A look at a row brought no answer; `reason` is throttled, unreachable, refused or clash."""
+    """A look at a row brought no answer, or none that could be written.
+
+    `reason` is throttled, unreachable, refused, clash or conflict.
+    """
 
     name: ClassVar[str] = "rindle.provider.sync.failed"
     reason: str
@@ -72,6 +79,21 @@ class UnknownStatus(RowEvent):
 
     name: ClassVar[str] = "rindle.provider.sync.unknown_status"
     status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Called(Event):
+    """A call to the provider has ended.
+
+    `way` is asset, list, upload, whoami, create_upload or cancel_upload; `answer` is answered, not_found, throttled,
+    refused or unreachable.
+    """
+
+    name: ClassVar[str] = "rindle.provider.call.completed"
+    provider: str
+    way: str
+    answer: str
+    duration_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +128,18 @@ class StateChange(RowEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookVerified(Event):
-    """A delivery was signed by the provider and is kept; `secret` is the position of the secret that matched."""
+    """A delivery was signed by the provider and is kept; `secret` is the position of the secret that matched.
+
+    `ack_ms` is how long the sender waited for our answer, `delivery_ms` how long after the event it came in.
+    """
 
     name: ClassVar[str] = "rindle.provider.webhook.verified"
     provider: str
     type: str
     secret: int
     duplicate: bool
+    ack_ms: int
+    delivery_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +149,7 @@ class WebhookRejected(Event):
     name: ClassVar[str] = "rindle.provider.webhook.rejected"
     provider: str
     reason: str
+    ack_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,11 +231,20 @@ class Audited(Event):
     duration_ms: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedactionFailed(Event):
+    """An event was about to tell an id of the provider's, and was mended: a fault of ours, to be reported."""
+
+    name: ClassVar[str] = "rindle.telemetry.redaction_failed"
+    event: str
+
+
 EVENTS: Final[tuple[type[Event], ...]] = (
     Resolved,
     Stuck,
     Failed,
     UnknownStatus,
+    Called,
     Swept,
     StateChange,
     WebhookVerified,
@@ -219,6 +256,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     BreakerOpened,
     BreakerClosed,
     Audited,
+    RedactionFailed,
 )
 """Every event that is told."""
 
@@ -228,8 +266,9 @@ Listener = Callable[[Event], None]
 class Telemetry:
     """Tells events to listeners, in order; a listener that fails is logged and harms nobody."""
 
-    def __init__(self, *listeners: Listener) -> None:
+    def __init__(self, *listeners: Listener, environment: str | None = None) -> None:
         self._listeners = list(listeners)
+        self._environment = environment
 
     def listen(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every event from now on; what comes back ends that."""
@@ -238,6 +277,13 @@ class Telemetry:
 
     def tell(self, event: Event) -> None:
         """Tell one event."""
+        if not self._listeners:
+            return
+        if isinstance(event, RowEvent) and event.asset_id and not event.asset_id.startswith("..."):
+            self.tell(RedactionFailed(system_time=event.system_time, row_id=event.row_id, event=event.name))
+            event = replace(event, asset_id=redact_id(event.asset_id))
+        if self._environment:
+            event = replace(event, environment=self._environment)
         for listener in tuple(self._listeners):
             try:
                 listener(event)
@@ -249,7 +295,7 @@ def log_event(event: Event) -> None:
     """A listener that writes one log line an event: what went wrong as a warning, what changed as information."""
     level = _level(event)
     if _log.isEnabledFor(level):
-        told = {"row_id": event.row_id} | event.metadata()
+        told = {"environment": event.environment, "row_id": event.row_id} | event.metadata()
         fields = " ".join(f"{key}={value}" for key, value in told.items() if value is not None)
         _log.log(level, "%s %s", event.name, fields)
 
@@ -258,7 +304,7 @@ def _level(event: Event) -> int:
     match event:
         case Stuck() | Failed() | UnknownStatus() | CallbackException() | WebhookException(dead=True):
             return logging.WARNING
-        case BreakerOpened() | Audited(outcome="alarm"):
+        case BreakerOpened() | Audited(outcome="alarm") | RedactionFailed():
             return logging.ERROR
         case WebhookRejected(reason="misconfigured" | "not_kept"):
             return logging.WARNING

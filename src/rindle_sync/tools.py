@@ -10,7 +10,7 @@ from rindle_sync.budget import Budget
 from rindle_sync.decide import Policy
 from rindle_sync.plan import Atlas, Schedule
 from rindle_sync.providers.base import Provider
-from rindle_sync.store import Environments, Inbox, Library, Outbox, Passes, Store, Unkept
+from rindle_sync.store import Environments, Gauges, History, Inbox, Library, Outbox, Passes, Store, Unkept
 from rindle_sync.telemetry import Telemetry
 
 
@@ -50,6 +50,8 @@ class Tools:
     environments: Environments
     passes: Passes
     library: Library
+    history: History
+    gauges: Gauges
     creates: Budget
     provider: Provider
     environment: str

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from rindle_sync.asset import By, ErrorKind, ProviderAsset, Seen, State, Via, scrub
 from rindle_sync.budget import Budget
+from rindle_sync.call import Way, call
 from rindle_sync.decide import Policy, restart
 from rindle_sync.errors import AlreadyTracked, Conflict, Gone, Misconfigured, RindleSyncError, Throttled
 from rindle_sync.plan import first_check
@@ -95,7 +96,10 @@ async def cancel_upload(tools: Tools, row: ProviderAsset) -> ProviderAsset:
 
 async def _asked(tools: Tools, provider_upload_id: str, at: datetime) -> Seen:
     try:
-        return await _patiently(tools.budget, lambda: tools.provider.cancel_upload(provider_upload_id, at))
+        return await _patiently(
+            tools.budget,
+            lambda: call(tools, Way.CANCEL_UPLOAD, tools.provider.cancel_upload(provider_upload_id, at)),
+        )
     except Gone:
         return Seen(via=Via.UPLOAD, at=at, gone=True)
 
@@ -125,15 +129,17 @@ async def _begin_anew(tools: Tools, fresh: ProviderAsset) -> ProviderAsset:
 
 async def _create(tools: Tools, row: ProviderAsset, wish: Wish) -> MadeUpload:
     passthrough = row.passthrough or row.id
-    return await _patiently(tools.creates, lambda: tools.provider.create_upload(passthrough, wish))
+    return await _patiently(
+        tools.creates, lambda: call(tools, Way.CREATE_UPLOAD, tools.provider.create_upload(passthrough, wish))
+    )
 
 
-async def _patiently(budget: Budget, call: Callable[[], Awaitable[Answer]]) -> Answer:
+async def _patiently(budget: Budget, calling: Callable[[], Awaitable[Answer]]) -> Answer:
     """Call inside the budget; again only after a 429, which was not processed."""
     for _ in range(THROTTLES):
         await budget.take()
         try:
-            return await call()
+            return await calling()
         except Throttled as error:
             await budget.throttled(error.retry_after)
     raise Throttled("the provider throttled every attempt; try again later")

@@ -1,16 +1,13 @@
 """Commands about rows."""
 
-from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
 
 from rindle_sync.asset import By, State
 from rindle_sync.cli.screen import Engine, Json, choose, connected, connected_all, out, print_json, say
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import Misconfigured
-from rindle_sync.health import Status
 from rindle_sync.settle import Settled
 
 commands: Final = typer.Typer()
@@ -91,33 +88,3 @@ def _synced(settled: Settled) -> dict[str, Any]:
         "last_sync_error": row.last_sync_error,
         "check_at": row.check_at,
     }
-
-
-@commands.command()
-def status(json_: Json = False) -> None:
-    """How the rows stand: by state, due, stuck, without an answer. Needs no credentials."""
-    figures = connected(lambda rindle: rindle.status())
-    if json_:
-        print_json(asdict(figures))
-        return
-    table = Table("state", "rows", box=None, pad_edge=False)
-    for state, rows in figures.by_state.items():
-        table.add_row(state, f"{rows}")
-    for kind, rows in figures.errored_by_kind.items():
-        if rows:
-            table.add_row(f"  errored: {kind}", f"{rows}")
-    out.print(table)
-    oldest = f", the oldest for {figures.oldest_due_seconds} s" if figures.due else ""
-    out.print(f"{figures.due} due{oldest}; {figures.stuck} stuck; {figures.unanswered} without an answer")
-    deliveries = ", ".join(f"{number} {status}" for status, number in figures.notices.items())
-    waiting = f", the oldest pending for {figures.oldest_pending_seconds} s" if figures.oldest_pending_seconds else ""
-    out.print(f"webhooks: {deliveries}{waiting}")
-    out.print(f"last answered look: {figures.last_checked_at or 'never'}")
-    out.print(f"last audit: {figures.last_audit_at or 'never'}{_audited(figures)}")
-    if figures.breaker != "closed":
-        out.print(f"[bold red]the provider is left alone[/]: {figures.breaker}, for {figures.breaker_open_seconds} s")
-
-
-def _audited(figures: Status) -> str:
-    told = f", {figures.last_audit['outcome']}" if figures.last_audit else ""
-    return told + (f"; one is under way since {figures.audit_began_at}" if figures.audit_began_at else "")

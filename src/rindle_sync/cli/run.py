@@ -3,9 +3,8 @@
 import asyncio
 import json
 import logging
-import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -25,6 +24,7 @@ from rindle_sync.cli.screen import (
     out,
     print_json,
     say,
+    until_stopped,
 )
 from rindle_sync.config import EngineName, Priority
 from rindle_sync.errors import Misconfigured, Refused
@@ -142,16 +142,9 @@ def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> 
             _print_pass(event.outcome, event.looked, event.changed, event.unanswered, event.calls)
 
     async def served(all_: Installation) -> None:
-        await _until_stopped(lambda stop: _serve(all_, stop, serves=serves, takes_up=takes_up))
+        await until_stopped(lambda stop: _serve(all_, stop, serves=serves, takes_up=takes_up))
 
     connected_all(served, told)
-
-
-async def _until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await work(stop)
 
 
 async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes_up: bool) -> None:
@@ -203,4 +196,4 @@ def emulator(
     listening = listen(host, port, setting="--port")
     say(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")
     say(f"controls and help: curl http://{host}:{port}/_emulator/")
-    asyncio.run(_until_stopped(lambda stop: serve(world.app, listening, stop, lifespan=True)))
+    asyncio.run(until_stopped(lambda stop: serve(world.app, listening, stop, lifespan=True)))

@@ -71,6 +71,14 @@ def _done(connecting: AbstractAsyncContextManager[S], work: Callable[[S], Awaita
     return asyncio.run(done())
 
 
+async def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Do `work`, which ends when the event that it is given is set: on SIGTERM and Ctrl-C."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await work(stop)
+
+
 def plain(value: object) -> str:
     """A value that JSON has no form for."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

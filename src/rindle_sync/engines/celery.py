@@ -12,7 +12,7 @@ from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
 from rindle_sync.engines.jobs import LOOKS_QUEUE, MINUTE, QUICK, QUICK_QUEUE, Jobs, forward
-from rindle_sync.engines.loop import ended_well
+from rindle_sync.engines.loop import ended_well, nothing
 from rindle_sync.errand import Errand
 from rindle_sync.errors import StoreUnavailable
 from rindle_sync.work import Work
@@ -32,13 +32,14 @@ class CeleryEngine:
         *,
         every: float,
         drain: float,
+        ticked: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
         self._app = app
         self._every = every
         self.drain = drain
         self._passes_at = float("-inf")
         self.stop = asyncio.Event()
-        self.jobs = Jobs(works, due, lambda: not self.stop.is_set())
+        self.jobs = Jobs(works, due, lambda: not self.stop.is_set(), ticked)
 
     async def forward(self, stop: asyncio.Event) -> None:
         """Make tasks of what this process has made due, and call its callbacks, until `stop` is set."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Final
 
-from rindle_sync.engines.loop import LONGEST_GAP, Loop, ended_well
+from rindle_sync.engines.loop import LONGEST_GAP, Loop, ended_well, nothing
 from rindle_sync.errand import Errand, Step
 from rindle_sync.work import Work, ringing
 
@@ -26,8 +26,9 @@ def poll_gap(every: float) -> float:
 class Embedded:
     """Runs what is due of many environments side by side, so that none waits for another.
 
-    `due` asks the tables, for all environments at once; other `steps` than these are left to another engine. After its
-    end a sweep rests `every` so many seconds; a step that fails rests ever longer, up to a minute.
+    `due` asks the tables, for all environments at once; `ticked` is called after each answer. Other `steps` than these
+    are left to another engine. After its end a sweep rests `every` so many seconds; a step that fails rests ever
+    longer, up to a minute.
     """
 
     def __init__(
@@ -38,9 +39,11 @@ class Embedded:
         *,
         every: float,
         drain: float,
+        ticked: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
         self._works = {work.environment: work for work in works}
         self._due = due
+        self._ticked = ticked
         self._steps = steps
         self._drain = drain
         self._poll_every = poll_gap(every)
@@ -76,6 +79,7 @@ class Embedded:
             return
         due = await self._due()
         self._asked_at = now = self._now()
+        await self._ticked()
         ours = [errand for errand in due if errand.step in self._steps and errand not in self._running]
         ripe = [errand for errand in ours if self._rests_until.get(errand, 0.0) <= now]
         if len(ripe) > MOST_STARTS:  # in turn: whose last end is the longest ago, and deliveries first

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Final
 
 from rindle_sync.engines.embedded import Embedded
-from rindle_sync.engines.loop import Loop, ended_well
+from rindle_sync.engines.loop import Loop, ended_well, nothing
 from rindle_sync.errand import Errand, Step
 from rindle_sync.work import Work, ringing
 
@@ -41,7 +41,9 @@ class Jobs:
         works: Sequence[Work],
         due: Callable[[], Awaitable[Sequence[Errand]]],
         keep_going: Callable[[], bool] = lambda: True,
+        ticked: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
+        self._ticked = ticked
         self.works = {work.environment: work for work in works}
         self.ask = due
         self._keep_going = keep_going
@@ -49,7 +51,9 @@ class Jobs:
     async def due(self, *, passes: bool) -> list[Errand]:
         """The steps that are due and want a job, the quick ones first; with `passes`, those of once a minute, too."""
         left_out = LOCAL if passes else LOCAL | PASSES
-        return sorted((e for e in await self.ask() if e.step not in left_out), key=lambda e: e.step not in QUICK)
+        due = await self.ask()
+        await self._ticked()
+        return sorted((e for e in due if e.step not in left_out), key=lambda e: e.step not in QUICK)
 
     def woken(self) -> Iterator[Errand | str]:
         """What has been made due in this process: steps, and the ids of rows to look at."""

@@ -53,6 +53,10 @@ class Loop:
         return await ended_well(work)
 
 
+async def nothing() -> None:
+    """Do nothing."""
+
+
 async def ended_well(work: Awaitable[object]) -> bool:
     """Whether `work` did what it should; what went wrong is logged, without a text that could hold an id."""
     try:

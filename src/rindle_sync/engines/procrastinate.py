@@ -11,7 +11,7 @@ from procrastinate.jobs import DeleteJobCondition, JobDeferrer, Status
 from psycopg_pool import PoolTimeout
 
 from rindle_sync.engines.jobs import LOOKS_QUEUE, MINUTE, QUICK, QUICK_QUEUE, Jobs, forward
-from rindle_sync.engines.loop import Loop, ended_well
+from rindle_sync.engines.loop import Loop, ended_well, nothing
 from rindle_sync.errand import Errand
 from rindle_sync.errors import StoreUnavailable
 from rindle_sync.store.savepoint import savepoint
@@ -47,12 +47,13 @@ class Procrastinate:
         *,
         every: float,
         drain: float,
+        ticked: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
         self.app = app
         self._every = every
         self._drain = drain
         self._stop = asyncio.Event()
-        self._jobs = Jobs(works, due, lambda: not self._stop.is_set())
+        self._jobs = Jobs(works, due, lambda: not self._stop.is_set(), ticked)
         app.add_tasks_from(self._tasks(every), namespace=NAMESPACE)
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -2,7 +2,19 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    literal_column,
+)
 
 from rindle_sync.schema.types import Json, RowId, Serial, UtcTime
 
@@ -36,6 +48,7 @@ assets: Final = Table(
     Column("check_at", UtcTime()),
     Column("check_failures", Integer(), nullable=False),
     Column("missing_since", UtcTime()),
+    Column("trail", Json, nullable=False, server_default="[]"),
     Column("lease_token", RowId()),
     Column("lease_until", UtcTime()),
     Column("version", BigInteger(), nullable=False),
@@ -115,6 +128,29 @@ Index(
     sqlite_where=notices.c.next_attempt_at.is_not(None),
     postgresql_where=notices.c.next_attempt_at.is_not(None),
 )
+Index(
+    "ix_provider_notices_dead",
+    notices.c.provider_name,
+    notices.c.environment,
+    notices.c.received_at,
+    sqlite_where=notices.c.status == literal_column("'dead'"),
+    postgresql_where=notices.c.status == literal_column("'dead'"),
+)
+# the history of a row: what came about it
+Index(
+    "ix_provider_notices_asset",
+    notices.c.provider_name,
+    notices.c.environment,
+    notices.c.provider_asset_id,
+)
+Index(
+    "ix_provider_notices_upload",
+    notices.c.provider_name,
+    notices.c.environment,
+    notices.c.provider_upload_id,
+    sqlite_where=notices.c.provider_upload_id.is_not(None),
+    postgresql_where=notices.c.provider_upload_id.is_not(None),
+)
 
 changes: Final = Table(
     "provider_asset_changes",
@@ -131,14 +167,19 @@ changes: Final = Table(
     Column("reason", Text(), nullable=False),
     Column("at", UtcTime(), nullable=False),
     Column("late_ms", BigInteger(), nullable=False),
+    Column("webhook_at", UtcTime()),
     Column("announce_at", UtcTime()),
     Column("announce_attempts", Integer(), nullable=False, server_default="0"),
     Column("lease_token", RowId()),
     Column("lease_until", UtcTime()),
     UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
 )
-
-
+Index(
+    "ix_provider_asset_changes_at",
+    changes.c.provider_name,
+    changes.c.environment,
+    changes.c.at,
+)
 Index(
     "ix_provider_asset_changes_announce",
     changes.c.provider_name,
@@ -147,7 +188,6 @@ Index(
     sqlite_where=changes.c.announce_at.is_not(None),
     postgresql_where=changes.c.announce_at.is_not(None),
 )
-
 
 environments: Final = Table(
     "provider_environments",

@@ -1,10 +1,11 @@
 """The token buckets, one row each, shared by every process on this database. Decides nothing."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, Update, bindparam, case, insert, update
+from sqlalchemy import BigInteger, ColumnElement, Update, bindparam, case, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.schema import budgets
@@ -96,6 +97,15 @@ _PAUSE: Final = _mine(update(budgets)).values(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How a bucket stands: the calls in it, of how many, and how long until the next is allowed."""
+
+    calls: float
+    capacity: float
+    wait: timedelta
+
+
 class Buckets(Database):
     """The buckets. Every method raises `StoreUnavailable` when the database does not answer."""
 
@@ -141,6 +151,14 @@ class Buckets(Database):
             await self._fill(bucket, now)
             await self.pause(bucket, until, now)
 
+    async def levels(self, buckets: Sequence[Bucket], now: datetime) -> list[Level]:
+        """How these buckets stand; takes nothing out of them."""
+        keys = tuple_(*(budgets.c[name] for name in _KEY))
+        wanted = select(budgets).where(keys.in_([(one.provider, one.environment, one.name) for one in buckets]))
+        async with self.reading() as connection:
+            found = {tuple(row)[:3]: row for row in await connection.execute(wanted)}
+        return [_read_level(one, found.get((one.provider, one.environment, one.name)), now) for one in buckets]
+
     async def _fill(self, bucket: Bucket, now: datetime) -> None:
         row = {"provider_name": bucket.provider, "environment": bucket.environment, "bucket": bucket.name}
         full = {"tokens": round(bucket.capacity * CALL), "filled_at": _micros(now), "paused_until": 0, "granted": 0}
@@ -149,6 +167,16 @@ class Buckets(Database):
                 await connection.execute(insert(budgets), row | full)
         except IntegrityError:
             pass  # another process has just done the same
+
+
+def _read_level(bucket: Bucket, found: Any, now: datetime) -> Level:
+    if found is None:
+        return Level(bucket.capacity, bucket.capacity, timedelta(0))
+    elapsed = max(0, _micros(now) - max(found.filled_at, found.paused_until)) / 1_000_000
+    calls = min(bucket.capacity, found.tokens / CALL + elapsed * bucket.per_second)
+    paused = max(0, found.paused_until - _micros(now)) / 1_000_000
+    lacking = max(0.0, 1 - calls) / bucket.per_second
+    return Level(max(0.0, calls), bucket.capacity, timedelta(seconds=paused + lacking))
 
 
 def _key(bucket: Bucket) -> dict[str, Any]:

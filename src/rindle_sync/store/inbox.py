@@ -1,8 +1,8 @@
 """The notices: keeps each event once, claims what is pending, writes what became of it. Decides nothing."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -15,16 +15,8 @@ from rindle_sync.schema import STATEMENT_SECONDS, json_parameter, notices
 from rindle_sync.store.database import Database, claim_statement, outcome_statement
 
 _FIELDS: Final = tuple(f.name for f in fields(Notice))
-_COLUMNS: Final = tuple(notices.c[name] for name in _FIELDS)
+NOTICE_COLUMNS: Final = tuple(notices.c[name] for name in _FIELDS)
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """How much of the inbox waits, and since when."""
-
-    by_status: Mapping[str, int]
-    oldest_pending: datetime | None
 
 
 _CLAIM: Final = claim_statement(
@@ -84,7 +76,7 @@ class Inbox(Database):
         """Lease up to `limit` pending notices whose time has come, in one statement; in the order of their events."""
         values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
         async with self.leasing(token) as connection:
-            claimed = [_notice(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
+            claimed = [read_notice(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
         return sorted(claimed, key=lambda notice: (notice.occurred_at or notice.received_at, notice.received_at))
 
     async def end(self, ended: Sequence[Notice], token: str) -> None:
@@ -96,19 +88,21 @@ class Inbox(Database):
     async def get(self, notice_id: str) -> Notice | None:
         """The notice with this id of ours."""
         async with self.reading() as connection:
-            found = (await connection.execute(select(*_COLUMNS).where(notices.c.id == notice_id))).one_or_none()
-        return _notice(found) if found else None
+            found = (await connection.execute(select(*NOTICE_COLUMNS).where(notices.c.id == notice_id))).one_or_none()
+        return read_notice(found) if found else None
 
     async def list(
         self, provider: str, environment: str, *, status: Status | None = None, limit: int = 50
     ) -> list[Notice]:
         """The newest notices, of one status or of all."""
-        wanted = select(*_COLUMNS).where(notices.c.provider_name == provider, notices.c.environment == environment)
+        wanted = select(*NOTICE_COLUMNS).where(
+            notices.c.provider_name == provider, notices.c.environment == environment
+        )
         if status:
             wanted = wanted.where(notices.c.status == status.value)
         async with self.reading() as connection:
             found = await connection.execute(wanted.order_by(notices.c.received_at.desc()).limit(limit))
-            return [_notice(row) for row in found]
+            return [read_notice(row) for row in found]
 
     async def replay(self, provider: str, environment: str, now: datetime, *, notice_id: str | None = None) -> int:
         """Make one notice, or all dead ones, pending again; how many."""
@@ -130,18 +124,8 @@ class Inbox(Database):
             emptied = await connection.execute(which.where(old, func.length(notices.c.body) > 0).values(body=b""))
             return emptied.rowcount
 
-    async def pending(self, provider: str, environment: str) -> Pending:
-        """How the inbox stands."""
-        here = (notices.c.provider_name == provider, notices.c.environment == environment)
-        numbers = (
-            select(notices.c.status, func.count(notices.c.id).label("number")).where(*here).group_by(notices.c.status)
-        )
-        oldest = select(func.min(notices.c.received_at)).where(*here, notices.c.next_attempt_at.is_not(None))
-        async with self.reading() as connection:
-            by_status = {row.status: row.number for row in await connection.execute(numbers)}
-            return Pending(by_status=by_status, oldest_pending=(await connection.execute(oldest)).scalar_one())
 
-
-def _notice(found: Row[Any]) -> Notice:
+def read_notice(found: Row[Any]) -> Notice:
+    """A line of the notices table."""
     values = {name: getattr(found, name) for name in _FIELDS}
     return Notice(**values | {"status": Status(found.status)})

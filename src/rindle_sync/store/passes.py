@@ -81,6 +81,16 @@ class Passes(Database):
         async with self.writing() as connection:
             await connection.execute(update(passes).where(passes.c.lease_token == token).values(values))
 
+    async def note(self, key: PassKey, ended_at: datetime) -> None:
+        """Note that such a pass has ended just now, without a lease."""
+        changed = update(passes).where(*_mine(key)).values(ended_at=ended_at)
+        async with self.writing() as connection:
+            is_there = (await connection.execute(changed)).rowcount
+        if not is_there:
+            await self._add(key)
+            async with self.writing() as connection:
+                await connection.execute(changed)
+
     async def get(self, key: PassKey) -> Standing:
         """How this kind of pass stands."""
         async with self.reading() as connection:

@@ -1,7 +1,6 @@
 """The rows and their changes: reads them, claims what is due, writes under compare-and-swap. Decides nothing."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Collection, Sequence, Set
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +15,6 @@ from sqlalchemy import (
     Update,
     bindparam,
     case,
-    func,
     insert,
     null,
     or_,
@@ -48,6 +46,8 @@ class Change:
     at: datetime
     late_ms: int
     """How late it was found: since the event, or at most since we last knew."""
+    webhook_at: datetime | None = None
+    """When a webhook came in that told of it, too, where something else had found it first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +64,6 @@ class Written:
 
     ids: Set[str]
     clashes: Set[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
-    """How the rows of one environment stand."""
-
-    by_state: Mapping[str, int]
-    by_error_kind: Mapping[str, int]
-    due: int
-    oldest_due: datetime | None
-    failing: int
-    last_checked: datetime | None
 
 
 _WRITTEN: Final = (
@@ -98,6 +86,7 @@ _WRITTEN: Final = (
     "check_at",
     "check_failures",
     "missing_since",
+    "trail",
     "version",
 )
 _CHANGE_FIELDS: Final = tuple(f.name for f in fields(Change))
@@ -219,6 +208,14 @@ class Store(Database):
             )
         )
 
+    async def of_app_asset(self, provider: str, environment: str, asset_id: str) -> list[ProviderAsset]:
+        """The rows of the app's own asset, of every profile."""
+        wanted = select(*assets.c).where(
+            assets.c.provider_name == provider, assets.c.environment == environment, assets.c.asset_id == asset_id
+        )
+        async with self.reading() as connection:
+            return [read_row(found) for found in await connection.execute(wanted.order_by(assets.c.profile))]
+
     async def match(
         self,
         provider: str,
@@ -315,26 +312,6 @@ class Store(Database):
             async for row in await connection.stream(wanted.order_by(assets.c.id)):
                 yield read_row(row)
 
-    async def counts(self, provider: str, environment: str, now: datetime) -> Counts:
-        """How the rows of an environment stand."""
-        here = (assets.c.provider_name == provider, assets.c.environment == environment)
-        number = func.count(assets.c.id)
-        by = select(assets.c.state, assets.c.error_kind, number, func.max(assets.c.checked_at)).where(*here)
-        due = select(number, func.min(assets.c.check_at)).where(*here, assets.c.check_at <= now)
-        failing = select(number).where(*here, assets.c.check_failures > 0)
-        async with self.reading() as connection:
-            groups = (await connection.execute(by.group_by(assets.c.state, assets.c.error_kind))).all()
-            due_now, oldest = (await connection.execute(due)).one()
-            failing_now = (await connection.execute(failing)).scalar_one()
-        return Counts(
-            by_state=_sums((state, n) for state, _, n, _ in groups),
-            by_error_kind=_sums((kind, n) for _, kind, n, _ in groups if kind),
-            due=due_now,
-            oldest_due=oldest,
-            failing=failing_now,
-            last_checked=max((checked for *_, checked in groups if checked), default=None),
-        )
-
     async def ping(self) -> None:
         """Check that the database answers and has our tables."""
         async with self.reading() as connection:
@@ -377,10 +354,3 @@ def _written(row: ProviderAsset) -> dict[str, Any]:
 
 def _change(change: Change) -> dict[str, Any]:
     return dict(zip(_KEPT, (*_read_change(change), change.at), strict=True))
-
-
-def _sums(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
-    sums: Counter[str] = Counter()
-    for key, number in pairs:
-        sums[key] += number
-    return dict(sums)

@@ -1,0 +1,179 @@
+"""Commands that tell how things stand: of all rows, and of one."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Column, Table
+from rich.text import Text
+
+from rindle_sync.app import RindleSync
+from rindle_sync.asset import ProviderAsset
+from rindle_sync.cli.screen import WIDE, Json, connected, out, print_json, say, until_stopped
+from rindle_sync.errors import Misconfigured
+from rindle_sync.explain import Explanation, Moment
+from rindle_sync.health import Status
+
+commands: Final = typer.Typer()
+_log: Final = logging.getLogger("rindle_sync")
+
+
+@commands.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(min=0.5, help="Seconds between two looks of --watch.")] = 2.0,
+    json_: Json = False,
+) -> None:
+    """How the rows stand: by state, due, stuck, late, and how many webhooks are lost. Needs no credentials."""
+    if watch and json_:
+        raise Misconfigured("--watch", "is for people; ask for --json as often as you like")
+    if watch:
+        connected(lambda rindle: until_stopped(lambda stop: _watch(rindle, every, stop)))
+        return
+    figures = connected(lambda rindle: rindle.status())
+    if json_:
+        print_json(asdict(figures))
+    else:
+        out.print(_board(figures))
+
+
+async def _watch(rindle: RindleSync, every: float, stop: asyncio.Event) -> None:
+    with Live(console=out, auto_refresh=False) as live:
+        while not stop.is_set():
+            board = _board(await rindle.status())
+            if out.is_terminal:
+                live.update(board, refresh=True)
+            else:  # where nothing can be overwritten
+                out.print(board)
+                out.file.flush()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(every):
+                    await stop.wait()
+
+
+def _board(figures: Status) -> RenderableType:
+    table = Table("state", "rows", box=None, pad_edge=False)
+    for state, rows in figures.by_state.items():
+        table.add_row(state, f"{rows}")
+    for kind, rows in figures.errored_by_kind.items():
+        if rows:
+            table.add_row(f"  errored: {kind}", f"{rows}")
+    return Group(table, *(Text.from_markup(line) for line in _lines(figures)))
+
+
+def _lines(figures: Status) -> Iterator[str]:
+    oldest = f", the oldest for {figures.oldest_due_seconds} s" if figures.due else ""
+    unlinked = f"; {figures.unlinked} wait for an upload" if figures.unlinked else ""
+    yield f"{figures.due} due{oldest}; {figures.stuck} stuck; {figures.unanswered} without an answer{unlinked}"
+    deliveries = ", ".join(f"{number} {status}" for status, number in figures.notices.items())
+    waiting = f", the oldest pending for {figures.oldest_pending_seconds} s" if figures.oldest_pending_seconds else ""
+    yield f"webhooks: {deliveries}{waiting}"
+    yield _lost(figures)
+    yield _found(figures)
+    budget = figures.budget
+    wait = f", the next in {budget.wait_seconds:.1f} s" if budget.wait_seconds else ""
+    yield f"budget: {budget.calls:.0f} of {budget.capacity:.0f} calls left{wait}"
+    yield f"an engine last asked what is due: {_moment(figures.last_tick_at)}"
+    yield f"last answered look: {_moment(figures.last_checked_at)}"
+    yield f"last audit: {_moment(figures.last_audit_at)}{_audited(figures)}"
+    if figures.breaker != "closed":
+        yield f"[bold red]the provider is left alone[/]: {figures.breaker}, for {figures.breaker_open_seconds} s"
+
+
+def _lost(figures: Status) -> str:
+    told = figures.webhooks
+    if not told.expected:
+        return "lost webhooks: none were to be expected in the last 24 hours"
+    share = f"{100 * told.loss:.1f} % of {told.expected} in the last 24 hours"
+    line = f"lost webhooks: {share} ({told.missed} never came, {told.late} came after a look)"
+    return f"[bold red]{line}[/]" if told.missed else line
+
+
+def _found(figures: Status) -> str:
+    roads = [
+        f"{one.changes} by {road} (median {one.median_ms / 1000:.1f} s late, 95 % within {one.p95_ms / 1000:.1f} s)"
+        for road, one in figures.lateness.items()
+        if one.changes
+    ]
+    return "changes found in the last 24 hours: " + (", ".join(roads) or "none")
+
+
+def _moment(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else "never"
+
+
+def _audited(figures: Status) -> str:
+    told = f", {figures.last_audit['outcome']}" if figures.last_audit else ""
+    return told + (f"; one is under way since {_moment(figures.audit_began_at)}" if figures.audit_began_at else "")
+
+
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show the provider's ids, too; the log notes that you did.")]
+
+
+@commands.command()
+def explain(
+    name: Annotated[str, typer.Argument(help="Our row's id, or your app's own asset id.", show_default=False)],
+    reveal: Reveal = False,
+    json_: Json = False,
+) -> None:
+    """Why a video stands as it does: its history in order, when it is looked at next, and what to do if it is stuck."""
+    found = connected(lambda rindle: _explained(rindle, name))
+    if not found:
+        say("no row has this id, and no asset of your app in this environment (the provider's own id is for `sync`)")
+        raise typer.Exit(1)
+    if reveal:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for row, _ in found if reveal else ():
+        _log.warning("the provider's ids of row %s were revealed", row.id)
+    if json_:
+        print_json([asdict(one) | (_ids(row) if reveal else {}) for row, one in found])
+        return
+    for row, one in found:
+        _print_explanation(one, _ids(row) if reveal else {})
+
+
+async def _explained(rindle: RindleSync, name: str) -> list[tuple[ProviderAsset, Explanation]]:
+    return [(row, await rindle.explain(row)) for row in await rindle.named(name)]
+
+
+def _ids(row: ProviderAsset) -> dict[str, Any]:
+    return {
+        "provider_asset_id": row.provider_asset_id,
+        "provider_upload_id": row.provider_upload_id,
+        "passthrough": row.passthrough,
+        "provider_playback_ids": [playback.id for playback in row.playback_ids],
+    }
+
+
+def _print_explanation(one: Explanation, ids: dict[str, Any]) -> None:
+    kind = f" ({one.error_kind})" if one.error_kind else ""
+    out.print(f"[bold]{one.state}{kind}[/] since {_moment(one.updated_at)}")
+    facts = {
+        "row": one.row_id,
+        "asset": f"{one.asset_id} ({one.profile})",
+        "provider": f"{one.provider} {one.tag or 'without an asset yet'}, {one.playback_ids} playback ids",
+        "error": one.last_sync_error,
+        "last answered look": _moment(one.checked_at),
+        "next look": one.next,
+    }
+    for name, value in (facts | ids).items():
+        if value:
+            out.print(f"{name}: {value}", markup=False, soft_wrap=True)
+    for advice in one.advice:
+        out.print(f"[bold]what to do[/]: {escape(advice)}", soft_wrap=True)
+    table = Table(Column("when", no_wrap=True), "by", "what", box=None, pad_edge=False)
+    for moment in one.history:
+        table.add_row(f"{moment.at:%Y-%m-%d %H:%M:%S}", moment.by, escape(moment.text + _again(moment)))
+    out.print(table, width=None if out.is_terminal else WIDE, crop=False)
+
+
+def _again(moment: Moment) -> str:
+    return f", {moment.times} times until {moment.until:%m-%d %H:%M:%S}" if moment.times > 1 else ""

@@ -1,0 +1,218 @@
+"""How many environments stand, in a few statements, however many they are. Decides nothing."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, case, func, or_, select
+
+from rindle_sync.asset import FINAL, By, ErrorKind
+from rindle_sync.notice import Status
+from rindle_sync.schema import (
+    UtcTime,
+    assets,
+    changes,
+    environments,
+    json_field,
+    json_parameter,
+    json_table,
+    notices,
+    passes,
+)
+from rindle_sync.store.database import Database
+from rindle_sync.store.history import LOOKED
+from rindle_sync.store.passes import Standing
+
+
+@dataclass(slots=True, kw_only=True)
+class Webhooked:
+    """The changes that a webhook should have told of, by the road that found them, and how many webhooks came."""
+
+    found: dict[By, int] = field(default_factory=lambda: dict.fromkeys((By.WEBHOOK, *LOOKED), 0))
+    missed: dict[By, int] = field(default_factory=lambda: dict.fromkeys(LOOKED, 0))
+    """Those of which no webhook has told since."""
+
+    @property
+    def expected(self) -> int:
+        """How many there are."""
+        return sum(self.found.values())
+
+    @property
+    def loss(self) -> float:
+        """The share of which no webhook has told; 0 where there was nothing to tell."""
+        return sum(self.missed.values()) / self.expected if self.expected else 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Figures:
+    """How one environment stands."""
+
+    by_state: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    by_error_kind: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    unlinked: int = 0
+    """Rows that are no tombstones and have no asset yet."""
+    failing: int = 0
+    last_checked: datetime | None = None
+    due: int = 0
+    oldest_due: datetime | None = None
+    pending: int = 0
+    oldest_pending: datetime | None = None
+    dead: int = 0
+    breaker_reason: str | None = None
+    breaker_opened_at: datetime | None = None
+    audit: Standing = field(default_factory=Standing)
+    webhooked: Webhooked = field(default_factory=Webhooked)
+
+
+_NAMES: Final = json_table("environments", "names")
+
+
+def _here(table: Table) -> tuple[ColumnElement[bool], ...]:
+    named = table.c.environment.in_(select(json_field(_NAMES, table.c.environment)))
+    return table.c.provider_name == bindparam("provider"), named
+
+
+def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.sum(case((condition, 1), else_=0))
+
+
+_UNLINKED: Final = assets.c.provider_asset_id.is_(None) & assets.c.state.in_(["pending", "uploading"])
+_ROWS: Final = (
+    select(
+        assets.c.environment,
+        assets.c.state,
+        assets.c.error_kind,
+        func.count().label("number"),
+        _number(_UNLINKED).label("unlinked"),
+        _number(assets.c.check_failures > 0).label("failing"),
+        func.max(assets.c.checked_at).label("last_checked"),
+    )
+    .where(*_here(assets))
+    .group_by(assets.c.environment, assets.c.state, assets.c.error_kind)
+)
+_DUE: Final = (
+    select(assets.c.environment, func.count().label("due"), func.min(assets.c.check_at).label("oldest_due"))
+    .where(*_here(assets), assets.c.check_at <= bindparam("now", type_=UtcTime()))
+    .group_by(assets.c.environment)
+)
+_PENDING: Final = (
+    select(
+        notices.c.environment,
+        func.count().label("pending"),
+        func.min(notices.c.received_at).label("oldest_pending"),
+    )
+    .where(*_here(notices), notices.c.next_attempt_at.is_not(None))
+    .group_by(notices.c.environment)
+)
+_DEAD: Final = (
+    select(notices.c.environment, func.count().label("dead"))
+    .where(*_here(notices), notices.c.status == Status.DEAD.value)
+    .group_by(notices.c.environment)
+)
+_BREAKERS: Final = select(
+    environments.c.environment, environments.c.breaker_reason, environments.c.breaker_opened_at
+).where(*_here(environments))
+_BY_STATUS: Final = (
+    select(notices.c.status, func.count().label("number")).where(*_here(notices)).group_by(notices.c.status)
+)
+
+
+def _passes(kind: str) -> Select[Any]:
+    return select(passes.c.environment, passes.c.began_at, passes.c.ended_at, passes.c.progress).where(
+        *_here(passes), passes.c.kind == kind
+    )
+
+
+def _webhooked() -> Select[Any]:
+    """The changes of a time that a webhook should have told of; one may still come for the youngest found by looks."""
+    missed = changes.c.webhook_at.is_(None) & (changes.c.by != By.WEBHOOK.value)
+    final = changes.c.to_state.in_([state.value for state in FINAL]) & (changes.c.from_state != changes.c.to_state)
+    told = or_(changes.c.error_kind.is_(None), changes.c.error_kind == ErrorKind.PROVIDER.value)
+    waits = missed & (changes.c.at > bindparam("settled_by", type_=UtcTime()))
+    return (
+        select(changes.c.environment, changes.c.by, func.count().label("found"), _number(missed).label("missed"))
+        .where(
+            *_here(changes),
+            changes.c.at > bindparam("since", type_=UtcTime()),
+            final,
+            told,
+            ~waits,
+            changes.c.by.in_([By.WEBHOOK.value, *(by.value for by in LOOKED)]),
+        )
+        .group_by(changes.c.environment, changes.c.by)
+    )
+
+
+_WEBHOOKED: Final = _webhooked()
+
+
+class Gauges(Database):
+    """The figures. Every method raises `StoreUnavailable` when the database does not answer."""
+
+    table = assets
+
+    async def of(
+        self, provider: str, names: Sequence[str], audit: str, *, now: datetime, since: datetime, settled_by: datetime
+    ) -> dict[str, Figures]:
+        """The figures of these environments; `audit` is the kind of pass that an audit is.
+
+        Changes count since `since`. One that a look has found after `settled_by` counts only if a webhook came as well.
+        """
+        found = {name: Figures() for name in names}
+        here = {"provider": provider, "environments": json_parameter([{"environment": name} for name in names], assets)}
+        window = {"since": since, "settled_by": settled_by}
+        async with self.reading() as connection:
+            for line in await connection.execute(_ROWS, here):
+                _add_rows(found[line.environment], line)
+            for statement in (_DUE, _PENDING, _DEAD, _BREAKERS):
+                for line in await connection.execute(statement, here | ({"now": now} if statement is _DUE else {})):
+                    _add(found[line.environment], line)
+            for line in await connection.execute(_passes(audit), here):
+                found[line.environment].audit = Standing(
+                    began_at=line.began_at, ended_at=line.ended_at, progress=line.progress
+                )
+            for line in await connection.execute(_WEBHOOKED, here | window):
+                _add_webhooked(found[line.environment].webhooked, line)
+        return found
+
+    async def notices(self, provider: str, environment: str) -> Mapping[str, int]:
+        """How many deliveries were kept, by status; reads them all."""
+        here = {"provider": provider, "environments": json_parameter([{"environment": environment}], assets)}
+        async with self.reading() as connection:
+            return {line.status: line.number for line in await connection.execute(_BY_STATUS, here)}
+
+    async def lateness(self, provider: str, environment: str, since: datetime, *, limit: int) -> list[tuple[By, int]]:
+        """By which road the newest changes since `since` were found, and how late, in milliseconds; up to `limit`."""
+        wanted = (
+            select(changes.c.by, changes.c.late_ms)
+            .where(changes.c.provider_name == provider, changes.c.environment == environment, changes.c.at > since)
+            .order_by(changes.c.at.desc())
+            .limit(limit)
+        )
+        async with self.reading() as connection:
+            return [(By(by), late) for by, late in await connection.execute(wanted)]
+
+
+def _add_rows(figures: Figures, line: Row[Any]) -> None:
+    figures.by_state[line.state] += line.number
+    if line.error_kind:
+        figures.by_error_kind[line.error_kind] += line.number
+    figures.unlinked += line.unlinked
+    figures.failing += line.failing
+    checked = [moment for moment in (figures.last_checked, line.last_checked) if moment]
+    figures.last_checked = max(checked, default=None)
+
+
+def _add(figures: Figures, line: Row[Any]) -> None:
+    """What a statement tells of an environment, in columns that are named as its figures are."""
+    _, *names = line._fields
+    for name in names:
+        setattr(figures, name, getattr(line, name))
+
+
+def _add_webhooked(webhooked: Webhooked, line: Row[Any]) -> None:
+    webhooked.found[By(line.by)] = line.found
+    if line.by != By.WEBHOOK.value:
+        webhooked.missed[By(line.by)] = line.missed

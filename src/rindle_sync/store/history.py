@@ -1,0 +1,64 @@
+"""What came about a row, and which changes a webhook told of after all. Decides nothing."""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Update, bindparam, or_, select, update
+
+from rindle_sync.asset import By, ProviderAsset, State
+from rindle_sync.notice import Notice
+from rindle_sync.schema import changes, json_field, json_parameter, json_table, notices, once
+from rindle_sync.schema.types import UtcTime
+from rindle_sync.store.database import Database
+from rindle_sync.store.inbox import NOTICE_COLUMNS, read_notice
+
+LOOKED: Final = (By.SWEEP, By.SYNC, By.AUDIT, By.CLI)
+"""The roads that find a change by asking the provider."""
+
+
+def _told_statement() -> Update:
+    sent = json_table("rows", "sent")
+    rows = once(select(sent.c.value), "r")
+    return (
+        update(changes)
+        .where(
+            changes.c.row_id == json_field(rows, changes.c.row_id),
+            changes.c.to_state == json_field(rows, changes.c.to_state),
+            changes.c.by.in_([by.value for by in LOOKED]),
+            changes.c.webhook_at.is_(None),
+        )
+        .values(webhook_at=bindparam("came_at", type_=UtcTime()))
+    )
+
+
+_TOLD: Final = _told_statement()
+
+
+class History(Database):
+    """The history of rows. Every method raises `StoreUnavailable` when the database does not answer."""
+
+    table = changes
+
+    async def note_webhooks(self, told: Collection[tuple[str, State]], now: datetime) -> None:
+        """Note at the changes that a look had found first that a webhook has told of them, too: by row and state."""
+        rows = [{"row_id": row_id, "to_state": state.value} for row_id, state in told]
+        async with self.writing() as connection:
+            await connection.execute(_TOLD, {"rows": json_parameter(rows, changes), "came_at": now})
+
+    async def notices_about(self, row: ProviderAsset, *, limit: int) -> list[Notice]:
+        """The newest deliveries about the asset and the upload of a row, the oldest of them first."""
+        names = [
+            column == value
+            for column, value in (
+                (notices.c.provider_asset_id, row.provider_asset_id),
+                (notices.c.provider_upload_id, row.provider_upload_id),
+            )
+            if value is not None
+        ]
+        if not names:
+            return []
+        here = notices.c.provider_name == row.provider_name, notices.c.environment == row.environment
+        wanted = select(*NOTICE_COLUMNS).where(*here, or_(*names)).order_by(notices.c.received_at.desc()).limit(limit)
+        async with self.reading() as connection:
+            return [read_notice(found) for found in await connection.execute(wanted)][::-1]

@@ -1,0 +1,173 @@
+"""How environments stand, as figures; and the meter of lost webhooks."""
+
+from dataclasses import replace
+from datetime import timedelta
+from math import sqrt
+
+import httpx
+import pytest
+
+from rindle_sync import health
+from rindle_sync.asset import By, ErrorKind, State
+from rindle_sync.frameworks.asgi import WebhookApp
+from rindle_sync.health import DAY, GRACE
+from rindle_sync.ingest import ingest
+from rindle_sync.notice import Status
+from rindle_sync.providers.mux_emulator import Life
+from rindle_sync.telemetry import Called
+from tests.rows import a_row
+from tests.webhooks import SECRET, a_kept_notice, tell_ready, with_secrets
+from tests.world import World
+
+HOUR = timedelta(hours=1)
+
+
+async def found(world: World) -> health.Webhooks:
+    return (await health.status(world.tools)).webhooks
+
+
+async def test_figures_tell_how_the_rows_of_an_environment_stand(world: World) -> None:
+    now = world.clock.now()
+    rows = [
+        a_row(State.READY, checked_at=now),
+        a_row(State.READY, checked_at=now - HOUR),
+        a_row(State.ERRORED, error_kind=ErrorKind.STUCK, check_at=now - HOUR, check_failures=1),
+        a_row(State.PROCESSING, check_at=now),
+        a_row(State.PROCESSING, check_at=now + HOUR),
+        replace(a_row(State.UPLOADING, provider_upload_id="upload-1"), provider_asset_id=None),
+        a_row(State.ERRORED, environment="another"),
+    ]
+    await world.tools.store.add_all(rows)
+
+    figures = await health.status(world.tools)
+
+    assert {state: n for state, n in figures.by_state.items() if n} == {
+        "ready": 2,
+        "errored": 1,
+        "processing": 2,
+        "uploading": 1,
+    }
+    assert (figures.rows, figures.stuck, figures.unlinked, figures.unanswered) == (6, 1, 1, 1)
+    assert (figures.due, figures.oldest_due_seconds, figures.last_checked_at) == (2, 3600, now)
+
+
+async def test_environments_are_told_apart_in_the_same_few_statements(world: World) -> None:
+    another = replace(world.tools, environment="another")
+    await world.tools.store.add_all([a_row(State.READY), a_row(State.ERRORED, environment="another")])
+
+    told = await health.figures([world.tools, another], world.clock.now(), over=DAY)
+
+    assert {name: dict(one.by_state) for name, one in told.items()} == {
+        "default": {"ready": 1},
+        "another": {"errored": 1},
+    }
+
+
+async def test_the_inbox_is_told_by_what_waits_and_what_is_dead(world: World) -> None:
+    row, now = a_row(), world.clock.now()
+    for notice in (
+        replace(a_kept_notice(row, now), received_at=now - HOUR),
+        a_kept_notice(row, now),
+        replace(a_kept_notice(row, now), status=Status.DEAD, next_attempt_at=None),
+    ):
+        await world.tools.inbox.keep(notice)
+
+    figures = await health.status(world.tools)
+
+    assert figures.notices == {"pending": 2, "applied": 0, "ignored": 0, "dead": 1}
+    assert figures.oldest_pending_seconds == 3600
+
+
+async def test_the_budget_is_told_without_taking_from_it(world: World) -> None:
+    world.with_reads(10, 1)
+    full = (await health.status(world.tools)).budget
+    await world.tools.budget.take(10, by=By.SYNC)
+    empty = (await health.status(world.tools)).budget
+    world.clock.move(4)
+    later = (await health.status(world.tools)).budget
+    await world.tools.budget.pause(timedelta(seconds=30))
+    paused = (await health.status(world.tools)).budget
+
+    assert [one.calls for one in (full, empty, later, paused)] == [10, 0, 4, 0]
+    assert [one.wait_seconds for one in (full, empty, later, paused)] == [0, 1, 0, 31]
+
+
+async def test_calls_are_told_by_what_was_asked_and_how_it_was_answered(world: World) -> None:
+    row, gone = await world.track(), await world.track(provider_asset_id="nobody")
+    await world.sync(row)
+    await world.sync(gone)
+    world.emulator.add_fault("server_error")
+    await world.sync(row)
+
+    def told(called: Called) -> tuple[str, str]:
+        return called.way, called.answer
+
+    assert [told(one) for one in world.called] == [
+        ("asset", "answered"),
+        ("whoami", "answered"),
+        ("asset", "not_found"),
+        *[("asset", "unreachable")] * 3,
+    ]
+
+
+# the meter
+
+
+async def test_a_change_that_a_webhook_told_of_first_is_no_loss(world: World) -> None:
+    with_secrets(world)
+    await tell_ready(world, await world.track())
+
+    assert await found(world) == health.Webhooks(expected=1, first=1, late=0, missed=0, loss=0)
+
+
+async def test_a_change_that_only_a_look_found_counts_as_missed_after_a_while(world: World) -> None:
+    await world.sync(await world.track())
+    at_once = await found(world)
+    world.clock.move(GRACE)
+
+    assert at_once.expected == 0
+    assert await found(world) == health.Webhooks(expected=1, first=0, late=0, missed=1, loss=1)
+
+
+async def test_a_webhook_that_comes_after_the_look_was_late_and_not_missed(world: World) -> None:
+    with_secrets(world)
+    row = await world.track()
+    await world.sync(row)
+    world.clock.move(3 * GRACE)
+    assert (await found(world)).missed == 1
+
+    await tell_ready(world, row)
+
+    assert await found(world) == health.Webhooks(expected=1, first=0, late=1, missed=0, loss=0)
+    assert [change.webhook_at for change in await world.tools.store.changes_of(row.id)] == [world.clock.now()]
+
+
+async def test_verdicts_of_our_own_are_no_lost_webhooks(world: World) -> None:
+    await world.track(life=Life(ends="never"), updated_at=world.clock.now() - DAY)
+    await world.track(provider_asset_id="nobody")
+    await world.sweep()
+    world.clock.move(GRACE)
+
+    assert (await found(world)).expected == 0
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.3])
+async def test_the_meter_reads_the_share_of_webhooks_that_are_lost(world: World, lost: float) -> None:
+    number = 400
+    with_secrets(world)
+    endpoint = httpx.ASGITransport(app=WebhookApp(world.tools))
+    world.emulator.add_webhook("http://us/", SECRET, drop=lost, transport=endpoint)
+    for place in range(number):
+        await world.track(life=Life(after=10 + place / 10), updated_at=world.clock.now())
+
+    for _ in range(12):  # webhooks come at once, looks after half a minute
+        world.clock.move(10)
+        await world.emulator.deliver_due()
+        while await ingest(world.tools):
+            pass
+        await world.sweep()
+    world.clock.move(GRACE)
+
+    figures = await found(world)
+    assert figures.expected == number
+    assert abs(figures.loss - lost) <= 3.5 * sqrt(lost * (1 - lost) / number)
