@@ -644,3 +644,46 @@ async def test_status_can_be_watched_until_it_is_ended(shell: Shell) -> None:
         ended = await running.ended()
 
     assert ended.code == 0
+
+
+SEVERAL = """
+[environments.acme]
+mux_base_url = "{url}"
+mux_token_id = "{emulator.token_id}"
+mux_token_secret = "{emulator.token_secret}"
+
+[environments.beta]
+mux_base_url = "{url}"
+"""
+
+
+async def test_of_several_environments_status_tells_a_line_each(shell: Shell, far_end: FarEnd) -> None:
+    (shell.folder / "rindle-sync.toml").write_text(SEVERAL.format(url=far_end.url, emulator=far_end.emulator))
+    several = shell.but(mux_token_id=None, mux_token_secret=None, mux_base_url=None)
+    await several.run("migrate")
+    await several.run("--environment", "beta", "track", "--asset-id", "video-1", "--provider-asset-id", unknown_id())
+
+    as_json, as_text = await several.run_all(["status", "--json"], ["status"])
+
+    assert {one["environment"]: one["rows"] for one in as_json.json} == {"acme": 0, "beta": 1}
+    assert [line.split()[:2] for line in as_text.out.splitlines()[1:]] == [["acme", "0"], ["beta", "1"]]
+
+
+async def test_an_environment_without_a_token_keeps_no_other_from_its_work(shell: Shell, far_end: FarEnd) -> None:
+    (shell.folder / "rindle-sync.toml").write_text(SEVERAL.format(url=far_end.url, emulator=far_end.emulator))
+    several = shell.but(mux_token_id=None, mux_token_secret=None, mux_base_url=None, provider_polling_floor_seconds=0.1)
+    await several.run("migrate")
+    for name in ("acme", "beta"):
+        asset = far_end.emulator.create_asset(life=READY)
+        await several.run("--environment", name, "track", "--asset-id", name, "--provider-asset-id", asset)
+
+    async with several.started("run") as running:
+        await running.says("beta is not looked at: its mux_token_id or mux_token_secret is not set")
+
+        async def in_step() -> None:
+            told = (await several.run("status", "--json")).json
+            assert {one["environment"]: one["by_state"]["ready"] for one in told} == {"acme": 1, "beta": 0}
+
+        await eventually(in_step)
+        running.send(signal.SIGTERM)
+        assert (await running.ended()).code == 0

@@ -154,6 +154,15 @@ async def test_a_notice_that_cannot_be_read_is_dead_and_keeps_no_other_back(worl
     assert sorted(n.status for n in await world.tools.inbox.list("mux", "default")) == [Status.APPLIED, Status.DEAD]
 
 
+async def test_a_notice_that_names_nothing_is_dead_at_once(world: World) -> None:
+    event = an_event("nobody") | {"data": {}, "object": None}
+
+    await applied(world, event)
+
+    notice = await only_notice(world)
+    assert (notice.status, notice.reason, notice.attempts) == (Status.DEAD, "unreadable_data", 1)
+
+
 async def test_a_notice_that_fails_for_our_own_reasons_is_tried_five_times_with_growing_gaps(world: World) -> None:
     row, other = await world.track(), await world.track()
 

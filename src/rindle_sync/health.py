@@ -62,8 +62,8 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """What `rindle-sync status` reports; ages in whole seconds."""
+class Overview:
+    """How one of many environments stands; ages in whole seconds."""
 
     provider: str
     environment: str
@@ -78,15 +78,13 @@ class Status:
     unanswered: int
     """Rows whose last look brought no answer for which it was tried again: not throttled, not refused."""
     last_checked_at: datetime | None
-    last_tick_at: datetime | None
-    """When an engine last asked what is due, in any environment."""
-    notices: dict[str, int]
-    """Kept deliveries by status."""
+    pending: int
+    """Kept deliveries that are still to be applied."""
+    dead: int
+    """Kept deliveries that could not be applied."""
     oldest_pending_seconds: int
     webhooks: Webhooks
     """Of the last 24 hours."""
-    lateness: dict[str, Lateness]
-    """How late the changes of the last 24 hours were found, by road."""
     budget: Budget
     """Calls that only read."""
     breaker: str
@@ -97,6 +95,18 @@ class Status:
     """The figures of the last audit that came to an end."""
     audit_began_at: datetime | None
     """Of one that has not ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(Overview):
+    """What `rindle-sync status` reports of one environment."""
+
+    last_tick_at: datetime | None
+    """When an engine last asked what is due, in any environment."""
+    notices: dict[str, int]
+    """Kept deliveries by status."""
+    lateness: dict[str, Lateness]
+    """How late the changes of the last 24 hours were found, by road."""
 
 
 async def figures(all_tools: Sequence[Tools], now: datetime, *, over: timedelta) -> dict[str, Figures]:
@@ -115,40 +125,61 @@ def tick_key(tools: Tools) -> PassKey:
     return PassKey(tools.provider.name, EVERYWHERE, TICK)
 
 
+async def overview(all_tools: Sequence[Tools]) -> list[Overview]:
+    """The figures of environments on one database, in few statements."""
+    now = all_tools[0].now()
+    return [Overview(**values) for values in await _overviews(all_tools, now)]
+
+
 async def status(tools: Tools) -> Status:
     """The figures of one environment."""
     provider, environment, now = tools.provider.name, tools.environment, tools.now()
-    found = (await figures([tools], now, over=DAY))[environment]
+    (values,) = await _overviews([tools], now)
     notices = await tools.gauges.notices(provider, environment)
     late = await tools.gauges.lateness(provider, environment, now - DAY, limit=MOST_CHANGES)
-    (level,) = await tools.budget.levels([tools.budget])
+    return Status(
+        **values,
+        last_tick_at=await last_tick(tools),
+        notices={status.value: notices.get(status, 0) for status in NoticeStatus},
+        lateness={by.value: _lateness([ms for road, ms in late if road is by]) for by in By},
+    )
+
+
+async def _overviews(all_tools: Sequence[Tools], now: datetime) -> list[dict[str, Any]]:
+    found = await figures(all_tools, now, over=DAY)
+    levels = await all_tools[0].budget.levels([tools.budget for tools in all_tools])
+    return [
+        _overview(tools, found[tools.environment], level, now) for tools, level in zip(all_tools, levels, strict=True)
+    ]
+
+
+def _overview(tools: Tools, found: Figures, level: Level, now: datetime) -> dict[str, Any]:
     by_state = {state.value: found.by_state.get(state, 0) for state in State}
     by_kind = {kind.value: found.by_error_kind.get(kind, 0) for kind in ErrorKind}
     audit = found.audit
-    return Status(
-        provider=provider,
-        environment=environment,
-        rows=sum(by_state.values()),
-        by_state=by_state,
-        errored_by_kind=by_kind,
-        stuck=by_kind[ErrorKind.STUCK],
-        unlinked=found.unlinked,
-        due=found.due,
-        oldest_due_seconds=_seconds_since(found.oldest_due, now),
-        unanswered=found.failing,
-        last_checked_at=found.last_checked,
-        last_tick_at=await last_tick(tools),
-        notices={status.value: notices.get(status, 0) for status in NoticeStatus},
-        oldest_pending_seconds=_seconds_since(found.oldest_pending, now),
-        webhooks=_webhooks(found.webhooked),
-        lateness={by.value: _lateness([ms for road, ms in late if road is by]) for by in By},
-        budget=_budget(level),
-        breaker=found.breaker_reason or "closed",
-        breaker_open_seconds=_seconds_since(found.breaker_opened_at, now),
-        last_audit_at=audit.ended_at,
-        last_audit=dict(audit.progress) if audit.progress and not audit.began_at else None,
-        audit_began_at=audit.began_at,
-    )
+    return {
+        "provider": tools.provider.name,
+        "environment": tools.environment,
+        "rows": sum(by_state.values()),
+        "by_state": by_state,
+        "errored_by_kind": by_kind,
+        "stuck": by_kind[ErrorKind.STUCK],
+        "unlinked": found.unlinked,
+        "due": found.due,
+        "oldest_due_seconds": _seconds_since(found.oldest_due, now),
+        "unanswered": found.failing,
+        "last_checked_at": found.last_checked,
+        "pending": found.pending,
+        "dead": found.dead,
+        "oldest_pending_seconds": _seconds_since(found.oldest_pending, now),
+        "webhooks": _webhooks(found.webhooked),
+        "budget": _budget(level),
+        "breaker": found.breaker_reason or "closed",
+        "breaker_open_seconds": _seconds_since(found.breaker_opened_at, now),
+        "last_audit_at": audit.ended_at,
+        "last_audit": dict(audit.progress) if audit.progress and not audit.began_at else None,
+        "audit_began_at": audit.began_at,
+    }
 
 
 def _webhooks(webhooked: Webhooked) -> Webhooks:

@@ -60,10 +60,17 @@ async def _apply(tools: Tools, notices: Sequence[Notice]) -> list[_Ended]:
     found = await _candidates(tools, notices)
     rows = {row.id: row for row in found}
     about = [(notice, _row_of(notice, found)) for notice in notices]
-    ended = [_put_off(tools, notice, "no_row", WAITS_FOR_ROW) for notice, row in about if row is None]
+    ended = [_without_row(tools, notice) for notice, row in about if row is None]
     for turn in _turns([(notice, row.id) for notice, row in about if row]):
         ended += await _settle_turn(tools, turn, rows)
     return ended
+
+
+def _without_row(tools: Tools, notice: Notice) -> _Ended:
+    """Its row may be there in a moment; one that names nothing at all will never have any."""
+    if any(getattr(notice, name) for name in _NAMED_BY):
+        return _put_off(tools, notice, "no_row", WAITS_FOR_ROW)
+    return _put_off(tools, notice, "unreadable_data", ())
 
 
 def _turns(about: Sequence[tuple[Notice, str]]) -> Iterator[list[tuple[Notice, str]]]:

@@ -10,6 +10,7 @@ from rindle_sync.app import RindleSync, now
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.engine import Distributed, celery, extra, procrastinate, run
 from rindle_sync.frameworks.asgi import App, at_paths
+from rindle_sync.health import Overview, overview
 from rindle_sync.providers.mux import Transport
 from rindle_sync.schema import open_engine
 from rindle_sync.store import Store
@@ -49,12 +50,25 @@ class Installation(Mapping[str, RindleSync]):
     async def run(self, stop: asyncio.Event, *, takes_up: bool = True) -> None:
         """Do what is due in every environment until `stop` is set; without `takes_up` only wake those who do it.
 
-        Raises `Misconfigured` where one has no credentials, `StoreUnavailable` without our tables.
+        Raises `Misconfigured` where none has credentials, `StoreUnavailable` without our tables.
         """
-        for service in self.values() if takes_up else ():
-            service.settings.token()
-        await self.store.ping()
+        await self.check(takes_up=takes_up)
         await run(self.works, self.settings, self.store, stop, self._clock, takes_up=takes_up)
+
+    async def check(self, *, takes_up: bool = True) -> list[str]:
+        """The environments without credentials, which only take deliveries; raises `Misconfigured` if all are.
+
+        Raises `StoreUnavailable` without our tables.
+        """
+        without = [service for service in self.values() if takes_up and not service.settings.has_token]
+        if len(without) == len(self):
+            without[0].settings.token()
+        await self.store.ping()
+        return [service.settings.environment for service in without]
+
+    async def overview(self) -> list[Overview]:
+        """How the rows of each environment stand, in a few statements for all."""
+        return await overview([service.tools for service in self.values()])
 
     def procrastinate(self, app: Any) -> Distributed:
         """Our jobs on an app of Procrastinate's that you have; it stays yours to open and to close."""

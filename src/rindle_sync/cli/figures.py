@@ -17,10 +17,11 @@ from rich.text import Text
 
 from rindle_sync.app import RindleSync
 from rindle_sync.asset import ProviderAsset
-from rindle_sync.cli.screen import WIDE, Json, connected, out, print_json, say, until_stopped
+from rindle_sync.cli.screen import WIDE, Json, connected, connected_all, out, print_json, say, until_stopped
 from rindle_sync.errors import Misconfigured
 from rindle_sync.explain import Explanation, Moment
-from rindle_sync.health import Status
+from rindle_sync.health import Overview, Status
+from rindle_sync.installation import Installation
 
 commands: Final = typer.Typer()
 _log: Final = logging.getLogger("rindle_sync")
@@ -32,23 +33,31 @@ def status(
     every: Annotated[float, typer.Option(min=0.5, help="Seconds between two looks of --watch.")] = 2.0,
     json_: Json = False,
 ) -> None:
-    """How the rows stand: by state, due, stuck, late, and how many webhooks are lost. Needs no credentials."""
+    """How the rows stand: by state, due, stuck, late, and how many webhooks are lost. Needs no credentials.
+
+    Of several environments each has a line; one of them is told in full with --environment before the command.
+    """
     if watch and json_:
         raise Misconfigured("--watch", "is for people; ask for --json as often as you like")
     if watch:
-        connected(lambda rindle: until_stopped(lambda stop: _watch(rindle, every, stop)))
+        connected_all(lambda all_: until_stopped(lambda stop: _watch(all_, every, stop)))
         return
-    figures = connected(lambda rindle: rindle.status())
+    told = connected_all(_told)
     if json_:
-        print_json(asdict(figures))
+        print_json([asdict(one) for one in told] if isinstance(told, list) else asdict(told))
     else:
-        out.print(_board(figures))
+        out.print(_board(told))
 
 
-async def _watch(rindle: RindleSync, every: float, stop: asyncio.Event) -> None:
+async def _told(all_: Installation) -> Status | list[Overview]:
+    """Of one environment all that there is to tell, of several a line each."""
+    return await next(iter(all_.values())).status() if len(all_) == 1 else await all_.overview()
+
+
+async def _watch(all_: Installation, every: float, stop: asyncio.Event) -> None:
     with Live(console=out, auto_refresh=False) as live:
         while not stop.is_set():
-            board = _board(await rindle.status())
+            board = _board(await _told(all_))
             if out.is_terminal:
                 live.update(board, refresh=True)
             else:  # where nothing can be overwritten
@@ -59,7 +68,31 @@ async def _watch(rindle: RindleSync, every: float, stop: asyncio.Event) -> None:
                     await stop.wait()
 
 
-def _board(figures: Status) -> RenderableType:
+def _board(told: Status | list[Overview]) -> RenderableType:
+    return _of_one(told) if isinstance(told, Status) else _of_many(told)
+
+
+def _of_many(overviews: list[Overview]) -> Table:
+    names = "rows", "ready", "in flight", "stuck", "due", "oldest", "pending", "dead", "lost", "left alone"
+    table = Table(Column("environment", no_wrap=True), *names, box=None, pad_edge=False)
+    for one in overviews:
+        flying = one.rows - sum(one.by_state[state] for state in ("ready", "errored", "deleted"))
+        lost = f"{100 * one.webhooks.loss:.1f} %" if one.webhooks.expected else "-"
+        alone = "" if one.breaker == "closed" else f"[bold red]{one.breaker}[/]"
+        figures = one.rows, one.by_state["ready"], flying, one.stuck, one.due
+        table.add_row(
+            one.environment,
+            *(f"{figure}" for figure in figures),
+            f"{one.oldest_due_seconds} s" if one.due else "-",
+            f"{one.pending}",
+            f"{one.dead}",
+            lost,
+            alone,
+        )
+    return table
+
+
+def _of_one(figures: Status) -> RenderableType:
     table = Table("state", "rows", box=None, pad_edge=False)
     for state, rows in figures.by_state.items():
         table.add_row(state, f"{rows}")

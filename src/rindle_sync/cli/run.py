@@ -97,9 +97,11 @@ def _print_plan(tally: Tally, changes: Sequence[Settled]) -> None:
         out.print(table)
 
 
-def _print_pass(outcome: str, looked: int, changed: int, unanswered: int, calls: int) -> None:
+def _print_pass(outcome: str, looked: int, changed: int, unanswered: int, calls: int, where: str = "") -> None:
     silent = f", {unanswered} without an answer" if unanswered else ""
-    out.print(f"{many(looked, 'row')} looked at with {many(calls, 'call')}, {changed} changed{silent}: {outcome}")
+    out.print(
+        f"{where}{many(looked, 'row')} looked at with {many(calls, 'call')}, {changed} changed{silent}: {outcome}"
+    )
 
 
 EachPass = Annotated[bool, typer.Option("--json", help="One JSON line for each pass.")]
@@ -136,10 +138,12 @@ def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> 
         if not isinstance(event, Swept):
             return
         if json_:
-            sys.stdout.write(json.dumps({"event": event.name} | event.metadata()) + "\n")
+            told = {"event": event.name, "environment": event.environment} | event.metadata()
+            sys.stdout.write(json.dumps(told) + "\n")
             sys.stdout.flush()
         elif event.looked:
-            _print_pass(event.outcome, event.looked, event.changed, event.unanswered, event.calls)
+            where = "" if event.environment in {None, "default"} else f"{event.environment}: "
+            _print_pass(event.outcome, event.looked, event.changed, event.unanswered, event.calls, where)
 
     async def served(all_: Installation) -> None:
         await until_stopped(lambda stop: _serve(all_, stop, serves=serves, takes_up=takes_up))
@@ -148,9 +152,8 @@ def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> 
 
 
 async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes_up: bool) -> None:
-    for service in all_.values() if takes_up else ():
-        service.settings.token()
-    await all_.store.ping()
+    for name in await all_.check(takes_up=takes_up):
+        say(f"{name} is not looked at: its mux_token_id or mux_token_secret is not set")
     if takes_up:
         environments = f" in {many(len(all_), 'environment')}" if len(all_) > 1 else ""
         say(f"sweeping every {all_.settings.sweep_interval_seconds:g} s{environments}; Ctrl-C ends it")

@@ -26,6 +26,9 @@ SWITCHES: Final = 10
 READ_ONLY: Final = "25006"
 """The SQLSTATE of PostgreSQL where it does not write: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
+_NAMED: Final = {"application_name": "rindle-sync"}
+"""How the server's lists of connections show ours."""
+
 _NO_LONGER: Final = {
     "connect_timeout": "10",
     "keepalives_idle": "10",
@@ -67,7 +70,8 @@ def conninfo(url: str) -> str:
     parsed = engine_url(url)
     if parsed.get_backend_name() != "postgresql":
         raise Misconfigured("engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…")
-    return parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    named = parsed.set(drivername="postgresql", query=_NAMED | dict(parsed.query))
+    return named.render_as_string(hide_password=False)
 
 
 def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
@@ -87,7 +91,7 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
             prepare_sqlite(engine.sync_engine)
         else:
             options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10, "pool_pre_ping": True}
-            engine = create_async_engine(parsed.set(query=_NO_LONGER | dict(parsed.query)), **options)
+            engine = create_async_engine(parsed.set(query=_NAMED | _NO_LONGER | dict(parsed.query)), **options)
             _prepare_postgresql(engine.sync_engine)
     except (ArgumentError, ValueError, TypeError, OSError):
         raise Misconfigured("database_url", "has a part that is not understood; see docs/settings.md") from None

@@ -6,8 +6,8 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, func, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Executable, Row, bindparam, func, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.notice import Notice, Status
@@ -26,6 +26,11 @@ _CLAIM: Final = claim_statement(
     notices.c.next_attempt_at <= bindparam("now"),
     first=[notices.c.next_attempt_at],
 )
+_ONCE: Final = [notices.c.provider_name, notices.c.environment, notices.c.event_id]
+_KEEP: Final[dict[str, Executable]] = {  # no error in the server's log, which would show the provider's event id
+    "postgresql": postgresql.insert(notices).on_conflict_do_nothing(index_elements=_ONCE).returning(notices.c.id),
+    "sqlite": sqlite.insert(notices).on_conflict_do_nothing(index_elements=_ONCE).returning(notices.c.id),
+}
 _OUTCOMES: Final = outcome_statement(notices, _OUTCOME)
 
 
@@ -63,12 +68,10 @@ class Inbox(Database):
 
     async def keep(self, notice: Notice) -> bool:
         """Keep a delivery; False if this event was kept before, whatever it said then."""
-        try:
-            async with self.writing() as connection:
-                await connection.execute(insert(notices), {name: getattr(notice, name) for name in _FIELDS})
-        except IntegrityError:
-            return False
-        return True
+        values = {name: getattr(notice, name) for name in _FIELDS}
+        async with self.writing() as connection:
+            kept = await connection.execute(_KEEP[self.engine.dialect.name], values)
+            return kept.one_or_none() is not None
 
     async def claim(
         self, provider: str, environment: str, *, now: datetime, token: str, until: datetime, limit: int
