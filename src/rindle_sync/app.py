@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import Any, Final
-from uuid import UUID
 
 from rindle_sync import health
 from rindle_sync.announce import Callback
-from rindle_sync.asset import By, ProviderAsset, State
+from rindle_sync.asset import By, ProviderAsset, State, is_row_id
 from rindle_sync.audit import Report, audit
 from rindle_sync.backfill import Filled, backfill
 from rindle_sync.breaker import Breaker
@@ -188,7 +187,7 @@ class RindleSync:
 
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours."""
-        return await self.store.get(row_id) if _is_id(row_id) else None
+        return await self.store.get(row_id) if is_row_id(row_id) else None
 
     async def find(self, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id."""
@@ -239,9 +238,7 @@ class RindleSync:
 
     async def named(self, name: str) -> list[ProviderAsset]:
         """The rows of this environment with this id of ours, or of the app's own asset with this id."""
-        if row := await self.get(name):
-            return [row] if row.environment == self.settings.environment else []
-        return await self.store.of_app_asset(Mux.name, self.settings.environment, name)
+        return await self.store.named(Mux.name, self.settings.environment, name)
 
     def on_change(self, callback: Callback) -> Callback:
         """Have the async `callback` called with each real change of a row (as a decorator, too).
@@ -328,11 +325,11 @@ class RindleSync:
 
     async def notice(self, notice_id: str) -> Notice | None:
         """The kept delivery with this id of ours."""
-        return await self.inbox.get(notice_id) if _is_id(notice_id) else None
+        return await self.inbox.get(notice_id) if is_row_id(notice_id) else None
 
     async def replay(self, notice_id: str | None = None) -> int:
         """Have one kept delivery applied again, or all dead ones; how many."""
-        if notice_id is not None and not _is_id(notice_id):
+        if notice_id is not None and not is_row_id(notice_id):
             return 0
         return await self.inbox.replay(Mux.name, self.settings.environment, self._now(), notice_id=notice_id)
 
@@ -360,14 +357,6 @@ class RindleSync:
             await self.inbox.finish(self.tools.webhooks.keep_within)
             await self.tools.provider.close()
         await self.store.close()
-
-
-def _is_id(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 @asynccontextmanager

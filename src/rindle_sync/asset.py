@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 MAX_ERROR_TEXT: Final = 4096
 """The longest `last_sync_error`, in characters."""
@@ -52,6 +53,8 @@ class By(StrEnum):
     SWEEP = "sweep"
     AUDIT = "audit"
     CLI = "cli"
+    PAGE = "page"
+    """The operator's page."""
     APP = "app"
 
 
@@ -228,6 +231,15 @@ class Silence:
     """How long the provider asks us to wait."""
     asked: bool = True
     """Whether there was a call at all: none is made while the breaker is open."""
+
+
+def is_row_id(text: str) -> bool:
+    """Whether this can be the id of a row, or of anything else of ours: a UUID."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def redact_id(provider_id: str | None) -> str | None:

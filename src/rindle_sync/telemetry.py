@@ -232,6 +232,15 @@ class Audited(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorActed(Event):
+    """Somebody did something on the operator's page: `action` is sync, replay, replay_dead or sign_in."""
+
+    name: ClassVar[str] = "rindle.operator.acted"
+    action: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RedactionFailed(Event):
     """An event was about to tell an id of the provider's, and was mended: a fault of ours, to be reported."""
 
@@ -256,6 +265,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     BreakerOpened,
     BreakerClosed,
     Audited,
+    OperatorActed,
     RedactionFailed,
 )
 """Every event that is told."""
@@ -308,7 +318,7 @@ def _level(event: Event) -> int:
             return logging.ERROR
         case WebhookRejected(reason="misconfigured" | "not_kept"):
             return logging.WARNING
-        case WebhookRejected() | WebhookException() | StateChange() | BreakerClosed() | Audited():
+        case WebhookRejected() | WebhookException() | StateChange() | BreakerClosed() | Audited() | OperatorActed():
             return logging.INFO
         case _:
             return logging.DEBUG

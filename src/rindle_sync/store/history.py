@@ -13,7 +13,7 @@ from rindle_sync.schema.types import UtcTime
 from rindle_sync.store.database import Database
 from rindle_sync.store.inbox import NOTICE_COLUMNS, read_notice
 
-LOOKED: Final = (By.SWEEP, By.SYNC, By.AUDIT, By.CLI)
+LOOKED: Final = (By.SWEEP, By.SYNC, By.AUDIT, By.CLI, By.PAGE)
 """The roads that find a change by asking the provider."""
 
 

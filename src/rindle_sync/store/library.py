@@ -4,10 +4,10 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, select
+from sqlalchemy import ColumnElement, Row, bindparam, func, literal, select, tuple_
 
 from rindle_sync.asset import Due, ErrorKind, ProviderAsset, State
-from rindle_sync.schema import assets, json_field, json_parameter, json_table
+from rindle_sync.schema import RowId, UtcTime, assets, json_field, json_parameter, json_table
 from rindle_sync.store.database import Database, is_free
 from rindle_sync.store.rows import read_row
 
@@ -108,6 +108,31 @@ class Library(Database):
         values = {"provider": provider, "in_environment": environment, "after": after, "until": until, "most": most}
         async with self.reading() as connection:
             return (await connection.execute(_HOW_MANY, values)).scalar_one()
+
+    async def browse(
+        self,
+        provider: str,
+        environment: str,
+        *,
+        state: State | None,
+        error_kind: ErrorKind | None,
+        after: tuple[datetime, str] | None,
+        limit: int,
+    ) -> tuple[list[ProviderAsset], tuple[datetime, str] | None]:
+        """Up to `limit` rows, the newest assets first, from the place `after` on; and the place to go on from."""
+        place = tuple_(assets.c.provider_created_at, assets.c.id)
+        wanted = select(*assets.c).where(assets.c.provider_name == provider, assets.c.environment == environment)
+        if state:
+            wanted = wanted.where(assets.c.state == state.value)
+        if error_kind:
+            wanted = wanted.where(assets.c.error_kind == error_kind.value)
+        if after:
+            made, row_id = literal(after[0], UtcTime()), literal(after[1], RowId())
+            wanted = wanted.where(place < tuple_(made, row_id))
+        ordered = wanted.order_by(assets.c.provider_created_at.desc(), assets.c.id.desc()).limit(limit)
+        async with self.reading() as connection:
+            rows = [read_row(found) for found in await connection.execute(ordered)]
+        return rows, (rows[-1].provider_created_at, rows[-1].id) if len(rows) == limit else None
 
     async def count_settled(self, provider: str, environment: str) -> int:
         """How many rows have settled, as the provider has said."""

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State
+from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State, is_row_id
 from rindle_sync.errors import AlreadyTracked, StoreRefused
 from rindle_sync.schema import assets, changes, json_field, json_parameter, json_table, once
 from rindle_sync.store.database import Database, claim_statement
@@ -208,13 +208,13 @@ class Store(Database):
             )
         )
 
-    async def of_app_asset(self, provider: str, environment: str, asset_id: str) -> list[ProviderAsset]:
-        """The rows of the app's own asset, of every profile."""
-        wanted = select(*assets.c).where(
-            assets.c.provider_name == provider, assets.c.environment == environment, assets.c.asset_id == asset_id
-        )
+    async def named(self, provider: str, environment: str, name: str) -> list[ProviderAsset]:
+        """The row with this id of ours, or those of the app's own asset with this id, of every profile."""
+        called = assets.c.id == name if is_row_id(name) else assets.c.asset_id == name
+        here = (assets.c.provider_name == provider, assets.c.environment == environment)
         async with self.reading() as connection:
-            return [read_row(found) for found in await connection.execute(wanted.order_by(assets.c.profile))]
+            found = await connection.execute(select(*assets.c).where(*here, called).order_by(assets.c.profile))
+            return [read_row(row) for row in found]
 
     async def match(
         self,

@@ -1,0 +1,28 @@
+// Keeps the page fresh while somebody looks at it; everything works without it.
+"use strict";
+const EVERY = 5000;
+const live = document.getElementById("live");
+
+function isBusy() {
+  const main = document.getElementById("main");
+  const selected = String(document.getSelection() || "");
+  return document.hidden || selected !== "" || (document.activeElement !== main && main.contains(document.activeElement));
+}
+
+async function refresh() {
+  if (isBusy()) return;
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of ["main", "footer"]) {
+      const here = document.querySelector(part), there = fresh.querySelector(part);
+      if (here && there && here.innerHTML !== there.innerHTML) here.replaceChildren(...there.childNodes);
+    }
+    document.getElementById("live").textContent = "· live";
+  } catch {
+    document.getElementById("live").textContent = "· not live: the service does not answer";
+  }
+}
+
+live.textContent = "· live";
+setInterval(refresh, EVERY);

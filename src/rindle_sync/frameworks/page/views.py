@@ -1,0 +1,100 @@
+"""What each view shows, read out of the tables; knows no HTTP."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from rindle_sync.asset import ErrorKind, ProviderAsset, State, is_row_id, redact_id
+from rindle_sync.concerns import of_engine, of_environment
+from rindle_sync.explain import explain
+from rindle_sync.health import last_tick, overview
+from rindle_sync.notice import Notice, Status
+from rindle_sync.work import Work
+
+ROWS: Final = 50
+NOTICES: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which rows a browser asks for; what it wrote that is no state or kind counts as none."""
+
+    environment: str
+    state: State | None = None
+    kind: ErrorKind | None = None
+    name: str = ""
+    before: str = ""
+    """The place in the list from which on: what the page before has given."""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str], environments: Sequence[str]) -> "Wanted":
+        """What the query of an address asks for."""
+        environment, state, kind = query.get("environment", ""), query.get("state"), query.get("kind")
+        return cls(
+            environment=environment if environment in environments else environments[0],
+            state=State(state) if state in set(State) else None,
+            kind=ErrorKind(kind) if kind in set(ErrorKind) else None,
+            name=query.get("name", "").strip()[:255],
+            before=query.get("before", "")[:100],
+        )
+
+
+async def standing(works: Sequence[Work]) -> dict[str, Any]:
+    """How everything stands, and what somebody should look at."""
+    tools = works[0].tools
+    now, ticked = tools.now(), await last_tick(tools)
+    overviews = await overview([work.tools for work in works])
+    worries = [("", concern) for concern in of_engine(ticked, now)]
+    worries += [(one.environment, concern) for one in overviews for concern in of_environment(one)]
+    return {"overviews": overviews, "worries": worries, "ticked": ticked}
+
+
+async def rows(work: Work, wanted: Wanted) -> dict[str, Any]:
+    """Rows of one environment, the newest assets first."""
+    tools = work.tools
+    if wanted.name:
+        found, following = await tools.store.named(tools.provider.name, tools.environment, wanted.name), None
+    else:
+        found, following = await tools.library.browse(
+            tools.provider.name,
+            tools.environment,
+            state=wanted.state,
+            error_kind=wanted.kind,
+            after=_place(wanted.before),
+            limit=ROWS,
+        )
+    return {"wanted": wanted, "rows": found, "following": following and f"{following[0].isoformat()}_{following[1]}"}
+
+
+def _place(before: str) -> tuple[datetime, str] | None:
+    moment, _, row_id = before.partition("_")
+    try:
+        return (datetime.fromisoformat(moment), row_id) if is_row_id(row_id) else None
+    except ValueError:
+        return None
+
+
+async def one_row(work: Work, row: ProviderAsset) -> dict[str, Any]:
+    """One row with its history."""
+    return {"row": row, "told": await explain(work.tools, row)}
+
+
+async def inbox(work: Work, status: str) -> dict[str, Any]:
+    """The newest deliveries of one environment."""
+    tools, wanted = work.tools, Status(status) if status in set(Status) else None
+    notices = await tools.inbox.list(tools.provider.name, tools.environment, status=wanted, limit=NOTICES)
+    return {"notices": [_shown(notice) for notice in notices], "chosen": wanted, "statuses": list(Status)}
+
+
+def _shown(notice: Notice) -> dict[str, Any]:
+    return {
+        "id": notice.id,
+        "type": notice.type,
+        "status": notice.status,
+        "attempts": notice.attempts,
+        "received_at": notice.received_at,
+        "reason": notice.reason,
+        "tag": redact_id(notice.provider_asset_id or notice.provider_upload_id),
+        "can_replay": notice.status is not Status.IGNORED and bool(notice.body),
+    }
