@@ -41,7 +41,7 @@ async def rindle(postgres_url: str) -> AsyncIterator[RindleSync]:
 
 @pytest.fixture
 async def app(postgres_url: str, rindle: RindleSync) -> AsyncIterator[App]:
-    async with opened(conninfo(postgres_url), 30) as app:
+    async with opened(conninfo(postgres_url)) as app:
         yield app
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rindle_sync.app import RindleSync, now
 from rindle_sync.config import Settings, load_settings
-from rindle_sync.engine import Distributed, celery, extra, procrastinate, run
+from rindle_sync.engine import Distributed, celery, extra, procrastinate, ready, run
 from rindle_sync.frameworks.asgi import App, at_paths
 from rindle_sync.providers.mux import Transport
 from rindle_sync.schema import open_engine
@@ -46,6 +46,10 @@ class Installation(Mapping[str, RindleSync]):
         """Create or migrate the tables, and what the engine needs; the revision before and after."""
         return await next(iter(self.values())).migrate()
 
+    async def ready(self) -> None:
+        """Check that the database answers and has all tables; raises `StoreUnavailable`, `Misconfigured`."""
+        await ready(self.settings, self.store)
+
     async def run(self, stop: asyncio.Event, *, takes_up: bool = True) -> None:
         """Do what is due in every environment until `stop` is set; without `takes_up` only wake those who do it.
 
@@ -53,7 +57,6 @@ class Installation(Mapping[str, RindleSync]):
         """
         for service in self.values() if takes_up else ():
             service.settings.token()
-        await self.store.ping()
         await run(self.works, self.settings, self.store, stop, self._clock, takes_up=takes_up)
 
     def procrastinate(self, app: Any) -> Distributed:
