@@ -21,7 +21,7 @@ from rindle_sync.asset import State
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import Store
-from tests import postgres
+from tests import broker, postgres
 from tests.processes import (
     PATIENCE,
     FarEnd,
@@ -294,6 +294,34 @@ async def test_somebody_holds_a_lock_for_long(scene: Scene) -> None:
         await scene.says("somebody else has held a lock on our tables")
 
     await scene.goes_on(asset)
+
+
+async def test_postgresql_is_stopped_and_started_again_under_a_worker_of_celerys(
+    server: postgres.Server, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        url = stack.enter_context(postgres.new_database(server.url))
+        far_end = stack.enter_context(serving(MuxEmulator()))
+        redis = stack.enter_context(broker.serving(tmp_path))
+        shell = Shell(tmp_path, settings_for(url, far_end, test_broker_url=redis))
+        async with (
+            a_store(url) as store,
+            broker.celery(shell, "beat", "-s", str(tmp_path / "beat")),
+            broker.celery_worker(shell) as worker,
+        ):
+            await worker.says("ready.")
+            server.stop("immediate")
+            await worker.says("StoreUnavailable: no connection to the database; is it up?")
+            server.start()
+
+            rows = await add_due(store, *far_end.emulator.create_assets(DUE, life=Life(after=0)))
+
+            async def are_ready() -> None:
+                found = await store.get_many([row.id for row in rows])
+                assert {row.state for row in found.values()} == {State.READY}
+
+            await eventually(are_ready)
+            assert "Traceback" not in worker.err
 
 
 # SQLite

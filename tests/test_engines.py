@@ -3,7 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from rindle_sync.notice import Status
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import Inbox, Store
 from tests import broker
+from tests.broker import celery, celery_worker
 from tests.processes import (
     LEASED,
     FarEnd,
@@ -39,19 +40,7 @@ TICK: Final = 1
 PATIENT: Final = 60
 """How long a call may take where an answer is held back, in seconds."""
 
-ROOT: Final = Path(__file__).parents[1]
-CELERY: Final = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from celery.__main__ import main; main()"
-
 Node = Callable[[Shell], AbstractAsyncContextManager[Running]]
-
-
-def celery(shell: Shell, *command: str) -> AbstractAsyncContextManager[Running]:
-    return replace(shell, program=("-c", CELERY), is_alone=True).started("-A", "tests.celery_app", *command)
-
-
-def celery_worker(shell: Shell, pool: str = "threads") -> AbstractAsyncContextManager[Running]:
-    queues = "rindle_sync,rindle_sync_looks"
-    return celery(shell, "worker", "-Q", queues, "-l", "INFO", "-P", pool, "-c", "2")
 
 
 NODES: Final[dict[str, tuple[Node, str]]] = {
