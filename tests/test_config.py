@@ -301,7 +301,7 @@ def test_a_value_of_another_kind_is_refused_without_being_shown(name: str, value
     error = refusal(**{name: value})
 
     assert error.setting == name
-    assert variable_of(name) in str(error)
+    assert ("[environments.<name>]" if name == TABLES else variable_of(name)) in str(error)
     assert PLANTED not in str(error)
 
 
@@ -531,7 +531,9 @@ def test_without_tables_there_is_one_environment() -> None:
             "is no setting of an environment",
         ),
         ("[environments.'a b']", "environments", "use small letters"),
-        ("[environments]\nacme = 1", "environments", "valid dictionary"),
+        ("[environments.'a b']", "environments", "(write [environments.<name>] into the TOML file"),
+        ("[environments]\nacme = 1", "environments", "valid dictionary (write [environments.<name>]"),
+        ("environments = 'x'", "environments", "valid dictionary (write [environments.<name>]"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused_by_its_name(
@@ -555,6 +557,21 @@ def test_a_variable_about_an_environment_without_a_table_is_refused(
 
     assert "there are acme-eu, beta" in str(error)
     assert PLANTED not in str(error)
+
+
+def test_a_variable_about_two_environments_is_refused(write_file: WriteFile, set_variable: SetVariable) -> None:
+    write_file("[environments.a-b]\n[environments.a_b]")
+    assert list(load_settings().each()) == ["a-b", "a_b"]
+    set_variable("RINDLE_ENVIRONMENTS__A_B__MUX_TOKEN_SECRET", PLANTED)
+
+    error = refusal()
+
+    assert "RINDLE_ENVIRONMENTS__A_B__MUX_TOKEN_SECRET: is about a-b and a_b alike" in str(error)
+    assert PLANTED not in str(error)
+
+
+def test_celery_as_the_engine_is_refused_with_the_way_to_have_it() -> None:
+    assert "call add_celery_tasks there" in str(refusal(engine="celery"))
 
 
 def test_tables_as_a_variable_are_refused(set_variable: SetVariable) -> None:

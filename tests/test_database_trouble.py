@@ -21,7 +21,7 @@ from rindle_sync.asset import State
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import Store
-from tests import postgres
+from tests import broker, postgres
 from tests.processes import (
     PATIENCE,
     FarEnd,
@@ -129,14 +129,15 @@ class Scene:
 
 
 @asynccontextmanager
-async def service(url: str, folder: Path) -> AsyncIterator[Scene]:
+async def service(url: str, folder: Path, engine: str = "embedded") -> AsyncIterator[Scene]:
     """`rindle-sync run` on the database at `url`, taking deliveries."""
     with serving(MuxEmulator()) as far_end:
         port = free_port()
         shell = Shell(folder, settings_for(url, far_end, mux_webhook_secrets=SECRET, listen_port=port))
+        assert (await shell.run("migrate", "--engine", engine)).code == 0
         async with (
             a_store(url) as store,
-            shell.started("run") as running,
+            shell.started("run", "--engine", engine) as running,
             httpx.AsyncClient(timeout=PATIENCE) as sender,
         ):
             await running.says("taking webhooks")
@@ -163,10 +164,15 @@ def server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture
-async def scene(server: postgres.Server, tmp_path: Path) -> AsyncIterator[Scene]:
+async def scene(request: pytest.FixtureRequest, server: postgres.Server, tmp_path: Path) -> AsyncIterator[Scene]:
+    engine = getattr(request, "param", "embedded")
     with postgres.new_database(server.url) as url:
-        async with service(url.replace("postgres@", f"postgres:{PASSWORD}@"), tmp_path) as scene:
+        async with service(url.replace("postgres@", f"postgres:{PASSWORD}@"), tmp_path, engine) as scene:
             yield scene
+
+
+with_each_engine = pytest.mark.parametrize("scene", ["embedded", "procrastinate"], indirect=True)
+with_procrastinate = pytest.mark.parametrize("scene", ["procrastinate"], indirect=True)
 
 
 @contextmanager
@@ -183,6 +189,7 @@ def end_sessions(admin: psycopg.Connection, url: str) -> None:
     admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", here)
 
 
+@with_each_engine
 async def test_postgresql_is_stopped_and_started_again(scene: Scene, server: postgres.Server) -> None:
     async with scene.at_work() as asset:
         server.stop("immediate")
@@ -218,6 +225,49 @@ async def test_postgresql_becomes_a_standby_and_then_shuts_down(scene: Scene, se
     await scene.goes_on(asset)
 
 
+@with_procrastinate
+async def test_postgresql_writes_nothing_for_a_while(scene: Scene, server: postgres.Server) -> None:
+    name = scene.url.rpartition("/")[2]
+    with admitted(server) as admin:
+        async with scene.at_work() as asset:
+            admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            end_sessions(admin, scene.url)
+            await eventually(lambda: scene.refuses(asset))
+        await scene.says("the database is read-only")
+        await eventually(lambda: has_new_sessions(admin, name))
+        admin.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+    await scene.goes_on(asset)
+
+
+async def has_new_sessions(admin: psycopg.Connection, name: str) -> None:
+    """Those of the pool of jobs, too."""
+    jobs = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query ~ 'procrastinate'"
+    found = admin.execute(jobs, [name]).fetchone()
+    assert found is not None
+    assert found[0]
+
+
+@with_procrastinate
+async def test_somebody_holds_a_lock_on_the_jobs_for_long(scene: Scene) -> None:
+    with closing(psycopg.connect(scene.url)) as other:
+        other.execute("LOCK TABLE procrastinate_jobs")
+        asset = await scene.track()
+        await scene.takes(asset)
+        await scene.running.says("StoreUnavailable: somebody else has held a lock on our tables")
+
+    await scene.goes_on(await scene.track())
+
+
+@with_procrastinate
+async def test_the_sessions_of_workers_are_ended(scene: Scene, server: postgres.Server) -> None:
+    with admitted(server) as admin:
+        async with scene.at_work() as asset:
+            end_sessions(admin, scene.url)
+
+    await scene.goes_on(asset)
+
+
 async def test_postgresql_has_no_connection_left(scene: Scene, server: postgres.Server) -> None:
     with admitted(server) as admin, ExitStack() as others:
 
@@ -244,6 +294,34 @@ async def test_somebody_holds_a_lock_for_long(scene: Scene) -> None:
         await scene.says("somebody else has held a lock on our tables")
 
     await scene.goes_on(asset)
+
+
+async def test_postgresql_is_stopped_and_started_again_under_a_worker_of_celerys(
+    server: postgres.Server, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        url = stack.enter_context(postgres.new_database(server.url))
+        far_end = stack.enter_context(serving(MuxEmulator()))
+        redis = stack.enter_context(broker.serving(tmp_path))
+        shell = Shell(tmp_path, settings_for(url, far_end, test_broker_url=redis))
+        async with (
+            a_store(url) as store,
+            broker.celery(shell, "beat", "-s", str(tmp_path / "beat")),
+            broker.celery_worker(shell) as worker,
+        ):
+            await worker.says("ready.")
+            server.stop("immediate")
+            await worker.says("StoreUnavailable: no connection to the database; is it up?")
+            server.start()
+
+            rows = await add_due(store, *far_end.emulator.create_assets(DUE, life=Life(after=0)))
+
+            async def are_ready() -> None:
+                found = await store.get_many([row.id for row in rows])
+                assert {row.state for row in found.values()} == {State.READY}
+
+            await eventually(are_ready)
+            assert "Traceback" not in worker.err
 
 
 # SQLite

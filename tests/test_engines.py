@@ -3,20 +3,23 @@
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
+from celery import Celery, signals
 from sqlalchemy import text
 
 from rindle_sync.asset import ProviderAsset, State
 from rindle_sync.config import plain_settings
+from rindle_sync.installation import add_celery_tasks
 from rindle_sync.notice import Status
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import Inbox, Store
 from tests import broker
+from tests.broker import celery, celery_worker
 from tests.processes import (
     LEASED,
     FarEnd,
@@ -30,26 +33,14 @@ from tests.processes import (
     serving,
     settings_for,
 )
-from tests.webhooks import a_kept_notice
+from tests.webhooks import SECRET, a_kept_notice
 
 READY: Final = Life(ends="ready", after=0)
 TICK: Final = 1
 PATIENT: Final = 60
 """How long a call may take where an answer is held back, in seconds."""
 
-ROOT: Final = Path(__file__).parents[1]
-CELERY: Final = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from celery.__main__ import main; main()"
-
 Node = Callable[[Shell], AbstractAsyncContextManager[Running]]
-
-
-def celery(shell: Shell, *command: str) -> AbstractAsyncContextManager[Running]:
-    return replace(shell, program=("-c", CELERY), is_alone=True).started("-A", "tests.celery_app", *command)
-
-
-def celery_worker(shell: Shell, pool: str = "threads") -> AbstractAsyncContextManager[Running]:
-    queues = "rindle_sync,rindle_sync_looks"
-    return celery(shell, "worker", "-Q", queues, "-l", "INFO", "-P", pool, "-c", "2")
 
 
 NODES: Final[dict[str, tuple[Node, str]]] = {
@@ -239,6 +230,44 @@ async def test_a_stop_lets_what_is_under_way_in_child_processes_end(fleet: Fleet
     found = await fleet.store.get(row.id)
     assert found
     assert (ended.code, found.state, found.lease_token) == (0, State.READY, None)
+
+
+@pytest.mark.parametrize("command", [("worker",), ("run", "--engine", "procrastinate"), ("endpoint",)])
+async def test_without_the_tables_of_its_engine_a_process_ends(
+    command: Sequence[str], postgres_url: str, far_end: FarEnd, tmp_path: Path
+) -> None:
+    settings = settings_for(postgres_url, far_end, mux_webhook_secrets=SECRET, engine="procrastinate")
+    async with a_store(postgres_url):
+        ended = await Shell(tmp_path, settings).run(*command)
+
+    assert ended.code == 1
+    assert "run `rindle-sync migrate --engine procrastinate`" in ended.complaint
+
+
+async def test_a_task_of_celerys_that_is_none_of_ours_ends_with_one_line_that_tells_nothing_of_it(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Celery("tests", broker="memory://")
+    add_celery_tasks(app, plain_settings(database_url=sqlite_url))
+    garbage: list[tuple[str, tuple[object, ...]]] = [
+        ("step", ()),
+        ("step", ("default", "an-id")),
+        ("step", ({"x": ["an-id"]}, "sweep")),
+        ("sync", ()),
+        ("sync", ("an-id",)),
+        ("sync", ({"an-id": 1},)),
+    ]
+
+    for task, arguments in garbage:
+        app.tasks[f"rindle_sync.{task}"].apply(arguments, throw=True)
+
+    async def are_told() -> None:
+        assert len(caplog.messages) == len(garbage)
+
+    await eventually(are_told)
+    signals.worker_shutdown.send(sender=None)
+    assert {line.partition(",")[0] for line in caplog.messages} == {"a job was none of ours"}
+    assert "an-id" not in caplog.text
 
 
 async def test_an_environment_that_hangs_delays_no_other(fleet: Fleet, tmp_path: Path) -> None:

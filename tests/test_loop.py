@@ -106,6 +106,23 @@ def test_failing_ticks_do_not_end_it_and_gaps_double_up_to_a_minute(error: Excep
     at_once(told())
 
 
+def test_a_tick_that_ran_well_for_a_minute_begins_the_count_of_failures_anew() -> None:
+    async def told() -> None:
+        ticks = Ticks(6, lambda _: OSError())
+
+        async def runs_long_the_fourth_time() -> None:
+            try:
+                await ticks()
+            finally:
+                await asyncio.sleep(LONGEST_GAP * (len(ticks.at) == 4))
+
+        await Loop(1, drain=15).run(runs_long_the_fourth_time, ticks.stop)
+
+        assert ticks.gaps == [2, 4, 8, 60 + 2, 4]
+
+    at_once(told())
+
+
 def test_however_often_ticks_fail_it_goes_on() -> None:
     async def told() -> None:
         ticks = Ticks(1500, lambda _: OSError())

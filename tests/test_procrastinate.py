@@ -14,7 +14,7 @@ from rindle_sync import RindleSync, connect
 from rindle_sync.config import EngineName, plain_settings
 from rindle_sync.engines.base import Distributed
 from rindle_sync.engines.procrastinate import Procrastinate, cron, opened
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import Misconfigured, StoreUnavailable
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.schema import conninfo
 from rindle_sync.store import Store
@@ -41,7 +41,7 @@ async def rindle(postgres_url: str) -> AsyncIterator[RindleSync]:
 
 @pytest.fixture
 async def app(postgres_url: str, rindle: RindleSync) -> AsyncIterator[App]:
-    async with opened(conninfo(postgres_url), 30) as app:
+    async with opened(conninfo(postgres_url)) as app:
         yield app
 
 
@@ -167,6 +167,69 @@ async def test_a_worker_goes_on_after_its_connections_were_cut(rindle: RindleSyn
 
     stop.set()
     await service
+
+
+GARBAGE = [
+    ("step", "{}"),
+    ("step", '{"environment": "default"}'),
+    ("step", '{"environment": "default", "step": "an-id-of-the-provider-s"}'),
+    ("step", '{"environment": {"x": ["an-id-of-the-provider-s"]}, "step": "sweep"}'),
+    ("step", '{"environment": "default", "step": {"x": 1}}'),
+    ("sync", "{}"),
+    ("sync", '{"row_id": "an-id-of-the-provider-s"}'),
+    ("sync", '{"row_id": {"an-id-of-the-provider-s": 1}}'),
+    ("tick", '{"timestamp": "an-id-of-the-provider-s"}'),
+    ("unknown", '{"row_id": "an-id-of-the-provider-s"}'),
+]
+
+
+async def test_a_job_that_is_none_of_ours_ends_with_one_line_that_tells_nothing_of_it(
+    rindle: RindleSync, engine: Distributed, caplog: pytest.LogCaptureFixture
+) -> None:
+    for task, arguments in GARBAGE:
+        job = "INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('rindle_sync_looks', :task, :args)"
+        await execute(rindle.store, job, task=f"rindle_sync:{task}", args=arguments)
+    stop = asyncio.Event()
+    service = asyncio.create_task(engine.run(stop))
+
+    await eventually(lambda: none_waits(rindle.store))
+
+    stop.set()
+    await service
+    ours = [record.getMessage() for record in caplog.records if record.name == "rindle_sync"]
+    assert len(ours) == len(GARBAGE)
+    assert {line.partition(",")[0] for line in ours} == {"a job was none of ours"}
+    assert PROVIDER_ID not in "".join(ours)
+
+
+async def none_waits(store: Store) -> None:
+    assert [job for job in await jobs(store) if job[0] != "rindle_sync:tick"] == []
+
+
+async def test_without_its_tables_nothing_is_begun(postgres_url: str) -> None:
+    async with connect(settings_on(postgres_url).model_copy(update={"engine": EngineName.EMBEDDED})) as rindle:
+        await rindle.migrate()
+
+    async with connect(settings_on(postgres_url)) as rindle:
+        with pytest.raises(StoreUnavailable, match="rindle-sync migrate --engine procrastinate"):
+            await rindle.run(asyncio.Event())
+
+
+async def test_a_worker_whose_tables_are_gone_says_so(
+    rindle: RindleSync, engine: Distributed, caplog: pytest.LogCaptureFixture
+) -> None:
+    await execute(rindle.store, "DROP TABLE procrastinate_jobs CASCADE")
+    stop = asyncio.Event()
+    service = asyncio.create_task(engine.run(stop))
+
+    await eventually(lambda: says(caplog, "the database lacks Procrastinate's tables"))
+
+    stop.set()
+    await service
+
+
+async def says(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    assert text in caplog.text
 
 
 LAST_TICK = "SELECT coalesce(max(defer_timestamp), 0) FROM procrastinate_periodic_defers"

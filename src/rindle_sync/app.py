@@ -344,7 +344,6 @@ class RindleSync:
         by `rindle_sync` and tried again.
         """
         self.settings.token()
-        await self.store.ping()
         await run([self.work], self.settings, self.store, stop, self._now)
 
     def procrastinate(self, app: Any) -> Distributed:

@@ -10,15 +10,29 @@ from rindle_sync.config import EngineName, Settings
 from rindle_sync.engines.base import Distributed
 from rindle_sync.engines.embedded import Embedded
 from rindle_sync.errand import Errand
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import Misconfigured, StoreUnavailable
 from rindle_sync.health import tick_key
-from rindle_sync.schema import STATEMENT_SECONDS, conninfo
+from rindle_sync.schema import conninfo
 from rindle_sync.store import Errands, Store
 from rindle_sync.work import Work
 
 TICKS_NOTED_EVERY: Final = timedelta(seconds=15)
 
-__all__ = ["Distributed", "celery", "extra", "procrastinate", "run"]
+__all__ = ["Distributed", "celery", "extra", "procrastinate", "ready", "run"]
+
+
+async def ready(settings: Settings, store: Store) -> None:
+    """Check that the database answers and has the tables of ours and of the engine.
+
+    Raises `StoreUnavailable`, `Misconfigured`.
+    """
+    await store.ping()
+    if settings.engine is EngineName.PROCRASTINATE:
+        conninfo(settings.database_url)
+        with extra():
+            from rindle_sync.engines.procrastinate import NO_TABLES, TABLE
+        if not await store.has_table(TABLE):
+            raise StoreUnavailable(NO_TABLES)
 
 
 async def run(
@@ -31,11 +45,12 @@ async def run(
     takes_up: bool = True,
 ) -> None:
     """Do what is due of these environments until `stop` is set; without `takes_up` only wake those who do it."""
+    await ready(settings, store)
     every, drain = _pace(settings)
     if settings.engine is EngineName.PROCRASTINATE:
         with extra():
             from rindle_sync.engines.procrastinate import opened
-        async with opened(conninfo(settings.database_url), STATEMENT_SECONDS) as app:
+        async with opened(conninfo(settings.database_url)) as app:
             engine = procrastinate(works, settings, store, app, clock)
             await (engine.run(stop) if takes_up else engine.forward(stop))
     elif takes_up:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rindle_sync.app import RindleSync, now
 from rindle_sync.config import Settings, load_settings
-from rindle_sync.engine import Distributed, celery, extra, procrastinate, run
+from rindle_sync.engine import Distributed, celery, extra, procrastinate, ready, run
 from rindle_sync.frameworks.asgi import App, at_paths
 from rindle_sync.health import Overview, overview
 from rindle_sync.providers.mux import Transport
@@ -47,23 +47,24 @@ class Installation(Mapping[str, RindleSync]):
         """Create or migrate the tables, and what the engine needs; the revision before and after."""
         return await next(iter(self.values())).migrate()
 
+    async def ready(self) -> None:
+        """Check that the database answers and has all tables; raises `StoreUnavailable`, `Misconfigured`."""
+        await ready(self.settings, self.store)
+
     async def run(self, stop: asyncio.Event, *, takes_up: bool = True) -> None:
         """Do what is due in every environment until `stop` is set; without `takes_up` only wake those who do it.
 
         Raises `Misconfigured` where none has credentials, `StoreUnavailable` without our tables.
         """
-        await self.check(takes_up=takes_up)
+        if takes_up:
+            self.without_token()
         await run(self.works, self.settings, self.store, stop, self._clock, takes_up=takes_up)
 
-    async def check(self, *, takes_up: bool = True) -> list[str]:
-        """The environments without credentials, which only take deliveries; raises `Misconfigured` if all are.
-
-        Raises `StoreUnavailable` without our tables.
-        """
-        without = [service for service in self.values() if takes_up and not service.settings.has_token]
+    def without_token(self) -> list[str]:
+        """The environments that cannot be looked at, since no token is set; raises `Misconfigured` if none can."""
+        without = [service for service in self.values() if not service.settings.has_token]
         if len(without) == len(self):
             without[0].settings.token()
-        await self.store.ping()
         return [service.settings.environment for service in without]
 
     async def overview(self) -> list[Overview]:

@@ -35,6 +35,8 @@ from rindle_sync.telemetry import Event, Swept
 
 WEBHOOK_PATH: Final = "/webhooks/mux"
 
+_log: Final = logging.getLogger("rindle_sync")
+
 commands: Final = typer.Typer()
 
 
@@ -132,7 +134,8 @@ def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> 
     """Run the service, or a part of it, and tell of each pass, until it is stopped."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for name in ("procrastinate", "psycopg.pool"):  # what matters of it we tell ourselves
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).addHandler(logging.NullHandler())
 
     def told(event: Event) -> None:
         if not isinstance(event, Swept):
@@ -152,8 +155,10 @@ def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> 
 
 
 async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes_up: bool) -> None:
-    for name in await all_.check(takes_up=takes_up):
+    for name in all_.without_token() if takes_up else ():
         say(f"{name} is not looked at: its mux_token_id or mux_token_secret is not set")
+    asyncio.get_running_loop().set_exception_handler(_tell_of_background)
+    await all_.ready()
     if takes_up:
         environments = f" in {many(len(all_), 'environment')}" if len(all_) > 1 else ""
         say(f"sweeping every {all_.settings.sweep_interval_seconds:g} s{environments}; Ctrl-C ends it")
@@ -163,6 +168,12 @@ async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes
         if serving:
             group.create_task(serving)
     say("ended; nothing is lost")
+
+
+def _tell_of_background(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A job whose end could not be written down fails where nobody waits for it; the text could hold an id."""
+    error = context.get("exception")
+    _log.error("something in the background ended in an unexpected %s; going on", type(error).__name__)
 
 
 def _webhooks(all_: Installation, stop: asyncio.Event, *, needed: bool) -> Coroutine[Any, Any, None] | None:

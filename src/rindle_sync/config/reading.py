@@ -47,7 +47,9 @@ def _with_variables(
     tables: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
     """The tables of the environments, with what stands in `RINDLE_ENVIRONMENTS__<NAME>__<SETTING>`."""
-    names = {name.upper().replace("-", "_"): name for name in tables}
+    names: dict[str, list[str]] = {}
+    for name in tables:
+        names.setdefault(name.upper().replace("-", "_"), []).append(name)
     found = {name: dict(table) for name, table in tables.items()}
     for variable in sorted(environment):
         if not variable.upper().startswith(_TABLES):
@@ -59,7 +61,10 @@ def _with_variables(
                 "is about an environment that has no table; "
                 + (f"there are {', '.join(tables)}" if tables else "write [environments.<name>] into the TOML file"),
             )
-        found[names[name]][setting.lower()] = environment[variable]
+        if len(names[name]) > 1:
+            both = " and ".join(names[name])
+            raise Misconfigured(variable, f"is about {both} alike; write it into the table of the one that is meant")
+        found[names[name][0]][setting.lower()] = environment[variable]
     return found
 
 

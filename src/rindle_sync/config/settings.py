@@ -151,6 +151,13 @@ class Settings(BaseSettings):
             raise ValueError("names a file that is no UTF-8 text") from None
         return value
 
+    @field_validator("engine", mode="before")
+    @classmethod
+    def _no_engine_of_the_apps(cls, value: Any) -> Any:
+        if value == "celery":
+            raise ValueError("celery is run by your own app: call add_celery_tasks there, see docs/engines.md")
+        return value
+
     @field_validator("environments")
     @classmethod
     def _named_environments(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -345,4 +352,6 @@ def misconfigured(error: ValidationError, path: Path | None, table: str = "") ->
         return Misconfigured(name, f"is no setting (in {path or 'the arguments'}){hint}")
     variable = _variable(table + name)
     where = f"set {variable} or {name} in the TOML file" if not table else f"set it in its table, or {variable}"
+    if name == "environments":
+        where = "write [environments.<name>] into the TOML file, one table for each"
     return Misconfigured(table + name, f"{message[0].lower()}{message[1:]} ({where})")

@@ -87,10 +87,10 @@ def add_tasks(app: Celery, connecting: Connecting, *, every: float) -> None:
     def tick() -> None:
         beside.do("tick", lambda engine: ended_well(engine.tick()))
 
-    def step(environment: str, step: str) -> None:
+    def step(environment: object = None, step: object = None, *_: object, **__: object) -> None:
         beside.do(f"{step}:{environment}", lambda engine: engine.jobs.step(environment, step))
 
-    def sync(row_id: str) -> None:
+    def sync(row_id: object = None, *_: object, **__: object) -> None:
         beside.do(f"sync:{row_id}", lambda engine: engine.jobs.sync(row_id))
 
     for task in (tick, step, sync):

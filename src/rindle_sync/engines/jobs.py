@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeGuard
+from uuid import UUID
 
+from rindle_sync.asset import scrub
 from rindle_sync.engines.embedded import Embedded
 from rindle_sync.engines.loop import Loop, ended_well, nothing
 from rindle_sync.errand import Errand, Step
@@ -65,14 +67,19 @@ class Jobs:
                 else:
                     yield Errand(work.environment, step)
 
-    async def step(self, environment: str, step: str) -> None:
-        """Do all that is due of one kind in one environment."""
-        if (work := self._work(environment)) and step in set(Step):
+    async def step(self, environment: object, step: object) -> None:
+        """Do all that is due of one kind in one environment, both as a job has them."""
+        if not (isinstance(environment, str) and isinstance(step, str) and step in set(Step)):
+            not_ours()
+        elif work := self._work(environment):
             await ended_well(work.run(Step(step), self._keep_going))
 
-    async def sync(self, row_id: str) -> None:
-        """Bring one row into step."""
-        await ended_well(self._sync(row_id))
+    async def sync(self, row_id: object) -> None:
+        """Bring one row into step, by its id as a job has it."""
+        if _is_id(row_id):
+            await ended_well(self._sync(row_id))
+        else:
+            not_ours()
 
     async def _sync(self, row_id: str) -> None:
         any_work = next(iter(self.works.values()))  # they have one table
@@ -82,8 +89,21 @@ class Jobs:
 
     def _work(self, environment: str) -> Work | None:
         if environment not in self.works:
-            _log.error("a job is about the environment %r, which is in no setting of this process", environment)
+            told = scrub(environment)
+            _log.error("a job is about the environment %r, which is in no setting of this process", told)
         return self.works.get(environment)
+
+
+def not_ours() -> None:
+    """Tell of a job whose task or arguments are none that we make; it is done with, and what it says is not told."""
+    _log.error("a job was none of ours, or had arguments that mean nothing to us; nothing was done")
+
+
+def _is_id(row_id: object) -> TypeGuard[str]:
+    try:
+        return isinstance(row_id, str) and str(UUID(row_id)) == row_id.lower()
+    except ValueError:
+        return False
 
 
 async def forward(

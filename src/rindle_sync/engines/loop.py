@@ -14,7 +14,10 @@ LONGEST_GAP: Final = 60.0
 
 
 class Loop:
-    """Ticks every `interval` seconds and when `wake` is set; after a failure ever later, up to a minute."""
+    """Ticks every `interval` seconds and when `wake` is set; after a failure ever later, up to a minute.
+
+    A tick that ran for a minute before it failed ran well until then: failures are counted anew.
+    """
 
     def __init__(self, interval: float, drain: float, wake: asyncio.Event | None = None) -> None:
         self._interval = interval
@@ -25,9 +28,16 @@ class Loop:
         """Tick until `stop` is set; a tick under way then has `drain` seconds to end before it is cancelled."""
         failures = 0
         while not stop.is_set():
-            failures = 0 if await self._tick(tick, stop) else failures + 1
+            began = self._now()
+            well = await self._tick(tick, stop)
+            failures = failures if self._now() - began < LONGEST_GAP else 0
+            failures = 0 if well else failures + 1
             gap = self._interval * 2 ** min(failures, 10)
             await self._pause(stop, min(gap, max(self._interval, LONGEST_GAP)))
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
 
     async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
         """Wait `seconds`, or until somebody wakes or stops us."""

@@ -1,8 +1,9 @@
 """Procrastinate, on the PostgreSQL that holds the tables: its jobs wake the steps in whatever process is free."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any, Final
 
 from procrastinate import App, Blueprint, PsycopgConnector
@@ -10,14 +11,18 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import DeleteJobCondition, JobDeferrer, Status
 from psycopg_pool import PoolTimeout
 
-from rindle_sync.engines.jobs import LOOKS_QUEUE, MINUTE, QUICK, QUICK_QUEUE, Jobs, forward
+from rindle_sync.engines.jobs import LOOKS_QUEUE, MINUTE, QUICK, QUICK_QUEUE, Jobs, forward, not_ours
 from rindle_sync.engines.loop import Loop, ended_well, nothing
 from rindle_sync.errand import Errand
 from rindle_sync.errors import StoreUnavailable
+from rindle_sync.schema import TIME_LIMITS
 from rindle_sync.store.savepoint import savepoint
+from rindle_sync.store.trouble import ALL_WAIT, complaint, state_of
 from rindle_sync.work import Work
 
 NAMESPACE: Final = "rindle_sync"
+
+_LOG_OF_WORKERS: Final = logging.getLogger("procrastinate.worker")
 
 TICK_FIRST, QUICK_FIRST, ROW_FIRST = 30, 20, 10
 """Priorities, for a worker of yours that takes all queues."""
@@ -26,6 +31,18 @@ QUICK_AT_ONCE: Final = 10
 
 LOOKS_TO_SPARE: Final = 10
 """Looks at once, beyond a sweep and an audit of every environment: none of these ever waits for another's."""
+
+TABLE: Final = "procrastinate_jobs"
+
+NO_TABLES: Final = "the database lacks Procrastinate's tables; run `rindle-sync migrate --engine procrastinate`"
+
+CUT_OFF: Final = "a worker was cut off from the database"
+
+_NO_SUCH: Final = frozenset({"42P01", "42883"})
+"""The SQLSTATEs of a table and of a function that is not there."""
+
+RECONNECT_SECONDS: Final = 5.0
+"""After so long the pool gives a connection up that it does not get: whoever wants one next tries at once."""
 
 HEARTBEAT_SECONDS: Final = 10.0
 STALLED_SECONDS: Final = 30.0
@@ -73,44 +90,47 @@ class Procrastinate:
         With a `connection` of psycopg's, the job is made in its transaction: it is there if that is committed.
         """
         job = self._configured("sync", LOOKS_QUEUE, ROW_FIRST, f"sync:{row_id}", connection)
-        with _named_errors(), suppress(AlreadyEnqueued):
-            async with savepoint(connection) if connection else nullcontext():
-                await job.defer_async(row_id=row_id)
+        async with self._named_errors(), savepoint(connection) if connection else nullcontext():
+            await job.defer_async(row_id=row_id)
 
     def _tasks(self, every: float) -> Blueprint:
         tasks = Blueprint()
 
         @tasks.periodic(cron=cron(every))
         @tasks.task(name="tick", queue=QUICK_QUEUE, priority=TICK_FIRST, queueing_lock=f"{NAMESPACE}:tick")
-        async def tick(timestamp: int) -> None:
-            await ended_well(self._tick(passes=timestamp % MINUTE < every))
+        async def tick(timestamp: object = None, **_: object) -> None:
+            if isinstance(timestamp, int):
+                await ended_well(self._tick(passes=timestamp % MINUTE < every))
+            else:
+                not_ours()
 
         @tasks.task(name="step", queue=LOOKS_QUEUE)
-        async def step(environment: str, step: str) -> None:
+        async def step(environment: object = None, step: object = None, **_: object) -> None:
             await self._jobs.step(environment, step)
 
         @tasks.task(name="sync", queue=LOOKS_QUEUE, priority=ROW_FIRST)
-        async def sync(row_id: str) -> None:
+        async def sync(row_id: object = None, **_: object) -> None:
             await self._jobs.sync(row_id)
 
         return tasks
 
     async def _work(self) -> None:
-        """Take jobs until we are stopped; raises `StoreUnavailable` where a worker has lost its database."""
+        """Take jobs until we are stopped; raises `StoreUnavailable` where a worker ended by itself."""
         looks = 2 * len(self._jobs.works) + LOOKS_TO_SPARE
-        working = [
-            asyncio.create_task(self._worker(QUICK_QUEUE, QUICK_AT_ONCE)),
-            asyncio.create_task(self._worker(LOOKS_QUEUE, looks)),
-        ]
-        stopping = asyncio.create_task(self._stop.wait())
-        try:
-            await asyncio.wait([*working, stopping], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (*working, stopping):
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
+        with _hearing() as heard:
+            working = [
+                asyncio.create_task(self._worker(QUICK_QUEUE, QUICK_AT_ONCE)),
+                asyncio.create_task(self._worker(LOOKS_QUEUE, looks)),
+            ]
+            stopping = asyncio.create_task(self._stop.wait())
+            try:
+                await asyncio.wait([*working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (*working, stopping):
+                    task.cancel()
+                ended = await asyncio.gather(*working, return_exceptions=True)
         if not self._stop.is_set():
-            raise StoreUnavailable("the worker has lost its database")
+            raise await self._trouble(*heard, *(end for end in ended if end))
 
     async def _worker(self, queue: str, at_once: int) -> None:
         await self.app.run_worker_async(
@@ -137,7 +157,7 @@ class Procrastinate:
         quick = errand.step in QUICK
         queue, priority = (QUICK_QUEUE, QUICK_FIRST) if quick else (LOOKS_QUEUE, 0)
         job = self._configured("step", queue, priority, f"{errand.step}:{errand.environment}")
-        with _named_errors(), suppress(AlreadyEnqueued):
+        async with self._named_errors():
             await job.defer_async(environment=errand.environment, step=errand.step.value)
 
     def _configured(self, task: str, queue: str, priority: int, once: str, connection: Any = None) -> JobDeferrer:
@@ -149,11 +169,33 @@ class Procrastinate:
     async def put_away(self) -> None:
         """Delete the jobs that dead workers have left; what they were about is due by the tables."""
         manager = self.app.job_manager
-        with _named_errors():
+        async with self._named_errors():
             await manager.prune_stalled_workers(STALLED_SECONDS)
             for queue in (QUICK_QUEUE, LOOKS_QUEUE):
                 for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED_SECONDS):
                     await manager.finish_job(job, status=Status.ABORTED, delete_job=True)
+
+    @asynccontextmanager
+    async def _named_errors(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except AlreadyEnqueued:
+            pass
+        except (ConnectorException, OSError, PoolTimeout) as error:
+            raise await self._trouble(error) from None
+
+    async def _trouble(self, *errors: BaseException) -> StoreUnavailable:
+        """What was the matter, in a sentence; the sessions are given up, new ones may find another server."""
+        connector = self.app.connector
+        if isinstance(connector, PsycopgConnector):
+            await connector.pool.drain()
+        roots = list(_roots(errors))
+        for root in roots:
+            if state := state_of(root):
+                return StoreUnavailable(NO_TABLES if state in _NO_SUCH else complaint(root))
+        await self._jobs.ask()  # it says what is wrong, where it is still wrong
+        waited = any(isinstance(root, PoolTimeout) for root in roots)
+        return StoreUnavailable(ALL_WAIT if waited else CUT_OFF)
 
 
 def cron(every: float) -> str:
@@ -163,24 +205,64 @@ def cron(every: float) -> str:
 
 
 @asynccontextmanager
-async def opened(conninfo: str, statement_seconds: int) -> AsyncIterator[App]:
+async def opened(conninfo: str) -> AsyncIterator[App]:
     """An app of Procrastinate's for a process that has none of its own. Raises `StoreUnavailable`."""
-    options = {"connect_timeout": 10, "options": f"-c statement_timeout={statement_seconds}s"}
-    app = App(connector=PsycopgConnector(conninfo=conninfo, min_size=1, max_size=6, timeout=10, kwargs=options))
-    with _named_errors():
+    connector = PsycopgConnector(
+        conninfo=conninfo,
+        min_size=1,
+        max_size=6,
+        timeout=10,
+        reconnect_timeout=RECONNECT_SECONDS,
+        configure=_limit,
+    )
+    app = App(connector=connector)
+    try:
         await app.open_async()
+    except (ConnectorException, OSError, PoolTimeout):
+        raise StoreUnavailable("no connection to the database; is it up?") from None
     try:
         yield app
     finally:
         await app.close_async()
 
 
+async def _limit(session: Any) -> None:
+    await session.execute(TIME_LIMITS)
+    await session.commit()
+
+
+def _roots(errors: Iterable[BaseException]) -> Iterator[BaseException]:
+    """These errors, each with those that it came from."""
+    for error in errors:
+        root: BaseException | None = error
+        while root:
+            yield root
+            root = root.__cause__ or root.__context__
+
+
 @contextmanager
-def _named_errors() -> Iterator[None]:
+def _hearing() -> Iterator[list[BaseException]]:
+    """What ends Procrastinate's workers, which say it in their log alone."""
+    hearing = _Hearing()
+    _LOG_OF_WORKERS.addHandler(hearing)
     try:
-        yield
-    except AlreadyEnqueued:
-        raise
-    except (ConnectorException, OSError, PoolTimeout) as error:
-        cause = error.__cause__ or error
-        raise StoreUnavailable(f"no job could be made ({type(cause).__name__}); is the database up?") from None
+        yield hearing.heard
+    finally:
+        _LOG_OF_WORKERS.removeHandler(hearing)
+
+
+class _Hearing(logging.Handler):
+    """Keeps what has ended a worker of ours, and tells of a job that it could not even begin."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.heard: list[BaseException] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        worker, action = getattr(record, "worker", {}), getattr(record, "action", "")
+        if worker.get("name") not in {QUICK_QUEUE, LOOKS_QUEUE}:
+            return
+        if action == "job_error":
+            not_ours()
+        elif action == "side_task_failed" and record.exc_info and record.exc_info[1]:
+            self.heard.append(record.exc_info[1])

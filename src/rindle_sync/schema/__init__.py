@@ -1,6 +1,14 @@
 """The tables, and what differs between the databases that hold them."""
 
-from rindle_sync.schema.engine import BUSY_SECONDS, READ_ONLY, STATEMENT_SECONDS, conninfo, engine_url, open_engine
+from rindle_sync.schema.engine import (
+    BUSY_SECONDS,
+    READ_ONLY,
+    STATEMENT_SECONDS,
+    TIME_LIMITS,
+    conninfo,
+    engine_url,
+    open_engine,
+)
 from rindle_sync.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.schema.tables import assets, budgets, changes, environments, metadata, notices, passes, suspects
 from rindle_sync.schema.types import Json, RowId, Serial, UtcTime
@@ -9,6 +17,7 @@ __all__ = [
     "BUSY_SECONDS",
     "READ_ONLY",
     "STATEMENT_SECONDS",
+    "TIME_LIMITS",
     "Json",
     "RowId",
     "Serial",

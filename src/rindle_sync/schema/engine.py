@@ -20,6 +20,9 @@ BUSY_SECONDS: Final = 15
 STATEMENT_SECONDS: Final = 30
 """How long one statement may take on PostgreSQL."""
 
+TIME_LIMITS: Final = f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{BUSY_SECONDS}s'"
+"""What each session on PostgreSQL begins with."""
+
 SWITCHES: Final = 10
 """How often it is tried to switch a new SQLite file to its write-ahead log, while others write to it."""
 
@@ -70,8 +73,11 @@ def conninfo(url: str) -> str:
     parsed = engine_url(url)
     if parsed.get_backend_name() != "postgresql":
         raise Misconfigured("engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…")
-    named = parsed.set(drivername="postgresql", query=_NAMED | dict(parsed.query))
-    return named.render_as_string(hide_password=False)
+    return _completed(parsed).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _completed(url: URL) -> URL:
+    return url.set(query=_NAMED | _NO_LONGER | dict(url.query))
 
 
 def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
@@ -91,7 +97,7 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
             prepare_sqlite(engine.sync_engine)
         else:
             options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10, "pool_pre_ping": True}
-            engine = create_async_engine(parsed.set(query=_NAMED | _NO_LONGER | dict(parsed.query)), **options)
+            engine = create_async_engine(_completed(parsed), **options)
             _prepare_postgresql(engine.sync_engine)
     except (ArgumentError, ValueError, TypeError, OSError):
         raise Misconfigured("database_url", "has a part that is not understood; see docs/settings.md") from None
@@ -151,10 +157,7 @@ def _prepare_postgresql(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{BUSY_SECONDS}s'; "
-                "SET timezone = 'UTC'"
-            )
+            cursor.execute(f"{TIME_LIMITS}; SET timezone = 'UTC'")
         connection.commit()
 
     # a server that has become a standby may go on answering on our connections; new ones may find the primary

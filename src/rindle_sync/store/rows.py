@@ -16,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     case,
     insert,
+    inspect,
     null,
     or_,
     select,
@@ -316,6 +317,11 @@ class Store(Database):
         """Check that the database answers and has our tables."""
         async with self.reading() as connection:
             await connection.execute(select(assets.c.id).limit(1))
+
+    async def has_table(self, name: str) -> bool:
+        """Whether the database has a table of this name, ours or another's."""
+        async with self.reading() as connection:
+            return await connection.run_sync(lambda session: inspect(session).has_table(name))
 
     async def _one(self, wanted: Select[Any]) -> ProviderAsset | None:
         async with self.reading() as connection:

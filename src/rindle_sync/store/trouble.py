@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from rindle_sync.asset import scrub
@@ -16,6 +16,10 @@ _NO_TABLES: Final = "the database lacks our tables; run `rindle-sync migrate`"
 _FULL: Final = "the disk of the database is full; make room on it"
 _NO_MORE: Final = "the database takes no more connections; close some, or raise its max_connections"
 _ABOUT_TO: Final = "the database is starting, or about to stop"
+
+ALL_WAIT: Final = (
+    "all our connections wait for the database; is it overloaded, or does somebody hold a lock on our tables?"
+)
 
 LOCKED: Final = f"another process has been writing to the SQLite file for over {BUSY_SECONDS} s; what holds it?"
 
@@ -58,33 +62,34 @@ def named_errors() -> Iterator[None]:
         raise
     except DBAPIError as error:
         kind = StoreRefused if _is_refusal(error) else StoreUnavailable
-        raise kind(_complaint(error)) from None
+        raise kind(complaint(error.orig)) from None
     except PoolTimeout:
-        raise StoreUnavailable(
-            "all our connections wait for the database; is it overloaded, or does somebody hold a lock on our tables?"
-        ) from None
+        raise StoreUnavailable(ALL_WAIT) from None
     except OSError as error:
         raise StoreUnavailable(f"no connection to the database ({type(error).__name__}); is it up?") from None
 
 
 def _is_refusal(error: DBAPIError) -> bool:
     """Whether it is the value that the database minds: SQLSTATE classes 22 (data) and 54 (limits)."""
-    return isinstance(error, DataError) or _state(error)[:2] in {"22", "54"}
+    return isinstance(error, DataError) or state_of(error.orig)[:2] in {"22", "54"}
 
 
-def _state(error: DBAPIError) -> str:
-    return getattr(error.orig, "sqlstate", None) or ""
+def state_of(error: BaseException | None) -> str:
+    """The SQLSTATE of what a driver for PostgreSQL raised; nothing, where no server told it."""
+    return getattr(error, "sqlstate", None) or ""
 
 
-def _complaint(error: DBAPIError) -> str:
-    state, told = _state(error), scrub(str(error.orig))
-    code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF  # the lowest byte says it, the others how it came
+def complaint(error: BaseException | None) -> str:
+    """What is wrong, and what mends it, where a driver raised this."""
+    state, told = state_of(error), scrub(str(error))
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the lowest byte says it, the others how it came
     named = _BY_STATE.get(state) or _BY_CODE.get(code)
     if named:
         return named
-    for words, complaint in _BY_WORDS:
+    for words, named in _BY_WORDS:
         if words.search(told):
-            return complaint
-    if isinstance(error, OperationalError) and not (state or code):
+            return named
+    is_operational = any(kind.__name__ == "OperationalError" for kind in type(error).__mro__)  # as each driver calls it
+    if is_operational and not (state or code):
         return f"no connection to the database; is it up? ({told})"
     return f"the database did not do what we asked: {told}"
