@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from procrastinate import App
@@ -15,7 +16,7 @@ from rindle_sync.config import EngineName, plain_settings
 from rindle_sync.engines.base import Distributed
 from rindle_sync.engines.procrastinate import Procrastinate, cron, opened
 from rindle_sync.errors import Misconfigured, StoreUnavailable
-from rindle_sync.providers.mux_emulator import MuxEmulator
+from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.schema import conninfo
 from rindle_sync.store import Store
 from tests.processes import eventually
@@ -245,3 +246,52 @@ async def ticked(store: Store, *, after: int) -> None:
 )
 def test_the_tick_comes_in_whole_parts_of_a_minute(every: float, seconds: int) -> None:
     assert cron(every) == f"* * * * * */{seconds}"
+
+
+@asynccontextmanager
+async def working(url: str, environment: str, emulator: MuxEmulator) -> AsyncIterator[RindleSync]:
+    """A worker for one environment alone, that runs."""
+    stop = asyncio.Event()
+    settings = settings_on(url).model_copy(update={"environment": environment, "provider_polling_floor_seconds": 0.1})
+    transport = httpx.ASGITransport(emulator.app)
+    async with connect(settings, transport=transport) as rindle, opened(conninfo(url)) as app:
+        task = asyncio.create_task(rindle.procrastinate(app).run(stop))
+        yield rindle
+        stop.set()
+        await task
+
+
+async def test_workers_of_other_environments_take_no_tick_and_no_step_away(
+    rindle: RindleSync, postgres_url: str
+) -> None:
+    emulator = MuxEmulator()
+    names = ("prod", "staging")
+    async with working(postgres_url, "prod", emulator) as prod, working(postgres_url, "staging", emulator) as staging:
+        for number in range(3):
+            for service in (prod, staging):
+                video = emulator.create_asset(life=Life(after=0))
+                name = f"{service.settings.environment}-{number}"
+                await service.track(asset_id=name, provider_asset_id=video)
+
+            async def in_step() -> None:
+                counted = "SELECT environment, count(*) FROM media_provider_assets WHERE state = 'ready' GROUP BY 1"
+                async with rindle.store.reading() as connection:
+                    ready = {line[0]: line[1] for line in await connection.execute(text(counted))}
+                assert ready == dict.fromkeys(names, number + 1)  # noqa: B023
+
+            await eventually(in_step)
+
+
+async def test_a_row_of_somebody_elses_environment_is_made_due(rindle: RindleSync, engine: Distributed) -> None:
+    emulator = MuxEmulator()
+    async with working(str(rindle.settings.database_url), "another", emulator) as another:
+        row = await rindle.track(asset_id="video-1", provider_asset_id=PROVIDER_ID)
+        await execute(rindle.store, "UPDATE media_provider_assets SET check_at = NULL")
+        await engine.defer_sync(row.id)
+
+        async def is_due() -> None:
+            found = await another.store.get(row.id)
+            assert found
+            assert found.check_at is not None
+
+        await eventually(is_due)

@@ -84,8 +84,10 @@ class Jobs:
     async def _sync(self, row_id: str) -> None:
         any_work = next(iter(self.works.values()))  # they have one table
         row = await any_work.tools.store.get(row_id)
-        if row and (work := self._work(row.environment)):
+        if row and (work := self.works.get(row.environment)):
             await work.sync_row(row)
+        elif row:  # somebody else has its settings, and finds what is due
+            await any_work.tools.store.make_due(row_id, any_work.tools.now())
 
     def _work(self, environment: str) -> Work | None:
         if environment not in self.works:

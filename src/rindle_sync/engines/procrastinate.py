@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from hashlib import sha256
 from typing import Any, Final
 
 from procrastinate import App, Blueprint, PsycopgConnector
@@ -71,6 +72,8 @@ class Procrastinate:
         self._drain = drain
         self._stop = asyncio.Event()
         self._jobs = Jobs(works, due, lambda: not self._stop.is_set(), ticked)
+        self._fleet = fleet(self._jobs.works)
+        self._quick, self._looks = f"{QUICK_QUEUE}:{self._fleet}", f"{LOOKS_QUEUE}:{self._fleet}"
         app.add_tasks_from(self._tasks(every), namespace=NAMESPACE)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -96,15 +99,17 @@ class Procrastinate:
     def _tasks(self, every: float) -> Blueprint:
         tasks = Blueprint()
 
-        @tasks.periodic(cron=cron(every))
-        @tasks.task(name="tick", queue=QUICK_QUEUE, priority=TICK_FIRST, queueing_lock=f"{NAMESPACE}:tick")
+        once = f"{NAMESPACE}:tick:{self._fleet}"
+
+        @tasks.periodic(cron=cron(every), periodic_id=self._fleet)
+        @tasks.task(name="tick", queue=self._quick, priority=TICK_FIRST, queueing_lock=once)
         async def tick(timestamp: object = None, **_: object) -> None:
             if isinstance(timestamp, int):
                 await ended_well(self._tick(passes=timestamp % MINUTE < every))
             else:
                 not_ours()
 
-        @tasks.task(name="step", queue=LOOKS_QUEUE)
+        @tasks.task(name="step", queue=self._looks)
         async def step(environment: object = None, step: object = None, **_: object) -> None:
             await self._jobs.step(environment, step)
 
@@ -119,8 +124,8 @@ class Procrastinate:
         looks = 2 * len(self._jobs.works) + LOOKS_TO_SPARE
         with _hearing() as heard:
             working = [
-                asyncio.create_task(self._worker(QUICK_QUEUE, QUICK_AT_ONCE)),
-                asyncio.create_task(self._worker(LOOKS_QUEUE, looks)),
+                asyncio.create_task(self._worker(QUICK_AT_ONCE, self._quick)),
+                asyncio.create_task(self._worker(looks, LOOKS_QUEUE, self._looks)),
             ]
             stopping = asyncio.create_task(self._stop.wait())
             try:
@@ -132,10 +137,10 @@ class Procrastinate:
         if not self._stop.is_set():
             raise await self._trouble(*heard, *(end for end in ended if end))
 
-    async def _worker(self, queue: str, at_once: int) -> None:
+    async def _worker(self, at_once: int, *queues: str) -> None:
         await self.app.run_worker_async(
-            queues=[queue],
-            name=queue,
+            queues=list(queues),
+            name=queues[0],
             concurrency=at_once,
             delete_jobs=DeleteJobCondition.ALWAYS,
             install_signal_handlers=False,
@@ -155,7 +160,7 @@ class Procrastinate:
 
     async def _defer(self, errand: Errand) -> None:
         quick = errand.step in QUICK
-        queue, priority = (QUICK_QUEUE, QUICK_FIRST) if quick else (LOOKS_QUEUE, 0)
+        queue, priority = (self._quick, QUICK_FIRST) if quick else (self._looks, 0)
         job = self._configured("step", queue, priority, f"{errand.step}:{errand.environment}")
         async with self._named_errors():
             await job.defer_async(environment=errand.environment, step=errand.step.value)
@@ -171,7 +176,7 @@ class Procrastinate:
         manager = self.app.job_manager
         async with self._named_errors():
             await manager.prune_stalled_workers(STALLED_SECONDS)
-            for queue in (QUICK_QUEUE, LOOKS_QUEUE):
+            for queue in (self._quick, self._looks, LOOKS_QUEUE):
                 for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED_SECONDS):
                     await manager.finish_job(job, status=Status.ABORTED, delete_job=True)
 
@@ -196,6 +201,15 @@ class Procrastinate:
         await self._jobs.ask()  # it says what is wrong, where it is still wrong
         waited = any(isinstance(root, PoolTimeout) for root in roots)
         return StoreUnavailable(ALL_WAIT if waited else CUT_OFF)
+
+
+def fleet(environments: Iterable[str]) -> str:
+    """The name of the workers that do what is due of these environments: theirs are their ticks and their steps.
+
+    Workers of other environments on the same database do not take them. A sync of one row is for all of them.
+    """
+    names = sorted(environments)
+    return names[0] if len(names) == 1 else f"{len(names)}-{sha256('/'.join(names).encode()).hexdigest()[:8]}"
 
 
 def cron(every: float) -> str:
@@ -260,7 +274,7 @@ class _Hearing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         worker, action = getattr(record, "worker", {}), getattr(record, "action", "")
-        if worker.get("name") not in {QUICK_QUEUE, LOOKS_QUEUE}:
+        if not str(worker.get("name")).startswith((QUICK_QUEUE, LOOKS_QUEUE)):
             return
         if action == "job_error":
             not_ours()

@@ -217,6 +217,12 @@ class Store(Database):
             found = await connection.execute(select(*assets.c).where(*here, called).order_by(assets.c.profile))
             return [read_row(row) for row in found]
 
+    async def make_due(self, row_id: str, now: datetime) -> None:
+        """Have a row looked at by the next sweep of its environment, unless it is due already."""
+        late = or_(assets.c.check_at.is_(None), assets.c.check_at > now)
+        async with self.writing() as connection:
+            await connection.execute(update(assets).where(assets.c.id == row_id, late).values(check_at=now))
+
     async def match(
         self,
         provider: str,
