@@ -143,6 +143,21 @@ async def plainly_run(rindle: RindleSync) -> None:
     await rindle.run(asyncio.Event())
 
 
+async def test_its_sessions_have_our_time_limits_and_what_the_url_says(postgres_url: str) -> None:
+    async with opened(conninfo(f"{postgres_url}?options=-csearch_path%3Dof_the_app")) as app:
+        shown = {
+            name: await app.connector.execute_query_one_async(f"SELECT current_setting('{name}') AS it")
+            for name in ("search_path", "lock_timeout", "statement_timeout")
+        }
+
+    assert "tcp_user_timeout=25000" in conninfo(postgres_url)
+    assert {name: one["it"] for name, one in shown.items()} == {
+        "search_path": "of_the_app",
+        "lock_timeout": "15s",
+        "statement_timeout": "30s",
+    }
+
+
 async def test_jobs_of_dead_workers_are_put_away(rindle: RindleSync, engine: Distributed) -> None:
     await engine.defer_sync("8c876c1a-840e-4a14-92d0-dcfac0a93759")
     await execute(rindle.store, "INSERT INTO procrastinate_workers (last_heartbeat) VALUES (now() - interval '1 hour')")

@@ -4,7 +4,8 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -27,7 +28,7 @@ from rindle_sync.cli.screen import (
     until_stopped,
 )
 from rindle_sync.config import EngineName, Priority
-from rindle_sync.errors import Misconfigured, Refused
+from rindle_sync.errors import Misconfigured, Refused, RindleSyncError
 from rindle_sync.installation import Installation
 from rindle_sync.round import Outcome, Tally
 from rindle_sync.settle import Settled
@@ -163,11 +164,22 @@ async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes
         environments = f" in {many(len(all_), 'environment')}" if len(all_) > 1 else ""
         say(f"sweeping every {all_.settings.sweep_interval_seconds:g} s{environments}; Ctrl-C ends it")
     serving = _webhooks(all_, stop, needed=not takes_up) if serves else None
-    async with asyncio.TaskGroup() as group:
-        group.create_task(all_.run(stop, takes_up=takes_up))
-        if serving:
-            group.create_task(serving)
+    with _first_of_ours():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(all_.run(stop, takes_up=takes_up))
+            if serving:
+                group.create_task(serving)
     say("ended; nothing is lost")
+
+
+@contextmanager
+def _first_of_ours() -> Iterator[None]:
+    """One error of ours instead of a group with one in it."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        ours = [error for error in group.exceptions if isinstance(error, RindleSyncError)]
+        raise (ours[0] if ours else group) from None
 
 
 def _tell_of_background(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

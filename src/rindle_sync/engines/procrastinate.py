@@ -39,6 +39,8 @@ NO_TABLES: Final = "the database lacks Procrastinate's tables; run `rindle-sync 
 
 CUT_OFF: Final = "a worker was cut off from the database"
 
+_OF_DATABASES: Final = (ConnectorException, OSError, PoolTimeout)
+
 _NO_SUCH: Final = frozenset({"42P01", "42883"})
 """The SQLSTATEs of a table and of a function that is not there."""
 
@@ -71,6 +73,7 @@ class Procrastinate:
         self._every = every
         self._drain = drain
         self._stop = asyncio.Event()
+        self._was_in_trouble = False
         self._jobs = Jobs(works, due, lambda: not self._stop.is_set(), ticked)
         self._fleet = fleet(self._jobs.works)
         self._quick, self._looks = f"{QUICK_QUEUE}:{self._fleet}", f"{LOOKS_QUEUE}:{self._fleet}"
@@ -121,6 +124,7 @@ class Procrastinate:
 
     async def _work(self) -> None:
         """Take jobs until we are stopped; raises `StoreUnavailable` where a worker ended by itself."""
+        await self._renew()
         looks = 2 * len(self._jobs.works) + LOOKS_TO_SPARE
         with _hearing() as heard:
             working = [
@@ -180,20 +184,28 @@ class Procrastinate:
                 for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED_SECONDS):
                     await manager.finish_job(job, status=Status.ABORTED, delete_job=True)
 
+    async def _renew(self) -> None:
+        """After trouble, have new sessions: the old ones may lead to a server that does not write, or no longer."""
+        was_in_trouble, self._was_in_trouble = self._was_in_trouble, False
+        if was_in_trouble and isinstance(self.app.connector, PsycopgConnector):
+            await self.app.connector.pool.drain()
+
     @asynccontextmanager
     async def _named_errors(self) -> AsyncIterator[None]:
+        await self._renew()
         try:
             yield
         except AlreadyEnqueued:
             pass
-        except (ConnectorException, OSError, PoolTimeout) as error:
+        except _OF_DATABASES as error:
             raise await self._trouble(error) from None
 
     async def _trouble(self, *errors: BaseException) -> StoreUnavailable:
-        """What was the matter, in a sentence; the sessions are given up, new ones may find another server."""
-        connector = self.app.connector
-        if isinstance(connector, PsycopgConnector):
-            await connector.pool.drain()
+        """What was the matter, in a sentence."""
+        self._was_in_trouble = True
+        for error in errors:
+            if not isinstance(error, (*_OF_DATABASES, asyncio.CancelledError)):
+                raise error
         roots = list(_roots(errors))
         for root in roots:
             if state := state_of(root):
@@ -232,7 +244,7 @@ async def opened(conninfo: str) -> AsyncIterator[App]:
     app = App(connector=connector)
     try:
         await app.open_async()
-    except (ConnectorException, OSError, PoolTimeout):
+    except _OF_DATABASES:
         raise StoreUnavailable("no connection to the database; is it up?") from None
     try:
         yield app
@@ -273,8 +285,8 @@ class _Hearing(logging.Handler):
         self.heard: list[BaseException] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        worker, action = getattr(record, "worker", {}), getattr(record, "action", "")
-        if not str(worker.get("name")).startswith((QUICK_QUEUE, LOOKS_QUEUE)):
+        worker, action = getattr(record, "worker", None), getattr(record, "action", "")
+        if not isinstance(worker, dict) or not str(worker.get("name")).startswith((QUICK_QUEUE, LOOKS_QUEUE)):
             return
         if action == "job_error":
             not_ours()
