@@ -130,7 +130,8 @@ class StateChange(RowEvent):
 class WebhookVerified(Event):
     """A delivery was signed by the provider and is kept; `secret` is the position of the secret that matched.
 
-    `ack_ms` is how long the sender waited for our answer, `delivery_ms` how long after the event it came in.
+    `acted_on` is false where its type says nothing about a row, `ack_ms` how long the sender waited for our answer,
+    `delivery_ms` how long after the event it came in.
     """
 
     name: ClassVar[str] = "rindle.provider.webhook.verified"
@@ -138,6 +139,7 @@ class WebhookVerified(Event):
     type: str
     secret: int
     duplicate: bool
+    acted_on: bool
     ack_ms: int
     delivery_ms: int
 
