@@ -45,6 +45,8 @@ BAD_TEXTS = {
     "stuck_policy": ("nonsense", "", "DECLARE", "ask_first"),
     "provider_token_priority": ("nonsense", "", "HIGH", "5"),
     "engine": ("nonsense", "", "celery"),
+    "opentelemetry": ("nonsense", "", "ON", "1"),
+    "log_format": ("nonsense", "", "JSON"),
     "mux_token_id_file": ("/no/such/file", "/"),
     "mux_token_secret_file": ("/no/such/file", "/"),
     "mux_webhook_secrets_file": ("/no/such/file", "/"),
@@ -74,6 +76,7 @@ OVER_THE_TOP = {
     "notice_retention_days": ("0", "3651"),
     "dead_notice_retention_days": ("0", "3651"),
     "listen_port": ("0", "65536", "1.5"),
+    "operator_port": ("-1", "65536", "1.5"),
 }
 NUMBERS = tuple(
     name

@@ -52,7 +52,7 @@ def _bounds() -> dict[str, tuple[float, float, bool]]:
 
 
 BOUNDS = _bounds()
-INTEGERS = ("listen_port", "provider_read_burst", "sweep_batch")
+INTEGERS = ("listen_port", "operator_port", "provider_read_burst", "sweep_batch")
 
 # what anything may be
 

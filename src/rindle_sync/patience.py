@@ -17,9 +17,7 @@ class Question(Generic[T]):
     None where there is none in time: it is not cancelled, since a driver may need far longer to give up.
     """
 
-    def __init__(
-        self, ask: Callable[[], Awaitable[T]], now: Callable[[], datetime], holds: timedelta = timedelta(0)
-    ) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[T]], now: Callable[[], datetime], holds: timedelta) -> None:
         self._ask = ask
         self._now = now
         self._holds = holds
@@ -30,13 +28,19 @@ class Question(Generic[T]):
         """What was answered just now, or not long ago; raises what the asking raises."""
         if self._answer and timedelta(0) <= self._now() - self._answer[1] < self._holds:
             return self._answer[0]
-        asking = self._asking = self._asking or asyncio.ensure_future(self._asked())
+        asking = self._asking or self._begin()
         await asyncio.wait({asking}, timeout=WITHIN)
-        if not asking.done():
-            return None
-        if self._asking is asking:
-            self._asking = None
-        return asking.result()
+        return asking.result() if asking.done() else None
+
+    def _begin(self) -> asyncio.Task[T]:
+        self._asking = asyncio.create_task(self._asked())
+        self._asking.add_done_callback(self._end)
+        return self._asking
+
+    def _end(self, asking: asyncio.Task[T]) -> None:
+        self._asking = None
+        if not asking.cancelled():
+            asking.exception()  # whoever has waited for it was told; if nobody has, it is not to be logged as lost
 
     async def _asked(self) -> T:
         answer = await self._ask()
@@ -45,6 +49,6 @@ class Question(Generic[T]):
 
     async def close(self) -> None:
         """Ask no more."""
-        if self._asking:
-            self._asking.cancel()
-            await asyncio.wait({self._asking})
+        if asking := self._asking:
+            asking.cancel()
+            await asyncio.wait({asking})

@@ -294,12 +294,16 @@ class Telemetry:
 
 
 def log_event(event: Event) -> None:
-    """A listener that writes one log line an event: what went wrong as a warning, what changed as information."""
+    """A listener that writes one log line an event: what went wrong as a warning, what changed as information.
+
+    The record has the event's name and fields as `rindle_event`, for logs that are no text.
+    """
     level = _level(event)
     if _log.isEnabledFor(level):
         told = {"environment": event.environment, "row_id": event.row_id} | event.metadata()
         fields = " ".join(f"{key}={value}" for key, value in told.items() if value is not None)
-        _log.log(level, "%s %s", event.name, fields)
+        extra = {"rindle_event": {"name": event.name} | told}
+        _log.log(level, "%s %s", event.name, fields, extra=extra)
 
 
 def _level(event: Event) -> int:

@@ -40,6 +40,20 @@ class EngineName(StrEnum):
     PROCRASTINATE = "procrastinate"
 
 
+class Switch(StrEnum):
+    """Whether something is done."""
+
+    OFF = "off"
+    ON = "on"
+
+
+class LogFormat(StrEnum):
+    """What a line of the log is."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 _CREATES: Final = {Priority.LOW: (4, 1.0), Priority.HIGH: (20, 1.0)}
 _READS: Final = {Priority.LOW: (20, 1.0), Priority.HIGH: (100, 5.0)}
 
@@ -53,7 +67,19 @@ _OWN: Final = frozenset({*_SECRETS, *_FILES, "mux_environment_id", "mux_signing_
 """What one environment has never from another, nor from what stands outside of its table."""
 
 _SHARED: Final = frozenset(
-    {"database_url", "environment", "environments", "engine", "listen_host", "listen_port", "sweep_interval_seconds"}
+    {
+        "database_url",
+        "environment",
+        "environments",
+        "engine",
+        "listen_host",
+        "listen_port",
+        "log_format",
+        "opentelemetry",
+        "operator_host",
+        "operator_port",
+        "sweep_interval_seconds",
+    }
 )
 """What is one for the whole process."""
 
@@ -84,6 +110,10 @@ class Settings(BaseSettings):
     dead_notice_retention_days: float = Field(default=30, ge=0.001, le=3650)
     listen_host: str = Field(default="127.0.0.1", min_length=1)
     listen_port: int = Field(default=8000, ge=1, le=65_535)
+    operator_host: str = Field(default="127.0.0.1", min_length=1)
+    operator_port: int = Field(default=8001, ge=0, le=65_535)
+    opentelemetry: Switch = Switch.OFF
+    log_format: LogFormat = LogFormat.TEXT
     provider_polling_floor_seconds: float = Field(default=30, ge=0.001, le=86_400)
     provider_stuck_threshold_seconds: float = Field(default=7200, ge=0.001, le=31_536_000)
     stuck_policy: StuckPolicy = StuckPolicy.DECLARE

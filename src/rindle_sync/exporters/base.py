@@ -136,7 +136,7 @@ def _sets(labels: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 _PASSES: Final = [outcome for outcome in Outcome if outcome is not Outcome.ALARM]
 _AUDITS: Final = [outcome for outcome in Outcome if outcome is not Outcome.ELSEWHERE]
 _LOOKED: Final = (By.SWEEP, By.SYNC, By.AUDIT, By.CLI)
-_LOOKS: Final = ("changed", "unchanged", "stuck", *Lack)
+_LOOKS: Final = ("changed", "unchanged", "stuck", "conflict", *Lack)
 
 # what events tell
 

@@ -48,10 +48,13 @@ class Standing:
     def __init__(self, all_tools: Sequence[Tools]) -> None:
         self._all_tools = all_tools
         self._question = Question(self._read, all_tools[0].now, HOLDS)
+        self.last: list[Reading] = list(_build())
+        """The gauges as they were read last."""
 
     async def readings(self) -> list[Reading]:
         """The gauges as they are now, or were at most ten seconds ago."""
-        return [*_build(), *(await self._question.answer() or _down())]
+        self.last = [*_build(), *(await self._question.answer() or _down())]
+        return self.last
 
     async def close(self) -> None:
         """Read no more."""

@@ -1,16 +1,14 @@
 """Metrics for Prometheus, as text; serves nothing itself."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from rindle_sync.exporters.base import COUNTED, GAUGES, Instrument, Kind, Reading
 from rindle_sync.exporters.readings import readings
 from rindle_sync.telemetry import Event
-
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Prometheus:
@@ -49,11 +47,10 @@ class Prometheus:
             yield family
 
 
-class _Told(CollectorRegistry):
-    """A registry of families that are made already."""
+class _Told(Collector):
+    """Families that are made already."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
-        super().__init__()
         self._families = families
 
     def collect(self) -> Iterator[Metric]:
