@@ -9,21 +9,21 @@ from rindle_sync.config import LogFormat
 
 LOG: Final = logging.getLogger("rindle_sync")
 
-_QUIET: Final = ("procrastinate", "psycopg.pool")
+_QUIET: Final = {"alembic": logging.WARNING, "procrastinate": logging.CRITICAL, "psycopg.pool": logging.CRITICAL}
 """Loggers of which we tell ourselves what matters."""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line; the fields of an event are its keys."""
+    """One JSON object a line; of an event, its name is the message and its fields are keys."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line of one record."""
-        event = getattr(record, "rindle_event", {})
+        event = dict(getattr(record, "rindle_event", {}))
         line: dict[str, Any] = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
             "logger": record.name,
-            "message": event.get("name") or record.getMessage(),
+            "message": event.pop("name", None) or record.getMessage(),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -36,8 +36,8 @@ def start(log_format: LogFormat) -> None:
     is_json = log_format is LogFormat.JSON
     lines.setFormatter(JsonLines() if is_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[lines])
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name, level in _QUIET.items():
+        logging.getLogger(name).setLevel(level)
 
 
 def is_json() -> bool:

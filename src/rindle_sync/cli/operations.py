@@ -13,8 +13,8 @@ from rindle_sync.exporters.base import Exporter
 from rindle_sync.exporters.figures import Standing
 from rindle_sync.frameworks.operations import operations
 from rindle_sync.installation import Installation
-from rindle_sync.migrations import revisions
 from rindle_sync.ready import Readiness
+from rindle_sync.store import Store
 
 
 @asynccontextmanager
@@ -22,7 +22,7 @@ async def operating(all_: Installation, stop: asyncio.Event, *, runs_engine: boo
     """The serving of what an operator asks, listening already; None where nothing is to be served."""
     all_tools = [service.tools for service in all_.values()]
     standing = Standing(all_tools)
-    readiness = Readiness(all_tools[0], partial(revisions, all_.store.engine), runs_engine=runs_engine)
+    readiness = Readiness(all_tools[0], partial(_revisions, all_.store), runs_engine=runs_engine)
     if all_.settings.opentelemetry is Switch.ON:
         _tell_opentelemetry(all_, standing)
     try:
@@ -30,6 +30,12 @@ async def operating(all_: Installation, stop: asyncio.Event, *, runs_engine: boo
     finally:
         await standing.close()
         await readiness.close()
+
+
+async def _revisions(store: Store) -> tuple[str | None, str]:
+    from rindle_sync.migrations import revisions
+
+    return await revisions(store.engine)
 
 
 def _tell_opentelemetry(all_: Installation, standing: Standing) -> None:
