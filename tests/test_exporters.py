@@ -111,8 +111,12 @@ async def world(sqlite_tables_url: str) -> AsyncIterator[World]:
 
 def hears(world: World, *exporters: Exporter) -> None:
     """Have these told what happens, as a service of the environment `default` tells it."""
-    for exporter in exporters:
-        world.tools.telemetry.listen(lambda event, to=exporter: to.hear(replace(event, environment="default")))
+
+    def told(event: Event) -> None:
+        for exporter in exporters:
+            exporter.hear(replace(event, environment="default"))
+
+    world.tools.telemetry.listen(told)
 
 
 async def live(world: World) -> list[str]:
