@@ -1,10 +1,11 @@
 """What an operator asks a process: metrics, probes and logs; with real processes, against an emulator over HTTP."""
 
 import json
+import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.ready import LATEST, Readiness
 from rindle_sync.telemetry import EVENTS
 from tests.processes import (
+    Ended,
     FarEnd,
     Running,
     Shell,
@@ -99,6 +101,11 @@ async def operated(shell: Shell, *command: str) -> AsyncIterator[Operator]:
 
         await eventually(answers)
         yield operator
+
+
+async def stopped(running: Running) -> Ended:
+    running.send(signal.SIGTERM)
+    return await running.ended()
 
 
 # what is served, and where
@@ -226,8 +233,7 @@ async def test_an_engine_that_asks_no_more_is_told_after_a_minute(world: World) 
 async def test_port_0_serves_nothing_and_says_nothing(sqlite_shell: Shell) -> None:
     async with sqlite_shell.but(operator_port=0).started("run") as running:
         await running.says("sweeping every")
-        running.process.terminate()
-        ended = await running.ended()
+        ended = await stopped(running)
 
     assert "metrics" not in ended.err
     assert ended.code == 0
@@ -240,8 +246,7 @@ async def test_a_default_port_that_is_taken_is_told_and_all_else_goes_on(sqlite_
             stack.enter_context(socket.create_server(("127.0.0.1", 8001)))
         async with shell.started("run") as running:
             await running.says("no metrics and probes: operator_port: 127.0.0.1:8001 cannot be had")
-            running.process.terminate()
-            ended = await running.ended()
+            ended = await stopped(running)
 
     assert ended.code == 0
 
@@ -270,8 +275,7 @@ async def test_without_a_server_it_is_told_and_all_else_goes_on(sqlite_shell: Sh
     prelude = WITHOUT.format(names=("uvicorn",))
     async with Shell(sqlite_shell.folder, sqlite_shell.settings, prelude=prelude).started("run") as running:
         await running.says("no metrics and probes: they need an extra; pip install 'rindle-sync[server]'")
-        running.process.terminate()
-        ended = await running.ended()
+        ended = await stopped(running)
 
     assert ended.code == 0
 
@@ -305,8 +309,7 @@ async def test_run_tells_the_opentelemetry_of_its_process(sqlite_shell: Shell, f
             assert [one for one in wanted if one not in running.out] == []
 
         await eventually(told)
-        running.process.terminate()
-        ended = await running.ended()
+        ended = await stopped(running)
 
     assert asset not in ended.out
     assert ended.code == 0
@@ -341,8 +344,7 @@ async def test_each_line_of_the_log_is_a_json_object(sqlite_shell: Shell, far_en
 
             await eventually(is_ready)
             await running.says("state_change")
-            running.process.terminate()
-            ended = await running.ended()
+            ended = await stopped(running)
 
     told = lines(ended.err)
     (changed,) = [line for line in told if line["message"] == "rindle.provider_asset.state_change"]
@@ -364,4 +366,4 @@ async def test_a_failure_is_a_json_object_too(sqlite_shell: Shell) -> None:
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
 def test_no_field_of_an_event_has_the_key_of_a_line(event: type[Any]) -> None:
-    assert {"ts", "level", "logger", "message", "name"} & set(event.__dataclass_fields__) == set()
+    assert {"ts", "level", "logger", "message", "exception", "name"} & {field.name for field in fields(event)} == set()
