@@ -22,6 +22,7 @@ FREE_TEXT = (
     "database_url",
     "environment",
     "listen_host",
+    "operator_host",
     "mux_environment_id",
     "mux_signing_key_id",
     "mux_signing_private_key",

@@ -152,6 +152,23 @@ async def test_an_endpoint_is_ready_without_an_engine(sqlite_shell: Shell) -> No
         assert await operator.is_ready() == (200, {"database": "ok", "tables": "ok"})
 
 
+async def test_the_metrics_of_all_environments_are_told_together(sqlite_shell: Shell) -> None:
+    pytest.importorskip("prometheus_client")
+    (sqlite_shell.folder / "rindle-sync.toml").write_text("[environments.acme]\n[environments.beta]\n")
+    token = {
+        f"environments__{name}__mux_token_{part}": sqlite_shell.settings[f"mux_token_{part}"]
+        for name in ("acme", "beta")
+        for part in ("id", "secret")
+    }
+    async with operated(sqlite_shell.but(mux_token_id=None, mux_token_secret=None, **token), "run") as operator:
+        text = (await operator.get("/metrics")).text
+
+    for name in ("acme", "beta"):
+        assert f'rindle_sync_webhooks_received_total{{environment="{name}",result="kept"}} 0.0' in text
+        assert f'rindle_sync_rows{{environment="{name}",state="ready"}} 0.0' in text
+    assert 'environment="default"' not in text
+
+
 async def test_it_is_asked_with_get_and_head_alone() -> None:
     async def fine() -> dict[str, str]:
         return {"database": "ok"}

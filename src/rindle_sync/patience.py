@@ -14,10 +14,18 @@ WITHIN: Final = 5.0
 class Question(Generic[T]):
     """Asks when its last answer is older than `holds`; whoever asks meanwhile waits for the same answer.
 
-    None where there is none in time: it is not cancelled, since a driver may need far longer to give up.
+    None where there is none `within` so many seconds: it is not cancelled, since a driver may need far longer to end.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[T]], now: Callable[[], datetime], holds: timedelta) -> None:
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        now: Callable[[], datetime],
+        holds: timedelta,
+        *,
+        within: float = WITHIN,
+    ) -> None:
+        self._within = within
         self._ask = ask
         self._now = now
         self._holds = holds
@@ -29,7 +37,7 @@ class Question(Generic[T]):
         if self._answer and timedelta(0) <= self._now() - self._answer[1] < self._holds:
             return self._answer[0]
         asking = self._asking or self._begin()
-        await asyncio.wait({asking}, timeout=WITHIN)
+        await asyncio.wait({asking}, timeout=self._within)
         return asking.result() if asking.done() else None
 
     def _begin(self) -> asyncio.Task[T]:

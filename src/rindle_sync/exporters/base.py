@@ -12,6 +12,7 @@ from rindle_sync.asset import By, ErrorKind, Lack, State
 from rindle_sync.breaker import Reason
 from rindle_sync.call import Answer, Way
 from rindle_sync.round import Outcome
+from rindle_sync.store.history import LOOKED
 from rindle_sync.telemetry import Event
 
 OTHER: Final = "other"
@@ -23,6 +24,9 @@ ENVIRONMENT: Final = "environment"
 QUICK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PATIENT: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 """The upper bounds of the buckets of histograms, in seconds: for what is waited for, and for what comes late."""
+
+BUDGETS: Final = ("reads", "creates")
+"""Calls that only ask, and those that make uploads."""
 
 REJECTED: Final = (
     "malformed_header",
@@ -135,7 +139,6 @@ def _sets(labels: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 
 _PASSES: Final = [outcome for outcome in Outcome if outcome is not Outcome.ALARM]
 _AUDITS: Final = [outcome for outcome in Outcome if outcome is not Outcome.ELSEWHERE]
-_LOOKED: Final = (By.SWEEP, By.SYNC, By.AUDIT, By.CLI)
 _LOOKS: Final = ("changed", "unchanged", "stuck", "conflict", *Lack)
 
 # what events tell
@@ -213,10 +216,10 @@ PENDING = _gauge("inbox.pending", "{notice}", "Kept deliveries that are to be ap
 OLDEST_PENDING = _gauge("inbox.oldest_pending.timestamp", "s", "When the oldest of them came in.")
 DEAD = _gauge("inbox.dead", "{notice}", "Kept deliveries that could not be applied.")
 EXPECTED = _gauge("webhooks.expected", "{change}", "Changes of the last hour that a webhook should have told of.")
-MISSED = _gauge("webhooks.missed", "{change}", "Those of which none has told, by who found them.", by=_LOOKED)
+MISSED = _gauge("webhooks.missed", "{change}", "Those of which none has told, by who found them.", by=LOOKED)
 LOSS = _gauge("webhooks.loss", "1", "Missed of expected webhooks of the last hour.")
-BUDGET_CALLS = _gauge("budget.calls_left", "{call}", "Calls that are allowed at once.", budget=("reads", "creates"))
-BUDGET_WAIT = _gauge("budget.wait", "s", "How long until a call is allowed.", budget=("reads", "creates"))
+BUDGET_CALLS = _gauge("budget.calls_left", "{call}", "Calls that are allowed at once.", budget=BUDGETS)
+BUDGET_WAIT = _gauge("budget.wait", "s", "How long until a call is allowed.", budget=BUDGETS)
 BREAKER_OPEN = _gauge("breaker.open", "{breaker}", "1 where the provider is left alone for this.", reason=Reason)
 LAST_AUDIT = _gauge("audit.ended.timestamp", "s", "When an audit last came to its end.")
 AUDITING = _gauge("audit.under_way", "{audit}", "1 where one has begun and not ended.")

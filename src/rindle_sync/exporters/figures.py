@@ -14,6 +14,7 @@ from rindle_sync.exporters.base import (
     BREAKER_OPEN,
     BUDGET_CALLS,
     BUDGET_WAIT,
+    BUDGETS,
     BUILD,
     DATABASE_UP,
     DEAD,
@@ -109,7 +110,7 @@ def _webhooks(name: str, figures: Figures) -> Iterator[Reading]:
 
 
 def _provider(name: str, figures: Figures, levels: Sequence[Level]) -> Iterator[Reading]:
-    for budget, level in zip(("reads", "creates"), levels, strict=True):
+    for budget, level in zip(BUDGETS, levels, strict=True):
         yield reading(BUDGET_CALLS, level.calls, name, budget=budget)
         yield reading(BUDGET_WAIT, level.wait.total_seconds(), name, budget=budget)
     for reason in Reason:
