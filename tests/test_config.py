@@ -22,12 +22,14 @@ FREE_TEXT = (
     "database_url",
     "environment",
     "listen_host",
+    "operator_host",
     "mux_environment_id",
     "mux_signing_key_id",
     "mux_signing_private_key",
     "mux_token_id",
     "mux_token_secret",
     "mux_webhook_secrets",
+    "operator_token",
 )
 NO_NUMBERS = ("nonsense", "", " ", "nan", "inf", "-inf", "-1", "1e12", "1e400", "1,5", "0x10", "1 2", "none")
 BAD_TEXTS = {
@@ -45,10 +47,14 @@ BAD_TEXTS = {
     "stuck_policy": ("nonsense", "", "DECLARE", "ask_first"),
     "provider_token_priority": ("nonsense", "", "HIGH", "5"),
     "engine": ("nonsense", "", "celery"),
+    "opentelemetry": ("nonsense", "", "ON", "1"),
+    "log_format": ("nonsense", "", "JSON"),
     "mux_token_id_file": ("/no/such/file", "/"),
     "mux_token_secret_file": ("/no/such/file", "/"),
     "mux_webhook_secrets_file": ("/no/such/file", "/"),
     "mux_signing_private_key_file": ("/no/such/file", "/"),
+    "operator_token": ("", "too short"),
+    "operator_token_file": ("/no/such/file", "/"),
 }
 TABLES = "environments"
 """The one setting that stands in the file alone."""
@@ -74,6 +80,7 @@ OVER_THE_TOP = {
     "notice_retention_days": ("0", "3651"),
     "dead_notice_retention_days": ("0", "3651"),
     "listen_port": ("0", "65536", "1.5"),
+    "operator_port": ("-1", "65536", "1.5"),
 }
 NUMBERS = tuple(
     name

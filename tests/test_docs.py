@@ -27,6 +27,7 @@ from rindle_sync.cli import app
 from rindle_sync.config import Settings
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import Misconfigured
+from rindle_sync.exporters.base import BUILD, INSTRUMENTS, Instrument
 from rindle_sync.health import Status as Health
 from rindle_sync.notice import Status
 from rindle_sync.providers.base import Provider
@@ -201,6 +202,32 @@ def test_no_event_is_documented_that_is_never_told() -> None:
     headings = re.findall(r"^## `([a-z_.]+)`$", page("docs/events.md"), re.MULTILINE)
 
     assert sorted(headings) == sorted(event.name for event in EVENTS)
+
+
+METRIC_ROWS = re.findall(
+    r"^\| `(rindle_sync_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", page("docs/metrics.md"), re.MULTILINE
+)
+
+
+def test_every_metric_is_documented_and_none_more() -> None:
+    documented = [(name, kind) for name, kind, *_ in METRIC_ROWS]
+
+    assert documented == [(one.prometheus_name, one.kind.value) for one in INSTRUMENTS]
+
+
+@pytest.mark.parametrize("metric", INSTRUMENTS, ids=lambda one: one.name)
+def test_every_label_of_a_metric_is_documented_with_its_words(metric: Instrument) -> None:
+    (told,) = [labels for name, _, labels, _ in METRIC_ROWS if name == metric.prometheus_name]
+    words = [word for name, some in metric.labels.items() for word in (name, *(some if metric is not BUILD else ()))]
+
+    assert re.findall(r"`(\w+)`", told) == words
+
+
+def test_no_alert_is_about_a_metric_that_is_not_there() -> None:
+    named = set(re.findall(r"\brindle_sync_\w+", section("docs/metrics.md", "Alerts")))
+
+    assert named
+    assert named - {one.prometheus_name for one in INSTRUMENTS} == set()
 
 
 def test_the_envelope_is_documented() -> None:

@@ -5,7 +5,20 @@ import sys
 import textwrap
 from pathlib import Path
 
-EXTRAS = ("typer", "rich", "starlette", "uvicorn", "psycopg", "procrastinate", "celery", "jwt", "cryptography")
+EXTRAS = (
+    "typer",
+    "rich",
+    "starlette",
+    "uvicorn",
+    "jinja2",
+    "psycopg",
+    "procrastinate",
+    "celery",
+    "jwt",
+    "cryptography",
+    "prometheus_client",
+    "opentelemetry",
+)
 
 WITHOUT = f"""
 import sys
@@ -94,6 +107,23 @@ def test_what_needs_an_extra_names_it() -> None:
     postgresql, playback = ended.stdout.splitlines()
     assert "rindle-sync[postgresql]" in postgresql
     assert "rindle-sync[playback]" in playback
+
+
+def test_what_is_measured_needs_no_extra_and_each_exporter_needs_its_own() -> None:
+    ended = run_without_extras("""
+        from importlib import import_module
+        from rindle_sync.exporters import figures, readings
+        from rindle_sync.exporters.base import INSTRUMENTS
+
+        print(len(INSTRUMENTS) > 0)
+        for name in ("prometheus", "opentelemetry"):
+            try:
+                import_module(f"rindle_sync.exporters.{name}")
+            except ModuleNotFoundError as missing:
+                print(missing.name)
+    """)
+
+    assert ended.stdout.split() == ["True", "prometheus_client", "opentelemetry"], ended.stderr
 
 
 def test_the_command_line_names_its_extra() -> None:

@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from datetime import timedelta
 from html import unescape
 
 import httpx
@@ -15,18 +13,11 @@ from rindle_sync.frameworks.page.session import COOKIE, LASTS
 from rindle_sync.ingest import ingest
 from rindle_sync.notice import Status
 from rindle_sync.telemetry import OperatorActed
-from rindle_sync.work import Work
 from tests.webhooks import an_event, deliver, with_secrets
-from tests.world import READY, World
+from tests.world import READY, World, a_work
 
 TOKEN = "the-operators-token-of-this-test"
 HERE = "http://localhost:8001"
-
-
-def a_work(world: World, environment: str = "default") -> Work:
-    tools = replace(world.tools, environment=environment)
-    week = timedelta(days=7)
-    return Work(tools=tools, callbacks=(), audit_every=week, keep_ended=week, keep_dead=week)
 
 
 def a_browser(

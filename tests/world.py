@@ -39,6 +39,7 @@ from rindle_sync.sweep import sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Called, Event, StateChange, Swept, Telemetry
 from rindle_sync.tools import Identity, Tools
+from rindle_sync.work import Work
 from tests.rows import NOW, a_row
 
 READY = Life(ends="ready", after=0)
@@ -224,6 +225,13 @@ async def a_world(url: str, clock: Clock | None = None, *, migrated: bool = Fals
         await tools.inbox.finish(tools.webhooks.keep_within)
         await tools.provider.close()
         await tools.store.close()
+
+
+def a_work(world: World, environment: str = "default") -> Work:
+    """What is to be done in one environment of this world."""
+    tools = replace(world.tools, environment=environment)
+    week = timedelta(days=7)
+    return Work(tools=tools, callbacks=(), audit_every=week, keep_ended=week, keep_dead=week)
 
 
 def unknown_id() -> str:

@@ -134,6 +134,7 @@ def _tell(tools: Tools, delivery: Delivery, secret: int, began: datetime, *, is_
             type=delivery.type,
             secret=secret,
             duplicate=not is_new,
+            acted_on=delivery.acted_on,
             ack_ms=_since(began, now),
             delivery_ms=_since(delivery.occurred_at or began, began),
         )

@@ -130,7 +130,8 @@ class StateChange(RowEvent):
 class WebhookVerified(Event):
     """A delivery was signed by the provider and is kept; `secret` is the position of the secret that matched.
 
-    `ack_ms` is how long the sender waited for our answer, `delivery_ms` how long after the event it came in.
+    `acted_on` is false where its type says nothing about a row, `ack_ms` how long the sender waited for our answer,
+    `delivery_ms` how long after the event it came in.
     """
 
     name: ClassVar[str] = "rindle.provider.webhook.verified"
@@ -138,6 +139,7 @@ class WebhookVerified(Event):
     type: str
     secret: int
     duplicate: bool
+    acted_on: bool
     ack_ms: int
     delivery_ms: int
 
@@ -302,12 +304,16 @@ class Telemetry:
 
 
 def log_event(event: Event) -> None:
-    """A listener that writes one log line an event: what went wrong as a warning, what changed as information."""
+    """A listener that writes one log line an event: what went wrong as a warning, what changed as information.
+
+    The record has the event's name and fields as `rindle_event`, for logs that are no text.
+    """
     level = _level(event)
     if _log.isEnabledFor(level):
         told = {"environment": event.environment, "row_id": event.row_id} | event.metadata()
         fields = " ".join(f"{key}={value}" for key, value in told.items() if value is not None)
-        _log.log(level, "%s %s", event.name, fields)
+        extra = {"rindle_event": {"name": event.name} | told}
+        _log.log(level, "%s %s", event.name, fields, extra=extra)
 
 
 def _level(event: Event) -> int:

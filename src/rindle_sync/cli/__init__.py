@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from rindle_sync.cli import demo, events, figures, library, rows, run
-from rindle_sync.cli.screen import chosen, err, out
+from rindle_sync.cli.screen import chosen, complain, out
 from rindle_sync.errors import Misconfigured, RindleSyncError
 
 app: Final = typer.Typer(
@@ -64,6 +64,5 @@ def main() -> None:
 
 
 def _fail(error: RindleSyncError, code: int) -> None:
-    err.print("[bold red]error[/]", end=" ")
-    err.print(str(error), markup=False, soft_wrap=True)
+    complain(str(error))
     raise SystemExit(code)

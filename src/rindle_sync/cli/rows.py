@@ -16,7 +16,7 @@ commands: Final = typer.Typer()
 @commands.command()
 def migrate(engine: Engine = None, json_: Json = False) -> None:
     """Create our tables, or bring them to the newest form. Safe to run again, and by two at once."""
-    choose(engine)
+    choose(engine=engine)
     before, after = connected_all(lambda installation: installation.migrate())
     if json_:
         print_json({"from": before, "to": after})

@@ -2,21 +2,25 @@
 
 import asyncio
 import json
-import logging
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 
 from rindle_sync.app import RindleSync
+from rindle_sync.cli import logs
 from rindle_sync.cli.screen import (
     Engine,
+    Format,
     Json,
+    Serving,
     choose,
+    chosen,
     connected,
     connected_all,
     explain,
@@ -25,6 +29,7 @@ from rindle_sync.cli.screen import (
     out,
     print_json,
     say,
+    settings,
     until_stopped,
 )
 from rindle_sync.config import EngineName, Priority
@@ -36,7 +41,6 @@ from rindle_sync.telemetry import Event, Swept
 
 WEBHOOK_PATH: Final = "/webhooks/mux"
 
-_log: Final = logging.getLogger("rindle_sync")
 
 commands: Final = typer.Typer()
 
@@ -111,32 +115,29 @@ EachPass = Annotated[bool, typer.Option("--json", help="One JSON line for each p
 
 
 @commands.command()
-def run(engine: Engine = None, json_: EachPass = False) -> None:
+def run(engine: Engine = None, json_: EachPass = False, log_format: Format = None) -> None:
     """Run the service: take webhooks and sweep every few seconds until SIGTERM or Ctrl-C, then end cleanly."""
-    choose(engine)
+    choose(engine=engine, log_format=log_format)
     keep_running(json_)
 
 
 @commands.command()
-def worker(json_: EachPass = False) -> None:
+def worker(json_: EachPass = False, log_format: Format = None) -> None:
     """Run the jobs of Procrastinate alone, without the endpoint: as many of these as you like, anywhere."""
-    choose(EngineName.PROCRASTINATE)
+    choose(engine=EngineName.PROCRASTINATE, log_format=log_format)
     keep_running(json_, serves=False)
 
 
 @commands.command()
-def endpoint(engine: Engine = None) -> None:
+def endpoint(engine: Engine = None, log_format: Format = None) -> None:
     """Take webhooks alone, and leave all else to `run` or `worker` elsewhere: as many of these as you like."""
-    choose(engine)
+    choose(engine=engine, log_format=log_format)
     keep_running(False, takes_up=False)
 
 
 def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> None:
     """Run the service, or a part of it, and tell of each pass, until it is stopped."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for name in ("procrastinate", "psycopg.pool"):  # what matters of it we tell ourselves
-        logging.getLogger(name).propagate = False
-        logging.getLogger(name).addHandler(logging.NullHandler())
+    logs.start(chosen.get("log_format") or settings().log_format)
 
     def told(event: Event) -> None:
         if not isinstance(event, Swept):
@@ -156,6 +157,8 @@ def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> 
 
 
 async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes_up: bool) -> None:
+    from rindle_sync.cli.operations import operating
+
     for name in all_.without_token() if takes_up else ():
         say(f"{name} is not looked at: its mux_token_id or mux_token_secret is not set")
     asyncio.get_running_loop().set_exception_handler(_tell_of_background)
@@ -163,12 +166,12 @@ async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes
     if takes_up:
         environments = f" in {many(len(all_), 'environment')}" if len(all_) > 1 else ""
         say(f"sweeping every {all_.settings.sweep_interval_seconds:g} s{environments}; Ctrl-C ends it")
-    serving = _webhooks(all_, stop, needed=not takes_up) if serves else None
+    webhooks = _webhooks(all_, stop, needed=not takes_up) if serves else None
     with _first_of_ours():
-        async with asyncio.TaskGroup() as group:
+        async with operating(all_, stop, runs_engine=takes_up) as answering, asyncio.TaskGroup() as group:
             group.create_task(all_.run(stop, takes_up=takes_up))
-            if serving:
-                group.create_task(serving)
+            for serving in filter(None, (webhooks, answering)):
+                group.create_task(serving())
     say("ended; nothing is lost")
 
 
@@ -185,10 +188,10 @@ def _first_of_ours() -> Iterator[None]:
 def _tell_of_background(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """A job whose end could not be written down fails where nobody waits for it; the text could hold an id."""
     error = context.get("exception")
-    _log.error("something in the background ended in an unexpected %s; going on", type(error).__name__)
+    logs.LOG.error("something in the background ended in an unexpected %s; going on", type(error).__name__)
 
 
-def _webhooks(all_: Installation, stop: asyncio.Event, *, needed: bool) -> Coroutine[Any, Any, None] | None:
+def _webhooks(all_: Installation, stop: asyncio.Event, *, needed: bool) -> Serving | None:
     """The endpoint, listening already, where there are secrets for it."""
     without = [name for name, service in all_.items() if service.settings.mux_webhook_secrets is None]
     if len(without) == len(all_):
@@ -204,7 +207,7 @@ def _webhooks(all_: Installation, stop: asyncio.Event, *, needed: bool) -> Corou
     listening = listen(settings.listen_host, settings.listen_port)
     each = "/<environment>" if settings.environments else ""
     say(f"taking webhooks at http://{settings.listen_host}:{settings.listen_port}{WEBHOOK_PATH}{each}")
-    return serve(all_.webhooks(WEBHOOK_PATH), listening, stop)
+    return partial(serve, all_.webhooks(WEBHOOK_PATH), listening, stop)
 
 
 @commands.command()

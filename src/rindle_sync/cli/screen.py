@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from rindle_sync.app import RindleSync, connect
-from rindle_sync.config import EngineName, Settings, load_settings
+from rindle_sync.cli import logs
+from rindle_sync.config import EngineName, LogFormat, Settings, load_settings
 from rindle_sync.errors import Misconfigured
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.round import Outcome
@@ -32,7 +33,11 @@ _WHY: Final = {
     Outcome.UNREACHABLE: "the provider does not answer: is it up, and mux_base_url right? Nothing is lost",
 }
 
+Serving = Callable[[], Coroutine[Any, Any, None]]
+"""What serves on a listener that is open already, once it is called."""
+
 Engine = Annotated[EngineName | None, typer.Option(help="What wakes the steps, if not as the settings say.")]
+Format = Annotated[LogFormat | None, typer.Option("--log-format", help="What a line of the log is, likewise.")]
 Json = Annotated[bool, typer.Option("--json", help="Report as JSON on standard output.")]
 
 
@@ -40,23 +45,23 @@ chosen: Final[dict[str, Any]] = {}
 """Settings that options of this command have chosen."""
 
 
-def choose(engine: EngineName | None) -> None:
-    """Take this engine, whatever the settings say."""
-    if engine:
-        chosen["engine"] = engine
+def choose(**options: Any) -> None:
+    """Take those of these that are given, whatever the settings say."""
+    chosen.update({name: value for name, value in options.items() if value is not None})
 
 
 def connected(work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[Event], None]) -> T:
     """What `work` does with the service of one environment, as the settings of this process name it."""
-    return _done(connect(_settings(), listeners=listeners), work)
+    return _done(connect(settings(), listeners=listeners), work)
 
 
 def connected_all(work: Callable[[Installation], Awaitable[T]], *listeners: Callable[[Event], None]) -> T:
     """What `work` does with the services of all environments."""
-    return _done(connect_all(_settings(), listeners=listeners), work)
+    return _done(connect_all(settings(), listeners=listeners), work)
 
 
-def _settings() -> Settings:
+def settings() -> Settings:
+    """The settings of this process."""
     return load_settings(**chosen)
 
 
@@ -86,7 +91,19 @@ def plain(value: object) -> str:
 
 def say(sentence: str) -> None:
     """Tell the user something, in one line, on standard error."""
-    err.print(sentence, markup=False, soft_wrap=True)
+    if logs.is_json():
+        logs.LOG.info(sentence)
+    else:
+        err.print(sentence, markup=False, soft_wrap=True)
+
+
+def complain(sentence: str) -> None:
+    """Tell the user what has failed, likewise."""
+    if logs.is_json():
+        logs.LOG.error(sentence)
+    else:
+        err.print("[bold red]error[/]", end=" ")
+        err.print(sentence, markup=False, soft_wrap=True)
 
 
 def many(number: int, thing: str) -> str:

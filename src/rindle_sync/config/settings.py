@@ -40,20 +40,48 @@ class EngineName(StrEnum):
     PROCRASTINATE = "procrastinate"
 
 
+class Switch(StrEnum):
+    """Whether something is done."""
+
+    OFF = "off"
+    ON = "on"
+
+
+class LogFormat(StrEnum):
+    """What a line of the log is."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 _CREATES: Final = {Priority.LOW: (4, 1.0), Priority.HIGH: (20, 1.0)}
 _READS: Final = {Priority.LOW: (20, 1.0), Priority.HIGH: (100, 5.0)}
 
 
 _SECRETS: Final = ("mux_token_id", "mux_token_secret", "mux_webhook_secrets", "mux_signing_private_key")
 
-_FILES: Final = {f"{name}_file": name for name in _SECRETS}
+_FILES: Final = {f"{name}_file": name for name in (*_SECRETS, "operator_token")}
 """Each secret may stand in a file instead."""
 
-_OWN: Final = frozenset({*_SECRETS, *_FILES, "mux_environment_id", "mux_signing_key_id"})
+_OWN: Final = frozenset({*_SECRETS, *(f"{name}_file" for name in _SECRETS), "mux_environment_id", "mux_signing_key_id"})
 """What one environment has never from another, nor from what stands outside of its table."""
 
 _SHARED: Final = frozenset(
-    {"database_url", "environment", "environments", "engine", "listen_host", "listen_port", "sweep_interval_seconds"}
+    {
+        "database_url",
+        "environment",
+        "environments",
+        "engine",
+        "listen_host",
+        "listen_port",
+        "log_format",
+        "opentelemetry",
+        "operator_host",
+        "operator_port",
+        "operator_token",
+        "operator_token_file",
+        "sweep_interval_seconds",
+    }
 )
 """What is one for the whole process."""
 
@@ -84,6 +112,12 @@ class Settings(BaseSettings):
     dead_notice_retention_days: float = Field(default=30, ge=0.001, le=3650)
     listen_host: str = Field(default="127.0.0.1", min_length=1)
     listen_port: int = Field(default=8000, ge=1, le=65_535)
+    operator_host: str = Field(default="127.0.0.1", min_length=1)
+    operator_port: int = Field(default=8001, ge=0, le=65_535)
+    operator_token: SecretStr | None = Field(default=None, min_length=16)
+    operator_token_file: Path | None = None
+    opentelemetry: Switch = Switch.OFF
+    log_format: LogFormat = LogFormat.TEXT
     provider_polling_floor_seconds: float = Field(default=30, ge=0.001, le=86_400)
     provider_stuck_threshold_seconds: float = Field(default=7200, ge=0.001, le=31_536_000)
     stuck_policy: StuckPolicy = StuckPolicy.DECLARE
@@ -173,7 +207,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an address without a password, as in https://api.example.com")
         return value
 
-    @field_validator("database_url", "mux_environment_id", "mux_signing_key_id", *_SECRETS)
+    @field_validator("database_url", "mux_environment_id", "mux_signing_key_id", "operator_token", *_SECRETS)
     @classmethod
     def _text(cls, value: str | SecretStr | None) -> str | SecretStr | None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""

@@ -57,14 +57,16 @@ async def _send(send: Send, reply: Reply) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def at_paths(apps: Mapping[str, App]) -> App:
-    """Each of `apps` at its path alone, and 404 everywhere else."""
+async def nowhere(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """404."""
+    await _send(send, Reply(404, {"error": "not_found"}))
 
-    async def nowhere(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await _send(send, Reply(404, {"error": "not_found"}))
+
+def at_paths(apps: Mapping[str, App], otherwise: App = nowhere) -> App:
+    """Each of `apps` at its path alone, and `otherwise` everywhere else."""
 
     async def routed(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/") if scope["type"] == "http" else next(iter(apps))
-        await apps.get(path, nowhere)(scope, receive, send)
+        await apps.get(path, otherwise)(scope, receive, send)
 
     return routed

@@ -1,5 +1,6 @@
 """Alembic migrations of our tables, packaged with the library: `upgrade` brings any database to the newest."""
 
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.asset import scrub
 from rindle_sync.errors import StoreUnavailable
+from rindle_sync.store.trouble import named_errors
 
 VERSION_TABLE: Final = "rindle_sync_alembic_version"
 """Ours alone, so that the app's own Alembic and we never meet."""
@@ -31,9 +33,10 @@ async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
 
 
 async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
-    """The revision that the database is at, and the newest."""
-    async with engine.connect() as connection:
-        return await connection.run_sync(_current), _newest()
+    """The revision that the database is at, and the newest; raises `StoreUnavailable`."""
+    with named_errors():
+        async with engine.connect() as connection:
+            return await connection.run_sync(_current), _newest()
 
 
 def _upgrade(connection: Connection) -> tuple[str | None, str]:
@@ -50,6 +53,7 @@ def _current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
 
 
+@cache
 def _newest() -> str:
     return ScriptDirectory.from_config(_config()).get_current_head() or ""
 

@@ -1,0 +1,96 @@
+"""What a process that keeps running tells its operator: page, metrics and probes on a listener, and traces."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from rindle_sync.cli.screen import Serving, extra, say
+from rindle_sync.config import Settings, Switch
+from rindle_sync.errors import Misconfigured
+from rindle_sync.exporters.base import Exporter
+from rindle_sync.exporters.figures import Standing
+from rindle_sync.frameworks.operations import operations
+from rindle_sync.installation import Installation
+from rindle_sync.ready import Readiness
+from rindle_sync.store import Store
+
+
+@asynccontextmanager
+async def operating(all_: Installation, stop: asyncio.Event, *, runs_engine: bool) -> AsyncIterator[Serving | None]:
+    """The serving of what an operator asks, listening already; None where nothing is to be served."""
+    all_tools = [service.tools for service in all_.values()]
+    standing = Standing(all_tools)
+    readiness = Readiness(all_tools[0], partial(_revisions, all_.store), runs_engine=runs_engine)
+    if all_.settings.opentelemetry is Switch.ON:
+        _tell_opentelemetry(all_, standing)
+    try:
+        yield _serving(all_, stop, standing, readiness)
+    finally:
+        await standing.close()
+        await readiness.close()
+
+
+async def _revisions(store: Store) -> tuple[str | None, str]:
+    from rindle_sync.migrations import revisions
+
+    return await revisions(store.engine)
+
+
+def _tell_opentelemetry(all_: Installation, standing: Standing) -> None:
+    with extra("opentelemetry"):
+        from rindle_sync.exporters.opentelemetry import OpenTelemetry
+    exporter = OpenTelemetry(list(all_))
+    exporter.watch(standing)
+    _listen(all_, exporter)
+
+
+def _serving(all_: Installation, stop: asyncio.Event, standing: Standing, readiness: Readiness) -> Serving | None:
+    settings = all_.settings
+    if not settings.operator_port:
+        return None
+    try:
+        from rindle_sync.frameworks.page.app import page
+        from rindle_sync.frameworks.server import serve
+    except ModuleNotFoundError:
+        say("no page, metrics and probes: they need an extra; pip install 'rindle-sync[server]'")
+        return None
+    if (listening := _listening(settings)) is None:
+        return None
+    say(f"page, metrics and probes at http://{settings.operator_host}:{settings.operator_port}")
+    token = settings.operator_token.get_secret_value() if settings.operator_token else None
+    app = operations(readiness.checks, _metrics(all_, standing), page(all_.works, token))
+    return partial(serve, app, listening, stop)
+
+
+def _listening(settings: Settings) -> socket.socket | None:
+    """The listener; None where nobody has asked for it and the port is taken."""
+    from rindle_sync.frameworks.server import listen
+
+    try:
+        return listen(settings.operator_host, settings.operator_port, setting="operator_port")
+    except Misconfigured as error:
+        if settings.model_fields_set & {"operator_host", "operator_port"}:
+            raise
+        say(f"no page, metrics and probes: {error}")
+        return None
+
+
+def _metrics(all_: Installation, standing: Standing) -> Callable[[], Awaitable[bytes]] | None:
+    try:
+        from rindle_sync.exporters.prometheus import Prometheus
+    except ModuleNotFoundError:
+        return None
+    exporter = Prometheus(list(all_))
+    _listen(all_, exporter)
+
+    async def metrics() -> bytes:
+        return exporter.text(await standing.readings())
+
+    return metrics
+
+
+def _listen(all_: Installation, exporter: Exporter) -> None:
+    for service in all_.values():
+        service.telemetry.listen(exporter.hear)

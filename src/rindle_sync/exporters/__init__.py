@@ -1,0 +1,1 @@
+"""Exporters: each file tells events and figures to one library of metrics."""

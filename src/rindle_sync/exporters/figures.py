@@ -1,0 +1,130 @@
+"""The gauges: how all environments stand, read out of the tables when somebody asks; knows no metric library."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from rindle_sync import health
+from rindle_sync.asset import ErrorKind, State
+from rindle_sync.breaker import Reason
+from rindle_sync.errors import StoreUnavailable
+from rindle_sync.exporters.base import (
+    AUDIT_PROGRESS,
+    AUDITING,
+    BREAKER_OPEN,
+    BUDGET_CALLS,
+    BUDGET_WAIT,
+    BUDGETS,
+    BUILD,
+    DATABASE_UP,
+    DEAD,
+    DUE,
+    ERRORED,
+    EXPECTED,
+    LAST_AUDIT,
+    LAST_LOOK,
+    LAST_TICK,
+    LOSS,
+    MISSED,
+    OLDEST_DUE,
+    OLDEST_PENDING,
+    PENDING,
+    ROWS,
+    UNANSWERED,
+    UNLINKED,
+    Reading,
+    reading,
+)
+from rindle_sync.patience import Question
+from rindle_sync.store import Figures, Level
+from rindle_sync.tools import Tools
+
+HOLDS: Final = timedelta(seconds=10)
+"""How long what was read is told again: the tables are asked no more often."""
+
+
+class Standing:
+    """How environments on one database stand; a database that does not answer is down, and no more is told of it."""
+
+    def __init__(self, all_tools: Sequence[Tools]) -> None:
+        self._all_tools = all_tools
+        self._question = Question(self._read, all_tools[0].now, HOLDS)
+        self.last: list[Reading] = list(_build())
+        """The gauges as they were read last."""
+
+    async def readings(self) -> list[Reading]:
+        """The gauges as they are now, or were at most ten seconds ago."""
+        self.last = [*_build(), *(await self._question.answer() or _down())]
+        return self.last
+
+    async def close(self) -> None:
+        """Read no more."""
+        await self._question.close()
+
+    async def _read(self) -> list[Reading]:
+        all_tools, now = self._all_tools, self._all_tools[0].now()
+        budgets = [budget for tools in all_tools for budget in (tools.budget, tools.creates)]
+        try:
+            figures = await health.figures(all_tools, now, over=health.HOUR)
+            levels = await all_tools[0].budget.levels(budgets)
+            ticked = await health.last_tick(all_tools[0])
+        except StoreUnavailable:
+            return _down()
+        found = [reading(DATABASE_UP, 1), reading(LAST_TICK, _timestamp(ticked))]
+        for place, tools in enumerate(all_tools):
+            name = tools.environment
+            found += _rows(name, figures[name])
+            found += _webhooks(name, figures[name])
+            found += _provider(name, figures[name], levels[2 * place : 2 * place + 2])
+        return found
+
+
+def _down() -> list[Reading]:
+    return [reading(DATABASE_UP, 0)]
+
+
+def _build() -> Iterator[Reading]:
+    yield reading(BUILD, 1, **{name: words[0] for name, words in BUILD.labels.items()})
+
+
+def _rows(name: str, figures: Figures) -> Iterator[Reading]:
+    for state in State:
+        yield reading(ROWS, figures.by_state.get(state, 0), name, state=state)
+    for kind in ErrorKind:
+        yield reading(ERRORED, figures.by_error_kind.get(kind, 0), name, error_kind=kind)
+    yield reading(DUE, figures.due, name)
+    yield reading(OLDEST_DUE, _timestamp(figures.oldest_due), name)
+    yield reading(UNLINKED, figures.unlinked, name)
+    yield reading(UNANSWERED, figures.failing, name)
+    yield reading(LAST_LOOK, _timestamp(figures.last_checked), name)
+
+
+def _webhooks(name: str, figures: Figures) -> Iterator[Reading]:
+    yield reading(PENDING, figures.pending, name)
+    yield reading(OLDEST_PENDING, _timestamp(figures.oldest_pending), name)
+    yield reading(DEAD, figures.dead, name)
+    yield reading(EXPECTED, figures.webhooked.expected, name)
+    for by, number in figures.webhooked.missed.items():
+        yield reading(MISSED, number, name, by=by)
+    yield reading(LOSS, figures.webhooked.loss, name)
+
+
+def _provider(name: str, figures: Figures, levels: Sequence[Level]) -> Iterator[Reading]:
+    for budget, level in zip(BUDGETS, levels, strict=True):
+        yield reading(BUDGET_CALLS, level.calls, name, budget=budget)
+        yield reading(BUDGET_WAIT, level.wait.total_seconds(), name, budget=budget)
+    for reason in Reason:
+        yield reading(BREAKER_OPEN, figures.breaker_reason == reason, name, reason=reason)
+    yield reading(LAST_AUDIT, _timestamp(figures.audit.ended_at), name)
+    yield reading(AUDITING, figures.audit.began_at is not None, name)
+    yield reading(AUDIT_PROGRESS, _progress(figures), name)
+
+
+def _progress(figures: Figures) -> float:
+    audit = figures.audit
+    report = (audit.progress or {}).get("report") if audit.began_at else None
+    return min(1.0, report["seen"] / report["rows"]) if report and report["rows"] else 0.0
+
+
+def _timestamp(moment: datetime | None) -> float:
+    return moment.timestamp() if moment else 0.0

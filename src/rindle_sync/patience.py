@@ -1,0 +1,62 @@
+"""One question at a time to what may be slow to answer, and for how long its answer holds; knows no database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
+
+WITHIN: Final = 5.0
+"""Seconds that somebody waits for an answer."""
+
+
+class Question(Generic[T]):
+    """Asks when its last answer is older than `holds`; whoever asks meanwhile waits for the same answer.
+
+    None where there is none `within` so many seconds: it is not cancelled, since a driver may need far longer to end.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[], Awaitable[T]],
+        now: Callable[[], datetime],
+        holds: timedelta,
+        *,
+        within: float = WITHIN,
+    ) -> None:
+        self._within = within
+        self._ask = ask
+        self._now = now
+        self._holds = holds
+        self._asking: asyncio.Task[T] | None = None
+        self._answer: tuple[T, datetime] | None = None
+
+    async def answer(self) -> T | None:
+        """What was answered just now, or not long ago; raises what the asking raises."""
+        if self._answer and timedelta(0) <= self._now() - self._answer[1] < self._holds:
+            return self._answer[0]
+        asking = self._asking or self._begin()
+        await asyncio.wait({asking}, timeout=self._within)
+        return asking.result() if asking.done() else None
+
+    def _begin(self) -> asyncio.Task[T]:
+        self._asking = asyncio.create_task(self._asked())
+        self._asking.add_done_callback(self._end)
+        return self._asking
+
+    def _end(self, asking: asyncio.Task[T]) -> None:
+        self._asking = None
+        if not asking.cancelled():
+            asking.exception()  # whoever has waited for it was told; if nobody has, it is not to be logged as lost
+
+    async def _asked(self) -> T:
+        answer = await self._ask()
+        self._answer = answer, self._now()
+        return answer
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if asking := self._asking:
+            asking.cancel()
+            await asyncio.wait({asking})

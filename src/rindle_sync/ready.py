@@ -1,0 +1,63 @@
+"""Whether this process can do its work, check by check; knows no HTTP."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+from rindle_sync import health
+from rindle_sync.errors import StoreUnavailable
+from rindle_sync.patience import WITHIN, Question
+from rindle_sync.tools import Tools
+
+OK: Final = "ok"
+
+LATEST: Final = timedelta(seconds=60)
+"""How long ago an engine may have asked what is due, or been started."""
+
+HOLDS: Final = timedelta(seconds=1)
+"""How long the checks are told again: whoever asks without end costs the database no more."""
+
+
+class Readiness:
+    """Checks the database, its tables, and, where this process `runs_engine`, that an engine is at work on it.
+
+    `revisions` gives the revision that the tables are at, and the newest. No text of the database's is told.
+    """
+
+    def __init__(
+        self, tools: Tools, revisions: Callable[[], Awaitable[tuple[str | None, str]]], *, runs_engine: bool
+    ) -> None:
+        self._tools = tools
+        self._revisions = revisions
+        self._runs_engine = runs_engine
+        self._began_at = tools.now()
+        self._question = Question(self._checked, tools.now, HOLDS)
+
+    async def checks(self) -> dict[str, str]:
+        """`ok`, or what is wrong, by the name of the check."""
+        return await self._question.answer() or {"database": f"has not answered for {WITHIN:g} s"}
+
+    async def close(self) -> None:
+        """Check no more."""
+        await self._question.close()
+
+    async def _checked(self) -> dict[str, str]:
+        try:
+            found = {"database": OK, "tables": _tables(*await self._revisions())}
+            if self._runs_engine and found["tables"] == OK:
+                found["engine"] = await self._engine()
+        except StoreUnavailable:
+            return {"database": "does not answer"}
+        return found
+
+    async def _engine(self) -> str:
+        last, now = await health.last_tick(self._tools), self._tools.now()
+        if now - max(last or self._began_at, self._began_at) <= LATEST:
+            return OK
+        return f"has not asked what is due for {LATEST.total_seconds():g} s"
+
+
+def _tables(at: str | None, newest: str) -> str:
+    if at == newest:
+        return OK
+    return f"are at {at}, and {newest} is the newest" if at else "are not there"

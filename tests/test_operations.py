@@ -1,0 +1,386 @@
+"""What an operator asks a process: metrics, probes and logs; with real processes, against an emulator over HTTP."""
+
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from rindle_sync.asset import State
+from rindle_sync.frameworks.operations import operations
+from rindle_sync.health import tick_key
+from rindle_sync.migrations import revisions
+from rindle_sync.providers.mux_emulator import MuxEmulator
+from rindle_sync.ready import LATEST, Readiness
+from rindle_sync.telemetry import EVENTS
+from tests.processes import (
+    Ended,
+    FarEnd,
+    Running,
+    Shell,
+    a_store,
+    add_due,
+    all_rows,
+    eventually,
+    free_port,
+    serving,
+    settings_for,
+)
+from tests.world import READY, World
+
+SECRET = "whsec-of-the-tests"
+
+WITHOUT = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name.partition(".")[0])
+
+sys.meta_path.insert(0, Missing())
+"""
+
+UNSET = "import os; del os.environ['RINDLE_OPERATOR_PORT']"
+
+
+@pytest.fixture
+def far_end() -> Iterator[FarEnd]:
+    with serving(MuxEmulator()) as far_end:
+        yield far_end
+
+
+@pytest.fixture
+def shell(tmp_path: Path, tables_url: str, far_end: FarEnd) -> Shell:
+    """Commands on a database with our tables, which answer an operator."""
+    return Shell(tmp_path, settings_for(tables_url, far_end, operator_port=free_port()))
+
+
+@pytest.fixture
+def sqlite_shell(tmp_path: Path, sqlite_tables_url: str, far_end: FarEnd) -> Shell:
+    """The same, on SQLite alone."""
+    return Shell(tmp_path, settings_for(sqlite_tables_url, far_end, operator_port=free_port()))
+
+
+@dataclass
+class Operator:
+    """Somebody who asks a process that runs."""
+
+    running: Running
+    client: httpx.AsyncClient
+
+    async def get(self, path: str) -> httpx.Response:
+        return await self.client.get(path)
+
+    async def is_ready(self) -> tuple[int, dict[str, str]]:
+        answer = await self.get("/readyz")
+        return answer.status_code, answer.json()["checks"]
+
+
+@asynccontextmanager
+async def operated(shell: Shell, *command: str) -> AsyncIterator[Operator]:
+    """A command that runs, and its operator, once it answers."""
+    url = f"http://127.0.0.1:{shell.settings['operator_port']}"
+    async with shell.started(*command) as running, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        await running.says("metrics and probes at")
+        operator = Operator(running, client)
+
+        async def answers() -> None:
+            with suppress(httpx.TransportError):
+                assert (await operator.get("/healthz")).status_code == 200
+                return
+            raise AssertionError(running.err)
+
+        await eventually(answers)
+        yield operator
+
+
+async def stopped(running: Running) -> Ended:
+    running.send(signal.SIGTERM)
+    return await running.ended()
+
+
+# what is served, and where
+
+
+async def test_run_tells_metrics_and_that_it_lives_and_is_ready(shell: Shell, far_end: FarEnd) -> None:
+    pytest.importorskip("prometheus_client")
+    asset = far_end.emulator.create_asset(life=READY)
+    async with a_store(shell.settings["database_url"]) as store:
+        (row,) = await add_due(store, asset)
+        async with operated(shell, "run") as operator:
+
+            async def looked_at() -> None:
+                changed = 'rindle_sync_changes_total{by="sweep",environment="default",to_state="ready"} 1.0'
+                assert changed in (await operator.get("/metrics")).text
+
+            await eventually(looked_at)
+            metrics = await operator.get("/metrics")
+            ready = await operator.is_ready()
+
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "rindle_sync_database_up 1.0" in metrics.text
+    assert ready == (200, {"database": "ok", "tables": "ok", "engine": "ok"})
+    assert [one for one in (asset, row.id) if one in metrics.text] == []
+
+
+async def test_nothing_of_it_is_reachable_where_webhooks_are(sqlite_shell: Shell) -> None:
+    port = free_port()
+    shell = sqlite_shell.but(mux_webhook_secrets=SECRET, listen_port=port)
+    async with operated(shell, "endpoint") as operator, httpx.AsyncClient() as anybody:
+        public = [
+            (await anybody.get(f"http://127.0.0.1:{port}{path}")).status_code
+            for path in ("/metrics", "/healthz", "/readyz", "/webhooks/mux")
+        ]
+        private = await operator.get("/webhooks/mux")
+
+    assert public == [404, 404, 404, 405]
+    assert private.status_code == 404
+
+
+async def test_an_endpoint_is_ready_without_an_engine(sqlite_shell: Shell) -> None:
+    shell = sqlite_shell.but(mux_webhook_secrets=SECRET, listen_port=free_port())
+    async with operated(shell, "endpoint") as operator:
+        assert await operator.is_ready() == (200, {"database": "ok", "tables": "ok"})
+
+
+async def test_the_metrics_of_all_environments_are_told_together(sqlite_shell: Shell) -> None:
+    pytest.importorskip("prometheus_client")
+    (sqlite_shell.folder / "rindle-sync.toml").write_text("[environments.acme]\n[environments.beta]\n")
+    token = {
+        f"environments__{name}__mux_token_{part}": sqlite_shell.settings[f"mux_token_{part}"]
+        for name in ("acme", "beta")
+        for part in ("id", "secret")
+    }
+    async with operated(sqlite_shell.but(mux_token_id=None, mux_token_secret=None, **token), "run") as operator:
+        text = (await operator.get("/metrics")).text
+
+    for name in ("acme", "beta"):
+        assert f'rindle_sync_webhooks_received_total{{environment="{name}",result="kept"}} 0.0' in text
+        assert f'rindle_sync_rows{{environment="{name}",state="ready"}} 0.0' in text
+    assert 'environment="default"' not in text
+
+
+async def test_it_is_asked_with_get_and_head_alone() -> None:
+    async def fine() -> dict[str, str]:
+        return {"database": "ok"}
+
+    transport = httpx.ASGITransport(operations(fine, None))
+    async with httpx.AsyncClient(transport=transport, base_url="http://operator") as client:
+        answers = [
+            (await client.request(method, "/healthz")).status_code for method in ("GET", "HEAD", "POST", "DELETE")
+        ]
+        elsewhere = await client.get("/")
+
+    assert answers == [200, 200, 405, 405]
+    assert elsewhere.status_code == 404
+
+
+# readiness
+
+
+async def test_a_database_that_is_gone_is_told_and_the_process_lives(
+    tmp_path: Path, far_end: FarEnd, postgres_server: str, postgres_url: str
+) -> None:
+    pytest.importorskip("prometheus_client")
+    url = postgres_url
+    shell = Shell(tmp_path, settings_for(url, far_end, operator_port=free_port()))
+    async with a_store(url):
+        pass
+    async with operated(shell, "run") as operator:
+        before = await operator.is_ready()
+        close_database(postgres_server, url.rpartition("/")[2])
+
+        async def told() -> None:
+            assert await operator.is_ready() == (503, {"database": "does not answer"})
+            text = (await operator.get("/metrics")).text
+            assert "rindle_sync_database_up 0.0" in text
+            assert "rindle_sync_rows{" not in text
+
+        await eventually(told)
+        answer, lives = await operator.get("/readyz"), await operator.get("/healthz")
+
+    assert before[0] == 200
+    assert answer.json() == {"ready": False, "checks": {"database": "does not answer"}}
+    assert lives.status_code == 200
+
+
+def close_database(server: str, name: str) -> None:
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false".encode())
+        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+
+
+async def test_tables_that_are_not_the_newest_are_told(sqlite_shell: Shell) -> None:
+    async with a_store(sqlite_shell.settings["database_url"]) as store, operated(sqlite_shell, "run") as operator:
+        async with store.writing() as connection:
+            await connection.exec_driver_sql("UPDATE rindle_sync_alembic_version SET version_num = '0001'")
+
+        async def told() -> None:
+            status, checks = await operator.is_ready()
+            assert (status, checks["tables"]) == (503, "are at 0001, and 0002 is the newest")
+
+        await eventually(told)
+
+
+async def test_an_engine_that_asks_no_more_is_told_after_a_minute(world: World) -> None:
+    readiness = Readiness(world.tools, lambda: revisions(world.tools.store.engine), runs_engine=True)
+    began = (await readiness.checks())["engine"]
+    world.clock.move(LATEST + timedelta(seconds=1))
+    hung = (await readiness.checks())["engine"]
+    await world.tools.passes.note(tick_key(world.tools), world.clock.now())
+    world.clock.move(LATEST)
+
+    assert began == "ok"
+    assert hung == "has not asked what is due for 60 s"
+    assert (await readiness.checks())["engine"] == "ok"
+
+
+# the listener
+
+
+async def test_port_0_serves_nothing_and_says_nothing(sqlite_shell: Shell) -> None:
+    async with sqlite_shell.but(operator_port=0).started("run") as running:
+        await running.says("sweeping every")
+        ended = await stopped(running)
+
+    assert "metrics" not in ended.err
+    assert ended.code == 0
+
+
+async def test_a_default_port_that_is_taken_is_told_and_all_else_goes_on(sqlite_shell: Shell) -> None:
+    shell = Shell(sqlite_shell.folder, sqlite_shell.settings, prelude=UNSET)
+    with ExitStack() as stack:
+        with suppress(OSError):  # somebody else has taken it already
+            stack.enter_context(socket.create_server(("127.0.0.1", 8001)))
+        async with shell.started("run") as running:
+            await running.says("no page, metrics and probes: operator_port: 127.0.0.1:8001 cannot be had")
+            ended = await stopped(running)
+
+    assert ended.code == 0
+
+
+async def test_a_port_that_was_asked_for_and_is_taken_ends_it(sqlite_shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = await sqlite_shell.but(operator_port=port).run("run")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "operator_port" in ended.complaint
+    assert str(port) in ended.complaint
+
+
+async def test_without_the_extra_the_metrics_name_it_and_the_probes_answer(sqlite_shell: Shell) -> None:
+    prelude = WITHOUT.format(names=("prometheus_client",))
+    async with operated(Shell(sqlite_shell.folder, sqlite_shell.settings, prelude=prelude), "run") as operator:
+        metrics, ready = await operator.get("/metrics"), await operator.is_ready()
+
+    assert metrics.status_code == 404
+    assert "rindle-sync[prometheus]" in metrics.text
+    assert ready[0] == 200
+
+
+async def test_without_a_server_it_is_told_and_all_else_goes_on(sqlite_shell: Shell) -> None:
+    prelude = WITHOUT.format(names=("uvicorn",))
+    async with Shell(sqlite_shell.folder, sqlite_shell.settings, prelude=prelude).started("run") as running:
+        await running.says("no page, metrics and probes: they need an extra; pip install 'rindle-sync[server]'")
+        ended = await stopped(running)
+
+    assert ended.code == 0
+
+
+# OpenTelemetry
+
+SDK = """
+from opentelemetry.metrics import set_meter_provider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+from opentelemetry.trace import set_tracer_provider
+
+set_meter_provider(MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter(), 300)]))
+tracing = TracerProvider()
+tracing.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
+set_tracer_provider(tracing)
+"""
+
+
+async def test_run_tells_the_opentelemetry_of_its_process(sqlite_shell: Shell, far_end: FarEnd) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    shell = Shell(sqlite_shell.folder, sqlite_shell.settings, prelude=SDK).but(opentelemetry="on", operator_port=0)
+    asset = far_end.emulator.create_asset(life=READY)
+    async with a_store(shell.settings["database_url"]) as store, shell.started("run") as running:
+        await add_due(store, asset)
+
+        async def told() -> None:
+            wanted = ("rindle_sync.changes", "rindle_sync.rows", '"name": "sweep"', '"name": "provider asset"')
+            assert [one for one in wanted if one not in running.out] == []
+
+        await eventually(told)
+        ended = await stopped(running)
+
+    assert asset not in ended.out
+    assert ended.code == 0
+
+
+async def test_opentelemetry_without_its_extra_names_it(sqlite_shell: Shell) -> None:
+    prelude = WITHOUT.format(names=("opentelemetry",))
+    shell = Shell(sqlite_shell.folder, sqlite_shell.settings, prelude=prelude).but(opentelemetry="on")
+
+    ended = await shell.run("run")
+
+    assert ended.code == 2
+    assert "rindle-sync[opentelemetry]" in ended.complaint
+
+
+# logs
+
+
+def lines(err: str) -> list[dict[str, Any]]:
+    """Every line of it, which must be a JSON object."""
+    return [json.loads(line) for line in err.splitlines()]
+
+
+async def test_each_line_of_the_log_is_a_json_object(sqlite_shell: Shell, far_end: FarEnd) -> None:
+    asset = far_end.emulator.create_asset(life=READY)
+    async with a_store(sqlite_shell.settings["database_url"]) as store:
+        (row,) = await add_due(store, asset)
+        async with sqlite_shell.started("run", "--log-format", "json") as running:
+
+            async def is_ready() -> None:
+                assert [one.state for one in await all_rows(store)] == [State.READY]
+
+            await eventually(is_ready)
+            await running.says("state_change")
+            ended = await stopped(running)
+
+    told = lines(ended.err)
+    (changed,) = [line for line in told if line["message"] == "rindle.provider_asset.state_change"]
+    assert (changed["level"], changed["logger"], changed["row_id"]) == ("INFO", "rindle_sync", row.id)
+    assert (changed["environment"], changed["by"], changed["to_state"]) == ("default", "sweep", "ready")
+    assert datetime.fromisoformat(changed["ts"]).utcoffset() == timedelta(0)
+    assert "ended; nothing is lost" in [line["message"] for line in told]
+    assert asset not in ended.err
+
+
+async def test_a_failure_is_a_json_object_too(sqlite_shell: Shell) -> None:
+    ended = await sqlite_shell.but(mux_token_id=None, log_format="json").run("run")
+
+    (told,) = lines(ended.err)
+    assert ended.code == 2
+    assert told["level"] == "ERROR"
+    assert told["message"].startswith("mux_token_id")
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
+def test_no_field_of_an_event_has_the_key_of_a_line(event: type[Any]) -> None:
+    assert {"ts", "level", "logger", "message", "exception", "name"} & {field.name for field in fields(event)} == set()

@@ -1,0 +1,85 @@
+"""One question at a time to what may be slow to answer."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from rindle_sync.errors import StoreUnavailable
+from rindle_sync.patience import Question
+from tests.world import Clock
+
+HOLDS = timedelta(seconds=10)
+
+
+class Oracle:
+    """Answers how often it was asked, once it is free to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.is_free = asyncio.Event()
+        self.is_free.set()
+
+    async def answer(self) -> int:
+        self.asked += 1
+        await self.is_free.wait()
+        return self.asked
+
+
+async def test_an_answer_holds_for_a_while() -> None:
+    clock, oracle = Clock(), Oracle()
+    question = Question(oracle.answer, clock.now, HOLDS)
+
+    answers = [await question.answer()]
+    for wait in (5, 4, 1):
+        clock.move(wait)
+        answers.append(await question.answer())
+
+    assert answers == [1, 1, 1, 2]
+
+
+async def test_who_asks_meanwhile_waits_for_the_same_answer() -> None:
+    oracle = Oracle()
+    question = Question(oracle.answer, Clock().now, timedelta(0))
+
+    assert await asyncio.gather(question.answer(), question.answer()) == [1, 1]  # type: ignore[comparison-overlap]
+
+
+async def test_what_is_slow_is_not_asked_again_until_it_has_answered() -> None:
+    oracle = Oracle()
+    oracle.is_free.clear()
+    question = Question(oracle.answer, Clock().now, timedelta(0), within=0.01)
+
+    silent = [await question.answer(), await question.answer()]
+    asked = oracle.asked
+    oracle.is_free.set()
+
+    assert (silent, asked) == ([None, None], 1)
+    assert await question.answer() == 1
+    assert await question.answer() == 2
+
+
+async def test_a_failure_is_raised_and_not_kept() -> None:
+    failures = [StoreUnavailable("down")]
+
+    async def ask() -> str:
+        if failures:
+            raise failures.pop()
+        return "up"
+
+    question = Question(ask, Clock().now, HOLDS)
+
+    with pytest.raises(StoreUnavailable):
+        await question.answer()
+    assert await question.answer() == "up"
+
+
+async def test_nothing_is_asked_after_the_end() -> None:
+    oracle = Oracle()
+    oracle.is_free.clear()
+    question = Question(oracle.answer, Clock().now, HOLDS, within=0.01)
+    await question.answer()
+
+    await question.close()
+
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
