@@ -26,6 +26,7 @@ from rindle_sync.breaker import Reason
 from rindle_sync.cli import app
 from rindle_sync.config import Settings
 from rindle_sync.decide import Verdict
+from rindle_sync.doctor import Check
 from rindle_sync.errors import Misconfigured
 from rindle_sync.exporters.base import BUILD, INSTRUMENTS, Instrument
 from rindle_sync.health import Status as Health
@@ -241,6 +242,7 @@ def test_the_envelope_is_documented() -> None:
         (Outcome, "docs/events.md", "rindle.provider.sweep.completed"),
         (Reason, "docs/events.md", "rindle.provider.breaker.opened"),
         (Drift, "docs/commands.md", "audit"),
+        (Check, "docs/commands.md", "doctor"),
         (State, "docs/how-it-works.md", "media_provider_assets"),
         (ErrorKind, "docs/how-it-works.md", "media_provider_assets"),
         (Status, "docs/how-it-works.md", "provider_notices"),

@@ -63,7 +63,7 @@ TEXTS = {
         r"(?i)mux\.com|mux-signature|x-ratelimit|/video/v1|\bpreparing\b|\basset_created\b|\bvideo\.(asset|upload)\.",
         VENDOR,
     ),
-    "only plugs, settings and edges name a vendor": (r"(?i)mux", (*VENDOR, "config", "app", *SCREEN)),
+    "only plugs, settings and edges name a vendor": (r"(?i)mux", (*VENDOR, "config", "app", "doctor", *SCREEN)),
 }
 
 # Texts of the contract, which are promised to the letter and may stand anywhere.

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from rindle_sync.cli import demo, events, figures, library, rows, run
+from rindle_sync.cli import demo, doctor, events, figures, library, rows, run
 from rindle_sync.cli.screen import chosen, complain, out
 from rindle_sync.errors import Misconfigured, RindleSyncError
 
@@ -42,7 +42,7 @@ def options(
         chosen["environment"] = environment
 
 
-for group in (demo, rows, figures, run, library):
+for group in (demo, rows, figures, run, library, doctor):
     app.add_typer(group.commands)
 app.add_typer(events.events, name="events")
 

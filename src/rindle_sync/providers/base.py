@@ -54,6 +54,11 @@ class Provider(Protocol):
         """The most assets that one list call answers."""
         ...
 
+    @property
+    def clock(self) -> datetime | None:
+        """The provider's own clock as it sent its last answer, to the second; None where it has not told."""
+        ...
+
     async def get_asset(self, provider_asset_id: str, at: datetime) -> Seen:
         """The asset as it is now."""
         ...

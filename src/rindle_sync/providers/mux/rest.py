@@ -8,6 +8,7 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import version
 from ssl import SSLContext
@@ -102,6 +103,7 @@ class Mux:
             "user-agent": _USER_AGENT,
         }
         self._on_calls_left = on_calls_left
+        self.clock: datetime | None = None
         self._credentials = credentials
         self._secrets = (credentials.token_id, credentials.token_secret) if credentials else ()
 
@@ -186,6 +188,7 @@ class Mux:
 
     async def _answer(self, method: str, path: str, query: Mapping[str, str] | None, wish: Any = None) -> bytes:
         status, headers, content = await self._send(method, path, query, wish)
+        self.clock = _date(headers.get("date")) or self.clock
         left = headers.get("x-ratelimit-remaining", "")
         if left.isdecimal() and len(left) < 10:
             self._on_calls_left("creates" if method == "POST" else "reads", int(left))
@@ -225,6 +228,15 @@ async def _content(response: httpx.Response) -> bytes:
         if len(content) > LARGEST_ANSWER:
             raise Unreachable("mux sent an answer too large to be one")
     return bytes(content)
+
+
+def _date(text: str | None) -> datetime | None:
+    """When an answer was sent, by the clock of whoever sent it."""
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def _segment(provider_id: str) -> str:

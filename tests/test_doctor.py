@@ -1,0 +1,230 @@
+"""Doctor: each finding is provoked for real, and an installation that is sound has none."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from rindle_sync.asset import ErrorKind, State
+from rindle_sync.config import Settings, plain_settings
+from rindle_sync.doctor import OF_PING, OF_TABLES, Check, Diagnosis, examine
+from rindle_sync.errors import Misconfigured
+from rindle_sync.health import tick_key
+from rindle_sync.installation import Installation, connect_all
+from rindle_sync.migrations import VERSION_TABLE
+from rindle_sync.providers.mux_emulator import MuxEmulator
+from rindle_sync.providers.mux_emulator.faults import FaultKind
+from tests.processes import FarEnd, Shell, free_port, serving, settings_for
+from tests.rows import a_row
+
+SECRET = "a-webhook-secret-of-this-test-01"
+
+
+@pytest.fixture
+def far_end() -> Iterator[FarEnd]:
+    with serving(MuxEmulator()) as far_end:
+        yield far_end
+
+
+def sound(url: str, far_end: FarEnd, **values: Any) -> Settings:
+    told = settings_for(url, far_end, mux_webhook_secrets=SECRET) | values
+    return plain_settings(**{name: value for name, value in told.items() if value is not None})
+
+
+@asynccontextmanager
+async def at_work(settings: Settings) -> AsyncIterator[Installation]:
+    """An installation on which an engine has just asked what is due."""
+    async with connect_all(settings) as all_:
+        await all_.migrate()
+        tools = next(iter(all_.values())).tools
+        await tools.passes.note(tick_key(tools), tools.now())
+        yield all_
+
+
+def told(diagnosis: Diagnosis) -> list[tuple[Check, str]]:
+    return [(finding.check, finding.text) for finding in diagnosis.findings]
+
+
+async def test_a_sound_installation_has_no_finding(database_url: str, far_end: FarEnd) -> None:
+    async with at_work(sound(database_url, far_end)) as all_:
+        offline = await examine(all_)
+        assert far_end.emulator.calls.total() == 0
+        asked = await examine(all_, ping=True)
+
+    assert (told(offline), told(asked)) == ([], [])
+    assert set(OF_TABLES) <= set(offline.checked)
+    assert {*offline.checked, *OF_PING} == set(asked.checked)
+
+
+@pytest.mark.parametrize(
+    ("values", "check", "words"),
+    [
+        ({"mux_token_id": None}, Check.CREDENTIALS, "mux_token_id is not set"),
+        ({"mux_webhook_secrets": None}, Check.WEBHOOK_SECRETS, "no webhooks are taken"),
+        ({"mux_webhook_secrets": "short"}, Check.WEBHOOK_SECRETS, "too short"),
+        ({"mux_signing_key_id": "key-1"}, Check.SIGNING_KEY, "mux_signing_private_key: is not set"),
+        (
+            {"mux_signing_key_id": "key-1", "mux_signing_private_key": "no key"},
+            Check.SIGNING_KEY,
+            "mux_signing_private_key",
+        ),
+    ],
+)
+async def test_what_is_wrong_with_a_setting_is_found(
+    sqlite_url: str, far_end: FarEnd, values: dict[str, Any], check: Check, words: str
+) -> None:
+    async with at_work(sound(sqlite_url, far_end, **values)) as all_:
+        [finding] = (await examine(all_)).findings
+
+    assert finding.check is check
+    assert words in finding.text
+    assert finding.remedy
+
+
+async def test_a_secret_that_two_environments_share_is_found(sqlite_url: str, far_end: FarEnd) -> None:
+    table = {
+        "mux_token_id": far_end.emulator.token_id,
+        "mux_token_secret": far_end.emulator.token_secret,
+        "mux_webhook_secrets": SECRET,
+    }
+    settings = plain_settings(database_url=sqlite_url, environments={"acme": table, "beta": table})
+    async with at_work(settings) as all_:
+        found = told(await examine(all_))
+
+    assert [check for check, _ in found] == [Check.WEBHOOK_SECRETS, Check.CREDENTIALS]
+    assert not any(secret in str(found) for secret in (SECRET, far_end.emulator.token_secret))
+
+
+async def test_a_database_that_is_gone_lacks_tables_or_is_behind_is_found(postgres_url: str, far_end: FarEnd) -> None:
+    nobody = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    async with connect_all(sound(nobody, far_end)) as all_:
+        gone = await examine(all_, ping=True)
+    async with connect_all(sound(postgres_url, far_end)) as all_:
+        empty = await examine(all_)
+        await all_.migrate()
+        async with all_.store.writing() as connection:
+            await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0001'"))
+        behind = await examine(all_)
+
+    assert [check for check, _ in told(gone)] == [Check.DATABASE]
+    assert Check.ENGINE not in gone.checked
+    assert told(empty) == [(Check.TABLES, "the database lacks our tables; run `rindle-sync migrate`")]
+    assert told(behind) == [(Check.TABLES, "the tables are at 0001, and 0002 is the newest")]
+
+
+async def test_an_engine_that_never_ran_or_fell_silent_is_found(sqlite_url: str, far_end: FarEnd) -> None:
+    async with connect_all(sound(sqlite_url, far_end)) as all_:
+        await all_.migrate()
+        never = told(await examine(all_))
+        tools = all_["default"].tools
+        await tools.passes.note(tick_key(tools), tools.now() - timedelta(minutes=5))
+        silent = told(await examine(all_))
+
+    assert never == [(Check.ENGINE, "no engine has ever run on this database")]
+    assert silent == [(Check.ENGINE, "no engine has asked what is due for 300 s")]
+
+
+async def test_how_the_rows_stand_is_found(sqlite_url: str, far_end: FarEnd) -> None:
+    now = datetime.now(UTC)
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        tools = all_["default"].tools
+        await tools.store.add(a_row(State.ERRORED, error_kind=ErrorKind.STUCK))
+        await tools.store.add(a_row(check_at=now - timedelta(minutes=30)))
+        await tools.breaker.refused("no")
+
+        found = [check for check, _ in told(await examine(all_))]
+
+    assert found == [Check.BREAKER, Check.OVERDUE, Check.STUCK]
+
+
+async def test_a_token_that_is_refused_and_one_of_another_environment_are_told_apart(
+    sqlite_url: str, far_end: FarEnd
+) -> None:
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        rule = far_end.emulator.add_fault(FaultKind.UNAUTHORIZED)
+        refused = await examine(all_, ping=True)
+        far_end.emulator.remove_fault(rule)
+        assert told(await examine(all_, ping=True)) == []
+        await all_["default"].tools.environments.identify("mux", "default", "env-of-somebody-else")
+        other = await examine(all_, ping=True)
+
+    assert [check for check, _ in told(refused)] == [Check.PROVIDER]
+    assert "401" in refused.findings[0].text
+    assert "the token belongs to" in other.findings[0].text
+    assert "env-of-somebody-else" not in str(other)
+
+
+async def test_a_ping_keeps_nothing(sqlite_url: str, far_end: FarEnd) -> None:
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        far_end.emulator.add_fault(FaultKind.UNAUTHORIZED)
+        await examine(all_, ping=True)
+
+        assert (await all_.overview())[0].breaker == "closed"
+
+
+async def test_a_clock_that_is_wrong_is_found(sqlite_url: str, far_end: FarEnd) -> None:
+    def ahead() -> datetime:
+        return datetime.now(UTC) + timedelta(minutes=3)
+
+    async with connect_all(sound(sqlite_url, far_end), clock=ahead) as all_:
+        await all_.migrate()
+        await all_["default"].tools.passes.note(tick_key(all_["default"].tools), ahead())
+        [finding] = (await examine(all_, ping=True)).findings
+
+    assert finding.check is Check.CLOCK
+    assert "ahead of the provider's" in finding.text
+
+
+async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
+    tmp_path: Path, sqlite_url: str, far_end: FarEnd
+) -> None:
+    port = free_port()
+    shell = Shell(tmp_path, settings_for(sqlite_url, far_end, mux_webhook_secrets=SECRET, listen_port=port))
+    await shell.run("migrate")
+    address = f"http://127.0.0.1:{port}/webhooks/mux"
+    async with shell.started("run") as running:
+        await running.says("taking webhooks")
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(address)).status_code == 405
+        other = shell.but(mux_webhook_secrets="another-secret-than-that-of-the-endpoint")
+        well, wrong, nowhere, usage = await shell.run_all(
+            ["doctor", "--endpoint", address, "--json"],
+            ["doctor", "--endpoint", f"{address}/x", "--json"],
+            ["doctor", "--endpoint", "http://127.0.0.1:1/", "--json"],
+            ["doctor", "--endpoint", "nonsense"],
+        )
+        kept = await shell.run("status", "--json")
+        secret = await other.run("doctor", "--endpoint", address, "--json")
+
+    assert (well.code, well.json["findings"]) == (0, [])
+    assert "answered 404" in wrong.out
+    assert "cannot be reached" in nowhere.out
+    assert kept.json["notices"]["ignored"] == 1
+    assert usage.code == 2
+    assert (secret.code, "another secret" in secret.out) == (1, True)
+
+
+async def test_the_command_tells_what_was_found_and_what_to_do(
+    tmp_path: Path, sqlite_url: str, far_end: FarEnd
+) -> None:
+    shell = Shell(tmp_path, settings_for(sqlite_url, far_end))
+
+    unmigrated = await shell.run("doctor")
+    await shell.run("migrate")
+    idle = await shell.run("doctor", "--ping")
+
+    assert unmigrated.code == idle.code == 1
+    assert "run `rindle-sync migrate`" in unmigrated.out
+    assert "no engine has ever run on this database" in idle.out
+    assert "ok       provider" in idle.out
+
+
+async def test_no_address_is_wrong_usage(sqlite_url: str, far_end: FarEnd) -> None:
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        with pytest.raises(Misconfigured, match="must be an address"):
+            await examine(all_, endpoint="nonsense")
