@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from rindle_sync.providers.mux_emulator import AssetState, UploadState
-from rindle_sync.telemetry import Event, Resolved, StateChange, milliseconds, nanoseconds
+from rindle_sync.telemetry import Event, RedactionFailed, Resolved, StateChange, milliseconds, nanoseconds
 from simulation.history import Entry, Noted, Written
 from simulation.host import Announced, Call
 from simulation.world import SECRET, World
@@ -205,6 +205,8 @@ def _leaks(world: World) -> Iterator[str]:
         if secret in everything:
             line = next(line for line in everything.split("\n") if secret in line)
             yield f"secrets: {name} stands in {line[:200]!r}"
+    for entry in world.history.of(RedactionFailed):
+        yield f"secrets: {entry.host} was about to tell an id in {entry.what.event}"
 
 
 def _secrets(world: World) -> Iterator[tuple[str, str]]:
