@@ -26,7 +26,7 @@ FOUND_BY = {
     "unsigned": 0,
     "answer-first": 18,
     "one-404": 311,
-    "wipe-playback-ids": 2090,
+    "wipe-playback-ids": 1600,
     "announce-at-most-once": 15,
     "announce-in-any-order": 15,
     "lease-for-ever": 41,
