@@ -24,9 +24,9 @@ from rindle_sync.audit import Drift, Report
 from rindle_sync.backfill import Filled
 from rindle_sync.breaker import Reason
 from rindle_sync.cli import app
+from rindle_sync.concerns import Check
 from rindle_sync.config import Settings
 from rindle_sync.decide import Verdict
-from rindle_sync.doctor import Check
 from rindle_sync.errors import Misconfigured
 from rindle_sync.exporters.base import BUILD, INSTRUMENTS, Instrument
 from rindle_sync.health import Status as Health

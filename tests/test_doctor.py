@@ -11,8 +11,9 @@ import pytest
 from sqlalchemy import text
 
 from rindle_sync.asset import ErrorKind, State
+from rindle_sync.concerns import Check
 from rindle_sync.config import Settings, plain_settings
-from rindle_sync.doctor import OF_PING, OF_TABLES, Check, Diagnosis, examine
+from rindle_sync.doctor import OF_PING, OF_TABLES, Diagnosis, examine
 from rindle_sync.errors import Misconfigured
 from rindle_sync.health import tick_key
 from rindle_sync.installation import Installation, connect_all

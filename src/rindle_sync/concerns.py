@@ -8,11 +8,10 @@ from typing import Final
 
 from rindle_sync.breaker import Reason
 from rindle_sync.health import Overview
+from rindle_sync.ready import LATEST
 
 LONGEST_DUE: Final = timedelta(minutes=10)
 LONGEST_PENDING: Final = timedelta(minutes=5)
-LONGEST_SILENCE: Final = timedelta(seconds=60)
-"""After this an engine that has not asked what is due counts as dead."""
 MOST_LOST: Final = 0.1
 FEWEST_EXPECTED: Final = 20
 """From so many changes on, the share of lost webhooks says something."""
@@ -25,12 +24,34 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Concern:
-    """One thing to look at: what it is, and what to do."""
+class Check(StrEnum):
+    """What is checked."""
 
+    CREDENTIALS = "credentials"
+    WEBHOOK_SECRETS = "webhook_secrets"
+    SIGNING_KEY = "signing_key"
+    DATABASE = "database"
+    TABLES = "tables"
+    ENGINE = "engine"
+    BREAKER = "breaker"
+    OVERDUE = "overdue"
+    STUCK = "stuck"
+    PENDING = "pending"
+    DEAD = "dead"
+    LOST = "lost"
+    AUDIT = "audit"
+    PROVIDER = "provider"
+    CLOCK = "clock"
+    ENDPOINT = "endpoint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that is not as it should be: what it means, and what to do."""
+
+    check: Check
     level: Level
-    name: str
+    environment: str | None
     text: str
     remedy: str
 
@@ -42,76 +63,88 @@ _BREAKER: Final = {
 }
 
 
-def of_engine(ticked: datetime | None, now: datetime) -> Iterator[Concern]:
+def of_engine(ticked: datetime | None, now: datetime) -> Iterator[Finding]:
     """Whether an engine is alive; `ticked` is when one last asked what is due."""
     if ticked is None:
-        yield _error("engine", "no engine has ever run on this database", "start `rindle-sync run`, or a worker")
-    elif now - ticked > LONGEST_SILENCE:
+        yield error(
+            Check.ENGINE, None, "no engine has ever run on this database", "start `rindle-sync run`, or a worker"
+        )
+    elif now - ticked > LATEST:
         since = int((now - ticked).total_seconds())
-        yield _error(
-            "engine",
+        yield error(
+            Check.ENGINE,
+            None,
             f"no engine has asked what is due for {since} s",
             "does `rindle-sync run`, or a worker, still run? What does its log say?",
         )
 
 
-def of_environment(one: Overview) -> Iterator[Concern]:
+def of_environment(one: Overview) -> Iterator[Finding]:
     """What stands badly in one environment."""
     yield from _of_rows(one)
     yield from _of_webhooks(one)
     if one.last_audit and one.last_audit.get("outcome") == "alarm":
-        yield _error(
-            "audit",
+        yield error(
+            Check.AUDIT,
+            one.environment,
             "the last audit missed so many rows at the provider that it ended none",
             "were they deleted? Then `rindle-sync audit --once --accept-mass-change`; else look at the token",
         )
 
 
-def _of_rows(one: Overview) -> Iterator[Concern]:
+def _of_rows(one: Overview) -> Iterator[Finding]:
     if one.breaker != "closed":
-        yield _error(
-            "breaker",
+        yield error(
+            Check.BREAKER,
+            one.environment,
             f"the provider is left alone for {one.breaker_open_seconds} s: {one.breaker}",
             _BREAKER[Reason(one.breaker)],
         )
     if one.oldest_due_seconds > LONGEST_DUE.total_seconds():
-        yield _error(
-            "overdue",
+        yield error(
+            Check.OVERDUE,
+            one.environment,
             f"{one.due} rows are due, the oldest for {one.oldest_due_seconds} s",
             "no engine runs, the provider is left alone, or the budget is too small for so many rows",
         )
     if one.stuck:
-        yield _warning(
-            "stuck",
+        yield warning(
+            Check.STUCK,
+            one.environment,
             f"{one.stuck} rows were in flight for too long",
             "`rindle-sync explain` one of them: either the provider is slow, or the asset really hangs",
         )
 
 
-def _of_webhooks(one: Overview) -> Iterator[Concern]:
+def _of_webhooks(one: Overview) -> Iterator[Finding]:
     if one.oldest_pending_seconds > LONGEST_PENDING.total_seconds():
-        yield _error(
-            "pending",
+        yield error(
+            Check.PENDING,
+            one.environment,
             f"a delivery has been waiting for {one.oldest_pending_seconds} s",
             "no engine applies deliveries: does one run?",
         )
     if one.dead:
-        yield _warning(
-            "dead",
+        yield warning(
+            Check.DEAD,
+            one.environment,
             f"{one.dead} deliveries could not be applied",
             "`rindle-sync events list --status dead` says why: most are about assets that no row tracks",
         )
     if one.webhooks.expected >= FEWEST_EXPECTED and one.webhooks.loss > MOST_LOST:
-        yield _warning(
-            "lost",
+        yield warning(
+            Check.LOST,
+            one.environment,
             f"{100 * one.webhooks.loss:.0f} % of the webhooks of 24 hours never came; the rows were found by looking",
             "is the endpoint set at the provider, its secret ours, and is our address reachable from outside?",
         )
 
 
-def _error(name: str, text: str, remedy: str) -> Concern:
-    return Concern(level=Level.ERROR, name=name, text=text, remedy=remedy)
+def error(check: Check, environment: str | None, text: str, remedy: str) -> Finding:
+    """Something that is wrong."""
+    return Finding(check=check, level=Level.ERROR, environment=environment, text=text, remedy=remedy)
 
 
-def _warning(name: str, text: str, remedy: str) -> Concern:
-    return Concern(level=Level.WARNING, name=name, text=text, remedy=remedy)
+def warning(check: Check, environment: str | None, text: str, remedy: str) -> Finding:
+    """Something that may be wrong."""
+    return Finding(check=check, level=Level.WARNING, environment=environment, text=text, remedy=remedy)

@@ -3,13 +3,12 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from itertools import combinations
 from typing import Final
 
 from rindle_sync.app import RindleSync
 from rindle_sync.asset import Lack, Silence
-from rindle_sync.concerns import Level, of_engine, of_environment
+from rindle_sync.concerns import Check, Finding, error, of_engine, of_environment, warning
 from rindle_sync.config import Settings
 from rindle_sync.errors import Misconfigured, StoreUnavailable, Unreachable
 from rindle_sync.health import last_tick
@@ -21,41 +20,9 @@ SHORTEST_SECRET: Final = 16
 MOST_SKEW: Final = timedelta(seconds=5)
 
 
-class Check(StrEnum):
-    """What is checked."""
-
-    CREDENTIALS = "credentials"
-    WEBHOOK_SECRETS = "webhook_secrets"
-    SIGNING_KEY = "signing_key"
-    DATABASE = "database"
-    TABLES = "tables"
-    ENGINE = "engine"
-    BREAKER = "breaker"
-    OVERDUE = "overdue"
-    STUCK = "stuck"
-    PENDING = "pending"
-    DEAD = "dead"
-    LOST = "lost"
-    AUDIT = "audit"
-    PROVIDER = "provider"
-    CLOCK = "clock"
-    ENDPOINT = "endpoint"
-
-
 OF_SETTINGS: Final = (Check.CREDENTIALS, Check.WEBHOOK_SECRETS, Check.SIGNING_KEY)
 OF_TABLES: Final = tuple(Check)[tuple(Check).index(Check.ENGINE) : tuple(Check).index(Check.PROVIDER)]
 OF_PING: Final = (Check.PROVIDER, Check.CLOCK)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """Something that is not as it should be: what it means, and what to do."""
-
-    check: Check
-    level: Level
-    environment: str | None
-    text: str
-    remedy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +63,14 @@ def _of_settings(settings: Settings) -> Iterator[Finding]:
     for name in ("mux_token_id", "mux_token_secret"):
         if getattr(settings, name) is None:
             remedy = f"make an access token for Mux Video, and set {settings.name_of(name)}"
-            yield _error(Check.CREDENTIALS, here, f"{name} is not set: nothing can be looked at", remedy)
+            yield error(Check.CREDENTIALS, here, f"{name} is not set: nothing can be looked at", remedy)
     secrets = settings.webhooks.secrets
     if not secrets:
         remedy = f"add an endpoint at the provider, and set {settings.name_of('mux_webhook_secrets')}"
-        yield _warning(Check.WEBHOOK_SECRETS, here, "no webhooks are taken: no secret is set", remedy)
+        yield warning(Check.WEBHOOK_SECRETS, here, "no webhooks are taken: no secret is set", remedy)
     if any(len(secret) < SHORTEST_SECRET for secret in secrets):
         remedy = "take the signing secret of the endpoint, as the provider shows it"
-        yield _error(Check.WEBHOOK_SECRETS, here, "a webhook secret is too short to be one", remedy)
+        yield error(Check.WEBHOOK_SECRETS, here, "a webhook secret is too short to be one", remedy)
     yield from _of_signing_key(settings)
 
 
@@ -112,21 +79,21 @@ def _of_signing_key(settings: Settings) -> Iterator[Finding]:
         return  # none is needed for public videos
     try:
         Signer(*settings.signing_key())
-    except Misconfigured as error:
-        yield _error(Check.SIGNING_KEY, settings.environment, str(error), "take id and key of one signing key")
+    except Misconfigured as wrong:
+        yield error(Check.SIGNING_KEY, settings.environment, str(wrong), "take id and key of one signing key")
     except ModuleNotFoundError:
         remedy = "pip install 'rindle-sync[playback]'"
-        yield _warning(Check.SIGNING_KEY, settings.environment, "the key cannot be tried without an extra", remedy)
+        yield warning(Check.SIGNING_KEY, settings.environment, "the key cannot be tried without an extra", remedy)
 
 
 def _shared_secrets(all_settings: Mapping[str, Settings]) -> Iterator[Finding]:
     for (one, these), (other, those) in combinations(all_settings.items(), 2):
         if set(these.webhooks.secrets) & set(those.webhooks.secrets):
             text = f"it has a webhook secret of {other}'s: a delivery for one would be taken for the other's"
-            yield _error(Check.WEBHOOK_SECRETS, one, text, "each endpoint at the provider has a secret of its own")
+            yield error(Check.WEBHOOK_SECRETS, one, text, "each endpoint at the provider has a secret of its own")
         if these.has_token and those.has_token and these.token() == those.token():
             remedy = "give each environment its own token, or make one of the two"
-            yield _error(Check.CREDENTIALS, one, f"it has the token of {other}", remedy)
+            yield error(Check.CREDENTIALS, one, f"it has the token of {other}", remedy)
 
 
 async def _of_database(all_: Installation) -> AsyncIterator[Finding]:
@@ -136,26 +103,24 @@ async def _of_database(all_: Installation) -> AsyncIterator[Finding]:
         at, newest = await revisions(all_.store.engine)
         if at is not None and at != newest:
             text = f"the tables are at {at}, and {newest} is the newest"
-            yield _error(Check.TABLES, None, text, "run `rindle-sync migrate`")
+            yield error(Check.TABLES, None, text, "run `rindle-sync migrate`")
             return
         await all_.ready()
-    except StoreUnavailable as error:
-        check = Check.TABLES if "migrate" in str(error) else Check.DATABASE
+    except StoreUnavailable as trouble:
+        check = Check.TABLES if "migrate" in str(trouble) else Check.DATABASE
         remedy = (
             "run `rindle-sync migrate`" if check is Check.TABLES else "docs/production.md says what each trouble means"
         )
-        yield _error(check, None, str(error), remedy)
+        yield error(check, None, str(trouble), remedy)
 
 
 async def _of_tables(all_: Installation) -> AsyncIterator[Finding]:
     tools = next(iter(all_.values())).tools
-    concerns = [(None, one) for one in of_engine(await last_tick(tools), tools.now())]
-    told = [(one.environment, concern) for one in await all_.overview() for concern in of_environment(one)]
-    for environment, concern in [*concerns, *told]:
-        check = Check(concern.name)
-        yield Finding(
-            check=check, level=concern.level, environment=environment, text=concern.text, remedy=concern.remedy
-        )
+    for found in of_engine(await last_tick(tools), tools.now()):
+        yield found
+    for overview in await all_.overview():
+        for found in of_environment(overview):
+            yield found
 
 
 _ANSWERS: Final = {
@@ -172,13 +137,13 @@ async def _of_provider(service: RindleSync) -> AsyncIterator[Finding]:
     here, tools = service.settings.environment, service.tools.rehearsing()
     answer = await ask_identity(tools)
     if isinstance(answer, Silence):
-        yield _error(Check.PROVIDER, here, answer.text, _ANSWERS.get(answer.lack, "look at the log"))
+        yield error(Check.PROVIDER, here, answer.text, _ANSWERS.get(answer.lack, "look at the log"))
     elif tools.provider.clock:
         skew = tools.now() - tools.provider.clock
         if abs(skew) > MOST_SKEW:
             way = "ahead of" if skew > timedelta(0) else "behind"
             text = f"our clock is {abs(skew).total_seconds():.0f} s {way} the provider's"
-            yield _warning(Check.CLOCK, here, text, "keep it in step (NTP): webhooks may be refused as too old")
+            yield warning(Check.CLOCK, here, text, "keep it in step (NTP): webhooks may be refused as too old")
 
 
 _REFUSED: Final = {
@@ -192,23 +157,15 @@ _REFUSED: Final = {
 async def _of_endpoint(service: RindleSync, url: str) -> AsyncIterator[Finding]:
     settings, tools = service.settings, service.tools
     if not settings.webhooks.secrets:
-        yield _error(Check.ENDPOINT, settings.environment, "no webhook secret to sign with", "set mux_webhook_secrets")
+        yield error(Check.ENDPOINT, settings.environment, "no webhook secret to sign with", "set mux_webhook_secrets")
         return
     try:
         status = await knock(url, settings.webhooks.secrets[0], settings.webhooks.environment, tools.now())
-    except Unreachable as error:
-        text = f"the endpoint cannot be reached ({error})"
-        yield _error(Check.ENDPOINT, settings.environment, text, "does it run, and does the proxy forward to it?")
+    except Unreachable as trouble:
+        text = f"the endpoint cannot be reached ({trouble})"
+        yield error(Check.ENDPOINT, settings.environment, text, "does it run, and does the proxy forward to it?")
         return
     if status not in {200, 202}:
         text = f"the endpoint answered {status}"
         remedy = _REFUSED.get(status, "is it ours that answers there?")
-        yield _error(Check.ENDPOINT, settings.environment, text, remedy)
-
-
-def _error(check: Check, environment: str | None, text: str, remedy: str) -> Finding:
-    return Finding(check=check, level=Level.ERROR, environment=environment, text=text, remedy=remedy)
-
-
-def _warning(check: Check, environment: str | None, text: str, remedy: str) -> Finding:
-    return Finding(check=check, level=Level.WARNING, environment=environment, text=text, remedy=remedy)
+        yield error(Check.ENDPOINT, settings.environment, text, remedy)

@@ -136,10 +136,10 @@ def _of_decision(entry: Entry) -> Moment:
 def _of_change(change: Change) -> Moment:
     kind = f" ({change.error_kind})" if change.error_kind else ""
     most = "" if change.by is By.WEBHOOK else " at most"
-    late = f", {_span(timedelta(milliseconds=change.late_ms))} late{most}" if change.late_ms else ""
+    late = f", {span_of(timedelta(milliseconds=change.late_ms))} late{most}" if change.late_ms else ""
     webhook = ""
     if change.by in LOOKED and change.webhook_at:
-        webhook = f"; its webhook came {_span(change.webhook_at - change.at)} later"
+        webhook = f"; its webhook came {span_of(change.webhook_at - change.at)} later"
     text = f"{change.from_state} -> {change.to_state}{kind}: {change.reason}{late}{webhook}"
     return Moment(at=change.at, until=change.at, kind=Kind.CHANGE, by=change.by.value, text=text)
 
@@ -151,18 +151,20 @@ def _next(case: _Case) -> str:
     if row.check_at is None:
         return "at the next audit, unless a webhook tells of it: it is at rest"
     if row.check_at > now:
-        return f"in {_span(row.check_at - now)}: {_why(row)}"
-    return _why_not_yet(case, _span(now - row.check_at))
+        return f"in {span_of(row.check_at - now)}: {_why(row)}"
+    return _why_not_yet(case, span_of(now - row.check_at))
 
 
 def _why_not_yet(case: _Case, since: str) -> str:
     row, now = case.row, case.now
     if row.lease_until and row.lease_until > now:
-        return f"now: somebody holds it, for {_span(row.lease_until - now)} at most"
+        return f"now: somebody holds it, for {span_of(row.lease_until - now)} at most"
     if case.breaker:
         return f"due for {since}, but the provider is left alone: {case.breaker}"
     if row.age(now) < case.schedule.floor:
-        return f"in {_span(case.schedule.floor - row.age(now))}: it was changed a moment ago, and is left alone so long"
+        return (
+            f"in {span_of(case.schedule.floor - row.age(now))}: it was changed a moment ago, and is left alone so long"
+        )
     return f"due for {since}: at the next sweep, as the budget allows"
 
 
@@ -209,7 +211,7 @@ def _advice_in_flight(case: _Case) -> Iterator[str]:
         yield "it is long overdue: does an engine run? `rindle-sync doctor` tells"
 
 
-def _span(span: timedelta) -> str:
+def span_of(span: timedelta) -> str:
     """A span of time as a person would say it."""
     seconds = span.total_seconds()
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from rindle_sync.asset import By, ErrorKind, ProviderAsset, State
 from rindle_sync.errand import Step
 from rindle_sync.errors import RindleSyncError
+from rindle_sync.explain import span_of
 from rindle_sync.frameworks.page import views
 from rindle_sync.frameworks.page.session import COOKIE, LASTS, Sessions
 from rindle_sync.frameworks.page.views import Wanted
@@ -264,11 +265,7 @@ def ago(moment: datetime | None, now: datetime) -> str:
     """How long ago that was, as a person would say it."""
     if moment is None:
         return "never"
-    seconds = (now - moment) / timedelta(seconds=1)
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit} ago"
-    return f"{max(0.0, seconds):.0f} s ago"
+    return f"{span_of(max(now - moment, timedelta(0)))} ago"
 
 
 def code(text: str) -> Markup:

@@ -45,8 +45,7 @@ async def standing(works: Sequence[Work]) -> dict[str, Any]:
     tools = works[0].tools
     now, ticked = tools.now(), await last_tick(tools)
     overviews = await overview([work.tools for work in works])
-    worries = [("", concern) for concern in of_engine(ticked, now)]
-    worries += [(one.environment, concern) for one in overviews for concern in of_environment(one)]
+    worries = [*of_engine(ticked, now), *(found for one in overviews for found in of_environment(one))]
     return {"overviews": overviews, "worries": worries, "ticked": ticked}
 
 
