@@ -1,11 +1,12 @@
 """One process of the service on a host of its own: its clock, its network, its database connections, its death."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,6 +24,16 @@ Answer = TypeVar("Answer")
 
 class HostDied(Exception):
     """The host was killed before it answered."""
+
+
+_WAYS: Final = (
+    ("asset", "GET", "/video/v1/assets/[^/]+"),
+    ("list", "GET", "/video/v1/assets"),
+    ("upload", "GET", "/video/v1/uploads/[^/]+"),
+    ("whoami", "GET", "/system/v1/whoami"),
+    ("create_upload", "POST", "/video/v1/uploads"),
+    ("cancel_upload", "PUT", "/video/v1/uploads/[^/]+/cancel"),
+)
 
 
 class CallbackFailed(Exception):
@@ -45,13 +56,18 @@ class Announced:
 class Call:
     """A call that reached the provider."""
 
+    method: str
     path: str
     status: int
-    is_create: bool
     left_at: float
 
+    @property
+    def way(self) -> str:
+        """What was asked, in the word of the events."""
+        return next(way for way, method, path in _WAYS if self.method == method and re.fullmatch(path, self.path))
+
     def __str__(self) -> str:
-        return f"calls {self.path}: {self.status}"
+        return f"calls {self.method} {self.path}: {self.status}"
 
 
 class Surroundings(Protocol):
@@ -186,8 +202,7 @@ class Network(httpx.AsyncBaseTransport):
         if around.network_fails():
             raise httpx.ConnectError("no route")
         response = await self._provider.handle_async_request(request)
-        is_create = request.method == "POST"
-        around.note(host.name, Call(request.url.path, response.status_code, is_create, left_at))
+        around.note(host.name, Call(request.method, request.url.path, response.status_code, left_at))
         await asyncio.sleep(_way(host.chance))
         if around.network_fails():
             raise httpx.ReadError("connection lost")

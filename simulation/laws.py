@@ -3,14 +3,14 @@
 import json
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
 from rindle_sync.providers.mux_emulator import AssetState, UploadState
-from rindle_sync.telemetry import Event, RedactionFailed, Resolved, StateChange, milliseconds, nanoseconds
+from rindle_sync.telemetry import Called, Event, RedactionFailed, Resolved, StateChange, milliseconds, nanoseconds
 from simulation.history import Entry, Noted, Written
 from simulation.host import Announced, Call
 from simulation.world import SECRET, World
@@ -75,6 +75,7 @@ def broken(world: World) -> Iterator[str]:
     yield from _ages(world)
     yield from _announcements(world)
     yield from _calls(world)
+    yield from _told_calls(world)
     yield from _leaks(world)
     yield from _deliveries(world)
     yield from _rest(world)
@@ -178,12 +179,12 @@ def _announcements(world: World) -> Iterator[str]:
 def _calls(world: World) -> Iterator[str]:
     """No stretch of time saw more calls than the bucket holds and gains in it."""
     settings = world.settings
-    for name, is_create, (burst, per_second) in (
+    for name, is_post, (burst, per_second) in (
         ("reads", False, settings.reads),
         ("creates", True, settings.creates),
     ):
         share = settings.provider_budget_share
-        times = sorted(e.what.left_at for e in world.history.of(Call) if e.what.is_create is is_create)
+        times = sorted(e.what.left_at for e in world.history.of(Call) if (e.what.method == "POST") is is_post)
         level, last, most = 0.0, 0.0, max(1.0, burst * share) + per_second * share * _SKEWS + 1
         for at in times:
             level = max(0.0, level - (at - last) * per_second * share) + 1
@@ -191,6 +192,19 @@ def _calls(world: World) -> Iterator[str]:
             if level > most:
                 yield f"budget: {name}: {level:.1f} calls at once where {most:.1f} are allowed"
                 break
+
+
+def _told_calls(world: World) -> Iterator[str]:
+    """Every call that reached the provider is told with its answer, unless its host died over it."""
+    told: Counter[tuple[str, str]] = Counter((e.host, e.what.way) for e in world.history.of(Called))
+    deaths = {host.name: host.died_at for host in world.hosts if host.died_at is not None}
+    made: Counter[tuple[str, str]] = Counter()
+    for entry in world.history.of(Call):
+        if deaths.get(entry.host, math.inf) - entry.at > _LATE:
+            made[entry.host, entry.what.way] += 1
+    for host, way in made:
+        if made[host, way] > told[host, way]:
+            yield f"calls: {host} made {made[host, way]} of {way}, and told of {told[host, way]}"
 
 
 def _leaks(world: World) -> Iterator[str]:

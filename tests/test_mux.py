@@ -9,7 +9,7 @@ import math
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via
 from rindle_sync.errors import BadNotice, Gone, Misconfigured, Refused, RindleSyncError, Throttled, Unreachable
 from rindle_sync.notice import Delivery
-from rindle_sync.providers.base import Page
+from rindle_sync.providers.base import Page, Wish
 from rindle_sync.providers.mux import Credentials, Mux, parse_time, sign, without_urls
 from rindle_sync.providers.mux.rest import LARGEST_ANSWER
 from rindle_sync.providers.mux.shapes import decoded, without_nul
@@ -251,6 +251,23 @@ async def test_a_list_call_asks_for_a_hundred_and_for_what_follows_the_cursor() 
 async def test_what_is_no_cursor_ends_the_list(following: object) -> None:
     page = await telling({"data": [], "next_cursor": following}).mux.list_assets(NOW)
     assert page.cursor is None
+
+
+WRITES: dict[str, Call] = {
+    "create_upload": lambda mux: mux.create_upload("ours", Wish(cors_origin="*")),
+    "cancel_upload": lambda mux: mux.cancel_upload(UPLOAD, NOW),
+}
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 301, 400, 401, 403, 404, 409, 422, 429, 500, 503])
+@pytest.mark.parametrize("call", (CALLS | WRITES).values(), ids=CALLS | WRITES)
+async def test_every_method_makes_one_call_whatever_it_is_answered(call: Call, status: int) -> None:
+    far_end = FarEnd(status, b'{"data": {}}', {"location": "/video/v1/assets"})
+
+    with suppress(RindleSyncError):
+        await call(far_end.mux)
+
+    assert len(far_end.asked) == 1  # it is methods that the budget counts
 
 
 @every_call

@@ -566,6 +566,21 @@ async def test_a_cancel_that_comes_too_late_leaves_the_truth(world: World) -> No
     assert world.emulator.statuses[403] == 1
 
 
+@pytest.mark.parametrize("is_late", [False, True], ids=["in time", "too late"])
+async def test_a_cancel_takes_each_of_its_calls_out_of_the_budget(world: World, *, is_late: bool) -> None:
+    row = await begun(world)
+    if is_late:
+        world.emulator.finish_upload(row.provider_upload_id or "")
+    (before,) = await world.tools.budget.levels([world.tools.budget])
+
+    await cancel_upload(world.tools, row)
+
+    (after,) = await world.tools.budget.levels([world.tools.budget])
+    ways = [event.way for event in world.called if event.way != CREATE]
+    assert ways == [CANCEL, "upload"][: 1 + is_late]
+    assert before.calls - after.calls == pytest.approx(len(ways))
+
+
 async def test_a_cancel_of_an_upload_that_timed_out_says_that(world: World) -> None:
     row = await begun(world)
     world.clock.move(WISH.timeout)

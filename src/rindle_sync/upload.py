@@ -11,7 +11,7 @@ from rindle_sync.asset import By, ErrorKind, ProviderAsset, Seen, State, Via, sc
 from rindle_sync.budget import Budget
 from rindle_sync.call import Way, call
 from rindle_sync.decide import Policy, restart
-from rindle_sync.errors import AlreadyTracked, Conflict, Gone, Misconfigured, RindleSyncError, Throttled
+from rindle_sync.errors import AlreadyTracked, Conflict, Gone, Misconfigured, Refused, RindleSyncError, Throttled
 from rindle_sync.plan import first_check
 from rindle_sync.providers.base import MadeUpload, Wish
 from rindle_sync.settle import Finding, Settled, commit, settle
@@ -95,13 +95,19 @@ async def cancel_upload(tools: Tools, row: ProviderAsset) -> ProviderAsset:
 
 
 async def _asked(tools: Tools, provider_upload_id: str, at: datetime) -> Seen:
+    """What became of an upload that is to be cancelled."""
+    provider = tools.provider
     try:
         return await _patiently(
-            tools.budget,
-            lambda: call(tools, Way.CANCEL_UPLOAD, tools.provider.cancel_upload(provider_upload_id, at)),
+            tools, tools.budget, Way.CANCEL_UPLOAD, lambda: provider.cancel_upload(provider_upload_id, at)
         )
     except Gone:
         return Seen(via=Via.UPLOAD, at=at, gone=True)
+    except Refused as refused:
+        seen = await _patiently(tools, tools.budget, Way.UPLOAD, lambda: provider.get_upload(provider_upload_id, at))
+        if seen.state is State.UPLOADING:  # not too late, then: our credentials may not cancel it
+            raise refused from None
+        return seen
 
 
 async def _insert(tools: Tools, row: ProviderAsset) -> ProviderAsset:
@@ -130,16 +136,16 @@ async def _begin_anew(tools: Tools, fresh: ProviderAsset) -> ProviderAsset:
 async def _create(tools: Tools, row: ProviderAsset, wish: Wish) -> MadeUpload:
     passthrough = row.passthrough or row.id
     return await _patiently(
-        tools.creates, lambda: call(tools, Way.CREATE_UPLOAD, tools.provider.create_upload(passthrough, wish))
+        tools, tools.creates, Way.CREATE_UPLOAD, lambda: tools.provider.create_upload(passthrough, wish)
     )
 
 
-async def _patiently(budget: Budget, calling: Callable[[], Awaitable[Answer]]) -> Answer:
+async def _patiently(tools: Tools, budget: Budget, way: Way, calling: Callable[[], Awaitable[Answer]]) -> Answer:
     """Call inside the budget; again only after a 429, which was not processed."""
     for _ in range(THROTTLES):
         await budget.take()
         try:
-            return await calling()
+            return await call(tools, way, calling())
         except Throttled as error:
             await budget.throttled(error.retry_after)
     raise Throttled("the provider throttled every attempt; try again later")

@@ -39,7 +39,7 @@ class MadeUpload:
 
 
 class Provider(Protocol):
-    """One provider account. Each call has a time limit, is never repeated in here, and raises what `errors` draws:
+    """One provider account. Each method makes one call, which has a time limit, and raises what `errors` draws:
 
     `Gone`, `Throttled`, `Unreachable`, `Refused`. `at` is the caller's clock when the call begins.
     """
@@ -76,7 +76,7 @@ class Provider(Protocol):
         ...
 
     async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Seen:
-        """Cancel a direct upload; what became of it, also where it was too late."""
+        """Cancel a direct upload; what became of it. Raises `Refused` also where it is too late."""
         ...
 
     def verify(

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import httpx
 
-from rindle_sync.asset import Seen, State, Via
+from rindle_sync.asset import Seen, Via
 from rindle_sync.errors import Misconfigured, Refused, Unreachable
 from rindle_sync.notice import Delivery
 from rindle_sync.providers.base import MadeUpload, Page, Wish
@@ -137,13 +137,7 @@ class Mux:
     async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Seen:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/cancel-direct-upload ; 403 when too late."""
         path = f"/video/v1/uploads/{_segment(provider_upload_id)}/cancel"
-        try:
-            data = self._data(await self._body(path, method="PUT"))
-        except Refused as refused:
-            seen = await self.get_upload(provider_upload_id, at)
-            if seen.state is State.UPLOADING:  # not too late, then: the token may not write
-                raise refused from None
-            return seen
+        data = self._data(await self._body(path, method="PUT"))
         return seen_upload(same(read(data, Upload), provider_upload_id), data, at)
 
     async def whoami(self) -> str:
