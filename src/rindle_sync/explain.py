@@ -8,6 +8,7 @@ from typing import Final
 
 from rindle_sync.asset import IN_FLIGHT, WATCHED, By, ErrorKind, ProviderAsset, State
 from rindle_sync.decide import Policy
+from rindle_sync.durations import span_of
 from rindle_sync.health import GRACE
 from rindle_sync.notice import Notice, Status
 from rindle_sync.plan import Schedule
@@ -209,12 +210,3 @@ def _advice_in_flight(case: _Case) -> Iterator[str]:
         yield "it waits for the file: the provider has made no asset of its upload yet"
     if row.check_at and case.now - row.check_at > 10 * case.schedule.floor and not case.breaker:
         yield "it is long overdue: does an engine run? `rindle-sync doctor` tells"
-
-
-def span_of(span: timedelta) -> str:
-    """A span of time as a person would say it."""
-    seconds = span.total_seconds()
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

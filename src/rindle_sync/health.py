@@ -65,6 +65,8 @@ class Budget:
 class Overview:
     """How one of many environments stands; ages in whole seconds."""
 
+    at: datetime
+    """When it stood so."""
     provider: str
     environment: str
     rows: int
@@ -158,6 +160,7 @@ def _overview(tools: Tools, found: Figures, level: Level, now: datetime) -> dict
     by_kind = {kind.value: found.by_error_kind.get(kind, 0) for kind in ErrorKind}
     audit = found.audit
     return {
+        "at": now,
         "provider": tools.provider.name,
         "environment": tools.environment,
         "rows": sum(by_state.values()),

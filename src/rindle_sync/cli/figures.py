@@ -18,6 +18,7 @@ from rich.text import Text
 from rindle_sync.app import RindleSync
 from rindle_sync.asset import ProviderAsset
 from rindle_sync.cli.screen import WIDE, Json, connected, connected_all, out, print_json, say, until_stopped
+from rindle_sync.durations import ago
 from rindle_sync.errors import Misconfigured
 from rindle_sync.explain import Explanation, Moment
 from rindle_sync.health import Overview, Status
@@ -114,9 +115,9 @@ def _lines(figures: Status) -> Iterator[str]:
     budget = figures.budget
     wait = f", the next in {budget.wait_seconds:.1f} s" if budget.wait_seconds else ""
     yield f"budget: {budget.calls:.0f} of {budget.capacity:.0f} calls left{wait}"
-    yield f"an engine last asked what is due: {_moment(figures.last_tick_at)}"
-    yield f"last answered look: {_moment(figures.last_checked_at)}"
-    yield f"last audit: {_moment(figures.last_audit_at)}{_audited(figures)}"
+    yield f"an engine last asked what is due: {ago(figures.last_tick_at, figures.at)}"
+    yield f"last answered look: {ago(figures.last_checked_at, figures.at)}"
+    yield f"last audit: {ago(figures.last_audit_at, figures.at)}{_audited(figures)}"
     if figures.breaker != "closed":
         yield f"[bold red]the provider is left alone[/]: {figures.breaker}, for {figures.breaker_open_seconds} s"
 
@@ -140,12 +141,13 @@ def _found(figures: Status) -> str:
 
 
 def _moment(moment: datetime | None) -> str:
-    return moment.isoformat() if moment else "never"
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "never"
 
 
 def _audited(figures: Status) -> str:
     told = f", {figures.last_audit['outcome']}" if figures.last_audit else ""
-    return told + (f"; one is under way since {_moment(figures.audit_began_at)}" if figures.audit_began_at else "")
+    began = figures.audit_began_at
+    return told + (f"; one that began {ago(began, figures.at)} has not ended" if began else "")
 
 
 Reveal = Annotated[bool, typer.Option("--reveal", help="Show the provider's ids, too; the log notes that you did.")]

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +18,9 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from rindle_sync.asset import By, ErrorKind, ProviderAsset, State
+from rindle_sync.durations import ago
 from rindle_sync.errand import Step
 from rindle_sync.errors import RindleSyncError
-from rindle_sync.explain import span_of
 from rindle_sync.frameworks.page import views
 from rindle_sync.frameworks.page.session import COOKIE, LASTS, Sessions
 from rindle_sync.frameworks.page.views import Wanted
@@ -259,13 +259,6 @@ def _templates() -> Environment:
     templates.filters["ago"] = ago
     templates.filters["code"] = code
     return templates
-
-
-def ago(moment: datetime | None, now: datetime) -> str:
-    """How long ago that was, as a person would say it."""
-    if moment is None:
-        return "never"
-    return f"{span_of(max(now - moment, timedelta(0)))} ago"
 
 
 def code(text: str) -> Markup:

@@ -1,0 +1,263 @@
+"""Three troubles of a service that runs, one after another, and what `status`, alerts, page and `doctor` say of each.
+
+A webhook secret that is rotated at the provider alone, a token that is revoked, a provider that is down: against the
+emulator, with the alerts of ops/prometheus/rules.yml as they are, so it takes about an hour and a quarter. It needs
+`prometheus` on the PATH. Run it in a checkout: `.venv/bin/python examples/incident.py > incident.md`.
+"""
+
+import asyncio
+import contextlib
+import html
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import uvicorn
+
+from rindle_sync import connect
+from rindle_sync.config import plain_settings
+from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+
+RULES = Path(__file__).parents[1] / "ops/prometheus/rules.yml"
+OLD, NEW = "the-secret-before-it-was-rotated", "the-secret-that-nobody-told-us-of"
+EVERY = 3.0
+"""Seconds between two videos."""
+GLANCE = 5.0
+"""Seconds between two questions which alerts fire."""
+
+
+@dataclass
+class Stage:
+    """The provider, the service and Prometheus, each on a port of this machine."""
+
+    folder: Path
+    emulator: MuxEmulator
+    provider_port: int
+    secrets: str = OLD
+    ports: list[int] = field(default_factory=lambda: [free_port() for _ in range(3)])
+    service: asyncio.subprocess.Process | None = None
+    firing: set[str] = field(default_factory=set)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings of the service."""
+        webhooks, operator, _ = self.ports
+        return {
+            "database_url": f"sqlite:///{self.folder}/videos.sqlite3",
+            "mux_base_url": f"http://127.0.0.1:{self.provider_port}",
+            "mux_token_id": self.emulator.token_id,
+            "mux_token_secret": self.emulator.token_secret,
+            "mux_webhook_secrets": self.secrets,
+            "listen_port": str(webhooks),
+            "operator_port": str(operator),
+        }
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The same as variables, and a screen without colours."""
+        settings = {f"RINDLE_{name}".upper(): value for name, value in self.settings.items()}
+        return os.environ | {"NO_COLOR": "1", "COLUMNS": "140"} | settings
+
+    async def start(self) -> None:
+        """Start the service, or begin it anew with the settings as they are now."""
+        await self.stop()
+        with (self.folder / "service.log").open("ab") as log:
+            command = [sys.executable, "-m", "rindle_sync", "run"]
+            self.service = await asyncio.create_subprocess_exec(*command, env=self.environment, stdout=log, stderr=log)
+        await self.answers(self.ports[1])
+
+    async def stop(self) -> None:
+        """End the service."""
+        if self.service:
+            self.service.terminate()
+            await self.service.wait()
+
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Prometheus with the shipped rules."""
+        _, operator, own = self.ports
+        (self.folder / "prometheus.yml").write_text(
+            f"global: {{scrape_interval: 5s, evaluation_interval: 5s}}\nrule_files: [{RULES}]\nscrape_configs:\n"
+            f"  - {{job_name: rindle-sync, static_configs: [{{targets: ['127.0.0.1:{operator}']}}]}}\n"
+        )
+        process = await asyncio.create_subprocess_exec(
+            shutil.which("prometheus") or sys.exit("install prometheus first"),
+            f"--config.file={self.folder}/prometheus.yml",
+            f"--storage.tsdb.path={self.folder}/tsdb",
+            f"--web.listen-address=127.0.0.1:{own}",
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            await self.answers(own)
+            yield
+        finally:
+            process.terminate()
+            await process.wait()
+
+    async def answers(self, port: int) -> None:
+        """Wait until something answers at `port`."""
+        for _ in range(600):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return
+            await asyncio.sleep(0.1)
+        sys.exit(f"nothing answers at port {port}")
+
+    async def alerts(self) -> set[str]:
+        """The alerts that fire, with their reasons."""
+        text = await asyncio.to_thread(get, f"http://127.0.0.1:{self.ports[2]}/api/v1/alerts")
+        found = [one["labels"] for one in json.loads(text)["data"]["alerts"] if one["state"] == "firing"]
+        return {f"{one['alertname']}{' (' + one['reason'] + ')' if 'reason' in one else ''}" for one in found}
+
+    async def watch(self, wanted: set[str], unwanted: set[str], most: float) -> None:
+        """Say which alerts begin and end, until `wanted` fire and `unwanted` do not, `most` minutes at most."""
+        began = time.monotonic()
+        while (minutes := (time.monotonic() - began) / 60) < most:
+            before, self.firing = self.firing, await self.alerts()
+            for name in sorted(self.firing ^ before):
+                print(f"- after {minutes:.1f} min: {name} {'fires' if name in self.firing else 'ends'}", flush=True)
+            if wanted <= self.firing and not unwanted & self.firing:
+                break
+            await asyncio.sleep(GLANCE)
+
+    async def say(self, command: str) -> None:
+        """What a command says."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "rindle_sync", *command.split(),
+            env=self.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        lines = [line for line in out.decode().splitlines() if command == "status" or not line.startswith("ok")]
+        print(f"\n```console\n$ rindle-sync {command}", *lines, "```", sep="\n", flush=True)
+
+    async def say_all(self) -> None:
+        """What all that an operator may ask says now."""
+        print("\nAlerts:", ", ".join(sorted(await self.alerts())) or "none")
+        await self.say("status")
+        await self.say("doctor --ping")
+        text = await asyncio.to_thread(get, f"http://127.0.0.1:{self.ports[1]}/")
+        title, health = re.findall(r"<h1>.*?</h1>|<section aria-label=\"Health\".*?</section>", text, re.DOTALL)[:2]
+        words = [html.unescape(" ".join(re.sub(r"<[^>]+>", " ", part).split())) for part in (title, health)]
+        print("\nThe page:", " ".join(f"**{words[0]}** {words[1]}".split()), flush=True)
+
+
+async def main() -> None:
+    """Play it."""
+    emulator = MuxEmulator()
+    stop = asyncio.Event()
+    with tempfile.TemporaryDirectory() as folder, serving(emulator) as port:
+        stage = Stage(Path(folder), emulator, port)
+        await stage.say("migrate")
+        await stage.start()
+        async with stage.watched(), asyncio.TaskGroup() as group:
+            group.create_task(emulator.run_webhooks(stop, every=0.5))
+            group.create_task(upload(stage, stop))
+            await play(stage)
+            stop.set()
+        await stage.stop()
+
+
+async def play(stage: Stage) -> None:
+    """The troubles, and how each is mended."""
+    hook = f"http://127.0.0.1:{stage.ports[0]}/webhooks/mux"
+    stage.emulator.add_webhook(hook, OLD)
+    print("\n## All is well\n")
+    await asyncio.sleep(12 * 60)
+    await stage.say_all()
+    await rotate_the_secret(stage, hook)
+    await revoke_the_token(stage)
+    await take_the_provider_down(stage, hook)
+    await stage.say_all()
+
+
+async def rotate_the_secret(stage: Stage, hook: str) -> None:
+    """The provider signs with another secret than ours."""
+    print("\n## The webhook secret is rotated, and nobody tells rindle-sync\n")
+    rejected = "RindleSyncWebhooksRejected (signature_mismatch)"
+    stage.emulator.clear_webhooks()
+    stage.emulator.add_webhook(hook, NEW)
+    await stage.watch({rejected, "RindleSyncWebhooksLost"}, set(), 45)
+    await stage.say_all()
+    print("\nMended: both secrets in `mux_webhook_secrets`, and a restart.\n")
+    stage.secrets = f"{OLD},{NEW}"
+    await stage.start()
+    await stage.watch(set(), {rejected}, 20)
+
+
+async def revoke_the_token(stage: Stage) -> None:
+    """The provider answers 401."""
+    print("\n## The token is revoked\n")
+    alone = "RindleSyncProviderLeftAlone (refused)"
+    rule = stage.emulator.add_fault("unauthorized")
+    await stage.watch({alone}, set(), 15)
+    await stage.say_all()
+    print("\nMended: the token is good again.\n")
+    stage.emulator.remove_fault(rule)
+    await stage.watch(set(), {alone}, 15)
+
+
+async def take_the_provider_down(stage: Stage, hook: str) -> None:
+    """The provider answers 502, and sends nothing."""
+    print("\n## The provider is down\n")
+    alone = "RindleSyncProviderLeftAlone (unreachable)"
+    rule = stage.emulator.add_fault("bad_gateway")
+    stage.emulator.clear_webhooks()
+    await stage.watch({alone}, set(), 20)
+    await stage.say_all()
+    print("\nMended: it is up again.\n")
+    stage.emulator.remove_fault(rule)
+    stage.emulator.add_webhook(hook, NEW)
+    await stage.watch(set(), {alone}, 15)
+
+
+async def upload(stage: Stage, stop: asyncio.Event) -> None:
+    """The app: a video every few seconds, that is ready some time later."""
+    chance, number = Random(1), 0
+    async with connect(plain_settings(**stage.settings)) as rindle:
+        while not stop.is_set():
+            number += 1
+            asset_id = stage.emulator.create_asset(life=Life(after=chance.uniform(5, 120)))
+            await rindle.track(asset_id=f"video-{number}", provider_asset_id=asset_id)
+            await asyncio.sleep(EVERY)
+
+
+@contextlib.contextmanager
+def serving(emulator: MuxEmulator) -> Iterator[int]:
+    """The emulator behind a port, in a thread."""
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(emulator.app, port=port, log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+def free_port() -> int:
+    """A port that nobody has."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def get(url: str) -> str:
+    """The body of an answer."""
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+asyncio.run(main())
