@@ -67,7 +67,7 @@ async def test_the_overview_tells_what_somebody_should_look_at(world: World, bro
     assert told.startswith('id="main" tabindex="-1"> 3 to look at')
     assert "no engine has ever run on this database" in told
     assert "the provider is left alone for 0 s: refused" in told
-    assert "1 rows were in flight for too long" in told
+    assert "1 row was in flight for too long" in told
 
 
 async def test_rows_are_filtered_and_found_by_the_apps_own_id(world: World, browser: httpx.AsyncClient) -> None:

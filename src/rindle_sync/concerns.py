@@ -8,6 +8,7 @@ from typing import Final
 
 from rindle_sync.breaker import Reason
 from rindle_sync.health import Overview
+from rindle_sync.phrases import many, seconds_of
 from rindle_sync.ready import LATEST
 
 LONGEST_DUE: Final = timedelta(minutes=10)
@@ -97,21 +98,21 @@ def _of_rows(one: Overview) -> Iterator[Finding]:
         yield error(
             Check.BREAKER,
             one.environment,
-            f"the provider is left alone for {one.breaker_open_seconds} s: {one.breaker}",
+            f"the provider is left alone for {seconds_of(one.breaker_open_seconds)}: {one.breaker}",
             _BREAKER[Reason(one.breaker)],
         )
     if one.oldest_due_seconds > LONGEST_DUE.total_seconds():
         yield error(
             Check.OVERDUE,
             one.environment,
-            f"{one.due} rows are due, the oldest for {one.oldest_due_seconds} s",
+            f"{many(one.due, 'row is', 'rows are')} due, the oldest for {seconds_of(one.oldest_due_seconds)}",
             "no engine runs, the provider is left alone, or the budget is too small for so many rows",
         )
     if one.stuck:
         yield warning(
             Check.STUCK,
             one.environment,
-            f"{one.stuck} rows were in flight for too long",
+            f"{many(one.stuck, 'row was', 'rows were')} in flight for too long",
             "`rindle-sync explain` one of them: either the provider is slow, or the asset really hangs",
         )
 
@@ -121,14 +122,14 @@ def _of_webhooks(one: Overview) -> Iterator[Finding]:
         yield error(
             Check.PENDING,
             one.environment,
-            f"a delivery has been waiting for {one.oldest_pending_seconds} s",
+            f"a delivery has been waiting for {seconds_of(one.oldest_pending_seconds)}",
             "no engine applies deliveries: does one run?",
         )
     if one.dead:
         yield warning(
             Check.DEAD,
             one.environment,
-            f"{one.dead} deliveries could not be applied",
+            f"{many(one.dead, 'delivery', 'deliveries')} could not be applied",
             "`rindle-sync events list --status dead` says why: most are about assets that no row tracks",
         )
     if one.webhooks.expected >= FEWEST_EXPECTED and one.webhooks.loss > MOST_LOST:

@@ -8,9 +8,9 @@ from typing import Final
 
 from rindle_sync.asset import IN_FLIGHT, WATCHED, By, ErrorKind, ProviderAsset, State
 from rindle_sync.decide import Policy
-from rindle_sync.durations import span_of
 from rindle_sync.health import GRACE
 from rindle_sync.notice import Notice, Status
+from rindle_sync.phrases import span_of
 from rindle_sync.plan import Schedule
 from rindle_sync.store import LOOKED, Change
 from rindle_sync.tools import Tools

@@ -6,9 +6,10 @@ from typing import Annotated, Final
 import typer
 from rich.markup import escape
 
-from rindle_sync.cli.screen import Json, connected_all, many, out, print_json
+from rindle_sync.cli.screen import Json, connected_all, out, print_json
 from rindle_sync.concerns import Level
 from rindle_sync.doctor import Diagnosis, examine
+from rindle_sync.phrases import many
 
 commands: Final = typer.Typer()
 

@@ -18,11 +18,11 @@ from rich.text import Text
 from rindle_sync.app import RindleSync
 from rindle_sync.asset import ProviderAsset
 from rindle_sync.cli.screen import WIDE, Json, connected, connected_all, out, print_json, say, until_stopped
-from rindle_sync.durations import ago
 from rindle_sync.errors import Misconfigured
 from rindle_sync.explain import Explanation, Moment
 from rindle_sync.health import Overview, Status
 from rindle_sync.installation import Installation
+from rindle_sync.phrases import ago, seconds_of
 
 commands: Final = typer.Typer()
 _log: Final = logging.getLogger("rindle_sync")
@@ -84,7 +84,7 @@ def _of_many(overviews: list[Overview]) -> Table:
         table.add_row(
             one.environment,
             *(f"{figure}" for figure in figures),
-            f"{one.oldest_due_seconds} s" if one.due else "-",
+            seconds_of(one.oldest_due_seconds) if one.due else "-",
             f"{one.pending}",
             f"{one.dead}",
             lost,
@@ -104,11 +104,15 @@ def _of_one(figures: Status) -> RenderableType:
 
 
 def _lines(figures: Status) -> Iterator[str]:
-    oldest = f", the oldest for {figures.oldest_due_seconds} s" if figures.due else ""
+    oldest = f", the oldest for {seconds_of(figures.oldest_due_seconds)}" if figures.due else ""
     unlinked = f"; {figures.unlinked} wait for an upload" if figures.unlinked else ""
     yield f"{figures.due} due{oldest}; {figures.stuck} stuck; {figures.unanswered} without an answer{unlinked}"
     deliveries = ", ".join(f"{number} {status}" for status, number in figures.notices.items())
-    waiting = f", the oldest pending for {figures.oldest_pending_seconds} s" if figures.oldest_pending_seconds else ""
+    waiting = (
+        f", the oldest pending for {seconds_of(figures.oldest_pending_seconds)}"
+        if figures.oldest_pending_seconds
+        else ""
+    )
     yield f"webhooks: {deliveries}{waiting}"
     yield _lost(figures)
     yield _found(figures)
@@ -119,7 +123,8 @@ def _lines(figures: Status) -> Iterator[str]:
     yield f"last answered look: {ago(figures.last_checked_at, figures.at)}"
     yield f"last audit: {ago(figures.last_audit_at, figures.at)}{_audited(figures)}"
     if figures.breaker != "closed":
-        yield f"[bold red]the provider is left alone[/]: {figures.breaker}, for {figures.breaker_open_seconds} s"
+        since = seconds_of(figures.breaker_open_seconds)
+        yield f"[bold red]the provider is left alone[/]: {figures.breaker}, for {since}"
 
 
 def _lost(figures: Status) -> str:

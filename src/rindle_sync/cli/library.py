@@ -12,8 +12,9 @@ from rindle_sync.app import RindleSync
 from rindle_sync.audit import Drift, Note, Report
 from rindle_sync.backfill import Filled
 from rindle_sync.cli.run import keep_running
-from rindle_sync.cli.screen import Json, connected, err, explain, many, out, print_json, say
+from rindle_sync.cli.screen import Json, connected, err, explain, out, print_json, say
 from rindle_sync.errors import Misconfigured, Refused
+from rindle_sync.phrases import many
 from rindle_sync.round import Outcome
 
 commands: Final = typer.Typer()

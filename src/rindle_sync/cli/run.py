@@ -25,7 +25,6 @@ from rindle_sync.cli.screen import (
     connected_all,
     explain,
     extra,
-    many,
     out,
     print_json,
     say,
@@ -35,6 +34,7 @@ from rindle_sync.cli.screen import (
 from rindle_sync.config import EngineName, Priority
 from rindle_sync.errors import Misconfigured, Refused, RindleSyncError
 from rindle_sync.installation import Installation
+from rindle_sync.phrases import many
 from rindle_sync.round import Outcome, Tally
 from rindle_sync.settle import Settled
 from rindle_sync.telemetry import Event, Swept

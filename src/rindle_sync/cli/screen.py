@@ -106,11 +106,6 @@ def complain(sentence: str) -> None:
         err.print(sentence, markup=False, soft_wrap=True)
 
 
-def many(number: int, thing: str) -> str:
-    """`number` things, in words."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
 def explain(outcome: Outcome) -> None:
     """Tell why a pass did not do what it should, and what to do about it."""
     if outcome in _WHY:

@@ -18,12 +18,12 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from rindle_sync.asset import By, ErrorKind, ProviderAsset, State
-from rindle_sync.durations import ago
 from rindle_sync.errand import Step
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.frameworks.page import views
 from rindle_sync.frameworks.page.session import COOKIE, LASTS, Sessions
 from rindle_sync.frameworks.page.views import Wanted
+from rindle_sync.phrases import ago, seconds_of
 from rindle_sync.sync import sync_row
 from rindle_sync.telemetry import OperatorActed, nanoseconds
 from rindle_sync.work import Work
@@ -44,7 +44,7 @@ _HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
-_STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript"}
+_STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
 
 class _Refused(Exception):
@@ -257,6 +257,7 @@ def _templates() -> Environment:
     )
     templates.filters["moment"] = lambda moment: f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "never"
     templates.filters["ago"] = ago
+    templates.filters["seconds"] = seconds_of
     templates.filters["code"] = code
     return templates
 

@@ -1,15 +1,25 @@
-"""Spans of time as a person would say them."""
+"""Numbers and spans of time as a person would say them."""
 
 from datetime import datetime, timedelta
 
 
+def many(number: int, thing: str, things: str = "") -> str:
+    """How many of a thing: one has its name, all else an s, or a name of their own."""
+    return f"{number} {thing if number == 1 else things or f'{thing}s'}"
+
+
 def span_of(span: timedelta) -> str:
-    """A span of time as a person would say it."""
+    """A span of time, in one unit."""
     seconds = span.total_seconds()
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def seconds_of(seconds: float) -> str:
+    """So many seconds, in one unit."""
+    return span_of(timedelta(seconds=seconds))
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
