@@ -1,11 +1,16 @@
 """The breaker: when calls stop, how one tries whether all is well again, and what is told and kept of it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from rindle_sync.asset import By, State
 from rindle_sync.breaker import FIRST_GAP, LONGEST_GAP, PROBE, RUN, Breaker, Reason
+from rindle_sync.errors import Refused
+from rindle_sync.providers.mux import Mux
 from rindle_sync.store import Environment
+from rindle_sync.sync import sync_row
 from rindle_sync.telemetry import BreakerClosed, BreakerOpened
 from tests.world import World
 
@@ -264,3 +269,16 @@ async def test_breakers_of_two_environments_are_kept_apart(world: World, breaker
 
     assert await kept(world) == Environment()
     assert (await kept(world, "staging")).breaker_reason == "unreachable"
+
+
+async def test_a_process_without_credentials_opens_it_for_nobody(world: World) -> None:
+    row = await world.track()
+    without = replace(world.tools, provider=Mux(None))
+
+    with pytest.raises(Refused, match="there are no credentials"):
+        await sync_row(without, row, by=By.SYNC)
+
+    assert world.tools.breaker.opened is None
+    assert await kept(world) == Environment()
+    assert world.called == []
+    assert (await world.now_is(row)).state is State.PROCESSING

@@ -683,7 +683,9 @@ async def test_an_environment_without_a_token_keeps_no_other_from_its_work(shell
         async def in_step() -> None:
             told = (await several.run("status", "--json")).json
             assert {one["environment"]: one["by_state"]["ready"] for one in told} == {"acme": 1, "beta": 0}
+            assert {one["breaker"] for one in told} == {"closed"}
 
         await eventually(in_step)
+        assert "Refused" not in running.err
         running.send(signal.SIGTERM)
         assert (await running.ended()).code == 0

@@ -83,3 +83,14 @@ async def test_nothing_is_asked_after_the_end() -> None:
     await question.close()
 
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_only_the_first_who_asks_waits_for_what_is_late() -> None:
+    oracle = Oracle()
+    oracle.is_free.clear()
+    question = Question(oracle.answer, Clock().now, timedelta(0), within=0.05)
+    assert await question.answer() is None
+
+    async with asyncio.timeout(0.04):
+        assert [await question.answer() for _ in range(20)] == [None] * 20
+    oracle.is_free.set()

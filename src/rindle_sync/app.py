@@ -108,6 +108,7 @@ class RindleSync:
             audit_every=timedelta(days=settings.audit_days),
             keep_ended=timedelta(days=settings.notice_retention_days),
             keep_dead=timedelta(days=settings.dead_notice_retention_days),
+            may_look=settings.has_token,
         )
         self.telemetry.listen(work.hear)
         return work

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from rindle_sync.errors import Gone, Refused, Throttled
+from rindle_sync.errors import Gone, NoCredentials, Refused, Throttled
 from rindle_sync.telemetry import Called, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
 
@@ -48,11 +48,11 @@ async def call(tools: Tools, way: Way, calling: Awaitable[Answered]) -> Answered
     except Throttled:
         answer = Answer.THROTTLED
         raise
+    except (NoCredentials, asyncio.CancelledError):
+        answer = None
+        raise
     except Refused:
         answer = Answer.REFUSED
-        raise
-    except asyncio.CancelledError:
-        answer = None
         raise
     finally:
         if answer:

@@ -96,10 +96,12 @@ def _pace(settings: Settings) -> tuple[float, float]:
 
 def _due(works: Sequence[Work], store: Store, clock: Callable[[], datetime]) -> Callable[[], Awaitable[list[Errand]]]:
     errands = Errands(store.engine)
+    by_name = {work.environment: work for work in works}
 
     async def due() -> list[Errand]:
         moment, provider = clock(), works[0].tools.provider.name
-        return await errands.due(provider, [work.watch(moment) for work in works], now=moment)
+        found = await errands.due(provider, [work.watch(moment) for work in works], now=moment)
+        return [errand for errand in found if by_name[errand.environment].does(errand.step)]
 
     return due
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class Step(StrEnum):
@@ -15,6 +16,10 @@ class Step(StrEnum):
     """Looks at what deliveries left in doubt in this process; the sweep finds it as well, a little later."""
     AUDIT = "audit"
     PRUNE = "prune"
+
+
+LOOKS: Final = frozenset({Step.SWEEP, Step.DOUBTS, Step.AUDIT})
+"""The steps that ask the provider."""
 
 
 @dataclass(frozen=True, slots=True)

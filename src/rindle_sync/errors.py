@@ -6,6 +6,7 @@ RindleSyncError
 │   ├── Throttled     not before `retry_after` seconds
 │   ├── Unreachable   5xx, time-out, refused connection, broken body
 │   └── Refused       401 or 403: no row's fault, stop the run and mend the credentials
+│       ├── NoCredentials     there are none: nothing was asked
 │       └── OtherEnvironment  the credentials are good, but not for the environment that the rows were made in
 ├── BadNotice         a delivery that is not signed, too old, or no webhook: answer 400; `reason` is one word
 ├── Conflict          somebody else wrote the row again and again: read it and start over
@@ -43,6 +44,10 @@ class Unreachable(NoAnswer):
 
 class Refused(NoAnswer):
     """The provider does not accept our credentials (401, 403): every call will fail until they are mended."""
+
+
+class NoCredentials(Refused):
+    """This process has no credentials: nothing was asked, so it says nothing of those that others have."""
 
 
 class OtherEnvironment(Refused):

@@ -9,7 +9,16 @@ from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via, redac
 from rindle_sync.breaker import Opened, Reason
 from rindle_sync.call import Way, call
 from rindle_sync.decide import at_rest
-from rindle_sync.errors import Gone, NoAnswer, OtherEnvironment, Refused, RindleSyncError, Throttled, Unreachable
+from rindle_sync.errors import (
+    Gone,
+    NoAnswer,
+    NoCredentials,
+    OtherEnvironment,
+    Refused,
+    RindleSyncError,
+    Throttled,
+    Unreachable,
+)
 from rindle_sync.plan import ATTEMPTS, retry_gap
 from rindle_sync.providers.base import Page
 from rindle_sync.tools import Tools
@@ -169,6 +178,8 @@ async def _silence(tools: Tools, error: NoAnswer | Gone, at: datetime, text: str
             wait = await tools.budget.throttled(error.retry_after)
             _log.warning("%s throttles us: no call for %.0f s", tools.provider.name, wait.total_seconds())
             return Silence(lack=Lack.THROTTLED, at=at, text=text, wait=wait)
+        case NoCredentials():
+            return Silence(lack=Lack.REFUSED, at=at, text=text, asked=False)
         case Refused():
             other = isinstance(error, OtherEnvironment)
             await tools.breaker.refused(text, Reason.OTHER_ENVIRONMENT if other else Reason.REFUSED)

@@ -14,7 +14,8 @@ WITHIN: Final = 5.0
 class Question(Generic[T]):
     """Asks when its last answer is older than `holds`; whoever asks meanwhile waits for the same answer.
 
-    None where there is none `within` so many seconds: it is not cancelled, since a driver may need far longer to end.
+    None where there is none `within` so many seconds, and for all who ask until there is: it is not cancelled, since a
+    driver may need far longer to end.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Question(Generic[T]):
         self._now = now
         self._holds = holds
         self._asking: asyncio.Task[T] | None = None
+        self._is_late = False
         self._answer: tuple[T, datetime] | None = None
 
     async def answer(self) -> T | None:
@@ -37,8 +39,11 @@ class Question(Generic[T]):
         if self._answer and timedelta(0) <= self._now() - self._answer[1] < self._holds:
             return self._answer[0]
         asking = self._asking or self._begin()
-        await asyncio.wait({asking}, timeout=self._within)
-        return asking.result() if asking.done() else None
+        await asyncio.wait({asking}, timeout=0 if self._is_late else self._within)
+        if asking.done():
+            return asking.result()
+        self._is_late = True
+        return None
 
     def _begin(self) -> asyncio.Task[T]:
         self._asking = asyncio.create_task(self._asked())
@@ -46,7 +51,7 @@ class Question(Generic[T]):
         return self._asking
 
     def _end(self, asking: asyncio.Task[T]) -> None:
-        self._asking = None
+        self._asking, self._is_late = None, False
         if not asking.cancelled():
             asking.exception()  # whoever has waited for it was told; if nobody has, it is not to be logged as lost
 

@@ -12,7 +12,7 @@ from rindle_sync.announce import Callback, announce
 from rindle_sync.asset import By, ProviderAsset
 from rindle_sync.audit import audit_if_due
 from rindle_sync.decide import Verdict
-from rindle_sync.errand import Step, Watch
+from rindle_sync.errand import LOOKS, Step, Watch
 from rindle_sync.ingest import ingest
 from rindle_sync.store import PassKey
 from rindle_sync.sweep import look_first, sweep
@@ -38,6 +38,8 @@ class Work:
     """How long the bodies of applied and ignored deliveries are kept, and how long a change waits to be announced."""
     keep_dead: timedelta
     """How long the bodies of dead deliveries are kept."""
+    may_look: bool = True
+    """Whether this process has credentials to ask the provider with."""
     bells: list[asyncio.Event] = field(default_factory=list)
     """Of the engines in this process: all are rung whenever a step is woken."""
     _woken: set[Step] = field(default_factory=set)
@@ -48,8 +50,14 @@ class Work:
         """Our name of the environment."""
         return self.tools.environment
 
+    def does(self, step: Step) -> bool:
+        """Whether this process can do `step` at all; others may."""
+        return self.may_look or step not in LOOKS
+
     def wake(self, step: Step) -> None:
         """Have `step` run soon, where an engine runs in this process."""
+        if not self.does(step):
+            return
         self._woken.add(step)
         for bell in self.bells:
             bell.set()
@@ -71,6 +79,8 @@ class Work:
         """What is told of rows is work for the callbacks, or for a look."""
         if isinstance(event, StateChange):
             self.wake(Step.ANNOUNCE)
+        elif not self.does(Step.DOUBTS):
+            return
         elif isinstance(event, WebhookProcessed) and event.verdict == Verdict.DOUBTED and event.row_id:
             self._doubted.add(event.row_id)
             self.wake(Step.DOUBTS)

@@ -229,6 +229,7 @@ BUDGET_CALLS = _gauge("budget.calls_left", "{call}", "Calls that are allowed at 
 BUDGET_WAIT = _gauge("budget.wait", "s", "How long until a call is allowed.", budget=BUDGETS)
 BREAKER_OPEN = _gauge("breaker.open", "{breaker}", "1 where the provider is left alone for this.", reason=Reason)
 LAST_AUDIT = _gauge("audit.ended.timestamp", "s", "When an audit last came to its end.")
+AUDIT_ALARM = _gauge("audit.alarm", "{audit}", "1 where the last one missed too many rows to be believed.")
 AUDITING = _gauge("audit.under_way", "{audit}", "1 where one has begun and not ended.")
 AUDIT_PROGRESS = _gauge("audit.progress", "1", "How much of the rows at rest it has compared; 0 without one.")
 LAST_TICK = _shared("engine.tick.timestamp", "s", "When an engine last asked what is due.")
@@ -259,6 +260,7 @@ GAUGES: Final = (
     BUDGET_WAIT,
     BREAKER_OPEN,
     LAST_AUDIT,
+    AUDIT_ALARM,
     AUDITING,
     AUDIT_PROGRESS,
     LAST_TICK,

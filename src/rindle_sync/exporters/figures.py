@@ -9,6 +9,7 @@ from rindle_sync.asset import ErrorKind, State
 from rindle_sync.breaker import Reason
 from rindle_sync.errors import StoreUnavailable
 from rindle_sync.exporters.base import (
+    AUDIT_ALARM,
     AUDIT_PROGRESS,
     AUDITING,
     BREAKER_OPEN,
@@ -36,6 +37,7 @@ from rindle_sync.exporters.base import (
     reading,
 )
 from rindle_sync.patience import Question
+from rindle_sync.round import Outcome
 from rindle_sync.store import Figures, Level
 from rindle_sync.tools import Tools
 
@@ -116,8 +118,14 @@ def _provider(name: str, figures: Figures, levels: Sequence[Level]) -> Iterator[
     for reason in Reason:
         yield reading(BREAKER_OPEN, figures.breaker_reason == reason, name, reason=reason)
     yield reading(LAST_AUDIT, _timestamp(figures.audit.ended_at), name)
+    yield reading(AUDIT_ALARM, _has_alarmed(figures), name)
     yield reading(AUDITING, figures.audit.began_at is not None, name)
     yield reading(AUDIT_PROGRESS, _progress(figures), name)
+
+
+def _has_alarmed(figures: Figures) -> bool:
+    audit = figures.audit
+    return audit.began_at is None and (audit.progress or {}).get("outcome") == Outcome.ALARM
 
 
 def _progress(figures: Figures) -> float:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import httpx
 
 from rindle_sync.asset import Seen, Via
-from rindle_sync.errors import Misconfigured, Refused, Unreachable
+from rindle_sync.errors import Misconfigured, NoCredentials, Unreachable
 from rindle_sync.notice import Delivery
 from rindle_sync.providers.base import MadeUpload, Page, Wish
 from rindle_sync.providers.mux import webhooks
@@ -195,7 +195,7 @@ class Mux:
         self, method: str, path: str, query: Mapping[str, str] | None, wish: Any
     ) -> tuple[int, httpx.Headers, bytes]:
         if self._credentials is None:
-            raise Refused("there are no credentials; set mux_token_id and mux_token_secret")
+            raise NoCredentials("there are no credentials; set mux_token_id and mux_token_secret")
         headers = self._headers | {"authorization": self._credentials.header}
         limits = {"timeout": httpx.Timeout(self._timeout).as_dict()}
         try:
