@@ -316,13 +316,17 @@ def log_event(event: Event) -> None:
         _log.log(level, "%s %s", event.name, fields, extra=extra)
 
 
+_OURS: Final = {"signature_mismatch", "timestamp_out_of_window", "other_environment", "misconfigured", "not_kept"}
+"""Why deliveries are rejected whose cause is mostly on our side: a secret, a clock, an endpoint, the database."""
+
+
 def _level(event: Event) -> int:
     match event:
         case Stuck() | Failed() | UnknownStatus() | CallbackException() | WebhookException(dead=True):
             return logging.WARNING
         case BreakerOpened() | Audited(outcome="alarm") | RedactionFailed():
             return logging.ERROR
-        case WebhookRejected(reason="misconfigured" | "not_kept"):
+        case WebhookRejected(reason=reason) if reason in _OURS:
             return logging.WARNING
         case WebhookRejected() | WebhookException() | StateChange() | BreakerClosed() | Audited() | OperatorActed():
             return logging.INFO
