@@ -53,6 +53,7 @@ FAINT = """() => {
 """The texts that have less contrast to what is behind them than WCAG 2 asks for (AA, 4.5 to 1)."""
 
 pytestmark = pytest.mark.usefixtures("patient")
+on_sqlite = pytest.mark.parametrize("tables_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -141,6 +142,7 @@ async def a_world_with_troubles(world: World) -> ProviderAsset:
     return await world.track(asset_id="video-that-waits")
 
 
+@on_sqlite
 async def test_an_operator_signs_in_looks_at_a_row_and_has_it_synced(world: World, browser: Browser) -> None:
     row = await a_world_with_troubles(world)
     async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
@@ -165,6 +167,7 @@ async def test_an_operator_signs_in_looks_at_a_row_and_has_it_synced(world: Worl
     ]
 
 
+@on_sqlite
 async def test_a_dead_delivery_is_applied_again_by_a_click(world: World, browser: Browser) -> None:
     await a_world_with_troubles(world)
     async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
@@ -182,6 +185,7 @@ async def test_a_dead_delivery_is_applied_again_by_a_click(world: World, browser
     assert [n.status for n in await world.tools.inbox.list("mux", "default")] == [Status.PENDING]
 
 
+@on_sqlite
 async def test_everything_works_without_the_script(world: World, browser: Browser) -> None:
     row = await a_world_with_troubles(world)
     context = await browser.new_context(java_script_enabled=False)
@@ -198,6 +202,7 @@ async def test_everything_works_without_the_script(world: World, browser: Browse
     assert (await world.now_is(row)).state is State.READY
 
 
+@on_sqlite
 async def test_the_page_is_fresh_while_somebody_looks_at_it(world: World, browser: Browser) -> None:
     row = await a_world_with_troubles(world)
     async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
@@ -210,6 +215,7 @@ async def test_the_page_is_fresh_while_somebody_looks_at_it(world: World, browse
         await expect(tab.locator("#live")).to_have_text("· live")
 
 
+@on_sqlite
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 async def test_no_page_is_wider_than_its_screen_and_every_text_stands_out(
@@ -228,6 +234,7 @@ async def test_no_page_is_wider_than_its_screen_and_every_text_stands_out(
             assert await tab.evaluate(FAINT) == [], name
 
 
+@on_sqlite
 async def test_the_keyboard_leads_past_the_head_of_the_page(world: World, browser: Browser) -> None:
     async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
         await screen.tab.goto(address)
