@@ -89,6 +89,22 @@ async def test_rows_are_filtered_and_found_by_the_apps_own_id(world: World, brow
     ]
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "before=0001-01-01T00%3A00%3A00%2B23%3A00_00000000-0000-4000-8000-000000000001",
+        "before=9999-12-31T23%3A59%3A59-23%3A00_00000000-0000-4000-8000-000000000001",
+        "before=2026-01-01T00%3A00%3A00_urn:uuid:00000000-0000-4000-8000-000000000001",
+        "before=2026-01-01T00%3A00%3A00_00000000000040008000000000000001",
+        "before=0001-01-01_00000000-0000-4000-8000-000000000001",
+        "name=%00",
+        "name=urn:uuid:00000000-0000-4000-8000-000000000001",
+    ],
+)
+async def test_an_address_that_was_made_up_breaks_nothing(browser: httpx.AsyncClient, query: str) -> None:
+    assert (await browser.get(f"/rows?{query}")).status_code == 200
+
+
 async def test_older_rows_are_on_the_next_page_each_once(world: World, browser: httpx.AsyncClient) -> None:
     rows = [await world.track(State.READY, asset_id=f"video-{number}-") for number in range(120)]
     address, seen = "/rows", list[str]()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from rindle_sync.asset import ErrorKind, ProviderAsset, State, is_row_id, redact_id
@@ -35,7 +35,7 @@ class Wanted:
             environment=environment if environment in environments else environments[0],
             state=State(state) if state in set(State) else None,
             kind=ErrorKind(kind) if kind in set(ErrorKind) else None,
-            name=query.get("name", "").strip()[:255],
+            name=query.get("name", "").replace("\0", "").strip()[:255],
             before=query.get("before", "")[:100],
         )
 
@@ -69,8 +69,8 @@ async def rows(work: Work, wanted: Wanted) -> dict[str, Any]:
 def _place(before: str) -> tuple[datetime, str] | None:
     moment, _, row_id = before.partition("_")
     try:
-        return (datetime.fromisoformat(moment), row_id) if is_row_id(row_id) else None
-    except ValueError:
+        return (datetime.fromisoformat(moment).astimezone(UTC), row_id) if is_row_id(row_id) else None
+    except (ValueError, OverflowError):
         return None
 
 
