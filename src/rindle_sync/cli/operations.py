@@ -69,7 +69,7 @@ def _listening(settings: Settings) -> socket.socket | None:
     from rindle_sync.frameworks.server import listen
 
     try:
-        return listen(settings.operator_host, settings.operator_port, setting="operator_port")
+        return listen(settings.operator_host, settings.operator_port, settings=("operator_host", "operator_port"))
     except Misconfigured as error:
         if settings.model_fields_set & {"operator_host", "operator_port"}:
             raise
