@@ -31,7 +31,7 @@ from rindle_sync.exporters.base import (
 )
 from rindle_sync.exporters.figures import HOLDS, Standing
 from rindle_sync.exporters.readings import readings
-from rindle_sync.frameworks.page.app import page
+from rindle_sync.frameworks.page.app import Page
 from rindle_sync.health import GRACE, tick_key
 from rindle_sync.ingest import ingest
 from rindle_sync.store import PassKey
@@ -135,7 +135,7 @@ async def live(world: World) -> list[str]:
     world.emulator.create_asset()
     await audit(world.tools)
     world.tools.telemetry.tell(a_resolved(asset_id=PLANTED))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(page([a_work(world)], None))) as browser:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(Page([a_work(world)], None))) as browser:
         await browser.post("http://localhost/sign-in", data={"token": "wrong"})
     rows = [row async for row in world.tools.store.rows("mux", "default")]
     return [PLANTED, *(row.id for row in rows), *(row.provider_asset_id for row in rows if row.provider_asset_id)]

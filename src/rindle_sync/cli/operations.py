@@ -52,7 +52,7 @@ def _serving(
     if not settings.operator_port:
         return None
     try:
-        from rindle_sync.frameworks.page.app import page
+        from rindle_sync.frameworks.page.app import Page
         from rindle_sync.frameworks.server import serve
     except ModuleNotFoundError:
         say("no page, metrics and probes: they need an extra; pip install 'rindle-sync[server]'")
@@ -61,7 +61,9 @@ def _serving(
         return None
     say(f"page, metrics and probes at http://{settings.operator_host}:{settings.operator_port}")
     token = settings.operator_token.get_secret_value() if settings.operator_token else None
-    app = operations(readiness.checks, _metrics(all_, standing, ending), page(all_.works, token))
+    page = Page(all_.works, token)
+    ending.push_async_callback(page.close)
+    app = operations(readiness.checks, _metrics(all_, standing, ending), page)
     return partial(serve, app, listening, stop)
 
 
