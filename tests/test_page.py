@@ -433,11 +433,11 @@ async def test_a_browser_that_goes_away_while_it_sends_a_form_is_no_fault(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     app, answers = Page([a_work(world)], TOKEN), list[MutableMapping[str, Any]]()
-    parts = iter([{"type": "http.request", "body": b"tok", "more_body": True}, {"type": "http.disconnect"}])
+    parts: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": b"tok", "more_body": True}]
     scope = {"type": "http", "method": "POST", "path": "/sign-in", "headers": [], "query_string": b"", "root_path": ""}
 
     async def receive() -> MutableMapping[str, Any]:
-        return next(parts)
+        return parts.pop() if parts else {"type": "http.disconnect"}
 
     async def send(message: MutableMapping[str, Any]) -> None:
         answers.append(message)
@@ -450,7 +450,8 @@ async def test_a_browser_that_goes_away_while_it_sends_a_form_is_no_fault(
 
 async def test_a_form_that_comes_in_too_slowly_is_not_waited_for() -> None:
     async def receive() -> MutableMapping[str, Any]:
-        return await asyncio.get_running_loop().create_future()
+        await asyncio.Event().wait()
+        raise AssertionError
 
     with pytest.raises(Declined, match=r"did not come in whole within 0\.01 s"):
         await read_form(Request({"type": "http", "headers": []}, receive), within=0.01)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from rindle_sync.errors import StoreUnavailable
-from rindle_sync.patience import Question
+from rindle_sync.patience import Places, Question
 from tests.world import Clock
 
 HOLDS = timedelta(seconds=10)
@@ -83,3 +83,20 @@ async def test_nothing_is_asked_after_the_end() -> None:
     await question.close()
 
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_so_many_ask_at_a_time_and_nobody_waits_for_ever() -> None:
+    places, is_over = Places(2, within=0.01), asyncio.Event()
+
+    async def stay() -> None:
+        async with places.one():
+            await is_over.wait()
+
+    staying = [asyncio.create_task(stay()) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        await stay()
+    is_over.set()
+    await asyncio.gather(*staying)
+
+    await stay()

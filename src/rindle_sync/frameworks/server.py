@@ -49,7 +49,7 @@ class _Connection(H11Protocol):
 
     @property
     def _is_answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        return not getattr(self.cycle, "response_complete", True)  # there is no cycle before the first request
 
     def _wait_for_head(self) -> None:
         self._stop_waiting()
