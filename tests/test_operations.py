@@ -17,7 +17,7 @@ import pytest
 
 from rindle_sync.asset import State
 from rindle_sync.cli.logs import Background
-from rindle_sync.frameworks.asgi import App
+from rindle_sync.frameworks.asgi import App, at_most
 from rindle_sync.frameworks.operations import operations
 from rindle_sync.frameworks.server import listen, serve
 from rindle_sync.health import tick_key
@@ -368,6 +368,26 @@ async def test_a_thousand_idle_connections_keep_no_probe_from_its_answer() -> No
             asks.close()
 
     assert answer.status_code == 200
+
+
+async def test_no_more_requests_are_answered_at_once_than_may_be() -> None:
+    under_way, is_over = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> dict[str, str]:
+        under_way.set()
+        await is_over.wait()
+        return {"database": "ok"}
+
+    transport = httpx.ASGITransport(at_most(1, operations(slow, None)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://operator") as client:
+        first = asyncio.create_task(client.get("/readyz"))
+        await under_way.wait()
+        second = await client.get("/healthz")
+        is_over.set()
+
+        assert ((await first).status_code, second.status_code) == (200, 503)
+        assert second.headers["retry-after"]
+        assert (await client.get("/healthz")).status_code == 200
 
 
 FEW_FILES = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
