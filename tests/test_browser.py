@@ -11,10 +11,11 @@ from typing import Literal
 
 import pytest
 import uvicorn
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
+from playwright.async_api import Page as Tab
 
 from rindle_sync.asset import ErrorKind, ProviderAsset, State
-from rindle_sync.frameworks.page.app import page
+from rindle_sync.frameworks.page.app import Page
 from rindle_sync.ingest import ingest
 from rindle_sync.notice import Status
 from rindle_sync.providers.mux_emulator import MuxEmulator
@@ -77,7 +78,7 @@ async def browser() -> AsyncIterator[Browser]:
 class Screen:
     """One tab, and all that went wrong in it."""
 
-    tab: Page
+    tab: Tab
     complaints: list[str]
 
 
@@ -98,10 +99,10 @@ async def a_screen(context: BrowserContext) -> AsyncIterator[Screen]:
 
 
 @asynccontextmanager
-async def a_page(world: World) -> AsyncIterator[str]:
+async def a_page(world: World, token: str | None = TOKEN) -> AsyncIterator[str]:
     """The page behind a port of this machine; its address."""
     port = free_port()
-    app = page([a_work(world)], TOKEN)
+    app = Page([a_work(world)], token)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", lifespan="off", ws="none"))
     running = asyncio.create_task(server.serve())
 
@@ -116,14 +117,13 @@ async def a_page(world: World) -> AsyncIterator[str]:
         await running
 
 
-async def sign_in(tab: Page) -> None:
-    await tab.get_by_role("link", name="Sign in").click()
+async def sign_in(tab: Tab) -> None:
     await tab.get_by_label("token").fill(TOKEN)
     await tab.get_by_role("button", name="Sign in").click()
     await expect(tab.get_by_role("button", name="Sign out")).to_be_visible()
 
 
-async def keep(tab: Page, name: str) -> None:
+async def keep(tab: Tab, name: str) -> None:
     if KEPT:
         await tab.screenshot(path=Path(KEPT) / f"{name}.png", full_page=True)
 
@@ -147,7 +147,7 @@ async def test_an_operator_signs_in_looks_at_a_row_and_has_it_synced(world: Worl
     row = await a_world_with_troubles(world)
     async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
         tab = screen.tab
-        await tab.goto(address)
+        await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
         await tab.get_by_placeholder("asset id or row id").fill("video-that-waits")
         await tab.keyboard.press("Enter")
@@ -172,14 +172,14 @@ async def test_a_dead_delivery_is_applied_again_by_a_click(world: World, browser
     await a_world_with_troubles(world)
     async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
         tab = screen.tab
-        await tab.goto(address)
+        await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
         await tab.get_by_role("link", name="Inbox").click()
         await tab.get_by_label("status").select_option("dead")
         await tab.get_by_role("button", name="Show").click()
         await tab.get_by_role("button", name="Apply the video.asset.ready of").click()
 
-        await expect(tab.get_by_role("status")).to_contain_text("1 pending again")
+        await expect(tab.get_by_role("status")).to_contain_text("1 delivery to be applied again")
         await keep(tab, "inbox-replayed")
 
     assert [n.status for n in await world.tools.inbox.list("mux", "default")] == [Status.PENDING]
@@ -191,7 +191,7 @@ async def test_everything_works_without_the_script(world: World, browser: Browse
     context = await browser.new_context(java_script_enabled=False)
     async with a_page(world) as address, a_screen(context) as screen:
         tab = screen.tab
-        await tab.goto(f"{address}/rows?state=processing")
+        await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
         await tab.get_by_role("link", name="Rows", exact=True).click()
         await tab.get_by_role("link", name="video-that-waits").click()
@@ -205,7 +205,7 @@ async def test_everything_works_without_the_script(world: World, browser: Browse
 @on_sqlite
 async def test_the_page_is_fresh_while_somebody_looks_at_it(world: World, browser: Browser) -> None:
     row = await a_world_with_troubles(world)
-    async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
+    async with a_page(world, None) as address, a_screen(await browser.new_context()) as screen:
         tab = screen.tab
         await tab.goto(f"{address}/rows/{row.id}")
         await expect(tab.get_by_role("heading", level=1)).to_contain_text("processing")
@@ -225,7 +225,7 @@ async def test_no_page_is_wider_than_its_screen_and_every_text_stands_out(
     context = await browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
     async with a_page(world) as address, a_screen(context) as screen:
         tab = screen.tab
-        await tab.goto(address)
+        await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
         for name, path in {"overview": "/", "rows": "/rows", "row": f"/rows/{row.id}", "inbox": "/inbox"}.items():
             await tab.goto(address + path)
@@ -236,7 +236,7 @@ async def test_no_page_is_wider_than_its_screen_and_every_text_stands_out(
 
 @on_sqlite
 async def test_the_keyboard_leads_past_the_head_of_the_page(world: World, browser: Browser) -> None:
-    async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
+    async with a_page(world, None) as address, a_screen(await browser.new_context()) as screen:
         await screen.tab.goto(address)
         await screen.tab.keyboard.press("Tab")
         await screen.tab.keyboard.press("Enter")

@@ -53,7 +53,7 @@ BAD_TEXTS = {
     "mux_token_secret_file": ("/no/such/file", "/"),
     "mux_webhook_secrets_file": ("/no/such/file", "/"),
     "mux_signing_private_key_file": ("/no/such/file", "/"),
-    "operator_token": ("", "too short"),
+    "operator_token": ("too short", " " * 20),
     "operator_token_file": ("/no/such/file", "/"),
 }
 TABLES = "environments"
@@ -383,6 +383,14 @@ def test_blank_credentials_are_missing_credentials(
         settings.token()
 
     assert refused.value.setting == name
+
+
+def test_an_operators_token_that_is_empty_is_none_and_one_of_blanks_is_too_short(set_variable: SetVariable) -> None:
+    set_variable("RINDLE_OPERATOR_TOKEN", "")
+    assert load_settings().operator_token is None
+
+    set_variable("RINDLE_OPERATOR_TOKEN", " " * 20)
+    assert "operator_token: must have at least 16 characters (set RINDLE_OPERATOR_TOKEN" in str(refusal())
 
 
 def test_credentials_are_given_to_who_asks(set_variable: SetVariable) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+import threading
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,14 +27,15 @@ from rindle_sync.exporters.base import (
     Exporter,
     Instrument,
     Kind,
+    Reading,
 )
 from rindle_sync.exporters.figures import HOLDS, Standing
 from rindle_sync.exporters.readings import readings
-from rindle_sync.frameworks.page.app import page
+from rindle_sync.frameworks.page.app import Page
 from rindle_sync.health import GRACE, tick_key
 from rindle_sync.ingest import ingest
 from rindle_sync.store import PassKey
-from rindle_sync.telemetry import EVENTS, Called, Event, Resolved, WebhookVerified
+from rindle_sync.telemetry import EVENTS, Called, Event, Resolved, UnknownStatus, WebhookVerified
 from tests.rows import a_row
 from tests.webhooks import an_event, deliver, tell_ready, with_secrets
 from tests.world import NEVER, World, a_work, a_world
@@ -49,7 +52,7 @@ from opentelemetry.trace import SpanKind, StatusCode  # noqa: E402
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 
 from rindle_sync.exporters.opentelemetry import OpenTelemetry  # noqa: E402
-from rindle_sync.exporters.prometheus import Prometheus  # noqa: E402
+from rindle_sync.exporters.prometheus import Prometheus, Scraped  # noqa: E402
 
 SOURCE = Path(__file__).parents[1] / "src" / "rindle_sync"
 PLANTED = "planted-id-0123456789"
@@ -132,7 +135,7 @@ async def live(world: World) -> list[str]:
     world.emulator.create_asset()
     await audit(world.tools)
     world.tools.telemetry.tell(a_resolved(asset_id=PLANTED))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(page([a_work(world)], None))) as browser:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(Page([a_work(world)], None))) as browser:
         await browser.post("http://localhost/sign-in", data={"token": "wrong"})
     rows = [row async for row in world.tools.store.rows("mux", "default")]
     return [PLANTED, *(row.id for row in rows), *(row.provider_asset_id for row in rows if row.provider_asset_id)]
@@ -501,3 +504,34 @@ async def test_sweeps_audits_and_webhooks_are_spans(world: World) -> None:
     assert [words["error.type"] for words in told if "error.type" in words] == ["signature_mismatch"]
     (swept,) = collector.spans("sweep")
     assert dict(swept.attributes or {})["rindle_sync.environment"] == "default"
+
+
+# what a scrape reads
+
+
+class Slow(Prometheus):
+    """One whose rendering takes long; notes where it was done, and how often."""
+
+    def __init__(self) -> None:
+        super().__init__(["default"])
+        self.threads: list[int] = []
+
+    def text(self, gauges: Iterable[Reading] = ()) -> bytes:
+        self.threads.append(threading.get_ident())
+        time.sleep(0.2)
+        return super().text(gauges)
+
+
+async def test_scrapes_at_one_time_share_one_rendering_and_keep_nothing_else_waiting(world: World) -> None:
+    exporter = Slow()
+    scraped = Scraped(exporter, Standing([world.tools]), world.clock.now)
+
+    texts = await asyncio.gather(*(scraped.text() for _ in range(100)))
+    world.clock.move(1)
+    exporter.hear(replace(an_event_of(UnknownStatus), environment="default"))
+    later = await scraped.text()
+
+    assert len(set(texts)) == 1
+    assert later not in texts
+    assert len(exporter.threads) == 2
+    assert threading.get_ident() not in exporter.threads

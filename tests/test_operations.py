@@ -1,11 +1,12 @@
 """What an operator asks a process: metrics, probes and logs; with real processes, against an emulator over HTTP."""
 
+import asyncio
 import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, fields
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,17 @@ import psycopg
 import pytest
 
 from rindle_sync.asset import State
+from rindle_sync.cli.logs import Background
+from rindle_sync.frameworks.asgi import App, at_most
 from rindle_sync.frameworks.operations import operations
+from rindle_sync.frameworks.server import listen, serve
 from rindle_sync.health import tick_key
 from rindle_sync.migrations import revisions
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.ready import LATEST, Readiness
 from rindle_sync.telemetry import EVENTS
 from tests.processes import (
+    PATIENCE,
     Ended,
     FarEnd,
     Running,
@@ -170,9 +175,6 @@ async def test_the_metrics_of_all_environments_are_told_together(sqlite_shell: S
 
 
 async def test_it_is_asked_with_get_and_head_alone() -> None:
-    async def fine() -> dict[str, str]:
-        return {"database": "ok"}
-
     transport = httpx.ASGITransport(operations(fine, None))
     async with httpx.AsyncClient(transport=transport, base_url="http://operator") as client:
         answers = [
@@ -297,6 +299,137 @@ async def test_without_a_server_it_is_told_and_all_else_goes_on(sqlite_shell: Sh
     assert ended.code == 0
 
 
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"operator_host": "no.such.host.invalid"}, "operator_host: no.such.host.invalid:"),
+        ({"operator_host": "192.0.2.1"}, "operator_host: 192.0.2.1:"),
+        ({"operator_host": "a..b"}, "operator_host: a..b:"),
+        ({"listen_host": "no.such.host.invalid", "mux_webhook_secrets": SECRET}, "listen_host: no.such.host.invalid:"),
+    ],
+)
+async def test_a_host_that_is_none_of_ours_is_named_by_its_setting(
+    sqlite_shell: Shell, settings: dict[str, str], named: str
+) -> None:
+    ended = await sqlite_shell.but(**settings).run("run")
+
+    assert ended.code == 2
+    assert named in ended.complaint
+    assert "cannot be had (no such address)" in ended.complaint
+
+
+@asynccontextmanager
+async def served(app: App, head_within: int = 1) -> AsyncIterator[int]:
+    """An app behind our server; its port."""
+    listening, stop = listen("127.0.0.1", 0), asyncio.Event()
+    port = listening.getsockname()[1]
+    serving = asyncio.create_task(serve(app, listening, stop, head_within=head_within))
+    try:
+        yield port
+    finally:
+        stop.set()
+        await serving
+
+
+async def fine() -> dict[str, str]:
+    return {"database": "ok"}
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz"])
+async def test_a_connection_that_sends_no_whole_head_is_closed(sent: bytes) -> None:
+    async with served(operations(fine, None)) as port:
+        answers, asks = await asyncio.open_connection("127.0.0.1", port)
+        asks.write(sent)
+        answered = asyncio.create_task(answers.read())
+        while not answered.done():  # a byte now and then keeps it no longer
+            with suppress(ConnectionError):
+                asks.write(b"x" * bool(sent))
+                await asks.drain()
+            await asyncio.wait({answered}, timeout=0.3)
+        with suppress(ConnectionError):
+            assert (await answered).count(b"200 OK") == sent.count(b"/healthz") - sent.endswith(b"/healthz")
+        asks.close()
+
+
+async def test_an_answer_may_take_longer_than_a_head() -> None:
+    async def slow() -> dict[str, str]:
+        await asyncio.sleep(1.5)
+        return {"database": "ok"}
+
+    async with served(operations(slow, None)) as port, httpx.AsyncClient(timeout=PATIENCE) as client:
+        assert (await client.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200
+
+
+async def test_a_thousand_idle_connections_keep_no_probe_from_its_answer() -> None:
+    async with served(operations(fine, None), head_within=60) as port, httpx.AsyncClient(timeout=PATIENCE) as client:
+        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1100)]
+        answer = await client.get(f"http://127.0.0.1:{port}/healthz")
+        for _, asks in idle:
+            asks.close()
+
+    assert answer.status_code == 200
+
+
+async def test_no_more_requests_are_answered_at_once_than_may_be() -> None:
+    under_way, is_over = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> dict[str, str]:
+        under_way.set()
+        await is_over.wait()
+        return {"database": "ok"}
+
+    transport = httpx.ASGITransport(at_most(1, operations(slow, None)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://operator") as client:
+        first = asyncio.create_task(client.get("/readyz"))
+        await under_way.wait()
+        second = await client.get("/healthz")
+        is_over.set()
+
+        assert ((await first).status_code, second.status_code) == (200, 503)
+        assert second.headers["retry-after"]
+        assert (await client.get("/healthz")).status_code == 200
+
+
+FEW_FILES = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
+
+
+async def test_a_process_opens_as_many_connections_as_it_may(sqlite_shell: Shell) -> None:
+    few = replace(sqlite_shell, prelude=FEW_FILES.format(soft=64, hard=1024))
+    async with operated(few, "run") as operator:
+        idle = [socket.create_connection(("127.0.0.1", int(few.settings["operator_port"]))) for _ in range(200)]
+        answer = await operator.get("/healthz")
+        for one in idle:
+            one.close()
+
+    assert answer.status_code == 200
+
+
+async def test_more_connections_than_that_are_told_once_a_second_and_outlived(sqlite_shell: Shell) -> None:
+    few = replace(sqlite_shell, prelude=FEW_FILES.format(soft=64, hard=64))
+    async with operated(few, "run") as operator:
+        began = asyncio.get_running_loop().time()
+        idle = [socket.create_connection(("127.0.0.1", int(few.settings["operator_port"]))) for _ in range(90)]
+        await operator.running.says("OSError (socket.accept() out of system resource); going on")
+        for one in idle:
+            one.close()
+        answer = await operator.get("/healthz")
+        lasted = asyncio.get_running_loop().time() - began
+
+    assert answer.status_code == 200
+    assert operator.running.err.count("out of system resource") <= lasted + 1
+
+
+def test_what_fails_in_the_background_is_told_without_what_it_was_about(caplog: pytest.LogCaptureFixture) -> None:
+    with closing(asyncio.new_event_loop()) as loop:
+        loop.set_exception_handler(Background())
+        loop.call_soon(int, "the-id-of-an-asset")
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+
+    (told,) = caplog.messages
+    assert told == "something in the background ended in an unexpected ValueError (a callback); going on"
+
+
 # OpenTelemetry
 
 SDK = """
@@ -370,6 +503,24 @@ async def test_each_line_of_the_log_is_a_json_object(sqlite_shell: Shell, far_en
     assert datetime.fromisoformat(changed["ts"]).utcoffset() == timedelta(0)
     assert "ended; nothing is lost" in [line["message"] for line in told]
     assert asset not in ended.err
+
+
+async def test_each_pass_is_such_a_line_too_and_an_environment_may_have_any_name(
+    sqlite_shell: Shell, far_end: FarEnd
+) -> None:
+    name = "[/bold]"
+    async with a_store(sqlite_shell.settings["database_url"]) as store:
+        for log_format in ("json", "text"):
+            await add_due(store, far_end.emulator.create_asset(life=READY), environment=name)
+            shell = sqlite_shell.but(environment=name, log_format=log_format)
+            async with shell.started("run") as running:
+
+                async def is_told() -> None:
+                    assert f"{name}: 1 row looked at with 1 call" in running.err + running.out
+
+                await eventually(is_told)
+                ended = await stopped(running)
+            assert (ended.out == "", ended.code) == (log_format == "json", 0)
 
 
 async def test_a_failure_is_a_json_object_too(sqlite_shell: Shell) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from rindle_sync.errors import StoreUnavailable
-from rindle_sync.patience import Question
+from rindle_sync.patience import Places, Question
 from tests.world import Clock
 
 HOLDS = timedelta(seconds=10)
@@ -94,3 +94,20 @@ async def test_only_the_first_who_asks_waits_for_what_is_late() -> None:
     async with asyncio.timeout(0.04):
         assert [await question.answer() for _ in range(20)] == [None] * 20
     oracle.is_free.set()
+
+
+async def test_so_many_ask_at_a_time_and_nobody_waits_for_ever() -> None:
+    places, is_over = Places(2, within=0.01), asyncio.Event()
+
+    async def stay() -> None:
+        async with places.one():
+            await is_over.wait()
+
+    staying = [asyncio.create_task(stay()) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(TimeoutError):
+        await stay()
+    is_over.set()
+    await asyncio.gather(*staying)
+
+    await stay()

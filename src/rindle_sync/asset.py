@@ -234,12 +234,11 @@ class Silence:
 
 
 def is_row_id(text: str) -> bool:
-    """Whether this can be the id of a row, or of anything else of ours: a UUID."""
+    """Whether this can be the id of a row, or of anything else of ours: a UUID as databases write it."""
     try:
-        UUID(text)
+        return str(UUID(text)) == text.lower()
     except ValueError:
         return False
-    return True
 
 
 def redact_id(provider_id: str | None) -> str | None:

@@ -14,6 +14,7 @@ from typing import Final
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import ErrorKind, ProviderAsset, State
 from rindle_sync.config import Settings, plain_settings
+from rindle_sync.frameworks.asgi import App
 from rindle_sync.frameworks.server import listen, serve
 from rindle_sync.providers.mux_emulator import AssetState, EventType, Life, MuxEmulator, Truth
 from rindle_sync.store import Change
@@ -174,7 +175,7 @@ def _settings(url: str, folder: Path) -> Settings:
 
 
 @asynccontextmanager
-async def _served(app: object, *, lifespan: bool = False) -> AsyncIterator[str]:
+async def _served(app: App, *, lifespan: bool = False) -> AsyncIterator[str]:
     """An app on a free port of this machine."""
     listening, stop = listen("127.0.0.1", 0), asyncio.Event()
     serving = asyncio.create_task(serve(app, listening, stop, lifespan=lifespan))

@@ -57,9 +57,8 @@ async def ingest(tools: Tools) -> int:
 
 async def _apply(tools: Tools, notices: Sequence[Notice]) -> list[_Ended]:
     """Settle the notices, of each row in their order, and of many rows in few statements."""
-    found = await _candidates(tools, notices)
-    rows = {row.id: row for row in found}
-    about = [(notice, _row_of(notice, found)) for notice in notices]
+    about = await with_rows(tools, notices)
+    rows = {row.id: row for _, row in about if row}
     ended = [_without_row(tools, notice) for notice, row in about if row is None]
     for turn in _turns([(notice, row.id) for notice, row in about if row]):
         ended += await _settle_turn(tools, turn, rows)
@@ -154,13 +153,16 @@ def _failed(tools: Tools, notice: Notice, error: Exception) -> _Ended:
     return _put_off(tools, notice, type(error).__name__, WAITS_AFTER_FAILURE)
 
 
-async def _candidates(tools: Tools, notices: Sequence[Notice]) -> list[ProviderAsset]:
+async def with_rows(tools: Tools, notices: Sequence[Notice]) -> list[tuple[Notice, ProviderAsset | None]]:
+    """Each notice with the row that it is about, in one statement."""
+
     def all_of(name: str) -> set[str]:
         return {value for notice in notices if (value := getattr(notice, name))}
 
-    return await tools.store.match(
+    found = await tools.store.match(
         tools.provider.name, tools.environment, **{f"{name}s": all_of(name) for name in _NAMED_BY}
     )
+    return [(notice, _row_of(notice, found)) for notice in notices]
 
 
 def _row_of(notice: Notice, rows: Sequence[ProviderAsset]) -> ProviderAsset | None:

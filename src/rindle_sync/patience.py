@@ -1,7 +1,8 @@
-"""One question at a time to what may be slow to answer, and for how long its answer holds; knows no database."""
+"""How much is asked at a time of what may be slow to answer, and how long an answer holds; knows no database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
@@ -65,3 +66,21 @@ class Question(Generic[T]):
         if asking := self._asking:
             asking.cancel()
             await asyncio.wait({asking})
+
+
+class Places:
+    """So many may ask at a time; whoever has no place `within` so many seconds goes away with a `TimeoutError`."""
+
+    def __init__(self, number: int, *, within: float = WITHIN) -> None:
+        self._free = asyncio.Semaphore(number)
+        self._within = within
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """A place, for as long as the block lasts."""
+        async with asyncio.timeout(self._within):
+            await self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release()

@@ -1,5 +1,6 @@
 """The log of what keeps running, as lines of text or of JSON on standard error."""
 
+import asyncio
 import json
 import logging
 from datetime import UTC, datetime
@@ -28,6 +29,24 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line | event, default=str)
+
+
+class Background:
+    """Tells of what failed where nobody waits for it, once a second at most; the loop that it is given has the time."""
+
+    def __init__(self) -> None:
+        self._quiet_until = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """One failure, as asyncio tells it; the texts of errors, and the arguments of callbacks, could hold ids."""
+        if loop.time() < self._quiet_until:
+            return
+        self._quiet_until = loop.time() + 1
+        error, what = (
+            type(context.get("exception")).__name__,
+            "a callback" if "handle" in context else context["message"],
+        )
+        LOG.error("something in the background ended in an unexpected %s (%s); going on", error, what)
 
 
 def start(log_format: LogFormat) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from rindle_sync.cli.screen import Serving, extra, say
@@ -25,11 +25,10 @@ async def operating(all_: Installation, stop: asyncio.Event, *, runs_engine: boo
     readiness = Readiness(all_tools[0], partial(_revisions, all_.store), runs_engine=runs_engine)
     if all_.settings.opentelemetry is Switch.ON:
         _tell_opentelemetry(all_, standing)
-    try:
-        yield _serving(all_, stop, standing, readiness)
-    finally:
-        await standing.close()
-        await readiness.close()
+    async with AsyncExitStack() as ending:
+        ending.push_async_callback(standing.close)
+        ending.push_async_callback(readiness.close)
+        yield _serving(all_, stop, standing, readiness, ending)
 
 
 async def _revisions(store: Store) -> tuple[str | None, str]:
@@ -46,12 +45,14 @@ def _tell_opentelemetry(all_: Installation, standing: Standing) -> None:
     _listen(all_, exporter)
 
 
-def _serving(all_: Installation, stop: asyncio.Event, standing: Standing, readiness: Readiness) -> Serving | None:
+def _serving(
+    all_: Installation, stop: asyncio.Event, standing: Standing, readiness: Readiness, ending: AsyncExitStack
+) -> Serving | None:
     settings = all_.settings
     if not settings.operator_port:
         return None
     try:
-        from rindle_sync.frameworks.page.app import page
+        from rindle_sync.frameworks.page.app import Page
         from rindle_sync.frameworks.server import serve
     except ModuleNotFoundError:
         say("no page, metrics and probes: they need an extra; pip install 'rindle-sync[server]'")
@@ -60,7 +61,9 @@ def _serving(all_: Installation, stop: asyncio.Event, standing: Standing, readin
         return None
     say(f"page, metrics and probes at http://{settings.operator_host}:{settings.operator_port}")
     token = settings.operator_token.get_secret_value() if settings.operator_token else None
-    app = operations(readiness.checks, _metrics(all_, standing), page(all_.works, token))
+    page = Page(all_.works, token)
+    ending.push_async_callback(page.close)
+    app = operations(readiness.checks, _metrics(all_, standing, ending), page)
     return partial(serve, app, listening, stop)
 
 
@@ -69,7 +72,7 @@ def _listening(settings: Settings) -> socket.socket | None:
     from rindle_sync.frameworks.server import listen
 
     try:
-        return listen(settings.operator_host, settings.operator_port, setting="operator_port")
+        return listen(settings.operator_host, settings.operator_port, settings=("operator_host", "operator_port"))
     except Misconfigured as error:
         if settings.model_fields_set & {"operator_host", "operator_port"}:
             raise
@@ -77,18 +80,18 @@ def _listening(settings: Settings) -> socket.socket | None:
         return None
 
 
-def _metrics(all_: Installation, standing: Standing) -> Callable[[], Awaitable[bytes]] | None:
+def _metrics(
+    all_: Installation, standing: Standing, ending: AsyncExitStack
+) -> Callable[[], Awaitable[bytes | None]] | None:
     try:
-        from rindle_sync.exporters.prometheus import Prometheus
+        from rindle_sync.exporters.prometheus import Prometheus, Scraped
     except ModuleNotFoundError:
         return None
     exporter = Prometheus(list(all_))
     _listen(all_, exporter)
-
-    async def metrics() -> bytes:
-        return exporter.text(await standing.readings())
-
-    return metrics
+    scraped = Scraped(exporter, standing, next(iter(all_.values())).tools.now)
+    ending.push_async_callback(scraped.close)
+    return scraped.text
 
 
 def _listen(all_: Installation, exporter: Exporter) -> None:

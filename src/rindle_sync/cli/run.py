@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Annotated, Any, Final
@@ -66,7 +66,7 @@ def sweep(
     elif dry_run:
         _print_plan(tally, [one for one in foreseen if one.changed])
     else:
-        _print_pass(tally.outcome, tally.looked, tally.changed, tally.unanswered, tally.calls)
+        out.print(_pass_of(tally.outcome, tally.looked, tally.changed, tally.unanswered, tally.calls))
     explain(tally.outcome)
     if tally.outcome not in {Outcome.DONE, Outcome.ELSEWHERE}:
         raise typer.Exit(1)
@@ -104,11 +104,9 @@ def _print_plan(tally: Tally, changes: Sequence[Settled]) -> None:
         out.print(table)
 
 
-def _print_pass(outcome: str, looked: int, changed: int, unanswered: int, calls: int, where: str = "") -> None:
+def _pass_of(outcome: str, looked: int, changed: int, unanswered: int, calls: int) -> str:
     silent = f", {unanswered} without an answer" if unanswered else ""
-    out.print(
-        f"{where}{many(looked, 'row')} looked at with {many(calls, 'call')}, {changed} changed{silent}: {outcome}"
-    )
+    return f"{many(looked, 'row')} looked at with {many(calls, 'call')}, {changed} changed{silent}: {outcome}"
 
 
 EachPass = Annotated[bool, typer.Option("--json", help="One JSON line for each pass.")]
@@ -138,17 +136,11 @@ def endpoint(engine: Engine = None, log_format: Format = None) -> None:
 def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> None:
     """Run the service, or a part of it, and tell of each pass, until it is stopped."""
     logs.start(chosen.get("log_format") or settings().log_format)
+    _allow_connections()
 
     def told(event: Event) -> None:
-        if not isinstance(event, Swept):
-            return
-        if json_:
-            told = {"event": event.name, "environment": event.environment} | event.metadata()
-            sys.stdout.write(json.dumps(told) + "\n")
-            sys.stdout.flush()
-        elif event.looked:
-            where = "" if event.environment in {None, "default"} else f"{event.environment}: "
-            _print_pass(event.outcome, event.looked, event.changed, event.unanswered, event.calls, where)
+        if isinstance(event, Swept) and (json_ or event.looked):
+            _tell(event, json_)
 
     async def served(all_: Installation) -> None:
         await until_stopped(lambda stop: _serve(all_, stop, serves=serves, takes_up=takes_up))
@@ -156,12 +148,26 @@ def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> 
     connected_all(served, told)
 
 
+def _tell(event: Swept, json_: bool) -> None:
+    """One pass on standard output; in words among lines of JSON, as one of those."""
+    where = "" if event.environment in {None, "default"} else f"{event.environment}: "
+    told = where + _pass_of(event.outcome, event.looked, event.changed, event.unanswered, event.calls)
+    if json_:
+        line = {"event": event.name, "environment": event.environment} | event.metadata()
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+    elif logs.is_json():
+        say(told)
+    else:
+        out.print(told, markup=False)
+
+
 async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes_up: bool) -> None:
     from rindle_sync.cli.operations import operating
 
     for name in all_.without_token() if takes_up else ():
         say(f"{name} is not looked at: its mux_token_id or mux_token_secret is not set")
-    asyncio.get_running_loop().set_exception_handler(_tell_of_background)
+    asyncio.get_running_loop().set_exception_handler(logs.Background())
     await all_.ready()
     if takes_up:
         environments = f" in {many(len(all_), 'environment')}" if len(all_) > 1 else ""
@@ -175,6 +181,15 @@ async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes
     say("ended; nothing is lost")
 
 
+def _allow_connections() -> None:
+    """Let this process open as many files as it may: each connection is one, and so is each to the database."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems say that there is no limit, and have one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @contextmanager
 def _first_of_ours() -> Iterator[None]:
     """One error of ours instead of a group with one in it."""
@@ -183,12 +198,6 @@ def _first_of_ours() -> Iterator[None]:
     except ExceptionGroup as group:
         ours = [error for error in group.exceptions if isinstance(error, RindleSyncError)]
         raise (ours[0] if ours else group) from None
-
-
-def _tell_of_background(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A job whose end could not be written down fails where nobody waits for it; the text could hold an id."""
-    error = context.get("exception")
-    logs.LOG.error("something in the background ended in an unexpected %s; going on", type(error).__name__)
 
 
 def _webhooks(all_: Installation, stop: asyncio.Event, *, needed: bool) -> Serving | None:
@@ -222,7 +231,7 @@ def emulator(
         from rindle_sync.frameworks.server import listen, serve
         from rindle_sync.providers.mux_emulator import MuxEmulator
     world = MuxEmulator(seed=seed, rate_limits=None if rate_limits is None else rate_limits.value)
-    listening = listen(host, port, setting="--port")
+    listening = listen(host, port, settings=("--host", "--port"))
     say(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")
     say(f"controls and help: curl http://{host}:{port}/_emulator/")
     asyncio.run(until_stopped(lambda stop: serve(world.app, listening, stop, lifespan=True)))

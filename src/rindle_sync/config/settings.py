@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     listen_port: int = Field(default=8000, ge=1, le=65_535)
     operator_host: str = Field(default="127.0.0.1", min_length=1)
     operator_port: int = Field(default=8001, ge=0, le=65_535)
-    operator_token: SecretStr | None = Field(default=None, min_length=16)
+    operator_token: SecretStr | None = None
     operator_token_file: Path | None = None
     opentelemetry: Switch = Switch.OFF
     log_format: LogFormat = LogFormat.TEXT
@@ -219,6 +219,14 @@ class Settings(BaseSettings):
     @classmethod
     def _not_blank(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value and value.get_secret_value().strip() else None
+
+    @field_validator("operator_token")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else ""
+        if text and len(text.strip()) < 16:
+            raise ValueError("must have at least 16 characters")
+        return value if text else None
 
     @field_validator("mux_webhook_secrets")
     @classmethod

@@ -1,14 +1,25 @@
 """Metrics for Prometheus, as text; serves nothing itself."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rindle_sync.exporters.base import COUNTED, GAUGES, Instrument, Kind, Reading
+from rindle_sync.exporters.figures import Standing
 from rindle_sync.exporters.readings import readings
+from rindle_sync.patience import Question
 from rindle_sync.telemetry import Event
+
+HOLDS: Final = timedelta(seconds=1)
+"""How long what was rendered is told again."""
+
+WITHIN: Final = 9.0
+"""Seconds that a scrape waits; Prometheus itself waits ten."""
 
 
 class Prometheus:
@@ -45,6 +56,26 @@ class Prometheus:
         for family in self._registry.collect():
             family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
             yield family
+
+
+class Scraped:
+    """What a scrape reads: one rendering at a time, beside the event loop, for all who ask within a second."""
+
+    def __init__(self, exporter: Prometheus, standing: Standing, now: Callable[[], datetime]) -> None:
+        self._exporter = exporter
+        self._standing = standing
+        self._question = Question(self._rendered, now, HOLDS, within=WITHIN)
+
+    async def text(self) -> bytes | None:
+        """All metrics in the text format; None where they are not there in time."""
+        return await self._question.answer()
+
+    async def close(self) -> None:
+        """Render no more."""
+        await self._question.close()
+
+    async def _rendered(self) -> bytes:
+        return await asyncio.to_thread(self._exporter.text, await self._standing.readings())
 
 
 class _Told(Collector):

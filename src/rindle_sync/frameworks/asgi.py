@@ -4,7 +4,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from rindle_sync.receive import Reply
+from rindle_sync.receive import RETRY_AFTER, Reply
 from rindle_sync.receive import receive as take
 from rindle_sync.tools import Tools
 
@@ -60,6 +60,23 @@ async def _send(send: Send, reply: Reply) -> None:
 async def nowhere(_scope: Scope, _receive: Receive, send: Send) -> None:
     """404."""
     await _send(send, Reply(404, {"error": "not_found"}))
+
+
+def at_most(number: int, app: App) -> App:
+    """`app`, for so many requests at once; 503 for those beyond."""
+    under_way = 0
+
+    async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal under_way
+        if scope["type"] == "http" and under_way >= number:
+            return await _send(send, Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)}))
+        under_way += 1
+        try:
+            await app(scope, receive, send)
+        finally:
+            under_way -= 1
+
+    return counted
 
 
 def at_paths(apps: Mapping[str, App], otherwise: App = nowhere) -> App:

@@ -18,13 +18,16 @@ Answer = Callable[[], Awaitable[tuple[int, str, bytes]]]
 
 def operations(
     checks: Callable[[], Awaitable[Mapping[str, str]]],
-    metrics: Callable[[], Awaitable[bytes]] | None,
+    metrics: Callable[[], Awaitable[bytes | None]] | None,
     page: App = nowhere,
 ) -> App:
     """`/metrics`, `/healthz` and `/readyz`, and `page` everywhere else; without `metrics` the first is 404."""
 
     async def told() -> tuple[int, str, bytes]:
-        return (200, TEXT, await metrics()) if metrics else (404, "text/plain", _NO_METRICS)
+        if metrics is None:
+            return 404, "text/plain", _NO_METRICS
+        text = await metrics()
+        return (200, TEXT, text) if text else (503, "text/plain", b"no metrics in time\n")
 
     async def lives() -> tuple[int, str, bytes]:
         return 200, "text/plain", b"ok\n"

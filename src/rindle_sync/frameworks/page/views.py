@@ -2,15 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from rindle_sync.asset import ErrorKind, ProviderAsset, State, is_row_id, redact_id
 from rindle_sync.concerns import of_engine, of_environment
 from rindle_sync.explain import explain
 from rindle_sync.health import last_tick, overview
+from rindle_sync.ingest import with_rows
 from rindle_sync.notice import Notice, Status
+from rindle_sync.phrases import many
 from rindle_sync.work import Work
+
+_DONE: Final = {
+    "changed": ("done", "Looked at: it has changed."),
+    "unchanged": ("done", "Looked at: it is as it was."),
+    "stuck": ("health bad", "It was in flight for too long, and counts as stuck now."),
+    "suspected": ("health bad", "The provider does not know it: asked again later, before it counts as deleted."),
+    "stale": ("done", "Somebody else has looked at it meanwhile."),
+    "doubted": ("health bad", "It was changed meanwhile: it will be looked at again."),
+    "unanswered": ("health bad", "The provider did not answer: it will be asked again."),
+    "gone": ("health bad", "The row is not there any more."),
+    "late": ("health bad", "No answer in time: the row will be looked at again."),
+}
+"""How the outcome of a look is shown: its class, and the sentence."""
 
 ROWS: Final = 50
 NOTICES: Final = 100
@@ -35,9 +50,17 @@ class Wanted:
             environment=environment if environment in environments else environments[0],
             state=State(state) if state in set(State) else None,
             kind=ErrorKind(kind) if kind in set(ErrorKind) else None,
-            name=query.get("name", "").strip()[:255],
+            name=query.get("name", "").replace("\0", "").strip()[:255],
             before=query.get("before", "")[:100],
         )
+
+
+def done(query: Mapping[str, str]) -> dict[str, str] | None:
+    """What has been done, as the query of an address says; None for what nothing of ours says."""
+    outcome, number = query.get("done", ""), query.get("number", "")
+    if outcome == "replayed" and number.isascii() and number.isdecimal() and len(number) < 10:
+        return {"look": "done", "text": f"{many(int(number), 'delivery', 'deliveries')} to be applied again."}
+    return {"look": _DONE[outcome][0], "text": _DONE[outcome][1]} if outcome in _DONE else None
 
 
 async def standing(works: Sequence[Work]) -> dict[str, Any]:
@@ -69,8 +92,8 @@ async def rows(work: Work, wanted: Wanted) -> dict[str, Any]:
 def _place(before: str) -> tuple[datetime, str] | None:
     moment, _, row_id = before.partition("_")
     try:
-        return (datetime.fromisoformat(moment), row_id) if is_row_id(row_id) else None
-    except ValueError:
+        return (datetime.fromisoformat(moment).astimezone(UTC), row_id) if is_row_id(row_id) else None
+    except (ValueError, OverflowError):
         return None
 
 
@@ -83,12 +106,14 @@ async def inbox(work: Work, status: str) -> dict[str, Any]:
     """The newest deliveries of one environment."""
     tools, wanted = work.tools, Status(status) if status in set(Status) else None
     notices = await tools.inbox.list(tools.provider.name, tools.environment, status=wanted, limit=NOTICES)
-    return {"notices": [_shown(notice) for notice in notices], "chosen": wanted, "statuses": list(Status)}
+    about = await with_rows(tools, notices)
+    return {"notices": [_shown(notice, row) for notice, row in about], "chosen": wanted, "statuses": list(Status)}
 
 
-def _shown(notice: Notice) -> dict[str, Any]:
+def _shown(notice: Notice, row: ProviderAsset | None) -> dict[str, Any]:
     return {
         "id": notice.id,
+        "row": row,
         "type": notice.type,
         "status": notice.status,
         "attempts": notice.attempts,

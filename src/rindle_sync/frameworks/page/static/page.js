@@ -1,6 +1,7 @@
 // Keeps the page fresh while somebody looks at it; everything works without it.
 "use strict";
 const EVERY = 5000;
+const PATIENCE = 60000;
 const live = document.getElementById("live");
 
 function isBusy() {
@@ -10,9 +11,9 @@ function isBusy() {
 }
 
 async function refresh() {
-  if (isBusy()) return;
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE) });
+    if (!answer.ok && answer.status !== 401) throw new Error("no page");
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of ["main", "footer"]) {
       const here = document.querySelector(part), there = fresh.querySelector(part);
@@ -24,5 +25,11 @@ async function refresh() {
   }
 }
 
+// the next one is asked for when this one has been answered: a slow service is not asked more than it answers
+async function keepFresh() {
+  if (!isBusy()) await refresh();
+  setTimeout(keepFresh, EVERY);
+}
+
 live.textContent = "· live";
-setInterval(refresh, EVERY);
+setTimeout(keepFresh, EVERY);
