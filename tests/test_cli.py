@@ -616,15 +616,17 @@ async def test_a_video_is_explained_by_the_apps_own_id_and_without_the_providers
     await shell.run("track", "--asset-id", "video-1", "--provider-asset-id", asset)
     await shell.run("sync", asset)
 
-    told, json_, revealed, unknown = await shell.run_all(
+    told, json_, revealed, unknown, by_asset = await shell.run_all(
         ["explain", "video-1"],
         ["explain", "video-1", "--json"],
         ["explain", "video-1", "--reveal"],
         ["explain", "nobody"],
+        ["explain", asset],
     )
 
     assert "processing -> ready: the provider says ready" in told.out
-    assert asset not in told.out + json_.out
+    assert "asset: video-1 (default)" in by_asset.out
+    assert asset not in told.out + json_.out + by_asset.out
     assert [one["state"] for one in json_.json] == ["ready"]
     assert f"provider_asset_id: {asset}" in revealed.out
     assert f"the provider's ids of row {json_.json[0]['row_id']} were revealed" in revealed.err

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rindle_sync import health
 from rindle_sync.announce import Callback
-from rindle_sync.asset import By, ProviderAsset, State, is_row_id
+from rindle_sync.asset import By, ProviderAsset, State, as_row_id
 from rindle_sync.audit import Report, audit
 from rindle_sync.backfill import Filled, backfill
 from rindle_sync.breaker import Breaker
@@ -187,7 +187,7 @@ class RindleSync:
 
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours."""
-        return await self.store.get(row_id) if is_row_id(row_id) else None
+        return await self.store.get(known) if (known := as_row_id(row_id)) else None
 
     async def find(self, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id."""
@@ -237,8 +237,12 @@ class RindleSync:
         return await explain(self.tools, row)
 
     async def named(self, name: str) -> list[ProviderAsset]:
-        """The rows of this environment with this id of ours, or of the app's own asset with this id."""
+        """The rows of this environment with this id of ours, and of the app's own asset with this id."""
         return await self.store.named(Mux.name, self.settings.environment, name)
+
+    async def known_as(self, provider_id: str) -> list[ProviderAsset]:
+        """The rows of this environment whose asset or upload has this id at the provider; asks the database only."""
+        return await self.store.known_as(Mux.name, self.settings.environment, provider_id)
 
     def on_change(self, callback: Callback) -> Callback:
         """Have the async `callback` called with each real change of a row (as a decorator, too).
@@ -325,13 +329,14 @@ class RindleSync:
 
     async def notice(self, notice_id: str) -> Notice | None:
         """The kept delivery with this id of ours."""
-        return await self.inbox.get(notice_id) if is_row_id(notice_id) else None
+        return await self.inbox.get(known) if (known := as_row_id(notice_id)) else None
 
     async def replay(self, notice_id: str | None = None) -> int:
         """Have one kept delivery applied again, or all dead ones; how many."""
-        if notice_id is not None and not is_row_id(notice_id):
+        known = notice_id and as_row_id(notice_id)
+        if notice_id is not None and not known:
             return 0
-        return await self.inbox.replay(Mux.name, self.settings.environment, self._now(), notice_id=notice_id)
+        return await self.inbox.replay(Mux.name, self.settings.environment, self._now(), notice_id=known)
 
     async def prune(self) -> int:
         """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""

@@ -235,11 +235,15 @@ class Silence:
 
 def is_row_id(text: str) -> bool:
     """Whether this can be the id of a row, or of anything else of ours: a UUID."""
+    return as_row_id(text) is not None
+
+
+def as_row_id(text: str) -> str | None:
+    """The id of a row, or of anything else of ours, as we write it; None for what is no UUID."""
     try:
-        UUID(text)
+        return str(UUID(text))
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def redact_id(provider_id: str | None) -> str | None:

@@ -160,14 +160,16 @@ Reveal = Annotated[bool, typer.Option("--reveal", help="Show the provider's ids,
 
 @commands.command()
 def explain(
-    name: Annotated[str, typer.Argument(help="Our row's id, or your app's own asset id.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(help="Our row's id, your app's own asset id, or an id of the provider's.", show_default=False)
+    ],
     reveal: Reveal = False,
     json_: Json = False,
 ) -> None:
     """Why a video stands as it does: its history in order, when it is looked at next, and what to do if it is stuck."""
     found = connected(lambda rindle: _explained(rindle, name))
     if not found:
-        say("no row has this id, and no asset of your app in this environment (the provider's own id is for `sync`)")
+        say("no row of this environment has this id, nor its asset, at your app or at the provider")
         raise typer.Exit(1)
     if reveal:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -181,7 +183,8 @@ def explain(
 
 
 async def _explained(rindle: RindleSync, name: str) -> list[tuple[ProviderAsset, Explanation]]:
-    return [(row, await rindle.explain(row)) for row in await rindle.named(name)]
+    rows = await rindle.named(name) or await rindle.known_as(name)
+    return [(row, await rindle.explain(row)) for row in rows]
 
 
 def _ids(row: ProviderAsset) -> dict[str, Any]:
