@@ -1,5 +1,6 @@
 """Doctor: each finding is provoked for real, and an installation that is sound has none."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,9 +18,11 @@ from rindle_sync.doctor import OF_PING, OF_TABLES, Diagnosis, examine
 from rindle_sync.errors import Misconfigured
 from rindle_sync.health import tick_key
 from rindle_sync.installation import Installation, connect_all
-from rindle_sync.migrations import VERSION_TABLE
+from rindle_sync.migrations import VERSION_TABLE, revisions
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.providers.mux_emulator.faults import FaultKind
+from rindle_sync.schema import BUSY_SECONDS, open_engine
+from rindle_sync.store import Store
 from tests.processes import FarEnd, Shell, free_port, serving, settings_for
 from tests.rows import a_row
 
@@ -141,6 +144,13 @@ async def test_how_the_rows_stand_is_found(sqlite_url: str, far_end: FarEnd) -> 
         found = [check for check, _ in told(await examine(all_))]
 
     assert found == [Check.BREAKER, Check.OVERDUE, Check.STUCK]
+
+
+async def test_the_question_for_the_revision_waits_for_no_writer(sqlite_tables_url: str) -> None:
+    engine = open_engine(sqlite_tables_url)
+    async with Store(engine).writing(), asyncio.timeout(BUSY_SECONDS / 3):
+        assert await revisions(engine) == ("0002", "0002")
+    await engine.dispose()
 
 
 async def test_a_token_that_is_refused_and_one_of_another_environment_are_told_apart(

@@ -21,7 +21,7 @@ from rindle_sync.errand import Step
 from rindle_sync.errors import Misconfigured
 from rindle_sync.explain import Explanation, explain
 from rindle_sync.frameworks.asgi import WebhookApp
-from rindle_sync.notice import Notice, Status
+from rindle_sync.notice import Entry, Status
 from rindle_sync.plan import Atlas
 from rindle_sync.providers.base import Wish
 from rindle_sync.providers.mux import Credentials, Kind, Modifiers, Mux, SignedUrl, Signer, Transport, signed_url
@@ -323,11 +323,11 @@ class RindleSync:
         """Call the callbacks with every change that is due to be announced; how many."""
         return await self.work.announce()
 
-    async def notices(self, *, status: Status | None = None, limit: int = 50) -> list[Notice]:
+    async def notices(self, *, status: Status | None = None, limit: int = 50) -> list[Entry]:
         """The newest kept deliveries, of one status or of all."""
         return await self.inbox.list(Mux.name, self.settings.environment, status=status, limit=limit)
 
-    async def notice(self, notice_id: str) -> Notice | None:
+    async def notice(self, notice_id: str) -> Entry | None:
         """The kept delivery with this id of ours."""
         return await self.inbox.get(known) if (known := as_row_id(notice_id)) else None
 

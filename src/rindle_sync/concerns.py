@@ -125,12 +125,12 @@ def _of_webhooks(one: Overview) -> Iterator[Finding]:
             f"a delivery has been waiting for {seconds_of(one.oldest_pending_seconds)}",
             "no engine applies deliveries: does one run?",
         )
-    if one.dead:
+    if one.failed:
         yield warning(
             Check.DEAD,
             one.environment,
-            f"{many(one.dead, 'delivery', 'deliveries')} could not be applied",
-            "`rindle-sync events list --status dead` says why: most are about assets that no row tracks",
+            f"{many(one.failed, 'delivery', 'deliveries')} of 24 hours could not be applied",
+            "`rindle-sync events list --status dead` says why; once that is mended, `rindle-sync events replay --dead`",
         )
     if one.webhooks.expected >= FEWEST_EXPECTED and one.webhooks.loss > MOST_LOST:
         yield warning(

@@ -9,7 +9,7 @@ from typing import Final
 from rindle_sync.asset import IN_FLIGHT, WATCHED, By, ErrorKind, ProviderAsset, State
 from rindle_sync.decide import Policy
 from rindle_sync.health import GRACE
-from rindle_sync.notice import Notice, Status
+from rindle_sync.notice import Kept, Status
 from rindle_sync.phrases import span_of
 from rindle_sync.plan import Schedule
 from rindle_sync.store import LOOKED, Change
@@ -68,7 +68,7 @@ class Explanation:
 class _Case:
     row: ProviderAsset
     changes: Sequence[Change]
-    notices: Sequence[Notice]
+    notices: Sequence[Kept]
     breaker: str | None
     policy: Policy
     schedule: Schedule
@@ -106,14 +106,14 @@ _ORDER: Final = (Kind.TRACKED, Kind.NOTICE, Kind.DECISION, Kind.CHANGE)
 """What comes first of what is told of one moment."""
 
 
-def _moments(row: ProviderAsset, changes: Sequence[Change], notices: Sequence[Notice]) -> Iterator[Moment]:
+def _moments(row: ProviderAsset, changes: Sequence[Change], notices: Sequence[Kept]) -> Iterator[Moment]:
     yield Moment(at=row.inserted_at, until=row.inserted_at, kind=Kind.TRACKED, by=By.APP.value, text="the row was made")
     yield from (_of_notice(notice) for notice in notices)
     yield from (_of_decision(entry) for entry in entries(row.trail))
     yield from (_of_change(change) for change in changes)
 
 
-def _of_notice(notice: Notice) -> Moment:
+def _of_notice(notice: Kept) -> Moment:
     told = {
         Status.PENDING: f"waits to be applied{f', {notice.attempts} tried' if notice.attempts else ''}",
         Status.APPLIED: "applied",

@@ -11,7 +11,7 @@ from uuid import uuid4
 from rindle_sync.asset import FINAL, By, ProviderAsset, Seen, Silence
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import BadNotice, StoreUnavailable
-from rindle_sync.notice import WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Notice, Status, next_wait
+from rindle_sync.notice import NO_ROW, WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Notice, Status, next_wait
 from rindle_sync.settle import Finding, Settled, settle
 from rindle_sync.telemetry import Event, WebhookException, WebhookProcessed, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
@@ -69,7 +69,7 @@ async def _apply(tools: Tools, notices: Sequence[Notice]) -> list[_Ended]:
 def _without_row(tools: Tools, notice: Notice) -> _Ended:
     """Its row may be there in a moment; one that names nothing at all will never have any."""
     if any(getattr(notice, name) for name in _NAMED_BY):
-        return _put_off(tools, notice, "no_row", WAITS_FOR_ROW)
+        return _put_off(tools, notice, NO_ROW, WAITS_FOR_ROW)
     return _put_off(tools, notice, "unreadable_data", ())
 
 
@@ -129,7 +129,7 @@ async def _settle_all(tools: Tools, findings: Mapping[str, Finding]) -> dict[str
 
 def _ended(tools: Tools, notice: Notice, settled: Settled | Exception | None) -> _Ended:
     if settled is None:
-        return _put_off(tools, notice, "no_row", WAITS_FOR_ROW)
+        return _put_off(tools, notice, NO_ROW, WAITS_FOR_ROW)
     if isinstance(settled, Exception):
         return _failed(tools, notice, settled)
     if isinstance(settled.seen, Silence):

@@ -1,6 +1,6 @@
 """Commands about kept webhook deliveries."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.markup import escape
@@ -9,10 +9,7 @@ from rich.table import Column, Table
 from rindle_sync.asset import redact_id
 from rindle_sync.cli.screen import WIDE, Json, connected, out, print_json, say
 from rindle_sync.errors import Misconfigured
-from rindle_sync.notice import Notice, Status
-
-if TYPE_CHECKING:
-    pass
+from rindle_sync.notice import Entry, Status
 
 events: Final = typer.Typer(help="The webhook deliveries that were kept: look at them, apply them again, prune.")
 
@@ -50,7 +47,7 @@ def list_events(
     out.print(table, width=WIDE, crop=False)
 
 
-def _event(notice: Notice) -> dict[str, Any]:
+def _event(notice: Entry) -> dict[str, Any]:
     return {
         "id": notice.id,
         "type": notice.type,
@@ -62,7 +59,7 @@ def _event(notice: Notice) -> dict[str, Any]:
         "received_at": notice.received_at,
         "next_attempt_at": notice.next_attempt_at,
         "reason": notice.reason,
-        "bytes": len(notice.body),
+        "bytes": notice.size,
     }
 
 

@@ -129,6 +129,8 @@ def _lines(figures: Status) -> Iterator[str]:
 
 def _lost(figures: Status) -> str:
     told = figures.webhooks
+    if not figures.takes_webhooks:
+        return "lost webhooks: no webhooks are taken: mux_webhook_secrets is not set"
     if not told.expected:
         return "lost webhooks: none were to be expected in the last 24 hours"
     share = f"{100 * told.loss:.1f} % of {told.expected} in the last 24 hours"
@@ -161,7 +163,8 @@ Reveal = Annotated[bool, typer.Option("--reveal", help="Show the provider's ids,
 @commands.command()
 def explain(
     name: Annotated[
-        str, typer.Argument(help="Our row's id, your app's own asset id, or an id of the provider's.", show_default=False)
+        str,
+        typer.Argument(help="Our row's id, your app's own asset id, or an id of the provider's.", show_default=False),
     ],
     reveal: Reveal = False,
     json_: Json = False,

@@ -35,7 +35,7 @@ async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
 async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
     """The revision that the database is at, and the newest; raises `StoreUnavailable`."""
     with named_errors():
-        async with engine.connect() as connection:
+        async with engine.execution_options(reads_only=True).connect() as connection:
             return await connection.run_sync(_current), _newest()
 
 

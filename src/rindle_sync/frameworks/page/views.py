@@ -9,7 +9,7 @@ from rindle_sync.asset import ErrorKind, ProviderAsset, State, is_row_id, redact
 from rindle_sync.concerns import of_engine, of_environment
 from rindle_sync.explain import explain
 from rindle_sync.health import last_tick, overview
-from rindle_sync.notice import Notice, Status
+from rindle_sync.notice import Entry, Status
 from rindle_sync.work import Work
 
 ROWS: Final = 50
@@ -86,7 +86,7 @@ async def inbox(work: Work, status: str) -> dict[str, Any]:
     return {"notices": [_shown(notice) for notice in notices], "chosen": wanted, "statuses": list(Status)}
 
 
-def _shown(notice: Notice) -> dict[str, Any]:
+def _shown(notice: Entry) -> dict[str, Any]:
     return {
         "id": notice.id,
         "type": notice.type,
@@ -95,5 +95,5 @@ def _shown(notice: Notice) -> dict[str, Any]:
         "received_at": notice.received_at,
         "reason": notice.reason,
         "tag": redact_id(notice.provider_asset_id or notice.provider_upload_id),
-        "can_replay": notice.status is not Status.IGNORED and bool(notice.body),
+        "can_replay": notice.status is not Status.IGNORED and bool(notice.size),
     }
