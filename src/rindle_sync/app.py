@@ -21,6 +21,7 @@ from rindle_sync.errand import Step
 from rindle_sync.errors import Misconfigured
 from rindle_sync.explain import Explanation, explain
 from rindle_sync.frameworks.asgi import WebhookApp
+from rindle_sync.ingest import rows_about
 from rindle_sync.notice import Entry, Status
 from rindle_sync.plan import Atlas
 from rindle_sync.providers.base import Wish
@@ -82,6 +83,8 @@ class RindleSync:
             history=History(engine),
             gauges=Gauges(engine),
             creates=self._creates,
+            has_token=settings.has_token,
+            audit_every=timedelta(days=settings.audit_days),
             webhooks=settings.webhooks,
             provider=provider,
             environment=environment,
@@ -105,7 +108,7 @@ class RindleSync:
         work = Work(
             tools=self.tools,
             callbacks=self._callbacks,
-            audit_every=timedelta(days=settings.audit_days),
+            audit_every=self.tools.audit_every,
             keep_ended=timedelta(days=settings.notice_retention_days),
             keep_dead=timedelta(days=settings.dead_notice_retention_days),
         )
@@ -330,6 +333,10 @@ class RindleSync:
     async def notice(self, notice_id: str) -> Entry | None:
         """The kept delivery with this id of ours."""
         return await self.inbox.get(known) if (known := as_row_id(notice_id)) else None
+
+    async def rows_about(self, notices: Sequence[Entry]) -> list[tuple[Entry, ProviderAsset | None]]:
+        """Each of these deliveries with the row that it is about, where there is one."""
+        return await rows_about(self.tools, notices)
 
     async def replay(self, notice_id: str | None = None) -> int:
         """Have one kept delivery applied again, or all dead ones; how many."""
