@@ -10,12 +10,13 @@ import pytest
 
 from rindle_sync import health
 from rindle_sync.asset import By, ErrorKind, State
-from rindle_sync.concerns import Check, of_environment
+from rindle_sync.concerns import Check, of_engine, of_environment
 from rindle_sync.frameworks.asgi import WebhookApp
-from rindle_sync.health import DAY, GRACE
+from rindle_sync.health import DAY, GRACE, tick_key
 from rindle_sync.ingest import ingest
 from rindle_sync.notice import NO_ROW, Status
 from rindle_sync.providers.mux_emulator import Life
+from rindle_sync.ready import Readiness
 from rindle_sync.telemetry import Called
 from tests.rows import a_row
 from tests.webhooks import SECRET, a_kept_notice, tell_ready, with_secrets
@@ -142,6 +143,30 @@ async def test_calls_are_told_by_what_was_asked_and_how_it_was_answered(world: W
         ("asset", "not_found"),
         *[("asset", "unreachable")] * 3,
     ]
+
+
+@pytest.mark.parametrize(("ahead", "says"), [(0, "ok"), (600, "has not asked what is due for 60 s")])
+async def test_a_tick_that_lies_ahead_proves_no_engine(world: World, ahead: float, says: str) -> None:
+    async def revisions() -> tuple[str, str]:
+        return "1", "1"
+
+    readiness = Readiness(world.tools, revisions, runs_engine=True)
+    world.clock.move(120)
+    ticked = world.clock.now() + timedelta(seconds=ahead)
+    await world.tools.passes.note(tick_key(world.tools), ticked)
+
+    assert (await readiness.checks())["engine"] == says
+    assert [found.check for found in of_engine(ticked, world.clock.now())] == [Check.ENGINE] * (ahead > 0)
+
+
+async def test_a_clock_that_was_set_back_after_the_start_is_no_grace_without_end(world: World) -> None:
+    async def revisions() -> tuple[str, str]:
+        return "1", "1"
+
+    readiness = Readiness(world.tools, revisions, runs_engine=True)
+    world.clock.move(-3600)
+
+    assert (await readiness.checks())["engine"] != "ok"
 
 
 # the meter

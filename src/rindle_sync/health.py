@@ -1,6 +1,6 @@
 """How the rows of environments stand, as figures."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median, quantiles
@@ -69,6 +69,8 @@ class Overview:
     """When it stood so."""
     provider: str
     environment: str
+    database: str
+    """Where it is: the path of a file, or an address without its password."""
     rows: int
     by_state: dict[str, int]
     errored_by_kind: dict[str, int]
@@ -142,6 +144,12 @@ async def overview(all_tools: Sequence[Tools]) -> list[Overview]:
     return [Overview(**values) for values in await _overviews(all_tools, now)]
 
 
+async def elsewhere(tools: Tools, names: Collection[str]) -> dict[str, int]:
+    """How many rows there are of environments with other names than these."""
+    found = await tools.gauges.rows(tools.provider.name)
+    return {name: rows for name, rows in found.items() if name not in names}
+
+
 async def status(tools: Tools) -> Status:
     """The figures of one environment."""
     provider, environment, now = tools.provider.name, tools.environment, tools.now()
@@ -172,6 +180,7 @@ def _overview(tools: Tools, found: Figures, level: Level, now: datetime) -> dict
         "at": now,
         "provider": tools.provider.name,
         "environment": tools.environment,
+        "database": tools.store.place,
         "rows": sum(by_state.values()),
         "by_state": by_state,
         "errored_by_kind": by_kind,

@@ -185,6 +185,13 @@ class Gauges(Database):
                 _add_webhooked(found[line.environment].webhooked, line)
         return found
 
+    async def rows(self, provider: str) -> dict[str, int]:
+        """How many rows each environment has of which there is one; reads them all."""
+        counted = select(assets.c.environment, func.count().label("number")).group_by(assets.c.environment)
+        async with self.reading() as connection:
+            found = await connection.execute(counted.where(assets.c.provider_name == provider))
+            return {line.environment: line.number for line in found}
+
     async def notices(self, provider: str, environment: str) -> Mapping[str, int]:
         """How many deliveries were kept, by status; reads them all."""
         here = {"provider": provider, "environments": json_parameter([{"environment": environment}], assets)}
