@@ -395,6 +395,8 @@ async def test_a_name_that_looks_like_an_id_of_ours_may_be_the_apps_own(store: S
 
     assert [await named(row.asset_id) for row in rows] == [{rows[0].id}, {rows[1].id}, {rows[0].id, rows[2].id}]
     assert await named(rows[1].id.upper()) == {rows[1].id}
+    assert await named("no\x00text") == await named("\udcff") == set()
+    assert await store.known_as("mux", "default", "\udcff") == []
     assert await named(rows[1].id.replace("-", "")) == {rows[1].id}
 
 

@@ -211,6 +211,8 @@ class Store(Database):
 
     async def named(self, provider: str, environment: str, name: str) -> list[ProviderAsset]:
         """The row with this id of ours, and those of the app's own asset with this id, of every profile."""
+        if not name.isprintable():
+            return []
         called = assets.c.asset_id == name
         if row_id := as_row_id(name):
             called |= assets.c.id == row_id
@@ -218,6 +220,8 @@ class Store(Database):
 
     async def known_as(self, provider: str, environment: str, provider_id: str) -> list[ProviderAsset]:
         """The rows whose asset or whose upload has this id at the provider."""
+        if not provider_id.isprintable():
+            return []
         its = or_(assets.c.provider_asset_id == provider_id, assets.c.provider_upload_id == provider_id)
         return await self._all(provider, environment, its)
 
