@@ -260,4 +260,5 @@ def get(url: str) -> str:
         return str(answer.read().decode())
 
 
-asyncio.run(main())
+if __name__ == "__main__":
+    asyncio.run(main())
