@@ -126,6 +126,12 @@ def test_a_sentence_survives(text: str) -> None:
     assert scrub(text) == text
 
 
+@pytest.mark.parametrize("name", ["RemoteProtocolError", "ConnectionResetError", "IncompleteReadError"])
+def test_the_name_of_an_error_survives(name: str) -> None:
+    assert scrub(f"mux cannot be reached ({name})") == f"mux cannot be reached ({name})"
+    assert scrub(f"{name}aB3dE5fG7hJ9") != f"{name}aB3dE5fG7hJ9"
+
+
 @pytest.mark.parametrize("word", ["invalid_parameters", "mux_token_secret", "non_standard_input_detected"])
 def test_words_tied_by_underscores_survive(word: str) -> None:
     assert scrub(f"it says {word}, twice") == f"it says {word}, twice"

@@ -5,8 +5,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from rindle_sync.asset import ErrorKind, State
 from rindle_sync.config import Settings
 from rindle_sync.errors import Misconfigured
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.store import Store
+from rindle_sync.store import Environments, Inbox, Store
 from tests.processes import (
     FarEnd,
     Running,
@@ -33,6 +36,8 @@ from tests.processes import (
     serving,
     settings_for,
 )
+from tests.rows import a_row
+from tests.webhooks import a_kept_notice
 from tests.world import READY, unknown_id
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -314,7 +319,8 @@ async def test_status_needs_no_credentials(tables_url: str, tmp_path: Path) -> N
     assert (figures["rows"], figures["by_state"]["processing"], figures["errored_by_kind"]["provider"]) == (3, 2, 1)
     assert (figures["last_checked_at"], figures["unanswered"]) == (None, 0)
     assert "last answered look: never" in as_text.out
-    assert as_text.out.split()[:2] == ["state", "rows"]
+    assert "state" in as_text.out.splitlines()[1]
+    assert as_text.out.startswith(f"default on {figures['database']}, ")
 
 
 # run
@@ -616,15 +622,17 @@ async def test_a_video_is_explained_by_the_apps_own_id_and_without_the_providers
     await shell.run("track", "--asset-id", "video-1", "--provider-asset-id", asset)
     await shell.run("sync", asset)
 
-    told, json_, revealed, unknown = await shell.run_all(
+    told, json_, revealed, unknown, by_asset = await shell.run_all(
         ["explain", "video-1"],
         ["explain", "video-1", "--json"],
         ["explain", "video-1", "--reveal"],
         ["explain", "nobody"],
+        ["explain", asset],
     )
 
     assert "processing -> ready: the provider says ready" in told.out
-    assert asset not in told.out + json_.out
+    assert "asset: video-1 (default)" in by_asset.out
+    assert asset not in told.out + json_.out + by_asset.out
     assert [one["state"] for one in json_.json] == ["ready"]
     assert f"provider_asset_id: {asset}" in revealed.out
     assert f"the provider's ids of row {json_.json[0]['row_id']} were revealed" in revealed.err
@@ -644,6 +652,70 @@ async def test_status_can_be_watched_until_it_is_ended(shell: Shell) -> None:
         ended = await running.ended()
 
     assert ended.code == 0
+
+
+async def test_a_watch_goes_on_though_a_look_fails(shell: Shell, sqlite_url: str) -> None:
+    await shell.run("migrate")
+    file = Path(sqlite_url.removeprefix("sqlite:///"))
+
+    async def failed() -> None:
+        assert "the database lacks our tables" in running.out
+
+    async def shown_again() -> None:
+        assert "budget:" in running.out.partition("the database lacks our tables")[2]
+
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("ALTER TABLE provider_notices RENAME TO for_a_while")
+        async with shell.started("status", "--watch", "--every", "0.5") as running:
+            await eventually(failed)
+            connection.execute("ALTER TABLE for_a_while RENAME TO provider_notices")
+            await eventually(shown_again)
+            running.send(signal.SIGINT)
+            assert (await running.ended()).code == 0
+
+
+async def test_the_worst_news_comes_first(shell: Shell, store: Store) -> None:
+    await Environments(store.engine).note_breaker("mux", "default", "refused", datetime.now(UTC))
+    await store.add(a_row(State.READY, environment="another"))
+
+    lines = (await shell.run("status")).out.splitlines()
+
+    assert lines[1].startswith("the provider is left alone: refused, for ")
+    assert lines[2] == "no row is of default, but 1 is of another: is the setting `environment` right?"
+
+
+async def test_without_a_secret_status_says_that_no_webhooks_are_taken(shell: Shell, store: Store) -> None:
+    told, taking = await shell.run_all(["status"], ["status", "--json"])
+
+    assert "lost webhooks: none are taken, since mux_webhook_secrets is not set" in told.out
+    assert not taking.json["takes_webhooks"]
+
+
+async def test_a_delivery_is_told_with_its_asset_and_row_and_reveals_what_to_track(shell: Shell, store: Store) -> None:
+    row = a_row(asset_id="video\x1b[2J-1\u202e")
+    await store.add(row)
+    inbox, now = Inbox(store.engine), datetime.now(UTC)
+    ours, other = a_kept_notice(row, now), a_kept_notice(a_row(provider_asset_id="asset-of-others-XY12"), now)
+    for notice in (ours, other):
+        await inbox.keep(replace(notice, type="odd\x1b[2J[/bold]"))
+
+    listed, shown, revealed, explained = await shell.run_all(
+        ["events", "list"],
+        ["events", "show", other.id, "--json"],
+        ["events", "show", other.id, "--reveal"],
+        ["explain", row.id],
+    )
+
+    tag = f"...{(row.provider_asset_id or '')[-4:]}"
+    lines = {line.split()[0]: line for line in listed.out.splitlines()}
+    assert (tag in lines[ours.id], row.id in lines[ours.id]) == (True, True)
+    assert "...XY12" in lines[other.id]
+    assert "odd\\x1b[2J[/bold]" in lines[other.id]
+    assert (shown.json["asset"], shown.json["row_id"]) == ("...XY12", None)
+    assert "asset-of-others-XY12" not in listed.out + shown.out
+    assert "provider_asset_id: asset-of-others-XY12" in revealed.out
+    assert f"the provider's ids of delivery {other.id} were revealed" in revealed.err
+    assert "asset: video\\x1b[2J-1\\u202e (default)" in explained.out
 
 
 SEVERAL = """
@@ -666,7 +738,9 @@ async def test_of_several_environments_status_tells_a_line_each(shell: Shell, fa
     as_json, as_text = await several.run_all(["status", "--json"], ["status"])
 
     assert {one["environment"]: one["rows"] for one in as_json.json} == {"acme": 0, "beta": 1}
-    assert [line.split()[:2] for line in as_text.out.splitlines()[1:]] == [["acme", "0"], ["beta", "1"]]
+    first, *lines = as_text.out.splitlines()
+    assert first.startswith(f"2 environments on {as_json.json[0]['database']}, ")
+    assert [line.split()[:2] for line in lines[1:]] == [["acme", "0"], ["beta", "1"]]
 
 
 async def test_an_environment_without_a_token_keeps_no_other_from_its_work(shell: Shell, far_end: FarEnd) -> None:

@@ -1,7 +1,8 @@
 """Doctor: each finding is provoked for real, and an installation that is sound has none."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ from rindle_sync.asset import ErrorKind, State
 from rindle_sync.concerns import Check
 from rindle_sync.config import Settings, plain_settings
 from rindle_sync.doctor import OF_PING, OF_TABLES, Diagnosis, examine
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import Misconfigured, Unreachable
 from rindle_sync.health import tick_key
 from rindle_sync.installation import Installation, connect_all
-from rindle_sync.migrations import VERSION_TABLE
+from rindle_sync.migrations import VERSION_TABLE, revisions
+from rindle_sync.providers.mux.probe import knock
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.providers.mux_emulator.faults import FaultKind
+from rindle_sync.schema import BUSY_SECONDS, open_engine
+from rindle_sync.store import Store
 from tests.processes import FarEnd, Shell, free_port, serving, settings_for
 from tests.rows import a_row
 
@@ -143,6 +147,13 @@ async def test_how_the_rows_stand_is_found(sqlite_url: str, far_end: FarEnd) -> 
     assert found == [Check.BREAKER, Check.OVERDUE, Check.STUCK]
 
 
+async def test_the_question_for_the_revision_waits_for_no_writer(sqlite_tables_url: str) -> None:
+    engine = open_engine(sqlite_tables_url)
+    async with Store(engine).writing(), asyncio.timeout(BUSY_SECONDS / 3):
+        assert await revisions(engine) == ("0002", "0002")
+    await engine.dispose()
+
+
 async def test_a_token_that_is_refused_and_one_of_another_environment_are_told_apart(
     sqlite_url: str, far_end: FarEnd
 ) -> None:
@@ -203,6 +214,7 @@ async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
         secret = await other.run("doctor", "--endpoint", address, "--json")
 
     assert (well.code, well.json["findings"]) == (0, [])
+    assert "signed with our own secret" in well.json["notes"][0]["text"]
     assert "answered 404" in wrong.out
     assert "cannot be reached" in nowhere.out
     assert kept.json["notices"]["ignored"] == 1
@@ -220,12 +232,107 @@ async def test_the_command_tells_what_was_found_and_what_to_do(
     idle = await shell.run("doctor", "--ping")
 
     assert unmigrated.code == idle.code == 1
-    assert "run `rindle-sync migrate`" in unmigrated.out
+    assert "`rindle-sync migrate` makes a new one" in unmigrated.out
     assert "no engine has ever run on this database" in idle.out
     assert "ok       provider" in idle.out
 
 
-async def test_no_address_is_wrong_usage(sqlite_url: str, far_end: FarEnd) -> None:
+@pytest.mark.parametrize("address", ["nonsense", "", "http://127.0.0.1:99999/", "http://[::1"])
+async def test_no_address_is_wrong_usage(sqlite_url: str, far_end: FarEnd, address: str) -> None:
     async with at_work(sound(sqlite_url, far_end)) as all_:
         with pytest.raises(Misconfigured, match="must be an address"):
-            await examine(all_, endpoint="nonsense")
+            await examine(all_, endpoint=address)
+
+
+@asynccontextmanager
+async def answering(*parts: bytes, every: float = 0) -> AsyncIterator[str]:
+    """The address of a server that answers everybody with these parts."""
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        with closing(writer), suppress(ConnectionError):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), every)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/webhooks/mux"
+        ended.set()
+        await asyncio.sleep(0.05)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
+
+
+@pytest.mark.parametrize("body", [b"<h1>welcome</h1>", b'"kept"', b"[" * 1000, b'{"status": "kept"}' + b" " * 5000])
+async def test_another_server_that_says_200_is_not_taken_for_our_endpoint(
+    sqlite_url: str, far_end: FarEnd, body: bytes
+) -> None:
+    async with at_work(sound(sqlite_url, far_end)) as all_, answering(HEAD, body) as address:
+        found = told(await examine(all_, endpoint=address))
+
+    assert found == [(Check.ENDPOINT, "what answered 200 there is not our endpoint")]
+
+
+async def test_an_endpoint_that_drips_its_answer_is_waited_for_no_longer_than_others() -> None:
+    async with answering(HEAD, *[b" "] * 1000, every=0.05) as address:
+        with pytest.raises(Unreachable, match="no whole answer within"):
+            await knock(address, SECRET, None, datetime.now(UTC), within=0.3)
+
+
+async def test_what_was_not_asked_is_not_said_to_be_well(sqlite_url: str, far_end: FarEnd) -> None:
+    async with at_work(sound(sqlite_url, far_end, mux_token_id=None)) as all_:
+        without_token = await examine(all_, ping=True)
+    body = b'{"data": {"environment_id": "env-1"}}'
+    head = b"HTTP/1.1 200 OK\r\ndate: some day\r\nconnection: close\r\n\r\n"
+    async with answering(head, body) as address, at_work(sound(sqlite_url, far_end, mux_base_url=address)) as all_:
+        without_date = await examine(all_, ping=True)
+
+    assert not {*OF_PING} & {*without_token.checked}
+    assert [(note.check, note.text) for note in without_token.notes] == [
+        (check, "not checked: no token is set") for check in OF_PING
+    ]
+    assert Check.PROVIDER in without_date.checked
+    assert Check.CLOCK not in without_date.checked
+    assert [note.check for note in without_date.notes] == [Check.CLOCK]
+
+
+async def test_a_name_of_an_environment_that_no_row_has_is_found(sqlite_url: str, far_end: FarEnd) -> None:
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        await all_["default"].tools.store.add(a_row(State.READY))
+        assert told(await examine(all_)) == []
+    async with at_work(sound(sqlite_url, far_end, environment="defualt")) as all_:
+        [finding] = (await examine(all_)).findings
+
+    assert (finding.check, finding.text) == (Check.ENVIRONMENT, "no row is of defualt, but 1 is of default")
+    assert "`environment`" in finding.remedy
+
+
+async def test_a_question_makes_no_database(tmp_path: Path, sqlite_url: str, far_end: FarEnd) -> None:
+    file = tmp_path / "rindle.sqlite3"
+    shell = Shell(tmp_path, settings_for(sqlite_url, far_end))
+
+    for command in ("status", "doctor", "run"):
+        ended = await shell.run(command)
+        assert ended.code == 1
+        assert f"there is no database at {file}" in ended.out + ended.complaint
+        assert "RINDLE_DATABASE_URL" in ended.out + ended.complaint
+        assert not file.exists()
+    assert (await shell.run("migrate")).code == 0
+    assert file.exists()
+
+
+async def test_a_name_of_an_environment_is_shown_as_it_is(tmp_path: Path, sqlite_url: str, far_end: FarEnd) -> None:
+    shell = Shell(tmp_path, settings_for(sqlite_url, far_end, environment="[/bold]\x1b[2J\u202e"))
+    await shell.run("migrate")
+
+    doctor, status = await shell.run_all(["doctor"], ["status"])
+
+    for ended in (doctor, status):
+        assert ended.out.startswith(f"[/bold]\\x1b[2J\\u202e on {tmp_path}")
+        assert "\u202e" not in ended.out
+    assert "engine" in doctor.out

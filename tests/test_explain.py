@@ -1,21 +1,24 @@
 """Why a video stands as it does, told in order and without an id of the provider's."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 
 import pytest
 
 from rindle_sync.asset import ErrorKind, State
 from rindle_sync.explain import Explanation, Kind, explain
-from rindle_sync.health import GRACE
+from rindle_sync.health import GRACE, tick_key
 from rindle_sync.ingest import ingest
 from rindle_sync.providers.mux_emulator import Life
 from tests.webhooks import an_event, deliver, tell_ready, with_secrets
 from tests.world import NEVER, READY, World
 
 
-async def told(world: World, name: str) -> Explanation:
+async def told(world: World, name: str, *, ticked: timedelta | None = timedelta(0)) -> Explanation:
+    """What is told of a row; an engine has asked what is due that long ago."""
+    if ticked is not None:
+        await world.tools.passes.note(tick_key(world.tools), world.clock.now() - ticked)
     row = await world.tools.store.get(name)
     assert row
     return await explain(world.tools, row)
@@ -54,7 +57,9 @@ async def test_a_change_that_no_webhook_told_of_says_so(world: World) -> None:
     row = await world.track()
     await world.sync(row)
     world.clock.move(2 * GRACE)
+    assert (await told(world, row.id)).advice == []  # where none is taken
 
+    with_secrets(world)
     assert (await told(world, row.id)).advice == [
         "no webhook about it ever came: is the endpoint set at the provider, for this environment?"
     ]
@@ -108,6 +113,56 @@ async def test_an_open_breaker_explains_why_nothing_happens(world: World) -> Non
 
     assert explained.next == "due for 3 min, but the provider is left alone: refused"
     assert explained.advice[0].startswith("the provider is left alone (refused)")
+
+
+async def test_what_is_never_looked_at_is_not_promised_a_look(world: World) -> None:
+    resting = await world.track(State.READY, check_at=None)
+    waiting = await world.track(check_at=world.clock.now() + timedelta(seconds=31))
+    world.tools = replace(world.tools, audit_every=timedelta(0))
+    at_rest = await told(world, resting.id)
+    world.tools = replace(world.tools, has_token=False)
+    without_token = await told(world, waiting.id)
+
+    assert at_rest.next.startswith("never, unless a webhook tells of it")
+    assert "audit_days is 0" in at_rest.next
+    assert without_token.next.startswith("never, as the settings here are: without the provider's token")
+    assert without_token.advice == [
+        "no token of the provider's is set here: does this shell have the settings of the service?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ticked", "words"),
+    [
+        (None, "no engine has ever asked what is due"),
+        (timedelta(minutes=5), "no engine has asked what is due for 5 min"),
+        (timedelta(minutes=-5), "the last engine asked what is due 5 min from now, by a clock that was wrong"),
+    ],
+)
+async def test_a_row_that_is_due_while_no_engine_runs_says_so(
+    world: World, ticked: timedelta | None, words: str
+) -> None:
+    now = world.clock.now()
+    due = await world.track(check_at=now - timedelta(minutes=3))
+    later = await world.track(check_at=now + timedelta(minutes=7))
+
+    told_of = [await told(world, row.id, ticked=ticked) for row in (due, later)]
+
+    assert told_of[0].next == f"due for 3 min, but {words}"
+    assert told_of[1].next == "in 7 min, if an engine runs by then: it is in flight, and looked at with growing gaps"
+    assert [one.advice for one in told_of] == [[f"{words}: start `rindle-sync run` or a worker"]] * 2
+
+
+async def test_a_row_that_is_due_while_the_provider_throttles_us_says_so(world: World) -> None:
+    now = world.clock.now()
+    due = await world.track(check_at=now - timedelta(minutes=3))
+    soon = await world.track(check_at=now + timedelta(seconds=10))
+    await world.tools.budget.pause(timedelta(seconds=100))
+
+    assert (await told(world, due.id)).next == (
+        "due for 3 min, but the provider throttles us: not before 100 s from now"
+    )
+    assert (await told(world, soon.id)).next.startswith("in 100 s: ")
 
 
 async def test_no_id_of_the_providers_is_told(world: World) -> None:

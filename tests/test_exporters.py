@@ -358,6 +358,7 @@ async def test_the_gauges_tell_how_rows_deliveries_and_the_audit_stand(world: Wo
 
 
 async def test_the_gauges_tell_of_lost_webhooks_and_of_the_budget(world: World) -> None:
+    with_secrets(world)
     world.with_reads(10, 1)
     await world.tools.budget.take(10, by=By.SYNC)
     await world.sync(await world.track())

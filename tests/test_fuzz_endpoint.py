@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from rindle_sync.asset import ProviderAsset, State
 from rindle_sync.frameworks.asgi import App, WebhookApp
 from rindle_sync.ingest import ingest
-from rindle_sync.notice import WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Notice, Status
+from rindle_sync.notice import WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Entry, Status
 from rindle_sync.providers.mux import sign
 from rindle_sync.receive import LARGEST_BODY
 from rindle_sync.schema import assets, changes, notices
 from tests.rows import NOW, a_row
-from tests.webhooks import SECRET, an_event, deliver, with_secrets
+from tests.webhooks import SECRET, an_event, deliver, kept_bodies, with_secrets
 from tests.world import World
 
 FUZZ = settings(
@@ -216,7 +216,7 @@ async def begin_again(world: World) -> None:
         await world.tools.store.add(row)
 
 
-async def kept(world: World) -> list[Notice]:
+async def kept(world: World) -> list[Entry]:
     return await world.tools.inbox.list("mux", "default", limit=1000)
 
 
@@ -247,7 +247,7 @@ async def test_whatever_comes_what_is_signed_is_kept_once_and_nothing_else(world
             expected.setdefault(one.keeps, one.body)
 
     found = await kept(world)
-    assert {notice.event_id: notice.body for notice in found} == expected
+    assert await kept_bodies(world) == expected
     assert len(found) == len(expected)
 
 

@@ -3,17 +3,20 @@
 from dataclasses import replace
 from datetime import timedelta
 from math import sqrt
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from rindle_sync import health
 from rindle_sync.asset import By, ErrorKind, State
+from rindle_sync.concerns import Check, of_engine, of_environment
 from rindle_sync.frameworks.asgi import WebhookApp
-from rindle_sync.health import DAY, GRACE
+from rindle_sync.health import DAY, GRACE, tick_key
 from rindle_sync.ingest import ingest
-from rindle_sync.notice import Status
+from rindle_sync.notice import NO_ROW, Status
 from rindle_sync.providers.mux_emulator import Life
+from rindle_sync.ready import Readiness
 from rindle_sync.telemetry import Called
 from tests.rows import a_row
 from tests.webhooks import SECRET, a_kept_notice, tell_ready, with_secrets
@@ -66,8 +69,8 @@ async def test_environments_are_told_apart_in_the_same_few_statements(world: Wor
 async def test_the_inbox_is_told_by_what_waits_and_what_is_dead(world: World) -> None:
     row, now = a_row(), world.clock.now()
     for notice in (
-        replace(a_kept_notice(row, now), received_at=now - HOUR),
-        a_kept_notice(row, now),
+        replace(a_kept_notice(row, now), received_at=now - DAY, next_attempt_at=now - HOUR),
+        replace(a_kept_notice(row, now), next_attempt_at=now + HOUR),
         replace(a_kept_notice(row, now), status=Status.DEAD, next_attempt_at=None),
     ):
         await world.tools.inbox.keep(notice)
@@ -76,6 +79,38 @@ async def test_the_inbox_is_told_by_what_waits_and_what_is_dead(world: World) ->
 
     assert figures.notices == {"pending": 2, "applied": 0, "ignored": 0, "dead": 1}
     assert figures.oldest_pending_seconds == 3600
+
+
+async def test_a_delivery_that_is_applied_again_waits_from_then(world: World) -> None:
+    now = world.clock.now()
+    old = replace(a_kept_notice(a_row(), now - DAY), status=Status.DEAD, next_attempt_at=None)
+    await world.tools.inbox.keep(old)
+
+    await world.tools.inbox.replay("mux", "default", now, notice_id=old.id)
+
+    assert (await health.status(world.tools)).oldest_pending_seconds == 0
+
+
+async def test_of_dead_deliveries_those_of_a_day_count_as_failed_that_a_row_was_there_for(world: World) -> None:
+    now = world.clock.now()
+    dead = replace(a_kept_notice(a_row(), now), status=Status.DEAD, next_attempt_at=None)
+    for received_at, reason in ((now, "unreadable_data"), (now, NO_ROW), (now - 2 * DAY, "unreadable_data")):
+        event_id = notice_id = str(uuid4())
+        notice = replace(dead, id=notice_id, event_id=event_id, received_at=received_at, reason=reason)
+        await world.tools.inbox.keep(notice)
+
+    (told,) = await health.overview([world.tools])
+
+    assert (told.dead, told.failed) == (3, 1)
+    assert [found.check for found in of_environment(told)] == [Check.DEAD]
+
+
+async def test_no_webhook_is_expected_where_none_is_taken(world: World) -> None:
+    await world.sync(await world.track())
+    world.clock.move(GRACE)
+
+    assert await found(world) == health.Webhooks(expected=0, first=0, late=0, missed=0, loss=0)
+    assert (await health.figures([world.tools], world.clock.now(), over=DAY))["default"].webhooked.expected == 0
 
 
 async def test_the_budget_is_told_without_taking_from_it(world: World) -> None:
@@ -110,6 +145,30 @@ async def test_calls_are_told_by_what_was_asked_and_how_it_was_answered(world: W
     ]
 
 
+@pytest.mark.parametrize(("ahead", "says"), [(0, "ok"), (600, "has not asked what is due for 60 s")])
+async def test_a_tick_that_lies_ahead_proves_no_engine(world: World, ahead: float, says: str) -> None:
+    async def revisions() -> tuple[str, str]:
+        return "1", "1"
+
+    readiness = Readiness(world.tools, revisions, runs_engine=True)
+    world.clock.move(120)
+    ticked = world.clock.now() + timedelta(seconds=ahead)
+    await world.tools.passes.note(tick_key(world.tools), ticked)
+
+    assert (await readiness.checks())["engine"] == says
+    assert [found.check for found in of_engine(ticked, world.clock.now())] == [Check.ENGINE] * (ahead > 0)
+
+
+async def test_a_clock_that_was_set_back_after_the_start_is_no_grace_without_end(world: World) -> None:
+    async def revisions() -> tuple[str, str]:
+        return "1", "1"
+
+    readiness = Readiness(world.tools, revisions, runs_engine=True)
+    world.clock.move(-3600)
+
+    assert (await readiness.checks())["engine"] != "ok"
+
+
 # the meter
 
 
@@ -121,6 +180,7 @@ async def test_a_change_that_a_webhook_told_of_first_is_no_loss(world: World) ->
 
 
 async def test_a_change_that_only_a_look_found_counts_as_missed_after_a_while(world: World) -> None:
+    with_secrets(world)
     await world.sync(await world.track())
     at_once = await found(world)
     world.clock.move(GRACE)

@@ -1,6 +1,7 @@
 """Kept notices to their rows, in whatever order, number and delay they come."""
 
 import asyncio
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,9 +10,9 @@ import pytest
 
 from rindle_sync.asset import By, ErrorKind, ProviderAsset, State
 from rindle_sync.ingest import ingest
-from rindle_sync.notice import Notice, Status
+from rindle_sync.notice import Entry, Status
 from rindle_sync.telemetry import Failed, StateChange, Stuck, WebhookException, WebhookProcessed
-from tests.webhooks import an_event, an_upload_event, deliver, with_secrets
+from tests.webhooks import a_kept_notice, an_event, an_upload_event, deliver, with_secrets
 from tests.world import NEVER, READY, World, unknown_id
 
 ONE_MINUTE = timedelta(minutes=1)
@@ -28,7 +29,7 @@ async def applied(world: World, *events: dict[str, Any]) -> None:
     await ingest(world.tools)
 
 
-async def only_notice(world: World) -> Notice:
+async def only_notice(world: World) -> Entry:
     [notice] = await world.tools.inbox.list("mux", "default")
     return notice
 
@@ -333,3 +334,19 @@ async def test_state_change_has_exactly_its_keys(world: World) -> None:
         "by": "webhook",
         "late_ms": 123,
     }
+
+
+async def test_a_list_of_deliveries_reads_no_bodies(world: World) -> None:
+    row = await world.track()
+    notice = replace(a_kept_notice(row, world.clock.now()), body=b"x" * 1_000_000)
+    await world.tools.inbox.keep(notice)
+
+    tracemalloc.start()
+    [listed] = await world.tools.inbox.list("mux", "default")
+    [told] = await world.tools.history.notices_about(row, limit=1)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert listed == told == await world.tools.inbox.get(notice.id)
+    assert (listed.id, listed.size) == (notice.id, 1_000_000)
+    assert most < 500_000

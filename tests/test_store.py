@@ -381,6 +381,33 @@ async def test_a_server_that_fell_silent_counts_as_gone_soon_or_when_the_url_say
     }
 
 
+async def test_a_name_that_looks_like_an_id_of_ours_may_be_the_apps_own(store: Store) -> None:
+    id_of_one = "0e3a6802-9757-4c68-a862-97f81f586fdd"
+    rows = [
+        a_row(id=id_of_one, asset_id="0b6d2b3763c94a1f8a0e3d1f0a4f2c11"),
+        a_row(asset_id="e4d0a8a8-4c2d-4d0c-9a3d-5b1d2f6b6c57"),
+        a_row(asset_id=id_of_one),
+    ]
+    await store.add_all(rows)
+
+    async def named(name: str) -> set[str]:
+        return {row.id for row in await store.named("mux", "default", name)}
+
+    assert [await named(row.asset_id) for row in rows] == [{rows[0].id}, {rows[1].id}, {rows[0].id, rows[2].id}]
+    assert await named(rows[1].id.upper()) == {rows[1].id}
+    assert await named("no\x00text") == await named("\udcff") == set()
+    assert await store.known_as("mux", "default", "\udcff") == []
+    assert await named(rows[1].id.replace("-", "")) == {rows[1].id}
+
+
+async def test_a_row_is_found_by_what_the_provider_calls_its_asset_or_its_upload(store: Store) -> None:
+    row = a_row(provider_asset_id="asset-1", provider_upload_id="upload-1")
+    await store.add_all([row, a_row(), a_row(provider_asset_id="asset-1", environment="another")])
+
+    for name, found in {"asset-1": [row], "upload-1": [row], row.asset_id: []}.items():
+        assert await store.known_as("mux", "default", name) == found
+
+
 async def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
     async with opened("postgresql://someone:hunter2secret@127.0.0.1:9/nowhere") as store:
         with pytest.raises(StoreUnavailable) as caught:

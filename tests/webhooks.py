@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import select
+
 from rindle_sync.asset import ProviderAsset
 from rindle_sync.ingest import ingest
 from rindle_sync.notice import Notice, Status
 from rindle_sync.providers.mux import sign
 from rindle_sync.receive import Reply, receive
+from rindle_sync.schema import notices
 from rindle_sync.tools import Webhooks
 from tests.world import World
 
@@ -67,6 +70,13 @@ def a_kept_notice(row: ProviderAsset, now: datetime) -> Notice:
         status=Status.PENDING,
         next_attempt_at=now,
     )
+
+
+async def kept_bodies(world: World) -> dict[str, bytes]:
+    """The bodies that are kept, by the ids of their events."""
+    wanted = select(notices.c.event_id, notices.c.body)
+    async with world.tools.inbox.reading() as connection:
+        return {line.event_id: line.body for line in await connection.execute(wanted)}
 
 
 async def deliver(world: World, event: dict[str, Any] | bytes, *, secret: str = SECRET, **headers: str) -> Reply:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rindle_sync import health
 from rindle_sync.announce import Callback
-from rindle_sync.asset import By, ProviderAsset, State, is_row_id
+from rindle_sync.asset import By, ProviderAsset, State, as_row_id
 from rindle_sync.audit import Report, audit
 from rindle_sync.backfill import Filled, backfill
 from rindle_sync.breaker import Breaker
@@ -21,7 +21,8 @@ from rindle_sync.errand import Step
 from rindle_sync.errors import Misconfigured
 from rindle_sync.explain import Explanation, explain
 from rindle_sync.frameworks.asgi import WebhookApp
-from rindle_sync.notice import Notice, Status
+from rindle_sync.ingest import rows_about
+from rindle_sync.notice import Entry, Status
 from rindle_sync.plan import Atlas
 from rindle_sync.providers.base import Wish
 from rindle_sync.providers.mux import Credentials, Kind, Modifiers, Mux, SignedUrl, Signer, Transport, signed_url
@@ -82,6 +83,8 @@ class RindleSync:
             history=History(engine),
             gauges=Gauges(engine),
             creates=self._creates,
+            has_token=settings.has_token,
+            audit_every=timedelta(days=settings.audit_days),
             webhooks=settings.webhooks,
             provider=provider,
             environment=environment,
@@ -105,7 +108,7 @@ class RindleSync:
         work = Work(
             tools=self.tools,
             callbacks=self._callbacks,
-            audit_every=timedelta(days=settings.audit_days),
+            audit_every=self.tools.audit_every,
             keep_ended=timedelta(days=settings.notice_retention_days),
             keep_dead=timedelta(days=settings.dead_notice_retention_days),
             may_look=settings.has_token,
@@ -188,7 +191,7 @@ class RindleSync:
 
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours."""
-        return await self.store.get(row_id) if is_row_id(row_id) else None
+        return await self.store.get(known) if (known := as_row_id(row_id)) else None
 
     async def find(self, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id."""
@@ -238,8 +241,12 @@ class RindleSync:
         return await explain(self.tools, row)
 
     async def named(self, name: str) -> list[ProviderAsset]:
-        """The rows of this environment with this id of ours, or of the app's own asset with this id."""
+        """The rows of this environment with this id of ours, and of the app's own asset with this id."""
         return await self.store.named(Mux.name, self.settings.environment, name)
+
+    async def known_as(self, provider_id: str) -> list[ProviderAsset]:
+        """The rows of this environment whose asset or upload has this id at the provider; asks the database only."""
+        return await self.store.known_as(Mux.name, self.settings.environment, provider_id)
 
     def on_change(self, callback: Callback) -> Callback:
         """Have the async `callback` called with each real change of a row (as a decorator, too).
@@ -320,19 +327,24 @@ class RindleSync:
         """Call the callbacks with every change that is due to be announced; how many."""
         return await self.work.announce()
 
-    async def notices(self, *, status: Status | None = None, limit: int = 50) -> list[Notice]:
+    async def notices(self, *, status: Status | None = None, limit: int = 50) -> list[Entry]:
         """The newest kept deliveries, of one status or of all."""
         return await self.inbox.list(Mux.name, self.settings.environment, status=status, limit=limit)
 
-    async def notice(self, notice_id: str) -> Notice | None:
+    async def notice(self, notice_id: str) -> Entry | None:
         """The kept delivery with this id of ours."""
-        return await self.inbox.get(notice_id) if is_row_id(notice_id) else None
+        return await self.inbox.get(known) if (known := as_row_id(notice_id)) else None
+
+    async def rows_about(self, notices: Sequence[Entry]) -> list[tuple[Entry, ProviderAsset | None]]:
+        """Each of these deliveries with the row that it is about, where there is one."""
+        return await rows_about(self.tools, notices)
 
     async def replay(self, notice_id: str | None = None) -> int:
         """Have one kept delivery applied again, or all dead ones; how many."""
-        if notice_id is not None and not is_row_id(notice_id):
+        known = notice_id and as_row_id(notice_id)
+        if notice_id is not None and not known:
             return 0
-        return await self.inbox.replay(Mux.name, self.settings.environment, self._now(), notice_id=notice_id)
+        return await self.inbox.replay(Mux.name, self.settings.environment, self._now(), notice_id=known)
 
     async def prune(self) -> int:
         """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""

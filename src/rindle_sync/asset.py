@@ -235,10 +235,16 @@ class Silence:
 
 def is_row_id(text: str) -> bool:
     """Whether this can be the id of a row, or of anything else of ours: a UUID as databases write it."""
+    return as_row_id(text) is not None
+
+
+def as_row_id(text: str) -> str | None:
+    """The id of a row, or of anything else of ours, as we write it; None for what is no UUID as databases write it."""
     try:
-        return str(UUID(text)) == text.lower()
+        found = str(UUID(text))
     except ValueError:
-        return False
+        return None
+    return found if found == text.lower() else None
 
 
 def redact_id(provider_id: str | None) -> str | None:
@@ -252,8 +258,13 @@ _SHORT: Final = 4
 _LONGEST_READ: Final = 16 * MAX_ERROR_TEXT
 _URL = re.compile(r"(?<![a-z0-9+.-])([0-9+.-]*+)[a-z][a-z0-9+.-]*+://[^\s'\"<>]+", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9_+/=.-]{16,}")
-_PLAIN = re.compile(r"(?:[A-Za-z][a-z]*|[A-Z]{2,})(?:[._/-]+(?:[A-Za-z][a-z]*|[A-Z]{2,}))*[._/-]*")
-"""Words of a language or a program, as in `unsupported_codec`; an id mixes capitals and digits into its letters."""
+_PLAIN = re.compile(
+    r"(?:[A-Za-z][a-z]*|[A-Z]{2,})(?:[._/-]+(?:[A-Za-z][a-z]*|[A-Z]{2,}))*[._/-]*|(?:[A-Z][a-z]{2,})+Error"
+)
+"""Words of a language or a program, as in `unsupported_codec`; an id mixes capitals and digits into its letters.
+
+The last are names of errors, as in `RemoteProtocolError`.
+"""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 

@@ -1,6 +1,6 @@
 """What somebody should look at, by the figures of an environment, and what to do about it. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,7 +8,7 @@ from typing import Final
 
 from rindle_sync.breaker import Reason
 from rindle_sync.health import Overview
-from rindle_sync.phrases import many, seconds_of
+from rindle_sync.phrases import many, seconds_of, span_of
 from rindle_sync.ready import LATEST
 
 LONGEST_DUE: Final = timedelta(minutes=10)
@@ -33,6 +33,7 @@ class Check(StrEnum):
     SIGNING_KEY = "signing_key"
     DATABASE = "database"
     TABLES = "tables"
+    ENVIRONMENT = "environment"
     ENGINE = "engine"
     BREAKER = "breaker"
     OVERDUE = "overdue"
@@ -70,6 +71,13 @@ def of_engine(ticked: datetime | None, now: datetime) -> Iterator[Finding]:
         yield error(
             Check.ENGINE, None, "no engine has ever run on this database", "start `rindle-sync run`, or a worker"
         )
+    elif ticked - now > LATEST:
+        yield error(
+            Check.ENGINE,
+            None,
+            f"an engine has last asked what is due {span_of(ticked - now)} from now: was a clock set back?",
+            "keep the clocks of all machines in step (NTP), and see that an engine runs",
+        )
     elif now - ticked > LATEST:
         since = int((now - ticked).total_seconds())
         yield error(
@@ -77,6 +85,18 @@ def of_engine(ticked: datetime | None, now: datetime) -> Iterator[Finding]:
             None,
             f"no engine has asked what is due for {since} s",
             "does `rindle-sync run`, or a worker, still run? What does its log say?",
+        )
+
+
+def of_names(one: Overview, elsewhere: Mapping[str, int]) -> Iterator[Finding]:
+    """Whether the name of an environment is that of the rows; `elsewhere` are those of names that no settings have."""
+    if elsewhere and not one.rows:
+        others = ", ".join(f"{number} {'is' if number == 1 else 'are'} of {name}" for name, number in elsewhere.items())
+        yield warning(
+            Check.ENVIRONMENT,
+            one.environment,
+            f"no row is of {one.environment}, but {others}",
+            "is the setting `environment` right?",
         )
 
 
@@ -125,12 +145,12 @@ def _of_webhooks(one: Overview) -> Iterator[Finding]:
             f"a delivery has been waiting for {seconds_of(one.oldest_pending_seconds)}",
             "no engine applies deliveries: does one run?",
         )
-    if one.dead:
+    if one.failed:
         yield warning(
             Check.DEAD,
             one.environment,
-            f"{many(one.dead, 'delivery', 'deliveries')} could not be applied",
-            "`rindle-sync events list --status dead` says why: most are about assets that no row tracks",
+            f"{many(one.failed, 'delivery', 'deliveries')} of 24 hours could not be applied",
+            "`rindle-sync events list --status dead` says why; once that is mended, `rindle-sync events replay --dead`",
         )
     if one.webhooks.expected >= FEWEST_EXPECTED and one.webhooks.loss > MOST_LOST:
         yield warning(

@@ -1,5 +1,6 @@
 """Whether an installation is sound: its settings, its database, its engine, and, if wanted, the provider."""
 
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +9,7 @@ from typing import Final
 
 from rindle_sync.app import RindleSync
 from rindle_sync.asset import Lack, Silence
-from rindle_sync.concerns import Check, Finding, error, of_engine, of_environment, warning
+from rindle_sync.concerns import Check, Finding, error, of_engine, of_environment, of_names, warning
 from rindle_sync.config import Settings
 from rindle_sync.errors import Misconfigured, StoreUnavailable, Unreachable
 from rindle_sync.health import last_tick
@@ -21,16 +22,28 @@ MOST_SKEW: Final = timedelta(seconds=5)
 
 
 OF_SETTINGS: Final = (Check.CREDENTIALS, Check.WEBHOOK_SECRETS, Check.SIGNING_KEY)
-OF_TABLES: Final = tuple(Check)[tuple(Check).index(Check.ENGINE) : tuple(Check).index(Check.PROVIDER)]
+OF_TABLES: Final = tuple(Check)[tuple(Check).index(Check.ENVIRONMENT) : tuple(Check).index(Check.PROVIDER)]
 OF_PING: Final = (Check.PROVIDER, Check.CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What was checked, and what was found."""
+class Note:
+    """Why a check was not made, or what it does not prove; no finding."""
 
+    check: Check
+    environment: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What was checked where, what was found, and what that does not say."""
+
+    environments: list[str]
+    database: str
     checked: list[Check]
     findings: list[Finding]
+    notes: list[Note]
 
 
 async def examine(all_: Installation, *, ping: bool = False, endpoint: str | None = None) -> Diagnosis:
@@ -39,23 +52,25 @@ async def examine(all_: Installation, *, ping: bool = False, endpoint: str | Non
     Writes nothing but the delivery that an endpoint keeps. Raises `Misconfigured` for an `endpoint` that is no address.
     """
     checked: list[Check] = [*OF_SETTINGS, Check.DATABASE]
-    findings = [found for service in all_.values() for found in _of_settings(service.settings)]
-    findings += _shared_secrets({name: service.settings for name, service in all_.items()})
+    told: list[Finding | Note] = [found for service in all_.values() for found in _of_settings(service.settings)]
+    told += _shared_secrets({name: service.settings for name, service in all_.items()})
     trouble = [found async for found in _of_database(all_)]
-    findings += trouble
+    told += trouble
     if not any(found.check is Check.DATABASE for found in trouble):
         checked.append(Check.TABLES)
     if not trouble:
         checked += OF_TABLES
-        findings += [found async for found in _of_tables(all_)]
+        told += [found async for found in _of_tables(all_)]
     if ping and not trouble:
-        checked += OF_PING
-        for service in all_.values():
-            findings += [found async for found in _of_provider(service)]
-    if endpoint:
+        asked = [one for service in all_.values() async for one in _of_provider(service)]
+        left_out = Counter(one.check for one in asked if isinstance(one, Note))
+        checked += [check for check in OF_PING if left_out[check] < len(all_)]
+        told += asked
+    if endpoint is not None:
         checked.append(Check.ENDPOINT)
-        findings += [found async for found in _of_endpoint(next(iter(all_.values())), endpoint)]
-    return Diagnosis(checked, findings)
+        told += [one async for one in _of_endpoint(next(iter(all_.values())), endpoint)]
+    findings = [one for one in told if isinstance(one, Finding)]
+    return Diagnosis(list(all_), all_.store.place, checked, findings, [one for one in told if isinstance(one, Note)])
 
 
 def _of_settings(settings: Settings) -> Iterator[Finding]:
@@ -96,21 +111,25 @@ def _shared_secrets(all_settings: Mapping[str, Settings]) -> Iterator[Finding]:
             yield error(Check.CREDENTIALS, one, f"it has the token of {other}", remedy)
 
 
+_MIGRATE: Final = "run `rindle-sync migrate`"
+_TROUBLE: Final = "docs/production.md says what each trouble means"
+
+
 async def _of_database(all_: Installation) -> AsyncIterator[Finding]:
     from rindle_sync.migrations import revisions
 
     try:
         at, newest = await revisions(all_.store.engine)
-        if at is not None and at != newest:
-            text = f"the tables are at {at}, and {newest} is the newest"
-            yield error(Check.TABLES, None, text, "run `rindle-sync migrate`")
-            return
+    except StoreUnavailable as trouble:
+        yield error(Check.DATABASE, None, str(trouble), _TROUBLE)
+        return
+    if at is not None and at != newest:
+        yield error(Check.TABLES, None, f"the tables are at {at}, and {newest} is the newest", _MIGRATE)
+        return
+    try:
         await all_.ready()
     except StoreUnavailable as trouble:
-        check = Check.TABLES if "migrate" in str(trouble) else Check.DATABASE
-        remedy = (
-            "run `rindle-sync migrate`" if check is Check.TABLES else "docs/production.md says what each trouble means"
-        )
+        check, remedy = (Check.TABLES, _MIGRATE) if "migrate" in str(trouble) else (Check.DATABASE, _TROUBLE)
         yield error(check, None, str(trouble), remedy)
 
 
@@ -118,8 +137,10 @@ async def _of_tables(all_: Installation) -> AsyncIterator[Finding]:
     tools = next(iter(all_.values())).tools
     for found in of_engine(await last_tick(tools), tools.now()):
         yield found
-    for overview in await all_.overview():
-        for found in of_environment(overview):
+    overviews = await all_.overview()
+    elsewhere = {} if all(one.rows for one in overviews) else await all_.elsewhere()
+    for one in overviews:
+        for found in (*of_names(one, elsewhere), *of_environment(one)):
             yield found
 
 
@@ -130,42 +151,56 @@ _ANSWERS: Final = {
 }
 
 
-async def _of_provider(service: RindleSync) -> AsyncIterator[Finding]:
+async def _of_provider(service: RindleSync) -> AsyncIterator[Finding | Note]:
     """Ask who we are, as a rehearsal: nothing that is learned is kept."""
-    if not service.settings.has_token:
-        return
     here, tools = service.settings.environment, service.tools.rehearsing()
+    if not service.settings.has_token:
+        for check in OF_PING:
+            yield Note(check, here, "not checked: no token is set")
+        return
     answer = await ask_identity(tools)
     if isinstance(answer, Silence):
         yield error(Check.PROVIDER, here, answer.text, _ANSWERS.get(answer.lack, "look at the log"))
-    elif tools.provider.clock:
-        skew = tools.now() - tools.provider.clock
-        if abs(skew) > MOST_SKEW:
-            way = "ahead of" if skew > timedelta(0) else "behind"
-            text = f"our clock is {abs(skew).total_seconds():.0f} s {way} the provider's"
-            yield warning(Check.CLOCK, here, text, "keep it in step (NTP): webhooks may be refused as too old")
+    if tools.provider.clock is None:
+        yield Note(Check.CLOCK, here, "not checked: the provider told no time that we can read")
+    elif abs(skew := tools.now() - tools.provider.clock) > MOST_SKEW:
+        way = "ahead of" if skew > timedelta(0) else "behind"
+        text = f"our clock is {abs(skew).total_seconds():.0f} s {way} the provider's"
+        yield warning(Check.CLOCK, here, text, "keep it in step (NTP): webhooks may be refused as too old")
 
 
+_TAKEN: Final = {"kept", "kept_before", "not_acted_on"}
 _REFUSED: Final = {
     400: "it refused the delivery: it has another secret, another environment, or a clock that is wrong",
-    404: "there is no endpoint at this path: it is /webhooks/mux, with several environments /webhooks/mux/<name>",
     500: "it has no webhook secret",
     503: "it could not keep the delivery: its database is in trouble",
 }
+_NOT_OURS: Final = (
+    "is our endpoint at this path, and does the proxy forward it? "
+    "It is /webhooks/mux, with several environments /webhooks/mux/<name>"
+)
+_UNPROVEN: Final = (
+    "signed with our own secret: that the provider signs with the same one, only a delivery of its own shows"
+)
 
 
-async def _of_endpoint(service: RindleSync, url: str) -> AsyncIterator[Finding]:
-    settings, tools = service.settings, service.tools
+async def _of_endpoint(service: RindleSync, url: str) -> AsyncIterator[Finding | Note]:
+    settings, here = service.settings, service.settings.environment
     if not settings.webhooks.secrets:
-        yield error(Check.ENDPOINT, settings.environment, "no webhook secret to sign with", "set mux_webhook_secrets")
+        yield error(Check.ENDPOINT, here, "no webhook secret to sign with", "set mux_webhook_secrets")
         return
     try:
-        status = await knock(url, settings.webhooks.secrets[0], settings.webhooks.environment, tools.now())
+        now = service.tools.now()
+        answer = await knock(url, settings.webhooks.secrets[0], settings.webhooks.environment, now)
     except Unreachable as trouble:
         text = f"the endpoint cannot be reached ({trouble})"
-        yield error(Check.ENDPOINT, settings.environment, text, "does it run, and does the proxy forward to it?")
+        yield error(Check.ENDPOINT, here, text, "does it run, and does the proxy forward to it?")
         return
-    if status not in {200, 202}:
-        text = f"the endpoint answered {status}"
-        remedy = _REFUSED.get(status, "is it ours that answers there?")
-        yield error(Check.ENDPOINT, settings.environment, text, remedy)
+    if answer.status in {200, 202} and answer.said in _TAKEN:
+        yield Note(Check.ENDPOINT, here, _UNPROVEN)
+    elif answer.said is None:
+        text = f"what answered {answer.status} there is not our endpoint"
+        yield error(Check.ENDPOINT, here, text, _NOT_OURS)
+    else:
+        text = f"the endpoint answered {answer.status}"
+        yield error(Check.ENDPOINT, here, text, _REFUSED.get(answer.status, _NOT_OURS))

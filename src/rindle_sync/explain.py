@@ -7,11 +7,10 @@ from enum import StrEnum
 from typing import Final
 
 from rindle_sync.asset import IN_FLIGHT, WATCHED, By, ErrorKind, ProviderAsset, State
-from rindle_sync.decide import Policy
-from rindle_sync.health import GRACE
-from rindle_sync.notice import Notice, Status
+from rindle_sync.health import GRACE, last_tick
+from rindle_sync.notice import Kept, Status
 from rindle_sync.phrases import span_of
-from rindle_sync.plan import Schedule
+from rindle_sync.ready import LATEST
 from rindle_sync.store import LOOKED, Change
 from rindle_sync.tools import Tools
 from rindle_sync.trail import Entry, entries
@@ -68,10 +67,13 @@ class Explanation:
 class _Case:
     row: ProviderAsset
     changes: Sequence[Change]
-    notices: Sequence[Notice]
+    notices: Sequence[Kept]
     breaker: str | None
-    policy: Policy
-    schedule: Schedule
+    throttled: timedelta
+    """How long the provider still wants no calls."""
+    silence: str | None
+    """Since when no engine has asked what is due, in words; None while one does."""
+    tools: Tools
     now: datetime
 
 
@@ -81,7 +83,9 @@ async def explain(tools: Tools, row: ProviderAsset) -> Explanation:
     changes = await tools.store.changes_of(row.id)
     notices = await tools.history.notices_about(row, limit=MOST_NOTICES)
     known = await tools.environments.get(row.provider_name, row.environment)
-    case = _Case(row, changes, notices, known.breaker_reason, tools.policy, tools.schedule, now)
+    (level,) = await tools.budget.levels([tools.budget])
+    silence = _silence(await last_tick(tools), now)
+    case = _Case(row, changes, notices, known.breaker_reason, level.pause, silence, tools, now)
     return Explanation(
         row_id=row.id,
         asset_id=row.asset_id,
@@ -106,14 +110,14 @@ _ORDER: Final = (Kind.TRACKED, Kind.NOTICE, Kind.DECISION, Kind.CHANGE)
 """What comes first of what is told of one moment."""
 
 
-def _moments(row: ProviderAsset, changes: Sequence[Change], notices: Sequence[Notice]) -> Iterator[Moment]:
+def _moments(row: ProviderAsset, changes: Sequence[Change], notices: Sequence[Kept]) -> Iterator[Moment]:
     yield Moment(at=row.inserted_at, until=row.inserted_at, kind=Kind.TRACKED, by=By.APP.value, text="the row was made")
     yield from (_of_notice(notice) for notice in notices)
     yield from (_of_decision(entry) for entry in entries(row.trail))
     yield from (_of_change(change) for change in changes)
 
 
-def _of_notice(notice: Notice) -> Moment:
+def _of_notice(notice: Kept) -> Moment:
     told = {
         Status.PENDING: f"waits to be applied{f', {notice.attempts} tried' if notice.attempts else ''}",
         Status.APPLIED: "applied",
@@ -145,27 +149,52 @@ def _of_change(change: Change) -> Moment:
     return Moment(at=change.at, until=change.at, kind=Kind.CHANGE, by=change.by.value, text=text)
 
 
+def _silence(ticked: datetime | None, now: datetime) -> str | None:
+    if ticked is None:
+        return "no engine has ever asked what is due"
+    if ticked - now > LATEST:
+        return f"the last engine asked what is due {span_of(ticked - now)} from now, by a clock that was wrong"
+    return f"no engine has asked what is due for {span_of(now - ticked)}" if now - ticked > LATEST else None
+
+
 def _next(case: _Case) -> str:
     row, now = case.row, case.now
     if row.state is State.DELETED:
         return "never: it is deleted at the provider, and stays so"
+    if not case.tools.has_token:
+        return "never, as the settings here are: without the provider's token only a webhook tells of it"
     if row.check_at is None:
-        return "at the next audit, unless a webhook tells of it: it is at rest"
+        return _at_rest(case)
     if row.check_at > now:
-        return f"in {span_of(row.check_at - now)}: {_why(row)}"
+        lull = max(row.check_at - now, case.throttled)
+        return f"in {span_of(lull)}{_unless(case)}: {_why(row)}"
     return _why_not_yet(case, span_of(now - row.check_at))
 
 
+def _at_rest(case: _Case) -> str:
+    if not case.tools.audit_every:
+        return "never, unless a webhook tells of it: it is at rest, and there are no audits (audit_days is 0)"
+    return "at the next audit, unless a webhook tells of it: it is at rest"
+
+
+def _unless(case: _Case) -> str:
+    if case.breaker:
+        return ", unless the provider is still left alone"
+    return ", if an engine runs by then" if case.silence else ""
+
+
 def _why_not_yet(case: _Case, since: str) -> str:
-    row, now = case.row, case.now
+    row, now, floor = case.row, case.now, case.tools.schedule.floor
     if row.lease_until and row.lease_until > now:
         return f"now: somebody holds it, for {span_of(row.lease_until - now)} at most"
     if case.breaker:
         return f"due for {since}, but the provider is left alone: {case.breaker}"
-    if row.age(now) < case.schedule.floor:
-        return (
-            f"in {span_of(case.schedule.floor - row.age(now))}: it was changed a moment ago, and is left alone so long"
-        )
+    if case.silence:
+        return f"due for {since}, but {case.silence}"
+    if case.throttled:
+        return f"due for {since}, but the provider throttles us: not before {span_of(case.throttled)} from now"
+    if row.age(now) < floor:
+        return f"in {span_of(floor - row.age(now))}: it was changed a moment ago, and is left alone so long"
     return f"due for {since}: at the next sweep, as the budget allows"
 
 
@@ -182,6 +211,11 @@ def _why(row: ProviderAsset) -> str:
 
 
 def _advice(case: _Case) -> Iterator[str]:
+    awaits_look = case.row.check_at is not None and case.row.state is not State.DELETED
+    if not case.tools.has_token and awaits_look:
+        yield "no token of the provider's is set here: does this shell have the settings of the service?"
+    if case.silence and awaits_look:
+        yield f"{case.silence}: start `rindle-sync run` or a worker"
     if case.breaker:
         yield f"the provider is left alone ({case.breaker}): `rindle-sync doctor --ping` says what to mend"
     if any(notice.status is Status.DEAD for notice in case.notices):
@@ -190,7 +224,7 @@ def _advice(case: _Case) -> Iterator[str]:
         yield by_kind
     yield from _advice_in_flight(case)
     found = [one for one in case.changes if one.to_state is State.READY and one.by in LOOKED]
-    if found and not case.notices and case.now - found[-1].at > GRACE:
+    if case.tools.webhooks.secrets and found and not case.notices and case.now - found[-1].at > GRACE:
         yield "no webhook about it ever came: is the endpoint set at the provider, for this environment?"
 
 
@@ -208,5 +242,7 @@ def _advice_in_flight(case: _Case) -> Iterator[str]:
         return
     if row.provider_asset_id is None:
         yield "it waits for the file: the provider has made no asset of its upload yet"
-    if row.check_at and case.now - row.check_at > 10 * case.schedule.floor and not case.breaker:
-        yield "it is long overdue: does an engine run? `rindle-sync doctor` tells"
+    if not row.check_at or case.silence or case.breaker or not case.tools.has_token:
+        return
+    if case.now - row.check_at > 10 * case.tools.schedule.floor:
+        yield "it is long overdue, though an engine runs: `rindle-sync status` tells how much the budget leaves"

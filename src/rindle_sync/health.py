@@ -1,6 +1,6 @@
 """How the rows of environments stand, as figures."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median, quantiles
@@ -69,6 +69,8 @@ class Overview:
     """When it stood so."""
     provider: str
     environment: str
+    database: str
+    """Where it is: the path of a file, or an address without its password."""
     rows: int
     by_state: dict[str, int]
     errored_by_kind: dict[str, int]
@@ -84,7 +86,12 @@ class Overview:
     """Kept deliveries that are still to be applied."""
     dead: int
     """Kept deliveries that could not be applied."""
+    failed: int
+    """Those that could not be applied in the last 24 hours, though not because no row tracks the asset."""
     oldest_pending_seconds: int
+    """How long ago the delivery was to be applied that waits the longest for it."""
+    takes_webhooks: bool
+    """Whether a secret is set: without one none is taken, and none is expected."""
     webhooks: Webhooks
     """Of the last 24 hours."""
     budget: Budget
@@ -114,7 +121,11 @@ class Status(Overview):
 async def figures(all_tools: Sequence[Tools], now: datetime, *, over: timedelta) -> dict[str, Figures]:
     """How environments on one database stand, by their names; changes count that came `over` so long a time."""
     one, names = all_tools[0], [tools.environment for tools in all_tools]
-    return await one.gauges.of(one.provider.name, names, AUDIT, now=now, since=now - over, settled_by=now - GRACE)
+    found = await one.gauges.of(one.provider.name, names, AUDIT, now=now, since=now - over, settled_by=now - GRACE)
+    for tools in all_tools:
+        if not tools.webhooks.secrets:  # none is taken, so none is missed
+            found[tools.environment].webhooked = Webhooked()
+    return found
 
 
 async def last_tick(tools: Tools) -> datetime | None:
@@ -131,6 +142,12 @@ async def overview(all_tools: Sequence[Tools]) -> list[Overview]:
     """The figures of environments on one database, in few statements."""
     now = all_tools[0].now()
     return [Overview(**values) for values in await _overviews(all_tools, now)]
+
+
+async def elsewhere(tools: Tools, names: Collection[str]) -> dict[str, int]:
+    """How many rows there are of environments with other names than these."""
+    found = await tools.gauges.rows(tools.provider.name)
+    return {name: rows for name, rows in found.items() if name not in names}
 
 
 async def status(tools: Tools) -> Status:
@@ -163,6 +180,7 @@ def _overview(tools: Tools, found: Figures, level: Level, now: datetime) -> dict
         "at": now,
         "provider": tools.provider.name,
         "environment": tools.environment,
+        "database": tools.store.place,
         "rows": sum(by_state.values()),
         "by_state": by_state,
         "errored_by_kind": by_kind,
@@ -174,7 +192,9 @@ def _overview(tools: Tools, found: Figures, level: Level, now: datetime) -> dict
         "last_checked_at": found.last_checked,
         "pending": found.pending,
         "dead": found.dead,
+        "failed": found.failed,
         "oldest_pending_seconds": _seconds_since(found.oldest_pending, now),
+        "takes_webhooks": bool(tools.webhooks.secrets),
         "webhooks": _webhooks(found.webhooked),
         "budget": _budget(level),
         "breaker": found.breaker_reason or "closed",
@@ -210,4 +230,4 @@ def _budget(level: Level) -> Budget:
 
 
 def _seconds_since(moment: datetime | None, now: datetime) -> int:
-    return int((now - moment).total_seconds()) if moment else 0
+    return max(0, int((now - moment).total_seconds())) if moment else 0

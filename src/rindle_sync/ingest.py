@@ -5,16 +5,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import zip_longest
-from typing import Final
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from rindle_sync.asset import FINAL, By, ProviderAsset, Seen, Silence
 from rindle_sync.decide import Verdict
 from rindle_sync.errors import BadNotice, StoreUnavailable
-from rindle_sync.notice import WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Notice, Status, next_wait
+from rindle_sync.notice import NO_ROW, WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Kept, Notice, Status, next_wait
 from rindle_sync.settle import Finding, Settled, settle
 from rindle_sync.telemetry import Event, WebhookException, WebhookProcessed, milliseconds, nanoseconds
 from rindle_sync.tools import Tools
+
+N = TypeVar("N", bound=Kept)
 
 _NAMED_BY: Final = ("provider_asset_id", "provider_upload_id", "passthrough")
 
@@ -57,7 +59,7 @@ async def ingest(tools: Tools) -> int:
 
 async def _apply(tools: Tools, notices: Sequence[Notice]) -> list[_Ended]:
     """Settle the notices, of each row in their order, and of many rows in few statements."""
-    about = await with_rows(tools, notices)
+    about = await rows_about(tools, notices)
     rows = {row.id: row for _, row in about if row}
     ended = [_without_row(tools, notice) for notice, row in about if row is None]
     for turn in _turns([(notice, row.id) for notice, row in about if row]):
@@ -68,7 +70,7 @@ async def _apply(tools: Tools, notices: Sequence[Notice]) -> list[_Ended]:
 def _without_row(tools: Tools, notice: Notice) -> _Ended:
     """Its row may be there in a moment; one that names nothing at all will never have any."""
     if any(getattr(notice, name) for name in _NAMED_BY):
-        return _put_off(tools, notice, "no_row", WAITS_FOR_ROW)
+        return _put_off(tools, notice, NO_ROW, WAITS_FOR_ROW)
     return _put_off(tools, notice, "unreadable_data", ())
 
 
@@ -128,7 +130,7 @@ async def _settle_all(tools: Tools, findings: Mapping[str, Finding]) -> dict[str
 
 def _ended(tools: Tools, notice: Notice, settled: Settled | Exception | None) -> _Ended:
     if settled is None:
-        return _put_off(tools, notice, "no_row", WAITS_FOR_ROW)
+        return _put_off(tools, notice, NO_ROW, WAITS_FOR_ROW)
     if isinstance(settled, Exception):
         return _failed(tools, notice, settled)
     if isinstance(settled.seen, Silence):
@@ -153,19 +155,19 @@ def _failed(tools: Tools, notice: Notice, error: Exception) -> _Ended:
     return _put_off(tools, notice, type(error).__name__, WAITS_AFTER_FAILURE)
 
 
-async def with_rows(tools: Tools, notices: Sequence[Notice]) -> list[tuple[Notice, ProviderAsset | None]]:
-    """Each notice with the row that it is about, in one statement."""
+async def rows_about(tools: Tools, notices: Sequence[N]) -> list[tuple[N, ProviderAsset | None]]:
+    """Each of these notices with the row that it is about, where there is one."""
 
     def all_of(name: str) -> set[str]:
         return {value for notice in notices if (value := getattr(notice, name))}
 
-    found = await tools.store.match(
+    rows = await tools.store.match(
         tools.provider.name, tools.environment, **{f"{name}s": all_of(name) for name in _NAMED_BY}
     )
-    return [(notice, _row_of(notice, found)) for notice in notices]
+    return [(notice, _row_of(notice, rows)) for notice in notices]
 
 
-def _row_of(notice: Notice, rows: Sequence[ProviderAsset]) -> ProviderAsset | None:
+def _row_of(notice: Kept, rows: Sequence[ProviderAsset]) -> ProviderAsset | None:
     """The row that a notice is about: by asset, by upload, by passthrough; never one that holds another asset."""
     for name in _NAMED_BY:
         for row in rows:
@@ -174,7 +176,7 @@ def _row_of(notice: Notice, rows: Sequence[ProviderAsset]) -> ProviderAsset | No
     return None
 
 
-def _may_be(row: ProviderAsset, notice: Notice) -> bool:
+def _may_be(row: ProviderAsset, notice: Kept) -> bool:
     return notice.provider_asset_id is None or row.provider_asset_id in {None, notice.provider_asset_id}
 
 

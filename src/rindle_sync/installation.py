@@ -10,7 +10,7 @@ from rindle_sync.app import RindleSync, now
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.engine import Distributed, celery, extra, procrastinate, ready, run
 from rindle_sync.frameworks.asgi import App, at_paths
-from rindle_sync.health import Overview, overview
+from rindle_sync.health import Overview, elsewhere, overview
 from rindle_sync.providers.mux import Transport
 from rindle_sync.schema import open_engine
 from rindle_sync.store import Store
@@ -70,6 +70,10 @@ class Installation(Mapping[str, RindleSync]):
     async def overview(self) -> list[Overview]:
         """How the rows of each environment stand, in a few statements for all."""
         return await overview([service.tools for service in self.values()])
+
+    async def elsewhere(self) -> dict[str, int]:
+        """How many rows there are of environments that the settings do not name."""
+        return await elsewhere(next(iter(self.values())).tools, {*self, *self.settings.environments})
 
     def procrastinate(self, app: Any) -> Distributed:
         """Our jobs on an app of Procrastinate's that you have; it stays yours to open and to close."""

@@ -15,6 +15,9 @@ class Status(StrEnum):
     DEAD = "dead"
 
 
+NO_ROW: Final = "no_row"
+"""The reason of a notice that is about an asset which no row tracks."""
+
 WAITS_FOR_ROW: Final = tuple(timedelta(seconds=s) for s in (5, 15, 45, 90))
 """How long a notice waits for a row that is not there yet, before each new attempt."""
 
@@ -39,8 +42,8 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notice:
-    """One row of `provider_notices`."""
+class Kept:
+    """What one row of `provider_notices` says but for its body, which may have a megabyte."""
 
     id: str
     provider_name: str
@@ -52,11 +55,25 @@ class Notice:
     passthrough: str | None = field(default=None, repr=False)
     occurred_at: datetime | None = None
     received_at: datetime
-    body: bytes = field(repr=False)
     status: Status = Status.PENDING
     attempts: int = 0
     next_attempt_at: datetime | None = None
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Kept):
+    """One row of `provider_notices`."""
+
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry(Kept):
+    """One of many rows of `provider_notices`, in a list."""
+
+    size: int
+    """Of its body, in bytes; 0 once that was emptied."""
 
 
 def next_wait(attempts: int, waits: tuple[timedelta, ...]) -> timedelta | None:

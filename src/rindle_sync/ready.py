@@ -52,7 +52,9 @@ class Readiness:
 
     async def _engine(self) -> str:
         last, now = await health.last_tick(self._tools), self._tools.now()
-        if now - max(last or self._began_at, self._began_at) <= LATEST:
+        # what lies ahead was noted before a clock was set back, and says nothing of now
+        known = [moment for moment in (last, self._began_at) if moment and moment - now <= LATEST]
+        if known and now - max(known) <= LATEST:
             return OK
         return f"has not asked what is due for {LATEST.total_seconds():g} s"
 

@@ -64,6 +64,10 @@ class Tools:
     schedule: Schedule
     now: Callable[[], datetime]
     sleep: Callable[[float], Awaitable[None]]
+    has_token: bool = True
+    """Whether the provider can be asked at all."""
+    audit_every: timedelta = timedelta(days=7)
+    """How often rows at rest are compared with what the provider lists; never, where it is 0."""
     webhooks: Webhooks = Webhooks()
     lease: timedelta = timedelta(seconds=120)
     """How long a sweep holds the rows that it looks at; outlives every time limit on a call."""

@@ -4,9 +4,8 @@ from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
-from rich.markup import escape
 
-from rindle_sync.cli.screen import Json, connected_all, out, print_json
+from rindle_sync.cli.screen import Json, connected_all, literal, out, print_json
 from rindle_sync.concerns import Level
 from rindle_sync.doctor import Diagnosis, examine
 from rindle_sync.phrases import many
@@ -40,12 +39,19 @@ def doctor(
 
 
 def _print(diagnosis: Diagnosis) -> None:
+    out.print(literal(f"{', '.join(diagnosis.environments)} on {diagnosis.database}"), soft_wrap=True)
     found = {finding.check for finding in diagnosis.findings}
     for check in diagnosis.checked:
         if check not in found:
             out.print(f"[green]ok[/]       {check}")
+    for note in diagnosis.notes:
+        out.print(f"note     {note.check}{_where(note.environment)}: {literal(note.text)}", soft_wrap=True)
     for one in diagnosis.findings:
-        where = f" in {one.environment}" if one.environment not in {None, "default"} else ""
-        out.print(f"[{_COLOURS[one.level]}]{one.level:8}[/] {one.check}{where}: {escape(one.text)}", soft_wrap=True)
-        out.print(f"         {escape(one.remedy)}", soft_wrap=True)
+        level, where = f"[{_COLOURS[one.level]}]{one.level:8}[/]", _where(one.environment)
+        out.print(f"{level} {one.check}{where}: {literal(one.text)}", soft_wrap=True)
+        out.print(f"         {literal(one.remedy)}", soft_wrap=True)
     out.print(f"{many(len(diagnosis.checked), 'check')}, {many(len(diagnosis.findings), 'finding')}")
+
+
+def _where(environment: str | None) -> str:
+    return f" in {literal(environment)}" if environment not in {None, "default"} else ""

@@ -1,18 +1,15 @@
 """Commands about kept webhook deliveries."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
-from rindle_sync.asset import redact_id
-from rindle_sync.cli.screen import WIDE, Json, connected, out, print_json, say
+from rindle_sync.app import RindleSync
+from rindle_sync.asset import ProviderAsset, redact_id
+from rindle_sync.cli.screen import WIDE, Json, Reveal, connected, literal, note_reveal, out, print_json, say, visible
 from rindle_sync.errors import Misconfigured
-from rindle_sync.notice import Notice, Status
-
-if TYPE_CHECKING:
-    pass
+from rindle_sync.notice import Entry, Status
 
 events: Final = typer.Typer(help="The webhook deliveries that were kept: look at them, apply them again, prune.")
 
@@ -24,33 +21,33 @@ def list_events(
     json_: Json = False,
 ) -> None:
     """The newest deliveries."""
-    notices = connected(lambda rindle: rindle.notices(status=status_, limit=limit))
+    told = connected(lambda rindle: _listed(rindle, status_, limit))
     if json_:
-        print_json([_event(notice) for notice in notices])
+        print_json([_event(notice, row) for notice, row in told])
         return
-    table = Table(
-        Column("id", no_wrap=True, min_width=36),
-        "type",
-        "status",
-        "attempts",
-        "received",
-        "reason",
-        box=None,
-        pad_edge=False,
-    )
-    for n in notices:
-        table.add_row(
-            n.id,
-            escape(n.type),
-            n.status,
-            f"{n.attempts}",
-            f"{n.received_at:%Y-%m-%d %H:%M:%S}",
-            escape(n.reason or ""),
-        )
+    names = "type", "status", "attempts", "received", "asset", "row", "reason"
+    table = Table(Column("id", no_wrap=True, min_width=36), *names, box=None, pad_edge=False)
+    for n, row in told:
+        received = f"{n.received_at:%Y-%m-%d %H:%M:%S}"
+        asset = redact_id(n.provider_asset_id or n.provider_upload_id) or "-"
+        cells = n.type, n.status, n.attempts, received, asset, row.id if row else "-", n.reason or ""
+        table.add_row(n.id, *(literal(cell) for cell in cells))
     out.print(table, width=WIDE, crop=False)
 
 
-def _event(notice: Notice) -> dict[str, Any]:
+Told = tuple[Entry, ProviderAsset | None]
+
+
+async def _listed(rindle: RindleSync, status: Status | None, limit: int) -> list[Told]:
+    return await rindle.rows_about(await rindle.notices(status=status, limit=limit))
+
+
+async def _shown(rindle: RindleSync, event_id: str) -> Told | None:
+    notice = await rindle.notice(event_id)
+    return (await rindle.rows_about([notice]))[0] if notice else None
+
+
+def _event(notice: Entry, row: ProviderAsset | None) -> dict[str, Any]:
     return {
         "id": notice.id,
         "type": notice.type,
@@ -58,11 +55,21 @@ def _event(notice: Notice) -> dict[str, Any]:
         "attempts": notice.attempts,
         "asset": redact_id(notice.provider_asset_id),
         "upload": redact_id(notice.provider_upload_id),
+        "row_id": row and row.id,
         "occurred_at": notice.occurred_at,
         "received_at": notice.received_at,
         "next_attempt_at": notice.next_attempt_at,
         "reason": notice.reason,
-        "bytes": len(notice.body),
+        "bytes": notice.size,
+    }
+
+
+def _ids(notice: Entry) -> dict[str, Any]:
+    return {
+        "event_id": notice.event_id,
+        "provider_asset_id": notice.provider_asset_id,
+        "provider_upload_id": notice.provider_upload_id,
+        "passthrough": notice.passthrough,
     }
 
 
@@ -70,17 +77,21 @@ EventId = Annotated[str, typer.Argument(help="Its id, as `events list` tells it.
 
 
 @events.command("show")
-def show_event(event_id: EventId, json_: Json = False) -> None:
+def show_event(event_id: EventId, reveal: Reveal = False, json_: Json = False) -> None:
     """One delivery; its body stays in the database, since it is full of the provider's ids."""
-    notice = connected(lambda rindle: rindle.notice(event_id))
-    if notice is None:
+    found = connected(lambda rindle: _shown(rindle, event_id))
+    if found is None:
         _no_event("no delivery has this id")
-    elif json_:
-        print_json(_event(notice))
-    else:
-        for name, value in _event(notice).items():
-            if value is not None:
-                out.print(f"{name}: {value}", markup=False)
+        return
+    told = _event(*found) | (_ids(found[0]) if reveal else {})
+    if reveal:
+        note_reveal(f"delivery {told['id']}")
+    if json_:
+        print_json(told)
+        return
+    for name, value in told.items():
+        if value is not None:
+            out.print(f"{name}: {visible(value)}", markup=False, soft_wrap=True)
 
 
 @events.command("replay")

@@ -1,31 +1,42 @@
 """Commands that tell how things stand: of all rows, and of one."""
 
 import asyncio
-import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Column, Table
 from rich.text import Text
 
 from rindle_sync.app import RindleSync
 from rindle_sync.asset import ProviderAsset
-from rindle_sync.cli.screen import WIDE, Json, connected, connected_all, out, print_json, say, until_stopped
-from rindle_sync.errors import Misconfigured
+from rindle_sync.cli.screen import (
+    WIDE,
+    Json,
+    Reveal,
+    connected,
+    connected_all,
+    literal,
+    note_reveal,
+    out,
+    print_json,
+    say,
+    until_stopped,
+    visible,
+)
+from rindle_sync.concerns import of_names
+from rindle_sync.errors import Misconfigured, StoreUnavailable
 from rindle_sync.explain import Explanation, Moment
 from rindle_sync.health import Overview, Status
 from rindle_sync.installation import Installation
 from rindle_sync.phrases import ago, seconds_of
 
 commands: Final = typer.Typer()
-_log: Final = logging.getLogger("rindle_sync")
 
 
 @commands.command()
@@ -45,20 +56,33 @@ def status(
         return
     told = connected_all(_told)
     if json_:
-        print_json([asdict(one) for one in told] if isinstance(told, list) else asdict(told))
+        each = [asdict(one) for one in told.overviews]
+        print_json(each[0] if isinstance(told.overviews[0], Status) else each)
     else:
         out.print(_board(told))
 
 
-async def _told(all_: Installation) -> Status | list[Overview]:
-    """Of one environment all that there is to tell, of several a line each."""
-    return await next(iter(all_.values())).status() if len(all_) == 1 else await all_.overview()
+@dataclass(frozen=True, slots=True)
+class _Told:
+    overviews: Sequence[Overview]
+    """Of one environment all that there is to tell, of several as much as a line holds."""
+    elsewhere: Mapping[str, int]
+    """Rows of environments that the settings do not name, where one of ours has none."""
+
+
+async def _told(all_: Installation) -> _Told:
+    overviews = await all_.overview() if len(all_) > 1 else [await next(iter(all_.values())).status()]
+    return _Told(overviews, {} if all(one.rows for one in overviews) else await all_.elsewhere())
 
 
 async def _watch(all_: Installation, every: float, stop: asyncio.Event) -> None:
     with Live(console=out, auto_refresh=False) as live:
         while not stop.is_set():
-            board = _board(await _told(all_))
+            try:
+                board = _board(await _told(all_))
+            except StoreUnavailable as trouble:
+                now = next(iter(all_.values())).tools.now()
+                board = Text.from_markup(f"{_moment(now)}: [bold red]{literal(trouble)}[/]")
             if out.is_terminal:
                 live.update(board, refresh=True)
             else:  # where nothing can be overwritten
@@ -69,11 +93,26 @@ async def _watch(all_: Installation, every: float, stop: asyncio.Event) -> None:
                     await stop.wait()
 
 
-def _board(told: Status | list[Overview]) -> RenderableType:
-    return _of_one(told) if isinstance(told, Status) else _of_many(told)
+def _board(told: _Told) -> RenderableType:
+    first, *others = told.overviews
+    where = f"{len(told.overviews)} environments" if others else first.environment
+    head = [f"{literal(where)} on {literal(first.database)}, {_moment(first.at)}"]
+    for one in told.overviews:
+        head += _worst(one, told.elsewhere, f"{literal(one.environment)}: " if others else "")
+    lines = [Text.from_markup(line) for line in head]
+    return Group(*lines, _of_one(first) if isinstance(first, Status) else _of_many(told.overviews))
 
 
-def _of_many(overviews: list[Overview]) -> Table:
+def _worst(one: Overview, elsewhere: Mapping[str, int], where: str) -> Iterator[str]:
+    """What makes all the rest of no account."""
+    if one.breaker != "closed":
+        since = seconds_of(one.breaker_open_seconds)
+        yield f"{where}[bold red]the provider is left alone[/]: {one.breaker}, for {since}"
+    for found in of_names(one, elsewhere):
+        yield f"[bold yellow]{literal(found.text)}[/]: {literal(found.remedy)}"
+
+
+def _of_many(overviews: Sequence[Overview]) -> Table:
     names = "rows", "ready", "in flight", "stuck", "due", "oldest", "pending", "dead", "lost", "left alone"
     table = Table(Column("environment", no_wrap=True), *names, box=None, pad_edge=False)
     for one in overviews:
@@ -82,7 +121,7 @@ def _of_many(overviews: list[Overview]) -> Table:
         alone = "" if one.breaker == "closed" else f"[bold red]{one.breaker}[/]"
         figures = one.rows, one.by_state["ready"], flying, one.stuck, one.due
         table.add_row(
-            one.environment,
+            literal(one.environment),
             *(f"{figure}" for figure in figures),
             seconds_of(one.oldest_due_seconds) if one.due else "-",
             f"{one.pending}",
@@ -109,9 +148,7 @@ def _lines(figures: Status) -> Iterator[str]:
     yield f"{figures.due} due{oldest}; {figures.stuck} stuck; {figures.unanswered} without an answer{unlinked}"
     deliveries = ", ".join(f"{number} {status}" for status, number in figures.notices.items())
     waiting = (
-        f", the oldest pending for {seconds_of(figures.oldest_pending_seconds)}"
-        if figures.oldest_pending_seconds
-        else ""
+        f", the oldest due for {seconds_of(figures.oldest_pending_seconds)}" if figures.oldest_pending_seconds else ""
     )
     yield f"webhooks: {deliveries}{waiting}"
     yield _lost(figures)
@@ -122,13 +159,12 @@ def _lines(figures: Status) -> Iterator[str]:
     yield f"an engine last asked what is due: {ago(figures.last_tick_at, figures.at)}"
     yield f"last answered look: {ago(figures.last_checked_at, figures.at)}"
     yield f"last audit: {ago(figures.last_audit_at, figures.at)}{_audited(figures)}"
-    if figures.breaker != "closed":
-        since = seconds_of(figures.breaker_open_seconds)
-        yield f"[bold red]the provider is left alone[/]: {figures.breaker}, for {since}"
 
 
 def _lost(figures: Status) -> str:
     told = figures.webhooks
+    if not figures.takes_webhooks:
+        return "lost webhooks: none are taken, since mux_webhook_secrets is not set"
     if not told.expected:
         return "lost webhooks: none were to be expected in the last 24 hours"
     share = f"{100 * told.loss:.1f} % of {told.expected} in the last 24 hours"
@@ -155,24 +191,22 @@ def _audited(figures: Status) -> str:
     return told + (f"; one that began {ago(began, figures.at)} has not ended" if began else "")
 
 
-Reveal = Annotated[bool, typer.Option("--reveal", help="Show the provider's ids, too; the log notes that you did.")]
-
-
 @commands.command()
 def explain(
-    name: Annotated[str, typer.Argument(help="Our row's id, or your app's own asset id.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(help="Our row's id, your app's own asset id, or an id of the provider's.", show_default=False),
+    ],
     reveal: Reveal = False,
     json_: Json = False,
 ) -> None:
     """Why a video stands as it does: its history in order, when it is looked at next, and what to do if it is stuck."""
     found = connected(lambda rindle: _explained(rindle, name))
     if not found:
-        say("no row has this id, and no asset of your app in this environment (the provider's own id is for `sync`)")
+        say("no row of this environment has this id, nor its asset, at your app or at the provider")
         raise typer.Exit(1)
-    if reveal:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for row, _ in found if reveal else ():
-        _log.warning("the provider's ids of row %s were revealed", row.id)
+        note_reveal(f"row {row.id}")
     if json_:
         print_json([asdict(one) | (_ids(row) if reveal else {}) for row, one in found])
         return
@@ -181,7 +215,8 @@ def explain(
 
 
 async def _explained(rindle: RindleSync, name: str) -> list[tuple[ProviderAsset, Explanation]]:
-    return [(row, await rindle.explain(row)) for row in await rindle.named(name)]
+    rows = await rindle.named(name) or await rindle.known_as(name)
+    return [(row, await rindle.explain(row)) for row in rows]
 
 
 def _ids(row: ProviderAsset) -> dict[str, Any]:
@@ -206,12 +241,12 @@ def _print_explanation(one: Explanation, ids: dict[str, Any]) -> None:
     }
     for name, value in (facts | ids).items():
         if value:
-            out.print(f"{name}: {value}", markup=False, soft_wrap=True)
+            out.print(f"{name}: {visible(value)}", markup=False, soft_wrap=True)
     for advice in one.advice:
-        out.print(f"[bold]what to do[/]: {escape(advice)}", soft_wrap=True)
+        out.print(f"[bold]what to do[/]: {literal(advice)}", soft_wrap=True)
     table = Table(Column("when", no_wrap=True), "by", "what", box=None, pad_edge=False)
     for moment in one.history:
-        table.add_row(f"{moment.at:%Y-%m-%d %H:%M:%S}", moment.by, escape(moment.text + _again(moment)))
+        table.add_row(f"{moment.at:%Y-%m-%d %H:%M:%S}", moment.by, literal(moment.text + _again(moment)))
     out.print(table, width=None if out.is_terminal else WIDE, crop=False)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -11,6 +12,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.cli import logs
@@ -39,6 +41,7 @@ Serving = Callable[[], Coroutine[Any, Any, None]]
 Engine = Annotated[EngineName | None, typer.Option(help="What wakes the steps, if not as the settings say.")]
 Format = Annotated[LogFormat | None, typer.Option("--log-format", help="What a line of the log is, likewise.")]
 Json = Annotated[bool, typer.Option("--json", help="Report as JSON on standard output.")]
+Reveal = Annotated[bool, typer.Option("--reveal", help="Show the provider's ids, too; the log notes that you did.")]
 
 
 chosen: Final[dict[str, Any]] = {}
@@ -89,6 +92,16 @@ def plain(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
+def visible(value: object) -> str:
+    """A value as text that a terminal only shows: no control character of it, nor one that turns the line around."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(value))
+
+
+def literal(value: object) -> str:
+    """A value in the markup of Rich, as the text that it is."""
+    return escape(visible(value))
+
+
 def say(sentence: str) -> None:
     """Tell the user something, in one line, on standard error."""
     if logs.is_json():
@@ -110,6 +123,12 @@ def explain(outcome: Outcome) -> None:
     """Tell why a pass did not do what it should, and what to do about it."""
     if outcome in _WHY:
         say(_WHY[outcome])
+
+
+def note_reveal(of: str) -> None:
+    """Note in the log that the provider's ids were shown."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logs.LOG.warning("the provider's ids of %s were revealed", of)
 
 
 def print_json(value: Any) -> None:

@@ -220,7 +220,7 @@ UNLINKED = _gauge("rows.unlinked", "{row}", "Rows that wait for their upload and
 UNANSWERED = _gauge("rows.unanswered", "{row}", "Rows whose last look brought no answer.")
 LAST_LOOK = _gauge("looks.last_answered.timestamp", "s", "When a look at any row was last answered.")
 PENDING = _gauge("inbox.pending", "{notice}", "Kept deliveries that are to be applied.")
-OLDEST_PENDING = _gauge("inbox.oldest_pending.timestamp", "s", "When the oldest of them came in.")
+OLDEST_PENDING = _gauge("inbox.oldest_pending.timestamp", "s", "Since when the oldest of them could be applied.")
 DEAD = _gauge("inbox.dead", "{notice}", "Kept deliveries that could not be applied.")
 EXPECTED = _gauge("webhooks.expected", "{change}", "Changes of the last hour that a webhook should have told of.")
 MISSED = _gauge("webhooks.missed", "{change}", "Those of which none has told, by who found them.", by=LOOKED)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.asset import scrub
 from rindle_sync.errors import StoreUnavailable
+from rindle_sync.schema import make_file
 from rindle_sync.store.trouble import named_errors
 
 VERSION_TABLE: Final = "rindle_sync_alembic_version"
@@ -25,6 +26,7 @@ _LOCK: Final = 0x52494E44_4C45  # any number that nobody else locks on
 async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
     """Create or migrate the tables; the revision before and after. Two at once are safe: one waits for the other."""
     try:
+        make_file(engine.url)
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade)
     except (DBAPIError, OSError) as error:
@@ -35,7 +37,7 @@ async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
 async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
     """The revision that the database is at, and the newest; raises `StoreUnavailable`."""
     with named_errors():
-        async with engine.connect() as connection:
+        async with engine.execution_options(reads_only=True).connect() as connection:
             return await connection.run_sync(_current), _newest()
 
 

@@ -7,7 +7,9 @@ from rindle_sync.schema.engine import (
     TIME_LIMITS,
     conninfo,
     engine_url,
+    make_file,
     open_engine,
+    place_of,
 )
 from rindle_sync.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.schema.tables import assets, budgets, changes, environments, metadata, notices, passes, suspects
@@ -31,10 +33,12 @@ __all__ = [
     "json_field",
     "json_parameter",
     "json_table",
+    "make_file",
     "metadata",
     "notices",
     "once",
     "open_engine",
     "passes",
+    "place_of",
     "suspects",
 ]

@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import Misconfigured, StoreUnavailable
 from rindle_sync.quiet import keep_from_debug
 from rindle_sync.schema.json_rows import from_json, to_json
 
@@ -92,9 +92,10 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     }
     try:
         if parsed.get_backend_name() == "sqlite":
-            _check_file(parsed.database)
+            _check_file(_file(parsed))
             engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
             prepare_sqlite(engine.sync_engine)
+            _make_no_file(engine.sync_engine, _file(parsed))
         else:
             options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10, "pool_pre_ping": True}
             engine = create_async_engine(_completed(parsed), **options)
@@ -108,10 +109,28 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     return engine
 
 
-def _check_file(path: str | None) -> None:
-    if not path or path == ":memory:" or path.startswith("file:"):
-        return
-    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
+def place_of(url: URL) -> str:
+    """Where a database is, for people to read: the path of a file, or the address of a server without its password."""
+    if url.get_backend_name() == "sqlite":
+        return str(_file(url) or url.database or ":memory:")
+    named = {name: value for name, value in url.query.items() if name in {"host", "port", "dbname"}}
+    return url.set(drivername="postgresql", query=named).render_as_string(hide_password=True)
+
+
+def make_file(url: URL) -> None:
+    """Make the empty file of a SQLite database that is not there: only a migration does, no question to it."""
+    if url.get_backend_name() == "sqlite" and (file := _file(url)) and not file.exists():
+        file.touch()
+
+
+def _file(url: URL) -> Path | None:
+    """The file of a SQLite database; None where it is in memory, or named by an address of SQLite's own."""
+    path = url.database
+    return Path(path).absolute() if path and path != ":memory:" and not path.startswith("file:") else None
+
+
+def _check_file(file: Path | None) -> None:
+    if file and (file.is_dir() or not file.parent.is_dir()):
         raise Misconfigured("database_url", "names a SQLite file in a folder that is not there, or a folder itself")
 
 
@@ -151,6 +170,18 @@ def prepare_sqlite(engine: Engine) -> None:
     def began(connection: Any) -> None:
         reads = connection.get_execution_options().get("reads_only", False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _make_no_file(engine: Engine, file: Path | None) -> None:
+    """A question to a database that is not there makes none: another shell may have the settings of the service."""
+
+    @event.listens_for(engine, "do_connect")
+    def connecting(*_: Any) -> None:
+        if file and not file.exists():
+            raise StoreUnavailable(
+                f"there is no database at {file}: does this shell lack the settings of the service, database_url above "
+                "all, as variables (RINDLE_DATABASE_URL) or in a file? `rindle-sync migrate` makes a new one"
+            )
 
 
 def _prepare_postgresql(engine: Engine) -> None:

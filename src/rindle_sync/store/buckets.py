@@ -104,6 +104,8 @@ class Level:
     calls: float
     capacity: float
     wait: timedelta
+    pause: timedelta = timedelta(0)
+    """How much of the wait it is that the provider wants no calls at all."""
 
 
 class Buckets(Database):
@@ -176,7 +178,8 @@ def _read_level(bucket: Bucket, found: Any, now: datetime) -> Level:
     calls = min(bucket.capacity, found.tokens / CALL + elapsed * bucket.per_second)
     paused = max(0, found.paused_until - _micros(now)) / 1_000_000
     lacking = max(0.0, 1 - calls) / bucket.per_second
-    return Level(max(0.0, calls), bucket.capacity, timedelta(seconds=paused + lacking))
+    wait, pause = timedelta(seconds=paused + lacking), timedelta(seconds=paused)
+    return Level(max(0.0, calls), bucket.capacity, wait, pause)
 
 
 def _key(bucket: Bucket) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Engine, Table, Update, bindparam, or_, sel
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.errors import StoreUnavailable
-from rindle_sync.schema import BUSY_SECONDS, json_field, json_table
+from rindle_sync.schema import BUSY_SECONDS, json_field, json_table, place_of
 from rindle_sync.store.trouble import LOCKED, named_errors
 
 
@@ -54,6 +54,11 @@ class Database:
         self.engine = engine
         self._reads = engine.execution_options(reads_only=True)
         self._owed = _OWED.setdefault(engine.sync_engine, {})
+
+    @property
+    def place(self) -> str:
+        """Where the database is, for people to read."""
+        return place_of(self.engine.url)
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, case, func, or_, select
 
 from rindle_sync.asset import FINAL, By, ErrorKind
-from rindle_sync.notice import Status
+from rindle_sync.notice import NO_ROW, Status
 from rindle_sync.schema import (
     UtcTime,
     assets,
@@ -59,7 +59,10 @@ class Figures:
     oldest_due: datetime | None = None
     pending: int = 0
     oldest_pending: datetime | None = None
+    """When the one is to be tried that has its turn first."""
     dead: int = 0
+    failed: int = 0
+    """Dead deliveries of the time that changes are counted of, though not for want of a row."""
     breaker_reason: str | None = None
     breaker_opened_at: datetime | None = None
     audit: Standing = field(default_factory=Standing)
@@ -78,6 +81,7 @@ def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.sum(case((condition, 1), else_=0))
 
 
+_SINCE: Final = bindparam("since", type_=UtcTime())
 _UNLINKED: Final = assets.c.provider_asset_id.is_(None) & assets.c.state.in_(["pending", "uploading"])
 _ROWS: Final = (
     select(
@@ -101,13 +105,17 @@ _PENDING: Final = (
     select(
         notices.c.environment,
         func.count().label("pending"),
-        func.min(notices.c.received_at).label("oldest_pending"),
+        func.min(notices.c.next_attempt_at).label("oldest_pending"),
     )
     .where(*_here(notices), notices.c.next_attempt_at.is_not(None))
     .group_by(notices.c.environment)
 )
 _DEAD: Final = (
-    select(notices.c.environment, func.count().label("dead"))
+    select(
+        notices.c.environment,
+        func.count().label("dead"),
+        _number((notices.c.received_at > _SINCE) & notices.c.reason.is_distinct_from(NO_ROW)).label("failed"),
+    )
     .where(*_here(notices), notices.c.status == Status.DEAD.value)
     .group_by(notices.c.environment)
 )
@@ -135,7 +143,7 @@ def _webhooked() -> Select[Any]:
         select(changes.c.environment, changes.c.by, func.count().label("found"), _number(missed).label("missed"))
         .where(
             *_here(changes),
-            changes.c.at > bindparam("since", type_=UtcTime()),
+            changes.c.at > _SINCE,
             final,
             told,
             ~waits,
@@ -162,12 +170,12 @@ class Gauges(Database):
         """
         found = {name: Figures() for name in names}
         here = {"provider": provider, "environments": json_parameter([{"environment": name} for name in names], assets)}
-        window = {"since": since, "settled_by": settled_by}
+        window = {"now": now, "since": since, "settled_by": settled_by}
         async with self.reading() as connection:
             for line in await connection.execute(_ROWS, here):
                 _add_rows(found[line.environment], line)
             for statement in (_DUE, _PENDING, _DEAD, _BREAKERS):
-                for line in await connection.execute(statement, here | ({"now": now} if statement is _DUE else {})):
+                for line in await connection.execute(statement, here | window):
                     _add(found[line.environment], line)
             for line in await connection.execute(_passes(audit), here):
                 found[line.environment].audit = Standing(
@@ -176,6 +184,13 @@ class Gauges(Database):
             for line in await connection.execute(_WEBHOOKED, here | window):
                 _add_webhooked(found[line.environment].webhooked, line)
         return found
+
+    async def rows(self, provider: str) -> dict[str, int]:
+        """How many rows each environment has of which there is one; reads them all."""
+        counted = select(assets.c.environment, func.count().label("number")).group_by(assets.c.environment)
+        async with self.reading() as connection:
+            found = await connection.execute(counted.where(assets.c.provider_name == provider))
+            return {line.environment: line.number for line in found}
 
     async def notices(self, provider: str, environment: str) -> Mapping[str, int]:
         """How many deliveries were kept, by status; reads them all."""

@@ -7,11 +7,11 @@ from typing import Final
 from sqlalchemy import Update, bindparam, or_, select, update
 
 from rindle_sync.asset import By, ProviderAsset, State
-from rindle_sync.notice import Notice
+from rindle_sync.notice import Entry
 from rindle_sync.schema import changes, json_field, json_parameter, json_table, notices, once
 from rindle_sync.schema.types import UtcTime
 from rindle_sync.store.database import Database
-from rindle_sync.store.inbox import NOTICE_COLUMNS, read_notice
+from rindle_sync.store.inbox import ENTRY_COLUMNS, read_entry
 
 LOOKED: Final = (By.SWEEP, By.SYNC, By.AUDIT, By.CLI, By.PAGE)
 """The roads that find a change by asking the provider."""
@@ -46,7 +46,7 @@ class History(Database):
         async with self.writing() as connection:
             await connection.execute(_TOLD, {"rows": json_parameter(rows, changes), "came_at": now})
 
-    async def notices_about(self, row: ProviderAsset, *, limit: int) -> list[Notice]:
+    async def notices_about(self, row: ProviderAsset, *, limit: int) -> list[Entry]:
         """The newest deliveries about the asset and the upload of a row, the oldest of them first."""
         names = [
             column == value
@@ -59,6 +59,6 @@ class History(Database):
         if not names:
             return []
         here = notices.c.provider_name == row.provider_name, notices.c.environment == row.environment
-        wanted = select(*NOTICE_COLUMNS).where(*here, or_(*names)).order_by(notices.c.received_at.desc()).limit(limit)
+        wanted = select(*ENTRY_COLUMNS).where(*here, or_(*names)).order_by(notices.c.received_at.desc()).limit(limit)
         async with self.reading() as connection:
-            return [read_notice(found) for found in await connection.execute(wanted)][::-1]
+            return [read_entry(found) for found in await connection.execute(wanted)][::-1]

@@ -10,12 +10,13 @@ from sqlalchemy import Executable, Row, bindparam, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rindle_sync.notice import Notice, Status
+from rindle_sync.notice import Entry, Kept, Notice, Status
 from rindle_sync.schema import STATEMENT_SECONDS, json_parameter, notices
 from rindle_sync.store.database import Database, claim_statement, outcome_statement
 
 _FIELDS: Final = tuple(f.name for f in fields(Notice))
-NOTICE_COLUMNS: Final = tuple(notices.c[name] for name in _FIELDS)
+_KEPT: Final = tuple(f.name for f in fields(Kept))
+ENTRY_COLUMNS: Final = (*(notices.c[name] for name in _KEPT), func.length(notices.c.body).label("size"))
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
 
 
@@ -79,7 +80,7 @@ class Inbox(Database):
         """Lease up to `limit` pending notices whose time has come, in one statement; in the order of their events."""
         values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
         async with self.leasing(token) as connection:
-            claimed = [read_notice(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
+            claimed = [_read_notice(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
         return sorted(claimed, key=lambda notice: (notice.occurred_at or notice.received_at, notice.received_at))
 
     async def end(self, ended: Sequence[Notice], token: str) -> None:
@@ -88,24 +89,22 @@ class Inbox(Database):
         async with self.writing() as connection:
             await connection.execute(_OUTCOMES, {"rows": json_parameter(rows, notices), "held": token})
 
-    async def get(self, notice_id: str) -> Notice | None:
+    async def get(self, notice_id: str) -> Entry | None:
         """The notice with this id of ours."""
         async with self.reading() as connection:
-            found = (await connection.execute(select(*NOTICE_COLUMNS).where(notices.c.id == notice_id))).one_or_none()
-        return read_notice(found) if found else None
+            found = (await connection.execute(select(*ENTRY_COLUMNS).where(notices.c.id == notice_id))).one_or_none()
+        return read_entry(found) if found else None
 
     async def list(
         self, provider: str, environment: str, *, status: Status | None = None, limit: int = 50
-    ) -> list[Notice]:
+    ) -> list[Entry]:
         """The newest notices, of one status or of all."""
-        wanted = select(*NOTICE_COLUMNS).where(
-            notices.c.provider_name == provider, notices.c.environment == environment
-        )
+        wanted = select(*ENTRY_COLUMNS).where(notices.c.provider_name == provider, notices.c.environment == environment)
         if status:
             wanted = wanted.where(notices.c.status == status.value)
         async with self.reading() as connection:
             found = await connection.execute(wanted.order_by(notices.c.received_at.desc()).limit(limit))
-            return [read_notice(row) for row in found]
+            return [read_entry(row) for row in found]
 
     async def replay(self, provider: str, environment: str, now: datetime, *, notice_id: str | None = None) -> int:
         """Make one notice, or all dead ones, pending again; how many."""
@@ -128,7 +127,11 @@ class Inbox(Database):
             return emptied.rowcount
 
 
-def read_notice(found: Row[Any]) -> Notice:
-    """A line of the notices table."""
+def read_entry(found: Row[Any]) -> Entry:
+    """A line of the notices table, in the columns of an entry."""
+    return Entry(**found._asdict() | {"status": Status(found.status)})
+
+
+def _read_notice(found: Row[Any]) -> Notice:
     values = {name: getattr(found, name) for name in _FIELDS}
     return Notice(**values | {"status": Status(found.status)})

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State, is_row_id
+from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State, as_row_id
 from rindle_sync.errors import AlreadyTracked, StoreRefused
 from rindle_sync.schema import assets, changes, json_field, json_parameter, json_table, once
 from rindle_sync.store.database import Database, claim_statement
@@ -210,12 +210,20 @@ class Store(Database):
         )
 
     async def named(self, provider: str, environment: str, name: str) -> list[ProviderAsset]:
-        """The row with this id of ours, or those of the app's own asset with this id, of every profile."""
-        called = assets.c.id == name if is_row_id(name) else assets.c.asset_id == name
-        here = (assets.c.provider_name == provider, assets.c.environment == environment)
-        async with self.reading() as connection:
-            found = await connection.execute(select(*assets.c).where(*here, called).order_by(assets.c.profile))
-            return [read_row(row) for row in found]
+        """The row with this id of ours, and those of the app's own asset with this id, of every profile."""
+        if not name.isprintable():
+            return []
+        called = assets.c.asset_id == name
+        if row_id := as_row_id(name):
+            called |= assets.c.id == row_id
+        return await self._all(provider, environment, called)
+
+    async def known_as(self, provider: str, environment: str, provider_id: str) -> list[ProviderAsset]:
+        """The rows whose asset or whose upload has this id at the provider."""
+        if not provider_id.isprintable():
+            return []
+        its = or_(assets.c.provider_asset_id == provider_id, assets.c.provider_upload_id == provider_id)
+        return await self._all(provider, environment, its)
 
     async def make_due(self, row_id: str, now: datetime) -> None:
         """Have a row looked at by the next sweep of its environment, unless it is due already."""
@@ -328,6 +336,12 @@ class Store(Database):
         """Whether the database has a table of this name, ours or another's."""
         async with self.reading() as connection:
             return await connection.run_sync(lambda session: inspect(session).has_table(name))
+
+    async def _all(self, provider: str, environment: str, which: ColumnElement[bool]) -> list[ProviderAsset]:
+        here = (assets.c.provider_name == provider, assets.c.environment == environment)
+        wanted = select(*assets.c).where(*here, which).order_by(assets.c.asset_id, assets.c.profile)
+        async with self.reading() as connection:
+            return [read_row(found) for found in await connection.execute(wanted)]
 
     async def _one(self, wanted: Select[Any]) -> ProviderAsset | None:
         async with self.reading() as connection:

@@ -9,8 +9,8 @@ from rindle_sync.asset import ErrorKind, ProviderAsset, State, is_row_id, redact
 from rindle_sync.concerns import of_engine, of_environment
 from rindle_sync.explain import explain
 from rindle_sync.health import last_tick, overview
-from rindle_sync.ingest import with_rows
-from rindle_sync.notice import Notice, Status
+from rindle_sync.ingest import rows_about
+from rindle_sync.notice import Entry, Status
 from rindle_sync.phrases import many
 from rindle_sync.work import Work
 
@@ -106,11 +106,11 @@ async def inbox(work: Work, status: str) -> dict[str, Any]:
     """The newest deliveries of one environment."""
     tools, wanted = work.tools, Status(status) if status in set(Status) else None
     notices = await tools.inbox.list(tools.provider.name, tools.environment, status=wanted, limit=NOTICES)
-    about = await with_rows(tools, notices)
+    about = await rows_about(tools, notices)
     return {"notices": [_shown(notice, row) for notice, row in about], "chosen": wanted, "statuses": list(Status)}
 
 
-def _shown(notice: Notice, row: ProviderAsset | None) -> dict[str, Any]:
+def _shown(notice: Entry, row: ProviderAsset | None) -> dict[str, Any]:
     return {
         "id": notice.id,
         "row": row,
@@ -120,5 +120,5 @@ def _shown(notice: Notice, row: ProviderAsset | None) -> dict[str, Any]:
         "received_at": notice.received_at,
         "reason": notice.reason,
         "tag": redact_id(notice.provider_asset_id or notice.provider_upload_id),
-        "can_replay": notice.status is not Status.IGNORED and bool(notice.body),
+        "can_replay": notice.status is not Status.IGNORED and bool(notice.size),
     }
