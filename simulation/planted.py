@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, select
 
 from rindle_sync import asset, browse, decide, look, plan, settle
 from rindle_sync.config import Settings
+from rindle_sync.errors import Refused
 from rindle_sync.providers.mux import Mux, shapes
 from rindle_sync.schema import assets, changes, json_field, json_parameter, notices
 from rindle_sync.store import Inbox, Outbox, Store, database, inbox, outbox, rows
@@ -213,6 +214,19 @@ def _free_calls() -> Patches:
     return [patch.object(Buckets, "take", take)]
 
 
+def _hidden_call() -> Patches:
+    """A refused cancel is followed by a call that nobody has granted, and that is not told."""
+    original = Mux.cancel_upload
+
+    async def cancel_upload(self: Mux, provider_upload_id: str, at: Any) -> Any:
+        try:
+            return await original(self, provider_upload_id, at)
+        except Refused:
+            return await self.get_upload(provider_upload_id, at)
+
+    return [patch.object(Mux, "cancel_upload", cancel_upload)]
+
+
 def _stuck_for_ever() -> Patches:
     """Rows that were declared stuck are not looked at again."""
     return [patch.object(plan, "WATCHED", frozenset())]
@@ -265,6 +279,7 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _untagged,
         _unscrubbed,
         _free_calls,
+        _hidden_call,
         _stuck_for_ever,
         _age_after,
         _give_up,

@@ -33,6 +33,7 @@ FOUND_BY = {
     "untagged": 0,
     "unscrubbed": 9,
     "free-calls": 224,
+    "hidden-call": 1463,
     "stuck-for-ever": 56,
     "age-after": 0,
     "give-up": 9,
