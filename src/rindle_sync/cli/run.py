@@ -183,10 +183,10 @@ async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes
 
 def _allow_connections() -> None:
     """Let this process open as many files as it may: each connection is one, and so is each to the database."""
-    import resource
+    with suppress(ModuleNotFoundError, ValueError, OSError):  # some systems say that there is none, and have one
+        import resource
 
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # some systems say that there is no limit, and have one
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
