@@ -142,7 +142,7 @@ def _of_webhooks(one: Overview) -> Iterator[Finding]:
         yield error(
             Check.PENDING,
             one.environment,
-            f"a delivery has been waiting for {seconds_of(one.oldest_pending_seconds)}",
+            f"a delivery has been due for {seconds_of(one.oldest_pending_seconds)}",
             "no engine applies deliveries: does one run?",
         )
     if one.failed:
