@@ -406,6 +406,22 @@ async def test_a_database_that_does_not_answer_is_down_and_no_more_is_told_of_it
     }
 
 
+async def test_what_cannot_be_counted_in_time_is_told_as_it_was_counted_last(postgres_tables_url: str) -> None:
+    async with a_world(postgres_tables_url, migrated=True) as world:
+        await world.tools.store.add(a_row(State.READY))
+        standing = Standing([world.tools])
+        before = samples(Prometheus([]).text(await standing.readings()))
+        world.clock.move(HOLDS)
+        async with world.tools.store.engine.connect() as other:
+            await other.exec_driver_sql("LOCK TABLE media_provider_assets IN ACCESS EXCLUSIVE MODE")
+            told = samples(Prometheus([]).text(await standing.readings()))
+            await other.rollback()
+        await standing.close()
+
+    assert value(before, by_name("rows"), state="ready") == 1
+    assert told == before
+
+
 # OpenTelemetry
 
 

@@ -111,3 +111,20 @@ async def test_so_many_ask_at_a_time_and_nobody_waits_for_ever() -> None:
     await asyncio.gather(*staying)
 
     await stay()
+
+
+async def test_what_took_long_holds_for_longer() -> None:
+    clock, oracle = Clock(), Oracle()
+
+    async def slowly() -> int:
+        clock.move(3)
+        return await oracle.answer()
+
+    question = Question(slowly, clock.now, HOLDS, times=20)
+
+    answers = [await question.answer()]
+    for wait in (59, 1):
+        clock.move(wait)
+        answers.append(await question.answer())
+
+    assert answers == [1, 1, 2]

@@ -11,9 +11,14 @@ T = TypeVar("T")
 WITHIN: Final = 5.0
 """Seconds that somebody waits for an answer."""
 
+SPARING: Final = 20
+"""For what may read much: its answer holds so many times as long as the asking took, a twentieth of the time so."""
+
 
 class Question(Generic[T]):
     """Asks when its last answer is older than `holds`; whoever asks meanwhile waits for the same answer.
+
+    Where the asking took long, its answer holds for so many `times` of that.
 
     None where there is none `within` so many seconds, and for all who ask until there is: it is not cancelled, since a
     driver may need far longer to end.
@@ -25,12 +30,14 @@ class Question(Generic[T]):
         now: Callable[[], datetime],
         holds: timedelta,
         *,
+        times: int = 0,
         within: float = WITHIN,
     ) -> None:
         self._within = within
         self._ask = ask
         self._now = now
-        self._holds = holds
+        self._least = self._holds = holds
+        self._times = times
         self._asking: asyncio.Task[T] | None = None
         self._is_late = False
         self._answer: tuple[T, datetime] | None = None
@@ -57,8 +64,10 @@ class Question(Generic[T]):
             asking.exception()  # whoever has waited for it was told; if nobody has, it is not to be logged as lost
 
     async def _asked(self) -> T:
+        began = self._now()
         answer = await self._ask()
-        self._answer = answer, self._now()
+        now = self._now()
+        self._answer, self._holds = (answer, now), max(self._least, self._times * (now - began))
         return answer
 
     async def close(self) -> None:

@@ -36,7 +36,7 @@ from rindle_sync.exporters.base import (
     Reading,
     reading,
 )
-from rindle_sync.patience import Question
+from rindle_sync.patience import SPARING, Question
 from rindle_sync.round import Outcome
 from rindle_sync.store import Figures, Level
 from rindle_sync.tools import Tools
@@ -46,39 +46,50 @@ HOLDS: Final = timedelta(seconds=10)
 
 
 class Standing:
-    """How environments on one database stand; a database that does not answer is down, and no more is told of it."""
+    """How environments on one database stand; a database that does not answer is down, and no more is told of it.
+
+    What must be counted, which takes a while in large tables, is told again until it has been counted anew.
+    """
 
     def __init__(self, all_tools: Sequence[Tools]) -> None:
-        self._all_tools = all_tools
-        self._question = Question(self._read, all_tools[0].now, HOLDS)
+        self._all_tools, now = all_tools, all_tools[0].now
+        self._pulse = Question(self._feel, now, HOLDS)
+        self._counts = Question(self._count, now, HOLDS, times=SPARING)
+        self._counted: list[Reading] = []
         self.last: list[Reading] = list(_build())
         """The gauges as they were read last."""
 
     async def readings(self) -> list[Reading]:
-        """The gauges as they are now, or were at most ten seconds ago."""
-        self.last = [*_build(), *(await self._question.answer() or _down())]
+        """The gauges as they are now, or were at most ten seconds ago; what takes long to count, longer ago."""
+        self.last = [*_build(), *await self._readings()]
         return self.last
 
     async def close(self) -> None:
         """Read no more."""
-        await self._question.close()
+        await self._pulse.close()
+        await self._counts.close()
 
-    async def _read(self) -> list[Reading]:
-        all_tools, now = self._all_tools, self._all_tools[0].now()
-        budgets = [budget for tools in all_tools for budget in (tools.budget, tools.creates)]
+    async def _readings(self) -> list[Reading]:
         try:
-            figures = await health.figures(all_tools, now, over=health.HOUR)
-            levels = await all_tools[0].budget.levels(budgets)
-            ticked = await health.last_tick(all_tools[0])
+            if not (pulse := await self._pulse.answer()):
+                return _down()
+            self._counted = await self._counts.answer() or self._counted
         except StoreUnavailable:
             return _down()
+        return pulse + self._counted
+
+    async def _feel(self) -> list[Reading]:
+        budgets = [budget for tools in self._all_tools for budget in (tools.budget, tools.creates)]
+        levels = await self._all_tools[0].budget.levels(budgets)
+        ticked = await health.last_tick(self._all_tools[0])
         found = [reading(DATABASE_UP, 1), reading(LAST_TICK, _timestamp(ticked))]
-        for place, tools in enumerate(all_tools):
-            name = tools.environment
-            found += _rows(name, figures[name])
-            found += _webhooks(name, figures[name])
-            found += _provider(name, figures[name], levels[2 * place : 2 * place + 2])
+        for place, tools in enumerate(self._all_tools):
+            found += _budgets(tools.environment, levels[2 * place : 2 * place + 2])
         return found
+
+    async def _count(self) -> list[Reading]:
+        figures = await health.figures(self._all_tools, self._all_tools[0].now(), over=health.HOUR)
+        return [one for tools in self._all_tools for one in _counted(tools.environment, figures[tools.environment])]
 
 
 def _down() -> list[Reading]:
@@ -87,6 +98,12 @@ def _down() -> list[Reading]:
 
 def _build() -> Iterator[Reading]:
     yield reading(BUILD, 1, **{name: words[0] for name, words in BUILD.labels.items()})
+
+
+def _counted(name: str, figures: Figures) -> Iterator[Reading]:
+    yield from _rows(name, figures)
+    yield from _webhooks(name, figures)
+    yield from _provider(name, figures)
 
 
 def _rows(name: str, figures: Figures) -> Iterator[Reading]:
@@ -111,10 +128,13 @@ def _webhooks(name: str, figures: Figures) -> Iterator[Reading]:
     yield reading(LOSS, figures.webhooked.loss, name)
 
 
-def _provider(name: str, figures: Figures, levels: Sequence[Level]) -> Iterator[Reading]:
+def _budgets(name: str, levels: Sequence[Level]) -> Iterator[Reading]:
     for budget, level in zip(BUDGETS, levels, strict=True):
         yield reading(BUDGET_CALLS, level.calls, name, budget=budget)
         yield reading(BUDGET_WAIT, level.wait.total_seconds(), name, budget=budget)
+
+
+def _provider(name: str, figures: Figures) -> Iterator[Reading]:
     for reason in Reason:
         yield reading(BREAKER_OPEN, figures.breaker_reason == reason, name, reason=reason)
     yield reading(LAST_AUDIT, _timestamp(figures.audit.ended_at), name)

@@ -25,7 +25,7 @@ from rindle_sync.frameworks.page.drawing import HERE, templates
 from rindle_sync.frameworks.page.forms import Declined, check_origin, is_local, read_form
 from rindle_sync.frameworks.page.session import COOKIE, LASTS, Sessions
 from rindle_sync.frameworks.page.views import Wanted
-from rindle_sync.patience import Places, Question
+from rindle_sync.patience import SPARING, Places, Question
 from rindle_sync.sync import sync_row
 from rindle_sync.telemetry import OperatorActed, nanoseconds
 from rindle_sync.work import Work
@@ -73,7 +73,7 @@ class Page:
         self._sessions = Sessions(token)
         self._templates = templates()
         self._places = Places(READS, within=READ_WITHIN)
-        self._standing = Question(self._stand, self._any.tools.now, HOLDS)
+        self._standing = Question(self._stand, self._any.tools.now, HOLDS, times=SPARING)
         self._guessing = asyncio.Lock()
         self._guesses = 0
         self._app = Starlette(
