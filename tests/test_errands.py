@@ -17,9 +17,8 @@ def a_work(world: World, environment: str = "default", *, audit_days: float = 0)
         pass
 
     return Work(
-        tools=replace(world.tools, environment=environment),
+        tools=replace(world.tools, environment=environment, audit_every=timedelta(days=audit_days)),
         callbacks=[nothing],
-        audit_every=timedelta(days=audit_days),
         keep_ended=timedelta(days=7),
         keep_dead=timedelta(days=30),
     )

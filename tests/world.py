@@ -231,7 +231,7 @@ def a_work(world: World, environment: str = "default") -> Work:
     """What is to be done in one environment of this world."""
     tools = replace(world.tools, environment=environment)
     week = timedelta(days=7)
-    return Work(tools=tools, callbacks=(), audit_every=week, keep_ended=week, keep_dead=week)
+    return Work(tools=tools, callbacks=(), keep_ended=week, keep_dead=week)
 
 
 def unknown_id() -> str:

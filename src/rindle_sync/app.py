@@ -108,10 +108,8 @@ class RindleSync:
         work = Work(
             tools=self.tools,
             callbacks=self._callbacks,
-            audit_every=self.tools.audit_every,
             keep_ended=timedelta(days=settings.notice_retention_days),
             keep_dead=timedelta(days=settings.dead_notice_retention_days),
-            may_look=settings.has_token,
         )
         self.telemetry.listen(work.hear)
         return work

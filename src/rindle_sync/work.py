@@ -32,14 +32,10 @@ class Work:
 
     tools: Tools
     callbacks: Sequence[Callback]
-    audit_every: timedelta
-    """Never, where it is 0."""
     keep_ended: timedelta
     """How long the bodies of applied and ignored deliveries are kept, and how long a change waits to be announced."""
     keep_dead: timedelta
     """How long the bodies of dead deliveries are kept."""
-    may_look: bool = True
-    """Whether this process has credentials to ask the provider with."""
     bells: list[asyncio.Event] = field(default_factory=list)
     """Of the engines in this process: all are rung whenever a step is woken."""
     _woken: set[Step] = field(default_factory=set)
@@ -52,7 +48,7 @@ class Work:
 
     def does(self, step: Step) -> bool:
         """Whether this process can do `step` at all; others may."""
-        return self.may_look or step not in LOOKS
+        return self.tools.has_token or step not in LOOKS
 
     def wake(self, step: Step) -> None:
         """Have `step` run soon, where an engine runs in this process."""
@@ -90,7 +86,7 @@ class Work:
         return Watch(
             environment=self.environment,
             touched_before=now - self.tools.schedule.floor,
-            audited_before=now - self.audit_every if self.audit_every else None,
+            audited_before=now - self.tools.audit_every if self.tools.audit_every else None,
             pruned_before=now - PRUNE_EVERY,
         )
 
@@ -106,7 +102,7 @@ class Work:
             case Step.DOUBTS:
                 await self.look_first(self.doubted())
             case Step.AUDIT:
-                await audit_if_due(self.tools, self.audit_every, keep_going=keep_going)
+                await audit_if_due(self.tools, self.tools.audit_every, keep_going=keep_going)
             case Step.PRUNE:
                 await self._prune_in_turn()
 
