@@ -231,7 +231,8 @@ def _advice(case: _Case) -> Iterator[str]:
 _BY_KIND: Final[dict[ErrorKind | None, str]] = {
     ErrorKind.STUCK: "it took too long: look at the asset at the provider; if that ends, the row comes back by itself",
     ErrorKind.NOT_FOUND: (
-        "the provider has no such asset: was it deleted there, or tracked by a wrong id? Then delete the row, and track it"
+        "the provider has no such asset: was it deleted there, or tracked by a wrong id? "
+        "Then delete the row, and track it by the right one"
     ),
     ErrorKind.PROVIDER: "the provider could not use the file: ingest it again; the row stays errored until then",
     ErrorKind.UPLOAD: "the upload came to nothing: begin it anew, for the same asset and profile",
