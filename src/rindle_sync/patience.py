@@ -12,7 +12,7 @@ WITHIN: Final = 5.0
 """Seconds that somebody waits for an answer."""
 
 SPARING: Final = 20
-"""For what may read much: its answer holds so many times as long as the asking took, a twentieth of the time so."""
+"""For what may read much: its answer holds so many times as long as the asking took."""
 
 
 class Question(Generic[T]):
