@@ -397,7 +397,7 @@ async def test_a_name_that_looks_like_an_id_of_ours_may_be_the_apps_own(store: S
     assert await named(rows[1].id.upper()) == {rows[1].id}
     assert await named("no\x00text") == await named("\udcff") == set()
     assert await store.known_as("mux", "default", "\udcff") == []
-    assert await named(rows[1].id.replace("-", "")) == {rows[1].id}
+    assert await named(rows[1].id.replace("-", "")) == set()  # the app's own may look so
 
 
 async def test_a_row_is_found_by_what_the_provider_calls_its_asset_or_its_upload(store: Store) -> None:
