@@ -91,7 +91,7 @@ def of_engine(ticked: datetime | None, now: datetime) -> Iterator[Finding]:
 def of_names(one: Overview, elsewhere: Mapping[str, int]) -> Iterator[Finding]:
     """Whether the name of an environment is that of the rows; `elsewhere` are those of names that no settings have."""
     if elsewhere and not one.rows:
-        others = ", ".join(f"{number} {'is' if number == 1 else 'are'} of {name}" for name, number in elsewhere.items())
+        others = ", ".join(f"{many(number, 'is', 'are')} of {name}" for name, number in elsewhere.items())
         yield warning(
             Check.ENVIRONMENT,
             one.environment,

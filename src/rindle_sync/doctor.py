@@ -138,7 +138,7 @@ async def _of_tables(all_: Installation) -> AsyncIterator[Finding]:
     for found in of_engine(await last_tick(tools), tools.now()):
         yield found
     overviews = await all_.overview()
-    elsewhere = {} if all(one.rows for one in overviews) else await all_.elsewhere()
+    elsewhere = await all_.elsewhere(overviews)
     for one in overviews:
         for found in (*of_names(one, elsewhere), *of_environment(one)):
             yield found

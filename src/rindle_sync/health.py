@@ -200,7 +200,7 @@ def _overview(tools: Tools, found: Figures, level: Level, now: datetime) -> dict
         "breaker": found.breaker_reason or "closed",
         "breaker_open_seconds": _seconds_since(found.breaker_opened_at, now),
         "last_audit_at": audit.ended_at,
-        "last_audit": dict(audit.progress) if audit.progress and not audit.began_at else None,
+        "last_audit": dict(audit.report) if audit.report else None,
         "audit_began_at": audit.began_at,
     }
 

@@ -71,8 +71,10 @@ class Installation(Mapping[str, RindleSync]):
         """How the rows of each environment stand, in a few statements for all."""
         return await overview([service.tools for service in self.values()])
 
-    async def elsewhere(self) -> dict[str, int]:
-        """How many rows there are of environments that the settings do not name."""
+    async def elsewhere(self, overviews: Sequence[Overview]) -> dict[str, int]:
+        """How many rows there are of environments that the settings do not name, where one of ours has none."""
+        if all(one.rows for one in overviews):
+            return {}
         return await elsewhere(next(iter(self.values())).tools, {*self, *self.settings.environments})
 
     def procrastinate(self, app: Any) -> Distributed:

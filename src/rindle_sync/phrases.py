@@ -22,6 +22,11 @@ def seconds_of(seconds: float) -> str:
     return span_of(timedelta(seconds=seconds))
 
 
+def moment_of(moment: datetime | None) -> str:
+    """A moment of UTC, to the second."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "never"
+
+
 def ago(moment: datetime | None, now: datetime) -> str:
     """How long before `now` that was."""
     return f"{span_of(max(now - moment, timedelta(0)))} ago" if moment else "never"

@@ -52,8 +52,6 @@ class Work:
 
     def wake(self, step: Step) -> None:
         """Have `step` run soon, where an engine runs in this process."""
-        if not self.does(step):
-            return
         self._woken.add(step)
         for bell in self.bells:
             bell.set()
@@ -75,9 +73,9 @@ class Work:
         """What is told of rows is work for the callbacks, or for a look."""
         if isinstance(event, StateChange):
             self.wake(Step.ANNOUNCE)
-        elif not self.does(Step.DOUBTS):
+        elif not isinstance(event, WebhookProcessed) or not self.does(Step.DOUBTS):
             return
-        elif isinstance(event, WebhookProcessed) and event.verdict == Verdict.DOUBTED and event.row_id:
+        elif event.verdict == Verdict.DOUBTED and event.row_id:
             self._doubted.add(event.row_id)
             self.wake(Step.DOUBTS)
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
@@ -34,7 +33,7 @@ from rindle_sync.errors import Misconfigured, StoreUnavailable
 from rindle_sync.explain import Explanation, Moment
 from rindle_sync.health import Overview, Status
 from rindle_sync.installation import Installation
-from rindle_sync.phrases import ago, seconds_of
+from rindle_sync.phrases import ago, moment_of, seconds_of
 
 commands: Final = typer.Typer()
 
@@ -72,7 +71,7 @@ class _Told:
 
 async def _told(all_: Installation) -> _Told:
     overviews = await all_.overview() if len(all_) > 1 else [await next(iter(all_.values())).status()]
-    return _Told(overviews, {} if all(one.rows for one in overviews) else await all_.elsewhere())
+    return _Told(overviews, await all_.elsewhere(overviews))
 
 
 async def _watch(all_: Installation, every: float, stop: asyncio.Event) -> None:
@@ -82,7 +81,7 @@ async def _watch(all_: Installation, every: float, stop: asyncio.Event) -> None:
                 board = _board(await _told(all_))
             except StoreUnavailable as trouble:
                 now = next(iter(all_.values())).tools.now()
-                board = Text.from_markup(f"{_moment(now)}: [bold red]{literal(trouble)}[/]")
+                board = Text.from_markup(f"{moment_of(now)}: [bold red]{literal(trouble)}[/]")
             if out.is_terminal:
                 live.update(board, refresh=True)
             else:  # where nothing can be overwritten
@@ -96,7 +95,7 @@ async def _watch(all_: Installation, every: float, stop: asyncio.Event) -> None:
 def _board(told: _Told) -> RenderableType:
     first, *others = told.overviews
     where = f"{len(told.overviews)} environments" if others else first.environment
-    head = [f"{literal(where)} on {literal(first.database)}, {_moment(first.at)}"]
+    head = [f"{literal(where)} on {literal(first.database)}, {moment_of(first.at)}"]
     for one in told.overviews:
         head += _worst(one, told.elsewhere, f"{literal(one.environment)}: " if others else "")
     lines = [Text.from_markup(line) for line in head]
@@ -181,10 +180,6 @@ def _found(figures: Status) -> str:
     return "changes found in the last 24 hours: " + (", ".join(roads) or "none")
 
 
-def _moment(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "never"
-
-
 def _audited(figures: Status) -> str:
     told = f", {figures.last_audit['outcome']}" if figures.last_audit else ""
     began = figures.audit_began_at
@@ -230,13 +225,13 @@ def _ids(row: ProviderAsset) -> dict[str, Any]:
 
 def _print_explanation(one: Explanation, ids: dict[str, Any]) -> None:
     kind = f" ({one.error_kind})" if one.error_kind else ""
-    out.print(f"[bold]{one.state}{kind}[/] since {_moment(one.updated_at)}")
+    out.print(f"[bold]{one.state}{kind}[/] since {moment_of(one.updated_at)}")
     facts = {
         "row": one.row_id,
         "asset": f"{one.asset_id} ({one.profile})",
         "provider": f"{one.provider} {one.tag or 'without an asset yet'}, {one.playback_ids} playback ids",
         "error": one.last_sync_error,
-        "last answered look": _moment(one.checked_at),
+        "last answered look": moment_of(one.checked_at),
         "next look": one.next,
     }
     for name, value in (facts | ids).items():

@@ -3,10 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Final, TypeGuard
-from uuid import UUID
+from typing import Final
 
-from rindle_sync.asset import scrub
+from rindle_sync.asset import is_row_id, scrub
 from rindle_sync.engines.embedded import Embedded
 from rindle_sync.engines.loop import Loop, ended_well, nothing
 from rindle_sync.errand import Errand, Step
@@ -76,7 +75,7 @@ class Jobs:
 
     async def sync(self, row_id: object) -> None:
         """Bring one row into step, by its id as a job has it."""
-        if _is_id(row_id):
+        if isinstance(row_id, str) and is_row_id(row_id):
             await ended_well(self._sync(row_id))
         else:
             not_ours()
@@ -99,13 +98,6 @@ class Jobs:
 def not_ours() -> None:
     """Tell of a job whose task or arguments are none that we make; it is done with, and what it says is not told."""
     _log.error("a job was none of ours, or had arguments that mean nothing to us; nothing was done")
-
-
-def _is_id(row_id: object) -> TypeGuard[str]:
-    try:
-        return isinstance(row_id, str) and str(UUID(row_id)) == row_id.lower()
-    except ValueError:
-        return False
 
 
 async def forward(

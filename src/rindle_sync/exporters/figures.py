@@ -138,14 +138,9 @@ def _provider(name: str, figures: Figures) -> Iterator[Reading]:
     for reason in Reason:
         yield reading(BREAKER_OPEN, figures.breaker_reason == reason, name, reason=reason)
     yield reading(LAST_AUDIT, _timestamp(figures.audit.ended_at), name)
-    yield reading(AUDIT_ALARM, _has_alarmed(figures), name)
+    yield reading(AUDIT_ALARM, (figures.audit.report or {}).get("outcome") == Outcome.ALARM, name)
     yield reading(AUDITING, figures.audit.began_at is not None, name)
     yield reading(AUDIT_PROGRESS, _progress(figures), name)
-
-
-def _has_alarmed(figures: Figures) -> bool:
-    audit = figures.audit
-    return audit.began_at is None and (audit.progress or {}).get("outcome") == Outcome.ALARM
 
 
 def _progress(figures: Figures) -> float:

@@ -23,6 +23,11 @@ class Standing:
     progress: Mapping[str, Any] | None = None
     """How far the one that began is, or what came of the last one."""
 
+    @property
+    def report(self) -> Mapping[str, Any] | None:
+        """What came of the last one; None while one is under way."""
+        return self.progress if self.began_at is None else None
+
 
 @dataclass(frozen=True, slots=True)
 class PassKey:

@@ -243,10 +243,8 @@ class Page:
             done = settled.decision.verdict.value if settled else "gone"
         except TimeoutError:
             done = "late"
-        except Refused as error:
-            done = "refused"
-            raise Declined(503, str(error), back=address) from None
         except RindleSyncError as error:
+            done = "refused" if isinstance(error, Refused) else "failed"
             raise Declined(503, str(error), back=address) from None
         finally:
             self._told(work, "sync", done, row.id)

@@ -6,7 +6,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from rindle_sync.phrases import ago, seconds_of
+from rindle_sync.phrases import ago, moment_of, seconds_of
 
 HERE: Final = Path(__file__).parent
 
@@ -20,7 +20,7 @@ def templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["moment"] = lambda moment: f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "never"
+    found.filters["moment"] = moment_of
     found.filters["ago"] = ago
     found.filters["seconds"] = seconds_of
     found.filters["code"] = code
