@@ -18,12 +18,12 @@ from sqlalchemy import event
 from benchmarks.far_ends import BASE_URL, TOKEN, World
 from rindle_sync.app import RindleSync
 from rindle_sync.config import plain_settings
-from rindle_sync.plan import Atlas
+from rindle_sync.plan import ListIndex
 from rindle_sync.providers.base import Provider
 from rindle_sync.schema import open_engine
-from rindle_sync.store import Library, Store
+from rindle_sync.store import AssetQueries, AssetStore
 from rindle_sync.telemetry import Telemetry, log_event
-from rindle_sync.tools import Tools
+from rindle_sync.tools import Context
 from tests import postgres
 
 DATABASES: Final = ("sqlite", "postgresql")
@@ -43,8 +43,8 @@ class Road(StrEnum):
     """Every row by its id: what the sweep is compared with."""
 
     @property
-    def atlas(self) -> Atlas:
-        return Atlas(trust=1.0 if self is Road.PAGE else 0.0)
+    def list_index(self) -> ListIndex:
+        return ListIndex(trust=1.0 if self is Road.PAGE else 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ class Meter:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
-    def listen(self, store: Store) -> None:
+    def listen(self, store: AssetStore) -> None:
         engine = store.engine.sync_engine
 
         @event.listens_for(engine, "before_cursor_execute")
@@ -91,7 +91,7 @@ class Meter:
             self.counts["transactions"] += 1
 
 
-class TimedStore(Store):
+class TimedStore(AssetStore):
     """The store, with the time spent in it: SQLAlchemy, the driver, the database, and the mapping of rows."""
 
     meter: Meter
@@ -105,7 +105,7 @@ class TimedStore(Store):
             return await super().write(*args, **options)
 
 
-class TimedLibrary(Library):
+class TimedLibrary(AssetQueries):
     """The library, with the time spent in it."""
 
     meter: Meter
@@ -132,14 +132,14 @@ class Bench:
         return self.url.partition(":")[0]
 
     @property
-    def store(self) -> Store:
+    def store(self) -> AssetStore:
         return self.rindle.store
 
-    def tools(self, provider: Provider, road: Road) -> Tools:
+    def context(self, provider: Provider, road: Road) -> Context:
         """What a sweep on this road needs, as if it were the first one of its process."""
         library = TimedLibrary(self.store.engine)
         library.meter = self.meter
-        return replace(self.rindle.tools, provider=provider, atlas=road.atlas, library=library)
+        return replace(self.rindle.context, provider=provider, list_index=road.list_index, library=library)
 
 
 @contextmanager

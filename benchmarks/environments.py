@@ -19,7 +19,7 @@ from benchmarks.tables import a_due_row, fill
 from rindle_sync.app import now
 from rindle_sync.config import plain_settings
 from rindle_sync.installation import Installation, connect_all
-from rindle_sync.store import Errands
+from rindle_sync.store import DueJobs
 
 NUMBERS: Final = (1, 100, 1_000)
 ROWS_EACH: Final = 10
@@ -80,10 +80,10 @@ async def _measured(database: str, url: str, number: int) -> Environments:
 
 
 async def _asking(all_: Installation) -> float:
-    errands, times = Errands(all_.store.engine), []
+    jobs, times = DueJobs(all_.store.engine), []
     for _ in range(ASKED):
         moment, began = now(), time.perf_counter()
-        await errands.due("mux", [work.watch(moment) for work in all_.works], now=moment)
+        await jobs.due("mux", [work.due_thresholds(moment) for work in all_.job_runners], now=moment)
         times.append(time.perf_counter() - began)
     return median(times)
 

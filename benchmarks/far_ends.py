@@ -21,7 +21,7 @@ from urllib.parse import parse_qs
 import httpx
 import msgspec
 
-from rindle_sync.asset import Seen, Via
+from rindle_sync.asset import Observation, ObservationSource
 from rindle_sync.providers.base import Page
 from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
@@ -100,24 +100,26 @@ class Late:
 
 
 class Told(Mux):
-    """A provider that asks nobody: what is seen of any asset is `seen`, but for its id and when it was made."""
+    """A provider that asks nobody: what is seen of any asset is `observation`, but for its id and when it was made."""
 
-    def __init__(self, assets: Assets, seen: Seen) -> None:
+    def __init__(self, assets: Assets, observation: Observation) -> None:
         super().__init__(Credentials("", ""))
         self._ids = assets.ids
         self._made = {i: datetime.fromtimestamp(made, UTC) for i, made in zip(assets.ids, assets.made, strict=True)}
-        self._seen = seen
+        self._observation = observation
 
-    def about(self, asset_id: str, at: datetime, via: Via = Via.GET) -> Seen:
-        return replace(self._seen, provider_asset_id=asset_id, created_at=self._made[asset_id], at=at, via=via)
+    def about(self, asset_id: str, at: datetime, source: ObservationSource = ObservationSource.GET) -> Observation:
+        return replace(
+            self._observation, provider_asset_id=asset_id, created_at=self._made[asset_id], at=at, source=source
+        )
 
-    async def get_asset(self, provider_asset_id: str, at: datetime) -> Seen:
+    async def get_asset(self, provider_asset_id: str, at: datetime) -> Observation:
         return self.about(provider_asset_id, at)
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         start = int(cursor or 0)
         following = start + Mux.page_size
-        entries = [self.about(asset_id, at, Via.LIST) for asset_id in self._ids[start:following]]
+        entries = [self.about(asset_id, at, ObservationSource.LIST) for asset_id in self._ids[start:following]]
         return Page(entries, str(following) if following < len(self._ids) else None)
 
 
@@ -135,8 +137,10 @@ class World:
         emulator, (first, every) = MuxEmulator(), Assets.order(count)
         ids = emulator.create_assets(count, life=READY, created_at=first, every=every)
         assets = Assets.oldest_first(ids, first, every)
-        seen = await adapter(emulator.app).get_asset(assets.ids[0], datetime.now(UTC))
-        return cls(assets, emulator, Instant(assets, msgspec.json.encode(seen.metadata)), Told(assets, seen))
+        observation = await adapter(emulator.app).get_asset(assets.ids[0], datetime.now(UTC))
+        return cls(
+            assets, emulator, Instant(assets, msgspec.json.encode(observation.metadata)), Told(assets, observation)
+        )
 
     def provider(self, far_end: str) -> Mux:
         match far_end:

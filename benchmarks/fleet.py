@@ -35,8 +35,8 @@ from benchmarks.webhooks import (
 )
 from rindle_sync.app import now
 from rindle_sync.asset import State
-from rindle_sync.schema import assets, changes, notices
-from rindle_sync.store import Store
+from rindle_sync.schema import assets, changes, webhook_events
+from rindle_sync.store import AssetStore
 from tests.processes import Shell, a_store, free_port
 
 WORKERS: Final = (1, 2, 4)
@@ -93,7 +93,7 @@ async def workers(database: str, sizes: Sizes, progress: Progress) -> list[Sweep
     return found
 
 
-async def _swept(url: str, store: Store, far_end: str, rows: int, number: int) -> float:
+async def _swept(url: str, store: AssetStore, far_end: str, rows: int, number: int) -> float:
     there = await assets_at(far_end, rows // ENVIRONMENTS)
     async with _fleet(url, far_end) as fleet:
         for _ in range(number):
@@ -123,7 +123,7 @@ async def endpoints_of_a_fleet(database: str, _: Sizes, progress: Progress) -> l
     return found
 
 
-async def _received(store: Store, fleet: "_Fleet", number: int) -> Receiving:
+async def _received(store: AssetStore, fleet: "_Fleet", number: int) -> Receiving:
     events = list(islice(an_event_stream(), PER_SECOND * STEADY_SECONDS + int(4_000 * SATURATED_SECONDS)))
     hour_ago = now() - timedelta(hours=1)
     tracked = [e.asset_id for e in events if e.kind == "about a row"]
@@ -152,17 +152,17 @@ async def _received(store: Store, fleet: "_Fleet", number: int) -> Receiving:
     )
 
 
-async def _settled(store: Store) -> list[float]:
+async def _settled(store: AssetStore) -> list[float]:
     """Seconds from the coming in of each delivery to the change that it made."""
     by_asset = assets.join(changes, changes.c.row_id == assets.c.id).join(
-        notices, notices.c.provider_asset_id == assets.c.provider_asset_id
+        webhook_events, webhook_events.c.provider_asset_id == assets.c.provider_asset_id
     )
     async with store.reading() as connection:
-        found = await connection.execute(select(notices.c.received_at, changes.c.at).select_from(by_asset))
+        found = await connection.execute(select(webhook_events.c.received_at, changes.c.at).select_from(by_asset))
         return [(line.at - line.received_at).total_seconds() for line in found]
 
 
-async def _until(store: Store, none_left: Any) -> None:
+async def _until(store: AssetStore, none_left: Any) -> None:
     async with store.reading() as connection:
         while (await connection.execute(none_left)).scalar_one():
             await connection.rollback()

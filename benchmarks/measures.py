@@ -17,8 +17,8 @@ from benchmarks.bench import Bench, Progress, Sizes, groom, opened, urls
 from benchmarks.far_ends import Assets, World
 from benchmarks.tables import a_due_row, begin_again, fill, rows_at_rest
 from rindle_sync.app import now
-from rindle_sync.asset import By, Due, ProviderAsset
-from rindle_sync.settle import Finding, settle
+from rindle_sync.asset import Due, ProviderAsset, Trigger
+from rindle_sync.settle import Observed, apply
 from rindle_sync.sweep import SURVEY
 
 BATCHES: Final = (1, 10, 50, 100)
@@ -87,10 +87,10 @@ async def settlings(database: str, sizes: Sizes, progress: Progress) -> list[Set
 
 async def _settling(bench: Bench, world: World, batch: int) -> Settling:
     rows = (await prepared(bench, world.assets))[: batch * MOST_BATCHES]
-    findings = [Finding(row, world.told.about(row.provider_asset_id or "", now())) for row in rows]
+    findings = [Observed(row, world.told.about(row.provider_asset_id or "", now())) for row in rows]
     began = time.perf_counter()
     for start in range(0, len(findings), batch):
-        await settle(bench.rindle.tools, findings[start : start + batch], By.SWEEP)
+        await apply(bench.rindle.context, findings[start : start + batch], Trigger.SWEEP)
     seconds = time.perf_counter() - began
     return Settling(
         database=bench.database,
@@ -147,12 +147,12 @@ async def _scan_and_claim(bench: Bench) -> tuple[float, float]:
 
 
 async def _scan(bench: Bench) -> list[Due]:
-    tools, moment = bench.rindle.tools, now()
-    here, floor = (tools.provider.name, tools.environment), moment - tools.schedule.floor
-    return await tools.library.due(*here, due=moment, touched_before=floor, now=moment, limit=SURVEY)
+    context, moment = bench.rindle.context, now()
+    here, floor = (context.provider.name, context.environment), moment - context.schedule.floor
+    return await context.asset_queries.due(*here, due=moment, touched_before=floor, now=moment, limit=SURVEY)
 
 
 async def _claim(bench: Bench, row_ids: Sequence[str], token: str) -> list[ProviderAsset]:
-    tools, moment = bench.rindle.tools, now()
-    here, until = (tools.provider.name, tools.environment), moment + timedelta(minutes=2)
+    context, moment = bench.rindle.context, now()
+    here, until = (context.provider.name, context.environment), moment + timedelta(minutes=2)
     return await bench.store.claim(*here, row_ids, due=moment, now=moment, token=token, until=until)

@@ -106,18 +106,18 @@ def _mixes(due: int) -> Iterator[Mix]:
 
 async def _introduce(world: World) -> None:
     """Let it be known whose rows these are, as after the first sweep of all."""
-    here = world.tools.provider.name, world.tools.environment
-    await world.tools.environments.identify(*here, world.emulator.account.environment_id)
+    here = world.context.provider.name, world.context.environment
+    await world.context.environments.identify(*here, world.emulator.account.environment_id)
 
 
 async def _case(stage: Stage, mix: Mix, road: Road) -> Planned:
     world, emulator = stage.world, stage.world.emulator
     emulator.reset()
-    await begin_again(world.tools.store, settled_account(emulator, mix, world.clock.now()))
+    await begin_again(world.context.store, settled_account(emulator, mix, world.clock.now()))
     emulator.set_rate_limits(stage.priority.value)
     emulator.reset_calls()
     world.with_reads(*stage.reads)
-    world.tools = replace(world.tools, atlas=road.atlas, policy=POLICY)
+    world.context = replace(world.context, list_index=road.list_index, policy=POLICY)
     began = world.clock.now()
     looked = await _swept(world, mix.due)
     seconds = (world.clock.now() - began).total_seconds()
@@ -147,8 +147,8 @@ async def _swept(world: World, due: int) -> int:
         return looked < due and (due <= MANY or world.emulator.calls["get_asset"] < MOST_GETS)
 
     while keep_going():
-        tally = await sweep(world.tools, keep_going=keep_going)
-        looked += tally.looked
+        result = await sweep(world.context, keep_going=keep_going)
+        looked += result.checked
         if keep_going():
             await world.clock.sleep(EVERY)
     return looked

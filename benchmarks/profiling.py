@@ -17,8 +17,8 @@ async def profiled(databases: Sequence[str], rows: int) -> None:
         with urls(database, 1) as (url,):
             async with opened(url, world) as bench:
                 await prepared(bench, world.assets)
-                tools = bench.tools(world.provider("instant"), Road.PAGE)
+                context = bench.context(world.provider("instant"), Road.PAGE)
                 with cProfile.Profile() as profile:
-                    await sweep(tools)
+                    await sweep(context)
         print(f"{database}, {rows:,} rows")
         pstats.Stats(profile).sort_stats("tottime").print_stats(30)

@@ -72,11 +72,11 @@ async def _pass(bench: Bench, far_end: _FarEnd, road: Road) -> Pass:
     count = len(far_end.assets.ids)
     assets = far_end.assets if road is Road.PAGE else far_end.assets.newest(max(1, count // FEWER))
     rows = len(await prepared(bench, assets))
-    tools = bench.tools(far_end.provider, road)
+    context = bench.context(far_end.provider, road)
     worked, began = time.process_time(), time.perf_counter()
-    tally = await sweep(tools)
+    result = await sweep(context)
     seconds, cpu = time.perf_counter() - began, time.process_time() - worked
-    assert tally.changed == rows, tally
+    assert result.changed == rows, result
     read, write = (bench.meter.seconds[name] for name in ("read", "write"))
     return Pass(
         database=bench.database,
@@ -89,7 +89,7 @@ async def _pass(bench: Bench, far_end: _FarEnd, road: Road) -> Pass:
         write_us=write / rows * 1e6,
         statements=bench.meter.counts["statements"] / rows,
         transactions=bench.meter.counts["transactions"] / rows,
-        calls=tally.calls / rows,
+        calls=result.calls / rows,
     )
 
 

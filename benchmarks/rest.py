@@ -92,11 +92,11 @@ async def rests(database: str, sizes: Sizes, progress: Progress) -> list[Rest]:
 
 async def _cost(bench: Bench, world: World, road: Road) -> _Cost:
     async with _due_beside(bench, world.assets):
-        tools = bench.tools(world.told, road)
+        context = bench.context(world.told, road)
         worked, began = time.process_time(), time.perf_counter()
-        tally = await sweep(tools)
+        result = await sweep(context)
         seconds, cpu = time.perf_counter() - began, time.process_time() - worked
-        assert tally.changed == DUE, tally
+        assert result.changed == DUE, result
         return _Cost(seconds, cpu, bench.meter.counts["statements"] / DUE)
 
 

@@ -12,8 +12,8 @@ from sqlalchemy import delete, insert
 from rindle_sync.app import now
 from rindle_sync.asset import ROW_FIELDS, ProviderAsset, State
 from rindle_sync.providers.mux import Mux
-from rindle_sync.schema import assets, changes, passes
-from rindle_sync.store import Store
+from rindle_sync.schema import assets, changes, job_runs
+from rindle_sync.store import AssetStore
 
 BULK: Final = 5_000
 FLOOR: Final = timedelta(seconds=30)
@@ -46,7 +46,7 @@ def _row(
     row_id = str(uuid4())
     return ProviderAsset(
         id=row_id,
-        asset_id=f"video-{row_id}",
+        reference=f"video-{row_id}",
         profile="default",
         provider_name=Mux.name,
         environment="default",
@@ -59,7 +59,7 @@ def _row(
     )
 
 
-async def fill(store: Store, rows: Iterable[ProviderAsset]) -> None:
+async def fill(store: AssetStore, rows: Iterable[ProviderAsset]) -> None:
     """Add `rows` to the table."""
     left = iter(rows)
     async with store.engine.begin() as connection:
@@ -72,9 +72,9 @@ def _values(row: ProviderAsset) -> dict[str, object]:
     return {name: value.value if isinstance(value, StrEnum) else value for name, value in values.items()}
 
 
-async def begin_again(store: Store, rows: Iterable[ProviderAsset]) -> None:
+async def begin_again(store: AssetStore, rows: Iterable[ProviderAsset]) -> None:
     """Empty the tables and fill in `rows`."""
     async with store.engine.begin() as connection:
-        for table in (changes, assets, passes):
+        for table in (changes, assets, job_runs):
             await connection.execute(delete(table))
     await fill(store, rows)

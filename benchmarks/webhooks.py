@@ -23,10 +23,10 @@ from benchmarks.bench import urls
 from benchmarks.tables import a_due_row, fill
 from rindle_sync.app import now
 from rindle_sync.asset import State
-from rindle_sync.notice import Status
+from rindle_sync.notice import EventStatus
 from rindle_sync.providers.mux import sign
-from rindle_sync.schema import assets, notices
-from rindle_sync.store import Store
+from rindle_sync.schema import assets, webhook_events
+from rindle_sync.store import AssetStore
 from tests.processes import Running, Shell, a_store, free_port
 
 SECRET: Final = "whsec-of-the-benchmark"
@@ -121,7 +121,7 @@ async def endpoints(database: str, progress: Callable[[str], None]) -> list[Endp
 
 
 async def _measured(
-    database: str, store: Store, lines: Sequence[Line], events: Sequence[Event], progress: Callable[[str], None]
+    database: str, store: AssetStore, lines: Sequence[Line], events: Sequence[Event], progress: Callable[[str], None]
 ) -> Endpoint:
     steadily = events[: PER_SECOND * STEADY_SECONDS]
     progress(f"{database}: webhooks, {PER_SECOND} a second for {STEADY_SECONDS} s")
@@ -252,36 +252,36 @@ async def steady(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]
     return await asyncio.gather(*(send(event, began + place / PER_SECOND) for place, event in enumerate(events)))
 
 
-async def all_applied(store: Store) -> None:
+async def all_applied(store: AssetStore) -> None:
     """Wait until every kept notice was taken up once, or the time is over."""
     end = time.perf_counter() + CATCH_UP_SECONDS
-    waits = (notices.c.status == Status.PENDING.value) & (notices.c.attempts == 0)
+    waits = (webhook_events.c.status == EventStatus.PENDING.value) & (webhook_events.c.attempts == 0)
     while time.perf_counter() < end and await _count(store, waits):  # noqa: ASYNC110  another process has no event
         await asyncio.sleep(0.1)
 
 
-async def _taken_up(store: Store) -> int:
-    return await _count(store, notices.c.attempts > 0)
+async def _taken_up(store: AssetStore) -> int:
+    return await _count(store, webhook_events.c.attempts > 0)
 
 
-async def _count(store: Store, which: ColumnElement[bool]) -> int:
+async def _count(store: AssetStore, which: ColumnElement[bool]) -> int:
     async with store.reading() as connection:
-        found = await connection.execute(select(func.count()).select_from(notices).where(which))
+        found = await connection.execute(select(func.count()).select_from(webhook_events).where(which))
         return int(found.scalar_one())
 
 
-async def _check(store: Store, answers: Sequence[Answer]) -> None:
+async def _check(store: AssetStore, answers: Sequence[Answer]) -> None:
     """Exactly what was answered with a 2xx is kept, and what was taken up of it is applied to its rows."""
     statuses = {answer.status for answer in answers}
     assert statuses <= {200, 202, 503}, statuses
     kept_events = {a.event.id: a.event for a in answers if a.status != 503}
     async with store.reading() as connection:
-        kept = {row.event_id: row for row in await connection.execute(select(notices))}
+        kept = {row.event_id: row for row in await connection.execute(select(webhook_events))}
         ready = select(assets.c.provider_asset_id).where(assets.c.state == State.READY.value)
         applied_to = set((await connection.execute(ready)).scalars())
     not_kept = {a.event.id for a in answers if a.status == 503}
     assert kept_events.keys() <= kept.keys() <= kept_events.keys() | not_kept
-    assert {row.type for row in kept.values() if row.status == Status.IGNORED} == {"video.asset.track.ready"}
-    assert applied_to == {row.provider_asset_id for row in kept.values() if row.status == Status.APPLIED}
+    assert {row.type for row in kept.values() if row.status == EventStatus.IGNORED} == {"video.asset.track.ready"}
+    assert applied_to == {row.provider_asset_id for row in kept.values() if row.status == EventStatus.APPLIED}
     assert applied_to <= {event.asset_id for event in kept_events.values() if event.kind == "about a row"}
     assert applied_to

@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from rindle_sync import Changed, RindleSync, Settings, connect
+from rindle_sync import ChangeEvent, RindleSync, Settings, connect
 from rindle_sync.providers.mux import Transport
 
 
 @asynccontextmanager
 async def syncing(
-    changed: asyncio.Queue[Changed], settings: Settings | None = None, transport: Transport | None = None
+    changed: asyncio.Queue[ChangeEvent], settings: Settings | None = None, transport: Transport | None = None
 ) -> AsyncIterator[RindleSync]:
     """The service at work; each real change is put into `changed`."""
     async with connect(settings, transport=transport) as rindle:
@@ -30,12 +30,14 @@ async def syncing(
 
 async def main() -> None:
     """Print what becomes of each row."""
-    changed: asyncio.Queue[Changed] = asyncio.Queue()
+    changed: asyncio.Queue[ChangeEvent] = asyncio.Queue()
     async with syncing(changed):
         while True:
             one = await changed.get()
             if one.row:
-                print(one.row.asset_id, one.change.from_state, "->", one.change.to_state, one.row.last_sync_error or "")
+                print(
+                    one.row.reference, one.change.from_state, "->", one.change.to_state, one.row.last_sync_error or ""
+                )
 
 
 if __name__ == "__main__":

@@ -229,7 +229,7 @@ async def upload(stage: Stage, stop: asyncio.Event) -> None:
         while not stop.is_set():
             number += 1
             asset_id = stage.emulator.create_asset(life=Life(after=chance.uniform(5, 120)))
-            await rindle.track(asset_id=f"video-{number}", provider_asset_id=asset_id)
+            await rindle.track(reference=f"video-{number}", provider_asset_id=asset_id)
             await asyncio.sleep(EVERY)
 
 

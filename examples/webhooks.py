@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from rindle_sync import Changed, RindleSync, Settings, connect
+from rindle_sync import ChangeEvent, RindleSync, Settings, connect
 from rindle_sync.announce import Callback
 from rindle_sync.providers.mux import Transport
 
 
-async def tell(changed: Changed) -> None:
+async def tell(changed: ChangeEvent) -> None:
     """What the app does about a change; it may be called again, so doing it twice must do no harm."""
     print(changed.change.row_id, changed.change.from_state, "->", changed.change.to_state)
 
@@ -26,7 +26,7 @@ async def tell(changed: Changed) -> None:
 async def begin(request: Request) -> JSONResponse:
     """POST /videos/{asset_id}: a direct upload; the browser sends the file to its URL by PUT."""
     rindle: RindleSync = request.app.state.rindle
-    upload = await rindle.begin_upload(asset_id=request.path_params["asset_id"], cors_origin="https://app.example.com")
+    upload = await rindle.begin_upload(reference=request.path_params["asset_id"], cors_origin="https://app.example.com")
     return JSONResponse({"row_id": upload.row_id, "url": upload.url}, status_code=201)
 
 

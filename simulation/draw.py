@@ -264,7 +264,7 @@ def _settings(chance: Random) -> dict[str, Any]:
         "provider_watch_cap_seconds": watch * chance.choice((1, 3)),
         "provider_timeout_seconds": chance.choice((2.0, 10.0)),
         "provider_token_priority": chance.choice(("low", "high")),
-        "provider_budget_share": chance.choice((1.0, 1.0, 0.5)),
+        "provider_rate_limit_share": chance.choice((1.0, 1.0, 0.5)),
         "audit_days": chance.choice((0.0, 0.02, 1.0)),
         "sweep_interval_seconds": chance.choice((30.0, 60.0, 120.0)),
         "sweep_batch": chance.choice((1, 5, 50)),

@@ -11,10 +11,10 @@ from typing import Any, Final, Protocol, TypeVar
 import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rindle_sync.announce import Changed
+from rindle_sync.announce import ChangeEvent
 from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings
-from rindle_sync.store import Store
+from rindle_sync.store import AssetStore
 from rindle_sync.telemetry import Event, Telemetry, log_event
 from simulation.history import Noted, Written
 from simulation.steps import Stepping
@@ -110,7 +110,7 @@ class Host:
         self.stepping = Stepping(self, self.chance)
         self.stepping.on_kill.append(self._killed)
         telemetry = Telemetry(self._told, log_event)
-        self.rindle = RindleSync(settings, Store(open_engine(self.stepping)), telemetry, Network(self), self.now)
+        self.rindle = RindleSync(settings, AssetStore(open_engine(self.stepping)), telemetry, Network(self), self.now)
         self.rindle.on_change(self._announced)
 
     def serve(self) -> None:
@@ -173,7 +173,7 @@ class Host:
         if self.is_alive:
             self.around.note(self.name, event)
 
-    async def _announced(self, changed: Changed) -> None:
+    async def _announced(self, changed: ChangeEvent) -> None:
         await asyncio.sleep(self.chance.random() * 0.05)
         if self.is_alive:
             fails = self.around.callback_fails()

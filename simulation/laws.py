@@ -183,7 +183,7 @@ def _calls(world: World) -> Iterator[str]:
         ("reads", False, settings.reads),
         ("creates", True, settings.creates),
     ):
-        share = settings.provider_budget_share
+        share = settings.provider_rate_limit_share
         times = sorted(e.what.left_at for e in world.history.of(Call) if (e.what.method == "POST") is is_post)
         level, last, most = 0.0, 0.0, max(1.0, burst * share) + per_second * share * _SKEWS + 1
         for at in times:
@@ -235,8 +235,8 @@ def _secrets(world: World) -> Iterator[tuple[str, str]]:
 
 def _deliveries(world: World) -> Iterator[str]:
     """What was acknowledged is kept; what was forged is not."""
-    (notices,) = world.place.read("SELECT event_id AS id FROM provider_notices")
-    kept = {line["id"] for line in notices}
+    (webhook_events,) = world.place.read("SELECT event_id AS id FROM provider_webhook_events")
+    kept = {line["id"] for line in webhook_events}
     for body in world.acknowledged:
         found = re.search(r'"id": ?"([^"]+)"', body)
         if found and found[1] not in kept and not any(event_id in body for event_id in kept):
@@ -247,13 +247,13 @@ def _deliveries(world: World) -> Iterator[str]:
 
 
 def _rest(world: World) -> Iterator[str]:
-    rows, known, notices, changes = world.place.read(
+    rows, known, webhook_events, changes = world.place.read(
         "SELECT * FROM media_provider_assets",
         "SELECT provider_environment_id FROM provider_environments WHERE provider_environment_id IS NOT NULL",
-        "SELECT id, type, reason, received_at FROM provider_notices WHERE status = 'pending'",
-        "SELECT row_id AS id, version FROM provider_asset_changes WHERE announce_at IS NOT NULL",
+        "SELECT id, type, reason, received_at FROM provider_webhook_events WHERE status = 'pending'",
+        "SELECT row_id AS id, version FROM provider_asset_changes WHERE dispatch_at IS NOT NULL",
     )
-    for line in notices:
+    for line in webhook_events:
         if world.moment() - (_moment(line["received_at"]) or world.moment()) < timedelta(
             seconds=8 * world.plan.polling
         ):
@@ -269,8 +269,8 @@ def is_quiet(world: World, since: datetime) -> bool:
     """Whether nothing is under way, and each row that is looked at still was so after `since`."""
     rows, waiting = world.place.read(
         "SELECT state, checked_at FROM media_provider_assets WHERE check_at IS NOT NULL",
-        "SELECT row_id AS id FROM provider_asset_changes WHERE announce_at IS NOT NULL "
-        "UNION ALL SELECT id FROM provider_notices WHERE status = 'pending'",
+        "SELECT row_id AS id FROM provider_asset_changes WHERE dispatch_at IS NOT NULL "
+        "UNION ALL SELECT id FROM provider_webhook_events WHERE status = 'pending'",
     )
     looked_at = all((checked := _moment(row["checked_at"])) and checked > since for row in rows)
     return looked_at and not waiting and not any(row["state"] in _IN_FLIGHT for row in rows)

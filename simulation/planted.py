@@ -12,11 +12,11 @@ from sqlalchemy import bindparam, select
 
 from rindle_sync import asset, browse, decide, look, plan, settle
 from rindle_sync.config import Settings
-from rindle_sync.errors import Refused
+from rindle_sync.errors import AuthenticationFailed
 from rindle_sync.providers.mux import Mux, shapes
-from rindle_sync.schema import assets, changes, json_field, json_parameter, notices
-from rindle_sync.store import Inbox, Outbox, Store, database, inbox, outbox, rows
-from rindle_sync.store.buckets import Buckets, Grant
+from rindle_sync.schema import assets, changes, json_field, json_parameter, webhook_events
+from rindle_sync.store import AssetStore, Inbox, Outbox, database, inbox, outbox, rows
+from rindle_sync.store.buckets import Grant, RateLimits
 from rindle_sync.telemetry import milliseconds
 
 Patches = Sequence[Any]
@@ -31,21 +31,21 @@ def _overwrite() -> Patches:
 def _tell_first() -> Patches:
     """Events are told before the write that they are about."""
 
-    async def write_and_tell(tools: Any, settled: Any, by: Any, now: Any) -> Any:
+    async def write_and_tell(context: Any, settled: Any, by: Any, now: Any) -> Any:
         writes = [rows.Write(one.row, settle._change(one, by, now)) for one in settled]
         for one, write in zip(settled, writes, strict=True):
             for event in (*settle._events(one, now), *settle._state_change(write, now)):
-                tools.telemetry.tell(event)
-        return await tools.store.write(writes)
+                context.telemetry.tell(event)
+        return await context.store.write(writes)
 
     return [patch.object(settle, "_write_and_tell", write_and_tell)]
 
 
 def _changes_apart() -> Patches:
     """A row and its change are written in two transactions."""
-    original = Store._write
+    original = AssetStore._write
 
-    async def write(self: Store, writes: Any) -> Any:
+    async def write(self: AssetStore, writes: Any) -> Any:
         ids = await original(self, [rows.Write(one.row, None) for one in writes])
         kept = [rows._change(one.change) for one in writes if one.change and one.row.id in ids]
         if kept:
@@ -53,25 +53,27 @@ def _changes_apart() -> Patches:
                 await connection.execute(rows._KEEP_CHANGES, {"rows": json_parameter(kept, changes)})
         return ids
 
-    return [patch.object(Store, "_write", write)]
+    return [patch.object(AssetStore, "_write", write)]
 
 
 def _trust_absence() -> Patches:
     """What a list page lacks is taken to be gone."""
     original = browse._findings
 
-    async def findings(tools: Any, page: Any) -> Any:
-        found, due, listed = await original(tools, page)
-        made = [seen.created_at for seen in page.entries if seen.created_at]
+    async def findings(context: Any, page: Any) -> Any:
+        found, due, listed = await original(context, page)
+        made = [observation.created_at for observation in page.entries if observation.created_at]
         if made:
-            now = tools.now()
-            async with tools.store.reading() as connection:
+            now = context.now()
+            async with context.store.reading() as connection:
                 every = [rows.read_row(line) for line in await connection.execute(select(*assets.c))]
             for row in every:
                 is_in_it = min(made) <= row.provider_created_at <= max(made) and row.provider_asset_id
                 if is_in_it and row.id not in listed:
-                    gone = asset.Seen(via=asset.Via.LIST, at=now, gone=True, state=asset.State.DELETED)
-                    found.append(settle.Finding(replace(row, missing_since=now - timedelta(days=1)), gone))
+                    gone = asset.Observation(
+                        source=asset.ObservationSource.LIST, at=now, gone=True, state=asset.State.DELETED
+                    )
+                    found.append(settle.Observed(replace(row, missing_since=now - timedelta(days=1)), gone))
         return found, due, listed
 
     return [patch.object(browse, "_findings", findings)]
@@ -86,8 +88,8 @@ def _forget_floor() -> Patches:
 def _skip_environment() -> Patches:
     """A 404 is believed in whichever environment."""
 
-    async def believe(tools: Any) -> None:
-        tools.identity.expected = "whichever"
+    async def believe(context: Any) -> None:
+        context.identity.expected = "whichever"
 
     return [patch.object(look, "check_identity", believe), patch.object(look, "note_identity", believe)]
 
@@ -101,20 +103,23 @@ def _stale_looks() -> Patches:
     """A slow answer is applied over newer news."""
     original = decide._stale
 
-    def stale(row: Any, seen: Any) -> Any:
-        return original(replace(row, seen_at=None), seen)
+    def stale(row: Any, observation: Any) -> Any:
+        return original(replace(row, observed_at=None), observation)
 
-    return [patch.object(decide, "_stale", stale), patch.object(settle, "_seen", lambda settled, _: settled.seen)]
+    return [
+        patch.object(decide, "_stale", stale),
+        patch.object(settle, "_seen", lambda settled, _: settled.observation),
+    ]
 
 
 def _revive() -> Patches:
     """Tombstones are like other rows."""
     original = decide._stale
 
-    def stale(row: Any, seen: Any) -> Any:
+    def stale(row: Any, observation: Any) -> Any:
         if row.state is asset.State.DELETED:
             row = replace(row, state=asset.State.PENDING, last_event_at=None)
-        return original(row, seen)
+        return original(row, observation)
 
     return [patch.object(decide, "_stale", stale), patch.object(decide, "_rank", lambda _: 0)]
 
@@ -128,10 +133,10 @@ def _answer_first() -> Patches:
     """Deliveries are acknowledged, and kept a little later."""
     original, pending = Inbox.keep, set[Any]()
 
-    async def keep(self: Inbox, notice: Any) -> bool:
+    async def keep(self: Inbox, webhook_event: Any) -> bool:
         async def later() -> None:
             await asyncio.sleep(5)
-            await original(self, notice)
+            await original(self, webhook_event)
 
         task = asyncio.ensure_future(later())
         pending.add(task)
@@ -145,8 +150,8 @@ def _one_404() -> Patches:
     """One 404 ends a row at rest."""
     original = decide._missing
 
-    def missing(row: Any, seen: Any, now: Any, policy: Any) -> Any:
-        return original(replace(row, missing_since=now - timedelta(days=1)), seen, now, policy)
+    def missing(row: Any, observation: Any, now: Any, policy: Any) -> Any:
+        return original(replace(row, missing_since=now - timedelta(days=1)), observation, now, policy)
 
     return [patch.object(decide, "_missing", missing)]
 
@@ -175,8 +180,8 @@ def _announce_in_any_order() -> Patches:
         changes,
         changes.c.provider_name == bindparam("provider"),
         changes.c.environment == bindparam("in_environment"),
-        changes.c.announce_at <= bindparam("now"),
-        first=[changes.c.announce_at, changes.c.id],
+        changes.c.dispatch_at <= bindparam("now"),
+        first=[changes.c.dispatch_at, changes.c.id],
     )
     return [patch.object(outbox, "_CLAIM", statement)]
 
@@ -184,9 +189,15 @@ def _announce_in_any_order() -> Patches:
 def _lease_for_ever() -> Patches:
     """What a killed process held is never free again."""
     with patch.object(database, "is_free", lambda table: table.c.lease_until.is_(None)):
-        here = (notices.c.provider_name == bindparam("provider"), notices.c.environment == bindparam("in_environment"))
+        here = (
+            webhook_events.c.provider_name == bindparam("provider"),
+            webhook_events.c.environment == bindparam("in_environment"),
+        )
         claim = database.claim_statement(
-            notices, *here, notices.c.next_attempt_at <= bindparam("now"), first=[notices.c.next_attempt_at]
+            webhook_events,
+            *here,
+            webhook_events.c.next_attempt_at <= bindparam("now"),
+            first=[webhook_events.c.next_attempt_at],
         )
         return [patch.object(inbox, "_CLAIM", claim), patch.object(outbox, "_CLAIM", outbox._claim_statement())]
 
@@ -211,7 +222,7 @@ def _free_calls() -> Patches:
     async def take(*_: Any, most: int, **__: Any) -> Grant:
         return Grant(most, timedelta(0))
 
-    return [patch.object(Buckets, "take", take)]
+    return [patch.object(RateLimits, "take", take)]
 
 
 def _hidden_call() -> Patches:
@@ -221,7 +232,7 @@ def _hidden_call() -> Patches:
     async def cancel_upload(self: Mux, provider_upload_id: str, at: Any) -> Any:
         try:
             return await original(self, provider_upload_id, at)
-        except Refused:
+        except AuthenticationFailed:
             return await self.get_upload(provider_upload_id, at)
 
     return [patch.object(Mux, "cancel_upload", cancel_upload)]
@@ -251,8 +262,8 @@ def _unlinked() -> Patches:
     """The asset of an upload is not noted in its row."""
     original = decide._become
 
-    def become(row: Any, seen: Any, **looked: Any) -> Any:
-        return replace(original(row, seen, **looked), provider_asset_id=row.provider_asset_id)
+    def become(row: Any, observation: Any, **looked: Any) -> Any:
+        return replace(original(row, observation, **looked), provider_asset_id=row.provider_asset_id)
 
     return [patch.object(decide, "_become", become)]
 

@@ -44,8 +44,8 @@ class PostgresPlace:
         self._url = url
         self._connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
         self._connection.execute(_TRIGGERS.encode())
-        tables = "media_provider_assets, provider_notices, provider_asset_changes, provider_environments"
-        more = "provider_budgets, provider_passes, provider_suspects, simulation_log"
+        tables = "media_provider_assets, provider_webhook_events, provider_asset_changes, provider_environments"
+        more = "provider_rate_limits, provider_job_runs, provider_deletion_candidates, simulation_log"
         self._connection.execute(f"TRUNCATE {tables}, {more}".encode())
 
     def open(self, host: Stepping) -> AsyncEngine:

@@ -291,7 +291,7 @@ class World:
             reference, began = f"video{number}", self.loop.moment
             self.known.append(asset_id)
             await asyncio.sleep(video.told_after)
-            await self._on_some_host(lambda rindle: rindle.track(asset_id=reference, provider_asset_id=asset_id))
+            await self._on_some_host(lambda rindle: rindle.track(reference=reference, provider_asset_id=asset_id))
             host = self.some_host()
             if host and video.asked_after and began + video.asked_after > self.loop.moment:
                 await asyncio.sleep(began + video.asked_after - self.loop.moment)
@@ -302,7 +302,7 @@ class World:
         for _ in range(1 + video.again):
             made = await self._on_some_host(
                 lambda rindle: rindle.begin_upload(
-                    asset_id=reference, cors_origin="https://app.example.com", expires_in=timedelta(seconds=240)
+                    reference=reference, cors_origin="https://app.example.com", expires_in=timedelta(seconds=240)
                 )
             )
             if made is None:
@@ -336,7 +336,7 @@ class World:
             return
         self.note("operator", command.name)
         which = self._chance.choice(self.known) if self.known else "unknown"
-        works: dict[str, Callable[[RindleSync], Awaitable[Any]]] = {
+        job_runners: dict[str, Callable[[RindleSync], Awaitable[Any]]] = {
             "sync": lambda rindle: asyncio.gather(rindle.sync(which), rindle.sync(which)),
             "replay": lambda rindle: rindle.replay(),
             "audit": lambda rindle: rindle.audit(),
@@ -344,7 +344,7 @@ class World:
             "backfill": lambda rindle: rindle.backfill(),
         }
         with suppress(RindleSyncError, HostDied):
-            await host.ask(works[command.name])
+            await host.ask(job_runners[command.name])
 
     def end(self) -> None:
         """Let what is left of the killed hosts end, so that nothing of it is alive when the loop closes."""

@@ -31,12 +31,12 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Dialect, Engine, event
 
-from rindle_sync.announce import Changed
+from rindle_sync.announce import ChangeEvent
 from rindle_sync.app import RindleSync
 from rindle_sync.config import plain_settings
 from rindle_sync.demo import EMULATOR_TOKEN
 from rindle_sync.schema import metadata, open_engine
-from rindle_sync.store import Store
+from rindle_sync.store import AssetStore
 from rindle_sync.telemetry import Telemetry
 from tests.processes import UNWANTED
 from tests.webhooks import SECRET
@@ -148,7 +148,7 @@ class Living:
     journal: Journal
     given: dict[str, Any]
 
-    async def hear(self, changed: Changed) -> None:
+    async def hear(self, changed: ChangeEvent) -> None:
         """The app's callback."""
         self.points.reach("before a callback")
         self.journal.note("announced", row_id=changed.change.row_id, version=changed.change.version)
@@ -176,7 +176,7 @@ async def live(order: Order, act: Act) -> None:
         provider_read_burst=1000,
         provider_reads_per_second=1000,
     )
-    rindle = RindleSync(settings, Store(engine), Telemetry(), WatchedTransport(points), clock=clock.now)
+    rindle = RindleSync(settings, AssetStore(engine), Telemetry(), WatchedTransport(points), clock=clock.now)
     living = Living(rindle, clock, points, journal, order.given)
     rindle.on_change(living.hear)
     try:

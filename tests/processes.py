@@ -25,7 +25,7 @@ from rindle_sync.asset import ProviderAsset, State
 from rindle_sync.migrations import upgrade
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.schema import open_engine
-from rindle_sync.store import Store
+from rindle_sync.store import AssetStore
 from tests.rows import a_row
 from tests.starter import Order, Process, current
 
@@ -283,9 +283,9 @@ def settings_for(database_url: str, far_end: FarEnd, **others: object) -> dict[s
 
 
 @asynccontextmanager
-async def a_store(url: str) -> AsyncIterator[Store]:
+async def a_store(url: str) -> AsyncIterator[AssetStore]:
     """The tables of the database at `url`, made if they are not there."""
-    store = Store(open_engine(url))
+    store = AssetStore(open_engine(url))
     await upgrade(store.engine)
     try:
         yield store
@@ -293,11 +293,11 @@ async def a_store(url: str) -> AsyncIterator[Store]:
         await store.close()
 
 
-LEASED = ("media_provider_assets", "provider_notices", "provider_passes")
+LEASED = ("media_provider_assets", "provider_webhook_events", "provider_job_runs")
 """The tables whose lines a killed process may hold."""
 
 
-async def end_leases(store: Store) -> None:
+async def end_leases(store: AssetStore) -> None:
     """As if the time had passed for which killed processes hold what they took."""
     for table in LEASED:
         async with store.writing() as connection:
@@ -305,13 +305,13 @@ async def end_leases(store: Store) -> None:
             await connection.execute(text(ended))
 
 
-async def all_rows(store: Store) -> list[ProviderAsset]:
+async def all_rows(store: AssetStore) -> list[ProviderAsset]:
     """Every row of the default environment."""
     return [row async for row in store.rows("mux", "default")]
 
 
 async def add_due(
-    store: Store, *provider_asset_ids: str, state: State = State.PROCESSING, **values: Any
+    store: AssetStore, *provider_asset_ids: str, state: State = State.PROCESSING, **values: Any
 ) -> list[ProviderAsset]:
     """A row that is due for each of the ids."""
     now = datetime.now(UTC)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from rindle_sync.asset import ErrorKind, PlaybackId, ProviderAsset, Seen, State, Via
+from rindle_sync.asset import ErrorKind, Observation, ObservationSource, PlaybackId, ProviderAsset, State
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 OLD = NOW - timedelta(hours=3)
@@ -22,7 +22,7 @@ def a_row(state: State = State.PROCESSING, **values: Any) -> ProviderAsset:
     row_id = values.pop("id", None) or str(uuid4())
     return ProviderAsset(
         id=row_id,
-        asset_id=values.pop("asset_id", f"video-{row_id[:8]}"),
+        reference=values.pop("reference", f"video-{row_id[:8]}"),
         profile=values.pop("profile", "default"),
         provider_name="mux",
         environment=values.pop("environment", "default"),
@@ -32,18 +32,20 @@ def a_row(state: State = State.PROCESSING, **values: Any) -> ProviderAsset:
     )
 
 
-def a_look(state: State | None = State.READY, **values: Any) -> Seen:
+def a_look(state: State | None = State.READY, **values: Any) -> Observation:
     """A GET that began just now."""
-    return Seen(via=values.pop("via", Via.GET), at=values.pop("at", NOW), state=state, **values)
+    return Observation(
+        source=values.pop("source", ObservationSource.GET), at=values.pop("at", NOW), state=state, **values
+    )
 
 
-def a_404(**values: Any) -> Seen:
+def a_404(**values: Any) -> Observation:
     """A GET that was answered with a 404."""
-    return Seen(via=Via.GET, at=values.pop("at", NOW), gone=True, **values)
+    return Observation(source=ObservationSource.GET, at=values.pop("at", NOW), gone=True, **values)
 
 
-def a_webhook(state: State | None = State.READY, **values: Any) -> Seen:
+def a_webhook(state: State | None = State.READY, **values: Any) -> Observation:
     """A webhook that came in just now, about something that just happened."""
     values.setdefault("occurred_at", values.get("at", NOW))
     values.setdefault("event_id", str(uuid4()))
-    return Seen(via=Via.WEBHOOK, at=values.pop("at", NOW), state=state, **values)
+    return Observation(source=ObservationSource.WEBHOOK, at=values.pop("at", NOW), state=state, **values)

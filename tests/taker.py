@@ -9,22 +9,22 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from rindle_sync.budget import Budget
+from rindle_sync.budget import RateLimiter
 from rindle_sync.schema import open_engine
-from rindle_sync.store import Bucket, Buckets
+from rindle_sync.store import Bucket, RateLimits
 
 SHARED = Bucket(provider="mux", environment="default", name="shared", capacity=10, per_second=20)
 
 
 async def take_for(url: str, seconds: float) -> list[float]:
     """The times at which this process got a call, in so many seconds from its first one."""
-    buckets, granted = Buckets(open_engine(url)), list[float]()
-    budget = Budget(buckets, SHARED, now=lambda: datetime.now(UTC), sleep=asyncio.sleep)
-    calls = await budget.take(3)
+    buckets, granted = RateLimits(open_engine(url)), list[float]()
+    rate_limiter = RateLimiter(buckets, SHARED, now=lambda: datetime.now(UTC), sleep=asyncio.sleep)
+    calls = await rate_limiter.take(3)
     end = time.time() + seconds
     while calls:
         granted += [time.time()] * calls
-        calls = await budget.take(3, lambda: time.time() < end)
+        calls = await rate_limiter.take(3, lambda: time.time() < end)
     await buckets.close()
     return granted
 

@@ -12,15 +12,15 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from rindle_sync.announce import BATCH, Callback, Changed, announce
+from rindle_sync.announce import BATCH, Callback, ChangeEvent, dispatch
 from rindle_sync.app import RindleSync, connect
-from rindle_sync.asset import By, ProviderAsset, State
+from rindle_sync.asset import ProviderAsset, State, Trigger
 from rindle_sync.config import plain_settings
-from rindle_sync.ingest import ingest
-from rindle_sync.providers.base import Wish
+from rindle_sync.ingest import process_webhook_events
+from rindle_sync.providers.base import UploadRequest
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.schema import assets, changes, open_engine
-from rindle_sync.store import Change, Store, Write
+from rindle_sync.store import AssetStore, Change, Write
 from rindle_sync.telemetry import CallbackException, Telemetry
 from rindle_sync.upload import begin_upload, cancel_upload
 from tests.rows import a_row
@@ -38,10 +38,10 @@ class Heard:
 
     fails_on: dict[str, int] = field(default_factory=dict)
     error: Exception = field(default_factory=lambda: RuntimeError("the mail server said: secret-0123456789"))
-    changes: list[Changed] = field(default_factory=list)
+    changes: list[ChangeEvent] = field(default_factory=list)
     calls: int = 0
 
-    async def __call__(self, changed: Changed) -> None:
+    async def __call__(self, changed: ChangeEvent) -> None:
         self.calls += 1
         await asyncio.sleep(0)
         left = self.fails_on.get(changed.change.row_id, 0)
@@ -57,7 +57,7 @@ class Heard:
 async def told(world: World, *callbacks: Callback) -> int:
     """Announce until nothing is due at this moment; how many changes were taken up."""
     number = 0
-    while taken := await announce(world.tools, callbacks):
+    while taken := await dispatch(world.context, callbacks):
         number += taken
     return number
 
@@ -67,7 +67,7 @@ async def moved(world: World, row: ProviderAsset, *states: State) -> None:
     for state in states:
         before = await world.now_is(row)
         after = replace(before, state=state, version=before.version + 1)
-        await world.tools.store.write([Write(after, a_change(world, before, after))])
+        await world.context.store.write([Write(after, a_change(world, before, after))])
 
 
 def a_change(world: World, before: ProviderAsset, after: ProviderAsset) -> Change:
@@ -79,7 +79,7 @@ def a_change(world: World, before: ProviderAsset, after: ProviderAsset) -> Chang
         from_state=before.state,
         to_state=after.state,
         error_kind=after.error_kind,
-        by=By.SYNC,
+        trigger=Trigger.SYNC,
         reason="for the test",
         at=world.clock.now(),
         late_ms=0,
@@ -88,15 +88,15 @@ def a_change(world: World, before: ProviderAsset, after: ProviderAsset) -> Chang
 
 async def a_row_that_went_through(world: World, *states: State) -> ProviderAsset:
     row = a_row(State.PENDING)
-    await world.tools.store.add(row)
+    await world.context.store.add(row)
     await moved(world, row, *states)
     return row
 
 
 async def again_at(world: World) -> datetime:
     """When the only change that is left is to be announced again."""
-    async with world.tools.store.reading() as connection:
-        found = await connection.execute(select(changes.c.announce_at).where(changes.c.announce_at.is_not(None)))
+    async with world.context.store.reading() as connection:
+        found = await connection.execute(select(changes.c.dispatch_at).where(changes.c.dispatch_at.is_not(None)))
         return found.scalar_one()  # type: ignore[no-any-return]
 
 
@@ -104,15 +104,15 @@ async def claimed(world: World, *, limit: int = BATCH) -> int:
     """Take changes up as an announcer does that is then killed."""
     now = world.clock.now()
     return len(
-        await world.tools.outbox.claim(
-            "mux", "default", now=now, token=HELD, until=now + world.tools.lease, limit=limit
+        await world.context.outbox.claim(
+            "mux", "default", now=now, token=HELD, until=now + world.context.lease, limit=limit
         )
     )
 
 
 def _lease(world: World) -> dict[str, Any]:
     now = world.clock.now()
-    return {"now": now, "token": HELD, "until": now + world.tools.lease}
+    return {"now": now, "token": HELD, "until": now + world.context.lease}
 
 
 # by whichever road
@@ -121,7 +121,7 @@ def _lease(world: World) -> dict[str, Any]:
 async def by_webhook(world: World) -> ProviderAsset:
     row = await world.track()
     await deliver(with_secrets(world), an_event(row))
-    await ingest(world.tools)
+    await process_webhook_events(world.context)
     return row
 
 
@@ -140,8 +140,10 @@ async def by_sweep(world: World) -> ProviderAsset:
 Road = Callable[[World], Awaitable[ProviderAsset]]
 
 
-@pytest.mark.parametrize(("road", "by"), [(by_webhook, By.WEBHOOK), (by_sync, By.SYNC), (by_sweep, By.SWEEP)])
-async def test_a_change_is_announced_once_by_whichever_road_it_came(world: World, road: Road, by: By) -> None:
+@pytest.mark.parametrize(
+    ("road", "by"), [(by_webhook, Trigger.WEBHOOK), (by_sync, Trigger.SYNC), (by_sweep, Trigger.SWEEP)]
+)
+async def test_a_change_is_announced_once_by_whichever_road_it_came(world: World, road: Road, by: Trigger) -> None:
     row, heard = await road(world), Heard()
 
     await told(world, heard)
@@ -149,21 +151,21 @@ async def test_a_change_is_announced_once_by_whichever_road_it_came(world: World
     await told(world, heard)
 
     [one] = heard.changes
-    assert (one.change.row_id, one.change.by) == (row.id, by)
+    assert (one.change.row_id, one.change.trigger) == (row.id, by)
     assert (one.change.from_state, one.change.to_state) == (State.PROCESSING, State.READY)
     assert one.row == await world.now_is(row)
 
 
 async def test_what_the_app_itself_does_is_announced_too(world: World) -> None:
     row = a_row(State.PENDING, provider_asset_id=None, passthrough="ours-1", updated_at=world.clock.now())
-    await begin_upload(world.tools, row, Wish(cors_origin="*"))
-    await cancel_upload(world.tools, await world.now_is(row))
+    await begin_upload(world.context, row, UploadRequest(cors_origin="*"))
+    await cancel_upload(world.context, await world.now_is(row))
     heard = Heard()
 
     await told(world, heard)
 
     assert heard.states(row) == [State.UPLOADING, State.ERRORED]
-    assert {one.change.by for one in heard.changes} == {By.APP}
+    assert {one.change.trigger for one in heard.changes} == {Trigger.APP}
 
 
 async def test_a_look_that_changes_nothing_is_not_announced(world: World) -> None:
@@ -184,8 +186,8 @@ async def test_a_callback_can_read_what_it_is_told_of(world: World) -> None:
     row = await world.track()
     read: list[State] = []
 
-    async def reads(changed: Changed) -> None:
-        found = await world.tools.store.get(changed.change.row_id)
+    async def reads(changed: ChangeEvent) -> None:
+        found = await world.context.store.get(changed.change.row_id)
         assert found
         read.append(found.state)
 
@@ -199,7 +201,7 @@ async def test_a_callback_may_change_the_row_and_is_told_of_that_too(world: Worl
     row = await a_row_that_went_through(world, State.PROCESSING)
     states: list[State] = []
 
-    async def ends(changed: Changed) -> None:
+    async def ends(changed: ChangeEvent) -> None:
         states.append(changed.change.to_state)
         if changed.change.to_state is State.PROCESSING:
             await moved(world, row, State.READY)
@@ -211,7 +213,7 @@ async def test_a_callback_may_change_the_row_and_is_told_of_that_too(world: Worl
 
 async def test_a_change_of_a_row_that_the_app_has_deleted_is_told_without_the_row(world: World) -> None:
     row, heard = await a_row_that_went_through(world, State.READY), Heard()
-    async with world.tools.store.writing() as connection:
+    async with world.context.store.writing() as connection:
         await connection.execute(assets.delete())
 
     await told(world, heard)
@@ -336,9 +338,9 @@ async def test_a_callback_that_is_over_its_time_is_given_up_and_called_again(
     row, other = [await a_row_that_went_through(world, State.READY) for _ in range(2)]
     heard = Heard()
 
-    async def hangs_once(changed: Changed) -> None:
+    async def hangs_once(changed: ChangeEvent) -> None:
         if changed.change.row_id == row.id and not passed[0]:
-            passed[0] = world.tools.callback_limit.total_seconds() + 1
+            passed[0] = world.context.callback_limit.total_seconds() + 1
             await asyncio.Event().wait()
         await heard(changed)
 
@@ -355,14 +357,14 @@ async def test_a_callback_that_awaits_something_cancelled_keeps_back_only_its_ro
     row, other = [await a_row_that_went_through(world, State.READY) for _ in range(2)]
     heard = Heard()
 
-    async def awaits_something_cancelled(changed: Changed) -> None:
+    async def awaits_something_cancelled(changed: ChangeEvent) -> None:
         if changed.change.row_id == row.id:
             work = asyncio.ensure_future(asyncio.sleep(60))
             work.cancel()
             await work
         await heard(changed)
 
-    await announce(world.tools, [awaits_something_cancelled])
+    await dispatch(world.context, [awaits_something_cancelled])
 
     assert heard.states(other) == [State.READY]
     assert [e.error for e in world.events(CallbackException) if isinstance(e, CallbackException)] == ["CancelledError"]
@@ -389,11 +391,11 @@ async def test_a_change_that_is_being_told_is_told_by_nobody_else(world: World) 
     row = await a_row_that_went_through(world, State.PROCESSING, State.READY)
     began, may_end, other = asyncio.Event(), asyncio.Event(), Heard()
 
-    async def slow(_: Changed) -> None:
+    async def slow(_: ChangeEvent) -> None:
         began.set()
         await may_end.wait()
 
-    telling = asyncio.create_task(announce(world.tools, [slow]))
+    telling = asyncio.create_task(dispatch(world.context, [slow]))
     await asyncio.wait_for(began.wait(), 10)
     meanwhile = await told(world, other)
     may_end.set()
@@ -409,7 +411,7 @@ async def test_what_a_killed_announcer_had_taken_up_is_told_when_its_lease_ends(
     assert await claimed(world) == 1
 
     before = await told(world, heard)
-    world.clock.move(world.tools.lease + SECOND)
+    world.clock.move(world.context.lease + SECOND)
     await told(world, heard)
 
     assert before == 0
@@ -418,11 +420,11 @@ async def test_what_a_killed_announcer_had_taken_up_is_told_when_its_lease_ends(
 
 async def test_an_announcer_that_comes_back_after_its_lease_undoes_nothing(world: World) -> None:
     await a_row_that_went_through(world, State.READY)
-    late = await world.tools.outbox.claim("mux", "default", **_lease(world), limit=1)
-    world.clock.move(world.tools.lease + SECOND)
+    late = await world.context.outbox.claim("mux", "default", **_lease(world), limit=1)
+    world.clock.move(world.context.lease + SECOND)
     await told(world, Heard())
 
-    await world.tools.outbox.end([(late[0], world.clock.now())], HELD)
+    await world.context.outbox.end([(late[0], world.clock.now())], HELD)
 
     assert await claimed(world) == 0
 
@@ -431,11 +433,11 @@ async def test_a_lease_outlives_all_callbacks_that_take_as_long_as_they_may(worl
     await a_row_that_went_through(world, State.READY)
     taken: list[int] = []
 
-    async def slow(_: Changed) -> None:
-        world.clock.move(world.tools.callback_limit)
+    async def slow(_: ChangeEvent) -> None:
+        world.clock.move(world.context.callback_limit)
         taken.append(await claimed(world))
 
-    await announce(world.tools, [slow] * 8)
+    await dispatch(world.context, [slow] * 8)
 
     assert taken == [0] * 8
 
@@ -447,7 +449,7 @@ async def test_a_lease_outlives_all_callbacks_that_take_as_long_as_they_may(worl
 async def test_nothing_is_taken_up_where_nobody_listens(world: World, callbacks: Sequence[Callback]) -> None:
     row, heard = await a_row_that_went_through(world, State.READY), Heard()
 
-    assert await announce(world.tools, callbacks) == 0
+    assert await dispatch(world.context, callbacks) == 0
     await told(world, heard)
 
     assert heard.states(row) == [State.READY]
@@ -455,11 +457,11 @@ async def test_nothing_is_taken_up_where_nobody_listens(world: World, callbacks:
 
 async def test_changes_of_another_environment_are_told_by_its_own_announcer(world: World) -> None:
     row = await a_row_that_went_through(world, State.READY)
-    heard, ours = Heard(), world.tools
-    world.tools = replace(ours, environment="staging")
+    heard, ours = Heard(), world.context
+    world.context = replace(ours, environment="staging")
 
     elsewhere = await told(world, heard), await ours.outbox.forget("mux", "staging", world.clock.now() + SECOND)
-    world.tools = ours
+    world.context = ours
     await told(world, heard)
 
     assert elsewhere == (0, 0)
@@ -469,11 +471,11 @@ async def test_changes_of_another_environment_are_told_by_its_own_announcer(worl
 async def test_an_announcer_that_is_stopped_gives_back_what_it_had_taken_up(world: World) -> None:
     row, heard, began = await a_row_that_went_through(world, State.READY), Heard(), asyncio.Event()
 
-    async def hangs(_: Changed) -> None:
+    async def hangs(_: ChangeEvent) -> None:
         began.set()
         await asyncio.Event().wait()
 
-    telling = asyncio.create_task(announce(world.tools, [hangs]))
+    telling = asyncio.create_task(dispatch(world.context, [hangs]))
     await asyncio.wait_for(began.wait(), 10)
     telling.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -489,13 +491,13 @@ async def test_old_changes_are_forgotten_and_newer_ones_told(world: World) -> No
     await moved(world, row, State.READY)
     heard = Heard()
 
-    forgotten = await world.tools.outbox.forget("mux", "default", world.clock.now() - timedelta(days=7))
+    forgotten = await world.context.outbox.forget("mux", "default", world.clock.now() - timedelta(days=7))
     await told(world, heard)
 
     assert forgotten == 1
     assert heard.states(row) == [State.READY]
-    assert len(await world.tools.store.changes_of(row.id)) == 2
-    assert await world.tools.outbox.forget("mux", "default", world.clock.now() + SECOND) == 0
+    assert len(await world.context.store.changes_of(row.id)) == 2
+    assert await world.context.outbox.forget("mux", "default", world.clock.now() + SECOND) == 0
 
 
 # for an app that embeds it
@@ -511,13 +513,13 @@ async def test_an_app_registers_callbacks_by_decorator_and_hears_of_each_change(
         await rindle.migrate()
 
         @rindle.on_change
-        async def hears(changed: Changed) -> None:
+        async def hears(changed: ChangeEvent) -> None:
             heard.append((changed.change.row_id, changed.change.to_state))
 
-        row = await rindle.track(asset_id="video-1", provider_asset_id=emulator.create_asset())
+        row = await rindle.track(reference="video-1", provider_asset_id=emulator.create_asset())
         await rindle.sync(row.provider_asset_id or "")
-        await rindle.announce()
-        await rindle.announce()
+        await rindle.dispatch()
+        await rindle.dispatch()
 
     assert heard == [(row.id, "ready")]
 
@@ -526,17 +528,17 @@ async def test_an_app_that_prunes_forgets_what_was_never_announced(sqlite_url: s
     clock = Clock()
     emulator = MuxEmulator(prepare_seconds=0, now=clock.seconds, sleep=clock.sleep)
     values: dict[str, Any] = {"mux_token_id": emulator.token_id, "mux_token_secret": emulator.token_secret}
-    settings = plain_settings(database_url=sqlite_url, notice_retention_days=7, **values)
+    settings = plain_settings(database_url=sqlite_url, webhook_event_retention_days=7, **values)
     transport, heard = httpx.ASGITransport(app=emulator.app), Heard()
-    rindle = RindleSync(settings, Store(open_engine(sqlite_url)), Telemetry(), transport, clock.now)
+    rindle = RindleSync(settings, AssetStore(open_engine(sqlite_url)), Telemetry(), transport, clock.now)
     await rindle.migrate()
-    row = await rindle.track(asset_id="video-1", provider_asset_id=emulator.create_asset())
+    row = await rindle.track(reference="video-1", provider_asset_id=emulator.create_asset())
     await rindle.sync(row.provider_asset_id or "")
 
     clock.move(timedelta(days=7, seconds=1))
     await rindle.prune()
     rindle.on_change(heard)
-    await rindle.announce()
+    await rindle.dispatch()
     await rindle.close()
 
     assert heard.calls == 0
@@ -544,11 +546,11 @@ async def test_an_app_that_prunes_forgets_what_was_never_announced(sqlite_url: s
 
 async def test_a_callback_that_does_not_let_itself_be_ended_is_left_behind(world: World) -> None:
     short = timedelta(milliseconds=50)
-    world.tools = replace(world.tools, callback_limit=short, callback_grace=short)
+    world.context = replace(world.context, callback_limit=short, callback_grace=short)
     stubborn, other = await world.track(), await world.track()
     heard, over = [], asyncio.Event()
 
-    async def clings(changed: Changed) -> None:
+    async def clings(changed: ChangeEvent) -> None:
         heard.append(changed.change.row_id)
         while changed.change.row_id == stubborn.id and not over.is_set():
             with contextlib.suppress(asyncio.CancelledError):
@@ -557,7 +559,7 @@ async def test_a_callback_that_does_not_let_itself_be_ended_is_left_behind(world
     await world.sync(stubborn)
     await world.sync(other)
 
-    assert await asyncio.wait_for(announce(world.tools, [clings]), 10) == 2
+    assert await asyncio.wait_for(dispatch(world.context, [clings]), 10) == 2
 
     over.set()
     assert sorted(heard) == sorted([stubborn.id, other.id])
@@ -569,7 +571,7 @@ async def test_a_stop_while_one_callback_hangs_does_not_announce_the_others_agai
     heard: list[str] = []
     all_heard = asyncio.Event()
 
-    async def hears(changed: Changed) -> None:
+    async def hears(changed: ChangeEvent) -> None:
         heard.append(changed.change.row_id)
         if len(heard) == 4:
             all_heard.set()
@@ -578,14 +580,14 @@ async def test_a_stop_while_one_callback_hangs_does_not_announce_the_others_agai
 
     for row in (hangs, *others):
         await world.sync(row)
-    announcing = asyncio.create_task(announce(world.tools, [hears]))
+    announcing = asyncio.create_task(dispatch(world.context, [hears]))
     async with asyncio.timeout(10):
         await all_heard.wait()
     announcing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await announcing
 
-    await announce(world.tools, [hears])
+    await dispatch(world.context, [hears])
 
     assert Counter(heard) == {hangs.id: 2} | dict.fromkeys((row.id for row in others), 1)
 
@@ -594,11 +596,11 @@ async def test_a_stop_as_the_last_callback_fails_waits_its_time_as_ever(world: W
     row = await a_row_that_went_through(world, State.READY)
     heard = Heard()
 
-    async def fails_as_it_is_stopped(_: Changed) -> None:
+    async def fails_as_it_is_stopped(_: ChangeEvent) -> None:
         announcing.cancel()
         raise LookupError
 
-    announcing = asyncio.create_task(announce(world.tools, [fails_as_it_is_stopped]))
+    announcing = asyncio.create_task(dispatch(world.context, [fails_as_it_is_stopped]))
     with pytest.raises(asyncio.CancelledError):
         await announcing
     at_once = await told(world, heard)
@@ -614,8 +616,8 @@ async def test_a_service_hears_only_of_its_own_environment(world: World) -> None
     row = await world.track()
     await world.sync(row)
     heard = Heard()
-    elsewhere = replace(world.tools, environment="staging")
+    elsewhere = replace(world.context, environment="staging")
 
-    assert await announce(elsewhere, [heard]) == 0
-    assert await world.tools.outbox.forget("mux", "staging", world.clock.now() + SECOND) == 0
-    assert await announce(world.tools, [heard]) == 1
+    assert await dispatch(elsewhere, [heard]) == 0
+    assert await world.context.outbox.forget("mux", "staging", world.clock.now() + SECOND) == 0
+    assert await dispatch(world.context, [heard]) == 1

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
-from rindle_sync import Changed, ErrorKind, Kind, RindleSync, State, connect
+from rindle_sync import ChangeEvent, ErrorKind, PlaybackKind, RindleSync, State, connect
 from rindle_sync.config import plain_settings
-from rindle_sync.errors import Misconfigured, StoreUnavailable
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.receive import receive
@@ -40,9 +40,9 @@ async def rindle(tables_url: str) -> AsyncIterator[RindleSync]:
 
 
 async def test_a_delivery_reaches_the_apps_callback_at_once_and_the_video_can_be_played(rindle: RindleSync) -> None:
-    heard: asyncio.Queue[Changed] = asyncio.Queue()
+    heard: asyncio.Queue[ChangeEvent] = asyncio.Queue()
     rindle.on_change(heard.put)
-    row = await rindle.track(asset_id="video-1", provider_asset_id="asset-1")
+    row = await rindle.track(reference="video-1", provider_asset_id="asset-1")
     stop = asyncio.Event()
     service = asyncio.create_task(rindle.run(stop))
     body = json.dumps(an_event(row, playback_ids=[{"id": "playback-1", "policy": "signed"}])).encode()
@@ -52,7 +52,7 @@ async def test_a_delivery_reaches_the_apps_callback_at_once_and_the_video_can_be
             "/mux", content=body, headers={"mux-signature": sign(body, SECRET, datetime.now(UTC))}
         )
         changed = await asyncio.wait_for(heard.get(), 10)
-    url = await rindle.signed_url(row.id, Kind.VIDEO, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    url = await rindle.signed_url(row.id, PlaybackKind.VIDEO, expires_at=datetime.now(UTC) + timedelta(hours=1))
     stop.set()
     await asyncio.wait_for(service, 10)
 
@@ -69,7 +69,9 @@ async def test_a_delivery_that_is_being_kept_as_the_app_closes_is_kept_and_leave
     event, came, pool = an_event("asset-1"), asyncio.Event(), rindle.store.engine.pool
     body = json.dumps(event).encode()
     headers = {"mux-signature": sign(body, SECRET, datetime.now(UTC))}
-    rindle.tools = replace(rindle.tools, webhooks=replace(rindle.tools.webhooks, keep_within=timedelta(minutes=1)))
+    rindle.context = replace(
+        rindle.context, webhooks=replace(rindle.context.webhooks, keep_within=timedelta(minutes=1))
+    )
     assert isinstance(pool, QueuePool)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -78,46 +80,48 @@ async def test_a_delivery_that_is_being_kept_as_the_app_closes_is_kept_and_leave
 
     async with a_store(tables_url) as others:
         async with others.writing() as connection:
-            await connection.execute(text("LOCK TABLE provider_notices" if "postgres" in tables_url else "SELECT 1"))
-            delivering = asyncio.create_task(receive(rindle.tools, "POST", headers, chunks()))
+            await connection.execute(
+                text("LOCK TABLE provider_webhook_events" if "postgres" in tables_url else "SELECT 1")
+            )
+            delivering = asyncio.create_task(receive(rindle.context, "POST", headers, chunks()))
             await came.wait()
             closing = asyncio.create_task(rindle.close())
         await closing
         in_use = pool.checkedout()
         reply = await delivering
-        [notice] = await Inbox(others.engine).list("mux", "default")
+        [webhook_event] = await Inbox(others.engine).list("mux", "default")
 
-    assert (reply.status, notice.event_id) == (202, event["id"])
+    assert (reply.status, webhook_event.event_id) == (202, event["id"])
     assert in_use == 0
 
 
 async def test_a_url_for_a_row_that_is_not_there_is_none(rindle: RindleSync) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
 
-    assert await rindle.signed_url("no-uuid", Kind.VIDEO, expires_at=later) is None
+    assert await rindle.signed_url("no-uuid", PlaybackKind.VIDEO, expires_at=later) is None
     assert await rindle.get("no-uuid") is None
     assert await rindle.cancel_upload("no-uuid") is None
 
 
 async def test_an_upload_may_not_wait_for_longer_than_a_row_may_be_in_flight(rindle: RindleSync) -> None:
-    with pytest.raises(Misconfigured, match="expires_in"):
-        await rindle.begin_upload(asset_id="video-1", cors_origin="*", expires_in=timedelta(hours=3))
+    with pytest.raises(ConfigurationError, match="expires_in"):
+        await rindle.begin_upload(reference="video-1", cors_origin="*", expires_in=timedelta(hours=3))
 
     assert [row async for row in rindle.store.rows("mux", "default")] == []
 
 
 async def test_a_playback_policy_that_is_none_is_refused_and_makes_no_row(rindle: RindleSync) -> None:
-    with pytest.raises(Misconfigured, match="playback_policy"):
-        await rindle.begin_upload(asset_id="video-1", cors_origin="*", playback_policy="bogus")
-    with pytest.raises(Misconfigured, match="playback_policy"):
-        await rindle.track(asset_id="video-1", provider_asset_id="asset-1", playback_policy="bogus")
+    with pytest.raises(ConfigurationError, match="playback_policy"):
+        await rindle.begin_upload(reference="video-1", cors_origin="*", playback_policy="bogus")
+    with pytest.raises(ConfigurationError, match="playback_policy"):
+        await rindle.track(reference="video-1", provider_asset_id="asset-1", playback_policy="bogus")
 
     assert [row async for row in rindle.store.rows("mux", "default")] == []
 
 
 async def test_what_the_provider_does_not_take_is_told_as_a_wrong_setting(rindle: RindleSync) -> None:
-    with pytest.raises(Misconfigured, match="new_asset_settings"):
-        await rindle.begin_upload(asset_id="video-1", cors_origin="*", new_asset_settings={"video_quality": "odd"})
+    with pytest.raises(ConfigurationError, match="new_asset_settings"):
+        await rindle.begin_upload(reference="video-1", cors_origin="*", new_asset_settings={"video_quality": "odd"})
 
     [row] = [row async for row in rindle.store.rows("mux", "default")]
     assert (row.state, row.error_kind) == (State.ERRORED, ErrorKind.UPLOAD)
@@ -125,10 +129,10 @@ async def test_what_the_provider_does_not_take_is_told_as_a_wrong_setting(rindle
 
 async def test_a_callback_that_is_not_async_is_refused_as_it_is_registered(rindle: RindleSync) -> None:
     class Callable:
-        async def __call__(self, changed: Changed) -> None:
+        async def __call__(self, changed: ChangeEvent) -> None:
             """Hears of it."""
 
-    with pytest.raises(Misconfigured, match="async function"):
+    with pytest.raises(ConfigurationError, match="async function"):
         rindle.on_change(print)  # type: ignore[arg-type]
     rindle.on_change(Callable())
 
@@ -137,18 +141,20 @@ async def test_a_callback_that_is_not_async_is_refused_as_it_is_registered(rindl
 async def test_a_service_that_cannot_work_says_so_as_it_starts(database_url: str, lacks: str) -> None:
     token = {} if lacks == "token" else {"mux_token_id": "id", "mux_token_secret": "secret"}
     async with connect(plain_settings(database_url=database_url, **token)) as rindle:
-        with pytest.raises(Misconfigured if lacks == "token" else StoreUnavailable, match=r"mux_token_id|migrate"):
+        with pytest.raises(
+            ConfigurationError if lacks == "token" else DatabaseUnavailable, match=r"mux_token_id|migrate"
+        ):
             await rindle.run(asyncio.Event())
 
 
 async def test_settings_that_json_cannot_carry_are_refused_and_make_no_row(rindle: RindleSync) -> None:
-    with pytest.raises(Misconfigured, match="new_asset_settings"):
-        await rindle.begin_upload(asset_id="video-1", cors_origin="*", new_asset_settings={"at": datetime.now(UTC)})
+    with pytest.raises(ConfigurationError, match="new_asset_settings"):
+        await rindle.begin_upload(reference="video-1", cors_origin="*", new_asset_settings={"at": datetime.now(UTC)})
 
     assert [row async for row in rindle.store.rows("mux", "default")] == []
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "\x00", "a\nb"])
 async def test_an_id_that_no_row_can_have_is_found_nowhere(rindle: RindleSync, odd: str) -> None:
-    assert await rindle.find(odd) is None
+    assert await rindle.find_by_provider_asset_id(odd) is None
     assert await rindle.sync(odd) is None

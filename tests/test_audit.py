@@ -12,17 +12,17 @@ import pytest
 from sqlalchemy import update
 
 from rindle_sync.app import connect
-from rindle_sync.asset import By, ErrorKind, PlaybackId, ProviderAsset, Seen, State, Via
+from rindle_sync.asset import ErrorKind, Observation, ObservationSource, PlaybackId, ProviderAsset, State, Trigger
 from rindle_sync.audit import AUDIT, ENOUGH_ALIVE, Drift, Report, audit, is_audit_due
 from rindle_sync.config import Settings, plain_settings
-from rindle_sync.errors import Refused
+from rindle_sync.errors import AuthenticationFailed
 from rindle_sync.health import status
 from rindle_sync.providers.base import Page, Provider
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.round import Outcome
 from rindle_sync.schema import assets
-from rindle_sync.settle import Finding, settle
-from rindle_sync.store import Passes, PassKey
+from rindle_sync.settle import Observed, apply
+from rindle_sync.store import JobKey, JobRuns
 from rindle_sync.telemetry import Audited, StateChange
 from rindle_sync.track import ADOPTED, track
 from rindle_sync.walk import HELD
@@ -30,7 +30,7 @@ from tests.processes import PATIENCE, Shell, a_store, all_rows, eventually, hold
 from tests.rows import a_row
 from tests.world import ERRORED, NEVER, READY, World, unknown_id
 
-KEY = PassKey("mux", "default", AUDIT)
+KEY = JobKey("mux", "default", AUDIT)
 CONFIRM = timedelta(minutes=10)
 NOTHING = dict.fromkeys((drift.value for drift in Drift), 0)
 
@@ -48,7 +48,7 @@ async def known(world: World) -> None:
 
 
 async def suspected(world: World) -> set[str]:
-    return {row.id async for row in world.tools.store.rows("mux", "default") if row.missing_since}
+    return {row.id async for row in world.context.store.rows("mux", "default") if row.missing_since}
 
 
 def after_calls(world: World, calls: int) -> Callable[[], bool]:
@@ -67,20 +67,20 @@ def drift(report: Report, **expected: int) -> bool:
 async def test_a_library_that_is_in_step_is_left_alone(world: World) -> None:
     await known(world)
     await world.shelve(250)
-    before = await world.tables("provider_budgets", "provider_passes")
+    before = await world.tables("provider_rate_limits", "provider_job_runs")
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert (report.outcome, report.rows, report.seen, report.calls, report.pages) == (Outcome.DONE, 251, 251, 3, 3)
     assert drift(report)
-    assert await world.tables("provider_budgets", "provider_passes") == before
+    assert await world.tables("provider_rate_limits", "provider_job_runs") == before
 
 
 async def test_a_lost_deletion_is_suspected_at_first_and_ended_by_the_sweep_later(world: World) -> None:
     rows = await world.shelve(150)
     lose(world, rows[40:42])
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
     first = await world.now_is(rows[40])
     world.clock.move(CONFIRM - timedelta(seconds=1))
     too_early = await world.sweep()
@@ -90,17 +90,17 @@ async def test_a_lost_deletion_is_suspected_at_first_and_ended_by_the_sweep_late
 
     assert drift(report, missing=2)
     assert (first.state, first.check_at) == (State.READY, first.missing_since and first.missing_since + CONFIRM)
-    assert (too_early.looked, still.state) == (0, State.READY)
+    assert (too_early.checked, still.state) == (0, State.READY)
     assert await world.states() == {State.READY: 148, State.DELETED: 2}
-    [change] = await world.tools.store.changes_of(rows[40].id)
-    assert (change.to_state, change.by) == (State.DELETED, By.SWEEP)
+    [change] = await world.context.store.changes_of(rows[40].id)
+    assert (change.to_state, change.trigger) == (State.DELETED, Trigger.SWEEP)
 
 
 async def test_an_asset_that_failed_and_was_deleted_is_found_too(world: World) -> None:
     await world.know_identity()
     row = await world.track(State.ERRORED, life=ERRORED, check_at=None, provider_asset_id=unknown_id())
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report, missing=1)
     assert await suspected(world) == {row.id}
@@ -111,32 +111,32 @@ async def test_a_row_that_is_there_at_the_second_look_is_acquitted(world: World)
     asset = rows[7].provider_asset_id
     world.emulator.add_fault("dropped_entries", object_id=asset)
     world.emulator.add_fault("not_found", object_id=asset)
-    await audit(world.tools)
+    await audit(world.context)
     suspects = await suspected(world)
     world.emulator.clear_faults()
 
     world.clock.move(CONFIRM)
-    tally = await world.sweep()
+    result = await world.sweep()
 
     after = await world.now_is(rows[7])
     assert suspects == {rows[7].id}
-    assert tally.looked == 1
+    assert result.checked == 1
     assert (after.state, after.missing_since, after.check_at, after.updated_at) == (
         State.READY,
         None,
         None,
         rows[7].updated_at,
     )
-    assert await world.tools.store.changes_of(rows[7].id) == []
+    assert await world.context.store.changes_of(rows[7].id) == []
 
 
 async def test_a_row_that_is_suspected_already_is_not_asked_about_again(world: World) -> None:
     rows = await world.shelve(10)
     lose(world, rows[3:5])
-    await audit(world.tools)
+    await audit(world.context)
     first = [await world.now_is(row) for row in rows]
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert report.unlisted == 0
     assert [await world.now_is(row) for row in rows] == first
@@ -149,9 +149,9 @@ async def test_a_deletion_is_not_missed_because_one_answer_lacked(world: World) 
     lose(world, rows[3:5])
     world.emulator.add_fault("server_error", operation="get_asset", object_id=rows[3].provider_asset_id, times=1)
 
-    outcomes = [(await audit(world.tools)).outcome]
-    if await is_audit_due(world.tools, timedelta(days=7)):
-        outcomes.append((await audit(world.tools)).outcome)
+    outcomes = [(await audit(world.context)).outcome]
+    if await is_audit_due(world.context, timedelta(days=7)):
+        outcomes.append((await audit(world.context)).outcome)
 
     assert await suspected(world) == {rows[3].id, rows[4].id}, outcomes
 
@@ -162,9 +162,9 @@ async def test_a_deletion_is_not_missed_because_the_provider_throttled(world: Wo
     lose(world, rows[3:8])
     world.emulator.add_fault("rate_limited", operation="get_asset", times=3, retry_after=2)
 
-    await audit(world.tools)
-    if await is_audit_due(world.tools, timedelta(days=7)):
-        await audit(world.tools)
+    await audit(world.context)
+    if await is_audit_due(world.context, timedelta(days=7)):
+        await audit(world.context)
 
     assert await suspected(world) == {row.id for row in rows[3:8]}
 
@@ -176,25 +176,25 @@ async def test_a_row_that_never_gets_an_answer_does_not_hold_the_audit_for_ever(
     world.emulator.add_fault("server_error", operation="get_asset", object_id=rows[210].provider_asset_id)
 
     for _ in range(3):
-        await audit(world.tools)
+        await audit(world.context)
         world.clock.move(timedelta(minutes=10))
 
-    assert not await is_audit_due(world.tools, timedelta(days=7))
+    assert not await is_audit_due(world.context, timedelta(days=7))
     assert await suspected(world) == {rows[10].id}
     assert world.calls <= 40
 
 
 async def test_an_audit_that_is_stopped_while_it_asks_by_id_asks_about_the_rest_later(world: World) -> None:
     await known(world)
-    world.tools = replace(world.tools, batch=2)
+    world.context = replace(world.context, batch=2)
     rows = await world.shelve(250)
     lose(world, gone := [*rows[160:168]])
 
     def few_by_id() -> bool:
         return world.emulator.calls["get_asset"] < 4
 
-    stopped = await audit(world.tools, keep_going=few_by_id)
-    done = await audit(world.tools)
+    stopped = await audit(world.context, keep_going=few_by_id)
+    done = await audit(world.context)
 
     assert (stopped.outcome, done.outcome) == (Outcome.STOPPED, Outcome.DONE)
     assert await suspected(world) == {row.id for row in gone}
@@ -202,29 +202,29 @@ async def test_an_audit_that_is_stopped_while_it_asks_by_id_asks_about_the_rest_
 
 async def test_an_audit_that_is_stopped_on_the_last_page_is_not_done(world: World) -> None:
     await known(world)
-    world.tools = replace(world.tools, batch=2)
+    world.context = replace(world.context, batch=2)
     rows = await world.shelve(50)
     lose(world, gone := [*rows[10:18]])
 
-    stopped = await audit(world.tools, keep_going=lambda: world.emulator.calls["get_asset"] < 4)
+    stopped = await audit(world.context, keep_going=lambda: world.emulator.calls["get_asset"] < 4)
 
     assert stopped.outcome is Outcome.STOPPED
-    assert await is_audit_due(world.tools, timedelta(days=7))
-    await audit(world.tools)
+    assert await is_audit_due(world.context, timedelta(days=7))
+    await audit(world.context)
     assert await suspected(world) == {row.id for row in gone}
 
 
 async def test_a_breaker_that_opens_while_it_asks_by_id_does_not_end_the_audit_as_done(world: World) -> None:
     await known(world)
-    world.tools = replace(world.tools, batch=10)
+    world.context = replace(world.context, batch=10)
     rows = await world.shelve(600)
     lose(world, gone := [*rows[10:30]])
     world.emulator.add_fault("server_error", operation="get_asset", times=10)
 
-    first = await audit(world.tools)
+    first = await audit(world.context)
     world.clock.move(timedelta(minutes=6))
-    if await is_audit_due(world.tools, timedelta(days=7)):
-        await audit(world.tools)
+    if await is_audit_due(world.context, timedelta(days=7)):
+        await audit(world.context)
 
     assert first.outcome is not Outcome.DONE
     assert await suspected(world) == {row.id for row in gone}
@@ -242,7 +242,7 @@ async def test_playback_ids_and_policies_that_differ_are_settled_and_reported(wo
     [same] = world.emulator.truth(asset).playback_ids
     opened = await world.track(State.READY, provider_asset_id=asset, playback_ids=(PlaybackId(same.id, "public"),))
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report, playback_ids=1, policy=1)
     assert report.changed == 2
@@ -260,7 +260,7 @@ async def test_what_has_changed_and_is_not_answered_about_is_left_to_the_sweep(w
     )
     world.emulator.add_fault("server_error", operation="get_asset", object_id=asset, times=1)
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
     after = await world.now_is(row)
     world.clock.move(timedelta(minutes=1))
     await world.sweep()
@@ -275,7 +275,7 @@ async def test_states_that_differ_are_settled_and_reported(world: World) -> None
     failed = await world.track(State.READY, life=ERRORED, check_at=None)
     waiting = await world.track(State.PROCESSING, check_at=world.clock.now() + timedelta(hours=1))
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report, state=3)
     assert [(await world.now_is(row)).state for row in (lost, failed, waiting)] == [
@@ -288,7 +288,7 @@ async def test_states_that_differ_are_settled_and_reported(world: World) -> None
 async def test_a_tombstone_whose_asset_is_there_is_reported_and_stays(world: World) -> None:
     row = await world.track(State.DELETED, check_at=None)
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report, revived=1)
     assert (await world.now_is(row)).version == 1
@@ -301,13 +301,13 @@ async def test_assets_without_a_row_are_reported(world: World) -> None:
     await known(world)
     await world.shelve(120)
     world.emulator.create_assets(7, life=READY, every=900)
-    before = await world.tables("provider_budgets", "provider_passes")
+    before = await world.tables("provider_rate_limits", "provider_job_runs")
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report, orphan=7)
     assert (report.adopted, {note.row_id for note in report.notes}) == (0, {None})
-    assert await world.tables("provider_budgets", "provider_passes") == before
+    assert await world.tables("provider_rate_limits", "provider_job_runs") == before
 
 
 async def test_assets_without_a_row_are_adopted_if_asked(world: World) -> None:
@@ -315,26 +315,31 @@ async def test_assets_without_a_row_are_adopted_if_asked(world: World) -> None:
     world.emulator.create_assets(2, life=READY, passthrough=lambda i: f"video-{i}")
     world.emulator.create_asset(life=NEVER)
 
-    report = await audit(world.tools, adopts=True)
-    again = await audit(world.tools, adopts=True)
+    report = await audit(world.context, adopt=True)
+    again = await audit(world.context, adopt=True)
 
     assert (report.adopted, report.drift[Drift.ORPHAN], again.adopted, again.drift[Drift.ORPHAN]) == (3, 3, 0, 0)
-    rows = [row async for row in world.tools.store.rows("mux", "default") if row.ingest_mode == ADOPTED]
+    rows = [row async for row in world.context.store.rows("mux", "default") if row.ingest_mode == ADOPTED]
     assert {row.state for row in rows} == {State.READY, State.PROCESSING}
-    assert {"video-0", "video-1"} < {row.asset_id for row in rows}
+    assert {"video-0", "video-1"} < {row.reference for row in rows}
 
 
 async def test_an_adopted_row_is_named_by_track(world: World) -> None:
     asset = world.emulator.create_asset(life=READY)
-    await audit(world.tools, adopts=True)
+    await audit(world.context, adopt=True)
 
     row = await track(
-        world.tools, state=None, asset_id="my-video", profile="hls", provider_asset_id=asset, playback_policy="signed"
+        world.context,
+        state=None,
+        reference="my-video",
+        profile="hls",
+        provider_asset_id=asset,
+        playback_policy="signed",
     )
 
-    rows = [row async for row in world.tools.store.rows("mux", "default")]
+    rows = [row async for row in world.context.store.rows("mux", "default")]
     assert rows == [row]
-    assert (row.asset_id, row.profile, row.state, row.playback_policy, row.ingest_mode) == (
+    assert (row.reference, row.profile, row.state, row.playback_policy, row.ingest_mode) == (
         "my-video",
         "hls",
         State.READY,
@@ -345,21 +350,25 @@ async def test_an_adopted_row_is_named_by_track(world: World) -> None:
 
 async def test_what_track_says_of_an_adopted_row_is_not_undone_by_a_look_under_way(world: World) -> None:
     asset = world.emulator.create_asset(life=NEVER)
-    await audit(world.tools, adopts=True)
-    [read] = [row async for row in world.tools.store.rows("mux", "default")]
+    await audit(world.context, adopt=True)
+    [read] = [row async for row in world.context.store.rows("mux", "default")]
     await track(
-        world.tools,
+        world.context,
         state=None,
         profile="default",
-        asset_id="my-video",
+        reference="my-video",
         provider_asset_id=asset,
         playback_policy="signed",
     )
 
-    await settle(world.tools, [Finding(read, Seen(via=Via.GET, at=world.clock.now(), state=State.READY))], By.SWEEP)
+    await apply(
+        world.context,
+        [Observed(read, Observation(source=ObservationSource.GET, at=world.clock.now(), state=State.READY))],
+        Trigger.SWEEP,
+    )
 
     after = await world.now_is(read)
-    assert (after.asset_id, after.state, after.playback_policy, after.ingest_mode) == (
+    assert (after.reference, after.state, after.playback_policy, after.ingest_mode) == (
         "my-video",
         State.READY,
         "signed",
@@ -369,10 +378,10 @@ async def test_what_track_says_of_an_adopted_row_is_not_undone_by_a_look_under_w
 
 async def test_track_of_an_adopted_row_keeps_all_that_it_is_told(world: World) -> None:
     asset = world.emulator.create_asset(life=READY)
-    await audit(world.tools, adopts=True)
+    await audit(world.context, adopt=True)
 
     row = await track(
-        world.tools, state=None, profile="default", asset_id="v", provider_asset_id=asset, passthrough="mine"
+        world.context, state=None, profile="default", reference="v", provider_asset_id=asset, passthrough="mine"
     )
 
     assert row.passthrough == "mine"
@@ -382,24 +391,24 @@ async def test_track_of_an_upload_whose_asset_was_adopted_finds_it(world: World)
     """The app has not tracked its upload yet when the asset is adopted; then it does."""
     upload = world.emulator.create_upload(life=READY)
     asset = world.emulator.finish_upload(upload)
-    await audit(world.tools, adopts=True)
+    await audit(world.context, adopt=True)
 
-    await track(world.tools, state=None, profile="default", asset_id="my-video", provider_upload_id=upload)
+    await track(world.context, state=None, profile="default", reference="my-video", provider_upload_id=upload)
     world.clock.move(60)
     await world.sweep()
 
-    rows = [row async for row in world.tools.store.rows("mux", "default") if row.asset_id == "my-video"]
+    rows = [row async for row in world.context.store.rows("mux", "default") if row.reference == "my-video"]
     assert [(row.state, row.provider_asset_id) for row in rows] == [(State.READY, asset)]
 
 
 async def test_two_adopted_assets_of_one_passthrough_can_both_be_tracked(world: World) -> None:
     one, other = world.emulator.create_assets(2, life=READY, passthrough="album-1")
-    await audit(world.tools, adopts=True)
+    await audit(world.context, adopt=True)
 
     for number, asset in enumerate((other, one)):
-        await track(world.tools, state=None, profile="default", asset_id=f"video-{number}", provider_asset_id=asset)
+        await track(world.context, state=None, profile="default", reference=f"video-{number}", provider_asset_id=asset)
 
-    assert {row.asset_id async for row in world.tools.store.rows("mux", "default")} == {"video-0", "video-1"}
+    assert {row.reference async for row in world.context.store.rows("mux", "default")} == {"video-0", "video-1"}
 
 
 async def test_an_asset_that_a_row_waits_for_is_no_orphan(world: World) -> None:
@@ -412,7 +421,7 @@ async def test_an_asset_that_a_row_waits_for_is_no_orphan(world: World) -> None:
     linked = world.emulator.finish_upload(upload)
     by_upload = await world.track(State.UPLOADING, provider_asset_id=None, provider_upload_id=upload)
 
-    report = await audit(world.tools, adopts=True)
+    report = await audit(world.context, adopt=True)
 
     assert (report.drift[Drift.ORPHAN], report.adopted) == (0, 0)
     assert (await world.now_is(by_passthrough)).state is State.UPLOADING
@@ -436,19 +445,19 @@ async def test_an_asset_that_a_row_waits_for_is_no_orphan(world: World) -> None:
 async def test_more_than_a_twentieth_and_twenty_rows_gone_is_not_believed(
     world: World, rows: int, gone: int, outcome: Outcome
 ) -> None:
-    await world.tools.environments.identify("mux", "default", "emulator-environment")
+    await world.context.environments.identify("mux", "default", "emulator-environment")
     shelf = await world.shelve(rows)
     lose(world, shelf[:: rows // gone][:gone])
-    before = await world.tables("provider_budgets", "provider_passes")
+    before = await world.tables("provider_rate_limits", "provider_job_runs")
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert report.outcome is outcome
     assert len(await suspected(world)) == (0 if outcome is Outcome.ALARM else gone)
     if outcome is Outcome.ALARM:
-        assert await world.tables("provider_budgets", "provider_passes") == before
+        assert await world.tables("provider_rate_limits", "provider_job_runs") == before
     assert [e.outcome for e in world.told if isinstance(e, Audited)] == [outcome.value]
-    assert (await status(world.tools)).last_audit == report.figures()
+    assert (await status(world.context)).last_audit == report.figures()
 
 
 async def test_an_alarm_changes_nothing_whatever_else_was_found(world: World) -> None:
@@ -458,12 +467,12 @@ async def test_an_alarm_changes_nothing_whatever_else_was_found(world: World) ->
     lose(world, rows[:60])
     await world.track(State.READY, check_at=None, playback_ids=(PlaybackId("other-1", "signed"),))
     world.emulator.create_assets(3, life=READY)
-    before = await world.tables("provider_budgets", "provider_passes")
+    before = await world.tables("provider_rate_limits", "provider_job_runs")
 
-    report = await audit(world.tools, adopts=True)
+    report = await audit(world.context, adopt=True)
 
     assert report.outcome is Outcome.ALARM
-    assert await world.tables("provider_budgets", "provider_passes") == before
+    assert await world.tables("provider_rate_limits", "provider_job_runs") == before
 
 
 async def test_an_alarm_costs_few_calls(world: World) -> None:
@@ -471,7 +480,7 @@ async def test_an_alarm_costs_few_calls(world: World) -> None:
     rows = await world.shelve(2000)
     lose(world, rows)
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert report.outcome is Outcome.ALARM
     assert world.calls == report.calls <= 1 + 150
@@ -481,7 +490,7 @@ async def test_a_large_change_goes_through_when_it_is_believed(world: World) -> 
     rows = await world.shelve(120)
     lose(world, rows[10:100])
 
-    report = await audit(world.tools, believes=True)
+    report = await audit(world.context, accept_mass_change=True)
     world.clock.move(CONFIRM)
     await world.sweep()
 
@@ -494,7 +503,7 @@ async def test_an_alarm_is_not_forgotten_by_going_on(world: World) -> None:
     rows = await world.shelve(300)
     lose(world, [row for row in rows if rows.index(row) % 5 == 0])
 
-    outcomes = [(await audit(world.tools, keep_going=after_calls(world, calls))).outcome for calls in (1, 2, 3, 9)]
+    outcomes = [(await audit(world.context, keep_going=after_calls(world, calls))).outcome for calls in (1, 2, 3, 9)]
 
     assert Outcome.ALARM in outcomes
     assert await suspected(world) == set()
@@ -505,12 +514,12 @@ async def test_an_alarm_is_not_forgotten_by_going_on(world: World) -> None:
 
 @pytest.mark.parametrize("fault", ["out_of_order", "repeated_entries", "dropped_entries"])
 async def test_a_list_that_is_not_right_ends_no_row_and_hides_no_deletion(world: World, fault: str) -> None:
-    await world.tools.environments.identify("mux", "default", "emulator-environment")
+    await world.context.environments.identify("mux", "default", "emulator-environment")
     rows = await world.shelve(450)
     world.emulator.add_fault(fault)
     lose(world, rows[200:202])
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert report.outcome is Outcome.DONE
     assert drift(report, missing=2)
@@ -523,7 +532,7 @@ async def test_assets_of_one_second_across_page_borders_are_not_asked_about(worl
     older = await world.shelve(50, older_than=90_000)
     lose(world, [rows[120], older[20]])
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report, missing=2)
     assert report.calls == world.calls == 4 + 2
@@ -533,7 +542,7 @@ async def test_many_seconds_with_many_assets_each_are_not_asked_about(world: Wor
     rows = await world.shelve(640, every=1 / 30)
     lose(world, rows[300:303])
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report, missing=3)
     assert report.calls == 7 + 3
@@ -541,9 +550,9 @@ async def test_many_seconds_with_many_assets_each_are_not_asked_about(world: Wor
 
 async def test_an_empty_list_ends_no_row_and_costs_few_calls(world: World) -> None:
     await world.shelve(400)
-    world.tools = replace(world.tools, provider=Lists(world.tools.provider, lambda _: Page(())))
+    world.context = replace(world.context, provider=Lists(world.context.provider, lambda _: Page(())))
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report)
     assert report.is_list_doubtful
@@ -553,11 +562,11 @@ async def test_an_empty_list_ends_no_row_and_costs_few_calls(world: World) -> No
 
 async def test_a_list_that_drops_every_second_asset_costs_few_calls(world: World) -> None:
     await world.shelve(1000)
-    world.tools = replace(
-        world.tools, provider=Lists(world.tools.provider, lambda page: replace(page, entries=page.entries[::2]))
+    world.context = replace(
+        world.context, provider=Lists(world.context.provider, lambda page: replace(page, entries=page.entries[::2]))
     )
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report)
     assert world.calls <= 10 + 2 * ENOUGH_ALIVE
@@ -566,9 +575,9 @@ async def test_a_list_that_drops_every_second_asset_costs_few_calls(world: World
 
 async def test_a_list_that_begins_with_the_oldest_ends_no_row(world: World) -> None:
     await world.shelve(400)
-    world.tools = replace(world.tools, provider=Upwards(world.tools.provider))
+    world.context = replace(world.context, provider=Upwards(world.context.provider))
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report)
     assert world.emulator.calls["get_asset"] <= 2 * ENOUGH_ALIVE
@@ -577,9 +586,9 @@ async def test_a_list_that_begins_with_the_oldest_ends_no_row(world: World) -> N
 
 async def test_entries_without_a_time_end_no_row_and_are_not_asked_about(world: World) -> None:
     await world.shelve(250)
-    world.tools = replace(world.tools, provider=Lists(world.tools.provider, without_times))
+    world.context = replace(world.context, provider=Lists(world.context.provider, without_times))
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert drift(report)
     assert report.calls == 3
@@ -590,11 +599,11 @@ async def test_rows_that_were_tracked_long_after_their_assets_were_made_are_watc
 ) -> None:
     """A library that was taken over with `track(state="ready")`: each row was made today, its asset long ago."""
     rows = await world.shelve(400, older_than=864_000, provider_created_at=world.clock.now())
-    first = await audit(world.tools)
+    first = await audit(world.context)
     lose(world, rows[100:103])
     world.emulator.reset_calls()
 
-    second = await audit(world.tools)
+    second = await audit(world.context)
 
     assert first.calls <= 4 + 2 * ENOUGH_ALIVE
     assert second.calls == 4 + 3
@@ -605,13 +614,13 @@ async def test_a_list_that_leads_back_to_itself_does_not_hold_the_audit_for_ever
     await known(world)
     rows = await world.shelve(350)
     lose(world, rows[5:6])
-    right = world.tools
-    world.tools = replace(world.tools, provider=Circle(world.tools.provider))
-    await audit(world.tools)
-    await audit(world.tools)
+    right = world.context
+    world.context = replace(world.context, provider=Circle(world.context.provider))
+    await audit(world.context)
+    await audit(world.context)
 
-    world.tools = right
-    outcomes = [(await audit(world.tools)).outcome for _ in range(2)]
+    world.context = right
+    outcomes = [(await audit(world.context)).outcome for _ in range(2)]
 
     assert world.emulator.calls["list_assets"] < 30
     assert Outcome.DONE in outcomes
@@ -635,11 +644,11 @@ async def test_a_dry_run_writes_nothing_and_tells_what_an_audit_does(world: Worl
     await known(world)
     await a_mess(world)
     world.told.clear()
-    before = await world.tables("provider_budgets")
+    before = await world.tables("provider_rate_limits")
 
-    foretold = await audit(world.tools, is_rehearsal=True, adopts=True)
-    untouched, silent = await world.tables("provider_budgets"), list(world.told)
-    done = await audit(world.tools)
+    foretold = await audit(world.context, dry_run=True, adopt=True)
+    untouched, silent = await world.tables("provider_rate_limits"), list(world.told)
+    done = await audit(world.context)
 
     assert untouched == before
     assert silent == []
@@ -650,22 +659,22 @@ async def test_a_dry_run_writes_nothing_and_tells_what_an_audit_does(world: Worl
 async def test_the_first_dry_run_writes_nothing_either(world: World) -> None:
     """Nobody has looked before: neither the environment nor the breaker has its line yet."""
     await a_mess(world)
-    before = await world.tables("provider_budgets")
+    before = await world.tables("provider_rate_limits")
 
-    await audit(world.tools, is_rehearsal=True)
+    await audit(world.context, dry_run=True)
 
-    assert await world.tables("provider_budgets") == before
+    assert await world.tables("provider_rate_limits") == before
 
 
 async def test_a_dry_run_beside_an_audit_that_was_broken_off_leaves_that_alone(world: World) -> None:
     await known(world)
     await a_mess(world)
-    await audit(world.tools, keep_going=after_calls(world, 1))
-    before = await world.tables("provider_budgets")
+    await audit(world.context, keep_going=after_calls(world, 1))
+    before = await world.tables("provider_rate_limits")
 
-    foretold = await audit(world.tools, is_rehearsal=True)
+    foretold = await audit(world.context, dry_run=True)
 
-    assert await world.tables("provider_budgets") == before
+    assert await world.tables("provider_rate_limits") == before
     assert foretold.pages == 3
 
 
@@ -676,7 +685,7 @@ async def test_an_audit_that_was_stopped_goes_on_where_it_was(world: World) -> N
     rows = await world.shelve(950)
     lose(world, gone := rows[30::100])
 
-    reports = [await audit(world.tools, keep_going=after_calls(world, n)) for n in (1, 4, 5, 99)]
+    reports = [await audit(world.context, keep_going=after_calls(world, n)) for n in (1, 4, 5, 99)]
 
     assert [report.outcome for report in reports] == [*[Outcome.STOPPED] * 3, Outcome.DONE]
     assert world.emulator.calls["list_assets"] <= 10 + 3  # a page that was in hand as it was stopped comes again
@@ -689,7 +698,7 @@ async def test_an_audit_that_was_cancelled_goes_on_where_it_was(world: World) ->
     lose(world, gone := rows[30::100])
     rule = world.emulator.add_fault("silence", operation="list_assets", times=1, probability=0.25)
     world.emulator.sleep = asyncio.sleep
-    work = asyncio.create_task(audit(world.tools))
+    work = asyncio.create_task(audit(world.context))
     async with asyncio.timeout(10):
         while not rule.fired:  # noqa: ASYNC110  the emulator has no event to wait for
             await asyncio.sleep(0.01)
@@ -697,7 +706,7 @@ async def test_an_audit_that_was_cancelled_goes_on_where_it_was(world: World) ->
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work
-    done = await audit(world.tools)
+    done = await audit(world.context)
 
     assert done.outcome is Outcome.DONE
     assert world.emulator.calls["list_assets"] == 11
@@ -712,8 +721,8 @@ async def test_going_on_among_assets_of_one_second_asks_about_none_of_them(world
 
     for _ in range(3):
         with pytest.raises(EnoughError):
-            await audit(world.tools, told=enough)
-    report = await audit(world.tools)
+            await audit(world.context, on_progress=enough)
+    report = await audit(world.context)
 
     assert report.outcome is Outcome.DONE
     assert drift(report, missing=2)
@@ -732,9 +741,9 @@ async def test_the_figures_of_an_audit_that_was_gone_on_with_are_those_of_the_wh
     await world.shelve(350)
     for _ in range(3):
         with pytest.raises(EnoughError):
-            await audit(world.tools, told=enough)
+            await audit(world.context, on_progress=enough)
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert (report.pages, report.seen, report.rows) == (4, 350, 350)
     assert report.calls == world.calls == 4
@@ -744,14 +753,14 @@ async def test_an_outage_keeps_what_was_done(world: World) -> None:
     await known(world)
     rows = await world.shelve(450)
     lose(world, gone := rows[30::100])
-    await audit(world.tools, keep_going=after_calls(world, 2))
+    await audit(world.context, keep_going=after_calls(world, 2))
     world.emulator.add_fault("server_error", operation="list_assets")
-    down = await audit(world.tools)
+    down = await audit(world.context)
     world.emulator.clear_faults()
     world.emulator.reset_calls()
     world.clock.move(timedelta(minutes=10))
 
-    done = await audit(world.tools)
+    done = await audit(world.context)
 
     assert (down.outcome, done.outcome) == (Outcome.UNREACHABLE, Outcome.DONE)
     assert await suspected(world) == {row.id for row in gone}
@@ -766,11 +775,11 @@ async def test_an_outage_in_the_middle_is_told_as_unreachable(world: World) -> N
         if report.pages == 2:
             world.emulator.add_fault("server_error")
 
-    down = await audit(world.tools, told=breaks)
+    down = await audit(world.context, on_progress=breaks)
     world.emulator.clear_faults()
     world.emulator.reset_calls()
     world.clock.move(timedelta(minutes=10))
-    done = await audit(world.tools)
+    done = await audit(world.context)
 
     assert (down.outcome, down.pages) == (Outcome.UNREACHABLE, 2)
     assert (done.outcome, world.emulator.calls["list_assets"]) == (Outcome.DONE, 3)
@@ -786,12 +795,12 @@ async def test_credentials_that_are_refused_in_the_middle_mark_nothing(world: Wo
         if report.pages == 2:
             world.emulator.add_fault("unauthorized")
 
-    with pytest.raises(Refused):
-        await audit(world.tools, told=refuses)
+    with pytest.raises(AuthenticationFailed):
+        await audit(world.context, on_progress=refuses)
 
     assert await suspected(world) == set()
     assert [e.outcome for e in world.told if isinstance(e, Audited)] == ["refused"]
-    assert (await status(world.tools)).breaker == "refused"
+    assert (await status(world.context)).circuit == "refused"
 
 
 async def test_credentials_that_are_refused_by_id_mark_nothing(world: World) -> None:
@@ -799,29 +808,29 @@ async def test_credentials_that_are_refused_by_id_mark_nothing(world: World) -> 
     rows = await world.shelve(50)
     lose(world, rows[10:14])
     world.emulator.add_fault("forbidden", operation="get_asset")
-    before = await world.tables("provider_budgets", "provider_environments", "provider_passes")
+    before = await world.tables("provider_rate_limits", "provider_environments", "provider_job_runs")
 
-    with pytest.raises(Refused):
-        await audit(world.tools)
+    with pytest.raises(AuthenticationFailed):
+        await audit(world.context)
 
-    assert await world.tables("provider_budgets", "provider_environments", "provider_passes") == before
+    assert await world.tables("provider_rate_limits", "provider_environments", "provider_job_runs") == before
 
 
 async def test_a_place_that_the_provider_no_longer_knows_does_not_hold_the_audit_for_ever(world: World) -> None:
     await known(world)
     rows = await world.shelve(350)
     lose(world, rows[20:21])
-    await audit(world.tools, keep_going=after_calls(world, 1))
+    await audit(world.context, keep_going=after_calls(world, 1))
     await spoil_cursor(world)
 
-    outcomes = [(await audit(world.tools)).outcome for _ in range(2)]
+    outcomes = [(await audit(world.context)).outcome for _ in range(2)]
 
     assert outcomes[-1] is Outcome.DONE
     assert await suspected(world) == {rows[20].id}
 
 
 async def spoil_cursor(world: World) -> None:
-    passes, now = world.tools.passes, world.clock.now()
+    passes, now = world.context.job_runs, world.clock.now()
     token = "00000000-0000-4000-8000-000000000000"
     standing = await passes.take(KEY, now=now, token=token, until=now + HELD)
     assert standing
@@ -841,12 +850,12 @@ async def test_of_two_audits_at_once_one_says_that_the_other_is_under_way(world:
     world.emulator.reset_calls()
 
     begun = asyncio.Event()
-    first = asyncio.create_task(audit(world.tools, told=lambda _: begun.set()))
+    first = asyncio.create_task(audit(world.context, on_progress=lambda _: begun.set()))
     await begun.wait()
-    other = await audit(world.tools)
+    other = await audit(world.context)
     one = await first
 
-    assert (one.outcome, other.outcome) == (Outcome.DONE, Outcome.ELSEWHERE)
+    assert (one.outcome, other.outcome) == (Outcome.DONE, Outcome.ALREADY_RUNNING)
     assert world.emulator.calls["list_assets"] == 4
     assert len(world.events(Audited)) == 1
     assert await suspected(world) == {rows[20].id}
@@ -862,15 +871,15 @@ async def test_an_audit_that_was_taken_over_does_not_end_what_the_other_goes_on_
     async def taken_over() -> None:
         now = world.clock.now() + 2 * HELD
         token = "00000000-0000-4000-8000-000000000000"
-        assert await world.tools.passes.take(KEY, now=now, token=token, until=now + 100 * HELD)
+        assert await world.context.job_runs.take(KEY, now=now, token=token, until=now + 100 * HELD)
         others.append(token)
 
-    world.tools = replace(world.tools, provider=Lists(world.tools.provider, lambda page: page, last=taken_over))
+    world.context = replace(world.context, provider=Lists(world.context.provider, lambda page: page, last=taken_over))
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert others
-    assert report.outcome is Outcome.ELSEWHERE
+    assert report.outcome is Outcome.ALREADY_RUNNING
     assert await suspected(world) == set()
 
 
@@ -878,15 +887,15 @@ async def test_an_audit_that_was_taken_over_does_not_end_what_the_other_goes_on_
 
 
 async def test_an_audit_leaves_half_of_the_bucket_to_others(world: World) -> None:
-    await world.tools.environments.identify("mux", "default", "emulator-environment")
+    await world.context.environments.identify("mux", "default", "emulator-environment")
     await world.shelve(2500)
     world.with_reads(20, 1.0)
     began = world.clock.now()
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert (report.outcome, report.calls) == (Outcome.DONE, 25)
-    assert await world.tools.budget.take(100, by=By.SYNC) >= 10
+    assert await world.context.rate_limiter.take(100, trigger=Trigger.SYNC) >= 10
     assert (world.clock.now() - began).total_seconds() >= 25 - 10 - 1
 
 
@@ -894,13 +903,13 @@ async def test_an_audit_waits_where_half_of_the_bucket_is_gone(world: World) -> 
     await known(world)
     await world.shelve(10)
     world.with_reads(20, 0.001)
-    await world.tools.budget.take(10)
+    await world.context.rate_limiter.take(10)
     until = world.clock.now() + timedelta(minutes=5)
 
-    report = await audit(world.tools, keep_going=lambda: world.clock.now() < until)
+    report = await audit(world.context, keep_going=lambda: world.clock.now() < until)
 
     assert (report.outcome, report.calls) == (Outcome.STOPPED, 0)
-    assert await world.tools.budget.take(100) == 10
+    assert await world.context.rate_limiter.take(100) == 10
 
 
 async def test_a_sweep_goes_first(world: World) -> None:
@@ -916,7 +925,7 @@ async def test_a_sweep_goes_first(world: World) -> None:
         done.append("sweep")
 
     async def audits() -> None:
-        await audit(world.tools)
+        await audit(world.context)
         done.append("audit")
 
     began = world.clock.now()
@@ -936,7 +945,7 @@ async def test_an_audit_that_waits_for_budget_ends_soon_when_it_is_asked_to(worl
     world.with_reads(1, 0.01)
     stop_at = world.clock.now() + timedelta(seconds=30)
 
-    report = await audit(world.tools, keep_going=lambda: world.clock.now() < stop_at)
+    report = await audit(world.context, keep_going=lambda: world.clock.now() < stop_at)
 
     assert report.outcome is Outcome.STOPPED
     assert world.clock.now() <= stop_at + timedelta(seconds=2)
@@ -948,7 +957,7 @@ async def test_an_audit_whose_list_is_down_ends_soon_when_it_is_asked_to(world: 
     world.emulator.add_fault("server_error", operation="list_assets")
     stop_at = world.clock.now() + timedelta(seconds=2)
 
-    await audit(world.tools, keep_going=lambda: world.clock.now() < stop_at)
+    await audit(world.context, keep_going=lambda: world.clock.now() < stop_at)
 
     assert world.clock.now() <= stop_at + timedelta(seconds=10)
 
@@ -957,7 +966,7 @@ async def test_the_whole_of_a_large_library_takes_a_call_for_a_hundred_assets(wo
     rows = await world.shelve(2500)
     lose(world, rows[1::100])
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert (report.pages, report.calls, report.ended) == (25, 50, 25)
 
@@ -968,25 +977,25 @@ async def test_the_whole_of_a_large_library_takes_a_call_for_a_hundred_assets(wo
 async def test_when_an_audit_is_due(world: World) -> None:
     await world.shelve(250)
     week = timedelta(days=7)
-    assert await is_audit_due(world.tools, week)
-    assert not await is_audit_due(world.tools, timedelta(0))
+    assert await is_audit_due(world.context, week)
+    assert not await is_audit_due(world.context, timedelta(0))
 
-    await audit(world.tools, keep_going=after_calls(world, 1))
-    assert await is_audit_due(world.tools, week)
-    assert not await is_audit_due(world.tools, timedelta(0))
+    await audit(world.context, keep_going=after_calls(world, 1))
+    assert await is_audit_due(world.context, week)
+    assert not await is_audit_due(world.context, timedelta(0))
 
-    await audit(world.tools)
-    assert not await is_audit_due(world.tools, week)
+    await audit(world.context)
+    assert not await is_audit_due(world.context, week)
     world.clock.move(week - timedelta(microseconds=1))
-    assert not await is_audit_due(world.tools, week)
+    assert not await is_audit_due(world.context, week)
     world.clock.move(timedelta(microseconds=1))
-    assert await is_audit_due(world.tools, week)
+    assert await is_audit_due(world.context, week)
 
 
 async def test_a_dry_run_does_not_put_off_the_next_audit(world: World) -> None:
-    await audit(world.tools, is_rehearsal=True)
+    await audit(world.context, dry_run=True)
 
-    assert await is_audit_due(world.tools, timedelta(days=7))
+    assert await is_audit_due(world.context, timedelta(days=7))
 
 
 def settings_of(url: str, emulator: MuxEmulator, **others: Any) -> Settings:
@@ -1041,7 +1050,7 @@ async def test_a_service_that_is_stopped_in_an_audit_ends_in_time_and_keeps_its_
             stop.set()
             gate.open()
             await asyncio.wait_for(service, PATIENCE)
-            standing = await Passes(rindle.store.engine).get(KEY)
+            standing = await JobRuns(rindle.store.engine).get(KEY)
 
     assert emulator.calls["list_assets"] == 3
     assert standing.began_at
@@ -1071,7 +1080,7 @@ async def test_an_audit_that_is_killed_is_gone_on_with(tables_url: str, tmp_path
                         await running.process.wait()
                 at_once = await shell.run("audit", "--once", "--json")
                 assert (at_once.code, at_once.json["outcome"]) == (1, "elsewhere")
-                await lease_ends(Passes(store.engine))
+                await lease_ends(JobRuns(store.engine))
 
             done = await shell.run("audit", "--once", "--json")
 
@@ -1089,7 +1098,7 @@ async def let_time_pass(engine: Any) -> None:
         await connection.execute(update(assets).values(updated_at=datetime.now(UTC) - timedelta(hours=1)))
 
 
-async def lease_ends(passes: Passes) -> None:
+async def lease_ends(passes: JobRuns) -> None:
     """As if the time of the lease had passed."""
     later, token = datetime.now(UTC) + timedelta(days=1), "00000000-0000-4000-8000-000000000000"
     assert await passes.take(KEY, now=later, token=token, until=later)
@@ -1142,7 +1151,7 @@ class Upwards(Lists):
         super().__init__(provider, lambda page: page)
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
-        entries: list[Seen] = []
+        entries: list[Observation] = []
         following: str | None = None
         while True:
             page = await super().list_assets(at, following)

@@ -10,19 +10,19 @@ import pytest
 from rindle_sync.asset import ErrorKind, PlaybackId, ProviderAsset, State
 from rindle_sync.audit import Drift, audit
 from rindle_sync.backfill import BACKFILL, Filled, backfill
-from rindle_sync.errors import AlreadyTracked, Refused
+from rindle_sync.errors import AlreadyTracked, AuthenticationFailed
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.round import Outcome
-from rindle_sync.store import Passes, PassKey
+from rindle_sync.store import JobKey, JobRuns
 from rindle_sync.track import ADOPTED
 from tests.processes import Shell, a_store, all_rows, holding, serving, settings_for
 from tests.world import ERRORED, NEVER, READY, World, unknown_id
 
-KEY = PassKey("mux", "default", BACKFILL)
+KEY = JobKey("mux", "default", BACKFILL)
 
 
 async def rows_of(world: World) -> dict[str | None, ProviderAsset]:
-    return {row.provider_asset_id: row async for row in world.tools.store.rows("mux", "default")}
+    return {row.provider_asset_id: row async for row in world.context.store.rows("mux", "default")}
 
 
 class EnoughError(Exception):
@@ -39,7 +39,7 @@ async def test_every_asset_becomes_a_row_that_says_what_the_provider_says(world:
     failed = emulator.create_asset(life=Life("errored", after=0, error_message="no video in it"))
     waiting = emulator.create_asset(life=NEVER)
 
-    filled = await backfill(world.tools)
+    filled = await backfill(world.context)
 
     rows = await rows_of(world)
     assert (filled.outcome, filled.assets, filled.adopted, filled.known) == (Outcome.DONE, 5, 5, 0)
@@ -57,7 +57,7 @@ async def test_every_asset_becomes_a_row_that_says_what_the_provider_says(world:
 async def test_an_asset_that_was_preparing_is_followed_to_its_end(world: World) -> None:
     """Also one that was made hours ago: its row is new, and not stuck at once."""
     asset = world.emulator.create_asset(life=Life(after=10_860), created_at=world.clock.seconds() - 10_800)
-    await backfill(world.tools)
+    await backfill(world.context)
     row = (await rows_of(world))[asset]
     world.clock.move(timedelta(seconds=70))
 
@@ -72,18 +72,18 @@ async def test_rows_remember_when_their_assets_were_made(world: World) -> None:
     made = world.clock.seconds() - 864_000
     asset = world.emulator.create_asset(life=READY, created_at=made)
 
-    await backfill(world.tools)
+    await backfill(world.context)
 
     assert (await rows_of(world))[asset].provider_created_at == datetime.fromtimestamp(int(made), UTC)
 
 
 async def test_the_first_audit_after_a_backfill_finds_nothing_and_asks_about_nothing(world: World) -> None:
     world.emulator.create_assets(450, life=READY, every=600)
-    await backfill(world.tools)
+    await backfill(world.context)
     world.clock.move(60)
     world.emulator.reset_calls()
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert (report.outcome, report.seen, report.calls, sum(report.drift.values())) == (Outcome.DONE, 450, 5, 0)
 
@@ -92,19 +92,19 @@ async def test_the_apps_own_reference_is_what_the_asset_was_passed_through_with(
     asset = world.emulator.create_asset(life=READY, passthrough="video-7")
     plain = world.emulator.create_asset(life=READY)
 
-    await backfill(world.tools)
+    await backfill(world.context)
 
     rows = await rows_of(world)
-    assert (rows[asset].asset_id, rows[asset].passthrough) == ("video-7", "video-7")
+    assert (rows[asset].reference, rows[asset].passthrough) == ("video-7", "video-7")
     assert rows[plain].passthrough is None
-    assert rows[plain].asset_id
+    assert rows[plain].reference
 
 
 @pytest.mark.parametrize("passthrough", ["x" * 255, " ", "two\nlines", '{"user": 1}', "nul\x00", "é" * 255, "\u2028"])
 async def test_every_asset_gets_a_row_whatever_it_was_passed_through_with(world: World, passthrough: str) -> None:
     asset = world.emulator.create_asset(life=READY, passthrough=passthrough)
 
-    filled = await backfill(world.tools)
+    filled = await backfill(world.context)
 
     assert filled.adopted == 1
     assert (await rows_of(world))[asset].state is State.READY
@@ -113,21 +113,21 @@ async def test_every_asset_gets_a_row_whatever_it_was_passed_through_with(world:
 async def test_assets_of_one_passthrough_all_get_a_row(world: World) -> None:
     assets = world.emulator.create_assets(250, life=READY, passthrough=lambda i: f"album-{i % 3}", every=60)
 
-    filled = await backfill(world.tools)
+    filled = await backfill(world.context)
 
     rows = await rows_of(world)
     assert filled.adopted == 250
     assert set(rows) == set(assets)
-    assert {"album-0", "album-1", "album-2"} < {row.asset_id for row in rows.values()}
-    assert len({row.asset_id for row in rows.values()}) == 250
+    assert {"album-0", "album-1", "album-2"} < {row.reference for row in rows.values()}
+    assert len({row.reference for row in rows.values()}) == 250
 
 
 async def test_a_passthrough_that_is_another_rows_name_is_no_hindrance(world: World) -> None:
-    other = await world.track(asset_id="video-7", passthrough="row-8", check_at=None)
+    other = await world.track(reference="video-7", passthrough="row-8", check_at=None)
     named = world.emulator.create_asset(life=READY, passthrough="video-7")
     passed = world.emulator.create_asset(life=READY, passthrough="row-8")
 
-    filled = await backfill(world.tools)
+    filled = await backfill(world.context)
 
     rows = await rows_of(world)
     assert (filled.adopted, filled.known) == (2, 1)
@@ -142,7 +142,7 @@ async def test_rows_that_are_there_are_left_alone(world: World) -> None:
     lost = await world.track(State.READY, provider_asset_id=unknown_id(), check_at=None)
     before = await rows_of(world)
 
-    filled = await backfill(world.tools)
+    filled = await backfill(world.context)
 
     assert (filled.outcome, filled.assets, filled.adopted, filled.known) == (Outcome.DONE, 122, 0, 122)
     assert await rows_of(world) == before
@@ -157,7 +157,7 @@ async def test_an_upload_that_a_row_waits_for_gets_no_second_row(world: World) -
     world.emulator.finish_upload(passed)
     await world.track(State.PENDING, provider_asset_id=None, passthrough="row-1")
 
-    filled = await backfill(world.tools)
+    filled = await backfill(world.context)
 
     assert (filled.adopted, filled.known) == (0, 2)
     assert len(await rows_of(world)) == 1  # both are without an asset yet
@@ -166,19 +166,19 @@ async def test_an_upload_that_a_row_waits_for_gets_no_second_row(world: World) -
 async def test_the_figures_of_the_last_backfill_are_kept_with_its_outcome(world: World) -> None:
     world.emulator.create_assets(3, life=READY)
 
-    await backfill(world.tools)
+    await backfill(world.context)
 
-    kept = await world.tools.passes.get(PassKey("mux", "default", "backfill"))
+    kept = await world.context.job_runs.get(JobKey("mux", "default", "backfill"))
     assert kept.progress
     assert (kept.progress["outcome"], kept.progress["adopted"]) == ("done", 3)
 
 
 async def test_a_second_backfill_makes_nothing(world: World) -> None:
     world.emulator.create_assets(250, life=READY)
-    await backfill(world.tools)
+    await backfill(world.context)
     before = await rows_of(world)
 
-    again = await backfill(world.tools)
+    again = await backfill(world.context)
 
     assert (again.outcome, again.assets, again.adopted, again.known) == (Outcome.DONE, 250, 0, 250)
     assert await rows_of(world) == before
@@ -187,14 +187,14 @@ async def test_a_second_backfill_makes_nothing(world: World) -> None:
 async def test_a_large_library_takes_a_call_for_a_hundred_assets(world: World) -> None:
     world.emulator.create_assets(2500, life=lambda i: (READY, ERRORED, NEVER)[i % 3], every=60)
 
-    filled = await backfill(world.tools)
+    filled = await backfill(world.context)
 
     assert (filled.outcome, filled.adopted, filled.pages, filled.calls) == (Outcome.DONE, 2500, 25, 25)
     assert world.calls == 25
 
 
 async def test_an_empty_library_is_done(world: World) -> None:
-    filled = await backfill(world.tools)
+    filled = await backfill(world.context)
 
     assert (filled.outcome, filled.assets, filled.calls) == (Outcome.DONE, 0, 1)
 
@@ -204,8 +204,8 @@ async def test_a_list_that_is_not_right_makes_each_row_once(world: World, fault:
     world.emulator.create_assets(250, life=READY, every=60)
     world.emulator.add_fault(fault)
 
-    filled = await backfill(world.tools)
-    foretold = await backfill(world.tools, is_rehearsal=True)
+    filled = await backfill(world.context)
+    foretold = await backfill(world.context, dry_run=True)
 
     assert (filled.adopted, len(await rows_of(world))) == (250, 250)
     assert foretold.adopted == 0
@@ -215,7 +215,7 @@ async def test_a_status_that_we_do_not_know_makes_a_row_that_is_due(world: World
     world.emulator.add_fault("unknown_status", operation="list_assets")
     asset = world.emulator.create_asset(life=READY)
 
-    await backfill(world.tools)
+    await backfill(world.context)
     row = (await rows_of(world))[asset]
     world.emulator.clear_faults()
     world.clock.move(60)
@@ -228,11 +228,11 @@ async def test_a_status_that_we_do_not_know_makes_a_row_that_is_due(world: World
 async def test_what_the_list_does_not_say_of_playback_is_filled_in_by_the_audit(world: World) -> None:
     world.emulator.add_fault("missing_playback_ids", operation="list_assets")
     asset = world.emulator.create_asset(life=READY)
-    await backfill(world.tools)
+    await backfill(world.context)
     world.emulator.clear_faults()
     world.clock.move(60)
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert report.drift[Drift.PLAYBACK_IDS] == 1
     assert (await rows_of(world))[asset].playback_ids
@@ -245,11 +245,11 @@ async def test_a_dry_run_counts_and_writes_nothing(world: World) -> None:
     await world.sync(await world.track())
     await world.shelve(30)
     world.emulator.create_assets(220, life=READY, every=60)
-    before = await world.tables("provider_budgets")
+    before = await world.tables("provider_rate_limits")
 
-    foretold = await backfill(world.tools, is_rehearsal=True)
-    untouched = await world.tables("provider_budgets")
-    filled = await backfill(world.tools)
+    foretold = await backfill(world.context, dry_run=True)
+    untouched = await world.tables("provider_rate_limits")
+    filled = await backfill(world.context)
 
     assert untouched == before
     assert foretold == filled
@@ -258,11 +258,11 @@ async def test_a_dry_run_counts_and_writes_nothing(world: World) -> None:
 
 async def test_the_first_dry_run_writes_nothing_either(world: World) -> None:
     world.emulator.create_assets(20, life=READY)
-    before = await world.tables("provider_budgets")
+    before = await world.tables("provider_rate_limits")
 
-    await backfill(world.tools, is_rehearsal=True)
+    await backfill(world.context, dry_run=True)
 
-    assert await world.tables("provider_budgets") == before
+    assert await world.tables("provider_rate_limits") == before
 
 
 # going on
@@ -272,9 +272,9 @@ async def test_a_backfill_that_was_broken_off_goes_on_where_it_was(world: World)
     world.emulator.create_assets(950, life=READY, every=60)
     for _ in range(4):
         with pytest.raises(EnoughError):
-            await backfill(world.tools, told=enough)
+            await backfill(world.context, on_progress=enough)
 
-    filled = await backfill(world.tools)
+    filled = await backfill(world.context)
 
     assert (filled.outcome, filled.assets, filled.adopted, filled.known) == (Outcome.DONE, 950, 950, 0)
     assert (filled.pages, filled.calls) == (10, 10)
@@ -285,8 +285,8 @@ async def test_a_backfill_that_was_broken_off_goes_on_where_it_was(world: World)
 async def test_a_backfill_that_was_stopped_says_so(world: World) -> None:
     world.emulator.create_assets(350, life=READY)
 
-    stopped = await backfill(world.tools, keep_going=lambda: world.calls < 2)
-    done = await backfill(world.tools)
+    stopped = await backfill(world.context, keep_going=lambda: world.calls < 2)
+    done = await backfill(world.context)
 
     assert (stopped.outcome, stopped.adopted) == (Outcome.STOPPED, 200)
     assert (done.outcome, done.adopted, world.calls) == (Outcome.DONE, 350, 4)
@@ -294,14 +294,14 @@ async def test_a_backfill_that_was_stopped_says_so(world: World) -> None:
 
 async def test_an_outage_keeps_what_was_done(world: World) -> None:
     world.emulator.create_assets(350, life=READY)
-    await backfill(world.tools, keep_going=lambda: world.calls < 2)
+    await backfill(world.context, keep_going=lambda: world.calls < 2)
     world.emulator.add_fault("server_error", operation="list_assets")
-    down = await backfill(world.tools)
+    down = await backfill(world.context)
     world.emulator.clear_faults()
     world.clock.move(timedelta(minutes=10))
     world.emulator.reset_calls()
 
-    done = await backfill(world.tools)
+    done = await backfill(world.context)
 
     assert down.outcome is Outcome.UNREACHABLE
     assert (done.outcome, done.assets, world.calls) == (Outcome.DONE, 350, 2)
@@ -312,8 +312,8 @@ async def test_refused_credentials_make_no_row(world: World) -> None:
     world.emulator.create_assets(20, life=READY)
     world.emulator.add_fault("unauthorized")
 
-    with pytest.raises(Refused):
-        await backfill(world.tools)
+    with pytest.raises(AuthenticationFailed):
+        await backfill(world.context)
 
     assert await rows_of(world) == {}
 
@@ -321,9 +321,9 @@ async def test_refused_credentials_make_no_row(world: World) -> None:
 async def test_of_two_backfills_at_once_one_says_that_the_other_is_under_way(world: World) -> None:
     world.emulator.create_assets(450, life=READY)
 
-    one, other = await asyncio.gather(backfill(world.tools), backfill(world.tools))
+    one, other = await asyncio.gather(backfill(world.context), backfill(world.context))
 
-    assert {one.outcome, other.outcome} == {Outcome.DONE, Outcome.ELSEWHERE}
+    assert {one.outcome, other.outcome} == {Outcome.DONE, Outcome.ALREADY_RUNNING}
     assert (world.calls, len(await rows_of(world))) == (5, 450)
 
 
@@ -335,7 +335,7 @@ async def test_a_backfill_beside_rows_that_the_app_tracks_makes_each_row_once(wo
             with suppress(AlreadyTracked):
                 await world.track(provider_asset_id=asset)
 
-    filled, _ = await asyncio.gather(backfill(world.tools), app())
+    filled, _ = await asyncio.gather(backfill(world.context), app())
 
     assert filled.outcome is Outcome.DONE
     assert set(await rows_of(world)) == set(assets)
@@ -344,7 +344,7 @@ async def test_a_backfill_beside_rows_that_the_app_tracks_makes_each_row_once(wo
 async def test_a_backfill_beside_an_audit_that_adopts_makes_each_row_once(world: World) -> None:
     assets = world.emulator.create_assets(300, life=READY, every=60)
 
-    filled, report = await asyncio.gather(backfill(world.tools), audit(world.tools, adopts=True))
+    filled, report = await asyncio.gather(backfill(world.context), audit(world.context, adopt=True))
 
     assert (filled.outcome, report.outcome) == (Outcome.DONE, Outcome.DONE)
     assert filled.adopted + report.adopted == 300
@@ -363,7 +363,7 @@ async def test_a_backfill_that_is_killed_is_gone_on_with(tables_url: str, tmp_pa
                         await running.waits_at(gate)
                         running.process.kill()
                         await running.process.wait()
-                await lease_ends(Passes(store.engine))
+                await lease_ends(JobRuns(store.engine))
 
             done = await shell.run("backfill", "--json")
 
@@ -376,7 +376,7 @@ async def test_a_backfill_that_is_killed_is_gone_on_with(tables_url: str, tmp_pa
         assert {row.state for row in rows} == {State.READY}
 
 
-async def lease_ends(passes: Passes) -> None:
+async def lease_ends(passes: JobRuns) -> None:
     """As if the time of the lease had passed."""
     later, token = datetime.now(UTC) + timedelta(days=1), "00000000-0000-4000-8000-000000000000"
     assert await passes.take(KEY, now=later, token=token, until=later)

@@ -15,9 +15,9 @@ from playwright.async_api import Browser, BrowserContext, async_playwright, expe
 from playwright.async_api import Page as Tab
 
 from rindle_sync.asset import ErrorKind, ProviderAsset, State
-from rindle_sync.frameworks.page.app import Page
-from rindle_sync.ingest import ingest
-from rindle_sync.notice import Status
+from rindle_sync.frameworks.page.app import Console
+from rindle_sync.ingest import process_webhook_events
+from rindle_sync.notice import EventStatus
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.telemetry import OperatorActed
 from tests.processes import PATIENCE, Shell, eventually, free_port, serving, settings_for
@@ -102,7 +102,7 @@ async def a_screen(context: BrowserContext) -> AsyncIterator[Screen]:
 async def a_page(world: World, token: str | None = TOKEN) -> AsyncIterator[str]:
     """The page behind a port of this machine; its address."""
     port = free_port()
-    app = Page([a_work(world)], token)
+    app = Console([a_work(world)], token)
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", lifespan="off", ws="none"))
     running = asyncio.create_task(server.serve())
 
@@ -133,13 +133,13 @@ async def a_world_with_troubles(world: World) -> ProviderAsset:
     for state in State:
         kind = ErrorKind.PROVIDER if state is State.ERRORED else None
         text = "the file is no video" if kind else None
-        await world.track(state, asset_id=f"video-{state}", error_kind=kind, last_sync_error=text, check_at=None)
+        await world.track(state, reference=f"video-{state}", error_kind=kind, last_sync_error=text, check_at=None)
     with_secrets(world)
     await deliver(world, an_event("nobody"))
     for _ in range(6):
-        await ingest(world.tools)
+        await process_webhook_events(world.context)
         world.clock.move(120)
-    return await world.track(asset_id="video-that-waits")
+    return await world.track(reference="video-that-waits")
 
 
 @on_sqlite
@@ -182,7 +182,7 @@ async def test_a_dead_delivery_is_applied_again_by_a_click(world: World, browser
         await expect(tab.get_by_role("status")).to_contain_text("1 delivery to be applied again")
         await keep(tab, "inbox-replayed")
 
-    assert [n.status for n in await world.tools.inbox.list("mux", "default")] == [Status.PENDING]
+    assert [n.status for n in await world.context.inbox.list("mux", "default")] == [EventStatus.PENDING]
 
 
 @on_sqlite

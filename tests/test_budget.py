@@ -19,10 +19,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rindle_sync.asset import By
-from rindle_sync.budget import JITTER, LONGEST_PAUSE, Budget
+from rindle_sync.asset import Trigger
+from rindle_sync.budget import JITTER, LONGEST_PAUSE, RateLimiter
 from rindle_sync.schema import open_engine
-from rindle_sync.store import Bucket, Buckets
+from rindle_sync.store import Bucket, RateLimits
 from tests.taker import SHARED
 from tests.world import Clock, World
 
@@ -31,7 +31,7 @@ ROUNDING = 0.01
 """A thousandth of a call is forgiven, and clocks count whole microseconds."""
 
 RATES = [0.1, 1 / 3, 0.7, 1, 13.7, 200]
-URGENT = [By.SYNC, By.WEBHOOK, By.CLI, By.APP]
+URGENT = [Trigger.SYNC, Trigger.WEBHOOK, Trigger.CLI, Trigger.APP]
 TAKER = Path(__file__).with_name("taker.py")
 
 FEW = settings(
@@ -69,14 +69,14 @@ def a_bucket(capacity: float = 20, per_second: float = 1) -> Bucket:
     return Bucket(provider="mux", environment="default", name=uuid4().hex, capacity=capacity, per_second=per_second)
 
 
-def budget_of(world: World, bucket: Bucket, *, clock: Clock | LateClock | None = None, **options: Any) -> Budget:
+def budget_of(world: World, bucket: Bucket, *, clock: Clock | LateClock | None = None, **options: Any) -> RateLimiter:
     """The budget of one more process, whose pauses are not drawn apart."""
     clock = clock or world.clock
     plain: dict[str, Any] = {"now": clock.now, "sleep": clock.sleep, "chance": lambda: 0.0}
-    return Budget(Buckets(world.tools.store.engine), bucket, **plain | options)
+    return RateLimiter(RateLimits(world.context.store.engine), bucket, **plain | options)
 
 
-def a_budget(world: World, capacity: float = 20, per_second: float = 1, **options: Any) -> Budget:
+def a_budget(world: World, capacity: float = 20, per_second: float = 1, **options: Any) -> RateLimiter:
     return budget_of(world, a_bucket(capacity, per_second), **options)
 
 
@@ -86,54 +86,54 @@ def times(number: int) -> Callable[[], bool]:
     return lambda: next(asked) <= number
 
 
-async def now_from(world: World, budget: Budget, most: int = 50, by: By = By.SYNC) -> int:
+async def now_from(world: World, rate_limiter: RateLimiter, most: int = 50, by: Trigger = Trigger.SYNC) -> int:
     """What is to be had without waiting; no time passes."""
     began = world.clock.now()
-    granted = await budget.take(most, times(1), by=by)
+    granted = await rate_limiter.take(most, times(1), trigger=by)
     world.clock.time = began
     return granted
 
 
-async def the_first_call_comes_after(world: World, budget: Budget, wait: timedelta) -> None:
+async def the_first_call_comes_after(world: World, rate_limiter: RateLimiter, wait: timedelta) -> None:
     """Not before, and then it is one."""
     began = world.clock.now()
     world.clock.move(max(wait - 0.5 * SECOND, timedelta(0)))
-    assert await budget.take(50) == 1
+    assert await rate_limiter.take(50) == 1
     assert (world.clock.now() - began).total_seconds() == pytest.approx(wait.total_seconds(), abs=ROUNDING)
 
 
 class Ledger:
     """What the budgets of some processes granted, and when."""
 
-    def __init__(self, clock: Clock, *budgets: Budget) -> None:
+    def __init__(self, clock: Clock, *budgets: RateLimiter) -> None:
         self.clock = clock
         self.budgets = budgets
         self.entries: list[tuple[datetime, int]] = []
 
-    async def take(self, budget: Budget, most: int = 1, by: By = By.SYNC) -> int:
-        granted = await budget.take(most, by=by)
+    async def take(self, rate_limiter: RateLimiter, most: int = 1, by: Trigger = Trigger.SYNC) -> int:
+        granted = await rate_limiter.take(most, trigger=by)
         self.entries.append((self.clock.now(), granted))
         return granted
 
     async def do(self, kind: str, value: float, which: int = 0) -> None:
-        budget = self.budgets[which]
+        rate_limiter = self.budgets[which]
         match kind:
             case "take":
-                await self.take(budget, int(value))
+                await self.take(rate_limiter, int(value))
             case "take_and_return":
-                granted = await self.take(budget, int(value))
-                await budget.give_back(granted // 2)
+                granted = await self.take(rate_limiter, int(value))
+                await rate_limiter.give_back(granted // 2)
                 self.entries.append((self.clock.now(), -(granted // 2)))
             case "crowd":
-                await asyncio.gather(*(self.take(budget) for _ in range(int(value))))
+                await asyncio.gather(*(self.take(rate_limiter) for _ in range(int(value))))
             case "move":
                 self.clock.move(value)
             case "pause":
-                await budget.pause(timedelta(seconds=value))
+                await rate_limiter.pause(timedelta(seconds=value))
             case "told":
-                budget.told(int(value))
+                rate_limiter.note_calls_left(int(value))
             case _:
-                await budget.throttled(value)
+                await rate_limiter.rate_limited(value)
 
     def most_overdrawn(self, capacity: float, per_second: float) -> float:
         """By how many calls the worst of all windows exceeds what a bucket allows."""
@@ -152,17 +152,17 @@ class Ledger:
 
 
 async def test_a_full_bucket_grants_its_capacity_at_once_and_no_more(world: World) -> None:
-    budget = a_budget(world, 20, 1)
+    rate_limiter = a_budget(world, 20, 1)
 
-    assert await now_from(world, budget) == 20
-    await the_first_call_comes_after(world, budget, SECOND)
+    assert await now_from(world, rate_limiter) == 20
+    await the_first_call_comes_after(world, rate_limiter, SECOND)
 
 
 @pytest.mark.parametrize("per_second", RATES)
 async def test_after_the_burst_calls_come_at_the_rate(world: World, per_second: float) -> None:
-    began, budget = world.clock.now(), a_budget(world, 5, per_second)
+    began, rate_limiter = world.clock.now(), a_budget(world, 5, per_second)
 
-    granted = sum([await budget.take() for _ in range(25)])
+    granted = sum([await rate_limiter.take() for _ in range(25)])
 
     assert granted == 25
     assert (world.clock.now() - began).total_seconds() == pytest.approx(20 / per_second, rel=0.01)
@@ -170,18 +170,18 @@ async def test_after_the_burst_calls_come_at_the_rate(world: World, per_second: 
 
 @pytest.mark.parametrize("per_second", RATES)
 async def test_every_take_grants_at_least_one_call(world: World, per_second: float) -> None:
-    budget = a_budget(world, 3, per_second)
+    rate_limiter = a_budget(world, 3, per_second)
 
-    assert {await budget.take(2) for _ in range(20)} <= {1, 2}
+    assert {await rate_limiter.take(2) for _ in range(20)} <= {1, 2}
 
 
 async def test_idle_time_fills_the_bucket_to_its_capacity_and_no_further(world: World) -> None:
-    budget = a_budget(world, 20, 1)
-    await budget.take(20)
+    rate_limiter = a_budget(world, 20, 1)
+    await rate_limiter.take(20)
 
     world.clock.move(timedelta(days=30))
 
-    assert await budget.take(1000) == 20
+    assert await rate_limiter.take(1000) == 20
 
 
 async def test_no_more_is_granted_than_was_asked_for(world: World) -> None:
@@ -189,21 +189,21 @@ async def test_no_more_is_granted_than_was_asked_for(world: World) -> None:
 
 
 async def test_a_bucket_of_one_call_serves_every_road(world: World) -> None:
-    budget = a_budget(world, 1, 1)
+    rate_limiter = a_budget(world, 1, 1)
 
-    for by in By:
-        assert await budget.take(50, by=by) == 1
-        assert await now_from(world, budget, by=by) == 0
+    for by in Trigger:
+        assert await rate_limiter.take(50, trigger=by) == 1
+        assert await now_from(world, rate_limiter, by=by) == 0
 
 
 async def test_the_largest_bucket_does_not_overflow(world: World) -> None:
-    budget = a_budget(world, 1_000_000, 1_000_000)
+    rate_limiter = a_budget(world, 1_000_000, 1_000_000)
 
-    assert await budget.take(10**9) == 1_000_000
+    assert await rate_limiter.take(10**9) == 1_000_000
     world.clock.move(0.5)
-    assert await budget.take(10**9) == 500_000
+    assert await rate_limiter.take(10**9) == 500_000
     world.clock.move(timedelta(days=36_500))
-    assert await budget.take(10**9) == 1_000_000
+    assert await rate_limiter.take(10**9) == 1_000_000
 
 
 @pytest.mark.parametrize(("capacity", "per_second"), [(1_000_000, 1e-6), (20, 1e-12), (1, 1_000_000)])
@@ -248,10 +248,10 @@ async def test_a_call_is_granted_as_soon_as_the_pause_is_over_and_a_token_is_the
 
 
 async def test_first_come_is_first_served(world: World) -> None:
-    budget, served = a_budget(world, 1, 3), list[int]()
+    rate_limiter, served = a_budget(world, 1, 3), list[int]()
 
     async def ask(number: int) -> None:
-        await budget.take()
+        await rate_limiter.take()
         served.append(number)
 
     await asyncio.gather(*(ask(number) for number in range(20)))
@@ -260,37 +260,37 @@ async def test_first_come_is_first_served(world: World) -> None:
 
 
 async def test_one_who_asks_for_many_does_not_starve_the_next(world: World) -> None:
-    budget = a_budget(world, 10, 1)
-    await budget.take(10)
+    rate_limiter = a_budget(world, 10, 1)
+    await rate_limiter.take(10)
 
-    many, one = await asyncio.gather(budget.take(10), budget.take())
+    many, one = await asyncio.gather(rate_limiter.take(10), rate_limiter.take())
 
     assert (many, one) == (1, 1)
 
 
 async def test_one_who_stops_waiting_takes_nothing_and_holds_up_nobody(world: World) -> None:
-    budget, began_to_wait = a_budget(world, 1, 1), asyncio.Event()
-    await budget.take()
+    rate_limiter, began_to_wait = a_budget(world, 1, 1), asyncio.Event()
+    await rate_limiter.take()
 
     def keeps_waiting() -> bool:
         began_to_wait.set()
         return True
 
-    leaving = asyncio.create_task(budget.take(1, keeps_waiting))
+    leaving = asyncio.create_task(rate_limiter.take(1, keeps_waiting))
     await began_to_wait.wait()
     leaving.cancel()
 
-    await the_first_call_comes_after(world, budget, SECOND)
+    await the_first_call_comes_after(world, rate_limiter, SECOND)
     assert leaving.cancelled()
 
 
 async def test_one_who_is_told_to_stop_gets_nothing(world: World) -> None:
-    budget = a_budget(world, 1, 0.1)
+    rate_limiter = a_budget(world, 1, 0.1)
 
-    assert await budget.take(1, times(0)) == 0
-    assert await budget.take() == 1
+    assert await rate_limiter.take(1, times(0)) == 0
+    assert await rate_limiter.take() == 1
     began = world.clock.now()
-    assert await budget.take(1, times(3)) == 0
+    assert await rate_limiter.take(1, times(3)) == 0
     assert world.clock.now() - began == 3 * SECOND
 
 
@@ -298,53 +298,53 @@ async def test_one_who_is_told_to_stop_gets_nothing(world: World) -> None:
 
 
 @pytest.mark.parametrize("by", URGENT)
-async def test_an_urgent_call_may_empty_the_bucket(world: World, by: By) -> None:
+async def test_an_urgent_call_may_empty_the_bucket(world: World, by: Trigger) -> None:
     assert await now_from(world, a_budget(world, 20, 1), by=by) == 20
 
 
 async def test_a_sweep_leaves_a_tenth_of_the_bucket(world: World) -> None:
-    budget = a_budget(world, 20, 1)
+    rate_limiter = a_budget(world, 20, 1)
 
-    assert await now_from(world, budget, by=By.SWEEP) == 18
-    assert await now_from(world, budget, by=By.SWEEP) == 0
-    assert await now_from(world, budget, by=By.SYNC) == 2
+    assert await now_from(world, rate_limiter, by=Trigger.SWEEP) == 18
+    assert await now_from(world, rate_limiter, by=Trigger.SWEEP) == 0
+    assert await now_from(world, rate_limiter, by=Trigger.SYNC) == 2
 
 
 async def test_an_audit_takes_nothing_while_the_bucket_is_at_most_half_full(world: World) -> None:
-    budget = a_budget(world, 20, 1)
+    rate_limiter = a_budget(world, 20, 1)
 
-    assert await now_from(world, budget, by=By.AUDIT) == 10
-    assert await now_from(world, budget, by=By.AUDIT) == 0
-    assert await now_from(world, budget, by=By.SWEEP) == 8
+    assert await now_from(world, rate_limiter, by=Trigger.AUDIT) == 10
+    assert await now_from(world, rate_limiter, by=Trigger.AUDIT) == 0
+    assert await now_from(world, rate_limiter, by=Trigger.SWEEP) == 8
     world.clock.move(8)
-    assert await now_from(world, budget, by=By.AUDIT) == 0
+    assert await now_from(world, rate_limiter, by=Trigger.AUDIT) == 0
     world.clock.move(1)
-    assert await now_from(world, budget, by=By.AUDIT) == 1
+    assert await now_from(world, rate_limiter, by=Trigger.AUDIT) == 1
 
 
 async def test_a_sweep_that_waits_does_so_until_more_than_its_share_is_left(world: World) -> None:
-    budget = a_budget(world, 20, 1)
-    await budget.take(20)
+    rate_limiter = a_budget(world, 20, 1)
+    await rate_limiter.take(20)
     began = world.clock.now()
 
-    assert await budget.take(50, by=By.SWEEP) == 1
+    assert await rate_limiter.take(50, trigger=Trigger.SWEEP) == 1
     assert world.clock.now() - began == 3 * SECOND
 
 
-@pytest.mark.parametrize("slow", [By.SWEEP, By.AUDIT])
-async def test_a_single_sync_gets_the_rest_at_once_while_others_wait(world: World, slow: By) -> None:
+@pytest.mark.parametrize("slow", [Trigger.SWEEP, Trigger.AUDIT])
+async def test_a_single_sync_gets_the_rest_at_once_while_others_wait(world: World, slow: Trigger) -> None:
     waits, forever = asyncio.Event(), asyncio.Event()
 
     async def sleep(_: float) -> None:
         waits.set()
         await forever.wait()
 
-    budget = a_budget(world, 20, 1, sleep=sleep)
-    await budget.take(50, by=By.SWEEP)
-    waiting = asyncio.create_task(budget.take(by=slow))
+    rate_limiter = a_budget(world, 20, 1, sleep=sleep)
+    await rate_limiter.take(50, trigger=Trigger.SWEEP)
+    waiting = asyncio.create_task(rate_limiter.take(trigger=slow))
     await waits.wait()
 
-    assert await now_from(world, budget, by=By.SYNC) == 2
+    assert await now_from(world, rate_limiter, by=Trigger.SYNC) == 2
 
     waiting.cancel()
 
@@ -353,12 +353,12 @@ async def test_a_single_sync_gets_the_rest_at_once_while_others_wait(world: Worl
 
 
 async def test_calls_given_back_can_be_taken_at_once(world: World) -> None:
-    budget = a_budget(world, 20, 1)
-    await budget.take(20)
+    rate_limiter = a_budget(world, 20, 1)
+    await rate_limiter.take(20)
 
-    await budget.give_back(7)
+    await rate_limiter.give_back(7)
 
-    assert await now_from(world, budget) == 7
+    assert await now_from(world, rate_limiter) == 7
 
 
 @FEW
@@ -366,47 +366,47 @@ async def test_calls_given_back_can_be_taken_at_once(world: World) -> None:
 async def test_giving_back_never_fills_the_bucket_past_its_capacity(
     world: World, capacity: int, taken: int, returned: list[int]
 ) -> None:
-    budget = a_budget(world, capacity, 1)
-    left = capacity - await now_from(world, budget, taken)
+    rate_limiter = a_budget(world, capacity, 1)
+    left = capacity - await now_from(world, rate_limiter, taken)
 
     for calls in returned:
-        await budget.give_back(calls)
+        await rate_limiter.give_back(calls)
 
-    assert await now_from(world, budget, 10_000) == min(capacity, left + sum(returned))
+    assert await now_from(world, rate_limiter, 10_000) == min(capacity, left + sum(returned))
 
 
 # pauses
 
 
 async def test_nobody_gets_a_call_before_the_pause_is_over_and_then_one_by_one(world: World) -> None:
-    budget = a_budget(world, 20, 1)
+    rate_limiter = a_budget(world, 20, 1)
 
-    await budget.pause(timedelta(seconds=90))
+    await rate_limiter.pause(timedelta(seconds=90))
 
     for _ in range(90):
-        assert await now_from(world, budget) == 0
+        assert await now_from(world, rate_limiter) == 0
         world.clock.move(SECOND)
-    await the_first_call_comes_after(world, budget, SECOND)
-    await the_first_call_comes_after(world, budget, SECOND)
+    await the_first_call_comes_after(world, rate_limiter, SECOND)
+    await the_first_call_comes_after(world, rate_limiter, SECOND)
 
 
 async def test_calls_given_back_in_a_pause_make_no_burst_after_it(world: World) -> None:
-    budget = a_budget(world, 20, 1)
-    granted = await budget.take(20)
+    rate_limiter = a_budget(world, 20, 1)
+    granted = await rate_limiter.take(20)
 
-    await budget.throttled(10)
-    await budget.give_back(granted - 1)
+    await rate_limiter.rate_limited(10)
+    await rate_limiter.give_back(granted - 1)
 
-    await the_first_call_comes_after(world, budget, 11 * SECOND)
+    await the_first_call_comes_after(world, rate_limiter, 11 * SECOND)
 
 
 async def test_a_shorter_pause_does_not_shorten_a_longer_one(world: World) -> None:
-    budget = a_budget(world)
+    rate_limiter = a_budget(world)
 
-    await budget.pause(timedelta(seconds=90))
-    await budget.pause(timedelta(seconds=1))
+    await rate_limiter.pause(timedelta(seconds=90))
+    await rate_limiter.pause(timedelta(seconds=1))
 
-    await the_first_call_comes_after(world, budget, timedelta(seconds=91))
+    await the_first_call_comes_after(world, rate_limiter, timedelta(seconds=91))
 
 
 async def test_a_pause_that_comes_while_one_waits_holds_him_up_too(world: World) -> None:
@@ -418,21 +418,21 @@ async def test_a_pause_that_comes_while_one_waits_holds_him_up_too(world: World)
             await other.pause(pauses.pop())
         await world.clock.sleep(seconds)
 
-    budget = budget_of(world, bucket, sleep=sleep)
-    await budget.take()
+    rate_limiter = budget_of(world, bucket, sleep=sleep)
+    await rate_limiter.take()
     began = world.clock.now()
-    await budget.take()
+    await rate_limiter.take()
 
     assert world.clock.now() - began == 31 * SECOND
 
 
 @pytest.mark.parametrize("wait", [timedelta(hours=2), timedelta(days=3650), timedelta.max])
 async def test_no_pause_is_longer_than_an_hour(world: World, wait: timedelta) -> None:
-    budget = a_budget(world)
+    rate_limiter = a_budget(world)
 
-    await budget.pause(wait)
+    await rate_limiter.pause(wait)
 
-    await the_first_call_comes_after(world, budget, LONGEST_PAUSE + SECOND)
+    await the_first_call_comes_after(world, rate_limiter, LONGEST_PAUSE + SECOND)
 
 
 async def test_a_pause_of_one_process_holds_for_all(world: World) -> None:
@@ -440,7 +440,7 @@ async def test_a_pause_of_one_process_holds_for_all(world: World) -> None:
     one, other = budget_of(world, bucket), budget_of(world, bucket)
     await other.take()
 
-    await one.throttled(30)
+    await one.rate_limited(30)
 
     await the_first_call_comes_after(world, other, 31 * SECOND)
 
@@ -450,9 +450,9 @@ async def test_buckets_are_paused_and_emptied_apart(world: World) -> None:
     names: list[dict[str, Any]] = [{"name": "creates"}, {"environment": "staging"}, {"provider": "bunny"}]
     others = [budget_of(world, replace(bucket, **name)) for name in names]
 
-    await budget_of(world, bucket).throttled(30)
+    await budget_of(world, bucket).rate_limited(30)
 
-    assert [await now_from(world, budget) for budget in others] == [20, 20, 20]
+    assert [await now_from(world, rate_limiter) for rate_limiter in others] == [20, 20, 20]
 
 
 # throttled
@@ -460,143 +460,143 @@ async def test_buckets_are_paused_and_emptied_apart(world: World) -> None:
 
 @pytest.mark.parametrize("retry_after", [0, 0.5, 7, 90, 3600])
 async def test_a_throttled_call_pauses_as_long_as_the_provider_asks(world: World, retry_after: float) -> None:
-    budget, wait = a_budget(world), timedelta(seconds=retry_after)
+    rate_limiter, wait = a_budget(world), timedelta(seconds=retry_after)
 
-    assert await budget.throttled(retry_after) == wait
+    assert await rate_limiter.rate_limited(retry_after) == wait
 
-    await the_first_call_comes_after(world, budget, wait + SECOND)
+    await the_first_call_comes_after(world, rate_limiter, wait + SECOND)
 
 
 @pytest.mark.parametrize("retry_after", [3601, 1e7, 1e12, 1e300, float("inf")])
 async def test_however_long_a_provider_asks_us_to_wait_we_ask_again_after_an_hour(
     world: World, retry_after: float
 ) -> None:
-    budget = a_budget(world)
+    rate_limiter = a_budget(world)
 
-    assert await budget.throttled(retry_after) == LONGEST_PAUSE
+    assert await rate_limiter.rate_limited(retry_after) == LONGEST_PAUSE
 
-    await the_first_call_comes_after(world, budget, LONGEST_PAUSE + SECOND)
+    await the_first_call_comes_after(world, rate_limiter, LONGEST_PAUSE + SECOND)
 
 
 async def test_a_negative_wish_is_no_pause(world: World) -> None:
-    assert await a_budget(world).throttled(-5) == timedelta(0)
+    assert await a_budget(world).rate_limited(-5) == timedelta(0)
 
 
 async def test_without_a_wish_each_pause_is_twice_the_last_up_to_a_minute(world: World) -> None:
-    budget, pauses = a_budget(world), list[float]()
+    rate_limiter, pauses = a_budget(world), list[float]()
 
     for _ in range(9):
-        pauses.append((await budget.throttled(None)).total_seconds())
-        await budget.take()
+        pauses.append((await rate_limiter.rate_limited(None)).total_seconds())
+        await rate_limiter.take()
 
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
 
 
 async def test_a_wave_of_throttled_calls_counts_once(world: World) -> None:
-    budget = a_budget(world)
+    rate_limiter = a_budget(world)
 
-    assert {await budget.throttled(None) for _ in range(20)} == {timedelta(seconds=1)}
-    await budget.take()
-    assert {await budget.throttled(None) for _ in range(20)} == {timedelta(seconds=2)}
+    assert {await rate_limiter.rate_limited(None) for _ in range(20)} == {timedelta(seconds=1)}
+    await rate_limiter.take()
+    assert {await rate_limiter.rate_limited(None) for _ in range(20)} == {timedelta(seconds=2)}
 
 
 async def test_after_a_quiet_time_the_pauses_are_short_again(world: World) -> None:
-    budget = a_budget(world)
+    rate_limiter = a_budget(world)
     for _ in range(4):
-        await budget.throttled(None)
-        await budget.take()
+        await rate_limiter.rate_limited(None)
+        await rate_limiter.take()
 
     world.clock.move(timedelta(minutes=5))
 
-    assert await budget.throttled(None) == timedelta(seconds=1)
+    assert await rate_limiter.rate_limited(None) == timedelta(seconds=1)
 
 
 async def test_a_named_wait_does_not_count_towards_the_doubling(world: World) -> None:
-    budget = a_budget(world)
+    rate_limiter = a_budget(world)
     for _ in range(5):
-        await budget.throttled(30)
-        await budget.take()
+        await rate_limiter.rate_limited(30)
+        await rate_limiter.take()
     world.clock.move(60)
 
-    assert await budget.throttled(None) == timedelta(seconds=1)
+    assert await rate_limiter.rate_limited(None) == timedelta(seconds=1)
 
 
 async def test_chance_only_lengthens_a_pause_and_by_a_quarter_at_most(world: World) -> None:
-    budget, longest, pauses = a_budget(world, chance=lambda: 1.0), 60 * (1 + JITTER), list[float]()
+    rate_limiter, longest, pauses = a_budget(world, chance=lambda: 1.0), 60 * (1 + JITTER), list[float]()
 
     for _ in range(8):
-        pauses.append((await budget.throttled(None)).total_seconds())
+        pauses.append((await rate_limiter.rate_limited(None)).total_seconds())
         world.clock.move(pauses[-1])
 
     assert pauses == [1.25, 2.5, 5, 10, 20, 40, longest, longest]
 
 
 async def test_the_pauses_of_processes_that_are_throttled_at_once_are_drawn_apart(world: World) -> None:
-    buckets, bucket, clock = Buckets(world.tools.store.engine), a_bucket(), world.clock
-    processes = [Budget(buckets, bucket, now=clock.now, sleep=clock.sleep) for _ in range(10)]
+    buckets, bucket, clock = RateLimits(world.context.store.engine), a_bucket(), world.clock
+    processes = [RateLimiter(buckets, bucket, now=clock.now, sleep=clock.sleep) for _ in range(10)]
 
-    pauses = {(await budget.throttled(None)).total_seconds() for budget in processes}
+    pauses = {(await rate_limiter.rate_limited(None)).total_seconds() for rate_limiter in processes}
 
     assert len(pauses) > 1
     assert all(1 <= pause <= 1 + JITTER for pause in pauses)
 
 
 async def test_a_wait_that_the_provider_names_is_not_drawn_apart(world: World) -> None:
-    assert await a_budget(world, chance=lambda: 1.0).throttled(10) == timedelta(seconds=10)
+    assert await a_budget(world, chance=lambda: 1.0).rate_limited(10) == timedelta(seconds=10)
 
 
 # told how many calls are left
 
 
 async def test_what_the_provider_tells_is_left_is_not_exceeded(world: World) -> None:
-    budget = a_budget(world, 20, 1)
+    rate_limiter = a_budget(world, 20, 1)
 
-    budget.told(3)
+    rate_limiter.note_calls_left(3)
 
-    assert await now_from(world, budget) == 3
-    assert await now_from(world, budget) == 0
+    assert await now_from(world, rate_limiter) == 3
+    assert await now_from(world, rate_limiter) == 0
 
 
 async def test_where_nothing_is_left_nothing_is_taken(world: World) -> None:
-    budget = a_budget(world, 20, 1)
+    rate_limiter = a_budget(world, 20, 1)
 
-    budget.told(0)
+    rate_limiter.note_calls_left(0)
 
-    assert await now_from(world, budget) == 0
+    assert await now_from(world, rate_limiter) == 0
 
 
 async def test_what_was_told_ages_as_the_bucket_fills(world: World) -> None:
-    budget = a_budget(world, 20, 1)
+    rate_limiter = a_budget(world, 20, 1)
 
-    budget.told(3)
+    rate_limiter.note_calls_left(3)
     world.clock.move(5)
 
-    assert await now_from(world, budget) == 8
+    assert await now_from(world, rate_limiter) == 8
 
 
 async def test_what_was_told_long_ago_holds_nobody_back(world: World) -> None:
-    budget = a_budget(world, 20, 1)
+    rate_limiter = a_budget(world, 20, 1)
 
-    budget.told(3)
+    rate_limiter.note_calls_left(3)
     world.clock.move(timedelta(days=1))
 
-    assert await now_from(world, budget) == 20
+    assert await now_from(world, rate_limiter) == 20
 
 
 async def test_however_much_is_left_our_own_bucket_is_not_exceeded(world: World) -> None:
-    budget = a_budget(world, 20, 1)
-    await budget.take(15)
+    rate_limiter = a_budget(world, 20, 1)
+    await rate_limiter.take(15)
 
-    budget.told(1000)
+    rate_limiter.note_calls_left(1000)
 
-    assert await now_from(world, budget) == 5
+    assert await now_from(world, rate_limiter) == 5
 
 
 async def test_what_one_process_was_told_holds_for_the_next_after_it_has_taken(world: World) -> None:
     bucket = a_bucket()
     one, other = budget_of(world, bucket), budget_of(world, bucket)
 
-    one.told(3)
+    one.note_calls_left(3)
     await one.take()
 
     assert await now_from(world, other) == 2
@@ -604,23 +604,23 @@ async def test_what_one_process_was_told_holds_for_the_next_after_it_has_taken(w
 
 @pytest.mark.parametrize(("left", "ours"), [(20, 10), (19, 9), (12, 2), (11, 1), (10, 0), (0, 0)])
 async def test_what_is_kept_for_the_app_is_left_to_it(world: World, left: int, ours: int) -> None:
-    budget = a_budget(world, 10, 0.5, kept_for_app=10)
+    rate_limiter = a_budget(world, 10, 0.5, kept_for_app=10)
 
-    budget.told(left)
+    rate_limiter.note_calls_left(left)
 
-    assert await now_from(world, budget) == ours
+    assert await now_from(world, rate_limiter) == ours
 
 
 # a clock that goes back
 
 
 async def test_a_step_back_of_the_clock_earns_nothing(world: World) -> None:
-    budget = a_budget(world, 20, 1)
-    await budget.take(20)
+    rate_limiter = a_budget(world, 20, 1)
+    await rate_limiter.take(20)
 
     world.clock.move(-0.5)
     began = world.clock.now()
-    await budget.take()
+    await rate_limiter.take()
 
     assert world.clock.now() - began >= SECOND
 
@@ -643,18 +643,18 @@ async def test_a_pause_by_a_process_whose_clock_is_behind_makes_no_burst(world: 
     late = budget_of(world, bucket, clock=LateClock(world.clock, timedelta(minutes=5)))
     assert await now_from(world, one) == 20
 
-    await late.throttled(None)
+    await late.rate_limited(None)
 
     assert await now_from(world, one) == 0
 
 
 async def test_a_throttled_call_is_a_pause_even_after_the_clock_went_back(world: World) -> None:
-    budget = a_budget(world)
+    rate_limiter = a_budget(world)
 
     world.clock.move(-60)
 
-    assert await budget.throttled(None) == SECOND
-    assert await now_from(world, budget) == 0
+    assert await rate_limiter.rate_limited(None) == SECOND
+    assert await now_from(world, rate_limiter) == 0
 
 
 @FEW
@@ -679,7 +679,7 @@ async def test_processes_with_different_clocks_get_no_more_than_the_difference_e
 
 async def take_all(world: World, ledger: Ledger, takes: int) -> None:
     """Every budget of the ledger takes side by side, on every road."""
-    roads = [By.SYNC, By.WEBHOOK, By.SWEEP, By.AUDIT]
+    roads = [Trigger.SYNC, Trigger.WEBHOOK, Trigger.SWEEP, Trigger.AUDIT]
     takers = (ledger.take(b, 1 + n % 4, roads[n % 4]) for b in ledger.budgets for n in range(takes))
     await asyncio.gather(*takers)
 
@@ -704,8 +704,8 @@ async def test_two_processes_on_one_bucket_take_no_more_than_one(world: World) -
 
 async def test_two_processes_with_their_own_connections_take_no_more_than_one(world: World, tables_url: str) -> None:
     bucket, began = a_bucket(10, 5), world.clock.now()
-    others = Buckets(open_engine(tables_url))
-    other = Budget(others, bucket, now=world.clock.now, sleep=world.clock.sleep)
+    others = RateLimits(open_engine(tables_url))
+    other = RateLimiter(others, bucket, now=world.clock.now, sleep=world.clock.sleep)
     ledger = Ledger(world.clock, budget_of(world, bucket), other)
 
     await take_all(world, ledger, 20)

@@ -19,9 +19,9 @@ import httpx
 from rindle_sync.asset import State
 from rindle_sync.demo import agrees
 from rindle_sync.frameworks.server import listen, serve
-from rindle_sync.notice import Status
+from rindle_sync.notice import EventStatus
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.store import Inbox, Store
+from rindle_sync.store import AssetStore, Inbox
 from tests.processes import FarEnd, Running, Shell, a_store, all_rows, end_leases, eventually, free_port, settings_for
 from tests.rows import a_row
 from tests.webhooks import SECRET
@@ -99,7 +99,7 @@ async def a_provider() -> AsyncIterator[FarEnd]:
         await serving
 
 
-async def upload_videos(store: Store, emulator: MuxEmulator, seconds: float) -> None:
+async def upload_videos(store: AssetStore, emulator: MuxEmulator, seconds: float) -> None:
     """As an app does: an asset at the provider, and its row, several times a second."""
     for number in range(int(seconds / EVERY)):
         now = datetime.now(UTC)
@@ -157,20 +157,24 @@ def the_settings(url: str, far_end: FarEnd) -> dict[str, str]:
     )
 
 
-async def all_is_in_step(store: Store, emulator: MuxEmulator) -> None:
+async def all_is_in_step(store: AssetStore, emulator: MuxEmulator) -> None:
     await end_leases(store)
     truths = emulator.truths()
     out = [row for row in await all_rows(store) if not agrees(row, truths[row.provider_asset_id or ""])]
     assert not out, [(row.state, row.error_kind, row.last_sync_error) for row in out]
 
 
-async def nothing_acknowledged_is_lost(store: Store, acknowledged: set[str]) -> None:
+async def nothing_acknowledged_is_lost(store: AssetStore, acknowledged: set[str]) -> None:
     """Each delivery is kept, and none waits; those that came before their row, and are dead by now, can be replayed."""
     inbox = Inbox(store.engine)
 
     async def none_waits() -> None:
         kept = await inbox.list("mux", "default", limit=100_000)
-        assert acknowledged <= {notice.event_id for notice in kept}
-        assert not [notice for notice in kept if notice.status is Status.PENDING and not notice.attempts]
+        assert acknowledged <= {webhook_event.event_id for webhook_event in kept}
+        assert not [
+            webhook_event
+            for webhook_event in kept
+            if webhook_event.status is EventStatus.PENDING and not webhook_event.attempts
+        ]
 
     await eventually(none_waits)

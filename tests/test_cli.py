@@ -19,9 +19,9 @@ import pytest
 from rindle_sync.app import connect
 from rindle_sync.asset import ErrorKind, State
 from rindle_sync.config import Settings
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.store import Environments, Inbox, Store
+from rindle_sync.store import AssetStore, Environments, Inbox
 from tests.processes import (
     FarEnd,
     Running,
@@ -57,7 +57,7 @@ def shell(tmp_path: Path, sqlite_url: str, far_end: FarEnd) -> Shell:
 
 
 @pytest.fixture
-async def store(sqlite_url: str) -> AsyncIterator[Store]:
+async def store(sqlite_url: str) -> AsyncIterator[AssetStore]:
     """The tables that `shell` works on."""
     async with a_store(sqlite_url) as store:
         yield store
@@ -77,8 +77,8 @@ async def test_migrate_makes_the_tables_and_says_so_once(database_url: str, tmp_
     again = await shell.run("migrate")
 
     assert (first.code, again.code) == (0, 0)
-    assert first.json == {"from": None, "to": "0002"}
-    assert again.out == "the tables are at 0002 already\n"
+    assert first.json == {"from": None, "to": "rindle_1"}
+    assert again.out == "the tables are at rindle_1 already\n"
 
 
 async def test_two_migrations_at_once_are_safe(database_url: str, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ async def test_two_migrations_at_once_are_safe(database_url: str, tmp_path: Path
     both = await shell.run_all(["migrate", "--json"], ["migrate", "--json"])
 
     assert [ended.code for ended in both] == [0, 0]
-    assert sorted(str(ended.json["from"]) for ended in both) == ["0002", "None"]
+    assert sorted(str(ended.json["from"]) for ended in both) == ["None", "rindle_1"]
 
 
 async def test_without_tables_a_command_says_how_to_make_them(shell: Shell) -> None:
@@ -118,13 +118,13 @@ async def test_track_keeps_all_that_it_is_told(tables_url: str, tmp_path: Path) 
 
     assert ended.code == 0
     assert (ended.json["row_id"], ended.json["asset_id"], ended.json["state"]) == (row.id, "video-1", "pending")
-    assert (row.asset_id, row.profile, row.state, row.playback_policy) == ("video-1", "hls", State.PENDING, "signed")
+    assert (row.reference, row.profile, row.state, row.playback_policy) == ("video-1", "hls", State.PENDING, "signed")
     assert row.provider_asset_id == options["--provider-asset-id"]
     assert row.provider_upload_id == options["--upload-id"]
     assert row.check_at
 
 
-async def test_track_of_an_upload_alone_is_uploading(store: Store, shell: Shell) -> None:
+async def test_track_of_an_upload_alone_is_uploading(store: AssetStore, shell: Shell) -> None:
     ended = await shell.run("track", "--asset-id", "video-1", "--upload-id", unknown_id())
 
     [row] = await all_rows(store)
@@ -133,7 +133,7 @@ async def test_track_of_an_upload_alone_is_uploading(store: Store, shell: Shell)
     assert (row.state, row.profile) == (State.UPLOADING, "default")
 
 
-async def test_track_without_what_it_needs_names_the_option(store: Store, shell: Shell) -> None:
+async def test_track_without_what_it_needs_names_the_option(store: AssetStore, shell: Shell) -> None:
     by_nothing, of_nothing, odd_state = await shell.run_all(
         ["track", "--asset-id", "video-1"],
         ["track", "--provider-asset-id", "x"],
@@ -156,7 +156,7 @@ async def test_track_of_the_same_twice_is_refused(tables_url: str, tmp_path: Pat
 
         same_id, same_asset = await shell.run_all(
             ["track", "--asset-id", "another", "--provider-asset-id", provider_id],
-            ["track", "--asset-id", row.asset_id, "--provider-asset-id", unknown_id(), "--json"],
+            ["track", "--asset-id", row.reference, "--provider-asset-id", unknown_id(), "--json"],
         )
 
         assert await all_rows(store) == [row]
@@ -165,7 +165,7 @@ async def test_track_of_the_same_twice_is_refused(tables_url: str, tmp_path: Pat
     assert (same_asset.out, same_asset.complaint) == ("", same_id.complaint)
 
 
-async def test_track_takes_no_odd_text(store: Store, shell: Shell) -> None:
+async def test_track_takes_no_odd_text(store: AssetStore, shell: Shell) -> None:
     good = {"--asset-id": "video-1", "--profile": "hls", "--provider-asset-id": unknown_id()}
     odd = {"--asset-id": "", "--provider-asset-id": LONG_ID, "--upload-id": "  ", "--playback-policy": LONG_ID}
 
@@ -178,7 +178,7 @@ async def test_track_takes_no_odd_text(store: Store, shell: Shell) -> None:
         assert "longlong" not in ended.complaint
 
 
-async def test_track_takes_no_text_that_is_no_text(store: Store, shell: Shell) -> None:
+async def test_track_takes_no_text_that_is_no_text(store: AssetStore, shell: Shell) -> None:
     ended = await shell.run(*track_with({"--asset-id": b"\xff\xfe", "--upload-id": unknown_id()}))
 
     assert (ended.code, ended.out) == (2, "")
@@ -194,7 +194,7 @@ def track_with(options: Mapping[str, str | bytes]) -> list[str | bytes]:
 async def test_no_text_of_a_row_may_hold_a_nul(name: str, tables_url: str) -> None:
     values: dict[str, Any] = {"asset_id": "video-1", "provider_asset_id": unknown_id(), name: "a\x00b"}
     async with a_store(tables_url) as store, connect(Settings(database_url=tables_url)) as rindle:
-        with pytest.raises(Misconfigured, match=name):
+        with pytest.raises(ConfigurationError, match=name):
             await rindle.track(**values)
 
         assert await all_rows(store) == []
@@ -222,13 +222,13 @@ async def test_sync_brings_a_row_into_step_and_then_has_nothing_to_do(tables_url
     assert after.state is State.READY
 
 
-async def test_sync_of_an_id_that_is_not_tracked_is_a_finding(store: Store, shell: Shell) -> None:
+async def test_sync_of_an_id_that_is_not_tracked_is_a_finding(store: AssetStore, shell: Shell) -> None:
     for ended in await shell.run_all(["sync", unknown_id()], ["sync", "", "--json"]):
         assert (ended.code, ended.out) == (1, "")
         assert "no row here has this provider id" in ended.complaint
 
 
-async def test_sync_without_an_answer_says_so_and_leaves_the_state(store: Store, shell: Shell) -> None:
+async def test_sync_without_an_answer_says_so_and_leaves_the_state(store: AssetStore, shell: Shell) -> None:
     [row] = await add_due(store, unknown_id())
 
     ended = await shell.but(mux_base_url=down()).run("sync", row.provider_asset_id or "", "--json")
@@ -241,7 +241,7 @@ async def test_sync_without_an_answer_says_so_and_leaves_the_state(store: Store,
     assert (after.state, after.updated_at, after.check_failures) == (State.PROCESSING, row.updated_at, 3)
 
 
-async def test_sync_with_a_wrong_token_names_the_settings(store: Store, shell: Shell) -> None:
+async def test_sync_with_a_wrong_token_names_the_settings(store: AssetStore, shell: Shell) -> None:
     [row] = await add_due(store, unknown_id())
 
     ended = await shell.but(mux_token_secret="wrong").run("sync", row.provider_asset_id or "")
@@ -251,7 +251,7 @@ async def test_sync_with_a_wrong_token_names_the_settings(store: Store, shell: S
     assert "mux_token_id" in ended.complaint
 
 
-async def test_sync_and_sweep_without_credentials_name_the_setting(store: Store, shell: Shell) -> None:
+async def test_sync_and_sweep_without_credentials_name_the_setting(store: AssetStore, shell: Shell) -> None:
     without_id, without_secret = shell.but(mux_token_id=" "), shell.but(mux_token_secret=None)
 
     told = [*await without_id.run_all(["sync", "x"], ["sweep", "--once"], ["run"]), await without_secret.run("run")]
@@ -279,7 +279,9 @@ async def test_sweep_once_brings_every_due_row_into_step(tables_url: str, tmp_pa
     assert again.out == "0 rows looked at with 0 calls, 0 changed: done\n"
 
 
-async def test_sweep_with_a_wrong_token_names_the_settings_and_keeps_every_row_due(store: Store, shell: Shell) -> None:
+async def test_sweep_with_a_wrong_token_names_the_settings_and_keeps_every_row_due(
+    store: AssetStore, shell: Shell
+) -> None:
     await add_due(store, *(unknown_id() for _ in range(3)))
 
     ended = await shell.but(mux_token_id="wrong").run("sweep", "--once", "--json")
@@ -293,7 +295,7 @@ async def test_sweep_with_a_wrong_token_names_the_settings_and_keeps_every_row_d
 
 
 @pytest.mark.parametrize("rows", [1, 5])
-async def test_sweep_while_the_provider_is_down_is_a_failure(rows: int, store: Store, shell: Shell) -> None:
+async def test_sweep_while_the_provider_is_down_is_a_failure(rows: int, store: AssetStore, shell: Shell) -> None:
     await add_due(store, *(unknown_id() for _ in range(rows)))
 
     ended = await shell.but(mux_base_url=down(), sweep_batch=1).run("sweep", "--once", "--json")
@@ -328,7 +330,7 @@ async def test_status_needs_no_credentials(tables_url: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_run_works_and_a_signal_ends_it(
-    number: signal.Signals, far_end: FarEnd, store: Store, shell: Shell
+    number: signal.Signals, far_end: FarEnd, store: AssetStore, shell: Shell
 ) -> None:
     await add_due(store, *far_end.emulator.create_assets(3, life=READY))
     async with shell.but(provider_timeout_seconds=300).alone().started("run", "--json") as running:
@@ -345,7 +347,7 @@ async def test_run_works_and_a_signal_ends_it(
     assert ended.complaint.endswith("ended; nothing is lost")
 
 
-async def all_ready(store: Store) -> None:
+async def all_ready(store: AssetStore) -> None:
     assert {row.state for row in await all_rows(store)} == {State.READY}
 
 
@@ -356,7 +358,7 @@ async def a_pass_is_told(running: Running) -> None:
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("fault", [{"kind": "silence"}, {"kind": "rate_limited", "retry_after": 3600}])
 async def test_run_ends_within_its_bound_in_the_middle_of_a_sweep(
-    fault: dict[str, Any], number: signal.Signals, far_end: FarEnd, store: Store, shell: Shell
+    fault: dict[str, Any], number: signal.Signals, far_end: FarEnd, store: AssetStore, shell: Shell
 ) -> None:
     await add_due(store, *far_end.emulator.create_assets(3, life=READY))
     far_end.emulator.add_fault(**fault)
@@ -375,7 +377,7 @@ async def asked(far_end: FarEnd) -> None:
     assert far_end.emulator.calls["get_asset"] + far_end.emulator.calls["list_assets"] > 0
 
 
-async def test_a_second_run_goes_on_where_the_first_was_ended(far_end: FarEnd, store: Store, shell: Shell) -> None:
+async def test_a_second_run_goes_on_where_the_first_was_ended(far_end: FarEnd, store: AssetStore, shell: Shell) -> None:
     await add_due(store, *far_end.emulator.create_assets(20, life=READY))
     far_end.emulator.add_fault("server_error", operation="list_assets")
     slow = shell.but(sweep_batch=2, provider_timeout_seconds=300)
@@ -393,7 +395,7 @@ async def test_a_second_run_goes_on_where_the_first_was_ended(far_end: FarEnd, s
     assert set(far_end.looks.values()) == {1}
 
 
-async def test_sweep_without_once_is_run(store: Store, shell: Shell) -> None:
+async def test_sweep_without_once_is_run(store: AssetStore, shell: Shell) -> None:
     async with shell.but(provider_timeout_seconds=300).started("sweep") as running:
         await running.says("sweeping every 0.1 s")
         running.send(signal.SIGTERM)
@@ -402,7 +404,7 @@ async def test_sweep_without_once_is_run(store: Store, shell: Shell) -> None:
 
 
 async def test_run_goes_on_when_the_token_is_wrong_and_says_which_settings(
-    far_end: FarEnd, store: Store, shell: Shell
+    far_end: FarEnd, store: AssetStore, shell: Shell
 ) -> None:
     await add_due(store, *far_end.emulator.create_assets(1, life=READY))
     async with shell.but(mux_token_secret="wrong", provider_timeout_seconds=300).started("run") as running:
@@ -434,7 +436,7 @@ async def test_the_emulator_answers_and_refuses_a_port_in_use(tmp_path: Path) ->
     assert str(port) in second.complaint
 
 
-async def test_run_refuses_a_port_in_use(store: Store, shell: Shell) -> None:
+async def test_run_refuses_a_port_in_use(store: AssetStore, shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = await shell.but(mux_webhook_secrets="secret", listen_port=port).run("run")
@@ -511,7 +513,7 @@ async def test_a_sqlite_file_that_cannot_be_used_is_one_sentence(tmp_path: Path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write every file")
-async def test_a_file_that_we_may_not_write_is_one_sentence(sqlite_url: str, store: Store, shell: Shell) -> None:
+async def test_a_file_that_we_may_not_write_is_one_sentence(sqlite_url: str, store: AssetStore, shell: Shell) -> None:
     os.chmod(sqlite_url.removeprefix("sqlite:///"), 0o444)  # noqa: PTH101  the event loop has nothing else to do
 
     ended = await shell.run("track", "--asset-id", "a", "--upload-id", "u")
@@ -559,7 +561,7 @@ async def test_a_mistyped_setting_is_told_what_it_should_be(tmp_path: Path) -> N
     assert "did you mean RINDLE_MUX_TOKEN_ID?" in ended.complaint
 
 
-async def test_an_address_of_the_provider_that_is_none_is_a_wrong_setting(store: Store, shell: Shell) -> None:
+async def test_an_address_of_the_provider_that_is_none_is_a_wrong_setting(store: AssetStore, shell: Shell) -> None:
     [row] = await add_due(store, unknown_id())
     urls = ["http://[::1", "http://127.0.0.1:99999999"]
 
@@ -601,7 +603,9 @@ async def test_the_environment_wins_over_the_file_and_a_missing_file_is_named(tm
     assert "RINDLE_CONFIG" in missing.complaint
 
 
-async def test_a_row_that_is_stuck_or_not_found_is_told_by_sync(far_end: FarEnd, store: Store, shell: Shell) -> None:
+async def test_a_row_that_is_stuck_or_not_found_is_told_by_sync(
+    far_end: FarEnd, store: AssetStore, shell: Shell
+) -> None:
     gone, waiting = unknown_id(), far_end.emulator.create_asset(life=Life(ends="never"))
     await add_due(store, gone, waiting)
 
@@ -665,17 +669,17 @@ async def test_a_watch_goes_on_though_a_look_fails(shell: Shell, sqlite_url: str
         assert "budget:" in running.out.partition("the database lacks our tables")[2]
 
     with closing(sqlite3.connect(file)) as connection:
-        connection.execute("ALTER TABLE provider_notices RENAME TO for_a_while")
+        connection.execute("ALTER TABLE provider_webhook_events RENAME TO for_a_while")
         async with shell.started("status", "--watch", "--every", "0.5") as running:
             await eventually(failed)
-            connection.execute("ALTER TABLE for_a_while RENAME TO provider_notices")
+            connection.execute("ALTER TABLE for_a_while RENAME TO provider_webhook_events")
             await eventually(shown_again)
             running.send(signal.SIGINT)
             assert (await running.ended()).code == 0
 
 
-async def test_the_worst_news_comes_first(shell: Shell, store: Store) -> None:
-    await Environments(store.engine).note_breaker("mux", "default", "refused", datetime.now(UTC))
+async def test_the_worst_news_comes_first(shell: Shell, store: AssetStore) -> None:
+    await Environments(store.engine).note_circuit("mux", "default", "refused", datetime.now(UTC))
     await store.add(a_row(State.READY, environment="another"))
 
     lines = (await shell.run("status")).out.splitlines()
@@ -684,20 +688,22 @@ async def test_the_worst_news_comes_first(shell: Shell, store: Store) -> None:
     assert lines[2] == "no row is of default, but 1 is of another: is the setting `environment` right?"
 
 
-async def test_without_a_secret_status_says_that_no_webhooks_are_taken(shell: Shell, store: Store) -> None:
+async def test_without_a_secret_status_says_that_no_webhooks_are_taken(shell: Shell, store: AssetStore) -> None:
     told, taking = await shell.run_all(["status"], ["status", "--json"])
 
     assert "lost webhooks: none are taken, since mux_webhook_secrets is not set" in told.out
     assert not taking.json["takes_webhooks"]
 
 
-async def test_a_delivery_is_told_with_its_asset_and_row_and_reveals_what_to_track(shell: Shell, store: Store) -> None:
-    row = a_row(asset_id="video\x1b[2J-1\u202e")
+async def test_a_delivery_is_told_with_its_asset_and_row_and_reveals_what_to_track(
+    shell: Shell, store: AssetStore
+) -> None:
+    row = a_row(reference="video\x1b[2J-1\u202e")
     await store.add(row)
     inbox, now = Inbox(store.engine), datetime.now(UTC)
     ours, other = a_kept_notice(row, now), a_kept_notice(a_row(provider_asset_id="asset-of-others-XY12"), now)
-    for notice in (ours, other):
-        await inbox.keep(replace(notice, type="odd\x1b[2J[/bold]"))
+    for webhook_event in (ours, other):
+        await inbox.keep(replace(webhook_event, type="odd\x1b[2J[/bold]"))
 
     listed, shown, revealed, explained = await shell.run_all(
         ["events", "list"],

@@ -17,7 +17,7 @@ from rindle_sync.audit import Drift, Note, Report
 from rindle_sync.backfill import Filled
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.schema import metadata
-from rindle_sync.store import Passes, PassKey, Store
+from rindle_sync.store import AssetStore, JobKey, JobRuns
 from tests.processes import (
     Ended,
     FarEnd,
@@ -55,13 +55,13 @@ def shell(tmp_path: Path, url: str, far_end: FarEnd) -> Shell:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
+async def store(url: str) -> AsyncIterator[AssetStore]:
     """The tables that `shell` works on."""
     async with a_store(url) as store:
         yield store
 
 
-async def shelve(store: Store, emulator: MuxEmulator, count: int, **values: Any) -> list[ProviderAsset]:
+async def shelve(store: AssetStore, emulator: MuxEmulator, count: int, **values: Any) -> list[ProviderAsset]:
     """Rows at rest, oldest first, that are just as their assets are."""
     began = int(emulator.now()) - 90_000 - 60 * count
     rows = []
@@ -79,7 +79,7 @@ async def shelve(store: Store, emulator: MuxEmulator, count: int, **values: Any)
     return rows
 
 
-async def a_mess(store: Store, emulator: MuxEmulator) -> list[ProviderAsset]:
+async def a_mess(store: AssetStore, emulator: MuxEmulator) -> list[ProviderAsset]:
     """A library in which three deletions were lost, one row has another playback id, and two assets have no row."""
     rows = await shelve(store, emulator, 130)
     for row in rows[10:13]:
@@ -94,7 +94,7 @@ async def a_mess(store: Store, emulator: MuxEmulator) -> list[ProviderAsset]:
     return [*rows[10:13], drifted]
 
 
-async def tables(store: Store, *but: str) -> dict[str, list[str]]:
+async def tables(store: AssetStore, *but: str) -> dict[str, list[str]]:
     async with store.engine.connect() as connection:
         return {
             table.name: sorted(str(tuple(line)) for line in await connection.execute(select(table)))
@@ -118,7 +118,9 @@ def names(kind: type[Any]) -> set[str]:
 # audit
 
 
-async def test_audit_once_reports_what_it_found_and_ends_with_1(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_audit_once_reports_what_it_found_and_ends_with_1(
+    store: AssetStore, shell: Shell, far_end: FarEnd
+) -> None:
     await a_mess(store, far_end.emulator)
 
     ended = await shell.run("audit", "--once")
@@ -136,7 +138,7 @@ async def test_audit_once_reports_what_it_found_and_ends_with_1(store: Store, sh
 
 @pytest.mark.parametrize("command", [["audit", "--once"], ["backfill"], ["sweep", "--once"]])
 async def test_a_pass_that_is_refused_says_so_in_its_report(
-    store: Store, shell: Shell, far_end: FarEnd, command: list[str]
+    store: AssetStore, shell: Shell, far_end: FarEnd, command: list[str]
 ) -> None:
     await add_due(store, far_end.emulator.create_asset(life=READY))
 
@@ -148,11 +150,11 @@ async def test_a_pass_that_is_refused_says_so_in_its_report(
 
 @pytest.mark.parametrize("command", [["audit", "--once"], ["backfill"]])
 async def test_a_pass_that_is_made_elsewhere_says_when_to_come_again(
-    store: Store, shell: Shell, command: list[str]
+    store: AssetStore, shell: Shell, command: list[str]
 ) -> None:
     now = datetime.now(UTC)
-    key = PassKey("mux", "default", command[0])
-    await Passes(store.engine).take(key, now=now, token=str(uuid4()), until=now + HOUR)
+    key = JobKey("mux", "default", command[0])
+    await JobRuns(store.engine).take(key, now=now, token=str(uuid4()), until=now + HOUR)
 
     ended = await shell.run(*command)
 
@@ -160,14 +162,14 @@ async def test_a_pass_that_is_made_elsewhere_says_when_to_come_again(
     assert "less than a minute ago" in ended.complaint
 
 
-async def test_an_audit_that_shall_adopt_and_write_nothing_is_wrong_usage(store: Store, shell: Shell) -> None:
+async def test_an_audit_that_shall_adopt_and_write_nothing_is_wrong_usage(store: AssetStore, shell: Shell) -> None:
     ended = await shell.run("audit", "--dry-run", "--adopt")
 
     assert ended.code == 2
     assert "--adopt" in ended.complaint
 
 
-async def test_audit_of_a_library_in_step_ends_with_0(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_audit_of_a_library_in_step_ends_with_0(store: AssetStore, shell: Shell, far_end: FarEnd) -> None:
     await shelve(store, far_end.emulator, 20)
 
     ended = await shell.run("audit", "--once")
@@ -176,7 +178,7 @@ async def test_audit_of_a_library_in_step_ends_with_0(store: Store, shell: Shell
     assert "20 of 20 rows compared by 1 call" in ended.out
 
 
-async def test_audit_as_json_has_the_keys_of_the_report_alone(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_audit_as_json_has_the_keys_of_the_report_alone(store: AssetStore, shell: Shell, far_end: FarEnd) -> None:
     gone = await a_mess(store, far_end.emulator)
 
     ended = await shell.run("audit", "--once", "--json")
@@ -205,15 +207,15 @@ async def test_the_documented_keys_are_those_of_the_report() -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite_tables_url", "postgres_tables_url"], indirect=True)
-async def test_audit_dry_run_tells_what_the_audit_then_does(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_audit_dry_run_tells_what_the_audit_then_does(store: AssetStore, shell: Shell, far_end: FarEnd) -> None:
     await shelve(store, far_end.emulator, 3)
     await shell.run("sync", (await all_rows(store))[0].provider_asset_id or "")
     await a_mess(store, far_end.emulator)
-    before = await tables(store, "provider_budgets")
+    before = await tables(store, "provider_rate_limits")
 
     foretold = await shell.run("audit", "--dry-run", "--json")
     told = await shell.run("audit", "--dry-run")
-    untouched = await tables(store, "provider_budgets")
+    untouched = await tables(store, "provider_rate_limits")
     done = await shell.run("audit", "--once", "--json")
 
     assert untouched == before
@@ -223,16 +225,16 @@ async def test_audit_dry_run_tells_what_the_audit_then_does(store: Store, shell:
 
 
 async def test_audit_that_finds_too_much_gone_changes_nothing_until_it_is_accepted(
-    store: Store, shell: Shell, far_end: FarEnd
+    store: AssetStore, shell: Shell, far_end: FarEnd
 ) -> None:
     rows = await shelve(store, far_end.emulator, 60)
     await shell.run("sync", rows[0].provider_asset_id or "")
     for row in rows[5:45]:
         far_end.emulator.delete_asset(row.provider_asset_id or "")
-    before = await tables(store, "provider_budgets", "provider_passes")
+    before = await tables(store, "provider_rate_limits", "provider_job_runs")
 
     alarm = await shell.run("audit", "--once")
-    untouched = await tables(store, "provider_budgets", "provider_passes")
+    untouched = await tables(store, "provider_rate_limits", "provider_job_runs")
     status = await shell.run("status", "--json")
     accepted = await shell.run("audit", "--once", "--accept-mass-change", "--json")
     suspects = [row for row in await all_rows(store) if row.missing_since]
@@ -245,14 +247,14 @@ async def test_audit_that_finds_too_much_gone_changes_nothing_until_it_is_accept
     assert hides(alarm, far_end.emulator)
 
 
-async def test_audit_without_once_does_not_swallow_what_it_was_told(store: Store, shell: Shell) -> None:
+async def test_audit_without_once_does_not_swallow_what_it_was_told(store: AssetStore, shell: Shell) -> None:
     """`audit --adopt` alone would run the service, which never adopts."""
     ended = await shell.run("audit", "--adopt")
 
     assert ended.code == 2
 
 
-async def test_audit_without_once_is_the_service(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_audit_without_once_is_the_service(store: AssetStore, shell: Shell, far_end: FarEnd) -> None:
     row = (await shelve(store, far_end.emulator, 3))[1]
     far_end.emulator.delete_asset(row.provider_asset_id or "")
     async with shell.alone().started("audit") as running:
@@ -274,9 +276,11 @@ async def test_audit_without_once_is_the_service(store: Store, shell: Shell, far
 
 
 @pytest.mark.parametrize("command", [("audit", "--once"), ("audit", "--dry-run"), ("backfill",)])
-async def test_a_wrong_token_is_one_sentence(store: Store, shell: Shell, far_end: FarEnd, command: list[str]) -> None:
+async def test_a_wrong_token_is_one_sentence(
+    store: AssetStore, shell: Shell, far_end: FarEnd, command: list[str]
+) -> None:
     await shelve(store, far_end.emulator, 3)
-    before = await tables(store, "provider_budgets", "provider_environments", "provider_passes")
+    before = await tables(store, "provider_rate_limits", "provider_environments", "provider_job_runs")
 
     ended = await shell.but(mux_token_secret="wrong-token-secret-1").run(*command)
 
@@ -284,7 +288,7 @@ async def test_a_wrong_token_is_one_sentence(store: Store, shell: Shell, far_end
     assert "mux_token_id" in ended.complaint
     assert len(sentences(ended)) == 1
     assert hides(ended, far_end.emulator, "wrong-token-secret-1")
-    assert await tables(store, "provider_budgets", "provider_environments", "provider_passes") == before
+    assert await tables(store, "provider_rate_limits", "provider_environments", "provider_job_runs") == before
 
 
 def sentences(ended: Ended) -> list[str]:
@@ -294,7 +298,7 @@ def sentences(ended: Ended) -> list[str]:
 
 @pytest.mark.parametrize("command", [("audit", "--once"), ("backfill",), ("sweep", "--dry-run")])
 async def test_a_token_of_another_environment_is_one_sentence_and_ends_no_row(
-    store: Store, shell: Shell, far_end: FarEnd, command: list[str]
+    store: AssetStore, shell: Shell, far_end: FarEnd, command: list[str]
 ) -> None:
     emulator = far_end.emulator
     rows = await shelve(store, emulator, 5)
@@ -302,7 +306,7 @@ async def test_a_token_of_another_environment_is_one_sentence_and_ends_no_row(
     await add_due(store, *emulator.create_assets(3, life=NEVER))
     there = MuxEmulator(seed=99, environment_id=OTHER_ENVIRONMENT)
     there.create_assets(20, life=READY)
-    before = await tables(store, "provider_budgets", "provider_environments", "provider_passes")
+    before = await tables(store, "provider_rate_limits", "provider_environments", "provider_job_runs")
 
     with serving(there) as elsewhere:
         ended = await shell.but(mux_base_url=elsewhere.url).run(*command)
@@ -313,13 +317,13 @@ async def test_a_token_of_another_environment_is_one_sentence_and_ends_no_row(
     assert "environment" in ended.complaint
     assert len(sentences(ended)) == 1
     assert hides(ended, emulator, OTHER_ENVIRONMENT, *there.truths())
-    assert await tables(store, "provider_budgets", "provider_environments", "provider_passes") == before
+    assert await tables(store, "provider_rate_limits", "provider_environments", "provider_job_runs") == before
     if "--dry-run" not in command:
         assert status.json["breaker"] == "other_environment"
         assert "other_environment" in told.out
 
 
-async def test_with_the_right_token_again_status_is_well(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_with_the_right_token_again_status_is_well(store: AssetStore, shell: Shell, far_end: FarEnd) -> None:
     rows = await shelve(store, far_end.emulator, 5)
     await shell.run("sync", rows[0].provider_asset_id or "")
     with serving(MuxEmulator(seed=99, environment_id=OTHER_ENVIRONMENT)) as elsewhere:
@@ -347,7 +351,7 @@ async def test_missing_settings_end_with_2_and_no_tables_with_1(tmp_path: Path, 
 
 @pytest.mark.parametrize("command", [("audit", "--once"), ("backfill",)])
 async def test_a_provider_that_is_down_ends_with_1_and_says_so(
-    store: Store, shell: Shell, far_end: FarEnd, command: list[str]
+    store: AssetStore, shell: Shell, far_end: FarEnd, command: list[str]
 ) -> None:
     await shelve(store, far_end.emulator, 3)
     far_end.emulator.add_fault("bad_gateway")
@@ -360,7 +364,7 @@ async def test_a_provider_that_is_down_ends_with_1_and_says_so(
 
 @pytest.mark.parametrize("command", ["audit", "backfill"])
 async def test_ctrl_c_ends_it_and_it_can_be_gone_on_with_at_once(
-    store: Store, shell: Shell, far_end: FarEnd, command: str
+    store: AssetStore, shell: Shell, far_end: FarEnd, command: str
 ) -> None:
     emulator, patient = far_end.emulator, shell.but(provider_timeout_seconds=300)
     await shelve(store, emulator, 450)
@@ -379,7 +383,9 @@ async def test_ctrl_c_ends_it_and_it_can_be_gone_on_with_at_once(
     assert emulator.calls["list_assets"] == 4
 
 
-async def test_sigterm_ends_it_and_it_can_be_gone_on_with_at_once(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_sigterm_ends_it_and_it_can_be_gone_on_with_at_once(
+    store: AssetStore, shell: Shell, far_end: FarEnd
+) -> None:
     """As a container or a job runner ends it."""
     await shelve(store, far_end.emulator, 450)
     patient = shell.but(provider_timeout_seconds=300)
@@ -396,7 +402,7 @@ async def test_sigterm_ends_it_and_it_can_be_gone_on_with_at_once(store: Store, 
 
 
 async def test_two_audits_at_once_one_says_that_another_is_under_way(
-    store: Store, shell: Shell, far_end: FarEnd
+    store: AssetStore, shell: Shell, far_end: FarEnd
 ) -> None:
     await shelve(store, far_end.emulator, 350)
     patient = shell.but(provider_timeout_seconds=300)
@@ -413,7 +419,7 @@ async def test_two_audits_at_once_one_says_that_another_is_under_way(
 # backfill
 
 
-async def test_backfill_makes_a_row_of_every_asset(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_backfill_makes_a_row_of_every_asset(store: AssetStore, shell: Shell, far_end: FarEnd) -> None:
     ids = far_end.emulator.create_assets(220, life=lambda i: (READY, ERRORED, NEVER)[i % 3])
 
     foretold = await shell.alone().run("backfill", "--dry-run", "--json")
@@ -431,20 +437,20 @@ async def test_backfill_makes_a_row_of_every_asset(store: Store, shell: Shell, f
     assert hides(ended, far_end.emulator)
 
 
-async def test_a_row_that_backfill_made_is_named_by_track(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_a_row_that_backfill_made_is_named_by_track(store: AssetStore, shell: Shell, far_end: FarEnd) -> None:
     asset = far_end.emulator.create_asset(life=READY, passthrough="Zr8OurOwnPassthrough5Tq")
     await shell.run("backfill")
 
     ended = await shell.run("track", "--asset-id", "video-1", "--provider-asset-id", asset, "--json")
 
     [row] = await all_rows(store)
-    assert (ended.code, ended.json["row_id"], ended.json["state"], row.asset_id) == (0, row.id, "ready", "video-1")
+    assert (ended.code, ended.json["row_id"], ended.json["state"], row.reference) == (0, row.id, "ready", "video-1")
 
 
 # sweep --dry-run
 
 
-async def due_of_all_kinds(store: Store, emulator: MuxEmulator) -> None:
+async def due_of_all_kinds(store: AssetStore, emulator: MuxEmulator) -> None:
     """Rows that become ready, errored, not found, deleted and stuck, and some that do not change."""
     lives = [READY, ERRORED, NEVER]
     await add_due(store, *emulator.create_assets(60, life=lambda i: lives[i % 3]))
@@ -477,15 +483,15 @@ async def due_of_all_kinds(store: Store, emulator: MuxEmulator) -> None:
 
 
 @pytest.mark.parametrize("url", ["sqlite_tables_url", "postgres_tables_url"], indirect=True)
-async def test_sweep_dry_run_prints_what_the_sweep_then_does(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_sweep_dry_run_prints_what_the_sweep_then_does(store: AssetStore, shell: Shell, far_end: FarEnd) -> None:
     [first] = await add_due(store, far_end.emulator.create_asset(life=READY))
     await shell.run("sync", first.provider_asset_id or "")
     await due_of_all_kinds(store, far_end.emulator)
-    before = await tables(store, "provider_budgets")
+    before = await tables(store, "provider_rate_limits")
 
     foretold = await shell.run("sweep", "--dry-run", "--json")
     printed = await shell.run("sweep", "--dry-run")
-    untouched = await tables(store, "provider_budgets")
+    untouched = await tables(store, "provider_rate_limits")
     done = await shell.run("sweep", "--once", "--json")
 
     assert (foretold.code, printed.code, done.code) == (0, 0, 0)
@@ -493,7 +499,7 @@ async def test_sweep_dry_run_prints_what_the_sweep_then_does(store: Store, shell
     changes = {(one["row_id"], one["from"], one["to"], one["reason"]) for one in foretold.json["changes"]}
     written = [change for row in await all_rows(store) for change in await store.changes_of(row.id)]
     assert changes == {
-        (one.row_id, one.from_state.value, one.to_state.value, one.reason) for one in written if one.by == "sweep"
+        (one.row_id, one.from_state.value, one.to_state.value, one.reason) for one in written if one.trigger == "sweep"
     }
     assert {one["to"] for one in foretold.json["changes"]} >= {"ready", "errored", "deleted"}
     assert {key: foretold.json[key] for key in done.json} == done.json
@@ -505,17 +511,19 @@ async def test_sweep_dry_run_prints_what_the_sweep_then_does(store: Store, shell
     assert hides(printed, far_end.emulator)
 
 
-async def test_the_first_sweep_dry_run_writes_nothing_either(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_the_first_sweep_dry_run_writes_nothing_either(store: AssetStore, shell: Shell, far_end: FarEnd) -> None:
     await due_of_all_kinds(store, far_end.emulator)
-    before = await tables(store, "provider_budgets")
+    before = await tables(store, "provider_rate_limits")
 
     ended = await shell.run("sweep", "--dry-run")
 
     assert ended.code == 0
-    assert await tables(store, "provider_budgets") == before
+    assert await tables(store, "provider_rate_limits") == before
 
 
-async def test_sweep_dry_run_of_a_large_backlog_tells_all_of_it(store: Store, shell: Shell, far_end: FarEnd) -> None:
+async def test_sweep_dry_run_of_a_large_backlog_tells_all_of_it(
+    store: AssetStore, shell: Shell, far_end: FarEnd
+) -> None:
     emulator = far_end.emulator
     began = int(emulator.now()) - 3_000_000
     for part in range(3):
@@ -531,7 +539,7 @@ async def test_sweep_dry_run_of_a_large_backlog_tells_all_of_it(store: Store, sh
     assert foretold.json["changed"] >= 110
 
 
-async def test_sweep_dry_run_with_nothing_due_says_so(store: Store, shell: Shell) -> None:
+async def test_sweep_dry_run_with_nothing_due_says_so(store: AssetStore, shell: Shell) -> None:
     ended = await shell.run("sweep", "--dry-run")
 
     assert (ended.code, ended.err) == (0, "")

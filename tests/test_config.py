@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from rindle_sync.config import PREFIX, Priority, Settings, load_settings
 from rindle_sync.decide import Policy, StuckPolicy
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.plan import Schedule
 from rindle_sync.schema import engine_url
 
@@ -71,14 +71,14 @@ OVER_THE_TOP = {
     "provider_watch_cap_seconds": ("0", "31536001"),
     "provider_retry_seconds": ("0", "3601"),
     "provider_timeout_seconds": ("0", "301"),
-    "provider_budget_share": ("0", "1.01"),
+    "provider_rate_limit_share": ("0", "1.01"),
     "provider_read_burst": ("0", "1000001", "1.5"),
     "provider_reads_per_second": ("0", "1000001"),
     "sweep_interval_seconds": ("0", "86401"),
     "sweep_batch": ("0", "201", "1.5"),
     "webhook_tolerance_seconds": ("0", "86401"),
-    "notice_retention_days": ("0", "3651"),
-    "dead_notice_retention_days": ("0", "3651"),
+    "webhook_event_retention_days": ("0", "3651"),
+    "dead_webhook_event_retention_days": ("0", "3651"),
     "listen_port": ("0", "65536", "1.5"),
     "operator_port": ("-1", "65536", "1.5"),
 }
@@ -118,8 +118,8 @@ def write_file(tmp_path: Path) -> WriteFile:
     return write
 
 
-def refusal(**overrides: Any) -> Misconfigured:
-    with pytest.raises(Misconfigured) as refused:
+def refusal(**overrides: Any) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as refused:
         load_settings(**overrides)
     return refused.value
 
@@ -202,7 +202,7 @@ def test_a_named_file_that_is_not_there_is_refused(set_variable: SetVariable, na
 def test_true_is_no_number(write_file: WriteFile, name: str) -> None:
     write_file(f"{name} = true")
 
-    with pytest.raises(Misconfigured, match=f"^{name}: must not be true or false"):
+    with pytest.raises(ConfigurationError, match=f"^{name}: must not be true or false"):
         load_settings()
 
 
@@ -341,7 +341,7 @@ def test_a_secret_that_was_put_into_the_wrong_variable_is_not_shown(set_variable
 def test_a_database_url_that_is_none_is_refused_without_being_shown(set_variable: SetVariable, url: str) -> None:
     set_variable("RINDLE_DATABASE_URL", url)
 
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         engine_url(load_settings().database_url)
 
     assert refused.value.setting == "database_url"
@@ -379,7 +379,7 @@ def test_blank_credentials_are_missing_credentials(
         set_variable(variable_of(each), "given")
     settings = load_settings(**{name: text})
 
-    with pytest.raises(Misconfigured, match=variable_of(name)) as refused:
+    with pytest.raises(ConfigurationError, match=variable_of(name)) as refused:
         settings.token()
 
     assert refused.value.setting == name
@@ -437,7 +437,7 @@ def test_reads_are_what_the_priority_allows_unless_they_are_set(
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 1])
 def test_a_share_of_the_budget_is_more_than_nothing_and_at_most_all(share: float) -> None:
-    assert load_settings(provider_budget_share=share).provider_budget_share == share
+    assert load_settings(provider_rate_limit_share=share).provider_rate_limit_share == share
 
 
 @pytest.mark.parametrize("timeout", [0.1, 10, 300])
@@ -510,7 +510,7 @@ def test_each_environment_has_its_own_settings_and_shares_the_others_but_for_wha
 def test_a_token_that_an_environment_lacks_is_named_with_its_table(write_file: WriteFile) -> None:
     write_file(TWO)
 
-    with pytest.raises(Misconfigured, match="RINDLE_ENVIRONMENTS__ACME_EU__MUX_TOKEN_SECRET") as lacking:
+    with pytest.raises(ConfigurationError, match="RINDLE_ENVIRONMENTS__ACME_EU__MUX_TOKEN_SECRET") as lacking:
         load_settings().each()["acme-eu"].token()
 
     assert lacking.value.setting == "environments.acme-eu.mux_token_secret"

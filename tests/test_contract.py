@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from rindle_sync.asset import ErrorKind, Lack, State, redact_id
+from rindle_sync.asset import ErrorKind, FailureKind, State, redact_id
 from rindle_sync.breaker import FIRST_GAP
 from rindle_sync.decide import StuckPolicy, Verdict
-from rindle_sync.errors import Refused, StoreUnavailable
+from rindle_sync.errors import AuthenticationFailed, DatabaseUnavailable
 from rindle_sync.providers.mux_emulator import Life
 from rindle_sync.schema import changes
 from rindle_sync.sync import sync
@@ -28,7 +28,7 @@ KEYS = {"profile", "provider", "asset_id", "provider_state", "age_ms", "no_chang
 
 
 async def test_a_row_that_is_gone_is_finished_and_nothing_is_told(world: World) -> None:
-    assert await sync(world.tools, unknown_id()) is None
+    assert await sync(world.context, unknown_id()) is None
 
     assert world.told == []
     assert world.calls == 0
@@ -37,7 +37,7 @@ async def test_a_row_that_is_gone_is_finished_and_nothing_is_told(world: World) 
 async def test_another_providers_row_is_never_looked_up(world: World) -> None:
     row = await world.track()
     foreign = replace(row, id=str(uuid4()), provider_name="bunny")
-    await world.tools.store.add(foreign)
+    await world.context.store.add(foreign)
 
     await world.sweep()
 
@@ -161,7 +161,7 @@ async def test_an_unchanged_look_leaves_state_playback_ids_and_updated_at_untouc
     after = await world.now_is(row)
     assert (after.state, after.playback_ids, after.updated_at) == (row.state, row.playback_ids, row.updated_at)
     assert after.checked_at == world.clock.now()
-    assert await world.tools.store.changes_of(row.id) == []
+    assert await world.context.store.changes_of(row.id) == []
 
 
 async def test_an_unknown_provider_status_changes_nothing_and_is_told(world: World) -> None:
@@ -278,7 +278,7 @@ async def test_refused_credentials_stop_the_whole_run_and_end_no_row(world: Worl
     world.emulator.add_fault(fault)
     rows = [await world.track() for _ in range(60)]
 
-    with pytest.raises(Refused, match="mux_token_id"):
+    with pytest.raises(AuthenticationFailed, match="mux_token_id"):
         await world.sweep()
 
     after = [await world.now_is(row) for row in rows]
@@ -293,7 +293,7 @@ async def test_refused_credentials_stop_the_whole_run_and_end_no_row(world: Worl
 async def test_a_row_is_in_step_once_the_credentials_work_again(world: World) -> None:
     world.emulator.add_fault("unauthorized", times=1)
     row = await world.track()
-    with pytest.raises(Refused):
+    with pytest.raises(AuthenticationFailed):
         await world.sync(row)
     assert (await world.now_is(row)).last_sync_error
 
@@ -382,10 +382,10 @@ async def test_the_age_of_an_unchanged_row_grows_while_all_is_well(world: World)
 
 async def test_nothing_is_told_of_a_write_that_failed(world: World) -> None:
     row = await world.track()
-    async with world.tools.store.engine.begin() as connection:
+    async with world.context.store.engine.begin() as connection:
         await connection.run_sync(changes.drop)
 
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         await world.sync(row)
 
     assert world.told == []
@@ -394,7 +394,7 @@ async def test_nothing_is_told_of_a_write_that_failed(world: World) -> None:
 
 async def test_a_listener_that_fails_harms_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
     row = await world.track()
-    world.tools.telemetry.listen(lambda _: 1 / 0)  # type: ignore[arg-type]
+    world.context.telemetry.listen(lambda _: 1 / 0)  # type: ignore[arg-type]
 
     with caplog.at_level(logging.WARNING, "rindle_sync"):
         await world.sync(row)
@@ -447,7 +447,7 @@ async def test_a_lack_of_answers_is_a_value_and_never_an_exception(world: World)
     settled = await world.sync(row)
 
     assert settled
-    assert getattr(settled.seen, "lack", None) is Lack.THROTTLED
+    assert getattr(settled.observation, "kind", None) is FailureKind.THROTTLED
 
 
 async def test_the_longest_due_rows_are_looked_at_and_no_row_starves(world: World) -> None:

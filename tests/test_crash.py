@@ -19,7 +19,7 @@ from rindle_sync.demo import agrees
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.round import SWEEP
-from rindle_sync.store import Inbox, Passes, PassKey, Store
+from rindle_sync.store import AssetStore, Inbox, JobKey, JobRuns
 from tests.processes import (
     FarEnd,
     Shell,
@@ -53,7 +53,7 @@ class Scene:
 
     shell: Shell
     far_end: FarEnd
-    store: Store
+    store: AssetStore
 
     async def rows_like(self, *lives: Life) -> None:
         """Rows that are due; there are no list pages to be had, so that each is asked about by id and answered late."""
@@ -73,8 +73,8 @@ class Scene:
 
     async def the_pass_is_free(self) -> None:
         """As if the time had passed that a dead service holds its pass."""
-        passes, token, later = Passes(self.store.engine), str(uuid4()), datetime.now(UTC) + timedelta(days=1)
-        assert await passes.take(PassKey("mux", "default", SWEEP), now=later, token=token, until=later)
+        passes, token, later = JobRuns(self.store.engine), str(uuid4()), datetime.now(UTC) + timedelta(days=1)
+        assert await passes.take(JobKey("mux", "default", SWEEP), now=later, token=token, until=later)
         await passes.release(token)
 
     async def in_step_but(self, leased: int) -> None:
@@ -179,7 +179,7 @@ async def leases_end(inbox: Inbox) -> None:
     await inbox.release(token)
 
 
-async def claimed(store: Store, now: datetime) -> set[str]:
+async def claimed(store: AssetStore, now: datetime) -> set[str]:
     """The ids of the rows that a sweep would get at that time; they are given back."""
     rows = await store.claim(
         "mux",

@@ -23,13 +23,13 @@ from rindle_sync.asset import ErrorKind, PlaybackId, ProviderAsset, State
 from rindle_sync.demo import agrees
 from rindle_sync.errors import AlreadyTracked
 from rindle_sync.migrations import upgrade
-from rindle_sync.notice import Status
-from rindle_sync.plan import Atlas
+from rindle_sync.notice import EventStatus
+from rindle_sync.plan import ListIndex
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator, UploadState
 from rindle_sync.round import Outcome
 from rindle_sync.schema import engine_url, metadata, open_engine
-from rindle_sync.store import Store
+from rindle_sync.store import AssetStore
 from rindle_sync.store.rows import read_row
 from rindle_sync.sweep import sweep
 from tests.crash_points import (
@@ -77,9 +77,9 @@ async def nothing(_: Living) -> None:
 async def caught_up(living: Living) -> None:
     """What a service does that runs on, while time passes."""
     for _ in range(2):
-        await living.rindle.ingest()
+        await living.rindle.process_webhook_events()
         await living.rindle.sweep()
-        await living.rindle.announce()
+        await living.rindle.dispatch()
         living.clock.move(STEP)
 
 
@@ -103,7 +103,7 @@ async def deliver_again(living: Living) -> None:
 
 
 async def ingest_kept(living: Living) -> None:
-    await living.rindle.ingest()
+    await living.rindle.process_webhook_events()
 
 
 async def sync_one(living: Living) -> None:
@@ -115,7 +115,7 @@ async def sweep_pages(living: Living) -> None:
 
 
 async def sweep_ids(living: Living) -> None:
-    await sweep(replace(living.rindle.tools, atlas=Atlas(trust=0)))
+    await sweep(replace(living.rindle.context, list_index=ListIndex(trust=0)))
 
 
 async def audit_and_confirm(living: Living) -> None:
@@ -149,7 +149,7 @@ async def become_stuck_then_ready(living: Living) -> None:
 
 
 async def announce(living: Living) -> None:
-    assert await living.rindle.announce()
+    assert await living.rindle.dispatch()
 
 
 async def begin(living: Living) -> None:
@@ -158,7 +158,7 @@ async def begin(living: Living) -> None:
 
 
 async def begin_one(living: Living, asset_id: str) -> str:
-    link = await living.rindle.begin_upload(asset_id=asset_id, cors_origin=ORIGIN)
+    link = await living.rindle.begin_upload(reference=asset_id, cors_origin=ORIGIN)
     living.journal.note("link", asset_id=asset_id, url=link.url)
     living.points.reach(f"after the URL for {asset_id}")
     return link.url
@@ -169,7 +169,7 @@ async def begin_again(living: Living) -> None:
     links: dict[str, str] = living.given["links"]
     for url in links.values():
         await send_file(url)
-    await living.rindle.ingest()
+    await living.rindle.process_webhook_events()
     await living.rindle.sweep()
     for asset_id in APP_ASSETS:
         if asset_id not in links:
@@ -183,7 +183,7 @@ async def begin_in_spite(living: Living, asset_id: str) -> str:
     try:
         return await begin_one(living, asset_id)
     except AlreadyTracked:
-        row = await living.rindle.store.find_app_asset("mux", asset_id, "default")
+        row = await living.rindle.store.find_by_reference("mux", asset_id, "default")
         assert row
         await living.rindle.cancel_upload(row.id)
         return await begin_one(living, asset_id)
@@ -244,7 +244,7 @@ def rows_of(emulator: MuxEmulator, *lives: Life, **values: Any) -> list[Provider
         a_row(
             **{
                 "id": str(UUID(int=place + 1)),
-                "asset_id": f"video-{place + 1}",
+                "reference": f"video-{place + 1}",
                 "provider_asset_id": one,
                 "provider_created_at": began + timedelta(minutes=place),
                 "updated_at": NOW - timedelta(hours=1),
@@ -273,7 +273,7 @@ def a_ready_event(emulator: MuxEmulator, row: ProviderAsset, id_: str) -> dict[s
 def webhooks(emulator: MuxEmulator) -> Stage:
     """Two of one row, one twice, one that is not acted on, one that is doubted, one of which no sweep would hear."""
     first, second, third, *settled = rows_of(emulator, READY, ERRORED, READY, READY, LOST)
-    doubted, lost = at_rest(emulator, *settled)
+    ambiguous, lost = at_rest(emulator, *settled)
     ready = a_ready_event(emulator, first, "event-2")
     events = [
         an_event(first, "video.asset.created", id="event-1", at="2026-11-23T11:00:00.000000Z"),
@@ -282,10 +282,10 @@ def webhooks(emulator: MuxEmulator) -> Stage:
         an_event(second, "video.asset.errored", id="event-3"),
         an_event(third, "video.asset.track.created", id="event-4"),
         a_ready_event(emulator, third, "event-5"),
-        an_event(doubted, "video.asset.errored", id="event-6"),
+        an_event(ambiguous, "video.asset.errored", id="event-6"),
         an_event(lost, "video.asset.deleted", id="event-7"),
     ]
-    return Stage([first, second, third, doubted, lost], events)
+    return Stage([first, second, third, ambiguous, lost], events)
 
 
 def one_row(emulator: MuxEmulator) -> Stage:
@@ -333,7 +333,7 @@ def failed_row(emulator: MuxEmulator) -> Stage:
     failed = a_row(
         State.ERRORED,
         id=str(UUID(int=1)),
-        asset_id=APP_ASSETS[1],
+        reference=APP_ASSETS[1],
         error_kind=ErrorKind.UPLOAD,
         provider_asset_id=None,
         passthrough="passed-through",
@@ -352,7 +352,7 @@ def uploads(emulator: MuxEmulator) -> Stage:
 
 
 def waiting_row(number: int, upload: str | None, **values: Any) -> ProviderAsset:
-    ids = {"id": str(UUID(int=number)), "asset_id": f"video-{number}", "provider_asset_id": None}
+    ids = {"id": str(UUID(int=number)), "reference": f"video-{number}", "provider_asset_id": None}
     values.setdefault("check_at", NOW - timedelta(hours=1))
     return a_row(State.UPLOADING, provider_upload_id=upload, **ids, **values)
 
@@ -411,7 +411,7 @@ class Aftermath:
 
     def every_row_is_in_step(self) -> None:
         assert len(self.rows) == len(self.stage.rows) + self.stage.more_rows
-        assert len({row.asset_id for row in self.rows}) == len(self.rows)
+        assert len({row.reference for row in self.rows}) == len(self.rows)
         for row in self.rows:
             if row.provider_asset_id:
                 assert agrees(row, self.emulator.truth(row.provider_asset_id)), row
@@ -419,9 +419,12 @@ class Aftermath:
                 assert row.error_kind is ErrorKind.UPLOAD, row
 
     def every_webhook_is_kept_and_applied(self) -> None:
-        kept = [line.event_id for line in self.tables["provider_notices"]]
+        kept = [line.event_id for line in self.tables["provider_webhook_events"]]
         assert sorted(kept) == sorted({event["id"] for event in self.stage.events})
-        assert {line.status for line in self.tables["provider_notices"]} <= {Status.APPLIED, Status.IGNORED}
+        assert {line.status for line in self.tables["provider_webhook_events"]} <= {
+            EventStatus.APPLIED,
+            EventStatus.IGNORED,
+        }
 
     def every_change_was_announced_in_order(self) -> None:
         for row in self.rows:
@@ -441,19 +444,19 @@ class Aftermath:
         assert states[-1] == row.state
 
     def every_link_has_led_to_its_row(self) -> None:
-        rows = {row.asset_id: row for row in self.rows}
+        rows = {row.reference: row for row in self.rows}
         for note in self.all("link"):
             row = rows[note["asset_id"]]
             assert row.state is State.READY
             assert f"/_upload/{row.provider_upload_id}?" in note["url"]
 
     def nothing_is_left_to_do(self) -> None:
-        for name in ("media_provider_assets", "provider_notices", "provider_asset_changes", "provider_passes"):
+        for name in ("media_provider_assets", "provider_webhook_events", "provider_asset_changes", "provider_job_runs"):
             leases = [line.lease_until for line in self.tables[name] if line.lease_token]
             assert all(until < self.dead.at + DEAD_FOR for until in leases), f"a lease in {name} is held"
-        assert [line for line in self.tables["provider_asset_changes"] if line.announce_at] == []
-        assert [line for line in self.tables["provider_passes"] if line.began_at] == []
-        assert self.tables["provider_suspects"] == []
+        assert [line for line in self.tables["provider_asset_changes"] if line.dispatch_at] == []
+        assert [line for line in self.tables["provider_job_runs"] if line.began_at] == []
+        assert self.tables["provider_deletion_candidates"] == []
 
 
 def tables_of(url: str) -> dict[str, list[Any]]:
@@ -498,7 +501,7 @@ class Killing:
         databases.keep(self.prepared)
 
     async def fill(self, stage: Stage) -> None:
-        store = Store(open_engine(self.prepared))
+        store = AssetStore(open_engine(self.prepared))
         assert await store.add_all(stage.rows) == stage.rows
         await store.close()
         order = self.order(self.road.before, PREPARED, self.prepared, given=stage.given)

@@ -20,7 +20,7 @@ import pytest
 from rindle_sync.asset import State
 from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.store import Store
+from rindle_sync.store import AssetStore
 from tests import broker, postgres
 from tests.processes import (
     PATIENCE,
@@ -54,7 +54,7 @@ class Scene:
 
     url: str
     running: Running
-    store: Store
+    store: AssetStore
     far_end: FarEnd
     sender: httpx.AsyncClient
     address: str
@@ -104,7 +104,11 @@ class Scene:
 
     async def says(self, trouble: str) -> None:
         """Wait until its log tells of the trouble, for deliveries and for all else."""
-        for told in (f"StoreUnavailable: {trouble}", "the rows stay due, trying again", "its sender is to try again"):
+        for told in (
+            f"DatabaseUnavailable: {trouble}",
+            "the rows stay due, trying again",
+            "its sender is to try again",
+        ):
             await self.running.says(told)
 
     async def takes(self, asset: str) -> None:
@@ -254,7 +258,7 @@ async def test_somebody_holds_a_lock_on_the_jobs_for_long(scene: Scene) -> None:
         other.execute("LOCK TABLE procrastinate_jobs")
         asset = await scene.track()
         await scene.takes(asset)
-        await scene.running.says("StoreUnavailable: somebody else has held a lock on our tables")
+        await scene.running.says("DatabaseUnavailable: somebody else has held a lock on our tables")
 
     await scene.goes_on(await scene.track())
 
@@ -289,7 +293,7 @@ async def test_somebody_holds_a_lock_for_long(scene: Scene) -> None:
     asset = await scene.track()
     with closing(psycopg.connect(scene.url)) as other:
         await scene.takes(await scene.track())
-        other.execute("LOCK TABLE media_provider_assets, provider_notices")
+        other.execute("LOCK TABLE media_provider_assets, provider_webhook_events")
         await scene.refuses(asset)
         await scene.says("somebody else has held a lock on our tables")
 
@@ -311,7 +315,7 @@ async def test_postgresql_is_stopped_and_started_again_under_a_worker_of_celerys
         ):
             await worker.says("ready.")
             server.stop("immediate")
-            await worker.says("StoreUnavailable: no connection to the database; is it up?")
+            await worker.says("DatabaseUnavailable: no connection to the database; is it up?")
             server.start()
 
             rows = await add_due(store, *far_end.emulator.create_assets(DUE, life=Life(after=0)))

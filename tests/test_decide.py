@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rindle_sync.asset import IN_FLIGHT, WATCHED, ErrorKind, Lack, PlaybackId, ProviderAsset, Seen, Silence, State, Via
+from rindle_sync.asset import (
+    IN_FLIGHT,
+    WATCHED,
+    ErrorKind,
+    FailureKind,
+    FetchFailure,
+    Observation,
+    ObservationSource,
+    PlaybackId,
+    ProviderAsset,
+    State,
+)
 from rindle_sync.decide import CHANGES, Decision, Policy, StuckPolicy, Verdict, decide, restart
 from tests.rows import NOW, OLD, PUBLIC, SIGNED, a_404, a_look, a_row, a_webhook
 
@@ -35,8 +46,8 @@ def row_of(state: State, kind: ErrorKind | None, age: timedelta = timedelta(0)) 
     return a_row(state, error_kind=kind, updated_at=NOW - age, playback_ids=(PUBLIC,))
 
 
-def settled(row: ProviderAsset, seen: Seen | Silence | None, policy: Policy = DECLARE) -> Decision:
-    return decide(row, seen, NOW, policy)
+def settled(row: ProviderAsset, observation: Observation | FetchFailure | None, policy: Policy = DECLARE) -> Decision:
+    return decide(row, observation, NOW, policy)
 
 
 def answer_expected(state: State, kind: ErrorKind | None, says: State, *, late: bool) -> tuple[Verdict, State]:
@@ -59,7 +70,7 @@ def test_a_look_that_was_overtaken_by_news_takes_nothing_back(
     plain, overtaken = (settled(row, a_look(says, overtaken=is_late)) for is_late in (False, True))
 
     if plain.verdict is Verdict.CHANGED and RANK[says] <= rank(*row_is):
-        assert (overtaken.verdict, overtaken.row) == (Verdict.DOUBTED, row)
+        assert (overtaken.verdict, overtaken.row) == (Verdict.AMBIGUOUS, row)
     else:
         assert overtaken == plain
 
@@ -69,7 +80,7 @@ def test_a_404_that_was_overtaken_by_news_ends_nothing() -> None:
 
     decision = settled(row, a_404(overtaken=True))
 
-    assert (decision.verdict, decision.row) == (Verdict.DOUBTED, row)
+    assert (decision.verdict, decision.row) == (Verdict.AMBIGUOUS, row)
 
 
 def test_a_late_webhook_does_not_revive_a_row_whose_asset_was_not_found() -> None:
@@ -77,14 +88,14 @@ def test_a_late_webhook_does_not_revive_a_row_whose_asset_was_not_found() -> Non
 
     decision = settled(row, a_webhook(State.READY))
 
-    assert (decision.verdict, decision.row) == (Verdict.DOUBTED, row)
+    assert (decision.verdict, decision.row) == (Verdict.AMBIGUOUS, row)
 
 
 def test_a_look_at_an_upload_says_nothing_of_a_row_that_has_its_asset_by_now() -> None:
     row = replace(row_of(State.READY, None, timedelta(0)), provider_upload_id="upload-1")
-    seen = replace(a_look(State.PROCESSING), via=Via.UPLOAD, provider_upload_id="upload-1")
+    observation = replace(a_look(State.PROCESSING), source=ObservationSource.UPLOAD, provider_upload_id="upload-1")
 
-    decision = settled(row, seen)
+    decision = settled(row, observation)
 
     assert (decision.verdict, decision.row) == (Verdict.STALE, row)
 
@@ -116,13 +127,13 @@ def test_a_webhook_only_moves_a_row_forward(
     if state is State.DELETED or ahead < 0:
         assert decision == Decision(Verdict.STALE, row, decision.reason)
     elif kind is ErrorKind.NOT_FOUND and says is not State.DELETED:
-        assert decision == Decision(Verdict.DOUBTED, row, decision.reason)
+        assert decision == Decision(Verdict.AMBIGUOUS, row, decision.reason)
     elif ahead > 0:
         assert (decision.verdict, decision.row.state) == (Verdict.CHANGED, says)
     elif says is state:
         assert (decision.verdict, decision.row.state) == (Verdict.UNCHANGED, state)
     else:
-        assert decision == Decision(Verdict.DOUBTED, row, decision.reason)
+        assert decision == Decision(Verdict.AMBIGUOUS, row, decision.reason)
 
 
 @pytest.mark.parametrize("policy", [DECLARE, ASK_FIRST], ids=lambda policy: policy.stuck_policy)
@@ -136,7 +147,7 @@ def test_with_nothing_in_hand_only_declare_ends_a_row_and_only_in_flight_past_th
 
     decision = settled(row_of(*row_is, age), None, policy)
 
-    assert decision.verdict is (Verdict.STUCK if late and policy is DECLARE else Verdict.ASK)
+    assert decision.verdict is (Verdict.STUCK if late and policy is DECLARE else Verdict.NEEDS_FETCH)
 
 
 @pytest.mark.parametrize("row_is", ROWS)
@@ -147,7 +158,7 @@ def test_a_404_errors_a_row_in_flight_and_only_suspects_a_row_at_rest(row_is: tu
     if state is State.DELETED:
         assert decision.verdict is Verdict.STALE
     elif state is State.READY or (state is State.ERRORED and kind not in WATCHED):
-        assert (decision.verdict, decision.row.state) == (Verdict.SUSPECTED, state)
+        assert (decision.verdict, decision.row.state) == (Verdict.MISSING_ONCE, state)
         assert decision.row.missing_since == NOW
     else:
         assert (decision.row.state, decision.row.error_kind) == (State.ERRORED, ErrorKind.NOT_FOUND)
@@ -159,7 +170,7 @@ def test_a_404_errors_a_row_in_flight_and_only_suspects_a_row_at_rest(row_is: tu
 def test_silence_leaves_everything_but_the_text(row_is: tuple[State, ErrorKind | None]) -> None:
     row = row_of(*row_is, THRESHOLD * 2)
 
-    decision = settled(row, Silence(lack=Lack.UNREACHABLE, at=NOW, text="mux answered 500"))
+    decision = settled(row, FetchFailure(kind=FailureKind.UNREACHABLE, at=NOW, text="mux answered 500"))
 
     if row.state is State.DELETED:
         assert decision.row == row
@@ -182,7 +193,7 @@ def test_an_answer_takes_a_suspicion_back() -> None:
 
 
 def test_a_look_that_began_before_the_newest_one_applied_is_stale() -> None:
-    row = a_row(State.READY, seen_at=NOW)
+    row = a_row(State.READY, observed_at=NOW)
 
     decision = settled(row, a_look(State.PROCESSING, at=NOW - timedelta(microseconds=1)))
 
@@ -210,7 +221,7 @@ def test_the_same_event_again_is_stale() -> None:
 def test_a_webhook_with_other_playback_ids_in_the_same_state_is_doubted() -> None:
     row = a_row(State.READY, playback_ids=(PUBLIC,))
 
-    assert settled(row, a_webhook(State.READY, playback_ids=(SIGNED,))).verdict is Verdict.DOUBTED
+    assert settled(row, a_webhook(State.READY, playback_ids=(SIGNED,))).verdict is Verdict.AMBIGUOUS
 
 
 @pytest.mark.parametrize("row_is", [r for r in ROWS if r[0] is not State.DELETED])
@@ -225,7 +236,7 @@ def test_an_unknown_status_changes_nothing(row_is: tuple[State, ErrorKind | None
 
 
 def test_an_unknown_event_is_doubted() -> None:
-    assert settled(a_row(), a_webhook(None)).verdict is Verdict.DOUBTED
+    assert settled(a_row(), a_webhook(None)).verdict is Verdict.AMBIGUOUS
 
 
 def test_playback_ids_that_an_answer_does_not_speak_of_are_kept() -> None:
@@ -257,14 +268,14 @@ def test_progress_past_the_threshold_is_no_stuck_row() -> None:
 def test_a_stuck_row_that_gets_its_asset_at_last_moves_on() -> None:
     row = a_row(State.ERRORED, error_kind=ErrorKind.STUCK, provider_asset_id=None, provider_upload_id="upload-1")
 
-    decision = settled(row, a_look(State.PROCESSING, via=Via.UPLOAD, provider_asset_id="asset-1"))
+    decision = settled(row, a_look(State.PROCESSING, source=ObservationSource.UPLOAD, provider_asset_id="asset-1"))
 
     assert (decision.row.state, decision.row.provider_asset_id) == (State.PROCESSING, "asset-1")
 
 
 def test_a_stuck_rows_text_comes_back_when_the_provider_answers_again() -> None:
     stuck = settled(a_row(State.PROCESSING, updated_at=OLD), None).row
-    silent = settled(stuck, Silence(lack=Lack.UNREACHABLE, at=NOW, text="mux answered 502")).row
+    silent = settled(stuck, FetchFailure(kind=FailureKind.UNREACHABLE, at=NOW, text="mux answered 502")).row
 
     assert "stuck" in (settled(silent, a_look(State.PROCESSING)).row.last_sync_error or "")
 
@@ -285,7 +296,7 @@ BEFORE = NOW - timedelta(seconds=9)
 def test_a_row_that_must_be_asked_about_stays_as_it_is() -> None:
     row = a_row()
 
-    assert settled(row, None) == Decision(Verdict.ASK, row, "the provider knows")
+    assert settled(row, None) == Decision(Verdict.NEEDS_FETCH, row, "the provider knows")
 
 
 def test_a_row_in_flight_that_gave_no_answer_before_is_stuck_with_a_fresh_count_of_failures() -> None:
@@ -343,7 +354,7 @@ def test_a_failed_row_begun_anew_keeps_only_its_id_and_its_birth() -> None:
 
     assert restart(failed, fresh, NOW) == Decision(
         Verdict.CHANGED,
-        replace(fresh, id=failed.id, inserted_at=failed.inserted_at, seen_at=NOW, updated_at=NOW),
+        replace(fresh, id=failed.id, inserted_at=failed.inserted_at, observed_at=NOW, updated_at=NOW),
         "begun anew",
     )
 
@@ -354,14 +365,14 @@ def test_a_row_that_has_not_failed_is_never_begun_anew(state: State) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lack", "attempts"),
-    [(Lack.THROTTLED, 0), (Lack.REFUSED, 0), (Lack.UNREACHABLE, 1), (Lack.CLASH, 1)],
+    ("kind", "attempts"),
+    [(FailureKind.THROTTLED, 0), (FailureKind.REFUSED, 0), (FailureKind.UNREACHABLE, 1), (FailureKind.CLASH, 1)],
 )
-def test_only_a_look_that_was_let_through_counts_as_an_attempt(lack: Lack, attempts: int) -> None:
+def test_only_a_look_that_was_let_through_counts_as_an_attempt(kind: FailureKind, attempts: int) -> None:
     row = a_row(check_failures=2)
 
-    assert settled(row, Silence(lack=lack, at=NOW, text="no answer")) == Decision(
-        Verdict.UNANSWERED, replace(row, last_sync_error="no answer", check_failures=2 + attempts), lack.value
+    assert settled(row, FetchFailure(kind=kind, at=NOW, text="no answer")) == Decision(
+        Verdict.UNANSWERED, replace(row, last_sync_error="no answer", check_failures=2 + attempts), kind.value
     )
 
 
@@ -369,8 +380,8 @@ def test_the_first_404_of_a_row_at_rest_is_noted_with_the_moment_at_which_the_lo
     row = a_row(State.READY, check_failures=2, last_sync_error="mux answered 500")
 
     assert settled(row, a_404(at=BEFORE)) == Decision(
-        Verdict.SUSPECTED,
-        replace(row, seen_at=BEFORE, checked_at=NOW, check_failures=0, last_sync_error=None, missing_since=BEFORE),
+        Verdict.MISSING_ONCE,
+        replace(row, observed_at=BEFORE, checked_at=NOW, check_failures=0, last_sync_error=None, missing_since=BEFORE),
         "not found, to be confirmed",
     )
 
@@ -380,7 +391,7 @@ def test_a_404_too_soon_after_the_first_leaves_the_first_standing() -> None:
 
     assert settled(row, a_404(at=BEFORE)) == Decision(
         Verdict.UNCHANGED,
-        replace(row, seen_at=BEFORE, checked_at=NOW),
+        replace(row, observed_at=BEFORE, checked_at=NOW),
         "not found again, too soon to tell",
     )
 
@@ -396,7 +407,7 @@ def test_a_row_that_is_deleted_has_no_error_and_no_suspicion_left() -> None:
             error_kind=None,
             last_sync_error=None,
             missing_since=None,
-            seen_at=BEFORE,
+            observed_at=BEFORE,
             checked_at=NOW,
             updated_at=NOW,
         ),
@@ -416,7 +427,7 @@ def test_a_row_that_is_still_not_found_keeps_its_age() -> None:
     row = a_row(State.ERRORED, error_kind=ErrorKind.NOT_FOUND, last_sync_error="mux asset not found")
 
     assert settled(row, a_404(at=BEFORE)) == Decision(
-        Verdict.UNCHANGED, replace(row, seen_at=BEFORE, checked_at=NOW), "still not found"
+        Verdict.UNCHANGED, replace(row, observed_at=BEFORE, checked_at=NOW), "still not found"
     )
 
 
@@ -425,7 +436,7 @@ def test_an_unknown_status_is_an_answer_all_the_same() -> None:
 
     assert settled(row, a_look(None, at=BEFORE)) == Decision(
         Verdict.UNCHANGED,
-        replace(row, seen_at=BEFORE, checked_at=NOW, missing_since=None, check_failures=0, last_sync_error=None),
+        replace(row, observed_at=BEFORE, checked_at=NOW, missing_since=None, check_failures=0, last_sync_error=None),
         "a status that we do not know",
     )
 
@@ -461,14 +472,14 @@ def test_a_stuck_row_whose_asset_is_still_in_flight_stays_stuck() -> None:
     row = a_row(State.ERRORED, error_kind=ErrorKind.STUCK, last_sync_error="stuck in :processing past threshold")
 
     assert settled(row, a_look(State.PROCESSING, provider_asset_id=row.provider_asset_id, at=BEFORE)) == Decision(
-        Verdict.UNCHANGED, replace(row, seen_at=BEFORE, checked_at=NOW), "still in flight, and so still stuck"
+        Verdict.UNCHANGED, replace(row, observed_at=BEFORE, checked_at=NOW), "still in flight, and so still stuck"
     )
 
 
 def test_a_stuck_row_whose_upload_is_still_waiting_stays_stuck() -> None:
     row = a_row(State.ERRORED, error_kind=ErrorKind.STUCK, provider_asset_id=None, provider_upload_id="upload-1")
 
-    assert settled(row, a_look(State.UPLOADING, via=Via.UPLOAD)).verdict is Verdict.UNCHANGED
+    assert settled(row, a_look(State.UPLOADING, source=ObservationSource.UPLOAD)).verdict is Verdict.UNCHANGED
 
 
 def test_a_look_that_finds_a_row_stuck_still_counts_as_an_answer() -> None:
@@ -483,7 +494,7 @@ def test_a_look_that_finds_a_row_stuck_still_counts_as_an_answer() -> None:
             error_kind=ErrorKind.STUCK,
             last_sync_error=text,
             check_failures=0,
-            seen_at=BEFORE,
+            observed_at=BEFORE,
             checked_at=NOW,
             updated_at=NOW,
         ),
@@ -496,7 +507,7 @@ def test_an_answer_in_step_takes_back_what_the_lack_of_answers_left() -> None:
 
     assert settled(row, a_look(State.READY, at=BEFORE)) == Decision(
         Verdict.UNCHANGED,
-        replace(row, seen_at=BEFORE, checked_at=NOW, missing_since=None, check_failures=0, last_sync_error=None),
+        replace(row, observed_at=BEFORE, checked_at=NOW, missing_since=None, check_failures=0, last_sync_error=None),
         "in step",
     )
 
@@ -516,7 +527,7 @@ LEARNED: dict[str, Any] = {
     "playback_ids": (PUBLIC, SIGNED),
     "raw_provider_metadata": {"duration": 7},
     "provider_created_at": OLD,
-    "seen_at": BEFORE,
+    "observed_at": BEFORE,
     "last_sync_error": None,
     "updated_at": NOW,
 }
@@ -526,7 +537,7 @@ def a_row_that_waits(**values: Any) -> ProviderAsset:
     return a_row(
         State.UPLOADING,
         provider_asset_id=None,
-        seen_at=OLD,
+        observed_at=OLD,
         check_failures=2,
         last_sync_error="mux answered 500",
         last_event_id="event-1",
@@ -557,7 +568,7 @@ def test_what_a_look_does_not_speak_of_stays() -> None:
     row = a_row(provider_upload_id="upload-1", playback_ids=(PUBLIC,), raw_provider_metadata={"duration": 7})
 
     assert settled(row, a_look(State.READY)).row == replace(
-        row, state=State.READY, seen_at=NOW, checked_at=NOW, updated_at=NOW
+        row, state=State.READY, observed_at=NOW, checked_at=NOW, updated_at=NOW
     )
 
 
@@ -601,8 +612,8 @@ def test_a_webhook_of_the_same_rank_that_names_no_asset_or_a_known_one_is_doubte
     without = a_row(State.ERRORED, provider_asset_id=None, provider_upload_id="upload-1")
     linked = a_row(State.ERRORED, provider_asset_id="asset-1")
 
-    assert settled(without, a_webhook(State.READY)).verdict is Verdict.DOUBTED
-    assert settled(linked, a_webhook(State.READY, provider_asset_id="asset-1")).verdict is Verdict.DOUBTED
+    assert settled(without, a_webhook(State.READY)).verdict is Verdict.AMBIGUOUS
+    assert settled(linked, a_webhook(State.READY, provider_asset_id="asset-1")).verdict is Verdict.AMBIGUOUS
 
 
 def test_playback_ids_come_in_by_webhook_while_the_asset_is_in_flight() -> None:
@@ -610,7 +621,9 @@ def test_playback_ids_come_in_by_webhook_while_the_asset_is_in_flight() -> None:
 
     assert settled(row, a_webhook(State.PROCESSING, playback_ids=(PUBLIC,), event_id="event-1")) == Decision(
         Verdict.CHANGED,
-        replace(row, playback_ids=(PUBLIC,), seen_at=NOW, last_event_id="event-1", last_event_at=NOW, updated_at=NOW),
+        replace(
+            row, playback_ids=(PUBLIC,), observed_at=NOW, last_event_id="event-1", last_event_at=NOW, updated_at=NOW
+        ),
         "the event tells more of the asset",
     )
 
@@ -620,7 +633,7 @@ def test_a_webhook_that_says_what_we_know_is_noted() -> None:
 
     assert settled(row, a_webhook(State.READY, event_id="event-1")) == Decision(
         Verdict.UNCHANGED,
-        replace(row, seen_at=NOW, last_event_id="event-1", last_event_at=NOW),
+        replace(row, observed_at=NOW, last_event_id="event-1", last_event_at=NOW),
         "the event says what we know",
     )
 
@@ -634,16 +647,16 @@ def test_a_doubt_says_what_it_is_about(says: State | None, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "seen", "reason"),
+    ("row", "observation", "reason"),
     [
         (a_row(State.DELETED), a_look(), "a tombstone is never revived"),
         (a_row(provider_asset_id="asset-1"), a_look(provider_asset_id="asset-2"), "it is about another asset"),
         (a_row(provider_asset_id="asset-1"), a_webhook(provider_asset_id="asset-2"), "it is about another asset"),
-        (a_row(), a_look(State.UPLOADING, via=Via.APP), "the row was ended meanwhile"),
-        (a_row(seen_at=NOW), a_look(at=BEFORE), "the look began before the newest one applied"),
+        (a_row(), a_look(State.UPLOADING, source=ObservationSource.APP), "the row was ended meanwhile"),
+        (a_row(observed_at=NOW), a_look(at=BEFORE), "the look began before the newest one applied"),
         (
-            a_row(seen_at=NOW),
-            Silence(lack=Lack.UNREACHABLE, at=BEFORE, text="no answer"),
+            a_row(observed_at=NOW),
+            FetchFailure(kind=FailureKind.UNREACHABLE, at=BEFORE, text="no answer"),
             "the look began before the newest one applied",
         ),
         (a_row(last_event_id="event-1"), a_webhook(event_id="event-1"), "the same event again"),
@@ -651,22 +664,24 @@ def test_a_doubt_says_what_it_is_about(says: State | None, reason: str) -> None:
         (a_row(State.READY), a_webhook(State.PROCESSING), "the row is further on"),
     ],
 )
-def test_what_is_stale_says_why_and_leaves_the_row(row: ProviderAsset, seen: Seen | Silence, reason: str) -> None:
-    assert settled(row, seen) == Decision(Verdict.STALE, row, reason)
+def test_what_is_stale_says_why_and_leaves_the_row(
+    row: ProviderAsset, observation: Observation | FetchFailure, reason: str
+) -> None:
+    assert settled(row, observation) == Decision(Verdict.STALE, row, reason)
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.UPLOADING])
 def test_the_app_may_speak_of_an_upload_as_long_as_the_row_waits_for_it(state: State) -> None:
     row = a_row(state, provider_asset_id=None)
-    seen = a_look(State.UPLOADING, via=Via.APP, provider_upload_id="upload-1")
+    observation = a_look(State.UPLOADING, source=ObservationSource.APP, provider_upload_id="upload-1")
 
-    after = settled(row, seen).row
+    after = settled(row, observation).row
 
     assert (after.state, after.provider_upload_id) == (State.UPLOADING, "upload-1")
 
 
 def test_a_look_that_began_at_the_very_moment_of_the_newest_one_counts() -> None:
-    assert settled(a_row(seen_at=BEFORE), a_look(State.READY, at=BEFORE)).row.state is State.READY
+    assert settled(a_row(observed_at=BEFORE), a_look(State.READY, at=BEFORE)).row.state is State.READY
 
 
 def test_a_webhook_of_the_very_moment_of_the_last_one_counts() -> None:
@@ -700,7 +715,7 @@ def rows(draw: st.DrawFn) -> ProviderAsset:
         error_kind=kind,
         playback_ids=draw(maybe_playback) or (),
         updated_at=draw(moments.filter(lambda m: m <= NOW)),
-        seen_at=draw(st.none() | moments),
+        observed_at=draw(st.none() | moments),
         last_event_at=draw(st.none() | moments),
         missing_since=draw(st.none() | moments) if state is State.READY else None,
         last_sync_error=draw(st.none() | st.just("mux answered 500")),
@@ -709,7 +724,7 @@ def rows(draw: st.DrawFn) -> ProviderAsset:
 
 
 @st.composite
-def observations(draw: st.DrawFn) -> Seen | Silence:
+def observations(draw: st.DrawFn) -> Observation | FetchFailure:
     at = draw(moments)
     kind = draw(st.sampled_from(["look", "webhook", "404", "silence"]))
     playback = draw(maybe_playback)
@@ -723,23 +738,25 @@ def observations(draw: st.DrawFn) -> Seen | Silence:
         case "404":
             return a_404(at=at)
         case _:
-            return Silence(lack=draw(st.sampled_from(Lack)), at=at, text="mux answered 500")
+            return FetchFailure(kind=draw(st.sampled_from(FailureKind)), at=at, text="mux answered 500")
 
 
 @given(rows(), st.lists(observations(), max_size=6), policies)
-def test_a_tombstone_stays(row: ProviderAsset, seen: list[Seen | Silence], policy: Policy) -> None:
+def test_a_tombstone_stays(row: ProviderAsset, observation: list[Observation | FetchFailure], policy: Policy) -> None:
     grave = replace(row, state=State.DELETED, error_kind=None)
 
-    for one in seen:
+    for one in observation:
         assert decide(grave, one, NOW, policy).row == grave
 
 
 @given(rows(), observations(), policies)
-def test_settling_twice_is_settling_once(row: ProviderAsset, seen: Seen | Silence, policy: Policy) -> None:
-    if isinstance(seen, Silence):
+def test_settling_twice_is_settling_once(
+    row: ProviderAsset, observation: Observation | FetchFailure, policy: Policy
+) -> None:
+    if isinstance(observation, FetchFailure):
         return
-    once = decide(row, seen, NOW, policy)
-    twice = decide(once.row, seen, NOW, policy)
+    once = decide(row, observation, NOW, policy)
+    twice = decide(once.row, observation, NOW, policy)
 
     assert twice.verdict not in CHANGES
     assert replace(twice.row, check_failures=0) == replace(once.row, check_failures=0)
@@ -747,47 +764,54 @@ def test_settling_twice_is_settling_once(row: ProviderAsset, seen: Seen | Silenc
 
 @given(rows(), observations(), observations(), policies)
 def test_an_older_look_never_beats_a_newer_one(
-    row: ProviderAsset, one: Seen | Silence, other: Seen | Silence, policy: Policy
+    row: ProviderAsset, one: Observation | FetchFailure, other: Observation | FetchFailure, policy: Policy
 ) -> None:
     newer, older = (one, other) if one.at > other.at else (other, one)
-    if newer.at == older.at or Via.WEBHOOK in {getattr(newer, "via", None), getattr(older, "via", None)}:
+    if newer.at == older.at or ObservationSource.WEBHOOK in {
+        getattr(newer, "source", None),
+        getattr(older, "source", None),
+    }:
         return
     after = decide(row, newer, NOW, policy)
-    if isinstance(newer, Silence) or after.verdict is Verdict.STALE:
+    if isinstance(newer, FetchFailure) or after.verdict is Verdict.STALE:
         return
 
     assert decide(after.row, older, NOW, policy).row == after.row
 
 
 @given(rows(), observations(), policies)
-def test_missing_data_never_erases_good_data(row: ProviderAsset, seen: Seen | Silence, policy: Policy) -> None:
-    after = decide(row, seen, NOW, policy).row
+def test_missing_data_never_erases_good_data(
+    row: ProviderAsset, observation: Observation | FetchFailure, policy: Policy
+) -> None:
+    after = decide(row, observation, NOW, policy).row
 
-    if isinstance(seen, Silence) or seen.playback_ids is None:
+    if isinstance(observation, FetchFailure) or observation.playback_ids is None:
         assert after.playback_ids == row.playback_ids
-    for name in ("provider_asset_id", "provider_upload_id", "passthrough", "asset_id", "profile", "inserted_at"):
+    for name in ("provider_asset_id", "provider_upload_id", "passthrough", "reference", "profile", "inserted_at"):
         assert getattr(after, name) == getattr(row, name)
 
 
 @given(rows(), observations(), policies)
 def test_the_age_starts_anew_with_a_real_change_and_only_then(
-    row: ProviderAsset, seen: Seen | Silence, policy: Policy
+    row: ProviderAsset, observation: Observation | FetchFailure, policy: Policy
 ) -> None:
-    decision = decide(row, seen, NOW, policy)
+    decision = decide(row, observation, NOW, policy)
 
     assert decision.row.updated_at == (NOW if decision.verdict in CHANGES else row.updated_at)
 
 
 @given(rows(), observations(), policies)
-def test_only_an_errored_row_has_a_kind(row: ProviderAsset, seen: Seen | Silence, policy: Policy) -> None:
-    after = decide(row, seen, NOW, policy).row
+def test_only_an_errored_row_has_a_kind(
+    row: ProviderAsset, observation: Observation | FetchFailure, policy: Policy
+) -> None:
+    after = decide(row, observation, NOW, policy).row
 
     assert (after.error_kind is not None) == (after.state is State.ERRORED)
 
 
 @given(st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)))  # noqa: DTZ001  naive on purpose, shifted below
 def test_the_newest_truth_never_goes_back(at: datetime) -> None:
-    row = a_row(seen_at=NOW)
+    row = a_row(observed_at=NOW)
     moment = at.replace(tzinfo=NOW.tzinfo)
 
-    assert (decide(row, a_webhook(State.READY, at=moment, occurred_at=NOW), NOW, DECLARE).row.seen_at or NOW) >= NOW
+    assert (decide(row, a_webhook(State.READY, at=moment, occurred_at=NOW), NOW, DECLARE).row.observed_at or NOW) >= NOW

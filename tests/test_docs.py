@@ -18,8 +18,8 @@ import pytest
 from typer.main import get_command
 
 import rindle_sync
-from rindle_sync import Changed, ErrorKind, State, load_settings
-from rindle_sync.asset import By, Lack
+from rindle_sync import ChangeEvent, ErrorKind, State, load_settings
+from rindle_sync.asset import FailureKind, Trigger
 from rindle_sync.audit import Drift, Report
 from rindle_sync.backfill import Filled
 from rindle_sync.breaker import Reason
@@ -27,13 +27,13 @@ from rindle_sync.cli import app
 from rindle_sync.concerns import Check
 from rindle_sync.config import Settings
 from rindle_sync.decide import Verdict
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.exporters.base import BUILD, INSTRUMENTS, Instrument
 from rindle_sync.health import Status as Health
-from rindle_sync.notice import Status
+from rindle_sync.notice import EventStatus
 from rindle_sync.providers.base import Provider
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.round import Outcome, Tally
+from rindle_sync.round import Outcome, SweepResult
 from rindle_sync.schema import metadata
 from rindle_sync.telemetry import EVENTS, Event
 
@@ -188,7 +188,7 @@ def test_a_wrong_setting_is_told_as_documented(
 ) -> None:
     monkeypatch.setenv(variable, value)
 
-    with pytest.raises(Misconfigured, match=re.escape(told)):
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
         load_settings()
 
 
@@ -231,14 +231,14 @@ def test_the_envelope_is_documented() -> None:
 @pytest.mark.parametrize(
     ("words", "name", "heading"),
     [
-        (Lack, "docs/events.md", "rindle.provider.sync.failed"),
+        (FailureKind, "docs/events.md", "rindle.provider.sync.failed"),
         (Outcome, "docs/events.md", "rindle.provider.sweep.completed"),
         (Reason, "docs/events.md", "rindle.provider.breaker.opened"),
         (Drift, "docs/commands.md", "audit"),
         (Check, "docs/commands.md", "doctor"),
         (State, "docs/how-it-works.md", "media_provider_assets"),
         (ErrorKind, "docs/how-it-works.md", "media_provider_assets"),
-        (Status, "docs/how-it-works.md", "provider_notices"),
+        (EventStatus, "docs/how-it-works.md", "provider_webhook_events"),
     ],
 )
 def test_every_word_of_a_field_is_documented(words: type[Enum], name: str, heading: str) -> None:
@@ -264,13 +264,13 @@ def test_every_public_name_is_documented(name: str) -> None:
 
 
 def test_every_road_that_brings_a_change_is_documented() -> None:
-    roads = [by.value for by in By]
+    roads = [by.value for by in Trigger]
 
     assert lacks(section("docs/how-it-works.md", "provider_asset_changes"), roads) == []
 
 
 @pytest.mark.parametrize(
-    ("report", "command"), [(Health, "status"), (Tally, "sweep"), (Report, "audit"), (Filled, "backfill")]
+    ("report", "command"), [(Health, "status"), (SweepResult, "sweep"), (Report, "audit"), (Filled, "backfill")]
 )
 def test_every_figure_of_a_report_is_in_its_sample(report: type[Any], command: str) -> None:
     text = section("docs/commands.md", command)
@@ -281,7 +281,7 @@ def test_every_figure_of_a_report_is_in_its_sample(report: type[Any], command: s
 @pytest.mark.parametrize("file", ["receive.py", "providers/mux/webhooks.py"])
 def test_every_reason_to_reject_a_delivery_is_documented(file: str) -> None:
     source = page(f"src/rindle_sync/{file}")
-    reasons = re.findall(r"(?:BadNotice\(|_rejected\(tools, )\"(\w+)\"", source)
+    reasons = re.findall(r"(?:InvalidWebhook\(|_rejected\(tools, )\"(\w+)\"", source)
 
     assert reasons
     assert lacks(page("docs/webhooks.md"), reasons) == []
@@ -353,11 +353,11 @@ def settings_for(emulator: MuxEmulator, database_url: str) -> Settings:
 async def test_an_app_that_embeds_the_service_hears_of_a_video_that_is_ready(sqlite_url: str) -> None:
     emulator = MuxEmulator()
     settings = settings_for(emulator, sqlite_url)
-    changed: asyncio.Queue[Changed] = asyncio.Queue()
+    changed: asyncio.Queue[ChangeEvent] = asyncio.Queue()
 
     async with example("embed").syncing(changed, settings, httpx.ASGITransport(emulator.app)) as rindle:
         video = emulator.create_asset(life=Life(after=0))
-        tracked = await rindle.track(asset_id="video-1", provider_asset_id=video)
+        tracked = await rindle.track(reference="video-1", provider_asset_id=video)
         async with asyncio.timeout(20):
             heard = await changed.get()
         row = await rindle.find(video)
@@ -371,7 +371,7 @@ async def test_an_app_that_embeds_the_service_hears_of_a_video_that_is_ready(sql
 async def test_a_web_app_takes_an_upload_and_hears_by_webhook_that_it_is_ready(sqlite_url: str) -> None:
     emulator = MuxEmulator(prepare_seconds=0.3)
     settings = settings_for(emulator, sqlite_url)
-    changed: asyncio.Queue[Changed] = asyncio.Queue()
+    changed: asyncio.Queue[ChangeEvent] = asyncio.Queue()
     app = example("webhooks").create_app(changed.put, settings, httpx.ASGITransport(emulator.app))
     emulator.add_webhook("http://app/webhooks/mux", "the-new-secret", transport=httpx.ASGITransport(app))
     stop = asyncio.Event()

@@ -15,7 +15,7 @@ from rindle_sync.asset import ErrorKind, State
 from rindle_sync.concerns import Check
 from rindle_sync.config import Settings, plain_settings
 from rindle_sync.doctor import OF_PING, OF_TABLES, Diagnosis, examine
-from rindle_sync.errors import Misconfigured, Unreachable
+from rindle_sync.errors import ConfigurationError, ProviderUnavailable
 from rindle_sync.health import tick_key
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.migrations import VERSION_TABLE, revisions
@@ -23,7 +23,7 @@ from rindle_sync.providers.mux.probe import knock
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.providers.mux_emulator.faults import FaultKind
 from rindle_sync.schema import BUSY_SECONDS, open_engine
-from rindle_sync.store import Store
+from rindle_sync.store import AssetStore
 from tests.processes import FarEnd, Shell, free_port, serving, settings_for
 from tests.rows import a_row
 
@@ -46,8 +46,8 @@ async def at_work(settings: Settings) -> AsyncIterator[Installation]:
     """An installation on which an engine has just asked what is due."""
     async with connect_all(settings) as all_:
         await all_.migrate()
-        tools = next(iter(all_.values())).tools
-        await tools.passes.note(tick_key(tools), tools.now())
+        context = next(iter(all_.values())).context
+        await context.job_runs.note(tick_key(context), context.now())
         yield all_
 
 
@@ -113,21 +113,21 @@ async def test_a_database_that_is_gone_lacks_tables_or_is_behind_is_found(postgr
         empty = await examine(all_)
         await all_.migrate()
         async with all_.store.writing() as connection:
-            await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0001'"))
+            await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = 'rindle_0'"))
         behind = await examine(all_)
 
     assert [check for check, _ in told(gone)] == [Check.DATABASE]
     assert Check.ENGINE not in gone.checked
     assert told(empty) == [(Check.TABLES, "the database lacks our tables; run `rindle-sync migrate`")]
-    assert told(behind) == [(Check.TABLES, "the tables are at 0001, and 0002 is the newest")]
+    assert told(behind) == [(Check.TABLES, "the tables are at rindle_0, and rindle_1 is the newest")]
 
 
 async def test_an_engine_that_never_ran_or_fell_silent_is_found(sqlite_url: str, far_end: FarEnd) -> None:
     async with connect_all(sound(sqlite_url, far_end)) as all_:
         await all_.migrate()
         never = told(await examine(all_))
-        tools = all_["default"].tools
-        await tools.passes.note(tick_key(tools), tools.now() - timedelta(minutes=5))
+        context = all_["default"].context
+        await context.job_runs.note(tick_key(context), context.now() - timedelta(minutes=5))
         silent = told(await examine(all_))
 
     assert never == [(Check.ENGINE, "no engine has ever run on this database")]
@@ -137,20 +137,20 @@ async def test_an_engine_that_never_ran_or_fell_silent_is_found(sqlite_url: str,
 async def test_how_the_rows_stand_is_found(sqlite_url: str, far_end: FarEnd) -> None:
     now = datetime.now(UTC)
     async with at_work(sound(sqlite_url, far_end)) as all_:
-        tools = all_["default"].tools
-        await tools.store.add(a_row(State.ERRORED, error_kind=ErrorKind.STUCK))
-        await tools.store.add(a_row(check_at=now - timedelta(minutes=30)))
-        await tools.breaker.refused("no")
+        context = all_["default"].context
+        await context.store.add(a_row(State.ERRORED, error_kind=ErrorKind.STUCK))
+        await context.store.add(a_row(check_at=now - timedelta(minutes=30)))
+        await context.circuit_breaker.authentication_failed("no")
 
         found = [check for check, _ in told(await examine(all_))]
 
-    assert found == [Check.BREAKER, Check.OVERDUE, Check.STUCK]
+    assert found == [Check.CIRCUIT, Check.OVERDUE, Check.STUCK]
 
 
 async def test_the_question_for_the_revision_waits_for_no_writer(sqlite_tables_url: str) -> None:
     engine = open_engine(sqlite_tables_url)
-    async with Store(engine).writing(), asyncio.timeout(BUSY_SECONDS / 3):
-        assert await revisions(engine) == ("0002", "0002")
+    async with AssetStore(engine).writing(), asyncio.timeout(BUSY_SECONDS / 3):
+        assert await revisions(engine) == ("rindle_1", "rindle_1")
     await engine.dispose()
 
 
@@ -162,7 +162,7 @@ async def test_a_token_that_is_refused_and_one_of_another_environment_are_told_a
         refused = await examine(all_, ping=True)
         far_end.emulator.remove_fault(rule)
         assert told(await examine(all_, ping=True)) == []
-        await all_["default"].tools.environments.identify("mux", "default", "env-of-somebody-else")
+        await all_["default"].context.environments.identify("mux", "default", "env-of-somebody-else")
         other = await examine(all_, ping=True)
 
     assert [check for check, _ in told(refused)] == [Check.PROVIDER]
@@ -176,7 +176,7 @@ async def test_a_ping_keeps_nothing(sqlite_url: str, far_end: FarEnd) -> None:
         far_end.emulator.add_fault(FaultKind.UNAUTHORIZED)
         await examine(all_, ping=True)
 
-        assert (await all_.overview())[0].breaker == "closed"
+        assert (await all_.overview())[0].circuit == "closed"
 
 
 async def test_a_clock_that_is_wrong_is_found(sqlite_url: str, far_end: FarEnd) -> None:
@@ -185,7 +185,7 @@ async def test_a_clock_that_is_wrong_is_found(sqlite_url: str, far_end: FarEnd) 
 
     async with connect_all(sound(sqlite_url, far_end), clock=ahead) as all_:
         await all_.migrate()
-        await all_["default"].tools.passes.note(tick_key(all_["default"].tools), ahead())
+        await all_["default"].context.job_runs.note(tick_key(all_["default"].context), ahead())
         [finding] = (await examine(all_, ping=True)).findings
 
     assert finding.check is Check.CLOCK
@@ -240,7 +240,7 @@ async def test_the_command_tells_what_was_found_and_what_to_do(
 @pytest.mark.parametrize("address", ["nonsense", "", "http://127.0.0.1:99999/", "http://[::1"])
 async def test_no_address_is_wrong_usage(sqlite_url: str, far_end: FarEnd, address: str) -> None:
     async with at_work(sound(sqlite_url, far_end)) as all_:
-        with pytest.raises(Misconfigured, match="must be an address"):
+        with pytest.raises(ConfigurationError, match="must be an address"):
             await examine(all_, endpoint=address)
 
 
@@ -280,7 +280,7 @@ async def test_another_server_that_says_200_is_not_taken_for_our_endpoint(
 
 async def test_an_endpoint_that_drips_its_answer_is_waited_for_no_longer_than_others() -> None:
     async with answering(HEAD, *[b" "] * 1000, every=0.05) as address:
-        with pytest.raises(Unreachable, match="no whole answer within"):
+        with pytest.raises(ProviderUnavailable, match="no whole answer within"):
             await knock(address, SECRET, None, datetime.now(UTC), within=0.3)
 
 
@@ -303,7 +303,7 @@ async def test_what_was_not_asked_is_not_said_to_be_well(sqlite_url: str, far_en
 
 async def test_a_name_of_an_environment_that_no_row_has_is_found(sqlite_url: str, far_end: FarEnd) -> None:
     async with at_work(sound(sqlite_url, far_end)) as all_:
-        await all_["default"].tools.store.add(a_row(State.READY))
+        await all_["default"].context.store.add(a_row(State.READY))
         assert told(await examine(all_)) == []
     async with at_work(sound(sqlite_url, far_end, environment="defualt")) as all_:
         [finding] = (await examine(all_)).findings

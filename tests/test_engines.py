@@ -15,9 +15,9 @@ from sqlalchemy import text
 from rindle_sync.asset import ProviderAsset, State
 from rindle_sync.config import plain_settings
 from rindle_sync.installation import add_celery_tasks
-from rindle_sync.notice import Status
+from rindle_sync.notice import EventStatus
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.store import Inbox, Store
+from rindle_sync.store import AssetStore, Inbox
 from tests import broker
 from tests.broker import celery, celery_worker
 from tests.processes import (
@@ -64,7 +64,7 @@ class Fleet:
     engine: str
     shell: Shell
     far_end: FarEnd
-    store: Store
+    store: AssetStore
     stack: AsyncExitStack
 
     async def start(self, nodes: int = 1) -> Sequence[Running]:
@@ -81,9 +81,9 @@ class Fleet:
 
     async def keep(self, row: ProviderAsset) -> str:
         """A delivery that says that the row's asset is ready, kept by an endpoint that died before it woke anybody."""
-        notice = a_kept_notice(row, datetime.now(UTC))
-        assert await Inbox(self.store.engine).keep(notice)
-        return notice.id
+        webhook_event = a_kept_notice(row, datetime.now(UTC))
+        assert await Inbox(self.store.engine).keep(webhook_event)
+        return webhook_event.id
 
     async def are_in_step(self, rows: Sequence[ProviderAsset]) -> None:
         async def hold() -> None:
@@ -92,11 +92,11 @@ class Fleet:
 
         await eventually(hold)
 
-    async def is_applied(self, notice_id: str) -> None:
+    async def is_applied(self, webhook_event_id: str) -> None:
         async def holds() -> None:
-            notice = await Inbox(self.store.engine).get(notice_id)
-            assert notice
-            assert notice.status is Status.APPLIED
+            webhook_event = await Inbox(self.store.engine).get(webhook_event_id)
+            assert webhook_event
+            assert webhook_event.status is EventStatus.APPLIED
 
         await eventually(holds)
 
@@ -171,25 +171,25 @@ async def a_page_of(fleet: Fleet) -> list[ProviderAsset]:
 
 async def test_a_process_killed_in_a_notice_loses_nothing_and_wedges_nothing(fleet: Fleet) -> None:
     (row,) = await fleet.due(life=Life(ends="never"))
-    notice_id = await fleet.keep(row)
+    webhook_event_id = await fleet.keep(row)
     async with fleet.store.writing() as connection:
         await connection.execute(text("LOCK TABLE media_provider_assets IN EXCLUSIVE MODE"))
         (first,) = await fleet.start()
-        await is_leased(fleet, notice_id)
+        await is_leased(fleet, webhook_event_id)
         first.process.kill()
         await first.process.wait()
     await fleet.start()
 
     await fleet.let_leases_end()
 
-    await fleet.is_applied(notice_id)
+    await fleet.is_applied(webhook_event_id)
 
 
-async def is_leased(fleet: Fleet, notice_id: str) -> None:
+async def is_leased(fleet: Fleet, webhook_event_id: str) -> None:
     async def holds() -> None:
         async with fleet.store.reading() as connection:
-            held = text("SELECT lease_until FROM provider_notices WHERE id = :id")
-            assert (await connection.execute(held, {"id": notice_id})).scalar_one()
+            held = text("SELECT lease_until FROM provider_webhook_events WHERE id = :id")
+            assert (await connection.execute(held, {"id": webhook_event_id})).scalar_one()
 
     await eventually(holds)
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from rindle_sync.asset import ErrorKind, State
-from rindle_sync.explain import Explanation, Kind, explain
+from rindle_sync.explain import Explanation, MomentKind, explain
 from rindle_sync.health import GRACE, tick_key
-from rindle_sync.ingest import ingest
+from rindle_sync.ingest import process_webhook_events
 from rindle_sync.providers.mux_emulator import Life
 from tests.webhooks import an_event, deliver, tell_ready, with_secrets
 from tests.world import NEVER, READY, World
@@ -18,14 +18,14 @@ from tests.world import NEVER, READY, World
 async def told(world: World, name: str, *, ticked: timedelta | None = timedelta(0)) -> Explanation:
     """What is told of a row; an engine has asked what is due that long ago."""
     if ticked is not None:
-        await world.tools.passes.note(tick_key(world.tools), world.clock.now() - ticked)
-    row = await world.tools.store.get(name)
+        await world.context.job_runs.note(tick_key(world.context), world.clock.now() - ticked)
+    row = await world.context.store.get(name)
     assert row
-    return await explain(world.tools, row)
+    return await explain(world.context, row)
 
 
-def lines(explained: Explanation) -> list[tuple[Kind, str, str]]:
-    return [(moment.kind, moment.by, moment.text) for moment in explained.history]
+def lines(explained: Explanation) -> list[tuple[MomentKind, str, str]]:
+    return [(moment.kind, moment.trigger, moment.text) for moment in explained.history]
 
 
 async def test_a_history_is_told_from_the_first_look_to_the_last_change(world: World) -> None:
@@ -40,13 +40,13 @@ async def test_a_history_is_told_from_the_first_look_to_the_last_change(world: W
     explained = await told(world, row.id)
 
     assert lines(explained) == [
-        (Kind.TRACKED, "app", "the row was made"),
-        (Kind.DECISION, "sync", "asked by id: changed (the provider says processing)"),
-        (Kind.CHANGE, "sync", "processing -> processing: the provider says processing, 60 min late at most"),
-        (Kind.DECISION, "sync", "asked by id: unchanged (in step)"),
-        (Kind.NOTICE, "webhook", "video.asset.ready came, applied: the event says ready"),
-        (Kind.DECISION, "webhook", "told by the webhook: changed (the event says ready)"),
-        (Kind.CHANGE, "webhook", "processing -> ready: the event says ready"),
+        (MomentKind.TRACKED, "app", "the row was made"),
+        (MomentKind.DECISION, "sync", "asked by id: changed (the provider says processing)"),
+        (MomentKind.CHANGE, "sync", "processing -> processing: the provider says processing, 60 min late at most"),
+        (MomentKind.DECISION, "sync", "asked by id: unchanged (in step)"),
+        (MomentKind.WEBHOOK, "webhook", "video.asset.ready came, applied: the event says ready"),
+        (MomentKind.DECISION, "webhook", "told by the webhook: changed (the event says ready)"),
+        (MomentKind.CHANGE, "webhook", "processing -> ready: the event says ready"),
     ]
     assert explained.history[3].times == 2
     assert explained.next == "at the next audit, unless a webhook tells of it: it is at rest"
@@ -72,7 +72,7 @@ async def test_a_webhook_that_came_late_is_told_at_its_change(world: World) -> N
     world.clock.move(90)
     await tell_ready(world, row)
 
-    [change] = [text for kind, _, text in lines(await told(world, row.id)) if kind is Kind.CHANGE]
+    [change] = [text for kind, _, text in lines(await told(world, row.id)) if kind is MomentKind.CHANGE]
     assert change.endswith("; its webhook came 90 s later")
 
 
@@ -107,7 +107,7 @@ async def test_what_comes_next_is_told_with_its_reason(world: World) -> None:
 
 async def test_an_open_breaker_explains_why_nothing_happens(world: World) -> None:
     row = await world.track(check_at=world.clock.now() - timedelta(minutes=3))
-    await world.tools.breaker.refused("no")
+    await world.context.circuit_breaker.authentication_failed("no")
 
     explained = await told(world, row.id)
 
@@ -118,9 +118,9 @@ async def test_an_open_breaker_explains_why_nothing_happens(world: World) -> Non
 async def test_what_is_never_looked_at_is_not_promised_a_look(world: World) -> None:
     resting = await world.track(State.READY, check_at=None)
     waiting = await world.track(check_at=world.clock.now() + timedelta(seconds=31))
-    world.tools = replace(world.tools, audit_every=timedelta(0))
+    world.context = replace(world.context, audit_every=timedelta(0))
     at_rest = await told(world, resting.id)
-    world.tools = replace(world.tools, has_token=False)
+    world.context = replace(world.context, has_token=False)
     without_token = await told(world, waiting.id)
 
     assert at_rest.next.startswith("never, unless a webhook tells of it")
@@ -157,7 +157,7 @@ async def test_a_row_that_is_due_while_the_provider_throttles_us_says_so(world: 
     now = world.clock.now()
     due = await world.track(check_at=now - timedelta(minutes=3))
     soon = await world.track(check_at=now + timedelta(seconds=10))
-    await world.tools.budget.pause(timedelta(seconds=100))
+    await world.context.rate_limiter.pause(timedelta(seconds=100))
 
     assert (await told(world, due.id)).next == (
         "due for 3 min, but the provider throttles us: not before 100 s from now"
@@ -169,7 +169,7 @@ async def test_no_id_of_the_providers_is_told(world: World) -> None:
     with_secrets(world)
     row = await world.track(life=READY, provider_upload_id="upload-of-this-test", passthrough="ours-of-this-test")
     await deliver(world, an_event(row, playback_ids=[{"id": "playback-of-this-test", "policy": "public"}]))
-    await ingest(world.tools)
+    await process_webhook_events(world.context)
     await world.sync(row)
 
     text = json.dumps(asdict(await told(world, row.id)), default=str)

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from rindle_sync.announce import Changed, announce
-from rindle_sync.asset import By, ErrorKind, ProviderAsset, State
+from rindle_sync.announce import ChangeEvent, dispatch
+from rindle_sync.asset import ErrorKind, ProviderAsset, State, Trigger
 from rindle_sync.audit import AUDIT, audit
 from rindle_sync.exporters.base import (
     COUNTED,
@@ -26,15 +26,15 @@ from rindle_sync.exporters.base import (
     REJECTED,
     Exporter,
     Instrument,
-    Kind,
+    InstrumentKind,
     Reading,
 )
-from rindle_sync.exporters.figures import HOLDS, Standing
+from rindle_sync.exporters.figures import HOLDS, StatisticsReader
 from rindle_sync.exporters.readings import readings
-from rindle_sync.frameworks.page.app import Page
+from rindle_sync.frameworks.page.app import Console
 from rindle_sync.health import GRACE, tick_key
-from rindle_sync.ingest import ingest
-from rindle_sync.store import PassKey
+from rindle_sync.ingest import process_webhook_events
+from rindle_sync.store import JobKey
 from rindle_sync.telemetry import EVENTS, Called, Event, Resolved, UnknownStatus, WebhookVerified
 from tests.rows import a_row
 from tests.webhooks import an_event, deliver, tell_ready, with_secrets
@@ -77,7 +77,7 @@ def samples(text: bytes) -> dict[Series, float]:
 
 def value(told: Mapping[Series, float], one: Instrument, **labels: str) -> float:
     here = labels if one.is_shared else {ENVIRONMENT: "default"} | labels
-    return told[one.prometheus_name + "_count" * (one.kind is Kind.HISTOGRAM), key(here)]
+    return told[one.prometheus_name + "_count" * (one.kind is InstrumentKind.HISTOGRAM), key(here)]
 
 
 @dataclass
@@ -119,9 +119,9 @@ def hears(world: World, *exporters: Exporter) -> None:
 
     def told(event: Event) -> None:
         for exporter in exporters:
-            exporter.hear(replace(event, environment="default"))
+            exporter.handle(replace(event, environment="default"))
 
-    world.tools.telemetry.listen(told)
+    world.context.telemetry.listen(told)
 
 
 async def live(world: World) -> list[str]:
@@ -130,14 +130,14 @@ async def live(world: World) -> list[str]:
     await tell_ready(world, told)
     await deliver_some(world, told)
     await look(world)
-    await announce(world.tools, [failing])
+    await dispatch(world.context, [failing])
     await the_provider_is_down(world)
     world.emulator.create_asset()
-    await audit(world.tools)
-    world.tools.telemetry.tell(a_resolved(asset_id=PLANTED))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(Page([a_work(world)], None))) as browser:
+    await audit(world.context)
+    world.context.telemetry.emit(a_resolved(asset_id=PLANTED))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(Console([a_work(world)], None))) as browser:
         await browser.post("http://localhost/sign-in", data={"token": "wrong"})
-    rows = [row async for row in world.tools.store.rows("mux", "default")]
+    rows = [row async for row in world.context.store.rows("mux", "default")]
     return [PLANTED, *(row.id for row in rows), *(row.provider_asset_id for row in rows if row.provider_asset_id)]
 
 
@@ -149,7 +149,7 @@ async def deliver_some(world: World, row: ProviderAsset) -> None:
     await deliver(world, event, secret="another")
     await deliver(world, an_event(PLANTED))
     for _ in range(12):
-        await ingest(world.tools)
+        await process_webhook_events(world.context)
         world.clock.move(60)
 
 
@@ -169,13 +169,13 @@ async def look(world: World) -> None:
 async def the_provider_is_down(world: World) -> None:
     row = await world.track()
     rule = world.emulator.add_fault("server_error")
-    while world.tools.breaker.opened is None:
+    while world.context.circuit_breaker.opened is None:
         await world.sync(row)
     world.emulator.remove_fault(rule)
     world.clock.move(600)
 
 
-async def failing(_changed: Changed) -> None:
+async def failing(_changed: ChangeEvent) -> None:
     raise RuntimeError
 
 
@@ -216,7 +216,7 @@ def test_no_label_grows_with_what_an_event_tells(kind: type[Event]) -> None:
 
 def test_every_reason_to_reject_a_delivery_has_its_series() -> None:
     sources = [(SOURCE / file).read_text() for file in ("receive.py", "providers/mux/webhooks.py")]
-    reasons = re.findall(r"(?:BadNotice\(|return )\"(\w+)\"", "".join(sources))
+    reasons = re.findall(r"(?:InvalidWebhook\(|return )\"(\w+)\"", "".join(sources))
 
     assert {*reasons} - {"unreadable_data"} == {*REJECTED} - {OTHER}  # that one is found when it is applied
 
@@ -242,7 +242,7 @@ def test_every_series_begins_at_0() -> None:
         (one.prometheus_name + suffix, key(labels))
         for one in COUNTED
         for labels in one.combinations(["default", "another"])
-        for suffix in (("_count", "_sum") if one.kind is Kind.HISTOGRAM else ("",))
+        for suffix in (("_count", "_sum") if one.kind is InstrumentKind.HISTOGRAM else ("",))
     }
     assert set(told) == expected
     assert set(told.values()) == {0}
@@ -292,7 +292,7 @@ async def test_what_happens_moves_the_series_that_it_is_about(world: World) -> N
 
 
 async def test_no_id_is_told(world: World) -> None:
-    collector, prometheus, standing = Collector(), Prometheus(["default"]), Standing([world.tools])
+    collector, prometheus, standing = Collector(), Prometheus(["default"]), StatisticsReader([world.context])
     hears(world, prometheus, collector.exporter("default"))
 
     secret = await live(world)
@@ -307,7 +307,7 @@ async def test_no_id_is_told(world: World) -> None:
 
 
 async def gauges(*worlds: World) -> dict[Series, float]:
-    standing = Standing([world.tools for world in worlds])
+    standing = StatisticsReader([world.context for world in worlds])
     return samples(Prometheus([]).text(await standing.readings()))
 
 
@@ -332,16 +332,16 @@ async def test_the_gauges_tell_how_rows_deliveries_and_the_audit_stand(world: Wo
         a_row(State.ERRORED, error_kind=ErrorKind.STUCK, check_at=now - GRACE, check_failures=1),
         a_row(State.READY, environment="another"),
     ]
-    await world.tools.store.add_all(rows)
+    await world.context.store.add_all(rows)
     await deliver(world, an_event(PLANTED))
-    await world.tools.passes.note(tick_key(world.tools), now)
-    await world.tools.environments.note_breaker("mux", "default", "refused", now)
-    began = PassKey("mux", "default", AUDIT)
-    await world.tools.passes.take(began, now=now, token="t", until=now + GRACE)
+    await world.context.job_runs.note(tick_key(world.context), now)
+    await world.context.environments.note_circuit("mux", "default", "refused", now)
+    began = JobKey("mux", "default", AUDIT)
+    await world.context.job_runs.take(began, now=now, token="t", until=now + GRACE)
     report = {"report": {"rows": 200, "seen": 50}}
-    await world.tools.passes.keep("t", began_at=now, progress=report, until=now + GRACE)
+    await world.context.job_runs.keep("t", began_at=now, progress=report, until=now + GRACE)
 
-    told = await gauges(world, replace(world, tools=replace(world.tools, environment="another")))
+    told = await gauges(world, replace(world, context=replace(world.context, environment="another")))
 
     def of(name: str, **labels: str) -> float:
         return value(told, by_name(name), **labels)
@@ -360,10 +360,10 @@ async def test_the_gauges_tell_how_rows_deliveries_and_the_audit_stand(world: Wo
 async def test_the_gauges_tell_of_lost_webhooks_and_of_the_budget(world: World) -> None:
     with_secrets(world)
     world.with_reads(10, 1)
-    await world.tools.budget.take(10, by=By.SYNC)
+    await world.context.rate_limiter.take(10, trigger=Trigger.SYNC)
     await world.sync(await world.track())
     world.clock.move(GRACE)
-    await world.tools.budget.pause(timedelta(seconds=30))
+    await world.context.rate_limiter.pause(timedelta(seconds=30))
 
     told = await gauges(world)
 
@@ -371,18 +371,18 @@ async def test_the_gauges_tell_of_lost_webhooks_and_of_the_budget(world: World) 
         return value(told, by_name(name), **labels)
 
     assert (of("webhooks.expected"), of("webhooks.missed", by="sync"), of("webhooks.loss")) == (1, 1, 1)
-    assert (of("budget.calls_left", budget="reads"), of("budget.wait", budget="reads")) == (0, 31)
-    assert of("budget.wait", budget="creates") == 0
+    assert (of("budget.calls_left", rate_limiter="reads"), of("budget.wait", rate_limiter="reads")) == (0, 31)
+    assert of("budget.wait", rate_limiter="creates") == 0
 
 
 async def test_the_tables_are_read_again_after_ten_seconds(world: World) -> None:
-    standing = Standing([world.tools])
+    standing = StatisticsReader([world.context])
 
     async def ready() -> float:
         return value(samples(Prometheus([]).text(await standing.readings())), by_name("rows"), state="ready")
 
     before = await ready()
-    await world.tools.store.add(a_row(State.READY))
+    await world.context.store.add(a_row(State.READY))
     world.clock.move(HOLDS / 2)
     meanwhile = await ready()
     world.clock.move(HOLDS / 2)
@@ -391,10 +391,10 @@ async def test_the_tables_are_read_again_after_ten_seconds(world: World) -> None
 
 
 async def test_a_database_that_does_not_answer_is_down_and_no_more_is_told_of_it(world: World) -> None:
-    standing = Standing([world.tools])
+    standing = StatisticsReader([world.context])
     up = await standing.readings()
-    async with world.tools.store.writing() as connection:
-        await connection.exec_driver_sql("DROP TABLE provider_budgets")
+    async with world.context.store.writing() as connection:
+        await connection.exec_driver_sql("DROP TABLE provider_rate_limits")
     world.clock.move(HOLDS)
 
     told = samples(Prometheus([]).text(await standing.readings()))
@@ -408,11 +408,11 @@ async def test_a_database_that_does_not_answer_is_down_and_no_more_is_told_of_it
 
 async def test_what_cannot_be_counted_in_time_is_told_as_it_was_counted_last(postgres_tables_url: str) -> None:
     async with a_world(postgres_tables_url, migrated=True) as world:
-        await world.tools.store.add(a_row(State.READY))
-        standing = Standing([world.tools])
+        await world.context.store.add(a_row(State.READY))
+        standing = StatisticsReader([world.context])
         before = samples(Prometheus([]).text(await standing.readings()))
         world.clock.move(HOLDS)
-        async with world.tools.store.engine.connect() as other:
+        async with world.context.store.engine.connect() as other:
             await other.exec_driver_sql("LOCK TABLE media_provider_assets IN ACCESS EXCLUSIVE MODE")
             told = samples(Prometheus([]).text(await standing.readings()))
             await other.rollback()
@@ -436,7 +436,7 @@ async def test_opentelemetry_tells_the_same_figures(world: World) -> None:
         for labels in one.combinations(["default"]):
             words = {name: word for name, word in labels.items() if name != ENVIRONMENT}
             point = points.get((one.name, key(labels)))
-            if one.kind is Kind.COUNTER:
+            if one.kind is InstrumentKind.COUNTER:
                 assert point.value == value(told, one, **words), (one.name, labels)  # type: ignore[union-attr]
             else:
                 assert (point.count if point else 0) == value(told, one, **words), (one.name, labels)
@@ -446,16 +446,16 @@ def test_every_counter_begins_at_0_for_opentelemetry() -> None:
     collector = Collector()
     collector.exporter("default", "another")
 
-    counters = [one for one in COUNTED if one.kind is Kind.COUNTER]
+    counters = [one for one in COUNTED if one.kind is InstrumentKind.COUNTER]
     assert {series: point.value for series, point in collector.points().items()} == {
         (one.name, key(labels)): 0 for one in counters for labels in one.combinations(["default", "another"])
     }
 
 
 async def test_the_gauges_are_read_on_the_loop_when_metrics_are_collected(world: World) -> None:
-    await world.tools.store.add(a_row(State.READY))
+    await world.context.store.add(a_row(State.READY))
     collector = Collector()
-    collector.exporter("default").watch(Standing([world.tools]))
+    collector.exporter("default").watch(StatisticsReader([world.context]))
 
     points = await asyncio.to_thread(collector.points)
 
@@ -465,7 +465,7 @@ async def test_the_gauges_are_read_on_the_loop_when_metrics_are_collected(world:
 
 
 async def test_on_the_loop_itself_the_gauges_are_told_as_they_were_read_last(world: World) -> None:
-    collector, standing = Collector(), Standing([world.tools])
+    collector, standing = Collector(), StatisticsReader([world.context])
     collector.exporter("default").watch(standing)
     before = {name for name, _ in collector.points()}
     await standing.readings()
@@ -495,7 +495,7 @@ def test_a_span_lasts_as_long_as_what_it_tells_of(took_ms: int) -> None:
     at = 1_700_000_000_000_000_000
     event = Called(system_time=at, provider="mux", way="list", answer="answered", duration_ms=took_ms)
 
-    collector.exporter("default").hear(event)
+    collector.exporter("default").handle(event)
 
     (span,) = collector.spans("provider list")
     assert (span.start_time, span.end_time) == (at - took_ms * 1_000_000, at)
@@ -541,11 +541,11 @@ class Slow(Prometheus):
 
 async def test_scrapes_at_one_time_share_one_rendering_and_keep_nothing_else_waiting(world: World) -> None:
     exporter = Slow()
-    scraped = Scraped(exporter, Standing([world.tools]), world.clock.now)
+    scraped = Scraped(exporter, StatisticsReader([world.context]), world.clock.now)
 
     texts = await asyncio.gather(*(scraped.text() for _ in range(100)))
     world.clock.move(1)
-    exporter.hear(replace(an_event_of(UnknownStatus), environment="default"))
+    exporter.handle(replace(an_event_of(UnknownStatus), environment="default"))
     later = await scraped.text()
 
     assert len(set(texts)) == 1

@@ -67,7 +67,7 @@ def test_rows_deliveries_and_callbacks_need_no_extra(tmp_path: Path) -> None:
                 async def hears(changed):
                     heard.append(changed.change.to_state.value)
 
-                row = await rindle.track(asset_id="video-1", provider_asset_id="asset-1")
+                row = await rindle.track(reference="video-1", provider_asset_id="asset-1")
                 settled = await rindle.sync("asset-1")
                 asset = '{{"id": "asset-1", "status": "ready"}}'
                 body = ('{{"type": "video.asset.ready", "id": "event-1", "data": ' + asset + "}}").encode()

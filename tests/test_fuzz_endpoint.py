@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from rindle_sync.asset import ProviderAsset, State
 from rindle_sync.frameworks.asgi import App, WebhookApp
-from rindle_sync.ingest import ingest
-from rindle_sync.notice import WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Entry, Status
+from rindle_sync.ingest import process_webhook_events
+from rindle_sync.notice import WAITS_AFTER_FAILURE, WAITS_FOR_ROW, EventStatus, WebhookEventSummary
 from rindle_sync.providers.mux import sign
 from rindle_sync.receive import LARGEST_BODY
-from rindle_sync.schema import assets, changes, notices
+from rindle_sync.schema import assets, changes, webhook_events
 from tests.rows import NOW, a_row
 from tests.webhooks import SECRET, an_event, deliver, kept_bodies, with_secrets
 from tests.world import World
@@ -205,30 +205,30 @@ async def begin_again(world: World) -> None:
     with_secrets(world)
     world.clock.time = NOW
     world.told.clear()
-    async with world.tools.store.writing() as connection:
-        for table in (notices, changes, assets):
+    async with world.context.store.writing() as connection:
+        for table in (webhook_events, changes, assets):
             await connection.execute(table.delete())
     for row in (
         a_row(State.PROCESSING, provider_asset_id=ASSET),
         a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id=UPLOAD),
         a_row(State.PENDING, provider_asset_id=None, passthrough=PASSTHROUGH),
     ):
-        await world.tools.store.add(row)
+        await world.context.store.add(row)
 
 
-async def kept(world: World) -> list[Entry]:
-    return await world.tools.inbox.list("mux", "default", limit=1000)
+async def kept(world: World) -> list[WebhookEventSummary]:
+    return await world.context.inbox.list("mux", "default", limit=1000)
 
 
 async def rows(world: World) -> list[ProviderAsset]:
-    return [row async for row in world.tools.store.rows("mux", "default")]
+    return [row async for row in world.context.store.rows("mux", "default")]
 
 
 async def ingest_for_long(world: World) -> None:
     """Apply what is kept, and again whenever something more may have come due."""
     for gap in (0, 5, 15, 45, 90, 300, ENOUGH.total_seconds()):
         world.clock.move(gap)
-        while await ingest(world.tools):
+        while await process_webhook_events(world.context):
             pass
 
 
@@ -236,7 +236,7 @@ async def ingest_for_long(world: World) -> None:
 @given(sent=st.lists(requests(), min_size=1, max_size=4))
 async def test_whatever_comes_what_is_signed_is_kept_once_and_nothing_else(world: World, sent: list[Sent]) -> None:
     await begin_again(world)
-    app, expected = WebhookApp(world.tools), dict[str, bytes]()
+    app, expected = WebhookApp(world.context), dict[str, bytes]()
 
     for one in sent:
         status = await answer(app, one)
@@ -260,13 +260,17 @@ async def test_whatever_is_kept_ingest_comes_to_an_end_with_it(world: World, eve
 
     await ingest_for_long(world)
 
-    assert [notice for notice in await kept(world) if notice.next_attempt_at or notice.status is Status.PENDING] == []
+    assert [
+        webhook_event
+        for webhook_event in await kept(world)
+        if webhook_event.next_attempt_at or webhook_event.status is EventStatus.PENDING
+    ] == []
     assert len(await rows(world)) == 3
 
 
 async def test_every_way_of_signing_is_taken_or_refused(world: World) -> None:
     await begin_again(world)
-    app = WebhookApp(world.tools)
+    app = WebhookApp(world.context)
 
     for ways, status in ((GOOD, 202), (BAD, 400)):
         for name, way in ways.items():
@@ -324,7 +328,7 @@ async def test_an_id_too_long_for_an_index_keeps_no_other_event_back(world: Worl
     await ingest_for_long(world)
 
     assert (await world.now_is(row)).state is State.READY
-    assert [notice for notice in await kept(world) if notice.status is Status.PENDING] == []
+    assert [webhook_event for webhook_event in await kept(world) if webhook_event.status is EventStatus.PENDING] == []
 
 
 async def test_a_moment_is_kept_as_it_came(world: World) -> None:
@@ -333,4 +337,4 @@ async def test_a_moment_is_kept_as_it_came(world: World) -> None:
 
     await deliver(world, an_event("asset-1", at=moment.isoformat()))
 
-    assert [notice.occurred_at for notice in await kept(world)] == [moment]
+    assert [webhook_event.occurred_at for webhook_event in await kept(world)] == [moment]

@@ -21,18 +21,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rindle_sync.asset import MAX_ERROR_TEXT, ErrorKind, PlaybackId, Seen, State, Via
+from rindle_sync.asset import MAX_ERROR_TEXT, ErrorKind, Observation, ObservationSource, PlaybackId, State
 from rindle_sync.errors import (
-    BadNotice,
-    Gone,
-    Misconfigured,
-    NoAnswer,
-    Refused,
+    AuthenticationFailed,
+    ConfigurationError,
+    InvalidWebhook,
+    NotFound,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
     RindleSyncError,
-    Throttled,
-    Unreachable,
 )
-from rindle_sync.notice import Delivery
+from rindle_sync.notice import ReceivedEvent
 from rindle_sync.providers.base import Page
 from rindle_sync.providers.mux import Credentials, Mux, sign
 from rindle_sync.receive import LARGEST_BODY
@@ -134,7 +134,7 @@ def accepted(header: str | None, body: bytes, secrets: list[str], tolerance: flo
     headers = {} if header is None else {"mux-signature": header}
     try:
         return adapter.verify({"host": "here", **headers}, body, secrets, NOW, tolerance)
-    except BadNotice as error:
+    except InvalidWebhook as error:
         refused = error
     assert refused.reason in REASONS
     assert str(refused) == f"the delivery was not accepted: {refused.reason}"
@@ -235,7 +235,7 @@ def test_without_a_secret_nothing_is_accepted_whatever_comes(
     header: str | None, body: bytes, secrets: list[str]
 ) -> None:
     for told in (header, sign(body, "", NOW), sign(body, SECRET, NOW)):
-        with pytest.raises(Misconfigured) as refused:
+        with pytest.raises(ConfigurationError) as refused:
             accepted(told, body, secrets)
         assert refused.value.setting == "mux_webhook_secrets"
 
@@ -371,7 +371,7 @@ numbers = st.builds(
         ["9" * 20, "9" * 400, "9" * 5000, "1e400", "-1e400", "1e-400", "NaN", "-Infinity", "-0", "00", "1."]
     ),
 )
-notices = st.one_of(
+webhook_events = st.one_of(
     numbers,
     written(events),
     written(events),
@@ -387,13 +387,13 @@ def read(work: Callable[[], Any]) -> Any:
     """What was read; None where it is no notice. Any other error goes on its way."""
     try:
         return work()
-    except BadNotice as error:
+    except InvalidWebhook as error:
         refused = error
     assert refused.reason in UNREAD
     return None
 
 
-def check_delivery(delivery: Delivery) -> None:
+def check_delivery(delivery: ReceivedEvent) -> None:
     assert is_id(delivery.event_id)
     assert is_id(delivery.type)
     assert is_moment(delivery.occurred_at)
@@ -412,58 +412,58 @@ def urls_in(value: Any) -> list[str]:
     return [value] if isinstance(value, str) and A_URL.search(value) else []
 
 
-def check_seen(seen: Seen) -> None:
-    assert seen.at == NOW
-    assert seen.state is None or isinstance(seen.state, State)
-    assert is_clean(seen.status)
-    assert len(seen.status) <= LONGEST_STATUS
-    assert isinstance(seen.error_kind, ErrorKind) == (seen.state is State.ERRORED)
-    for told in (seen.provider_asset_id, seen.provider_upload_id, seen.event_id):
+def check_seen(observation: Observation) -> None:
+    assert observation.at == NOW
+    assert observation.state is None or isinstance(observation.state, State)
+    assert is_clean(observation.status)
+    assert len(observation.status) <= LONGEST_STATUS
+    assert isinstance(observation.error_kind, ErrorKind) == (observation.state is State.ERRORED)
+    for told in (observation.provider_asset_id, observation.provider_upload_id, observation.event_id):
         assert told is None or is_id(told)
-    assert seen.passthrough is None or is_clean(seen.passthrough)
-    assert is_moment(seen.occurred_at)
-    assert is_moment(seen.created_at)
-    for playback in seen.playback_ids or ():
+    assert observation.passthrough is None or is_clean(observation.passthrough)
+    assert is_moment(observation.occurred_at)
+    assert is_moment(observation.created_at)
+    for playback in observation.playback_ids or ():
         assert isinstance(playback, PlaybackId)
         assert is_clean(playback.id + playback.policy)
-    check_text(seen)
-    check_metadata(seen)
+    check_text(observation)
+    check_metadata(observation)
 
 
-def check_text(seen: Seen) -> None:
-    text = seen.error_text
+def check_text(observation: Observation) -> None:
+    text = observation.error_text
     if text is not None:
         assert is_clean(text)
         assert 0 < len(text) <= MAX_ERROR_TEXT
         assert len(text.splitlines()) == 1
         assert not A_URL.search(text)
-        ids = [told for told in (seen.provider_asset_id, seen.provider_upload_id) if told]
+        ids = [told for told in (observation.provider_asset_id, observation.provider_upload_id) if told]
         assert leaks([told for told in ids if told.endswith("zQ9x")], text) == set()
 
 
-def check_metadata(seen: Seen) -> None:
+def check_metadata(observation: Observation) -> None:
     """What is kept is JSON that any database takes, without NUL and without URLs."""
-    assert isinstance(seen.metadata, dict)
-    text = to_json(seen.metadata)
+    assert isinstance(observation.metadata, dict)
+    text = to_json(observation.metadata)
     assert "\\u0000" not in text
     assert json.loads(text) is not None
-    assert urls_in(seen.metadata) == []
+    assert urls_in(observation.metadata) == []
 
 
 @fuzz(180)
-@given(notices)
+@given(webhook_events)
 def test_whatever_a_webhook_says_of_itself_is_in_order_or_it_is_no_notice(body: bytes) -> None:
-    if delivery := read(lambda: adapter.read_delivery(body)):
+    if delivery := read(lambda: adapter.read_event(body)):
         check_delivery(delivery)
 
 
 @fuzz(180)
-@given(notices)
+@given(webhook_events)
 def test_whatever_is_seen_in_a_webhook_is_in_order_or_it_is_no_notice(body: bytes) -> None:
-    if seen := read(lambda: adapter.read_seen(body, NOW)):
-        check_seen(seen)
-        assert seen.via is Via.WEBHOOK
-        assert is_id(seen.event_id)
+    if observation := read(lambda: adapter.read_observation(body, NOW)):
+        check_seen(observation)
+        assert observation.source is ObservationSource.WEBHOOK
+        assert is_id(observation.event_id)
 
 
 @fuzz(40)
@@ -471,12 +471,12 @@ def test_whatever_is_seen_in_a_webhook_is_in_order_or_it_is_no_notice(body: byte
 def test_a_whole_notice_is_read_and_both_readings_agree(event: dict[str, Any]) -> None:
     body = json.dumps(event).encode()
 
-    delivery, seen = adapter.read_delivery(body), adapter.read_seen(body, NOW)
+    delivery, observation = adapter.read_event(body), adapter.read_observation(body, NOW)
 
-    assert (delivery.event_id, delivery.occurred_at) == (seen.event_id, seen.occurred_at)
-    assert delivery.provider_asset_id == seen.provider_asset_id
-    assert delivery.provider_upload_id == seen.provider_upload_id
-    assert (seen.passthrough or None) in {None, delivery.passthrough}
+    assert (delivery.event_id, delivery.occurred_at) == (observation.event_id, observation.occurred_at)
+    assert delivery.provider_asset_id == observation.provider_asset_id
+    assert delivery.provider_upload_id == observation.provider_upload_id
+    assert (observation.passthrough or None) in {None, delivery.passthrough}
 
 
 def _at_depth(frames: int, work: Callable[[], object]) -> object:
@@ -486,9 +486,9 @@ def _at_depth(frames: int, work: Callable[[], object]) -> object:
 @fuzz(60)
 @given(deep | closed, st.integers(0, 800))
 def test_deep_nesting_far_down_the_stack_is_read_or_is_no_notice(body: bytes, frames: int) -> None:
-    for work in (lambda: adapter.read_delivery(body), lambda: adapter.read_seen(body, NOW)):
+    for work in (lambda: adapter.read_event(body), lambda: adapter.read_observation(body, NOW)):
         answer = _at_depth(frames, lambda work=work: read(work))  # type: ignore[misc]
-        assert answer is None or isinstance(answer, Delivery | Seen)
+        assert answer is None or isinstance(answer, ReceivedEvent | Observation)
 
 
 around = st.text(max_size=12) | st.sampled_from([" ", "'", '"', "/", "=", "-", "_", ":", ".", "id", "\n", "\x00", "…"])
@@ -532,10 +532,10 @@ def telling_events(draw: st.DrawFn) -> tuple[list[str], dict[str, Any]]:
 def test_no_text_about_an_error_or_a_status_shows_an_id(telling: tuple[list[str], dict[str, Any]]) -> None:
     secrets, event = telling
 
-    seen = adapter.read_seen(json.dumps(event).encode(), NOW)
+    observation = adapter.read_observation(json.dumps(event).encode(), NOW)
 
-    check_seen(seen)
-    assert leaks(secrets, seen.error_text or "", seen.status, repr(seen)) == set()
+    check_seen(observation)
+    assert leaks(secrets, observation.error_text or "", observation.status, repr(observation)) == set()
 
 
 FILLINGS: dict[str, bytes] = {
@@ -559,8 +559,8 @@ def test_the_largest_notice_is_read_in_no_time(filling: bytes) -> None:
     start = b'{"type":"video.asset.errored","id":"e","data":{"id":"asset-1","errors":{"message":"'
     body = start + filling + b'"}}}'
 
-    assert seconds_for(lambda: read(lambda: adapter.read_delivery(body))) < LONGEST_CALL
-    assert seconds_for(lambda: read(lambda: adapter.read_seen(body, NOW))) < LONGEST_CALL
+    assert seconds_for(lambda: read(lambda: adapter.read_event(body))) < LONGEST_CALL
+    assert seconds_for(lambda: read(lambda: adapter.read_observation(body, NOW))) < LONGEST_CALL
 
 
 # answers
@@ -694,34 +694,34 @@ async def answer_or_error(call: Awaitable[object]) -> object:
 
 def check_error(error: RindleSyncError, far_end: FarEnd) -> None:
     shown = f"{error} {error!r} {vars(error)}"
-    assert isinstance(error, Gone | NoAnswer)
+    assert isinstance(error, NotFound | ProviderError)
     assert error.__cause__ is None
     assert is_clean(str(error))
     assert len(str(error)) <= MAX_ERROR_TEXT + 200
     assert len(str(error).splitlines()) == 1
     assert leaks(SECRETS, shown) == set()
     assert not A_URL.search(shown)
-    told_by_status = {404: Gone, 401: Refused, 403: Refused, 429: Throttled}
-    assert type(error) in {Unreachable, told_by_status.get(far_end.status, Unreachable)}
-    if isinstance(error, Throttled) and error.retry_after is not None:
+    told_by_status = {404: NotFound, 401: AuthenticationFailed, 403: AuthenticationFailed, 429: RateLimited}
+    assert type(error) in {ProviderUnavailable, told_by_status.get(far_end.status, ProviderUnavailable)}
+    if isinstance(error, RateLimited) and error.retry_after is not None:
         assert 0 <= error.retry_after <= 86_400
 
 
 def check_answer(name: str, answer: object, far_end: FarEnd) -> None:
     assert far_end.status == 200
     match name, answer:
-        case "get_asset", Seen(via=Via.GET, provider_asset_id=told):
+        case "get_asset", Observation(source=ObservationSource.GET, provider_asset_id=told):
             assert told == ASSET
             check_seen(answer)
-        case "get_upload", Seen(via=Via.UPLOAD, provider_upload_id=told):
+        case "get_upload", Observation(source=ObservationSource.UPLOAD, provider_upload_id=told):
             assert told == UPLOAD
             check_seen(answer)
         case "list_assets", Page(entries=page, cursor=cursor):
             assert cursor is None or (is_clean(cursor) and cursor)
-            for seen in page:
-                assert seen.via is Via.LIST
-                assert is_id(seen.provider_asset_id)
-                check_seen(seen)
+            for observation in page:
+                assert observation.source is ObservationSource.LIST
+                assert is_id(observation.provider_asset_id)
+                check_seen(observation)
         case "whoami", str(told):
             assert is_clean(told)
         case _:
@@ -763,8 +763,8 @@ async def test_no_id_and_no_cursor_breaks_a_call(provider_id: str, cursor: str) 
     mux = FarEnd(200, [], [b'{"data": []}']).mux
 
     for call in (mux.get_asset(provider_id, NOW), mux.get_upload(provider_id, NOW)):
-        assert isinstance(await answer_or_error(call), Unreachable)
-    assert isinstance(await answer_or_error(mux.list_assets(NOW, cursor)), Page | Unreachable)
+        assert isinstance(await answer_or_error(call), ProviderUnavailable)
+    assert isinstance(await answer_or_error(mux.list_assets(NOW, cursor)), Page | ProviderUnavailable)
 
 
 @fuzz(40)
@@ -772,7 +772,7 @@ async def test_no_id_and_no_cursor_breaks_a_call(provider_id: str, cursor: str) 
 async def test_a_wait_is_a_number_of_seconds_within_a_day_or_none(told: bytes) -> None:
     error = await answer_or_error(FarEnd(429, [(b"Retry-After", told)], [b"{}"]).mux.whoami())
 
-    assert isinstance(error, Throttled)
+    assert isinstance(error, RateLimited)
     assert error.retry_after is None or (math.isfinite(error.retry_after) and 0 <= error.retry_after <= 86_400)
 
 
@@ -783,9 +783,9 @@ async def test_a_wait_is_a_number_of_seconds_within_a_day_or_none(told: bytes) -
 async def test_the_text_about_an_upload_that_ended_is_no_longer_than_any_other(length: int) -> None:
     data = {"id": UPLOAD, "status": "timed_out", "error": {"type": "so it is " * (length // 9)}}
 
-    seen = await FarEnd(200, [], [json.dumps({"data": data}).encode()]).mux.get_upload(UPLOAD, NOW)
+    observation = await FarEnd(200, [], [json.dumps({"data": data}).encode()]).mux.get_upload(UPLOAD, NOW)
 
-    check_seen(seen)
+    check_seen(observation)
 
 
 async def test_the_text_about_an_upload_hides_its_passthrough_like_that_about_an_asset() -> None:

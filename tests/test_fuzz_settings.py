@@ -21,9 +21,9 @@ from pydantic import SecretStr
 
 from rindle_sync.config import PREFIX, Priority, Settings, load_settings, plain_settings
 from rindle_sync.decide import Policy, StuckPolicy
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.plan import Schedule
-from rindle_sync.tools import Webhooks
+from rindle_sync.tools import WebhookSettings
 from tests.fuzz import fuzz
 
 DOCUMENTED = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -121,7 +121,7 @@ def leaks(*shown: str) -> set[str]:
     return {piece for piece in pieces for text in shown if piece in text}
 
 
-def check_refusal(error: Misconfigured, *may_be_wrong: str) -> None:
+def check_refusal(error: ConfigurationError, *may_be_wrong: str) -> None:
     """It names one of the settings that were set, in one line that can be written anywhere."""
     assert error.setting in {*may_be_wrong, "settings"}
     assert str(error).startswith(f"{error.setting}: ")
@@ -169,7 +169,7 @@ def check_what_they_amount_to(found: Settings) -> None:
 def check_secrets(found: Settings) -> None:
     """Each is a text that can be sent, or is missing."""
     webhooks = found.webhooks
-    assert isinstance(webhooks, Webhooks)
+    assert isinstance(webhooks, WebhookSettings)
     assert timedelta(seconds=1) <= webhooks.tolerance <= timedelta(days=1)
     assert all(secret.strip() and "," not in secret for secret in webhooks.secrets)
     assert found.has_token == (found.mux_token_id is not None and found.mux_token_secret is not None)
@@ -181,9 +181,9 @@ def check_secrets(found: Settings) -> None:
         assert found.signing_key() == (found.mux_signing_key_id, found.mux_signing_private_key.get_secret_value())
 
 
-def shown_of(found: Settings | Misconfigured) -> tuple[str, ...]:
+def shown_of(found: Settings | ConfigurationError) -> tuple[str, ...]:
     """All the ways in which it is printed."""
-    if isinstance(found, Misconfigured):
+    if isinstance(found, ConfigurationError):
         return str(found), repr(found), str(vars(found))
     dumped = found.model_dump(exclude={"mux_environment_id", "mux_signing_key_id"})
     return repr(found), str(found), f"{found}", str(found.webhooks), json.dumps(dumped, default=str)
@@ -201,16 +201,16 @@ def _kind(name: str) -> Any:
     return Settings.model_fields[name].annotation
 
 
-def made(values: Mapping[str, Any]) -> Settings | Misconfigured:
+def made(values: Mapping[str, Any]) -> Settings | ConfigurationError:
     """What comes of these values; an error that is none of ours goes on its way."""
     try:
         return plain_settings(**values)
-    except Misconfigured as error:
+    except ConfigurationError as error:
         return error
 
 
-def check(came: Settings | Misconfigured, *may_be_wrong: str) -> None:
-    if isinstance(came, Misconfigured):
+def check(came: Settings | ConfigurationError, *may_be_wrong: str) -> None:
+    if isinstance(came, ConfigurationError):
         check_refusal(came, *may_be_wrong)
     else:
         check_settings(came)
@@ -238,7 +238,7 @@ def test_a_value_of_any_kind_is_taken_or_refused_by_its_name(names: tuple[str, .
 def test_a_name_that_is_no_setting_is_refused_by_that_name(values: dict[str, Any]) -> None:
     came = made(values)
 
-    assert came.setting in values if isinstance(came, Misconfigured) else set(values) <= set(NAMES)
+    assert came.setting in values if isinstance(came, ConfigurationError) else set(values) <= set(NAMES)
 
 
 @fuzz(120)
@@ -260,7 +260,7 @@ def test_no_number_beyond_its_bounds_is_taken(name: str, data: st.DataObject) ->
     number = data.draw(below | above | st.sampled_from([math.nan, 10**400, -(10**400)]))
 
     for value in (number, str(number)):
-        with pytest.raises(Misconfigured) as refused:
+        with pytest.raises(ConfigurationError) as refused:
             plain_settings(**{name: value})
         check_refusal(refused.value, name)
 
@@ -284,12 +284,12 @@ def surroundings(folder: Path, variables: Mapping[str, str], file: bytes | None)
         yield
 
 
-def load(folder: Path, variables: Mapping[str, str], file: bytes | None = None) -> Settings | Misconfigured:
+def load(folder: Path, variables: Mapping[str, str], file: bytes | None = None) -> Settings | ConfigurationError:
     """What comes of it; an error that is none of ours goes on its way."""
     with surroundings(folder, variables, file):
         try:
             return load_settings()
-        except Misconfigured as error:
+        except ConfigurationError as error:
             return error
 
 
@@ -319,7 +319,7 @@ def test_whatever_the_environment_says_it_makes_settings_or_names_the_one_that_i
     came = load(tmp_path, named)
 
     check(came, *values)
-    if isinstance(came, Misconfigured) and came.setting != "settings":
+    if isinstance(came, ConfigurationError) and came.setting != "settings":
         assert f"{PREFIX}{came.setting.upper()}" in str(came)
 
 
@@ -410,11 +410,11 @@ def test_the_environment_the_file_and_arguments_are_read_alike(tmp_path: Path, v
     told = {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
     try:
         expected: object = plain_settings(**values).model_dump()
-    except Misconfigured as error:
+    except ConfigurationError as error:
         expected = str(error)
 
     for came in (load(tmp_path, told), load(tmp_path, {}, a_file(values))):
-        assert (str(came) if isinstance(came, Misconfigured) else came.model_dump()) == expected
+        assert (str(came) if isinstance(came, ConfigurationError) else came.model_dump()) == expected
 
 
 @fuzz(30)
@@ -448,7 +448,7 @@ def test_a_secret_that_is_refused_is_not_shown_whatever_setting_it_was_put_into(
 ) -> None:
     came = made({**others, name: secret})
 
-    if isinstance(came, Misconfigured):
+    if isinstance(came, ConfigurationError):
         assert leaks(*shown_of(came)) == set()
 
 
@@ -467,7 +467,7 @@ def test_a_secret_in_the_environment_or_the_file_is_not_shown_when_it_is_refused
     told = {f"{PREFIX}{name.upper()}": os.fsdecode(_text(text)) for name, text in values.items()}
 
     for came in (load(tmp_path, told), load(tmp_path, {}, a_file(values))):
-        if isinstance(came, Misconfigured):
+        if isinstance(came, ConfigurationError):
             assert leaks(*shown_of(came)) == set()
 
 
@@ -476,7 +476,7 @@ def test_a_secret_in_the_environment_or_the_file_is_not_shown_when_it_is_refused
 
 @pytest.mark.parametrize("name", HIDDEN)
 def test_a_secret_that_is_no_text_is_refused_by_its_name(name: str) -> None:
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         plain_settings(**{name: f"{PLANTED}\udcff"})
 
     check_refusal(refused.value, name)
@@ -493,7 +493,7 @@ def test_a_secret_that_is_no_text_is_refused_by_its_name(name: str) -> None:
     ],
 )
 def test_an_address_that_is_none_is_refused_without_being_shown(url: str) -> None:
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         plain_settings(mux_base_url=url)
 
     check_refusal(refused.value, "mux_base_url")
@@ -510,7 +510,7 @@ def test_an_address_with_a_password_in_it_is_not_shown() -> None:
 def test_a_file_that_no_parser_gets_through_is_refused_by_its_name(tmp_path: Path, text: str) -> None:
     came = load(tmp_path, {}, text.encode())
 
-    assert isinstance(came, Misconfigured)
+    assert isinstance(came, ConfigurationError)
     assert came.setting == "rindle-sync.toml"
 
 
@@ -518,7 +518,7 @@ def test_a_file_that_no_parser_gets_through_is_refused_by_its_name(tmp_path: Pat
 def test_a_file_whose_name_is_none_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
     came = load(tmp_path, {f"{PREFIX}CONFIG": name})
 
-    assert isinstance(came, Misconfigured)
+    assert isinstance(came, ConfigurationError)
     check_refusal(came, f"{PREFIX}CONFIG")
 
 
@@ -527,7 +527,7 @@ def test_a_file_whose_name_is_none_is_refused_in_one_line(tmp_path: Path, name: 
 def test_a_time_above_nothing_is_never_counted_as_nothing(name: str, number: float) -> None:
     came = made({name: number})
 
-    if isinstance(came, Misconfigured):
+    if isinstance(came, ConfigurationError):
         check_refusal(came, name)
     else:
         unit = "days" if name.endswith("_days") else "seconds"  # a share or a rate counts like seconds

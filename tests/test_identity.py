@@ -16,7 +16,7 @@ from rindle_sync.audit import audit
 from rindle_sync.backfill import backfill
 from rindle_sync.breaker import FIRST_GAP, LONGEST_GAP
 from rindle_sync.config import plain_settings
-from rindle_sync.errors import Refused, RindleSyncError
+from rindle_sync.errors import AuthenticationFailed, RindleSyncError
 from rindle_sync.health import status
 from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.round import Outcome
@@ -36,11 +36,11 @@ def another(world: World) -> MuxEmulator:
 
 
 async def pinned(world: World) -> str | None:
-    return (await world.tools.environments.get("mux", "default")).provider_environment_id
+    return (await world.context.environments.get("mux", "default")).provider_environment_id
 
 
 async def breaker_of(world: World) -> str:
-    return (await status(world.tools)).breaker
+    return (await status(world.context)).circuit
 
 
 async def settle_in(world: World) -> list[ProviderAsset]:
@@ -51,7 +51,7 @@ async def settle_in(world: World) -> list[ProviderAsset]:
 
 
 async def sync_one(world: World) -> None:
-    [row, *_] = [row async for row in world.tools.store.rows("mux", "default") if row.state is State.PROCESSING]
+    [row, *_] = [row async for row in world.context.store.rows("mux", "default") if row.state is State.PROCESSING]
     await world.sync(row)
 
 
@@ -65,15 +65,15 @@ async def sweep_by_id(world: World) -> None:
 
 
 async def audit_all(world: World) -> None:
-    await audit(world.tools)
+    await audit(world.context)
 
 
 async def audit_and_adopt(world: World) -> None:
-    await audit(world.tools, adopts=True, believes=True)
+    await audit(world.context, adopt=True, accept_mass_change=True)
 
 
 async def fill(world: World) -> None:
-    await backfill(world.tools)
+    await backfill(world.context)
 
 
 ROADS = [sync_one, sweep_all, sweep_by_id, audit_all, audit_and_adopt, fill]
@@ -170,7 +170,7 @@ async def test_a_page_of_strangers_says_nothing_of_our_environment(world: World)
         await world.track(provider_asset_id=unknown_id())
 
     await world.sweep()
-    await audit(world.tools)
+    await audit(world.context)
 
     assert world.emulator.calls["list_assets"] >= 2
     assert await pinned(world) is None
@@ -180,7 +180,7 @@ async def test_a_backfill_that_finds_no_asset_says_nothing_of_our_environment(wo
     await world.shelve(3)
     world.with_token_of(MuxEmulator(now=world.clock.seconds, sleep=world.clock.sleep, environment_id=THEIRS))
 
-    await backfill(world.tools)
+    await backfill(world.context)
 
     assert await pinned(world) is None
 
@@ -190,7 +190,7 @@ async def test_what_is_known_of_the_environment_is_never_overwritten(world: Worl
     world.with_token_of(another(world))
 
     for road in (sweep_all, audit_all, fill):
-        with pytest.raises(Refused):
+        with pytest.raises(AuthenticationFailed):
             await road(world)
         world.clock.move(LONGEST_GAP)
 
@@ -205,7 +205,7 @@ async def test_one_row_that_is_synced_with_a_token_of_another_environment_keeps_
     row = await world.track(life=NEVER)
     world.with_token_of(another(world))
 
-    with pytest.raises(Refused):
+    with pytest.raises(AuthenticationFailed):
         await world.sync(row)
 
     after = await world.now_is(row)
@@ -219,12 +219,12 @@ async def test_a_token_of_another_environment_changes_no_row(world: World, road:
     await settle_in(world)
     world.with_token_of(another(world))
     world.told.clear()
-    before = await world.tables("provider_budgets", "provider_environments", "provider_passes")
+    before = await world.tables("provider_rate_limits", "provider_environments", "provider_job_runs")
 
-    with pytest.raises(Refused, match="environment"):
+    with pytest.raises(AuthenticationFailed, match="environment"):
         await road(world)
 
-    assert await world.tables("provider_budgets", "provider_environments", "provider_passes") == before
+    assert await world.tables("provider_rate_limits", "provider_environments", "provider_job_runs") == before
     assert await breaker_of(world) == "other_environment"
     assert [e.reason for e in world.told if isinstance(e, BreakerOpened)] == ["other_environment"]
 
@@ -241,23 +241,23 @@ async def test_a_token_of_another_environment_changes_no_row_when_nobody_says_so
 
     try:
         await road(world)
-    except Refused:
+    except AuthenticationFailed:
         assert await breaker_of(world) == "other_environment"
 
     after = await world.tables()
     assert len(after["media_provider_assets"]) == len(before["media_provider_assets"])
-    assert after["provider_suspects"] == []
+    assert after["provider_deletion_candidates"] == []
     assert await world.states() == {State.READY: 16, State.PROCESSING: 5}
 
 
 async def test_a_backfill_of_an_empty_environment_does_not_make_it_that_of_the_rows(world: World) -> None:
     right = world.emulator
     world.with_token_of(MuxEmulator(now=world.clock.seconds, sleep=world.clock.sleep, environment_id=THEIRS))
-    await backfill(world.tools)
+    await backfill(world.context)
     await world.track()
     world.with_token_of(right)
 
-    report = await audit(world.tools)
+    report = await audit(world.context)
 
     assert report.outcome is Outcome.DONE
 
@@ -269,7 +269,7 @@ async def test_as_long_as_the_token_is_wrong_the_breaker_stays_open(world: World
     world.told.clear()
 
     for _ in range(6):
-        with suppress(Refused):
+        with suppress(AuthenticationFailed):
             await road(world)
         assert await breaker_of(world) == "other_environment"
         world.clock.move(LONGEST_GAP)
@@ -287,26 +287,26 @@ async def test_days_with_a_token_of_another_environment_end_no_row(world: World)
 
     for _ in range(10):  # not so long that the rows are stuck
         for road in (sweep_all, audit_all):
-            with suppress(Refused):
+            with suppress(AuthenticationFailed):
                 await road(world)
         world.clock.move(timedelta(minutes=5))
 
     assert await world.states() == {State.READY: 16, State.PROCESSING: 5}
-    assert not [row async for row in world.tools.store.rows("mux", "default") if row.missing_since]
+    assert not [row async for row in world.context.store.rows("mux", "default") if row.missing_since]
 
 
 async def test_with_the_right_token_everything_goes_on(world: World) -> None:
     rows = await settle_in(world)
     world.with_token_of(another(world))
-    with pytest.raises(Refused):
+    with pytest.raises(AuthenticationFailed):
         await world.sweep()
     world.emulator.delete_asset(rows[3].provider_asset_id or "")
 
     world.with_token_of(world.emulator)
-    tally = await world.sweep()
-    report = await audit(world.tools)
+    result = await world.sweep()
+    report = await audit(world.context)
 
-    assert (tally.outcome, tally.looked, await breaker_of(world)) == (Outcome.DONE, 5, "closed")
+    assert (result.outcome, result.checked, await breaker_of(world)) == (Outcome.DONE, 5, "closed")
     assert (report.outcome, report.ended) == (Outcome.DONE, 1)
 
 
@@ -314,17 +314,17 @@ async def test_a_service_with_the_right_token_is_not_shown_as_refused_for_anothe
     """Somebody runs a command with a wrong token, beside a service that has looked at rows all the time."""
     await settle_in(world)
     await world.sweep()
-    service = world.tools
+    service = world.context
     world.with_token_of(another(world))
     await world.track()
-    with pytest.raises(Refused):
-        await audit(world.tools)
+    with pytest.raises(AuthenticationFailed):
+        await audit(world.context)
 
-    world.tools = service
+    world.context = service
     for _ in range(3):
         world.clock.move(LONGEST_GAP)
         await world.track()
-        assert (await world.sweep()).looked
+        assert (await world.sweep()).checked
 
     assert await breaker_of(world) == "closed"
 
@@ -336,10 +336,10 @@ async def test_a_library_that_nobody_has_looked_at_yet_does_not_end_by_a_wrong_t
 
     for _ in range(3):
         try:
-            await audit(world.tools)
-            world.clock.move(world.tools.policy.confirm + timedelta(minutes=1))
+            await audit(world.context)
+            world.clock.move(world.context.policy.confirm + timedelta(minutes=1))
             await world.sweep()
-        except Refused:
+        except AuthenticationFailed:
             pass
 
     assert {(await world.now_is(row)).state for row in rows} == {State.READY}
@@ -351,9 +351,9 @@ async def test_a_library_that_nobody_has_looked_at_yet_does_not_end_by_a_wrong_t
 async def test_an_environment_that_the_settings_name_wins_over_what_was_seen(world: World) -> None:
     await world.sync(await world.track())
     gone = await world.track(provider_asset_id=unknown_id())
-    world.tools = replace(world.tools, identity=Identity(expected=THEIRS))
+    world.context = replace(world.context, identity=Identity(expected=THEIRS))
 
-    with pytest.raises(Refused):
+    with pytest.raises(AuthenticationFailed):
         await world.sync(gone)
 
     assert (await world.now_is(gone)).state is State.PROCESSING
@@ -361,9 +361,9 @@ async def test_an_environment_that_the_settings_name_wins_over_what_was_seen(wor
 
 
 async def test_rows_that_have_moved_are_believed_where_the_settings_say_so(world: World) -> None:
-    await world.tools.environments.identify("mux", "default", THEIRS)
+    await world.context.environments.identify("mux", "default", THEIRS)
     gone = await world.track(provider_asset_id=unknown_id())
-    world.tools = replace(world.tools, identity=Identity(expected=OURS))
+    world.context = replace(world.context, identity=Identity(expected=OURS))
 
     await world.sync(gone)
 
@@ -380,12 +380,12 @@ async def test_the_app_takes_the_environment_from_its_settings(database_url: str
     )
     async with connect(settings, transport=httpx.ASGITransport(app=emulator.app)) as rindle:
         await rindle.migrate()
-        row = await rindle.track(asset_id="video-1", provider_asset_id="asset-1")
-        with pytest.raises(Refused):
+        row = await rindle.track(reference="video-1", provider_asset_id="asset-1")
+        with pytest.raises(AuthenticationFailed):
             await rindle.sync("asset-1")
         told, kept = await rindle.status(), await rindle.get(row.id)
 
-    assert told.breaker == "other_environment"
+    assert told.circuit == "other_environment"
     assert kept
     assert (kept.state, kept.error_kind) == (State.PROCESSING, None)
 
@@ -400,7 +400,7 @@ async def test_nothing_that_is_said_holds_an_id_of_either_environment(
     caplog.set_level(logging.DEBUG)
     rows = await settle_in(world)
     world.emulator.account = replace(world.emulator.account, environment_id=(ours := "Zr8OurOwnEnvironment5Tq"))
-    await world.tools.environments.identify("mux", "default", ours)
+    await world.context.environments.identify("mux", "default", ours)
     world.with_token_of(there := another(world))
     said: list[str] = []
 
@@ -411,7 +411,11 @@ async def test_nothing_that_is_said_holds_an_id_of_either_environment(
             said += [str(error), repr(error)]
         world.clock.move(LONGEST_GAP)
     said += [repr(event) for event in world.told] + [record.getMessage() for record in caplog.records]
-    said += [repr(await status(world.tools)), repr(world.tools.identity), repr(world.tools.breaker.opened)]
+    said += [
+        repr(await status(world.context)),
+        repr(world.context.identity),
+        repr(world.context.circuit_breaker.opened),
+    ]
 
     assert said
     secrets = [THEIRS, ours, *(row.provider_asset_id or "" for row in rows), *there.truths()]
@@ -427,19 +431,19 @@ async def test_many_looks_at_once_ask_once_who_we_are(world: World) -> None:
 
     answers = await asyncio.gather(*(world.sync(row) for row in rows), return_exceptions=True)
 
-    assert {type(answer) for answer in answers} == {Refused}
+    assert {type(answer) for answer in answers} == {AuthenticationFailed}
     assert there.calls["whoami"] == 1
 
 
 async def test_the_first_probe_after_a_wrong_token_is_one_call_at_most(world: World) -> None:
     await settle_in(world)
     world.with_token_of(there := another(world))
-    with pytest.raises(Refused):
+    with pytest.raises(AuthenticationFailed):
         await world.sweep()
     there.reset_calls()
     world.clock.move(FIRST_GAP)
 
-    with pytest.raises(Refused):
+    with pytest.raises(AuthenticationFailed):
         await world.sweep()
 
     assert sum(there.calls.values()) <= 1
@@ -449,8 +453,8 @@ async def test_an_audit_with_a_wrong_token_is_told_as_refused(world: World) -> N
     await settle_in(world)
     world.with_token_of(another(world))
 
-    with pytest.raises(Refused):
-        await audit(world.tools)
+    with pytest.raises(AuthenticationFailed):
+        await audit(world.context)
 
     [told] = world.events(Audited)
     assert isinstance(told, Audited)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rindle_sync.asset import By, ErrorKind, ProviderAsset, State
-from rindle_sync.ingest import ingest
-from rindle_sync.notice import Entry, Status
+from rindle_sync.asset import ErrorKind, ProviderAsset, State, Trigger
+from rindle_sync.ingest import process_webhook_events
+from rindle_sync.notice import EventStatus, WebhookEventSummary
 from rindle_sync.telemetry import Failed, StateChange, Stuck, WebhookException, WebhookProcessed
 from tests.webhooks import a_kept_notice, an_event, an_upload_event, deliver, with_secrets
 from tests.world import NEVER, READY, World, unknown_id
@@ -26,16 +26,16 @@ def _takes_deliveries(world: World) -> None:
 async def applied(world: World, *events: dict[str, Any]) -> None:
     for event in events:
         await deliver(world, event)
-    await ingest(world.tools)
+    await process_webhook_events(world.context)
 
 
-async def only_notice(world: World) -> Entry:
-    [notice] = await world.tools.inbox.list("mux", "default")
-    return notice
+async def only_notice(world: World) -> WebhookEventSummary:
+    [webhook_event] = await world.context.inbox.list("mux", "default")
+    return webhook_event
 
 
-async def states(world: World, row: ProviderAsset) -> list[tuple[State, State, By]]:
-    return [(c.from_state, c.to_state, c.by) for c in await world.tools.store.changes_of(row.id)]
+async def states(world: World, row: ProviderAsset) -> list[tuple[State, State, Trigger]]:
+    return [(c.from_state, c.to_state, c.trigger) for c in await world.context.store.changes_of(row.id)]
 
 
 async def test_a_forward_move_is_applied_without_a_call(world: World) -> None:
@@ -43,9 +43,9 @@ async def test_a_forward_move_is_applied_without_a_call(world: World) -> None:
 
     await applied(world, an_event(row, playback_ids=[{"id": "playback-1", "policy": "public"}]))
 
-    after, notice = await world.now_is(row), await only_notice(world)
+    after, webhook_event = await world.now_is(row), await only_notice(world)
     assert (after.state, [p.id for p in after.playback_ids]) == (State.READY, ["playback-1"])
-    assert (notice.status, notice.next_attempt_at) == (Status.APPLIED, None)
+    assert (webhook_event.status, webhook_event.next_attempt_at) == (EventStatus.APPLIED, None)
     assert world.calls == 0
     assert after.check_at is None
 
@@ -98,10 +98,10 @@ async def test_a_contradiction_makes_the_row_due_and_a_look_decides(world: World
     row = await world.track(State.READY, check_at=None)
 
     await applied(world, an_event(row, "video.asset.errored"))
-    doubted = await world.now_is(row)
+    ambiguous = await world.now_is(row)
     await world.sweep()
 
-    assert (doubted.state, doubted.check_at) == (State.READY, world.clock.now())
+    assert (ambiguous.state, ambiguous.check_at) == (State.READY, world.clock.now())
     assert (await world.now_is(row)).state is State.READY
     assert world.calls == 1
 
@@ -112,10 +112,10 @@ async def test_a_notice_whose_row_is_not_there_yet_waits_for_it(world: World) ->
 
     row = await world.track(provider_asset_id=asset)
     world.clock.move(5)
-    await ingest(world.tools)
+    await process_webhook_events(world.context)
 
     assert (await world.now_is(row)).state is State.READY
-    assert (await only_notice(world)).status is Status.APPLIED
+    assert (await only_notice(world)).status is EventStatus.APPLIED
 
 
 async def test_a_notice_without_a_row_waits_5_15_45_90_seconds_and_is_then_dead_not_lost(world: World) -> None:
@@ -123,11 +123,11 @@ async def test_a_notice_without_a_row_waits_5_15_45_90_seconds_and_is_then_dead_
 
     for seconds in (0, 5, 15, 45, 90):
         world.clock.move(seconds)
-        assert await ingest(world.tools) == 1
-        assert await ingest(world.tools) == 0
+        assert await process_webhook_events(world.context) == 1
+        assert await process_webhook_events(world.context) == 0
 
-    notice = await only_notice(world)
-    assert (notice.status, notice.attempts, notice.reason) == (Status.DEAD, 5, "no_row")
+    webhook_event = await only_notice(world)
+    assert (webhook_event.status, webhook_event.attempts, webhook_event.reason) == (EventStatus.DEAD, 5, "no_row")
     assert [e.dead for e in world.events(WebhookException) if isinstance(e, WebhookException)] == [False] * 4 + [True]
 
 
@@ -136,11 +136,11 @@ async def test_a_dead_notice_can_be_applied_again(world: World) -> None:
     await deliver(world, an_event(asset))
     for seconds in (0, 5, 15, 45, 90):
         world.clock.move(seconds)
-        await ingest(world.tools)
+        await process_webhook_events(world.context)
     row = await world.track(provider_asset_id=asset)
 
-    replayed = await world.tools.inbox.replay("mux", "default", world.clock.now())
-    await ingest(world.tools)
+    replayed = await world.context.inbox.replay("mux", "default", world.clock.now())
+    await process_webhook_events(world.context)
 
     assert replayed == 1
     assert (await world.now_is(row)).state is State.READY
@@ -152,7 +152,10 @@ async def test_a_notice_that_cannot_be_read_is_dead_and_keeps_no_other_back(worl
     await applied(world, an_event(row, playback_ids="nonsense"), an_event(other))
 
     assert (await world.now_is(other)).state is State.READY
-    assert sorted(n.status for n in await world.tools.inbox.list("mux", "default")) == [Status.APPLIED, Status.DEAD]
+    assert sorted(n.status for n in await world.context.inbox.list("mux", "default")) == [
+        EventStatus.APPLIED,
+        EventStatus.DEAD,
+    ]
 
 
 async def test_a_notice_that_names_nothing_is_dead_at_once(world: World) -> None:
@@ -160,29 +163,33 @@ async def test_a_notice_that_names_nothing_is_dead_at_once(world: World) -> None
 
     await applied(world, event)
 
-    notice = await only_notice(world)
-    assert (notice.status, notice.reason, notice.attempts) == (Status.DEAD, "unreadable_data", 1)
+    webhook_event = await only_notice(world)
+    assert (webhook_event.status, webhook_event.reason, webhook_event.attempts) == (
+        EventStatus.DEAD,
+        "unreadable_data",
+        1,
+    )
 
 
 async def test_a_notice_that_fails_for_our_own_reasons_is_tried_five_times_with_growing_gaps(world: World) -> None:
     row, other = await world.track(), await world.track()
 
-    class Faulty(type(world.tools.provider)):  # type: ignore[misc]
+    class Faulty(type(world.context.provider)):  # type: ignore[misc]
         """The real adapter, with a fault of ours about one asset."""
 
         def read_seen(self, body, at):  # type: ignore[no-untyped-def]
-            seen = super().read_seen(body, at)
-            return 1 / 0 if seen.provider_asset_id == row.provider_asset_id else seen
+            observation = super().read_observation(body, at)
+            return 1 / 0 if observation.provider_asset_id == row.provider_asset_id else observation
 
-    world.tools = replace(world.tools, provider=Faulty(None))
+    world.context = replace(world.context, provider=Faulty(None))
     await deliver(world, an_event(row))
     await deliver(world, an_event(other))
 
     for seconds in (0, 2, 10, 60, 300):
         world.clock.move(seconds)
-        await ingest(world.tools)
+        await process_webhook_events(world.context)
 
-    dead = [n for n in await world.tools.inbox.list("mux", "default") if n.status is Status.DEAD]
+    dead = [n for n in await world.context.inbox.list("mux", "default") if n.status is EventStatus.DEAD]
     assert [(n.attempts, n.reason) for n in dead] == [(5, "ZeroDivisionError")]
     assert (await world.now_is(other)).state is State.READY
 
@@ -216,16 +223,16 @@ async def test_a_webhook_is_not_overwritten_by_a_slow_look_that_began_earlier(wo
     await looking
 
     assert (await world.now_is(row)).state is State.READY
-    assert await states(world, row) == [(State.PROCESSING, State.READY, By.WEBHOOK)]
+    assert await states(world, row) == [(State.PROCESSING, State.READY, Trigger.WEBHOOK)]
 
 
 async def test_two_workers_that_apply_one_event_at_once_change_its_row_once(world: World) -> None:
     row = await world.track()
     await deliver(world, an_event(row))
 
-    await asyncio.gather(*(ingest(world.tools) for _ in range(4)))
+    await asyncio.gather(*(process_webhook_events(world.context) for _ in range(4)))
 
-    assert await states(world, row) == [(State.PROCESSING, State.READY, By.WEBHOOK)]
+    assert await states(world, row) == [(State.PROCESSING, State.READY, Trigger.WEBHOOK)]
     assert len(world.events(WebhookProcessed)) == 1
 
 
@@ -234,11 +241,13 @@ async def test_events_of_one_row_applied_by_two_workers_end_in_the_truth(world: 
     kinds = ("created", "ready", "updated", "deleted")
     for number, kind in enumerate(kinds):
         await deliver(world, an_event(row, f"video.asset.{kind}", at=f"2026-11-23T11:59:0{number}.000000Z"))
-    pending = [await world.tools.inbox.claim("mux", "default", **_lease(world), limit=1) for _ in kinds]
-    for [notice] in pending:
-        await world.tools.inbox.end([replace(notice, next_attempt_at=world.clock.now())], _lease(world)["token"])
+    pending = [await world.context.inbox.claim("mux", "default", **_lease(world), limit=1) for _ in kinds]
+    for [webhook_event] in pending:
+        await world.context.inbox.end(
+            [replace(webhook_event, next_attempt_at=world.clock.now())], _lease(world)["token"]
+        )
 
-    await asyncio.gather(*(ingest(world.tools) for _ in range(3)))
+    await asyncio.gather(*(process_webhook_events(world.context) for _ in range(3)))
 
     assert (await world.now_is(row)).state is State.DELETED
 
@@ -246,18 +255,18 @@ async def test_events_of_one_row_applied_by_two_workers_end_in_the_truth(world: 
 async def test_what_a_killed_worker_had_taken_up_is_taken_up_again_when_its_lease_ends(world: World) -> None:
     row = await world.track()
     await deliver(world, an_event(row))
-    await world.tools.inbox.claim("mux", "default", **_lease(world), limit=10)
+    await world.context.inbox.claim("mux", "default", **_lease(world), limit=10)
 
-    assert await ingest(world.tools) == 0
-    world.clock.move(world.tools.lease + timedelta(seconds=1))
-    assert await ingest(world.tools) == 1
+    assert await process_webhook_events(world.context) == 0
+    world.clock.move(world.context.lease + timedelta(seconds=1))
+    assert await process_webhook_events(world.context) == 1
 
     assert (await world.now_is(row)).state is State.READY
 
 
 def _lease(world: World) -> dict[str, Any]:
     now = world.clock.now()
-    return {"now": now, "token": "00000000-0000-4000-8000-000000000001", "until": now + world.tools.lease}
+    return {"now": now, "token": "00000000-0000-4000-8000-000000000001", "until": now + world.context.lease}
 
 
 # uploads
@@ -338,15 +347,15 @@ async def test_state_change_has_exactly_its_keys(world: World) -> None:
 
 async def test_a_list_of_deliveries_reads_no_bodies(world: World) -> None:
     row = await world.track()
-    notice = replace(a_kept_notice(row, world.clock.now()), body=b"x" * 1_000_000)
-    await world.tools.inbox.keep(notice)
+    webhook_event = replace(a_kept_notice(row, world.clock.now()), body=b"x" * 1_000_000)
+    await world.context.inbox.keep(webhook_event)
 
     tracemalloc.start()
-    [listed] = await world.tools.inbox.list("mux", "default")
-    [told] = await world.tools.history.notices_about(row, limit=1)
+    [listed] = await world.context.inbox.list("mux", "default")
+    [told] = await world.context.history.webhook_events_about(row, limit=1)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert listed == told == await world.tools.inbox.get(notice.id)
-    assert (listed.id, listed.size) == (notice.id, 1_000_000)
+    assert listed == told == await world.context.inbox.get(webhook_event.id)
+    assert (listed.id, listed.size) == (webhook_event.id, 1_000_000)
     assert most < 500_000

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rindle_sync.engines.loop import LONGEST_GAP, Loop
-from rindle_sync.errors import Refused, RindleSyncError, StoreUnavailable
+from rindle_sync.errors import AuthenticationFailed, DatabaseUnavailable, RindleSyncError
 
 SECRET = "an-id-of-the-provider-s"
 Tick = Callable[[], Awaitable[object]]
@@ -93,7 +93,9 @@ def test_the_gap_begins_when_the_tick_has_ended() -> None:
     at_once(told())
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("no answer"), Refused("no"), RindleSyncError("so"), KeyError("x")])
+@pytest.mark.parametrize(
+    "error", [DatabaseUnavailable("no answer"), AuthenticationFailed("no"), RindleSyncError("so"), KeyError("x")]
+)
 def test_failing_ticks_do_not_end_it_and_gaps_double_up_to_a_minute(error: Exception) -> None:
     async def told() -> None:
         ticks = Ticks(8, lambda _: error)
@@ -298,13 +300,13 @@ def test_an_unexpected_fault_is_logged_by_its_kind_and_never_by_its_text(caplog:
 
 def test_our_own_errors_are_logged_with_their_text(caplog: pytest.LogCaptureFixture) -> None:
     async def told() -> None:
-        ticks = Ticks(1, lambda _: StoreUnavailable("the database lacks our tables"))
+        ticks = Ticks(1, lambda _: DatabaseUnavailable("the database lacks our tables"))
         await Loop(5, drain=15).run(ticks, ticks.stop)
 
     with caplog.at_level(logging.DEBUG):
         at_once(told())
 
-    assert "StoreUnavailable: the database lacks our tables" in caplog.text
+    assert "DatabaseUnavailable: the database lacks our tables" in caplog.text
 
 
 def test_a_loop_that_is_cancelled_while_it_waits_leaves_no_task_behind() -> None:

@@ -22,14 +22,22 @@ import uvicorn
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rindle_sync.asset import ErrorKind, PlaybackId, Seen, State, Via
-from rindle_sync.errors import BadNotice, Gone, Misconfigured, Refused, RindleSyncError, Throttled, Unreachable
-from rindle_sync.notice import Delivery
-from rindle_sync.providers.base import Page, Wish
+from rindle_sync.asset import ErrorKind, Observation, ObservationSource, PlaybackId, State
+from rindle_sync.errors import (
+    AuthenticationFailed,
+    ConfigurationError,
+    InvalidWebhook,
+    NotFound,
+    ProviderUnavailable,
+    RateLimited,
+    RindleSyncError,
+)
+from rindle_sync.notice import ReceivedEvent
+from rindle_sync.providers.base import Page, UploadRequest
 from rindle_sync.providers.mux import Credentials, Mux, parse_time, sign, without_urls
 from rindle_sync.providers.mux.rest import LARGEST_ANSWER
 from rindle_sync.providers.mux.shapes import decoded, without_nul
-from rindle_sync.providers.mux.webhooks import read_delivery, read_seen, verify
+from rindle_sync.providers.mux.webhooks import read_event, read_observation, verify
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from tests.processes import PATIENCE, serving
 from tests.rows import NOW, a_row
@@ -91,11 +99,11 @@ def an_asset(**fields: Any) -> dict[str, Any]:
     return {"id": ID, "status": "ready", "created_at": "1609868768", "playback_ids": []} | fields
 
 
-async def get(value: object) -> Seen:
+async def get(value: object) -> Observation:
     return await telling({"data": value}).mux.get_asset(ID, NOW)
 
 
-async def get_upload(value: object) -> Seen:
+async def get_upload(value: object) -> Observation:
     return await telling({"data": value}).mux.get_upload(UPLOAD, NOW)
 
 
@@ -117,8 +125,8 @@ async def answer_or_error(call: Awaitable[object]) -> object:
         return error
 
 
-def seen_in(answer: object) -> list[Seen]:
-    return list(answer.entries) if isinstance(answer, Page) else [answer] if isinstance(answer, Seen) else []
+def seen_in(answer: object) -> list[Observation]:
+    return list(answer.entries) if isinstance(answer, Page) else [answer] if isinstance(answer, Observation) else []
 
 
 def secrets_in(*texts: object) -> list[str]:
@@ -157,10 +165,10 @@ async def test_an_asset_is_seen_as_it_is(emulator: MuxEmulator, mux: Mux, clock:
     clock.move(30)
     ready = await mux.get_asset(asset_id, clock.now())
 
-    assert (preparing.state, preparing.status, preparing.via, preparing.at) == (
+    assert (preparing.state, preparing.status, preparing.source, preparing.at) == (
         State.PROCESSING,
         "preparing",
-        Via.GET,
+        ObservationSource.GET,
         NOW,
     )
     assert (ready.state, ready.status, ready.provider_asset_id, ready.passthrough) == (
@@ -177,14 +185,14 @@ async def test_an_asset_is_seen_as_it_is(emulator: MuxEmulator, mux: Mux, clock:
 async def test_an_errored_asset_tells_why(emulator: MuxEmulator, mux: Mux) -> None:
     life = Life("errored", after=0, error_type="download_failed", error_message="The file is not there")
 
-    seen = await mux.get_asset(emulator.create_asset(life=life), NOW)
+    observation = await mux.get_asset(emulator.create_asset(life=life), NOW)
 
-    assert (seen.state, seen.error_kind) == (State.ERRORED, ErrorKind.PROVIDER)
-    assert seen.error_text == "download_failed: The file is not there"
+    assert (observation.state, observation.error_kind) == (State.ERRORED, ErrorKind.PROVIDER)
+    assert observation.error_text == "download_failed: The file is not there"
 
 
 async def test_an_asset_that_is_not_there_is_gone(emulator: MuxEmulator, mux: Mux) -> None:
-    with pytest.raises(Gone, match="mux asset not found"):
+    with pytest.raises(NotFound, match="mux asset not found"):
         await mux.get_asset(ID, NOW)
 
 
@@ -196,7 +204,11 @@ async def test_an_upload_leads_to_its_asset(emulator: MuxEmulator, mux: Mux) -> 
     finished = await mux.get_upload(upload_id, NOW)
 
     assert (waiting.state, waiting.provider_asset_id, waiting.passthrough) == (State.UPLOADING, None, "ours")
-    assert (finished.state, finished.provider_asset_id, finished.via) == (State.PROCESSING, asset_id, Via.UPLOAD)
+    assert (finished.state, finished.provider_asset_id, finished.source) == (
+        State.PROCESSING,
+        asset_id,
+        ObservationSource.UPLOAD,
+    )
     assert (await mux.get_asset(asset_id, NOW)).provider_upload_id == upload_id
 
 
@@ -207,9 +219,9 @@ async def test_an_upload_that_is_cancelled_or_too_late_is_errored(
     emulator.cancel_upload(cancelled)
     clock.move(61)
 
-    seen = [await mux.get_upload(each, clock.now()) for each in (cancelled, late)]
+    observation = [await mux.get_upload(each, clock.now()) for each in (cancelled, late)]
 
-    assert [(s.state, s.error_kind, s.error_text) for s in seen] == [
+    assert [(s.state, s.error_kind, s.error_text) for s in observation] == [
         (State.ERRORED, ErrorKind.UPLOAD, "mux upload cancelled"),
         (State.ERRORED, ErrorKind.UPLOAD, "mux upload timed out"),
     ]
@@ -223,9 +235,9 @@ async def test_the_list_leads_to_every_asset_newest_first(emulator: MuxEmulator,
         pages.append(await mux.list_assets(NOW, pages[-1].cursor))
 
     assert [len(page.entries) for page in pages] == [100, 100, 50]
-    entries = [seen for page in pages for seen in page.entries]
-    assert [seen.provider_asset_id for seen in entries] == asset_ids[::-1]
-    assert {seen.via for seen in entries} == {Via.LIST}
+    entries = [observation for page in pages for observation in page.entries]
+    assert [observation.provider_asset_id for observation in entries] == asset_ids[::-1]
+    assert {observation.source for observation in entries} == {ObservationSource.LIST}
     assert pages[-1].cursor is None
 
 
@@ -254,7 +266,7 @@ async def test_what_is_no_cursor_ends_the_list(following: object) -> None:
 
 
 WRITES: dict[str, Call] = {
-    "create_upload": lambda mux: mux.create_upload("ours", Wish(cors_origin="*")),
+    "create_upload": lambda mux: mux.create_upload("ours", UploadRequest(cors_origin="*")),
     "cancel_upload": lambda mux: mux.cancel_upload(UPLOAD, NOW),
 }
 
@@ -296,7 +308,7 @@ async def test_the_base_url_may_have_a_path_of_its_own(base_url: str) -> None:
 
 async def test_an_emulator_with_another_token_refuses(emulator: MuxEmulator) -> None:
     adapter = Mux(TOKEN, transport=httpx.ASGITransport(app=emulator.app))
-    with pytest.raises(Refused, match="mux_token_id and mux_token_secret"):
+    with pytest.raises(AuthenticationFailed, match="mux_token_id and mux_token_secret"):
         await adapter.whoami()
 
 
@@ -313,7 +325,7 @@ def test_no_id_changes_the_path(provider_id: str) -> None:
     far_end = FarEnd(404, b'{"error": {"type": "not_found"}}')
 
     for asked, folder in ((far_end.mux.get_asset, b"assets"), (far_end.mux.get_upload, b"uploads")):
-        with pytest.raises(Gone):
+        with pytest.raises(NotFound):
             asyncio.run(asked(provider_id, NOW))
         before, _, last = far_end.raw_path.rpartition(b"/")
         assert before == b"/video/v1/" + folder
@@ -331,14 +343,14 @@ async def test_an_id_that_fits_in_no_url_is_an_error_of_ours(provider_id: str) -
 
 
 async def test_fields_that_nobody_knows_are_kept_and_do_no_harm() -> None:
-    seen = await get(an_asset(brand_new={"deeply": [{"nested": None}]}, status_2=5))
-    assert seen.state is State.READY
-    assert (seen.metadata or {})["brand_new"] == {"deeply": [{"nested": None}]}
+    observation = await get(an_asset(brand_new={"deeply": [{"nested": None}]}, status_2=5))
+    assert observation.state is State.READY
+    assert (observation.metadata or {})["brand_new"] == {"deeply": [{"nested": None}]}
 
 
 async def test_new_words_in_every_enumeration_do_no_harm() -> None:
     word = "word_of_2031"
-    seen = await get(
+    observation = await get(
         an_asset(
             playback_ids=[{"id": "p", "policy": word, "drm_configuration_id": "d"}],
             progress={"state": word, "progress": -7},
@@ -355,16 +367,18 @@ async def test_new_words_in_every_enumeration_do_no_harm() -> None:
             non_standard_input_reasons={"video_codec": word, "video_gop_size": word},
         )
     )
-    assert seen.state is State.READY
-    assert seen.playback_ids == (PlaybackId("p", word),)
+    assert observation.state is State.READY
+    assert observation.playback_ids == (PlaybackId("p", word),)
 
 
 @pytest.mark.parametrize("ask", [get, get_upload])
 @pytest.mark.parametrize("word", ["word_of_2031", "", "READY", "deleted", "x" * 5000])
-async def test_a_status_that_nobody_knows_is_no_state(ask: Callable[[object], Awaitable[Seen]], word: str) -> None:
-    seen = await ask({"id": ID if ask is get else UPLOAD, "status": word})
-    assert (seen.state, seen.error_kind) == (None, None)
-    assert len(seen.status) <= 64
+async def test_a_status_that_nobody_knows_is_no_state(
+    ask: Callable[[object], Awaitable[Observation]], word: str
+) -> None:
+    observation = await ask({"id": ID if ask is get else UPLOAD, "status": word})
+    assert (observation.state, observation.error_kind) == (None, None)
+    assert len(observation.status) <= 64
 
 
 async def test_an_unknown_status_that_looks_like_an_id_is_not_told() -> None:
@@ -372,19 +386,24 @@ async def test_an_unknown_status_that_looks_like_an_id_is_not_told() -> None:
 
 
 async def test_an_asset_may_consist_of_its_id_alone() -> None:
-    seen = await get({"id": ID})
-    assert (seen.state, seen.status, seen.playback_ids, seen.created_at) == (None, "", None, None)
+    observation = await get({"id": ID})
+    assert (observation.state, observation.status, observation.playback_ids, observation.created_at) == (
+        None,
+        "",
+        None,
+        None,
+    )
 
 
 async def test_an_errored_asset_may_lack_its_playback_ids_and_its_reason() -> None:
-    seen = await get({"id": ID, "status": "errored"})
-    assert (seen.state, seen.playback_ids, seen.error_text) == (State.ERRORED, None, None)
+    observation = await get({"id": ID, "status": "errored"})
+    assert (observation.state, observation.playback_ids, observation.error_text) == (State.ERRORED, None, None)
 
 
 @pytest.mark.parametrize("ids", [None, []])
 async def test_no_playback_ids_and_an_empty_list_of_them_are_not_the_same(ids: list[object] | None) -> None:
-    seen = await get(an_asset(playback_ids=ids))
-    assert seen.playback_ids == (None if ids is None else ())
+    observation = await get(an_asset(playback_ids=ids))
+    assert observation.playback_ids == (None if ids is None else ())
 
 
 @pytest.mark.parametrize("field", ["created_at", "playback_ids", "passthrough", "upload_id", "errors", "meta"])
@@ -394,27 +413,27 @@ async def test_null_is_as_good_as_absent(field: str) -> None:
 
 @pytest.mark.parametrize("created_at", [{"seconds": 1609868768}, ["1609868768"], True, {}, []])
 async def test_a_time_in_an_unknown_form_does_not_lose_the_asset(created_at: object) -> None:
-    seen = await get(an_asset(created_at=created_at))
-    assert (seen.state, seen.created_at) == (State.READY, None)
+    observation = await get(an_asset(created_at=created_at))
+    assert (observation.state, observation.created_at) == (State.READY, None)
 
 
 @pytest.mark.parametrize(
     "errors", ["no", ["no"], [{"type": "x"}], {"type": 5}, {"messages": "no"}, {"messages": [1]}, 5, True]
 )
 async def test_a_reason_in_an_unknown_form_does_not_lose_the_verdict(errors: object) -> None:
-    seen = await get(an_asset(status="errored", errors=errors))
-    assert (seen.state, seen.error_kind) == (State.ERRORED, ErrorKind.PROVIDER)
+    observation = await get(an_asset(status="errored", errors=errors))
+    assert (observation.state, observation.error_kind) == (State.ERRORED, ErrorKind.PROVIDER)
 
 
 async def test_the_reason_of_an_asset_holds_no_id_and_no_url() -> None:
     messages = [f"asset {ID} of {UPLOAD}", "see https://x.io/in.mp4?sig=short", "short-pass failed"]
-    seen = await get(
+    observation = await get(
         an_asset(status="errored", passthrough="short-pass", errors={"type": "invalid_input", "messages": messages})
     )
-    assert seen.error_text
-    assert secrets_in(seen.error_text) == []
-    assert not {"x.io", "short-pass"} & set(seen.error_text.replace("/", " ").split())
-    assert "failed" in seen.error_text
+    assert observation.error_text
+    assert secrets_in(observation.error_text) == []
+    assert not {"x.io", "short-pass"} & set(observation.error_text.replace("/", " ").split())
+    assert "failed" in observation.error_text
 
 
 @pytest.mark.parametrize(
@@ -428,19 +447,23 @@ async def test_the_reason_of_an_asset_holds_no_id_and_no_url() -> None:
     ],
 )
 async def test_every_status_of_an_upload_is_a_state(status: str, state: State) -> None:
-    seen = await get_upload({"id": UPLOAD, "status": status, "error": {"type": "broken", "message": f"no {ID}"}})
-    assert (seen.state, seen.status, seen.provider_upload_id) == (state, status, UPLOAD)
+    observation = await get_upload({"id": UPLOAD, "status": status, "error": {"type": "broken", "message": f"no {ID}"}})
+    assert (observation.state, observation.status, observation.provider_upload_id) == (state, status, UPLOAD)
     if state is State.ERRORED:
-        assert seen.error_kind is ErrorKind.UPLOAD
-        assert seen.error_text == f"mux upload {status.replace('_', ' ')}: broken: no ...{ID[-4:]}"
+        assert observation.error_kind is ErrorKind.UPLOAD
+        assert observation.error_text == f"mux upload {status.replace('_', ' ')}: broken: no ...{ID[-4:]}"
     else:
-        assert (seen.error_kind, seen.error_text) == (None, None)
+        assert (observation.error_kind, observation.error_text) == (None, None)
 
 
 async def test_an_upload_with_an_asset_failed_because_the_asset_did() -> None:
-    seen = await get_upload({"id": UPLOAD, "status": "errored", "asset_id": ID})
+    observation = await get_upload({"id": UPLOAD, "status": "errored", "asset_id": ID})
 
-    assert (seen.state, seen.error_kind, seen.provider_asset_id) == (State.ERRORED, ErrorKind.PROVIDER, ID)
+    assert (observation.state, observation.error_kind, observation.provider_asset_id) == (
+        State.ERRORED,
+        ErrorKind.PROVIDER,
+        ID,
+    )
 
 
 @pytest.mark.parametrize("settings", [None, {}, {"passthrough": 5}, {"passthrough": None}])
@@ -488,12 +511,12 @@ def test_no_value_breaks_the_reading_of_a_time(told: str | float) -> None:
 )
 async def test_a_broken_entry_does_not_lose_the_page(entry: object) -> None:
     page = await list_of(an_asset(id="first"), entry, an_asset(id="last"))
-    assert [seen.provider_asset_id for seen in page.entries] == ["first", "last"]
+    assert [observation.provider_asset_id for observation in page.entries] == ["first", "last"]
 
 
 async def test_an_entry_with_an_unknown_word_stays_in_the_page() -> None:
     page = await list_of(an_asset(id="first", status="new"), an_asset(id="last", new_field=1))
-    assert [seen.provider_asset_id for seen in page.entries] == ["first", "last"]
+    assert [observation.provider_asset_id for observation in page.entries] == ["first", "last"]
 
 
 @pytest.mark.parametrize("other", [ID.swapcase(), ID[:-1], ID + " "])
@@ -503,23 +526,23 @@ async def test_an_answer_about_something_else_is_none(other: str) -> None:
         (telling({"data": {"id": other, "status": "waiting"}}), CALLS["get_upload"]),
     ):
         error = await error_of(far_end, call)
-        assert isinstance(error, Unreachable)
+        assert isinstance(error, ProviderUnavailable)
         assert "something else" in str(error)
 
 
 @every_call
 @pytest.mark.parametrize("body", [{"data": None}, {"data": "x"}, {"data": 5}, {"data": True}, {}, {"error": {}}])
 async def test_an_answer_without_data_is_none(call: Call, body: object) -> None:
-    assert isinstance(await error_of(telling(body), call), Unreachable)
+    assert isinstance(await error_of(telling(body), call), ProviderUnavailable)
 
 
 @pytest.mark.parametrize("name", ["get_asset", "get_upload", "whoami"])
 async def test_a_list_in_place_of_an_object_is_no_answer(name: str) -> None:
-    assert isinstance(await error_of(telling({"data": [an_asset()]}), CALLS[name]), Unreachable)
+    assert isinstance(await error_of(telling({"data": [an_asset()]}), CALLS[name]), ProviderUnavailable)
 
 
 async def test_an_object_in_place_of_a_list_is_no_answer() -> None:
-    assert isinstance(await error_of(telling({"data": an_asset()}), CALLS["list_assets"]), Unreachable)
+    assert isinstance(await error_of(telling({"data": an_asset()}), CALLS["list_assets"]), ProviderUnavailable)
 
 
 # bodies that are broken, or odd
@@ -551,7 +574,7 @@ async def test_an_object_in_place_of_a_list_is_no_answer() -> None:
 )
 async def test_a_body_that_is_no_answer_is_unreachable(call: Call, body: bytes) -> None:
     error = await error_of(FarEnd(200, body), call)
-    assert isinstance(error, Unreachable)
+    assert isinstance(error, ProviderUnavailable)
     assert secrets_in(error, repr(error)) == []
 
 
@@ -561,7 +584,7 @@ async def test_deep_nesting_is_an_answer_or_an_error_of_ours(depth: int, opening
     nested = f'{{"id": "{ID}", "x": {opening * depth}1{closing * depth}, "y": "\\u0000"}}'
     for body, call in ((f'{{"data": {nested}}}', "get_asset"), (f'{{"data": [{nested}]}}', "list_assets")):
         answer = await answer_or_error(CALLS[call](FarEnd(200, body.encode()).mux))
-        assert isinstance(answer, Seen | Page | Unreachable)
+        assert isinstance(answer, Observation | Page | ProviderUnavailable)
         assert secrets_in(answer) == []
 
 
@@ -569,20 +592,20 @@ async def test_numbers_that_are_too_big_are_an_answer_or_an_error_of_ours() -> N
     for number in ("1e400", "-1e400", "9" * 400, "1e-400", "9" * 5000):
         body = f'{{"data": {{"id": "{ID}", "status": "ready", "created_at": {number}, "duration": {number}}}}}'
         answer = await answer_or_error(FarEnd(200, body.encode()).mux.get_asset(ID, NOW))
-        assert isinstance(answer, Seen | Unreachable)
+        assert isinstance(answer, Observation | ProviderUnavailable)
         assert len(repr(answer)) < 500
 
 
 async def test_the_character_nul_is_left_out_everywhere() -> None:
-    seen = await get(
+    observation = await get(
         an_asset(
             passthrough="a\x00b",
             meta={"ti\x00tle": ["\x00", {"x": "y\x00"}]},
             playback_ids=[{"id": "p\x00q", "policy": "public\x00"}],
         )
     )
-    assert (seen.passthrough, seen.playback_ids) == ("ab", (PlaybackId("pq", "public"),))
-    assert (seen.metadata or {})["meta"] == {"title": ["", {"x": "y"}]}
+    assert (observation.passthrough, observation.playback_ids) == ("ab", (PlaybackId("pq", "public"),))
+    assert (observation.metadata or {})["meta"] == {"title": ["", {"x": "y"}]}
 
 
 @pytest.mark.parametrize("status", [200, 500])
@@ -598,7 +621,9 @@ async def test_a_gzipped_answer_is_read(status: int) -> None:
 @every_call
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd", "unheard-of"])
 async def test_an_answer_that_cannot_be_unpacked_is_unreachable(call: Call, encoding: str) -> None:
-    assert isinstance(await error_of(FarEnd(200, b"\x00nonsense", {"content-encoding": encoding}), call), Unreachable)
+    assert isinstance(
+        await error_of(FarEnd(200, b"\x00nonsense", {"content-encoding": encoding}), call), ProviderUnavailable
+    )
 
 
 json_values = st.recursive(
@@ -631,16 +656,18 @@ def test_whatever_the_data_is_it_is_seen_or_an_error_of_ours(data: object) -> No
         telling({"data": [data, an_asset()], "next_cursor": data}).mux.list_assets(NOW),
     ):
         answer = asyncio.run(answer_or_error(ask))
-        assert isinstance(answer, Seen | Page | Unreachable)
-        for seen in seen_in(answer):
-            assert "\\u0000" not in json.dumps([seen.metadata, seen.passthrough, seen.error_text, seen.status])
+        assert isinstance(answer, Observation | Page | ProviderUnavailable)
+        for observation in seen_in(answer):
+            assert "\\u0000" not in json.dumps(
+                [observation.metadata, observation.passthrough, observation.error_text, observation.status]
+            )
 
 
 @given(st.integers(200, 599), st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_whatever_the_body_is_it_is_an_answer_or_an_error_of_ours(status: int, body: bytes) -> None:
     for call in CALLS.values():
         answer = asyncio.run(answer_or_error(call(FarEnd(status, body).mux)))
-        assert isinstance(answer, Seen | Page | str | RindleSyncError)
+        assert isinstance(answer, Observation | Page | str | RindleSyncError)
         assert secrets_in(answer, repr(answer)) == []
 
 
@@ -663,13 +690,13 @@ ERROR_BODIES: dict[str, tuple[object, str]] = {
 def expected_error(status: int, body: object) -> type[RindleSyncError]:
     match status, body:
         case 404, {"error": dict()}:
-            return Gone
+            return NotFound
         case 401 | 403, _:
-            return Refused
+            return AuthenticationFailed
         case 429, _:
-            return Throttled
+            return RateLimited
         case _:
-            return Unreachable
+            return ProviderUnavailable
 
 
 @every_call
@@ -687,7 +714,7 @@ async def test_every_status_with_every_body_is_the_error_that_tells_what_to_do(
 
 @pytest.mark.parametrize("status", [201, 202, 204, 206, 226])
 async def test_a_success_of_another_kind_is_no_answer(status: int) -> None:
-    assert isinstance(await error_of(telling({"data": an_asset()}, status)), Unreachable)
+    assert isinstance(await error_of(telling({"data": an_asset()}, status)), ProviderUnavailable)
 
 
 @pytest.mark.parametrize(
@@ -709,14 +736,14 @@ async def test_a_success_of_another_kind_is_no_answer(status: int) -> None:
 @pytest.mark.parametrize("name", ["get_asset", "get_upload"])
 async def test_a_404_that_is_not_muxs_own_says_nothing_about_the_asset(name: str, body: bytes) -> None:
     error = await error_of(FarEnd(404, body), CALLS[name])
-    assert isinstance(error, Unreachable)
+    assert isinstance(error, ProviderUnavailable)
     assert "mux_base_url" in str(error)
 
 
 @pytest.mark.parametrize("message", ["sure", None])
 async def test_a_404_with_muxs_body_is_gone(message: str | None) -> None:
     body = {"error": {"type": "not_found"} | ({"messages": [message]} if message else {})}
-    assert isinstance(await error_of(telling(body, 404)), Gone)
+    assert isinstance(await error_of(telling(body, 404)), NotFound)
 
 
 @pytest.mark.parametrize("status", [401, 403])
@@ -737,7 +764,7 @@ async def test_the_text_of_an_error_is_one_short_line_without_the_token() -> Non
 @pytest.mark.parametrize(("told", "seconds"), [("7", 7), ("0", 0), (" 90 ", 90), ("0.5", 0.5), ("-5", 0)])
 async def test_a_throttled_call_tells_how_long_to_wait(told: str, seconds: float) -> None:
     error = await error_of(FarEnd(429, b"", {"retry-after": told}))
-    assert isinstance(error, Throttled)
+    assert isinstance(error, RateLimited)
     assert error.retry_after == seconds
 
 
@@ -746,7 +773,7 @@ async def test_a_throttled_call_tells_how_long_to_wait(told: str, seconds: float
 )
 async def test_a_wait_that_is_no_number_of_seconds_is_none(told: str | None) -> None:
     error = await error_of(FarEnd(429, b"", {} if told is None else {"retry-after": told}))
-    assert isinstance(error, Throttled)
+    assert isinstance(error, RateLimited)
     assert error.retry_after is None
 
 
@@ -757,7 +784,7 @@ async def test_a_redirect_is_not_followed(call: Call, status: int) -> None:
 
     error = await error_of(far_end, call)
 
-    assert isinstance(error, Unreachable)
+    assert isinstance(error, ProviderUnavailable)
     assert str(error) == f"mux answered {status}"
     assert len(far_end.asked) == 1
 
@@ -825,7 +852,7 @@ async def test_the_time_limit_holds_for_the_whole_answer(
     async with listening(talk) as url:
         adapter = Mux(TOKEN, base_url=url, timeout=0.2)
         began = time.monotonic()
-        with pytest.raises(Unreachable, match=r"^mux did not answer within 0\.2 s$"):
+        with pytest.raises(ProviderUnavailable, match=r"^mux did not answer within 0\.2 s$"):
             await adapter.get_asset(ID, NOW)
         assert time.monotonic() - began > 0.15
         await adapter.close()
@@ -837,7 +864,7 @@ async def test_a_connection_that_breaks_is_unreachable(
 ) -> None:
     async with listening(talk) as url:
         adapter = Mux(TOKEN, base_url=url, timeout=5)
-        with pytest.raises(Unreachable, match=r"^mux cannot be reached \(\w+\)$"):
+        with pytest.raises(ProviderUnavailable, match=r"^mux cannot be reached \(\w+\)$"):
             await adapter.get_asset(ID, NOW)
         await adapter.close()
 
@@ -848,7 +875,7 @@ async def test_a_port_that_nobody_listens_on_is_unreachable() -> None:
         port = closed.getsockname()[1]
     adapter = Mux(TOKEN, base_url=f"http://127.0.0.1:{port}", timeout=5)
 
-    with pytest.raises(Unreachable, match=r"^mux cannot be reached \(ConnectError\)$"):
+    with pytest.raises(ProviderUnavailable, match=r"^mux cannot be reached \(ConnectError\)$"):
         await adapter.get_asset(ID, NOW)
 
     await adapter.close()
@@ -857,7 +884,7 @@ async def test_a_port_that_nobody_listens_on_is_unreachable() -> None:
 @pytest.mark.parametrize("url", ["https://host.invalid", "https://[bad", "https://a..b.invalid", "ftp://x"])
 async def test_an_address_that_is_none_is_unreachable(url: str) -> None:
     adapter = Mux(TOKEN, base_url=url, timeout=5)
-    with pytest.raises(Unreachable):
+    with pytest.raises(ProviderUnavailable):
         await adapter.get_asset(ID, NOW)
     await adapter.close()
 
@@ -944,10 +971,12 @@ async def test_an_id_that_the_far_end_echoes_in_a_header_is_not_logged(
 
 
 async def test_nothing_that_holds_a_secret_shows_it_in_its_repr() -> None:
-    seen = await get(an_asset(passthrough=UPLOAD, upload_id=UPLOAD, playback_ids=[{"id": UPLOAD, "policy": "public"}]))
-    page = Page([seen], ID)
+    observation = await get(
+        an_asset(passthrough=UPLOAD, upload_id=UPLOAD, playback_ids=[{"id": UPLOAD, "policy": "public"}])
+    )
+    page = Page([observation], ID)
     row = a_row(provider_asset_id=ID, provider_upload_id=UPLOAD, passthrough=UPLOAD, last_sync_error=ID, lease_token=ID)
-    held = (TOKEN, FarEnd().mux, page, seen, seen.playback_ids, row)
+    held = (TOKEN, FarEnd().mux, page, observation, observation.playback_ids, row)
 
     assert secrets_in(*map(repr, held), *held) == []
 
@@ -986,7 +1015,7 @@ async def test_a_url_is_left_out_of_an_entry_however_it_is_written(told: str, ke
 
     page = await far_end.mux.list_assets(NOW)
 
-    assert [seen.metadata for seen in page.entries] == [{"id": "first"}, {"id": "last"} | kept]
+    assert [observation.metadata for observation in page.entries] == [{"id": "first"}, {"id": "last"} | kept]
 
 
 JSON_VALUES = st.recursive(
@@ -1006,13 +1035,15 @@ def test_what_is_kept_is_all_but_urls_and_nul(value: object, escaped: bool, sepa
 async def test_what_is_kept_is_never_nested_so_deep_that_it_cannot_be_walked(depth: int) -> None:
     far_end = FarEnd(200, f'{{"data": [{{"id": "{ID}", "x": {"[" * depth}1{"]" * depth}}}]}}'.encode())
     answer = await answer_or_error(CALLS["list_assets"](far_end.mux))
-    assert [without_urls(seen.metadata) for seen in seen_in(answer)] == [seen.metadata for seen in seen_in(answer)]
-    assert isinstance(answer, Page | Unreachable)
+    assert [without_urls(observation.metadata) for observation in seen_in(answer)] == [
+        observation.metadata for observation in seen_in(answer)
+    ]
+    assert isinstance(answer, Page | ProviderUnavailable)
 
 
 async def test_a_page_with_one_entry_that_is_no_text_is_no_answer() -> None:
     body = b'{"data": [{"id": "first"}, {"id": "last", "x": "\xff\xfe"}]}'
-    assert isinstance(await error_of(FarEnd(200, body), CALLS["list_assets"]), Unreachable)
+    assert isinstance(await error_of(FarEnd(200, body), CALLS["list_assets"]), ProviderUnavailable)
 
 
 async def test_a_cursor_is_kept_without_nul() -> None:
@@ -1046,7 +1077,7 @@ def signer_of(header: str | None, *secrets: str, late: float = 0) -> int:
 
 
 def refusal_of(header: str | None, *secrets: str, late: float = 0) -> str:
-    with pytest.raises(BadNotice) as refused:
+    with pytest.raises(InvalidWebhook) as refused:
         signer_of(header, *secrets, late=late)
     return refused.value.reason
 
@@ -1123,7 +1154,9 @@ def test_the_time_is_signed_as_it_is_written(header: str) -> None:
 
 @pytest.mark.parametrize("secrets", [(), ("",), (SIGNED_BY, "")])
 def test_a_secret_that_is_empty_verifies_nothing(secrets: tuple[str, ...]) -> None:
-    with pytest.raises(Misconfigured, match="mux_webhook_secrets: is not set: nothing tells a true webhook from") as no:
+    with pytest.raises(
+        ConfigurationError, match="mux_webhook_secrets: is not set: nothing tells a true webhook from"
+    ) as no:
         verify({"mux-signature": SIGNATURE}, SIGNED_BODY, secrets, SIGNED_AT, tolerance=300)
     assert no.value.setting == "mux_webhook_secrets"
 
@@ -1136,7 +1169,7 @@ def body_of(event: dict[str, Any]) -> bytes:
 
 
 def unreadable(read: Callable[..., object], *given: object) -> str:
-    with pytest.raises(BadNotice) as refused:
+    with pytest.raises(InvalidWebhook) as refused:
         read(*given)
     return refused.value.reason
 
@@ -1144,7 +1177,7 @@ def unreadable(read: Callable[..., object], *given: object) -> str:
 def test_an_event_about_an_asset_says_whose_it_is() -> None:
     event = an_event(ID, id="event-1", passthrough="https://ours.example/7", upload_id=UPLOAD, asset_id="another")
 
-    assert read_delivery(body_of(event | {"object": {"type": "asset", "id": "another"}})) == Delivery(
+    assert read_event(body_of(event | {"object": {"type": "asset", "id": "another"}})) == ReceivedEvent(
         event_id="event-1",
         type="video.asset.ready",
         environment="env-of-tests",
@@ -1161,7 +1194,7 @@ def test_an_event_about_an_upload_says_whose_it_is() -> None:
     data |= {"id": UPLOAD, "new_asset_settings": {"passthrough": "ours"}}
     event = an_upload_event(UPLOAD, "video.upload.asset_created") | {"id": "event-1", "data": data}
 
-    assert read_delivery(body_of(event)) == Delivery(
+    assert read_event(body_of(event)) == ReceivedEvent(
         event_id="event-1",
         type="video.upload.asset_created",
         environment="env-of-tests",
@@ -1177,11 +1210,11 @@ def test_only_an_upload_takes_its_passthrough_from_its_settings() -> None:
     asset = an_event(ID, passthrough="ours", new_asset_settings={"passthrough": "another"})
     upload = an_upload_event(UPLOAD, "video.upload.created", passthrough="ours", new_asset_settings="unknown")
 
-    assert [read_delivery(body_of(event)).passthrough for event in (asset, upload)] == ["ours", "ours"]
+    assert [read_event(body_of(event)).passthrough for event in (asset, upload)] == ["ours", "ours"]
 
 
 def test_an_event_may_consist_of_its_type_and_its_id_alone() -> None:
-    assert read_delivery(b'{"type": "video.asset.unheard_of", "id": "event-1"}') == Delivery(
+    assert read_event(b'{"type": "video.asset.unheard_of", "id": "event-1"}') == ReceivedEvent(
         event_id="event-1", type="video.asset.unheard_of", acted_on=False
     )
 
@@ -1189,14 +1222,14 @@ def test_an_event_may_consist_of_its_type_and_its_id_alone() -> None:
 def test_an_event_without_data_is_about_its_object() -> None:
     event = an_event(ID) | {"data": None}
 
-    assert read_delivery(body_of(event)).provider_asset_id == ID
+    assert read_event(body_of(event)).provider_asset_id == ID
 
 
 @pytest.mark.parametrize(
     ("told", "kept"), [("x", "x"), ("x" * 255, "x" * 255), ("x" * 256, None), ("", None), (7, None)]
 )
 def test_what_can_be_no_id_is_none(told: object, kept: str | None) -> None:
-    assert read_delivery(body_of(an_event(ID, passthrough=told))).passthrough == kept
+    assert read_event(body_of(an_event(ID, passthrough=told))).passthrough == kept
 
 
 @pytest.mark.parametrize("field", ["id", "type"])
@@ -1204,14 +1237,14 @@ def test_an_event_has_an_id_and_a_type_of_some_length(field: str) -> None:
     event = an_event(ID)
 
     for good in ("x", "x" * 255):
-        delivery = read_delivery(body_of(event | {field: good}))
+        delivery = read_event(body_of(event | {field: good}))
         assert good in {delivery.event_id, delivery.type}
     for bad in ("", "x" * 256, 7, None):
-        assert unreadable(read_delivery, body_of(event | {field: bad})) == "no_event"
+        assert unreadable(read_event, body_of(event | {field: bad})) == "no_event"
 
 
 def test_what_is_no_object_is_no_event() -> None:
-    assert unreadable(read_delivery, b"[]") == "no_json_object"
+    assert unreadable(read_event, b"[]") == "no_json_object"
 
 
 # webhooks: what was seen in them
@@ -1229,8 +1262,8 @@ def test_an_event_about_an_asset_is_seen_as_it_is() -> None:
         master={"url": "https://planted.io"},
     )
 
-    assert read_seen(body_of(event), NOW) == Seen(
-        via=Via.WEBHOOK,
+    assert read_observation(body_of(event), NOW) == Observation(
+        source=ObservationSource.WEBHOOK,
         at=NOW,
         occurred_at=datetime(2026, 11, 23, 11, 59, tzinfo=UTC),
         state=State.READY,
@@ -1263,10 +1296,10 @@ def test_the_type_of_an_event_says_more_than_the_status_beside_it(
 ) -> None:
     body = body_of(an_event(ID, type_) | {"data": an_asset(status=status)})
 
-    seen = read_seen(body, NOW)
+    observation = read_observation(body, NOW)
 
-    assert (seen.state, seen.error_kind) == (state, kind)
-    assert read_delivery(body).acted_on
+    assert (observation.state, observation.error_kind) == (state, kind)
+    assert read_event(body).acted_on
 
 
 @pytest.mark.parametrize(
@@ -1284,8 +1317,8 @@ def test_an_event_about_an_upload_is_seen_as_its_type_says(
     data = {"id": UPLOAD, "status": "unheard of", "asset_id": ID, "new_asset_settings": {"passthrough": "ours"}}
     event = an_upload_event(UPLOAD, type_) | {"id": "event-1", "data": data}
 
-    assert read_seen(body_of(event), NOW) == Seen(
-        via=Via.WEBHOOK,
+    assert read_observation(body_of(event), NOW) == Observation(
+        source=ObservationSource.WEBHOOK,
         at=NOW,
         occurred_at=SIGNED_AT,
         state=state,
@@ -1305,7 +1338,7 @@ def test_an_event_whose_data_is_none_cannot_be_seen(data: object) -> None:
     asset, upload = an_event(ID), an_upload_event(UPLOAD, "video.upload.created")
 
     for event in (asset, upload):
-        assert unreadable(read_seen, body_of(event | {"data": data}), NOW) == "unreadable_data"
+        assert unreadable(read_observation, body_of(event | {"data": data}), NOW) == "unreadable_data"
 
 
 # Mux's own examples
@@ -1321,40 +1354,40 @@ def vectors() -> dict[str, Any]:
 
 async def test_muxs_example_of_an_asset_is_understood(vectors: dict[str, Any]) -> None:
     body = vectors["rest"]["asset_get"]
-    seen = await telling(body).mux.get_asset(body["data"]["id"], NOW)
-    assert seen.state is State.READY
-    assert [(p.id, p.policy) for p in seen.playback_ids or ()] == [
+    observation = await telling(body).mux.get_asset(body["data"]["id"], NOW)
+    assert observation.state is State.READY
+    assert [(p.id, p.policy) for p in observation.playback_ids or ()] == [
         (p["id"], p["policy"]) for p in body["data"]["playback_ids"]
     ]
-    assert seen.passthrough == body["data"]["passthrough"]
-    assert seen.created_at == datetime.fromtimestamp(int(body["data"]["created_at"]), UTC)
-    assert seen.metadata == body["data"]
+    assert observation.passthrough == body["data"]["passthrough"]
+    assert observation.created_at == datetime.fromtimestamp(int(body["data"]["created_at"]), UTC)
+    assert observation.metadata == body["data"]
 
 
 async def test_muxs_example_of_a_list_is_understood(vectors: dict[str, Any]) -> None:
     body = vectors["rest"]["asset_list"]
     page = await telling(body).mux.list_assets(NOW)
-    assert [seen.provider_asset_id for seen in page.entries] == [entry["id"] for entry in body["data"]]
-    assert {seen.state for seen in page.entries} == {State.READY}
+    assert [observation.provider_asset_id for observation in page.entries] == [entry["id"] for entry in body["data"]]
+    assert {observation.state for observation in page.entries} == {State.READY}
     assert page.cursor == body["next_cursor"]
 
 
 async def test_a_real_errored_asset_tells_its_reason_without_the_address_of_the_file(vectors: dict[str, Any]) -> None:
     data = vectors["rest"]["asset_errored"]["data"]
-    seen = await telling({"data": data}).mux.get_asset(data["id"], NOW)
-    assert (seen.state, seen.error_kind) == (State.ERRORED, ErrorKind.PROVIDER)
-    assert seen.error_text
-    assert seen.error_text.startswith("download_failed: The input file '[url]")
-    assert "could not be downloaded" in seen.error_text
+    observation = await telling({"data": data}).mux.get_asset(data["id"], NOW)
+    assert (observation.state, observation.error_kind) == (State.ERRORED, ErrorKind.PROVIDER)
+    assert observation.error_text
+    assert observation.error_text.startswith("download_failed: The input file '[url]")
+    assert "could not be downloaded" in observation.error_text
 
 
 @pytest.mark.parametrize("name", ["upload_get", "upload_create_201", "upload_cancel_200"])
 async def test_muxs_examples_of_uploads_are_understood(vectors: dict[str, Any], name: str) -> None:
     data = vectors["rest"][name]["data"]
-    seen = await telling({"data": data}).mux.get_upload(data["id"], NOW)
-    assert (seen.status, seen.provider_asset_id) == (data["status"], data.get("asset_id"))
-    assert seen.state is not None
-    assert "url" not in (seen.metadata or {})
+    observation = await telling({"data": data}).mux.get_upload(data["id"], NOW)
+    assert (observation.status, observation.provider_asset_id) == (data["status"], data.get("asset_id"))
+    assert observation.state is not None
+    assert "url" not in (observation.metadata or {})
 
 
 async def test_muxs_example_of_whoami_names_the_environment(vectors: dict[str, Any]) -> None:
@@ -1386,7 +1419,7 @@ def test_every_time_in_muxs_payloads_is_read(vectors: dict[str, Any]) -> None:
 async def test_an_answer_that_is_too_large_to_be_one_is_not_read_to_its_end() -> None:
     padding = b'{"data": {"id": "' + ID.encode() + b'", "x": "' + b"a" * LARGEST_ANSWER + b'"}}'
 
-    with pytest.raises(Unreachable, match="too large"):
+    with pytest.raises(ProviderUnavailable, match="too large"):
         await FarEnd(200, padding).mux.get_asset(ID, NOW)
 
 
@@ -1401,10 +1434,10 @@ async def test_as_many_calls_as_a_sweep_makes_at_once_do_not_wait_for_each_other
     ids = emulator.create_assets(60)
     with serving(emulator) as far_end:
         adapter = Mux(Credentials(emulator.token_id, emulator.token_secret), base_url=far_end.url, timeout=PATIENCE)
-        seen = await asyncio.gather(*(adapter.get_asset(asset_id, NOW) for asset_id in ids))
+        observation = await asyncio.gather(*(adapter.get_asset(asset_id, NOW) for asset_id in ids))
         await adapter.close()
 
-    assert [one.provider_asset_id for one in seen] == ids
+    assert [one.provider_asset_id for one in observation] == ids
 
 
 async def test_an_answer_that_is_packed_twice_is_not_unpacked() -> None:
@@ -1418,5 +1451,5 @@ async def test_an_answer_that_is_packed_twice_is_not_unpacked() -> None:
 
     mux = Mux(TOKEN, transport=httpx.MockTransport(answer))
 
-    with pytest.raises(Unreachable, match="packed more than once"):
+    with pytest.raises(ProviderUnavailable, match="packed more than once"):
         await mux.get_asset(ID, NOW)

@@ -224,21 +224,21 @@ def close_database(server: str, name: str) -> None:
 async def test_tables_that_are_not_the_newest_are_told(sqlite_shell: Shell) -> None:
     async with a_store(sqlite_shell.settings["database_url"]) as store, operated(sqlite_shell, "run") as operator:
         async with store.writing() as connection:
-            await connection.exec_driver_sql("UPDATE rindle_sync_alembic_version SET version_num = '0001'")
+            await connection.exec_driver_sql("UPDATE rindle_sync_alembic_version SET version_num = 'rindle_0'")
 
         async def told() -> None:
             status, checks = await operator.is_ready()
-            assert (status, checks["tables"]) == (503, "are at 0001, and 0002 is the newest")
+            assert (status, checks["tables"]) == (503, "are at rindle_0, and rindle_1 is the newest")
 
         await eventually(told)
 
 
 async def test_an_engine_that_asks_no_more_is_told_after_a_minute(world: World) -> None:
-    readiness = Readiness(world.tools, lambda: revisions(world.tools.store.engine), runs_engine=True)
+    readiness = Readiness(world.context, lambda: revisions(world.context.store.engine), runs_engine=True)
     began = (await readiness.checks())["engine"]
     world.clock.move(LATEST + timedelta(seconds=1))
     hung = (await readiness.checks())["engine"]
-    await world.tools.passes.note(tick_key(world.tools), world.clock.now())
+    await world.context.job_runs.note(tick_key(world.context), world.clock.now())
     world.clock.move(LATEST)
 
     assert began == "ok"

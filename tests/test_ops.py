@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rindle_sync.exporters.base import INSTRUMENTS, Instrument, Kind
+from rindle_sync.exporters.base import INSTRUMENTS, Instrument, InstrumentKind
 
 ROOT = Path(__file__).parents[1]
 RULES = ROOT / "ops" / "prometheus" / "rules.yml"
@@ -21,7 +21,7 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 def series_of(instrument: Instrument) -> set[str]:
     """The names under which Prometheus keeps an instrument."""
     name = instrument.prometheus_name
-    return {f"{name}_bucket", f"{name}_sum", f"{name}_count"} if instrument.kind is Kind.HISTOGRAM else {name}
+    return {f"{name}_bucket", f"{name}_sum", f"{name}_count"} if instrument.kind is InstrumentKind.HISTOGRAM else {name}
 
 
 MEASURED = {name: instrument for instrument in INSTRUMENTS for name in series_of(instrument)}

@@ -15,13 +15,13 @@ import pytest
 from sqlalchemy import event
 from starlette.requests import Request
 
-from rindle_sync.asset import By, ErrorKind, State
-from rindle_sync.frameworks.page.app import GUESSES, HOLDS, READ_WITHIN, READS, Page
+from rindle_sync.asset import ErrorKind, State, Trigger
+from rindle_sync.frameworks.page.app import GUESSES, HOLDS, READ_WITHIN, READS, Console
 from rindle_sync.frameworks.page.forms import Declined, read_form
 from rindle_sync.frameworks.page.session import COOKIE, LASTS
-from rindle_sync.ingest import ingest
-from rindle_sync.notice import Status
-from rindle_sync.store import Library
+from rindle_sync.ingest import process_webhook_events
+from rindle_sync.notice import EventStatus
+from rindle_sync.store import AssetQueries
 from rindle_sync.telemetry import OperatorActed
 from tests.webhooks import an_event, deliver, with_secrets
 from tests.world import READY, World, a_work, a_world
@@ -33,8 +33,8 @@ HERE = "http://localhost:8001"
 def a_browser(
     world: World, *environments: str, token: str | None = TOKEN, address: str = HERE, client: str = "127.0.0.1"
 ) -> httpx.AsyncClient:
-    works = [a_work(world, name) for name in environments or ("default",)]
-    transport = httpx.ASGITransport(Page(works, token), client=(client, 50_000))
+    job_runners = [a_work(world, name) for name in environments or ("default",)]
+    transport = httpx.ASGITransport(Console(job_runners, token), client=(client, 50_000))
     return httpx.AsyncClient(transport=transport, base_url=address)
 
 
@@ -76,7 +76,7 @@ def acts(world: World) -> list[tuple[str, str, str | None]]:
 
 
 async def test_the_overview_tells_what_somebody_should_look_at(world: World, reader: httpx.AsyncClient) -> None:
-    await world.tools.breaker.refused("no")
+    await world.context.circuit_breaker.authentication_failed("no")
     await world.track(State.ERRORED, error_kind=ErrorKind.STUCK)
 
     told = text_of(await reader.get("/"))
@@ -88,8 +88,8 @@ async def test_the_overview_tells_what_somebody_should_look_at(world: World, rea
 
 
 async def test_rows_are_filtered_and_found_by_the_apps_own_id(world: World, reader: httpx.AsyncClient) -> None:
-    await world.track(State.READY, asset_id="a-ready-one")
-    await world.track(State.ERRORED, asset_id="a-stuck-one", error_kind=ErrorKind.STUCK)
+    await world.track(State.READY, reference="a-ready-one")
+    await world.track(State.ERRORED, reference="a-stuck-one", error_kind=ErrorKind.STUCK)
 
     async def shown(query: str) -> list[str]:
         answer = await reader.get(f"/rows?{query}")
@@ -123,7 +123,7 @@ async def test_an_address_that_was_made_up_breaks_nothing(reader: httpx.AsyncCli
 
 
 async def test_older_rows_are_on_the_next_page_each_once(world: World, reader: httpx.AsyncClient) -> None:
-    rows = [await world.track(State.READY, asset_id=f"video-{number}-") for number in range(120)]
+    rows = [await world.track(State.READY, reference=f"video-{number}-") for number in range(120)]
     address, seen = "/rows", list[str]()
     while address:
         html = (await reader.get(address)).text
@@ -131,11 +131,11 @@ async def test_older_rows_are_on_the_next_page_each_once(world: World, reader: h
         older = re.search(r'href="([^"]+)">Older', html)
         address = unescape(older[1]) if older else ""
 
-    assert sorted(seen) == sorted(row.asset_id for row in rows)
+    assert sorted(seen) == sorted(row.reference for row in rows)
 
 
 async def test_a_row_is_explained_without_an_id_of_the_providers(world: World, reader: httpx.AsyncClient) -> None:
-    row = await world.track(asset_id="<script>alert(1)</script>")
+    row = await world.track(reference="<script>alert(1)</script>")
     await world.sync(row)
 
     answer = await reader.get(f"/rows/{row.id}")
@@ -150,12 +150,12 @@ async def test_the_inbox_shows_deliveries_by_status(world: World, reader: httpx.
     with_secrets(world)
     row = await world.track()
     await deliver(world, an_event(row))
-    await ingest(world.tools)
+    await process_webhook_events(world.context)
 
-    applied, dead = [await reader.get(f"/inbox?status={status}") for status in (Status.APPLIED, Status.DEAD)]
+    applied, dead = [await reader.get(f"/inbox?status={status}") for status in (EventStatus.APPLIED, EventStatus.DEAD)]
 
     assert "video.asset.ready" in applied.text
-    assert f'<a href="/rows/{row.id}">{row.asset_id}</a>' in applied.text
+    assert f'<a href="/rows/{row.id}">{row.reference}</a>' in applied.text
     assert "No delivery is like that" in dead.text
 
 
@@ -181,15 +181,15 @@ async def test_every_answer_forbids_scripts_and_frames_of_others(reader: httpx.A
 
 async def test_nobody_reads_who_is_not_signed_in_or_not_on_this_machine_where_nobody_can_be(world: World) -> None:
     told = ("a-name-of-ours", "acme-production", "acme-staging", f"rindle-sync {version('rindle-sync')}")
-    await world.track(asset_id="a-name-of-ours", environment="acme-production")
+    await world.track(reference="a-name-of-ours", environment="acme-production")
     environments = ("acme-production", "acme-staging")
-    strangers = (
+    untracked = (
         a_browser(world, *environments),
         a_browser(world, *environments, client="203.0.113.7"),
         a_browser(world, *environments, token=None, address="http://evil.example:8001"),
         a_browser(world, *environments, token=None, client="203.0.113.7"),
     )
-    for browser in strangers:
+    for browser in untracked:
         async with browser:
             answers = [await browser.get(path) for path in ("/", "/rows", "/inbox", "/sign-in", "/nowhere")]
         assert [answer.status_code for answer in answers] == [401] * 3 + [200, 404]
@@ -204,7 +204,7 @@ async def test_another_machine_may_read_once_signed_in(world: World) -> None:
 
 
 async def test_a_database_that_is_gone_is_said_in_a_page(world: World, reader: httpx.AsyncClient) -> None:
-    async with world.tools.store.engine.begin() as connection:
+    async with world.context.store.engine.begin() as connection:
         await connection.exec_driver_sql("DROP TABLE media_provider_assets")
 
     answer = await reader.get("/")
@@ -232,7 +232,7 @@ async def test_another_site_leads_here_by_a_link_alone(
 async def test_many_who_look_at_once_cost_the_database_one_look(world: World, reader: httpx.AsyncClient) -> None:
     statements: list[str] = []
     event.listen(
-        world.tools.store.engine.sync_engine, "before_cursor_execute", lambda *told: statements.append(told[2])
+        world.context.store.engine.sync_engine, "before_cursor_execute", lambda *told: statements.append(told[2])
     )
     await reader.get("/")
     once = len(statements)
@@ -248,7 +248,7 @@ async def test_many_who_look_at_once_cost_the_database_one_look(world: World, re
 async def test_a_locked_table_leaves_the_deliveries_their_connections(postgres_tables_url: str) -> None:
     async with a_world(postgres_tables_url, migrated=True) as world:
         reader = a_browser(world, token=None)
-        async with world.tools.store.engine.connect() as other, reader:
+        async with world.context.store.engine.connect() as other, reader:
             await other.exec_driver_sql("LOCK TABLE media_provider_assets IN ACCESS EXCLUSIVE MODE")
             looking = [asyncio.create_task(reader.get(path)) for path in ["/", "/rows"] * 15]
             crowd, _ = await asyncio.wait(looking, timeout=2 * READ_WITHIN)
@@ -268,8 +268,8 @@ async def test_a_fault_of_ours_is_a_page_and_one_line_without_its_text(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     work = a_work(world)
-    work = replace(work, tools=replace(work.tools, library=Broken(world.tools.store.engine)))
-    transport = httpx.ASGITransport(Page([work], None))
+    work = replace(work, context=replace(work.context, asset_queries=Broken(world.context.store.engine)))
+    transport = httpx.ASGITransport(Console([work], None))
     async with httpx.AsyncClient(transport=transport, base_url=HERE) as reader:
         answer = await reader.get("/rows")
 
@@ -280,7 +280,7 @@ async def test_a_fault_of_ours_is_a_page_and_one_line_without_its_text(
     assert re.fullmatch(r"the page met an unexpected KeyError at \S+test_page\.py:\d+", line)
 
 
-class Broken(Library):
+class Broken(AssetQueries):
     """Fails, and names what nobody may see."""
 
     async def browse(self, *_: object, **__: object) -> NoReturn:
@@ -299,7 +299,7 @@ async def test_a_row_is_synced_now_and_that_is_told_and_kept(world: World, brows
 
     assert answer.headers["location"] == f"/rows/{row.id}?done=changed"
     assert (await world.now_is(row)).state is State.READY
-    assert [change.by for change in await world.tools.store.changes_of(row.id)] == [By.PAGE]
+    assert [change.trigger for change in await world.context.store.changes_of(row.id)] == [Trigger.CONSOLE]
     assert acts(world) == [("sign_in", "done", None), ("sync", "changed", row.id)]
 
 
@@ -308,18 +308,18 @@ async def test_a_dead_delivery_is_applied_again(world: World, browser: httpx.Asy
     with_secrets(world)
     await deliver(world, an_event("nobody"))
     for _ in range(6):
-        await ingest(world.tools)
+        await process_webhook_events(world.context)
         world.clock.move(120)
-    [notice] = await world.tools.inbox.list("mux", "default", status=Status.DEAD)
+    [webhook_event] = await world.context.inbox.list("mux", "default", status=EventStatus.DEAD)
     await signed_in(browser)
     key = key_in((await browser.get("/inbox")).text)
 
-    path = f"/inbox/{notice.id}/replay" if which == "one" else "/inbox/replay-dead"
+    path = f"/inbox/{webhook_event.id}/replay" if which == "one" else "/inbox/replay-dead"
     answer = await browser.post(f"{path}?environment=default", data={"key": key})
 
     assert answer.headers["location"].endswith("done=replayed&number=1")
     assert "1 delivery to be applied again." in text_of(await browser.get(answer.headers["location"]))
-    assert [n.status for n in await world.tools.inbox.list("mux", "default")] == [Status.PENDING]
+    assert [n.status for n in await world.context.inbox.list("mux", "default")] == [EventStatus.PENDING]
 
 
 async def test_nobody_acts_without_signing_in_or_from_another_sites_form(
@@ -432,7 +432,7 @@ async def test_wrong_tokens_are_answered_one_after_another_and_too_many_not_at_a
 async def test_a_browser_that_goes_away_while_it_sends_a_form_is_no_fault(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app, answers = Page([a_work(world)], TOKEN), list[MutableMapping[str, Any]]()
+    app, answers = Console([a_work(world)], TOKEN), list[MutableMapping[str, Any]]()
     parts: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": b"tok", "more_body": True}]
     scope = {"type": "http", "method": "POST", "path": "/sign-in", "headers": [], "query_string": b"", "root_path": ""}
 
@@ -473,8 +473,8 @@ async def test_a_form_that_is_too_large_is_not_read(browser: httpx.AsyncClient) 
 
 
 async def test_environments_are_chosen_by_name(world: World) -> None:
-    await world.track(State.READY, asset_id="one-of-default")
-    await world.track(State.READY, asset_id="one-of-beta", environment="beta")
+    await world.track(State.READY, reference="one-of-default")
+    await world.track(State.READY, reference="one-of-beta", environment="beta")
     async with a_browser(world, "default", "beta", token=None) as browser:
         overview, beta = await browser.get("/"), await browser.get("/rows?environment=beta")
 

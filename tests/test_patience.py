@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from rindle_sync.errors import StoreUnavailable
-from rindle_sync.patience import Places, Question
+from rindle_sync.errors import DatabaseUnavailable
+from rindle_sync.patience import CachedQuery, ConcurrencyLimit
 from tests.world import Clock
 
 HOLDS = timedelta(seconds=10)
@@ -28,57 +28,57 @@ class Oracle:
 
 async def test_an_answer_holds_for_a_while() -> None:
     clock, oracle = Clock(), Oracle()
-    question = Question(oracle.answer, clock.now, HOLDS)
+    question = CachedQuery(oracle.answer, clock.now, HOLDS)
 
-    answers = [await question.answer()]
+    answers = [await question.get()]
     for wait in (5, 4, 1):
         clock.move(wait)
-        answers.append(await question.answer())
+        answers.append(await question.get())
 
     assert answers == [1, 1, 1, 2]
 
 
 async def test_who_asks_meanwhile_waits_for_the_same_answer() -> None:
     oracle = Oracle()
-    question = Question(oracle.answer, Clock().now, timedelta(0))
+    question = CachedQuery(oracle.answer, Clock().now, timedelta(0))
 
-    assert list(await asyncio.gather(question.answer(), question.answer())) == [1, 1]
+    assert list(await asyncio.gather(question.get(), question.get())) == [1, 1]
 
 
 async def test_what_is_slow_is_not_asked_again_until_it_has_answered() -> None:
     oracle = Oracle()
     oracle.is_free.clear()
-    question = Question(oracle.answer, Clock().now, timedelta(0), within=0.01)
+    question = CachedQuery(oracle.answer, Clock().now, timedelta(0), within=0.01)
 
-    silent = [await question.answer(), await question.answer()]
+    silent = [await question.get(), await question.get()]
     asked = oracle.asked
     oracle.is_free.set()
 
     assert (silent, asked) == ([None, None], 1)
-    assert await question.answer() == 1
-    assert await question.answer() == 2
+    assert await question.get() == 1
+    assert await question.get() == 2
 
 
 async def test_a_failure_is_raised_and_not_kept() -> None:
-    failures = [StoreUnavailable("down")]
+    failures = [DatabaseUnavailable("down")]
 
     async def ask() -> str:
         if failures:
             raise failures.pop()
         return "up"
 
-    question = Question(ask, Clock().now, HOLDS)
+    question = CachedQuery(ask, Clock().now, HOLDS)
 
-    with pytest.raises(StoreUnavailable):
-        await question.answer()
-    assert await question.answer() == "up"
+    with pytest.raises(DatabaseUnavailable):
+        await question.get()
+    assert await question.get() == "up"
 
 
 async def test_nothing_is_asked_after_the_end() -> None:
     oracle = Oracle()
     oracle.is_free.clear()
-    question = Question(oracle.answer, Clock().now, HOLDS, within=0.01)
-    await question.answer()
+    question = CachedQuery(oracle.answer, Clock().now, HOLDS, within=0.01)
+    await question.get()
 
     await question.close()
 
@@ -88,19 +88,19 @@ async def test_nothing_is_asked_after_the_end() -> None:
 async def test_only_the_first_who_asks_waits_for_what_is_late() -> None:
     oracle = Oracle()
     oracle.is_free.clear()
-    question = Question(oracle.answer, Clock().now, timedelta(0), within=0.05)
-    assert await question.answer() is None
+    question = CachedQuery(oracle.answer, Clock().now, timedelta(0), within=0.05)
+    assert await question.get() is None
 
     async with asyncio.timeout(0.04):
-        assert [await question.answer() for _ in range(20)] == [None] * 20
+        assert [await question.get() for _ in range(20)] == [None] * 20
     oracle.is_free.set()
 
 
 async def test_so_many_ask_at_a_time_and_nobody_waits_for_ever() -> None:
-    places, is_over = Places(2, within=0.01), asyncio.Event()
+    places, is_over = ConcurrencyLimit(2, within=0.01), asyncio.Event()
 
     async def stay() -> None:
-        async with places.one():
+        async with places.slot():
             await is_over.wait()
 
     staying = [asyncio.create_task(stay()) for _ in range(2)]
@@ -120,11 +120,11 @@ async def test_what_took_long_holds_for_longer() -> None:
         clock.move(3)
         return await oracle.answer()
 
-    question = Question(slowly, clock.now, HOLDS, times=20)
+    question = CachedQuery(slowly, clock.now, HOLDS, times=20)
 
-    answers = [await question.answer()]
+    answers = [await question.get()]
     for wait in (59, 1):
         clock.move(wait)
-        answers.append(await question.answer())
+        answers.append(await question.get())
 
     assert answers == [1, 1, 2]

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rindle_sync.asset import Due, ErrorKind, Lack, ProviderAsset, Seen, Silence, State
+from rindle_sync.asset import Due, ErrorKind, FailureKind, FetchFailure, Observation, ProviderAsset, State
 from rindle_sync.decide import Policy, decide
 from rindle_sync.plan import (
     ATTEMPTS,
     LIST_RESTS,
-    MOST_MARKS,
-    Atlas,
-    Estimate,
-    Mark,
+    MOST_BOOKMARKS,
+    Bookmark,
+    DecayingRate,
+    ListIndex,
+    PageCandidate,
     Schedule,
-    Wanted,
     first_check,
     next_check,
     next_page,
@@ -33,14 +33,14 @@ SCHEDULE = Schedule()
 MINUTE = timedelta(minutes=1)
 
 
-def gap(row: ProviderAsset, seen: Seen | Silence | None) -> timedelta | None:
-    decision = decide(row, seen, NOW, POLICY)
-    at = next_check(decision, seen, NOW, POLICY, SCHEDULE)
+def gap(row: ProviderAsset, observation: Observation | FetchFailure | None) -> timedelta | None:
+    decision = decide(row, observation, NOW, POLICY)
+    at = next_check(decision, observation, NOW, POLICY, SCHEDULE)
     return None if at is None else at - NOW
 
 
-def silence(lack: Lack = Lack.UNREACHABLE, wait: timedelta | None = None) -> Silence:
-    return Silence(lack=lack, at=NOW, text="mux answered 500", wait=wait)
+def failure(kind: FailureKind = FailureKind.UNREACHABLE, wait: timedelta | None = None) -> FetchFailure:
+    return FetchFailure(kind=kind, at=NOW, text="mux answered 500", wait=wait)
 
 
 def jittered(span: timedelta) -> tuple[timedelta, timedelta]:
@@ -83,8 +83,8 @@ def test_a_tombstone_is_left_alone() -> None:
 @pytest.mark.parametrize("kind", [ErrorKind.STUCK, ErrorKind.NOT_FOUND])
 def test_a_watched_row_is_looked_at_with_growing_gaps_until_the_recovery_days_are_over(kind: ErrorKind) -> None:
     def watched(age: timedelta) -> timedelta | None:
-        seen = a_look(State.PROCESSING) if kind is ErrorKind.STUCK else a_404()
-        return gap(a_row(State.ERRORED, error_kind=kind, updated_at=NOW - age), seen)
+        observation = a_look(State.PROCESSING) if kind is ErrorKind.STUCK else a_404()
+        return gap(a_row(State.ERRORED, error_kind=kind, updated_at=NOW - age), observation)
 
     fresh, later = watched(timedelta(0)), watched(timedelta(hours=10))
     assert fresh
@@ -109,14 +109,14 @@ def test_a_stale_webhook_does_not_put_off_a_look() -> None:
 
 
 def test_a_stale_look_is_followed_by_another() -> None:
-    row = a_row(seen_at=NOW, check_at=NOW - MINUTE)
+    row = a_row(observed_at=NOW, check_at=NOW - MINUTE)
 
     assert gap(row, a_look(at=NOW - MINUTE)) == SCHEDULE.floor
 
 
 def test_a_look_without_an_answer_is_tried_again_soon_and_the_third_time_like_any_other() -> None:
     row = a_row(updated_at=NOW - 60 * MINUTE)
-    gaps = [gap(replace(row, check_failures=n), silence()) for n in range(ATTEMPTS)]
+    gaps = [gap(replace(row, check_failures=n), failure()) for n in range(ATTEMPTS)]
 
     assert gaps[:2] == [SCHEDULE.retry, 2 * SCHEDULE.retry]
     assert gaps[2] is not None
@@ -124,11 +124,11 @@ def test_a_look_without_an_answer_is_tried_again_soon_and_the_third_time_like_an
 
 
 def test_a_row_at_rest_in_doubt_is_not_forgotten_when_the_provider_is_silent() -> None:
-    assert gap(a_row(State.READY, check_failures=5), silence()) is not None
+    assert gap(a_row(State.READY, check_failures=5), failure()) is not None
 
 
 def test_a_throttled_look_waits_as_long_as_the_provider_asks() -> None:
-    assert gap(a_row(), silence(Lack.THROTTLED, 7 * MINUTE)) == 7 * MINUTE
+    assert gap(a_row(), failure(FailureKind.THROTTLED, 7 * MINUTE)) == 7 * MINUTE
 
 
 @given(st.uuids().map(str), st.integers(1, 1000))
@@ -145,9 +145,9 @@ def test_the_jitter_is_the_same_for_the_same_row_and_version_and_within_its_shar
 # to the second, without jitter
 
 
-def exactly(row: ProviderAsset, seen: Seen | Silence | None) -> timedelta | None:
-    decision = decide(row, seen, NOW, POLICY)
-    at = next_check(decision, seen, NOW, POLICY, Schedule(jitter=0))
+def exactly(row: ProviderAsset, observation: Observation | FetchFailure | None) -> timedelta | None:
+    decision = decide(row, observation, NOW, POLICY)
+    at = next_check(decision, observation, NOW, POLICY, Schedule(jitter=0))
     return None if at is None else at - NOW
 
 
@@ -200,7 +200,7 @@ def test_a_webhook_that_says_what_we_know_does_not_put_off_a_look() -> None:
 
 
 def test_a_stale_look_at_a_row_at_rest_is_followed_by_none() -> None:
-    assert gap(a_row(State.READY, seen_at=NOW), a_look(at=NOW - MINUTE)) is None
+    assert gap(a_row(State.READY, observed_at=NOW), a_look(at=NOW - MINUTE)) is None
 
 
 @pytest.mark.parametrize(("since", "wait"), [(4 * MINUTE, 6 * MINUTE), (POLICY.confirm - MINUTE / 6, MINUTE / 2)])
@@ -211,24 +211,24 @@ def test_a_suspected_row_that_is_found_missing_too_soon_is_looked_at_when_it_cou
 
 
 def test_a_refused_look_leaves_the_row_due_as_it_was() -> None:
-    assert gap(a_row(check_at=NOW - MINUTE), silence(Lack.REFUSED)) == -MINUTE
-    assert gap(a_row(check_at=None), silence(Lack.REFUSED)) == timedelta(0)
+    assert gap(a_row(check_at=NOW - MINUTE), failure(FailureKind.REFUSED)) == -MINUTE
+    assert gap(a_row(check_at=None), failure(FailureKind.REFUSED)) == timedelta(0)
 
 
 def test_a_throttled_look_that_names_no_wait_waits_for_the_floor() -> None:
-    assert gap(a_row(), silence(Lack.THROTTLED)) == SCHEDULE.floor
+    assert gap(a_row(), failure(FailureKind.THROTTLED)) == SCHEDULE.floor
 
 
 def test_a_row_that_would_be_looked_at_sooner_anyway_does_not_wait_for_a_retry() -> None:
     young = a_row(updated_at=NOW, check_failures=3)
 
     assert retry_gap(4, SCHEDULE) > SCHEDULE.floor
-    assert exactly(young, silence()) == SCHEDULE.floor
+    assert exactly(young, failure()) == SCHEDULE.floor
 
 
 @pytest.mark.parametrize(("failures", "wait"), [(2, 4 * SCHEDULE.retry), (9, SCHEDULE.cap)])
 def test_a_row_at_rest_that_gets_no_answer_is_retried_with_gaps_up_to_the_cap(failures: int, wait: timedelta) -> None:
-    assert gap(a_row(State.READY, check_failures=failures), silence()) == wait
+    assert gap(a_row(State.READY, check_failures=failures), failure()) == wait
 
 
 def test_rows_of_one_age_are_drawn_apart_over_the_whole_jitter() -> None:
@@ -251,14 +251,14 @@ def test_a_row_is_drawn_anew_with_each_version() -> None:
 # by list page or by id
 
 
-def wanted(*ages: float, chance: float = 1.0) -> list[Wanted]:
+def wanted(*ages: float, chance: float = 1.0) -> list[PageCandidate]:
     """Rows whose assets were made so many minutes ago."""
-    rows = (Wanted(f"row-{place}", NOW - age * MINUTE, chance, is_linked=True) for place, age in enumerate(ages))
+    rows = (PageCandidate(f"row-{place}", NOW - age * MINUTE, chance, is_linked=True) for place, age in enumerate(ages))
     return sorted(rows, key=lambda one: one.created_at, reverse=True)
 
 
-def first_page(*, down_to: float) -> Mark:
-    return Mark(NOW, down_to * MINUTE)
+def first_page(*, down_to: float) -> Bookmark:
+    return Bookmark(NOW, down_to * MINUTE)
 
 
 def test_a_page_that_should_answer_two_rows_is_worth_its_call() -> None:
@@ -266,7 +266,7 @@ def test_a_page_that_should_answer_two_rows_is_worth_its_call() -> None:
 
 
 @pytest.mark.parametrize("rows", [wanted(), wanted(1), wanted(1, 11), wanted(11, 12)])
-def test_a_page_that_should_answer_no_more_than_one_is_not(rows: list[Wanted]) -> None:
+def test_a_page_that_should_answer_no_more_than_one_is_not(rows: list[PageCandidate]) -> None:
     assert next_page(rows, [first_page(down_to=10)], 0) is None
 
 
@@ -297,8 +297,8 @@ def test_a_list_that_never_holds_what_it_should_is_not_asked() -> None:
 
 
 def test_a_page_is_begun_at_the_nearest_place_above_the_rows() -> None:
-    far = Mark(NOW - 600 * MINUTE, 10 * MINUTE, "far")
-    farther = Mark(NOW - 700 * MINUTE, 10 * MINUTE, "farther")
+    far = Bookmark(NOW - 600 * MINUTE, 10 * MINUTE, "far")
+    farther = Bookmark(NOW - 700 * MINUTE, 10 * MINUTE, "farther")
 
     assert next_page(wanted(701, 702), [first_page(down_to=10), far, farther], 0) == farther
     assert next_page(wanted(601, 602), [first_page(down_to=10), far, farther], 0) == far
@@ -318,62 +318,62 @@ def test_a_row_whose_asset_was_made_ahead_of_our_clock_stands_on_the_first_page(
 def test_a_page_is_only_ever_asked_for_where_it_may_pay(
     ages: list[float], places: list[tuple[float, float]], bank: int
 ) -> None:
-    marks = [Mark(NOW - age * MINUTE, span * MINUTE, f"{age}") for age, span in sorted(places)]
+    bookmarks = [Bookmark(NOW - age * MINUTE, span * MINUTE, f"{age}") for age, span in sorted(places)]
 
-    mark = next_page(wanted(*ages), [first_page(down_to=60), *marks], bank)
+    bookmark = next_page(wanted(*ages), [first_page(down_to=60), *bookmarks], bank)
 
-    assert mark is None or (bank >= 0 and len(ages) >= 2)
+    assert bookmark is None or (bank >= 0 and len(ages) >= 2)
 
 
 def test_a_page_of_strangers_at_one_moment_lets_us_hope_less_with_each() -> None:
-    mark = Mark(NOW, 60 * MINUTE, "cursor")
+    bookmark = Bookmark(NOW, 60 * MINUTE, "cursor")
     spans = []
     for _ in range(3):
-        mark = mark.following(mark.reach, mark.reach - timedelta(seconds=1), "cursor")
-        spans.append(mark.span)
+        bookmark = bookmark.following(bookmark.reach, bookmark.reach - timedelta(seconds=1), "cursor")
+        spans.append(bookmark.span)
 
     assert spans == [30 * MINUTE, 15 * MINUTE, 7.5 * MINUTE]
 
 
 def test_an_estimate_moves_with_what_is_seen_and_recovers_with_time() -> None:
-    estimate = Estimate(1.0)
+    estimate = DecayingRate(1.0)
     for _ in range(20):
         estimate.learn(0, 100, NOW)
 
-    low = estimate.by(NOW)
+    low = estimate.value_at(NOW)
     assert low < 0.05
-    assert low < estimate.by(NOW + timedelta(hours=2)) < estimate.by(NOW + timedelta(hours=4))
-    assert estimate.by(NOW + timedelta(days=1)) == 1.0
+    assert low < estimate.value_at(NOW + timedelta(hours=2)) < estimate.value_at(NOW + timedelta(hours=4))
+    assert estimate.value_at(NOW + timedelta(days=1)) == 1.0
 
 
 def test_few_sightings_move_an_estimate_little() -> None:
-    estimate = Estimate(1.0)
+    estimate = DecayingRate(1.0)
     estimate.learn(0, 1, NOW)
 
-    assert estimate.by(NOW) > 0.9
+    assert estimate.value_at(NOW) > 0.9
 
 
 def test_no_more_places_are_remembered_than_needed() -> None:
-    atlas = Atlas()
-    for place in range(3 * MOST_MARKS):
-        top = atlas.marks(NOW, None)[0]
-        atlas.follow([], top, Mark(NOW - place * MINUTE, MINUTE, f"{place}"))
+    list_index = ListIndex()
+    for place in range(3 * MOST_BOOKMARKS):
+        top = list_index.bookmarks(NOW, None)[0]
+        list_index.follow([], top, Bookmark(NOW - place * MINUTE, MINUTE, f"{place}"))
 
-    known = atlas.marks(NOW + MINUTE, None)
-    assert MOST_MARKS / 2 < len(known) <= MOST_MARKS + 1
-    assert [mark.reach for mark in known] == sorted((mark.reach for mark in known), reverse=True)
+    known = list_index.bookmarks(NOW + MINUTE, None)
+    assert MOST_BOOKMARKS / 2 < len(known) <= MOST_BOOKMARKS + 1
+    assert [bookmark.reach for bookmark in known] == sorted((bookmark.reach for bookmark in known), reverse=True)
 
 
 def test_a_place_that_leads_nowhere_is_forgotten_and_the_list_rests_a_while() -> None:
-    atlas, due = Atlas(), [a_due(place) for place in range(5)]
-    mark = Mark(NOW - MINUTE, MINUTE, "cursor")
-    atlas.follow([], atlas.marks(NOW, None)[0], mark)
+    list_index, due = ListIndex(), [a_due(place) for place in range(5)]
+    bookmark = Bookmark(NOW - MINUTE, MINUTE, "cursor")
+    list_index.follow([], list_index.bookmarks(NOW, None)[0], bookmark)
 
-    atlas.fail(mark, NOW)
+    list_index.fail(bookmark, NOW)
 
-    assert [known.cursor for known in atlas.marks(NOW, None)] == [None]
-    assert atlas.wanted(due, NOW, POLICY, SCHEDULE) == []
-    assert len(atlas.wanted(due, NOW + LIST_RESTS, POLICY, SCHEDULE)) == 5
+    assert [known.cursor for known in list_index.bookmarks(NOW, None)] == [None]
+    assert list_index.candidates(due, NOW, POLICY, SCHEDULE) == []
+    assert len(list_index.candidates(due, NOW + LIST_RESTS, POLICY, SCHEDULE)) == 5
 
 
 def a_due(age: float, state: State = State.PROCESSING, **values: Any) -> Due:
@@ -391,7 +391,7 @@ def a_due(age: float, state: State = State.PROCESSING, **values: Any) -> Due:
 
 
 def test_rows_that_no_page_can_answer_are_not_wanted_of_one() -> None:
-    atlas = Atlas()
+    list_index = ListIndex()
     none = [
         a_due(1, State.ERRORED, error_kind=ErrorKind.NOT_FOUND),
         a_due(2, State.READY, missing_since=NOW),
@@ -399,34 +399,34 @@ def test_rows_that_no_page_can_answer_are_not_wanted_of_one() -> None:
         a_due(4, updated_at=NOW - timedelta(hours=3)),
     ]
 
-    assert atlas.wanted(none, NOW, POLICY, SCHEDULE) == []
+    assert list_index.candidates(none, NOW, POLICY, SCHEDULE) == []
 
 
 def test_a_row_past_the_threshold_is_wanted_when_we_are_to_blame() -> None:
     late = a_due(1, updated_at=NOW - timedelta(hours=3), check_at=NOW - timedelta(hours=1))
 
-    assert [one.id for one in Atlas().wanted([late], NOW, POLICY, SCHEDULE)] == [late.id]
+    assert [one.id for one in ListIndex().candidates([late], NOW, POLICY, SCHEDULE)] == [late.id]
 
 
 def test_an_upload_is_less_likely_to_be_listed_than_an_asset() -> None:
     upload = a_due(1, provider_asset_id=None, provider_upload_id="upload")
-    [asked] = Atlas().wanted([upload], NOW, POLICY, SCHEDULE)
+    [asked] = ListIndex().candidates([upload], NOW, POLICY, SCHEDULE)
 
     assert (asked.is_linked, asked.chance) == (False, 0.25)
 
 
 def test_what_a_page_may_answer_comes_newest_first_with_the_chance_of_each() -> None:
-    atlas = Atlas()
-    atlas.learn([Wanted(f"{n}", NOW, 1.0, is_linked=True) for n in range(60)], set(), NOW)
-    atlas.learn([Wanted(f"{n}", NOW, 1.0, is_linked=False) for n in range(60)], set(), NOW)
+    list_index = ListIndex()
+    list_index.learn([PageCandidate(f"{n}", NOW, 1.0, is_linked=True) for n in range(60)], set(), NOW)
+    list_index.learn([PageCandidate(f"{n}", NOW, 1.0, is_linked=False) for n in range(60)], set(), NOW)
     older, newer = a_due(20), a_due(10)
     upload = a_due(15, State.UPLOADING, provider_asset_id=None, provider_upload_id="upload-1")
     later = NOW + timedelta(hours=1)
 
-    assert atlas.wanted([older, upload, newer], later, POLICY, SCHEDULE) == [
-        Wanted(newer.id, newer.provider_created_at, 0.5, is_linked=True),
-        Wanted(upload.id, upload.provider_created_at, 0.125, is_linked=False),
-        Wanted(older.id, older.provider_created_at, 0.5, is_linked=True),
+    assert list_index.candidates([older, upload, newer], later, POLICY, SCHEDULE) == [
+        PageCandidate(newer.id, newer.provider_created_at, 0.5, is_linked=True),
+        PageCandidate(upload.id, upload.provider_created_at, 0.125, is_linked=False),
+        PageCandidate(older.id, older.provider_created_at, 0.5, is_linked=True),
     ]
 
 
@@ -439,38 +439,38 @@ def test_we_are_to_blame_for_a_row_past_the_threshold_only_when_it_was_due_for_l
 ) -> None:
     late = a_due(1, updated_at=NOW - timedelta(hours=3), check_at=check_at)
 
-    assert len(Atlas().wanted([late], NOW, POLICY, SCHEDULE)) == count
+    assert len(ListIndex().candidates([late], NOW, POLICY, SCHEDULE)) == count
 
 
 def test_assets_and_uploads_are_learned_of_apart() -> None:
-    atlas, linked, uploads = Atlas(), Estimate(1.0), Estimate(0.25)
+    list_index, linked, uploads = ListIndex(), DecayingRate(1.0), DecayingRate(0.25)
     expected = [
-        Wanted("asset-1", NOW, 1.0, is_linked=True),
-        Wanted("asset-2", NOW, 1.0, is_linked=True),
-        Wanted("asset-3", NOW, 1.0, is_linked=True),
-        Wanted("upload-1", NOW, 1.0, is_linked=False),
+        PageCandidate("asset-1", NOW, 1.0, is_linked=True),
+        PageCandidate("asset-2", NOW, 1.0, is_linked=True),
+        PageCandidate("asset-3", NOW, 1.0, is_linked=True),
+        PageCandidate("upload-1", NOW, 1.0, is_linked=False),
     ]
 
-    atlas.learn(expected, {"asset-1", "upload-1", "a stranger"}, NOW)
+    list_index.learn(expected, {"asset-1", "upload-1", "a stranger"}, NOW)
 
     linked.learn(1, 3, NOW)
     uploads.learn(1, 1, NOW)
-    assert (atlas.linked, atlas.uploads) == (linked, uploads)
+    assert (list_index.linked_rate, list_index.upload_rate) == (linked, uploads)
 
 
 def test_before_anything_is_learned_every_entry_is_thought_to_be_ours() -> None:
-    assert Atlas().ours == Estimate(1.0)
+    assert ListIndex().tracked_rate == DecayingRate(1.0)
 
 
 def test_a_list_that_is_not_to_be_trusted_promises_nothing() -> None:
-    assert [one.chance for one in Atlas(trust=0).wanted([a_due(1)], NOW, POLICY, SCHEDULE)] == [0]
+    assert [one.chance for one in ListIndex(trust=0).candidates([a_due(1)], NOW, POLICY, SCHEDULE)] == [0]
 
 
 def test_what_is_learned_counts_by_how_much_was_seen() -> None:
-    estimate = Estimate(1.0)
+    estimate = DecayingRate(1.0)
 
     estimate.learn(15, 60, NOW)
-    assert estimate.by(NOW) == pytest.approx(1 - 0.75 * 0.75)
+    assert estimate.value_at(NOW) == pytest.approx(1 - 0.75 * 0.75)
     estimate.learn(0, 0, NOW + timedelta(hours=1))
     assert estimate.value == pytest.approx(0.4375)
     assert estimate.at == NOW
@@ -491,17 +491,17 @@ def test_what_is_learned_counts_by_how_much_was_seen() -> None:
 def test_a_share_of_which_nothing_more_is_learned_doubles_every_hour(
     value: float, hours: float, by_then: float
 ) -> None:
-    estimate = Estimate(1.0, at=NOW)
+    estimate = DecayingRate(1.0, at=NOW)
     estimate.value = value
 
-    assert estimate.by(NOW + timedelta(hours=hours)) == pytest.approx(by_then)
+    assert estimate.value_at(NOW + timedelta(hours=hours)) == pytest.approx(by_then)
 
 
 def test_a_share_that_recovers_without_end_is_that_at_rest() -> None:
-    estimate = Estimate(0.5, at=NOW - timedelta(days=36_500))
+    estimate = DecayingRate(0.5, at=NOW - timedelta(days=36_500))
     estimate.value = 0
 
-    assert estimate.by(NOW) == 0.5
+    assert estimate.value_at(NOW) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -511,57 +511,57 @@ def test_a_share_that_recovers_without_end_is_that_at_rest() -> None:
 def test_the_place_after_a_page_goes_on_where_the_page_ended(
     cursor: str | None, newest: float, oldest: float, span: float
 ) -> None:
-    page = Mark(NOW, 60 * MINUTE, cursor)
+    page = Bookmark(NOW, 60 * MINUTE, cursor)
 
     following = page.following(NOW - newest * MINUTE, NOW - oldest * MINUTE, "next")
 
-    assert following == Mark(NOW - oldest * MINUTE, span * MINUTE, "next")
+    assert following == Bookmark(NOW - oldest * MINUTE, span * MINUTE, "next")
 
 
 def test_the_first_place_is_ahead_of_our_clock_and_reaches_to_where_the_last_first_page_ended() -> None:
-    ahead, atlas = NOW + 5 * MINUTE, Atlas()
+    ahead, list_index = NOW + 5 * MINUTE, ListIndex()
 
-    assert atlas.marks(NOW, None) == [Mark(ahead, timedelta(days=36_500))]
-    assert atlas.marks(NOW, NOW - 60 * MINUTE) == [Mark(ahead, 65 * MINUTE)]
-    assert atlas.marks(NOW, ahead + MINUTE) == [Mark(ahead, timedelta(milliseconds=1))]
+    assert list_index.bookmarks(NOW, None) == [Bookmark(ahead, timedelta(days=36_500))]
+    assert list_index.bookmarks(NOW, NOW - 60 * MINUTE) == [Bookmark(ahead, 65 * MINUTE)]
+    assert list_index.bookmarks(NOW, ahead + MINUTE) == [Bookmark(ahead, timedelta(milliseconds=1))]
 
 
 def test_a_place_that_is_reached_is_kept_once_and_in_its_order() -> None:
-    atlas = Atlas()
-    first = atlas.marks(NOW, None)[0]
-    near, far = Mark(NOW - MINUTE, MINUTE, "near"), Mark(NOW - 9 * MINUTE, MINUTE, "far")
-    again = Mark(near.reach, MINUTE, "again")
+    list_index = ListIndex()
+    first = list_index.bookmarks(NOW, None)[0]
+    near, far = Bookmark(NOW - MINUTE, MINUTE, "near"), Bookmark(NOW - 9 * MINUTE, MINUTE, "far")
+    again = Bookmark(near.reach, MINUTE, "again")
 
-    assert atlas.follow([first], first, far) == [far]
-    assert atlas.follow([far, near], far, near) == [near, near]
-    atlas.follow([first], first, again)
+    assert list_index.follow([first], first, far) == [far]
+    assert list_index.follow([far, near], far, near) == [near, near]
+    list_index.follow([first], first, again)
 
-    assert atlas.marks(NOW, None) == [first, again, far]
-    assert atlas.marks(near.reach, None)[1:] == [far]
+    assert list_index.bookmarks(NOW, None) == [first, again, far]
+    assert list_index.bookmarks(near.reach, None)[1:] == [far]
 
 
 def test_the_last_place_is_forgotten_when_nothing_follows_it() -> None:
-    atlas = Atlas()
-    first = atlas.marks(NOW, None)[0]
-    near, far = Mark(NOW - MINUTE, MINUTE, "near"), Mark(NOW - 9 * MINUTE, MINUTE, "far")
-    atlas.follow([first], first, near)
-    atlas.follow([near], near, far)
+    list_index = ListIndex()
+    first = list_index.bookmarks(NOW, None)[0]
+    near, far = Bookmark(NOW - MINUTE, MINUTE, "near"), Bookmark(NOW - 9 * MINUTE, MINUTE, "far")
+    list_index.follow([first], first, near)
+    list_index.follow([near], near, far)
 
-    assert atlas.follow([near, far], far, None) == [near]
-    assert atlas.marks(NOW, None) == [first, near]
+    assert list_index.follow([near, far], far, None) == [near]
+    assert list_index.bookmarks(NOW, None) == [first, near]
 
 
 def test_when_there_are_too_many_places_every_second_one_is_kept() -> None:
-    atlas = Atlas()
-    first = atlas.marks(NOW, None)[0]
-    for place in range(MOST_MARKS):
-        atlas.follow([], first, Mark(NOW - (place + 1) * MINUTE, MINUTE, f"{place}"))
-    assert len(atlas.marks(NOW, None)) == 1 + MOST_MARKS
+    list_index = ListIndex()
+    first = list_index.bookmarks(NOW, None)[0]
+    for place in range(MOST_BOOKMARKS):
+        list_index.follow([], first, Bookmark(NOW - (place + 1) * MINUTE, MINUTE, f"{place}"))
+    assert len(list_index.bookmarks(NOW, None)) == 1 + MOST_BOOKMARKS
 
-    atlas.follow([], first, Mark(NOW - (MOST_MARKS + 1) * MINUTE, MINUTE, "one too many"))
+    list_index.follow([], first, Bookmark(NOW - (MOST_BOOKMARKS + 1) * MINUTE, MINUTE, "one too many"))
 
-    assert [mark.cursor for mark in atlas.marks(NOW, None)[1:4]] == ["0", "2", "4"]
-    assert len(atlas.marks(NOW, None)) == 2 + MOST_MARKS // 2
+    assert [bookmark.cursor for bookmark in list_index.bookmarks(NOW, None)[1:4]] == ["0", "2", "4"]
+    assert len(list_index.bookmarks(NOW, None)) == 2 + MOST_BOOKMARKS // 2
 
 
 def test_without_any_place_no_page_is_asked_for() -> None:
@@ -577,11 +577,11 @@ def test_the_rows_that_should_stand_on_a_page_are_those_between_its_ends(
 ) -> None:
     down_to = None if oldest is None else NOW - oldest * MINUTE
 
-    assert standing_on(wanted(1, 5, 10, 20), Mark(NOW - reach * MINUTE, MINUTE), down_to) == span
+    assert standing_on(wanted(1, 5, 10, 20), Bookmark(NOW - reach * MINUTE, MINUTE), down_to) == span
 
 
 @pytest.mark.parametrize(("age", "place"), [(-1, 0), (0, 0), (9, 0), (10, 1), (15, 1), (20, 2), (99, 2)])
 def test_an_asset_is_looked_for_from_the_nearest_place_above_it(age: float, place: int) -> None:
-    marks = [Mark(NOW - reach * MINUTE, MINUTE, f"{reach}") for reach in (0, 10, 20)]
+    bookmarks = [Bookmark(NOW - reach * MINUTE, MINUTE, f"{reach}") for reach in (0, 10, 20)]
 
-    assert place_above(marks, NOW - age * MINUTE) == marks[place]
+    assert place_above(bookmarks, NOW - age * MINUTE) == bookmarks[place]

@@ -30,8 +30,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rindle_sync.asset import PlaybackId, ProviderAsset, State
-from rindle_sync.errors import Misconfigured, NotPlayable
-from rindle_sync.providers.mux.playback import Audience, Kind, SignedUrl, Signer, signed_url
+from rindle_sync.errors import ConfigurationError, NotPlayable
+from rindle_sync.providers.mux.playback import Audience, PlaybackKind, SignedUrl, Signer, signed_url
 from tests.rows import NOW, PUBLIC, SIGNED, a_row
 
 ROOT = Path(__file__).parents[1]
@@ -40,8 +40,8 @@ VECTORS = ROOT.parent / "shared" / "mux" / "vectors.json"
 DRM = PlaybackId("playback-0003", "drm")
 KEY_ID = "signing-key-0001"
 HOUR = NOW + timedelta(hours=1)
-LICENCES = [kind for kind in Kind if kind.audience is Audience.DRM_LICENCE]
-OTHERS = [kind for kind in Kind if kind not in LICENCES]
+LICENCES = [kind for kind in PlaybackKind if kind.audience is Audience.DRM_LICENSE]
+OTHERS = [kind for kind in PlaybackKind if kind not in LICENCES]
 
 
 @functools.cache
@@ -63,7 +63,7 @@ def a_ready_row(*playback_ids: PlaybackId, **values: Any) -> ProviderAsset:
 
 
 def signed(row: ProviderAsset | None = None, **values: Any) -> SignedUrl:
-    values = {"kind": Kind.VIDEO, "expires_at": HOUR, "now": NOW, **values}
+    values = {"kind": PlaybackKind.VIDEO, "expires_at": HOUR, "now": NOW, **values}
     return signed_url(row or a_ready_row(), a_signer(), **values)
 
 
@@ -77,7 +77,7 @@ def claims(token: str, audience: str = "v", key: Any = None) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_a_url_is_of_the_first_signed_id_and_has_nothing_but_a_token(kind: Kind) -> None:
+def test_a_url_is_of_the_first_signed_id_and_has_nothing_but_a_token(kind: PlaybackKind) -> None:
     url = urlsplit(signed(kind=kind, modifiers={"width": 600}).url)
 
     assert f"{url.scheme}://{url.netloc}{url.path}" == kind.url(SIGNED.id)
@@ -87,26 +87,26 @@ def test_a_url_is_of_the_first_signed_id_and_has_nothing_but_a_token(kind: Kind)
 @pytest.mark.parametrize(
     ("kind", "url"),
     [
-        (Kind.VIDEO, "https://stream.mux.com/abc.m3u8"),
-        (Kind.THUMBNAIL_JPG, "https://image.mux.com/abc/thumbnail.jpg"),
-        (Kind.ANIMATED_WEBP, "https://image.mux.com/abc/animated.webp"),
-        (Kind.STORYBOARD_VTT, "https://image.mux.com/abc/storyboard.vtt"),
-        (Kind.LICENCE_FAIRPLAY, "https://license.mux.com/license/fairplay/abc"),
+        (PlaybackKind.VIDEO, "https://stream.mux.com/abc.m3u8"),
+        (PlaybackKind.THUMBNAIL_JPG, "https://image.mux.com/abc/thumbnail.jpg"),
+        (PlaybackKind.ANIMATED_WEBP, "https://image.mux.com/abc/animated.webp"),
+        (PlaybackKind.STORYBOARD_VTT, "https://image.mux.com/abc/storyboard.vtt"),
+        (PlaybackKind.LICENSE_FAIRPLAY, "https://license.mux.com/license/fairplay/abc"),
     ],
 )
-def test_each_kind_has_its_address(kind: Kind, url: str) -> None:
+def test_each_kind_has_its_address(kind: PlaybackKind, url: str) -> None:
     assert kind.url("abc") == url
 
 
 def test_an_id_cannot_lead_to_another_address() -> None:
-    assert Kind.VIDEO.url("../a?b#c") == "https://stream.mux.com/..%2Fa%3Fb%23c.m3u8"
+    assert PlaybackKind.VIDEO.url("../a?b#c") == "https://stream.mux.com/..%2Fa%3Fb%23c.m3u8"
 
 
 @pytest.mark.parametrize(
     ("family", "audience"), [("video", "v"), ("thumbnail", "t"), ("animated", "g"), ("storyboard", "s")]
 )
 def test_each_kind_has_its_audience(family: str, audience: str) -> None:
-    for kind in (kind for kind in Kind if kind.startswith(family)):
+    for kind in (kind for kind in PlaybackKind if kind.startswith(family)):
         token = signed(kind=kind).token
         assert claims(token, audience)["aud"] == audience
 
@@ -138,7 +138,7 @@ def test_the_expiry_is_told_as_the_token_says_it() -> None:
 def test_the_token_stands_alone_for_players_that_ask_for_it() -> None:
     url = signed()
 
-    assert url.url == f"{Kind.VIDEO.url(SIGNED.id)}?token={url.token}"
+    assert url.url == f"{PlaybackKind.VIDEO.url(SIGNED.id)}?token={url.token}"
 
 
 @pytest.mark.parametrize("audience", Audience)
@@ -180,7 +180,7 @@ def test_claims_come_back_as_they_were_given(
 
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(microseconds=1), timedelta(days=-1)])
 def test_an_expiry_that_is_past_is_refused(late: timedelta) -> None:
-    with pytest.raises(Misconfigured, match="later than now") as refused:
+    with pytest.raises(ConfigurationError, match="later than now") as refused:
         signed(expires_at=NOW + late)
 
     assert refused.value.setting == "expires_at"
@@ -188,7 +188,7 @@ def test_an_expiry_that_is_past_is_refused(late: timedelta) -> None:
 
 @pytest.mark.parametrize("name", ["expires_at", "now"])
 def test_a_time_without_a_zone_is_refused(name: str) -> None:
-    with pytest.raises(Misconfigured, match="time zone") as refused:
+    with pytest.raises(ConfigurationError, match="time zone") as refused:
         signed(None, **{name: HOUR.replace(tzinfo=None)})
 
     assert refused.value.setting == name
@@ -196,29 +196,29 @@ def test_a_time_without_a_zone_is_refused(name: str) -> None:
 
 def test_there_is_no_default_expiry() -> None:
     with pytest.raises(TypeError, match="expires_at"):
-        signed_url(a_ready_row(), a_signer(), kind=Kind.VIDEO, now=NOW)  # type: ignore[call-arg]
+        signed_url(a_ready_row(), a_signer(), kind=PlaybackKind.VIDEO, now=NOW)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("name", ["sub", "aud", "exp", "kid", "iat", "nbf", "iss", "jti", "custom"])
 def test_a_claim_of_ours_cannot_be_set(name: str) -> None:
-    with pytest.raises(Misconfigured, match=f"modifiers: cannot set {name}"):
+    with pytest.raises(ConfigurationError, match=f"modifiers: cannot set {name}"):
         signed(modifiers={name: "planted"})
 
 
 @pytest.mark.parametrize("modifiers", [{"Width": 1}, {"a b": 1}, {"": 1}, {"time": float("nan")}, {"time": None}])
 def test_modifiers_that_mux_cannot_read_are_refused(modifiers: Mapping[str, Any]) -> None:
-    with pytest.raises(Misconfigured, match=r"^modifiers: must be"):
+    with pytest.raises(ConfigurationError, match=r"^modifiers: must be"):
         signed(modifiers=modifiers)
 
 
 @pytest.mark.parametrize("custom", [{"at": NOW}, {"x": float("inf")}, ["no mapping"]])
 def test_data_that_is_no_json_is_refused(custom: Any) -> None:
-    with pytest.raises(Misconfigured, match=r"^custom: "):
+    with pytest.raises(ConfigurationError, match=r"^custom: "):
         signed(custom=custom)
 
 
 def test_a_token_for_nothing_is_refused() -> None:
-    with pytest.raises(Misconfigured, match=r"^subject: "):
+    with pytest.raises(ConfigurationError, match=r"^subject: "):
         a_signer().token("", audience=Audience.VIDEO, expires_at=HOUR, now=NOW)
 
 
@@ -235,21 +235,21 @@ def test_a_row_that_is_not_ready_is_refused(state: State) -> None:
     assert (refused.value.row_id, refused.value.reason) == (row.id, "not_ready")
 
 
-REFUSED: list[tuple[str, tuple[PlaybackId, ...], PlaybackId | None, Kind]] = [
-    ("no_signed_id", (PUBLIC,), None, Kind.VIDEO),
-    ("no_signed_id", (DRM,), None, Kind.VIDEO),
-    ("no_drm_id", (SIGNED,), None, Kind.LICENCE_WIDEVINE),
-    ("no_drm_id", (SIGNED, DRM), SIGNED, Kind.LICENCE_WIDEVINE),
-    ("public_id", (PUBLIC, SIGNED), PUBLIC, Kind.VIDEO),
-    ("public_id", (PUBLIC, SIGNED), PlaybackId(PUBLIC.id, "signed"), Kind.VIDEO),
-    ("foreign_id", (SIGNED,), PlaybackId("another", "signed"), Kind.VIDEO),
-    ("unknown_policy", (PlaybackId("new", "quantum"),), PlaybackId("new", "quantum"), Kind.VIDEO),
+REFUSED: list[tuple[str, tuple[PlaybackId, ...], PlaybackId | None, PlaybackKind]] = [
+    ("no_signed_id", (PUBLIC,), None, PlaybackKind.VIDEO),
+    ("no_signed_id", (DRM,), None, PlaybackKind.VIDEO),
+    ("no_drm_id", (SIGNED,), None, PlaybackKind.LICENSE_WIDEVINE),
+    ("no_drm_id", (SIGNED, DRM), SIGNED, PlaybackKind.LICENSE_WIDEVINE),
+    ("public_id", (PUBLIC, SIGNED), PUBLIC, PlaybackKind.VIDEO),
+    ("public_id", (PUBLIC, SIGNED), PlaybackId(PUBLIC.id, "signed"), PlaybackKind.VIDEO),
+    ("foreign_id", (SIGNED,), PlaybackId("another", "signed"), PlaybackKind.VIDEO),
+    ("unknown_policy", (PlaybackId("new", "quantum"),), PlaybackId("new", "quantum"), PlaybackKind.VIDEO),
 ]
 
 
 @pytest.mark.parametrize(("reason", "own", "named", "kind"), REFUSED)
 def test_an_id_that_a_token_does_not_open_is_refused(
-    reason: str, own: tuple[PlaybackId, ...], named: PlaybackId | None, kind: Kind
+    reason: str, own: tuple[PlaybackId, ...], named: PlaybackId | None, kind: PlaybackKind
 ) -> None:
     with pytest.raises(NotPlayable) as refused:
         signed(a_ready_row(*own), playback_id=named, kind=kind)
@@ -268,7 +268,7 @@ def test_another_providers_row_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", LICENCES)
-def test_a_licence_is_for_the_first_drm_id(kind: Kind) -> None:
+def test_a_licence_is_for_the_first_drm_id(kind: PlaybackKind) -> None:
     url = signed(a_ready_row(SIGNED, DRM), kind=kind)
 
     assert url.url.startswith(f"{kind.url(DRM.id)}?token=")
@@ -337,7 +337,7 @@ def test_a_key_that_cannot_sign_is_refused_and_never_shown(name: str) -> None:
     made, told = BAD_KEYS[name]
     text = made()
 
-    with pytest.raises(Misconfigured, match=told) as refused:
+    with pytest.raises(ConfigurationError, match=told) as refused:
         Signer(KEY_ID, text)
 
     assert refused.value.setting == "mux_signing_private_key"
@@ -347,7 +347,7 @@ def test_a_key_that_cannot_sign_is_refused_and_never_shown(name: str) -> None:
 
 @pytest.mark.parametrize("key_id", ["", "  ", "a\nb"])
 def test_a_key_without_an_id_is_refused(key_id: str) -> None:
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         Signer(key_id, pem(a_key()))
 
     assert refused.value.setting == "mux_signing_key_id"
@@ -392,7 +392,7 @@ def test_neither_a_signer_nor_a_url_shows_what_it_holds() -> None:
 
 @pytest.mark.parametrize(("reason", "own", "named", "kind"), REFUSED)
 def test_a_refusal_shows_no_id_but_the_rows(
-    reason: str, own: tuple[PlaybackId, ...], named: PlaybackId | None, kind: Kind
+    reason: str, own: tuple[PlaybackId, ...], named: PlaybackId | None, kind: PlaybackKind
 ) -> None:
     row = a_ready_row(*own)
 
@@ -406,7 +406,7 @@ def test_a_refusal_shows_no_id_but_the_rows(
 
 
 def test_a_refused_modifier_does_not_show_its_value() -> None:
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         signed(modifiers={"sub": "planted"}, custom={"x": "planted"})
 
     assert "planted" not in str(refused.value)
@@ -431,11 +431,11 @@ def test_without_the_extra_a_key_is_refused_with_the_extras_name(lacking: str) -
     program = f"""
 import sys
 sys.modules[{lacking!r}] = None
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers.mux.playback import Signer
 try:
     Signer("id", "key")
-except Misconfigured as error:
+except ConfigurationError as error:
     print(error)
 """
 
@@ -494,8 +494,10 @@ def test_every_address_of_mux_is_ours(examples: dict[str, Any]) -> None:
             plain = re.escape(url.partition("?")[0].replace("{playback_id}", "abc"))
             patterns.append(re.sub(r"\\{(.*?)\\}", lambda found: f"({found[1]})".replace("\\|", "|"), plain))
 
-    strangers = [kind for kind in Kind if not any(re.fullmatch(pattern, kind.url("abc")) for pattern in patterns)]
-    assert strangers == []
+    untracked = [
+        kind for kind in PlaybackKind if not any(re.fullmatch(pattern, kind.url("abc")) for pattern in patterns)
+    ]
+    assert untracked == []
 
 
 def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -511,6 +513,8 @@ def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> Non
     ]
 
 
-@pytest.mark.parametrize("word", [*Kind, *Audience, *sorted({"not_ready", "other_provider", *(r[0] for r in REFUSED)})])
+@pytest.mark.parametrize(
+    "word", [*PlaybackKind, *Audience, *sorted({"not_ready", "other_provider", *(r[0] for r in REFUSED)})]
+)
 def test_every_word_is_on_the_page(word: str) -> None:
     assert f"`{word}`" in (ROOT / "docs" / "playback.md").read_text(encoding="utf-8")

@@ -15,10 +15,10 @@ from rindle_sync import RindleSync, connect
 from rindle_sync.config import EngineName, plain_settings
 from rindle_sync.engines.base import Distributed
 from rindle_sync.engines.procrastinate import Procrastinate, cron, opened
-from rindle_sync.errors import Misconfigured, StoreUnavailable
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.schema import conninfo
-from rindle_sync.store import Store
+from rindle_sync.store import AssetStore
 from tests.processes import eventually
 
 IN_THE_LAST = "procrastinate_trigger_function_status_events_update_v1"
@@ -60,13 +60,13 @@ async def the_apps_connection(url: str) -> AsyncIterator[psycopg.AsyncConnection
         await connection.close()
 
 
-async def jobs(store: Store) -> list[tuple[Any, ...]]:
+async def jobs(store: AssetStore) -> list[tuple[Any, ...]]:
     async with store.reading() as connection:
         found = await connection.execute(text("SELECT task_name, args, status FROM procrastinate_jobs ORDER BY id"))
         return [tuple(line) for line in found]
 
 
-async def execute(store: Store, statement: str, **values: Any) -> None:
+async def execute(store: AssetStore, statement: str, **values: Any) -> None:
     async with store.writing() as connection:
         await connection.execute(text(statement), values)
 
@@ -74,7 +74,7 @@ async def execute(store: Store, statement: str, **values: Any) -> None:
 async def test_a_job_made_in_a_transaction_is_there_if_that_commits(
     rindle: RindleSync, engine: Distributed, postgres_url: str
 ) -> None:
-    row = await rindle.track(asset_id="video-1", provider_asset_id=PROVIDER_ID)
+    row = await rindle.track(reference="video-1", provider_asset_id=PROVIDER_ID)
     async with the_apps_connection(postgres_url) as connection:
         await engine.defer_sync(row.id, connection=connection)
         await connection.rollback()
@@ -89,7 +89,7 @@ async def test_a_job_made_in_a_transaction_is_there_if_that_commits(
 async def test_a_second_job_for_a_row_is_none_and_leaves_the_transaction_as_it_was(
     rindle: RindleSync, engine: Distributed, postgres_url: str
 ) -> None:
-    row = await rindle.track(asset_id="video-1", provider_asset_id=PROVIDER_ID)
+    row = await rindle.track(reference="video-1", provider_asset_id=PROVIDER_ID)
     await engine.defer_sync(row.id)
     async with the_apps_connection(postgres_url) as connection:
         await connection.execute("CREATE TABLE of_the_app (id INT)")
@@ -130,9 +130,9 @@ async def test_tables_that_the_app_has_installed_are_left_to_it(postgres_url: st
 
 async def test_it_wants_postgresql(sqlite_url: str) -> None:
     async with connect(settings_on(sqlite_url)) as rindle:
-        with pytest.raises(Misconfigured, match="needs PostgreSQL"):
+        with pytest.raises(ConfigurationError, match="needs PostgreSQL"):
             await rindle.migrate()
-        with pytest.raises(Misconfigured, match="needs PostgreSQL"):
+        with pytest.raises(ConfigurationError, match="needs PostgreSQL"):
             await plainly_run(rindle)
 
 
@@ -218,7 +218,7 @@ async def test_a_job_that_is_none_of_ours_ends_with_one_line_that_tells_nothing_
     assert PROVIDER_ID not in "".join(ours)
 
 
-async def none_waits(store: Store) -> None:
+async def none_waits(store: AssetStore) -> None:
     assert [job for job in await jobs(store) if job[0] != "rindle_sync:tick"] == []
 
 
@@ -227,7 +227,7 @@ async def test_without_its_tables_nothing_is_begun(postgres_url: str) -> None:
         await rindle.migrate()
 
     async with connect(settings_on(postgres_url)) as rindle:
-        with pytest.raises(StoreUnavailable, match="rindle-sync migrate --engine procrastinate"):
+        with pytest.raises(DatabaseUnavailable, match="rindle-sync migrate --engine procrastinate"):
             await rindle.run(asyncio.Event())
 
 
@@ -251,7 +251,7 @@ async def says(caplog: pytest.LogCaptureFixture, text: str) -> None:
 LAST_TICK = "SELECT coalesce(max(defer_timestamp), 0) FROM procrastinate_periodic_defers"
 
 
-async def ticked(store: Store, *, after: int) -> None:
+async def ticked(store: AssetStore, *, after: int) -> None:
     async with store.reading() as connection:
         assert (await connection.execute(text(LAST_TICK))).scalar_one() > after + 2 * bool(after)
 
@@ -286,7 +286,7 @@ async def test_workers_of_other_environments_take_no_tick_and_no_step_away(
             for service in (prod, staging):
                 video = emulator.create_asset(life=Life(after=0))
                 name = f"{service.settings.environment}-{number}"
-                await service.track(asset_id=name, provider_asset_id=video)
+                await service.track(reference=name, provider_asset_id=video)
 
             async def in_step() -> None:
                 counted = "SELECT environment, count(*) FROM media_provider_assets WHERE state = 'ready' GROUP BY 1"
@@ -300,7 +300,7 @@ async def test_workers_of_other_environments_take_no_tick_and_no_step_away(
 async def test_a_row_of_somebody_elses_environment_is_made_due(rindle: RindleSync, engine: Distributed) -> None:
     emulator = MuxEmulator()
     async with working(str(rindle.settings.database_url), "another", emulator) as another:
-        row = await rindle.track(asset_id="video-1", provider_asset_id=PROVIDER_ID)
+        row = await rindle.track(reference="video-1", provider_asset_id=PROVIDER_ID)
         await execute(rindle.store, "UPDATE media_provider_assets SET check_at = NULL")
         await engine.defer_sync(row.id)
 

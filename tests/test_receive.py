@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import TextClause, text
 from sqlalchemy.pool import QueuePool
 
-from rindle_sync.errors import BadNotice, Misconfigured
+from rindle_sync.errors import ConfigurationError, InvalidWebhook
 from rindle_sync.frameworks.asgi import WebhookApp, at_paths
-from rindle_sync.notice import Status
+from rindle_sync.notice import EventStatus
 from rindle_sync.providers.mux import sign
-from rindle_sync.providers.mux.webhooks import read_delivery, read_seen, verify
+from rindle_sync.providers.mux.webhooks import read_event, read_observation, verify
 from rindle_sync.receive import LARGEST_BODY, receive
-from rindle_sync.schema import notices
+from rindle_sync.schema import webhook_events
 from rindle_sync.telemetry import WebhookIgnored, WebhookRejected, WebhookVerified
 from tests.rows import NOW
 from tests.webhooks import SECRET, an_event, chunks, deliver, kept_bodies, with_secrets
@@ -35,7 +35,7 @@ def vectors() -> dict[str, Any]:
 
 
 async def kept(world: World) -> list[Any]:
-    return await world.tools.inbox.list("mux", "default")
+    return await world.context.inbox.list("mux", "default")
 
 
 # whose it is
@@ -49,10 +49,10 @@ def test_every_signature_vector_holds() -> None:
         if expect == "ok":
             assert verify(headers, body, [vector["secret"]], now, tolerance) == 0, vector["name"]
         elif expect == "configuration_error":
-            with pytest.raises(Misconfigured):
+            with pytest.raises(ConfigurationError):
                 verify(headers, body, [vector["secret"]], now, tolerance)
         else:
-            with pytest.raises(BadNotice) as refused:
+            with pytest.raises(InvalidWebhook) as refused:
                 verify(headers, body, [vector["secret"]], now, tolerance)
             assert refused.value.reason in {expect, "malformed_header", "no_v1_signature"}, vector["name"]
 
@@ -60,18 +60,18 @@ def test_every_signature_vector_holds() -> None:
 def test_every_payload_that_was_really_delivered_can_be_read() -> None:
     for one in vectors()["webhook_payloads"]:
         body = json.dumps(one["payload"]).encode()
-        delivery = read_delivery(body)
+        delivery = read_event(body)
         assert delivery.event_id == one["payload"]["id"]
         assert delivery.occurred_at == datetime.fromisoformat(one["payload"]["created_at"])
         if delivery.acted_on:
-            assert read_seen(body, NOW).event_id == delivery.event_id
+            assert read_observation(body, NOW).event_id == delivery.event_id
 
 
 def test_every_event_type_is_acted_on_or_left_alone_as_documented() -> None:
     acted_on = {
         type_
         for type_ in vectors()["webhook_event_types"]
-        if read_delivery(json.dumps({"type": type_, "id": "e"}).encode()).acted_on
+        if read_event(json.dumps({"type": type_, "id": "e"}).encode()).acted_on
     }
     assert acted_on == {
         *(f"video.asset.{word}" for word in ("created", "ready", "errored", "updated", "deleted")),
@@ -94,7 +94,7 @@ async def test_a_delivery_signed_outside_the_window_is_refused_in_both_direction
     body = json.dumps(an_event("asset-1")).encode()
     signature = sign(body, SECRET, world.clock.now() + timedelta(seconds=seconds))
 
-    reply = await receive(world.tools, "POST", {"mux-signature": signature}, chunks(body))
+    reply = await receive(world.context, "POST", {"mux-signature": signature}, chunks(body))
 
     assert (reply.status, reply.body) == (400, {"error": "provider_webhook_invalid"})
     assert await kept(world) == []
@@ -105,7 +105,7 @@ async def test_the_header_may_be_written_in_any_case(world: World, name: str) ->
     with_secrets(world)
     body = json.dumps(an_event("asset-1")).encode()
 
-    assert (await receive(world.tools, "POST", {name: sign(body, SECRET, NOW)}, chunks(body))).status == 202
+    assert (await receive(world.context, "POST", {name: sign(body, SECRET, NOW)}, chunks(body))).status == 202
 
 
 async def test_without_any_secret_everything_is_refused(world: World) -> None:
@@ -142,9 +142,9 @@ async def test_a_delivery_is_kept_before_it_is_answered(world: World) -> None:
 
     reply = await deliver(world, event)
 
-    [notice] = await kept(world)
-    assert (reply.status, notice.status, notice.event_id) == (202, Status.PENDING, event["id"])
-    assert json.loads((await kept_bodies(world))[notice.event_id]) == event
+    [webhook_event] = await kept(world)
+    assert (reply.status, webhook_event.status, webhook_event.event_id) == (202, EventStatus.PENDING, event["id"])
+    assert json.loads((await kept_bodies(world))[webhook_event.event_id]) == event
     assert world.calls == 0
 
 
@@ -155,9 +155,9 @@ async def test_a_second_delivery_is_answered_200_and_changes_nothing_even_with_a
 
     reply = await deliver(world, an_event("asset-2", "video.asset.deleted", id="event-1"))
 
-    [notice] = await kept(world)
+    [webhook_event] = await kept(world)
     assert reply.status == 200
-    assert json.loads((await kept_bodies(world))[notice.event_id]) == first
+    assert json.loads((await kept_bodies(world))[webhook_event.event_id]) == first
 
 
 async def test_a_delivery_is_still_known_after_its_body_was_pruned(world: World) -> None:
@@ -166,7 +166,7 @@ async def test_a_delivery_is_still_known_after_its_body_was_pruned(world: World)
     await deliver(world, event)
     world.clock.move(timedelta(days=365))
     later = world.clock.now()
-    assert await world.tools.inbox.prune("mux", "default", ended_before=later, dead_before=later) == 1
+    assert await world.context.inbox.prune("mux", "default", ended_before=later, dead_before=later) == 1
 
     assert (await deliver(world, event)).status == 200
     assert len(await kept(world)) == 1
@@ -177,14 +177,14 @@ async def test_a_type_that_says_nothing_of_a_row_is_kept_and_left_alone(world: W
 
     reply = await deliver(world, an_event("asset-1", "video.asset.track.ready"))
 
-    [notice] = await kept(world)
-    assert (reply.status, notice.status, notice.next_attempt_at) == (200, Status.IGNORED, None)
+    [webhook_event] = await kept(world)
+    assert (reply.status, webhook_event.status, webhook_event.next_attempt_at) == (200, EventStatus.IGNORED, None)
     assert len(world.events(WebhookIgnored)) == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS"])
 async def test_only_post_is_allowed(world: World, method: str) -> None:
-    reply = await receive(with_secrets(world).tools, method, {}, chunks(b""))
+    reply = await receive(with_secrets(world).context, method, {}, chunks(b""))
 
     assert (reply.status, reply.headers) == (405, {"Allow": "POST"})
 
@@ -206,7 +206,7 @@ async def test_a_body_over_the_cap_is_refused_while_it_is_read(world: World) -> 
             read += 65_536
             yield b"x" * 65_536
 
-    reply = await receive(with_secrets(world).tools, "POST", {}, endless())
+    reply = await receive(with_secrets(world).context, "POST", {}, endless())
 
     assert reply.status == 413
     assert read <= LARGEST_BODY + 2 * 65_536
@@ -217,7 +217,7 @@ async def test_a_body_that_says_it_is_over_the_cap_is_not_read_at_all(world: Wor
         pytest.fail("the body was read")
         yield b""  # type: ignore[unreachable]
 
-    reply = await receive(with_secrets(world).tools, "POST", {"Content-Length": str(LARGEST_BODY + 1)}, unread())
+    reply = await receive(with_secrets(world).context, "POST", {"Content-Length": str(LARGEST_BODY + 1)}, unread())
 
     assert reply.status == 413
 
@@ -229,7 +229,7 @@ async def test_a_body_that_never_ends_is_not_waited_for(world: World) -> None:
         yield b"{"
         await asyncio.Event().wait()
 
-    assert (await receive(world.tools, "POST", {}, stalls())).status == 408
+    assert (await receive(world.context, "POST", {}, stalls())).status == 408
 
 
 async def test_a_body_of_exactly_the_cap_is_read(world: World) -> None:
@@ -241,8 +241,8 @@ async def test_a_body_of_exactly_the_cap_is_read(world: World) -> None:
 
 async def test_what_cannot_be_kept_is_to_be_sent_again(world: World) -> None:
     with_secrets(world)
-    async with world.tools.store.engine.begin() as connection:
-        await connection.run_sync(notices.drop)
+    async with world.context.store.engine.begin() as connection:
+        await connection.run_sync(webhook_events.drop)
 
     reply = await deliver(world, an_event("asset-1"))
 
@@ -251,13 +251,15 @@ async def test_what_cannot_be_kept_is_to_be_sent_again(world: World) -> None:
 
 def lock(world: World) -> TextClause:
     """What locks the notices inside a transaction; the one of SQLite is a lock itself."""
-    return text("LOCK TABLE provider_notices" if "postgresql" in str(world.tools.store.engine.url) else "SELECT 1")
+    return text(
+        "LOCK TABLE provider_webhook_events" if "postgresql" in str(world.context.store.engine.url) else "SELECT 1"
+    )
 
 
 async def test_a_database_that_is_locked_is_not_waited_for_longer_than_the_sender_waits(world: World) -> None:
     with_secrets(world, keep_within=timedelta(milliseconds=200))
 
-    async with world.tools.store.engine.begin() as connection:
+    async with world.context.store.engine.begin() as connection:
         await connection.execute(lock(world))
         reply = await deliver(world, an_event("asset-1"))
 
@@ -269,25 +271,25 @@ async def test_a_database_that_is_locked_is_not_waited_for_longer_than_the_sende
 async def test_what_nobody_waits_for_any_more_is_still_kept_before_we_close(world: World) -> None:
     with_secrets(world, keep_within=timedelta(milliseconds=20))
     event = an_event("asset-1")
-    async with world.tools.store.engine.begin() as connection:
+    async with world.context.store.engine.begin() as connection:
         await connection.execute(lock(world))
         reply = await deliver(world, event)
 
-    await world.tools.inbox.finish(timedelta(minutes=1))
+    await world.context.inbox.finish(timedelta(minutes=1))
 
-    [notice] = await kept(world)
-    assert (reply.status, notice.event_id) == (503, event["id"])
+    [webhook_event] = await kept(world)
+    assert (reply.status, webhook_event.event_id) == (503, event["id"])
 
 
 async def test_what_cannot_be_kept_before_we_close_gives_its_connection_back(world: World) -> None:
     with_secrets(world, keep_within=timedelta(milliseconds=20))
-    pool = world.tools.store.engine.pool
+    pool = world.context.store.engine.pool
     assert isinstance(pool, QueuePool)
-    async with world.tools.store.writing() as connection:
+    async with world.context.store.writing() as connection:
         await connection.execute(lock(world))
         reply = await deliver(world, an_event("asset-1"))
 
-        await world.tools.inbox.finish(timedelta(milliseconds=20))
+        await world.context.inbox.finish(timedelta(milliseconds=20))
 
         in_use = pool.checkedout()
     assert (reply.status, in_use) == (503, 1)
@@ -310,7 +312,7 @@ async def test_two_deliveries_of_one_event_at_once_are_kept_once(world: World) -
 async def test_the_endpoint_speaks_asgi_and_wakes_whoever_applies(world: World) -> None:
     with_secrets(world)
     woken: list[bool] = []
-    app = at_paths({"/webhooks/mux": WebhookApp(world.tools, lambda: woken.append(True))})
+    app = at_paths({"/webhooks/mux": WebhookApp(world.context, lambda: woken.append(True))})
     body = json.dumps(an_event("asset-1")).encode()
     headers = {"mux-signature": sign(body, SECRET, world.clock.now())}
 
@@ -335,7 +337,7 @@ async def test_a_sender_that_hangs_up_leaves_nothing(world: World) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await WebhookApp(with_secrets(world).tools)(scope, hangs_up, send)
+    await WebhookApp(with_secrets(world).context)(scope, hangs_up, send)
 
     assert sent == []
     assert await kept(world) == []

@@ -187,14 +187,14 @@ def test_names_stand_in_their_room(law: str) -> None:
 @pytest.mark.parametrize("law", TEXTS)
 def test_texts_stand_in_their_room(law: str) -> None:
     pattern, rooms = TEXTS[law]
-    strangers = (
+    untracked = (
         f"{where} says {text!r}"
         for module in MODULES
         if not module.stands_in(rooms)
         for where, text in module.texts()
         if text not in PROMISED and re.search(pattern, text)
     )
-    _expect_none(law, rooms, strangers)
+    _expect_none(law, rooms, untracked)
 
 
 @pytest.mark.parametrize("name", PURE)
@@ -276,8 +276,8 @@ def _uses_outside(names: tuple[str, ...], rooms: tuple[str, ...]) -> Iterator[st
             yield from (f"{where} uses {used}" for where, used in module.names_used() if _is_one_of(used, names))
 
 
-def _expect_none(law: str, rooms: Iterable[str], strangers: Iterable[str]) -> None:
-    if found := sorted(set(strangers)):
+def _expect_none(law: str, rooms: Iterable[str], untracked: Iterable[str]) -> None:
+    if found := sorted(set(untracked)):
         lines = "\n  ".join(found)
         pytest.fail(f"{law}. Its room: {', '.join(rooms)}. Out of it:\n  {lines}", pytrace=False)
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from rindle_sync.announce import Changed
+from rindle_sync.announce import ChangeEvent
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import State
 from rindle_sync.config import Settings
@@ -154,12 +154,14 @@ async def track_all_sorts(planted: Planted, rindle: RindleSync) -> list[str]:
     ids = [planted.asset(life) for life in (READY, ERRORED, NEVER, named)]
     ids += [planted.keep(a_secret()), planted.keep("a/b?c=#" + a_secret())]  # not found
     for provider_id in ids:
-        planted.say("results", repr(await rindle.track(asset_id=f"video-{uuid4()}", provider_asset_id=provider_id)))
+        planted.say("results", repr(await rindle.track(reference=f"video-{uuid4()}", provider_asset_id=provider_id)))
     for finished in (True, False):
         upload = planted.keep(emulator.create_upload(life=READY, passthrough=planted.keep(a_secret())))
         if finished:
             planted.keep(emulator.finish_upload(upload))
-        await rindle.track(asset_id=f"video-{uuid4()}", provider_upload_id=upload, passthrough=planted.keep(a_secret()))
+        await rindle.track(
+            reference=f"video-{uuid4()}", provider_upload_id=upload, passthrough=planted.keep(a_secret())
+        )
     return ids
 
 
@@ -171,14 +173,14 @@ async def use_everything(planted: Planted, rindle: RindleSync) -> None:
     await take_webhooks_and_uploads(planted, rindle)
     await add_due(rindle.store, *(planted.asset() for _ in range(3)))
     planted.say("results", repr(await rindle.sweep()), repr(await rindle.status()), repr(rindle.settings))
-    planted.say("results", repr(rindle.tools), str(rindle.store.engine.url))
+    planted.say("results", repr(rindle.context), str(rindle.store.engine.url))
 
 
 async def clash(planted: Planted, rindle: RindleSync) -> None:
     """An upload that became an asset which another row holds, and a row that is stuck."""
     upload = planted.keep(planted.far_end.emulator.create_upload(life=READY))
     asset = planted.keep(planted.far_end.emulator.finish_upload(upload))
-    await rindle.track(asset_id="video-held", provider_asset_id=asset)
+    await rindle.track(reference="video-held", provider_asset_id=asset)
     now = datetime.now(UTC)
     await rindle.store.add(a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id=upload, check_at=now))
     old = now - timedelta(hours=9)
@@ -189,13 +191,13 @@ async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> Non
     """The webhook road, true and forged, callbacks that fail, and a direct upload that is begun and cancelled."""
 
     @rindle.on_change
-    async def fails(changed: Changed) -> None:
+    async def fails(changed: ChangeEvent) -> None:
         planted.say("results", repr(changed))
         raise ValueError(planted.asset())
 
     asset, stranger = planted.asset(), planted.asset()
-    await rindle.track(asset_id="video-told", provider_asset_id=asset)
-    secret = rindle.tools.webhooks.secrets[0]
+    await rindle.track(reference="video-told", provider_asset_id=asset)
+    secret = rindle.context.webhooks.secrets[0]
     broken = {"playback_ids": planted.keep(a_secret())}
     for event in (
         an_event(asset),
@@ -206,20 +208,20 @@ async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> Non
         for key in (secret, planted.keep(a_secret())):
             body = json.dumps(event).encode()
             headers = {"Mux-Signature": sign(body, key, datetime.now(UTC))}
-            planted.say("replies", repr(await receive(rindle.tools, "POST", headers, chunks(body))))
-    await rindle.ingest()
-    await rindle.announce()
-    planted.say("results", repr(await rindle.notices()), repr(rindle.tools.webhooks))
-    upload = await rindle.begin_upload(asset_id="video-up", cors_origin="*")
+            planted.say("replies", repr(await receive(rindle.context, "POST", headers, chunks(body))))
+    await rindle.process_webhook_events()
+    await rindle.dispatch()
+    planted.say("results", repr(await rindle.webhook_events()), repr(rindle.context.webhooks))
+    upload = await rindle.begin_upload(reference="video-up", cors_origin="*")
     planted.keep(upload.url.rpartition("=")[2])
     planted.say("results", repr(upload), repr(await rindle.cancel_upload(upload.row_id)))
 
 
 async def twice(planted: Planted, rindle: RindleSync) -> None:
     provider_id = planted.asset()
-    await rindle.track(asset_id="video-once", provider_asset_id=provider_id)
+    await rindle.track(reference="video-once", provider_asset_id=provider_id)
     with pytest.raises(RindleSyncError) as caught:
-        await rindle.track(asset_id="video-twice", provider_asset_id=provider_id)
+        await rindle.track(reference="video-twice", provider_asset_id=provider_id)
     planted.fail(caught.value)
 
 

@@ -11,17 +11,17 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from rindle_sync.asset import By, ErrorKind, PlaybackId, ProviderAsset, Seen, State
+from rindle_sync.asset import ErrorKind, Observation, PlaybackId, ProviderAsset, State, Trigger
 from rindle_sync.audit import audit
 from rindle_sync.breaker import RUN
-from rindle_sync.browse import ROWS_FOR_A_MARCH
+from rindle_sync.browse import ROWS_FOR_A_PAGE_RUN
 from rindle_sync.budget import KEPT_FREE
-from rindle_sync.plan import Atlas
+from rindle_sync.plan import ListIndex
 from rindle_sync.providers.base import Page, Provider
 from rindle_sync.round import Outcome
-from rindle_sync.settle import Settled
+from rindle_sync.settle import Applied
 from rindle_sync.store import Write
-from rindle_sync.sweep import MOST_LOST, look_first, sweep
+from rindle_sync.sweep import MOST_LOST, check_first, sweep
 from rindle_sync.telemetry import Resolved, StateChange, Stuck, Swept
 from tests.rows import OLD, a_row
 from tests.tables import SqliteTables
@@ -38,24 +38,24 @@ def until(world: World, calls: int) -> Callable[[], bool]:
 async def test_every_due_row_is_in_step_after_one_pass(world: World) -> None:
     rows = [await world.track() for _ in range(7)]
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.outcome, tally.looked, tally.changed) == (Outcome.DONE, 7, 7)
+    assert (result.outcome, result.checked, result.changed) == (Outcome.DONE, 7, 7)
     assert {(await world.now_is(row)).state for row in rows} == {State.READY}
-    assert world.calls == tally.calls == tally.pages == 1
+    assert world.calls == result.calls == result.pages == 1
 
 
 async def test_a_row_touched_less_than_the_floor_ago_is_left_alone(world: World) -> None:
     await world.track(updated_at=world.clock.now() - FLOOR + timedelta(microseconds=1))
     await world.track(updated_at=world.clock.now() - FLOOR)
 
-    assert (await world.sweep()).looked == 1
+    assert (await world.sweep()).checked == 1
 
 
 async def test_a_row_is_left_alone_before_its_time(world: World) -> None:
     await world.track(check_at=world.clock.now() + timedelta(microseconds=1))
 
-    assert (await world.sweep()).looked == 0
+    assert (await world.sweep()).checked == 0
     assert world.calls == 0
 
 
@@ -64,18 +64,18 @@ async def test_a_pass_looks_at_each_row_once_even_when_it_takes_long(world: Worl
     world.with_reads(1, 0.01)
     rows = [await world.track(life=NEVER, updated_at=world.clock.now() - 2 * FLOOR) for _ in range(5)]
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert tally.looked == len(rows) == world.calls
+    assert result.checked == len(rows) == world.calls
 
 
 async def test_rows_just_looked_at_do_not_keep_others_waiting(world: World) -> None:
     world.without_pages()
-    world.tools = replace(world.tools, batch=3)
+    world.context = replace(world.context, batch=3)
     rows = [await world.track(life=NEVER) for _ in range(9)]
 
     for number in range(3):
-        await sweep(world.tools, keep_going=until(world, 3 * number + 1))
+        await sweep(world.context, keep_going=until(world, 3 * number + 1))
         world.clock.move(5)
 
     assert {(await world.now_is(row)).version for row in rows} == {2}
@@ -85,9 +85,9 @@ async def test_rows_just_looked_at_do_not_keep_others_waiting(world: World) -> N
 async def test_a_row_that_needs_no_call_costs_no_call(world: World) -> None:
     await world.track(updated_at=world.clock.now() - timedelta(hours=3))
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.looked, tally.uncalled, world.calls) == (1, 1, 0)
+    assert (result.checked, result.uncalled, world.calls) == (1, 1, 0)
 
 
 async def test_two_sweeps_at_once_share_no_row(world: World) -> None:
@@ -96,32 +96,32 @@ async def test_two_sweeps_at_once_share_no_row(world: World) -> None:
 
     one, other = await asyncio.gather(world.sweep(), world.sweep())
 
-    assert {one.looked, other.looked} == {0, 120}
-    assert {one.outcome, other.outcome} == {Outcome.DONE, Outcome.ELSEWHERE}
+    assert {one.checked, other.checked} == {0, 120}
+    assert {one.outcome, other.outcome} == {Outcome.DONE, Outcome.ALREADY_RUNNING}
     assert world.calls == 2
 
 
 async def test_two_sweeps_at_once_share_no_row_that_is_asked_about_by_id(world: World) -> None:
     world.without_pages()
-    world.tools = replace(world.tools, round_lease=timedelta(0))  # the second takes the first for dead
+    world.context = replace(world.context, sweep_lease=timedelta(0))  # the second takes the first for dead
     for _ in range(120):
         await world.track(life=NEVER)
 
     one, other = await asyncio.gather(world.sweep(), world.sweep())
 
-    assert one.looked + other.looked == 120
+    assert one.checked + other.checked == 120
     assert world.calls == 120
 
 
 async def test_a_provider_that_is_down_ends_the_pass_before_all_rows_have_failed(world: World) -> None:
     world.emulator.add_fault("server_error")
     world.without_pages()
-    world.tools = replace(world.tools, batch=RUN)
+    world.context = replace(world.context, batch=RUN)
     rows = [await world.track() for _ in range(2 * RUN)]
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.outcome, tally.unanswered, world.calls) == (Outcome.UNREACHABLE, RUN, RUN)
+    assert (result.outcome, result.unanswered, world.calls) == (Outcome.UNREACHABLE, RUN, RUN)
     assert {(await world.now_is(row)).state for row in rows} == {State.PROCESSING}
 
 
@@ -130,7 +130,7 @@ async def test_rows_that_brought_no_answer_are_tried_again_soon(world: World) ->
     row = await world.track()
     await world.sweep()
 
-    world.clock.move(world.tools.schedule.retry)
+    world.clock.move(world.context.schedule.retry)
     await world.sweep()
 
     assert (await world.now_is(row)).state is State.READY
@@ -162,12 +162,12 @@ async def test_a_budget_that_fits_the_token_is_never_throttled(world: World) -> 
 
 async def test_a_stopped_pass_leaves_the_rest_due_and_unleased(world: World) -> None:
     world.without_pages()
-    world.tools = replace(world.tools, batch=5)
+    world.context = replace(world.context, batch=5)
     rows = [await world.track() for _ in range(20)]
-    tally = await sweep(world.tools, keep_going=until(world, 1))
+    result = await sweep(world.context, keep_going=until(world, 1))
 
     after = [await world.now_is(row) for row in rows]
-    assert (tally.outcome, tally.looked) == (Outcome.STOPPED, 5)
+    assert (result.outcome, result.checked) == (Outcome.STOPPED, 5)
     assert sum(row.state is State.PROCESSING for row in after) == 15
     assert all(row.lease_until is None for row in after)
 
@@ -274,36 +274,36 @@ async def library(world: World, count: int, *, every: float = 60, older_than: fl
 
 
 async def states(world: World) -> Counter[State]:
-    return Counter([row.state async for row in world.tools.store.rows("mux", "default")])
+    return Counter([row.state async for row in world.context.store.rows("mux", "default")])
 
 
 async def test_three_hundred_fresh_rows_take_three_calls(world: World) -> None:
     await library(world, 300)
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.calls, tally.pages, world.calls) == (3, 3, 3)
+    assert (result.calls, result.pages, world.calls) == (3, 3, 3)
     assert await states(world) == {State.READY: 300}
 
 
 async def test_one_row_is_asked_about_by_id(world: World) -> None:
     await library(world, 1)
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.calls, tally.pages) == (1, 0)
+    assert (result.calls, result.pages) == (1, 0)
 
 
 async def test_rows_far_apart_are_asked_about_by_id(world: World) -> None:
     await library(world, 400, check_at=None, state=State.READY)
-    rows = [row async for row in world.tools.store.rows("mux", "default")]
+    rows = [row async for row in world.context.store.rows("mux", "default")]
     old = sorted(rows, key=lambda row: row.provider_created_at)[:40:10]
     for row in old:
         await make_due(world, row)
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.looked, tally.calls, tally.pages) == (4, 4, 0)
+    assert (result.checked, result.calls, result.pages) == (4, 4, 0)
 
 
 async def test_a_new_row_is_found_on_the_page_that_old_ones_paid_for(world: World) -> None:
@@ -313,10 +313,10 @@ async def test_a_new_row_is_found_on_the_page_that_old_ones_paid_for(world: Worl
         provider_asset_id=world.emulator.create_asset(life=READY), check_at=world.clock.now() + timedelta(minutes=5)
     )
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
     assert (await world.now_is(waiting)).state is State.READY
-    assert (tally.looked, tally.changed, tally.calls) == (5, 6, 1)
+    assert (result.checked, result.changed, result.calls) == (5, 6, 1)
 
 
 async def test_thousands_of_strangers_between_ours_never_cost_more_than_a_call_a_row(world: World) -> None:
@@ -327,11 +327,11 @@ async def test_thousands_of_strangers_between_ours_never_cost_more_than_a_call_a
         created = datetime.fromtimestamp(began + number * 3000 + 2500, UTC)
         await world.track(provider_asset_id=asset, provider_created_at=created)
 
-    tally = await world.sweep()
-    assert tally.calls <= 30
+    result = await world.sweep()
+    assert result.calls <= 30
     again = await world.sweep()
 
-    assert tally.looked + again.looked == 30
+    assert result.checked + again.checked == 30
     assert await states(world) == {State.READY: 30}
     assert world.calls <= 31
 
@@ -341,11 +341,11 @@ async def test_a_gamble_that_is_lost_leaves_a_row_to_the_next_pass(world: World)
     await library(world, 2)
     world.emulator.create_assets(100)
 
-    tally = await world.sweep()
+    result = await world.sweep()
     again = await world.sweep()
 
-    assert (tally.looked, tally.calls, tally.pages) == (1, 2, 1)
-    assert (again.looked, again.calls, again.pages) == (1, 1, 0)
+    assert (result.checked, result.calls, result.pages) == (1, 2, 1)
+    assert (again.checked, again.calls, again.pages) == (1, 1, 0)
 
 
 async def test_what_pages_brought_is_remembered(world: World) -> None:
@@ -357,25 +357,25 @@ async def test_what_pages_brought_is_remembered(world: World) -> None:
     world.clock.move(60)
     await library(world, 2)
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.looked, tally.calls, tally.pages) == (2, 2, 0)
+    assert (result.checked, result.calls, result.pages) == (2, 2, 0)
 
 
 async def test_old_rows_are_found_where_earlier_pages_ended(world: World) -> None:
     """The list cannot be searched, but gone on with where another page once ended."""
     await library(world, 500, every=600, check_at=None, state=State.READY)
-    await audit(world.tools)
+    await audit(world.context)
     world.clock.move(60)
-    rows = [row async for row in world.tools.store.rows("mux", "default")]
+    rows = [row async for row in world.context.store.rows("mux", "default")]
     for row in sorted(rows, key=lambda row: row.provider_created_at)[:150]:
         await make_due(world, row)
     world.emulator.reset_calls()
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert tally.looked == 150
-    assert tally.calls <= 4
+    assert result.checked == 150
+    assert result.calls <= 4
 
 
 async def test_many_old_rows_are_marched_to_past_pages_that_answer_nothing(world: World) -> None:
@@ -383,20 +383,20 @@ async def test_many_old_rows_are_marched_to_past_pages_that_answer_nothing(world
     await library(world, 300, every=60, older_than=90 * 86_400)
     await library(world, 1000, every=600, check_at=None, state=State.READY)
 
-    tally = await world.sweep()
+    result = await world.sweep()
     again = await world.sweep()
 
-    assert tally.looked + again.looked == 300
-    assert tally.calls + again.calls <= 25
+    assert result.checked + again.checked == 300
+    assert result.calls + again.calls <= 25
 
 
 async def test_few_old_rows_are_not_marched_to(world: World) -> None:
     await library(world, 40, every=60, older_than=90 * 86_400)
     await library(world, 600, every=600, check_at=None, state=State.READY)
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.looked, tally.calls, tally.pages) == (40, 40, 0)
+    assert (result.checked, result.calls, result.pages) == (40, 40, 0)
 
 
 @pytest.mark.parametrize("fault", ["out_of_order", "repeated_entries", "dropped_entries"])
@@ -407,13 +407,13 @@ async def test_a_list_that_cannot_be_relied_on_loses_and_ends_no_row(world: Worl
     tallies = [await world.sweep() for _ in range(3)]
 
     assert await states(world) == {State.READY: 250}
-    assert sum(tally.calls for tally in tallies) <= 250
+    assert sum(result.calls for result in tallies) <= 250
     assert not [e for e in world.events(StateChange) if isinstance(e, StateChange) and e.to_state != "ready"]
 
 
 async def test_a_list_that_begins_with_the_oldest_loses_no_row(world: World) -> None:
     await library(world, 150)
-    world.tools = replace(world.tools, provider=Upwards(world.tools.provider))
+    world.context = replace(world.context, provider=Upwards(world.context.provider))
 
     for _ in range(3):
         await world.sweep()
@@ -426,20 +426,20 @@ async def test_a_page_without_an_answer_is_asked_for_again(world: World) -> None
     await library(world, 90)
     world.emulator.add_fault("server_error", operation="list_assets", times=1)
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.calls, tally.looked, tally.unanswered) == (2, 90, 0)
+    assert (result.calls, result.checked, result.unanswered) == (2, 90, 0)
 
 
 async def test_a_list_that_never_answers_leaves_the_rows_to_be_asked_about_by_id(world: World) -> None:
     await library(world, 40)
     world.emulator.add_fault("server_error", operation="list_assets")
 
-    tally = await world.sweep()
+    result = await world.sweep()
     again = await world.sweep()
 
-    assert tally.calls <= 40
-    assert tally.looked + again.looked == 40
+    assert result.calls <= 40
+    assert result.checked + again.checked == 40
     assert await states(world) == {State.READY: 40}
 
 
@@ -449,51 +449,51 @@ async def test_an_upload_is_linked_by_the_list(world: World) -> None:
     asset = world.emulator.finish_upload(upload)
     await library(world, 5)
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
     after = await world.now_is(row)
-    assert (after.provider_asset_id, after.state, tally.calls) == (asset, State.READY, 1)
+    assert (after.provider_asset_id, after.state, result.calls) == (asset, State.READY, 1)
 
 
 async def test_after_an_outage_of_ours_healthy_rows_are_not_declared_stuck(world: World) -> None:
     await library(world, 250)
     world.clock.move(timedelta(hours=5))
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
     assert await states(world) == {State.READY: 250}
-    assert (tally.calls, len(world.events(Stuck))) == (3, 0)
+    assert (result.calls, len(world.events(Stuck))) == (3, 0)
 
 
 async def test_rows_that_just_passed_the_threshold_are_declared_stuck_without_a_call(world: World) -> None:
     for _ in range(50):
         await world.track(updated_at=world.clock.now() - timedelta(hours=3), life=NEVER)
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.uncalled, tally.calls, len(world.events(Stuck))) == (50, 0, 50)
+    assert (result.uncalled, result.calls, len(world.events(Stuck))) == (50, 0, 50)
 
 
 async def test_a_row_that_was_not_found_is_not_looked_for_on_pages(world: World) -> None:
     for _ in range(4):
         await world.track(State.ERRORED, provider_asset_id=unknown_id(), error_kind=ErrorKind.NOT_FOUND)
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.looked, tally.calls, tally.pages) == (4, 4, 0)
+    assert (result.checked, result.calls, result.pages) == (4, 4, 0)
 
 
 async def test_within_one_pass_what_comes_due_is_planned_for(world: World) -> None:
     """Old rows take long by id; new ones that come due meanwhile do not wait for all of them."""
     world.with_reads(20, 1)
     far = [await world.track(life=NEVER, provider_created_at=OLD - timedelta(days=n)) for n in range(200)]
-    world.tools.atlas.ours.learn(0, 10_000, world.clock.now())
+    world.context.list_index.tracked_rate.learn(0, 10_000, world.clock.now())
     fresh = await world.track(check_at=world.clock.now() + timedelta(seconds=30))
     other = await world.track(check_at=world.clock.now() + timedelta(seconds=30))
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert tally.looked >= len(far)
+    assert result.checked >= len(far)
     changed = [e for e in world.events(StateChange) if e.row_id in {fresh.id, other.id}]
     assert len(changed) == 2
 
@@ -514,7 +514,7 @@ async def test_a_due_row_waits_no_longer_than_the_docs_say(world: World, backlog
 
     checked_at = (await world.now_is(last)).checked_at
     assert checked_at
-    burst, interval = 20 * (1 - KEPT_FREE[By.SWEEP]), timedelta(seconds=5)
+    burst, interval = 20 * (1 - KEPT_FREE[Trigger.SWEEP]), timedelta(seconds=5)
     assert checked_at - began <= timedelta(seconds=max(0, backlog + 1 - burst) / 1.0) + interval
 
 
@@ -542,20 +542,20 @@ async def test_a_rehearsal_foretells_the_pass_and_writes_nothing(world: World) -
     await world.track(life=ERRORED)
     await world.track(provider_asset_id=unknown_id())
     await world.track(updated_at=world.clock.now() - timedelta(hours=3), life=NEVER)
-    before = {row.id: row async for row in world.tools.store.rows("mux", "default")}
-    foreseen: list[Settled] = []
+    before = {row.id: row async for row in world.context.store.rows("mux", "default")}
+    foreseen: list[Applied] = []
 
-    told = await sweep(world.tools, rehearse=foreseen.append)
-    untouched = {row.id: row async for row in world.tools.store.rows("mux", "default")}
+    told = await sweep(world.context, dry_run=foreseen.append)
+    untouched = {row.id: row async for row in world.context.store.rows("mux", "default")}
     silent = list(world.told)
-    world.tools = replace(world.tools, atlas=Atlas())
+    world.context = replace(world.context, list_index=ListIndex())
     done = await world.sweep()
-    after = {row.id: row async for row in world.tools.store.rows("mux", "default")}
+    after = {row.id: row async for row in world.context.store.rows("mux", "default")}
 
     assert untouched == before
     assert not silent
     assert {s.row.id: s.row.state for s in foreseen} == {row.id: row.state for row in after.values()}
-    assert (told.looked, told.changed, told.calls, told.pages) == (done.looked, done.changed, done.calls, done.pages)
+    assert (told.checked, told.changed, told.calls, told.pages) == (done.checked, done.changed, done.calls, done.pages)
 
 
 # what a webhook left in doubt
@@ -565,20 +565,20 @@ async def test_rows_in_doubt_are_looked_at_before_a_backlog(world: World) -> Non
     world.without_pages()
     world.with_reads(10, 0.1)
     backlog = [await world.track(life=NEVER, check_at=world.clock.now() - timedelta(hours=1)) for _ in range(30)]
-    doubted = await world.track()
+    ambiguous = await world.track()
 
     sweeping = asyncio.create_task(world.sweep())
-    await look_first(world.tools, [doubted.id])
+    await check_first(world.context, [ambiguous.id])
     still_due = [row for row in backlog if (await world.now_is(row)).checked_at is None]
     await sweeping
 
-    assert (await world.now_is(doubted)).state is State.READY
+    assert (await world.now_is(ambiguous)).state is State.READY
     assert len(still_due) >= 15
 
 
 async def make_due(world: World, row: ProviderAsset) -> None:
     due = replace(row, state=State.PROCESSING, check_at=world.clock.now(), version=row.version + 1)
-    await world.tools.store.write([Write(due)])
+    await world.context.store.write([Write(due)])
 
 
 class Upwards:
@@ -591,7 +591,7 @@ class Upwards:
         return getattr(self._provider, name)
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
-        entries: list[Seen] = []
+        entries: list[Observation] = []
         following: str | None = None
         while True:
             page = await self._provider.list_assets(at, following)
@@ -638,12 +638,12 @@ def test_at_no_mix_of_ages_and_strangers_is_it_more_than_a_call_a_row(
             due = await a_mix(world, groups, lag)
             left, passes = due, 0
             while left and passes < 20:
-                tally = await world.sweep()
-                assert tally.calls <= left
-                passes, left = passes + 1, left - tally.looked
+                result = await world.sweep()
+                assert result.calls <= left
+                passes, left = passes + 1, left - result.checked
             assert left == 0
-            assert world.calls <= due + max(MOST_LOST, due // ROWS_FOR_A_MARCH) * max(0, passes - 1)
-            assert not [row async for row in world.tools.store.rows("mux", "default") if row.state is not State.READY]
+            assert world.calls <= due + max(MOST_LOST, due // ROWS_FOR_A_PAGE_RUN) * max(0, passes - 1)
+            assert not [row async for row in world.context.store.rows("mux", "default") if row.state is not State.READY]
 
     asyncio.run(swept())
 
@@ -670,7 +670,7 @@ async def a_mix(world: World, groups: list[tuple[str, int, float, int]], lag: in
                     playback_ids=playback_ids if state is State.READY else (),
                 )
             )
-    await world.tools.store.add_all(rows)
+    await world.context.store.add_all(rows)
     return sum(row.check_at is not None for row in rows)
 
 
@@ -678,6 +678,6 @@ async def test_rows_whose_assets_were_made_at_one_moment_are_found_on_page_after
     for asset in world.emulator.create_assets(350, life=READY):
         await world.track(provider_asset_id=asset, provider_created_at=world.clock.now() - timedelta(seconds=1))
 
-    tally = await world.sweep()
+    result = await world.sweep()
 
-    assert (tally.looked, tally.calls) == (350, 4)
+    assert (result.checked, result.calls) == (350, 4)

@@ -10,12 +10,12 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from rindle_sync.asset import ProviderAsset
-from rindle_sync.ingest import ingest
-from rindle_sync.notice import Notice, Status
+from rindle_sync.ingest import process_webhook_events
+from rindle_sync.notice import EventStatus, WebhookEvent
 from rindle_sync.providers.mux import sign
 from rindle_sync.receive import Reply, receive
-from rindle_sync.schema import notices
-from rindle_sync.tools import Webhooks
+from rindle_sync.schema import webhook_events
+from rindle_sync.tools import WebhookSettings
 from tests.world import World
 
 SECRET = "whsec-of-the-tests"
@@ -23,7 +23,7 @@ SECRET = "whsec-of-the-tests"
 
 def with_secrets(world: World, *secrets: str, **values: Any) -> World:
     """The same world, taking deliveries that are signed with one of `secrets`."""
-    world.tools = replace(world.tools, webhooks=Webhooks(secrets=secrets or (SECRET,), **values))
+    world.context = replace(world.context, webhooks=WebhookSettings(secrets=secrets or (SECRET,), **values))
     return world
 
 
@@ -52,10 +52,10 @@ def an_upload_event(upload_id: str, type_: str, **values: Any) -> dict[str, Any]
     }
 
 
-def a_kept_notice(row: ProviderAsset, now: datetime) -> Notice:
+def a_kept_notice(row: ProviderAsset, now: datetime) -> WebhookEvent:
     """A delivery which says that the asset of `row` is ready, as the endpoint keeps it."""
     event = an_event(row, playback_ids=[{"id": "playback-1", "policy": "public"}], at=f"{now:%Y-%m-%dT%H:%M:%S.%fZ}")
-    return Notice(
+    return WebhookEvent(
         id=str(uuid4()),
         provider_name=row.provider_name,
         environment=row.environment,
@@ -67,15 +67,15 @@ def a_kept_notice(row: ProviderAsset, now: datetime) -> Notice:
         occurred_at=now,
         received_at=now,
         body=json.dumps(event).encode(),
-        status=Status.PENDING,
+        status=EventStatus.PENDING,
         next_attempt_at=now,
     )
 
 
 async def kept_bodies(world: World) -> dict[str, bytes]:
     """The bodies that are kept, by the ids of their events."""
-    wanted = select(notices.c.event_id, notices.c.body)
-    async with world.tools.inbox.reading() as connection:
+    wanted = select(webhook_events.c.event_id, webhook_events.c.body)
+    async with world.context.inbox.reading() as connection:
         return {line.event_id: line.body for line in await connection.execute(wanted)}
 
 
@@ -83,7 +83,7 @@ async def deliver(world: World, event: dict[str, Any] | bytes, *, secret: str = 
     """Send one delivery, signed with `secret` at this moment, in chunks of ten bytes."""
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     signed = {"Mux-Signature": sign(body, secret, world.clock.now())} | headers
-    return await receive(world.tools, "POST", signed, chunks(body))
+    return await receive(world.context, "POST", signed, chunks(body))
 
 
 async def tell_ready(world: World, row: ProviderAsset) -> None:
@@ -91,7 +91,7 @@ async def tell_ready(world: World, row: ProviderAsset) -> None:
     truth = world.emulator.truth(row.provider_asset_id or "")
     playback_ids = [{"id": playback.id, "policy": playback.policy} for playback in truth.playback_ids]
     await deliver(world, an_event(row, playback_ids=playback_ids, at=world.clock.now().isoformat()))
-    await ingest(world.tools)
+    await process_webhook_events(world.context)
 
 
 async def chunks(body: bytes, size: int = 10_000) -> AsyncIterator[bytes]:

@@ -12,34 +12,34 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import select
 
-from rindle_sync.asset import By, PlaybackId, ProviderAsset, State
-from rindle_sync.breaker import Breaker
-from rindle_sync.budget import Budget
+from rindle_sync.asset import PlaybackId, ProviderAsset, State, Trigger
+from rindle_sync.breaker import CircuitBreaker
+from rindle_sync.budget import RateLimiter
 from rindle_sync.decide import Policy
 from rindle_sync.migrations import upgrade
-from rindle_sync.plan import Atlas, Schedule
+from rindle_sync.plan import ListIndex, Schedule
 from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.round import Tally
+from rindle_sync.round import SweepResult
 from rindle_sync.schema import metadata, open_engine
-from rindle_sync.settle import Settled
+from rindle_sync.settle import Applied
 from rindle_sync.store import (
+    AssetQueries,
+    AssetStore,
     Bucket,
-    Buckets,
     Environments,
-    Gauges,
     History,
     Inbox,
-    Library,
+    JobRuns,
     Outbox,
-    Passes,
-    Store,
+    RateLimits,
+    Statistics,
 )
 from rindle_sync.sweep import sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Called, Event, StateChange, Swept, Telemetry
-from rindle_sync.tools import Identity, Tools
-from rindle_sync.work import Work
+from rindle_sync.tools import Context, Identity
+from rindle_sync.work import JobRunner
 from tests.rows import NOW, a_row
 
 READY = Life(ends="ready", after=0)
@@ -71,7 +71,7 @@ class Clock:
 class World:
     """What a test needs to make rows, to disturb the provider, and to see what came of it."""
 
-    tools: Tools
+    context: Context
     emulator: MuxEmulator
     clock: Clock
     told: list[Event] = field(default_factory=list)
@@ -85,7 +85,7 @@ class World:
             values["provider_asset_id"] = self.emulator.create_asset(life=life, policies=policies)
         values.setdefault("updated_at", self.clock.now() - timedelta(hours=1))
         row = a_row(state, check_at=values.pop("check_at", self.clock.now()), **values)
-        await self.tools.store.add(row)
+        await self.context.store.add(row)
         return row
 
     async def shelve(
@@ -103,12 +103,12 @@ class World:
             )
             for place, one in enumerate(ids)
         ]
-        await self.tools.store.add_all(rows)
+        await self.context.store.add_all(rows)
         return rows
 
     async def tables(self, *but: str) -> dict[str, list[str]]:
         """All that stands in the tables, `but` for some."""
-        async with self.tools.store.engine.connect() as connection:
+        async with self.context.store.engine.connect() as connection:
             return {
                 table.name: sorted(str(tuple(line)) for line in await connection.execute(select(table)))
                 for table in metadata.sorted_tables
@@ -117,36 +117,42 @@ class World:
 
     def with_token_of(self, emulator: MuxEmulator) -> None:
         """A new process on the same database, with the token of this environment of the provider."""
-        tools = self.tools
-        breaker = Breaker(tools.environments, tools.telemetry, "mux", "default", self.clock.now)
-        self.tools = replace(tools, provider=an_adapter(emulator), breaker=breaker, identity=Identity(), atlas=Atlas())
+        context = self.context
+        circuit_breaker = CircuitBreaker(context.environments, context.telemetry, "mux", "default", self.clock.now)
+        self.context = replace(
+            context,
+            provider=an_adapter(emulator),
+            circuit_breaker=circuit_breaker,
+            identity=Identity(),
+            list_index=ListIndex(),
+        )
 
     def with_reads(self, capacity: float, per_second: float, **options: Any) -> None:
         """Another budget, whose bucket is full."""
-        self.tools = replace(self.tools, budget=a_budget(self.tools, capacity, per_second, **options))
+        self.context = replace(self.context, rate_limiter=a_budget(self.context, capacity, per_second, **options))
 
     async def know_identity(self) -> None:
         """Some row was found by this token before: its environment is that of the rows."""
-        self.tools.identity.expected = await self.tools.provider.whoami()
+        self.context.identity.expected = await self.context.provider.whoami()
 
     def without_pages(self) -> None:
         """Every row is asked about by id."""
-        self.tools = replace(self.tools, atlas=Atlas(trust=0))
+        self.context = replace(self.context, list_index=ListIndex(trust=0))
 
-    async def sync(self, row: ProviderAsset) -> Settled | None:
-        return await sync(self.tools, row.provider_asset_id or "", by=By.SYNC)
+    async def sync(self, row: ProviderAsset) -> Applied | None:
+        return await sync(self.context, row.provider_asset_id or "", trigger=Trigger.SYNC)
 
-    async def sweep(self) -> Tally:
-        return await sweep(self.tools)
+    async def sweep(self) -> SweepResult:
+        return await sweep(self.context)
 
     async def now_is(self, row: ProviderAsset) -> ProviderAsset:
-        found = await self.tools.store.get(row.id)
+        found = await self.context.store.get(row.id)
         assert found
         return found
 
     async def states(self) -> dict[State, int]:
         """How many rows of the default environment stand so."""
-        return Counter([row.state async for row in self.tools.store.rows("mux", "default")])
+        return Counter([row.state async for row in self.context.store.rows("mux", "default")])
 
     def events(self, *kinds: type[Event]) -> list[Event]:
         return [e for e in self.told if (isinstance(e, kinds) if kinds else not isinstance(e, Swept | StateChange))]
@@ -160,10 +166,10 @@ class World:
         return sum(number for kind, number in self.emulator.calls.items() if kind != "whoami")
 
     def with_policy(self, **values: Any) -> None:
-        self.tools = replace(self.tools, policy=replace(self.tools.policy, **values))
+        self.context = replace(self.context, policy=replace(self.context.policy, **values))
 
     def with_timeout(self, seconds: float) -> None:
-        self.tools = replace(self.tools, provider=an_adapter(self.emulator, seconds))
+        self.context = replace(self.context, provider=an_adapter(self.emulator, seconds))
 
 
 def an_adapter(emulator: MuxEmulator, timeout: float = 10) -> Mux:
@@ -171,12 +177,12 @@ def an_adapter(emulator: MuxEmulator, timeout: float = 10) -> Mux:
     return Mux(credentials, timeout=timeout, transport=httpx.ASGITransport(app=emulator.app))
 
 
-def a_budget(tools: Tools, capacity: float, per_second: float, **options: Any) -> Budget:
+def a_budget(context: Context, capacity: float, per_second: float, **options: Any) -> RateLimiter:
     """A budget with a bucket of its own."""
     bucket = Bucket(
-        provider="mux", environment=tools.environment, name=uuid4().hex, capacity=capacity, per_second=per_second
+        provider="mux", environment=context.environment, name=uuid4().hex, capacity=capacity, per_second=per_second
     )
-    return Budget(Buckets(tools.store.engine), bucket, now=tools.now, sleep=tools.sleep, **options)
+    return RateLimiter(RateLimits(context.store.engine), bucket, now=context.now, sleep=context.sleep, **options)
 
 
 @asynccontextmanager
@@ -195,22 +201,22 @@ async def a_world(url: str, clock: Clock | None = None, *, migrated: bool = Fals
     engine = open_engine(url)
     environments, telemetry = Environments(engine), Telemetry(hear)
     plenty = Bucket(provider="mux", environment="default", name="plenty", capacity=1000, per_second=1000)
-    tools = Tools(
-        store=Store(engine),
+    context = Context(
+        store=AssetStore(engine),
         inbox=Inbox(engine),
         outbox=Outbox(engine),
         environments=environments,
-        passes=Passes(engine),
-        library=Library(engine),
+        job_runs=JobRuns(engine),
+        asset_queries=AssetQueries(engine),
         history=History(engine),
-        gauges=Gauges(engine),
-        creates=Budget(Buckets(engine), plenty, now=clock.now, sleep=clock.sleep),
+        statistics=Statistics(engine),
+        create_limiter=RateLimiter(RateLimits(engine), plenty, now=clock.now, sleep=clock.sleep),
         provider=an_adapter(emulator),
         environment="default",
-        budget=Budget(Buckets(engine), plenty, now=clock.now, sleep=clock.sleep),
-        breaker=Breaker(environments, telemetry, "mux", "default", clock.now),
+        rate_limiter=RateLimiter(RateLimits(engine), plenty, now=clock.now, sleep=clock.sleep),
+        circuit_breaker=CircuitBreaker(environments, telemetry, "mux", "default", clock.now),
         identity=Identity(),
-        atlas=Atlas(),
+        list_index=ListIndex(),
         telemetry=telemetry,
         policy=Policy(),
         schedule=Schedule(),
@@ -218,20 +224,20 @@ async def a_world(url: str, clock: Clock | None = None, *, migrated: bool = Fals
         sleep=clock.sleep,
     )
     if not migrated:
-        await upgrade(tools.store.engine)
+        await upgrade(context.store.engine)
     try:
-        yield World(tools, emulator, clock, told, called)
+        yield World(context, emulator, clock, told, called)
     finally:
-        await tools.inbox.finish(tools.webhooks.keep_within)
-        await tools.provider.close()
-        await tools.store.close()
+        await context.inbox.finish(context.webhooks.keep_within)
+        await context.provider.close()
+        await context.store.close()
 
 
-def a_work(world: World, environment: str = "default") -> Work:
+def a_work(world: World, environment: str = "default") -> JobRunner:
     """What is to be done in one environment of this world."""
-    tools = replace(world.tools, environment=environment)
+    context = replace(world.context, environment=environment)
     week = timedelta(days=7)
-    return Work(tools=tools, callbacks=(), keep_ended=week, keep_dead=week)
+    return JobRunner(context=context, callbacks=(), keep_ended=week, keep_dead=week)
 
 
 def unknown_id() -> str:

@@ -1,22 +1,22 @@
 """Keeps a team's own database in step with its video provider."""
 
-from rindle_sync.announce import Changed
+from rindle_sync.announce import ChangeEvent
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import ErrorKind, ProviderAsset, State, redact_id
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.installation import Installation, connect_all
-from rindle_sync.providers.mux import Kind
+from rindle_sync.providers.mux import PlaybackKind
 from rindle_sync.telemetry import Event
 from rindle_sync.upload import DirectUpload
 
 __all__ = [
-    "Changed",
+    "ChangeEvent",
     "DirectUpload",
     "ErrorKind",
     "Event",
     "Installation",
-    "Kind",
+    "PlaybackKind",
     "ProviderAsset",
     "RindleSync",
     "RindleSyncError",

@@ -10,33 +10,53 @@ from typing import Any, Final
 
 from rindle_sync import health
 from rindle_sync.announce import Callback
-from rindle_sync.asset import By, ProviderAsset, State, as_row_id
+from rindle_sync.asset import ProviderAsset, State, Trigger, as_row_id
 from rindle_sync.audit import Report, audit
 from rindle_sync.backfill import Filled, backfill
-from rindle_sync.breaker import Breaker
-from rindle_sync.budget import Budget
+from rindle_sync.breaker import CircuitBreaker
+from rindle_sync.budget import RateLimiter
 from rindle_sync.config import EngineName, Settings, load_settings
 from rindle_sync.engine import Distributed, extra, procrastinate, run
-from rindle_sync.errand import Step
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errand import JobKind
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.explain import Explanation, explain
 from rindle_sync.frameworks.asgi import WebhookApp
 from rindle_sync.ingest import rows_about
-from rindle_sync.notice import Entry, Status
-from rindle_sync.plan import Atlas
-from rindle_sync.providers.base import Wish
-from rindle_sync.providers.mux import Credentials, Kind, Modifiers, Mux, SignedUrl, Signer, Transport, signed_url
-from rindle_sync.round import Tally
+from rindle_sync.notice import EventStatus, WebhookEventSummary
+from rindle_sync.plan import ListIndex
+from rindle_sync.providers.base import UploadRequest
+from rindle_sync.providers.mux import (
+    Credentials,
+    Modifiers,
+    Mux,
+    PlaybackKind,
+    SignedUrl,
+    Signer,
+    Transport,
+    signed_url,
+)
+from rindle_sync.round import SweepResult
 from rindle_sync.schema import open_engine
-from rindle_sync.settle import Settled
-from rindle_sync.store import Bucket, Buckets, Environments, Gauges, History, Inbox, Library, Outbox, Passes, Store
+from rindle_sync.settle import Applied
+from rindle_sync.store import (
+    AssetQueries,
+    AssetStore,
+    Bucket,
+    Environments,
+    History,
+    Inbox,
+    JobRuns,
+    Outbox,
+    RateLimits,
+    Statistics,
+)
 from rindle_sync.sweep import sweep
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Listener, Telemetry, log_event
-from rindle_sync.tools import Identity, Tools
+from rindle_sync.tools import Context, Identity
 from rindle_sync.track import track
 from rindle_sync.upload import DirectUpload, begin_upload, cancel_upload, upload_row
-from rindle_sync.work import Work
+from rindle_sync.work import JobRunner
 
 SPARE_CONNECTIONS: Final = 10
 """Connections to the provider beyond those of a sweep, for single syncs."""
@@ -53,7 +73,7 @@ class RindleSync:
     def __init__(
         self,
         settings: Settings,
-        store: Store,
+        store: AssetStore,
         telemetry: Telemetry,
         transport: Transport | None,
         clock: Callable[[], datetime] = now,
@@ -68,30 +88,30 @@ class RindleSync:
         self._transport = transport
 
     @cached_property
-    def tools(self) -> Tools:
-        """What the steps need. Without credentials it is there all the same, and every call raises `Refused`."""
+    def context(self) -> Context:
+        """What the steps need. Without credentials it is there all the same, and every call raises `AuthenticationFailed`."""
         settings, provider, environment = self.settings, self._provider, self.settings.environment
         engine = self.store.engine
         environments = Environments(engine)
-        return Tools(
+        return Context(
             store=self.store,
             inbox=self.inbox,
             outbox=self.outbox,
             environments=environments,
-            passes=Passes(engine),
-            library=Library(engine),
+            job_runs=JobRuns(engine),
+            asset_queries=AssetQueries(engine),
             history=History(engine),
-            gauges=Gauges(engine),
-            creates=self._creates,
+            statistics=Statistics(engine),
+            create_limiter=self._create_limiter,
             has_token=settings.has_token,
             audit_every=timedelta(days=settings.audit_days),
             webhooks=settings.webhooks,
             provider=provider,
             environment=environment,
-            budget=self._reads,
-            breaker=Breaker(environments, self.telemetry, provider.name, environment, self._now),
+            rate_limiter=self._read_limiter,
+            circuit_breaker=CircuitBreaker(environments, self.telemetry, provider.name, environment, self._now),
             identity=Identity(expected=settings.mux_environment_id),
-            atlas=Atlas(),
+            list_index=ListIndex(),
             telemetry=self.telemetry,
             policy=settings.policy,
             schedule=settings.schedule,
@@ -102,16 +122,16 @@ class RindleSync:
         )
 
     @cached_property
-    def work(self) -> Work:
+    def job_runner(self) -> JobRunner:
         """What is to be done without anybody asking, for an engine to wake."""
         settings = self.settings
-        work = Work(
-            tools=self.tools,
+        work = JobRunner(
+            context=self.context,
             callbacks=self._callbacks,
-            keep_ended=timedelta(days=settings.notice_retention_days),
-            keep_dead=timedelta(days=settings.dead_notice_retention_days),
+            keep_ended=timedelta(days=settings.webhook_event_retention_days),
+            keep_dead=timedelta(days=settings.dead_webhook_event_retention_days),
         )
-        self.telemetry.listen(work.hear)
+        self.telemetry.listen(work.handle)
         return work
 
     @cached_property
@@ -123,21 +143,23 @@ class RindleSync:
             timeout=settings.provider_timeout_seconds,
             connections=settings.sweep_batch + SPARE_CONNECTIONS,
             transport=self._transport,
-            on_calls_left=lambda kind, left: (self._reads if kind == "reads" else self._creates).told(left),
+            on_calls_left=lambda kind, left: (
+                self._read_limiter if kind == "reads" else self._create_limiter
+            ).note_calls_left(left),
         )
 
     @cached_property
-    def _reads(self) -> Budget:
-        return self._budget("reads", *self.settings.reads)
+    def _read_limiter(self) -> RateLimiter:
+        return self._rate_limiter("reads", *self.settings.reads)
 
     @cached_property
-    def _creates(self) -> Budget:
-        return self._budget("creates", *self.settings.creates)
+    def _create_limiter(self) -> RateLimiter:
+        return self._rate_limiter("creates", *self.settings.creates)
 
-    def _budget(self, kind: str, burst: float, per_second: float) -> Budget:
+    def _rate_limiter(self, kind: str, burst: float, per_second: float) -> RateLimiter:
         """Our share of one of the provider's buckets; each priority of token has buckets of its own."""
         settings = self.settings
-        share = settings.provider_budget_share
+        share = settings.provider_rate_limit_share
         bucket = Bucket(
             provider=Mux.name,
             environment=settings.environment,
@@ -145,8 +167,8 @@ class RindleSync:
             capacity=max(1.0, burst * share),
             per_second=per_second * share,
         )
-        buckets, kept = Buckets(self.store.engine), burst * (1 - share)
-        return Budget(buckets, bucket, now=self._now, sleep=asyncio.sleep, kept_for_app=kept)
+        buckets, kept = RateLimits(self.store.engine), burst * (1 - share)
+        return RateLimiter(buckets, bucket, now=self._now, sleep=asyncio.sleep, kept_for_app=kept)
 
     async def migrate(self) -> tuple[str | None, str]:
         """Create or migrate our tables; the revision before and after."""
@@ -161,7 +183,7 @@ class RindleSync:
     async def track(
         self,
         *,
-        asset_id: str,
+        reference: str,
         profile: str = "default",
         provider_asset_id: str | None = None,
         provider_upload_id: str | None = None,
@@ -170,14 +192,14 @@ class RindleSync:
         playback_policy: str | None = None,
         ingest_mode: str | None = None,
     ) -> ProviderAsset:
-        """Register a row, to be kept in step from now on; raises `AlreadyTracked`, `Misconfigured`.
+        """Register a row, to be kept in step from now on; raises `AlreadyTracked`, `ConfigurationError`.
 
         `asset_id` is the app's own reference. `state` is `processing` where there is a provider id, else `uploading`.
         A row that was adopted from the provider's list keeps its state, and gets the app's reference.
         """
         return await track(
-            self.tools,
-            asset_id=asset_id,
+            self.context,
+            reference=reference,
             profile=profile,
             provider_asset_id=provider_asset_id,
             provider_upload_id=provider_upload_id,
@@ -191,21 +213,21 @@ class RindleSync:
         """The row with this id of ours."""
         return await self.store.get(known) if (known := as_row_id(row_id)) else None
 
-    async def find(self, provider_asset_id: str) -> ProviderAsset | None:
+    async def find_by_provider_asset_id(self, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id."""
         if not provider_asset_id.isprintable():
             return None
-        return await self.store.find(Mux.name, self.settings.environment, provider_asset_id)
+        return await self.store.find_by_provider_asset_id(Mux.name, self.settings.environment, provider_asset_id)
 
-    async def sync(self, provider_asset_id: str, *, by: By = By.SYNC) -> Settled | None:
+    async def sync(self, provider_asset_id: str, *, trigger: Trigger = Trigger.SYNC) -> Applied | None:
         """Bring one row into step now; None where no row has this provider id."""
         self.settings.token()
-        return await sync(self.tools, provider_asset_id, by=by) if provider_asset_id.isprintable() else None
+        return await sync(self.context, provider_asset_id, trigger=trigger) if provider_asset_id.isprintable() else None
 
-    async def sweep(self, *, rehearse: Callable[[Settled], None] | None = None) -> Tally:
-        """Look at every row that is due now; with `rehearse`, which gets all that would be settled, write nothing."""
+    async def sweep(self, *, dry_run: Callable[[Applied], None] | None = None) -> SweepResult:
+        """Look at every row that is due now; with `dry_run`, which gets all that would be settled, write nothing."""
         self.settings.token()
-        return await sweep(self.tools, rehearse=rehearse)
+        return await sweep(self.context, dry_run=dry_run)
 
     async def audit(
         self,
@@ -213,38 +235,42 @@ class RindleSync:
         dry_run: bool = False,
         adopt: bool = False,
         accept_mass_change: bool = False,
-        told: Callable[[Report], None] = lambda _: None,
+        on_progress: Callable[[Report], None] = lambda _: None,
     ) -> Report:
-        """Compare every row at rest with what the provider lists; `told` hears of it after each page.
+        """Compare every row at rest with what the provider lists; `on_progress` hears of it after each page.
 
-        Raises `Misconfigured`, `Refused`, `StoreUnavailable`.
+        Raises `ConfigurationError`, `AuthenticationFailed`, `DatabaseUnavailable`.
         """
         self.settings.token()
-        return await audit(self.tools, is_rehearsal=dry_run, adopts=adopt, believes=accept_mass_change, told=told)
+        return await audit(
+            self.context, dry_run=dry_run, adopt=adopt, accept_mass_change=accept_mass_change, on_progress=on_progress
+        )
 
-    async def backfill(self, *, dry_run: bool = False, told: Callable[[Filled], None] = lambda _: None) -> Filled:
-        """Make a row of every asset that the provider has and no row knows; `told` hears of it after each page.
+    async def backfill(
+        self, *, dry_run: bool = False, on_progress: Callable[[Filled], None] = lambda _: None
+    ) -> Filled:
+        """Make a row of every asset that the provider has and no row knows; `on_progress` hears of it after each page.
 
-        Raises `Misconfigured`, `Refused`, `StoreUnavailable`.
+        Raises `ConfigurationError`, `AuthenticationFailed`, `DatabaseUnavailable`.
         """
         self.settings.token()
-        return await backfill(self.tools, is_rehearsal=dry_run, told=told)
+        return await backfill(self.context, dry_run=dry_run, on_progress=on_progress)
 
     async def status(self) -> health.Status:
         """How the rows stand."""
-        return await health.status(self.tools)
+        return await health.status(self.context)
 
     async def explain(self, row: ProviderAsset) -> Explanation:
         """Why a row stands as it does, and what comes next; asks the database only."""
-        return await explain(self.tools, row)
+        return await explain(self.context, row)
 
-    async def named(self, name: str) -> list[ProviderAsset]:
+    async def find_by_reference(self, name: str) -> list[ProviderAsset]:
         """The rows of this environment with this id of ours, and of the app's own asset with this id."""
-        return await self.store.named(Mux.name, self.settings.environment, name)
+        return await self.store.find_by_id_or_reference(Mux.name, self.settings.environment, name)
 
-    async def known_as(self, provider_id: str) -> list[ProviderAsset]:
+    async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
         """The rows of this environment whose asset or upload has this id at the provider; asks the database only."""
-        return await self.store.known_as(Mux.name, self.settings.environment, provider_id)
+        return await self.store.find_by_provider_id(Mux.name, self.settings.environment, provider_id)
 
     def on_change(self, callback: Callback) -> Callback:
         """Have the async `callback` called with each real change of a row (as a decorator, too).
@@ -252,19 +278,19 @@ class RindleSync:
         Called after the commit, in the order of each row, at least once; one that raises is called again later.
         """
         if not (iscoroutinefunction(callback) or iscoroutinefunction(type(callback).__call__)):
-            raise Misconfigured("on_change", "wants an async function")
+            raise ConfigurationError("on_change", "wants an async function")
         self._callbacks.append(callback)
         return callback
 
     @property
     def webhooks(self) -> WebhookApp:
         """The webhook endpoint, an ASGI app to mount in yours."""
-        return WebhookApp(self.tools, lambda: self.work.wake(Step.INGEST))
+        return WebhookApp(self.context, lambda: self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS))
 
     async def begin_upload(
         self,
         *,
-        asset_id: str,
+        reference: str,
         cors_origin: str,
         profile: str = "default",
         playback_policy: str = "public",
@@ -274,10 +300,10 @@ class RindleSync:
     ) -> DirectUpload:
         """Make a direct upload: a row first, then the provider's upload; its URL is for the browser, once.
 
-        A row for this asset and profile that has failed begins anew. Raises `AlreadyTracked`, `Misconfigured`,
-        `NoAnswer` and its kinds (the row is errored then, and may begin anew), `Conflict`, `StoreUnavailable`.
+        A row for this asset and profile that has failed begins anew. Raises `AlreadyTracked`, `ConfigurationError`,
+        `ProviderError` and its kinds (the row is errored then, and may begin anew), `Conflict`, `DatabaseUnavailable`.
         """
-        wish = Wish(
+        upload_request = UploadRequest(
             cors_origin=cors_origin,
             playback_policy=playback_policy,
             timeout=expires_in,
@@ -285,13 +311,15 @@ class RindleSync:
             settings=new_asset_settings or {},
         )
         self.settings.token()
-        return await begin_upload(self.tools, upload_row(self.tools, asset_id, profile, wish), wish)
+        return await begin_upload(
+            self.context, upload_row(self.context, reference, profile, upload_request), upload_request
+        )
 
     async def cancel_upload(self, row_id: str) -> ProviderAsset | None:
         """Cancel the upload of a row, if it still waits for its file; the row as it then stands, None if it is gone."""
         self.settings.token()
         row = await self.get(row_id)
-        return await cancel_upload(self.tools, row) if row else None
+        return await cancel_upload(self.context, row) if row else None
 
     @cached_property
     def _signer(self) -> Signer:
@@ -300,7 +328,7 @@ class RindleSync:
     async def signed_url(
         self,
         row_id: str,
-        kind: Kind,
+        kind: PlaybackKind,
         *,
         expires_at: datetime,
         modifiers: Modifiers | None = None,
@@ -308,7 +336,7 @@ class RindleSync:
     ) -> SignedUrl | None:
         """A signed URL to play a row, or a picture of it, until `expires_at`; None where there is no such row.
 
-        Raises `NotPlayable` for a row that is not ready or has no signed playback id, `Misconfigured`.
+        Raises `NotPlayable` for a row that is not ready or has no signed playback id, `ConfigurationError`.
         """
         row = await self.get(row_id)
         if row is None:
@@ -317,55 +345,57 @@ class RindleSync:
             row, self._signer, kind=kind, expires_at=expires_at, now=self._now(), modifiers=modifiers, custom=custom
         )
 
-    async def ingest(self) -> int:
+    async def process_webhook_events(self) -> int:
         """Apply every kept delivery whose time has come; how many."""
-        return await self.work.ingest()
+        return await self.job_runner.process_webhook_events()
 
-    async def announce(self) -> int:
+    async def dispatch(self) -> int:
         """Call the callbacks with every change that is due to be announced; how many."""
-        return await self.work.announce()
+        return await self.job_runner.dispatch()
 
-    async def notices(self, *, status: Status | None = None, limit: int = 50) -> list[Entry]:
+    async def webhook_events(self, *, status: EventStatus | None = None, limit: int = 50) -> list[WebhookEventSummary]:
         """The newest kept deliveries, of one status or of all."""
         return await self.inbox.list(Mux.name, self.settings.environment, status=status, limit=limit)
 
-    async def notice(self, notice_id: str) -> Entry | None:
+    async def webhook_event(self, webhook_event_id: str) -> WebhookEventSummary | None:
         """The kept delivery with this id of ours."""
-        return await self.inbox.get(known) if (known := as_row_id(notice_id)) else None
+        return await self.inbox.get(known) if (known := as_row_id(webhook_event_id)) else None
 
-    async def rows_about(self, notices: Sequence[Entry]) -> list[tuple[Entry, ProviderAsset | None]]:
+    async def rows_about(
+        self, webhook_events: Sequence[WebhookEventSummary]
+    ) -> list[tuple[WebhookEventSummary, ProviderAsset | None]]:
         """Each of these deliveries with the row that it is about, where there is one."""
-        return await rows_about(self.tools, notices)
+        return await rows_about(self.context, webhook_events)
 
-    async def replay(self, notice_id: str | None = None) -> int:
+    async def replay(self, webhook_event_id: str | None = None) -> int:
         """Have one kept delivery applied again, or all dead ones; how many."""
-        known = notice_id and as_row_id(notice_id)
-        if notice_id is not None and not known:
+        known = webhook_event_id and as_row_id(webhook_event_id)
+        if webhook_event_id is not None and not known:
             return 0
-        return await self.inbox.replay(Mux.name, self.settings.environment, self._now(), notice_id=known)
+        return await self.inbox.replay(Mux.name, self.settings.environment, self._now(), webhook_event_id=known)
 
     async def prune(self) -> int:
         """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""
-        return await self.work.prune()
+        return await self.job_runner.prune()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Sweep every few seconds, and apply deliveries as they come, until `stop` is set.
 
-        Raises `Misconfigured` without credentials, `StoreUnavailable` without our tables; later troubles are logged
+        Raises `ConfigurationError` without credentials, `DatabaseUnavailable` without our tables; later troubles are logged
         by `rindle_sync` and tried again.
         """
         self.settings.token()
-        await run([self.work], self.settings, self.store, stop, self._now)
+        await run([self.job_runner], self.settings, self.store, stop, self._now)
 
     def procrastinate(self, app: Any) -> Distributed:
         """Our jobs on an app of Procrastinate's that you have; it stays yours to open and to close."""
-        return procrastinate([self.work], self.settings, self.store, app, self._now)
+        return procrastinate([self.job_runner], self.settings, self.store, app, self._now)
 
     async def close(self) -> None:
         """Give back all connections; a delivery that is being kept has as long to be so as its sender waits for it."""
         if "tools" in self.__dict__:
-            await self.inbox.finish(self.tools.webhooks.keep_within)
-            await self.tools.provider.close()
+            await self.inbox.finish(self.context.webhooks.keep_within)
+            await self.context.provider.close()
         await self.store.close()
 
 
@@ -379,10 +409,12 @@ async def connect(
     """The service for `settings` (default: those of this process); `transport` replaces the network in tests."""
     settings = settings or load_settings()
     if len(of_each := settings.each()) > 1:
-        raise Misconfigured("environment", f"must name one of {', '.join(of_each)}: --environment, RINDLE_ENVIRONMENT")
+        raise ConfigurationError(
+            "environment", f"must name one of {', '.join(of_each)}: --environment, RINDLE_ENVIRONMENT"
+        )
     (settings,) = of_each.values()
     telemetry = Telemetry(log_event, *listeners, environment=settings.environment)
-    rindle = RindleSync(settings, Store(open_engine(settings.database_url)), telemetry, transport)
+    rindle = RindleSync(settings, AssetStore(open_engine(settings.database_url)), telemetry, transport)
     try:
         yield rindle
     finally:

@@ -45,7 +45,7 @@ WATCHED: Final = frozenset({ErrorKind.STUCK, ErrorKind.NOT_FOUND})
 """The kinds of errored row that we go on looking at, since the provider may still bring them back."""
 
 
-class By(StrEnum):
+class Trigger(StrEnum):
     """Which road brought a change."""
 
     WEBHOOK = "webhook"
@@ -53,12 +53,12 @@ class By(StrEnum):
     SWEEP = "sweep"
     AUDIT = "audit"
     CLI = "cli"
-    PAGE = "page"
+    CONSOLE = "page"
     """The operator's page."""
     APP = "app"
 
 
-class Via(StrEnum):
+class ObservationSource(StrEnum):
     """How an observation was made."""
 
     GET = "get"
@@ -69,7 +69,7 @@ class Via(StrEnum):
     """Not asked for, but brought about by the app itself: an upload that it has made, or could not make."""
 
 
-LOOKS: Final = frozenset({Via.GET, Via.LIST, Via.UPLOAD})
+FETCH_SOURCES: Final = frozenset({ObservationSource.GET, ObservationSource.LIST, ObservationSource.UPLOAD})
 """The ways of asking the provider."""
 
 
@@ -86,7 +86,7 @@ class ProviderAsset:
     """One row of `media_provider_assets`. Times are UTC; the provider's ids stay out of `repr`."""
 
     id: str
-    asset_id: str
+    reference: str
     profile: str
     provider_name: str
     environment: str
@@ -107,7 +107,7 @@ class ProviderAsset:
     inserted_at: datetime
     updated_at: datetime
     """Last real change."""
-    seen_at: datetime | None = None
+    observed_at: datetime | None = None
     """Our clock at the newest truth in this row: when that look began, or when that webhook came in."""
     checked_at: datetime | None = None
     """Last answered look."""
@@ -116,8 +116,8 @@ class ProviderAsset:
     check_failures: int = 0
     missing_since: datetime | None = None
     """When a row at rest was first answered with a 404 that no later look took back."""
-    trail: Sequence[Any] = field(default=(), repr=False, compare=False)
-    """What was last decided about it, as `trail` reads and writes it."""
+    decision_log: Sequence[Any] = field(default=(), repr=False, compare=False)
+    """What was last decided about it, the oldest decision first."""
     lease_token: str | None = field(default=None, repr=False)
     lease_until: datetime | None = None
     version: int = 1
@@ -132,7 +132,7 @@ class ProviderAsset:
         return now - self.updated_at
 
     @property
-    def askable(self) -> bool:
+    def is_fetchable(self) -> bool:
         """Whether the provider can be asked about this row at all."""
         return bool(self.provider_asset_id or self.provider_upload_id)
 
@@ -156,7 +156,7 @@ class Due:
         return now - self.updated_at
 
     @property
-    def askable(self) -> bool:
+    def is_fetchable(self) -> bool:
         """Whether the provider can be asked about this row at all."""
         return bool(self.provider_asset_id or self.provider_upload_id)
 
@@ -180,10 +180,10 @@ else:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Observation:
     """One observation of the provider's truth: a GET, an entry of a list page, or a webhook."""
 
-    via: Via
+    source: ObservationSource
     at: datetime
     """Our clock when we began to ask, or when the webhook came in."""
     occurred_at: datetime | None = None
@@ -209,7 +209,7 @@ class Seen:
     """Whether others wrote news into the row while we asked: which of the two is newer, no clock can tell."""
 
 
-class Lack(StrEnum):
+class FailureKind(StrEnum):
     """Why a look brought no answer."""
 
     THROTTLED = "throttled"
@@ -220,16 +220,16 @@ class Lack(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
+class FetchFailure:
     """A look that brought no answer: it tells nothing of the provider's truth."""
 
-    lack: Lack
+    kind: FailureKind
     at: datetime
     text: str
     """Scrubbed, at most 4096 characters."""
     wait: timedelta | None = None
     """How long the provider asks us to wait."""
-    asked: bool = True
+    called: bool = True
     """Whether there was a call at all: none is made while the breaker is open."""
 
 

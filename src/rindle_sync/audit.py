@@ -8,23 +8,23 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from rindle_sync.asset import By, ProviderAsset, Seen, Silence, State, Via, redact_id
+from rindle_sync.asset import FetchFailure, Observation, ObservationSource, ProviderAsset, State, Trigger, redact_id
 from rindle_sync.backfill import backfill
-from rindle_sync.browse import match, strangers
-from rindle_sync.decide import Verdict, at_rest, decide
-from rindle_sync.errand import Step
-from rindle_sync.errors import Refused
-from rindle_sync.look import ask, ask_identity, is_about_row, note_identity, stop_if_refused
+from rindle_sync.browse import match, untracked
+from rindle_sync.decide import Verdict, decide, is_settled
+from rindle_sync.errand import JobKind
+from rindle_sync.errors import AuthenticationFailed
+from rindle_sync.look import fetch_granted, is_about_row, note_identity, raise_if_authentication_failed, verify_identity
 from rindle_sync.plan import ATTEMPTS
 from rindle_sync.providers.base import Page
 from rindle_sync.round import Outcome
-from rindle_sync.settle import Finding, Settled, foresee, settle
-from rindle_sync.store import PassKey
+from rindle_sync.settle import Applied, Observed, apply, preview
+from rindle_sync.store import JobKey
 from rindle_sync.telemetry import Audited, milliseconds, nanoseconds
-from rindle_sync.tools import Tools
-from rindle_sync.walk import Walk
+from rindle_sync.tools import Context
+from rindle_sync.walk import FullScan
 
-AUDIT: Final = Step.AUDIT.value
+AUDIT: Final = JobKind.AUDIT.value
 
 MOST_ENDED: Final = 20
 SHARE_ENDED: Final = 0.05
@@ -39,7 +39,7 @@ MOST_NOTED: Final = 1000
 
 SETTLED: Final = frozenset({State.READY, State.ERRORED})
 
-SETTLED_AT_ONCE: Final = 100
+APPLIED_AT_ONCE: Final = 100
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -61,7 +61,7 @@ class Note:
 
     drift: Drift
     row_id: str | None
-    asset_id: str | None
+    asset_tag: str | None
     text: str
 
 
@@ -109,102 +109,102 @@ class Report:
         return {name: value for name, value in asdict(self).items() if name != "notes"}
 
 
-async def is_audit_due(tools: Tools, every: timedelta) -> bool:
+async def is_audit_due(context: Context, every: timedelta) -> bool:
     """Whether it is time for an audit, or for going on with one that was broken off; never where `every` is 0."""
-    standing = await tools.passes.get(PassKey(tools.provider.name, tools.environment, AUDIT))
+    standing = await context.job_runs.get(JobKey(context.provider.name, context.environment, AUDIT))
     never = standing.ended_at is None or standing.began_at is not None
-    return bool(every) and (never or tools.now() - (standing.ended_at or tools.now()) >= every)
+    return bool(every) and (never or context.now() - (standing.ended_at or context.now()) >= every)
 
 
-async def audit_if_due(tools: Tools, every: timedelta, *, keep_going: Callable[[], bool]) -> None:
+async def audit_if_due(context: Context, every: timedelta, *, keep_going: Callable[[], bool]) -> None:
     """Make an audit if it is time for one. Raises as `audit` does."""
-    if await is_audit_due(tools, every):
-        await audit(tools, keep_going=keep_going)
+    if await is_audit_due(context, every):
+        await audit(context, keep_going=keep_going)
 
 
 async def audit(
-    tools: Tools,
+    context: Context,
     *,
     keep_going: Callable[[], bool] = lambda: True,
-    is_rehearsal: bool = False,
-    adopts: bool = False,
-    believes: bool = False,
-    told: Callable[[Report], None] = lambda _: None,
+    dry_run: bool = False,
+    adopt: bool = False,
+    accept_mass_change: bool = False,
+    on_progress: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """Compare every row at rest with the provider's list, in spare budget; one that was broken off is gone on with.
 
     What has changed is settled. A row that is not found is looked at once more by the sweep, `confirm` later, before
-    it is `deleted`; but when they are too many, nothing is done and the outcome is `alarm`, unless it `believes` that.
-    It `adopts` assets that no row knows, if asked. A rehearsal writes nothing. `told` hears of it after each page.
-    Raises `Refused`, `StoreUnavailable`.
+    it is `deleted`; but when they are too many, nothing is done and the outcome is `alarm`, unless it `accept_mass_change` that.
+    It `adopt` assets that no row knows, if asked. A rehearsal writes nothing. `on_progress` hears of it after each page.
+    Raises `AuthenticationFailed`, `DatabaseUnavailable`.
     """
-    tools = tools.rehearsing() if is_rehearsal else tools
-    one = _Audit(Walk(tools, AUDIT, keep_going, is_rehearsal), believes)
+    context = context.for_dry_run() if dry_run else context
+    one = _Audit(FullScan(context, AUDIT, keep_going, dry_run), accept_mass_change)
     try:
-        if (progress := await one.walk.begin()) is None:
-            one.walk.outcome = Outcome.ELSEWHERE
+        if (progress := await one.scan.begin()) is None:
+            one.scan.outcome = Outcome.ALREADY_RUNNING
         else:
-            await one.run(progress, told)
-            if adopts and not is_rehearsal and one.walk.outcome is Outcome.DONE:
-                one.report.adopted = (await backfill(tools, keep_going=keep_going)).adopted
-    except Refused:
-        one.walk.outcome = Outcome.REFUSED
+            await one.run(progress, on_progress)
+            if adopt and not dry_run and one.scan.outcome is Outcome.DONE:
+                one.report.adopted = (await backfill(context, keep_going=keep_going)).adopted
+    except AuthenticationFailed:
+        one.scan.outcome = Outcome.REFUSED
         raise
     except asyncio.CancelledError:
-        one.walk.outcome = Outcome.STOPPED
+        one.scan.outcome = Outcome.STOPPED
         raise
     finally:
-        one.report.outcome = one.walk.outcome
+        one.report.outcome = one.scan.outcome
         await one.give_back()
     return one.report
 
 
 @dataclass(slots=True)
 class _Audit:
-    walk: Walk
-    believes: bool
+    scan: FullScan
+    accept_mass_change: bool
     report: Report = field(default_factory=Report)
     reach: datetime | None = None
     """Down to here the rows have been compared with the list."""
     at_reach: set[str] = field(default_factory=set)
     """The assets of the last page: one moment may stand on two pages."""
-    suspects: dict[str, datetime] = field(default_factory=dict)
+    candidates: dict[str, datetime] = field(default_factory=dict)
     """Of a rehearsal; else they are in the database."""
 
     @property
-    def tools(self) -> Tools:
-        return self.walk.tools
+    def context(self) -> Context:
+        return self.scan.context
 
     @property
     def here(self) -> tuple[str, str]:
-        return self.tools.provider.name, self.tools.environment
+        return self.context.provider.name, self.context.environment
 
-    async def run(self, progress: Mapping[str, Any], told: Callable[[Report], None]) -> None:
-        if silence := await ask_identity(self.tools):
-            stop_if_refused(silence)
-            self.walk.break_off()
+    async def run(self, progress: Mapping[str, Any], on_progress: Callable[[Report], None]) -> None:
+        if failure := await verify_identity(self.context):
+            raise_if_authentication_failed(failure)
+            self.scan.break_off()
             return
         await self._go_on(progress)
-        await self._compare_all(told)
-        if self.report.is_alarming and not self.believes:
-            self.walk.outcome = Outcome.ALARM
-            await self._acquit()
-        elif self.walk.outcome is Outcome.DONE:
-            await self._settle_suspects()
-        if self.walk.outcome in {Outcome.DONE, Outcome.ALARM}:
-            await self.walk.end(self.report.figures() | {"outcome": self.walk.outcome.value})
+        await self._compare_all(on_progress)
+        if self.report.is_alarming and not self.accept_mass_change:
+            self.scan.outcome = Outcome.ALARM
+            await self._clear_candidates()
+        elif self.scan.outcome is Outcome.DONE:
+            await self._apply_candidates()
+        if self.scan.outcome in {Outcome.DONE, Outcome.ALARM}:
+            await self.scan.end(self.report.figures() | {"outcome": self.scan.outcome.value})
 
-    async def _compare_all(self, told: Callable[[Report], None]) -> None:
+    async def _compare_all(self, on_progress: Callable[[Report], None]) -> None:
         before = self.report.calls, self.report.pages
-        async for page in self.walk.each():
+        async for page in self.scan.each():
             is_compared = await self._compare(page)
-            self.report.calls, self.report.pages = before[0] + self.walk.calls, before[1] + self.walk.pages
+            self.report.calls, self.report.pages = before[0] + self.scan.calls, before[1] + self.scan.pages
             if not is_compared:
-                self.walk.break_off()
+                self.scan.break_off()
                 break
-            await self.walk.keep(self._progress())
-            told(self.report)
-            if self.report.is_alarming and not self.believes:
+            await self.scan.keep(self._progress())
+            on_progress(self.report)
+            if self.report.is_alarming and not self.accept_mass_change:
                 break
 
     def _progress(self) -> dict[str, Any]:
@@ -218,46 +218,46 @@ class _Audit:
             self.reach = datetime.fromisoformat(reach)
             self.at_reach = set(progress.get("at_reach", ()))
             return
-        await self._acquit()
-        self.report.rows = await self.tools.library.count_settled(*self.here)
+        await self._clear_candidates()
+        self.report.rows = await self.context.asset_queries.count_settled(*self.here)
 
     async def _compare(self, page: Page) -> bool:
         """Whether all is done that the page calls for."""
-        matched = await match(self.tools, page)
+        matched = await match(self.context, page)
         if matched:
-            await note_identity(self.tools)
+            await note_identity(self.context)
         self.report.seen += sum(row.state in SETTLED for row, _ in matched)
-        await self._note_drift([Finding(row, seen) for row, seen in matched if self._has_drifted(row, seen)])
-        await self._note_orphans(await strangers(self.tools, page, matched))
+        await self._note_drift([Observed(row, seen) for row, seen in matched if self._has_drifted(row, seen)])
+        await self._note_orphans(await untracked(self.context, page, matched))
         return await self._unlisted(page)
 
-    def _has_drifted(self, row: ProviderAsset, seen: Seen) -> bool:
-        now = self.tools.now()
-        if row.updated_at > now - self.tools.schedule.floor:
+    def _has_drifted(self, row: ProviderAsset, seen: Observation) -> bool:
+        now = self.context.now()
+        if row.updated_at > now - self.context.schedule.floor:
             return False
-        verdict = decide(row, seen, now, self.tools.policy).verdict
+        verdict = decide(row, seen, now, self.context.policy).verdict
         if verdict is Verdict.STALE and row.state is State.DELETED:
             self.report.note(Drift.REVIVED, row.id, row.provider_asset_id, "deleted here, but there at the provider")
         misplaced = seen.created_at is not None and seen.created_at != row.provider_created_at
         return verdict is Verdict.CHANGED or (verdict is Verdict.UNCHANGED and misplaced)
 
-    async def _note_drift(self, findings: Sequence[Finding]) -> None:
+    async def _note_drift(self, observed: Sequence[Observed]) -> None:
         """Hold back what would change a row until all is compared; settle what only says when its asset was made."""
-        foreseen = foresee(self.tools, findings, By.AUDIT, self.tools.now())
-        drifted = {one.row.id: one.seen.at for one in foreseen if one.changed and one.seen}
+        foreseen = preview(self.context, observed, Trigger.AUDIT, self.context.now())
+        drifted = {one.row.id: one.observation.at for one in foreseen if one.changed and one.observation}
         for one in foreseen:
             if one.changed:
                 self.report.note(_drift(one), one.row.id, one.row.provider_asset_id, _told(one))
-        if self.walk.is_rehearsal:
+        if self.scan.dry_run:
             self.report.changed += len(drifted)
             return
         if drifted:
-            await self.tools.passes.suspect(self.walk.key, drifted, is_missing=False)
-        rest = [finding for finding in findings if finding.row.id not in drifted]
+            await self.context.job_runs.add_candidates(self.scan.key, drifted, is_missing=False)
+        rest = [item for item in observed if item.row.id not in drifted]
         if rest:
-            await settle(self.tools, rest, By.AUDIT)
+            await apply(self.context, rest, Trigger.AUDIT)
 
-    async def _note_orphans(self, orphans: Sequence[Seen]) -> None:
+    async def _note_orphans(self, orphans: Sequence[Observation]) -> None:
         for seen in orphans:
             made = f", made {seen.created_at:%Y-%m-%d %H:%M:%S} UTC" if seen.created_at else ""
             self.report.note(Drift.ORPHAN, None, seen.provider_asset_id, f"{seen.status or 'there'}{made}")
@@ -266,15 +266,17 @@ class _Audit:
         """Ask about the rows that should have stood on this page, or the one before, and did not."""
         made = [seen.created_at for seen in page.entries if seen.created_at]
         bottom = min(made, default=None) if page.cursor else _EARLIEST
-        top = self.reach or self.tools.now() + timedelta(days=1)
+        top = self.reach or self.context.now() + timedelta(days=1)
         listed = {seen.provider_asset_id for seen in page.entries if seen.provider_asset_id}
         if bottom is not None and bottom < top:
-            rows = await self.tools.library.made_between(*self.here, bottom, top)
+            rows = await self.context.asset_queries.made_between(*self.here, bottom, top)
             known = listed | self.at_reach
             lacking = [
-                row.id for row in rows if row.provider_asset_id not in known and at_rest(row) and not row.missing_since
+                row.id
+                for row in rows
+                if row.provider_asset_id not in known and is_settled(row) and not row.missing_since
             ]
-            if not await self._ask(lacking):
+            if not await self._fetch(lacking):
                 return False
             self.reach = bottom
             self.at_reach = {s.provider_asset_id or "" for s in page.entries if s.created_at == bottom}
@@ -282,111 +284,114 @@ class _Audit:
             self.at_reach |= listed
         return True
 
-    async def _ask(self, row_ids: Sequence[str]) -> bool:
+    async def _fetch(self, row_ids: Sequence[str]) -> bool:
         """Ask by id; False where no more calls may be made, and some of these rows were not asked about."""
-        tools, rest, tries = self.tools, list(row_ids), Counter[str]()
+        context, rest, tries = self.context, list(row_ids), Counter[str]()
         while rest and not self._has_enough():
-            if not (granted := await self.walk.take(min(len(rest), tools.batch))):
+            if not (granted := await self.scan.take(min(len(rest), context.batch))):
                 return False
             batch, rest = rest[:granted], rest[granted:]
-            rows = list((await tools.store.get_many(batch)).values())
-            await tools.budget.give_back(granted - len(rows))
-            silent = await self._take_in(rows, await asyncio.gather(*(ask(tools, row) for row in rows)))
+            rows = list((await context.store.get_many(batch)).values())
+            await context.rate_limiter.give_back(granted - len(rows))
+            silent = await self._take_in(rows, await asyncio.gather(*(fetch_granted(context, row) for row in rows)))
             tries.update(silent)
             rest += [row_id for row_id in silent if tries[row_id] < ATTEMPTS]
         return True
 
     def _has_enough(self) -> bool:
-        return self.report.is_list_doubtful or (self.report.is_alarming and not self.believes)
+        return self.report.is_list_doubtful or (self.report.is_alarming and not self.accept_mass_change)
 
-    async def _take_in(self, rows: Sequence[ProviderAsset], answers: Sequence[Seen | Silence]) -> list[str]:
+    async def _take_in(self, rows: Sequence[ProviderAsset], answers: Sequence[Observation | FetchFailure]) -> list[str]:
         """Settle what was answered; the rows that were not."""
-        answered = [(row, seen) for row, seen in zip(rows, answers, strict=True) if isinstance(seen, Seen)]
+        answered = [(row, seen) for row, seen in zip(rows, answers, strict=True) if isinstance(seen, Observation)]
         gone = {row.id: seen.at for row, seen in answered if seen.gone}
-        self.walk.calls += len(rows)
+        self.scan.calls += len(rows)
         self.report.unlisted += len(answered)
         self.report.alive += len(answered) - len(gone)
         self.report.seen += len(answered)
         for row in rows:
             if row.id in gone:
                 self.report.note(Drift.MISSING, row.id, row.provider_asset_id, "not found at the provider")
-        if self.walk.is_rehearsal:
-            self.suspects |= gone
+        if self.scan.dry_run:
+            self.candidates |= gone
         elif gone:
-            await self.tools.passes.suspect(self.walk.key, gone, is_missing=True)
-        await self._note_drift([Finding(row, seen) for row, seen in answered if not seen.gone])
+            await self.context.job_runs.add_candidates(self.scan.key, gone, is_missing=True)
+        await self._note_drift([Observed(row, seen) for row, seen in answered if not seen.gone])
         for answer in answers:
-            stop_if_refused(answer)
-        return [row.id for row, answer in zip(rows, answers, strict=True) if isinstance(answer, Silence)]
+            raise_if_authentication_failed(answer)
+        return [row.id for row, answer in zip(rows, answers, strict=True) if isinstance(answer, FetchFailure)]
 
-    async def _settle_suspects(self) -> None:
+    async def _apply_candidates(self) -> None:
         """The audit is to be believed: what has changed is looked at and settled, what is missing is for the sweep."""
-        if self.walk.is_rehearsal:
+        if self.scan.dry_run:
             return
-        passes, key = self.tools.passes, self.walk.key
-        while suspects := await passes.suspects(key, SETTLED_AT_ONCE, are_missing=True):
-            rows = (await self.tools.store.get_many(list(suspects))).values()
-            findings = [Finding(row, Seen(via=Via.GET, at=suspects[row.id], gone=True)) for row in rows]
-            await settle(self.tools, findings, By.AUDIT)
-            await passes.acquit(key, list(suspects))
-        while changed := await passes.suspects(key, self.tools.batch, are_missing=False):
-            granted = await self.walk.take(len(changed))
+        passes, key = self.context.job_runs, self.scan.key
+        while candidates := await passes.candidates(key, APPLIED_AT_ONCE, are_missing=True):
+            rows = (await self.context.store.get_many(list(candidates))).values()
+            observed = [
+                Observed(row, Observation(source=ObservationSource.GET, at=candidates[row.id], gone=True))
+                for row in rows
+            ]
+            await apply(self.context, observed, Trigger.AUDIT)
+            await passes.clear_candidates(key, list(candidates))
+        while changed := await passes.candidates(key, self.context.batch, are_missing=False):
+            granted = await self.scan.take(len(changed))
             if not granted:
-                self.walk.break_off()
+                self.scan.break_off()
                 return
-            await self._settle_changed(list(changed)[:granted])
+            await self._apply_changed(list(changed)[:granted])
 
-    async def _settle_changed(self, row_ids: Sequence[str]) -> None:
+    async def _apply_changed(self, row_ids: Sequence[str]) -> None:
         """Look at rows that have changed; what is not answered is due from now on, and left to the sweep."""
-        rows = list((await self.tools.store.get_many(row_ids)).values())
-        answers = await asyncio.gather(*(ask(self.tools, row) for row in rows))
-        self.walk.calls += len(rows)
-        findings = [Finding(row, seen) for row, seen in zip(rows, answers, strict=True) if is_about_row(seen)]
-        settled = await settle(self.tools, findings, By.AUDIT) if findings else []
-        self.report.changed += sum(one.changed for one in settled)
+        rows = list((await self.context.store.get_many(row_ids)).values())
+        answers = await asyncio.gather(*(fetch_granted(self.context, row) for row in rows))
+        self.scan.calls += len(rows)
+        observed = [Observed(row, seen) for row, seen in zip(rows, answers, strict=True) if is_about_row(seen)]
+        applied = await apply(self.context, observed, Trigger.AUDIT) if observed else []
+        self.report.changed += sum(one.changed for one in applied)
         for answer in answers:
-            stop_if_refused(answer)
+            raise_if_authentication_failed(answer)
         unasked = {row.id for row, seen in zip(rows, answers, strict=True) if not is_about_row(seen)}
-        await self.tools.passes.acquit(self.walk.key, set(row_ids) - unasked)
+        await self.context.job_runs.clear_candidates(self.scan.key, set(row_ids) - unasked)
 
-    async def _acquit(self) -> None:
-        if not self.walk.is_rehearsal:
-            await self.tools.passes.acquit(self.walk.key)
+    async def _clear_candidates(self) -> None:
+        if not self.scan.dry_run:
+            await self.context.job_runs.clear_candidates(self.scan.key)
 
     async def give_back(self) -> None:
         try:
-            await self.walk.give_back()
+            await self.scan.give_back()
         finally:
-            if not self.walk.is_rehearsal and self.walk.outcome is not Outcome.ELSEWHERE:
-                self._tell()
+            if not self.scan.dry_run and self.scan.outcome is not Outcome.ALREADY_RUNNING:
+                self._emit()
 
-    def _tell(self) -> None:
-        now, report = self.tools.now(), self.report
-        self.tools.telemetry.tell(
+    def _emit(self) -> None:
+        now, report = self.context.now(), self.report
+        self.context.telemetry.emit(
             Audited(
                 system_time=nanoseconds(now),
-                provider=self.tools.provider.name,
+                provider=self.context.provider.name,
                 outcome=report.outcome.value,
                 seen=report.seen,
                 changed=report.changed,
                 ended=report.ended,
                 orphans=report.drift[Drift.ORPHAN],
                 adopted=report.adopted,
-                duration_ms=milliseconds(now - (self.walk.began_at or now)),
+                duration_ms=milliseconds(now - (self.scan.began_at or now)),
             )
         )
 
 
-def _drift(settled: Settled) -> Drift:
-    before, after = settled.before, settled.row
+def _drift(applied: Applied) -> Drift:
+    before, after = applied.before, applied.row
     if before.state is not after.state:
         return Drift.STATE
     same = {playback.id for playback in before.playback_ids} == {playback.id for playback in after.playback_ids}
     return Drift.POLICY if same else Drift.PLAYBACK_IDS
 
 
-def _told(settled: Settled) -> str:
-    before, after = settled.before, settled.row
+def _told(applied: Applied) -> str:
+    before, after = applied.before, applied.row
     if before.state is not after.state:
         return f"{before.state} -> {after.state}"
     policies = [", ".join(playback.policy for playback in row.playback_ids) or "none" for row in (before, after)]

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from rindle_sync.browse import match, strangers
-from rindle_sync.errors import Refused
-from rindle_sync.look import ask_identity, note_identity, stop_if_refused
+from rindle_sync.browse import match, untracked
+from rindle_sync.errors import AuthenticationFailed
+from rindle_sync.look import note_identity, raise_if_authentication_failed, verify_identity
 from rindle_sync.providers.base import Page
 from rindle_sync.round import Outcome
-from rindle_sync.tools import Tools
+from rindle_sync.tools import Context
 from rindle_sync.track import adopt
-from rindle_sync.walk import Walk
+from rindle_sync.walk import FullScan
 
 BACKFILL: Final = "backfill"
 
@@ -31,60 +31,60 @@ class Filled:
 
 
 async def backfill(
-    tools: Tools,
+    context: Context,
     *,
     keep_going: Callable[[], bool] = lambda: True,
-    is_rehearsal: bool = False,
-    told: Callable[[Filled], None] = lambda _: None,
+    dry_run: bool = False,
+    on_progress: Callable[[Filled], None] = lambda _: None,
 ) -> Filled:
     """Make a row of every asset that has none; one that was broken off is gone on with.
 
-    Rows that are there are left alone. A rehearsal writes nothing. `told` hears of it after each page.
-    Raises `Refused`, `StoreUnavailable`.
+    Rows that are there are left alone. A rehearsal writes nothing. `on_progress` hears of it after each page.
+    Raises `AuthenticationFailed`, `DatabaseUnavailable`.
     """
-    tools = tools.rehearsing() if is_rehearsal else tools
-    walk, filled = Walk(tools, BACKFILL, keep_going, is_rehearsal), Filled()
+    context = context.for_dry_run() if dry_run else context
+    scan, filled = FullScan(context, BACKFILL, keep_going, dry_run), Filled()
     try:
-        if (progress := await walk.begin()) is None:
-            walk.outcome = Outcome.ELSEWHERE
+        if (progress := await scan.begin()) is None:
+            scan.outcome = Outcome.ALREADY_RUNNING
             return filled
-        if silence := await ask_identity(tools):
-            stop_if_refused(silence)
-            walk.break_off()
+        if failure := await verify_identity(context):
+            raise_if_authentication_failed(failure)
+            scan.break_off()
             return filled
         if progress.get("cursor") and (kept := progress.get("filled")):
             filled = Filled(**kept)
-        await _fill_all(walk, filled, told)
-    except Refused:
-        walk.outcome = Outcome.REFUSED
+        await _fill_all(scan, filled, on_progress)
+    except AuthenticationFailed:
+        scan.outcome = Outcome.REFUSED
         raise
     except asyncio.CancelledError:
-        walk.outcome = Outcome.STOPPED
+        scan.outcome = Outcome.STOPPED
         raise
     finally:
-        filled.outcome = walk.outcome
-        await walk.give_back()
+        filled.outcome = scan.outcome
+        await scan.give_back()
     return filled
 
 
-async def _fill_all(walk: Walk, filled: Filled, told: Callable[[Filled], None]) -> None:
-    tools = walk.tools
-    is_first = not await tools.library.newest_created(tools.provider.name, tools.environment, 1)
-    async for page in walk.each():
-        await _fill(walk, page, filled)
+async def _fill_all(scan: FullScan, filled: Filled, on_progress: Callable[[Filled], None]) -> None:
+    context = scan.context
+    is_first = not await context.asset_queries.newest_created(context.provider.name, context.environment, 1)
+    async for page in scan.each():
+        await _fill(scan, page, filled)
         if filled.known or (is_first and filled.adopted):  # else nothing tells that these are the assets of our rows
-            await note_identity(tools)
-        await walk.keep({"filled": asdict(filled)})
-        told(filled)
-    if walk.outcome is Outcome.DONE:
-        await walk.end(asdict(filled) | {"outcome": walk.outcome.value})
+            await note_identity(context)
+        await scan.keep({"filled": asdict(filled)})
+        on_progress(filled)
+    if scan.outcome is Outcome.DONE:
+        await scan.end(asdict(filled) | {"outcome": scan.outcome.value})
 
 
-async def _fill(walk: Walk, page: Page, filled: Filled) -> None:
-    tools = walk.tools
-    fresh = await strangers(tools, page, await match(tools, page))
+async def _fill(scan: FullScan, page: Page, filled: Filled) -> None:
+    context = scan.context
+    fresh = await untracked(context, page, await match(context, page))
     filled.assets += len(page.entries)
-    filled.adopted += len(fresh) if walk.is_rehearsal else await adopt(tools, fresh)
+    filled.adopted += len(fresh) if scan.dry_run else await adopt(context, fresh)
     filled.known += len(page.entries) - len(fresh)
     filled.calls += 1
     filled.pages += 1

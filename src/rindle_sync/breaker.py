@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from rindle_sync.errors import StoreUnavailable
+from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.store import Environments
 from rindle_sync.telemetry import BreakerClosed, BreakerOpened, Telemetry, milliseconds, nanoseconds
 
@@ -30,7 +30,7 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenCircuit:
     """An open breaker: why, what the provider said, since when, and until when."""
 
     reason: Reason
@@ -39,7 +39,7 @@ class Opened:
     until: datetime
 
 
-class Breaker:
+class CircuitBreaker:
     """The breaker of one provider environment, in this process; what it does is told, and kept for `status`."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Breaker:
         self._probe_until: datetime | None = None
         self._noted_until: datetime | None = None
         """Until when it need not be noted again that all is well; another process may have noted otherwise."""
-        self.opened: Opened | None = None
+        self.opened: OpenCircuit | None = None
 
     def room(self, most: int) -> int:
         """How many of `most` calls may be made at once: all, one that tries whether all is well again, or none."""
@@ -71,7 +71,7 @@ class Breaker:
             return 0
         return min(most, 1)
 
-    def enter(self) -> Opened | None:
+    def enter(self) -> OpenCircuit | None:
         """Begin a call; where none may be made, the reason why."""
         if not self.room(1):
             return self.opened
@@ -79,13 +79,13 @@ class Breaker:
             self._probe_until = self._now() + PROBE
         return None
 
-    async def answered(self) -> None:
+    async def succeeded(self) -> None:
         """A call was answered, with whatever: all is well."""
         self._failures = 0
         opened, self.opened, self._probe_until, self._gap = self.opened, None, None, FIRST_GAP
         if opened:
             now = self._now()
-            self._telemetry.tell(
+            self._telemetry.emit(
                 BreakerClosed(
                     system_time=nanoseconds(now),
                     provider=self._provider,
@@ -96,8 +96,8 @@ class Breaker:
         if self._noted_until is None or self._now() >= self._noted_until:
             self._noted_until = self._now() + LONGEST_GAP
             try:
-                await self._environments.note_breaker(self._provider, self._environment, None, None)
-            except StoreUnavailable:
+                await self._environments.note_circuit(self._provider, self._environment, None, None)
+            except DatabaseUnavailable:
                 self._noted_until = None
                 raise
 
@@ -107,7 +107,7 @@ class Breaker:
         if self._failures >= RUN or self._probe_until:
             await self._open(Reason.UNREACHABLE, text)
 
-    async def refused(self, text: str, reason: Reason = Reason.REFUSED) -> None:
+    async def authentication_failed(self, text: str, reason: Reason = Reason.REFUSED) -> None:
         """Our credentials were refused: no other call would fare better."""
         await self._open(reason, text)
 
@@ -116,11 +116,11 @@ class Breaker:
         if before and now < before.until:
             return  # the others that were under way as it opened
         self._probe_until = self._noted_until = None
-        self.opened = Opened(reason, text, before.at if before else now, now + self._gap)
+        self.opened = OpenCircuit(reason, text, before.at if before else now, now + self._gap)
         gap, self._gap = self._gap, min(self._gap * 2, LONGEST_GAP)
         if before and before.reason is reason:
             return
-        self._telemetry.tell(
+        self._telemetry.emit(
             BreakerOpened(
                 system_time=nanoseconds(now),
                 provider=self._provider,
@@ -128,4 +128,4 @@ class Breaker:
                 retry_ms=milliseconds(gap),
             )
         )
-        await self._environments.note_breaker(self._provider, self._environment, reason, self.opened.at)
+        await self._environments.note_circuit(self._provider, self._environment, reason, self.opened.at)

@@ -6,14 +6,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
-from rindle_sync.errors import Gone, NoCredentials, Refused, Throttled
+from rindle_sync.errors import AuthenticationFailed, MissingCredentials, NotFound, RateLimited
 from rindle_sync.telemetry import Called, milliseconds, nanoseconds
-from rindle_sync.tools import Tools
+from rindle_sync.tools import Context
 
-Answered = TypeVar("Answered")
+Result = TypeVar("Result")
 
 
-class Way(StrEnum):
+class Operation(StrEnum):
     """What is asked of the provider."""
 
     ASSET = "asset"
@@ -24,7 +24,7 @@ class Way(StrEnum):
     CANCEL_UPLOAD = "cancel_upload"
 
 
-class Answer(StrEnum):
+class CallOutcome(StrEnum):
     """How a call was answered."""
 
     ANSWERED = "answered"
@@ -35,39 +35,39 @@ class Answer(StrEnum):
     """5xx, no answer in time, no connection, or a body that is no answer."""
 
 
-async def call(tools: Tools, way: Way, calling: Awaitable[Answered]) -> Answered:
+async def call(context: Context, operation: Operation, calling: Awaitable[Result]) -> Result:
     """What `calling` comes to; raises what it does."""
-    began = tools.now()
-    answer: Answer | None = Answer.UNREACHABLE
+    began = context.now()
+    answer: CallOutcome | None = CallOutcome.UNREACHABLE
     try:
         answered = await calling
-        answer = Answer.ANSWERED
-    except Gone:
-        answer = Answer.NOT_FOUND
+        answer = CallOutcome.ANSWERED
+    except NotFound:
+        answer = CallOutcome.NOT_FOUND
         raise
-    except Throttled:
-        answer = Answer.THROTTLED
+    except RateLimited:
+        answer = CallOutcome.THROTTLED
         raise
-    except (NoCredentials, asyncio.CancelledError):
+    except (MissingCredentials, asyncio.CancelledError):
         answer = None
         raise
-    except Refused:
-        answer = Answer.REFUSED
+    except AuthenticationFailed:
+        answer = CallOutcome.REFUSED
         raise
     finally:
         if answer:
-            _tell(tools, way, answer, began)
+            _emit(context, operation, answer, began)
     return answered
 
 
-def _tell(tools: Tools, way: Way, answer: Answer, began: datetime) -> None:
-    now = tools.now()
-    tools.telemetry.tell(
+def _emit(context: Context, operation: Operation, outcome: CallOutcome, began: datetime) -> None:
+    now = context.now()
+    context.telemetry.emit(
         Called(
             system_time=nanoseconds(now),
-            provider=tools.provider.name,
-            way=way.value,
-            answer=answer.value,
+            provider=context.provider.name,
+            way=operation.value,
+            answer=outcome.value,
             duration_ms=milliseconds(now - began),
         )
     )

@@ -35,7 +35,7 @@ class Check(StrEnum):
     TABLES = "tables"
     ENVIRONMENT = "environment"
     ENGINE = "engine"
-    BREAKER = "breaker"
+    CIRCUIT = "breaker"
     OVERDUE = "overdue"
     STUCK = "stuck"
     PENDING = "pending"
@@ -58,7 +58,7 @@ class Finding:
     remedy: str
 
 
-_BREAKER: Final = {
+_CIRCUIT: Final = {
     Reason.REFUSED: "the provider refuses our token: put a valid one into the settings, and restart",
     Reason.OTHER_ENVIRONMENT: "the token is of another environment than the rows: set the right one, and restart",
     Reason.UNREACHABLE: "the provider does not answer: look at its status page, and at the network from here",
@@ -114,12 +114,12 @@ def of_environment(one: Overview) -> Iterator[Finding]:
 
 
 def _of_rows(one: Overview) -> Iterator[Finding]:
-    if one.breaker != "closed":
+    if one.circuit != "closed":
         yield error(
-            Check.BREAKER,
+            Check.CIRCUIT,
             one.environment,
-            f"the provider is left alone for {seconds_of(one.breaker_open_seconds)}: {one.breaker}",
-            _BREAKER[Reason(one.breaker)],
+            f"the provider is left alone for {seconds_of(one.circuit_open_seconds)}: {one.circuit}",
+            _CIRCUIT[Reason(one.circuit)],
         )
     if one.oldest_due_seconds > LONGEST_DUE.total_seconds():
         yield error(

@@ -36,12 +36,12 @@ from rindle_sync.asset import (
     WATCHED,
     Due,
     ErrorKind,
-    Lack,
+    FailureKind,
+    FetchFailure,
+    Observation,
+    ObservationSource,
     ProviderAsset,
-    Seen,
-    Silence,
     State,
-    Via,
     replace,
 )
 
@@ -84,13 +84,13 @@ class Policy:
 class Verdict(StrEnum):
     """What `decide` came to."""
 
-    ASK = "ask"
+    NEEDS_FETCH = "ask"
     CHANGED = "changed"
     UNCHANGED = "unchanged"
     STUCK = "stuck"
-    SUSPECTED = "suspected"
+    MISSING_ONCE = "suspected"
     STALE = "stale"
-    DOUBTED = "doubted"
+    AMBIGUOUS = "doubted"
     UNANSWERED = "unanswered"
 
 
@@ -107,27 +107,29 @@ class Decision:
     reason: str
 
 
-def decide(row: ProviderAsset, seen: Seen | Silence | None, now: datetime, policy: Policy) -> Decision:
-    """What becomes of `row`; `seen` is None while nothing is in hand."""
-    if seen is None:
+def decide(
+    row: ProviderAsset, observation: Observation | FetchFailure | None, now: datetime, policy: Policy
+) -> Decision:
+    """What becomes of `row`; `observation` is None while nothing is in hand."""
+    if observation is None:
         return _without_answer(row, now, policy)
-    if reason := _stale(row, seen):
+    if reason := _stale(row, observation):
         return Decision(Verdict.STALE, row, reason)
-    if isinstance(seen, Silence):
-        return _unanswered(row, seen)
-    if seen.via is Via.WEBHOOK:
-        return _hint(row, seen, now)
-    return _look(row, seen, now, policy)
+    if isinstance(observation, FetchFailure):
+        return _unanswered(row, observation)
+    if observation.source is ObservationSource.WEBHOOK:
+        return _from_webhook(row, observation, now)
+    return _from_fetch(row, observation, now, policy)
 
 
-def must_ask(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
+def needs_fetch(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
     """Whether nothing can be said about `row` without the provider."""
-    return row.askable and not (policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy))
+    return row.is_fetchable and not (policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy))
 
 
 def _without_answer(row: ProviderAsset, now: datetime, policy: Policy) -> Decision:
-    if must_ask(row, now, policy):
-        return Decision(Verdict.ASK, row, "the provider knows")
+    if needs_fetch(row, now, policy):
+        return Decision(Verdict.NEEDS_FETCH, row, "the provider knows")
     if policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy):
         return _stuck(row, row, now)
     if row.state is State.PENDING and row.age(now) >= policy.begin_grace:
@@ -141,37 +143,37 @@ def restart(row: ProviderAsset, fresh: ProviderAsset, now: datetime) -> Decision
     """The row begun anew as `fresh`, where the app wants that of a row that has failed; None for any other row."""
     if row.state is not State.ERRORED:
         return None
-    return _changed(replace(fresh, id=row.id, inserted_at=row.inserted_at, seen_at=now), now, "begun anew")
+    return _changed(replace(fresh, id=row.id, inserted_at=row.inserted_at, observed_at=now), now, "begun anew")
 
 
-def _stale(row: ProviderAsset, seen: Seen | Silence) -> str | None:
+def _stale(row: ProviderAsset, observation: Observation | FetchFailure) -> str | None:
     if row.state is State.DELETED:
         return "a tombstone is never revived"
-    if isinstance(seen, Seen) and (reason := _about_something_else(row, seen)):
+    if isinstance(observation, Observation) and (reason := _about_something_else(row, observation)):
         return reason
-    if isinstance(seen, Seen) and seen.via is Via.WEBHOOK:
-        return _stale_event(row, seen)
-    if row.seen_at and seen.at < row.seen_at:
+    if isinstance(observation, Observation) and observation.source is ObservationSource.WEBHOOK:
+        return _stale_event(row, observation)
+    if row.observed_at and observation.at < row.observed_at:
         return "the look began before the newest one applied"
     return None
 
 
-def _about_something_else(row: ProviderAsset, seen: Seen) -> str | None:
-    if row.provider_asset_id and seen.provider_asset_id not in {None, row.provider_asset_id}:
+def _about_something_else(row: ProviderAsset, observation: Observation) -> str | None:
+    if row.provider_asset_id and observation.provider_asset_id not in {None, row.provider_asset_id}:
         return "it is about another asset"
-    if row.provider_asset_id and seen.via is Via.UPLOAD:
+    if row.provider_asset_id and observation.source is ObservationSource.UPLOAD:
         return "it is about the upload, and the row has its asset by now"
-    if seen.via is Via.APP and row.state not in {State.PENDING, State.UPLOADING}:
+    if observation.source is ObservationSource.APP and row.state not in {State.PENDING, State.UPLOADING}:
         return "the row was ended meanwhile"
     return None
 
 
-def _stale_event(row: ProviderAsset, seen: Seen) -> str | None:
-    if seen.event_id and seen.event_id == row.last_event_id:
+def _stale_event(row: ProviderAsset, observation: Observation) -> str | None:
+    if observation.event_id and observation.event_id == row.last_event_id:
         return "the same event again"
-    if row.last_event_at and seen.occurred_at and seen.occurred_at < row.last_event_at:
+    if row.last_event_at and observation.occurred_at and observation.occurred_at < row.last_event_at:
         return "the event is older than the last one applied"
-    if seen.state and _RANK[seen.state] < _rank(row):
+    if observation.state and _RANK[observation.state] < _rank(row):
         return "the row is further on"
     return None
 
@@ -182,54 +184,56 @@ def _rank(row: ProviderAsset) -> int:
     return _RANK[State.PROCESSING] if row.state is State.ERRORED and ours else _RANK[row.state]
 
 
-def _unanswered(row: ProviderAsset, silence: Silence) -> Decision:
-    attempt = 0 if silence.lack in {Lack.THROTTLED, Lack.REFUSED} else 1
-    after = replace(row, last_sync_error=silence.text, check_failures=row.check_failures + attempt)
-    return Decision(Verdict.UNANSWERED, after, silence.lack.value)
+def _unanswered(row: ProviderAsset, failure: FetchFailure) -> Decision:
+    attempt = 0 if failure.kind in {FailureKind.THROTTLED, FailureKind.REFUSED} else 1
+    after = replace(row, last_sync_error=failure.text, check_failures=row.check_failures + attempt)
+    return Decision(Verdict.UNANSWERED, after, failure.kind.value)
 
 
-def _hint(row: ProviderAsset, seen: Seen, now: datetime) -> Decision:
-    after = _become(row, seen)
-    if seen.state is None:
-        return Decision(Verdict.DOUBTED, row, "the event says nothing that we know")
-    if row.error_kind is ErrorKind.NOT_FOUND and row.provider_asset_id and seen.state is not State.DELETED:
-        return Decision(Verdict.DOUBTED, row, f"the event says {seen.state}, and the provider did not find it")
-    links = row.provider_asset_id is None and seen.provider_asset_id is not None
-    if _RANK[seen.state] > _rank(row) or (links and _RANK[seen.state] == _rank(row)):
-        return _changed(after, now, f"the event says {seen.state}")
+def _from_webhook(row: ProviderAsset, observation: Observation, now: datetime) -> Decision:
+    after = _become(row, observation)
+    if observation.state is None:
+        return Decision(Verdict.AMBIGUOUS, row, "the event says nothing that we know")
+    if row.error_kind is ErrorKind.NOT_FOUND and row.provider_asset_id and observation.state is not State.DELETED:
+        return Decision(Verdict.AMBIGUOUS, row, f"the event says {observation.state}, and the provider did not find it")
+    links = row.provider_asset_id is None and observation.provider_asset_id is not None
+    if _RANK[observation.state] > _rank(row) or (links and _RANK[observation.state] == _rank(row)):
+        return _changed(after, now, f"the event says {observation.state}")
     if _truth(after) == _truth(row):
         return Decision(Verdict.UNCHANGED, after, "the event says what we know")
     if after.state is row.state and row.state in IN_FLIGHT:
         return _changed(after, now, "the event tells more of the asset")
-    return Decision(Verdict.DOUBTED, row, f"the event says {seen.state}, the row says {row.state}")
+    return Decision(Verdict.AMBIGUOUS, row, f"the event says {observation.state}, the row says {row.state}")
 
 
-def _look(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> Decision:
-    if seen.overtaken and _contradicts(row, seen):
-        return Decision(Verdict.DOUBTED, row, "others wrote what we did not see, while we asked")
-    return _missing(row, seen, now, policy) if seen.gone else _answer(row, seen, now, policy)
+def _from_fetch(row: ProviderAsset, observation: Observation, now: datetime, policy: Policy) -> Decision:
+    if observation.overtaken and _contradicts(row, observation):
+        return Decision(Verdict.AMBIGUOUS, row, "others wrote what we did not see, while we asked")
+    return _missing(row, observation, now, policy) if observation.gone else _answer(row, observation, now, policy)
 
 
-def _contradicts(row: ProviderAsset, seen: Seen) -> bool:
+def _contradicts(row: ProviderAsset, observation: Observation) -> bool:
     """Whether an answer says other than the row, and not merely that things have gone on since."""
-    if seen.gone or seen.state is None or _still_stuck(row, seen):
-        return seen.gone
-    return _RANK[seen.state] <= _rank(row) and _truth(_become(row, seen)) != _truth(row)
+    if observation.gone or observation.state is None or _still_stuck(row, observation):
+        return observation.gone
+    return _RANK[observation.state] <= _rank(row) and _truth(_become(row, observation)) != _truth(row)
 
 
-def _missing(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> Decision:
-    looked = replace(_looked(row, seen, now), missing_since=row.missing_since)
-    if not at_rest(row):
+def _missing(row: ProviderAsset, observation: Observation, now: datetime, policy: Policy) -> Decision:
+    looked = replace(_checked(row, observation, now), missing_since=row.missing_since)
+    if not is_settled(row):
         return _not_found(row, looked, now)
     if row.missing_since is None:
-        return Decision(Verdict.SUSPECTED, replace(looked, missing_since=seen.at), "not found, to be confirmed")
-    if seen.at - row.missing_since < policy.confirm:
+        return Decision(
+            Verdict.MISSING_ONCE, replace(looked, missing_since=observation.at), "not found, to be confirmed"
+        )
+    if observation.at - row.missing_since < policy.confirm:
         return Decision(Verdict.UNCHANGED, looked, "not found again, too soon to tell")
     ended = replace(looked, state=State.DELETED, error_kind=None, last_sync_error=None, missing_since=None)
     return _changed(ended, now, "not found twice")
 
 
-def at_rest(row: ProviderAsset | Due) -> bool:
+def is_settled(row: ProviderAsset | Due) -> bool:
     """Whether the provider has settled the row, so that nobody looks at it again but the audit."""
     return row.state is State.READY or (row.state is State.ERRORED and row.error_kind not in WATCHED)
 
@@ -242,34 +246,36 @@ def _not_found(row: ProviderAsset, looked: ProviderAsset, now: datetime) -> Deci
     return _changed(after, now, "not found")
 
 
-def _answer(row: ProviderAsset, seen: Seen, now: datetime, policy: Policy) -> Decision:
-    if seen.state is None:
-        return Decision(Verdict.UNCHANGED, _looked(row, seen, now), "a status that we do not know")
-    if _still_stuck(row, seen):
-        return Decision(Verdict.UNCHANGED, _looked(row, seen, now), "still in flight, and so still stuck")
-    after = _become(row, seen, checked_at=now, check_failures=0, missing_since=None)
+def _answer(row: ProviderAsset, observation: Observation, now: datetime, policy: Policy) -> Decision:
+    if observation.state is None:
+        return Decision(Verdict.UNCHANGED, _checked(row, observation, now), "a status that we do not know")
+    if _still_stuck(row, observation):
+        return Decision(Verdict.UNCHANGED, _checked(row, observation, now), "still in flight, and so still stuck")
+    after = _become(row, observation, checked_at=now, check_failures=0, missing_since=None)
     if after.state is row.state and _past_threshold(row, now, policy):
         return _stuck(row, after, now)
     if _truth(after) == _truth(row):
         return Decision(Verdict.UNCHANGED, after, "in step")
-    return _changed(after, now, f"the provider says {seen.state}")
+    return _changed(after, now, f"the provider says {observation.state}")
 
 
-def _looked(row: ProviderAsset, seen: Seen, now: datetime) -> ProviderAsset:
+def _checked(row: ProviderAsset, observation: Observation, now: datetime) -> ProviderAsset:
     """The row after an answer that tells nothing of its state; the text of an earlier lack of answers goes."""
     failed = row.check_failures > 0 or row.error_kind is None
     text = _LOST_REASON.get(row.error_kind) if failed else row.last_sync_error
-    return replace(row, seen_at=seen.at, checked_at=now, check_failures=0, missing_since=None, last_sync_error=text)
+    return replace(
+        row, observed_at=observation.at, checked_at=now, check_failures=0, missing_since=None, last_sync_error=text
+    )
 
 
 def _past_threshold(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
     return row.state in IN_FLIGHT and row.age(now) > policy.stuck_threshold
 
 
-def _still_stuck(row: ProviderAsset, seen: Seen) -> bool:
+def _still_stuck(row: ProviderAsset, observation: Observation) -> bool:
     """An answer in flight does not lift a stuck verdict, unless it brings the asset that the row was waiting for."""
-    linked = row.provider_asset_id is None and seen.provider_asset_id is not None
-    return row.error_kind is ErrorKind.STUCK and seen.state in IN_FLIGHT and not linked
+    linked = row.provider_asset_id is None and observation.provider_asset_id is not None
+    return row.error_kind is ErrorKind.STUCK and observation.state in IN_FLIGHT and not linked
 
 
 def _stuck(row: ProviderAsset, after: ProviderAsset, now: datetime) -> Decision:
@@ -294,34 +300,35 @@ def _truth(row: ProviderAsset) -> tuple[object, ...]:
     return row.state, row.error_kind, frozenset(row.playback_ids), row.provider_asset_id
 
 
-def _become(row: ProviderAsset, seen: Seen, **looked: Any) -> ProviderAsset:
-    """The row as the provider describes it; what the provider does not speak of stays, but for `looked`."""
-    state = row.state if seen.state is None else seen.state
-    event = seen.via is Via.WEBHOOK
+def _become(row: ProviderAsset, observation: Observation, **looked: Any) -> ProviderAsset:
+    """The row as the provider describes it; what the provider does not speak of stays, but for `checked`."""
+    state = row.state if observation.state is None else observation.state
+    event = observation.source is ObservationSource.WEBHOOK
     return replace(
         row,
         state=state,
-        error_kind=_error_kind(row, seen),
-        last_sync_error=_error_text(row, seen),
-        playback_ids=row.playback_ids if seen.playback_ids is None else seen.playback_ids,
-        provider_asset_id=row.provider_asset_id or seen.provider_asset_id,
-        provider_upload_id=row.provider_upload_id or (None if row.provider_asset_id else seen.provider_upload_id),
-        raw_provider_metadata=seen.metadata or row.raw_provider_metadata,
-        provider_created_at=seen.created_at or row.provider_created_at,
-        seen_at=max(row.seen_at, seen.at) if row.seen_at else seen.at,
-        last_event_id=seen.event_id if event else row.last_event_id,
-        last_event_at=seen.occurred_at if event else row.last_event_at,
+        error_kind=_error_kind(row, observation),
+        last_sync_error=_error_text(row, observation),
+        playback_ids=row.playback_ids if observation.playback_ids is None else observation.playback_ids,
+        provider_asset_id=row.provider_asset_id or observation.provider_asset_id,
+        provider_upload_id=row.provider_upload_id
+        or (None if row.provider_asset_id else observation.provider_upload_id),
+        raw_provider_metadata=observation.metadata or row.raw_provider_metadata,
+        provider_created_at=observation.created_at or row.provider_created_at,
+        observed_at=max(row.observed_at, observation.at) if row.observed_at else observation.at,
+        last_event_id=observation.event_id if event else row.last_event_id,
+        last_event_at=observation.occurred_at if event else row.last_event_at,
         **looked,
     )
 
 
-def _error_kind(row: ProviderAsset, seen: Seen) -> ErrorKind | None:
-    if seen.state is None:
+def _error_kind(row: ProviderAsset, observation: Observation) -> ErrorKind | None:
+    if observation.state is None:
         return row.error_kind
-    return (seen.error_kind or ErrorKind.PROVIDER) if seen.state is State.ERRORED else None
+    return (observation.error_kind or ErrorKind.PROVIDER) if observation.state is State.ERRORED else None
 
 
-def _error_text(row: ProviderAsset, seen: Seen) -> str | None:
-    if seen.state is State.ERRORED:
-        return seen.error_text or f"{row.provider_name} says errored"
+def _error_text(row: ProviderAsset, observation: Observation) -> str | None:
+    if observation.state is State.ERRORED:
+        return observation.error_text or f"{row.provider_name} says errored"
     return None

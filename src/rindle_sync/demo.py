@@ -189,7 +189,7 @@ async def _served(app: App, *, lifespan: bool = False) -> AsyncIterator[str]:
 async def _fill(stage: _Stage, plans: Iterable[Life]) -> None:
     for number, life in enumerate(plans):
         created = stage.emulator.create_asset(life=life)
-        await stage.rindle.track(asset_id=f"video-{number}", provider_asset_id=created)
+        await stage.rindle.track(reference=f"video-{number}", provider_asset_id=created)
 
 
 async def _watch(stage: _Stage, show: Callable[[Snapshot], None]) -> Report:
@@ -252,12 +252,12 @@ async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) 
         calls={str(operation): number for operation, number in stage.emulator.calls.items()},
         calls_per_row=round(snapshot.calls / max(len(rows), 1), 2),
         lag_seconds=_lags(rows, stage.emulator, histories),
-        found_by=dict(Counter(history[-1].by.value for history in histories if history)),
+        found_by=dict(Counter(history[-1].trigger.value for history in histories if history)),
         webhooks={
             "events": sent.planned,
             "dropped": sent.dropped,
             "doubled": sent.doubled,
-            "kept": len(await stage.rindle.notices(limit=100_000)),
+            "kept": len(await stage.rindle.webhook_events(limit=100_000)),
         },
         events=dict(stage.told),
         agreement=_agreement(rows, stage.emulator),

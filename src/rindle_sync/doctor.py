@@ -8,13 +8,13 @@ from itertools import combinations
 from typing import Final
 
 from rindle_sync.app import RindleSync
-from rindle_sync.asset import Lack, Silence
+from rindle_sync.asset import FailureKind, FetchFailure
 from rindle_sync.concerns import Check, Finding, error, of_engine, of_environment, of_names, warning
 from rindle_sync.config import Settings
-from rindle_sync.errors import Misconfigured, StoreUnavailable, Unreachable
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, ProviderUnavailable
 from rindle_sync.health import last_tick
 from rindle_sync.installation import Installation
-from rindle_sync.look import ask_identity
+from rindle_sync.look import verify_identity
 from rindle_sync.providers.mux import Signer, knock
 
 SHORTEST_SECRET: Final = 16
@@ -49,7 +49,7 @@ class Diagnosis:
 async def examine(all_: Installation, *, ping: bool = False, endpoint: str | None = None) -> Diagnosis:
     """Check an installation; asks the provider only with `ping`, and an endpoint of ours only where it is named.
 
-    Writes nothing but the delivery that an endpoint keeps. Raises `Misconfigured` for an `endpoint` that is no address.
+    Writes nothing but the delivery that an endpoint keeps. Raises `ConfigurationError` for an `endpoint` that is no address.
     """
     checked: list[Check] = [*OF_SETTINGS, Check.DATABASE]
     told: list[Finding | Note] = [found for service in all_.values() for found in _of_settings(service.settings)]
@@ -94,7 +94,7 @@ def _of_signing_key(settings: Settings) -> Iterator[Finding]:
         return  # none is needed for public videos
     try:
         Signer(*settings.signing_key())
-    except Misconfigured as wrong:
+    except ConfigurationError as wrong:
         yield error(Check.SIGNING_KEY, settings.environment, str(wrong), "take id and key of one signing key")
     except ModuleNotFoundError:
         remedy = "pip install 'rindle-sync[playback]'"
@@ -120,7 +120,7 @@ async def _of_database(all_: Installation) -> AsyncIterator[Finding]:
 
     try:
         at, newest = await revisions(all_.store.engine)
-    except StoreUnavailable as trouble:
+    except DatabaseUnavailable as trouble:
         yield error(Check.DATABASE, None, str(trouble), _TROUBLE)
         return
     if at is not None and at != newest:
@@ -128,14 +128,14 @@ async def _of_database(all_: Installation) -> AsyncIterator[Finding]:
         return
     try:
         await all_.ready()
-    except StoreUnavailable as trouble:
+    except DatabaseUnavailable as trouble:
         check, remedy = (Check.TABLES, _MIGRATE) if "migrate" in str(trouble) else (Check.DATABASE, _TROUBLE)
         yield error(check, None, str(trouble), remedy)
 
 
 async def _of_tables(all_: Installation) -> AsyncIterator[Finding]:
-    tools = next(iter(all_.values())).tools
-    for found in of_engine(await last_tick(tools), tools.now()):
+    context = next(iter(all_.values())).context
+    for found in of_engine(await last_tick(context), context.now()):
         yield found
     overviews = await all_.overview()
     elsewhere = await all_.elsewhere(overviews)
@@ -145,25 +145,25 @@ async def _of_tables(all_: Installation) -> AsyncIterator[Finding]:
 
 
 _ANSWERS: Final = {
-    Lack.REFUSED: "mend the token: is it of this environment, and not revoked?",
-    Lack.THROTTLED: "somebody else uses up its rate limit; try again in a minute",
-    Lack.UNREACHABLE: "is mux_base_url right, and may this machine reach it?",
+    FailureKind.REFUSED: "mend the token: is it of this environment, and not revoked?",
+    FailureKind.THROTTLED: "somebody else uses up its rate limit; try again in a minute",
+    FailureKind.UNREACHABLE: "is mux_base_url right, and may this machine reach it?",
 }
 
 
 async def _of_provider(service: RindleSync) -> AsyncIterator[Finding | Note]:
     """Ask who we are, as a rehearsal: nothing that is learned is kept."""
-    here, tools = service.settings.environment, service.tools.rehearsing()
+    here, context = service.settings.environment, service.context.for_dry_run()
     if not service.settings.has_token:
         for check in OF_PING:
             yield Note(check, here, "not checked: no token is set")
         return
-    answer = await ask_identity(tools)
-    if isinstance(answer, Silence):
-        yield error(Check.PROVIDER, here, answer.text, _ANSWERS.get(answer.lack, "look at the log"))
-    if tools.provider.clock is None:
+    answer = await verify_identity(context)
+    if isinstance(answer, FetchFailure):
+        yield error(Check.PROVIDER, here, answer.text, _ANSWERS.get(answer.kind, "look at the log"))
+    if context.provider.clock is None:
         yield Note(Check.CLOCK, here, "not checked: the provider told no time that we can read")
-    elif abs(skew := tools.now() - tools.provider.clock) > MOST_SKEW:
+    elif abs(skew := context.now() - context.provider.clock) > MOST_SKEW:
         way = "ahead of" if skew > timedelta(0) else "behind"
         text = f"our clock is {abs(skew).total_seconds():.0f} s {way} the provider's"
         yield warning(Check.CLOCK, here, text, "keep it in step (NTP): webhooks may be refused as too old")
@@ -190,9 +190,9 @@ async def _of_endpoint(service: RindleSync, url: str) -> AsyncIterator[Finding |
         yield error(Check.ENDPOINT, here, "no webhook secret to sign with", "set mux_webhook_secrets")
         return
     try:
-        now = service.tools.now()
+        now = service.context.now()
         answer = await knock(url, settings.webhooks.secrets[0], settings.webhooks.environment, now)
-    except Unreachable as trouble:
+    except ProviderUnavailable as trouble:
         text = f"the endpoint cannot be reached ({trouble})"
         yield error(Check.ENDPOINT, here, text, "does it run, and does the proxy forward to it?")
         return

@@ -6,32 +6,32 @@ from enum import StrEnum
 from typing import Final
 
 
-class Step(StrEnum):
+class JobKind(StrEnum):
     """A kind of work; each step takes up all of it that is due."""
 
     SWEEP = "sweep"
-    INGEST = "ingest"
-    ANNOUNCE = "announce"
-    DOUBTS = "doubts"
+    PROCESS_WEBHOOK_EVENTS = "ingest"
+    DISPATCH = "announce"
+    CHECK_AMBIGUOUS = "doubts"
     """Looks at what deliveries left in doubt in this process; the sweep finds it as well, a little later."""
     AUDIT = "audit"
     PRUNE = "prune"
 
 
-LOOKS: Final = frozenset({Step.SWEEP, Step.DOUBTS, Step.AUDIT})
+PROVIDER_JOBS: Final = frozenset({JobKind.SWEEP, JobKind.CHECK_AMBIGUOUS, JobKind.AUDIT})
 """The steps that ask the provider."""
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class Job:
     """A step that is due."""
 
     environment: str
-    step: Step
+    kind: JobKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watch:
+class DueThresholds:
     """When the steps of an environment are due, as far as the tables alone do not tell."""
 
     environment: str

@@ -2,19 +2,19 @@
 
 RindleSyncError
 ├── Gone              the provider has no such object: decide what that means for the row
-├── NoAnswer          the provider did not answer the question: nothing is known, ask again
+├── ProviderError          the provider did not answer the question: nothing is known, ask again
 │   ├── Throttled     not before `retry_after` seconds
 │   ├── Unreachable   5xx, time-out, refused connection, broken body
 │   └── Refused       401 or 403: no row's fault, stop the run and mend the credentials
-│       ├── NoCredentials     there are none: nothing was asked
-│       └── OtherEnvironment  the credentials are good, but not for the environment that the rows were made in
-├── BadNotice         a delivery that is not signed, too old, or no webhook: answer 400; `reason` is one word
+│       ├── MissingCredentials     there are none: nothing was asked
+│       └── EnvironmentMismatch  the credentials are good, but not for the environment that the rows were made in
+├── InvalidWebhook         a delivery that is not signed, too old, or no webhook: answer 400; `reason` is one word
 ├── Conflict          somebody else wrote the row again and again: read it and start over
 ├── AlreadyTracked    another row of ours holds one of these ids
 ├── NotPlayable       no signed URL can be made of this row: `reason` says why
-├── StoreRefused      the database does not take a value: too long, or nothing that it can hold
-├── StoreUnavailable  the database does not answer, or is not migrated
-└── Misconfigured     a setting is missing or wrong: `setting` names it, the text tells how to mend it
+├── InvalidValue      the database does not take a value: too long, or nothing that it can hold
+├── DatabaseUnavailable  the database does not answer, or is not migrated
+└── ConfigurationError     a setting is missing or wrong: `setting` names it, the text tells how to mend it
 """
 
 
@@ -22,15 +22,15 @@ class RindleSyncError(Exception):
     """The root of the tree."""
 
 
-class Gone(RindleSyncError):
+class NotFound(RindleSyncError):
     """The provider answered that it has no such object (404)."""
 
 
-class NoAnswer(RindleSyncError):
+class ProviderError(RindleSyncError):
     """The provider gave no answer that tells anything about the object."""
 
 
-class Throttled(NoAnswer):
+class RateLimited(ProviderError):
     """The provider did not process the call (429); `retry_after` is its wish in seconds, None where it named none."""
 
     def __init__(self, text: str, retry_after: float | None = None) -> None:
@@ -38,23 +38,23 @@ class Throttled(NoAnswer):
         self.retry_after = retry_after
 
 
-class Unreachable(NoAnswer):
+class ProviderUnavailable(ProviderError):
     """The provider failed (5xx), was silent past the time limit, or sent a body that is no answer."""
 
 
-class Refused(NoAnswer):
+class AuthenticationFailed(ProviderError):
     """The provider does not accept our credentials (401, 403): every call will fail until they are mended."""
 
 
-class NoCredentials(Refused):
+class MissingCredentials(AuthenticationFailed):
     """This process has no credentials: nothing was asked, so it says nothing of those that others have."""
 
 
-class OtherEnvironment(Refused):
+class EnvironmentMismatch(AuthenticationFailed):
     """The credentials belong to another environment of the provider than the rows: there, every row looks deleted."""
 
 
-class BadNotice(RindleSyncError):
+class InvalidWebhook(RindleSyncError):
     """A delivery that is not the provider's, or that we cannot read; `reason` is one of a few fixed words."""
 
     def __init__(self, reason: str) -> None:
@@ -86,15 +86,15 @@ class NotPlayable(RindleSyncError):
         self.reason = reason
 
 
-class StoreRefused(RindleSyncError):
+class InvalidValue(RindleSyncError):
     """The database does not take a value that is too long or that it cannot hold; trying again will not help."""
 
 
-class StoreUnavailable(RindleSyncError):
+class DatabaseUnavailable(RindleSyncError):
     """The database cannot be reached, is locked past the time limit, or lacks our tables."""
 
 
-class Misconfigured(RindleSyncError):
+class ConfigurationError(RindleSyncError):
     """A setting is missing or wrong; `setting` is its name, the text tells how to mend it."""
 
     def __init__(self, setting: str, text: str) -> None:

@@ -6,24 +6,24 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from rindle_sync.asset import IN_FLIGHT, WATCHED, By, ErrorKind, ProviderAsset, State
+from rindle_sync.asset import IN_FLIGHT, WATCHED, ErrorKind, ProviderAsset, State, Trigger
 from rindle_sync.health import GRACE, last_tick
-from rindle_sync.notice import Kept, Status
+from rindle_sync.notice import EventStatus, StoredEvent
 from rindle_sync.phrases import span_of
 from rindle_sync.ready import LATEST
-from rindle_sync.store import LOOKED, Change
-from rindle_sync.tools import Tools
-from rindle_sync.trail import Entry, entries
+from rindle_sync.store import CHECK_TRIGGERS, Change
+from rindle_sync.tools import Context
+from rindle_sync.trail import LoggedDecision, read_log
 
-MOST_NOTICES: Final = 50
+MOST_WEBHOOK_EVENTS: Final = 50
 """How many deliveries about a row are told of: the newest."""
 
 
-class Kind(StrEnum):
+class MomentKind(StrEnum):
     """What a moment of a history is."""
 
     TRACKED = "tracked"
-    NOTICE = "notice"
+    WEBHOOK = "notice"
     DECISION = "decision"
     CHANGE = "change"
 
@@ -35,8 +35,8 @@ class Moment:
     at: datetime
     until: datetime
     times: int = 1
-    kind: Kind
-    by: str
+    kind: MomentKind
+    trigger: str
     text: str
 
 
@@ -45,7 +45,7 @@ class Explanation:
     """A row, its history from the oldest to the newest, when it is looked at next and why, and what to do."""
 
     row_id: str
-    asset_id: str
+    reference: str
     profile: str
     provider: str
     environment: str
@@ -67,28 +67,28 @@ class Explanation:
 class _Case:
     row: ProviderAsset
     changes: Sequence[Change]
-    notices: Sequence[Kept]
-    breaker: str | None
+    webhook_events: Sequence[StoredEvent]
+    circuit: str | None
     throttled: timedelta
     """How long the provider still wants no calls."""
-    silence: str | None
+    engine_silence: str | None
     """Since when no engine has asked what is due, in words; None while one does."""
-    tools: Tools
+    context: Context
     now: datetime
 
 
-async def explain(tools: Tools, row: ProviderAsset) -> Explanation:
-    """What is known of `row`, out of the tables alone. Raises `StoreUnavailable`."""
-    now = tools.now()
-    changes = await tools.store.changes_of(row.id)
-    notices = await tools.history.notices_about(row, limit=MOST_NOTICES)
-    known = await tools.environments.get(row.provider_name, row.environment)
-    (level,) = await tools.budget.levels([tools.budget])
-    silence = _silence(await last_tick(tools), now)
-    case = _Case(row, changes, notices, known.breaker_reason, level.pause, silence, tools, now)
+async def explain(context: Context, row: ProviderAsset) -> Explanation:
+    """What is known of `row`, out of the tables alone. Raises `DatabaseUnavailable`."""
+    now = context.now()
+    changes = await context.store.changes_of(row.id)
+    webhook_events = await context.history.webhook_events_about(row, limit=MOST_WEBHOOK_EVENTS)
+    known = await context.environments.get(row.provider_name, row.environment)
+    (level,) = await context.rate_limiter.levels([context.rate_limiter])
+    silence = _silence(await last_tick(context), now)
+    case = _Case(row, changes, webhook_events, known.circuit_reason, level.pause, silence, context, now)
     return Explanation(
         row_id=row.id,
-        asset_id=row.asset_id,
+        reference=row.reference,
         profile=row.profile,
         provider=row.provider_name,
         environment=row.environment,
@@ -102,51 +102,72 @@ async def explain(tools: Tools, row: ProviderAsset) -> Explanation:
         check_at=row.check_at,
         next=_next(case),
         advice=list(_advice(case)),
-        history=sorted(_moments(row, changes, notices), key=lambda moment: (moment.at, _ORDER.index(moment.kind))),
+        history=sorted(
+            _moments(row, changes, webhook_events), key=lambda moment: (moment.at, _ORDER.index(moment.kind))
+        ),
     )
 
 
-_ORDER: Final = (Kind.TRACKED, Kind.NOTICE, Kind.DECISION, Kind.CHANGE)
+_ORDER: Final = (MomentKind.TRACKED, MomentKind.WEBHOOK, MomentKind.DECISION, MomentKind.CHANGE)
 """What comes first of what is told of one moment."""
 
 
-def _moments(row: ProviderAsset, changes: Sequence[Change], notices: Sequence[Kept]) -> Iterator[Moment]:
-    yield Moment(at=row.inserted_at, until=row.inserted_at, kind=Kind.TRACKED, by=By.APP.value, text="the row was made")
-    yield from (_of_notice(notice) for notice in notices)
-    yield from (_of_decision(entry) for entry in entries(row.trail))
+def _moments(row: ProviderAsset, changes: Sequence[Change], webhook_events: Sequence[StoredEvent]) -> Iterator[Moment]:
+    yield Moment(
+        at=row.inserted_at,
+        until=row.inserted_at,
+        kind=MomentKind.TRACKED,
+        trigger=Trigger.APP.value,
+        text="the row was made",
+    )
+    yield from (_of_webhook_event(webhook_event) for webhook_event in webhook_events)
+    yield from (_of_decision(entry) for entry in read_log(row.decision_log))
     yield from (_of_change(change) for change in changes)
 
 
-def _of_notice(notice: Kept) -> Moment:
+def _of_webhook_event(webhook_event: StoredEvent) -> Moment:
     told = {
-        Status.PENDING: f"waits to be applied{f', {notice.attempts} tried' if notice.attempts else ''}",
-        Status.APPLIED: "applied",
-        Status.IGNORED: "says nothing of a row",
-        Status.DEAD: "not applied, and not tried again",
-    }[notice.status]
-    reason = f": {notice.reason}" if notice.reason else ""
-    text = f"{notice.type} came, {told}{reason}"
-    return Moment(at=notice.received_at, until=notice.received_at, kind=Kind.NOTICE, by=By.WEBHOOK.value, text=text)
+        EventStatus.PENDING: f"waits to be applied{f', {webhook_event.attempts} tried' if webhook_event.attempts else ''}",
+        EventStatus.APPLIED: "applied",
+        EventStatus.IGNORED: "says nothing of a row",
+        EventStatus.DEAD: "not applied, and not tried again",
+    }[webhook_event.status]
+    reason = f": {webhook_event.reason}" if webhook_event.reason else ""
+    text = f"{webhook_event.type} came, {told}{reason}"
+    return Moment(
+        at=webhook_event.received_at,
+        until=webhook_event.received_at,
+        kind=MomentKind.WEBHOOK,
+        trigger=Trigger.WEBHOOK.value,
+        text=text,
+    )
 
 
-def _of_decision(entry: Entry) -> Moment:
+def _of_decision(entry: LoggedDecision) -> Moment:
     seen = {None: "nothing asked", "get": "asked by id", "list": "seen on a list page", "upload": "asked by its upload"}
-    how = seen.get(entry.via, f"told by the {entry.via}")
+    how = seen.get(entry.source, f"told by the {entry.source}")
     if entry.verdict == "unanswered":
         how = "no answer"
     text = f"{how}: {entry.verdict} ({entry.reason})"
-    return Moment(at=entry.at, until=entry.until, times=entry.times, kind=Kind.DECISION, by=entry.by.value, text=text)
+    return Moment(
+        at=entry.at,
+        until=entry.until,
+        times=entry.times,
+        kind=MomentKind.DECISION,
+        trigger=entry.trigger.value,
+        text=text,
+    )
 
 
 def _of_change(change: Change) -> Moment:
     kind = f" ({change.error_kind})" if change.error_kind else ""
-    most = "" if change.by is By.WEBHOOK else " at most"
+    most = "" if change.trigger is Trigger.WEBHOOK else " at most"
     late = f", {span_of(timedelta(milliseconds=change.late_ms))} late{most}" if change.late_ms else ""
     webhook = ""
-    if change.by in LOOKED and change.webhook_at:
+    if change.trigger in CHECK_TRIGGERS and change.webhook_at:
         webhook = f"; its webhook came {span_of(change.webhook_at - change.at)} later"
     text = f"{change.from_state} -> {change.to_state}{kind}: {change.reason}{late}{webhook}"
-    return Moment(at=change.at, until=change.at, kind=Kind.CHANGE, by=change.by.value, text=text)
+    return Moment(at=change.at, until=change.at, kind=MomentKind.CHANGE, trigger=change.trigger.value, text=text)
 
 
 def _silence(ticked: datetime | None, now: datetime) -> str | None:
@@ -161,36 +182,36 @@ def _next(case: _Case) -> str:
     row, now = case.row, case.now
     if row.state is State.DELETED:
         return "never: it is deleted at the provider, and stays so"
-    if not case.tools.has_token:
+    if not case.context.has_token:
         return "never, as the settings here are: without the provider's token only a webhook tells of it"
     if row.check_at is None:
-        return _at_rest(case)
+        return _settled(case)
     if row.check_at > now:
         lull = max(row.check_at - now, case.throttled)
         return f"in {span_of(lull)}{_unless(case)}: {_why(row)}"
     return _why_not_yet(case, span_of(now - row.check_at))
 
 
-def _at_rest(case: _Case) -> str:
-    if not case.tools.audit_every:
+def _settled(case: _Case) -> str:
+    if not case.context.audit_every:
         return "never, unless a webhook tells of it: it is at rest, and there are no audits (audit_days is 0)"
     return "at the next audit, unless a webhook tells of it: it is at rest"
 
 
 def _unless(case: _Case) -> str:
-    if case.breaker:
+    if case.circuit:
         return ", unless the provider is still left alone"
-    return ", if an engine runs by then" if case.silence else ""
+    return ", if an engine runs by then" if case.engine_silence else ""
 
 
 def _why_not_yet(case: _Case, since: str) -> str:
-    row, now, floor = case.row, case.now, case.tools.schedule.floor
+    row, now, floor = case.row, case.now, case.context.schedule.floor
     if row.lease_until and row.lease_until > now:
         return f"now: somebody holds it, for {span_of(row.lease_until - now)} at most"
-    if case.breaker:
-        return f"due for {since}, but the provider is left alone: {case.breaker}"
-    if case.silence:
-        return f"due for {since}, but {case.silence}"
+    if case.circuit:
+        return f"due for {since}, but the provider is left alone: {case.circuit}"
+    if case.engine_silence:
+        return f"due for {since}, but {case.engine_silence}"
     if case.throttled:
         return f"due for {since}, but the provider throttles us: not before {span_of(case.throttled)} from now"
     if row.age(now) < floor:
@@ -212,19 +233,19 @@ def _why(row: ProviderAsset) -> str:
 
 def _advice(case: _Case) -> Iterator[str]:
     awaits_look = case.row.check_at is not None and case.row.state is not State.DELETED
-    if not case.tools.has_token and awaits_look:
+    if not case.context.has_token and awaits_look:
         yield "no token of the provider's is set here: does this shell have the settings of the service?"
-    if case.silence and awaits_look:
-        yield f"{case.silence}: start `rindle-sync run` or a worker"
-    if case.breaker:
-        yield f"the provider is left alone ({case.breaker}): `rindle-sync doctor --ping` says what to mend"
-    if any(notice.status is Status.DEAD for notice in case.notices):
+    if case.engine_silence and awaits_look:
+        yield f"{case.engine_silence}: start `rindle-sync run` or a worker"
+    if case.circuit:
+        yield f"the provider is left alone ({case.circuit}): `rindle-sync doctor --ping` says what to mend"
+    if any(webhook_event.status is EventStatus.DEAD for webhook_event in case.webhook_events):
         yield "a delivery about it was not applied: `rindle-sync events list --status dead`, then `events replay`"
     if by_kind := _BY_KIND.get(case.row.error_kind):
         yield by_kind
     yield from _advice_in_flight(case)
-    found = [one for one in case.changes if one.to_state is State.READY and one.by in LOOKED]
-    if case.tools.webhooks.secrets and found and not case.notices and case.now - found[-1].at > GRACE:
+    found = [one for one in case.changes if one.to_state is State.READY and one.trigger in CHECK_TRIGGERS]
+    if case.context.webhooks.secrets and found and not case.webhook_events and case.now - found[-1].at > GRACE:
         yield "no webhook about it ever came: is the endpoint set at the provider, for this environment?"
 
 
@@ -245,7 +266,7 @@ def _advice_in_flight(case: _Case) -> Iterator[str]:
         return
     if row.provider_asset_id is None:
         yield "it waits for the file: the provider has made no asset of its upload yet"
-    if not row.check_at or case.silence or case.breaker or not case.tools.has_token:
+    if not row.check_at or case.engine_silence or case.circuit or not case.context.has_token:
         return
-    if case.now - row.check_at > 10 * case.tools.schedule.floor:
+    if case.now - row.check_at > 10 * case.context.schedule.floor:
         yield "it is long overdue, though an engine runs: `rindle-sync status` tells how much the budget leaves"

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from statistics import median, quantiles
 from typing import Any, Final
 
-from rindle_sync.asset import By, ErrorKind, State
+from rindle_sync.asset import ErrorKind, State, Trigger
 from rindle_sync.audit import AUDIT
-from rindle_sync.notice import Status as NoticeStatus
-from rindle_sync.store import Figures, Level, PassKey, Webhooked
-from rindle_sync.tools import Tools
+from rindle_sync.notice import EventStatus as NoticeStatus
+from rindle_sync.store import Figures, JobKey, Level, WebhookCounts
+from rindle_sync.tools import Context
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
@@ -36,7 +36,7 @@ class Lateness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Webhooks:
+class WebhookStatus:
     """What became of the webhooks that the changes of a day should have brought."""
 
     expected: int
@@ -52,7 +52,7 @@ class Webhooks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class RateLimitStatus:
     """How a bucket of calls stands."""
 
     calls: float
@@ -92,13 +92,13 @@ class Overview:
     """How long ago the delivery was to be applied that waits the longest for it."""
     takes_webhooks: bool
     """Whether a secret is set: without one none is taken, and none is expected."""
-    webhooks: Webhooks
+    webhooks: WebhookStatus
     """Of the last 24 hours."""
-    budget: Budget
+    rate_limit: RateLimitStatus
     """Calls that only read."""
-    breaker: str
+    circuit: str
     """`closed`, or why the provider is left alone: refused, other_environment, unreachable."""
-    breaker_open_seconds: int
+    circuit_open_seconds: int
     last_audit_at: datetime | None
     last_audit: dict[str, Any] | None
     """The figures of the last audit that came to an end."""
@@ -112,75 +112,78 @@ class Status(Overview):
 
     last_tick_at: datetime | None
     """When an engine last asked what is due, in any environment."""
-    notices: dict[str, int]
+    webhook_events: dict[str, int]
     """Kept deliveries by status."""
     lateness: dict[str, Lateness]
     """How late the changes of the last 24 hours were found, by road."""
 
 
-async def figures(all_tools: Sequence[Tools], now: datetime, *, over: timedelta) -> dict[str, Figures]:
+async def figures(contexts: Sequence[Context], now: datetime, *, over: timedelta) -> dict[str, Figures]:
     """How environments on one database stand, by their names; changes count that came `over` so long a time."""
-    one, names = all_tools[0], [tools.environment for tools in all_tools]
-    found = await one.gauges.of(one.provider.name, names, AUDIT, now=now, since=now - over, settled_by=now - GRACE)
-    for tools in all_tools:
-        if not tools.webhooks.secrets:  # none is taken, so none is missed
-            found[tools.environment].webhooked = Webhooked()
+    one, names = contexts[0], [context.environment for context in contexts]
+    found = await one.statistics.of(
+        one.provider.name, names, AUDIT, now=now, since=now - over, final_before=now - GRACE
+    )
+    for context in contexts:
+        if not context.webhooks.secrets:  # none is taken, so none is missed
+            found[context.environment].webhooked = WebhookCounts()
     return found
 
 
-async def last_tick(tools: Tools) -> datetime | None:
+async def last_tick(context: Context) -> datetime | None:
     """When an engine last asked what is due."""
-    return (await tools.passes.get(tick_key(tools))).ended_at
+    return (await context.job_runs.get(tick_key(context))).ended_at
 
 
-def tick_key(tools: Tools) -> PassKey:
+def tick_key(context: Context) -> JobKey:
     """Where the ticks of engines are noted."""
-    return PassKey(tools.provider.name, EVERYWHERE, TICK)
+    return JobKey(context.provider.name, EVERYWHERE, TICK)
 
 
-async def overview(all_tools: Sequence[Tools]) -> list[Overview]:
+async def overview(contexts: Sequence[Context]) -> list[Overview]:
     """The figures of environments on one database, in few statements."""
-    now = all_tools[0].now()
-    return [Overview(**values) for values in await _overviews(all_tools, now)]
+    now = contexts[0].now()
+    return [Overview(**values) for values in await _overviews(contexts, now)]
 
 
-async def elsewhere(tools: Tools, names: Collection[str]) -> dict[str, int]:
+async def elsewhere(context: Context, names: Collection[str]) -> dict[str, int]:
     """How many rows there are of environments with other names than these."""
-    found = await tools.gauges.rows(tools.provider.name)
+    found = await context.statistics.rows(context.provider.name)
     return {name: rows for name, rows in found.items() if name not in names}
 
 
-async def status(tools: Tools) -> Status:
+async def status(context: Context) -> Status:
     """The figures of one environment."""
-    provider, environment, now = tools.provider.name, tools.environment, tools.now()
-    (values,) = await _overviews([tools], now)
-    notices = await tools.gauges.notices(provider, environment)
-    late = await tools.gauges.lateness(provider, environment, now - DAY, limit=MOST_CHANGES)
+    provider, environment, now = context.provider.name, context.environment, context.now()
+    (values,) = await _overviews([context], now)
+    webhook_events = await context.statistics.webhook_events(provider, environment)
+    late = await context.statistics.lateness(provider, environment, now - DAY, limit=MOST_CHANGES)
     return Status(
         **values,
-        last_tick_at=await last_tick(tools),
-        notices={status.value: notices.get(status, 0) for status in NoticeStatus},
-        lateness={by.value: _lateness([ms for road, ms in late if road is by]) for by in By},
+        last_tick_at=await last_tick(context),
+        webhook_events={status.value: webhook_events.get(status, 0) for status in NoticeStatus},
+        lateness={by.value: _lateness([ms for road, ms in late if road is by]) for by in Trigger},
     )
 
 
-async def _overviews(all_tools: Sequence[Tools], now: datetime) -> list[dict[str, Any]]:
-    found = await figures(all_tools, now, over=DAY)
-    levels = await all_tools[0].budget.levels([tools.budget for tools in all_tools])
+async def _overviews(contexts: Sequence[Context], now: datetime) -> list[dict[str, Any]]:
+    found = await figures(contexts, now, over=DAY)
+    levels = await contexts[0].rate_limiter.levels([context.rate_limiter for context in contexts])
     return [
-        _overview(tools, found[tools.environment], level, now) for tools, level in zip(all_tools, levels, strict=True)
+        _overview(context, found[context.environment], level, now)
+        for context, level in zip(contexts, levels, strict=True)
     ]
 
 
-def _overview(tools: Tools, found: Figures, level: Level, now: datetime) -> dict[str, Any]:
+def _overview(context: Context, found: Figures, level: Level, now: datetime) -> dict[str, Any]:
     by_state = {state.value: found.by_state.get(state, 0) for state in State}
     by_kind = {kind.value: found.by_error_kind.get(kind, 0) for kind in ErrorKind}
     audit = found.audit
     return {
         "at": now,
-        "provider": tools.provider.name,
-        "environment": tools.environment,
-        "database": tools.store.place,
+        "provider": context.provider.name,
+        "environment": context.environment,
+        "database": context.store.place,
         "rows": sum(by_state.values()),
         "by_state": by_state,
         "errored_by_kind": by_kind,
@@ -194,20 +197,20 @@ def _overview(tools: Tools, found: Figures, level: Level, now: datetime) -> dict
         "dead": found.dead,
         "failed": found.failed,
         "oldest_pending_seconds": _seconds_since(found.oldest_pending, now),
-        "takes_webhooks": bool(tools.webhooks.secrets),
+        "takes_webhooks": bool(context.webhooks.secrets),
         "webhooks": _webhooks(found.webhooked),
-        "budget": _budget(level),
-        "breaker": found.breaker_reason or "closed",
-        "breaker_open_seconds": _seconds_since(found.breaker_opened_at, now),
+        "budget": _rate_limit(level),
+        "breaker": found.circuit_reason or "closed",
+        "breaker_open_seconds": _seconds_since(found.circuit_opened_at, now),
         "last_audit_at": audit.ended_at,
         "last_audit": dict(audit.report) if audit.report else None,
         "audit_began_at": audit.began_at,
     }
 
 
-def _webhooks(webhooked: Webhooked) -> Webhooks:
-    first, missed = webhooked.found[By.WEBHOOK], sum(webhooked.missed.values())
-    return Webhooks(
+def _webhooks(webhooked: WebhookCounts) -> WebhookStatus:
+    first, missed = webhooked.found[Trigger.WEBHOOK], sum(webhooked.missed.values())
+    return WebhookStatus(
         expected=webhooked.expected,
         first=first,
         late=webhooked.expected - first - missed,
@@ -223,8 +226,8 @@ def _lateness(late_ms: list[int]) -> Lateness:
     return Lateness(changes=len(late_ms), median_ms=round(median(late_ms)), p95_ms=round(p95))
 
 
-def _budget(level: Level) -> Budget:
-    return Budget(
+def _rate_limit(level: Level) -> RateLimitStatus:
+    return RateLimitStatus(
         calls=round(level.calls, 1), capacity=level.capacity, wait_seconds=round(level.wait.total_seconds(), 3)
     )
 

@@ -8,22 +8,30 @@ from itertools import zip_longest
 from typing import Final, TypeVar
 from uuid import uuid4
 
-from rindle_sync.asset import FINAL, By, ProviderAsset, Seen, Silence
+from rindle_sync.asset import FINAL, FetchFailure, Observation, ProviderAsset, Trigger
 from rindle_sync.decide import Verdict
-from rindle_sync.errors import BadNotice, StoreUnavailable
-from rindle_sync.notice import NO_ROW, WAITS_AFTER_FAILURE, WAITS_FOR_ROW, Kept, Notice, Status, next_wait
-from rindle_sync.settle import Finding, Settled, settle
+from rindle_sync.errors import DatabaseUnavailable, InvalidWebhook
+from rindle_sync.notice import (
+    NO_ROW,
+    WAITS_AFTER_FAILURE,
+    WAITS_FOR_ROW,
+    EventStatus,
+    StoredEvent,
+    WebhookEvent,
+    next_wait,
+)
+from rindle_sync.settle import Applied, Observed, apply
 from rindle_sync.telemetry import Event, WebhookException, WebhookProcessed, milliseconds, nanoseconds
-from rindle_sync.tools import Tools
+from rindle_sync.tools import Context
 
-N = TypeVar("N", bound=Kept)
+N = TypeVar("N", bound=StoredEvent)
 
 _NAMED_BY: Final = ("provider_asset_id", "provider_upload_id", "passthrough")
 
 BATCH: Final = 50
 """How many notices are taken up at once."""
 
-NO_NEWS: Final = frozenset({Verdict.UNCHANGED, Verdict.STALE})
+STALE: Final = frozenset({Verdict.UNCHANGED, Verdict.STALE})
 """What a webhook comes to that tells what the row has known before."""
 
 _log: Final = logging.getLogger("rindle_sync")
@@ -31,177 +39,189 @@ _log: Final = logging.getLogger("rindle_sync")
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    notice: Notice
+    webhook_event: WebhookEvent
     event: Event
 
 
-async def ingest(tools: Tools) -> int:
+async def process_webhook_events(context: Context) -> int:
     """Take up the pending notices whose time has come, in the order of their events; how many.
 
-    A notice that fails never keeps others back. Raises `StoreUnavailable`; what was not written down is taken up again.
+    A notice that fails never keeps others back. Raises `DatabaseUnavailable`; what was not written down is taken up again.
     """
-    token, now = str(uuid4()), tools.now()
-    notices = await tools.inbox.claim(
-        tools.provider.name, tools.environment, now=now, token=token, until=now + tools.lease, limit=BATCH
+    token, now = str(uuid4()), context.now()
+    webhook_events = await context.inbox.claim(
+        context.provider.name, context.environment, now=now, token=token, until=now + context.lease, limit=BATCH
     )
-    if not notices:
+    if not webhook_events:
         return 0
     try:
-        ended = await _apply(tools, notices)
-        await tools.inbox.end([one.notice for one in ended], token)
+        ended = await _apply(context, webhook_events)
+        await context.inbox.end([one.webhook_event for one in ended], token)
     except BaseException:
-        await tools.inbox.release(token)
+        await context.inbox.release(token)
         raise
     for one in ended:
-        tools.telemetry.tell(one.event)
-    return len(notices)
+        context.telemetry.emit(one.event)
+    return len(webhook_events)
 
 
-async def _apply(tools: Tools, notices: Sequence[Notice]) -> list[_Ended]:
+async def _apply(context: Context, webhook_events: Sequence[WebhookEvent]) -> list[_Ended]:
     """Settle the notices, of each row in their order, and of many rows in few statements."""
-    about = await rows_about(tools, notices)
+    about = await rows_about(context, webhook_events)
     rows = {row.id: row for _, row in about if row}
-    ended = [_without_row(tools, notice) for notice, row in about if row is None]
-    for turn in _turns([(notice, row.id) for notice, row in about if row]):
-        ended += await _settle_turn(tools, turn, rows)
+    ended = [_without_row(context, webhook_event) for webhook_event, row in about if row is None]
+    for turn in _turns([(webhook_event, row.id) for webhook_event, row in about if row]):
+        ended += await _apply_turn(context, turn, rows)
     return ended
 
 
-def _without_row(tools: Tools, notice: Notice) -> _Ended:
+def _without_row(context: Context, webhook_event: WebhookEvent) -> _Ended:
     """Its row may be there in a moment; one that names nothing at all will never have any."""
-    if any(getattr(notice, name) for name in _NAMED_BY):
-        return _put_off(tools, notice, NO_ROW, WAITS_FOR_ROW)
-    return _put_off(tools, notice, "unreadable_data", ())
+    if any(getattr(webhook_event, name) for name in _NAMED_BY):
+        return _put_off(context, webhook_event, NO_ROW, WAITS_FOR_ROW)
+    return _put_off(context, webhook_event, "unreadable_data", ())
 
 
-def _turns(about: Sequence[tuple[Notice, str]]) -> Iterator[list[tuple[Notice, str]]]:
+def _turns(about: Sequence[tuple[WebhookEvent, str]]) -> Iterator[list[tuple[WebhookEvent, str]]]:
     """The notices and their rows, in turns that hold each row once."""
-    queues: dict[str, list[tuple[Notice, str]]] = {}
-    for notice, row_id in about:
-        queues.setdefault(row_id, []).append((notice, row_id))
+    queues: dict[str, list[tuple[WebhookEvent, str]]] = {}
+    for webhook_event, row_id in about:
+        queues.setdefault(row_id, []).append((webhook_event, row_id))
     for turn in zip_longest(*queues.values()):
         yield [one for one in turn if one]
 
 
-async def _settle_turn(
-    tools: Tools, turn: Sequence[tuple[Notice, str]], rows: dict[str, ProviderAsset]
+async def _apply_turn(
+    context: Context, turn: Sequence[tuple[WebhookEvent, str]], rows: dict[str, ProviderAsset]
 ) -> list[_Ended]:
-    read = [(notice, row_id, _read(tools, notice)) for notice, row_id in turn]
+    read = [(webhook_event, row_id, _read(context, webhook_event)) for webhook_event, row_id in turn]
     ended = [result for *_, result in read if isinstance(result, _Ended)]
-    findings = {row_id: Finding(rows[row_id], seen) for _, row_id, seen in read if isinstance(seen, Seen)}
-    settled = await _settle_all(tools, findings)
-    await _note_late(tools, [one for one in settled.values() if isinstance(one, Settled)])
-    rows.update((one.row.id, one.row) for one in settled.values() if isinstance(one, Settled))
-    return ended + [_ended(tools, notice, settled.get(row_id)) for notice, row_id, _ in read if row_id in findings]
+    observed = {
+        row_id: Observed(rows[row_id], observation)
+        for _, row_id, observation in read
+        if isinstance(observation, Observation)
+    }
+    applied = await _apply_all(context, observed)
+    await _note_late(context, [one for one in applied.values() if isinstance(one, Applied)])
+    rows.update((one.row.id, one.row) for one in applied.values() if isinstance(one, Applied))
+    return ended + [
+        _ended(context, webhook_event, applied.get(row_id)) for webhook_event, row_id, _ in read if row_id in observed
+    ]
 
 
-def _read(tools: Tools, notice: Notice) -> Seen | _Ended:
+def _read(context: Context, webhook_event: WebhookEvent) -> Observation | _Ended:
     try:
-        return tools.provider.read_seen(notice.body, notice.received_at)
-    except BadNotice as error:
-        return _put_off(tools, notice, error.reason, ())
+        return context.provider.read_observation(webhook_event.body, webhook_event.received_at)
+    except InvalidWebhook as error:
+        return _put_off(context, webhook_event, error.reason, ())
     except Exception as error:  # noqa: BLE001  one notice must not keep the others back, whatever it meets
-        return _failed(tools, notice, error)
+        return _failed(context, webhook_event, error)
 
 
-async def _note_late(tools: Tools, settled: Sequence[Settled]) -> None:
+async def _note_late(context: Context, applied: Sequence[Applied]) -> None:
     """What a look had found before its webhook came was not missed, but late."""
     told = [
-        (one.row.id, one.seen.state)
-        for one in settled
-        if one.decision.verdict in NO_NEWS and isinstance(one.seen, Seen) and one.seen.state in FINAL
+        (one.row.id, one.observation.state)
+        for one in applied
+        if one.decision.verdict in STALE and isinstance(one.observation, Observation) and one.observation.state in FINAL
     ]
     if told:
-        await tools.history.note_webhooks(told, tools.now())
+        await context.history.note_webhooks(told, context.now())
 
 
-async def _settle_all(tools: Tools, findings: Mapping[str, Finding]) -> dict[str, Settled | Exception]:
+async def _apply_all(context: Context, observed: Mapping[str, Observed]) -> dict[str, Applied | Exception]:
     """All at once; where that fails, each for itself, so that only the one at fault fails."""
     try:
-        return {one.row.id: one for one in await settle(tools, list(findings.values()), By.WEBHOOK)}
-    except StoreUnavailable:
+        return {one.row.id: one for one in await apply(context, list(observed.values()), Trigger.WEBHOOK)}
+    except DatabaseUnavailable:
         raise
     except Exception as error:  # noqa: BLE001  one notice must not keep the others back, whatever it meets
-        if len(findings) == 1:
-            return dict.fromkeys(findings, error)
-    apart = [await _settle_all(tools, {row_id: finding}) for row_id, finding in findings.items()]
+        if len(observed) == 1:
+            return dict.fromkeys(observed, error)
+    apart = [await _apply_all(context, {row_id: item}) for row_id, item in observed.items()]
     return {row_id: one for some in apart for row_id, one in some.items()}
 
 
-def _ended(tools: Tools, notice: Notice, settled: Settled | Exception | None) -> _Ended:
-    if settled is None:
-        return _put_off(tools, notice, NO_ROW, WAITS_FOR_ROW)
-    if isinstance(settled, Exception):
-        return _failed(tools, notice, settled)
-    if isinstance(settled.seen, Silence):
-        return _put_off(tools, notice, settled.seen.lack.value, WAITS_AFTER_FAILURE)
-    now, decision = tools.now(), settled.decision
-    applied = replace(notice, status=Status.APPLIED, next_attempt_at=None, reason=decision.reason)
+def _ended(context: Context, webhook_event: WebhookEvent, applied: Applied | Exception | None) -> _Ended:
+    if applied is None:
+        return _put_off(context, webhook_event, NO_ROW, WAITS_FOR_ROW)
+    if isinstance(applied, Exception):
+        return _failed(context, webhook_event, applied)
+    if isinstance(applied.observation, FetchFailure):
+        return _put_off(context, webhook_event, applied.observation.kind.value, WAITS_AFTER_FAILURE)
+    now, decision = context.now(), applied.decision
+    done = replace(webhook_event, status=EventStatus.APPLIED, next_attempt_at=None, reason=decision.reason)
     return _Ended(
-        replace(applied, attempts=notice.attempts + 1),
+        replace(done, attempts=webhook_event.attempts + 1),
         WebhookProcessed(
             system_time=nanoseconds(now),
-            row_id=settled.row.id,
-            provider=notice.provider_name,
-            type=notice.type,
+            row_id=applied.row.id,
+            provider=webhook_event.provider_name,
+            type=webhook_event.type,
             verdict=decision.verdict.value,
-            lag_ms=max(0, milliseconds(now - (notice.occurred_at or notice.received_at))),
+            lag_ms=max(0, milliseconds(now - (webhook_event.occurred_at or webhook_event.received_at))),
         ),
     )
 
 
-def _failed(tools: Tools, notice: Notice, error: Exception) -> _Ended:
-    _log.warning("notice %s could not be applied: %s", notice.id, type(error).__name__)
-    return _put_off(tools, notice, type(error).__name__, WAITS_AFTER_FAILURE)
+def _failed(context: Context, webhook_event: WebhookEvent, error: Exception) -> _Ended:
+    _log.warning("notice %s could not be applied: %s", webhook_event.id, type(error).__name__)
+    return _put_off(context, webhook_event, type(error).__name__, WAITS_AFTER_FAILURE)
 
 
-async def rows_about(tools: Tools, notices: Sequence[N]) -> list[tuple[N, ProviderAsset | None]]:
+async def rows_about(context: Context, webhook_events: Sequence[N]) -> list[tuple[N, ProviderAsset | None]]:
     """Each of these notices with the row that it is about, where there is one."""
 
     def all_of(name: str) -> set[str]:
-        return {value for notice in notices if (value := getattr(notice, name))}
+        return {value for webhook_event in webhook_events if (value := getattr(webhook_event, name))}
 
-    rows = await tools.store.match(
-        tools.provider.name, tools.environment, **{f"{name}s": all_of(name) for name in _NAMED_BY}
+    rows = await context.store.match(
+        context.provider.name, context.environment, **{f"{name}s": all_of(name) for name in _NAMED_BY}
     )
-    return [(notice, _row_of(notice, rows)) for notice in notices]
+    return [(webhook_event, _row_of(webhook_event, rows)) for webhook_event in webhook_events]
 
 
-def _row_of(notice: Kept, rows: Sequence[ProviderAsset]) -> ProviderAsset | None:
+def _row_of(webhook_event: StoredEvent, rows: Sequence[ProviderAsset]) -> ProviderAsset | None:
     """The row that a notice is about: by asset, by upload, by passthrough; never one that holds another asset."""
     for name in _NAMED_BY:
         for row in rows:
-            if getattr(row, name) == getattr(notice, name) and getattr(row, name) and _may_be(row, notice):
+            if (
+                getattr(row, name) == getattr(webhook_event, name)
+                and getattr(row, name)
+                and _may_be(row, webhook_event)
+            ):
                 return row
     return None
 
 
-def _may_be(row: ProviderAsset, notice: Kept) -> bool:
-    return notice.provider_asset_id is None or row.provider_asset_id in {None, notice.provider_asset_id}
+def _may_be(row: ProviderAsset, webhook_event: StoredEvent) -> bool:
+    return webhook_event.provider_asset_id is None or row.provider_asset_id in {None, webhook_event.provider_asset_id}
 
 
-def _put_off(tools: Tools, notice: Notice, reason: str, waits: tuple[timedelta, ...]) -> _Ended:
+def _put_off(context: Context, webhook_event: WebhookEvent, reason: str, waits: tuple[timedelta, ...]) -> _Ended:
     """Try again later, or no more: then the notice is dead, not lost."""
-    now, attempts = tools.now(), notice.attempts + 1
+    now, attempts = context.now(), webhook_event.attempts + 1
     wait = next_wait(attempts, waits)
-    status = Status.DEAD if wait is None else Status.PENDING
+    status = EventStatus.DEAD if wait is None else EventStatus.PENDING
     return _Ended(
         replace(
-            notice,
+            webhook_event,
             status=status,
             attempts=attempts,
             next_attempt_at=None if wait is None else now + wait,
             reason=reason,
         ),
-        _exception(notice, reason, now, attempts, dead=wait is None),
+        _exception(webhook_event, reason, now, attempts, dead=wait is None),
     )
 
 
-def _exception(notice: Notice, reason: str, now: datetime, attempt: int, *, dead: bool) -> WebhookException:
+def _exception(
+    webhook_event: WebhookEvent, reason: str, now: datetime, attempt: int, *, dead: bool
+) -> WebhookException:
     return WebhookException(
         system_time=nanoseconds(now),
-        provider=notice.provider_name,
-        type=notice.type,
+        provider=webhook_event.provider_name,
+        type=webhook_event.type,
         reason=reason,
         attempt=attempt,
         dead=dead,

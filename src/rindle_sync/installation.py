@@ -13,16 +13,16 @@ from rindle_sync.frameworks.asgi import App, at_paths
 from rindle_sync.health import Overview, elsewhere, overview
 from rindle_sync.providers.mux import Transport
 from rindle_sync.schema import open_engine
-from rindle_sync.store import Store
+from rindle_sync.store import AssetStore
 from rindle_sync.telemetry import Listener, Telemetry, log_event
-from rindle_sync.work import Work
+from rindle_sync.work import JobRunner
 
 
 class Installation(Mapping[str, RindleSync]):
     """The services by the names of their environments; made by `connect_all`."""
 
     def __init__(
-        self, settings: Settings, services: Mapping[str, RindleSync], store: Store, clock: Callable[[], datetime]
+        self, settings: Settings, services: Mapping[str, RindleSync], store: AssetStore, clock: Callable[[], datetime]
     ):
         self._clock = clock
         self.settings = settings
@@ -39,29 +39,29 @@ class Installation(Mapping[str, RindleSync]):
         return len(self._services)
 
     @property
-    def works(self) -> list[Work]:
+    def job_runners(self) -> list[JobRunner]:
         """What is to be done in each environment."""
-        return [service.work for service in self.values()]
+        return [service.job_runner for service in self.values()]
 
     async def migrate(self) -> tuple[str | None, str]:
         """Create or migrate the tables, and what the engine needs; the revision before and after."""
         return await next(iter(self.values())).migrate()
 
     async def ready(self) -> None:
-        """Check that the database answers and has all tables; raises `StoreUnavailable`, `Misconfigured`."""
+        """Check that the database answers and has all tables; raises `DatabaseUnavailable`, `ConfigurationError`."""
         await ready(self.settings, self.store)
 
-    async def run(self, stop: asyncio.Event, *, takes_up: bool = True) -> None:
+    async def run(self, stop: asyncio.Event, *, process_jobs: bool = True) -> None:
         """Do what is due in every environment until `stop` is set; without `takes_up` only wake those who do it.
 
-        Raises `Misconfigured` where none has credentials, `StoreUnavailable` without our tables.
+        Raises `ConfigurationError` where none has credentials, `DatabaseUnavailable` without our tables.
         """
-        if takes_up:
+        if process_jobs:
             self.without_token()
-        await run(self.works, self.settings, self.store, stop, self._clock, takes_up=takes_up)
+        await run(self.job_runners, self.settings, self.store, stop, self._clock, process_jobs=process_jobs)
 
     def without_token(self) -> list[str]:
-        """The environments that cannot be looked at, since no token is set; raises `Misconfigured` if none can."""
+        """The environments that cannot be looked at, since no token is set; raises `ConfigurationError` if none can."""
         without = [service for service in self.values() if not service.settings.has_token]
         if len(without) == len(self):
             without[0].settings.token()
@@ -69,21 +69,21 @@ class Installation(Mapping[str, RindleSync]):
 
     async def overview(self) -> list[Overview]:
         """How the rows of each environment stand, in a few statements for all."""
-        return await overview([service.tools for service in self.values()])
+        return await overview([service.context for service in self.values()])
 
     async def elsewhere(self, overviews: Sequence[Overview]) -> dict[str, int]:
         """How many rows there are of environments that the settings do not name, where one of ours has none."""
         if all(one.rows for one in overviews):
             return {}
-        return await elsewhere(next(iter(self.values())).tools, {*self, *self.settings.environments})
+        return await elsewhere(next(iter(self.values())).context, {*self, *self.settings.environments})
 
     def procrastinate(self, app: Any) -> Distributed:
         """Our jobs on an app of Procrastinate's that you have; it stays yours to open and to close."""
-        return procrastinate(self.works, self.settings, self.store, app, self._clock)
+        return procrastinate(self.job_runners, self.settings, self.store, app, self._clock)
 
     def celery(self, app: Any) -> Any:
         """Our tasks on an app of Celery's that you have, for a process that makes them and does none."""
-        return celery(self.works, self.settings, self.store, app, self._clock)
+        return celery(self.job_runners, self.settings, self.store, app, self._clock)
 
     def webhooks(self, path: str) -> App:
         """The endpoints of all environments: at `path` if there is one alone, else at `path`/<environment>."""
@@ -107,12 +107,12 @@ async def connect_all(
     engine = open_engine(settings.database_url)
     services = {
         name: RindleSync(
-            its, Store(engine), Telemetry(log_event, *listeners, environment=name), transports(name), clock
+            its, AssetStore(engine), Telemetry(log_event, *listeners, environment=name), transports(name), clock
         )
         for name, its in settings.each().items()
     }
     try:
-        yield Installation(settings, services, Store(engine), clock)
+        yield Installation(settings, services, AssetStore(engine), clock)
     finally:
         for service in services.values():
             await service.close()

@@ -1,200 +1,215 @@
-"""Asking the provider: about a row, for a list page, and who we are. Whatever goes wrong at it is a `Silence`."""
+"""Asking the provider: about a row, for a list page, and who we are. Whatever goes wrong at it is a `FetchFailure`."""
 
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final, TypeVar
 
-from rindle_sync.asset import By, Lack, ProviderAsset, Seen, Silence, Via, redact_id, scrub
-from rindle_sync.breaker import Opened, Reason
-from rindle_sync.call import Way, call
-from rindle_sync.decide import at_rest
+from rindle_sync.asset import (
+    FailureKind,
+    FetchFailure,
+    Observation,
+    ObservationSource,
+    ProviderAsset,
+    Trigger,
+    redact_id,
+    scrub,
+)
+from rindle_sync.breaker import OpenCircuit, Reason
+from rindle_sync.call import Operation, call
+from rindle_sync.decide import is_settled
 from rindle_sync.errors import (
-    Gone,
-    NoAnswer,
-    NoCredentials,
-    OtherEnvironment,
-    Refused,
+    AuthenticationFailed,
+    EnvironmentMismatch,
+    MissingCredentials,
+    NotFound,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
     RindleSyncError,
-    Throttled,
-    Unreachable,
 )
 from rindle_sync.plan import ATTEMPTS, retry_gap
 from rindle_sync.providers.base import Page
-from rindle_sync.tools import Tools
+from rindle_sync.tools import Context
 
 _log: Final = logging.getLogger("rindle_sync")
 
-THROTTLES: Final = 10
+RATE_LIMITED_ATTEMPTS: Final = 10
 """How often one look waits for a provider that throttles, before it is left to a later pass."""
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-async def look(tools: Tools, row: ProviderAsset, by: By) -> Seen | Silence:
+async def fetch(context: Context, row: ProviderAsset, trigger: Trigger) -> Observation | FetchFailure:
     """Ask about `row`, inside the budget."""
-    if tools.breaker.room(1):
-        await tools.budget.take(by=by)
-    return await ask(tools, row)
+    if context.circuit_breaker.room(1):
+        await context.rate_limiter.take(trigger=trigger)
+    return await fetch_granted(context, row)
 
 
-async def ask(tools: Tools, row: ProviderAsset) -> Seen | Silence:
+async def fetch_granted(context: Context, row: ProviderAsset) -> Observation | FetchFailure:
     """Ask about `row` with a call that the budget has granted. A 404 is believed only in the rows' own environment."""
 
-    async def asked(at: datetime) -> Seen:
+    async def asked(at: datetime) -> Observation:
         try:
-            seen = await _ask(tools, row, at)
-        except Gone:
-            await check_identity(tools)
-            if at_rest(row) and tools.identity.expected is None:
-                raise Unreachable(
+            observation = await _get(context, row, at)
+        except NotFound:
+            await check_identity(context)
+            if is_settled(row) and context.identity.expected is None:
+                raise ProviderUnavailable(
                     "not found; but no row was ever found with this token: is it of their environment?"
                 ) from None
-            return Seen(via=Via.GET, at=at, gone=True)
-        await note_identity(tools)
-        return seen
+            return Observation(source=ObservationSource.GET, at=at, gone=True)
+        await note_identity(context)
+        return observation
 
     secrets = row.provider_asset_id, row.provider_upload_id, row.passthrough
-    return await _answered(tools, asked, f"row {row.id}", *secrets)
+    return await _attempt(context, asked, f"row {row.id}", *secrets)
 
 
-async def look_at_page(tools: Tools, cursor: str | None, take: Callable[[], Awaitable[int]]) -> Page | Silence | None:
+async def fetch_page(
+    context: Context, cursor: str | None, take: Callable[[], Awaitable[int]]
+) -> Page | FetchFailure | None:
     """Ask for the list page at `cursor`, again where there was no answer; the last silence where there was none at all.
 
-    `take` waits until a call is allowed, and says whether it is; None where no call was. Raises `Refused`.
+    `take` waits until a call is allowed, and says whether it is; None where no call was. Raises `AuthenticationFailed`.
     """
-    page: Page | Silence | None = None
+    page: Page | FetchFailure | None = None
     failures = throttles = 0
-    while failures < ATTEMPTS and throttles < THROTTLES and await take():
+    while failures < ATTEMPTS and throttles < RATE_LIMITED_ATTEMPTS and await take():
         if failures:
-            await tools.sleep(retry_gap(failures, tools.schedule).total_seconds())
-        page = await _answered(tools, lambda at: _list(tools, at, cursor), "a list page", cursor)
-        if not isinstance(page, Silence):
+            await context.sleep(retry_gap(failures, context.schedule).total_seconds())
+        page = await _attempt(context, lambda at: _list(context, at, cursor), "a list page", cursor)
+        if not isinstance(page, FetchFailure):
             return page
-        stop_if_refused(page)
-        throttles += page.lack is Lack.THROTTLED
-        failures += page.lack is not Lack.THROTTLED
+        raise_if_authentication_failed(page)
+        throttles += page.kind is FailureKind.THROTTLED
+        failures += page.kind is not FailureKind.THROTTLED
     return page
 
 
-async def ask_identity(tools: Tools) -> Silence | None:
+async def verify_identity(context: Context) -> FetchFailure | None:
     """Ask which environment our credentials belong to; None if it is that of the rows."""
-    return await _answered(tools, lambda _: check_identity(tools), "our environment")
+    return await _attempt(context, lambda _: check_identity(context), "our environment")
 
 
-async def check_identity(tools: Tools) -> None:
-    """Raise `OtherEnvironment` unless our credentials belong to the environment that the rows were made in.
+async def check_identity(context: Context) -> None:
+    """Raise `EnvironmentMismatch` unless our credentials belong to the environment that the rows were made in.
 
-    Raises `NoAnswer` and its other kinds where the provider does not tell.
+    Raises `ProviderError` and its other kinds where the provider does not tell.
     """
-    async with tools.identity.turn:
-        found, expected = await _found(tools), await _expected(tools)
+    async with context.identity.turn:
+        found, expected = await _found(context), await _expected(context)
     if expected and found != expected:
         tags = redact_id(found), redact_id(expected)
-        raise OtherEnvironment(
-            f"the token belongs to {tools.provider.name} environment {tags[0]}, the rows to {tags[1]}; use a token of "
+        raise EnvironmentMismatch(
+            f"the token belongs to {context.provider.name} environment {tags[0]}, the rows to {tags[1]}; use a token of "
             "that one or, if the rows have moved, name the new environment in the settings (docs/settings.md)"
         )
 
 
-async def note_identity(tools: Tools) -> None:
+async def note_identity(context: Context) -> None:
     """The provider has told of one of our rows: the environment of our credentials is that of the rows, from now on.
 
     Does nothing where that was settled before, in this process or another, or by a setting.
     """
-    identity = tools.identity
+    identity = context.identity
     if identity.expected or identity.tries >= ATTEMPTS:
         return
     async with identity.turn:
-        if identity.tries >= ATTEMPTS or await _expected(tools):
+        if identity.tries >= ATTEMPTS or await _expected(context):
             return
         identity.tries += 1
         try:
-            found = await _found(tools)
-        except NoAnswer:
+            found = await _found(context)
+        except ProviderError:
             return
-        await tools.environments.identify(tools.provider.name, tools.environment, found)
+        await context.environments.identify(context.provider.name, context.environment, found)
         identity.expected = found
 
 
-async def _found(tools: Tools) -> str:
-    if tools.identity.found is None:
-        await tools.budget.take()
-        tools.identity.found = await call(tools, Way.WHOAMI, tools.provider.whoami())
-    return tools.identity.found
+async def _found(context: Context) -> str:
+    if context.identity.found is None:
+        await context.rate_limiter.take()
+        context.identity.found = await call(context, Operation.WHOAMI, context.provider.whoami())
+    return context.identity.found
 
 
-async def _expected(tools: Tools) -> str | None:
-    identity = tools.identity
+async def _expected(context: Context) -> str | None:
+    identity = context.identity
     if identity.expected is None:
-        known = await tools.environments.get(tools.provider.name, tools.environment)
+        known = await context.environments.get(context.provider.name, context.environment)
         identity.expected = known.provider_environment_id
     return identity.expected
 
 
-async def _answered(
-    tools: Tools, asked: Callable[[datetime], Awaitable[Answer]], about: str, *secrets: str | None
-) -> Answer | Silence:
-    at = tools.now()
-    if opened := tools.breaker.enter():
-        return _barred(opened, at)
+async def _attempt(
+    context: Context, asked: Callable[[datetime], Awaitable[Result]], about: str, *secrets: str | None
+) -> Result | FetchFailure:
+    at = context.now()
+    if opened := context.circuit_breaker.enter():
+        return _circuit_open(opened, at)
     try:
-        if tools.breaker.opened and tools.breaker.opened.reason is Reason.OTHER_ENVIRONMENT:
-            await check_identity(tools)  # a list page is answered in any environment: it must not close the breaker
+        if context.circuit_breaker.opened and context.circuit_breaker.opened.reason is Reason.OTHER_ENVIRONMENT:
+            await check_identity(context)  # a list page is answered in any environment: it must not close the breaker
         answer = await asked(at)
-    except (NoAnswer, Gone) as error:  # that a list is gone says nothing of any row
-        return await _silence(tools, error, at, scrub(str(error), *secrets))
+    except (ProviderError, NotFound) as error:  # that a list is gone says nothing of any row
+        return await _failure(context, error, at, scrub(str(error), *secrets))
     except RindleSyncError:
         raise
     except Exception as error:  # noqa: BLE001  a fault of ours about one answer must not keep other rows waiting
         _log.error("an answer about %s was not understood: %s", about, type(error).__name__)
         text = f"the answer was not understood ({type(error).__name__})"
-        return Silence(lack=Lack.UNREACHABLE, at=at, text=text)
-    await tools.breaker.answered()
+        return FetchFailure(kind=FailureKind.UNREACHABLE, at=at, text=text)
+    await context.circuit_breaker.succeeded()
     return answer
 
 
-def _barred(opened: Opened, at: datetime) -> Silence:
-    lack = Lack.UNREACHABLE if opened.reason is Reason.UNREACHABLE else Lack.REFUSED
-    return Silence(lack=lack, at=at, text=opened.text, asked=False)
+def _circuit_open(opened: OpenCircuit, at: datetime) -> FetchFailure:
+    kind = FailureKind.UNREACHABLE if opened.reason is Reason.UNREACHABLE else FailureKind.REFUSED
+    return FetchFailure(kind=kind, at=at, text=opened.text, called=False)
 
 
-async def _list(tools: Tools, at: datetime, cursor: str | None) -> Page:
-    return await call(tools, Way.LIST, tools.provider.list_assets(at, cursor))
+async def _list(context: Context, at: datetime, cursor: str | None) -> Page:
+    return await call(context, Operation.LIST, context.provider.list_assets(at, cursor))
 
 
-async def _ask(tools: Tools, row: ProviderAsset, at: datetime) -> Seen:
+async def _get(context: Context, row: ProviderAsset, at: datetime) -> Observation:
     if row.provider_asset_id:
-        return await call(tools, Way.ASSET, tools.provider.get_asset(row.provider_asset_id, at))
+        return await call(context, Operation.ASSET, context.provider.get_asset(row.provider_asset_id, at))
     if row.provider_upload_id:
-        return await call(tools, Way.UPLOAD, tools.provider.get_upload(row.provider_upload_id, at))
-    return Seen(via=Via.GET, at=at, status="no id to ask by")
+        return await call(context, Operation.UPLOAD, context.provider.get_upload(row.provider_upload_id, at))
+    return Observation(source=ObservationSource.GET, at=at, status="no id to ask by")
 
 
-async def _silence(tools: Tools, error: NoAnswer | Gone, at: datetime, text: str) -> Silence:
+async def _failure(context: Context, error: ProviderError | NotFound, at: datetime, text: str) -> FetchFailure:
     match error:
-        case Throttled():
-            await tools.breaker.answered()
-            wait = await tools.budget.throttled(error.retry_after)
-            _log.warning("%s throttles us: no call for %.0f s", tools.provider.name, wait.total_seconds())
-            return Silence(lack=Lack.THROTTLED, at=at, text=text, wait=wait)
-        case NoCredentials():
-            return Silence(lack=Lack.REFUSED, at=at, text=text, asked=False)
-        case Refused():
-            other = isinstance(error, OtherEnvironment)
-            await tools.breaker.refused(text, Reason.OTHER_ENVIRONMENT if other else Reason.REFUSED)
-            return Silence(lack=Lack.REFUSED, at=at, text=text)
+        case RateLimited():
+            await context.circuit_breaker.succeeded()
+            wait = await context.rate_limiter.rate_limited(error.retry_after)
+            _log.warning("%s throttles us: no call for %.0f s", context.provider.name, wait.total_seconds())
+            return FetchFailure(kind=FailureKind.THROTTLED, at=at, text=text, wait=wait)
+        case MissingCredentials():
+            return FetchFailure(kind=FailureKind.REFUSED, at=at, text=text, called=False)
+        case AuthenticationFailed():
+            other = isinstance(error, EnvironmentMismatch)
+            await context.circuit_breaker.authentication_failed(
+                text, Reason.OTHER_ENVIRONMENT if other else Reason.REFUSED
+            )
+            return FetchFailure(kind=FailureKind.REFUSED, at=at, text=text)
         case _:
-            await tools.breaker.failed(text)
-            return Silence(lack=Lack.UNREACHABLE, at=at, text=text)
+            await context.circuit_breaker.failed(text)
+            return FetchFailure(kind=FailureKind.UNREACHABLE, at=at, text=text)
 
 
-def stop_if_refused(seen: Seen | Silence | None) -> None:
-    """Raise `Refused` if that is what the provider said: it holds for every row."""
-    if isinstance(seen, Silence) and seen.lack is Lack.REFUSED:
-        raise Refused(seen.text)
+def raise_if_authentication_failed(observation: Observation | FetchFailure | None) -> None:
+    """Raise `AuthenticationFailed` if that is what the provider said: it holds for every row."""
+    if isinstance(observation, FetchFailure) and observation.kind is FailureKind.REFUSED:
+        raise AuthenticationFailed(observation.text)
 
 
-def is_about_row(seen: Seen | Silence | None) -> bool:
+def is_about_row(observation: Observation | FetchFailure | None) -> bool:
     """Whether it tells of the row that was asked about, if only that there was no answer; a refusal tells of all."""
-    return not isinstance(seen, Silence) or (seen.asked and seen.lack is not Lack.REFUSED)
+    return not isinstance(observation, FetchFailure) or (
+        observation.called and observation.kind is not FailureKind.REFUSED
+    )

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Status(StrEnum):
+class EventStatus(StrEnum):
     """Where a notice stands."""
 
     PENDING = "pending"
@@ -26,7 +26,7 @@ WAITS_AFTER_FAILURE: Final = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class ReceivedEvent:
     """What a webhook says about itself: enough to keep it, before anything is done about it."""
 
     event_id: str = field(repr=False)
@@ -42,8 +42,8 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What one row of `provider_notices` says but for its body, which may have a megabyte."""
+class StoredEvent:
+    """What one row of `provider_webhook_events` says but for its body, which may have a megabyte."""
 
     id: str
     provider_name: str
@@ -55,22 +55,22 @@ class Kept:
     passthrough: str | None = field(default=None, repr=False)
     occurred_at: datetime | None = None
     received_at: datetime
-    status: Status = Status.PENDING
+    status: EventStatus = EventStatus.PENDING
     attempts: int = 0
     next_attempt_at: datetime | None = None
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notice(Kept):
-    """One row of `provider_notices`."""
+class WebhookEvent(StoredEvent):
+    """One row of `provider_webhook_events`."""
 
     body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry(Kept):
-    """One of many rows of `provider_notices`, in a list."""
+class WebhookEventSummary(StoredEvent):
+    """One of many rows of `provider_webhook_events`, in a list."""
 
     size: int
     """Of its body, in bytes; 0 once that was emptied."""

@@ -15,7 +15,7 @@ SPARING: Final = 20
 """For what may read much: its answer holds so many times as long as the asking took."""
 
 
-class Question(Generic[T]):
+class CachedQuery(Generic[T]):
     """Asks when its last answer is older than `holds`; whoever asks meanwhile waits for the same answer.
 
     Where the asking took long, its answer holds for so many `times` of that.
@@ -42,7 +42,7 @@ class Question(Generic[T]):
         self._is_late = False
         self._answer: tuple[T, datetime] | None = None
 
-    async def answer(self) -> T | None:
+    async def get(self) -> T | None:
         """What was answered just now, or not long ago; raises what the asking raises."""
         if self._answer and timedelta(0) <= self._now() - self._answer[1] < self._holds:
             return self._answer[0]
@@ -77,7 +77,7 @@ class Question(Generic[T]):
             await asyncio.wait({asking})
 
 
-class Places:
+class ConcurrencyLimit:
     """So many may ask at a time; whoever has no place `within` so many seconds goes away with a `TimeoutError`."""
 
     def __init__(self, number: int, *, within: float = WITHIN) -> None:
@@ -85,7 +85,7 @@ class Places:
         self._within = within
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[None]:
         """A place, for as long as the block lasts."""
         async with asyncio.timeout(self._within):
             await self._free.acquire()

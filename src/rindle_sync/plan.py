@@ -27,13 +27,23 @@ from datetime import datetime, timedelta
 from typing import Final
 from zlib import crc32
 
-from rindle_sync.asset import WATCHED, Due, ErrorKind, Lack, ProviderAsset, Seen, Silence, State, Via
-from rindle_sync.decide import CHANGES, Decision, Policy, Verdict, must_ask
+from rindle_sync.asset import (
+    WATCHED,
+    Due,
+    ErrorKind,
+    FailureKind,
+    FetchFailure,
+    Observation,
+    ObservationSource,
+    ProviderAsset,
+    State,
+)
+from rindle_sync.decide import CHANGES, Decision, Policy, Verdict, needs_fetch
 
 ATTEMPTS: Final = 3
 """How often a row is asked about in all before a lack of answers makes it wait like any other row."""
 
-MOST_MARKS: Final = 1000
+MOST_BOOKMARKS: Final = 1000
 """How many places in the list are remembered."""
 
 LIST_RESTS: Final = timedelta(minutes=1)
@@ -73,37 +83,47 @@ def retry_gap(failures: int, schedule: Schedule) -> timedelta:
 
 
 def next_check(
-    decision: Decision, seen: Seen | Silence | None, now: datetime, policy: Policy, schedule: Schedule
+    decision: Decision,
+    observation: Observation | FetchFailure | None,
+    now: datetime,
+    policy: Policy,
+    schedule: Schedule,
 ) -> datetime | None:
     """When to look at the decided row again, None for never."""
     row = decision.row
-    if row.state is State.DELETED or not row.askable:
+    if row.state is State.DELETED or not row.is_fetchable:
         return _begin_deadline(row, policy)
-    if decision.verdict is Verdict.DOUBTED:
+    if decision.verdict is Verdict.AMBIGUOUS:
         return now
-    if isinstance(seen, Seen) and seen.via is Via.WEBHOOK and decision.verdict not in CHANGES:
+    if (
+        isinstance(observation, Observation)
+        and observation.source is ObservationSource.WEBHOOK
+        and decision.verdict not in CHANGES
+    ):
         return row.check_at
     if decision.verdict is Verdict.STALE:
         return row.check_at and now + schedule.floor
-    if isinstance(seen, Silence):
-        return _after_silence(row, seen, now, policy, schedule)
+    if isinstance(observation, FetchFailure):
+        return _after_failure(row, observation, now, policy, schedule)
     return _regular(row, now, policy, schedule)
 
 
 def first_check(row: ProviderAsset, now: datetime, policy: Policy, schedule: Schedule) -> datetime | None:
     """When to look at a new row for the first time."""
-    return _regular(row, now, policy, schedule) if row.askable else _begin_deadline(row, policy)
+    return _regular(row, now, policy, schedule) if row.is_fetchable else _begin_deadline(row, policy)
 
 
 def _begin_deadline(row: ProviderAsset, policy: Policy) -> datetime | None:
     return row.updated_at + policy.begin_grace if row.state is State.PENDING else None
 
 
-def _after_silence(row: ProviderAsset, silence: Silence, now: datetime, policy: Policy, schedule: Schedule) -> datetime:
-    if silence.lack is Lack.REFUSED:
+def _after_failure(
+    row: ProviderAsset, failure: FetchFailure, now: datetime, policy: Policy, schedule: Schedule
+) -> datetime:
+    if failure.kind is FailureKind.REFUSED:
         return row.check_at or now
-    if silence.lack is Lack.THROTTLED:
-        return now + (silence.wait or schedule.floor)
+    if failure.kind is FailureKind.THROTTLED:
+        return now + (failure.wait or schedule.floor)
     regular = _regular(row, now, policy, schedule)
     if row.check_failures % ATTEMPTS or regular is None:
         soon = now + min(retry_gap(row.check_failures, schedule), schedule.cap)
@@ -135,25 +155,25 @@ def _draw(row: ProviderAsset) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Bookmark:
     """A place in the provider's list: the page at `cursor` goes down from `reach`, by about `span`."""
 
     reach: datetime
     span: timedelta
     cursor: str | None = field(default=None, repr=False)
 
-    def following(self, newest: datetime, oldest: datetime, cursor: str) -> "Mark":
+    def following(self, newest: datetime, oldest: datetime, cursor: str) -> "Bookmark":
         """The place after this page, whose entries were made from `oldest` to `newest`.
 
         Many assets that are not ours at one moment make for a page that spans next to nothing; how far the one after
         it goes is hoped to be more, but less with every such page.
         """
         spanned = max(min(newest, self.reach) - oldest, _SHORTEST)
-        return Mark(oldest, max(spanned, self.span / 2) if self.cursor else spanned, cursor)
+        return Bookmark(oldest, max(spanned, self.span / 2) if self.cursor else spanned, cursor)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PageCandidate:
     """A due row that a page may answer, with the chance that it is where its time of creation says."""
 
     id: str
@@ -164,45 +184,45 @@ class Wanted:
 
 
 @dataclass(slots=True)
-class Estimate:
+class DecayingRate:
     """A share that is learned; where nothing more is learned, it doubles every hour up to `at_rest`."""
 
-    at_rest: float
+    resting: float
     value: float = field(init=False)
     at: datetime | None = None
 
     def __post_init__(self) -> None:
-        self.value = self.at_rest
+        self.value = self.resting
 
-    def by(self, now: datetime) -> float:
+    def value_at(self, now: datetime) -> float:
         """What it is by now."""
         hours = max(0.0, (now - self.at) / _RECOVERY) if self.at else 0.0
-        return float(min(self.at_rest, max(self.value, 0.01) * 2.0 ** min(hours, 60)))
+        return float(min(self.resting, max(self.value, 0.01) * 2.0 ** min(hours, 60)))
 
     def learn(self, found: int, of: int, now: datetime) -> None:
         """`found` out of `of` is what was seen just now; the more of them, the more it counts."""
         if of:
-            before, weight = self.by(now), of / (of + _WEIGHT_OF_FIRST)
+            before, weight = self.value_at(now), of / (of + _WEIGHT_OF_FIRST)
             self.value, self.at = before + (found / of - before) * weight, now
 
 
-class Atlas:
+class ListIndex:
     """What the pages so far brought: places to go on from, and how far a guess is to be trusted.
 
     `trust` is what a list is trusted at most: 0 has every row asked about by id.
     """
 
     def __init__(self, trust: float = 1.0) -> None:
-        self._marks: list[Mark] = []
+        self._bookmarks: list[Bookmark] = []
         self._rests_until: datetime | None = None
-        self.ours = Estimate(1.0)
+        self.tracked_rate = DecayingRate(1.0)
         """The share of entries that are rows of ours."""
-        self.linked = Estimate(trust)
+        self.linked_rate = DecayingRate(trust)
         """How often a row that has an asset stands where it should."""
-        self.uploads = Estimate(0.25 * trust)
+        self.upload_rate = DecayingRate(0.25 * trust)
         """How often the upload that a row waits for has become an asset."""
 
-    def wanted(self, due: Iterable[Due], now: datetime, policy: Policy, schedule: Schedule) -> list[Wanted]:
+    def candidates(self, due: Iterable[Due], now: datetime, policy: Policy, schedule: Schedule) -> list[PageCandidate]:
         """The rows that a page may answer, newest first.
 
         Not among them: rows that the provider did not find before, and rows that need no call. But after an outage of
@@ -210,99 +230,101 @@ class Atlas:
         """
         if self._rests_until and now < self._rests_until:
             return []
-        linked, uploads = self.linked.by(now), self.uploads.by(now)
-        wanted = [
-            Wanted(
+        linked, uploads = self.linked_rate.value_at(now), self.upload_rate.value_at(now)
+        candidates = [
+            PageCandidate(
                 row.id,
                 row.provider_created_at,
                 linked if row.provider_asset_id else uploads,
                 bool(row.provider_asset_id),
             )
             for row in due
-            if row.askable
+            if row.is_fetchable
             and row.missing_since is None
             and row.error_kind is not ErrorKind.NOT_FOUND
-            and (must_ask(row, now, policy) or now - (row.check_at or now) > schedule.cap)
+            and (needs_fetch(row, now, policy) or now - (row.check_at or now) > schedule.cap)
         ]
-        return sorted(wanted, key=lambda one: one.created_at, reverse=True)
+        return sorted(candidates, key=lambda one: one.created_at, reverse=True)
 
-    def marks(self, now: datetime, end_of_first: datetime | None) -> list[Mark]:
+    def bookmarks(self, now: datetime, end_of_first: datetime | None) -> list[Bookmark]:
         """The places to go on from, newest first; the first page is thought to reach down to `end_of_first`."""
         reach = now + _AHEAD
         span = max(reach - end_of_first, _SHORTEST) if end_of_first else timedelta(days=36_500)
-        return [Mark(reach, span), *(mark for mark in self._marks if mark.reach < now)]
+        return [Bookmark(reach, span), *(bookmark for bookmark in self._bookmarks if bookmark.reach < now)]
 
-    def learn(self, expected: Collection[Wanted], found: Set[str], now: datetime) -> None:
+    def learn(self, expected: Collection[PageCandidate], found: Set[str], now: datetime) -> None:
         """Note which of the rows that should have stood on a page were `found` there."""
-        for estimate, is_linked in ((self.linked, True), (self.uploads, False)):
+        for estimate, is_linked in ((self.linked_rate, True), (self.upload_rate, False)):
             ids = {one.id for one in expected if one.is_linked is is_linked}
             estimate.learn(len(ids & found), len(ids), now)
 
-    def follow(self, marks: Sequence[Mark], used: Mark, following: Mark | None) -> list[Mark]:
-        """The places that are left of `marks` once the page at `used` was asked for; the new one is remembered."""
-        left = [mark for mark in marks if mark is not used]
+    def follow(self, bookmarks: Sequence[Bookmark], used: Bookmark, following: Bookmark | None) -> list[Bookmark]:
+        """The places that are left of `bookmarks` once the page at `used` was asked for; the new one is remembered."""
+        left = [bookmark for bookmark in bookmarks if bookmark is not used]
         if following is None:
             self._forget(used)
             return left
-        self._marks = _in_order([*(mark for mark in self._marks if mark.reach != following.reach), following])
-        if len(self._marks) > MOST_MARKS:
-            self._marks = self._marks[::2]
+        self._bookmarks = _in_order(
+            [*(bookmark for bookmark in self._bookmarks if bookmark.reach != following.reach), following]
+        )
+        if len(self._bookmarks) > MOST_BOOKMARKS:
+            self._bookmarks = self._bookmarks[::2]
         return _in_order([*left, following])
 
-    def fail(self, used: Mark, now: datetime) -> None:
+    def fail(self, used: Bookmark, now: datetime) -> None:
         """The page at `used` could not be had: forget the place, and let the list rest for a while."""
         self._forget(used)
         self._rests_until = now + LIST_RESTS
 
-    def _forget(self, used: Mark) -> None:
-        self._marks = [mark for mark in self._marks if mark.cursor != used.cursor]
+    def _forget(self, used: Bookmark) -> None:
+        self._bookmarks = [bookmark for bookmark in self._bookmarks if bookmark.cursor != used.cursor]
 
 
-def _in_order(marks: Sequence[Mark]) -> list[Mark]:
-    return sorted(marks, key=lambda mark: mark.reach, reverse=True)
+def _in_order(bookmarks: Sequence[Bookmark]) -> list[Bookmark]:
+    return sorted(bookmarks, key=lambda bookmark: bookmark.reach, reverse=True)
 
 
-def next_page(wanted: Sequence[Wanted], marks: Sequence[Mark], to_spare: int) -> Mark | None:
-    """Where to ask for a page; None where the rest of the `wanted`, newest first, are better asked about by id.
+def next_page(candidates: Sequence[PageCandidate], bookmarks: Sequence[Bookmark], to_spare: int) -> Bookmark | None:
+    """Where to ask for a page; None where the rest of the `candidates`, newest first, are better asked about by id.
 
     `to_spare` is how many pages may be asked for in vain on the way to one that pays.
     """
-    if to_spare < 0 or not marks:
+    if to_spare < 0 or not bookmarks:
         return None
-    most_in_vain, tried = min(to_spare, RISK * len(wanted)), None
-    reaches = [-mark.reach.timestamp() for mark in marks]
-    for place, one in enumerate(wanted):
-        mark = marks[max(0, bisect_right(reaches, -one.created_at.timestamp()) - 1)]
-        if mark is not tried and _pays(mark, wanted, place, most_in_vain):
-            return mark
-        tried = mark
+    most_in_vain, tried = min(to_spare, RISK * len(candidates)), None
+    reaches = [-bookmark.reach.timestamp() for bookmark in bookmarks]
+    for place, one in enumerate(candidates):
+        bookmark = bookmarks[max(0, bisect_right(reaches, -one.created_at.timestamp()) - 1)]
+        if bookmark is not tried and _pays(bookmark, candidates, place, most_in_vain):
+            return bookmark
+        tried = bookmark
     return None
 
 
-def standing_on(wanted: Sequence[Wanted], mark: Mark, oldest: datetime | None) -> tuple[int, int]:
-    """From where until where the `wanted`, newest first, should stand on a page down to `oldest`, None for the end."""
+def standing_on(candidates: Sequence[PageCandidate], bookmark: Bookmark, oldest: datetime | None) -> tuple[int, int]:
+    """From where until where the `candidates`, newest first, should stand on a page down to `oldest`, None for the end."""
 
     def place(moment: datetime) -> int:
-        return bisect_left(wanted, -moment.timestamp(), key=lambda one: -one.created_at.timestamp())
+        return bisect_left(candidates, -moment.timestamp(), key=lambda one: -one.created_at.timestamp())
 
-    first = place(mark.reach)
-    return first, max(first, len(wanted) if oldest is None else place(oldest))
+    first = place(bookmark.reach)
+    return first, max(first, len(candidates) if oldest is None else place(oldest))
 
 
-def place_above(marks: Sequence[Mark], created_at: datetime) -> Mark:
+def place_above(bookmarks: Sequence[Bookmark], created_at: datetime) -> Bookmark:
     """The nearest place from which a page on the way holds an asset that was made at this time."""
-    reaches = [-mark.reach.timestamp() for mark in marks]
-    return marks[max(0, bisect_right(reaches, -created_at.timestamp()) - 1)]
+    reaches = [-bookmark.reach.timestamp() for bookmark in bookmarks]
+    return bookmarks[max(0, bisect_right(reaches, -created_at.timestamp()) - 1)]
 
 
-def _pays(mark: Mark, wanted: Sequence[Wanted], place: int, most_in_vain: float) -> bool:
-    """Whether some number of pages from `mark` on should answer more rows than there are pages."""
+def _pays(bookmark: Bookmark, candidates: Sequence[PageCandidate], place: int, most_in_vain: float) -> bool:
+    """Whether some number of pages from `bookmark` on should answer more rows than there are pages."""
     found = 0.0
-    for index in range(place, len(wanted)):
-        pages = max(1, -((wanted[index].created_at - mark.reach) // mark.span))
+    for index in range(place, len(candidates)):
+        pages = max(1, -((candidates[index].created_at - bookmark.reach) // bookmark.span))
         if pages - 1 - found > most_in_vain:
             return False
-        found += wanted[index].chance
+        found += candidates[index].chance
         if found > pages:
             return True
     return False

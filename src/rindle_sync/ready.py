@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Final
 
 from rindle_sync import health
-from rindle_sync.errors import StoreUnavailable
-from rindle_sync.patience import WITHIN, Question
-from rindle_sync.tools import Tools
+from rindle_sync.errors import DatabaseUnavailable
+from rindle_sync.patience import WITHIN, CachedQuery
+from rindle_sync.tools import Context
 
 OK: Final = "ok"
 
@@ -25,33 +25,33 @@ class Readiness:
     """
 
     def __init__(
-        self, tools: Tools, revisions: Callable[[], Awaitable[tuple[str | None, str]]], *, runs_engine: bool
+        self, context: Context, revisions: Callable[[], Awaitable[tuple[str | None, str]]], *, runs_engine: bool
     ) -> None:
-        self._tools = tools
+        self._context = context
         self._revisions = revisions
         self._runs_engine = runs_engine
-        self._began_at = tools.now()
-        self._question = Question(self._checked, tools.now, HOLDS)
+        self._began_at = context.now()
+        self._query = CachedQuery(self._checked, context.now, HOLDS)
 
     async def checks(self) -> dict[str, str]:
         """`ok`, or what is wrong, by the name of the check."""
-        return await self._question.answer() or {"database": f"has not answered for {WITHIN:g} s"}
+        return await self._query.get() or {"database": f"has not answered for {WITHIN:g} s"}
 
     async def close(self) -> None:
         """Check no more."""
-        await self._question.close()
+        await self._query.close()
 
     async def _checked(self) -> dict[str, str]:
         try:
             found = {"database": OK, "tables": _tables(*await self._revisions())}
             if self._runs_engine and found["tables"] == OK:
                 found["engine"] = await self._engine()
-        except StoreUnavailable:
+        except DatabaseUnavailable:
             return {"database": "does not answer"}
         return found
 
     async def _engine(self) -> str:
-        last, now = await health.last_tick(self._tools), self._tools.now()
+        last, now = await health.last_tick(self._context), self._context.now()
         # what lies ahead was noted before a clock was set back, and says nothing of now
         known = [moment for moment in (last, self._began_at) if moment and moment - now <= LATEST]
         if known and now - max(known) <= LATEST:

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.errors import BadNotice, Misconfigured, StoreUnavailable
-from rindle_sync.notice import Delivery, Notice, Status
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, InvalidWebhook
+from rindle_sync.notice import EventStatus, ReceivedEvent, WebhookEvent
 from rindle_sync.telemetry import WebhookIgnored, WebhookRejected, WebhookVerified, milliseconds, nanoseconds
-from rindle_sync.tools import Tools
+from rindle_sync.tools import Context
 
 LARGEST_BODY: Final = 1024 * 1024
 """The largest delivery that is read, in bytes."""
@@ -39,22 +39,22 @@ class _TooSlow(Exception):
     pass
 
 
-async def receive(tools: Tools, method: str, headers: Mapping[str, str], chunks: AsyncIterable[bytes]) -> Reply:
+async def receive(context: Context, method: str, headers: Mapping[str, str], chunks: AsyncIterable[bytes]) -> Reply:
     """The answer to one delivery; header names in any case.
 
     202 kept, 200 kept before or not acted on, 400 not valid, 405, 408, 413, 500 no secret set, 503 not kept.
     """
     if method != "POST":
         return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
-    lowered, began = {name.lower(): value for name, value in headers.items()}, tools.now()
+    lowered, began = {name.lower(): value for name, value in headers.items()}, context.now()
     try:
-        return await _kept(tools, await _read(lowered, chunks, tools.webhooks.read_within), lowered, began)
-    except (_TooLarge, _TooSlow, BadNotice, Misconfigured, StoreUnavailable) as error:
-        if isinstance(error, StoreUnavailable):
+        return await _stored(context, await _read(lowered, chunks, context.webhooks.read_within), lowered, began)
+    except (_TooLarge, _TooSlow, InvalidWebhook, ConfigurationError, DatabaseUnavailable) as error:
+        if isinstance(error, DatabaseUnavailable):
             _log.warning("a delivery was not kept, its sender is to try again: %s", error)
         reason, reply = _refusal(error)
-        when, provider, ack_ms = nanoseconds(now := tools.now()), tools.provider.name, _since(began, now)
-        tools.telemetry.tell(WebhookRejected(system_time=when, provider=provider, reason=reason, ack_ms=ack_ms))
+        when, provider, ack_ms = nanoseconds(now := context.now()), context.provider.name, _since(began, now)
+        context.telemetry.emit(WebhookRejected(system_time=when, provider=provider, reason=reason, ack_ms=ack_ms))
         return reply
 
 
@@ -64,9 +64,9 @@ def _refusal(error: Exception) -> tuple[str, Reply]:
             return "too_large", Reply(413, {"error": "payload_too_large"})
         case _TooSlow():
             return "too_slow", Reply(408, {"error": "request_timeout"})
-        case BadNotice():
+        case InvalidWebhook():
             return error.reason, Reply(400, {"error": "provider_webhook_invalid"})
-        case Misconfigured():
+        case ConfigurationError():
             return "misconfigured", Reply(500, {"error": "server_misconfigured"})
         case _:
             return "not_kept", Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
@@ -88,29 +88,29 @@ async def _read(headers: Mapping[str, str], chunks: AsyncIterable[bytes], within
     return bytes(body)
 
 
-async def _kept(tools: Tools, body: bytes, headers: Mapping[str, str], began: datetime) -> Reply:
-    now, webhooks = tools.now(), tools.webhooks
-    secret = tools.provider.verify(headers, body, webhooks.secrets, now, webhooks.tolerance.total_seconds())
-    delivery = tools.provider.read_delivery(body)
+async def _stored(context: Context, body: bytes, headers: Mapping[str, str], began: datetime) -> Reply:
+    now, webhooks = context.now(), context.webhooks
+    secret = context.provider.verify(headers, body, webhooks.secrets, now, webhooks.tolerance.total_seconds())
+    delivery = context.provider.read_event(body)
     if webhooks.environment and delivery.environment != webhooks.environment:
-        raise BadNotice("other_environment")
+        raise InvalidWebhook("other_environment")
     # not cancelled when it takes too long: a driver may need far longer to give up than the sender waits for us
-    keeping = tools.inbox.keeping(_notice(tools, delivery, body, now))
+    keeping = context.inbox.keeping(_webhook_event(context, delivery, body, now))
     await asyncio.wait({keeping}, timeout=webhooks.keep_within.total_seconds())
     if not keeping.done():
-        raise StoreUnavailable("the database took too long to keep it")
+        raise DatabaseUnavailable("the database took too long to keep it")
     is_new = keeping.result()
-    _tell(tools, delivery, secret, began, is_new=is_new)
+    _emit(context, delivery, secret, began, is_new=is_new)
     if not is_new:
         return Reply(200, {"status": "kept_before"})
     return Reply(202, {"status": "kept"}) if delivery.acted_on else Reply(200, {"status": "not_acted_on"})
 
 
-def _notice(tools: Tools, delivery: Delivery, body: bytes, now: datetime) -> Notice:
-    return Notice(
+def _webhook_event(context: Context, delivery: ReceivedEvent, body: bytes, now: datetime) -> WebhookEvent:
+    return WebhookEvent(
         id=str(uuid4()),
-        provider_name=tools.provider.name,
-        environment=tools.environment,
+        provider_name=context.provider.name,
+        environment=context.environment,
         event_id=delivery.event_id,
         type=delivery.type,
         provider_asset_id=delivery.provider_asset_id,
@@ -119,15 +119,15 @@ def _notice(tools: Tools, delivery: Delivery, body: bytes, now: datetime) -> Not
         occurred_at=delivery.occurred_at,
         received_at=now,
         body=body,
-        status=Status.PENDING if delivery.acted_on else Status.IGNORED,
+        status=EventStatus.PENDING if delivery.acted_on else EventStatus.IGNORED,
         next_attempt_at=now if delivery.acted_on else None,
     )
 
 
-def _tell(tools: Tools, delivery: Delivery, secret: int, began: datetime, *, is_new: bool) -> None:
-    now, provider = tools.now(), tools.provider.name
+def _emit(context: Context, delivery: ReceivedEvent, secret: int, began: datetime, *, is_new: bool) -> None:
+    now, provider = context.now(), context.provider.name
     when = nanoseconds(now)
-    tools.telemetry.tell(
+    context.telemetry.emit(
         WebhookVerified(
             system_time=when,
             provider=provider,
@@ -140,7 +140,7 @@ def _tell(tools: Tools, delivery: Delivery, secret: int, began: datetime, *, is_
         )
     )
     if is_new and not delivery.acted_on:
-        tools.telemetry.tell(WebhookIgnored(system_time=when, provider=provider, type=delivery.type))
+        context.telemetry.emit(WebhookIgnored(system_time=when, provider=provider, type=delivery.type))
 
 
 def _since(moment: datetime, now: datetime) -> int:

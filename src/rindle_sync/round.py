@@ -9,11 +9,11 @@ from enum import StrEnum
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.asset import By, Lack, ProviderAsset, Silence
+from rindle_sync.asset import FailureKind, FetchFailure, ProviderAsset, Trigger
 from rindle_sync.breaker import Reason
-from rindle_sync.settle import Finding, Settled, foresee, settle
-from rindle_sync.store import PassKey
-from rindle_sync.tools import Tools
+from rindle_sync.settle import Applied, Observed, apply, preview
+from rindle_sync.store import JobKey
+from rindle_sync.tools import Context
 
 SWEEP: Final = "sweep"
 
@@ -26,26 +26,26 @@ class Outcome(StrEnum):
     STOPPED = "stopped"
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
-    ELSEWHERE = "elsewhere"
+    ALREADY_RUNNING = "elsewhere"
     """Another process is making this pass."""
     ALARM = "alarm"
     """So many rows would have ended that none was."""
 
 
-def how_it_ended(tools: Tools, keep_going: Callable[[], bool], otherwise: Outcome = Outcome.DONE) -> Outcome:
+def how_it_ended(context: Context, keep_going: Callable[[], bool], otherwise: Outcome = Outcome.DONE) -> Outcome:
     """Why a pass that needs no more calls, or may make none, has ended."""
-    opened = tools.breaker.opened
-    if opened and not tools.breaker.room(1):
+    opened = context.circuit_breaker.opened
+    if opened and not context.circuit_breaker.room(1):
         return Outcome.UNREACHABLE if opened.reason is Reason.UNREACHABLE else Outcome.REFUSED
     return otherwise if keep_going() else Outcome.STOPPED
 
 
 @dataclass(slots=True)
-class Tally:
-    """What a pass did. `looked` counts rows that were due and settled; `uncalled` are those that needed no call."""
+class SweepResult:
+    """What a pass did. `checked` counts rows that were due and settled; `uncalled` are those that needed no call."""
 
     outcome: Outcome = Outcome.FAILED
-    looked: int = 0
+    checked: int = 0
     changed: int = 0
     unanswered: int = 0
     uncalled: int = 0
@@ -56,26 +56,26 @@ class Tally:
     @property
     def saved(self) -> int:
         """How many calls pages have saved so far, against one for each row."""
-        return self.looked - self.uncalled - self.calls
+        return self.checked - self.uncalled - self.calls
 
 
 @dataclass(slots=True)
-class Round:
-    """A rehearsal asks the provider, but writes nothing and tells nothing but `rehearse`."""
+class SweepRun:
+    """A rehearsal asks the provider, but writes nothing and tells nothing but `dry_run`."""
 
-    tools: Tools
+    context: Context
     keep_going: Callable[[], bool]
-    rehearse: Callable[[Settled], None] | None = None
-    by: By = By.SWEEP
+    dry_run: Callable[[Applied], None] | None = None
+    trigger: Trigger = Trigger.SWEEP
     token: str = field(default_factory=lambda: str(uuid4()))
-    tally: Tally = field(default_factory=Tally)
+    result: SweepResult = field(default_factory=SweepResult)
     left: set[str] = field(default_factory=set)
     """Rows that are left to the next round: their calls were spent on pages."""
     most_lost: int = 1
     """How many calls may be lost on pages: as many rows are left to the next round."""
     silent: int = 0
     """Rows for which the provider was asked and did not answer."""
-    passed: set[str] = field(default_factory=set)
+    not_listed: set[str] = field(default_factory=set)
     """Rows that did not stand on the page where they should: they are asked about by id."""
     _hold_until: datetime | None = None
 
@@ -84,24 +84,24 @@ class Round:
 
         That is all it is for: where the hold is lost, in a long pause, two may ask for one page, and no harm is done.
         """
-        tools, now = self.tools, self.tools.now()
+        context, now = self.context, self.context.now()
         if (
-            self.rehearse
-            or self.by is not By.SWEEP
-            or (self._hold_until and self._hold_until - now > tools.round_lease / 2)
+            self.dry_run
+            or self.trigger is not Trigger.SWEEP
+            or (self._hold_until and self._hold_until - now > context.sweep_lease / 2)
         ):
             return True
-        key = PassKey(tools.provider.name, tools.environment, SWEEP)
-        held, self._hold_until = self._hold_until, now + tools.round_lease
+        key = JobKey(context.provider.name, context.environment, SWEEP)
+        held, self._hold_until = self._hold_until, now + context.sweep_lease
         if held:
-            await tools.passes.renew(self.token, self._hold_until)
+            await context.job_runs.renew(self.token, self._hold_until)
             return True
-        return await tools.passes.take(key, now=now, token=self.token, until=self._hold_until) is not None
+        return await context.job_runs.take(key, now=now, token=self.token, until=self._hold_until) is not None
 
     @property
     def to_spare(self) -> int:
         """How many pages may be asked for in vain, beside one that is not."""
-        return self.tally.saved + self.most_lost - 1
+        return self.result.saved + self.most_lost - 1
 
     async def take_page(self) -> int:
         """Wait until a list page may be asked for, and hold the round meanwhile; 0 where none may.
@@ -109,58 +109,58 @@ class Round:
         None may where pages without an answer have cost more calls than rows can be left to the next round.
         """
         granted = await self.take(1) if self.to_spare >= 0 else 0
-        self.tally.calls += granted
-        self.tally.pages += granted
+        self.result.calls += granted
+        self.result.pages += granted
         return granted
 
     async def take(self, most: int) -> int:
         """Wait until calls may be made; how many of `most`, 0 where none may."""
-        room = self.tools.breaker.room(most)
-        granted = await self.tools.budget.take(room, self.keep_going, by=self.by) if room else 0
+        room = self.context.circuit_breaker.room(most)
+        granted = await self.context.rate_limiter.take(room, self.keep_going, trigger=self.trigger) if room else 0
         await self.hold()
         return granted
 
     async def claim(self, row_ids: Sequence[str]) -> list[ProviderAsset]:
         """Those of these rows that are still due and nobody else's, leased unless this is a rehearsal."""
-        tools, now = self.tools, self.tools.now()
-        if self.rehearse:
-            return list((await tools.store.get_many(row_ids)).values())
-        here = tools.provider.name, tools.environment
-        return await tools.store.claim(*here, row_ids, due=now, now=now, token=self.token, until=now + tools.lease)
+        context, now = self.context, self.context.now()
+        if self.dry_run:
+            return list((await context.store.get_many(row_ids)).values())
+        here = context.provider.name, context.environment
+        return await context.store.claim(*here, row_ids, due=now, now=now, token=self.token, until=now + context.lease)
 
-    async def settle(self, findings: Sequence[Finding], due: Collection[str]) -> list[Settled]:
+    async def apply(self, observed: Sequence[Observed], due: Collection[str]) -> list[Applied]:
         """Settle, or foresee it; `due` are the rows among the findings that were due."""
-        self.tally.looked += len(due)
-        return await self._settle(findings, due)
+        self.result.checked += len(due)
+        return await self._apply(observed, due)
 
-    async def _settle(self, findings: Sequence[Finding], due: Collection[str]) -> list[Settled]:
+    async def _apply(self, observed: Sequence[Observed], due: Collection[str]) -> list[Applied]:
         """Settle rows that are counted as looked at already, and take back that of those which were not settled."""
-        tally = self.tally
-        if self.rehearse is None:
-            settled = await settle(self.tools, findings, self.by)
+        result = self.result
+        if self.dry_run is None:
+            applied = await apply(self.context, observed, self.trigger)
         else:
-            settled = foresee(self.tools, findings, self.by, self.tools.now())
-            for one in settled:
-                self.rehearse(one)
-        tally.looked -= len(due) - sum(s.row.id in due for s in settled)
-        tally.changed += sum(s.changed for s in settled)
-        silences = [s.seen for s in settled if isinstance(s.seen, Silence)]
-        tally.unanswered += len(silences)
-        self.silent += sum(silence.lack is Lack.UNREACHABLE for silence in silences)
-        tally.uncalled += sum(s.seen is None for s in settled)
-        return settled
+            applied = preview(self.context, observed, self.trigger, self.context.now())
+            for one in applied:
+                self.dry_run(one)
+        result.checked -= len(due) - sum(s.row.id in due for s in applied)
+        result.changed += sum(s.changed for s in applied)
+        failures = [s.observation for s in applied if isinstance(s.observation, FetchFailure)]
+        result.unanswered += len(failures)
+        self.silent += sum(failure.kind is FailureKind.UNREACHABLE for failure in failures)
+        result.uncalled += sum(s.observation is None for s in applied)
+        return applied
 
     @asynccontextmanager
-    async def behind(self) -> AsyncIterator[Callable[[Sequence[Finding], Collection[str]], Awaitable[None]]]:
+    async def behind(self) -> AsyncIterator[Callable[[Sequence[Observed], Collection[str]], Awaitable[None]]]:
         """Settle while the provider is asked for more: each time what came before is waited for first."""
-        under_way: asyncio.Task[list[Settled]] | None = None
+        under_way: asyncio.Task[list[Applied]] | None = None
 
-        async def settle_behind(findings: Sequence[Finding], due: Collection[str]) -> None:
+        async def settle_behind(observed: Sequence[Observed], due: Collection[str]) -> None:
             nonlocal under_way
             if under_way:
                 await under_way
-            self.tally.looked += len(due)
-            under_way = asyncio.create_task(self._settle(findings, due)) if findings else None
+            self.result.checked += len(due)
+            under_way = asyncio.create_task(self._apply(observed, due)) if observed else None
 
         try:
             yield settle_behind
@@ -176,6 +176,6 @@ class Round:
         """End every lease of this round."""
         if self._hold_until:
             try:
-                await self.tools.store.release(self.token)
+                await self.context.store.release(self.token)
             finally:
-                await self.tools.passes.release(self.token)
+                await self.context.job_runs.release(self.token)

@@ -287,12 +287,12 @@ class Telemetry:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         """Tell one event."""
         if not self._listeners:
             return
         if isinstance(event, RowEvent) and event.asset_id and not event.asset_id.startswith("..."):
-            self.tell(RedactionFailed(system_time=event.system_time, row_id=event.row_id, event=event.name))
+            self.emit(RedactionFailed(system_time=event.system_time, row_id=event.row_id, event=event.name))
             event = replace(event, asset_id=redact_id(event.asset_id))
         if self._environment:
             event = replace(event, environment=self._environment)

@@ -5,17 +5,27 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rindle_sync.breaker import Breaker
-from rindle_sync.budget import Budget
+from rindle_sync.breaker import CircuitBreaker
+from rindle_sync.budget import RateLimiter
 from rindle_sync.decide import Policy
-from rindle_sync.plan import Atlas, Schedule
+from rindle_sync.plan import ListIndex, Schedule
 from rindle_sync.providers.base import Provider
-from rindle_sync.store import Environments, Gauges, History, Inbox, Library, Outbox, Passes, Store, Unkept
+from rindle_sync.store import (
+    AssetQueries,
+    AssetStore,
+    Environments,
+    History,
+    Inbox,
+    JobRuns,
+    Outbox,
+    Statistics,
+    UnsavedEnvironments,
+)
 from rindle_sync.telemetry import Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Webhooks:
+class WebhookSettings:
     """Which deliveries are accepted."""
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -41,24 +51,24 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class Context:
     """One provider environment and the means to keep its rows in step."""
 
-    store: Store
+    store: AssetStore
     inbox: Inbox
     outbox: Outbox
     environments: Environments
-    passes: Passes
-    library: Library
+    job_runs: JobRuns
+    asset_queries: AssetQueries
     history: History
-    gauges: Gauges
-    creates: Budget
+    statistics: Statistics
+    create_limiter: RateLimiter
     provider: Provider
     environment: str
-    budget: Budget
-    breaker: Breaker
+    rate_limiter: RateLimiter
+    circuit_breaker: CircuitBreaker
     identity: Identity
-    atlas: Atlas
+    list_index: ListIndex
     telemetry: Telemetry
     policy: Policy
     schedule: Schedule
@@ -68,7 +78,7 @@ class Tools:
     """Whether the provider can be asked at all."""
     audit_every: timedelta = timedelta(days=7)
     """How often rows at rest are compared with what the provider lists; never, where it is 0."""
-    webhooks: Webhooks = Webhooks()
+    webhooks: WebhookSettings = WebhookSettings()
     lease: timedelta = timedelta(seconds=120)
     """How long a sweep holds the rows that it looks at; outlives every time limit on a call."""
     callback_limit: timedelta = timedelta(seconds=30)
@@ -77,12 +87,14 @@ class Tools:
     """How long we wait for one that does not let itself be ended; then it is left behind."""
     batch: int = 50
     """How many rows a sweep looks at side by side."""
-    round_lease: timedelta = timedelta(seconds=30)
+    sweep_lease: timedelta = timedelta(seconds=30)
     """How long a sweep keeps others from asking for the same pages; it is renewed as it goes."""
 
-    def rehearsing(self) -> "Tools":
+    def for_dry_run(self) -> "Context":
         """The same, but what is learned of the environment and of its breaker is neither kept nor told."""
-        unkept, telemetry = Unkept(self.environments.engine), Telemetry()
-        breaker = Breaker(unkept, telemetry, self.provider.name, self.environment, self.now)
+        unkept, telemetry = UnsavedEnvironments(self.environments.engine), Telemetry()
+        circuit_breaker = CircuitBreaker(unkept, telemetry, self.provider.name, self.environment, self.now)
         identity = Identity(expected=self.identity.expected, found=self.identity.found)
-        return replace(self, environments=unkept, telemetry=telemetry, breaker=breaker, identity=identity)
+        return replace(
+            self, environments=unkept, telemetry=telemetry, circuit_breaker=circuit_breaker, identity=identity
+        )

@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
 
-from rindle_sync.asset import ProviderAsset, Seen, State
+from rindle_sync.asset import Observation, ProviderAsset, State
 from rindle_sync.decide import decide
-from rindle_sync.errors import AlreadyTracked, Misconfigured
+from rindle_sync.errors import AlreadyTracked, ConfigurationError
 from rindle_sync.plan import first_check, next_check
-from rindle_sync.tools import Tools
+from rindle_sync.tools import Context
 
 ADOPTED: Final = "adopted"
 """The `ingest_mode` of a row that was made of an asset found at the provider."""
@@ -21,7 +21,7 @@ POLICIES: Final = ("public", "signed", "drm")
 """Who may play a video."""
 
 TEXTS: Final = (
-    "asset_id",
+    "reference",
     "profile",
     "provider_asset_id",
     "provider_upload_id",
@@ -35,107 +35,109 @@ LONGEST_ID: Final = 255
 """The longest id or reference of a row, in characters; Mux's own are no longer."""
 
 
-def new_row(tools: Tools, **values: Any) -> ProviderAsset:
-    """A row that is not in the table yet; raises `Misconfigured` for a value that none can have."""
+def new_row(context: Context, **values: Any) -> ProviderAsset:
+    """A row that is not in the table yet; raises `ConfigurationError` for a value that none can have."""
     for name in TEXTS:
         check_text(name, values.get(name))
     if values.get("playback_policy") not in {None, *POLICIES}:
-        raise Misconfigured("playback_policy", f"must be one of {', '.join(POLICIES)}")
-    now = tools.now()
+        raise ConfigurationError("playback_policy", f"must be one of {', '.join(POLICIES)}")
+    now = context.now()
     row = ProviderAsset(
         id=str(uuid4()),
-        provider_name=tools.provider.name,
-        environment=tools.environment,
+        provider_name=context.provider.name,
+        environment=context.environment,
         provider_created_at=now,
         inserted_at=now,
         updated_at=now,
         **values,
     )
-    return replace(row, check_at=first_check(row, now, tools.policy, tools.schedule))
+    return replace(row, check_at=first_check(row, now, context.policy, context.schedule))
 
 
-async def track(tools: Tools, *, state: State | None, **values: Any) -> ProviderAsset:
+async def track(context: Context, *, state: State | None, **values: Any) -> ProviderAsset:
     """Insert a row for an asset or an upload that the provider has; one that was adopted becomes the app's own.
 
-    `state` is `processing` where there is a provider id, else `uploading`. Raises `AlreadyTracked`, `Misconfigured`.
+    `state` is `processing` where there is a provider id, else `uploading`. Raises `AlreadyTracked`, `ConfigurationError`.
     """
     if not (values.get("provider_asset_id") or values.get("provider_upload_id")):
-        raise Misconfigured("provider_asset_id", "or provider_upload_id is needed: by which could we ask the provider?")
+        raise ConfigurationError(
+            "provider_asset_id", "or provider_upload_id is needed: by which could we ask the provider?"
+        )
     if state and state not in TRACKABLE:
-        raise Misconfigured("state", f"must be one of {', '.join(TRACKABLE)}")
+        raise ConfigurationError("state", f"must be one of {', '.join(TRACKABLE)}")
     default = State.PROCESSING if values.get("provider_asset_id") else State.UPLOADING
-    row = new_row(tools, state=state or default, **values)
+    row = new_row(context, state=state or default, **values)
     try:
-        await tools.store.add(row)
+        await context.store.add(row)
     except AlreadyTracked:
-        adopted = await _adopted(tools, row)
+        adopted = await _adopted(context, row)
         if adopted is None:
             raise
         return adopted
     return row
 
 
-async def _adopted(tools: Tools, row: ProviderAsset) -> ProviderAsset | None:
+async def _adopted(context: Context, row: ProviderAsset) -> ProviderAsset | None:
     """The adopted row of this asset or upload, under the app's own names; None where there is none."""
-    found = await tools.store.match(
-        tools.provider.name,
-        tools.environment,
+    found = await context.store.match(
+        context.provider.name,
+        context.environment,
         provider_asset_ids=[row.provider_asset_id] if row.provider_asset_id else (),
         provider_upload_ids=[row.provider_upload_id] if row.provider_upload_id else (),
         passthroughs=(),
     )
     if len(found) != 1 or found[0].ingest_mode != ADOPTED:
         return None
-    await tools.store.rename(found[0].id, row)
-    return await tools.store.get(found[0].id)
+    await context.store.rename(found[0].id, row)
+    return await context.store.get(found[0].id)
 
 
 def check_text(name: str, value: str | None) -> None:
-    """Raise `Misconfigured` unless `value` is a text that a row can hold, or None."""
+    """Raise `ConfigurationError` unless `value` is a text that a row can hold, or None."""
     if not isinstance(value, str | None):
-        raise Misconfigured(name, "must be a text")
+        raise ConfigurationError(name, "must be a text")
     if value is not None and not _is_text(value):
-        raise Misconfigured(name, f"must be 1 to {LONGEST_ID} printable characters")
+        raise ConfigurationError(name, f"must be 1 to {LONGEST_ID} printable characters")
 
 
 def _is_text(value: str) -> bool:
     return bool(value.strip()) and len(value) <= LONGEST_ID and value.isprintable()
 
 
-async def adopt(tools: Tools, found: Sequence[Seen]) -> int:
+async def adopt(context: Context, found: Sequence[Observation]) -> int:
     """Make rows of assets that the provider has and no row knows; how many.
 
     The app's own reference is what the asset was passed through with, where it is one that no row has; else it is made
     up, until `track` gives the row another.
     """
-    rows = [_adopted_row(tools, seen) for seen in found if seen.provider_asset_id]
+    rows = [_adopted_row(context, observation) for observation in found if observation.provider_asset_id]
     if not rows:
         return 0
-    added = await tools.store.add_all(rows)
+    added = await context.store.add_all(rows)
     known = {row.id for row in added}
     unnamed = [
-        replace(row, asset_id=_made_up(row), passthrough=None, provider_upload_id=None)
+        replace(row, reference=_made_up(row), passthrough=None, provider_upload_id=None)
         for row in rows
         if row.id not in known
     ]
-    return len(added) + (len(await tools.store.add_all(unnamed)) if unnamed else 0)
+    return len(added) + (len(await context.store.add_all(unnamed)) if unnamed else 0)
 
 
-def _adopted_row(tools: Tools, seen: Seen) -> ProviderAsset:
-    passthrough = seen.passthrough if seen.passthrough and _is_text(seen.passthrough) else None
+def _adopted_row(context: Context, observation: Observation) -> ProviderAsset:
+    passthrough = observation.passthrough if observation.passthrough and _is_text(observation.passthrough) else None
     row = new_row(
-        tools,
-        asset_id=passthrough or ADOPTED,
+        context,
+        reference=passthrough or ADOPTED,
         profile="default",
-        provider_asset_id=seen.provider_asset_id,
-        provider_upload_id=seen.provider_upload_id,
+        provider_asset_id=observation.provider_asset_id,
+        provider_upload_id=observation.provider_upload_id,
         passthrough=passthrough,
         ingest_mode=ADOPTED,
         state=State.PROCESSING,
     )
-    now = tools.now()
-    decision = decide(replace(row, asset_id=passthrough or _made_up(row)), seen, now, tools.policy)
-    check_at = next_check(decision, seen, now, tools.policy, tools.schedule)
+    now = context.now()
+    decision = decide(replace(row, reference=passthrough or _made_up(row)), observation, now, context.policy)
+    check_at = next_check(decision, observation, now, context.policy, context.schedule)
     return replace(decision.row, check_at=check_at)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from rindle_sync.cli import demo, doctor, events, figures, library, rows, run
 from rindle_sync.cli.screen import chosen, complain, out
-from rindle_sync.errors import Misconfigured, RindleSyncError
+from rindle_sync.errors import ConfigurationError, RindleSyncError
 
 app: Final = typer.Typer(
     name="rindle-sync",
@@ -51,7 +51,7 @@ def main() -> None:
     """Run the command line; every failure of ours is one sentence and an exit code, never a traceback."""
     try:
         app()
-    except Misconfigured as error:
+    except ConfigurationError as error:
         _fail(error, 2)
     except RindleSyncError as error:
         _fail(error, 1)

@@ -8,22 +8,22 @@ from rich.table import Column, Table
 from rindle_sync.app import RindleSync
 from rindle_sync.asset import ProviderAsset, redact_id
 from rindle_sync.cli.screen import WIDE, Json, Reveal, connected, literal, note_reveal, out, print_json, say, visible
-from rindle_sync.errors import Misconfigured
-from rindle_sync.notice import Entry, Status
+from rindle_sync.errors import ConfigurationError
+from rindle_sync.notice import EventStatus, WebhookEventSummary
 
 events: Final = typer.Typer(help="The webhook deliveries that were kept: look at them, apply them again, prune.")
 
 
 @events.command("list")
 def list_events(
-    status_: Annotated[Status | None, typer.Option("--status", help="Only those that stand so.")] = None,
+    status_: Annotated[EventStatus | None, typer.Option("--status", help="Only those that stand so.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest, this many at most.")] = 50,
     json_: Json = False,
 ) -> None:
     """The newest deliveries."""
     told = connected(lambda rindle: _listed(rindle, status_, limit))
     if json_:
-        print_json([_event(notice, row) for notice, row in told])
+        print_json([_event(webhook_event, row) for webhook_event, row in told])
         return
     names = "type", "status", "attempts", "received", "asset", "row", "reason"
     table = Table(Column("id", no_wrap=True, min_width=36), *names, box=None, pad_edge=False)
@@ -35,41 +35,41 @@ def list_events(
     out.print(table, width=WIDE, crop=False)
 
 
-Told = tuple[Entry, ProviderAsset | None]
+Told = tuple[WebhookEventSummary, ProviderAsset | None]
 
 
-async def _listed(rindle: RindleSync, status: Status | None, limit: int) -> list[Told]:
-    return await rindle.rows_about(await rindle.notices(status=status, limit=limit))
+async def _listed(rindle: RindleSync, status: EventStatus | None, limit: int) -> list[Told]:
+    return await rindle.rows_about(await rindle.webhook_events(status=status, limit=limit))
 
 
 async def _shown(rindle: RindleSync, event_id: str) -> Told | None:
-    notice = await rindle.notice(event_id)
-    return (await rindle.rows_about([notice]))[0] if notice else None
+    webhook_event = await rindle.webhook_event(event_id)
+    return (await rindle.rows_about([webhook_event]))[0] if webhook_event else None
 
 
-def _event(notice: Entry, row: ProviderAsset | None) -> dict[str, Any]:
+def _event(webhook_event: WebhookEventSummary, row: ProviderAsset | None) -> dict[str, Any]:
     return {
-        "id": notice.id,
-        "type": notice.type,
-        "status": notice.status,
-        "attempts": notice.attempts,
-        "asset": redact_id(notice.provider_asset_id),
-        "upload": redact_id(notice.provider_upload_id),
+        "id": webhook_event.id,
+        "type": webhook_event.type,
+        "status": webhook_event.status,
+        "attempts": webhook_event.attempts,
+        "asset": redact_id(webhook_event.provider_asset_id),
+        "upload": redact_id(webhook_event.provider_upload_id),
         "row_id": row and row.id,
-        "occurred_at": notice.occurred_at,
-        "received_at": notice.received_at,
-        "next_attempt_at": notice.next_attempt_at,
-        "reason": notice.reason,
-        "bytes": notice.size,
+        "occurred_at": webhook_event.occurred_at,
+        "received_at": webhook_event.received_at,
+        "next_attempt_at": webhook_event.next_attempt_at,
+        "reason": webhook_event.reason,
+        "bytes": webhook_event.size,
     }
 
 
-def _ids(notice: Entry) -> dict[str, Any]:
+def _ids(webhook_event: WebhookEventSummary) -> dict[str, Any]:
     return {
-        "event_id": notice.event_id,
-        "provider_asset_id": notice.provider_asset_id,
-        "provider_upload_id": notice.provider_upload_id,
-        "passthrough": notice.passthrough,
+        "event_id": webhook_event.event_id,
+        "provider_asset_id": webhook_event.provider_asset_id,
+        "provider_upload_id": webhook_event.provider_upload_id,
+        "passthrough": webhook_event.passthrough,
     }
 
 
@@ -102,7 +102,7 @@ def replay_events(
 ) -> None:
     """Apply a delivery again, or all dead ones: they are pending then, and the next `run` takes them up."""
     if dead == (event_id is not None):
-        raise Misconfigured("events replay", "wants the id of one delivery, or --dead")
+        raise ConfigurationError("events replay", "wants the id of one delivery, or --dead")
     replayed = connected(lambda rindle: rindle.replay(event_id))
     if json_:
         print_json({"replayed": replayed})

@@ -29,7 +29,7 @@ from rindle_sync.cli.screen import (
     visible,
 )
 from rindle_sync.concerns import of_names
-from rindle_sync.errors import Misconfigured, StoreUnavailable
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.explain import Explanation, Moment
 from rindle_sync.health import Overview, Status
 from rindle_sync.installation import Installation
@@ -49,7 +49,7 @@ def status(
     Of several environments each has a line; one of them is told in full with --environment before the command.
     """
     if watch and json_:
-        raise Misconfigured("--watch", "is for people; ask for --json as often as you like")
+        raise ConfigurationError("--watch", "is for people; ask for --json as often as you like")
     if watch:
         connected_all(lambda all_: until_stopped(lambda stop: _watch(all_, every, stop)))
         return
@@ -79,8 +79,8 @@ async def _watch(all_: Installation, every: float, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 board = _board(await _told(all_))
-            except StoreUnavailable as trouble:
-                now = next(iter(all_.values())).tools.now()
+            except DatabaseUnavailable as trouble:
+                now = next(iter(all_.values())).context.now()
                 board = Text.from_markup(f"{moment_of(now)}: [bold red]{literal(trouble)}[/]")
             if out.is_terminal:
                 live.update(board, refresh=True)
@@ -104,9 +104,9 @@ def _board(told: _Told) -> RenderableType:
 
 def _worst(one: Overview, elsewhere: Mapping[str, int], where: str) -> Iterator[str]:
     """What makes all the rest of no account."""
-    if one.breaker != "closed":
-        since = seconds_of(one.breaker_open_seconds)
-        yield f"{where}[bold red]the provider is left alone[/]: {one.breaker}, for {since}"
+    if one.circuit != "closed":
+        since = seconds_of(one.circuit_open_seconds)
+        yield f"{where}[bold red]the provider is left alone[/]: {one.circuit}, for {since}"
     for found in of_names(one, elsewhere):
         yield f"[bold yellow]{literal(found.text)}[/]: {literal(found.remedy)}"
 
@@ -117,7 +117,7 @@ def _of_many(overviews: Sequence[Overview]) -> Table:
     for one in overviews:
         flying = one.rows - sum(one.by_state[state] for state in ("ready", "errored", "deleted"))
         lost = f"{100 * one.webhooks.loss:.1f} %" if one.webhooks.expected else "-"
-        alone = "" if one.breaker == "closed" else f"[bold red]{one.breaker}[/]"
+        alone = "" if one.circuit == "closed" else f"[bold red]{one.circuit}[/]"
         figures = one.rows, one.by_state["ready"], flying, one.stuck, one.due
         table.add_row(
             literal(one.environment),
@@ -145,16 +145,16 @@ def _lines(figures: Status) -> Iterator[str]:
     oldest = f", the oldest for {seconds_of(figures.oldest_due_seconds)}" if figures.due else ""
     unlinked = f"; {figures.unlinked} wait for an upload" if figures.unlinked else ""
     yield f"{figures.due} due{oldest}; {figures.stuck} stuck; {figures.unanswered} without an answer{unlinked}"
-    deliveries = ", ".join(f"{number} {status}" for status, number in figures.notices.items())
+    deliveries = ", ".join(f"{number} {status}" for status, number in figures.webhook_events.items())
     waiting = (
         f", the oldest due for {seconds_of(figures.oldest_pending_seconds)}" if figures.oldest_pending_seconds else ""
     )
     yield f"webhooks: {deliveries}{waiting}"
     yield _lost(figures)
     yield _found(figures)
-    budget = figures.budget
-    wait = f", the next in {budget.wait_seconds:.1f} s" if budget.wait_seconds else ""
-    yield f"budget: {budget.calls:.0f} of {budget.capacity:.0f} calls left{wait}"
+    rate_limiter = figures.rate_limit
+    wait = f", the next in {rate_limiter.wait_seconds:.1f} s" if rate_limiter.wait_seconds else ""
+    yield f"budget: {rate_limiter.calls:.0f} of {rate_limiter.capacity:.0f} calls left{wait}"
     yield f"an engine last asked what is due: {ago(figures.last_tick_at, figures.at)}"
     yield f"last answered look: {ago(figures.last_checked_at, figures.at)}"
     yield f"last audit: {ago(figures.last_audit_at, figures.at)}{_audited(figures)}"
@@ -210,7 +210,7 @@ def explain(
 
 
 async def _explained(rindle: RindleSync, name: str) -> list[tuple[ProviderAsset, Explanation]]:
-    rows = await rindle.named(name) or await rindle.known_as(name)
+    rows = await rindle.find_by_reference(name) or await rindle.find_by_provider_id(name)
     return [(row, await rindle.explain(row)) for row in rows]
 
 
@@ -228,7 +228,7 @@ def _print_explanation(one: Explanation, ids: dict[str, Any]) -> None:
     out.print(f"[bold]{one.state}{kind}[/] since {moment_of(one.updated_at)}")
     facts = {
         "row": one.row_id,
-        "asset": f"{one.asset_id} ({one.profile})",
+        "asset": f"{one.reference} ({one.profile})",
         "provider": f"{one.provider} {one.tag or 'without an asset yet'}, {one.playback_ids} playback ids",
         "error": one.last_sync_error,
         "last answered look": moment_of(one.checked_at),
@@ -241,7 +241,7 @@ def _print_explanation(one: Explanation, ids: dict[str, Any]) -> None:
         out.print(f"[bold]what to do[/]: {literal(advice)}", soft_wrap=True)
     table = Table(Column("when", no_wrap=True), "by", "what", box=None, pad_edge=False)
     for moment in one.history:
-        table.add_row(f"{moment.at:%Y-%m-%d %H:%M:%S}", moment.by, literal(moment.text + _again(moment)))
+        table.add_row(f"{moment.at:%Y-%m-%d %H:%M:%S}", moment.trigger, literal(moment.text + _again(moment)))
     out.print(table, width=None if out.is_terminal else WIDE, crop=False)
 
 

@@ -13,7 +13,7 @@ from rindle_sync.audit import Drift, Note, Report
 from rindle_sync.backfill import Filled
 from rindle_sync.cli.run import keep_running
 from rindle_sync.cli.screen import Json, connected, err, explain, out, print_json, say
-from rindle_sync.errors import Misconfigured, Refused
+from rindle_sync.errors import AuthenticationFailed, ConfigurationError
 from rindle_sync.phrases import many
 from rindle_sync.round import Outcome
 
@@ -41,17 +41,19 @@ def audit(
     """
     if not (once or dry_run):
         if adopt or accept_mass_change:
-            raise Misconfigured("--adopt and --accept-mass-change", "want --once: the service does neither by itself")
+            raise ConfigurationError(
+                "--adopt and --accept-mass-change", "want --once: the service does neither by itself"
+            )
         keep_running(json_)
         return
 
     if dry_run and adopt:
-        raise Misconfigured(
+        raise ConfigurationError(
             "--adopt", "makes rows, and --dry-run none: without --adopt it names the assets without a row"
         )
 
     async def work(rindle: RindleSync, told: Callable[[Report], None]) -> Report:
-        return await rindle.audit(dry_run=dry_run, adopt=adopt, accept_mass_change=accept_mass_change, told=told)
+        return await rindle.audit(dry_run=dry_run, adopt=adopt, accept_mass_change=accept_mass_change, on_progress=told)
 
     report = _with_progress(
         work,
@@ -95,7 +97,7 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
 def _print_notes(notes: list[Note]) -> None:
     table = Table("found", "row", "asset", "what", box=None, pad_edge=False)
     for note in notes[:SHOWN]:
-        table.add_row(note.drift, note.row_id or "-", note.asset_id, note.text)
+        table.add_row(note.drift, note.row_id or "-", note.asset_tag, note.text)
     out.print(table)
     if len(notes) > SHOWN:
         out.print(f"and {len(notes) - SHOWN} more; --json shows them")
@@ -109,7 +111,7 @@ def backfill(
     """Make a row of every asset that the provider has and no row knows. Broken off, it goes on where it was."""
 
     async def work(rindle: RindleSync, told: Callable[[Filled], None]) -> Filled:
-        return await rindle.backfill(dry_run=dry_run, told=told)
+        return await rindle.backfill(dry_run=dry_run, on_progress=told)
 
     filled = _with_progress(
         work, lambda f: f"{f.assets} assets read, {f.adopted} new rows", Filled(outcome=Outcome.REFUSED)
@@ -133,7 +135,7 @@ def _with_progress(
             await rindle.store.ping()
             try:
                 return await work(rindle, lambda told: progress.update(task, description=line(told)))
-            except Refused as error:
+            except AuthenticationFailed as error:
                 say(str(error))
                 return refused
 

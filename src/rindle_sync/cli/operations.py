@@ -8,21 +8,21 @@ from functools import partial
 
 from rindle_sync.cli.screen import Serving, extra, say
 from rindle_sync.config import Settings, Switch
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.exporters.base import Exporter
-from rindle_sync.exporters.figures import Standing
+from rindle_sync.exporters.figures import StatisticsReader
 from rindle_sync.frameworks.operations import operations
 from rindle_sync.installation import Installation
 from rindle_sync.ready import Readiness
-from rindle_sync.store import Store
+from rindle_sync.store import AssetStore
 
 
 @asynccontextmanager
 async def operating(all_: Installation, stop: asyncio.Event, *, runs_engine: bool) -> AsyncIterator[Serving | None]:
     """The serving of what an operator asks, listening already; None where nothing is to be served."""
-    all_tools = [service.tools for service in all_.values()]
-    standing = Standing(all_tools)
-    readiness = Readiness(all_tools[0], partial(_revisions, all_.store), runs_engine=runs_engine)
+    contexts = [service.context for service in all_.values()]
+    standing = StatisticsReader(contexts)
+    readiness = Readiness(contexts[0], partial(_revisions, all_.store), runs_engine=runs_engine)
     if all_.settings.opentelemetry is Switch.ON:
         _tell_opentelemetry(all_, standing)
     async with AsyncExitStack() as ending:
@@ -31,13 +31,13 @@ async def operating(all_: Installation, stop: asyncio.Event, *, runs_engine: boo
         yield _serving(all_, stop, standing, readiness, ending)
 
 
-async def _revisions(store: Store) -> tuple[str | None, str]:
+async def _revisions(store: AssetStore) -> tuple[str | None, str]:
     from rindle_sync.migrations import revisions
 
     return await revisions(store.engine)
 
 
-def _tell_opentelemetry(all_: Installation, standing: Standing) -> None:
+def _tell_opentelemetry(all_: Installation, standing: StatisticsReader) -> None:
     with extra("opentelemetry"):
         from rindle_sync.exporters.opentelemetry import OpenTelemetry
     exporter = OpenTelemetry(list(all_))
@@ -46,13 +46,13 @@ def _tell_opentelemetry(all_: Installation, standing: Standing) -> None:
 
 
 def _serving(
-    all_: Installation, stop: asyncio.Event, standing: Standing, readiness: Readiness, ending: AsyncExitStack
+    all_: Installation, stop: asyncio.Event, standing: StatisticsReader, readiness: Readiness, ending: AsyncExitStack
 ) -> Serving | None:
     settings = all_.settings
     if not settings.operator_port:
         return None
     try:
-        from rindle_sync.frameworks.page.app import Page
+        from rindle_sync.frameworks.page.app import Console
         from rindle_sync.frameworks.server import serve
     except ModuleNotFoundError:
         say("no page, metrics and probes: they need an extra; pip install 'rindle-sync[server]'")
@@ -61,7 +61,7 @@ def _serving(
         return None
     say(f"page, metrics and probes at http://{settings.operator_host}:{settings.operator_port}")
     token = settings.operator_token.get_secret_value() if settings.operator_token else None
-    page = Page(all_.works, token)
+    page = Console(all_.job_runners, token)
     ending.push_async_callback(page.close)
     app = operations(readiness.checks, _metrics(all_, standing, ending), page)
     return partial(serve, app, listening, stop)
@@ -73,7 +73,7 @@ def _listening(settings: Settings) -> socket.socket | None:
 
     try:
         return listen(settings.operator_host, settings.operator_port, settings=("operator_host", "operator_port"))
-    except Misconfigured as error:
+    except ConfigurationError as error:
         if settings.model_fields_set & {"operator_host", "operator_port"}:
             raise
         say(f"no page, metrics and probes: {error}")
@@ -81,7 +81,7 @@ def _listening(settings: Settings) -> socket.socket | None:
 
 
 def _metrics(
-    all_: Installation, standing: Standing, ending: AsyncExitStack
+    all_: Installation, standing: StatisticsReader, ending: AsyncExitStack
 ) -> Callable[[], Awaitable[bytes | None]] | None:
     try:
         from rindle_sync.exporters.prometheus import Prometheus, Scraped
@@ -89,11 +89,11 @@ def _metrics(
         return None
     exporter = Prometheus(list(all_))
     _listen(all_, exporter)
-    scraped = Scraped(exporter, standing, next(iter(all_.values())).tools.now)
+    scraped = Scraped(exporter, standing, next(iter(all_.values())).context.now)
     ending.push_async_callback(scraped.close)
     return scraped.text
 
 
 def _listen(all_: Installation, exporter: Exporter) -> None:
     for service in all_.values():
-        service.telemetry.listen(exporter.hear)
+        service.telemetry.listen(exporter.handle)

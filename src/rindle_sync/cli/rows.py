@@ -4,11 +4,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from rindle_sync.asset import By, State
+from rindle_sync.asset import State, Trigger
 from rindle_sync.cli.screen import Engine, Json, choose, connected, connected_all, out, print_json, say
 from rindle_sync.decide import Verdict
-from rindle_sync.errors import Misconfigured
-from rindle_sync.settle import Settled
+from rindle_sync.errors import ConfigurationError
+from rindle_sync.settle import Applied
 
 commands: Final = typer.Typer()
 
@@ -38,10 +38,10 @@ def track(
 ) -> None:
     """Register one row, to be kept in step from now on."""
     if not (provider_asset_id or upload_id):
-        raise Misconfigured("--provider-asset-id", "or --upload-id is needed: by which could we ask the provider?")
+        raise ConfigurationError("--provider-asset-id", "or --upload-id is needed: by which could we ask the provider?")
     row = connected(
         lambda rindle: rindle.track(
-            asset_id=asset_id,
+            reference=asset_id,
             profile=profile,
             provider_asset_id=provider_asset_id,
             provider_upload_id=upload_id,
@@ -50,7 +50,7 @@ def track(
         )
     )
     if json_:
-        print_json({"row_id": row.id, "asset_id": row.asset_id, "state": row.state, "check_at": row.check_at})
+        print_json({"row_id": row.id, "asset_id": row.reference, "state": row.state, "check_at": row.check_at})
     else:
         out.print(f"row {row.id} is tracked as {row.state}")
 
@@ -61,28 +61,28 @@ def sync(
     json_: Json = False,
 ) -> None:
     """Bring one row into step with the provider, now."""
-    settled = connected(lambda rindle: rindle.sync(provider_asset_id, by=By.CLI))
-    if settled is None:
+    applied = connected(lambda rindle: rindle.sync(provider_asset_id, trigger=Trigger.CLI))
+    if applied is None:
         say("no row here has this provider id (not your own reference): it was deleted, or never tracked")
         raise typer.Exit(1)
     if json_:
-        print_json(_synced(settled))
+        print_json(_synced(applied))
     else:
-        row, decision = settled.row, settled.decision
-        out.print(f"row {row.id}: {settled.before.state} -> {row.state} ({decision.reason})", markup=False)
+        row, decision = applied.row, applied.decision
+        out.print(f"row {row.id}: {applied.before.state} -> {row.state} ({decision.reason})", markup=False)
         if row.last_sync_error:
             out.print(f"  {row.last_sync_error}", markup=False)
-    if settled.decision.verdict is Verdict.UNANSWERED:
+    if applied.decision.verdict is Verdict.UNANSWERED:
         raise typer.Exit(1)
 
 
-def _synced(settled: Settled) -> dict[str, Any]:
-    row, decision = settled.row, settled.decision
+def _synced(applied: Applied) -> dict[str, Any]:
+    row, decision = applied.row, applied.decision
     return {
         "row_id": row.id,
         "verdict": decision.verdict,
         "reason": decision.reason,
-        "from": settled.before.state,
+        "from": applied.before.state,
         "to": row.state,
         "error_kind": row.error_kind,
         "last_sync_error": row.last_sync_error,

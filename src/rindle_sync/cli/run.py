@@ -32,11 +32,11 @@ from rindle_sync.cli.screen import (
     until_stopped,
 )
 from rindle_sync.config import EngineName, Priority
-from rindle_sync.errors import Misconfigured, Refused, RindleSyncError
+from rindle_sync.errors import AuthenticationFailed, ConfigurationError, RindleSyncError
 from rindle_sync.installation import Installation
 from rindle_sync.phrases import many
-from rindle_sync.round import Outcome, Tally
-from rindle_sync.settle import Settled
+from rindle_sync.round import Outcome, SweepResult
+from rindle_sync.settle import Applied
 from rindle_sync.telemetry import Event, Swept
 
 WEBHOOK_PATH: Final = "/webhooks/mux"
@@ -57,45 +57,45 @@ def sweep(
     if not (once or dry_run):
         keep_running(json_)
         return
-    foreseen: list[Settled] = []
-    tally = connected(lambda rindle: _one_pass(rindle, foreseen.append if dry_run else None))
+    foreseen: list[Applied] = []
+    result = connected(lambda rindle: _one_pass(rindle, foreseen.append if dry_run else None))
     if json_:
-        print_json(asdict(tally) | ({"changes": [_change(one) for one in foreseen if one.changed]} if dry_run else {}))
-    elif tally.outcome is Outcome.REFUSED:
-        out.print(f"no row was looked at: {tally.outcome}")
+        print_json(asdict(result) | ({"changes": [_change(one) for one in foreseen if one.changed]} if dry_run else {}))
+    elif result.outcome is Outcome.REFUSED:
+        out.print(f"no row was looked at: {result.outcome}")
     elif dry_run:
-        _print_plan(tally, [one for one in foreseen if one.changed])
+        _print_plan(result, [one for one in foreseen if one.changed])
     else:
-        out.print(_pass_of(tally.outcome, tally.looked, tally.changed, tally.unanswered, tally.calls))
-    explain(tally.outcome)
-    if tally.outcome not in {Outcome.DONE, Outcome.ELSEWHERE}:
+        out.print(_pass_of(result.outcome, result.checked, result.changed, result.unanswered, result.calls))
+    explain(result.outcome)
+    if result.outcome not in {Outcome.DONE, Outcome.ALREADY_RUNNING}:
         raise typer.Exit(1)
 
 
-async def _one_pass(rindle: RindleSync, rehearse: Callable[[Settled], None] | None) -> Tally:
+async def _one_pass(rindle: RindleSync, dry_run: Callable[[Applied], None] | None) -> SweepResult:
     await rindle.store.ping()
     try:
-        return await rindle.sweep(rehearse=rehearse)
-    except Refused as refused:
+        return await rindle.sweep(dry_run=dry_run)
+    except AuthenticationFailed as refused:
         say(str(refused))
-        return Tally(outcome=Outcome.REFUSED)
+        return SweepResult(outcome=Outcome.REFUSED)
 
 
-def _change(settled: Settled) -> dict[str, Any]:
+def _change(applied: Applied) -> dict[str, Any]:
     return {
-        "row_id": settled.row.id,
-        "from": settled.before.state,
-        "to": settled.row.state,
-        "error_kind": settled.row.error_kind,
-        "reason": settled.decision.reason,
+        "row_id": applied.row.id,
+        "from": applied.before.state,
+        "to": applied.row.state,
+        "error_kind": applied.row.error_kind,
+        "reason": applied.decision.reason,
     }
 
 
-def _print_plan(tally: Tally, changes: Sequence[Settled]) -> None:
-    by_id = many(tally.calls - tally.pages, "call")
+def _print_plan(result: SweepResult, changes: Sequence[Applied]) -> None:
+    by_id = many(result.calls - result.pages, "call")
     out.print(
-        f"{many(tally.looked, 'row')} due: {many(tally.pages, 'list page')}, {by_id} by id, "
-        f"{tally.uncalled} without a call; {tally.changed} would change: {tally.outcome}"
+        f"{many(result.checked, 'row')} due: {many(result.pages, 'list page')}, {by_id} by id, "
+        f"{result.uncalled} without a call; {result.changed} would change: {result.outcome}"
     )
     if changes:
         table = Table("row", "from", "to", "why", box=None, pad_edge=False)
@@ -130,25 +130,25 @@ def worker(json_: EachPass = False, log_format: Format = None) -> None:
 def endpoint(engine: Engine = None, log_format: Format = None) -> None:
     """Take webhooks alone, and leave all else to `run` or `worker` elsewhere: as many of these as you like."""
     choose(engine=engine, log_format=log_format)
-    keep_running(False, takes_up=False)
+    keep_running(False, process_jobs=False)
 
 
-def keep_running(json_: bool, *, serves: bool = True, takes_up: bool = True) -> None:
+def keep_running(json_: bool, *, serves: bool = True, process_jobs: bool = True) -> None:
     """Run the service, or a part of it, and tell of each pass, until it is stopped."""
     logs.start(chosen.get("log_format") or settings().log_format)
     _allow_connections()
 
     def told(event: Event) -> None:
         if isinstance(event, Swept) and (json_ or event.looked):
-            _tell(event, json_)
+            _print_event(event, json_)
 
     async def served(all_: Installation) -> None:
-        await until_stopped(lambda stop: _serve(all_, stop, serves=serves, takes_up=takes_up))
+        await until_stopped(lambda stop: _serve(all_, stop, serves=serves, process_jobs=process_jobs))
 
     connected_all(served, told)
 
 
-def _tell(event: Swept, json_: bool) -> None:
+def _print_event(event: Swept, json_: bool) -> None:
     """One pass on standard output; in words among lines of JSON, as one of those."""
     where = "" if event.environment in {None, "default"} else f"{event.environment}: "
     told = where + _pass_of(event.outcome, event.looked, event.changed, event.unanswered, event.calls)
@@ -162,20 +162,20 @@ def _tell(event: Swept, json_: bool) -> None:
         out.print(told, markup=False)
 
 
-async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, takes_up: bool) -> None:
+async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, process_jobs: bool) -> None:
     from rindle_sync.cli.operations import operating
 
-    for name in all_.without_token() if takes_up else ():
+    for name in all_.without_token() if process_jobs else ():
         say(f"{name} is not looked at: its mux_token_id or mux_token_secret is not set")
     asyncio.get_running_loop().set_exception_handler(logs.Background())
     await all_.ready()
-    if takes_up:
+    if process_jobs:
         environments = f" in {many(len(all_), 'environment')}" if len(all_) > 1 else ""
         say(f"sweeping every {all_.settings.sweep_interval_seconds:g} s{environments}; Ctrl-C ends it")
-    webhooks = _webhooks(all_, stop, needed=not takes_up) if serves else None
+    webhooks = _webhooks(all_, stop, needed=not process_jobs) if serves else None
     with _first_of_ours():
-        async with operating(all_, stop, runs_engine=takes_up) as answering, asyncio.TaskGroup() as group:
-            group.create_task(all_.run(stop, takes_up=takes_up))
+        async with operating(all_, stop, runs_engine=process_jobs) as answering, asyncio.TaskGroup() as group:
+            group.create_task(all_.run(stop, process_jobs=process_jobs))
             for serving in filter(None, (webhooks, answering)):
                 group.create_task(serving())
     say("ended; nothing is lost")
@@ -205,7 +205,7 @@ def _webhooks(all_: Installation, stop: asyncio.Event, *, needed: bool) -> Servi
     without = [name for name, service in all_.items() if service.settings.mux_webhook_secrets is None]
     if len(without) == len(all_):
         if needed:
-            raise Misconfigured("mux_webhook_secrets", "is not set; the endpoint could not tell who sends")
+            raise ConfigurationError("mux_webhook_secrets", "is not set; the endpoint could not tell who sends")
         say("no webhooks: mux_webhook_secrets is not set")
         return None
     if without:

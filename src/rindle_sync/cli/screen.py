@@ -17,7 +17,7 @@ from rich.markup import escape
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.cli import logs
 from rindle_sync.config import EngineName, LogFormat, Settings, load_settings
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.round import Outcome
 from rindle_sync.telemetry import Event
@@ -31,7 +31,7 @@ out: Final = Console(highlight=False, width=None if sys.stdout.isatty() else WID
 err: Final = Console(stderr=True, highlight=False)
 
 _WHY: Final = {
-    Outcome.ELSEWHERE: "another process is at it, or was killed less than a minute ago; run it again then",
+    Outcome.ALREADY_RUNNING: "another process is at it, or was killed less than a minute ago; run it again then",
     Outcome.UNREACHABLE: "the provider does not answer: is it up, and mux_base_url right? Nothing is lost",
 }
 
@@ -142,4 +142,4 @@ def extra(name: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError:
-        raise Misconfigured(name, f"needs an extra; pip install 'rindle-sync[{name}]'") from None
+        raise ConfigurationError(name, f"needs an extra; pip install 'rindle-sync[{name}]'") from None

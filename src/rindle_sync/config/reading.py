@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from rindle_sync.config.settings import PREFIX, Settings, misconfigured
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import ConfigurationError
 
 CONFIG_VARIABLE: Final = "RINDLE_CONFIG"
 """Names the TOML file; without it `rindle-sync.toml` in the current folder is read if it is there."""
@@ -21,22 +21,22 @@ _TABLES: Final = PREFIX + "ENVIRONMENTS__"
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """The settings of this process; raises `Misconfigured` that names the first one that is wrong."""
+    """The settings of this process; raises `ConfigurationError` that names the first one that is wrong."""
     _refuse_typos(os.environ)
     path = _file()
     try:
         kind = type("Settings", (Settings,), {"toml": path, "__module__": __name__})
         settings: Settings = kind(**overrides)
     except UnicodeDecodeError:
-        raise Misconfigured(str(path), "is no UTF-8 text, as TOML must be") from None
+        raise ConfigurationError(str(path), "is no UTF-8 text, as TOML must be") from None
     except tomllib.TOMLDecodeError as error:
-        raise Misconfigured(str(path), f"is no valid TOML: {error}") from None
+        raise ConfigurationError(str(path), f"is no valid TOML: {error}") from None
     except ValidationError as error:
         raise misconfigured(error, path) from None
     except (ValueError, RecursionError):  # a number of too many digits, tables or lists too deep in each other
-        raise Misconfigured(str(path), "is no TOML that can be read") from None
+        raise ConfigurationError(str(path), "is no TOML that can be read") from None
     except OSError as error:
-        raise Misconfigured(str(path), f"cannot be read: {error.strerror}") from None
+        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
     environments = _with_variables(settings.environments, os.environ)
     settings = settings.model_copy(update={"environments": environments}) if environments else settings
     settings.each()
@@ -56,14 +56,16 @@ def _with_variables(
             continue
         name, _, setting = variable.upper().removeprefix(_TABLES).partition("__")
         if name not in names or not setting:
-            raise Misconfigured(
+            raise ConfigurationError(
                 variable,
                 "is about an environment that has no table; "
                 + (f"there are {', '.join(tables)}" if tables else "write [environments.<name>] into the TOML file"),
             )
         if len(names[name]) > 1:
             both = " and ".join(names[name])
-            raise Misconfigured(variable, f"is about {both} alike; write it into the table of the one that is meant")
+            raise ConfigurationError(
+                variable, f"is about {both} alike; write it into the table of the one that is meant"
+            )
         found[names[name][0]][setting.lower()] = environment[variable]
     return found
 
@@ -71,7 +73,7 @@ def _with_variables(
 def _file() -> Path | None:
     named = os.environ.get(CONFIG_VARIABLE)
     if named and not _is_file(Path(named)):
-        raise Misconfigured(CONFIG_VARIABLE, f"names a file that is not there: {ascii(named)[1:-1]}")
+        raise ConfigurationError(CONFIG_VARIABLE, f"names a file that is not there: {ascii(named)[1:-1]}")
     path = Path(named) if named else DEFAULT_FILE
     return path if path.is_file() else None
 
@@ -90,8 +92,8 @@ def _refuse_typos(environment: Mapping[str, str]) -> None:
             continue
         if variable.upper() == PREFIX + "ENVIRONMENTS":
             told = f"stand in the TOML file, not in {PREFIX}ENVIRONMENTS: [environments.<name>], one table for each"
-            raise Misconfigured("environments", told)
+            raise ConfigurationError("environments", told)
         if variable.upper().startswith(PREFIX) and variable.upper() not in known:
             near = get_close_matches(variable.upper(), known, n=1, cutoff=0.85)
             if near:
-                raise Misconfigured(variable, f"is no setting; did you mean {near[0]}?")
+                raise ConfigurationError(variable, f"is no setting; did you mean {near[0]}?")

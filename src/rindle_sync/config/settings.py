@@ -18,10 +18,10 @@ from pydantic_settings import (
 )
 
 from rindle_sync.decide import Policy, StuckPolicy
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.plan import Schedule
 from rindle_sync.schema import BUSY_SECONDS, STATEMENT_SECONDS
-from rindle_sync.tools import Webhooks
+from rindle_sync.tools import WebhookSettings
 
 PREFIX: Final = "RINDLE_"
 
@@ -108,8 +108,8 @@ class Settings(BaseSettings):
     mux_webhook_secrets_file: Path | None = None
     mux_signing_private_key_file: Path | None = None
     webhook_tolerance_seconds: float = Field(default=300, ge=1, le=86_400)
-    notice_retention_days: float = Field(default=7, ge=0.001, le=3650)
-    dead_notice_retention_days: float = Field(default=30, ge=0.001, le=3650)
+    webhook_event_retention_days: float = Field(default=7, ge=0.001, le=3650)
+    dead_webhook_event_retention_days: float = Field(default=30, ge=0.001, le=3650)
     listen_host: str = Field(default="127.0.0.1", min_length=1)
     listen_port: int = Field(default=8000, ge=1, le=65_535)
     operator_host: str = Field(default="127.0.0.1", min_length=1)
@@ -131,7 +131,7 @@ class Settings(BaseSettings):
     provider_retry_seconds: float = Field(default=5, ge=0.001, le=3600)
     provider_timeout_seconds: float = Field(default=10, ge=0.001, le=300)
     provider_token_priority: Priority = Priority.LOW
-    provider_budget_share: float = Field(default=1, ge=0.01, le=1)
+    provider_rate_limit_share: float = Field(default=1, ge=0.01, le=1)
     provider_read_burst: int | None = Field(default=None, ge=1, le=1_000_000)
     provider_reads_per_second: float | None = Field(default=None, ge=0.001, le=1_000_000)
     audit_days: float = Field(default=7, ge=0, le=3650)
@@ -290,16 +290,16 @@ class Settings(BaseSettings):
         return _CREATES[self.provider_token_priority]
 
     @property
-    def webhooks(self) -> Webhooks:
+    def webhooks(self) -> WebhookSettings:
         """Which deliveries are accepted."""
-        return Webhooks(
+        return WebhookSettings(
             secrets=tuple(self.mux_webhook_secrets.get_secret_value().split(",")) if self.mux_webhook_secrets else (),
             tolerance=timedelta(seconds=self.webhook_tolerance_seconds),
             environment=self.mux_environment_id,
         )
 
     def signing_key(self) -> tuple[str, str]:
-        """The id and the private key that sign playback URLs; raises `Misconfigured` if one is missing."""
+        """The id and the private key that sign playback URLs; raises `ConfigurationError` if one is missing."""
         for name in ("mux_signing_key_id", "mux_signing_private_key"):
             self._need(name, "make a signing key in Mux's dashboard")
         key = self.mux_signing_private_key
@@ -311,7 +311,7 @@ class Settings(BaseSettings):
         return self.mux_token_id is not None and self.mux_token_secret is not None
 
     def token(self) -> tuple[str, str]:
-        """The provider's token id and secret; raises `Misconfigured` if one is missing."""
+        """The provider's token id and secret; raises `ConfigurationError` if one is missing."""
         for name in ("mux_token_id", "mux_token_secret"):
             self._need(name, "make an access token for Mux Video (write, too, for uploads) in Mux's dashboard")
         secrets = self.mux_token_id, self.mux_token_secret
@@ -320,7 +320,7 @@ class Settings(BaseSettings):
     def _need(self, name: str, remedy: str) -> None:
         if getattr(self, name) is None:
             full = self.name_of(name)
-            raise Misconfigured(full, f"is not set; {remedy} and put it into {_variable(full)}")
+            raise ConfigurationError(full, f"is not set; {remedy} and put it into {_variable(full)}")
 
     def name_of(self, setting: str) -> str:
         """The full name of a setting of these."""
@@ -332,7 +332,9 @@ class Settings(BaseSettings):
             return {self.environment: self}
         named = self.environments if "environment" not in self.model_fields_set else (self.environment,)
         if missing := [name for name in named if name not in self.environments]:
-            raise Misconfigured("environment", f"{missing[0]} has no table; there are {', '.join(self.environments)}")
+            raise ConfigurationError(
+                "environment", f"{missing[0]} has no table; there are {', '.join(self.environments)}"
+            )
         return {name: self._of(name) for name in named}
 
     def _of(self, name: str) -> "Settings":
@@ -342,7 +344,7 @@ class Settings(BaseSettings):
                 allowed = sorted(Settings.model_fields.keys() - _SHARED)
                 near = get_close_matches(key, allowed, n=1)
                 hint = f"did you mean {near[0]}?" if near else "see docs/settings.md for those that may stand there"
-                raise Misconfigured(f"environments.{name}.{key}", f"is no setting of an environment; {hint}")
+                raise ConfigurationError(f"environments.{name}.{key}", f"is no setting of an environment; {hint}")
         ours = {key: getattr(self, key) for key in self.model_fields_set - _OWN - {"environment", "environments"}}
         try:
             return _OfTable(**(ours | table | {"environment": name}))
@@ -381,19 +383,19 @@ def _variable(name: str) -> str:
     return (PREFIX + name.replace(".", "__")).upper().replace("-", "_")
 
 
-def misconfigured(error: ValidationError, path: Path | None, table: str = "") -> Misconfigured:
+def misconfigured(error: ValidationError, path: Path | None, table: str = "") -> ConfigurationError:
     """The first complaint of `error`, with the setting's name and the way to mend it."""
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
-        return Misconfigured(table.rstrip(".") or "settings", message)
+        return ConfigurationError(table.rstrip(".") or "settings", message)
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         near = get_close_matches(name, Settings.model_fields, n=1)
         hint = f"; did you mean {near[0]}?" if near else "; see docs/settings.md for all of them"
-        return Misconfigured(name, f"is no setting (in {path or 'the arguments'}){hint}")
+        return ConfigurationError(name, f"is no setting (in {path or 'the arguments'}){hint}")
     variable = _variable(table + name)
     where = f"set {variable} or {name} in the TOML file" if not table else f"set it in its table, or {variable}"
     if name == "environments":
         where = "write [environments.<name>] into the TOML file, one table for each"
-    return Misconfigured(table + name, f"{message[0].lower()}{message[1:]} ({where})")
+    return ConfigurationError(table + name, f"{message[0].lower()}{message[1:]} ({where})")

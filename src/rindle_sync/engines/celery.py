@@ -11,11 +11,11 @@ from typing import Any, Final
 from celery import Celery, signals
 from kombu.exceptions import OperationalError
 
-from rindle_sync.engines.jobs import LOOKS_QUEUE, MINUTE, QUICK, QUICK_QUEUE, Jobs, forward
+from rindle_sync.engines.jobs import MINUTE, PROVIDER_QUEUE, QUICK, QUICK_QUEUE, Jobs, forward
 from rindle_sync.engines.loop import ended_well, nothing
-from rindle_sync.errand import Errand
-from rindle_sync.errors import StoreUnavailable
-from rindle_sync.work import Work
+from rindle_sync.errand import Job
+from rindle_sync.errors import DatabaseUnavailable
+from rindle_sync.work import JobRunner
 
 SENDING_SECONDS: Final = 5.0
 """How long the sending of a task may take before the broker counts as down; the tick finds what was to be sent."""
@@ -27,8 +27,8 @@ class CeleryEngine:
     def __init__(
         self,
         app: Celery,
-        works: Sequence[Work],
-        due: Callable[[], Awaitable[Sequence[Errand]]],
+        job_runners: Sequence[JobRunner],
+        due: Callable[[], Awaitable[Sequence[Job]]],
         *,
         every: float,
         drain: float,
@@ -39,14 +39,14 @@ class CeleryEngine:
         self.drain = drain
         self._passes_at = float("-inf")
         self.stop = asyncio.Event()
-        self.jobs = Jobs(works, due, lambda: not self.stop.is_set(), ticked)
+        self.jobs = Jobs(job_runners, due, lambda: not self.stop.is_set(), ticked)
 
     async def forward(self, stop: asyncio.Event) -> None:
         """Make tasks of what this process has made due, and call its callbacks, until `stop` is set."""
         await forward(self.jobs, self._send, stop, every=self._every, drain=self.drain)
 
     async def defer_sync(self, row_id: str) -> None:
-        """Have one row brought into step, by its id of ours. Raises `StoreUnavailable` without a broker."""
+        """Have one row brought into step, by its id of ours. Raises `DatabaseUnavailable` without a broker."""
         await self._send(row_id)
 
     async def tick(self) -> None:
@@ -54,23 +54,23 @@ class CeleryEngine:
         now = asyncio.get_running_loop().time()
         passes = now - self._passes_at >= MINUTE
         self._passes_at = now if passes else self._passes_at
-        for errand in await self.jobs.due(passes=passes):
-            await self._send(errand)
+        for job in await self.jobs.due(passes=passes):
+            await self._send(job)
 
-    async def _send(self, what: Errand | str) -> None:
+    async def _send(self, what: Job | str) -> None:
         try:
             async with asyncio.timeout(SENDING_SECONDS):
                 await asyncio.to_thread(self._send_now, what)
         except (OperationalError, OSError) as error:
-            raise StoreUnavailable(f"no task could be sent ({type(error).__name__}); is the broker up?") from None
+            raise DatabaseUnavailable(f"no task could be sent ({type(error).__name__}); is the broker up?") from None
 
-    def _send_now(self, what: Errand | str) -> None:
+    def _send_now(self, what: Job | str) -> None:
         match what:
-            case Errand(environment, step):
-                queue = QUICK_QUEUE if step in QUICK else LOOKS_QUEUE
+            case Job(environment, step):
+                queue = QUICK_QUEUE if step in QUICK else PROVIDER_QUEUE
                 self._app.send_task("rindle_sync.step", (environment, step.value), queue=queue, retry=False)
             case row_id:
-                self._app.send_task("rindle_sync.sync", (row_id,), queue=LOOKS_QUEUE, retry=False)
+                self._app.send_task("rindle_sync.sync", (row_id,), queue=PROVIDER_QUEUE, retry=False)
 
 
 Connecting = Callable[[], AbstractAsyncContextManager[CeleryEngine]]
@@ -88,7 +88,7 @@ def add_tasks(app: Celery, connecting: Connecting, *, every: float) -> None:
         beside.do("tick", lambda engine: ended_well(engine.tick()))
 
     def step(environment: object = None, step: object = None, *_: object, **__: object) -> None:
-        beside.do(f"{step}:{environment}", lambda engine: engine.jobs.step(environment, step))
+        beside.do(f"{step}:{environment}", lambda engine: engine.jobs.run(environment, step))
 
     def sync(row_id: object = None, *_: object, **__: object) -> None:
         beside.do(f"sync:{row_id}", lambda engine: engine.jobs.sync(row_id))
@@ -117,15 +117,15 @@ class _Beside:
     _opened: "Future[CeleryEngine]" = field(default_factory=Future)
     _under_way: dict[str, asyncio.Task[object]] = field(default_factory=dict)
 
-    def do(self, name: str, work: Callable[[CeleryEngine], Coroutine[Any, Any, object]]) -> None:
-        """Begin `work`, unless that of this name is under way: what that leaves is found by the next tick."""
+    def do(self, name: str, job_runner: Callable[[CeleryEngine], Coroutine[Any, Any, object]]) -> None:
+        """Begin `job_runner`, unless that of this name is under way: what that leaves is found by the next tick."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="rindle_sync", daemon=True)
                 self._thread.start()
         engine = self._opened.result()
         assert self._loop
-        self._loop.call_soon_threadsafe(self._begin, name, work, engine)
+        self._loop.call_soon_threadsafe(self._begin, name, job_runner, engine)
 
     def end(self, **_: Any) -> None:
         """Let what is under way end, in bounded time."""
@@ -135,10 +135,10 @@ class _Beside:
             self._thread.join()
 
     def _begin(
-        self, name: str, work: Callable[[CeleryEngine], Coroutine[Any, Any, object]], engine: CeleryEngine
+        self, name: str, job_runner: Callable[[CeleryEngine], Coroutine[Any, Any, object]], engine: CeleryEngine
     ) -> None:
         if name not in self._under_way and not engine.stop.is_set():
-            self._under_way[name] = task = asyncio.ensure_future(work(engine))
+            self._under_way[name] = task = asyncio.ensure_future(job_runner(engine))
             task.add_done_callback(lambda _: self._under_way.pop(name))
 
     def _run(self) -> None:

@@ -8,22 +8,22 @@ from typing import Final
 from rindle_sync.asset import is_row_id, scrub
 from rindle_sync.engines.embedded import Embedded
 from rindle_sync.engines.loop import Loop, ended_well, nothing
-from rindle_sync.errand import Errand, Step
-from rindle_sync.work import Work, ringing
+from rindle_sync.errand import Job, JobKind
+from rindle_sync.work import JobRunner, waking
 
-QUICK: Final = frozenset({Step.INGEST})
+QUICK: Final = frozenset({JobKind.PROCESS_WEBHOOK_EVENTS})
 """Steps that ask the database alone: they never wait behind one that calls the provider."""
 
 QUICK_QUEUE: Final = "rindle_sync"
 """Jobs that ask the database alone: the tick, and what webhooks brought."""
 
-LOOKS_QUEUE: Final = "rindle_sync_looks"
+PROVIDER_QUEUE: Final = "rindle_sync_looks"
 """Jobs that call the provider."""
 
-LOCAL: Final = frozenset({Step.ANNOUNCE})
+LOCAL: Final = frozenset({JobKind.DISPATCH})
 """Steps that no job does: each process that has callbacks does them itself."""
 
-PASSES: Final = frozenset({Step.AUDIT, Step.PRUNE})
+PASSES: Final = frozenset({JobKind.AUDIT, JobKind.PRUNE})
 """Steps that are begun once a minute at most."""
 
 MINUTE: Final = 60
@@ -39,39 +39,39 @@ class Jobs:
 
     def __init__(
         self,
-        works: Sequence[Work],
-        due: Callable[[], Awaitable[Sequence[Errand]]],
+        job_runners: Sequence[JobRunner],
+        due: Callable[[], Awaitable[Sequence[Job]]],
         keep_going: Callable[[], bool] = lambda: True,
         ticked: Callable[[], Awaitable[None]] = nothing,
     ) -> None:
         self._ticked = ticked
-        self.works = {work.environment: work for work in works}
+        self.job_runners = {job_runner.environment: job_runner for job_runner in job_runners}
         self.ask = due
         self._keep_going = keep_going
 
-    async def due(self, *, passes: bool) -> list[Errand]:
+    async def due(self, *, passes: bool) -> list[Job]:
         """The steps that are due and want a job, the quick ones first; with `passes`, those of once a minute, too."""
         left_out = LOCAL if passes else LOCAL | PASSES
         due = await self.ask()
         await self._ticked()
-        return sorted((e for e in due if e.step not in left_out), key=lambda e: e.step not in QUICK)
+        return sorted((e for e in due if e.kind not in left_out), key=lambda e: e.kind not in QUICK)
 
-    def woken(self) -> Iterator[Errand | str]:
+    def woken(self) -> Iterator[Job | str]:
         """What has been made due in this process: steps, and the ids of rows to look at."""
-        for work in self.works.values():
-            for step in filter(work.is_woken, set(Step) - LOCAL):
-                work.take_up(step)
-                if step is Step.DOUBTS:
-                    yield from work.doubted()
+        for job_runner in self.job_runners.values():
+            for kind in filter(job_runner.is_woken, set(JobKind) - LOCAL):
+                job_runner.clear_wakeup(kind)
+                if kind is JobKind.CHECK_AMBIGUOUS:
+                    yield from job_runner.ambiguous()
                 else:
-                    yield Errand(work.environment, step)
+                    yield Job(job_runner.environment, kind)
 
-    async def step(self, environment: object, step: object) -> None:
+    async def run(self, environment: object, kind: object) -> None:
         """Do all that is due of one kind in one environment, both as a job has them."""
-        if not (isinstance(environment, str) and isinstance(step, str) and step in set(Step)):
+        if not (isinstance(environment, str) and isinstance(kind, str) and kind in set(JobKind)):
             not_ours()
-        elif work := self._work(environment):
-            await ended_well(work.run(Step(step), self._keep_going))
+        elif job_runner := self._work(environment):
+            await ended_well(job_runner.run(JobKind(kind), self._keep_going))
 
     async def sync(self, row_id: object) -> None:
         """Bring one row into step, by its id as a job has it."""
@@ -81,18 +81,18 @@ class Jobs:
             not_ours()
 
     async def _sync(self, row_id: str) -> None:
-        any_work = next(iter(self.works.values()))  # they have one table
-        row = await any_work.tools.store.get(row_id)
-        if row and (work := self.works.get(row.environment)):
-            await work.sync_row(row)
+        any_work = next(iter(self.job_runners.values()))  # they have one table
+        row = await any_work.context.store.get(row_id)
+        if row and (job_runner := self.job_runners.get(row.environment)):
+            await job_runner.sync_row(row)
         elif row:  # somebody else has its settings, and finds what is due
-            await any_work.tools.store.make_due(row_id, any_work.tools.now())
+            await any_work.context.store.make_due(row_id, any_work.context.now())
 
-    def _work(self, environment: str) -> Work | None:
-        if environment not in self.works:
+    def _work(self, environment: str) -> JobRunner | None:
+        if environment not in self.job_runners:
             told = scrub(environment)
             _log.error("a job is about the environment %r, which is in no setting of this process", told)
-        return self.works.get(environment)
+        return self.job_runners.get(environment)
 
 
 def not_ours() -> None:
@@ -102,22 +102,22 @@ def not_ours() -> None:
 
 async def forward(
     jobs: Jobs,
-    make: Callable[[Errand | str], Awaitable[object]],
+    make: Callable[[Job | str], Awaitable[object]],
     stop: asyncio.Event,
     *,
     every: float,
     drain: float,
 ) -> None:
     """Have `make` make jobs of what this process has made due, and call its callbacks, until `stop` is set."""
-    works, bell = list(jobs.works.values()), asyncio.Event()
+    job_runners, wakeup = list(jobs.job_runners.values()), asyncio.Event()
 
     async def make_all() -> None:
         made = [await make(woken) for woken in jobs.woken()]
         if made:  # what comes meanwhile shares the next job
             await asyncio.sleep(GATHERS)
 
-    with ringing(works, bell):
+    with waking(job_runners, wakeup):
         async with asyncio.TaskGroup() as group:
-            group.create_task(Loop(MINUTE, drain, bell).run(make_all, stop))
-            if any(work.callbacks for work in works):
-                group.create_task(Embedded(works, jobs.ask, LOCAL, every=every, drain=drain).run(stop))
+            group.create_task(Loop(MINUTE, drain, wakeup).run(make_all, stop))
+            if any(job_runner.callbacks for job_runner in job_runners):
+                group.create_task(Embedded(job_runners, jobs.ask, LOCAL, every=every, drain=drain).run(stop))

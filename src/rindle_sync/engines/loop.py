@@ -50,27 +50,27 @@ class Loop:
         self._wake.clear()
 
     async def _tick(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
-        work = asyncio.ensure_future(tick())
+        job_runner = asyncio.ensure_future(tick())
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({work}, timeout=self._drain if not work.done() else None)
+            await asyncio.wait({job_runner, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({job_runner}, timeout=self._drain if not job_runner.done() else None)
         finally:
             stopping.cancel()
-            if not work.done():
-                work.cancel()
-                await asyncio.wait({work})
-        return await ended_well(work)
+            if not job_runner.done():
+                job_runner.cancel()
+                await asyncio.wait({job_runner})
+        return await ended_well(job_runner)
 
 
 async def nothing() -> None:
     """Do nothing."""
 
 
-async def ended_well(work: Awaitable[object]) -> bool:
-    """Whether `work` did what it should; what went wrong is logged, without a text that could hold an id."""
+async def ended_well(job_runner: Awaitable[object]) -> bool:
+    """Whether `job_runner` did what it should; what went wrong is logged, without a text that could hold an id."""
     try:
-        await work
+        await job_runner
     except asyncio.CancelledError:
         return False
     except RindleSyncError as error:

@@ -12,14 +12,14 @@ from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import DeleteJobCondition, JobDeferrer, Status
 from psycopg_pool import PoolTimeout
 
-from rindle_sync.engines.jobs import LOOKS_QUEUE, MINUTE, QUICK, QUICK_QUEUE, Jobs, forward, not_ours
+from rindle_sync.engines.jobs import MINUTE, PROVIDER_QUEUE, QUICK, QUICK_QUEUE, Jobs, forward, not_ours
 from rindle_sync.engines.loop import Loop, ended_well, nothing
-from rindle_sync.errand import Errand
-from rindle_sync.errors import StoreUnavailable
+from rindle_sync.errand import Job
+from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.schema import TIME_LIMITS
 from rindle_sync.store.savepoint import savepoint
 from rindle_sync.store.trouble import ALL_WAIT, complaint, state_of
-from rindle_sync.work import Work
+from rindle_sync.work import JobRunner
 
 NAMESPACE: Final = "rindle_sync"
 
@@ -30,7 +30,7 @@ TICK_FIRST, QUICK_FIRST, ROW_FIRST = 30, 20, 10
 
 QUICK_AT_ONCE: Final = 10
 
-LOOKS_TO_SPARE: Final = 10
+PROVIDER_JOBS_TO_SPARE: Final = 10
 """Looks at once, beyond a sweep and an audit of every environment: none of these ever waits for another's."""
 
 TABLE: Final = "procrastinate_jobs"
@@ -62,8 +62,8 @@ class Procrastinate:
     def __init__(
         self,
         app: App,
-        works: Sequence[Work],
-        due: Callable[[], Awaitable[Sequence[Errand]]],
+        job_runners: Sequence[JobRunner],
+        due: Callable[[], Awaitable[Sequence[Job]]],
         *,
         every: float,
         drain: float,
@@ -74,9 +74,9 @@ class Procrastinate:
         self._drain = drain
         self._stop = asyncio.Event()
         self._was_in_trouble = False
-        self._jobs = Jobs(works, due, lambda: not self._stop.is_set(), ticked)
-        self._fleet = fleet(self._jobs.works)
-        self._quick, self._looks = f"{QUICK_QUEUE}:{self._fleet}", f"{LOOKS_QUEUE}:{self._fleet}"
+        self._jobs = Jobs(job_runners, due, lambda: not self._stop.is_set(), ticked)
+        self._fleet = fleet(self._jobs.job_runners)
+        self._quick, self._looks = f"{QUICK_QUEUE}:{self._fleet}", f"{PROVIDER_QUEUE}:{self._fleet}"
         app.add_tasks_from(self._tasks(every), namespace=NAMESPACE)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -95,9 +95,9 @@ class Procrastinate:
 
         With a `connection` of psycopg's, the job is made in its transaction: it is there if that is committed.
         """
-        job = self._configured("sync", LOOKS_QUEUE, ROW_FIRST, f"sync:{row_id}", connection)
+        deferrer = self._configured("sync", PROVIDER_QUEUE, ROW_FIRST, f"sync:{row_id}", connection)
         async with self._named_errors(), savepoint(connection) if connection else nullcontext():
-            await job.defer_async(row_id=row_id)
+            await deferrer.defer_async(row_id=row_id)
 
     def _tasks(self, every: float) -> Blueprint:
         tasks = Blueprint()
@@ -114,22 +114,22 @@ class Procrastinate:
 
         @tasks.task(name="step", queue=self._looks)
         async def step(environment: object = None, step: object = None, **_: object) -> None:
-            await self._jobs.step(environment, step)
+            await self._jobs.run(environment, step)
 
-        @tasks.task(name="sync", queue=LOOKS_QUEUE, priority=ROW_FIRST)
+        @tasks.task(name="sync", queue=PROVIDER_QUEUE, priority=ROW_FIRST)
         async def sync(row_id: object = None, **_: object) -> None:
             await self._jobs.sync(row_id)
 
         return tasks
 
     async def _work(self) -> None:
-        """Take jobs until we are stopped; raises `StoreUnavailable` where a worker ended by itself."""
+        """Take jobs until we are stopped; raises `DatabaseUnavailable` where a worker ended by itself."""
         await self._renew()
-        looks = 2 * len(self._jobs.works) + LOOKS_TO_SPARE
+        looks = 2 * len(self._jobs.job_runners) + PROVIDER_JOBS_TO_SPARE
         with _hearing() as heard:
             working = [
                 asyncio.create_task(self._worker(QUICK_AT_ONCE, self._quick)),
-                asyncio.create_task(self._worker(looks, LOOKS_QUEUE, self._looks)),
+                asyncio.create_task(self._worker(looks, PROVIDER_QUEUE, self._looks)),
             ]
             stopping = asyncio.create_task(self._stop.wait())
             try:
@@ -154,20 +154,20 @@ class Procrastinate:
         )
 
     async def _tick(self, *, passes: bool) -> None:
-        for errand in await self._jobs.due(passes=passes):
-            await self._defer(errand)
+        for job in await self._jobs.due(passes=passes):
+            await self._defer(job)
         if passes:
             await self.put_away()
 
-    async def _make(self, woken: Errand | str) -> None:
-        await (self._defer(woken) if isinstance(woken, Errand) else self.defer_sync(woken))
+    async def _make(self, woken: Job | str) -> None:
+        await (self._defer(woken) if isinstance(woken, Job) else self.defer_sync(woken))
 
-    async def _defer(self, errand: Errand) -> None:
-        quick = errand.step in QUICK
+    async def _defer(self, job: Job) -> None:
+        quick = job.kind in QUICK
         queue, priority = (self._quick, QUICK_FIRST) if quick else (self._looks, 0)
-        job = self._configured("step", queue, priority, f"{errand.step}:{errand.environment}")
+        deferrer = self._configured("step", queue, priority, f"{job.kind}:{job.environment}")
         async with self._named_errors():
-            await job.defer_async(environment=errand.environment, step=errand.step.value)
+            await deferrer.defer_async(environment=job.environment, step=job.kind.value)
 
     def _configured(self, task: str, queue: str, priority: int, once: str, connection: Any = None) -> JobDeferrer:
         """A job of which no second one waits under the name `once`. No `lock`: that of a dead worker would stay."""
@@ -180,7 +180,7 @@ class Procrastinate:
         manager = self.app.job_manager
         async with self._named_errors():
             await manager.prune_stalled_workers(STALLED_SECONDS)
-            for queue in (self._quick, self._looks, LOOKS_QUEUE):
+            for queue in (self._quick, self._looks, PROVIDER_QUEUE):
                 for job in await manager.get_stalled_jobs(queue=queue, seconds_since_heartbeat=STALLED_SECONDS):
                     await manager.finish_job(job, status=Status.ABORTED, delete_job=True)
 
@@ -200,7 +200,7 @@ class Procrastinate:
         except _OF_DATABASES as error:
             raise await self._trouble(error) from None
 
-    async def _trouble(self, *errors: BaseException) -> StoreUnavailable:
+    async def _trouble(self, *errors: BaseException) -> DatabaseUnavailable:
         """What was the matter, in a sentence."""
         self._was_in_trouble = True
         for error in errors:
@@ -209,10 +209,10 @@ class Procrastinate:
         roots = list(_roots(errors))
         for root in roots:
             if state := state_of(root):
-                return StoreUnavailable(NO_TABLES if state in _NO_SUCH else complaint(root))
+                return DatabaseUnavailable(NO_TABLES if state in _NO_SUCH else complaint(root))
         await self._jobs.ask()  # it says what is wrong, where it is still wrong
         waited = any(isinstance(root, PoolTimeout) for root in roots)
-        return StoreUnavailable(ALL_WAIT if waited else CUT_OFF)
+        return DatabaseUnavailable(ALL_WAIT if waited else CUT_OFF)
 
 
 def fleet(environments: Iterable[str]) -> str:
@@ -232,7 +232,7 @@ def cron(every: float) -> str:
 
 @asynccontextmanager
 async def opened(conninfo: str) -> AsyncIterator[App]:
-    """An app of Procrastinate's for a process that has none of its own. Raises `StoreUnavailable`."""
+    """An app of Procrastinate's for a process that has none of its own. Raises `DatabaseUnavailable`."""
     connector = PsycopgConnector(
         conninfo=conninfo,
         min_size=1,
@@ -245,7 +245,7 @@ async def opened(conninfo: str) -> AsyncIterator[App]:
     try:
         await app.open_async()
     except _OF_DATABASES:
-        raise StoreUnavailable("no connection to the database; is it up?") from None
+        raise DatabaseUnavailable("no connection to the database; is it up?") from None
     try:
         yield app
     finally:
@@ -286,7 +286,7 @@ class _Hearing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         worker, action = getattr(record, "worker", None), getattr(record, "action", "")
-        if not isinstance(worker, dict) or not str(worker.get("name")).startswith((QUICK_QUEUE, LOOKS_QUEUE)):
+        if not isinstance(worker, dict) or not str(worker.get("name")).startswith((QUICK_QUEUE, PROVIDER_QUEUE)):
             return
         if action == "job_error":
             not_ours()

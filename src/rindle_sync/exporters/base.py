@@ -8,11 +8,11 @@ from importlib.metadata import version
 from itertools import product
 from typing import Final, Protocol
 
-from rindle_sync.asset import By, ErrorKind, Lack, State
+from rindle_sync.asset import ErrorKind, FailureKind, State, Trigger
 from rindle_sync.breaker import Reason
-from rindle_sync.call import Answer, Way
+from rindle_sync.call import CallOutcome, Operation
 from rindle_sync.round import Outcome
-from rindle_sync.store.history import LOOKED
+from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.telemetry import Event
 
 OTHER: Final = "other"
@@ -25,7 +25,7 @@ QUICK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PATIENT: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 """The upper bounds of the buckets of histograms, in seconds: for what is waited for, and for what comes late."""
 
-BUDGETS: Final = ("reads", "creates")
+RATE_LIMITS: Final = ("reads", "creates")
 """Calls that only ask, and those that make uploads."""
 
 REJECTED: Final = (
@@ -49,11 +49,11 @@ REJECTED: Final = (
 class Exporter(Protocol):
     """What tells events to a library of metrics; `hear` is a listener."""
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Tell of one event."""
 
 
-class Kind(StrEnum):
+class InstrumentKind(StrEnum):
     """What a figure is."""
 
     COUNTER = "counter"
@@ -69,7 +69,7 @@ class Instrument:
     """
 
     name: str
-    kind: Kind
+    kind: InstrumentKind
     unit: str
     description: str
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -96,9 +96,9 @@ class Instrument:
         name = self.name.replace(".", "_")
         if self.unit == "s":
             name += "_seconds"
-        elif self.unit == "1" and self.kind is Kind.GAUGE:
+        elif self.unit == "1" and self.kind is InstrumentKind.GAUGE:
             name += "_ratio"
-        return name + "_total" * (self.kind is Kind.COUNTER)
+        return name + "_total" * (self.kind is InstrumentKind.COUNTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,19 +118,19 @@ def reading(instrument: Instrument, value: float, environment: str | None = None
 
 
 def _counter(name: str, unit: str, description: str, **labels: Iterable[str]) -> Instrument:
-    return Instrument(f"rindle_sync.{name}", Kind.COUNTER, f"{{{unit}}}", description, _sets(labels))
+    return Instrument(f"rindle_sync.{name}", InstrumentKind.COUNTER, f"{{{unit}}}", description, _sets(labels))
 
 
 def _histogram(name: str, buckets: Sequence[float], description: str, **labels: Iterable[str]) -> Instrument:
-    return Instrument(f"rindle_sync.{name}", Kind.HISTOGRAM, "s", description, _sets(labels), buckets)
+    return Instrument(f"rindle_sync.{name}", InstrumentKind.HISTOGRAM, "s", description, _sets(labels), buckets)
 
 
 def _gauge(name: str, unit: str, description: str, **labels: Iterable[str]) -> Instrument:
-    return Instrument(f"rindle_sync.{name}", Kind.GAUGE, unit, description, _sets(labels))
+    return Instrument(f"rindle_sync.{name}", InstrumentKind.GAUGE, unit, description, _sets(labels))
 
 
 def _shared(name: str, unit: str, description: str, **labels: Iterable[str]) -> Instrument:
-    return Instrument(f"rindle_sync.{name}", Kind.GAUGE, unit, description, _sets(labels), is_shared=True)
+    return Instrument(f"rindle_sync.{name}", InstrumentKind.GAUGE, unit, description, _sets(labels), is_shared=True)
 
 
 def _sets(labels: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
@@ -138,8 +138,8 @@ def _sets(labels: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
 
 
 _PASSES: Final = [outcome for outcome in Outcome if outcome is not Outcome.ALARM]
-_AUDITS: Final = [outcome for outcome in Outcome if outcome is not Outcome.ELSEWHERE]
-_LOOKS: Final = ("changed", "unchanged", "stuck", "conflict", *Lack)
+_AUDITS: Final = [outcome for outcome in Outcome if outcome is not Outcome.ALREADY_RUNNING]
+_CHECKS: Final = ("changed", "unchanged", "stuck", "conflict", *FailureKind)
 
 # what events tell
 
@@ -158,23 +158,25 @@ PROCESSED = _counter(
 NOT_APPLIED = _counter(
     "notices.failed", "attempt", "Tries to apply a kept delivery that failed.", result=("put_off", "dead")
 )
-NOTICE_LAG = _histogram("notices.lag", PATIENT, "From an event until it was applied to its row.")
-LOOKS = _counter("looks", "look", "Looks at rows that were settled.", outcome=_LOOKS)
+WEBHOOK_LAG = _histogram("notices.lag", PATIENT, "From an event until it was applied to its row.")
+CHECKS = _counter("looks", "look", "Looks at rows that were settled.", outcome=_CHECKS)
 UNKNOWN = _counter("looks.unknown_status", "look", "Looks that were answered with a status word that we do not know.")
-CALLS = _counter("provider.calls", "call", "Calls to the provider that have ended.", way=Way, answer=Answer)
-CALL_DURATION = _histogram("provider.call.duration", QUICK, "How long calls to the provider took.", way=Way)
+CALLS = _counter("provider.calls", "call", "Calls to the provider that have ended.", way=Operation, answer=CallOutcome)
+CALL_DURATION = _histogram("provider.call.duration", QUICK, "How long calls to the provider took.", way=Operation)
 SWEEPS = _counter("sweeps", "sweep", "Passes over the due rows that have ended.", outcome=_PASSES)
 SWEEP_DURATION = _histogram("sweep.duration", PATIENT, "How long such passes took.")
 SWEEP_ROWS = _counter("sweep.rows", "row", "Due rows that they settled.")
 SWEEP_CALLS = _counter("sweep.calls", "call", "Calls that they made.")
 SWEEP_PAGES = _counter("sweep.pages", "page", "How many of these calls were for list pages.")
-CHANGES = _counter("changes", "change", "Real changes of rows, by the road that found them.", by=By, to_state=State)
-CHANGE_LAG = _histogram("changes.lag", PATIENT, "How late changes were found.", by=By)
+CHANGES = _counter(
+    "changes", "change", "Real changes of rows, by the road that found them.", by=Trigger, to_state=State
+)
+CHANGE_LAG = _histogram("changes.lag", PATIENT, "How late changes were found.", by=Trigger)
 CALLBACKS_FAILED = _counter("callbacks.failed", "call", "Callbacks of the app that failed on a change.")
-BREAKER_OPENED = _counter("breaker.opened", "opening", "How often the provider was left alone.", reason=Reason)
+CIRCUIT_OPENED = _counter("breaker.opened", "opening", "How often the provider was left alone.", reason=Reason)
 AUDITS = _counter("audits", "audit", "Audits that have ended or were broken off.", outcome=_AUDITS)
 AUDIT_ORPHANS = _counter("audit.orphans", "asset", "Assets that complete audits found and no row knew.")
-OPERATOR_ACTIONS = _counter(
+CONSOLE_ACTIONS = _counter(
     "operator.actions",
     "action",
     "What operators did on the page.",
@@ -189,8 +191,8 @@ COUNTED: Final = (
     DELIVERY_LAG,
     PROCESSED,
     NOT_APPLIED,
-    NOTICE_LAG,
-    LOOKS,
+    WEBHOOK_LAG,
+    CHECKS,
     UNKNOWN,
     CALLS,
     CALL_DURATION,
@@ -202,10 +204,10 @@ COUNTED: Final = (
     CHANGES,
     CHANGE_LAG,
     CALLBACKS_FAILED,
-    BREAKER_OPENED,
+    CIRCUIT_OPENED,
     AUDITS,
     AUDIT_ORPHANS,
-    OPERATOR_ACTIONS,
+    CONSOLE_ACTIONS,
     REDACTION_FAILED,
 )
 """Counters and histograms: what events move."""
@@ -218,16 +220,16 @@ DUE = _gauge("rows.due", "{row}", "Rows that are due to be looked at.")
 OLDEST_DUE = _gauge("rows.oldest_due.timestamp", "s", "Since when the row is due that has been so the longest.")
 UNLINKED = _gauge("rows.unlinked", "{row}", "Rows that wait for their upload and have no asset yet.")
 UNANSWERED = _gauge("rows.unanswered", "{row}", "Rows whose last look brought no answer.")
-LAST_LOOK = _gauge("looks.last_answered.timestamp", "s", "When a look at any row was last answered.")
+LAST_CHECK = _gauge("looks.last_answered.timestamp", "s", "When a look at any row was last answered.")
 PENDING = _gauge("inbox.pending", "{notice}", "Kept deliveries that are to be applied.")
 OLDEST_PENDING = _gauge("inbox.oldest_pending.timestamp", "s", "Since when the oldest of them could be applied.")
 DEAD = _gauge("inbox.dead", "{notice}", "Kept deliveries that could not be applied.")
 EXPECTED = _gauge("webhooks.expected", "{change}", "Changes of the last hour that a webhook should have told of.")
-MISSED = _gauge("webhooks.missed", "{change}", "Those of which none has told, by who found them.", by=LOOKED)
+MISSED = _gauge("webhooks.missed", "{change}", "Those of which none has told, by who found them.", by=CHECK_TRIGGERS)
 LOSS = _gauge("webhooks.loss", "1", "Missed of expected webhooks of the last hour.")
-BUDGET_CALLS = _gauge("budget.calls_left", "{call}", "Calls that are allowed at once.", budget=BUDGETS)
-BUDGET_WAIT = _gauge("budget.wait", "s", "How long until a call is allowed.", budget=BUDGETS)
-BREAKER_OPEN = _gauge("breaker.open", "{breaker}", "1 where the provider is left alone for this.", reason=Reason)
+RATE_LIMIT_CALLS = _gauge("budget.calls_left", "{call}", "Calls that are allowed at once.", rate_limiter=RATE_LIMITS)
+RATE_LIMIT_WAIT = _gauge("budget.wait", "s", "How long until a call is allowed.", rate_limiter=RATE_LIMITS)
+CIRCUIT_OPEN = _gauge("breaker.open", "{breaker}", "1 where the provider is left alone for this.", reason=Reason)
 LAST_AUDIT = _gauge("audit.ended.timestamp", "s", "When an audit last came to its end.")
 AUDIT_ALARM = _gauge("audit.alarm", "{audit}", "1 where the last one missed too many rows to be believed.")
 AUDITING = _gauge("audit.under_way", "{audit}", "1 where one has begun and not ended.")
@@ -249,16 +251,16 @@ GAUGES: Final = (
     OLDEST_DUE,
     UNLINKED,
     UNANSWERED,
-    LAST_LOOK,
+    LAST_CHECK,
     PENDING,
     OLDEST_PENDING,
     DEAD,
     EXPECTED,
     MISSED,
     LOSS,
-    BUDGET_CALLS,
-    BUDGET_WAIT,
-    BREAKER_OPEN,
+    RATE_LIMIT_CALLS,
+    RATE_LIMIT_WAIT,
+    CIRCUIT_OPEN,
     LAST_AUDIT,
     AUDIT_ALARM,
     AUDITING,

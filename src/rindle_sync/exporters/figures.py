@@ -7,54 +7,54 @@ from typing import Final
 from rindle_sync import health
 from rindle_sync.asset import ErrorKind, State
 from rindle_sync.breaker import Reason
-from rindle_sync.errors import StoreUnavailable
+from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.exporters.base import (
     AUDIT_ALARM,
     AUDIT_PROGRESS,
     AUDITING,
-    BREAKER_OPEN,
-    BUDGET_CALLS,
-    BUDGET_WAIT,
-    BUDGETS,
     BUILD,
+    CIRCUIT_OPEN,
     DATABASE_UP,
     DEAD,
     DUE,
     ERRORED,
     EXPECTED,
     LAST_AUDIT,
-    LAST_LOOK,
+    LAST_CHECK,
     LAST_TICK,
     LOSS,
     MISSED,
     OLDEST_DUE,
     OLDEST_PENDING,
     PENDING,
+    RATE_LIMIT_CALLS,
+    RATE_LIMIT_WAIT,
+    RATE_LIMITS,
     ROWS,
     UNANSWERED,
     UNLINKED,
     Reading,
     reading,
 )
-from rindle_sync.patience import SPARING, Question
+from rindle_sync.patience import SPARING, CachedQuery
 from rindle_sync.round import Outcome
 from rindle_sync.store import Figures, Level
-from rindle_sync.tools import Tools
+from rindle_sync.tools import Context
 
 HOLDS: Final = timedelta(seconds=10)
 """How long what was read is told again: the tables are asked no more often."""
 
 
-class Standing:
+class StatisticsReader:
     """How environments on one database stand; a database that does not answer is down, and no more is told of it.
 
     What must be counted, which takes a while in large tables, is told again until it has been counted anew.
     """
 
-    def __init__(self, all_tools: Sequence[Tools]) -> None:
-        self._all_tools, now = all_tools, all_tools[0].now
-        self._pulse = Question(self._feel, now, HOLDS)
-        self._counts = Question(self._count, now, HOLDS, times=SPARING)
+    def __init__(self, contexts: Sequence[Context]) -> None:
+        self._all_tools, now = contexts, contexts[0].now
+        self._pulse = CachedQuery(self._feel, now, HOLDS)
+        self._counts = CachedQuery(self._count, now, HOLDS, times=SPARING)
         self._counted: list[Reading] = []
         self.last: list[Reading] = list(_build())
         """The gauges as they were read last."""
@@ -71,25 +71,31 @@ class Standing:
 
     async def _readings(self) -> list[Reading]:
         try:
-            if not (pulse := await self._pulse.answer()):
+            if not (pulse := await self._pulse.get()):
                 return _down()
-            self._counted = await self._counts.answer() or self._counted
-        except StoreUnavailable:
+            self._counted = await self._counts.get() or self._counted
+        except DatabaseUnavailable:
             return _down()
         return pulse + self._counted
 
     async def _feel(self) -> list[Reading]:
-        budgets = [budget for tools in self._all_tools for budget in (tools.budget, tools.creates)]
-        levels = await self._all_tools[0].budget.levels(budgets)
+        budgets = [
+            rate_limiter
+            for context in self._all_tools
+            for rate_limiter in (context.rate_limiter, context.create_limiter)
+        ]
+        levels = await self._all_tools[0].rate_limiter.levels(budgets)
         ticked = await health.last_tick(self._all_tools[0])
         found = [reading(DATABASE_UP, 1), reading(LAST_TICK, _timestamp(ticked))]
-        for place, tools in enumerate(self._all_tools):
-            found += _budgets(tools.environment, levels[2 * place : 2 * place + 2])
+        for place, context in enumerate(self._all_tools):
+            found += _rate_limits(context.environment, levels[2 * place : 2 * place + 2])
         return found
 
     async def _count(self) -> list[Reading]:
         figures = await health.figures(self._all_tools, self._all_tools[0].now(), over=health.HOUR)
-        return [one for tools in self._all_tools for one in _counted(tools.environment, figures[tools.environment])]
+        return [
+            one for context in self._all_tools for one in _counted(context.environment, figures[context.environment])
+        ]
 
 
 def _down() -> list[Reading]:
@@ -115,7 +121,7 @@ def _rows(name: str, figures: Figures) -> Iterator[Reading]:
     yield reading(OLDEST_DUE, _timestamp(figures.oldest_due), name)
     yield reading(UNLINKED, figures.unlinked, name)
     yield reading(UNANSWERED, figures.failing, name)
-    yield reading(LAST_LOOK, _timestamp(figures.last_checked), name)
+    yield reading(LAST_CHECK, _timestamp(figures.last_checked), name)
 
 
 def _webhooks(name: str, figures: Figures) -> Iterator[Reading]:
@@ -128,15 +134,15 @@ def _webhooks(name: str, figures: Figures) -> Iterator[Reading]:
     yield reading(LOSS, figures.webhooked.loss, name)
 
 
-def _budgets(name: str, levels: Sequence[Level]) -> Iterator[Reading]:
-    for budget, level in zip(BUDGETS, levels, strict=True):
-        yield reading(BUDGET_CALLS, level.calls, name, budget=budget)
-        yield reading(BUDGET_WAIT, level.wait.total_seconds(), name, budget=budget)
+def _rate_limits(name: str, levels: Sequence[Level]) -> Iterator[Reading]:
+    for rate_limiter, level in zip(RATE_LIMITS, levels, strict=True):
+        yield reading(RATE_LIMIT_CALLS, level.calls, name, rate_limiter=rate_limiter)
+        yield reading(RATE_LIMIT_WAIT, level.wait.total_seconds(), name, rate_limiter=rate_limiter)
 
 
 def _provider(name: str, figures: Figures) -> Iterator[Reading]:
     for reason in Reason:
-        yield reading(BREAKER_OPEN, figures.breaker_reason == reason, name, reason=reason)
+        yield reading(CIRCUIT_OPEN, figures.circuit_reason == reason, name, reason=reason)
     yield reading(LAST_AUDIT, _timestamp(figures.audit.ended_at), name)
     yield reading(AUDIT_ALARM, (figures.audit.report or {}).get("outcome") == Outcome.ALARM, name)
     yield reading(AUDITING, figures.audit.began_at is not None, name)

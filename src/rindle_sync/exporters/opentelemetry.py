@@ -9,8 +9,8 @@ from typing import Final
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, MeterProvider, Observation, get_meter
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, TracerProvider, get_tracer
 
-from rindle_sync.exporters.base import COUNTED, GAUGES, Instrument, Kind, Reading
-from rindle_sync.exporters.figures import Standing
+from rindle_sync.exporters.base import COUNTED, GAUGES, Instrument, InstrumentKind, Reading
+from rindle_sync.exporters.figures import StatisticsReader
 from rindle_sync.exporters.readings import readings
 from rindle_sync.exporters.spans import Passage, passage
 from rindle_sync.patience import WITHIN
@@ -41,7 +41,7 @@ class OpenTelemetry:
                 for labels in one.combinations(environments):
                     metric.add(0, labels)
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Count one event, and make a span of it where it took time."""
         for one in readings(event):
             metric = self._metrics[one.instrument.name]
@@ -52,7 +52,7 @@ class OpenTelemetry:
         if found := passage(event):
             self._trace(found)
 
-    def watch(self, standing: Standing) -> None:
+    def watch(self, standing: StatisticsReader) -> None:
         """Have the gauges read when metrics are collected, on the loop that runs now."""
         read = partial(_read, standing, asyncio.get_running_loop())
         for one in GAUGES:
@@ -61,7 +61,7 @@ class OpenTelemetry:
 
     def _metric(self, one: Instrument) -> Counter | Histogram:
         about = {"unit": one.unit, "description": one.description}
-        if one.kind is Kind.COUNTER:
+        if one.kind is InstrumentKind.COUNTER:
             return self._meter.create_counter(one.name, **about)
         return self._meter.create_histogram(one.name, **about, explicit_bucket_boundaries_advisory=one.buckets)
 
@@ -80,7 +80,7 @@ def _observe(
     return [Observation(one.value, dict(one.labels)) for one in read() if one.instrument is instrument]
 
 
-def _read(standing: Standing, loop: asyncio.AbstractEventLoop) -> Iterable[Reading]:
+def _read(standing: StatisticsReader, loop: asyncio.AbstractEventLoop) -> Iterable[Reading]:
     """From a thread of the SDK's: the loop reads. On the loop's own thread, or after its end, there is no waiting."""
     if not loop.is_running() or _is_here(loop):
         return standing.last

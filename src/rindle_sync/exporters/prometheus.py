@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rindle_sync.exporters.base import COUNTED, GAUGES, Instrument, Kind, Reading
-from rindle_sync.exporters.figures import Standing
+from rindle_sync.exporters.base import COUNTED, GAUGES, Instrument, InstrumentKind, Reading
+from rindle_sync.exporters.figures import StatisticsReader
 from rindle_sync.exporters.readings import readings
-from rindle_sync.patience import Question
+from rindle_sync.patience import CachedQuery
 from rindle_sync.telemetry import Event
 
 HOLDS: Final = timedelta(seconds=1)
@@ -32,7 +32,7 @@ class Prometheus:
             for labels in one.combinations(environments):
                 self._metrics[one.name].labels(**labels)
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Count one event."""
         for one in readings(event):
             series = self._metrics[one.instrument.name].labels(**one.labels)
@@ -47,7 +47,7 @@ class Prometheus:
 
     def _metric(self, one: Instrument) -> Counter | Histogram:
         about = one.prometheus_name, one.description, one.label_names
-        if one.kind is Kind.COUNTER:
+        if one.kind is InstrumentKind.COUNTER:
             return Counter(*about, registry=self._registry)
         return Histogram(*about, buckets=one.buckets, registry=self._registry)
 
@@ -61,18 +61,18 @@ class Prometheus:
 class Scraped:
     """What a scrape reads: one rendering at a time, beside the event loop, for all who ask within a second."""
 
-    def __init__(self, exporter: Prometheus, standing: Standing, now: Callable[[], datetime]) -> None:
+    def __init__(self, exporter: Prometheus, standing: StatisticsReader, now: Callable[[], datetime]) -> None:
         self._exporter = exporter
         self._standing = standing
-        self._question = Question(self._rendered, now, HOLDS, within=WITHIN)
+        self._query = CachedQuery(self._rendered, now, HOLDS, within=WITHIN)
 
     async def text(self) -> bytes | None:
         """All metrics in the text format; None where they are not there in time."""
-        return await self._question.answer()
+        return await self._query.get()
 
     async def close(self) -> None:
         """Render no more."""
-        await self._question.close()
+        await self._query.close()
 
     async def _rendered(self) -> bytes:
         return await asyncio.to_thread(self._exporter.text, await self._standing.readings())

@@ -7,17 +7,16 @@ from rindle_sync.exporters.base import (
     ACK,
     AUDIT_ORPHANS,
     AUDITS,
-    BREAKER_OPENED,
     CALL_DURATION,
     CALLBACKS_FAILED,
     CALLS,
     CHANGE_LAG,
     CHANGES,
+    CHECKS,
+    CIRCUIT_OPENED,
+    CONSOLE_ACTIONS,
     DELIVERY_LAG,
-    LOOKS,
     NOT_APPLIED,
-    NOTICE_LAG,
-    OPERATOR_ACTIONS,
     PROCESSED,
     RECEIVED,
     REDACTION_FAILED,
@@ -28,6 +27,7 @@ from rindle_sync.exporters.base import (
     SWEEP_ROWS,
     SWEEPS,
     UNKNOWN,
+    WEBHOOK_LAG,
     Instrument,
     Reading,
     reading,
@@ -67,15 +67,15 @@ def readings(event: Event) -> list[Reading]:
 
 
 def _resolved(event: Resolved) -> _Told:
-    yield LOOKS, 1, {"outcome": "unchanged" if event.no_change else "changed"}
+    yield CHECKS, 1, {"outcome": "unchanged" if event.no_change else "changed"}
 
 
 def _stuck(_: Stuck) -> _Told:
-    yield LOOKS, 1, {"outcome": "stuck"}
+    yield CHECKS, 1, {"outcome": "stuck"}
 
 
 def _failed(event: Failed) -> _Told:
-    yield LOOKS, 1, {"outcome": event.reason}
+    yield CHECKS, 1, {"outcome": event.reason}
 
 
 def _unknown_status(_: UnknownStatus) -> _Told:
@@ -115,7 +115,7 @@ def _rejected(event: WebhookRejected) -> _Told:
 
 def _processed(event: WebhookProcessed) -> _Told:
     yield PROCESSED, 1, {"verdict": event.verdict}
-    yield NOTICE_LAG, _seconds(event.lag_ms), {}
+    yield WEBHOOK_LAG, _seconds(event.lag_ms), {}
 
 
 def _exception(event: WebhookException) -> _Told:
@@ -127,7 +127,7 @@ def _callback_exception(_: CallbackException) -> _Told:
 
 
 def _breaker_opened(event: BreakerOpened) -> _Told:
-    yield BREAKER_OPENED, 1, {"reason": event.reason}
+    yield CIRCUIT_OPENED, 1, {"reason": event.reason}
 
 
 def _audited(event: Audited) -> _Told:
@@ -137,7 +137,7 @@ def _audited(event: Audited) -> _Told:
 
 
 def _operator_acted(event: OperatorActed) -> _Told:
-    yield OPERATOR_ACTIONS, 1, {"action": event.action}
+    yield CONSOLE_ACTIONS, 1, {"action": event.action}
 
 
 def _redaction_failed(_: RedactionFailed) -> _Told:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
 
-from rindle_sync.call import Answer
+from rindle_sync.call import CallOutcome
 from rindle_sync.round import Outcome
 from rindle_sync.telemetry import (
     Audited,
@@ -20,7 +20,7 @@ from rindle_sync.telemetry import (
 )
 
 _MILLISECOND: Final = 1_000_000
-_WELL: Final = frozenset({Outcome.DONE.value, Outcome.ELSEWHERE.value, Outcome.STOPPED.value})
+_WELL: Final = frozenset({Outcome.DONE.value, Outcome.ALREADY_RUNNING.value, Outcome.STOPPED.value})
 _LEFT_OUT: Final = frozenset({"type", "secret"})
 
 
@@ -48,7 +48,7 @@ def passage(event: Event) -> Passage | None:
         case Audited():
             return _of(event, "audit", SpanKind.INTERNAL, event.duration_ms, _unless(event.outcome, _WELL))
         case Called():
-            error = _unless(event.answer, frozenset({Answer.ANSWERED.value}))
+            error = _unless(event.answer, frozenset({CallOutcome.ANSWERED.value}))
             return _of(event, f"provider {event.way}", SpanKind.CLIENT, event.duration_ms, error)
         case _:
             return _delivery(event)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rindle_sync.receive import RETRY_AFTER, Reply
 from rindle_sync.receive import receive as take
-from rindle_sync.tools import Tools
+from rindle_sync.tools import Context
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -21,8 +21,8 @@ class _Disconnected(Exception):
 class WebhookApp:
     """Takes deliveries at whatever path it is mounted; `kept` is called after each one that is new."""
 
-    def __init__(self, tools: Tools, kept: Callable[[], None] = lambda: None) -> None:
-        self._tools = tools
+    def __init__(self, context: Context, kept: Callable[[], None] = lambda: None) -> None:
+        self._context = context
         self._kept = kept
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -31,7 +31,7 @@ class WebhookApp:
             raise RuntimeError("the webhook endpoint speaks HTTP alone; mount it under a path of its own")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         try:
-            reply = await take(self._tools, scope["method"], headers, _chunks(receive))
+            reply = await take(self._context, scope["method"], headers, _chunks(receive))
         except _Disconnected:
             return
         await _send(send, reply)

@@ -19,7 +19,7 @@ Answer = Callable[[], Awaitable[tuple[int, str, bytes]]]
 def operations(
     checks: Callable[[], Awaitable[Mapping[str, str]]],
     metrics: Callable[[], Awaitable[bytes | None]] | None,
-    page: App = nowhere,
+    console: App = nowhere,
 ) -> App:
     """`/metrics`, `/healthz` and `/readyz`, and `page` everywhere else; without `metrics` the first is 404."""
 
@@ -38,7 +38,7 @@ def operations(
         body = json.dumps({"ready": ready, "checks": found}).encode()
         return 200 if ready else 503, "application/json", body
 
-    return at_paths({"/metrics": _got(told), "/healthz": _got(lives), "/readyz": _got(is_ready)}, page)
+    return at_paths({"/metrics": _got(told), "/healthz": _got(lives), "/readyz": _got(is_ready)}, console)
 
 
 def _got(answer: Answer) -> App:

@@ -11,7 +11,7 @@ from typing import Final
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rindle_sync.errors import Misconfigured
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.frameworks.asgi import App, at_most
 
 HEAD_WITHIN: Final = 10
@@ -68,7 +68,7 @@ class _Server(uvicorn.Server):
 
 
 def listen(host: str, port: int, *, settings: tuple[str, str] = ("listen_host", "listen_port")) -> socket.socket:
-    """A socket to serve on, at any free port for 0; raises `Misconfigured` about one of two `settings` without one."""
+    """A socket to serve on, at any free port for 0; raises `ConfigurationError` about one of two `settings` without one."""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
@@ -78,7 +78,7 @@ def listen(host: str, port: int, *, settings: tuple[str, str] = ("listen_host", 
         is_unknown = (error.errno or 0) < 0  # a number of getaddrinfo's, which create_server makes an OSError of
         is_host = is_unknown or error.errno == errno.EADDRNOTAVAIL
         told = "no such address" if is_host else os.strerror(error.errno or 0)
-    raise Misconfigured(settings[0 if is_host else 1], f"{host}:{port} cannot be had ({told}); name another one")
+    raise ConfigurationError(settings[0 if is_host else 1], f"{host}:{port} cannot be had ({told}); name another one")
 
 
 async def serve(

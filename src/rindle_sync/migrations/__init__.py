@@ -13,12 +13,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.asset import scrub
-from rindle_sync.errors import StoreUnavailable
+from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.schema import make_file
 from rindle_sync.store.trouble import named_errors
 
 VERSION_TABLE: Final = "rindle_sync_alembic_version"
 """Ours alone, so that the app's own Alembic and we never meet."""
+
+_UNRELEASED: Final = frozenset({"0001", "0002"})
+"""Revisions of databases that were made before the first release: their tables have other names."""
 
 _LOCK: Final = 0x52494E44_4C45  # any number that nobody else locks on
 
@@ -31,11 +34,11 @@ async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
             return await connection.run_sync(_upgrade)
     except (DBAPIError, OSError) as error:
         told = scrub(str(getattr(error, "orig", error)))
-        raise StoreUnavailable(f"the tables could not be migrated: {told}") from None
+        raise DatabaseUnavailable(f"the tables could not be migrated: {told}") from None
 
 
 async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
-    """The revision that the database is at, and the newest; raises `StoreUnavailable`."""
+    """The revision that the database is at, and the newest; raises `DatabaseUnavailable`."""
     with named_errors():
         async with engine.execution_options(reads_only=True).connect() as connection:
             return await connection.run_sync(_current), _newest()
@@ -52,7 +55,13 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
 
 
 def _current(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    revision = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    if revision in _UNRELEASED:
+        raise DatabaseUnavailable(
+            f"the tables were made by an unreleased version of rindle-sync (revision {revision}): "
+            "drop them, or use a new database, and run `rindle-sync migrate`"
+        )
+    return revision
 
 
 @cache

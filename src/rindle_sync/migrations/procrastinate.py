@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.asset import scrub
-from rindle_sync.errors import Misconfigured, StoreUnavailable
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 
 _LOCK: Final = 0x52494E44_4C46  # any number that nobody else locks on
 
@@ -17,10 +17,12 @@ _LOCK: Final = 0x52494E44_4C46  # any number that nobody else locks on
 async def install_procrastinate(engine: AsyncEngine) -> None:
     """Create or migrate its tables; those that the app has installed itself are left to the app.
 
-    Two at once are safe: one waits for the other. Raises `Misconfigured`, `StoreUnavailable`.
+    Two at once are safe: one waits for the other. Raises `ConfigurationError`, `DatabaseUnavailable`.
     """
     if engine.dialect.name != "postgresql":
-        raise Misconfigured("engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…")
+        raise ConfigurationError(
+            "engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…"
+        )
     try:
         async with engine.begin() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
@@ -28,7 +30,7 @@ async def install_procrastinate(engine: AsyncEngine) -> None:
             await _install(cast(AsyncConnection[Any], driver))
     except (Error, DBAPIError, OSError) as error:
         told = scrub(str(getattr(error, "orig", error)))
-        raise StoreUnavailable(f"Procrastinate's tables could not be migrated: {told}") from None
+        raise DatabaseUnavailable(f"Procrastinate's tables could not be migrated: {told}") from None
 
 
 async def _install(connection: AsyncConnection[Any]) -> None:

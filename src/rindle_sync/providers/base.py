@@ -5,20 +5,20 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from rindle_sync.asset import Seen
-from rindle_sync.notice import Delivery
+from rindle_sync.asset import Observation
+from rindle_sync.notice import ReceivedEvent
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """One page of the provider's list, newest first. `cursor` leads to the next page, None at the end."""
 
-    entries: Sequence[Seen] = field(repr=False)
+    entries: Sequence[Observation] = field(repr=False)
     cursor: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class UploadRequest:
     """What a direct upload, and the asset made of it, shall be like."""
 
     cors_origin: str
@@ -31,7 +31,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeUpload:
+class CreatedUpload:
     """A direct upload that was just made. `url` takes the file, once: it is a key."""
 
     provider_upload_id: str = field(repr=False)
@@ -41,7 +41,7 @@ class MadeUpload:
 class Provider(Protocol):
     """One provider account. Each method makes one call, which has a time limit, and raises what `errors` draws:
 
-    `Gone`, `Throttled`, `Unreachable`, `Refused`. `at` is the caller's clock when the call begins.
+    `NotFound`, `RateLimited`, `ProviderUnavailable`, `AuthenticationFailed`. `at` is the caller's clock when the call begins.
     """
 
     @property
@@ -59,11 +59,11 @@ class Provider(Protocol):
         """The provider's own clock as it sent its last answer, to the second; None where it has not told."""
         ...
 
-    async def get_asset(self, provider_asset_id: str, at: datetime) -> Seen:
+    async def get_asset(self, provider_asset_id: str, at: datetime) -> Observation:
         """The asset as it is now."""
         ...
 
-    async def get_upload(self, provider_upload_id: str, at: datetime) -> Seen:
+    async def get_upload(self, provider_upload_id: str, at: datetime) -> Observation:
         """The direct upload as it is now; with `provider_asset_id` once an asset was made of it."""
         ...
 
@@ -71,26 +71,26 @@ class Provider(Protocol):
         """Up to `page_size` assets, newest first."""
         ...
 
-    async def create_upload(self, passthrough: str, wish: Wish) -> MadeUpload:
+    async def create_upload(self, passthrough: str, upload_request: UploadRequest) -> CreatedUpload:
         """Make a direct upload whose asset will carry `passthrough`; never repeated, since it is not idempotent."""
         ...
 
-    async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Seen:
-        """Cancel a direct upload; what became of it. Raises `Refused` also where it is too late."""
+    async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
+        """Cancel a direct upload; what became of it. Raises `AuthenticationFailed` also where it is too late."""
         ...
 
     def verify(
         self, headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime, tolerance: float
     ) -> int:
-        """The position of the secret that signed this delivery; raises `BadNotice`, `Misconfigured` without secrets."""
+        """The position of the secret that signed this delivery; raises `InvalidWebhook`, `ConfigurationError` without secrets."""
         ...
 
-    def read_delivery(self, body: bytes) -> Delivery:
-        """What a webhook says about itself; raises `BadNotice`."""
+    def read_event(self, body: bytes) -> ReceivedEvent:
+        """What a webhook says about itself; raises `InvalidWebhook`."""
         ...
 
-    def read_seen(self, body: bytes, at: datetime) -> Seen:
-        """What was seen in a webhook that came in `at`; raises `BadNotice`."""
+    def read_observation(self, body: bytes, at: datetime) -> Observation:
+        """What was seen in a webhook that came in `at`; raises `InvalidWebhook`."""
         ...
 
     async def whoami(self) -> str:

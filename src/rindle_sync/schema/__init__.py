@@ -12,7 +12,16 @@ from rindle_sync.schema.engine import (
     place_of,
 )
 from rindle_sync.schema.json_rows import json_field, json_parameter, json_table, once
-from rindle_sync.schema.tables import assets, budgets, changes, environments, metadata, notices, passes, suspects
+from rindle_sync.schema.tables import (
+    assets,
+    changes,
+    deletion_candidates,
+    environments,
+    job_runs,
+    metadata,
+    rate_limits,
+    webhook_events,
+)
 from rindle_sync.schema.types import Json, RowId, Serial, UtcTime
 
 __all__ = [
@@ -25,7 +34,7 @@ __all__ = [
     "Serial",
     "UtcTime",
     "assets",
-    "budgets",
+    "rate_limits",
     "changes",
     "conninfo",
     "engine_url",
@@ -35,10 +44,10 @@ __all__ = [
     "json_table",
     "make_file",
     "metadata",
-    "notices",
+    "webhook_events",
     "once",
     "open_engine",
-    "passes",
+    "job_runs",
     "place_of",
-    "suspects",
+    "deletion_candidates",
 ]

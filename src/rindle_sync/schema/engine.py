@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from rindle_sync.errors import Misconfigured, StoreUnavailable
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.quiet import keep_from_debug
 from rindle_sync.schema.json_rows import from_json, to_json
 
@@ -49,11 +49,11 @@ _TELLTALES: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
 
 
 def engine_url(url: str) -> URL:
-    """`url` with our async driver in it; raises `Misconfigured` for one that names no database we know."""
+    """`url` with our async driver in it; raises `ConfigurationError` for one that names no database we know."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise Misconfigured(
+        raise ConfigurationError(
             "database_url",
             "is no database URL; write sqlite:///rindle-sync.sqlite3 or postgresql://user:password@host:5432/database",
         ) from None
@@ -63,16 +63,18 @@ def engine_url(url: str) -> URL:
         case "postgresql" | "postgres":
             return parsed.set(drivername="postgresql+psycopg")
         case other:
-            raise Misconfigured(
+            raise ConfigurationError(
                 "database_url", f"names a database that is not supported ({other}); use sqlite:/// or postgresql://"
             )
 
 
 def conninfo(url: str) -> str:
-    """`url` as the PostgreSQL library wants it; raises `Misconfigured` for another database."""
+    """`url` as the PostgreSQL library wants it; raises `ConfigurationError` for another database."""
     parsed = engine_url(url)
     if parsed.get_backend_name() != "postgresql":
-        raise Misconfigured("engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…")
+        raise ConfigurationError(
+            "engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…"
+        )
     return _completed(parsed).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
@@ -101,9 +103,9 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
             engine = create_async_engine(_completed(parsed), **options)
             _prepare_postgresql(engine.sync_engine)
     except (ArgumentError, ValueError, TypeError, OSError):
-        raise Misconfigured("database_url", "has a part that is not understood; see docs/settings.md") from None
+        raise ConfigurationError("database_url", "has a part that is not understood; see docs/settings.md") from None
     except ModuleNotFoundError:
-        raise Misconfigured(
+        raise ConfigurationError(
             "database_url", "names PostgreSQL, whose driver is not installed; pip install 'rindle-sync[postgresql]'"
         ) from None
     return engine
@@ -131,7 +133,9 @@ def _file(url: URL) -> Path | None:
 
 def _check_file(file: Path | None) -> None:
     if file and (file.is_dir() or not file.parent.is_dir()):
-        raise Misconfigured("database_url", "names a SQLite file in a folder that is not there, or a folder itself")
+        raise ConfigurationError(
+            "database_url", "names a SQLite file in a folder that is not there, or a folder itself"
+        )
 
 
 def _switch_to_wal(cursor: Any) -> None:
@@ -178,7 +182,7 @@ def _make_no_file(engine: Engine, file: Path | None) -> None:
     @event.listens_for(engine, "do_connect")
     def connecting(*_: Any) -> None:
         if file and not file.exists():
-            raise StoreUnavailable(
+            raise DatabaseUnavailable(
                 f"there is no database at {file}: does this shell lack the settings of the service, database_url above "
                 "all, as variables (RINDLE_DATABASE_URL) or in a file? `rindle-sync migrate` makes a new one"
             )

@@ -24,7 +24,7 @@ assets: Final = Table(
     "media_provider_assets",
     metadata,
     Column("id", RowId(), primary_key=True),
-    Column("asset_id", Text(), nullable=False),
+    Column("reference", Text(), nullable=False),
     Column("profile", Text(), nullable=False),
     Column("provider_name", Text(), nullable=False),
     Column("environment", Text(), nullable=False),
@@ -43,16 +43,18 @@ assets: Final = Table(
     Column("provider_created_at", UtcTime(), nullable=False),
     Column("inserted_at", UtcTime(), nullable=False),
     Column("updated_at", UtcTime(), nullable=False),
-    Column("seen_at", UtcTime()),
+    Column("observed_at", UtcTime()),
     Column("checked_at", UtcTime()),
     Column("check_at", UtcTime()),
     Column("check_failures", Integer(), nullable=False),
     Column("missing_since", UtcTime()),
-    Column("trail", Json, nullable=False, server_default="[]"),
+    Column("decision_log", Json, nullable=False, server_default="[]"),
     Column("lease_token", RowId()),
     Column("lease_until", UtcTime()),
     Column("version", BigInteger(), nullable=False),
-    UniqueConstraint("asset_id", "profile", "provider_name", name="uq_media_provider_assets_asset_profile_provider"),
+    UniqueConstraint(
+        "reference", "profile", "provider_name", name="uq_media_provider_assets_reference_profile_provider"
+    ),
 )
 Index(
     "uq_media_provider_assets_provider_asset_id",
@@ -98,8 +100,8 @@ Index(
     postgresql_where=assets.c.lease_token.is_not(None),
 )
 
-notices: Final = Table(
-    "provider_notices",
+webhook_events: Final = Table(
+    "provider_webhook_events",
     metadata,
     Column("id", RowId(), primary_key=True),
     Column("provider_name", Text(), nullable=False),
@@ -118,38 +120,38 @@ notices: Final = Table(
     Column("reason", Text()),
     Column("lease_token", RowId()),
     Column("lease_until", UtcTime()),
-    UniqueConstraint("provider_name", "environment", "event_id", name="uq_provider_notices_event"),
+    UniqueConstraint("provider_name", "environment", "event_id", name="uq_provider_webhook_events_event"),
 )
 Index(
-    "ix_provider_notices_pending",
-    notices.c.provider_name,
-    notices.c.environment,
-    notices.c.next_attempt_at,
-    sqlite_where=notices.c.next_attempt_at.is_not(None),
-    postgresql_where=notices.c.next_attempt_at.is_not(None),
+    "ix_provider_webhook_events_pending",
+    webhook_events.c.provider_name,
+    webhook_events.c.environment,
+    webhook_events.c.next_attempt_at,
+    sqlite_where=webhook_events.c.next_attempt_at.is_not(None),
+    postgresql_where=webhook_events.c.next_attempt_at.is_not(None),
 )
 Index(
-    "ix_provider_notices_dead",
-    notices.c.provider_name,
-    notices.c.environment,
-    notices.c.received_at,
-    sqlite_where=notices.c.status == literal_column("'dead'"),
-    postgresql_where=notices.c.status == literal_column("'dead'"),
+    "ix_provider_webhook_events_dead",
+    webhook_events.c.provider_name,
+    webhook_events.c.environment,
+    webhook_events.c.received_at,
+    sqlite_where=webhook_events.c.status == literal_column("'dead'"),
+    postgresql_where=webhook_events.c.status == literal_column("'dead'"),
 )
 # the history of a row: what came about it
 Index(
-    "ix_provider_notices_asset",
-    notices.c.provider_name,
-    notices.c.environment,
-    notices.c.provider_asset_id,
+    "ix_provider_webhook_events_asset",
+    webhook_events.c.provider_name,
+    webhook_events.c.environment,
+    webhook_events.c.provider_asset_id,
 )
 Index(
-    "ix_provider_notices_upload",
-    notices.c.provider_name,
-    notices.c.environment,
-    notices.c.provider_upload_id,
-    sqlite_where=notices.c.provider_upload_id.is_not(None),
-    postgresql_where=notices.c.provider_upload_id.is_not(None),
+    "ix_provider_webhook_events_upload",
+    webhook_events.c.provider_name,
+    webhook_events.c.environment,
+    webhook_events.c.provider_upload_id,
+    sqlite_where=webhook_events.c.provider_upload_id.is_not(None),
+    postgresql_where=webhook_events.c.provider_upload_id.is_not(None),
 )
 
 changes: Final = Table(
@@ -163,13 +165,13 @@ changes: Final = Table(
     Column("from_state", Text(), nullable=False),
     Column("to_state", Text(), nullable=False),
     Column("error_kind", Text()),
-    Column("by", Text(), nullable=False),
+    Column("trigger", Text(), nullable=False),
     Column("reason", Text(), nullable=False),
     Column("at", UtcTime(), nullable=False),
     Column("late_ms", BigInteger(), nullable=False),
     Column("webhook_at", UtcTime()),
-    Column("announce_at", UtcTime()),
-    Column("announce_attempts", Integer(), nullable=False, server_default="0"),
+    Column("dispatch_at", UtcTime()),
+    Column("dispatch_attempts", Integer(), nullable=False, server_default="0"),
     Column("lease_token", RowId()),
     Column("lease_until", UtcTime()),
     UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
@@ -181,12 +183,12 @@ Index(
     changes.c.at,
 )
 Index(
-    "ix_provider_asset_changes_announce",
+    "ix_provider_asset_changes_dispatch",
     changes.c.provider_name,
     changes.c.environment,
-    changes.c.announce_at,
-    sqlite_where=changes.c.announce_at.is_not(None),
-    postgresql_where=changes.c.announce_at.is_not(None),
+    changes.c.dispatch_at,
+    sqlite_where=changes.c.dispatch_at.is_not(None),
+    postgresql_where=changes.c.dispatch_at.is_not(None),
 )
 
 environments: Final = Table(
@@ -195,13 +197,13 @@ environments: Final = Table(
     Column("provider_name", Text(), primary_key=True),
     Column("environment", Text(), primary_key=True),
     Column("provider_environment_id", Text()),
-    Column("breaker_reason", Text()),
-    Column("breaker_opened_at", UtcTime()),
+    Column("circuit_reason", Text()),
+    Column("circuit_opened_at", UtcTime()),
 )
 
 # whole millionths of a call and whole microseconds: arithmetic that is exact, and the same on both databases
-budgets: Final = Table(
-    "provider_budgets",
+rate_limits: Final = Table(
+    "provider_rate_limits",
     metadata,
     Column("provider_name", Text(), primary_key=True),
     Column("environment", Text(), primary_key=True),
@@ -212,8 +214,8 @@ budgets: Final = Table(
     Column("granted", BigInteger(), nullable=False),
 )
 
-passes: Final = Table(
-    "provider_passes",
+job_runs: Final = Table(
+    "provider_job_runs",
     metadata,
     Column("provider_name", Text(), primary_key=True),
     Column("environment", Text(), primary_key=True),
@@ -225,12 +227,12 @@ passes: Final = Table(
     Column("lease_until", UtcTime()),
 )
 
-suspects: Final = Table(
-    "provider_suspects",
+deletion_candidates: Final = Table(
+    "provider_deletion_candidates",
     metadata,
     Column("row_id", RowId(), primary_key=True),
     Column("provider_name", Text(), nullable=False),
     Column("environment", Text(), nullable=False),
-    Column("seen_at", UtcTime(), nullable=False),
+    Column("observed_at", UtcTime(), nullable=False),
     Column("is_missing", Boolean(), nullable=False),
 )

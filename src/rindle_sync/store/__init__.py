@@ -1,41 +1,41 @@
 """Every SQL statement; decides nothing."""
 
-from rindle_sync.store.buckets import Bucket, Buckets, Grant, Level
+from rindle_sync.store.buckets import Bucket, Grant, Level, RateLimits
 from rindle_sync.store.database import Database
-from rindle_sync.store.environments import Environment, Environments, Unkept
-from rindle_sync.store.errands import Errands
-from rindle_sync.store.gauges import Figures, Gauges, Webhooked
-from rindle_sync.store.history import LOOKED, History
+from rindle_sync.store.environments import Environment, Environments, UnsavedEnvironments
+from rindle_sync.store.errands import DueJobs
+from rindle_sync.store.gauges import Figures, Statistics, WebhookCounts
+from rindle_sync.store.history import CHECK_TRIGGERS, History
 from rindle_sync.store.inbox import Inbox
-from rindle_sync.store.library import Library
-from rindle_sync.store.outbox import Announcement, Outbox
-from rindle_sync.store.passes import Passes, PassKey, Standing
-from rindle_sync.store.rows import Change, Store, Write, Written
+from rindle_sync.store.library import AssetQueries
+from rindle_sync.store.outbox import Outbox, PendingChange
+from rindle_sync.store.passes import JobKey, JobRun, JobRuns
+from rindle_sync.store.rows import AssetStore, Change, Write, Written
 
 __all__ = [
-    "LOOKED",
-    "Announcement",
+    "CHECK_TRIGGERS",
+    "PendingChange",
     "Bucket",
-    "Buckets",
+    "RateLimits",
     "Change",
     "Database",
     "Environment",
     "Environments",
-    "Errands",
+    "DueJobs",
     "Figures",
-    "Gauges",
+    "Statistics",
     "Grant",
     "History",
     "Inbox",
     "Level",
-    "Library",
+    "AssetQueries",
     "Outbox",
-    "PassKey",
-    "Passes",
-    "Standing",
-    "Store",
-    "Unkept",
-    "Webhooked",
+    "JobKey",
+    "JobRuns",
+    "JobRun",
+    "AssetStore",
+    "UnsavedEnvironments",
+    "WebhookCounts",
     "Write",
     "Written",
 ]

@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, ColumnElement, Update, bindparam, case, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.schema import budgets
+from rindle_sync.schema import rate_limits
 from rindle_sync.store.database import Database
 
 CALL: Final = 1_000_000
@@ -61,39 +61,39 @@ def _divided(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElemen
 
 def _level() -> ColumnElement[int]:
     """What is in the bucket now: nothing is earned during a pause, and it never overflows."""
-    elapsed = _number("now") - _most(budgets.c.filled_at, budgets.c.paused_until)
+    elapsed = _number("now") - _most(rate_limits.c.filled_at, rate_limits.c.paused_until)
     earning = _most(_least(elapsed, _number("full_after")), _number("none"))
-    whole: ColumnElement[int] = budgets.c.tokens + _divided(earning * _number("rate"), _number("second"))
+    whole: ColumnElement[int] = rate_limits.c.tokens + _divided(earning * _number("rate"), _number("second"))
     return _least(_least(whole, _number("capacity")), _number("most_left"))
 
 
 def _granted() -> ColumnElement[int]:
     beyond = _most(_level() - _number("reserve") + _FORGIVEN, _number("none"))
     calls = _least(_divided(beyond, _number("call")), _number("most"))
-    return case((budgets.c.paused_until > _number("now"), _number("none")), else_=calls)
+    return case((rate_limits.c.paused_until > _number("now"), _number("none")), else_=calls)
 
 
 def _take() -> Update:
     values: dict[str, Any] = {
         "granted": _granted(),
         "tokens": _level() - _granted() * _number("call"),
-        "filled_at": _most(budgets.c.filled_at, _number("now")),
+        "filled_at": _most(rate_limits.c.filled_at, _number("now")),
     }
-    return _mine(update(budgets)).values(values).returning(*budgets.c)
+    return _mine(update(rate_limits)).values(values).returning(*rate_limits.c)
 
 
 def _mine(statement: Update) -> Update:
-    return statement.where(*(budgets.c[name] == bindparam(f"the_{name}") for name in _KEY))
+    return statement.where(*(rate_limits.c[name] == bindparam(f"the_{name}") for name in _KEY))
 
 
 _TAKE: Final = _take()
-_GIVE_BACK: Final = _mine(update(budgets)).values(
-    tokens=_least(budgets.c.tokens + _number("returned"), _number("capacity"))
+_GIVE_BACK: Final = _mine(update(rate_limits)).values(
+    tokens=_least(rate_limits.c.tokens + _number("returned"), _number("capacity"))
 )
-_PAUSE: Final = _mine(update(budgets)).values(
+_PAUSE: Final = _mine(update(rate_limits)).values(
     tokens=0,
-    paused_until=_most(budgets.c.paused_until, _number("until")),
-    filled_at=_most(budgets.c.filled_at, _number("now")),
+    paused_until=_most(rate_limits.c.paused_until, _number("until")),
+    filled_at=_most(rate_limits.c.filled_at, _number("now")),
 )
 
 
@@ -108,10 +108,10 @@ class Level:
     """How much of the wait it is that the provider wants no calls at all."""
 
 
-class Buckets(Database):
-    """The buckets. Every method raises `StoreUnavailable` when the database does not answer."""
+class RateLimits(Database):
+    """The buckets. Every method raises `DatabaseUnavailable` when the database does not answer."""
 
-    table = budgets
+    table = rate_limits
 
     async def take(self, bucket: Bucket, now: datetime, *, most: int, reserve: float, most_left: float) -> Grant:
         """Take up to `most` calls out of what is above `reserve`, in one statement.
@@ -140,7 +140,7 @@ class Buckets(Database):
     async def give_back(self, bucket: Bucket, calls: int, now: datetime) -> None:
         """Put back calls that were not made; in a pause they are forfeit."""
         values = {"returned": calls * CALL, "capacity": round(bucket.capacity * CALL)}
-        awake = _GIVE_BACK.where(budgets.c.paused_until <= _micros(now))
+        awake = _GIVE_BACK.where(rate_limits.c.paused_until <= _micros(now))
         async with self.writing() as connection:
             await connection.execute(awake, _key(bucket) | values)
 
@@ -155,8 +155,8 @@ class Buckets(Database):
 
     async def levels(self, buckets: Sequence[Bucket], now: datetime) -> list[Level]:
         """How these buckets stand; takes nothing out of them."""
-        keys = tuple_(*(budgets.c[name] for name in _KEY))
-        wanted = select(budgets).where(keys.in_([(one.provider, one.environment, one.name) for one in buckets]))
+        keys = tuple_(*(rate_limits.c[name] for name in _KEY))
+        wanted = select(rate_limits).where(keys.in_([(one.provider, one.environment, one.name) for one in buckets]))
         async with self.reading() as connection:
             found = {tuple(row)[:3]: row for row in await connection.execute(wanted)}
         return [_read_level(one, found.get((one.provider, one.environment, one.name)), now) for one in buckets]
@@ -166,7 +166,7 @@ class Buckets(Database):
         full = {"tokens": round(bucket.capacity * CALL), "filled_at": _micros(now), "paused_until": 0, "granted": 0}
         try:
             async with self.writing() as connection:
-                await connection.execute(insert(budgets), row | full)
+                await connection.execute(insert(rate_limits), row | full)
         except IntegrityError:
             pass  # another process has just done the same
 

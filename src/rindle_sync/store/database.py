@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import ColumnElement, Engine, Table, Update, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from rindle_sync.errors import StoreUnavailable
+from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.schema import BUSY_SECONDS, json_field, json_table, place_of
 from rindle_sync.store.trouble import LOCKED, named_errors
 
@@ -46,7 +46,7 @@ _OWED: Final[WeakKeyDictionary[Engine, dict[tuple[Table, str], None]]] = WeakKey
 
 
 class Database:
-    """The connections to `table`; everything under them raises `StoreUnavailable` when the database does not answer."""
+    """The connections to `table`; everything under them raises `DatabaseUnavailable` when the database does not answer."""
 
     table: ClassVar[Table]
 
@@ -83,7 +83,7 @@ class Database:
             async with self._repaying() as connection:
                 began = True
                 yield connection
-        except StoreUnavailable:
+        except DatabaseUnavailable:
             if began:  # it may be committed all the same
                 self._owe(token)
             raise
@@ -128,7 +128,7 @@ async def _turn(engine: AsyncEngine) -> AsyncIterator[None]:
         async with asyncio.timeout(BUSY_SECONDS):
             await turn.acquire()
     except TimeoutError:
-        raise StoreUnavailable(LOCKED) from None
+        raise DatabaseUnavailable(LOCKED) from None
     try:
         yield
     finally:

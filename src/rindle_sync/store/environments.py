@@ -16,16 +16,16 @@ class Environment:
     """What is known of one; all None before anybody looked."""
 
     provider_environment_id: str | None = None
-    breaker_reason: str | None = None
+    circuit_reason: str | None = None
     """Why nothing is looked at; None while all is well."""
-    breaker_opened_at: datetime | None = None
+    circuit_opened_at: datetime | None = None
 
 
-_COLUMNS: Final = ("provider_environment_id", "breaker_reason", "breaker_opened_at")
+_COLUMNS: Final = ("provider_environment_id", "circuit_reason", "circuit_opened_at")
 
 
 class Environments(Database):
-    """One line for each environment. Every method raises `StoreUnavailable` when the database does not answer."""
+    """One line for each environment. Every method raises `DatabaseUnavailable` when the database does not answer."""
 
     table = environments
 
@@ -40,11 +40,11 @@ class Environments(Database):
         """Keep the provider's own id of this environment."""
         await self._keep(provider, environment, {"provider_environment_id": provider_environment_id})
 
-    async def note_breaker(
+    async def note_circuit(
         self, provider: str, environment: str, reason: str | None, opened_at: datetime | None
     ) -> None:
         """Keep that the breaker is open, and why; or, with None, that it is closed."""
-        await self._keep(provider, environment, {"breaker_reason": reason, "breaker_opened_at": opened_at})
+        await self._keep(provider, environment, {"circuit_reason": reason, "circuit_opened_at": opened_at})
 
     async def _keep(self, provider: str, environment: str, values: dict[str, Any]) -> None:
         changed = update(environments).where(*_key(provider, environment)).values(values)
@@ -58,7 +58,7 @@ class Environments(Database):
                 await connection.execute(changed)
 
 
-class Unkept(Environments):
+class UnsavedEnvironments(Environments):
     """Reads what is kept, and keeps nothing."""
 
     async def _keep(self, provider: str, environment: str, values: dict[str, Any]) -> None:

@@ -7,11 +7,21 @@ from typing import Any, Final
 
 from sqlalchemy import Column, ColumnElement, MetaData, Select, Table, Text, bindparam, exists, or_, select
 
-from rindle_sync.errand import Errand, Step, Watch
-from rindle_sync.schema import UtcTime, assets, changes, json_field, json_parameter, json_table, notices, once, passes
+from rindle_sync.errand import DueThresholds, Job, JobKind
+from rindle_sync.schema import (
+    UtcTime,
+    assets,
+    changes,
+    job_runs,
+    json_field,
+    json_parameter,
+    json_table,
+    once,
+    webhook_events,
+)
 from rindle_sync.store.database import Database, is_free
 
-_WATCHES: Final = Table(
+_THRESHOLDS: Final = Table(
     "watches",
     MetaData(),
     Column("environment", Text()),
@@ -24,7 +34,7 @@ _WATCHES: Final = Table(
 
 def _statement() -> Select[Any]:
     given = json_table("watches", "given")
-    fields = select(*(json_field(given, column).label(column.name) for column in _WATCHES.c))
+    fields = select(*(json_field(given, column).label(column.name) for column in _THRESHOLDS.c))
     watched = once(fields, "watched").c
     now: ColumnElement[Any] = bindparam("now")
     provider: ColumnElement[Any] = bindparam("provider")
@@ -33,17 +43,17 @@ def _statement() -> Select[Any]:
         here = table.c.provider_name == provider, table.c.environment == watched.environment
         return exists().where(*here, *due, is_free(table))
 
-    def made_or_held(step: Step, before: ColumnElement[Any]) -> ColumnElement[bool]:
-        here = passes.c.provider_name == provider, passes.c.environment == watched.environment
-        made = passes.c.began_at.is_(None) & (passes.c.ended_at > before)
-        return exists().where(*here, passes.c.kind == step.value, or_(made, ~is_free(passes)))
+    def made_or_held(step: JobKind, before: ColumnElement[Any]) -> ColumnElement[bool]:
+        here = job_runs.c.provider_name == provider, job_runs.c.environment == watched.environment
+        made = job_runs.c.began_at.is_(None) & (job_runs.c.ended_at > before)
+        return exists().where(*here, job_runs.c.kind == step.value, or_(made, ~is_free(job_runs)))
 
     due = {
-        Step.SWEEP: any_due(assets, assets.c.check_at <= now, assets.c.updated_at <= watched.touched_before),
-        Step.INGEST: any_due(notices, notices.c.next_attempt_at <= now),
-        Step.ANNOUNCE: any_due(changes, changes.c.announce_at <= now),
-        Step.AUDIT: watched.audited_before.is_not(None) & ~made_or_held(Step.AUDIT, watched.audited_before),
-        Step.PRUNE: ~made_or_held(Step.PRUNE, watched.pruned_before),
+        JobKind.SWEEP: any_due(assets, assets.c.check_at <= now, assets.c.updated_at <= watched.touched_before),
+        JobKind.PROCESS_WEBHOOK_EVENTS: any_due(webhook_events, webhook_events.c.next_attempt_at <= now),
+        JobKind.DISPATCH: any_due(changes, changes.c.dispatch_at <= now),
+        JobKind.AUDIT: watched.audited_before.is_not(None) & ~made_or_held(JobKind.AUDIT, watched.audited_before),
+        JobKind.PRUNE: ~made_or_held(JobKind.PRUNE, watched.pruned_before),
     }
     return select(watched.environment, *(is_due.label(step.value) for step, is_due in due.items()))
 
@@ -51,15 +61,15 @@ def _statement() -> Select[Any]:
 _DUE: Final = _statement()
 
 
-class Errands(Database):
+class DueJobs(Database):
     """Reads alone."""
 
     table = assets
 
-    async def due(self, provider: str, watches: Sequence[Watch], *, now: datetime) -> list[Errand]:
-        """The steps that are due and that nobody alive is known to be at. Raises `StoreUnavailable`."""
+    async def due(self, provider: str, thresholds: Sequence[DueThresholds], *, now: datetime) -> list[Job]:
+        """The steps that are due and that nobody alive is known to be at. Raises `DatabaseUnavailable`."""
         await self.repay()  # what is still leased would not count as due
-        watched = json_parameter([asdict(watch) for watch in watches], _WATCHES)
+        watched = json_parameter([asdict(watch) for watch in thresholds], _THRESHOLDS)
         async with self.reading() as connection:
             found = await connection.execute(_DUE, {"watches": watched, "provider": provider, "now": now})
-            return [Errand(line["environment"], step) for line in found.mappings() for step in Step if line.get(step)]
+            return [Job(line["environment"], step) for line in found.mappings() for step in JobKind if line.get(step)]

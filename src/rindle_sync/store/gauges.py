@@ -8,30 +8,30 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Row, Select, Table, bindparam, case, func, or_, select
 
-from rindle_sync.asset import FINAL, By, ErrorKind
-from rindle_sync.notice import NO_ROW, Status
+from rindle_sync.asset import FINAL, ErrorKind, Trigger
+from rindle_sync.notice import NO_ROW, EventStatus
 from rindle_sync.schema import (
     UtcTime,
     assets,
     changes,
     environments,
+    job_runs,
     json_field,
     json_parameter,
     json_table,
-    notices,
-    passes,
+    webhook_events,
 )
 from rindle_sync.store.database import Database
-from rindle_sync.store.history import LOOKED
-from rindle_sync.store.passes import Standing
+from rindle_sync.store.history import CHECK_TRIGGERS
+from rindle_sync.store.passes import JobRun
 
 
 @dataclass(slots=True, kw_only=True)
-class Webhooked:
+class WebhookCounts:
     """The changes that a webhook should have told of, by the road that found them, and how many webhooks came."""
 
-    found: dict[By, int] = field(default_factory=lambda: dict.fromkeys((By.WEBHOOK, *LOOKED), 0))
-    missed: dict[By, int] = field(default_factory=lambda: dict.fromkeys(LOOKED, 0))
+    found: dict[Trigger, int] = field(default_factory=lambda: dict.fromkeys((Trigger.WEBHOOK, *CHECK_TRIGGERS), 0))
+    missed: dict[Trigger, int] = field(default_factory=lambda: dict.fromkeys(CHECK_TRIGGERS, 0))
     """Those of which no webhook has told since."""
 
     @property
@@ -63,10 +63,10 @@ class Figures:
     dead: int = 0
     failed: int = 0
     """Dead deliveries of the time that changes are counted of, though not for want of a row."""
-    breaker_reason: str | None = None
-    breaker_opened_at: datetime | None = None
-    audit: Standing = field(default_factory=Standing)
-    webhooked: Webhooked = field(default_factory=Webhooked)
+    circuit_reason: str | None = None
+    circuit_opened_at: datetime | None = None
+    audit: JobRun = field(default_factory=JobRun)
+    webhooked: WebhookCounts = field(default_factory=WebhookCounts)
 
 
 _NAMES: Final = json_table("environments", "names")
@@ -103,66 +103,70 @@ _DUE: Final = (
 )
 _PENDING: Final = (
     select(
-        notices.c.environment,
+        webhook_events.c.environment,
         func.count().label("pending"),
-        func.min(notices.c.next_attempt_at).label("oldest_pending"),
+        func.min(webhook_events.c.next_attempt_at).label("oldest_pending"),
     )
-    .where(*_here(notices), notices.c.next_attempt_at.is_not(None))
-    .group_by(notices.c.environment)
+    .where(*_here(webhook_events), webhook_events.c.next_attempt_at.is_not(None))
+    .group_by(webhook_events.c.environment)
 )
 _DEAD: Final = (
     select(
-        notices.c.environment,
+        webhook_events.c.environment,
         func.count().label("dead"),
-        _number((notices.c.received_at > _SINCE) & notices.c.reason.is_distinct_from(NO_ROW)).label("failed"),
+        _number((webhook_events.c.received_at > _SINCE) & webhook_events.c.reason.is_distinct_from(NO_ROW)).label(
+            "failed"
+        ),
     )
-    .where(*_here(notices), notices.c.status == Status.DEAD.value)
-    .group_by(notices.c.environment)
+    .where(*_here(webhook_events), webhook_events.c.status == EventStatus.DEAD.value)
+    .group_by(webhook_events.c.environment)
 )
-_BREAKERS: Final = select(
-    environments.c.environment, environments.c.breaker_reason, environments.c.breaker_opened_at
+_CIRCUITS: Final = select(
+    environments.c.environment, environments.c.circuit_reason, environments.c.circuit_opened_at
 ).where(*_here(environments))
 _BY_STATUS: Final = (
-    select(notices.c.status, func.count().label("number")).where(*_here(notices)).group_by(notices.c.status)
+    select(webhook_events.c.status, func.count().label("number"))
+    .where(*_here(webhook_events))
+    .group_by(webhook_events.c.status)
 )
 
 
-def _passes(kind: str) -> Select[Any]:
-    return select(passes.c.environment, passes.c.began_at, passes.c.ended_at, passes.c.progress).where(
-        *_here(passes), passes.c.kind == kind
+def _job_runs(kind: str) -> Select[Any]:
+    return select(job_runs.c.environment, job_runs.c.began_at, job_runs.c.ended_at, job_runs.c.progress).where(
+        *_here(job_runs), job_runs.c.kind == kind
     )
 
 
 def _webhooked() -> Select[Any]:
     """The changes of a time that a webhook should have told of; one may still come for the youngest found by looks."""
-    missed = changes.c.webhook_at.is_(None) & (changes.c.by != By.WEBHOOK.value)
+    missed = changes.c.webhook_at.is_(None) & (changes.c.trigger != Trigger.WEBHOOK.value)
     final = changes.c.to_state.in_([state.value for state in FINAL]) & (changes.c.from_state != changes.c.to_state)
     told = or_(changes.c.error_kind.is_(None), changes.c.error_kind == ErrorKind.PROVIDER.value)
     waits = missed & (changes.c.at > bindparam("settled_by", type_=UtcTime()))
     return (
-        select(changes.c.environment, changes.c.by, func.count().label("found"), _number(missed).label("missed"))
+        select(changes.c.environment, changes.c.trigger, func.count().label("found"), _number(missed).label("missed"))
         .where(
             *_here(changes),
             changes.c.at > _SINCE,
             final,
             told,
             ~waits,
-            changes.c.by.in_([By.WEBHOOK.value, *(by.value for by in LOOKED)]),
+            changes.c.trigger.in_([Trigger.WEBHOOK.value, *(by.value for by in CHECK_TRIGGERS)]),
         )
-        .group_by(changes.c.environment, changes.c.by)
+        .group_by(changes.c.environment, changes.c.trigger)
     )
 
 
 _WEBHOOKED: Final = _webhooked()
 
 
-class Gauges(Database):
-    """The figures. Every method raises `StoreUnavailable` when the database does not answer."""
+class Statistics(Database):
+    """The figures. Every method raises `DatabaseUnavailable` when the database does not answer."""
 
     table = assets
 
     async def of(
-        self, provider: str, names: Sequence[str], audit: str, *, now: datetime, since: datetime, settled_by: datetime
+        self, provider: str, names: Sequence[str], audit: str, *, now: datetime, since: datetime, final_before: datetime
     ) -> dict[str, Figures]:
         """The figures of these environments; `audit` is the kind of pass that an audit is.
 
@@ -170,15 +174,15 @@ class Gauges(Database):
         """
         found = {name: Figures() for name in names}
         here = {"provider": provider, "environments": json_parameter([{"environment": name} for name in names], assets)}
-        window = {"now": now, "since": since, "settled_by": settled_by}
+        window = {"now": now, "since": since, "settled_by": final_before}
         async with self.reading() as connection:
             for line in await connection.execute(_ROWS, here):
                 _add_rows(found[line.environment], line)
-            for statement in (_DUE, _PENDING, _DEAD, _BREAKERS):
+            for statement in (_DUE, _PENDING, _DEAD, _CIRCUITS):
                 for line in await connection.execute(statement, here | window):
                     _add(found[line.environment], line)
-            for line in await connection.execute(_passes(audit), here):
-                found[line.environment].audit = Standing(
+            for line in await connection.execute(_job_runs(audit), here):
+                found[line.environment].audit = JobRun(
                     began_at=line.began_at, ended_at=line.ended_at, progress=line.progress
                 )
             for line in await connection.execute(_WEBHOOKED, here | window):
@@ -192,22 +196,24 @@ class Gauges(Database):
             found = await connection.execute(counted.where(assets.c.provider_name == provider))
             return {line.environment: line.number for line in found}
 
-    async def notices(self, provider: str, environment: str) -> Mapping[str, int]:
+    async def webhook_events(self, provider: str, environment: str) -> Mapping[str, int]:
         """How many deliveries were kept, by status; reads them all."""
         here = {"provider": provider, "environments": json_parameter([{"environment": environment}], assets)}
         async with self.reading() as connection:
             return {line.status: line.number for line in await connection.execute(_BY_STATUS, here)}
 
-    async def lateness(self, provider: str, environment: str, since: datetime, *, limit: int) -> list[tuple[By, int]]:
+    async def lateness(
+        self, provider: str, environment: str, since: datetime, *, limit: int
+    ) -> list[tuple[Trigger, int]]:
         """By which road the newest changes since `since` were found, and how late, in milliseconds; up to `limit`."""
         wanted = (
-            select(changes.c.by, changes.c.late_ms)
+            select(changes.c.trigger, changes.c.late_ms)
             .where(changes.c.provider_name == provider, changes.c.environment == environment, changes.c.at > since)
             .order_by(changes.c.at.desc())
             .limit(limit)
         )
         async with self.reading() as connection:
-            return [(By(by), late) for by, late in await connection.execute(wanted)]
+            return [(Trigger(by), late) for by, late in await connection.execute(wanted)]
 
 
 def _add_rows(figures: Figures, line: Row[Any]) -> None:
@@ -227,7 +233,7 @@ def _add(figures: Figures, line: Row[Any]) -> None:
         setattr(figures, name, getattr(line, name))
 
 
-def _add_webhooked(webhooked: Webhooked, line: Row[Any]) -> None:
-    webhooked.found[By(line.by)] = line.found
-    if line.by != By.WEBHOOK.value:
-        webhooked.missed[By(line.by)] = line.missed
+def _add_webhooked(webhooked: WebhookCounts, line: Row[Any]) -> None:
+    webhooked.found[Trigger(line.by)] = line.found
+    if line.by != Trigger.WEBHOOK.value:
+        webhooked.missed[Trigger(line.by)] = line.missed

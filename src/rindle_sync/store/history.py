@@ -6,18 +6,18 @@ from typing import Final
 
 from sqlalchemy import Update, bindparam, or_, select, update
 
-from rindle_sync.asset import By, ProviderAsset, State
-from rindle_sync.notice import Entry
-from rindle_sync.schema import changes, json_field, json_parameter, json_table, notices, once
+from rindle_sync.asset import ProviderAsset, State, Trigger
+from rindle_sync.notice import WebhookEventSummary
+from rindle_sync.schema import changes, json_field, json_parameter, json_table, once, webhook_events
 from rindle_sync.schema.types import UtcTime
 from rindle_sync.store.database import Database
-from rindle_sync.store.inbox import ENTRY_COLUMNS, read_entry
+from rindle_sync.store.inbox import SUMMARY_COLUMNS, read_summary
 
-LOOKED: Final = (By.SWEEP, By.SYNC, By.AUDIT, By.CLI, By.PAGE)
+CHECK_TRIGGERS: Final = (Trigger.SWEEP, Trigger.SYNC, Trigger.AUDIT, Trigger.CLI, Trigger.CONSOLE)
 """The roads that find a change by asking the provider."""
 
 
-def _told_statement() -> Update:
+def _webhook_statement() -> Update:
     sent = json_table("rows", "sent")
     rows = once(select(sent.c.value), "r")
     return (
@@ -25,18 +25,18 @@ def _told_statement() -> Update:
         .where(
             changes.c.row_id == json_field(rows, changes.c.row_id),
             changes.c.to_state == json_field(rows, changes.c.to_state),
-            changes.c.by.in_([by.value for by in LOOKED]),
+            changes.c.trigger.in_([by.value for by in CHECK_TRIGGERS]),
             changes.c.webhook_at.is_(None),
         )
         .values(webhook_at=bindparam("came_at", type_=UtcTime()))
     )
 
 
-_TOLD: Final = _told_statement()
+_NOTE_WEBHOOKS: Final = _webhook_statement()
 
 
 class History(Database):
-    """The history of rows. Every method raises `StoreUnavailable` when the database does not answer."""
+    """The history of rows. Every method raises `DatabaseUnavailable` when the database does not answer."""
 
     table = changes
 
@@ -44,21 +44,26 @@ class History(Database):
         """Note at the changes that a look had found first that a webhook has told of them, too: by row and state."""
         rows = [{"row_id": row_id, "to_state": state.value} for row_id, state in told]
         async with self.writing() as connection:
-            await connection.execute(_TOLD, {"rows": json_parameter(rows, changes), "came_at": now})
+            await connection.execute(_NOTE_WEBHOOKS, {"rows": json_parameter(rows, changes), "came_at": now})
 
-    async def notices_about(self, row: ProviderAsset, *, limit: int) -> list[Entry]:
+    async def webhook_events_about(self, row: ProviderAsset, *, limit: int) -> list[WebhookEventSummary]:
         """The newest deliveries about the asset and the upload of a row, the oldest of them first."""
         names = [
             column == value
             for column, value in (
-                (notices.c.provider_asset_id, row.provider_asset_id),
-                (notices.c.provider_upload_id, row.provider_upload_id),
+                (webhook_events.c.provider_asset_id, row.provider_asset_id),
+                (webhook_events.c.provider_upload_id, row.provider_upload_id),
             )
             if value is not None
         ]
         if not names:
             return []
-        here = notices.c.provider_name == row.provider_name, notices.c.environment == row.environment
-        wanted = select(*ENTRY_COLUMNS).where(*here, or_(*names)).order_by(notices.c.received_at.desc()).limit(limit)
+        here = webhook_events.c.provider_name == row.provider_name, webhook_events.c.environment == row.environment
+        wanted = (
+            select(*SUMMARY_COLUMNS)
+            .where(*here, or_(*names))
+            .order_by(webhook_events.c.received_at.desc())
+            .limit(limit)
+        )
         async with self.reading() as connection:
-            return [read_entry(found) for found in await connection.execute(wanted)][::-1]
+            return [read_summary(found) for found in await connection.execute(wanted)][::-1]

@@ -10,43 +10,45 @@ from sqlalchemy import Executable, Row, bindparam, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rindle_sync.notice import Entry, Kept, Notice, Status
-from rindle_sync.schema import STATEMENT_SECONDS, json_parameter, notices
+from rindle_sync.notice import EventStatus, StoredEvent, WebhookEvent, WebhookEventSummary
+from rindle_sync.schema import STATEMENT_SECONDS, json_parameter, webhook_events
 from rindle_sync.store.database import Database, claim_statement, outcome_statement
 
-_FIELDS: Final = tuple(f.name for f in fields(Notice))
-_KEPT: Final = tuple(f.name for f in fields(Kept))
-ENTRY_COLUMNS: Final = (*(notices.c[name] for name in _KEPT), func.length(notices.c.body).label("size"))
+_FIELDS: Final = tuple(f.name for f in fields(WebhookEvent))
+_KEPT: Final = tuple(f.name for f in fields(StoredEvent))
+SUMMARY_COLUMNS: Final = (*(webhook_events.c[name] for name in _KEPT), func.length(webhook_events.c.body).label("size"))
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
 
 
 _CLAIM: Final = claim_statement(
-    notices,
-    notices.c.provider_name == bindparam("provider"),
-    notices.c.environment == bindparam("in_environment"),
-    notices.c.next_attempt_at <= bindparam("now"),
-    first=[notices.c.next_attempt_at],
+    webhook_events,
+    webhook_events.c.provider_name == bindparam("provider"),
+    webhook_events.c.environment == bindparam("in_environment"),
+    webhook_events.c.next_attempt_at <= bindparam("now"),
+    first=[webhook_events.c.next_attempt_at],
 )
-_ONCE: Final = [notices.c.provider_name, notices.c.environment, notices.c.event_id]
+_ONCE: Final = [webhook_events.c.provider_name, webhook_events.c.environment, webhook_events.c.event_id]
 _KEEP: Final[dict[str, Executable]] = {  # no error in the server's log, which would show the provider's event id
-    "postgresql": postgresql.insert(notices).on_conflict_do_nothing(index_elements=_ONCE).returning(notices.c.id),
-    "sqlite": sqlite.insert(notices).on_conflict_do_nothing(index_elements=_ONCE).returning(notices.c.id),
+    "postgresql": postgresql.insert(webhook_events)
+    .on_conflict_do_nothing(index_elements=_ONCE)
+    .returning(webhook_events.c.id),
+    "sqlite": sqlite.insert(webhook_events).on_conflict_do_nothing(index_elements=_ONCE).returning(webhook_events.c.id),
 }
-_OUTCOMES: Final = outcome_statement(notices, _OUTCOME)
+_OUTCOMES: Final = outcome_statement(webhook_events, _OUTCOME)
 
 
 class Inbox(Database):
-    """The kept deliveries. Every method raises `StoreUnavailable` when the database does not answer."""
+    """The kept deliveries. Every method raises `DatabaseUnavailable` when the database does not answer."""
 
-    table = notices
+    table = webhook_events
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine)
         self._keeping: set[asyncio.Future[bool]] = set()
 
-    def keeping(self, notice: Notice) -> "asyncio.Future[bool]":
+    def keeping(self, webhook_event: WebhookEvent) -> "asyncio.Future[bool]":
         """`keep` as a task of its own: it goes on though nobody may wait for it any more, until `finish`."""
-        task = asyncio.ensure_future(self.keep(notice))
+        task = asyncio.ensure_future(self.keep(webhook_event))
         self._keeping.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -67,71 +69,96 @@ class Inbox(Database):
         if late:  # they end when their driver gives up; the one of SQLite hangs for ever if it is cancelled again
             await asyncio.wait(late, timeout=STATEMENT_SECONDS)
 
-    async def keep(self, notice: Notice) -> bool:
+    async def keep(self, webhook_event: WebhookEvent) -> bool:
         """Keep a delivery; False if this event was kept before, whatever it said then."""
-        values = {name: getattr(notice, name) for name in _FIELDS}
+        values = {name: getattr(webhook_event, name) for name in _FIELDS}
         async with self.writing() as connection:
             kept = await connection.execute(_KEEP[self.engine.dialect.name], values)
             return kept.one_or_none() is not None
 
     async def claim(
         self, provider: str, environment: str, *, now: datetime, token: str, until: datetime, limit: int
-    ) -> list[Notice]:
+    ) -> list[WebhookEvent]:
         """Lease up to `limit` pending notices whose time has come, in one statement; in the order of their events."""
         values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
         async with self.leasing(token) as connection:
-            claimed = [_read_notice(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
-        return sorted(claimed, key=lambda notice: (notice.occurred_at or notice.received_at, notice.received_at))
+            claimed = [_read_event(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
+        return sorted(
+            claimed,
+            key=lambda webhook_event: (
+                webhook_event.occurred_at or webhook_event.received_at,
+                webhook_event.received_at,
+            ),
+        )
 
-    async def end(self, ended: Sequence[Notice], token: str) -> None:
+    async def end(self, ended: Sequence[WebhookEvent], token: str) -> None:
         """Write what became of notices that are leased under `token`, in one statement."""
         rows = [{"id": n.id, **{name: getattr(n, name) for name in _OUTCOME}} for n in ended]
         async with self.writing() as connection:
-            await connection.execute(_OUTCOMES, {"rows": json_parameter(rows, notices), "held": token})
+            await connection.execute(_OUTCOMES, {"rows": json_parameter(rows, webhook_events), "held": token})
 
-    async def get(self, notice_id: str) -> Entry | None:
+    async def get(self, webhook_event_id: str) -> WebhookEventSummary | None:
         """The notice with this id of ours."""
         async with self.reading() as connection:
-            found = (await connection.execute(select(*ENTRY_COLUMNS).where(notices.c.id == notice_id))).one_or_none()
-        return read_entry(found) if found else None
+            found = (
+                await connection.execute(select(*SUMMARY_COLUMNS).where(webhook_events.c.id == webhook_event_id))
+            ).one_or_none()
+        return read_summary(found) if found else None
 
     async def list(
-        self, provider: str, environment: str, *, status: Status | None = None, limit: int = 50
-    ) -> list[Entry]:
+        self, provider: str, environment: str, *, status: EventStatus | None = None, limit: int = 50
+    ) -> list[WebhookEventSummary]:
         """The newest notices, of one status or of all."""
-        wanted = select(*ENTRY_COLUMNS).where(notices.c.provider_name == provider, notices.c.environment == environment)
+        wanted = select(*SUMMARY_COLUMNS).where(
+            webhook_events.c.provider_name == provider, webhook_events.c.environment == environment
+        )
         if status:
-            wanted = wanted.where(notices.c.status == status.value)
+            wanted = wanted.where(webhook_events.c.status == status.value)
         async with self.reading() as connection:
-            found = await connection.execute(wanted.order_by(notices.c.received_at.desc()).limit(limit))
-            return [read_entry(row) for row in found]
+            found = await connection.execute(wanted.order_by(webhook_events.c.received_at.desc()).limit(limit))
+            return [read_summary(row) for row in found]
 
-    async def replay(self, provider: str, environment: str, now: datetime, *, notice_id: str | None = None) -> int:
+    async def replay(
+        self, provider: str, environment: str, now: datetime, *, webhook_event_id: str | None = None
+    ) -> int:
         """Make one notice, or all dead ones, pending again; how many."""
-        which = update(notices).where(notices.c.provider_name == provider, notices.c.environment == environment)
-        which = which.where(notices.c.id == notice_id if notice_id else notices.c.status == Status.DEAD.value)
-        again = which.where(notices.c.status != Status.IGNORED.value, func.length(notices.c.body) > 0)
-        values = {"status": Status.PENDING.value, "attempts": 0, "next_attempt_at": now, "reason": None}
+        which = update(webhook_events).where(
+            webhook_events.c.provider_name == provider, webhook_events.c.environment == environment
+        )
+        which = which.where(
+            webhook_events.c.id == webhook_event_id
+            if webhook_event_id
+            else webhook_events.c.status == EventStatus.DEAD.value
+        )
+        again = which.where(
+            webhook_events.c.status != EventStatus.IGNORED.value, func.length(webhook_events.c.body) > 0
+        )
+        values = {"status": EventStatus.PENDING.value, "attempts": 0, "next_attempt_at": now, "reason": None}
         async with self.writing() as connection:
             return (await connection.execute(again.values(values))).rowcount
 
     async def prune(self, provider: str, environment: str, *, ended_before: datetime, dead_before: datetime) -> int:
         """Empty the bodies of old notices; how many. The event ids stay, so that no event ever counts twice."""
         old = or_(
-            (notices.c.status == Status.DEAD.value) & (notices.c.received_at < dead_before),
-            notices.c.status.in_([Status.APPLIED.value, Status.IGNORED.value]) & (notices.c.received_at < ended_before),
+            (webhook_events.c.status == EventStatus.DEAD.value) & (webhook_events.c.received_at < dead_before),
+            webhook_events.c.status.in_([EventStatus.APPLIED.value, EventStatus.IGNORED.value])
+            & (webhook_events.c.received_at < ended_before),
         )
-        which = update(notices).where(notices.c.provider_name == provider, notices.c.environment == environment)
+        which = update(webhook_events).where(
+            webhook_events.c.provider_name == provider, webhook_events.c.environment == environment
+        )
         async with self.writing() as connection:
-            emptied = await connection.execute(which.where(old, func.length(notices.c.body) > 0).values(body=b""))
+            emptied = await connection.execute(
+                which.where(old, func.length(webhook_events.c.body) > 0).values(body=b"")
+            )
             return emptied.rowcount
 
 
-def read_entry(found: Row[Any]) -> Entry:
+def read_summary(found: Row[Any]) -> WebhookEventSummary:
     """A line of the notices table, in the columns of an entry."""
-    return Entry(**found._asdict() | {"status": Status(found.status)})
+    return WebhookEventSummary(**found._asdict() | {"status": EventStatus(found.status)})
 
 
-def _read_notice(found: Row[Any]) -> Notice:
+def _read_event(found: Row[Any]) -> WebhookEvent:
     values = {name: getattr(found, name) for name in _FIELDS}
-    return Notice(**values | {"status": Status(found.status)})
+    return WebhookEvent(**values | {"status": EventStatus(found.status)})

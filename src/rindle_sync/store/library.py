@@ -66,8 +66,8 @@ _MADE_BETWEEN: Final = select(*_DUE).where(
 )
 
 
-class Library(Database):
-    """What the rows are, page by page. Every method raises `StoreUnavailable` when the database does not answer."""
+class AssetQueries(Database):
+    """What the rows are, page by page. Every method raises `DatabaseUnavailable` when the database does not answer."""
 
     table = assets
 

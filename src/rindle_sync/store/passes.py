@@ -8,12 +8,12 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.schema import passes, suspects
+from rindle_sync.schema import deletion_candidates, job_runs
 from rindle_sync.store.database import Database, is_free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class JobRun:
     """How a kind of pass stands."""
 
     began_at: datetime | None = None
@@ -30,7 +30,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class PassKey:
+class JobKey:
     """Which pass of which environment."""
 
     provider: str
@@ -38,31 +38,31 @@ class PassKey:
     name: str
 
 
-_STANDING: Final = (passes.c.began_at, passes.c.ended_at, passes.c.progress)
+_COLUMNS: Final = (job_runs.c.began_at, job_runs.c.ended_at, job_runs.c.progress)
 
 
-class Passes(Database):
-    """The passes and their suspects. Every method raises `StoreUnavailable` when the database does not answer."""
+class JobRuns(Database):
+    """The passes and their suspects. Every method raises `DatabaseUnavailable` when the database does not answer."""
 
-    table = passes
+    table = job_runs
 
-    async def take(self, key: PassKey, *, now: datetime, token: str, until: datetime) -> Standing | None:
+    async def take(self, key: JobKey, *, now: datetime, token: str, until: datetime) -> JobRun | None:
         """Lease this kind of pass, so that nobody else makes one; None where somebody does."""
-        lease = update(passes).where(*_mine(key), is_free(passes)).values(lease_token=token, lease_until=until)
+        lease = update(job_runs).where(*_mine(key), is_free(job_runs)).values(lease_token=token, lease_until=until)
         async with self.leasing(token) as connection:
-            found = (await connection.execute(lease.returning(*_STANDING), {"now": now})).one_or_none()
+            found = (await connection.execute(lease.returning(*_COLUMNS), {"now": now})).one_or_none()
         if found:
-            return Standing(**found._asdict())
+            return JobRun(**found._asdict())
         return await self.take(key, now=now, token=token, until=until) if await self._add(key) else None
 
-    async def _add(self, key: PassKey) -> bool:
+    async def _add(self, key: JobKey) -> bool:
         async with self.reading() as connection:
-            if (await connection.execute(select(passes.c.kind).where(*_mine(key)))).one_or_none():
+            if (await connection.execute(select(job_runs.c.kind).where(*_mine(key)))).one_or_none():
                 return False
         row = {"provider_name": key.provider, "environment": key.environment, "kind": key.name}
         try:
             async with self.writing() as connection:
-                await connection.execute(insert(passes), row)
+                await connection.execute(insert(job_runs), row)
         except IntegrityError:
             return False
         return True
@@ -70,13 +70,13 @@ class Passes(Database):
     async def renew(self, token: str, until: datetime) -> None:
         """Hold the pass longer."""
         async with self.writing() as connection:
-            await connection.execute(update(passes).where(passes.c.lease_token == token).values(lease_until=until))
+            await connection.execute(update(job_runs).where(job_runs.c.lease_token == token).values(lease_until=until))
 
     async def keep(self, token: str, *, began_at: datetime, progress: Mapping[str, Any], until: datetime) -> bool:
         """Write down how far the pass is, and hold it longer; False if somebody else has taken it over."""
         values = {"began_at": began_at, "progress": progress, "lease_until": until}
         async with self.writing() as connection:
-            changed = update(passes).where(passes.c.lease_token == token).values(values)
+            changed = update(job_runs).where(job_runs.c.lease_token == token).values(values)
             return (await connection.execute(changed)).rowcount > 0
 
     async def end(self, token: str, ended_at: datetime, report: Mapping[str, Any]) -> None:
@@ -84,11 +84,11 @@ class Passes(Database):
         values: dict[str, Any] = {"began_at": None, "ended_at": ended_at, "progress": report}
         values |= {"lease_token": None, "lease_until": None}
         async with self.writing() as connection:
-            await connection.execute(update(passes).where(passes.c.lease_token == token).values(values))
+            await connection.execute(update(job_runs).where(job_runs.c.lease_token == token).values(values))
 
-    async def note(self, key: PassKey, ended_at: datetime) -> None:
+    async def note(self, key: JobKey, ended_at: datetime) -> None:
         """Note that such a pass has ended just now, without a lease."""
-        changed = update(passes).where(*_mine(key)).values(ended_at=ended_at)
+        changed = update(job_runs).where(*_mine(key)).values(ended_at=ended_at)
         async with self.writing() as connection:
             is_there = (await connection.execute(changed)).rowcount
         if not is_there:
@@ -96,49 +96,57 @@ class Passes(Database):
             async with self.writing() as connection:
                 await connection.execute(changed)
 
-    async def get(self, key: PassKey) -> Standing:
+    async def get(self, key: JobKey) -> JobRun:
         """How this kind of pass stands."""
         async with self.reading() as connection:
-            found = (await connection.execute(select(*_STANDING).where(*_mine(key)))).one_or_none()
-        return Standing(**found._asdict()) if found else Standing()
+            found = (await connection.execute(select(*_COLUMNS).where(*_mine(key)))).one_or_none()
+        return JobRun(**found._asdict()) if found else JobRun()
 
-    async def suspect(self, key: PassKey, seen_at: Mapping[str, datetime], *, is_missing: bool) -> None:
+    async def add_candidates(self, key: JobKey, observed_at: Mapping[str, datetime], *, is_missing: bool) -> None:
         """Note rows that were not found, or were found changed, and when; of one noted before, nothing changes."""
         here = {"provider_name": key.provider, "environment": key.environment, "is_missing": is_missing}
-        rows = [{"row_id": row_id, "seen_at": at} | here for row_id, at in seen_at.items()]
+        rows = [{"row_id": row_id, "observed_at": at} | here for row_id, at in observed_at.items()]
         async with self.writing() as connection:
-            known = await connection.execute(select(suspects.c.row_id).where(suspects.c.row_id.in_(seen_at)))
+            known = await connection.execute(
+                select(deletion_candidates.c.row_id).where(deletion_candidates.c.row_id.in_(observed_at))
+            )
             fresh = {row["row_id"] for row in rows} - set(known.scalars())
             if fresh:
-                await connection.execute(insert(suspects), [row for row in rows if row["row_id"] in fresh])
+                await connection.execute(insert(deletion_candidates), [row for row in rows if row["row_id"] in fresh])
 
-    async def suspects(self, key: PassKey, limit: int, *, are_missing: bool) -> dict[str, datetime]:
+    async def candidates(self, key: JobKey, limit: int, *, are_missing: bool) -> dict[str, datetime]:
         """Up to `limit` suspects, by row, and when each was noted."""
-        of_kind = suspects.c.is_missing.is_(are_missing)
-        wanted = select(suspects.c.row_id, suspects.c.seen_at).where(*_suspected(key), of_kind).limit(limit)
+        of_kind = deletion_candidates.c.is_missing.is_(are_missing)
+        wanted = (
+            select(deletion_candidates.c.row_id, deletion_candidates.c.observed_at)
+            .where(*_of_environment(key), of_kind)
+            .limit(limit)
+        )
         async with self.reading() as connection:
-            return {found.row_id: found.seen_at for found in await connection.execute(wanted)}
+            return {found.row_id: found.observed_at for found in await connection.execute(wanted)}
 
-    async def count_suspects(self, key: PassKey) -> int:
+    async def count_candidates(self, key: JobKey) -> int:
         """How many suspects there are."""
         async with self.reading() as connection:
-            counted = await connection.execute(select(func.count()).select_from(suspects).where(*_suspected(key)))
+            counted = await connection.execute(
+                select(func.count()).select_from(deletion_candidates).where(*_of_environment(key))
+            )
             return counted.scalar_one()
 
-    async def acquit(self, key: PassKey, row_ids: Collection[str] | None = None) -> None:
+    async def clear_candidates(self, key: JobKey, row_ids: Collection[str] | None = None) -> None:
         """Forget these suspects, or all."""
-        gone = delete(suspects).where(*_suspected(key))
+        gone = delete(deletion_candidates).where(*_of_environment(key))
         async with self.writing() as connection:
-            await connection.execute(gone if row_ids is None else gone.where(suspects.c.row_id.in_(row_ids)))
+            await connection.execute(gone if row_ids is None else gone.where(deletion_candidates.c.row_id.in_(row_ids)))
 
 
-def _mine(key: PassKey) -> tuple[ColumnElement[bool], ...]:
+def _mine(key: JobKey) -> tuple[ColumnElement[bool], ...]:
     return (
-        passes.c.provider_name == key.provider,
-        passes.c.environment == key.environment,
-        passes.c.kind == key.name,
+        job_runs.c.provider_name == key.provider,
+        job_runs.c.environment == key.environment,
+        job_runs.c.kind == key.name,
     )
 
 
-def _suspected(key: PassKey) -> tuple[ColumnElement[bool], ...]:
-    return suspects.c.provider_name == key.provider, suspects.c.environment == key.environment
+def _of_environment(key: JobKey) -> tuple[ColumnElement[bool], ...]:
+    return deletion_candidates.c.provider_name == key.provider, deletion_candidates.c.environment == key.environment

@@ -24,8 +24,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.asset import ROW_FIELDS, By, ErrorKind, PlaybackId, ProviderAsset, State, as_row_id
-from rindle_sync.errors import AlreadyTracked, StoreRefused
+from rindle_sync.asset import ROW_FIELDS, ErrorKind, PlaybackId, ProviderAsset, State, Trigger, as_row_id
+from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.schema import assets, changes, json_field, json_parameter, json_table, once
 from rindle_sync.store.database import Database, claim_statement
 
@@ -42,7 +42,7 @@ class Change:
     from_state: State
     to_state: State
     error_kind: ErrorKind | None
-    by: By
+    trigger: Trigger
     reason: str
     at: datetime
     late_ms: int
@@ -82,16 +82,16 @@ _WRITTEN: Final = (
     "raw_provider_metadata",
     "provider_created_at",
     "updated_at",
-    "seen_at",
+    "observed_at",
     "checked_at",
     "check_at",
     "check_failures",
     "missing_since",
-    "trail",
+    "decision_log",
     "version",
 )
 _CHANGE_FIELDS: Final = tuple(f.name for f in fields(Change))
-_KEPT: Final = (*_CHANGE_FIELDS, "announce_at")
+_KEPT: Final = (*_CHANGE_FIELDS, "dispatch_at")
 _SENT: Final = ("id", "lease_token", *_WRITTEN)
 _read_sent: Final = attrgetter(*_SENT)
 _read_change: Final = attrgetter(*_CHANGE_FIELDS)
@@ -139,8 +139,8 @@ _CLAIM: Final = claim_statement(
 _KEEP_CHANGES: Final = _change_statement()
 
 
-class Store(Database):
-    """The rows and their changes. Every method raises `StoreUnavailable` when the database does not answer."""
+class AssetStore(Database):
+    """The rows and their changes. Every method raises `DatabaseUnavailable` when the database does not answer."""
 
     table = assets
 
@@ -180,7 +180,7 @@ class Store(Database):
     async def rename(self, row_id: str, names: ProviderAsset) -> None:
         """Give a row the app's own names, as `names` has them; raises `AlreadyTracked` where they are taken."""
         values: dict[str, Any] = {
-            name: getattr(names, name) for name in ("asset_id", "profile", "playback_policy", "ingest_mode")
+            name: getattr(names, name) for name in ("reference", "profile", "playback_policy", "ingest_mode")
         }
         told = {name: getattr(names, name) for name in ("passthrough", "provider_upload_id")}
         values |= {name: value for name, value in told.items() if value is not None}
@@ -191,7 +191,9 @@ class Store(Database):
         except IntegrityError:
             raise AlreadyTracked("another row has this asset id and profile, passthrough or upload id") from None
 
-    async def find(self, provider: str, environment: str, provider_asset_id: str) -> ProviderAsset | None:
+    async def find_by_provider_asset_id(
+        self, provider: str, environment: str, provider_asset_id: str
+    ) -> ProviderAsset | None:
         """The row with this provider id."""
         return await self._one(
             select(*assets.c).where(
@@ -201,24 +203,24 @@ class Store(Database):
             )
         )
 
-    async def find_app_asset(self, provider: str, asset_id: str, profile: str) -> ProviderAsset | None:
+    async def find_by_reference(self, provider: str, reference: str, profile: str) -> ProviderAsset | None:
         """The row of the app's own asset and profile."""
         return await self._one(
             select(*assets.c).where(
-                assets.c.provider_name == provider, assets.c.asset_id == asset_id, assets.c.profile == profile
+                assets.c.provider_name == provider, assets.c.reference == reference, assets.c.profile == profile
             )
         )
 
-    async def named(self, provider: str, environment: str, name: str) -> list[ProviderAsset]:
+    async def find_by_id_or_reference(self, provider: str, environment: str, name: str) -> list[ProviderAsset]:
         """The row with this id of ours, and those of the app's own asset with this id, of every profile."""
         if not name.isprintable():
             return []
-        called = assets.c.asset_id == name
+        called = assets.c.reference == name
         if row_id := as_row_id(name):
             called |= assets.c.id == row_id
         return await self._all(provider, environment, called)
 
-    async def known_as(self, provider: str, environment: str, provider_id: str) -> list[ProviderAsset]:
+    async def find_by_provider_id(self, provider: str, environment: str, provider_id: str) -> list[ProviderAsset]:
         """The rows whose asset or whose upload has this id at the provider."""
         if not provider_id.isprintable():
             return []
@@ -293,7 +295,7 @@ class Store(Database):
         """
         try:
             return Written(await self._write(writes))
-        except (IntegrityError, StoreRefused):
+        except (IntegrityError, InvalidValue):
             if len(writes) == 1:
                 return Written(frozenset(), frozenset({writes[0].row.id}))
         apart = [await self.write([write]) for write in writes]
@@ -339,7 +341,7 @@ class Store(Database):
 
     async def _all(self, provider: str, environment: str, which: ColumnElement[bool]) -> list[ProviderAsset]:
         here = (assets.c.provider_name == provider, assets.c.environment == environment)
-        wanted = select(*assets.c).where(*here, which).order_by(assets.c.asset_id, assets.c.profile)
+        wanted = select(*assets.c).where(*here, which).order_by(assets.c.reference, assets.c.profile)
         async with self.reading() as connection:
             return [read_row(found) for found in await connection.execute(wanted)]
 
@@ -364,7 +366,7 @@ def read_change(found: Row[Any]) -> Change:
     values = {name: getattr(found, name) for name in _CHANGE_FIELDS}
     values["from_state"], values["to_state"] = State(values["from_state"]), State(values["to_state"])
     values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])
-    return Change(**values | {"by": By(values["by"])})
+    return Change(**values | {"trigger": Trigger(values["trigger"])})
 
 
 def _plain(row: ProviderAsset, name: str) -> Any:

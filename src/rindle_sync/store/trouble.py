@@ -9,7 +9,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from rindle_sync.asset import scrub
-from rindle_sync.errors import StoreRefused, StoreUnavailable
+from rindle_sync.errors import DatabaseUnavailable, InvalidValue
 from rindle_sync.schema import BUSY_SECONDS, READ_ONLY, STATEMENT_SECONDS
 
 _NO_TABLES: Final = "the database lacks our tables; run `rindle-sync migrate`"
@@ -55,18 +55,18 @@ _BY_WORDS: Final = (
 
 @contextmanager
 def named_errors() -> Iterator[None]:
-    """What the driver and the pool raise inside becomes `StoreUnavailable` or `StoreRefused`; a unique key may not."""
+    """What the driver and the pool raise inside becomes `DatabaseUnavailable` or `InvalidValue`; a unique key may not."""
     try:
         yield
     except IntegrityError:
         raise
     except DBAPIError as error:
-        kind = StoreRefused if _is_refusal(error) else StoreUnavailable
+        kind = InvalidValue if _is_refusal(error) else DatabaseUnavailable
         raise kind(complaint(error.orig)) from None
     except PoolTimeout:
-        raise StoreUnavailable(ALL_WAIT) from None
+        raise DatabaseUnavailable(ALL_WAIT) from None
     except OSError as error:
-        raise StoreUnavailable(f"no connection to the database ({type(error).__name__}); is it up?") from None
+        raise DatabaseUnavailable(f"no connection to the database ({type(error).__name__}); is it up?") from None
 
 
 def _is_refusal(error: DBAPIError) -> bool:

@@ -16,19 +16,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from rindle_sync.asset import By, ErrorKind, ProviderAsset, State
-from rindle_sync.errand import Step
-from rindle_sync.errors import Refused, RindleSyncError
+from rindle_sync.asset import ErrorKind, ProviderAsset, State, Trigger
+from rindle_sync.errand import JobKind
+from rindle_sync.errors import AuthenticationFailed, RindleSyncError
 from rindle_sync.frameworks.asgi import Receive, Scope, Send
 from rindle_sync.frameworks.page import views
 from rindle_sync.frameworks.page.drawing import HERE, templates
 from rindle_sync.frameworks.page.forms import Declined, check_origin, is_local, read_form
 from rindle_sync.frameworks.page.session import COOKIE, LASTS, Sessions
-from rindle_sync.frameworks.page.views import Wanted
-from rindle_sync.patience import SPARING, Places, Question
+from rindle_sync.frameworks.page.views import RowFilter
+from rindle_sync.patience import SPARING, CachedQuery, ConcurrencyLimit
 from rindle_sync.sync import sync_row
 from rindle_sync.telemetry import OperatorActed, nanoseconds
-from rindle_sync.work import Work
+from rindle_sync.work import JobRunner
 
 LONGEST_SYNC: Final = 20.0
 """Seconds that a browser waits for a look."""
@@ -64,16 +64,16 @@ _STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.sv
 Answering = Callable[[Request], Awaitable[Response]]
 
 
-class Page:
+class Console:
     """The page of these environments; `token` lets an operator sign in, without it the page is read-only."""
 
-    def __init__(self, works: Sequence[Work], token: str | None) -> None:
-        self._works = {work.environment: work for work in works}
-        self._any = works[0]
+    def __init__(self, job_runners: Sequence[JobRunner], token: str | None) -> None:
+        self._job_runners = {job_runner.environment: job_runner for job_runner in job_runners}
+        self._any = job_runners[0]
         self._sessions = Sessions(token)
         self._templates = templates()
-        self._places = Places(READS, within=READ_WITHIN)
-        self._standing = Question(self._stand, self._any.tools.now, HOLDS, times=SPARING)
+        self._slots = ConcurrencyLimit(READS, within=READ_WITHIN)
+        self._standing = CachedQuery(self._overviews, self._any.context.now, HOLDS, times=SPARING)
         self._guessing = asyncio.Lock()
         self._guesses = 0
         self._app = Starlette(
@@ -102,7 +102,7 @@ class Page:
         await self._standing.close()
 
     def _now(self) -> datetime:
-        return self._any.tools.now()
+        return self._any.context.now()
 
     # who may do what
 
@@ -160,7 +160,7 @@ class Page:
     def _show(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
         may_act = self._may_act(request)
         known = {
-            "environments": list(self._works),
+            "environments": list(self._job_runners),
             "may_read": self._may_read(request),
             "may_act": may_act,
             "can_sign_in": self._sessions.token is not None,
@@ -190,73 +190,75 @@ class Page:
     @asynccontextmanager
     async def _reading(self) -> AsyncIterator[None]:
         try:
-            async with self._places.one():
+            async with self._slots.slot():
                 yield
         except TimeoutError:
             raise Declined(503, _BUSY) from None
 
-    async def _stand(self) -> dict[str, Any]:
+    async def _overviews(self) -> dict[str, Any]:
         async with self._reading():
-            return await views.standing(list(self._works.values()))
+            return await views.standing(list(self._job_runners.values()))
 
     async def _overview(self, request: Request) -> Response:
-        if (standing := await self._standing.answer()) is None:
+        if (standing := await self._standing.get()) is None:
             raise Declined(503, _BUSY)
         return self._show(request, "overview.html", **standing)
 
     async def _rows(self, request: Request) -> Response:
-        wanted = Wanted.of(request.query_params, list(self._works))
+        wanted = RowFilter.of(request.query_params, list(self._job_runners))
         async with self._reading():
-            told = await views.rows(self._works[wanted.environment], wanted)
+            told = await views.rows(self._job_runners[wanted.environment], wanted)
         return self._show(request, "rows.html", **told)
 
     async def _row(self, request: Request) -> Response:
-        work, row = await self._found(request)
+        job_runner, row = await self._found(request)
         async with self._reading():
-            told = await views.one_row(work, row)
+            told = await views.one_row(job_runner, row)
         return self._show(request, "row.html", **told)
 
     async def _inbox(self, request: Request) -> Response:
-        work = self._work_of(request)
+        job_runner = self._work_of(request)
         async with self._reading():
-            told = await views.inbox(work, request.query_params.get("status", ""))
-        return self._show(request, "inbox.html", environment=work.environment, **told)
+            told = await views.inbox(job_runner, request.query_params.get("status", ""))
+        return self._show(request, "inbox.html", environment=job_runner.environment, **told)
 
-    def _work_of(self, request: Request) -> Work:
-        return self._works[Wanted.of(request.query_params, list(self._works)).environment]
+    def _work_of(self, request: Request) -> JobRunner:
+        return self._job_runners[RowFilter.of(request.query_params, list(self._job_runners)).environment]
 
-    async def _found(self, request: Request) -> tuple[Work, ProviderAsset]:
+    async def _found(self, request: Request) -> tuple[JobRunner, ProviderAsset]:
         async with self._reading():
-            row = await self._any.tools.store.get(str(request.path_params["row_id"]))
-        if row is None or row.environment not in self._works:
+            row = await self._any.context.store.get(str(request.path_params["row_id"]))
+        if row is None or row.environment not in self._job_runners:
             raise Declined(404, "there is no such row", back="/rows")
-        return self._works[row.environment], row
+        return self._job_runners[row.environment], row
 
     # what is done
 
     async def _sync(self, request: Request) -> Response:
-        work, row = await self._found(request)
+        job_runner, row = await self._found(request)
         done, address = "failed", f"/rows/{row.id}"
         try:
             async with asyncio.timeout(LONGEST_SYNC):
-                settled = await sync_row(work.tools, row, by=By.PAGE)
+                settled = await sync_row(job_runner.context, row, trigger=Trigger.CONSOLE)
             done = settled.decision.verdict.value if settled else "gone"
         except TimeoutError:
             done = "late"
         except RindleSyncError as error:
-            done = "refused" if isinstance(error, Refused) else "failed"
+            done = "refused" if isinstance(error, AuthenticationFailed) else "failed"
             raise Declined(503, str(error), back=address) from None
         finally:
-            self._told(work, "sync", done, row.id)
+            self._emit(job_runner, "sync", done, row.id)
         return _to(address, done=done)
 
     async def _replay(self, request: Request) -> Response:
-        work, named = self._work_of(request), request.path_params.get("notice_id")
-        tools, notice_id = work.tools, str(named) if named else None
-        number = await tools.inbox.replay(tools.provider.name, tools.environment, tools.now(), notice_id=notice_id)
-        work.wake(Step.INGEST)
-        self._told(work, "replay" if notice_id else "replay_dead", "done" if number else "nothing")
-        return _to("/inbox", environment=work.environment, done="replayed", number=str(number))
+        job_runner, named = self._work_of(request), request.path_params.get("notice_id")
+        context, webhook_event_id = job_runner.context, str(named) if named else None
+        number = await context.inbox.replay(
+            context.provider.name, context.environment, context.now(), webhook_event_id=webhook_event_id
+        )
+        job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+        self._emit(job_runner, "replay" if webhook_event_id else "replay_dead", "done" if number else "nothing")
+        return _to("/inbox", environment=job_runner.environment, done="replayed", number=str(number))
 
     async def _sign_in(self, request: Request) -> Response:
         form = await read_form(request)
@@ -265,7 +267,7 @@ class Page:
         if not self._sessions.opens(form.get("token", "")):
             await self._refuse_guess()
             return self._show(request, "sign_in.html", 403, wrong=True)
-        self._told(self._any, "sign_in", "done")
+        self._emit(self._any, "sign_in", "done")
         answer = _to("/")
         lasts, secure = int(LASTS.total_seconds()), request.headers.get("x-forwarded-proto") == "https"
         session = self._sessions.begin(self._now())
@@ -277,8 +279,8 @@ class Page:
         self._guesses += 1
         try:
             async with self._guessing:
-                self._told(self._any, "sign_in", "refused")
-                await self._any.tools.sleep(GUESS_TAKES)
+                self._emit(self._any, "sign_in", "refused")
+                await self._any.context.sleep(GUESS_TAKES)
         finally:
             self._guesses -= 1
 
@@ -291,9 +293,11 @@ class Page:
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
 
-    def _told(self, work: Work, action: str, outcome: str, row_id: str | None = None) -> None:
-        when = nanoseconds(work.tools.now())
-        work.tools.telemetry.tell(OperatorActed(system_time=when, row_id=row_id, action=action, outcome=outcome))
+    def _emit(self, job_runner: JobRunner, action: str, outcome: str, row_id: str | None = None) -> None:
+        when = nanoseconds(job_runner.context.now())
+        job_runner.context.telemetry.emit(
+            OperatorActed(system_time=when, row_id=row_id, action=action, outcome=outcome)
+        )
 
 
 def _to(path: str, **query: str) -> Response:

@@ -10,9 +10,9 @@ from rindle_sync.concerns import of_engine, of_environment
 from rindle_sync.explain import explain
 from rindle_sync.health import last_tick, overview
 from rindle_sync.ingest import rows_about
-from rindle_sync.notice import Entry, Status
+from rindle_sync.notice import EventStatus, WebhookEventSummary
 from rindle_sync.phrases import many
-from rindle_sync.work import Work
+from rindle_sync.work import JobRunner
 
 _DONE: Final = {
     "changed": ("done", "Looked at: it has changed."),
@@ -28,11 +28,11 @@ _DONE: Final = {
 """How the outcome of a look is shown: its class, and the sentence."""
 
 ROWS: Final = 50
-NOTICES: Final = 100
+WEBHOOK_EVENTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class RowFilter:
     """Which rows a browser asks for; what it wrote that is no state or kind counts as none."""
 
     environment: str
@@ -43,7 +43,7 @@ class Wanted:
     """The place in the list from which on: what the page before has given."""
 
     @classmethod
-    def of(cls, query: Mapping[str, str], environments: Sequence[str]) -> "Wanted":
+    def of(cls, query: Mapping[str, str], environments: Sequence[str]) -> "RowFilter":
         """What the query of an address asks for."""
         environment, state, kind = query.get("environment", ""), query.get("state"), query.get("kind")
         return cls(
@@ -63,24 +63,27 @@ def done(query: Mapping[str, str]) -> dict[str, str] | None:
     return {"look": _DONE[outcome][0], "text": _DONE[outcome][1]} if outcome in _DONE else None
 
 
-async def standing(works: Sequence[Work]) -> dict[str, Any]:
+async def standing(job_runners: Sequence[JobRunner]) -> dict[str, Any]:
     """How everything stands, and what somebody should look at."""
-    tools = works[0].tools
-    now, ticked = tools.now(), await last_tick(tools)
-    overviews = await overview([work.tools for work in works])
+    context = job_runners[0].context
+    now, ticked = context.now(), await last_tick(context)
+    overviews = await overview([job_runner.context for job_runner in job_runners])
     worries = [*of_engine(ticked, now), *(found for one in overviews for found in of_environment(one))]
     return {"overviews": overviews, "worries": worries, "ticked": ticked}
 
 
-async def rows(work: Work, wanted: Wanted) -> dict[str, Any]:
+async def rows(job_runner: JobRunner, wanted: RowFilter) -> dict[str, Any]:
     """Rows of one environment, the newest assets first."""
-    tools = work.tools
+    context = job_runner.context
     if wanted.name:
-        found, following = await tools.store.named(tools.provider.name, tools.environment, wanted.name), None
+        found, following = (
+            await context.store.find_by_id_or_reference(context.provider.name, context.environment, wanted.name),
+            None,
+        )
     else:
-        found, following = await tools.library.browse(
-            tools.provider.name,
-            tools.environment,
+        found, following = await context.asset_queries.browse(
+            context.provider.name,
+            context.environment,
             state=wanted.state,
             error_kind=wanted.kind,
             after=_place(wanted.before),
@@ -97,28 +100,34 @@ def _place(before: str) -> tuple[datetime, str] | None:
         return None
 
 
-async def one_row(work: Work, row: ProviderAsset) -> dict[str, Any]:
+async def one_row(job_runner: JobRunner, row: ProviderAsset) -> dict[str, Any]:
     """One row with its history."""
-    return {"row": row, "told": await explain(work.tools, row)}
+    return {"row": row, "told": await explain(job_runner.context, row)}
 
 
-async def inbox(work: Work, status: str) -> dict[str, Any]:
+async def inbox(job_runner: JobRunner, status: str) -> dict[str, Any]:
     """The newest deliveries of one environment."""
-    tools, wanted = work.tools, Status(status) if status in set(Status) else None
-    notices = await tools.inbox.list(tools.provider.name, tools.environment, status=wanted, limit=NOTICES)
-    about = await rows_about(tools, notices)
-    return {"notices": [_shown(notice, row) for notice, row in about], "chosen": wanted, "statuses": list(Status)}
-
-
-def _shown(notice: Entry, row: ProviderAsset | None) -> dict[str, Any]:
+    context, wanted = job_runner.context, EventStatus(status) if status in set(EventStatus) else None
+    webhook_events = await context.inbox.list(
+        context.provider.name, context.environment, status=wanted, limit=WEBHOOK_EVENTS
+    )
+    about = await rows_about(context, webhook_events)
     return {
-        "id": notice.id,
+        "notices": [_shown(webhook_event, row) for webhook_event, row in about],
+        "chosen": wanted,
+        "statuses": list(EventStatus),
+    }
+
+
+def _shown(webhook_event: WebhookEventSummary, row: ProviderAsset | None) -> dict[str, Any]:
+    return {
+        "id": webhook_event.id,
         "row": row,
-        "type": notice.type,
-        "status": notice.status,
-        "attempts": notice.attempts,
-        "received_at": notice.received_at,
-        "reason": notice.reason,
-        "tag": redact_id(notice.provider_asset_id or notice.provider_upload_id),
-        "can_replay": notice.status is not Status.IGNORED and bool(notice.size),
+        "type": webhook_event.type,
+        "status": webhook_event.status,
+        "attempts": webhook_event.attempts,
+        "received_at": webhook_event.received_at,
+        "reason": webhook_event.reason,
+        "tag": redact_id(webhook_event.provider_asset_id or webhook_event.provider_upload_id),
+        "can_replay": webhook_event.status is not EventStatus.IGNORED and bool(webhook_event.size),
     }

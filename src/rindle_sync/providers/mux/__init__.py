@@ -1,6 +1,6 @@
 """Mux: its URLs, words, error bodies and encodings. Nothing else of ours knows any of them."""
 
-from rindle_sync.providers.mux.playback import Kind, Modifiers, SignedUrl, Signer, signed_url
+from rindle_sync.providers.mux.playback import Modifiers, PlaybackKind, SignedUrl, Signer, signed_url
 from rindle_sync.providers.mux.probe import knock
 from rindle_sync.providers.mux.rest import Credentials, Mux, Transport
 from rindle_sync.providers.mux.shapes import parse_time, without_urls
@@ -8,7 +8,7 @@ from rindle_sync.providers.mux.webhooks import sign
 
 __all__ = [
     "Credentials",
-    "Kind",
+    "PlaybackKind",
     "Modifiers",
     "Mux",
     "SignedUrl",

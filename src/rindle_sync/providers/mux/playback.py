@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from rindle_sync.asset import PlaybackId, ProviderAsset, State
-from rindle_sync.errors import Misconfigured, NotPlayable
+from rindle_sync.errors import ConfigurationError, NotPlayable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -43,14 +43,14 @@ class Audience(StrEnum):
     THUMBNAIL = "t"
     GIF = "g"
     STORYBOARD = "s"
-    DRM_LICENCE = "d"
+    DRM_LICENSE = "d"
     STATS_PLAYBACK_ID = "playback_id"
     STATS_ASSET = "asset_id"
     STATS_VIDEO = "video_id"
     STATS_LIVE_STREAM = "live_stream_id"
 
 
-class Kind(StrEnum):
+class PlaybackKind(StrEnum):
     """What can be had by a signed URL: the video as HLS, an image, a storyboard, a DRM licence."""
 
     VIDEO = "video.m3u8"
@@ -64,9 +64,9 @@ class Kind(StrEnum):
     STORYBOARD_JPG = "storyboard.jpg"
     STORYBOARD_PNG = "storyboard.png"
     STORYBOARD_WEBP = "storyboard.webp"
-    LICENCE_WIDEVINE = "licence.widevine"
-    LICENCE_FAIRPLAY = "licence.fairplay"
-    LICENCE_PLAYREADY = "licence.playready"
+    LICENSE_WIDEVINE = "licence.widevine"
+    LICENSE_FAIRPLAY = "licence.fairplay"
+    LICENSE_PLAYREADY = "licence.playready"
 
     @property
     def audience(self) -> Audience:
@@ -79,7 +79,7 @@ class Kind(StrEnum):
         match self.audience:
             case Audience.VIDEO:
                 return f"https://stream.mux.com/{name}.m3u8"
-            case Audience.DRM_LICENCE:
+            case Audience.DRM_LICENSE:
                 return f"https://license.mux.com/license/{self.partition('.')[2]}/{name}"
             case _:
                 return f"https://image.mux.com/{name}/{self}"
@@ -90,7 +90,7 @@ _AUDIENCES: Final = {
     "thumbnail": Audience.THUMBNAIL,
     "animated": Audience.GIF,
     "storyboard": Audience.STORYBOARD,
-    "licence": Audience.DRM_LICENCE,
+    "licence": Audience.DRM_LICENSE,
 }
 
 
@@ -107,7 +107,7 @@ class SignedUrl:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signer:
-    """A signing key of one Mux environment, parsed once; raises `Misconfigured` for a key that cannot sign.
+    """A signing key of one Mux environment, parsed once; raises `ConfigurationError` for a key that cannot sign.
 
     `private_key` is an RSA key of at least 2048 bits, in PEM (PKCS#1 or PKCS#8) or base64 of that, which is how Mux
     hands it out. Its text is not kept.
@@ -120,7 +120,7 @@ class Signer:
     def __post_init__(self, private_key: str) -> None:
         key_id = self.key_id.strip()
         if not key_id or not key_id.isprintable():
-            raise Misconfigured(KEY_ID_SETTING, "must be the id of a signing key, as Mux shows it beside the key")
+            raise ConfigurationError(KEY_ID_SETTING, "must be the id of a signing key, as Mux shows it beside the key")
         object.__setattr__(self, "key_id", key_id)
         object.__setattr__(self, "_key", _parsed(private_key))
 
@@ -136,12 +136,12 @@ class Signer:
     ) -> str:
         """A token for `subject`, the id that `audience` is about; whether that id needs one is not looked at.
 
-        Raises `Misconfigured`, named after the argument, for an expiry that is past and for claims that cannot be made.
+        Raises `ConfigurationError`, named after the argument, for an expiry that is past and for claims that cannot be made.
         """
         import jwt
 
         if not subject:
-            raise Misconfigured("subject", "is empty: a token is for one id")
+            raise ConfigurationError("subject", "is empty: a token is for one id")
         claims: dict[str, Any] = {**_modifiers(modifiers or {}), **_custom(custom)}
         claims |= {"sub": subject, "aud": audience.value, "exp": _expiry(expires_at, now), "kid": self.key_id}
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self.key_id})
@@ -151,7 +151,7 @@ def signed_url(
     row: ProviderAsset,
     signer: Signer,
     *,
-    kind: Kind,
+    kind: PlaybackKind,
     expires_at: datetime,
     now: datetime,
     playback_id: PlaybackId | None = None,
@@ -161,7 +161,7 @@ def signed_url(
     """A URL for one of the row's playback ids: `playback_id`, else the first that is signed.
 
     For a licence it is the first whose policy is drm. `modifiers` and the app's own `custom` data go into the token.
-    Raises `NotPlayable`, `Misconfigured`.
+    Raises `NotPlayable`, `ConfigurationError`.
     """
     chosen = _chosen(row, kind, playback_id)
     token = signer.token(
@@ -171,13 +171,13 @@ def signed_url(
     return SignedUrl(f"{kind.url(chosen.id)}?token={token}", token, expiry)
 
 
-def _chosen(row: ProviderAsset, kind: Kind, wanted: PlaybackId | None) -> PlaybackId:
+def _chosen(row: ProviderAsset, kind: PlaybackKind, wanted: PlaybackId | None) -> PlaybackId:
     if row.provider_name != "mux":
         raise NotPlayable(row.id, "other_provider", "is not kept at Mux")
     if row.state is not State.READY:
         raise NotPlayable(row.id, "not_ready", f"is {row.state}, not ready")
     if wanted is None:
-        return _first(row, "drm" if kind.audience is Audience.DRM_LICENCE else "signed")
+        return _first(row, "drm" if kind.audience is Audience.DRM_LICENSE else "signed")
     # by id alone: the policy that counts is the row's, not the caller's
     for own in row.playback_ids:
         if own.id == wanted.id:
@@ -192,12 +192,12 @@ def _first(row: ProviderAsset, policy: str) -> PlaybackId:
     raise NotPlayable(row.id, f"no_{policy}_id", f"has no playback id whose policy is {policy}")
 
 
-def _needs_token(row: ProviderAsset, kind: Kind, own: PlaybackId) -> PlaybackId:
+def _needs_token(row: ProviderAsset, kind: PlaybackKind, own: PlaybackId) -> PlaybackId:
     """`own`, if a token of `kind` opens it; on a public id a token makes the URL fail."""
     match own.policy, kind.audience:
         case "public", _:
             raise NotPlayable(row.id, "public_id", "has this playback id as public: its URL works only without a token")
-        case "signed", Audience.DRM_LICENCE:
+        case "signed", Audience.DRM_LICENSE:
             raise NotPlayable(
                 row.id, "no_drm_id", "has this playback id without DRM: there is no licence to get for it"
             )
@@ -210,27 +210,27 @@ def _needs_token(row: ProviderAsset, kind: Kind, own: PlaybackId) -> PlaybackId:
 def _expiry(expires_at: datetime, now: datetime) -> int:
     for name, moment in (("expires_at", expires_at), ("now", now)):
         if moment.utcoffset() is None:
-            raise Misconfigured(name, "must have a time zone, as in datetime.now(UTC)")
+            raise ConfigurationError(name, "must have a time zone, as in datetime.now(UTC)")
     expiry = floor(expires_at.timestamp())
     if expiry <= now.timestamp():
-        raise Misconfigured("expires_at", "must be later than now, by a second at least")
+        raise ConfigurationError("expires_at", "must be later than now, by a second at least")
     return expiry
 
 
 def _modifiers(modifiers: Mapping[str, object]) -> Mapping[str, object]:
     for name, value in modifiers.items():
         if name in _OURS:
-            raise Misconfigured(
+            raise ConfigurationError(
                 "modifiers", f"cannot set {name}: it comes from the row, the kind, the expiry or the key"
             )
         if name in _REGISTERED:
-            raise Misconfigured("modifiers", f"cannot set {name}: Mux's tokens do not have it")
+            raise ConfigurationError("modifiers", f"cannot set {name}: Mux's tokens do not have it")
         if name == "custom":
-            raise Misconfigured("modifiers", "cannot set custom: it is an argument of its own")
+            raise ConfigurationError("modifiers", "cannot set custom: it is an argument of its own")
         if not _MODIFIER.fullmatch(name):
-            raise Misconfigured("modifiers", "must be named in lower case, as Mux names them")
+            raise ConfigurationError("modifiers", "must be named in lower case, as Mux names them")
         if not isinstance(value, str | int | float) or (isinstance(value, float) and not isfinite(value)):
-            raise Misconfigured("modifiers", f"must be text, finite numbers or booleans; {name} is not")
+            raise ConfigurationError("modifiers", f"must be text, finite numbers or booleans; {name} is not")
     return modifiers
 
 
@@ -240,7 +240,7 @@ def _custom(custom: Mapping[str, Any] | None) -> Mapping[str, Any]:
     try:
         return {"custom": json.loads(json.dumps(dict(custom), allow_nan=False))}
     except (TypeError, ValueError, RecursionError):
-        raise Misconfigured("custom", "must be a mapping that can be written as JSON") from None
+        raise ConfigurationError("custom", "must be a mapping that can be written as JSON") from None
 
 
 def _parsed(text: str) -> "RSAPrivateKey":
@@ -250,15 +250,17 @@ def _parsed(text: str) -> "RSAPrivateKey":
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
-        raise Misconfigured(KEY_SETTING, "needs an extra: pip install 'rindle-sync[playback]'") from None
+        raise ConfigurationError(KEY_SETTING, "needs an extra: pip install 'rindle-sync[playback]'") from None
     try:
         key = load_pem_private_key(_pem(text), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise _bad_key() from None
     if not isinstance(key, RSAPrivateKey):
-        raise Misconfigured(KEY_SETTING, "is not an RSA key: Mux signs with RS256")
+        raise ConfigurationError(KEY_SETTING, "is not an RSA key: Mux signs with RS256")
     if key.key_size < SMALLEST_KEY:
-        raise Misconfigured(KEY_SETTING, f"has {key.key_size} bits, fewer than {SMALLEST_KEY}: make a new key at Mux")
+        raise ConfigurationError(
+            KEY_SETTING, f"has {key.key_size} bits, fewer than {SMALLEST_KEY}: make a new key at Mux"
+        )
     return key
 
 
@@ -278,7 +280,7 @@ def _from_base64(text: str) -> str:
         raise _bad_key() from None
 
 
-def _bad_key() -> Misconfigured:
-    return Misconfigured(
+def _bad_key() -> ConfigurationError:
+    return ConfigurationError(
         KEY_SETTING, "is no private key without a password, in PEM or base64 of it; Mux shows it once, as a key is made"
     )

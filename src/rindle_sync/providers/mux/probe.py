@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import httpx
 
-from rindle_sync.errors import Misconfigured, Unreachable
+from rindle_sync.errors import ConfigurationError, ProviderUnavailable
 from rindle_sync.providers.mux.webhooks import SIGNATURE_HEADER, sign
 
 TYPE: Final = "rindle_sync.doctor"
@@ -23,15 +23,17 @@ _LONGEST: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class EndpointAnswer:
     """What came back: the status, and the word that our endpoint says with it; None where it is not ours."""
 
     status: int
     said: str | None
 
 
-async def knock(url: str, secret: str, environment: str | None, now: datetime, *, within: float = _PATIENCE) -> Answer:
-    """What the endpoint at `url` answers; raises `Unreachable`, `Misconfigured` for no address."""
+async def knock(
+    url: str, secret: str, environment: str | None, now: datetime, *, within: float = _PATIENCE
+) -> EndpointAnswer:
+    """What the endpoint at `url` answers; raises `ProviderUnavailable`, `ConfigurationError` for no address."""
     event = {"type": TYPE, "id": str(uuid4()), "created_at": now.isoformat(), "environment": {"id": environment}}
     body = json.dumps(event | {"data": {}}).encode()
     headers = {SIGNATURE_HEADER: sign(body, secret, now), "content-type": "application/json"}
@@ -40,15 +42,15 @@ async def knock(url: str, secret: str, environment: str | None, now: datetime, *
         async with asyncio.timeout(within), httpx.AsyncHTTPTransport() as transport:
             response = await transport.handle_async_request(request)
             try:
-                return Answer(response.status_code, await _said(response))
+                return EndpointAnswer(response.status_code, await _said(response))
             finally:
                 await response.aclose()
     except TimeoutError:
-        raise Unreachable(f"no whole answer within {within:g} s") from None
+        raise ProviderUnavailable(f"no whole answer within {within:g} s") from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
-        raise Misconfigured("--endpoint", "must be an address, as in https://example.com/webhooks/mux") from None
+        raise ConfigurationError("--endpoint", "must be an address, as in https://example.com/webhooks/mux") from None
     except (httpx.HTTPError, OSError) as error:
-        raise Unreachable(type(error).__name__) from None
+        raise ProviderUnavailable(type(error).__name__) from None
 
 
 def _with_port(url: str) -> str:

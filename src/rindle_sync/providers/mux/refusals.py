@@ -7,7 +7,7 @@ from typing import Any, Final
 import httpx
 
 from rindle_sync.asset import scrub
-from rindle_sync.errors import Gone, Refused, RindleSyncError, Throttled, Unreachable
+from rindle_sync.errors import AuthenticationFailed, NotFound, ProviderUnavailable, RateLimited, RindleSyncError
 from rindle_sync.providers.mux.shapes import errors_text
 
 _LONGEST_WAIT: Final = 86_400.0
@@ -20,16 +20,18 @@ def refusal(
     told = scrub(_error_text(body), *secrets)
     text = f"mux answered {status}" + (f": {told}" if told else "")
     if status == 404 and body is not None and isinstance(body.get("error"), dict):
-        return Gone("mux asset not found")
+        return NotFound("mux asset not found")
     match status:
         case 404:
-            return Unreachable("mux answered 404 without its error body: is mux_base_url the address of Mux?")
+            return ProviderUnavailable("mux answered 404 without its error body: is mux_base_url the address of Mux?")
         case 401 | 403:
-            return Refused(f"{text}; check mux_token_id and mux_token_secret, and that the token may do this")
+            return AuthenticationFailed(
+                f"{text}; check mux_token_id and mux_token_secret, and that the token may do this"
+            )
         case 429:
-            return Throttled(text, _seconds(headers.get("retry-after")))
+            return RateLimited(text, _seconds(headers.get("retry-after")))
         case _:
-            return Unreachable(text)
+            return ProviderUnavailable(text)
 
 
 def _error_text(body: Mapping[str, Any] | None) -> str:

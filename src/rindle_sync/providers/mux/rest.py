@@ -17,10 +17,10 @@ from urllib.parse import quote
 
 import httpx
 
-from rindle_sync.asset import Seen, Via
-from rindle_sync.errors import Misconfigured, NoCredentials, Unreachable
-from rindle_sync.notice import Delivery
-from rindle_sync.providers.base import MadeUpload, Page, Wish
+from rindle_sync.asset import Observation, ObservationSource
+from rindle_sync.errors import ConfigurationError, MissingCredentials, ProviderUnavailable
+from rindle_sync.notice import ReceivedEvent
+from rindle_sync.providers.base import CreatedUpload, Page, UploadRequest
 from rindle_sync.providers.mux import webhooks
 from rindle_sync.providers.mux.refusals import refusal
 from rindle_sync.providers.mux.shapes import (
@@ -28,12 +28,12 @@ from rindle_sync.providers.mux.shapes import (
     Environment,
     NewUpload,
     Upload,
+    asset_observation,
     decoded,
     read,
     read_list,
     same,
-    seen_asset,
-    seen_upload,
+    upload_observation,
 )
 from rindle_sync.quiet import keep_from_debug
 
@@ -107,38 +107,42 @@ class Mux:
         self._credentials = credentials
         self._secrets = (credentials.token_id, credentials.token_secret) if credentials else ()
 
-    async def get_asset(self, provider_asset_id: str, at: datetime) -> Seen:
+    async def get_asset(self, provider_asset_id: str, at: datetime) -> Observation:
         """https://www.mux.com/docs/api-reference/video/assets/get-asset ."""
         data = await self._get(f"/video/v1/assets/{_segment(provider_asset_id)}")
-        return seen_asset(same(read(data, Asset), provider_asset_id), data, Via.GET, at)
+        return asset_observation(same(read(data, Asset), provider_asset_id), data, ObservationSource.GET, at)
 
-    async def get_upload(self, provider_upload_id: str, at: datetime) -> Seen:
+    async def get_upload(self, provider_upload_id: str, at: datetime) -> Observation:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/get-direct-upload ."""
         data = await self._get(f"/video/v1/uploads/{_segment(provider_upload_id)}")
-        return seen_upload(same(read(data, Upload), provider_upload_id), data, at)
+        return upload_observation(same(read(data, Upload), provider_upload_id), data, at)
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         """https://www.mux.com/docs/api-reference/video/assets/list-assets ; an entry that is no asset is left out."""
         query = {"limit": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
         return read_list(await self._answer("GET", "/video/v1/assets", query), at)
 
-    async def create_upload(self, passthrough: str, wish: Wish) -> MadeUpload:
+    async def create_upload(self, passthrough: str, upload_request: UploadRequest) -> CreatedUpload:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/create-direct-upload ."""
-        settings = {**wish.settings, "playback_policies": [wish.playback_policy], "passthrough": passthrough}
+        settings = {
+            **upload_request.settings,
+            "playback_policies": [upload_request.playback_policy],
+            "passthrough": passthrough,
+        }
         body = {
-            "cors_origin": wish.cors_origin,
-            "timeout": int(wish.timeout.total_seconds()),
+            "cors_origin": upload_request.cors_origin,
+            "timeout": int(upload_request.timeout.total_seconds()),
             "new_asset_settings": settings,
         }
-        asked = body | ({"test": True} if wish.test else {})
-        made = read(self._data(await self._body("/video/v1/uploads", method="POST", wish=asked)), NewUpload)
-        return MadeUpload(made.id, made.url)
+        asked = body | ({"test": True} if upload_request.test else {})
+        made = read(self._data(await self._body("/video/v1/uploads", method="POST", upload_request=asked)), NewUpload)
+        return CreatedUpload(made.id, made.url)
 
-    async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Seen:
+    async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/cancel-direct-upload ; 403 when too late."""
         path = f"/video/v1/uploads/{_segment(provider_upload_id)}/cancel"
         data = self._data(await self._body(path, method="PUT"))
-        return seen_upload(same(read(data, Upload), provider_upload_id), data, at)
+        return upload_observation(same(read(data, Upload), provider_upload_id), data, at)
 
     async def whoami(self) -> str:
         """https://www.mux.com/docs/api-reference/system/utilities/who-am-i ."""
@@ -150,13 +154,13 @@ class Mux:
         """The position of the secret that signed this delivery."""
         return webhooks.verify(headers, body, secrets, now, tolerance)
 
-    def read_delivery(self, body: bytes) -> Delivery:
+    def read_event(self, body: bytes) -> ReceivedEvent:
         """What a webhook says about itself."""
-        return webhooks.read_delivery(body)
+        return webhooks.read_event(body)
 
-    def read_seen(self, body: bytes, at: datetime) -> Seen:
+    def read_observation(self, body: bytes, at: datetime) -> Observation:
         """What was seen in a webhook."""
-        return webhooks.read_seen(body, at)
+        return webhooks.read_observation(body, at)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -169,38 +173,44 @@ class Mux:
     def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
         data = body.get("data")
         if not isinstance(data, dict):
-            raise Unreachable("mux sent an answer without data")
+            raise ProviderUnavailable("mux sent an answer without data")
         return data
 
     async def _body(
-        self, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET", wish: Any = None
+        self, path: str, query: Mapping[str, str] | None = None, *, method: str = "GET", upload_request: Any = None
     ) -> Mapping[str, Any]:
-        body = decoded(await self._answer(method, path, query, wish), keep_urls=method == "POST")
+        body = decoded(await self._answer(method, path, query, upload_request), keep_urls=method == "POST")
         if body is None:
-            raise Unreachable("mux sent a body that is no JSON object")
+            raise ProviderUnavailable("mux sent a body that is no JSON object")
         return body
 
-    async def _answer(self, method: str, path: str, query: Mapping[str, str] | None, wish: Any = None) -> bytes:
-        status, headers, content = await self._send(method, path, query, wish)
+    async def _answer(
+        self, method: str, path: str, query: Mapping[str, str] | None, upload_request: Any = None
+    ) -> bytes:
+        status, headers, content = await self._send(method, path, query, upload_request)
         self.clock = _date(headers.get("date")) or self.clock
         left = headers.get("x-ratelimit-remaining", "")
         if left.isdecimal() and len(left) < 10:
             self._on_calls_left("creates" if method == "POST" else "reads", int(left))
         if status != (201 if method == "POST" else 200):
             error = refusal(status, headers, decoded(content), self._secrets)
-            raise Misconfigured("new_asset_settings", str(error)) if status in {400, 422} and wish else error
+            raise (
+                ConfigurationError("new_asset_settings", str(error))
+                if status in {400, 422} and upload_request
+                else error
+            )
         return content
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None, wish: Any
+        self, method: str, path: str, query: Mapping[str, str] | None, upload_request: Any
     ) -> tuple[int, httpx.Headers, bytes]:
         if self._credentials is None:
-            raise NoCredentials("there are no credentials; set mux_token_id and mux_token_secret")
+            raise MissingCredentials("there are no credentials; set mux_token_id and mux_token_secret")
         headers = self._headers | {"authorization": self._credentials.header}
         limits = {"timeout": httpx.Timeout(self._timeout).as_dict()}
         try:
             url = f"{self._base_url}{path}"
-            request = httpx.Request(method, url, params=query, json=wish, headers=headers, extensions=limits)
+            request = httpx.Request(method, url, params=query, json=upload_request, headers=headers, extensions=limits)
             async with asyncio.timeout(self._timeout):
                 response = await self._transport.handle_async_request(request)
                 try:
@@ -208,19 +218,19 @@ class Mux:
                 finally:
                     await response.aclose()
         except (TimeoutError, httpx.TimeoutException):
-            raise Unreachable(f"mux did not answer within {self._timeout:g} s") from None
+            raise ProviderUnavailable(f"mux did not answer within {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise Unreachable(f"mux cannot be reached ({type(error).__name__})") from None
+            raise ProviderUnavailable(f"mux cannot be reached ({type(error).__name__})") from None
 
 
 async def _content(response: httpx.Response) -> bytes:
     if "," in response.headers.get("content-encoding", ""):  # packed twice, a few bytes hold more than any memory
-        raise Unreachable("mux sent an answer packed more than once")
+        raise ProviderUnavailable("mux sent an answer packed more than once")
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk
         if len(content) > LARGEST_ANSWER:
-            raise Unreachable("mux sent an answer too large to be one")
+            raise ProviderUnavailable("mux sent an answer too large to be one")
     return bytes(content)
 
 

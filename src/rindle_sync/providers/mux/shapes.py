@@ -7,8 +7,17 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
-from rindle_sync.asset import MAX_ERROR_TEXT, ErrorKind, PlaybackId, Seen, State, Via, hide_urls, scrub
-from rindle_sync.errors import NoAnswer, Unreachable
+from rindle_sync.asset import (
+    MAX_ERROR_TEXT,
+    ErrorKind,
+    Observation,
+    ObservationSource,
+    PlaybackId,
+    State,
+    hide_urls,
+    scrub,
+)
+from rindle_sync.errors import ProviderError, ProviderUnavailable
 from rindle_sync.providers.base import Page
 
 ASSET_STATES: Final = {"preparing": State.PROCESSING, "ready": State.READY, "errored": State.ERRORED}
@@ -121,46 +130,46 @@ def _is_plain(content: bytes) -> bool:
 
 
 def read(data: Mapping[str, Any], kind: type[T]) -> T:
-    """`data` as `kind`; raises `Unreachable` where it is none."""
+    """`data` as `kind`; raises `ProviderUnavailable` where it is none."""
     try:
         return msgspec.convert(data, kind, strict=False)
     except msgspec.ValidationError:
-        raise Unreachable("mux sent an answer in a form that we do not know") from None
+        raise ProviderUnavailable("mux sent an answer in a form that we do not know") from None
 
 
 def same(answer: Named, asked: str) -> Named:
-    """`answer`, if it is about the id that was asked for; raises `Unreachable`."""
+    """`answer`, if it is about the id that was asked for; raises `ProviderUnavailable`."""
     if answer.id != asked:
-        raise Unreachable("mux answered about something else than we asked for")
+        raise ProviderUnavailable("mux answered about something else than we asked for")
     return answer
 
 
 def read_list(content: bytes, at: datetime) -> Page:
-    """A page of a list, without the entries that are no assets; raises `Unreachable` where it is no list."""
+    """A page of a list, without the entries that are no assets; raises `ProviderUnavailable` where it is no list."""
     try:
         page = msgspec.json.decode(content, type=List)
         entries = [_cleaned(bytes(entry)) for entry in page.data]
     except msgspec.ValidationError:
-        raise Unreachable("mux sent a list that is none") from None
+        raise ProviderUnavailable("mux sent a list that is none") from None
     except _NO_JSON:
-        raise Unreachable("mux sent a body that is no JSON object") from None
+        raise ProviderUnavailable("mux sent a body that is no JSON object") from None
     following = without_nul(page.next_cursor) if isinstance(page.next_cursor, str) else None
-    return Page([seen for entry in entries if (seen := _list_entry(entry, at))], following or None)
+    return Page([observation for entry in entries if (observation := _list_entry(entry, at))], following or None)
 
 
-def _list_entry(entry: Any, at: datetime) -> Seen | None:
+def _list_entry(entry: Any, at: datetime) -> Observation | None:
     """An entry of a list; None if it is no asset that we can read."""
     try:
-        return seen_asset(read(entry, Asset), entry, Via.LIST, at)
-    except NoAnswer:
+        return asset_observation(read(entry, Asset), entry, ObservationSource.LIST, at)
+    except ProviderError:
         return None
 
 
-def seen_asset(asset: Asset, data: Mapping[str, Any], via: Via, at: datetime) -> Seen:
+def asset_observation(asset: Asset, data: Mapping[str, Any], source: ObservationSource, at: datetime) -> Observation:
     """An asset as what was seen; `data` is kept with it."""
     state = ASSET_STATES.get(asset.status)
-    return Seen(
-        via=via,
+    return Observation(
+        source=source,
         at=at,
         state=state,
         status=asset.status if state else scrub(asset.status)[:64],
@@ -175,7 +184,7 @@ def seen_asset(asset: Asset, data: Mapping[str, Any], via: Via, at: datetime) ->
     )
 
 
-def seen_upload(upload: Upload, data: Mapping[str, Any], at: datetime) -> Seen:
+def upload_observation(upload: Upload, data: Mapping[str, Any], at: datetime) -> Observation:
     """A direct upload as what was seen of the row that waits for it."""
     state = UPLOAD_STATES.get(upload.status)
     named = (upload.new_asset_settings or {}).get("passthrough")
@@ -184,8 +193,8 @@ def seen_upload(upload: Upload, data: Mapping[str, Any], at: datetime) -> Seen:
     ended = f"mux upload {upload.status.replace('_', ' ')}" + (f": {told}" if told else "")
     is_assets = upload.status == "errored" and upload.asset_id  # then it is the asset that failed
     failed = ErrorKind.PROVIDER if is_assets else ErrorKind.UPLOAD
-    return Seen(
-        via=Via.UPLOAD,
+    return Observation(
+        source=ObservationSource.UPLOAD,
         at=at,
         state=state,
         status=scrub(upload.status)[:64],

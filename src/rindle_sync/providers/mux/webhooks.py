@@ -12,17 +12,17 @@ from typing import Any, Final
 
 import msgspec
 
-from rindle_sync.asset import ErrorKind, Seen, State, Via
-from rindle_sync.errors import BadNotice, Misconfigured, NoAnswer
-from rindle_sync.notice import Delivery
+from rindle_sync.asset import ErrorKind, Observation, ObservationSource, State
+from rindle_sync.errors import ConfigurationError, InvalidWebhook, ProviderError
+from rindle_sync.notice import ReceivedEvent
 from rindle_sync.providers.mux.shapes import (
     Asset,
     Upload,
+    asset_observation,
     decoded,
     parse_time,
     read,
-    seen_asset,
-    seen_upload,
+    upload_observation,
     without_urls,
 )
 
@@ -57,32 +57,32 @@ class _Envelope(msgspec.Struct):
 
 
 def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime, tolerance: float) -> int:
-    """The position of the secret that signed `body`; header names are in lower case. Raises `BadNotice`.
+    """The position of the secret that signed `body`; header names are in lower case. Raises `InvalidWebhook`.
 
     The time must be within `tolerance` seconds of ours, in both directions; Mux's own libraries bound only the past.
     """
     if not secrets or not all(secrets):
-        raise Misconfigured("mux_webhook_secrets", "is not set: nothing tells a true webhook from a forged one")
+        raise ConfigurationError("mux_webhook_secrets", "is not set: nothing tells a true webhook from a forged one")
     timestamp, signatures = _signature(headers.get(SIGNATURE_HEADER))
     message = f"{timestamp}.".encode() + body
     matching = [_signed(message, secret, signatures) for secret in secrets]
     if True not in matching:
-        raise BadNotice("signature_mismatch")
+        raise InvalidWebhook("signature_mismatch")
     if abs(now.timestamp() - int(timestamp)) > tolerance:
-        raise BadNotice("timestamp_out_of_window")
+        raise InvalidWebhook("timestamp_out_of_window")
     return matching.index(True)
 
 
 def _signature(header: str | None) -> tuple[str, list[str]]:
     if not header:
-        raise BadNotice("no_signature")
+        raise InvalidWebhook("no_signature")
     parts = [part.partition("=") for part in header.split(",")]
     times = [value for key, _, value in parts if key == "t"]
     signatures = [value for key, _, value in parts if key == "v1"]
     if len(times) != 1 or not (times[0].isascii() and times[0].isdigit() and len(times[0]) <= 15):
-        raise BadNotice("malformed_header")
+        raise InvalidWebhook("malformed_header")
     if not signatures:
-        raise BadNotice("no_v1_signature")
+        raise InvalidWebhook("no_v1_signature")
     return times[0], signatures
 
 
@@ -100,15 +100,15 @@ def sign(body: bytes, secret: str, now: datetime) -> str:
     return f"t={timestamp},v1={mac.hexdigest()}"
 
 
-def read_delivery(body: bytes) -> Delivery:
-    """What a webhook says about itself; raises `BadNotice` where it has no type or no event id."""
+def read_event(body: bytes) -> ReceivedEvent:
+    """What a webhook says about itself; raises `InvalidWebhook` where it has no type or no event id."""
     envelope = _envelope(body)
     data = _object(envelope.data)
     subject = data.get("id") or _object(envelope.object).get("id")
     is_upload = envelope.type in _UPLOAD_EVENTS
     settings = data.get("new_asset_settings")
     passthrough = settings.get("passthrough") if is_upload and isinstance(settings, dict) else data.get("passthrough")
-    return Delivery(
+    return ReceivedEvent(
         event_id=envelope.id,
         type=envelope.type,
         environment=_text(_object(envelope.environment).get("id")),
@@ -120,38 +120,44 @@ def read_delivery(body: bytes) -> Delivery:
     )
 
 
-def read_seen(body: bytes, at: datetime) -> Seen:
-    """What was seen in a webhook that came in `at`; raises `BadNotice` for one that cannot be read."""
+def read_observation(body: bytes, at: datetime) -> Observation:
+    """What was seen in a webhook that came in `at`; raises `InvalidWebhook` for one that cannot be read."""
     envelope = _envelope(body)
     try:
         data = without_urls(_object(envelope.data))
-        seen = _upload_seen(envelope, data, at) if envelope.type in _UPLOAD_EVENTS else _asset_seen(envelope, data, at)
-    except (NoAnswer, RecursionError):
-        raise BadNotice("unreadable_data") from None
-    return replace(seen, via=Via.WEBHOOK, event_id=envelope.id, occurred_at=parse_time(envelope.created_at))
+        observation = (
+            _upload_observation(envelope, data, at)
+            if envelope.type in _UPLOAD_EVENTS
+            else _asset_observation(envelope, data, at)
+        )
+    except (ProviderError, RecursionError):
+        raise InvalidWebhook("unreadable_data") from None
+    return replace(
+        observation, source=ObservationSource.WEBHOOK, event_id=envelope.id, occurred_at=parse_time(envelope.created_at)
+    )
 
 
-def _asset_seen(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> Seen:
-    seen = seen_asset(read(data, Asset), data, Via.WEBHOOK, at)
-    state = _ASSET_EVENTS.get(envelope.type) or seen.state
-    return replace(seen, state=state, error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None)
+def _asset_observation(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> Observation:
+    observation = asset_observation(read(data, Asset), data, ObservationSource.WEBHOOK, at)
+    state = _ASSET_EVENTS.get(envelope.type) or observation.state
+    return replace(observation, state=state, error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None)
 
 
-def _upload_seen(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> Seen:
+def _upload_observation(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> Observation:
     upload = read(data, Upload)
-    return seen_upload(msgspec.structs.replace(upload, status=_UPLOAD_EVENTS[envelope.type]), data, at)
+    return upload_observation(msgspec.structs.replace(upload, status=_UPLOAD_EVENTS[envelope.type]), data, at)
 
 
 def _envelope(body: bytes) -> _Envelope:
     content = decoded(body, keep_urls=True)
     if content is None:
-        raise BadNotice("no_json_object")
+        raise InvalidWebhook("no_json_object")
     try:
         envelope = msgspec.convert(content, _Envelope, strict=False)
     except msgspec.ValidationError:
-        raise BadNotice("no_event") from None
+        raise InvalidWebhook("no_event") from None
     if not (0 < len(envelope.id) <= LONGEST_ID and 0 < len(envelope.type) <= LONGEST_ID):
-        raise BadNotice("no_event")
+        raise InvalidWebhook("no_event")
     return envelope
 
 

@@ -1,4 +1,4 @@
-"""The rows, the notices, the changes, and what is kept of each provider environment."""
+"""The first revision: every table."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, Text, 
 
 from rindle_sync.schema import Json, RowId, Serial, UtcTime
 
-revision = "0001"
+revision = "rindle_1"
 down_revision = None
 
 
@@ -15,17 +15,26 @@ def upgrade() -> None:
     """Create the tables."""
     _create_rows()
     _index_rows()
-    _create_notices()
+    _create_webhook_events()
     _create_changes()
     _create_environments()
-    _create_passes()
+    _create_job_runs()
+    _index("ix_provider_asset_changes_at", "provider_asset_changes", "at")
+    _index("ix_provider_webhook_events_asset", "provider_webhook_events", "provider_asset_id")
+    _index(
+        "ix_provider_webhook_events_upload",
+        "provider_webhook_events",
+        "provider_upload_id",
+        **_where("provider_upload_id IS NOT NULL"),
+    )
+    _index("ix_provider_webhook_events_dead", "provider_webhook_events", "received_at", **_where("status = 'dead'"))
 
 
 def _create_rows() -> None:
     op.create_table(
         "media_provider_assets",
         Column("id", RowId(), primary_key=True),
-        Column("asset_id", Text(), nullable=False),
+        Column("reference", Text(), nullable=False),
         Column("profile", Text(), nullable=False),
         Column("provider_name", Text(), nullable=False),
         Column("environment", Text(), nullable=False),
@@ -44,16 +53,17 @@ def _create_rows() -> None:
         Column("provider_created_at", UtcTime(), nullable=False),
         Column("inserted_at", UtcTime(), nullable=False),
         Column("updated_at", UtcTime(), nullable=False),
-        Column("seen_at", UtcTime()),
+        Column("observed_at", UtcTime()),
         Column("checked_at", UtcTime()),
         Column("check_at", UtcTime()),
         Column("check_failures", Integer(), nullable=False),
         Column("missing_since", UtcTime()),
+        Column("decision_log", Json, nullable=False, server_default="[]"),
         Column("lease_token", RowId()),
         Column("lease_until", UtcTime()),
         Column("version", BigInteger(), nullable=False),
         UniqueConstraint(
-            "asset_id", "profile", "provider_name", name="uq_media_provider_assets_asset_profile_provider"
+            "reference", "profile", "provider_name", name="uq_media_provider_assets_reference_profile_provider"
         ),
     )
 
@@ -93,9 +103,9 @@ def _index_rows() -> None:
     )
 
 
-def _create_notices() -> None:
+def _create_webhook_events() -> None:
     op.create_table(
-        "provider_notices",
+        "provider_webhook_events",
         Column("id", RowId(), primary_key=True),
         Column("provider_name", Text(), nullable=False),
         Column("environment", Text(), nullable=False),
@@ -113,11 +123,11 @@ def _create_notices() -> None:
         Column("reason", Text()),
         Column("lease_token", RowId()),
         Column("lease_until", UtcTime()),
-        UniqueConstraint("provider_name", "environment", "event_id", name="uq_provider_notices_event"),
+        UniqueConstraint("provider_name", "environment", "event_id", name="uq_provider_webhook_events_event"),
     )
     op.create_index(
-        "ix_provider_notices_pending",
-        "provider_notices",
+        "ix_provider_webhook_events_pending",
+        "provider_webhook_events",
         ["provider_name", "environment", "next_attempt_at"],
         **_where("next_attempt_at IS NOT NULL"),
     )
@@ -134,21 +144,22 @@ def _create_changes() -> None:
         Column("from_state", Text(), nullable=False),
         Column("to_state", Text(), nullable=False),
         Column("error_kind", Text()),
-        Column("by", Text(), nullable=False),
+        Column("trigger", Text(), nullable=False),
         Column("reason", Text(), nullable=False),
         Column("at", UtcTime(), nullable=False),
         Column("late_ms", BigInteger(), nullable=False),
-        Column("announce_at", UtcTime()),
-        Column("announce_attempts", Integer(), nullable=False, server_default="0"),
+        Column("webhook_at", UtcTime()),
+        Column("dispatch_at", UtcTime()),
+        Column("dispatch_attempts", Integer(), nullable=False, server_default="0"),
         Column("lease_token", RowId()),
         Column("lease_until", UtcTime()),
         UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
     )
     op.create_index(
-        "ix_provider_asset_changes_announce",
+        "ix_provider_asset_changes_dispatch",
         "provider_asset_changes",
-        ["provider_name", "environment", "announce_at"],
-        **_where("announce_at IS NOT NULL"),
+        ["provider_name", "environment", "dispatch_at"],
+        **_where("dispatch_at IS NOT NULL"),
     )
 
 
@@ -158,11 +169,11 @@ def _create_environments() -> None:
         Column("provider_name", Text(), primary_key=True),
         Column("environment", Text(), primary_key=True),
         Column("provider_environment_id", Text()),
-        Column("breaker_reason", Text()),
-        Column("breaker_opened_at", UtcTime()),
+        Column("circuit_reason", Text()),
+        Column("circuit_opened_at", UtcTime()),
     )
     op.create_table(
-        "provider_budgets",
+        "provider_rate_limits",
         Column("provider_name", Text(), primary_key=True),
         Column("environment", Text(), primary_key=True),
         Column("bucket", Text(), primary_key=True),
@@ -173,9 +184,9 @@ def _create_environments() -> None:
     )
 
 
-def _create_passes() -> None:
+def _create_job_runs() -> None:
     op.create_table(
-        "provider_passes",
+        "provider_job_runs",
         Column("provider_name", Text(), primary_key=True),
         Column("environment", Text(), primary_key=True),
         Column("kind", Text(), primary_key=True),
@@ -186,13 +197,17 @@ def _create_passes() -> None:
         Column("lease_until", UtcTime()),
     )
     op.create_table(
-        "provider_suspects",
+        "provider_deletion_candidates",
         Column("row_id", RowId(), primary_key=True),
         Column("provider_name", Text(), nullable=False),
         Column("environment", Text(), nullable=False),
-        Column("seen_at", UtcTime(), nullable=False),
+        Column("observed_at", UtcTime(), nullable=False),
         Column("is_missing", Boolean(), nullable=False),
     )
+
+
+def _index(name: str, table: str, column: str, **where: Any) -> None:
+    op.create_index(name, table, ["provider_name", "environment", column], **where)
 
 
 def _where(condition: str) -> dict[str, Any]:
