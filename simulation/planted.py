@@ -28,17 +28,17 @@ def _overwrite() -> Patches:
         return [patch.object(rows, "_WRITE", rows._write_statement())]
 
 
-def _tell_first() -> Patches:
+def _emit_first() -> Patches:
     """Events are told before the write that they are about."""
 
-    async def write_and_tell(context: Any, settled: Any, by: Any, now: Any) -> Any:
-        writes = [rows.Write(one.row, settle._change(one, by, now)) for one in settled]
-        for one, write in zip(settled, writes, strict=True):
+    async def write_and_emit(context: Any, applied: Any, trigger: Any, now: Any) -> Any:
+        writes = [rows.Write(one.row, settle._change(one, trigger, now)) for one in applied]
+        for one, write in zip(applied, writes, strict=True):
             for event in (*settle._events(one, now), *settle._state_change(write, now)):
-                context.telemetry.tell(event)
+                context.telemetry.emit(event)
         return await context.store.write(writes)
 
-    return [patch.object(settle, "_write_and_tell", write_and_tell)]
+    return [patch.object(settle, "_write_and_emit", write_and_emit)]
 
 
 def _changes_apart() -> Patches:
@@ -108,7 +108,7 @@ def _stale_looks() -> Patches:
 
     return [
         patch.object(decide, "_stale", stale),
-        patch.object(settle, "_seen", lambda settled, _: settled.observation),
+        patch.object(settle, "_observed", lambda settled, _: settled.observation),
     ]
 
 
@@ -162,7 +162,7 @@ def _wipe_playback_ids() -> Patches:
     return [patch.object(shapes, "_playback_ids", lambda told: original(told) or ())]
 
 
-def _announce_at_most_once() -> Patches:
+def _dispatch_at_most_once() -> Patches:
     """Changes count as announced before the callbacks are called."""
     original = Outbox.claim
 
@@ -174,7 +174,7 @@ def _announce_at_most_once() -> Patches:
     return [patch.object(Outbox, "claim", claim)]
 
 
-def _announce_in_any_order() -> Patches:
+def _dispatch_in_any_order() -> Patches:
     """A change is announced whether or not the one before it was."""
     statement = database.claim_statement(
         changes,
@@ -255,7 +255,7 @@ def _age_after() -> Patches:
 
 def _give_up() -> Patches:
     """A row that was not answered about is not looked at again."""
-    return [patch.object(plan, "_after_silence", lambda *_: None)]
+    return [patch.object(plan, "_after_failure", lambda *_: None)]
 
 
 def _unlinked() -> Patches:
@@ -272,7 +272,7 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
     made.__name__.removeprefix("_").replace("_", "-"): made
     for made in (
         _overwrite,
-        _tell_first,
+        _emit_first,
         _changes_apart,
         _trust_absence,
         _forget_floor,
@@ -284,8 +284,8 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _answer_first,
         _one_404,
         _wipe_playback_ids,
-        _announce_at_most_once,
-        _announce_in_any_order,
+        _dispatch_at_most_once,
+        _dispatch_in_any_order,
         _lease_for_ever,
         _untagged,
         _unscrubbed,

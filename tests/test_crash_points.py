@@ -148,7 +148,7 @@ async def become_stuck_then_ready(living: Living) -> None:
     await living.rindle.sweep()
 
 
-async def announce(living: Living) -> None:
+async def dispatch_changes(living: Living) -> None:
     assert await living.rindle.dispatch()
 
 
@@ -377,7 +377,7 @@ ROADS = {
     "backfill": Road(fill, strange_library, again=fill_again),
     "begin_upload": Road(begin, failed_row, again=begin_again),
     "cancel_upload": Road(cancel, uploads, again=cancel_again),
-    "announce": Road(announce, stuck_rows, before=become_stuck_then_ready),
+    "announce": Road(dispatch_changes, stuck_rows, before=become_stuck_then_ready),
 }
 
 

@@ -177,7 +177,7 @@ async def test_a_notice_that_fails_for_our_own_reasons_is_tried_five_times_with_
     class Faulty(type(world.context.provider)):  # type: ignore[misc]
         """The real adapter, with a fault of ours about one asset."""
 
-        def read_seen(self, body, at):  # type: ignore[no-untyped-def]
+        def read_observation(self, body, at):  # type: ignore[no-untyped-def]
             observation = super().read_observation(body, at)
             return 1 / 0 if observation.provider_asset_id == row.provider_asset_id else observation
 

@@ -283,7 +283,7 @@ async def test_a_fault_of_ours_is_a_page_and_one_line_without_its_text(
 class Broken(AssetQueries):
     """Fails, and names what nobody may see."""
 
-    async def browse(self, *_: object, **__: object) -> NoReturn:
+    async def list_rows(self, *_: object, **__: object) -> NoReturn:
         raise KeyError("the-id-of-an-asset")
 
 

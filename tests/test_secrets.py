@@ -68,7 +68,7 @@ class Planted:
     def say(self, place: str, *texts: str) -> None:
         self.said.setdefault(place, []).extend(texts)
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         self.say("events", repr(event), str(event.metadata()), str(event.measurements()))
 
     def fail(self, error: BaseException) -> None:
@@ -136,7 +136,7 @@ def every_log(caplog: pytest.LogCaptureFixture, planted: Planted) -> pytest.LogC
 async def in_use(planted: Planted) -> AsyncIterator[RindleSync]:
     async with a_store(planted.settings.database_url):
         pass
-    async with connect(planted.settings, listeners=[planted.hear]) as rindle:
+    async with connect(planted.settings, listeners=[planted.handle]) as rindle:
         yield rindle
 
 
@@ -257,7 +257,7 @@ async def suffer_a_database_that_is_down(planted: Planted) -> None:
     else:
         url = urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{free_port()}"))
     broken = planted.settings.model_copy(update={"database_url": url})
-    async with connect(broken, listeners=[planted.hear]) as rindle:
+    async with connect(broken, listeners=[planted.handle]) as rindle:
         await tried(planted, rindle, planted.asset())
 
 

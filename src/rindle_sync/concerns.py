@@ -35,7 +35,7 @@ class Check(StrEnum):
     TABLES = "tables"
     ENVIRONMENT = "environment"
     ENGINE = "engine"
-    CIRCUIT = "breaker"
+    CIRCUIT = "circuit"
     OVERDUE = "overdue"
     STUCK = "stuck"
     PENDING = "pending"

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rindle_sync.asset import ErrorKind, State, Trigger
 from rindle_sync.audit import AUDIT
-from rindle_sync.notice import EventStatus as NoticeStatus
+from rindle_sync.notice import EventStatus
 from rindle_sync.store import Figures, JobKey, Level, WebhookCounts
 from rindle_sync.tools import Context
 
@@ -161,7 +161,7 @@ async def status(context: Context) -> Status:
     return Status(
         **values,
         last_tick_at=await last_tick(context),
-        webhook_events={status.value: webhook_events.get(status, 0) for status in NoticeStatus},
+        webhook_events={status.value: webhook_events.get(status, 0) for status in EventStatus},
         lateness={by.value: _lateness([ms for road, ms in late if road is by]) for by in Trigger},
     )
 
@@ -199,9 +199,9 @@ def _overview(context: Context, found: Figures, level: Level, now: datetime) -> 
         "oldest_pending_seconds": _seconds_since(found.oldest_pending, now),
         "takes_webhooks": bool(context.webhooks.secrets),
         "webhooks": _webhooks(found.webhooked),
-        "budget": _rate_limit(level),
-        "breaker": found.circuit_reason or "closed",
-        "breaker_open_seconds": _seconds_since(found.circuit_opened_at, now),
+        "rate_limit": _rate_limit(level),
+        "circuit": found.circuit_reason or "closed",
+        "circuit_open_seconds": _seconds_since(found.circuit_opened_at, now),
         "last_audit_at": audit.ended_at,
         "last_audit": dict(audit.report) if audit.report else None,
         "audit_began_at": audit.began_at,

@@ -234,6 +234,6 @@ def _add(figures: Figures, line: Row[Any]) -> None:
 
 
 def _add_webhooked(webhooked: WebhookCounts, line: Row[Any]) -> None:
-    webhooked.found[Trigger(line.by)] = line.found
-    if line.by != Trigger.WEBHOOK.value:
-        webhooked.missed[Trigger(line.by)] = line.missed
+    webhooked.found[Trigger(line.trigger)] = line.found
+    if line.trigger != Trigger.WEBHOOK.value:
+        webhooked.missed[Trigger(line.trigger)] = line.missed

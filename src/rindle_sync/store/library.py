@@ -109,7 +109,7 @@ class AssetQueries(Database):
         async with self.reading() as connection:
             return (await connection.execute(_HOW_MANY, values)).scalar_one()
 
-    async def browse(
+    async def list_rows(
         self,
         provider: str,
         environment: str,

@@ -81,7 +81,7 @@ async def rows(job_runner: JobRunner, wanted: RowFilter) -> dict[str, Any]:
             None,
         )
     else:
-        found, following = await context.asset_queries.browse(
+        found, following = await context.asset_queries.list_rows(
             context.provider.name,
             context.environment,
             state=wanted.state,

@@ -8,9 +8,9 @@ from rindle_sync.providers.mux.webhooks import sign
 
 __all__ = [
     "Credentials",
-    "PlaybackKind",
     "Modifiers",
     "Mux",
+    "PlaybackKind",
     "SignedUrl",
     "Signer",
     "Transport",
