@@ -61,7 +61,7 @@ class Stage:
             "mux_token_secret": self.emulator.token_secret,
             "mux_webhook_secrets": self.secrets,
             "listen_port": str(webhooks),
-            "operator_port": str(operator),
+            "console_port": str(operator),
         }
 
     @property

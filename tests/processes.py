@@ -256,7 +256,7 @@ class Shell:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(UNWANTED)}
-        settings = {"operator_port": "0"} | dict(self.settings)  # many at once would fight over one port
+        settings = {"console_port": "0"} | dict(self.settings)  # many at once would fight over one port
         return kept | {f"RINDLE_{name.upper()}": value for name, value in settings.items()}
 
 

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rindle_sync.asset import MAX_ERROR_TEXT, redact_id, scrub
+from tests.rows import a_row
 
 ID = "lJ4bGGsp7ZlPf02nMg015W02iHQLN9XnuuLRBsPS00xqd68"
 LETTERS_AND_DIGITS = string.ascii_letters + string.digits
@@ -207,3 +208,24 @@ def test_an_id_under_four_characters_is_hidden_whole(provider_id: str) -> None:
 
 def test_no_id_has_no_tag() -> None:
     assert redact_id(None) is None
+
+
+# the app's own reference
+
+UPLOAD = "zd01Pe2bNpYhxbrw"
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [
+        ("video-1", "video-1"),
+        (ID, redact_id(ID)),
+        (f"mux/{ID}", f"mux/{redact_id(ID)}"),
+        (f"{UPLOAD}:{ID}", f"{redact_id(UPLOAD)}:{redact_id(ID)}"),
+    ],
+)
+def test_a_reference_is_shown_without_the_provider_s_ids(reference: str, shown: str) -> None:
+    row = a_row(reference=reference, provider_asset_id=ID, provider_upload_id=UPLOAD)
+
+    assert row.shown_reference == shown
+    assert row.reference == reference

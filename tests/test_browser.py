@@ -248,10 +248,10 @@ async def test_the_page_of_a_running_service_is_live_and_needs_no_network(
     sqlite_tables_url: str, tmp_path: Path, browser: Browser
 ) -> None:
     with serving(MuxEmulator()) as far_end:
-        shell = Shell(tmp_path, settings_for(sqlite_tables_url, far_end, operator_port=free_port()))
+        shell = Shell(tmp_path, settings_for(sqlite_tables_url, far_end, console_port=free_port()))
         async with shell.started("run") as running, a_screen(await browser.new_context()) as screen:
             await running.says("page, metrics and probes at")
-            await screen.tab.goto(f"http://127.0.0.1:{shell.settings['operator_port']}/")
+            await screen.tab.goto(f"http://127.0.0.1:{shell.settings['console_port']}/")
 
             await expect(screen.tab.locator("#live")).to_have_text("· live")
             await expect(screen.tab.get_by_role("heading", level=1)).to_have_text("All is well")

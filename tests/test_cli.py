@@ -91,7 +91,7 @@ async def test_two_migrations_at_once_are_safe(database_url: str, tmp_path: Path
 
 
 async def test_without_tables_a_command_says_how_to_make_them(shell: Shell) -> None:
-    for ended in await shell.run_all(["status"], ["track", "--asset-id", "a", "--upload-id", "u"], ["run"]):
+    for ended in await shell.run_all(["status"], ["track", "--reference", "a", "--upload-id", "u"], ["run"]):
         assert (ended.code, ended.out) == (1, "")
         assert "rindle-sync migrate" in ended.complaint
 
@@ -101,7 +101,7 @@ async def test_without_tables_a_command_says_how_to_make_them(shell: Shell) -> N
 
 async def test_track_keeps_all_that_it_is_told(tables_url: str, tmp_path: Path) -> None:
     options = {
-        "--asset-id": "video-1",
+        "--reference": "video-1",
         "--profile": "hls",
         "--provider-asset-id": unknown_id(),
         "--upload-id": unknown_id(),
@@ -117,7 +117,7 @@ async def test_track_keeps_all_that_it_is_told(tables_url: str, tmp_path: Path) 
         [row] = await all_rows(store)
 
     assert ended.code == 0
-    assert (ended.json["row_id"], ended.json["asset_id"], ended.json["state"]) == (row.id, "video-1", "pending")
+    assert (ended.json["row_id"], ended.json["reference"], ended.json["state"]) == (row.id, "video-1", "pending")
     assert (row.reference, row.profile, row.state, row.playback_policy) == ("video-1", "hls", State.PENDING, "signed")
     assert row.provider_asset_id == options["--provider-asset-id"]
     assert row.provider_upload_id == options["--upload-id"]
@@ -125,7 +125,7 @@ async def test_track_keeps_all_that_it_is_told(tables_url: str, tmp_path: Path) 
 
 
 async def test_track_of_an_upload_alone_is_uploading(store: AssetStore, shell: Shell) -> None:
-    ended = await shell.run("track", "--asset-id", "video-1", "--upload-id", unknown_id())
+    ended = await shell.run("track", "--reference", "video-1", "--upload-id", unknown_id())
 
     [row] = await all_rows(store)
     assert (ended.code, ended.complaint) == (0, "")
@@ -135,15 +135,15 @@ async def test_track_of_an_upload_alone_is_uploading(store: AssetStore, shell: S
 
 async def test_track_without_what_it_needs_names_the_option(store: AssetStore, shell: Shell) -> None:
     by_nothing, of_nothing, odd_state = await shell.run_all(
-        ["track", "--asset-id", "video-1"],
+        ["track", "--reference", "video-1"],
         ["track", "--provider-asset-id", "x"],
-        ["track", "--asset-id", "video-1", "--provider-asset-id", "x", "--state", "lost"],
+        ["track", "--reference", "video-1", "--provider-asset-id", "x", "--state", "lost"],
     )
 
     assert [ended.code for ended in (by_nothing, of_nothing, odd_state)] == [2, 2, 2]
     assert "--provider-asset-id" in by_nothing.complaint
     assert "--upload-id" in by_nothing.complaint
-    assert "--asset-id" in of_nothing.complaint
+    assert "--reference" in of_nothing.complaint
     assert "--state" in odd_state.complaint
     assert await all_rows(store) == []
 
@@ -155,8 +155,8 @@ async def test_track_of_the_same_twice_is_refused(tables_url: str, tmp_path: Pat
         [row] = await add_due(store, provider_id)
 
         same_id, same_asset = await shell.run_all(
-            ["track", "--asset-id", "another", "--provider-asset-id", provider_id],
-            ["track", "--asset-id", row.reference, "--provider-asset-id", unknown_id(), "--json"],
+            ["track", "--reference", "another", "--provider-asset-id", provider_id],
+            ["track", "--reference", row.reference, "--provider-asset-id", unknown_id(), "--json"],
         )
 
         assert await all_rows(store) == [row]
@@ -166,8 +166,8 @@ async def test_track_of_the_same_twice_is_refused(tables_url: str, tmp_path: Pat
 
 
 async def test_track_takes_no_odd_text(store: AssetStore, shell: Shell) -> None:
-    good = {"--asset-id": "video-1", "--profile": "hls", "--provider-asset-id": unknown_id()}
-    odd = {"--asset-id": "", "--provider-asset-id": LONG_ID, "--upload-id": "  ", "--playback-policy": LONG_ID}
+    good = {"--reference": "video-1", "--profile": "hls", "--provider-asset-id": unknown_id()}
+    odd = {"--reference": "", "--provider-asset-id": LONG_ID, "--upload-id": "  ", "--playback-policy": LONG_ID}
 
     told = await shell.run_all(*(track_with(good | {option: value}) for option, value in odd.items()))
 
@@ -179,10 +179,10 @@ async def test_track_takes_no_odd_text(store: AssetStore, shell: Shell) -> None:
 
 
 async def test_track_takes_no_text_that_is_no_text(store: AssetStore, shell: Shell) -> None:
-    ended = await shell.run(*track_with({"--asset-id": b"\xff\xfe", "--upload-id": unknown_id()}))
+    ended = await shell.run(*track_with({"--reference": b"\xff\xfe", "--upload-id": unknown_id()}))
 
     assert (ended.code, ended.out) == (2, "")
-    assert "asset_id" in ended.complaint
+    assert "reference" in ended.complaint
     assert await all_rows(store) == []
 
 
@@ -190,9 +190,9 @@ def track_with(options: Mapping[str, str | bytes]) -> list[str | bytes]:
     return ["track", *(word for option in options.items() for word in option)]
 
 
-@pytest.mark.parametrize("name", ["asset_id", "profile", "provider_asset_id", "provider_upload_id", "passthrough"])
+@pytest.mark.parametrize("name", ["reference", "profile", "provider_asset_id", "provider_upload_id", "passthrough"])
 async def test_no_text_of_a_row_may_hold_a_nul(name: str, tables_url: str) -> None:
-    values: dict[str, Any] = {"asset_id": "video-1", "provider_asset_id": unknown_id(), name: "a\x00b"}
+    values: dict[str, Any] = {"reference": "video-1", "provider_asset_id": unknown_id(), name: "a\x00b"}
     async with a_store(tables_url) as store, connect(Settings(database_url=tables_url)) as rindle:
         with pytest.raises(ConfigurationError, match=name):
             await rindle.track(**values)
@@ -275,7 +275,7 @@ async def test_sweep_once_brings_every_due_row_into_step(tables_url: str, tmp_pa
 
             assert {row.state for row in await all_rows(store)} == {State.READY}
     assert (first.code, again.code) == (0, 0)
-    assert (first.json["outcome"], first.json["looked"], first.json["changed"]) == ("done", 3, 3)
+    assert (first.json["outcome"], first.json["checked"], first.json["changed"]) == ("done", 3, 3)
     assert again.out == "0 rows looked at with 0 calls, 0 changed: done\n"
 
 
@@ -501,7 +501,7 @@ async def test_a_sqlite_file_that_cannot_be_used_is_one_sentence(tmp_path: Path)
         f"sqlite:///{tmp_path}/missing/x.sqlite3": (2, "database_url", ["status"]),
         f"sqlite:///{tmp_path}": (2, "database_url", ["migrate"]),
         f"sqlite:///{no_database}": (1, "not a database", ["migrate"]),
-        read_only: (1, "read-only", ["track", "--asset-id", "a", "--upload-id", "u"]),
+        read_only: (1, "read-only", ["track", "--reference", "a", "--upload-id", "u"]),
     }
 
     told = await asyncio.gather(*(shell.but(database_url=url).run(*command) for url, (*_, command) in cases.items()))
@@ -516,7 +516,7 @@ async def test_a_sqlite_file_that_cannot_be_used_is_one_sentence(tmp_path: Path)
 async def test_a_file_that_we_may_not_write_is_one_sentence(sqlite_url: str, store: AssetStore, shell: Shell) -> None:
     os.chmod(sqlite_url.removeprefix("sqlite:///"), 0o444)  # noqa: PTH101  the event loop has nothing else to do
 
-    ended = await shell.run("track", "--asset-id", "a", "--upload-id", "u")
+    ended = await shell.run("track", "--reference", "a", "--upload-id", "u")
 
     assert (ended.code, ended.out) == (1, "")
     assert "read-only" in ended.complaint
@@ -623,7 +623,7 @@ async def test_a_row_that_is_stuck_or_not_found_is_told_by_sync(
 async def test_a_video_is_explained_by_the_apps_own_id_and_without_the_providers(shell: Shell, far_end: FarEnd) -> None:
     await shell.run("migrate")
     asset = far_end.emulator.create_asset(life=READY)
-    await shell.run("track", "--asset-id", "video-1", "--provider-asset-id", asset)
+    await shell.run("track", "--reference", "video-1", "--provider-asset-id", asset)
     await shell.run("sync", asset)
 
     told, json_, revealed, unknown, by_asset = await shell.run_all(
@@ -739,7 +739,7 @@ async def test_of_several_environments_status_tells_a_line_each(shell: Shell, fa
     (shell.folder / "rindle-sync.toml").write_text(SEVERAL.format(url=far_end.url, emulator=far_end.emulator))
     several = shell.but(mux_token_id=None, mux_token_secret=None, mux_base_url=None)
     await several.run("migrate")
-    await several.run("--environment", "beta", "track", "--asset-id", "video-1", "--provider-asset-id", unknown_id())
+    await several.run("--environment", "beta", "track", "--reference", "video-1", "--provider-asset-id", unknown_id())
 
     as_json, as_text = await several.run_all(["status", "--json"], ["status"])
 
@@ -755,7 +755,7 @@ async def test_an_environment_without_a_token_keeps_no_other_from_its_work(shell
     await several.run("migrate")
     for name in ("acme", "beta"):
         asset = far_end.emulator.create_asset(life=READY)
-        await several.run("--environment", name, "track", "--asset-id", name, "--provider-asset-id", asset)
+        await several.run("--environment", name, "track", "--reference", name, "--provider-asset-id", asset)
 
     async with several.started("run") as running:
         await running.says("beta is not looked at: its mux_token_id or mux_token_secret is not set")
@@ -763,7 +763,7 @@ async def test_an_environment_without_a_token_keeps_no_other_from_its_work(shell
         async def in_step() -> None:
             told = (await several.run("status", "--json")).json
             assert {one["environment"]: one["by_state"]["ready"] for one in told} == {"acme": 1, "beta": 0}
-            assert {one["breaker"] for one in told} == {"closed"}
+            assert {one["circuit"] for one in told} == {"closed"}
 
         await eventually(in_step)
         assert "Refused" not in running.err

@@ -188,7 +188,7 @@ async def test_audit_as_json_has_the_keys_of_the_report_alone(store: AssetStore,
     assert ended.json["drift"] == dict.fromkeys(Drift, 0) | {"missing": 3, "playback_ids": 1, "orphan": 2}
     assert {tuple(note) for note in ended.json["notes"]} == {tuple(names_in_order(Note))}
     assert {note["row_id"] for note in ended.json["notes"]} == {None, *(row.id for row in gone)}
-    assert all(re.fullmatch(r"\.\.\..{4}", note["asset_id"]) for note in ended.json["notes"])
+    assert all(re.fullmatch(r"\.\.\..{4}", note["tag"]) for note in ended.json["notes"])
     assert hides(ended, far_end.emulator)
 
 
@@ -319,7 +319,7 @@ async def test_a_token_of_another_environment_is_one_sentence_and_ends_no_row(
     assert hides(ended, emulator, OTHER_ENVIRONMENT, *there.truths())
     assert await tables(store, "provider_rate_limits", "provider_environments", "provider_job_runs") == before
     if "--dry-run" not in command:
-        assert status.json["breaker"] == "other_environment"
+        assert status.json["circuit"] == "other_environment"
         assert "other_environment" in told.out
 
 
@@ -328,10 +328,10 @@ async def test_with_the_right_token_again_status_is_well(store: AssetStore, shel
     await shell.run("sync", rows[0].provider_asset_id or "")
     with serving(MuxEmulator(seed=99, environment_id=OTHER_ENVIRONMENT)) as elsewhere:
         await shell.but(mux_base_url=elsewhere.url).run("audit", "--once")
-    before = (await shell.run("status", "--json")).json["breaker"]
+    before = (await shell.run("status", "--json")).json["circuit"]
 
     audit = await shell.run("audit", "--once")
-    after = (await shell.run("status", "--json")).json["breaker"]
+    after = (await shell.run("status", "--json")).json["circuit"]
 
     assert (before, audit.code, after) == ("other_environment", 0, "closed")
 
@@ -441,7 +441,7 @@ async def test_a_row_that_backfill_made_is_named_by_track(store: AssetStore, she
     asset = far_end.emulator.create_asset(life=READY, passthrough="Zr8OurOwnPassthrough5Tq")
     await shell.run("backfill")
 
-    ended = await shell.run("track", "--asset-id", "video-1", "--provider-asset-id", asset, "--json")
+    ended = await shell.run("track", "--reference", "video-1", "--provider-asset-id", asset, "--json")
 
     [row] = await all_rows(store)
     assert (ended.code, ended.json["row_id"], ended.json["state"], row.reference) == (0, row.id, "ready", "video-1")
@@ -534,7 +534,7 @@ async def test_sweep_dry_run_of_a_large_backlog_tells_all_of_it(
     foretold = await shell.run("sweep", "--dry-run", "--json")
     done = await shell.run("sweep", "--once", "--json")
 
-    assert (foretold.json["looked"], foretold.json["changed"]) == (done.json["looked"], done.json["changed"])
+    assert (foretold.json["checked"], foretold.json["changed"]) == (done.json["checked"], done.json["changed"])
     assert foretold.json["calls"] == done.json["calls"]
     assert foretold.json["changed"] >= 110
 

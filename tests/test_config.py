@@ -22,14 +22,14 @@ FREE_TEXT = (
     "database_url",
     "environment",
     "listen_host",
-    "operator_host",
+    "console_host",
     "mux_environment_id",
     "mux_signing_key_id",
     "mux_signing_private_key",
     "mux_token_id",
     "mux_token_secret",
     "mux_webhook_secrets",
-    "operator_token",
+    "console_token",
 )
 NO_NUMBERS = ("nonsense", "", " ", "nan", "inf", "-inf", "-1", "1e12", "1e400", "1,5", "0x10", "1 2", "none")
 BAD_TEXTS = {
@@ -53,8 +53,8 @@ BAD_TEXTS = {
     "mux_token_secret_file": ("/no/such/file", "/"),
     "mux_webhook_secrets_file": ("/no/such/file", "/"),
     "mux_signing_private_key_file": ("/no/such/file", "/"),
-    "operator_token": ("too short", " " * 20),
-    "operator_token_file": ("/no/such/file", "/"),
+    "console_token": ("too short", " " * 20),
+    "console_token_file": ("/no/such/file", "/"),
 }
 TABLES = "environments"
 """The one setting that stands in the file alone."""
@@ -80,7 +80,7 @@ OVER_THE_TOP = {
     "webhook_event_retention_days": ("0", "3651"),
     "dead_webhook_event_retention_days": ("0", "3651"),
     "listen_port": ("0", "65536", "1.5"),
-    "operator_port": ("-1", "65536", "1.5"),
+    "console_port": ("-1", "65536", "1.5"),
 }
 NUMBERS = tuple(
     name
@@ -386,11 +386,11 @@ def test_blank_credentials_are_missing_credentials(
 
 
 def test_an_operators_token_that_is_empty_is_none_and_one_of_blanks_is_too_short(set_variable: SetVariable) -> None:
-    set_variable("RINDLE_OPERATOR_TOKEN", "")
-    assert load_settings().operator_token is None
+    set_variable("RINDLE_CONSOLE_TOKEN", "")
+    assert load_settings().console_token is None
 
-    set_variable("RINDLE_OPERATOR_TOKEN", " " * 20)
-    assert "operator_token: must have at least 16 characters (set RINDLE_OPERATOR_TOKEN" in str(refusal())
+    set_variable("RINDLE_CONSOLE_TOKEN", " " * 20)
+    assert "console_token: must have at least 16 characters (set RINDLE_CONSOLE_TOKEN" in str(refusal())
 
 
 def test_credentials_are_given_to_who_asks(set_variable: SetVariable) -> None:

@@ -15,7 +15,7 @@ from rindle_sync.errors import AuthenticationFailed, DatabaseUnavailable
 from rindle_sync.providers.mux_emulator import Life
 from rindle_sync.schema import changes
 from rindle_sync.sync import sync
-from rindle_sync.telemetry import Failed, Resolved, Stuck, nanoseconds
+from rindle_sync.telemetry import Failed, Resolved, Stuck, log_event, nanoseconds
 from tests.rows import PUBLIC
 from tests.world import ERRORED, NEVER, READY, World, unknown_id
 
@@ -335,6 +335,31 @@ async def test_resolved_has_exactly_its_measurements_and_metadata(world: World) 
         "no_change": False,
     }
     assert {type(value) for value in event.metadata().values()} == {str, int, bool}
+
+
+async def test_every_event_about_a_row_and_its_log_line_name_the_app_s_reference(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "rindle_sync")
+    row = await world.track(reference="video-1")
+
+    await world.sync(row)
+
+    events = [event for event in world.told if event.row_id == row.id]
+    assert {event.reference for event in events} == {"video-1"}
+    for event in events:
+        log_event(event)
+    assert all(f"row_id={row.id} reference=video-1 " in record.getMessage() for record in caplog.records)
+
+
+async def test_a_reference_that_is_the_provider_s_id_is_redacted_in_events(world: World) -> None:
+    asset = unknown_id()
+    row = await world.track(reference=asset, provider_asset_id=asset)
+
+    await world.sync(row)
+
+    assert {event.reference for event in world.told if event.row_id} == {redact_id(asset)}
+    assert "reference" not in world.events()[0].metadata()
 
 
 async def test_stuck_has_exactly_its_measurements_and_metadata(world: World) -> None:

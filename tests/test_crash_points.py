@@ -153,14 +153,14 @@ async def dispatch_changes(living: Living) -> None:
 
 
 async def begin(living: Living) -> None:
-    for asset_id in APP_ASSETS:
-        await begin_one(living, asset_id)
+    for reference in APP_ASSETS:
+        await begin_one(living, reference)
 
 
-async def begin_one(living: Living, asset_id: str) -> str:
-    link = await living.rindle.begin_upload(reference=asset_id, cors_origin=ORIGIN)
-    living.journal.note("link", asset_id=asset_id, url=link.url)
-    living.points.reach(f"after the URL for {asset_id}")
+async def begin_one(living: Living, reference: str) -> str:
+    link = await living.rindle.begin_upload(reference=reference, cors_origin=ORIGIN)
+    living.journal.note("link", reference=reference, url=link.url)
+    living.points.reach(f"after the URL for {reference}")
     return link.url
 
 
@@ -171,22 +171,22 @@ async def begin_again(living: Living) -> None:
         await send_file(url)
     await living.rindle.process_webhook_events()
     await living.rindle.sweep()
-    for asset_id in APP_ASSETS:
-        if asset_id not in links:
-            await send_file(await begin_in_spite(living, asset_id))
+    for reference in APP_ASSETS:
+        if reference not in links:
+            await send_file(await begin_in_spite(living, reference))
     await caught_up(living)
     await caught_up(living)
 
 
-async def begin_in_spite(living: Living, asset_id: str) -> str:
+async def begin_in_spite(living: Living, reference: str) -> str:
     """As the documentation says: where the row is in the way, cancel first."""
     try:
-        return await begin_one(living, asset_id)
+        return await begin_one(living, reference)
     except AlreadyTracked:
-        row = await living.rindle.store.find_by_reference("mux", asset_id, "default")
+        row = await living.rindle.store.find_by_reference("mux", reference, "default")
         assert row
         await living.rindle.cancel_upload(row.id)
-        return await begin_one(living, asset_id)
+        return await begin_one(living, reference)
 
 
 async def send_file(url: str) -> None:
@@ -446,7 +446,7 @@ class Aftermath:
     def every_link_has_led_to_its_row(self) -> None:
         rows = {row.reference: row for row in self.rows}
         for note in self.all("link"):
-            row = rows[note["asset_id"]]
+            row = rows[note["reference"]]
             assert row.state is State.READY
             assert f"/_upload/{row.provider_upload_id}?" in note["url"]
 
@@ -549,7 +549,7 @@ class Killing:
         there = self.lane.far_end.emulator.world.uploads(limit=100)
         return {
             "answered": [note["id"] for note in dead.all("answered")],
-            "links": {note["asset_id"]: note["url"] for note in dead.all("link")},
+            "links": {note["reference"]: note["url"] for note in dead.all("link")},
             "cancelled": dead.all("cancelled"),
             "uploads": {upload.id: upload.state(NOW.timestamp()) for upload in there},
         }

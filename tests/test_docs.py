@@ -53,7 +53,7 @@ def commands_of(group: Any, before: str = "") -> dict[str, Any]:
 
 COMMANDS = commands_of(get_command(app))
 
-ENVELOPE = {"system_time", "row_id", "environment"}
+ENVELOPE = {"system_time", "row_id", "reference", "environment"}
 
 
 def page(name: str) -> str:

@@ -217,7 +217,7 @@ async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
     assert "signed with our own secret" in well.json["notes"][0]["text"]
     assert "answered 404" in wrong.out
     assert "cannot be reached" in nowhere.out
-    assert kept.json["notices"]["ignored"] == 1
+    assert kept.json["webhook_events"]["ignored"] == 1
     assert usage.code == 2
     assert (secret.code, "another secret" in secret.out) == (1, True)
 

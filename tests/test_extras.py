@@ -81,8 +81,8 @@ def test_rows_deliveries_and_callbacks_need_no_extra(tmp_path: Path) -> None:
                     sent.append(message)
 
                 await rindle.webhooks({{"type": "http", "method": "POST", "headers": headers}}, receive, send)
-                await rindle.ingest()
-                await rindle.announce()
+                await rindle.process_webhook_events()
+                await rindle.dispatch()
                 print(settled.decision.verdict.value, sent[0]["status"], (await rindle.get(row.id)).state.value, heard)
 
         asyncio.run(main())

@@ -52,7 +52,7 @@ def _bounds() -> dict[str, tuple[float, float, bool]]:
 
 
 BOUNDS = _bounds()
-INTEGERS = ("listen_port", "operator_port", "provider_read_burst", "sweep_batch")
+INTEGERS = ("listen_port", "console_port", "provider_read_burst", "sweep_batch")
 
 # what anything may be
 
@@ -145,7 +145,7 @@ def check_settings(found: Settings) -> None:
         assert getattr(found, low_name) <= getattr(found, high_name)
     for name, kind in CHOICES.items():
         assert isinstance(getattr(found, name), kind)
-    for name in ("environment", "listen_host", "operator_host"):
+    for name in ("environment", "listen_host", "console_host"):
         assert getattr(found, name), name
     assert found.mux_environment_id is None or found.mux_environment_id
     assert found.mux_base_url is None or re.match(r"https?://[^?#\s]+\Z", found.mux_base_url)

@@ -54,7 +54,7 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 """
 
-UNSET = "import os; del os.environ['RINDLE_OPERATOR_PORT']"
+UNSET = "import os; del os.environ['RINDLE_CONSOLE_PORT']"
 
 
 @pytest.fixture
@@ -66,13 +66,13 @@ def far_end() -> Iterator[FarEnd]:
 @pytest.fixture
 def shell(tmp_path: Path, tables_url: str, far_end: FarEnd) -> Shell:
     """Commands on a database with our tables, which answer an operator."""
-    return Shell(tmp_path, settings_for(tables_url, far_end, operator_port=free_port()))
+    return Shell(tmp_path, settings_for(tables_url, far_end, console_port=free_port()))
 
 
 @pytest.fixture
 def sqlite_shell(tmp_path: Path, sqlite_tables_url: str, far_end: FarEnd) -> Shell:
     """The same, on SQLite alone."""
-    return Shell(tmp_path, settings_for(sqlite_tables_url, far_end, operator_port=free_port()))
+    return Shell(tmp_path, settings_for(sqlite_tables_url, far_end, console_port=free_port()))
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Operator:
 @asynccontextmanager
 async def operated(shell: Shell, *command: str) -> AsyncIterator[Operator]:
     """A command that runs, and its operator, once it answers."""
-    url = f"http://127.0.0.1:{shell.settings['operator_port']}"
+    url = f"http://127.0.0.1:{shell.settings['console_port']}"
     async with shell.started(*command) as running, httpx.AsyncClient(base_url=url, timeout=30) as client:
         await running.says("metrics and probes at")
         operator = Operator(running, client)
@@ -194,7 +194,7 @@ async def test_a_database_that_is_gone_is_told_and_the_process_lives(
 ) -> None:
     pytest.importorskip("prometheus_client")
     url = postgres_url
-    shell = Shell(tmp_path, settings_for(url, far_end, operator_port=free_port()))
+    shell = Shell(tmp_path, settings_for(url, far_end, console_port=free_port()))
     async with a_store(url):
         pass
     async with operated(shell, "run") as operator:
@@ -250,7 +250,7 @@ async def test_an_engine_that_asks_no_more_is_told_after_a_minute(world: World) 
 
 
 async def test_port_0_serves_nothing_and_says_nothing(sqlite_shell: Shell) -> None:
-    async with sqlite_shell.but(operator_port=0).started("run") as running:
+    async with sqlite_shell.but(console_port=0).started("run") as running:
         await running.says("sweeping every")
         ended = await stopped(running)
 
@@ -264,7 +264,7 @@ async def test_a_default_port_that_is_taken_is_told_and_all_else_goes_on(sqlite_
         with suppress(OSError):  # somebody else has taken it already
             stack.enter_context(socket.create_server(("127.0.0.1", 8001)))
         async with shell.started("run") as running:
-            await running.says("no page, metrics and probes: operator_port: 127.0.0.1:8001 cannot be had")
+            await running.says("no page, metrics and probes: console_port: 127.0.0.1:8001 cannot be had")
             ended = await stopped(running)
 
     assert ended.code == 0
@@ -273,10 +273,10 @@ async def test_a_default_port_that_is_taken_is_told_and_all_else_goes_on(sqlite_
 async def test_a_port_that_was_asked_for_and_is_taken_ends_it(sqlite_shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = await sqlite_shell.but(operator_port=port).run("run")
+        ended = await sqlite_shell.but(console_port=port).run("run")
 
     assert (ended.code, ended.out) == (2, "")
-    assert "operator_port" in ended.complaint
+    assert "console_port" in ended.complaint
     assert str(port) in ended.complaint
 
 
@@ -302,9 +302,9 @@ async def test_without_a_server_it_is_told_and_all_else_goes_on(sqlite_shell: Sh
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"operator_host": "no.such.host.invalid"}, "operator_host: no.such.host.invalid:"),
-        ({"operator_host": "192.0.2.1"}, "operator_host: 192.0.2.1:"),
-        ({"operator_host": "a..b"}, "operator_host: a..b:"),
+        ({"console_host": "no.such.host.invalid"}, "console_host: no.such.host.invalid:"),
+        ({"console_host": "192.0.2.1"}, "console_host: 192.0.2.1:"),
+        ({"console_host": "a..b"}, "console_host: a..b:"),
         ({"listen_host": "no.such.host.invalid", "mux_webhook_secrets": SECRET}, "listen_host: no.such.host.invalid:"),
     ],
 )
@@ -396,7 +396,7 @@ FEW_FILES = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}
 async def test_a_process_opens_as_many_connections_as_it_may(sqlite_shell: Shell) -> None:
     few = replace(sqlite_shell, prelude=FEW_FILES.format(soft=64, hard=1024))
     async with operated(few, "run") as operator:
-        idle = [socket.create_connection(("127.0.0.1", int(few.settings["operator_port"]))) for _ in range(200)]
+        idle = [socket.create_connection(("127.0.0.1", int(few.settings["console_port"]))) for _ in range(200)]
         answer = await operator.get("/healthz")
         for one in idle:
             one.close()
@@ -408,7 +408,7 @@ async def test_more_connections_than_that_are_told_once_a_second_and_outlived(sq
     few = replace(sqlite_shell, prelude=FEW_FILES.format(soft=64, hard=64))
     async with operated(few, "run") as operator:
         began = asyncio.get_running_loop().time()
-        idle = [socket.create_connection(("127.0.0.1", int(few.settings["operator_port"]))) for _ in range(90)]
+        idle = [socket.create_connection(("127.0.0.1", int(few.settings["console_port"]))) for _ in range(90)]
         await operator.running.says("OSError (socket.accept() out of system resource); going on")
         for one in idle:
             one.close()
@@ -449,7 +449,7 @@ set_tracer_provider(tracing)
 
 async def test_run_tells_the_opentelemetry_of_its_process(sqlite_shell: Shell, far_end: FarEnd) -> None:
     pytest.importorskip("opentelemetry.sdk")
-    shell = Shell(sqlite_shell.folder, sqlite_shell.settings, prelude=SDK).but(opentelemetry="on", operator_port=0)
+    shell = Shell(sqlite_shell.folder, sqlite_shell.settings, prelude=SDK).but(opentelemetry="on", console_port=0)
     asset = far_end.emulator.create_asset(life=READY)
     async with a_store(shell.settings["database_url"]) as store, shell.started("run") as running:
         await add_due(store, asset)

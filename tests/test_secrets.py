@@ -290,7 +290,7 @@ async def test_no_command_prints_a_secret(planted: Planted, tmp_path: Path) -> N
 
         told_by = await asyncio.gather(
             debug.run("sync", ready, "--json"),
-            debug.run("track", "--asset-id", "video-1", "--upload-id", new),
+            debug.run("track", "--reference", "video-1", "--upload-id", new),
             debug.run("sweep", "--once"),
             debug.run("events", "list", "--json"),
             debug.run("events", "replay", "--dead"),

@@ -167,6 +167,7 @@ def about(world: World, row: ProviderAsset) -> dict[str, Any]:
     return {
         "system_time": nanoseconds(world.clock.now()),
         "row_id": row.id,
+        "reference": row.reference,
         "profile": row.profile,
         "provider": "mux",
         "asset_id": f"...{(row.provider_asset_id or '')[-4:]}",

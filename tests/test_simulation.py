@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[1]
 
 FOUND_BY = {
     "overwrite": 1,
-    "tell-first": 0,
+    "emit-first": 0,
     "changes-apart": 115,
     "trust-absence": 223,
     "forget-floor": 3,
@@ -27,8 +27,8 @@ FOUND_BY = {
     "answer-first": 18,
     "one-404": 311,
     "wipe-playback-ids": 1600,
-    "announce-at-most-once": 15,
-    "announce-in-any-order": 15,
+    "dispatch-at-most-once": 15,
+    "dispatch-in-any-order": 15,
     "lease-for-ever": 41,
     "untagged": 0,
     "unscrubbed": 9,

@@ -24,6 +24,11 @@ class ChangeEvent:
     change: Change
     row: ProviderAsset | None
 
+    @property
+    def reference(self) -> str | None:
+        """The app's own reference of the row; None where the row is gone."""
+        return self.row.reference if self.row else None
+
 
 Callback = Callable[[ChangeEvent], Awaitable[None]]
 
@@ -81,10 +86,10 @@ async def _dispatch_change(
     finally:
         telling.cancel()
     if not telling.done():
-        return _retry(context, one, TimeoutError())
+        return _retry(context, one, row, TimeoutError())
     # what a callback awaits may be cancelled without us being so: that is a failure of the callback like any other
     error = asyncio.CancelledError() if telling.cancelled() else telling.exception()
-    return _retry(context, one, error) if error else None
+    return _retry(context, one, row, error) if error else None
 
 
 def _time_limit(context: Context, callbacks: Sequence[Callback]) -> timedelta:
@@ -98,12 +103,13 @@ async def _call(callbacks: Sequence[Callback], changed: ChangeEvent, limit: time
             await callback(changed)
 
 
-def _retry(context: Context, one: PendingChange, error: BaseException) -> datetime:
+def _retry(context: Context, one: PendingChange, row: ProviderAsset | None, error: BaseException) -> datetime:
     now = context.now()
     context.telemetry.emit(
         CallbackException(
             system_time=nanoseconds(now),
             row_id=one.change.row_id,
+            reference=row.shown_reference if row else None,
             error=type(error).__name__,
             attempt=one.attempts + 1,
         )

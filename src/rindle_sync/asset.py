@@ -127,6 +127,11 @@ class ProviderAsset:
         """The redacted tag of the provider's id, for people to read; no key to join on."""
         return redact_id(self.provider_asset_id)
 
+    @property
+    def shown_reference(self) -> str:
+        """The app's reference as logs and events show it: a provider's id in it is shown as its tag."""
+        return hide(self.reference, self.provider_asset_id, self.provider_upload_id)
+
     def age(self, now: datetime) -> timedelta:
         """The time since the last real change."""
         return now - self.updated_at
@@ -270,13 +275,19 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 def scrub(text: str, *secrets: str | None) -> str:
     """`text` in one line, with `secrets`, URLs and everything that looks like an id or a key hidden, cut to 4096."""
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        text = _without(text, secret)
+    text = hide(text, *secrets)
     if len(text) > _LONGEST_READ:  # without the last word: half an id would not look like one
         text = " ".join(text[:_LONGEST_READ].split()[:-1])
     text = hide_urls(text)
     text = _TOKEN.sub(_hide_token, text)
     return _CONTROL.sub(" ", text).strip()[:MAX_ERROR_TEXT].rstrip()
+
+
+def hide(text: str, *secrets: str | None) -> str:
+    """`text` with each of `secrets` shown as its tag."""
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = _without(text, secret)
+    return text
 
 
 def hide_urls(text: str) -> str:

@@ -57,11 +57,11 @@ class Drift(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One finding. `asset_id` is the redacted tag of the provider's id; an orphan has no row."""
+    """One finding. `tag` is the redacted tag of the provider's id; an orphan has no row."""
 
     drift: Drift
     row_id: str | None
-    asset_tag: str | None
+    tag: str | None
     text: str
 
 

@@ -156,6 +156,7 @@ def _ended(context: Context, webhook_event: WebhookEvent, applied: Applied | Exc
         WebhookProcessed(
             system_time=nanoseconds(now),
             row_id=applied.row.id,
+            reference=applied.row.shown_reference,
             provider=webhook_event.provider_name,
             type=webhook_event.type,
             verdict=decision.verdict.value,

@@ -64,7 +64,7 @@ async def fetch_granted(context: Context, row: ProviderAsset) -> Observation | F
         return observation
 
     secrets = row.provider_asset_id, row.provider_upload_id, row.passthrough
-    return await _attempt(context, asked, f"row {row.id}", *secrets)
+    return await _attempt(context, asked, f"row {row.id} ({row.shown_reference})", *secrets)
 
 
 async def fetch_page(

@@ -214,6 +214,7 @@ def _about(row: ProviderAsset, now: datetime) -> dict[str, Any]:
     return {
         "system_time": nanoseconds(now),
         "row_id": row.id,
+        "reference": row.shown_reference,
         "profile": row.profile,
         "provider": row.provider_name,
         "asset_id": row.tag,

@@ -13,7 +13,7 @@ _log.addHandler(logging.NullHandler())  # what is logged, and where, is for the 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
-_ENVELOPE: Final = frozenset({"system_time", "row_id", "environment"})
+_ENVELOPE: Final = frozenset({"system_time", "row_id", "reference", "environment"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +23,8 @@ class Event:
     name: ClassVar[str] = "rindle"
     system_time: int
     row_id: str | None = None
+    reference: str | None = None
+    """The app's own reference of that row; a provider's id in it is redacted."""
     environment: str | None = None
     """Our name of the provider environment."""
 
@@ -292,7 +294,11 @@ class Telemetry:
         if not self._listeners:
             return
         if isinstance(event, RowEvent) and event.asset_id and not event.asset_id.startswith("..."):
-            self.emit(RedactionFailed(system_time=event.system_time, row_id=event.row_id, event=event.name))
+            self.emit(
+                RedactionFailed(
+                    system_time=event.system_time, row_id=event.row_id, reference=event.reference, event=event.name
+                )
+            )
             event = replace(event, asset_id=redact_id(event.asset_id))
         if self._environment:
             event = replace(event, environment=self._environment)
@@ -310,7 +316,8 @@ def log_event(event: Event) -> None:
     """
     level = _level(event)
     if _log.isEnabledFor(level):
-        told = {"environment": event.environment, "row_id": event.row_id} | event.metadata()
+        envelope = {"environment": event.environment, "row_id": event.row_id, "reference": event.reference}
+        told = envelope | event.metadata()
         fields = " ".join(f"{key}={value}" for key, value in told.items() if value is not None)
         extra = {"rindle_event": {"name": event.name} | told}
         _log.log(level, "%s %s", event.name, fields, extra=extra)

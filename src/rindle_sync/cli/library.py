@@ -97,7 +97,7 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
 def _print_notes(notes: list[Note]) -> None:
     table = Table("found", "row", "asset", "what", box=None, pad_edge=False)
     for note in notes[:SHOWN]:
-        table.add_row(note.drift, note.row_id or "-", note.asset_tag, note.text)
+        table.add_row(note.drift, note.row_id or "-", note.tag, note.text)
     out.print(table)
     if len(notes) > SHOWN:
         out.print(f"and {len(notes) - SHOWN} more; --json shows them")

@@ -49,7 +49,7 @@ def _serving(
     all_: Installation, stop: asyncio.Event, standing: StatisticsReader, readiness: Readiness, ending: AsyncExitStack
 ) -> Serving | None:
     settings = all_.settings
-    if not settings.operator_port:
+    if not settings.console_port:
         return None
     try:
         from rindle_sync.frameworks.page.app import Console
@@ -59,8 +59,8 @@ def _serving(
         return None
     if (listening := _listening(settings)) is None:
         return None
-    say(f"page, metrics and probes at http://{settings.operator_host}:{settings.operator_port}")
-    token = settings.operator_token.get_secret_value() if settings.operator_token else None
+    say(f"page, metrics and probes at http://{settings.console_host}:{settings.console_port}")
+    token = settings.console_token.get_secret_value() if settings.console_token else None
     page = Console(all_.job_runners, token)
     ending.push_async_callback(page.close)
     app = operations(readiness.checks, _metrics(all_, standing, ending), page)
@@ -72,9 +72,9 @@ def _listening(settings: Settings) -> socket.socket | None:
     from rindle_sync.frameworks.server import listen
 
     try:
-        return listen(settings.operator_host, settings.operator_port, settings=("operator_host", "operator_port"))
+        return listen(settings.console_host, settings.console_port, settings=("console_host", "console_port"))
     except ConfigurationError as error:
-        if settings.model_fields_set & {"operator_host", "operator_port"}:
+        if settings.model_fields_set & {"console_host", "console_port"}:
             raise
         say(f"no page, metrics and probes: {error}")
         return None

@@ -28,7 +28,7 @@ def migrate(engine: Engine = None, json_: Json = False) -> None:
 
 @commands.command()
 def track(
-    asset_id: Annotated[str, typer.Option(help="Your app's own reference to the video.")],
+    reference: Annotated[str, typer.Option(help="Your app's own reference to the video.")],
     profile: Annotated[str, typer.Option(help="Which of its renditions or uses this is.")] = "default",
     provider_asset_id: Annotated[str | None, typer.Option(help="The provider's id of the asset.")] = None,
     upload_id: Annotated[str | None, typer.Option(help="The provider's id of the direct upload.")] = None,
@@ -41,7 +41,7 @@ def track(
         raise ConfigurationError("--provider-asset-id", "or --upload-id is needed: by which could we ask the provider?")
     row = connected(
         lambda rindle: rindle.track(
-            reference=asset_id,
+            reference=reference,
             profile=profile,
             provider_asset_id=provider_asset_id,
             provider_upload_id=upload_id,
@@ -50,7 +50,7 @@ def track(
         )
     )
     if json_:
-        print_json({"row_id": row.id, "asset_id": row.reference, "state": row.state, "check_at": row.check_at})
+        print_json({"row_id": row.id, "reference": row.reference, "state": row.state, "check_at": row.check_at})
     else:
         out.print(f"row {row.id} is tracked as {row.state}")
 

@@ -60,7 +60,7 @@ _READS: Final = {Priority.LOW: (20, 1.0), Priority.HIGH: (100, 5.0)}
 
 _SECRETS: Final = ("mux_token_id", "mux_token_secret", "mux_webhook_secrets", "mux_signing_private_key")
 
-_FILES: Final = {f"{name}_file": name for name in (*_SECRETS, "operator_token")}
+_FILES: Final = {f"{name}_file": name for name in (*_SECRETS, "console_token")}
 """Each secret may stand in a file instead."""
 
 _OWN: Final = frozenset({*_SECRETS, *(f"{name}_file" for name in _SECRETS), "mux_environment_id", "mux_signing_key_id"})
@@ -76,10 +76,10 @@ _SHARED: Final = frozenset(
         "listen_port",
         "log_format",
         "opentelemetry",
-        "operator_host",
-        "operator_port",
-        "operator_token",
-        "operator_token_file",
+        "console_host",
+        "console_port",
+        "console_token",
+        "console_token_file",
         "sweep_interval_seconds",
     }
 )
@@ -112,10 +112,10 @@ class Settings(BaseSettings):
     dead_webhook_event_retention_days: float = Field(default=30, ge=0.001, le=3650)
     listen_host: str = Field(default="127.0.0.1", min_length=1)
     listen_port: int = Field(default=8000, ge=1, le=65_535)
-    operator_host: str = Field(default="127.0.0.1", min_length=1)
-    operator_port: int = Field(default=8001, ge=0, le=65_535)
-    operator_token: SecretStr | None = None
-    operator_token_file: Path | None = None
+    console_host: str = Field(default="127.0.0.1", min_length=1)
+    console_port: int = Field(default=8001, ge=0, le=65_535)
+    console_token: SecretStr | None = None
+    console_token_file: Path | None = None
     opentelemetry: Switch = Switch.OFF
     log_format: LogFormat = LogFormat.TEXT
     provider_polling_floor_seconds: float = Field(default=30, ge=0.001, le=86_400)
@@ -207,7 +207,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an address without a password, as in https://api.example.com")
         return value
 
-    @field_validator("database_url", "mux_environment_id", "mux_signing_key_id", "operator_token", *_SECRETS)
+    @field_validator("database_url", "mux_environment_id", "mux_signing_key_id", "console_token", *_SECRETS)
     @classmethod
     def _text(cls, value: str | SecretStr | None) -> str | SecretStr | None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
@@ -220,7 +220,7 @@ class Settings(BaseSettings):
     def _not_blank(cls, value: SecretStr | None) -> SecretStr | None:
         return value if value and value.get_secret_value().strip() else None
 
-    @field_validator("operator_token")
+    @field_validator("console_token")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         text = value.get_secret_value() if value else ""

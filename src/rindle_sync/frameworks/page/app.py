@@ -86,7 +86,7 @@ class Console:
                 Route("/sign-in", self._open(self._sign_in), methods=["POST"]),
                 Route("/sign-out", self._act(self._sign_out), methods=["POST"]),
                 Route("/rows/{row_id:uuid}/sync", self._act(self._sync), methods=["POST"]),
-                Route("/inbox/{notice_id:uuid}/replay", self._act(self._replay), methods=["POST"]),
+                Route("/inbox/{webhook_event_id:uuid}/replay", self._act(self._replay), methods=["POST"]),
                 Route("/inbox/replay-dead", self._act(self._replay), methods=["POST"]),
                 Route("/static/{name}", self._open(_static)),
             ],
@@ -115,7 +115,7 @@ class Console:
     def _read(self, answering: Answering) -> Answering:
         async def read(request: Request) -> Response:
             if not self._may_read(request):
-                raise Declined(401, "without the setting operator_token this page is for its own machine alone")
+                raise Declined(401, "without the setting console_token this page is for its own machine alone")
             return await answering(request)
 
         return self._open(read)
@@ -247,11 +247,11 @@ class Console:
             done = "refused" if isinstance(error, AuthenticationFailed) else "failed"
             raise Declined(503, str(error), back=address) from None
         finally:
-            self._emit(job_runner, "sync", done, row.id)
+            self._emit(job_runner, "sync", done, row)
         return _to(address, done=done)
 
     async def _replay(self, request: Request) -> Response:
-        job_runner, named = self._work_of(request), request.path_params.get("notice_id")
+        job_runner, named = self._work_of(request), request.path_params.get("webhook_event_id")
         context, webhook_event_id = job_runner.context, str(named) if named else None
         number = await context.inbox.replay(
             context.provider.name, context.environment, context.now(), webhook_event_id=webhook_event_id
@@ -293,10 +293,16 @@ class Console:
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
 
-    def _emit(self, job_runner: JobRunner, action: str, outcome: str, row_id: str | None = None) -> None:
+    def _emit(self, job_runner: JobRunner, action: str, outcome: str, row: ProviderAsset | None = None) -> None:
         when = nanoseconds(job_runner.context.now())
         job_runner.context.telemetry.emit(
-            OperatorActed(system_time=when, row_id=row_id, action=action, outcome=outcome)
+            OperatorActed(
+                system_time=when,
+                row_id=row.id if row else None,
+                reference=row.shown_reference if row else None,
+                action=action,
+                outcome=outcome,
+            )
         )
 
 
