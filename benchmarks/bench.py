@@ -160,7 +160,7 @@ async def opened(url: str, world: World) -> AsyncIterator[Bench]:
     chosen = plain_settings(
         database_url=url,
         mux_base_url=BASE_URL,
-        mux_environment_id=world.emulator.account.environment_id,
+        mux_environment_id=world.emulator.whoami.environment_id,
         provider_read_burst=UNLIMITED,
         provider_reads_per_second=UNLIMITED,
         mux_token_id=TOKEN.token_id,

@@ -22,9 +22,9 @@ import httpx
 import msgspec
 
 from rindle_sync.asset import Observation, ObservationSource
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.providers.base import Page
 from rindle_sync.providers.mux import Credentials, Mux
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from tests.processes import Shell, free_port
 
 FAR_ENDS: Final = ("emulator", "20 ms", "process", "instant", "told")

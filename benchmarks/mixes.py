@@ -12,7 +12,7 @@ from typing import Final
 from benchmarks.far_ends import READY
 from benchmarks.tables import a_due_row, a_row_at_rest
 from rindle_sync.asset import ProviderAsset
-from rindle_sync.providers.mux_emulator import MuxEmulator
+from rindle_sync.emulator import MuxEmulator
 
 HOUR: Final = 3600.0
 MONTH: Final = 30 * 24 * HOUR

@@ -107,7 +107,7 @@ def _mixes(due: int) -> Iterator[Mix]:
 async def _introduce(world: World) -> None:
     """Let it be known whose rows these are, as after the first sweep of all."""
     here = world.context.provider.name, world.context.environment
-    await world.context.environments.identify(*here, world.emulator.account.environment_id)
+    await world.context.environments.identify(*here, world.emulator.whoami.environment_id)
 
 
 async def _case(stage: Stage, mix: Mix, road: Road) -> Planned:

@@ -28,7 +28,7 @@ import uvicorn
 
 from rindle_sync import connect
 from rindle_sync.config import plain_settings
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from rindle_sync.emulator import Life, MuxEmulator
 
 RULES = Path(__file__).parents[1] / "ops/prometheus/rules.yml"
 OLD, NEW = "the-secret-before-it-was-rotated", "the-secret-that-nobody-told-us-of"

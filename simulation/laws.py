@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
-from rindle_sync.providers.mux_emulator import AssetState, UploadState
+from rindle_sync.emulator import AssetState, UploadState
 from rindle_sync.telemetry import Called, Event, RedactionFailed, Resolved, StateChange, milliseconds, nanoseconds
 from simulation.history import Entry, Noted, Written
 from simulation.host import Announced, Call
@@ -316,6 +316,6 @@ def _wanted(world: World, row: Mapping[str, Any], *, is_audited: bool) -> Sequen
         state = world.emulator.truth(row["provider_asset_id"]).state
         return _OF_ASSETS[state] if is_audited or state is not AssetState.DELETED else _UNAUDITED
     if row["provider_upload_id"]:
-        upload = world.emulator.world.upload(row["provider_upload_id"])
+        upload = world.emulator.environment.upload(row["provider_upload_id"])
         return _OF_UPLOADS[upload.state(world.moment().timestamp())] if upload else [_NOT_FOUND]
     return [_NO_UPLOAD]

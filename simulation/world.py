@@ -15,9 +15,9 @@ import httpx
 
 from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings, plain_settings
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.engines import embedded
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.round import Outcome
 from simulation.clock import BEGIN, VirtualLoop
 from simulation.draw import ASSET_FAULTS, Command, Plan, Video, Window
@@ -204,7 +204,7 @@ class World:
 
     def gone_at(self, asset_id: str) -> float | None:
         """After how many seconds an asset was deleted; None if it never was."""
-        asset = self.emulator.world.asset(asset_id, -math.inf)
+        asset = self.emulator.environment.asset(asset_id, -math.inf)
         at = math.inf if asset is None else asset.deleted_at - BEGIN.timestamp()
         return None if at > self.loop.moment else at
 

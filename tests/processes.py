@@ -22,8 +22,8 @@ from sqlalchemy import text
 from starlette.types import Receive, Scope, Send
 
 from rindle_sync.asset import ProviderAsset, State
+from rindle_sync.emulator import MuxEmulator
 from rindle_sync.migrations import upgrade
-from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.schema import open_engine
 from rindle_sync.store import AssetStore
 from tests.rows import a_row

@@ -31,7 +31,7 @@ IMPORTED = (
     "rindle_sync.demo",
     "rindle_sync.frameworks.server",
     "rindle_sync.migrations",
-    "rindle_sync.providers.mux_emulator",
+    "rindle_sync.emulator",
     "anyio._backends._asyncio",
     "httpcore",
     "rich.live",

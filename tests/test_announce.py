@@ -16,9 +16,9 @@ from rindle_sync.announce import BATCH, Callback, ChangeEvent, dispatch
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import ProviderAsset, State, Trigger
 from rindle_sync.config import plain_settings
+from rindle_sync.emulator import MuxEmulator
 from rindle_sync.ingest import process_webhook_events
 from rindle_sync.providers.base import UploadRequest
-from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.schema import assets, changes, open_engine
 from rindle_sync.store import AssetStore, Change, Write
 from rindle_sync.telemetry import CallbackException, Telemetry

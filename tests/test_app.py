@@ -13,9 +13,9 @@ from sqlalchemy.pool import QueuePool
 
 from rindle_sync import ChangeEvent, ErrorKind, PlaybackKind, RindleSync, State, connect
 from rindle_sync.config import plain_settings
+from rindle_sync.emulator import MuxEmulator
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.providers.mux import sign
-from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.receive import receive
 from rindle_sync.store import Inbox
 from tests.processes import a_store

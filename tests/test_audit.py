@@ -15,10 +15,10 @@ from rindle_sync.app import connect
 from rindle_sync.asset import ErrorKind, Observation, ObservationSource, PlaybackId, ProviderAsset, State, Trigger
 from rindle_sync.audit import AUDIT, ENOUGH_ALIVE, Drift, Report, audit, is_audit_due
 from rindle_sync.config import Settings, plain_settings
+from rindle_sync.emulator import MuxEmulator
 from rindle_sync.errors import AuthenticationFailed
 from rindle_sync.health import status
 from rindle_sync.providers.base import Page, Provider
-from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.round import Outcome
 from rindle_sync.schema import assets
 from rindle_sync.settle import Observed, apply
@@ -1014,7 +1014,7 @@ async def test_the_service_audits_by_itself_where_it_shall(tables_url: str, days
         sweep_interval_seconds=0.2,
         provider_polling_floor_seconds=0.1,
         provider_check_cap_seconds=0.1,
-        mux_environment_id=emulator.account.environment_id,
+        mux_environment_id=emulator.whoami.environment_id,
     )
     transport = httpx.ASGITransport(app=emulator.app)
     async with connect(settings, listeners=[told.append], transport=transport) as rindle:

@@ -10,8 +10,8 @@ import pytest
 from rindle_sync.asset import ErrorKind, PlaybackId, ProviderAsset, State
 from rindle_sync.audit import Drift, audit
 from rindle_sync.backfill import BACKFILL, Filled, backfill
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.errors import AlreadyTracked, AuthenticationFailed
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.round import Outcome
 from rindle_sync.store import JobKey, JobRuns
 from rindle_sync.track import ADOPTED

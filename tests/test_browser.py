@@ -15,10 +15,10 @@ from playwright.async_api import Browser, BrowserContext, async_playwright, expe
 from playwright.async_api import Page as Tab
 
 from rindle_sync.asset import ErrorKind, ProviderAsset, State
+from rindle_sync.emulator import MuxEmulator
 from rindle_sync.frameworks.page.app import Console
 from rindle_sync.ingest import process_webhook_events
 from rindle_sync.notice import EventStatus
-from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.telemetry import OperatorActed
 from tests.processes import PATIENCE, Shell, eventually, free_port, serving, settings_for
 from tests.webhooks import an_event, deliver, with_secrets

@@ -18,9 +18,9 @@ import httpx
 
 from rindle_sync.asset import State
 from rindle_sync.demo import agrees
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.frameworks.server import listen, serve
 from rindle_sync.notice import EventStatus
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import AssetStore, Inbox
 from tests.processes import FarEnd, Running, Shell, a_store, all_rows, end_leases, eventually, free_port, settings_for
 from tests.rows import a_row

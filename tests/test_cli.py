@@ -19,8 +19,8 @@ import pytest
 from rindle_sync.app import connect
 from rindle_sync.asset import ErrorKind, State
 from rindle_sync.config import Settings
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import AssetStore, Environments, Inbox
 from tests.processes import (
     FarEnd,

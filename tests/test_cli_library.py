@@ -15,7 +15,7 @@ from sqlalchemy import select
 from rindle_sync.asset import ErrorKind, PlaybackId, ProviderAsset, State
 from rindle_sync.audit import Drift, Note, Report
 from rindle_sync.backfill import Filled
-from rindle_sync.providers.mux_emulator import MuxEmulator
+from rindle_sync.emulator import MuxEmulator
 from rindle_sync.schema import metadata
 from rindle_sync.store import AssetStore, JobKey, JobRuns
 from tests.processes import (
@@ -105,7 +105,7 @@ async def tables(store: AssetStore, *but: str) -> dict[str, list[str]]:
 
 def hides(ended: Ended, emulator: MuxEmulator, *more: str) -> bool:
     """No id of the provider's, and no key, stands in what was said."""
-    secrets = {*more, emulator.token_id, emulator.token_secret, emulator.account.environment_id, *emulator.truths()}
+    secrets = {*more, emulator.token_id, emulator.token_secret, emulator.whoami.environment_id, *emulator.truths()}
     secrets |= {playback.id for truth in emulator.truths().values() for playback in truth.playback_ids}
     assert not [secret for secret in secrets if secret in ended.out + ended.err]
     return True

@@ -11,8 +11,8 @@ import pytest
 from rindle_sync.asset import ErrorKind, FailureKind, State, redact_id
 from rindle_sync.breaker import FIRST_GAP
 from rindle_sync.decide import StuckPolicy, Verdict
+from rindle_sync.emulator import Life
 from rindle_sync.errors import AuthenticationFailed, DatabaseUnavailable
-from rindle_sync.providers.mux_emulator import Life
 from rindle_sync.schema import changes
 from rindle_sync.sync import sync
 from rindle_sync.telemetry import Failed, Resolved, Stuck, log_event, nanoseconds

@@ -16,8 +16,8 @@ from rindle_sync.app import connect
 from rindle_sync.asset import State
 from rindle_sync.config import Settings
 from rindle_sync.demo import agrees
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.providers.mux import sign
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.round import SWEEP
 from rindle_sync.store import AssetStore, Inbox, JobKey, JobRuns
 from tests.processes import (

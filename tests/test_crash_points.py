@@ -21,12 +21,12 @@ from sqlalchemy import create_engine, select
 
 from rindle_sync.asset import ErrorKind, PlaybackId, ProviderAsset, State
 from rindle_sync.demo import agrees
+from rindle_sync.emulator import Life, MuxEmulator, UploadState
 from rindle_sync.errors import AlreadyTracked
 from rindle_sync.migrations import upgrade
 from rindle_sync.notice import EventStatus
 from rindle_sync.plan import ListIndex
 from rindle_sync.providers.mux import sign
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator, UploadState
 from rindle_sync.round import Outcome
 from rindle_sync.schema import engine_url, metadata, open_engine
 from rindle_sync.store import AssetStore
@@ -546,7 +546,7 @@ class Killing:
 
     def told(self, dead: Ended) -> dict[str, Any]:
         """What others have heard of the dead, and what stands at the far end."""
-        there = self.lane.far_end.emulator.world.uploads(limit=100)
+        there = self.lane.far_end.emulator.environment.uploads(limit=100)
         return {
             "answered": [note["id"] for note in dead.all("answered")],
             "links": {note["reference"]: note["url"] for note in dead.all("link")},

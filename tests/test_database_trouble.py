@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 from rindle_sync.asset import State
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.providers.mux import sign
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import AssetStore
 from tests import broker, postgres
 from tests.processes import (

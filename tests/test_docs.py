@@ -27,12 +27,12 @@ from rindle_sync.cli import app
 from rindle_sync.concerns import Check
 from rindle_sync.config import Settings
 from rindle_sync.decide import Verdict
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.exporters.base import BUILD, INSTRUMENTS, Instrument
 from rindle_sync.health import Status as Health
 from rindle_sync.notice import EventStatus
 from rindle_sync.providers.base import Provider
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.round import Outcome, SweepResult
 from rindle_sync.schema import metadata
 from rindle_sync.telemetry import EVENTS, Event

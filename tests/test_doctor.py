@@ -15,13 +15,12 @@ from rindle_sync.asset import ErrorKind, State
 from rindle_sync.concerns import Check
 from rindle_sync.config import Settings, plain_settings
 from rindle_sync.doctor import OF_PING, OF_TABLES, Diagnosis, examine
+from rindle_sync.emulator import FaultKind, MuxEmulator
 from rindle_sync.errors import ConfigurationError, ProviderUnavailable
 from rindle_sync.health import tick_key
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.migrations import VERSION_TABLE, revisions
 from rindle_sync.providers.mux.probe import knock
-from rindle_sync.providers.mux_emulator import MuxEmulator
-from rindle_sync.providers.mux_emulator.faults import FaultKind
 from rindle_sync.schema import BUSY_SECONDS, open_engine
 from rindle_sync.store import AssetStore
 from tests.processes import FarEnd, Shell, free_port, serving, settings_for

@@ -14,9 +14,9 @@ from sqlalchemy import text
 
 from rindle_sync.asset import ProviderAsset, State
 from rindle_sync.config import plain_settings
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.installation import add_celery_tasks
 from rindle_sync.notice import EventStatus
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.store import AssetStore, Inbox
 from tests import broker
 from tests.broker import celery, celery_worker

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from rindle_sync.asset import ErrorKind, State
+from rindle_sync.emulator import Life
 from rindle_sync.explain import Explanation, MomentKind, explain
 from rindle_sync.health import GRACE, tick_key
 from rindle_sync.ingest import process_webhook_events
-from rindle_sync.providers.mux_emulator import Life
 from tests.webhooks import an_event, deliver, tell_ready, with_secrets
 from tests.world import NEVER, READY, World
 

@@ -11,11 +11,11 @@ import pytest
 from rindle_sync import health
 from rindle_sync.asset import ErrorKind, State, Trigger
 from rindle_sync.concerns import Check, of_engine, of_environment
+from rindle_sync.emulator import Life
 from rindle_sync.frameworks.asgi import WebhookApp
 from rindle_sync.health import DAY, GRACE, tick_key
 from rindle_sync.ingest import process_webhook_events
 from rindle_sync.notice import NO_ROW, EventStatus
-from rindle_sync.providers.mux_emulator import Life
 from rindle_sync.ready import Readiness
 from rindle_sync.telemetry import Called
 from tests.rows import a_row

@@ -16,9 +16,9 @@ from rindle_sync.audit import audit
 from rindle_sync.backfill import backfill
 from rindle_sync.breaker import FIRST_GAP, LONGEST_GAP
 from rindle_sync.config import plain_settings
+from rindle_sync.emulator import MuxEmulator
 from rindle_sync.errors import AuthenticationFailed, RindleSyncError
 from rindle_sync.health import status
-from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.round import Outcome
 from rindle_sync.telemetry import Audited, BreakerClosed, BreakerOpened, Failed
 from rindle_sync.tools import Identity
@@ -399,7 +399,7 @@ async def test_nothing_that_is_said_holds_an_id_of_either_environment(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     rows = await settle_in(world)
-    world.emulator.account = replace(world.emulator.account, environment_id=(ours := "Zr8OurOwnEnvironment5Tq"))
+    world.emulator.whoami = replace(world.emulator.whoami, environment_id=(ours := "Zr8OurOwnEnvironment5Tq"))
     await world.context.environments.identify("mux", "default", ours)
     world.with_token_of(there := another(world))
     said: list[str] = []

@@ -23,6 +23,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rindle_sync.asset import ErrorKind, Observation, ObservationSource, PlaybackId, State
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.errors import (
     AuthenticationFailed,
     ConfigurationError,
@@ -38,7 +39,6 @@ from rindle_sync.providers.mux import Credentials, Mux, parse_time, sign, withou
 from rindle_sync.providers.mux.rest import LARGEST_ANSWER
 from rindle_sync.providers.mux.shapes import decoded, without_nul
 from rindle_sync.providers.mux.webhooks import read_event, read_observation, verify
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from tests.processes import PATIENCE, serving
 from tests.rows import NOW, a_row
 from tests.webhooks import an_event, an_upload_event

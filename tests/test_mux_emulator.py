@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rindle_sync.providers.mux_emulator import AssetState, EventType, FaultKind, Life, MuxEmulator
+from rindle_sync.emulator import AssetState, EventType, FaultKind, Life, MuxEmulator
 
 START = 1_800_000_000.0
 CREDENTIALS = ("emulator-token-id", "emulator-token-secret")

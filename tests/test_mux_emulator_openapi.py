@@ -9,7 +9,7 @@ import httpx
 import pytest
 from openapi_schema_validator import OAS31Validator
 
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
+from rindle_sync.emulator import Life, MuxEmulator
 
 OPENAPI = Path(__file__).resolve().parents[2] / "shared/mux/openapi_video.json"
 ASSETS = "/video/v1/assets"

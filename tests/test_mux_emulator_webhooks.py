@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rindle_sync.providers.mux_emulator import EventType, Life, MuxEmulator, Webhook
+from rindle_sync.emulator import EventType, Life, MuxEmulator, Webhook
 
 OPENAPI = Path(__file__).resolve().parents[2] / "shared/mux/openapi_video.json"
 VECTORS = OPENAPI.with_name("vectors.json")

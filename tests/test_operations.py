@@ -17,12 +17,12 @@ import pytest
 
 from rindle_sync.asset import State
 from rindle_sync.cli.logs import Background
+from rindle_sync.emulator import MuxEmulator
 from rindle_sync.frameworks.asgi import App, at_most
 from rindle_sync.frameworks.operations import operations
 from rindle_sync.frameworks.server import listen, serve
 from rindle_sync.health import tick_key
 from rindle_sync.migrations import revisions
-from rindle_sync.providers.mux_emulator import MuxEmulator
 from rindle_sync.ready import LATEST, Readiness
 from rindle_sync.telemetry import EVENTS
 from tests.processes import (

@@ -13,10 +13,10 @@ from sqlalchemy import text
 
 from rindle_sync import RindleSync, connect
 from rindle_sync.config import EngineName, plain_settings
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.engines.base import Distributed
 from rindle_sync.engines.procrastinate import Procrastinate, cron, opened
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.schema import conninfo
 from rindle_sync.store import AssetStore
 from tests.processes import eventually

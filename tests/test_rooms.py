@@ -22,7 +22,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "rindle_sync"
 PURE = ("asset", "decide", "plan", "trail")
 DATABASE = ("store", "schema", "migrations")
 SCREEN = ("cli", "demo", "__main__")
-VENDOR = ("providers.mux", "providers.mux_emulator")
+VENDOR = ("providers.mux", "emulator")
 
 CLOCK = (
     "datetime.datetime.now",
@@ -39,7 +39,7 @@ CLOCK = (
 
 # Law: names that stand only in these rooms. A room is a file or a folder; a name stands for what it contains, too.
 NAMES = {
-    "the clock is read in app alone": (CLOCK, ("app", "providers.mux_emulator")),
+    "the clock is read in app alone": (CLOCK, ("app", "emulator")),
     "the environment is read in config alone": (("os.environ", "os.environb", "os.getenv", "dotenv"), ("config",)),
     "databases are spoken to in store, schema and migrations": (
         ("sqlalchemy", "alembic", "sqlite3", "aiosqlite", "psycopg"),
@@ -47,7 +47,7 @@ NAMES = {
     ),
     "sleeps stand in app and engines": (
         ("asyncio.sleep", "time.sleep"),
-        ("app", "engines", "providers.mux_emulator"),
+        ("app", "engines", "emulator"),
     ),
     "printing stands in cli and demo": (("builtins.print", "sys.stdout", "sys.stderr", "rich", "typer"), SCREEN),
 }

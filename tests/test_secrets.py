@@ -19,10 +19,9 @@ from rindle_sync.announce import ChangeEvent
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import State
 from rindle_sync.config import Settings
+from rindle_sync.emulator import FaultKind, Life, MuxEmulator
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.providers.mux import sign
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.providers.mux_emulator.faults import FaultKind
 from rindle_sync.receive import receive
 from rindle_sync.telemetry import Event
 from tests.processes import FarEnd, Shell, a_store, add_due, free_port, serving, settings_for

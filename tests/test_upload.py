@@ -16,6 +16,7 @@ from sqlalchemy import select
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import ErrorKind, ProviderAsset, State, Trigger
 from rindle_sync.config import plain_settings
+from rindle_sync.emulator import Life, MuxEmulator, Upload
 from rindle_sync.errors import (
     AlreadyTracked,
     AuthenticationFailed,
@@ -29,8 +30,6 @@ from rindle_sync.frameworks.asgi import WebhookApp
 from rindle_sync.ingest import process_webhook_events
 from rindle_sync.providers.base import UploadRequest
 from rindle_sync.providers.mux import Credentials, Mux
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
-from rindle_sync.providers.mux_emulator.lives import Upload
 from rindle_sync.schema import assets, changes, webhook_events
 from rindle_sync.telemetry import Failed, StateChange, Stuck
 from rindle_sync.upload import INGEST_MODE, RATE_LIMITED_ATTEMPTS, DirectUpload, begin_upload, cancel_upload
@@ -69,7 +68,7 @@ async def the_row(world: World) -> ProviderAsset:
 
 def uploads(world: World) -> list[Upload]:
     """Every upload at the provider, newest first."""
-    return world.emulator.world.uploads(limit=100)
+    return world.emulator.environment.uploads(limit=100)
 
 
 async def history(world: World, row: ProviderAsset) -> list[tuple[State, State, Trigger]]:
@@ -755,7 +754,7 @@ async def rindle(tables_url: str, far_end: MuxEmulator) -> AsyncIterator[RindleS
 async def test_an_app_begins_an_upload_with_its_own_id_and_origin(rindle: RindleSync, far_end: MuxEmulator) -> None:
     link = await rindle.begin_upload(reference="video-1", cors_origin="https://app.example", playback_policy="signed")
 
-    row, [upload] = await rindle.get(link.row_id), far_end.world.uploads(limit=10)
+    row, [upload] = await rindle.get(link.row_id), far_end.environment.uploads(limit=10)
     assert row
     assert (row.reference, row.profile, row.state) == ("video-1", "default", State.UPLOADING)
     assert (row.ingest_mode, row.playback_policy, row.passthrough) == (

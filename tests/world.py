@@ -16,10 +16,10 @@ from rindle_sync.asset import PlaybackId, ProviderAsset, State, Trigger
 from rindle_sync.breaker import CircuitBreaker
 from rindle_sync.budget import RateLimiter
 from rindle_sync.decide import Policy
+from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.migrations import upgrade
 from rindle_sync.plan import ListIndex, Schedule
 from rindle_sync.providers.mux import Credentials, Mux
-from rindle_sync.providers.mux_emulator import Life, MuxEmulator
 from rindle_sync.round import SweepResult
 from rindle_sync.schema import metadata, open_engine
 from rindle_sync.settle import Applied

@@ -14,9 +14,9 @@ from typing import Final
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.asset import ErrorKind, ProviderAsset, State
 from rindle_sync.config import Settings, plain_settings
+from rindle_sync.emulator import AssetState, EventType, Life, MuxEmulator, Truth
 from rindle_sync.frameworks.asgi import App
 from rindle_sync.frameworks.server import listen, serve
-from rindle_sync.providers.mux_emulator import AssetState, EventType, Life, MuxEmulator, Truth
 from rindle_sync.store import Change
 from rindle_sync.telemetry import Event
 
@@ -100,7 +100,7 @@ def lives(count: int, seed: int) -> list[Life]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weather:
+class WebhookFaults:
     """What happens to webhooks on their way, as shares of all; and how many seconds each may be late."""
 
     drop: float = 0.4
@@ -109,7 +109,7 @@ class Weather:
     delay: tuple[float, float] = (0.0, 1.0)
 
 
-async def play(assets: int, seed: int, weather: Weather, show: Callable[[Snapshot], None]) -> Report:
+async def play(assets: int, seed: int, webhook_faults: WebhookFaults, show: Callable[[Snapshot], None]) -> Report:
     """Run the demo; `show` is called a few times a second. Raises `RindleSyncError` if the parts do not start."""
     emulator = MuxEmulator(seed=seed)
     emulator.add_fault("latency", seconds=0.02)
@@ -124,19 +124,19 @@ async def play(assets: int, seed: int, weather: Weather, show: Callable[[Snapsho
             await rindle.migrate()
             stage = _Stage(rindle, emulator, emulator.now(), told)
             async with _served(rindle.webhooks) as endpoint:
-                _send_webhooks(emulator, endpoint, weather)
+                _send_webhooks(emulator, endpoint, webhook_faults)
                 await _fill(stage, lives(assets, seed))
                 return await _watch(stage, show)
 
 
-def _send_webhooks(emulator: MuxEmulator, endpoint: str, weather: Weather) -> None:
+def _send_webhooks(emulator: MuxEmulator, endpoint: str, webhook_faults: WebhookFaults) -> None:
     emulator.add_webhook(
         endpoint,
         WEBHOOK_SECRET,
-        drop=weather.drop,
-        double=weather.double,
-        shuffle=weather.shuffle,
-        delay=weather.delay,
+        drop=webhook_faults.drop,
+        double=webhook_faults.double,
+        shuffle=webhook_faults.shuffle,
+        delay=webhook_faults.delay,
     )
 
 

@@ -26,13 +26,15 @@ def demo(
 ) -> None:
     """See it work, without an account or a server: webhooks are lost, doubled and shuffled; every row ends in step."""
     with extra("emulator"):
-        from rindle_sync.demo import Weather, play
-    weather = Weather(drop=drop, double=double)
+        from rindle_sync.demo import WebhookFaults, play
+    webhook_faults = WebhookFaults(drop=drop, double=double)
     if json_ or not out.is_terminal:
-        report = asyncio.run(play(assets, seed, weather, lambda _: None))
+        report = asyncio.run(play(assets, seed, webhook_faults, lambda _: None))
     else:
         with Live(console=out, refresh_per_second=8) as live:
-            report = asyncio.run(play(assets, seed, weather, lambda snapshot: live.update(_picture(snapshot, assets))))
+            report = asyncio.run(
+                play(assets, seed, webhook_faults, lambda snapshot: live.update(_picture(snapshot, assets)))
+            )
     if json_:
         print_json(asdict(report))
     else:

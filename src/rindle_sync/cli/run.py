@@ -228,8 +228,8 @@ def emulator(
 ) -> None:
     """Run a Mux of your own, for trying things out and for your tests. Its controls: docs/emulator.md."""
     with extra("emulator"):
+        from rindle_sync.emulator import MuxEmulator
         from rindle_sync.frameworks.server import listen, serve
-        from rindle_sync.providers.mux_emulator import MuxEmulator
     world = MuxEmulator(seed=seed, rate_limits=None if rate_limits is None else rate_limits.value)
     listening = listen(host, port, settings=("--host", "--port"))
     say(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")

@@ -1,4 +1,4 @@
-"""Ids that look like Mux's, all drawn from one seed."""
+"""Ids that look like Mux's, all derived from one seed."""
 
 from base64 import b64encode
 from functools import lru_cache
@@ -8,12 +8,12 @@ from typing import Final
 from uuid import UUID
 
 _ID_BYTES: Final = 33
-_REMEMBERED: Final = 2**18
-"""How many derived ids are kept, so that to list an asset again costs no hashes; some 300 bytes each."""
+_CACHED_IDS: Final = 2**18
+"""Derived ids to cache, so that listing an asset again computes no hashes; about 300 bytes each."""
 
 
 class Ids:
-    """A stream of ids that depends on nothing but the seed."""
+    """A sequence of ids that depends only on the seed."""
 
     def __init__(self, seed: int) -> None:
         self._objects = Random(f"{seed}:objects")
@@ -28,15 +28,16 @@ class Ids:
         return str(UUID(int=self._requests.getrandbits(128), version=4))
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED_IDS)
 def derive(*parts: str) -> str:
-    """The id that always belongs to `parts`."""
+    """The same id for the same parts."""
     return _as_text(blake2b("\0".join(parts).encode(), digest_size=_ID_BYTES).digest())
 
 
 def derive_uuid(*parts: object) -> str:
-    """The UUID that always belongs to `parts`."""
-    return str(UUID(bytes=blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest(), version=4))
+    """The same UUID for the same parts."""
+    digest = blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest()
+    return str(UUID(bytes=digest, version=4))
 
 
 def _as_text(raw: bytes) -> str:

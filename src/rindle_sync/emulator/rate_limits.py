@@ -1,4 +1,4 @@
-"""Mux's token buckets: one for POSTs under /video/, one for every other call."""
+"""Mux's token buckets: one for POST requests under /video/, one for every other call."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Priority(StrEnum):
 
 
 _ROUNDING: Final = 1e-6
-"""What a difference of two unix times may lack."""
+"""By how much floating point can understate the difference of two Unix times."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Bucket:
         self.tokens = self.capacity
 
     def take(self, now: float) -> bool:
-        """Whether there was a token to take."""
+        """Take a token; whether there was one."""
         gained = max(0.0, now - self.at) * self.per_second
         self.tokens = min(self.capacity, self.tokens + gained)
         self.at = max(self.at, now)
@@ -40,7 +40,7 @@ class Bucket:
         return True
 
 
-# Sizes as in https://www.mux.com/docs/core/make-api-requests#api-rate-limits
+# Sizes: https://www.mux.com/docs/core/make-api-requests#api-rate-limits
 _SIZES: Final = {Priority.HIGH: ((100, 5.0), (20, 1.0)), Priority.LOW: ((20, 1.0), (4, 1.0))}
 
 
@@ -55,10 +55,14 @@ class RateLimits:
         self._posts = Bucket(*posts)
 
     def take(self, method: str, path: str, now: float) -> tuple[bool, dict[str, str]]:
-        """Whether the call may go on, and the headers that tell so."""
-        bucket = self._posts if method == "POST" and path.startswith("/video/") else self._reads
-        passed = bucket.take(now)
-        headers = {"X-RateLimit-Limit": str(bucket.capacity), "X-RateLimit-Remaining": str(int(bucket.tokens))}
-        if not passed and self.retry_after:
+        """Whether the call is within the limit, and the rate limit headers of its response."""
+        is_post = method == "POST" and path.startswith("/video/")
+        bucket = self._posts if is_post else self._reads
+        is_within = bucket.take(now)
+        headers = {
+            "X-RateLimit-Limit": str(bucket.capacity),
+            "X-RateLimit-Remaining": str(int(bucket.tokens)),
+        }
+        if not is_within and self.retry_after:
             headers["Retry-After"] = "1"  # every bucket gains a token within a second
-        return passed, headers
+        return is_within, headers

@@ -1,4 +1,4 @@
-"""Assets and uploads, and what has become of each at a given moment; knows no JSON and reads no clock."""
+"""Assets and uploads, and the state of each at a given time; knows no JSON and reads no clock."""
 
 import math
 from collections.abc import Mapping
@@ -6,14 +6,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
 
-from rindle_sync.providers.mux_emulator.checks import check_flag, check_number, check_text, check_word, check_words
+from rindle_sync.emulator.validation import (
+    check_flag,
+    check_number,
+    check_text,
+    check_word,
+    check_words,
+)
 
 TEST_ASSET_SECONDS: Final = 86_400.0
 """Mux deletes assets made with `test: true` after a day."""
 
 
 class Ending(StrEnum):
-    """How the preparing of an asset ends."""
+    """How the preparation of an asset ends."""
 
     READY = "ready"
     ERRORED = "errored"
@@ -21,7 +27,7 @@ class Ending(StrEnum):
 
 
 class AssetState(StrEnum):
-    """What has become of an asset; Mux has no word for `deleted`, it answers 404."""
+    """The state of an asset; Mux has no status `deleted` and answers 404 instead."""
 
     PREPARING = "preparing"
     READY = "ready"
@@ -30,7 +36,7 @@ class AssetState(StrEnum):
 
 
 class UploadState(StrEnum):
-    """The status words of a direct upload."""
+    """The status of a direct upload."""
 
     WAITING = "waiting"
     ASSET_CREATED = "asset_created"
@@ -40,7 +46,7 @@ class UploadState(StrEnum):
 
 
 class Policy(StrEnum):
-    """Who may play a playback id."""
+    """The playback policy of a playback id."""
 
     PUBLIC = "public"
     SIGNED = "signed"
@@ -56,7 +62,7 @@ class VideoQuality(StrEnum):
 
 
 class MaxResolution(StrEnum):
-    """The highest resolution at which an asset is kept."""
+    """The highest resolution at which an asset is stored."""
 
     FULL_HD = "1080p"
     QUAD_HD = "1440p"
@@ -65,7 +71,7 @@ class MaxResolution(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """The plan of an asset: how its preparing ends, and when; all times in seconds from its creation."""
+    """The planned lifecycle of an asset; all times are in seconds from its creation."""
 
     ends: Ending | Literal["ready", "errored", "never"] = Ending.READY
     after: float = 10.0
@@ -84,7 +90,7 @@ class Life:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What whoever makes an asset may ask for."""
+    """The settings that a request to create an asset may contain."""
 
     policies: tuple[str, ...] = ()
     passthrough: str | None = None
@@ -104,7 +110,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class PlaybackId:
-    """One way to play an asset."""
+    """A playback id of an asset."""
 
     id: str
     policy: str
@@ -112,7 +118,7 @@ class PlaybackId:
 
 @dataclass(slots=True, eq=False)
 class Asset:
-    """One asset; only `deleted_at` ever changes, all else follows from the clock."""
+    """One asset; only `deleted_at` ever changes, its state follows from the time."""
 
     id: str
     serial: int
@@ -125,33 +131,30 @@ class Asset:
 
     @property
     def key(self) -> tuple[float, int]:
-        """Its place among all assets, oldest first."""
+        """Its sort key among all assets, oldest first."""
         return self.created_at, self.serial
 
     @property
     def ends_at(self) -> float:
-        """When its preparing ends."""
-        return math.inf if self.life.ends == Ending.NEVER else self.created_at + self.life.after
+        """When its preparation ends."""
+        if self.life.ends == Ending.NEVER:
+            return math.inf
+        return self.created_at + self.life.after
 
     def state(self, now: float) -> AssetState:
-        """What has become of it by `now`."""
-        if self.deleted_at <= now:
-            return AssetState.DELETED
-        return AssetState(self.life.ends) if self.ends_at <= now else AssetState.PREPARING
+        """Its state at `now`."""
+        return AssetState.DELETED if self.deleted_at <= now else self.last_state(now)
 
     def last_state(self, now: float) -> AssetState:
-        """What had become of it by `now`, or by its deletion if that was before."""
-        has_ended = self.ends_at <= now and self.ends_at < self.deleted_at
-        return AssetState(self.life.ends) if has_ended else AssetState.PREPARING
-
-    def has_failed(self, now: float) -> bool:
-        """Whether it was errored by `now`, deleted since or not."""
-        return self.life.ends == Ending.ERRORED and self.ends_at <= now and self.ends_at < self.deleted_at
+        """Its state at `now`, or the one before its deletion if it is deleted by then."""
+        if self.ends_at <= now and self.ends_at < self.deleted_at:
+            return AssetState(self.life.ends)
+        return AssetState.PREPARING
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Upload:
-    """One direct upload; `asset` comes with the bytes, `is_cancelled` with the call."""
+    """One direct upload; receiving the file sets `asset`, the cancel call sets `is_cancelled`."""
 
     id: str
     created_at: float
@@ -159,15 +162,19 @@ class Upload:
     timeout: int
     cors_origin: str
     settings: Settings
-    given: Mapping[str, object]
+    requested: Mapping[str, object]
     life: Life | None = None
     asset: Asset | None = None
     is_cancelled: bool = False
 
     def state(self, now: float) -> UploadState:
-        """What has become of it by `now`."""
+        """Its state at `now`."""
         if self.asset is not None:
-            return UploadState.ERRORED if self.asset.has_failed(now) else UploadState.ASSET_CREATED
+            # Deleting a failed asset does not change the status of its upload.
+            is_errored = self.asset.last_state(now) is AssetState.ERRORED
+            return UploadState.ERRORED if is_errored else UploadState.ASSET_CREATED
         if self.is_cancelled:
             return UploadState.CANCELLED
-        return UploadState.TIMED_OUT if self.created_at + self.timeout <= now else UploadState.WAITING
+        if self.created_at + self.timeout <= now:
+            return UploadState.TIMED_OUT
+        return UploadState.WAITING

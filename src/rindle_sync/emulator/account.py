@@ -1,0 +1,278 @@
+"""A Mux environment that Python code can fill, inspect and disturb; opens no socket."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import httpx
+
+from rindle_sync.emulator.api import Whoami
+from rindle_sync.emulator.environment import Environment, Truth
+from rindle_sync.emulator.faults import Fault, Faults, Rule
+from rindle_sync.emulator.ids import Ids
+from rindle_sync.emulator.lifecycle import Asset, Life, Settings, Upload
+from rindle_sync.emulator.rate_limits import Priority, RateLimits
+from rindle_sync.emulator.timeline import EventType, LifeEvent
+from rindle_sync.emulator.validation import check_number, check_whole, reject
+from rindle_sync.emulator.webhooks import RESPONSE_SECONDS, Deliveries, Endpoint, Webhook, Webhooks
+
+PriorityWord = Priority | Literal["high", "low"]
+
+
+class MuxAccount:
+    """One environment with its token, faults, limits and counters.
+
+    It depends only on seed, clock and calls: the same three give the same ids and responses.
+    """
+
+    def __init__(  # noqa: PLR0913 - every choice of a test, each by name
+        self,
+        *,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        seed: int = 0,
+        token_id: str = "emulator-token-id",  # noqa: S107 - valid for this emulator only
+        token_secret: str = "emulator-token-secret",  # noqa: S107 - valid for this emulator only
+        environment_id: str = "emulator-environment",
+        rate_limits: PriorityWord | None = None,
+        retry_after: bool = False,
+        prepare_seconds: float = 10.0,
+    ) -> None:
+        self.now = now
+        self.sleep = sleep
+        self.token_id = token_id
+        self.token_secret = token_secret
+        self.whoami = Whoami(environment_id=environment_id)
+        self.life = Life(after=prepare_seconds)
+        self._default_life = self.life
+        self.limits: RateLimits | None = None
+        self.set_rate_limits(rate_limits, retry_after=retry_after)
+        self.calls: Counter[str] = Counter()
+        self.statuses: Counter[int] = Counter()
+        self._start(seed)
+        self.webhooks = Webhooks(self.environment, seed)
+
+    def _start(self, seed: int) -> None:
+        self.seed = seed
+        self.ids = Ids(seed)
+        self.environment = Environment(self.ids)
+        self.faults = Faults(seed)
+
+    def reset(self, seed: int | None = None) -> None:
+        """Reset to an empty environment without faults or counts and with full rate limit buckets.
+
+        A new `seed` gives new ids. Webhook endpoints stay, their pending deliveries do not.
+        """
+        self._start(self.seed if seed is None else seed)
+        self.webhooks.restart(self.environment, self.seed, self.now())
+        self.life = self._default_life
+        if self.limits is not None:
+            self.set_rate_limits(self.limits.priority, retry_after=self.limits.retry_after)
+        self.reset_calls()
+
+    def reset_calls(self) -> None:
+        """Reset the counters `calls` and `statuses`."""
+        self.calls.clear()
+        self.statuses.clear()
+
+    def set_rate_limits(self, priority: PriorityWord | None, *, retry_after: bool = False) -> None:
+        """Full buckets of Mux's size for a token of this priority; None for no limits."""
+        self.limits = None
+        if priority is not None:
+            self.limits = RateLimits(Priority(priority), retry_after=retry_after)
+
+    def create_asset(
+        self,
+        *,
+        life: Life | None = None,
+        created_at: float | None = None,
+        passthrough: str | None = None,
+        policies: Sequence[str] = ("public",),
+        meta: Mapping[str, str] | None = None,
+        test: bool = False,
+    ) -> str:
+        """The id of a new asset; `created_at` is in Unix seconds and not in the future."""
+        settings = Settings(policies=tuple(policies), passthrough=passthrough, meta=meta, test=test)
+        at = self.now() if created_at is None else created_at
+        self._check_past(at)
+        return self.environment.create_asset(settings, life or self.life, at).id
+
+    def create_assets(
+        self,
+        n: int,
+        *,
+        life: Life | Callable[[int], Life] | None = None,
+        created_at: float | None = None,
+        every: float = 0.0,
+        passthrough: str | Callable[[int], str] | None = None,
+        policies: Sequence[str] = ("public",),
+    ) -> list[str]:
+        """The ids of `n` new assets, oldest first, created `every` so many seconds.
+
+        The last one is created now, unless `created_at` is given for the first one. A function for
+        `life` or `passthrough` is called with 0 to n - 1.
+        """
+        duration = check_number("every", every) * (check_whole("n", n, low=1) - 1)
+        first = self.now() - duration if created_at is None else created_at
+        self._check_past(first + duration)
+        shared = Settings(
+            policies=tuple(policies), passthrough=None if callable(passthrough) else passthrough
+        )
+        ids = []
+        for i in range(n):
+            settings = shared
+            if callable(passthrough):
+                settings = Settings(policies=shared.policies, passthrough=passthrough(i))
+            own_life = life(i) if callable(life) else life
+            created = first + i * every
+            asset = self.environment.create_asset(settings, own_life or self.life, created)
+            ids.append(asset.id)
+        return ids
+
+    def delete_asset(self, asset_id: str) -> None:
+        """Delete an asset now; KeyError if there is none."""
+        self.environment.delete_asset(self._asset(asset_id), self.now())
+
+    def announce_update(self, asset_id: str) -> None:
+        """Send `video.asset.updated` for an asset now; KeyError if there is none."""
+        asset = self._asset(asset_id)
+        self.environment.timeline.add(self.now(), EventType.ASSET_UPDATED, asset)
+
+    def create_upload(
+        self,
+        *,
+        life: Life | None = None,
+        timeout: int = 3600,
+        passthrough: str | None = None,
+        policies: Sequence[str] = ("public",),
+        test: bool = False,
+    ) -> str:
+        """The id of a new upload; the asset created from its file has the lifecycle `life`."""
+        requested: dict[str, object] = {"playback_policies": list(policies)}
+        if passthrough:
+            requested["passthrough"] = passthrough
+        upload = self.environment.create_upload(
+            self.now(),
+            settings=Settings(policies=tuple(policies), passthrough=passthrough, test=test),
+            requested=requested,
+            timeout=check_whole("timeout", timeout, low=60, high=604_800),
+            cors_origin="*",
+            life=life,
+        )
+        return upload.id
+
+    def finish_upload(self, upload_id: str) -> str:
+        """The id of the asset created as if the file had arrived now.
+
+        ValueError if the upload is no longer waiting, KeyError if there is none.
+        """
+        asset = self.environment.finish_upload(self._upload(upload_id), self.life, self.now())
+        if asset is None:
+            reject("upload_id", "no longer waits for its file; create another upload")
+        return asset.id
+
+    def cancel_upload(self, upload_id: str) -> None:
+        """Cancel an upload now; the same errors as `finish_upload`."""
+        if not self.environment.cancel_upload(self._upload(upload_id), self.now()):
+            reject("upload_id", "no longer waits for its file; create another upload")
+
+    def truth(self, asset_id: str) -> Truth:
+        """The true state of an asset now; KeyError if it never existed."""
+        return self.environment.truth(asset_id, self.now())
+
+    def truths(self) -> dict[str, Truth]:
+        """The true state now of every asset that ever existed, deleted ones too, by id."""
+        return self.environment.truths(self.now())
+
+    def events(self, since: float, until: float) -> Iterator[LifeEvent]:
+        """The events from `since` on and before `until` (Unix seconds), as planned now."""
+        return self.environment.timeline.between(since, until)
+
+    def add_fault(
+        self,
+        kind: str,
+        *,
+        operation: str | None = None,
+        object_id: str | None = None,
+        times: int | None = None,
+        probability: float = 1.0,
+        seconds: float | None = None,
+        retry_after: int | None = None,
+    ) -> Rule:
+        """Set a fault; the rule counts how often it has `fired`."""
+        fault = Fault(
+            kind=kind,
+            operation=operation,
+            object_id=object_id,
+            times=times,
+            probability=probability,
+            seconds=seconds,
+            retry_after=retry_after,
+        )
+        return self.faults.add(fault)
+
+    def remove_fault(self, rule: Rule) -> None:
+        """Remove a fault."""
+        self.faults.remove(rule)
+
+    def clear_faults(self) -> None:
+        """Remove all faults."""
+        self.faults.clear()
+
+    def add_webhook(  # noqa: PLR0913 - every choice of a test, each by name
+        self,
+        url: str,
+        secret: str,
+        *,
+        drop: float = 0.0,
+        double: float = 0.0,
+        shuffle: float = 0.0,
+        delay: tuple[float, float] = (0.0, 0.0),
+        forge: float = 0.0,
+        timeout: float = RESPONSE_SECONDS,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> Webhook:
+        """Send every event from now on to an endpoint; the webhook counts its `deliveries`.
+
+        `drop`, `double`, `shuffle` and `forge` are the probability of that fault for each event,
+        `delay` the minimum and maximum seconds from an event to its delivery, `timeout` seconds of
+        real time; `transport` reaches an endpoint in this process.
+        """
+        endpoint = Endpoint(
+            url=url,
+            secret=secret,
+            drop=drop,
+            double=double,
+            shuffle=shuffle,
+            delay=delay,
+            forge=forge,
+            timeout=timeout,
+        )
+        return self.webhooks.add(endpoint, self.now(), transport)
+
+    def clear_webhooks(self) -> None:
+        """Remove all webhook endpoints."""
+        self.webhooks.clear()
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """The counts of all endpoints together."""
+        return sum((webhook.deliveries for webhook in self.webhooks), start=Deliveries())
+
+    def _asset(self, asset_id: str) -> Asset:
+        asset = self.environment.asset(asset_id, self.now())
+        if asset is None:
+            raise KeyError(asset_id)
+        return asset
+
+    def _upload(self, upload_id: str) -> Upload:
+        upload = self.environment.upload(upload_id)
+        if upload is None:
+            raise KeyError(upload_id)
+        return upload
+
+    def _check_past(self, created_at: float) -> None:
+        if created_at > self.now():
+            reject("created_at", "must not be in the future; use an earlier time or move the clock")

@@ -1,0 +1,169 @@
+"""The assets and uploads of one Mux environment; knows no HTTP and is given the time."""
+
+import math
+from bisect import bisect_left, insort
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
+
+from rindle_sync.emulator.ids import Ids
+from rindle_sync.emulator.lifecycle import (
+    TEST_ASSET_SECONDS,
+    Asset,
+    AssetState,
+    Life,
+    PlaybackId,
+    Settings,
+    Upload,
+    UploadState,
+)
+from rindle_sync.emulator.timeline import EventType, LifeEvent, Timeline
+
+_key = attrgetter("key")
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """The true state of one asset, whatever faulty responses say."""
+
+    asset_id: str
+    state: AssetState
+    playback_ids: tuple[PlaybackId, ...]
+    upload_id: str | None
+    passthrough: str | None
+
+
+class Environment:
+    """The assets in order of creation, the uploads, and the timeline of both."""
+
+    def __init__(self, ids: Ids) -> None:
+        self.timeline = Timeline()
+        self._ids = ids
+        self._assets: dict[str, Asset] = {}
+        self._assets_by_age: list[Asset] = []
+        self._uploads: dict[str, Upload] = {}
+        self._by_playback_id: dict[str, tuple[Asset, PlaybackId]] = {}
+
+    def create_asset(
+        self, settings: Settings, life: Life, created_at: float, upload_id: str | None = None
+    ) -> Asset:
+        """A new asset with the lifecycle `life`; `created_at` may lie in the past."""
+        playback_ids = tuple(PlaybackId(self._ids.new(), policy) for policy in settings.policies)
+        serial = len(self._assets)
+        asset = Asset(self._ids.new(), serial, created_at, life, settings, playback_ids)
+        asset.upload_id = upload_id
+        if life.deleted_after is not None:
+            asset.deleted_at = created_at + life.deleted_after
+        if settings.test:
+            asset.deleted_at = min(asset.deleted_at, created_at + TEST_ASSET_SECONDS)
+        self._assets[asset.id] = asset
+        insort(self._assets_by_age, asset, key=_key)
+        for playback_id in playback_ids:
+            self._by_playback_id[playback_id.id] = asset, playback_id
+        self.timeline.add_lifecycle(asset)
+        if asset.deleted_at != math.inf:
+            self.timeline.add(asset.deleted_at, EventType.ASSET_DELETED, asset)
+        return asset
+
+    def asset(self, asset_id: str, now: float) -> Asset | None:
+        """The asset with this id, unless it is deleted."""
+        asset = self._assets.get(asset_id)
+        return asset if asset is not None and now < asset.deleted_at else None
+
+    def delete_asset(self, asset: Asset, now: float) -> None:
+        """Delete an asset now, whatever its lifecycle says."""
+        if now < asset.deleted_at:
+            asset.deleted_at = now
+            self.timeline.add(now, EventType.ASSET_DELETED, asset)
+
+    def page(
+        self, now: float, *, limit: int, before: tuple[float, int] | None = None, skip: int = 0
+    ) -> tuple[list[Asset], bool]:
+        """Up to `limit` assets older than the key `before`, newest first; whether more follow."""
+        start = len(self._assets_by_age)
+        if before is not None:
+            start = bisect_left(self._assets_by_age, before, key=_key)
+        found: list[Asset] = []
+        for place in range(start - 1, -1, -1):
+            asset = self._assets_by_age[place]
+            if asset.deleted_at <= now:
+                continue
+            if skip:
+                skip -= 1
+            elif len(found) < limit:
+                found.append(asset)
+            else:
+                return found, True
+        return found, False
+
+    def by_playback_id(self, playback_id: str, now: float) -> tuple[Asset, PlaybackId] | None:
+        """The asset that a playback id plays, unless it is deleted."""
+        found = self._by_playback_id.get(playback_id)
+        return found if found and now < found[0].deleted_at else None
+
+    def create_upload(
+        self,
+        now: float,
+        *,
+        settings: Settings,
+        requested: Mapping[str, object],
+        timeout: int,
+        cors_origin: str,
+        life: Life | None = None,
+    ) -> Upload:
+        """A new upload that waits for its file; `requested` are the settings as Mux shows them."""
+        upload = Upload(
+            id=self._ids.new(),
+            created_at=now,
+            signature=self._ids.new(),
+            timeout=timeout,
+            cors_origin=cors_origin,
+            settings=settings,
+            requested=requested,
+            life=life,
+        )
+        self._uploads[upload.id] = upload
+        self.timeline.add(now, EventType.UPLOAD_CREATED, None, upload.id)
+        return upload
+
+    def upload(self, upload_id: str) -> Upload | None:
+        """The upload with this id."""
+        return self._uploads.get(upload_id)
+
+    def uploads(self, *, limit: int, skip: int = 0) -> list[Upload]:
+        """Up to `limit` uploads, newest first."""
+        return list(islice(reversed(self._uploads.values()), skip, skip + limit))
+
+    def finish_upload(self, upload: Upload, life: Life, now: float) -> Asset | None:
+        """The asset created from the uploaded file; None if the upload is no longer waiting."""
+        if upload.state(now) is not UploadState.WAITING:
+            return None
+        upload.asset = self.create_asset(upload.settings, upload.life or life, now, upload.id)
+        return upload.asset
+
+    def cancel_upload(self, upload: Upload, now: float) -> bool:
+        """Cancel an upload; False if it is no longer waiting."""
+        if upload.state(now) is not UploadState.WAITING:
+            return False
+        upload.is_cancelled = True
+        self.timeline.add(now, EventType.UPLOAD_CANCELLED, None, upload.id)
+        return True
+
+    def truth(self, asset_id: str, now: float) -> Truth:
+        """The true state of one asset; KeyError if it never existed."""
+        asset = self._assets[asset_id]
+        passthrough = asset.settings.passthrough
+        return Truth(asset.id, asset.state(now), asset.playback_ids, asset.upload_id, passthrough)
+
+    def truths(self, now: float) -> dict[str, Truth]:
+        """The true state of every asset that ever existed, by id, in order of creation calls."""
+        # A server in another thread may create assets meanwhile, so iterate over a copy.
+        return {asset_id: self.truth(asset_id, now) for asset_id in tuple(self._assets)}
+
+    def subject(self, event: LifeEvent) -> Asset | Upload:
+        """The asset or the upload that an event is about, deleted or not."""
+        if event.type.startswith("video.upload.") and event.upload_id is not None:
+            return self._uploads[event.upload_id]
+        assert event.asset_id is not None
+        return self._assets[event.asset_id]

@@ -1,0 +1,131 @@
+"""Every event of assets and uploads in order of time: what webhooks report."""
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from heapq import heapify, heappop, heappush
+from operator import itemgetter
+from typing import NamedTuple
+
+from rindle_sync.emulator.lifecycle import Asset, Ending
+
+
+class EventType(StrEnum):
+    """Mux's names of lifecycle events; there is none for an upload that timed out."""
+
+    ASSET_CREATED = "video.asset.created"
+    ASSET_READY = "video.asset.ready"
+    ASSET_ERRORED = "video.asset.errored"
+    ASSET_UPDATED = "video.asset.updated"
+    ASSET_DELETED = "video.asset.deleted"
+    UPLOAD_CREATED = "video.upload.created"
+    UPLOAD_ASSET_CREATED = "video.upload.asset_created"
+    UPLOAD_ERRORED = "video.upload.errored"
+    UPLOAD_CANCELLED = "video.upload.cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class LifeEvent:
+    """An event of an asset, of an upload, or of both; `at` is in Unix seconds."""
+
+    at: float
+    type: EventType
+    asset_id: str | None
+    upload_id: str | None
+
+
+class PlannedEvent(NamedTuple):
+    """An event that a later deletion may still cancel; ordered by time, then by `number`."""
+
+    at: float
+    number: int
+    type: EventType
+    asset: Asset | None
+    upload_id: str | None
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether no deletion of the asset comes before the event."""
+        if self.asset is None or self.at < self.asset.deleted_at:
+            return True
+        return self.type is EventType.ASSET_DELETED and self.at == self.asset.deleted_at
+
+    def as_life_event(self) -> LifeEvent:
+        """The event as users see it."""
+        asset_id = self.asset.id if self.asset else None
+        return LifeEvent(self.at, self.type, asset_id, self.upload_id)
+
+
+_when = itemgetter(0, 1)
+
+
+class Feed:
+    """The events from some moment on, each reported once, even if it was planned late."""
+
+    def __init__(self, planned: list[PlannedEvent]) -> None:
+        heapify(planned)
+        self.planned = planned
+
+    def due(self, now: float) -> Iterator[tuple[int, LifeEvent]]:
+        """The events up to `now` not returned before, each with its number in the timeline."""
+        while self.planned and self.planned[0].at <= now:
+            planned = heappop(self.planned)
+            if planned.is_valid:
+                yield planned.number, planned.as_life_event()
+
+
+class Timeline:
+    """All planned and past events; those after a deletion are left out."""
+
+    def __init__(self) -> None:
+        self._planned: list[PlannedEvent] = []
+        self._created = 0
+        self._is_sorted = True
+        self._feeds: list[Feed] = []
+
+    def add(
+        self, at: float, what: EventType, asset: Asset | None, upload_id: str | None = None
+    ) -> None:
+        """Plan an event; one of an asset from an upload names the upload too."""
+        if asset is not None:
+            upload_id = asset.upload_id
+        self._created += 1
+        self._is_sorted = False
+        planned = PlannedEvent(at, self._created, what, asset, upload_id)
+        self._planned.append(planned)
+        for feed in self._feeds:
+            heappush(feed.planned, planned)
+
+    def add_lifecycle(self, asset: Asset) -> None:
+        """Plan all events of a new asset but its deletion, and those of its upload."""
+        has_upload = asset.upload_id is not None
+        if has_upload:
+            self.add(asset.created_at, EventType.UPLOAD_ASSET_CREATED, asset)
+        self.add(asset.created_at, EventType.ASSET_CREATED, asset)
+        if asset.life.ends == Ending.READY:
+            self.add(asset.ends_at, EventType.ASSET_READY, asset)
+        elif asset.life.ends == Ending.ERRORED:
+            self.add(asset.ends_at, EventType.ASSET_ERRORED, asset)
+            if has_upload:
+                self.add(asset.ends_at, EventType.UPLOAD_ERRORED, asset)
+
+    def between(self, since: float, until: float) -> Iterator[LifeEvent]:
+        """The events from `since` on and before `until`, in order."""
+        if not self._is_sorted:
+            self._planned.sort(key=_when)
+            self._is_sorted = True
+        start = bisect_left(self._planned, (since, -1), key=_when)
+        end = bisect_left(self._planned, (until, -1), key=_when)
+        planned_events = self._planned[start:end]
+        return (planned.as_life_event() for planned in planned_events if planned.is_valid)
+
+    def follow(self, since: float) -> Feed:
+        """The events from `since` on, and every event planned after this call, even a past one."""
+        feed = Feed([planned for planned in self._planned if planned.at >= since])
+        self._feeds.append(feed)
+        return feed
+
+    def unfollow(self, feed: Feed) -> None:
+        """Add no more events to a feed."""
+        self._feeds.remove(feed)

@@ -1,0 +1,250 @@
+"""Webhook endpoints, and when each event is delivered to each: once, again, or never."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from heapq import heappop, heappush
+from random import Random
+from typing import Any, Final
+
+import httpx
+
+from rindle_sync.emulator.environment import Environment
+from rindle_sync.emulator.ids import derive_uuid
+from rindle_sync.emulator.validation import check_number, check_text, check_url, reject
+from rindle_sync.emulator.webhook_payloads import WebhookEvent, timestamp
+
+RESPONSE_SECONDS: Final = 5.0
+"""How long Mux waits for a response."""
+
+RETRY_GAPS: Final = (1, 5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 36_000)
+"""Seconds after each failed attempt: increasing, and within the 24 hours that Mux promises."""
+
+MAX_ATTEMPTS: Final = len(RETRY_GAPS) + 1
+
+_LONGEST_BODY: Final = 1_000
+_DOUBLE_SECONDS: Final = (1.0, 10.0)
+_SHUFFLE_SECONDS: Final = (1.0, 60.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A webhook URL and the faults of its deliveries; each probability is for one event."""
+
+    url: str
+    secret: str = field(repr=False)
+    drop: float = 0.0
+    double: float = 0.0
+    shuffle: float = 0.0
+    delay: Sequence[float] = (0.0, 0.0)
+    forge: float = 0.0
+    timeout: float = RESPONSE_SECONDS
+
+    def __post_init__(self) -> None:
+        check_url("url", self.url)
+        if not check_text("secret", self.secret, longest=1_024):
+            reject("secret", "must not be empty; deliveries are signed with it")
+        for name in ("drop", "double", "shuffle", "forge"):
+            check_number(name, getattr(self, name), high=1.0)
+        check_number("timeout", self.timeout, low=0.001)
+        if not isinstance(self.delay, list | tuple) or len(self.delay) != 2:
+            reject("delay", "must be two numbers of seconds, such as [0, 30]")
+        if check_number("delay", self.delay[0]) > check_number("delay", self.delay[1]):
+            reject("delay", "must begin with the smaller number")
+
+
+@dataclass(slots=True)
+class Deliveries:
+    """Counts of events and deliveries; `answers` and `forged_answers` are by status.
+
+    `planned` counts events. `sent` counts genuine POST requests, repeated ones too; once nothing
+    is pending, it is `planned - dropped + doubled + retried`.
+    """
+
+    planned: int = 0
+    dropped: int = 0
+    sent: int = 0
+    doubled: int = 0
+    retried: int = 0
+    unanswered: int = 0
+    given_up: int = 0
+    forged: int = 0
+    answers: Counter[int] = field(default_factory=Counter)
+    forged_answers: Counter[int] = field(default_factory=Counter)
+
+    def __add__(self, other: "Deliveries") -> "Deliveries":
+        names = [count.name for count in fields(self)]
+        return Deliveries(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One delivery of an event, retried until it succeeds or is given up."""
+
+    event: WebhookEvent
+    is_double: bool = False
+    is_forged: bool = False
+    tries: int = 0
+
+
+class DeliveryQueue:
+    """The pending deliveries of one endpoint, in order of time."""
+
+    def __init__(
+        self, webhook_id: int, endpoint: Endpoint, environment: Environment, seed: int, since: float
+    ) -> None:
+        self.webhook_id = webhook_id
+        self.endpoint = endpoint
+        self.counts = Deliveries()
+        self._environment = environment
+        self._seed = seed
+        self._feed = environment.timeline.follow(since)
+        self._pending: list[tuple[float, int, Delivery]] = []
+        self._created = 0
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def close(self) -> None:
+        """Discard what is pending and follow no more events."""
+        self._environment.timeline.unfollow(self._feed)
+        self._pending.clear()
+
+    def plan(self, now: float) -> None:
+        """Plan the deliveries of every event up to `now`."""
+        endpoint = self.endpoint
+        for number, cause in self._feed.due(now):
+            event_id = derive_uuid(self._seed, "event", number)
+            event = WebhookEvent(event_id, cause, self._environment.subject(cause))
+            # Every event draws all numbers, in this order and from a generator of its own, so that
+            # one probability does not change the outcome of the others.
+            chance = Random(f"{self._seed}:webhook:{self.webhook_id}:{number}")
+            is_dropped = chance.random() < endpoint.drop
+            is_double = chance.random() < endpoint.double
+            is_shuffled = chance.random() < endpoint.shuffle
+            is_forged = chance.random() < endpoint.forge
+            due = cause.at + chance.uniform(*endpoint.delay)
+            shuffle_seconds = chance.uniform(*_SHUFFLE_SECONDS)
+            double_seconds = chance.uniform(*_DOUBLE_SECONDS)
+            if is_shuffled:
+                due += shuffle_seconds
+            self.counts.planned += 1
+            self.counts.dropped += is_dropped
+            if is_forged:
+                self._add(cause.at, Delivery(event.forged(), is_forged=True))
+            if not is_dropped:
+                self._add(due, Delivery(event))
+                if is_double:
+                    self._add(due + double_seconds, Delivery(event, is_double=True))
+
+    def has_due(self, now: float) -> bool:
+        """Whether a delivery is due at `now`."""
+        return bool(self._pending) and self._pending[0][0] <= now
+
+    def take(self) -> Delivery:
+        """Remove and return the next pending delivery."""
+        return heappop(self._pending)[2]
+
+    def put_back(self, delivery: Delivery) -> None:
+        """Send a delivery again as soon as possible: its attempt was cancelled."""
+        self._add(delivery.event.cause.at, delivery)
+
+    def record(
+        self, delivery: Delivery, response: httpx.Response | None, sent_at: float, now: float
+    ) -> None:
+        """Record an attempt and plan a retry if it failed; only 2xx counts, None is no response."""
+        counts = self.counts
+        statuses = [] if response is None else [response.status_code]
+        if delivery.is_forged:
+            counts.forged += 1
+            counts.forged_answers.update(statuses)
+            return
+        counts.sent += 1
+        counts.retried += delivery.tries > 0
+        counts.doubled += delivery.is_double and not delivery.tries
+        counts.unanswered += response is None
+        counts.answers.update(statuses)
+        attempts = delivery.event.attempts
+        attempt: dict[str, Any] = {
+            "webhook_id": self.webhook_id,
+            "response_headers": {},
+            "response_body": None,
+            "max_attempts": MAX_ATTEMPTS,
+            "id": derive_uuid(delivery.event.id, self.webhook_id, len(attempts)),
+            "created_at": timestamp(sent_at),
+            "address": self.endpoint.url,
+        }
+        if response is not None:
+            attempt["response_headers"] = dict(response.headers)
+            attempt["response_body"] = response.text[:_LONGEST_BODY]
+            attempt["response_status_code"] = response.status_code
+        attempts.append(attempt)
+        delivery.tries += 1
+        if response is not None and response.is_success:
+            return
+        if delivery.tries == MAX_ATTEMPTS:
+            counts.given_up += 1
+        else:
+            self._add(now + RETRY_GAPS[delivery.tries - 1], delivery)
+
+    def _add(self, due: float, delivery: Delivery) -> None:
+        # The running number keeps deliveries due at the same time in order of planning.
+        self._created += 1
+        heappush(self._pending, (due, self._created, delivery))
+
+
+@dataclass(slots=True, eq=False)
+class Webhook:
+    """An endpoint that receives the events since it was added."""
+
+    id: int
+    endpoint: Endpoint
+    queue: DeliveryQueue = field(repr=False)
+    transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Counts of its events and deliveries."""
+        return self.queue.counts
+
+    @property
+    def pending(self) -> int:
+        """How many deliveries are planned and not done, retries included; not future events."""
+        return len(self.queue)
+
+
+class Webhooks:
+    """All webhook endpoints of one environment."""
+
+    def __init__(self, environment: Environment, seed: int) -> None:
+        self._environment = environment
+        self._seed = seed
+        self._all: list[Webhook] = []
+        self._created = 0
+
+    def __iter__(self) -> Iterator[Webhook]:
+        return iter(tuple(self._all))
+
+    def add(
+        self, endpoint: Endpoint, now: float, transport: httpx.AsyncBaseTransport | None = None
+    ) -> Webhook:
+        """Send the events from `now` on to an endpoint."""
+        self._created += 1
+        queue = DeliveryQueue(self._created, endpoint, self._environment, self._seed, now)
+        webhook = Webhook(self._created, endpoint, queue, transport)
+        self._all.append(webhook)
+        return webhook
+
+    def clear(self) -> None:
+        """Remove all endpoints."""
+        for webhook in self:
+            webhook.queue.close()
+        self._all.clear()
+
+    def restart(self, environment: Environment, seed: int, now: float) -> None:
+        """Keep the endpoints, discard their deliveries, and follow another environment."""
+        self._environment = environment
+        self._seed = seed
+        for webhook in self:
+            webhook.queue.close()
+            webhook.queue = DeliveryQueue(webhook.id, webhook.endpoint, environment, seed, now)
