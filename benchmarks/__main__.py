@@ -17,7 +17,7 @@ from benchmarks.rate import passes
 from benchmarks.report import Report
 from benchmarks.rest import memories, rests
 from benchmarks.webhooks import endpoints
-from tests.postgres import NoPostgres
+from tests.support.postgres import NoPostgres
 
 Measure = Callable[[str, Sizes, Progress], Awaitable[Sequence[Any]]]
 
@@ -53,15 +53,31 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the library costs.")
-    parser.add_argument("--rows", type=_count, default=5_000, help="rows of a sweep, findings to settle (5000)")
-    parser.add_argument("--repeats", type=_count, default=3, help="the median of so many is told (3)")
-    parser.add_argument("--at-rest", type=_count, nargs="+", help="tables beside whose rows is swept (10000 200000)")
-    parser.add_argument("--full", action="store_true", help="all of it: both priorities, a million rows at rest; slow")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Measure what the library costs."
+    )
+    parser.add_argument(
+        "--rows", type=_count, default=5_000, help="rows of a sweep, findings to settle (5000)"
+    )
+    parser.add_argument(
+        "--repeats", type=_count, default=3, help="the median of so many is told (3)"
+    )
+    parser.add_argument(
+        "--at-rest", type=_count, nargs="+", help="tables beside whose rows is swept (10000 200000)"
+    )
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="all of it: both priorities, a million rows at rest; slow",
+    )
     parser.add_argument("--only", choices=DATABASES, help="one database")
     parser.add_argument("--measure", choices=MEASURES, nargs="+", help="only these")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
-    parser.add_argument("--profile", action="store_true", help="no figures: the functions that a sweep spends time in")
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="no figures: the functions that a sweep spends time in",
+    )
     return parser.parse_args()
 
 

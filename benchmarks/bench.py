@@ -18,13 +18,12 @@ from sqlalchemy import event
 from benchmarks.far_ends import BASE_URL, TOKEN, World
 from rindle_sync.app import RindleSync
 from rindle_sync.config import plain_settings
-from rindle_sync.plan import ListIndex
-from rindle_sync.providers.base import Provider
-from rindle_sync.schema import open_engine
+from rindle_sync.providers import Provider
+from rindle_sync.reconcile import Context, ListIndex
 from rindle_sync.store import AssetQueries, AssetStore
+from rindle_sync.store.schema.engine import open_engine
 from rindle_sync.telemetry import Telemetry, log_event
-from rindle_sync.tools import Context
-from tests import postgres
+from tests.support import postgres
 
 DATABASES: Final = ("sqlite", "postgresql")
 UNLIMITED: Final = 1_000_000
@@ -139,7 +138,9 @@ class Bench:
         """What a sweep on this road needs, as if it were the first one of its process."""
         library = TimedLibrary(self.store.engine)
         library.meter = self.meter
-        return replace(self.rindle.context, provider=provider, list_index=road.list_index, library=library)
+        return replace(
+            self.rindle.context, provider=provider, list_index=road.list_index, library=library
+        )
 
 
 @contextmanager
@@ -169,7 +170,9 @@ async def opened(url: str, world: World) -> AsyncIterator[Bench]:
     store, meter = TimedStore(open_engine(url)), Meter()
     store.meter = meter
     meter.listen(store)
-    rindle = RindleSync(chosen, store, Telemetry(log_event), httpx.ASGITransport(world.emulator.app))
+    rindle = RindleSync(
+        chosen, store, Telemetry(log_event), httpx.ASGITransport(world.emulator.app)
+    )
     try:
         await rindle.migrate()
         yield Bench(url, rindle, meter)

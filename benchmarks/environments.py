@@ -58,8 +58,12 @@ async def _measured(database: str, url: str, number: int) -> Environments:
         f"env-{place}": {"mux_token_id": TOKEN.token_id, "mux_token_secret": TOKEN.token_secret}
         for place in range(number)
     }
-    settings = plain_settings(database_url=url, mux_base_url=BASE_URL, environments=tables, audit_days=0)
-    async with connect_all(settings, transports=lambda _: httpx.ASGITransport(world.emulator.app)) as all_:
+    settings = plain_settings(
+        database_url=url, mux_base_url=BASE_URL, environments=tables, audit_days=0
+    )
+    async with connect_all(
+        settings, transports=lambda _: httpx.ASGITransport(world.emulator.app)
+    ) as all_:
         await all_.migrate()
         for service in all_.values():
             await service.prune()
@@ -83,7 +87,9 @@ async def _asking(all_: Installation) -> float:
     jobs, times = DueJobs(all_.store.engine), []
     for _ in range(ASKED):
         moment, began = now(), time.perf_counter()
-        await jobs.due("mux", [work.due_thresholds(moment) for work in all_.job_runners], now=moment)
+        await jobs.due(
+            "mux", [work.due_thresholds(moment) for work in all_.job_runners], now=moment
+        )
         times.append(time.perf_counter() - began)
     return median(times)
 
@@ -91,7 +97,10 @@ async def _asking(all_: Installation) -> float:
 async def _fill(all_: Installation, ids: Sequence[str]) -> None:
     moment = now()
     made = moment - timedelta(hours=2)
-    await fill(all_.store, (replace(a_due_row(i, made, moment), environment=name) for name in all_ for i in ids))
+    await fill(
+        all_.store,
+        (replace(a_due_row(i, made, moment), environment=name) for name in all_ for i in ids),
+    )
 
 
 async def _in_step(all_: Installation) -> tuple[int, float]:

@@ -21,11 +21,12 @@ from urllib.parse import parse_qs
 import httpx
 import msgspec
 
-from rindle_sync.asset import Observation, ObservationSource
-from rindle_sync.emulator import Life, MuxEmulator
-from rindle_sync.providers.base import Page
+from rindle_sync.domain import Observation, ObservationSource
+from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator.lifecycle import Life
+from rindle_sync.providers import Page
 from rindle_sync.providers.mux import Credentials, Mux
-from tests.processes import Shell, free_port
+from tests.support.processes import Shell, free_port
 
 FAR_ENDS: Final = ("emulator", "20 ms", "process", "instant", "told")
 BASE_URL: Final = "http://mux.invalid"
@@ -62,15 +63,26 @@ class Instant:
 
     def __init__(self, assets: Assets, asset: bytes) -> None:
         self._bodies = dict(zip(assets.ids, _bodies(assets, asset), strict=True))
-        self._pages = {str(start): self._page(assets.ids, start) for start in range(0, len(assets.ids), Mux.page_size)}
+        self._pages = {
+            str(start): self._page(assets.ids, start)
+            for start in range(0, len(assets.ids), Mux.page_size)
+        }
 
     def _page(self, ids: Sequence[str], start: int) -> bytes:
         following = start + Mux.page_size
         data = [msgspec.Raw(self._bodies[asset_id]) for asset_id in ids[start:following]]
-        return msgspec.json.encode({"data": data, "next_cursor": str(following) if following < len(ids) else None})
+        return msgspec.json.encode(
+            {"data": data, "next_cursor": str(following) if following < len(ids) else None}
+        )
 
     async def __call__(self, scope: Message, _receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", b"application/json")],
+            }
+        )
         await send({"type": "http.response.body", "body": self._body(scope)})
 
     def _body(self, scope: MutableMapping[str, Any]) -> bytes:
@@ -105,12 +117,21 @@ class Told(Mux):
     def __init__(self, assets: Assets, observation: Observation) -> None:
         super().__init__(Credentials("", ""))
         self._ids = assets.ids
-        self._made = {i: datetime.fromtimestamp(made, UTC) for i, made in zip(assets.ids, assets.made, strict=True)}
+        self._made = {
+            i: datetime.fromtimestamp(made, UTC)
+            for i, made in zip(assets.ids, assets.made, strict=True)
+        }
         self._observation = observation
 
-    def about(self, asset_id: str, at: datetime, source: ObservationSource = ObservationSource.GET) -> Observation:
+    def about(
+        self, asset_id: str, at: datetime, source: ObservationSource = ObservationSource.GET
+    ) -> Observation:
         return replace(
-            self._observation, provider_asset_id=asset_id, created_at=self._made[asset_id], at=at, source=source
+            self._observation,
+            provider_asset_id=asset_id,
+            created_at=self._made[asset_id],
+            at=at,
+            source=source,
         )
 
     async def get_asset(self, provider_asset_id: str, at: datetime) -> Observation:
@@ -119,7 +140,10 @@ class Told(Mux):
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         start = int(cursor or 0)
         following = start + Mux.page_size
-        entries = [self.about(asset_id, at, ObservationSource.LIST) for asset_id in self._ids[start:following]]
+        entries = [
+            self.about(asset_id, at, ObservationSource.LIST)
+            for asset_id in self._ids[start:following]
+        ]
         return Page(entries, str(following) if following < len(self._ids) else None)
 
 
@@ -139,7 +163,10 @@ class World:
         assets = Assets.oldest_first(ids, first, every)
         observation = await adapter(emulator.app).get_asset(assets.ids[0], datetime.now(UTC))
         return cls(
-            assets, emulator, Instant(assets, msgspec.json.encode(observation.metadata)), Told(assets, observation)
+            assets,
+            emulator,
+            Instant(assets, msgspec.json.encode(observation.metadata)),
+            Told(assets, observation),
         )
 
     def provider(self, far_end: str) -> Mux:
@@ -187,6 +214,8 @@ async def assets_at(url: str, count: int) -> Assets:
     first, every = Assets.order(count)
     order = {"n": count, "created_at": first, "every": every, "life": {"ends": "ready", "after": 0}}
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        (await client.post("/_emulator/reset", json={"seed": time.time_ns() % 2**31})).raise_for_status()
+        (
+            await client.post("/_emulator/reset", json={"seed": time.time_ns() % 2**31})
+        ).raise_for_status()
         made = (await client.post("/_emulator/assets", json=order)).raise_for_status()
     return Assets.oldest_first(made.json()["ids"], first, every)

@@ -34,10 +34,10 @@ from benchmarks.webhooks import (
     steady,
 )
 from rindle_sync.app import now
-from rindle_sync.asset import State
-from rindle_sync.schema import assets, changes, webhook_events
+from rindle_sync.domain import State
 from rindle_sync.store import AssetStore
-from tests.processes import Shell, a_store, free_port
+from rindle_sync.store.schema import assets, changes, webhook_events
+from tests.support.processes import Shell, a_store, free_port
 
 WORKERS: Final = (1, 2, 4)
 ENDPOINTS: Final = (1, 2)
@@ -101,7 +101,9 @@ async def _swept(url: str, store: AssetStore, far_end: str, rows: int, number: i
         due, moment = [], now()
         for place in range(ENVIRONMENTS):
             due += [
-                replace(a_due_row(i, moment - timedelta(hours=2), moment), environment=f"env-{place}")
+                replace(
+                    a_due_row(i, moment - timedelta(hours=2), moment), environment=f"env-{place}"
+                )
                 for i in there.ids
             ]
         await fill(store, due)
@@ -116,7 +118,10 @@ async def endpoints_of_a_fleet(database: str, _: Sizes, progress: Progress) -> l
     for number in ENDPOINTS if database == "postgresql" else ():
         progress(f"{database}: endpoints, {number}")
         with urls(database, 1) as (url,):
-            async with a_store(url) as store, _fleet(url, f"http://127.0.0.1:{free_port()}", tables=False) as fleet:
+            async with (
+                a_store(url) as store,
+                _fleet(url, f"http://127.0.0.1:{free_port()}", tables=False) as fleet,
+            ):
                 figures = await _received(store, fleet, number)
         ratio = figures.kept_per_second / found[0].kept_per_second if found else 1.0
         found.append(replace(figures, ratio=ratio))
@@ -124,7 +129,9 @@ async def endpoints_of_a_fleet(database: str, _: Sizes, progress: Progress) -> l
 
 
 async def _received(store: AssetStore, fleet: "_Fleet", number: int) -> Receiving:
-    events = list(islice(an_event_stream(), PER_SECOND * STEADY_SECONDS + int(4_000 * SATURATED_SECONDS)))
+    events = list(
+        islice(an_event_stream(), PER_SECOND * STEADY_SECONDS + int(4_000 * SATURATED_SECONDS))
+    )
     hour_ago = now() - timedelta(hours=1)
     tracked = [e.asset_id for e in events if e.kind == "about a row"]
     await fill(store, (replace(a_due_row(i, hour_ago, now()), check_at=None) for i in tracked))
@@ -158,7 +165,9 @@ async def _settled(store: AssetStore) -> list[float]:
         webhook_events, webhook_events.c.provider_asset_id == assets.c.provider_asset_id
     )
     async with store.reading() as connection:
-        found = await connection.execute(select(webhook_events.c.received_at, changes.c.at).select_from(by_asset))
+        found = await connection.execute(
+            select(webhook_events.c.received_at, changes.c.at).select_from(by_asset)
+        )
         return [(line.at - line.received_at).total_seconds() for line in found]
 
 
@@ -180,7 +189,9 @@ class _Fleet:
 
     async def endpoint(self) -> int:
         port = free_port()
-        running = await self.stack.enter_async_context(self.shell.but(listen_port=port).started("endpoint"))
+        running = await self.stack.enter_async_context(
+            self.shell.but(listen_port=port).started("endpoint")
+        )
         await listening(running, port)
         return port
 
@@ -201,7 +212,9 @@ async def _fleet(url: str, far_end: str, *, tables: bool = True) -> AsyncIterato
     with TemporaryDirectory(prefix="rindle-bench-") as folder:
         if tables:
             lines = [f'{name} = "{value}"' for name, value in token.items()]
-            each = [f"[environments.env-{place}]\n" + "\n".join(lines) for place in range(ENVIRONMENTS)]
+            each = [
+                f"[environments.env-{place}]\n" + "\n".join(lines) for place in range(ENVIRONMENTS)
+            ]
             (Path(folder) / "rindle-sync.toml").write_text("\n".join(each))
         shell = Shell(Path(folder), settings if tables else settings | token)
         migrated = await shell.run("migrate")

@@ -17,9 +17,8 @@ from benchmarks.bench import Bench, Progress, Sizes, groom, opened, urls
 from benchmarks.far_ends import Assets, World
 from benchmarks.tables import a_due_row, begin_again, fill, rows_at_rest
 from rindle_sync.app import now
-from rindle_sync.asset import Due, ProviderAsset, Trigger
-from rindle_sync.settle import Observed, apply
-from rindle_sync.sweep import SURVEY
+from rindle_sync.domain import Due, ProviderAsset, Trigger
+from rindle_sync.reconcile import SURVEY, Observed, apply
 
 BATCHES: Final = (1, 10, 50, 100)
 MOST_BATCHES: Final = 1_000
@@ -106,7 +105,9 @@ async def claims(database: str, sizes: Sizes, progress: Progress) -> list[Claim]
     world = await World.of(DUE)
     async with AsyncExitStack() as stack:
         benches = []
-        for url, at_rest in zip(stack.enter_context(urls(database, len(sizes.at_rest))), sizes.at_rest, strict=True):
+        for url, at_rest in zip(
+            stack.enter_context(urls(database, len(sizes.at_rest))), sizes.at_rest, strict=True
+        ):
             progress(f"{database}: filling {at_rest:,} rows at rest")
             bench = await stack.enter_async_context(opened(url, world))
             await fill(bench.store, rows_at_rest(at_rest))
@@ -115,7 +116,9 @@ async def claims(database: str, sizes: Sizes, progress: Progress) -> list[Claim]
             benches.append(bench)
         progress(f"{database}: claims")
         rounds = [[await _scan_and_claim(bench) for bench in benches] for _ in range(CLAIM_ROUNDS)]
-    scans, claimed = ([_median(rounds, place, what) for place in range(len(benches))] for what in (0, 1))
+    scans, claimed = (
+        [_median(rounds, place, what) for place in range(len(benches))] for what in (0, 1)
+    )
     return [
         Claim(
             database=database,
@@ -149,7 +152,9 @@ async def _scan_and_claim(bench: Bench) -> tuple[float, float]:
 async def _scan(bench: Bench) -> list[Due]:
     context, moment = bench.rindle.context, now()
     here, floor = (context.provider.name, context.environment), moment - context.schedule.floor
-    return await context.asset_queries.due(*here, due=moment, touched_before=floor, now=moment, limit=SURVEY)
+    return await context.asset_queries.due(
+        *here, due=moment, touched_before=floor, now=moment, limit=SURVEY
+    )
 
 
 async def _claim(bench: Bench, row_ids: Sequence[str], token: str) -> list[ProviderAsset]:

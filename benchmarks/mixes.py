@@ -11,8 +11,8 @@ from typing import Final
 
 from benchmarks.far_ends import READY
 from benchmarks.tables import a_due_row, a_row_at_rest
-from rindle_sync.asset import ProviderAsset
-from rindle_sync.emulator import MuxEmulator
+from rindle_sync.domain import ProviderAsset
+from rindle_sync.emulator.emulator import MuxEmulator
 
 HOUR: Final = 3600.0
 MONTH: Final = 30 * 24 * HOUR
@@ -68,7 +68,11 @@ def settled_account(emulator: MuxEmulator, mix: Mix, now: datetime) -> list[Prov
     """Make the assets of `mix` at the provider, oldest first; the rows that stand for ours."""
     moment = now.timestamp()
     made = sorted(one for group in _groups(mix) for one in group.times(moment))
-    return [row for at, kind in made if (row := _row(kind, emulator.create_asset(life=READY, created_at=at), at, now))]
+    return [
+        row
+        for at, kind in made
+        if (row := _row(kind, emulator.create_asset(life=READY, created_at=at), at, now))
+    ]
 
 
 def _groups(mix: Mix) -> Sequence[_Made]:
@@ -88,7 +92,10 @@ def _due(mix: Mix) -> Sequence[_Made]:
         case Age.FRESH:
             return [_Made(mix.due, HOUR, NEWEST, "due")]
         case Age.MIXED:
-            return [_Made(mix.due // 2, HOUR, NEWEST, "due"), _Made(mix.due - mix.due // 2, MONTH, HOUR, "due")]
+            return [
+                _Made(mix.due // 2, HOUR, NEWEST, "due"),
+                _Made(mix.due - mix.due // 2, MONTH, HOUR, "due"),
+            ]
         case Age.OLD:
             return [_Made(mix.due, MONTH, MONTH - HOUR + NEWEST, "due")]
 

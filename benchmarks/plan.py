@@ -13,9 +13,9 @@ from benchmarks.bench import Progress, Road, Sizes, urls
 from benchmarks.mixes import Age, Mix, settled_account
 from benchmarks.tables import begin_again
 from rindle_sync.config import Priority, plain_settings
-from rindle_sync.decide import Policy
-from rindle_sync.sweep import sweep
-from tests.world import World, a_world
+from rindle_sync.domain import Policy
+from rindle_sync.reconcile import sweep
+from tests.support.world import World, a_world
 
 DUE: Final = (100, 1_000, 10_000)
 MANY: Final = 1_000

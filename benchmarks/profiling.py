@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.bench import Road, opened, urls
 from benchmarks.far_ends import World
 from benchmarks.measures import prepared
-from rindle_sync.sweep import sweep
+from rindle_sync.reconcile import sweep
 
 
 async def profiled(databases: Sequence[str], rows: int) -> None:

@@ -10,7 +10,7 @@ from benchmarks.bench import Bench, Progress, Road, Sizes, opened, urls
 from benchmarks.far_ends import FAR_ENDS, TOKEN, Assets, World, assets_at, served
 from benchmarks.measures import prepared
 from rindle_sync.providers.mux import Mux
-from rindle_sync.sweep import sweep
+from rindle_sync.reconcile import sweep
 
 FEWER: Final = 5
 """By id a fifth of the rows is swept: it is slower, and its figures are per row, too."""
@@ -60,7 +60,9 @@ async def passes(database: str, sizes: Sizes, progress: Progress) -> list[Pass]:
 async def _far_ends(world: World) -> AsyncIterator[list[_FarEnd]]:
     async with served() as url:
         there = Mux(TOKEN, base_url=url)
-        others = {name: (world.assets, world.provider(name)) for name in FAR_ENDS if name != "process"}
+        others = {
+            name: (world.assets, world.provider(name)) for name in FAR_ENDS if name != "process"
+        }
         remote = {"process": (await assets_at(url, len(world.assets.ids)), there)}
         try:
             yield [_FarEnd(name, *(others | remote)[name]) for name in FAR_ENDS]
@@ -94,8 +96,12 @@ async def _pass(bench: Bench, far_end: _FarEnd, road: Road) -> Pass:
 
 
 def _compared(found: Sequence[Pass]) -> list[Pass]:
-    by_page, by_id = (_median([p for p in found if p.road is road]) for road in (Road.PAGE, Road.ID))
-    return [replace(one, ratio=one.rows_per_second / by_id.rows_per_second) for one in (by_page, by_id)]
+    by_page, by_id = (
+        _median([p for p in found if p.road is road]) for road in (Road.PAGE, Road.ID)
+    )
+    return [
+        replace(one, ratio=one.rows_per_second / by_id.rows_per_second) for one in (by_page, by_id)
+    ]
 
 
 def _median(found: Sequence[Pass]) -> Pass:

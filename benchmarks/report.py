@@ -71,7 +71,11 @@ class Report:
 
 
 def _plans(figures: Sequence[Planned]) -> Table | None:
-    fresh = [p.calls_per_row for p in figures if p.due == 10_000 and (p.age, p.has_foreign) == ("fresh", False)]
+    fresh = [
+        p.calls_per_row
+        for p in figures
+        if p.due == 10_000 and (p.age, p.has_foreign) == ("fresh", False)
+    ]
     heads = ("rows", "pages", "gets", "calls/row", "seconds", "times faster", "429")
     rows = [
         (
@@ -94,7 +98,11 @@ def _plans(figures: Sequence[Planned]) -> Table | None:
         f"({_met([p.throttled for p in figures], 0)}); ~ by arithmetic: not all of the rows were swept"
     )
     return _table(
-        "Calls, and time to in step, under the provider's limit", ("database", "token", "age", "by"), heads, rows, told
+        "Calls, and time to in step, under the provider's limit",
+        ("database", "token", "age", "by"),
+        heads,
+        rows,
+        told,
     )
 
 
@@ -139,14 +147,24 @@ def _rests(figures: Sequence[Rest]) -> Table | None:
     worst = [r.ratio for r in figures if r.road == Road.PAGE]
     told = f"by page, ratio of s: at most {RATIO:.2f} ({_met(worst, RATIO)})"
     heads = ("rows at rest", "s", "ratio", "cpu s", "ratio", "SQL/row")
-    return _table("A sweep over 10,000 due rows beside rows at rest", ("database", "by"), heads, rows, told)
+    return _table(
+        "A sweep over 10,000 due rows beside rows at rest", ("database", "by"), heads, rows, told
+    )
 
 
 def _memories(figures: Sequence[Memory]) -> Table | None:
-    rows = [(m.database, m.road, f"{m.at_rest:,}", f"{m.due:,}", f"{m.mebibytes:.0f}") for m in figures]
+    rows = [
+        (m.database, m.road, f"{m.at_rest:,}", f"{m.due:,}", f"{m.mebibytes:.0f}") for m in figures
+    ]
     told = f"below {MEBIBYTES} MiB ({_met([m.mebibytes for m in figures], MEBIBYTES)})"
     heads = ("rows at rest", "due", "peak MiB")
-    return _table("Memory of `rindle-sync sweep --once`, in its own process", ("database", "by"), heads, rows, told)
+    return _table(
+        "Memory of `rindle-sync sweep --once`, in its own process",
+        ("database", "by"),
+        heads,
+        rows,
+        told,
+    )
 
 
 def _met(figures: Sequence[float], most: float) -> str:
@@ -157,11 +175,20 @@ def _met(figures: Sequence[float], most: float) -> str:
 
 def _settlings(figures: Sequence[Settling]) -> Table | None:
     rows = [
-        (s.database, f"{s.batch}", f"{s.rows_per_second:,.0f}", f"{s.statements:.2f}", f"{s.transactions:.2f}")
+        (
+            s.database,
+            f"{s.batch}",
+            f"{s.rows_per_second:,.0f}",
+            f"{s.statements:.2f}",
+            f"{s.transactions:.2f}",
+        )
         for s in figures
     ]
     return _table(
-        "Findings settled in batches", ("database",), ("batch", "rows/s", "SQL/row", "transactions/row"), rows
+        "Findings settled in batches",
+        ("database",),
+        ("batch", "rows/s", "SQL/row", "transactions/row"),
+        rows,
     )
 
 
@@ -175,7 +202,9 @@ def _claims(figures: Sequence[Claim]) -> Table | None:
         for c in figures
     ]
     heads = ("rows at rest", "scan ms", "ratio", "claim ms", "ratio")
-    return _table("The scan over 500 due rows, and a claim of 50 of them", ("database",), heads, rows)
+    return _table(
+        "The scan over 500 due rows, and a claim of 50 of them", ("database",), heads, rows
+    )
 
 
 def _endpoints(figures: Sequence[Endpoint]) -> Table | None:
@@ -183,19 +212,40 @@ def _endpoints(figures: Sequence[Endpoint]) -> Table | None:
         (
             e.database,
             f"{e.kept_per_second:,.0f}",
-            *(f"{ms:.1f}" for ms in (e.saturated_median_ms, e.saturated_p99_ms, e.steady_median_ms, e.steady_p99_ms)),
+            *(
+                f"{ms:.1f}"
+                for ms in (
+                    e.saturated_median_ms,
+                    e.saturated_p99_ms,
+                    e.steady_median_ms,
+                    e.steady_p99_ms,
+                )
+            ),
             f"{e.applied_per_second:,.0f}",
             f"{e.events:,}",
             f"{e.refused}",
         )
         for e in figures
     ]
-    heads = ("kept/s", "median ms", "p99 ms", "at 200/s: median", "p99", "taken up/s", "events", "503")
+    heads = (
+        "kept/s",
+        "median ms",
+        "p99 ms",
+        "at 200/s: median",
+        "p99",
+        "taken up/s",
+        "events",
+        "503",
+    )
     return _table("Webhooks over HTTP, 16 connections", ("database",), heads, rows)
 
 
 def _table(
-    title: str, words: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]], told: str | None = None
+    title: str,
+    words: Sequence[str],
+    numbers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    told: str | None = None,
 ) -> Table | None:
     if not rows:
         return None
@@ -211,12 +261,24 @@ def _table(
 
 def _workers(figures: Sequence[Sweeping]) -> Table | None:
     rows = [
-        (f"{w.workers}", f"{w.rows:,}", f"{w.seconds:.1f}", f"{w.rows_per_second:,.0f}", f"{w.ratio:.2f}")
+        (
+            f"{w.workers}",
+            f"{w.rows:,}",
+            f"{w.seconds:.1f}",
+            f"{w.rows_per_second:,.0f}",
+            f"{w.ratio:.2f}",
+        )
         for w in figures
     ]
     heads = ("rows", "s", "rows/s", "ratio")
     told = "eight environments; the emulator is one more process on the same cores"
-    return _table("Due rows, until all are in step, by Procrastinate's workers", ("workers",), heads, rows, told)
+    return _table(
+        "Due rows, until all are in step, by Procrastinate's workers",
+        ("workers",),
+        heads,
+        rows,
+        told,
+    )
 
 
 def _fleet_endpoints(figures: Sequence[Receiving]) -> Table | None:
@@ -225,13 +287,18 @@ def _fleet_endpoints(figures: Sequence[Receiving]) -> Table | None:
             f"{e.endpoints}",
             f"{e.kept_per_second:,.0f}",
             f"{e.ratio:.2f}",
-            *(f"{ms:.1f}" for ms in (e.kept_median_ms, e.kept_p99_ms, e.settled_median_ms, e.settled_p95_ms)),
+            *(
+                f"{ms:.1f}"
+                for ms in (e.kept_median_ms, e.kept_p99_ms, e.settled_median_ms, e.settled_p95_ms)
+            ),
         )
         for e in figures
     ]
     heads = ("kept/s", "ratio", "kept ms", "p99", "settled ms", "p95")
     told = "one worker beside them; kept and settled at 200 deliveries a second"
-    return _table("Webhooks by endpoints in processes of their own", ("endpoints",), heads, rows, told)
+    return _table(
+        "Webhooks by endpoints in processes of their own", ("endpoints",), heads, rows, told
+    )
 
 
 def _environments(figures: Sequence[Environments]) -> Table | None:

@@ -17,9 +17,9 @@ from benchmarks.bench import Bench, Progress, Road, Sizes, groom, opened, urls
 from benchmarks.far_ends import TOKEN, Assets, World, assets_at, served
 from benchmarks.measures import due_rows
 from benchmarks.tables import fill, rows_at_rest
-from rindle_sync.schema import assets
-from rindle_sync.sweep import sweep
-from tests.processes import Shell, a_store
+from rindle_sync.reconcile import sweep
+from rindle_sync.store.schema import assets
+from tests.support.processes import Shell, a_store
 
 DUE: Final = 10_000
 AT_ONCE: Final = 5_000
@@ -76,18 +76,28 @@ class _Cost:
 async def rests(database: str, sizes: Sizes, progress: Progress) -> list[Rest]:
     """The same sweep in tables that differ only in their rows at rest, on both roads."""
     world = await World.of(DUE)
-    found: dict[tuple[Road, int], list[_Cost]] = {(road, n): [] for road in Road for n in sizes.at_rest}
+    found: dict[tuple[Road, int], list[_Cost]] = {
+        (road, n): [] for road in Road for n in sizes.at_rest
+    }
     async with AsyncExitStack() as stack:
         benches: dict[int, Bench] = {}
-        for url, at_rest in zip(stack.enter_context(urls(database, len(sizes.at_rest))), sizes.at_rest, strict=True):
+        for url, at_rest in zip(
+            stack.enter_context(urls(database, len(sizes.at_rest))), sizes.at_rest, strict=True
+        ):
             progress(f"{database}: filling {at_rest:,} rows at rest")
             benches[at_rest] = await stack.enter_async_context(opened(url, world))
             await fill(benches[at_rest].store, rows_at_rest(at_rest))
         for repeat in range(sizes.repeats):
             for (road, at_rest), costs in found.items():
-                progress(f"{database}: rest, by {road}, {at_rest:,} at rest, {repeat + 1} of {sizes.repeats}")
+                progress(
+                    f"{database}: rest, by {road}, {at_rest:,} at rest, {repeat + 1} of {sizes.repeats}"
+                )
                 costs.append(await _cost(benches[at_rest], world, road))
-    return [one for road in Road for one in _compared(database, road, {n: found[road, n] for n in sizes.at_rest})]
+    return [
+        one
+        for road in Road
+        for one in _compared(database, road, {n: found[road, n] for n in sizes.at_rest})
+    ]
 
 
 async def _cost(bench: Bench, world: World, road: Road) -> _Cost:
@@ -135,7 +145,10 @@ def _compared(database: str, road: Road, costs: dict[int, list[_Cost]]) -> list[
     ]
     first = found[0]
     return [
-        replace(one, ratio=one.seconds / first.seconds, cpu_ratio=one.cpu_seconds / first.cpu_seconds) for one in found
+        replace(
+            one, ratio=one.seconds / first.seconds, cpu_ratio=one.cpu_seconds / first.cpu_seconds
+        )
+        for one in found
     ]
 
 
@@ -170,8 +183,17 @@ async def _memory(database: str, url: str, at_rest: int, road: Road) -> Memory:
         prelude = PRELUDE + (BY_ID if road is Road.ID else "")
         with TemporaryDirectory(prefix="rindle-bench-") as folder:
             began = time.perf_counter()
-            ended = await Shell(Path(folder), settings, prelude).run("sweep", "--once", "--json", within=900)
+            ended = await Shell(Path(folder), settings, prelude).run(
+                "sweep", "--once", "--json", within=900
+            )
             seconds = time.perf_counter() - began
     assert ended.json["changed"] == DUE, ended
     peak = int(ended.err.rpartition("peak ")[2].split()[0])
-    return Memory(database=database, road=road.value, at_rest=at_rest, due=DUE, mebibytes=peak / 1024, seconds=seconds)
+    return Memory(
+        database=database,
+        road=road.value,
+        at_rest=at_rest,
+        due=DUE,
+        mebibytes=peak / 1024,
+        seconds=seconds,
+    )

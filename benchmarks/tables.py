@@ -10,10 +10,10 @@ from uuid import uuid4
 from sqlalchemy import delete, insert
 
 from rindle_sync.app import now
-from rindle_sync.asset import ROW_FIELDS, ProviderAsset, State
+from rindle_sync.domain import ROW_FIELDS, ProviderAsset, State
 from rindle_sync.providers.mux import Mux
-from rindle_sync.schema import assets, changes, job_runs
 from rindle_sync.store import AssetStore
+from rindle_sync.store.schema import assets, changes, job_runs
 
 BULK: Final = 5_000
 FLOOR: Final = timedelta(seconds=30)
@@ -41,7 +41,11 @@ def rows_at_rest(count: int) -> Iterator[ProviderAsset]:
 
 
 def _row(
-    provider_asset_id: str, state: State, created_at: datetime, changed: datetime, due: datetime | None
+    provider_asset_id: str,
+    state: State,
+    created_at: datetime,
+    changed: datetime,
+    due: datetime | None,
 ) -> ProviderAsset:
     row_id = str(uuid4())
     return ProviderAsset(
@@ -69,7 +73,9 @@ async def fill(store: AssetStore, rows: Iterable[ProviderAsset]) -> None:
 
 def _values(row: ProviderAsset) -> dict[str, object]:
     values = {name: getattr(row, name) for name in ROW_FIELDS}
-    return {name: value.value if isinstance(value, StrEnum) else value for name, value in values.items()}
+    return {
+        name: value.value if isinstance(value, StrEnum) else value for name, value in values.items()
+    }
 
 
 async def begin_again(store: AssetStore, rows: Iterable[ProviderAsset]) -> None:

@@ -22,12 +22,11 @@ from sqlalchemy import ColumnElement, func, select
 from benchmarks.bench import urls
 from benchmarks.tables import a_due_row, fill
 from rindle_sync.app import now
-from rindle_sync.asset import State
-from rindle_sync.notice import EventStatus
+from rindle_sync.domain import EventStatus, State
 from rindle_sync.providers.mux import sign
-from rindle_sync.schema import assets, webhook_events
 from rindle_sync.store import AssetStore
-from tests.processes import Running, Shell, a_store, free_port
+from rindle_sync.store.schema import assets, webhook_events
+from tests.support.processes import Running, Shell, a_store, free_port
 
 SECRET: Final = "whsec-of-the-benchmark"
 PATH: Final = "/webhooks/mux"
@@ -121,7 +120,11 @@ async def endpoints(database: str, progress: Callable[[str], None]) -> list[Endp
 
 
 async def _measured(
-    database: str, store: AssetStore, lines: Sequence[Line], events: Sequence[Event], progress: Callable[[str], None]
+    database: str,
+    store: AssetStore,
+    lines: Sequence[Line],
+    events: Sequence[Event],
+    progress: Callable[[str], None],
 ) -> Endpoint:
     steadily = events[: PER_SECOND * STEADY_SECONDS]
     progress(f"{database}: webhooks, {PER_SECOND} a second for {STEADY_SECONDS} s")
@@ -169,7 +172,10 @@ def an_event_stream() -> Iterator[Event]:
                 "created_at": int(time.time()),
                 "duration": 23.87,
                 "playback_ids": [{"id": uuid4().hex, "policy": "public"}],
-                "tracks": [{"type": "video", "max_width": 1920, "max_height": 1080, "duration": 23.83}] * 3,
+                "tracks": [
+                    {"type": "video", "max_width": 1920, "max_height": 1080, "duration": 23.83}
+                ]
+                * 3,
             },
             "attempts": [],
         }
@@ -249,13 +255,17 @@ async def steady(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]
         free.put_nowait(line)
         return answer
 
-    return await asyncio.gather(*(send(event, began + place / PER_SECOND) for place, event in enumerate(events)))
+    return await asyncio.gather(
+        *(send(event, began + place / PER_SECOND) for place, event in enumerate(events))
+    )
 
 
 async def all_applied(store: AssetStore) -> None:
     """Wait until every kept notice was taken up once, or the time is over."""
     end = time.perf_counter() + CATCH_UP_SECONDS
-    waits = (webhook_events.c.status == EventStatus.PENDING.value) & (webhook_events.c.attempts == 0)
+    waits = (webhook_events.c.status == EventStatus.PENDING.value) & (
+        webhook_events.c.attempts == 0
+    )
     while time.perf_counter() < end and await _count(store, waits):  # noqa: ASYNC110  another process has no event
         await asyncio.sleep(0.1)
 
@@ -266,7 +276,9 @@ async def _taken_up(store: AssetStore) -> int:
 
 async def _count(store: AssetStore, which: ColumnElement[bool]) -> int:
     async with store.reading() as connection:
-        found = await connection.execute(select(func.count()).select_from(webhook_events).where(which))
+        found = await connection.execute(
+            select(func.count()).select_from(webhook_events).where(which)
+        )
         return int(found.scalar_one())
 
 
@@ -281,7 +293,13 @@ async def _check(store: AssetStore, answers: Sequence[Answer]) -> None:
         applied_to = set((await connection.execute(ready)).scalars())
     not_kept = {a.event.id for a in answers if a.status == 503}
     assert kept_events.keys() <= kept.keys() <= kept_events.keys() | not_kept
-    assert {row.type for row in kept.values() if row.status == EventStatus.IGNORED} == {"video.asset.track.ready"}
-    assert applied_to == {row.provider_asset_id for row in kept.values() if row.status == EventStatus.APPLIED}
-    assert applied_to <= {event.asset_id for event in kept_events.values() if event.kind == "about a row"}
+    assert {row.type for row in kept.values() if row.status == EventStatus.IGNORED} == {
+        "video.asset.track.ready"
+    }
+    assert applied_to == {
+        row.provider_asset_id for row in kept.values() if row.status == EventStatus.APPLIED
+    }
+    assert applied_to <= {
+        event.asset_id for event in kept_events.values() if event.kind == "about a row"
+    }
     assert applied_to

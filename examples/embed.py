@@ -13,7 +13,9 @@ from rindle_sync.providers.mux import Transport
 
 @asynccontextmanager
 async def syncing(
-    changed: asyncio.Queue[ChangeEvent], settings: Settings | None = None, transport: Transport | None = None
+    changed: asyncio.Queue[ChangeEvent],
+    settings: Settings | None = None,
+    transport: Transport | None = None,
 ) -> AsyncIterator[RindleSync]:
     """The service at work; each real change is put into `changed`."""
     async with connect(settings, transport=transport) as rindle:
@@ -36,7 +38,11 @@ async def main() -> None:
             one = await changed.get()
             if one.row:
                 print(
-                    one.row.reference, one.change.from_state, "->", one.change.to_state, one.row.last_sync_error or ""
+                    one.row.reference,
+                    one.change.from_state,
+                    "->",
+                    one.change.to_state,
+                    one.row.last_sync_error or "",
                 )
 
 

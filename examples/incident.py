@@ -28,7 +28,8 @@ import uvicorn
 
 from rindle_sync import connect
 from rindle_sync.config import plain_settings
-from rindle_sync.emulator import Life, MuxEmulator
+from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator.lifecycle import Life
 
 RULES = Path(__file__).parents[1] / "ops/prometheus/rules.yml"
 OLD, NEW = "the-secret-before-it-was-rotated", "the-secret-that-nobody-told-us-of"
@@ -75,7 +76,9 @@ class Stage:
         await self.stop()
         with (self.folder / "service.log").open("ab") as log:
             command = [sys.executable, "-m", "rindle_sync", "run"]
-            self.service = await asyncio.create_subprocess_exec(*command, env=self.environment, stdout=log, stderr=log)
+            self.service = await asyncio.create_subprocess_exec(
+                *command, env=self.environment, stdout=log, stderr=log
+            )
         await self.answers(self.ports[1])
 
     async def stop(self) -> None:
@@ -118,8 +121,13 @@ class Stage:
     async def alerts(self) -> set[str]:
         """The alerts that fire, with their reasons."""
         text = await asyncio.to_thread(get, f"http://127.0.0.1:{self.ports[2]}/api/v1/alerts")
-        found = [one["labels"] for one in json.loads(text)["data"]["alerts"] if one["state"] == "firing"]
-        return {f"{one['alertname']}{' (' + one['reason'] + ')' if 'reason' in one else ''}" for one in found}
+        found = [
+            one["labels"] for one in json.loads(text)["data"]["alerts"] if one["state"] == "firing"
+        ]
+        return {
+            f"{one['alertname']}{' (' + one['reason'] + ')' if 'reason' in one else ''}"
+            for one in found
+        }
 
     async def watch(self, wanted: set[str], unwanted: set[str], most: float) -> None:
         """Say which alerts begin and end, until `wanted` fire and `unwanted` do not, `most` minutes at most."""
@@ -127,7 +135,10 @@ class Stage:
         while (minutes := (time.monotonic() - began) / 60) < most:
             before, self.firing = self.firing, await self.alerts()
             for name in sorted(self.firing ^ before):
-                print(f"- after {minutes:.1f} min: {name} {'fires' if name in self.firing else 'ends'}", flush=True)
+                print(
+                    f"- after {minutes:.1f} min: {name} {'fires' if name in self.firing else 'ends'}",
+                    flush=True,
+                )
             if wanted <= self.firing and not unwanted & self.firing:
                 break
             await asyncio.sleep(GLANCE)
@@ -139,7 +150,11 @@ class Stage:
             env=self.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         out, _ = await process.communicate()
-        lines = [line for line in out.decode().splitlines() if command == "status" or not line.startswith("ok")]
+        lines = [
+            line
+            for line in out.decode().splitlines()
+            if command == "status" or not line.startswith("ok")
+        ]
         print(f"\n```console\n$ rindle-sync {command}", *lines, "```", sep="\n", flush=True)
 
     async def say_all(self) -> None:
@@ -148,8 +163,13 @@ class Stage:
         await self.say("status")
         await self.say("doctor --ping")
         text = await asyncio.to_thread(get, f"http://127.0.0.1:{self.ports[1]}/")
-        title, health = re.findall(r"<h1>.*?</h1>|<section aria-label=\"Health\".*?</section>", text, re.DOTALL)[:2]
-        words = [html.unescape(" ".join(re.sub(r"<[^>]+>", " ", part).split())) for part in (title, health)]
+        title, health = re.findall(
+            r"<h1>.*?</h1>|<section aria-label=\"Health\".*?</section>", text, re.DOTALL
+        )[:2]
+        words = [
+            html.unescape(" ".join(re.sub(r"<[^>]+>", " ", part).split()))
+            for part in (title, health)
+        ]
         print("\nThe page:", " ".join(f"**{words[0]}** {words[1]}".split()), flush=True)
 
 
@@ -237,7 +257,9 @@ async def upload(stage: Stage, stop: asyncio.Event) -> None:
 def serving(emulator: MuxEmulator) -> Iterator[int]:
     """The emulator behind a port, in a thread."""
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(emulator.app, port=port, log_level="critical", lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(emulator.app, port=port, log_level="critical", lifespan="off")
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

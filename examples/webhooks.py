@@ -14,8 +14,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from rindle_sync import ChangeEvent, RindleSync, Settings, connect
-from rindle_sync.announce import Callback
 from rindle_sync.providers.mux import Transport
+from rindle_sync.runtime import Callback
 
 
 async def tell(changed: ChangeEvent) -> None:
@@ -26,7 +26,9 @@ async def tell(changed: ChangeEvent) -> None:
 async def begin(request: Request) -> JSONResponse:
     """POST /videos/{asset_id}: a direct upload; the browser sends the file to its URL by PUT."""
     rindle: RindleSync = request.app.state.rindle
-    upload = await rindle.begin_upload(reference=request.path_params["asset_id"], cors_origin="https://app.example.com")
+    upload = await rindle.begin_upload(
+        reference=request.path_params["asset_id"], cors_origin="https://app.example.com"
+    )
     return JSONResponse({"row_id": upload.row_id, "url": upload.url}, status_code=201)
 
 
@@ -34,7 +36,9 @@ async def state(request: Request) -> JSONResponse:
     """GET /rows/{row_id}: where the video stands."""
     rindle: RindleSync = request.app.state.rindle
     row = await rindle.get(request.path_params["row_id"])
-    return JSONResponse({"state": row.state} if row else {"error": "not_found"}, status_code=200 if row else 404)
+    return JSONResponse(
+        {"state": row.state} if row else {"error": "not_found"}, status_code=200 if row else 404
+    )
 
 
 def create_app(
@@ -48,7 +52,9 @@ def create_app(
             await rindle.migrate()
             rindle.on_change(told)
             app.state.rindle = rindle
-            app.mount("/webhooks", rindle.webhooks)  # not at /webhooks/mux: Starlette would redirect to /webhooks/mux/
+            app.mount(
+                "/webhooks", rindle.webhooks
+            )  # not at /webhooks/mux: Starlette would redirect to /webhooks/mux/
             stop = asyncio.Event()
             service = asyncio.create_task(rindle.run(stop))
             try:

@@ -31,23 +31,33 @@ screen = Console(stderr=True)
 
 @app.command()
 def main(
-    seeds: Annotated[str, typer.Argument(help="One seed (96), or a range of them (0-999).")] = "0-199",
+    seeds: Annotated[
+        str, typer.Argument(help="One seed (96), or a range of them (0-999).")
+    ] = "0-199",
     jobs: Annotated[int, typer.Option(min=1, help="Processes side by side.")] = os.cpu_count() or 1,
     database: Annotated[Database, typer.Option(help="Where the tables are.")] = Database.SQLITE,
-    fault: Annotated[str | None, typer.Option(help="A fault to plant; `all`: how soon each one is found.")] = None,
-    history: Annotated[int, typer.Option(min=0, help="How many lines of a broken history to show.")] = 40,
+    fault: Annotated[
+        str | None, typer.Option(help="A fault to plant; `all`: how soon each one is found.")
+    ] = None,
+    history: Annotated[
+        int, typer.Option(min=0, help="How many lines of a broken history to show.")
+    ] = 40,
     as_json: Annotated[bool, typer.Option("--json", help="Reports as JSON lines.")] = False,
 ) -> None:
     """Live through simulated histories; exit 1 if one of them broke a law, 2 for a wrong use."""
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is a chance, too
         os.execve(
-            sys.executable, [sys.executable, "-m", "simulation", *sys.argv[1:]], os.environ | {"PYTHONHASHSEED": "0"}
+            sys.executable,
+            [sys.executable, "-m", "simulation", *sys.argv[1:]],
+            os.environ | {"PYTHONHASHSEED": "0"},
         )
     numbers = _numbers(seeds)
     if fault == "all":
         raise typer.Exit(_hunt(numbers, database, as_json=as_json))
     if fault and fault not in PLANTED:
-        raise typer.BadParameter(f"is not planted; one of all, {', '.join(PLANTED)}", param_hint="--fault")
+        raise typer.BadParameter(
+            f"is not planted; one of all, {', '.join(PLANTED)}", param_hint="--fault"
+        )
     began, reports = perf_counter(), []
     for report in _reports(numbers, jobs, database, fault):
         reports.append(report)
@@ -70,7 +80,9 @@ def _numbers(seeds: str) -> range:
     try:
         return range(int(first), int(last or first) + 1)
     except ValueError:
-        raise typer.BadParameter("wants a number or a range, such as 96 or 0-999", param_hint="SEEDS") from None
+        raise typer.BadParameter(
+            "wants a number or a range, such as 96 or 0-999", param_hint="SEEDS"
+        ) from None
 
 
 def _reports(numbers: range, jobs: int, database: Database, fault: str | None) -> Iterator[Report]:
@@ -97,7 +109,11 @@ def _side_by_side(
 def checked(seeds: Iterable[int], database: Database, fault: str | None) -> list[Report]:
     """What became of `seeds`, with `fault` planted."""
     warnings.simplefilter("ignore")
-    for name in ("sqlalchemy.pool", "psycopg", "asyncio"):  # killed hosts leave connections and tasks as they are
+    for name in (
+        "sqlalchemy.pool",
+        "psycopg",
+        "asyncio",
+    ):  # killed hosts leave connections and tasks as they are
         logging.getLogger(name).setLevel(logging.CRITICAL)
     _settle_in()
     with planted(fault):
@@ -111,12 +127,21 @@ def _settle_in() -> None:
 
 
 def _shown(reports: Iterator[Report], total: int) -> Iterator[Report]:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=screen, transient=True, disable=not screen.is_terminal
+    ) as progress:
         task, broken = progress.add_task("no law broken", total=total), 0
         for report in reports:
             broken += bool(report.broken)
-            progress.update(task, advance=1, description=f"{broken} broken" if broken else "no law broken")
+            progress.update(
+                task, advance=1, description=f"{broken} broken" if broken else "no law broken"
+            )
             yield report
 
 
@@ -130,25 +155,41 @@ def _show(report: Report, most: int, database: Database, fault: str | None) -> N
             _, world = check(report.seed, database)
         rows = {word for law in report.broken for word in law.split() if len(word) == 36}
         for line in world.history.about(*rows, most=most):
-            screen.print(f"    {line}", highlight=False, markup=False, overflow="ellipsis", no_wrap=True)
-    options = f" --database {database}" * (database is not Database.SQLITE) + f" --fault {fault}" * bool(fault)
-    screen.print(f"  again: {_python()} -m simulation {report.seed} --history 500{options}", highlight=False)
+            screen.print(
+                f"    {line}", highlight=False, markup=False, overflow="ellipsis", no_wrap=True
+            )
+    options = f" --database {database}" * (
+        database is not Database.SQLITE
+    ) + f" --fault {fault}" * bool(fault)
+    screen.print(
+        f"  again: {_python()} -m simulation {report.seed} --history 500{options}", highlight=False
+    )
 
 
 def _python() -> str:
-    return os.path.relpath(sys.executable) if Path(sys.executable).is_relative_to(Path.cwd()) else "python"
+    return (
+        os.path.relpath(sys.executable)
+        if Path(sys.executable).is_relative_to(Path.cwd())
+        else "python"
+    )
 
 
 def _hunt(numbers: range, database: Database, *, as_json: bool) -> int:
     """How many seeds it takes to find each planted fault; 1 if one is not found."""
     missed = 0
     for name in PLANTED:
-        found = next((r for seed in numbers if (r := checked([seed], database, name)[0]).broken), None)
+        found = next(
+            (r for seed in numbers if (r := checked([seed], database, name)[0]).broken), None
+        )
         missed += found is None
         if as_json:
             print(json.dumps({"fault": name, "seed": found and found.seed}), flush=True)  # noqa: T201
         elif found:
-            screen.print(f"{name}: found by seed {found.seed}: {found.broken[0][:120]}", highlight=False, markup=False)
+            screen.print(
+                f"{name}: found by seed {found.seed}: {found.broken[0][:120]}",
+                highlight=False,
+                markup=False,
+            )
         else:
             screen.print(f"{name}: not found in {len(numbers)} seeds", highlight=False)
     return 1 if missed else 0

@@ -188,7 +188,9 @@ def _with_another_token(drawn: Plan) -> Plan:
 def _with_a_list_that_lacks_entries(drawn: Plan) -> Plan:
     """Many rows that are due at once, which makes a page of the list worth a call."""
     chance, trouble = Random(f"{drawn.seed}:videos"), 300.0
-    videos = sorted((_video(chance, trouble, *_AT_ONCE) for _ in range(8)), key=lambda video: video.at)
+    videos = sorted(
+        (_video(chance, trouble, *_AT_ONCE) for _ in range(8)), key=lambda video: video.at
+    )
     lacks = Window("dropped_entries", 0.0, trouble, 0.5)
     return replace(drawn, trouble=trouble, videos=videos, windows=[*drawn.windows, lacks])
 
@@ -196,12 +198,17 @@ def _with_a_list_that_lacks_entries(drawn: Plan) -> Plan:
 def _with_assets_not_found_once(drawn: Plan) -> Plan:
     """Assets that are ready, and once answered with a 404, to an operator who asks again and again."""
     chance, begins = Random(f"{drawn.seed}:commands"), drawn.trouble
-    windows = [window for window in drawn.windows if window.kind != "not_found_once"]  # twice would be the truth
+    windows = [
+        window for window in drawn.windows if window.kind != "not_found_once"
+    ]  # twice would be the truth
     return replace(
         drawn,
         trouble=begins + 120,
         windows=[*windows, Window("not_found_once", begins, begins + 120, 1.0)],
-        commands=[*drawn.commands, *(Command(begins + chance.uniform(0, 120), "sync") for _ in range(4))],
+        commands=[
+            *drawn.commands,
+            *(Command(begins + chance.uniform(0, 120), "sync") for _ in range(4)),
+        ],
     )
 
 
@@ -272,7 +279,9 @@ def _settings(chance: Random) -> dict[str, Any]:
 
 
 def _commands(chance: Random, trouble: float, number: int, *, audits: bool) -> Sequence[Command]:
-    names = ["sync", "sync", "sync", "replay", "sweep", "backfill", "audit"][: None if audits else -1]
+    names = ["sync", "sync", "sync", "replay", "sweep", "backfill", "audit"][
+        : None if audits else -1
+    ]
     return [Command(chance.uniform(0, trouble), chance.choice(names)) for _ in range(number)]
 
 
@@ -316,7 +325,12 @@ def _window(chance: Random, trouble: float) -> Window:
     kinds = ASSET_FAULTS + OWN_FAULTS
     (kind,) = chance.choices([name for name, _ in kinds], [weight for _, weight in kinds])
     begins = chance.uniform(0, trouble * 0.9)
-    return Window(kind, begins, min(trouble, begins + _drawn_out(chance, 10, trouble)), chance.choice((0.1, 0.5, 1.0)))
+    return Window(
+        kind,
+        begins,
+        min(trouble, begins + _drawn_out(chance, 10, trouble)),
+        chance.choice((0.1, 0.5, 1.0)),
+    )
 
 
 def _drawn_out(chance: Random, low: float, high: float) -> float:

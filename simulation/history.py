@@ -35,11 +35,35 @@ class Written:
     @classmethod
     def of(cls, row_id: str, *values: Any) -> "Written":
         """A row, by its columns before and after in turn."""
-        state, to_state, kind, to_kind, version, to_version, updated_at, _, played, to_played, _, asset_id = values
+        (
+            state,
+            to_state,
+            kind,
+            to_kind,
+            version,
+            to_version,
+            updated_at,
+            _,
+            played,
+            to_played,
+            _,
+            asset_id,
+        ) = values
         updated = datetime.fromisoformat(str(updated_at))
         updated = updated if updated.tzinfo else updated.replace(tzinfo=UTC)
         lost = played not in _NONE and to_played in _NONE
-        return cls(str(row_id), state, to_state, kind, to_kind, version, to_version, updated, lost, asset_id)
+        return cls(
+            str(row_id),
+            state,
+            to_state,
+            kind,
+            to_kind,
+            version,
+            to_version,
+            updated,
+            lost,
+            asset_id,
+        )
 
     def __str__(self) -> str:
         states = f"{self.from_state}/{self.from_kind} -> {self.to_state}/{self.to_kind}"
@@ -89,7 +113,11 @@ class History:
 
     def about(self, *words: str, most: int = 60) -> list[str]:
         """The last lines in which one of `words` stands; all of them without any."""
-        lines = [line for line in map(_line, self.entries) if not words or any(word in line for word in words)]
+        lines = [
+            line
+            for line in map(_line, self.entries)
+            if not words or any(word in line for word in words)
+        ]
         return lines[-most:]
 
 
@@ -101,6 +129,8 @@ def _told(what: Any) -> str:
     match what:
         case Event():
             fields = {"row": what.row_id, **what.metadata()}
-            return f"tells {what.name} " + " ".join(f"{k}={v}" for k, v in fields.items() if v is not None)
+            return f"tells {what.name} " + " ".join(
+                f"{k}={v}" for k, v in fields.items() if v is not None
+            )
         case _:
             return str(what)

@@ -11,9 +11,9 @@ from typing import Any, Final, Protocol, TypeVar
 import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rindle_sync.announce import ChangeEvent
 from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings
+from rindle_sync.runtime import ChangeEvent
 from rindle_sync.store import AssetStore
 from rindle_sync.telemetry import Event, Telemetry, log_event
 from simulation.history import Noted, Written
@@ -64,7 +64,11 @@ class Call:
     @property
     def way(self) -> str:
         """What was asked, in the word of the events."""
-        return next(way for way, method, path in _WAYS if self.method == method and re.fullmatch(path, self.path))
+        return next(
+            way
+            for way, method, path in _WAYS
+            if self.method == method and re.fullmatch(path, self.path)
+        )
 
     def __str__(self) -> str:
         return f"calls {self.method} {self.path}: {self.status}"
@@ -110,7 +114,9 @@ class Host:
         self.stepping = Stepping(self, self.chance)
         self.stepping.on_kill.append(self._killed)
         telemetry = Telemetry(self._told, log_event)
-        self.rindle = RindleSync(settings, AssetStore(open_engine(self.stepping)), telemetry, Network(self), self.now)
+        self.rindle = RindleSync(
+            settings, AssetStore(open_engine(self.stepping)), telemetry, Network(self), self.now
+        )
         self.rindle.on_change(self._announced)
 
     def serve(self) -> None:
@@ -118,12 +124,16 @@ class Host:
         self.serving = self.spawn(self._served())
 
     async def _served(self) -> None:
-        while not self._stop.is_set():  # as a supervisor would: one that ends at once is begun again
+        while (
+            not self._stop.is_set()
+        ):  # as a supervisor would: one that ends at once is begun again
             try:
                 await self.rindle.run(self._stop)
             except* Exception as group:  # noqa: BLE001
                 await self.stepping.go_on()
-                self.around.note(self.name, f"ends with {[type(e).__name__ for e in group.exceptions]}")
+                self.around.note(
+                    self.name, f"ends with {[type(e).__name__ for e in group.exceptions]}"
+                )
                 await asyncio.sleep(5)
 
     async def stop(self) -> None:
@@ -150,7 +160,10 @@ class Host:
 
     async def ask(self, work: Callable[[RindleSync], Awaitable[Answer]]) -> Answer:
         """What `work` comes to on this host; raises `HostDied` if that is never known."""
-        task, death = self.spawn(_awaited(work(self.rindle))), asyncio.ensure_future(self.died.wait())
+        task, death = (
+            self.spawn(_awaited(work(self.rindle))),
+            asyncio.ensure_future(self.died.wait()),
+        )
         await asyncio.wait({task, death}, return_when=asyncio.FIRST_COMPLETED)
         death.cancel()
         if not task.done() or task.cancelled():
@@ -177,7 +190,9 @@ class Host:
         await asyncio.sleep(self.chance.random() * 0.05)
         if self.is_alive:
             fails = self.around.callback_fails()
-            self.around.note(self.name, Announced(changed.change.row_id, changed.change.version, fails))
+            self.around.note(
+                self.name, Announced(changed.change.row_id, changed.change.version, fails)
+            )
             if fails:
                 raise CallbackFailed
 
@@ -202,7 +217,9 @@ class Network(httpx.AsyncBaseTransport):
         if around.network_fails():
             raise httpx.ConnectError("no route")
         response = await self._provider.handle_async_request(request)
-        around.note(host.name, Call(request.method, request.url.path, response.status_code, left_at))
+        around.note(
+            host.name, Call(request.method, request.url.path, response.status_code, left_at)
+        )
         await asyncio.sleep(_way(host.chance))
         if around.network_fails():
             raise httpx.ReadError("connection lost")

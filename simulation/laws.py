@@ -9,8 +9,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
-from rindle_sync.emulator import AssetState, UploadState
-from rindle_sync.telemetry import Called, Event, RedactionFailed, Resolved, StateChange, milliseconds, nanoseconds
+from rindle_sync.emulator.lifecycle import AssetState, UploadState
+from rindle_sync.telemetry import (
+    Called,
+    Event,
+    RedactionFailed,
+    Resolved,
+    StateChange,
+    milliseconds,
+    nanoseconds,
+)
 from simulation.history import Entry, Noted, Written
 from simulation.host import Announced, Call
 from simulation.world import SECRET, World
@@ -109,10 +117,16 @@ def _changes(world: World) -> Iterator[str]:
 def _ended_rightly(world: World, at: float, one: Written) -> Iterator[str]:
     """A row ends as not found, or deleted, only if its asset is gone; or where the provider said so, and was wrong."""
     ends = one.to_kind == "not_found" or one.to_state == "deleted"
-    if not ends or one.from_kind == "not_found" or one.from_state == "deleted" or one.provider_asset_id is None:
+    if (
+        not ends
+        or one.from_kind == "not_found"
+        or one.from_state == "deleted"
+        or one.provider_asset_id is None
+    ):
         return
     is_doubtful = any(
-        window.kind in {"not_found_once", "other_token"} and window.begins <= at <= window.ends + _LATE
+        window.kind in {"not_found_once", "other_token"}
+        and window.begins <= at <= window.ends + _LATE
         for window in world.plan.windows
     )
     gone_at = world.gone_at(one.provider_asset_id)
@@ -144,7 +158,9 @@ def _ages(world: World) -> Iterator[str]:
     """The age that is told is that of the row before the write; and a sweep leaves alone what changed lately."""
     last: dict[tuple[str, str], Written] = {}
     floor = 1000 * (world.plan.settings["provider_polling_floor_seconds"] - _SKEWS)
-    overlap = 1000 * _LATE  # who changes a row while it is looked at does so after the floor was heeded
+    overlap = (
+        1000 * _LATE
+    )  # who changes a row while it is looked at does so after the floor was heeded
     for entry in world.history.entries:
         event, key = entry.what, (entry.host, str(getattr(entry.what, "row_id", "")))
         if isinstance(event, Written):
@@ -154,12 +170,20 @@ def _ages(world: World) -> Iterator[str]:
                 yield f"events: {entry.host} resolved {event.row_id}, which it has not written"
             elif event.age_ms != (age := _age(event, last[key])):
                 yield f"ages: {event.row_id} was told to be {event.age_ms} ms old, and was {age}"
-        elif isinstance(event, StateChange) and event.by == "sweep" and overlap < _age(event, last.get(key)) < floor:
+        elif (
+            isinstance(event, StateChange)
+            and event.by == "sweep"
+            and overlap < _age(event, last.get(key)) < floor
+        ):
             yield f"floor: {event.row_id} was swept {_age(event, last.get(key))} ms after its last change"
 
 
 def _age(event: Event, written: Written | None) -> float:
-    return math.inf if written is None else (event.system_time - nanoseconds(written.was_updated_at)) // 1_000_000
+    return (
+        math.inf
+        if written is None
+        else (event.system_time - nanoseconds(written.was_updated_at)) // 1_000_000
+    )
 
 
 def _announcements(world: World) -> Iterator[str]:
@@ -184,7 +208,9 @@ def _calls(world: World) -> Iterator[str]:
         ("creates", True, settings.creates),
     ):
         share = settings.provider_rate_limit_share
-        times = sorted(e.what.left_at for e in world.history.of(Call) if (e.what.method == "POST") is is_post)
+        times = sorted(
+            e.what.left_at for e in world.history.of(Call) if (e.what.method == "POST") is is_post
+        )
         level, last, most = 0.0, 0.0, max(1.0, burst * share) + per_second * share * _SKEWS + 1
         for at in times:
             level = max(0.0, level - (at - last) * per_second * share) + 1
@@ -214,7 +240,9 @@ def _leaks(world: World) -> Iterator[str]:
         "SELECT row_id AS id, reason AS text FROM provider_asset_changes",
     )
     told = [str(e.what.metadata()) for e in world.history.entries if hasattr(e.what, "metadata")]
-    everything = "\n".join([*world.logged, *told, *(str(line["text"]) for line in (*kept, *changed))])
+    everything = "\n".join(
+        [*world.logged, *told, *(str(line["text"]) for line in (*kept, *changed))]
+    )
     for name, secret in _secrets(world):
         if secret in everything:
             line = next(line for line in everything.split("\n") if secret in line)
@@ -241,7 +269,9 @@ def _deliveries(world: World) -> Iterator[str]:
         found = re.search(r'"id": ?"([^"]+)"', body)
         if found and found[1] not in kept and not any(event_id in body for event_id in kept):
             yield f"deliveries: {found[1]} was acknowledged, and is not kept"
-    accepted = sum(n for status, n in world.emulator.deliveries.forged_answers.items() if status < 300)
+    accepted = sum(
+        n for status, n in world.emulator.deliveries.forged_answers.items() if status < 300
+    )
     if accepted:
         yield f"deliveries: {accepted} forged ones were accepted"
 
@@ -289,7 +319,10 @@ def _row_at_rest(world: World, row: Mapping[str, Any], *, is_audited: bool) -> I
         yield f"rest: {row['id']} is due since {milliseconds(now - check_at) / 1000:.0f} s"
     wanted = _wanted(world, row, is_audited=is_audited)
     age = now - (_moment(row["inserted_at"]) or now)
-    if age > timedelta(seconds=settings["provider_stuck_threshold_seconds"]) and {_PREPARING, _WAITING} & {*wanted}:
+    if age > timedelta(seconds=settings["provider_stuck_threshold_seconds"]) and {
+        _PREPARING,
+        _WAITING,
+    } & {*wanted}:
         wanted = [*wanted, ("errored", "stuck")]
     if state not in wanted:
         yield f"rest: {row['id']} is {state[0]}/{state[1]}, and should be {' or '.join(f'{s}/{k}' for s, k in wanted)}"

@@ -45,7 +45,9 @@ def check(seed: int, database: Database = Database.SQLITE) -> tuple[Report, Worl
         world = live(drawn, place)
         found = (*world.failures, *broken(world))
     history, hours = world.history, world.loop.moment / 3600
-    report = Report(seed, history.digest(), found, len(history.entries), hours, perf_counter() - began)
+    report = Report(
+        seed, history.digest(), found, len(history.entries), hours, perf_counter() - began
+    )
     return report, world
 
 

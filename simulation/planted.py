@@ -10,13 +10,18 @@ from unittest.mock import patch
 
 from sqlalchemy import bindparam, select
 
-from rindle_sync import asset, browse, decide, look, plan, settle
 from rindle_sync.config import Settings
+from rindle_sync.domain import asset, decide
+from rindle_sync.domain import schedule as plan
 from rindle_sync.errors import AuthenticationFailed
-from rindle_sync.providers.mux import Mux, shapes
-from rindle_sync.schema import assets, changes, json_field, json_parameter, webhook_events
-from rindle_sync.store import AssetStore, Inbox, Outbox, database, inbox, outbox, rows
-from rindle_sync.store.buckets import Grant, RateLimits
+from rindle_sync.providers.mux import Mux
+from rindle_sync.providers.mux import responses as shapes
+from rindle_sync.reconcile import apply as settle
+from rindle_sync.reconcile import fetch as look
+from rindle_sync.reconcile import list_pages as browse
+from rindle_sync.store import AssetStore, Grant, Inbox, Outbox, RateLimits, database, inbox, outbox
+from rindle_sync.store import assets as rows
+from rindle_sync.store.schema import assets, changes, json_field, json_parameter, webhook_events
 from rindle_sync.telemetry import milliseconds
 
 Patches = Sequence[Any]
@@ -24,7 +29,9 @@ Patches = Sequence[Any]
 
 def _overwrite() -> Patches:
     """Rows are written whoever wrote them meanwhile."""
-    with patch.object(rows, "_unread", lambda sent: (assets.c.id == json_field(sent, assets.c.id),)):
+    with patch.object(
+        rows, "_unread", lambda sent: (assets.c.id == json_field(sent, assets.c.id),)
+    ):
         return [patch.object(rows, "_WRITE", rows._write_statement())]
 
 
@@ -50,7 +57,9 @@ def _changes_apart() -> Patches:
         kept = [rows._change(one.change) for one in writes if one.change and one.row.id in ids]
         if kept:
             async with self.writing() as connection:
-                await connection.execute(rows._KEEP_CHANGES, {"rows": json_parameter(kept, changes)})
+                await connection.execute(
+                    rows._KEEP_CHANGES, {"rows": json_parameter(kept, changes)}
+                )
         return ids
 
     return [patch.object(AssetStore, "_write", write)]
@@ -66,14 +75,23 @@ def _trust_absence() -> Patches:
         if made:
             now = context.now()
             async with context.store.reading() as connection:
-                every = [rows.read_row(line) for line in await connection.execute(select(*assets.c))]
+                every = [
+                    rows.read_row(line) for line in await connection.execute(select(*assets.c))
+                ]
             for row in every:
-                is_in_it = min(made) <= row.provider_created_at <= max(made) and row.provider_asset_id
+                is_in_it = (
+                    min(made) <= row.provider_created_at <= max(made) and row.provider_asset_id
+                )
                 if is_in_it and row.id not in listed:
                     gone = asset.Observation(
-                        source=asset.ObservationSource.LIST, at=now, gone=True, state=asset.State.DELETED
+                        source=asset.ObservationSource.LIST,
+                        at=now,
+                        gone=True,
+                        state=asset.State.DELETED,
                     )
-                    found.append(settle.Observed(replace(row, missing_since=now - timedelta(days=1)), gone))
+                    found.append(
+                        settle.Observed(replace(row, missing_since=now - timedelta(days=1)), gone)
+                    )
         return found, due, listed
 
     return [patch.object(browse, "_findings", findings)]
@@ -82,7 +100,11 @@ def _trust_absence() -> Patches:
 def _forget_floor() -> Patches:
     """Rows are looked at however lately they changed."""
     original: Any = vars(Settings)["schedule"].fget
-    return [patch.object(Settings, "schedule", property(lambda self: replace(original(self), floor=timedelta(0))))]
+    return [
+        patch.object(
+            Settings, "schedule", property(lambda self: replace(original(self), floor=timedelta(0)))
+        )
+    ]
 
 
 def _skip_environment() -> Patches:
@@ -91,12 +113,18 @@ def _skip_environment() -> Patches:
     async def believe(context: Any) -> None:
         context.identity.expected = "whichever"
 
-    return [patch.object(look, "check_identity", believe), patch.object(look, "note_identity", believe)]
+    return [
+        patch.object(look, "check_identity", believe),
+        patch.object(look, "note_identity", believe),
+    ]
 
 
 def _stale_events() -> Patches:
     """Webhooks are applied in the order in which they come."""
-    return [patch.object(decide, "_stale_event", lambda *_: None), patch.object(decide, "_rank", lambda _: -1)]
+    return [
+        patch.object(decide, "_stale_event", lambda *_: None),
+        patch.object(decide, "_rank", lambda _: -1),
+    ]
 
 
 def _stale_looks() -> Patches:
@@ -151,7 +179,9 @@ def _one_404() -> Patches:
     original = decide._missing
 
     def missing(row: Any, observation: Any, now: Any, policy: Any) -> Any:
-        return original(replace(row, missing_since=now - timedelta(days=1)), observation, now, policy)
+        return original(
+            replace(row, missing_since=now - timedelta(days=1)), observation, now, policy
+        )
 
     return [patch.object(decide, "_missing", missing)]
 
@@ -199,7 +229,10 @@ def _lease_for_ever() -> Patches:
             webhook_events.c.next_attempt_at <= bindparam("now"),
             first=[webhook_events.c.next_attempt_at],
         )
-        return [patch.object(inbox, "_CLAIM", claim), patch.object(outbox, "_CLAIM", outbox._claim_statement())]
+        return [
+            patch.object(inbox, "_CLAIM", claim),
+            patch.object(outbox, "_CLAIM", outbox._claim_statement()),
+        ]
 
 
 def _untagged() -> Patches:
@@ -263,7 +296,9 @@ def _unlinked() -> Patches:
     original = decide._become
 
     def become(row: Any, observation: Any, **looked: Any) -> Any:
-        return replace(original(row, observation, **looked), provider_asset_id=row.provider_asset_id)
+        return replace(
+            original(row, observation, **looked), provider_asset_id=row.provider_asset_id
+        )
 
     return [patch.object(decide, "_become", become)]
 

@@ -10,7 +10,8 @@ from psycopg.rows import dict_row
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rindle_sync.schema import assets, open_engine
+from rindle_sync.store.schema import assets
+from rindle_sync.store.schema.engine import open_engine
 from simulation.history import NOTED, OF_LEASES, Noted, Written
 from simulation.steps import Stepping, step_through
 
@@ -45,7 +46,9 @@ class PostgresPlace:
         self._connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
         self._connection.execute(_TRIGGERS.encode())
         tables = "media_provider_assets, provider_webhook_events, provider_asset_changes, provider_environments"
-        more = "provider_rate_limits, provider_job_runs, provider_deletion_candidates, simulation_log"
+        more = (
+            "provider_rate_limits, provider_job_runs, provider_deletion_candidates, simulation_log"
+        )
         self._connection.execute(f"TRUNCATE {tables}, {more}".encode())
 
     def open(self, host: Stepping) -> AsyncEngine:
@@ -57,7 +60,9 @@ class PostgresPlace:
         @event.listens_for(engine.sync_engine, "checkin")
         def note(*_: Any) -> None:
             written = "DELETE FROM simulation_log WHERE host = %s RETURNING id, what"
-            lines = sorted(self._connection.execute(written, [name]), key=lambda line: int(line["id"]))
+            lines = sorted(
+                self._connection.execute(written, [name]), key=lambda line: int(line["id"])
+            )
             host.committed([_noted(line["what"]) for line in lines])
 
         host.on_kill.append(lambda: self._end(name))
@@ -65,14 +70,20 @@ class PostgresPlace:
 
     def _end(self, name: str) -> None:
         self._connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [name]
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s",
+            [name],
         )
 
     def read(self, *statements: str) -> Sequence[Sequence[Mapping[str, Any]]]:
         """What `statements` find; ids as text."""
         return [
-            [{key: str(value) if key == "id" else value for key, value in line.items()} for line in found]
-            for found in (self._connection.execute(statement.encode()).fetchall() for statement in statements)
+            [
+                {key: str(value) if key == "id" else value for key, value in line.items()}
+                for line in found
+            ]
+            for found in (
+                self._connection.execute(statement.encode()).fetchall() for statement in statements
+            )
         ]
 
     def close(self) -> None:
@@ -94,8 +105,8 @@ def _url() -> str:
     import atexit
     from contextlib import ExitStack
 
-    from rindle_sync.migrations import upgrade
-    from tests import postgres
+    from rindle_sync.store.migrations import upgrade
+    from tests.support import postgres
 
     stack = ExitStack()
     url = stack.enter_context(postgres.new_database(stack.enter_context(postgres.serving())))

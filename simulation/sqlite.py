@@ -14,8 +14,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rindle_sync.schema import BUSY_SECONDS, assets, json_rows
-from rindle_sync.schema.engine import prepare_sqlite
+from rindle_sync.store.schema import assets, json_rows
+from rindle_sync.store.schema.engine import BUSY_SECONDS, prepare_sqlite
 from simulation.history import NOTED, OF_LEASES, Noted, Written
 from simulation.steps import Stepping
 
@@ -68,7 +68,11 @@ class Connection(sqlite3.Connection):
         self.host, self.wrote = host, []
         self.create_function("simulation_wrote", 13, self._note_row)
         self.create_function("simulation_changed", 4, self._note_change)
-        for trigger in ("PRAGMA temp_store=MEMORY", _NOTE_UPDATE, _NOTE_CHANGE):  # to set it later would drop them
+        for trigger in (
+            "PRAGMA temp_store=MEMORY",
+            _NOTE_UPDATE,
+            _NOTE_CHANGE,
+        ):  # to set it later would drop them
             self.execute(trigger)
         return self
 
@@ -111,7 +115,9 @@ class Session:
 class Engine:
     """What the store sees of an engine. It runs in no other thread: what waits, waits in virtual time."""
 
-    def __init__(self, sync_engine: sqlalchemy.Engine, host: Stepping, free: asyncio.Semaphore) -> None:
+    def __init__(
+        self, sync_engine: sqlalchemy.Engine, host: Stepping, free: asyncio.Semaphore
+    ) -> None:
         self.sync_engine = sync_engine
         self.dialect = sync_engine.dialect
         self._host = host
@@ -159,21 +165,27 @@ def open_sqlite(path: str, host: Stepping) -> AsyncEngine:
 
     def connect() -> Connection:
         """A connection that never blocks."""
-        connection: Connection = sqlite3.connect(path, timeout=0, factory=Connection, check_same_thread=False)
+        connection: Connection = sqlite3.connect(
+            path, timeout=0, factory=Connection, check_same_thread=False
+        )
         host.on_kill.append(connection.end)
         return connection.watch(host)
 
     pool = QueuePool(cast(Any, connect), pool_size=CONNECTIONS, use_lifo=True)
     engine = sqlalchemy.Engine(pool, _dialect(), URL.create("sqlite"), hide_parameters=True)
     prepare_sqlite(engine)
-    ours = Engine(engine.execution_options(compiled_cache=_CACHE), host, asyncio.Semaphore(CONNECTIONS))
+    ours = Engine(
+        engine.execution_options(compiled_cache=_CACHE), host, asyncio.Semaphore(CONNECTIONS)
+    )
     return cast(AsyncEngine, ours)
 
 
 @cache
 def _dialect() -> sqlalchemy.Dialect:
     """One for all engines, so that they share what is compiled."""
-    engine = create_engine("sqlite://", json_serializer=json_rows.to_json, json_deserializer=json_rows.from_json)
+    engine = create_engine(
+        "sqlite://", json_serializer=json_rows.to_json, json_deserializer=json_rows.from_json
+    )
     with engine.connect():
         return engine.dialect
 

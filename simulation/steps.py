@@ -118,7 +118,9 @@ def step_through(engine: AsyncEngine, host: Stepping) -> None:
 def _step(host: Stepping) -> None:
     waiting = host.step() or _nothing()
     if in_greenlet():
-        await_only(waiting)  # even for nothing: SQLAlchemy wants to see that its driver knows to wait
+        await_only(
+            waiting
+        )  # even for nothing: SQLAlchemy wants to see that its driver knows to wait
     else:
         waiting.close()
 

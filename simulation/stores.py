@@ -11,8 +11,8 @@ from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rindle_sync.migrations import upgrade
-from rindle_sync.schema import open_engine
+from rindle_sync.store.migrations import upgrade
+from rindle_sync.store.schema.engine import open_engine
 from simulation.sqlite import open_sqlite, opened
 from simulation.steps import Stepping
 
@@ -40,7 +40,9 @@ class SqlitePlace:
 
     def read(self, *statements: str) -> Sequence[Sequence[Mapping[str, Any]]]:
         """What `statements` find."""
-        return [[dict(line) for line in self._connection.execute(statement)] for statement in statements]
+        return [
+            [dict(line) for line in self._connection.execute(statement)] for statement in statements
+        ]
 
 
 @contextmanager

@@ -15,10 +15,11 @@ import httpx
 
 from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings, plain_settings
-from rindle_sync.emulator import Life, MuxEmulator
-from rindle_sync.engines import embedded
+from rindle_sync.domain import Outcome
+from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
-from rindle_sync.round import Outcome
+from rindle_sync.runtime.engines import embedded
 from simulation.clock import BEGIN, VirtualLoop
 from simulation.draw import ASSET_FAULTS, Command, Plan, Video, Window
 from simulation.history import History
@@ -99,7 +100,10 @@ class World:
         async with asyncio.TaskGroup() as group:
             for number, skew in enumerate(plan.hosts):
                 group.create_task(self._keep_up(number, timedelta(seconds=skew), stop))
-            lives = [group.create_task(self._live(number, video)) for number, video in enumerate(plan.videos)]
+            lives = [
+                group.create_task(self._live(number, video))
+                for number, video in enumerate(plan.videos)
+            ]
             for window in plan.windows:
                 group.create_task(self._go_wrong(window))
             for command in plan.commands:
@@ -149,7 +153,9 @@ class World:
         """Whether the app's callback fails now."""
         return not self._is_calm and self._chance.random() < self.plan.failing_callbacks
 
-    async def _become_calm(self, stop: asyncio.Event, lives: Sequence["asyncio.Task[None]"]) -> None:
+    async def _become_calm(
+        self, stop: asyncio.Event, lives: Sequence["asyncio.Task[None]"]
+    ) -> None:
         await asyncio.sleep(self.plan.trouble)
         await asyncio.sleep(0)  # what ends now ends first
         self._is_calm = True
@@ -214,7 +220,9 @@ class World:
 
     def _tell_webhooks(self, faults: dict[str, Any]) -> None:
         self.emulator.clear_webhooks()
-        self.emulator.add_webhook("https://app.example.com/hooks", SECRET, transport=_Door(self), **faults)
+        self.emulator.add_webhook(
+            "https://app.example.com/hooks", SECRET, transport=_Door(self), **faults
+        )
 
     # --- our side
 
@@ -267,7 +275,9 @@ class World:
         """What `work` comes to, tried until some host has done it or says no; None where it says no."""
         while True:
             host = self.some_host()
-            if host and not self._odds("other_token"):  # an upload that is made elsewhere stays there
+            if host and not self._odds(
+                "other_token"
+            ):  # an upload that is made elsewhere stays there
                 try:
                     return await host.ask(work)
                 except HostDied:
@@ -291,7 +301,9 @@ class World:
             reference, began = f"video{number}", self.loop.moment
             self.known.append(asset_id)
             await asyncio.sleep(video.told_after)
-            await self._on_some_host(lambda rindle: rindle.track(reference=reference, provider_asset_id=asset_id))
+            await self._on_some_host(
+                lambda rindle: rindle.track(reference=reference, provider_asset_id=asset_id)
+            )
             host = self.some_host()
             if host and video.asked_after and began + video.asked_after > self.loop.moment:
                 await asyncio.sleep(began + video.asked_after - self.loop.moment)
@@ -302,7 +314,9 @@ class World:
         for _ in range(1 + video.again):
             made = await self._on_some_host(
                 lambda rindle: rindle.begin_upload(
-                    reference=reference, cors_origin="https://app.example.com", expires_in=timedelta(seconds=240)
+                    reference=reference,
+                    cors_origin="https://app.example.com",
+                    expires_in=timedelta(seconds=240),
                 )
             )
             if made is None:

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import postgres
-from tests.starter import starting_fast
-from tests.tables import PostgresTables, SqliteTables
-from tests.world import World, a_world
+from tests.support import postgres
+from tests.support.starter import starting_fast
+from tests.support.tables import PostgresTables, SqliteTables
+from tests.support.world import World, a_world
 
-settings.register_profile("unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "unhurried", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("unhurried")
 
 

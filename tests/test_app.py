@@ -13,14 +13,14 @@ from sqlalchemy.pool import QueuePool
 
 from rindle_sync import ChangeEvent, ErrorKind, PlaybackKind, RindleSync, State, connect
 from rindle_sync.config import plain_settings
-from rindle_sync.emulator import MuxEmulator
+from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.providers.mux import sign
-from rindle_sync.receive import receive
 from rindle_sync.store import Inbox
-from tests.processes import a_store
-from tests.test_playback import a_key, pem
-from tests.webhooks import SECRET, an_event
+from rindle_sync.webhooks import receive
+from tests.providers.test_playback import a_key, pem
+from tests.support.processes import a_store
+from tests.support.webhooks import SECRET, an_event
 
 
 @pytest.fixture
@@ -39,20 +39,28 @@ async def rindle(tables_url: str) -> AsyncIterator[RindleSync]:
         yield rindle
 
 
-async def test_a_delivery_reaches_the_apps_callback_at_once_and_the_video_can_be_played(rindle: RindleSync) -> None:
+async def test_a_delivery_reaches_the_apps_callback_at_once_and_the_video_can_be_played(
+    rindle: RindleSync,
+) -> None:
     heard: asyncio.Queue[ChangeEvent] = asyncio.Queue()
     rindle.on_change(heard.put)
     row = await rindle.track(reference="video-1", provider_asset_id="asset-1")
     stop = asyncio.Event()
     service = asyncio.create_task(rindle.run(stop))
-    body = json.dumps(an_event(row, playback_ids=[{"id": "playback-1", "policy": "signed"}])).encode()
+    body = json.dumps(
+        an_event(row, playback_ids=[{"id": "playback-1", "policy": "signed"}])
+    ).encode()
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=rindle.webhooks), base_url="http://us") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=rindle.webhooks), base_url="http://us"
+    ) as client:
         reply = await client.post(
             "/mux", content=body, headers={"mux-signature": sign(body, SECRET, datetime.now(UTC))}
         )
         changed = await asyncio.wait_for(heard.get(), 10)
-    url = await rindle.signed_url(row.id, PlaybackKind.VIDEO, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    url = await rindle.signed_url(
+        row.id, PlaybackKind.VIDEO, expires_at=datetime.now(UTC) + timedelta(hours=1)
+    )
     stop.set()
     await asyncio.wait_for(service, 10)
 
@@ -81,7 +89,9 @@ async def test_a_delivery_that_is_being_kept_as_the_app_closes_is_kept_and_leave
     async with a_store(tables_url) as others:
         async with others.writing() as connection:
             await connection.execute(
-                text("LOCK TABLE provider_webhook_events" if "postgres" in tables_url else "SELECT 1")
+                text(
+                    "LOCK TABLE provider_webhook_events" if "postgres" in tables_url else "SELECT 1"
+                )
             )
             delivering = asyncio.create_task(receive(rindle.context, "POST", headers, chunks()))
             await came.wait()
@@ -103,31 +113,45 @@ async def test_a_url_for_a_row_that_is_not_there_is_none(rindle: RindleSync) -> 
     assert await rindle.cancel_upload("no-uuid") is None
 
 
-async def test_an_upload_may_not_wait_for_longer_than_a_row_may_be_in_flight(rindle: RindleSync) -> None:
+async def test_an_upload_may_not_wait_for_longer_than_a_row_may_be_in_flight(
+    rindle: RindleSync,
+) -> None:
     with pytest.raises(ConfigurationError, match="expires_in"):
-        await rindle.begin_upload(reference="video-1", cors_origin="*", expires_in=timedelta(hours=3))
+        await rindle.begin_upload(
+            reference="video-1", cors_origin="*", expires_in=timedelta(hours=3)
+        )
 
     assert [row async for row in rindle.store.rows("mux", "default")] == []
 
 
-async def test_a_playback_policy_that_is_none_is_refused_and_makes_no_row(rindle: RindleSync) -> None:
+async def test_a_playback_policy_that_is_none_is_refused_and_makes_no_row(
+    rindle: RindleSync,
+) -> None:
     with pytest.raises(ConfigurationError, match="playback_policy"):
         await rindle.begin_upload(reference="video-1", cors_origin="*", playback_policy="bogus")
     with pytest.raises(ConfigurationError, match="playback_policy"):
-        await rindle.track(reference="video-1", provider_asset_id="asset-1", playback_policy="bogus")
+        await rindle.track(
+            reference="video-1", provider_asset_id="asset-1", playback_policy="bogus"
+        )
 
     assert [row async for row in rindle.store.rows("mux", "default")] == []
 
 
-async def test_what_the_provider_does_not_take_is_told_as_a_wrong_setting(rindle: RindleSync) -> None:
+async def test_what_the_provider_does_not_take_is_told_as_a_wrong_setting(
+    rindle: RindleSync,
+) -> None:
     with pytest.raises(ConfigurationError, match="new_asset_settings"):
-        await rindle.begin_upload(reference="video-1", cors_origin="*", new_asset_settings={"video_quality": "odd"})
+        await rindle.begin_upload(
+            reference="video-1", cors_origin="*", new_asset_settings={"video_quality": "odd"}
+        )
 
     [row] = [row async for row in rindle.store.rows("mux", "default")]
     assert (row.state, row.error_kind) == (State.ERRORED, ErrorKind.UPLOAD)
 
 
-async def test_a_callback_that_is_not_async_is_refused_as_it_is_registered(rindle: RindleSync) -> None:
+async def test_a_callback_that_is_not_async_is_refused_as_it_is_registered(
+    rindle: RindleSync,
+) -> None:
     class Callable:
         async def __call__(self, changed: ChangeEvent) -> None:
             """Hears of it."""
@@ -138,18 +162,25 @@ async def test_a_callback_that_is_not_async_is_refused_as_it_is_registered(rindl
 
 
 @pytest.mark.parametrize("lacks", ["token", "tables"])
-async def test_a_service_that_cannot_work_says_so_as_it_starts(database_url: str, lacks: str) -> None:
+async def test_a_service_that_cannot_work_says_so_as_it_starts(
+    database_url: str, lacks: str
+) -> None:
     token = {} if lacks == "token" else {"mux_token_id": "id", "mux_token_secret": "secret"}
     async with connect(plain_settings(database_url=database_url, **token)) as rindle:
         with pytest.raises(
-            ConfigurationError if lacks == "token" else DatabaseUnavailable, match=r"mux_token_id|migrate"
+            ConfigurationError if lacks == "token" else DatabaseUnavailable,
+            match=r"mux_token_id|migrate",
         ):
             await rindle.run(asyncio.Event())
 
 
-async def test_settings_that_json_cannot_carry_are_refused_and_make_no_row(rindle: RindleSync) -> None:
+async def test_settings_that_json_cannot_carry_are_refused_and_make_no_row(
+    rindle: RindleSync,
+) -> None:
     with pytest.raises(ConfigurationError, match="new_asset_settings"):
-        await rindle.begin_upload(reference="video-1", cors_origin="*", new_asset_settings={"at": datetime.now(UTC)})
+        await rindle.begin_upload(
+            reference="video-1", cors_origin="*", new_asset_settings={"at": datetime.now(UTC)}
+        )
 
     assert [row async for row in rindle.store.rows("mux", "default")] == []
 

@@ -8,16 +8,14 @@ from uuid import uuid4
 
 import pytest
 
-from rindle_sync.asset import ErrorKind, FailureKind, State, redact_id
-from rindle_sync.breaker import FIRST_GAP
-from rindle_sync.decide import StuckPolicy, Verdict
-from rindle_sync.emulator import Life
+from rindle_sync.domain import ErrorKind, FailureKind, State, StuckPolicy, Verdict, redact_id
+from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import AuthenticationFailed, DatabaseUnavailable
-from rindle_sync.schema import changes
-from rindle_sync.sync import sync
+from rindle_sync.reconcile import FIRST_GAP, sync
+from rindle_sync.store.schema import changes
 from rindle_sync.telemetry import Failed, Resolved, Stuck, log_event, nanoseconds
-from tests.rows import PUBLIC
-from tests.world import ERRORED, NEVER, READY, World, unknown_id
+from tests.support.rows import PUBLIC
+from tests.support.world import ERRORED, NEVER, READY, World, unknown_id
 
 THRESHOLD = timedelta(seconds=7200)
 MICROSECOND = timedelta(microseconds=1)
@@ -49,7 +47,9 @@ async def test_another_providers_row_is_never_looked_up(world: World) -> None:
 
 
 @pytest.mark.parametrize("state", [State.UPLOADING, State.PROCESSING])
-async def test_a_row_in_flight_past_the_threshold_is_errored_without_a_call(world: World, state: State) -> None:
+async def test_a_row_in_flight_past_the_threshold_is_errored_without_a_call(
+    world: World, state: State
+) -> None:
     row = await world.track(state, updated_at=world.clock.now() - THRESHOLD - MICROSECOND)
 
     await world.sync(row)
@@ -90,16 +90,23 @@ async def test_ask_first_applies_the_answer_of_an_old_row(world: World) -> None:
     assert world.names() == ["rindle.provider.sync.resolved"]
 
 
-async def test_ask_first_declares_a_row_stuck_that_the_answer_leaves_in_flight(world: World) -> None:
+async def test_ask_first_declares_a_row_stuck_that_the_answer_leaves_in_flight(
+    world: World,
+) -> None:
     world.with_policy(stuck_policy=StuckPolicy.ASK_FIRST)
     row = await world.track(life=NEVER, updated_at=world.clock.now() - 2 * THRESHOLD)
 
     await world.sync(row)
 
     after = await world.now_is(row)
-    assert (after.state, after.last_sync_error) == (State.ERRORED, "stuck in :processing past threshold")
+    assert (after.state, after.last_sync_error) == (
+        State.ERRORED,
+        "stuck in :processing past threshold",
+    )
     assert world.calls == 1
-    assert [(e.name, e.provider_state, e.no_change) for e in world.events() if isinstance(e, Resolved)] == [
+    assert [
+        (e.name, e.provider_state, e.no_change) for e in world.events() if isinstance(e, Resolved)
+    ] == [
         ("rindle.provider.sync.resolved", "processing", True),
         ("rindle.provider.sync.stuck", "errored", False),
     ]
@@ -119,14 +126,18 @@ async def test_ask_first_declares_nothing_without_an_answer(world: World) -> Non
 
 
 @pytest.mark.parametrize("state", [State.PENDING, State.UPLOADING, State.PROCESSING])
-async def test_a_live_ready_asset_makes_the_row_ready_with_its_playback_ids(world: World, state: State) -> None:
+async def test_a_live_ready_asset_makes_the_row_ready_with_its_playback_ids(
+    world: World, state: State
+) -> None:
     row = await world.track(state)
 
     await world.sync(row)
 
     after, truth = await world.now_is(row), world.emulator.truth(row.provider_asset_id or "")
     assert after.state is State.READY
-    assert [(p.id, p.policy) for p in after.playback_ids] == [(p.id, p.policy) for p in truth.playback_ids]
+    assert [(p.id, p.policy) for p in after.playback_ids] == [
+        (p.id, p.policy) for p in truth.playback_ids
+    ]
     assert after.updated_at == world.clock.now()
 
 
@@ -152,14 +163,20 @@ async def test_resolved_is_told_on_every_answered_call(world: World, life: Life)
     assert world.names() == ["rindle.provider.sync.resolved"] * 2
 
 
-async def test_an_unchanged_look_leaves_state_playback_ids_and_updated_at_untouched(world: World) -> None:
+async def test_an_unchanged_look_leaves_state_playback_ids_and_updated_at_untouched(
+    world: World,
+) -> None:
     row = await world.track(life=NEVER, playback_ids=(PUBLIC,))
     world.emulator.add_fault("missing_playback_ids")
 
     await world.sync(row)
 
     after = await world.now_is(row)
-    assert (after.state, after.playback_ids, after.updated_at) == (row.state, row.playback_ids, row.updated_at)
+    assert (after.state, after.playback_ids, after.updated_at) == (
+        row.state,
+        row.playback_ids,
+        row.updated_at,
+    )
     assert after.checked_at == world.clock.now()
     assert await world.context.store.changes_of(row.id) == []
 
@@ -186,7 +203,11 @@ async def test_a_404_errors_the_row_and_resolved_is_told(world: World) -> None:
     assert (after.state, after.last_sync_error) == (State.ERRORED, "mux asset not found")
     [event] = world.events(Resolved)
     assert isinstance(event, Resolved)
-    assert (event.name, event.provider_state, event.no_change) == ("rindle.provider.sync.resolved", "errored", False)
+    assert (event.name, event.provider_state, event.no_change) == (
+        "rindle.provider.sync.resolved",
+        "errored",
+        False,
+    )
 
 
 # step 5: no answer
@@ -247,7 +268,9 @@ async def test_a_429_waits_as_long_as_the_provider_asks_and_costs_no_attempt(wor
 
     assert (await world.now_is(row)).state is State.READY
     assert world.clock.now() - began >= timedelta(seconds=4 * 90)
-    assert [(e.reason, e.attempt) for e in world.events() if isinstance(e, Failed)] == [("throttled", 0)] * 4
+    assert [(e.reason, e.attempt) for e in world.events() if isinstance(e, Failed)] == [
+        ("throttled", 0)
+    ] * 4
 
 
 async def test_a_429_that_names_no_time_is_waited_for_longer_each_time(world: World) -> None:
@@ -274,7 +297,9 @@ async def test_a_later_good_answer_clears_the_text(world: World) -> None:
 
 
 @pytest.mark.parametrize("fault", ["unauthorized", "forbidden"])
-async def test_refused_credentials_stop_the_whole_run_and_end_no_row(world: World, fault: str) -> None:
+async def test_refused_credentials_stop_the_whole_run_and_end_no_row(
+    world: World, fault: str
+) -> None:
     world.emulator.add_fault(fault)
     rows = [await world.track() for _ in range(60)]
 
@@ -305,7 +330,9 @@ async def test_a_row_is_in_step_once_the_credentials_work_again(world: World) ->
 
 
 async def test_the_text_of_a_failure_holds_no_id_and_at_most_4096_characters(world: World) -> None:
-    row = await world.track(life=Life(ends="errored", after=0, error_message=f"{unknown_id()} " * 2000))
+    row = await world.track(
+        life=Life(ends="errored", after=0, error_message=f"{unknown_id()} " * 2000)
+    )
 
     await world.sync(row)
 
@@ -349,7 +376,9 @@ async def test_every_event_about_a_row_and_its_log_line_name_the_app_s_reference
     assert {event.reference for event in events} == {"video-1"}
     for event in events:
         log_event(event)
-    assert all(f"row_id={row.id} reference=video-1 " in record.getMessage() for record in caplog.records)
+    assert all(
+        f"row_id={row.id} reference=video-1 " in record.getMessage() for record in caplog.records
+    )
 
 
 async def test_a_reference_that_is_the_provider_s_id_is_redacted_in_events(world: World) -> None:
@@ -371,12 +400,21 @@ async def test_stuck_has_exactly_its_measurements_and_metadata(world: World) -> 
     assert event.name == "rindle.provider.sync.stuck"
     assert set(event.measurements()) == {"system_time"}
     assert set(event.metadata()) == KEYS
-    assert (event.metadata()["provider_state"], event.metadata()["age_ms"]) == ("errored", 14_400_000)
+    assert (event.metadata()["provider_state"], event.metadata()["age_ms"]) == (
+        "errored",
+        14_400_000,
+    )
 
 
 @pytest.mark.parametrize(
     ("provider_id", "tag"),
-    [("abcd", "...abcd"), ("abcdefgh", "...efgh"), ("abc", "...redacted"), ("", "...redacted"), (None, None)],
+    [
+        ("abcd", "...abcd"),
+        ("abcdefgh", "...efgh"),
+        ("abc", "...redacted"),
+        ("", "...redacted"),
+        (None, None),
+    ],
 )
 def test_the_tag_is_the_last_four_characters(provider_id: str | None, tag: str | None) -> None:
     assert redact_id(provider_id) == tag
@@ -387,7 +425,9 @@ async def test_the_age_of_a_changed_row_is_read_before_the_write(world: World) -
 
     await world.sync(row)
 
-    assert [(e.age_ms, e.no_change) for e in world.events() if isinstance(e, Resolved)] == [(3_600_000, False)]
+    assert [(e.age_ms, e.no_change) for e in world.events() if isinstance(e, Resolved)] == [
+        (3_600_000, False)
+    ]
 
 
 async def test_the_age_of_an_unchanged_row_grows_while_all_is_well(world: World) -> None:
@@ -417,7 +457,9 @@ async def test_nothing_is_told_of_a_write_that_failed(world: World) -> None:
     assert await world.now_is(row) == row
 
 
-async def test_a_listener_that_fails_harms_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_listener_that_fails_harms_nobody(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     row = await world.track()
     world.context.telemetry.listen(lambda _: 1 / 0)  # type: ignore[arg-type]
 
@@ -483,5 +525,7 @@ async def test_the_longest_due_rows_are_looked_at_and_no_row_starves(world: Worl
     world.clock.move(5)
     await world.sweep()
 
-    assert {(await world.now_is(row)).checked_at for row in rows} == {world.clock.now() - timedelta(seconds=5)}
+    assert {(await world.now_is(row)).checked_at for row in rows} == {
+        world.clock.now() - timedelta(seconds=5)
+    }
     assert world.calls == 120

@@ -19,22 +19,18 @@ from typer.main import get_command
 
 import rindle_sync
 from rindle_sync import ChangeEvent, ErrorKind, State, load_settings
-from rindle_sync.asset import FailureKind, Trigger
-from rindle_sync.audit import Drift, Report
-from rindle_sync.backfill import Filled
-from rindle_sync.breaker import Reason
 from rindle_sync.cli import app
-from rindle_sync.concerns import Check
 from rindle_sync.config import Settings
-from rindle_sync.decide import Verdict
-from rindle_sync.emulator import Life, MuxEmulator
+from rindle_sync.diagnostics import Check
+from rindle_sync.diagnostics import Status as Health
+from rindle_sync.domain import EventStatus, FailureKind, Outcome, Trigger, Verdict
+from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.exporters.base import BUILD, INSTRUMENTS, Instrument
-from rindle_sync.health import Status as Health
-from rindle_sync.notice import EventStatus
-from rindle_sync.providers.base import Provider
-from rindle_sync.round import Outcome, SweepResult
-from rindle_sync.schema import metadata
+from rindle_sync.exporters.instruments import BUILD, INSTRUMENTS, Instrument
+from rindle_sync.providers import Provider
+from rindle_sync.reconcile import Drift, Filled, Reason, Report, SweepResult
+from rindle_sync.store.schema import metadata
 from rindle_sync.telemetry import EVENTS, Event
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +58,11 @@ def page(name: str) -> str:
 
 def section(name: str, heading: str) -> str:
     """What stands under the heading that names `heading`, up to the next heading."""
-    found = re.search(rf"^(#+) `?{re.escape(heading)}`?$\n(.*?)(?=^#{{1,}} |\Z)", page(name), re.MULTILINE | re.DOTALL)
+    found = re.search(
+        rf"^(#+) `?{re.escape(heading)}`?$\n(.*?)(?=^#{{1,}} |\Z)",
+        page(name),
+        re.MULTILINE | re.DOTALL,
+    )
     assert found, f"{name} has no section about {heading}"
     return found[2]
 
@@ -93,9 +93,19 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_a_command_is_documented(command: str) -> None:
-    named = [option for parameter in COMMANDS[command].params for option in parameter.opts if option.startswith("--")]
+    named = [
+        option
+        for parameter in COMMANDS[command].params
+        for option in parameter.opts
+        if option.startswith("--")
+    ]
 
-    assert lacks(section("docs/commands.md", command), [option for option in named if option != "--help"]) == []
+    assert (
+        lacks(
+            section("docs/commands.md", command), [option for option in named if option != "--help"]
+        )
+        == []
+    )
 
 
 def test_no_command_is_documented_that_is_not_there() -> None:
@@ -107,7 +117,9 @@ def test_no_command_is_documented_that_is_not_there() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_option_is_documented_that_is_not_there(command: str) -> None:
     options = {option for parameter in COMMANDS[command].params for option in parameter.opts}
-    documented = re.findall(r"^\| `(--[a-z-]+)`", section("docs/commands.md", command), re.MULTILINE)
+    documented = re.findall(
+        r"^\| `(--[a-z-]+)`", section("docs/commands.md", command), re.MULTILINE
+    )
 
     assert [option for option in documented if option not in options] == []
 
@@ -166,7 +178,9 @@ def test_no_setting_is_documented_that_is_not_there() -> None:
 
 @pytest.mark.usefixtures("_no_settings")
 @pytest.mark.parametrize("block", blocks_of("toml"))
-def test_every_settings_file_is_accepted(block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_every_settings_file_is_accepted(
+    block: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     file = tmp_path / "a.toml"
     file.write_text(block)
     monkeypatch.setenv("RINDLE_CONFIG", str(file))
@@ -181,7 +195,11 @@ def test_every_settings_file_is_accepted(block: str, monkeypatch: pytest.MonkeyP
 @pytest.mark.usefixtures("_no_settings")
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
-    re.findall(r"^\$ (RINDLE_\w+)=(\S+) rindle-sync status\nerror (.+)$", page("docs/settings.md"), re.MULTILINE),
+    re.findall(
+        r"^\$ (RINDLE_\w+)=(\S+) rindle-sync status\nerror (.+)$",
+        page("docs/settings.md"),
+        re.MULTILINE,
+    ),
 )
 def test_a_wrong_setting_is_told_as_documented(
     variable: str, value: str, told: str, monkeypatch: pytest.MonkeyPatch
@@ -219,7 +237,11 @@ def test_every_metric_is_documented_and_none_more() -> None:
 @pytest.mark.parametrize("metric", INSTRUMENTS, ids=lambda one: one.name)
 def test_every_label_of_a_metric_is_documented_with_its_words(metric: Instrument) -> None:
     (told,) = [labels for name, _, labels, _ in METRIC_ROWS if name == metric.prometheus_name]
-    words = [word for name, some in metric.labels.items() for word in (name, *(some if metric is not BUILD else ()))]
+    words = [
+        word
+        for name, some in metric.labels.items()
+        for word in (name, *(some if metric is not BUILD else ()))
+    ]
 
     assert re.findall(r"`(\w+)`", told) == words
 
@@ -270,7 +292,8 @@ def test_every_road_that_brings_a_change_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    ("report", "command"), [(Health, "status"), (SweepResult, "sweep"), (Report, "audit"), (Filled, "backfill")]
+    ("report", "command"),
+    [(Health, "status"), (SweepResult, "sweep"), (Report, "audit"), (Filled, "backfill")],
 )
 def test_every_figure_of_a_report_is_in_its_sample(report: type[Any], command: str) -> None:
     text = section("docs/commands.md", command)
@@ -296,7 +319,11 @@ def test_every_member_of_a_provider_is_documented() -> None:
 
 def slugs(text: str) -> set[str]:
     """The anchors that GitHub gives to the headings of a page."""
-    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    headings = re.findall(
+        r"^#+ (.+)$",
+        re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL),
+        re.MULTILINE,
+    )
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
@@ -320,7 +347,11 @@ def test_every_example_on_a_page_is_python(block: str) -> None:
 
 @pytest.mark.parametrize("block", blocks(page("README.md"), "python"))
 def test_the_examples_of_the_readme_stand_in_a_file_that_runs(block: str) -> None:
-    assert any(indent(block.rstrip("\n"), before) in path.read_text() for path in EXAMPLES for before in ("", " " * 4))
+    assert any(
+        indent(block.rstrip("\n"), before) in path.read_text()
+        for path in EXAMPLES
+        for before in ("", " " * 4)
+    )
 
 
 def example(name: str) -> ModuleType:
@@ -350,12 +381,16 @@ def settings_for(emulator: MuxEmulator, database_url: str) -> Settings:
 
 
 @pytest.mark.usefixtures("_no_settings")
-async def test_an_app_that_embeds_the_service_hears_of_a_video_that_is_ready(sqlite_url: str) -> None:
+async def test_an_app_that_embeds_the_service_hears_of_a_video_that_is_ready(
+    sqlite_url: str,
+) -> None:
     emulator = MuxEmulator()
     settings = settings_for(emulator, sqlite_url)
     changed: asyncio.Queue[ChangeEvent] = asyncio.Queue()
 
-    async with example("embed").syncing(changed, settings, httpx.ASGITransport(emulator.app)) as rindle:
+    async with example("embed").syncing(
+        changed, settings, httpx.ASGITransport(emulator.app)
+    ) as rindle:
         video = emulator.create_asset(life=Life(after=0))
         tracked = await rindle.track(reference="video-1", provider_asset_id=video)
         async with asyncio.timeout(20):
@@ -368,12 +403,16 @@ async def test_an_app_that_embeds_the_service_hears_of_a_video_that_is_ready(sql
 
 
 @pytest.mark.usefixtures("_no_settings")
-async def test_a_web_app_takes_an_upload_and_hears_by_webhook_that_it_is_ready(sqlite_url: str) -> None:
+async def test_a_web_app_takes_an_upload_and_hears_by_webhook_that_it_is_ready(
+    sqlite_url: str,
+) -> None:
     emulator = MuxEmulator(prepare_seconds=0.3)
     settings = settings_for(emulator, sqlite_url)
     changed: asyncio.Queue[ChangeEvent] = asyncio.Queue()
     app = example("webhooks").create_app(changed.put, settings, httpx.ASGITransport(emulator.app))
-    emulator.add_webhook("http://app/webhooks/mux", "the-new-secret", transport=httpx.ASGITransport(app))
+    emulator.add_webhook(
+        "http://app/webhooks/mux", "the-new-secret", transport=httpx.ASGITransport(app)
+    )
     stop = asyncio.Event()
 
     async with (

@@ -130,4 +130,7 @@ def test_the_command_line_names_its_extra() -> None:
     ended = run_without_extras("from rindle_sync.__main__ import main; main()")
 
     assert ended.returncode == 1
-    assert ended.stderr == "rindle-sync: the command line needs typer; pip install 'rindle-sync[cli]'\n"
+    assert (
+        ended.stderr
+        == "rindle-sync: the command line needs typer; pip install 'rindle-sync[cli]'\n"
+    )

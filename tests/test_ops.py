@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rindle_sync.exporters.base import INSTRUMENTS, Instrument, InstrumentKind
+from rindle_sync.exporters.instruments import INSTRUMENTS, Instrument, InstrumentKind
 
 ROOT = Path(__file__).parents[1]
 RULES = ROOT / "ops" / "prometheus" / "rules.yml"
@@ -21,18 +21,28 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 def series_of(instrument: Instrument) -> set[str]:
     """The names under which Prometheus keeps an instrument."""
     name = instrument.prometheus_name
-    return {f"{name}_bucket", f"{name}_sum", f"{name}_count"} if instrument.kind is InstrumentKind.HISTOGRAM else {name}
+    return (
+        {f"{name}_bucket", f"{name}_sum", f"{name}_count"}
+        if instrument.kind is InstrumentKind.HISTOGRAM
+        else {name}
+    )
 
 
 MEASURED = {name: instrument for instrument in INSTRUMENTS for name in series_of(instrument)}
 
 
 def panels() -> list[dict[str, Any]]:
-    return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+    return [
+        panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"
+    ]
 
 
 def expressions() -> list[str]:
-    of_rules = [json.loads(line.split("expr: ", 1)[1]) for line in RULES.read_text().splitlines() if "expr: " in line]
+    of_rules = [
+        json.loads(line.split("expr: ", 1)[1])
+        for line in RULES.read_text().splitlines()
+        if "expr: " in line
+    ]
     return of_rules + [target["expr"] for panel in panels() for target in panel["targets"]]
 
 
@@ -45,7 +55,9 @@ def named(expression: str) -> set[str]:
 
 
 def test_every_metric_that_is_named_is_measured() -> None:
-    assert {name for expression in expressions() for name in named(expression)} - set(MEASURED) == set()
+    assert {name for expression in expressions() for name in named(expression)} - set(
+        MEASURED
+    ) == set()
 
 
 def test_every_metric_that_is_measured_is_shown_or_alerted_on() -> None:
@@ -65,23 +77,36 @@ def test_every_label_that_is_named_is_one_of_its_metric() -> None:
 
 def test_every_recorded_series_that_is_named_is_recorded() -> None:
     recorded = set(re.findall(r"^ +- record: (\S+)$", RULES.read_text(), re.MULTILINE))
-    used = {name for expression in expressions() for name in re.findall(r"\brindle_sync:\w+(?::\w+)*", expression)}
+    used = {
+        name
+        for expression in expressions()
+        for name in re.findall(r"\brindle_sync:\w+(?::\w+)*", expression)
+    }
 
     assert used == recorded
 
 
 def test_every_alert_has_a_runbook_and_two_unit_tests() -> None:
-    assert sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.stem != "README") == sorted(alerts())
+    assert sorted(path.stem for path in RUNBOOKS.glob("*.md") if path.stem != "README") == sorted(
+        alerts()
+    )
     assert all(f"runbook: docs/runbooks/{name}.md" in RULES.read_text() for name in alerts())
-    tested = re.findall(r"^  - name: (\w+) (rings|is silent)$", RULE_TESTS.read_text(), re.MULTILINE)
-    assert sorted(tested) == sorted((name, how) for name in alerts() for how in ("is silent", "rings"))
+    tested = re.findall(
+        r"^  - name: (\w+) (rings|is silent)$", RULE_TESTS.read_text(), re.MULTILINE
+    )
+    assert sorted(tested) == sorted(
+        (name, how) for name in alerts() for how in ("is silent", "rings")
+    )
 
 
 @pytest.mark.parametrize("name", alerts())
 def test_a_runbook_shows_the_expression_of_its_alert(name: str) -> None:
     rule = RULES.read_text().partition(f"- alert: {name}\n")[2]
 
-    assert json.loads(rule.partition("expr: ")[2].splitlines()[0]) in (RUNBOOKS / f"{name}.md").read_text()
+    assert (
+        json.loads(rule.partition("expr: ")[2].splitlines()[0])
+        in (RUNBOOKS / f"{name}.md").read_text()
+    )
 
 
 def test_nothing_is_drawn_or_alerted_on_by_the_age_of_rows_alone() -> None:
@@ -99,11 +124,15 @@ def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
     assert max(x for x, _ in places) < 24
 
 
-@pytest.mark.parametrize("arguments", [("check", "rules", str(RULES)), ("test", "rules", str(RULE_TESTS))])
+@pytest.mark.parametrize(
+    "arguments", [("check", "rules", str(RULES)), ("test", "rules", str(RULE_TESTS))]
+)
 def test_promtool_accepts_the_rules_and_their_tests(arguments: tuple[str, ...]) -> None:
     if not (promtool := shutil.which("promtool")):
         pytest.skip("promtool is not installed; Debian has it in the package prometheus")
 
-    ended = subprocess.run([promtool, *arguments], capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        [promtool, *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
 
     assert ended.returncode == 0, ended.stdout + ended.stderr

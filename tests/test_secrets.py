@@ -15,19 +15,29 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from rindle_sync.announce import ChangeEvent
 from rindle_sync.app import RindleSync, connect
-from rindle_sync.asset import State
 from rindle_sync.config import Settings
-from rindle_sync.emulator import FaultKind, Life, MuxEmulator
+from rindle_sync.domain import State
+from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator.faults import FaultKind
+from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.providers.mux import sign
-from rindle_sync.receive import receive
+from rindle_sync.runtime import ChangeEvent
 from rindle_sync.telemetry import Event
-from tests.processes import FarEnd, Shell, a_store, add_due, free_port, serving, settings_for
-from tests.rows import a_row
-from tests.webhooks import an_event, chunks
-from tests.world import ERRORED, NEVER, READY
+from rindle_sync.webhooks import receive
+from tests.support.processes import (
+    FarEnd,
+    Shell,
+    a_store,
+    add_due,
+    free_port,
+    serving,
+    settings_for,
+)
+from tests.support.rows import a_row
+from tests.support.webhooks import an_event, chunks
+from tests.support.world import ERRORED, NEVER, READY
 
 PIECE = 9
 """A piece of a secret that is this long gives it away; its tag is four characters and three dots."""
@@ -47,7 +57,11 @@ LOGGERS = (
     "sqlalchemy.pool",
 )
 PRELUDE = "import logging; logging.basicConfig(level=logging.DEBUG)"
-FAULTS = [kind for kind in FaultKind if kind not in {"repeated_entries", "dropped_entries", "out_of_order"}]
+FAULTS = [
+    kind
+    for kind in FaultKind
+    if kind not in {"repeated_entries", "dropped_entries", "out_of_order"}
+]
 
 
 def a_secret() -> str:
@@ -71,11 +85,15 @@ class Planted:
         self.say("events", repr(event), str(event.metadata()), str(event.measurements()))
 
     def fail(self, error: BaseException) -> None:
-        self.say("errors", str(error), repr(error), str(vars(error)), *traceback.format_exception(error))
+        self.say(
+            "errors", str(error), repr(error), str(vars(error)), *traceback.format_exception(error)
+        )
 
     def asset(self, life: Life = READY) -> str:
         secret = a_secret()
-        return self.keep(self.far_end.emulator.create_asset(life=life, passthrough=self.keep(secret)))
+        return self.keep(
+            self.far_end.emulator.create_asset(life=life, passthrough=self.keep(secret))
+        )
 
     def keep(self, secret: str) -> str:
         self.secrets.add(secret)
@@ -91,7 +109,10 @@ class Planted:
             for place, texts in self.said.items()
             if (
                 lines := {
-                    line[:300] for text in texts for line in text.splitlines() if not pieces.isdisjoint(pieces_of(line))
+                    line[:300]
+                    for text in texts
+                    for line in text.splitlines()
+                    if not pieces.isdisjoint(pieces_of(line))
                 }
             )
         }
@@ -120,7 +141,9 @@ def with_password(url: str, password: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return url
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:{password}@{parts.hostname}:{parts.port}"))
+    return urlunsplit(
+        parts._replace(netloc=f"{parts.username}:{password}@{parts.hostname}:{parts.port}")
+    )
 
 
 @pytest.fixture
@@ -149,17 +172,28 @@ async def tried(planted: Planted, rindle: RindleSync, provider_id: str) -> None:
 async def track_all_sorts(planted: Planted, rindle: RindleSync) -> list[str]:
     """Rows of every kind of asset and upload; the ids that they can be synced by."""
     emulator = planted.far_end.emulator
-    named = Life(ends="errored", after=0, error_message=f"cannot read https://storage.test/{planted.keep(a_secret())}")
+    named = Life(
+        ends="errored",
+        after=0,
+        error_message=f"cannot read https://storage.test/{planted.keep(a_secret())}",
+    )
     ids = [planted.asset(life) for life in (READY, ERRORED, NEVER, named)]
     ids += [planted.keep(a_secret()), planted.keep("a/b?c=#" + a_secret())]  # not found
     for provider_id in ids:
-        planted.say("results", repr(await rindle.track(reference=f"video-{uuid4()}", provider_asset_id=provider_id)))
+        planted.say(
+            "results",
+            repr(await rindle.track(reference=f"video-{uuid4()}", provider_asset_id=provider_id)),
+        )
     for finished in (True, False):
-        upload = planted.keep(emulator.create_upload(life=READY, passthrough=planted.keep(a_secret())))
+        upload = planted.keep(
+            emulator.create_upload(life=READY, passthrough=planted.keep(a_secret()))
+        )
         if finished:
             planted.keep(emulator.finish_upload(upload))
         await rindle.track(
-            reference=f"video-{uuid4()}", provider_upload_id=upload, passthrough=planted.keep(a_secret())
+            reference=f"video-{uuid4()}",
+            provider_upload_id=upload,
+            passthrough=planted.keep(a_secret()),
         )
     return ids
 
@@ -171,7 +205,9 @@ async def use_everything(planted: Planted, rindle: RindleSync) -> None:
     await twice(planted, rindle)
     await take_webhooks_and_uploads(planted, rindle)
     await add_due(rindle.store, *(planted.asset() for _ in range(3)))
-    planted.say("results", repr(await rindle.sweep()), repr(await rindle.status()), repr(rindle.settings))
+    planted.say(
+        "results", repr(await rindle.sweep()), repr(await rindle.status()), repr(rindle.settings)
+    )
     planted.say("results", repr(rindle.context), str(rindle.store.engine.url))
 
 
@@ -181,9 +217,13 @@ async def clash(planted: Planted, rindle: RindleSync) -> None:
     asset = planted.keep(planted.far_end.emulator.finish_upload(upload))
     await rindle.track(reference="video-held", provider_asset_id=asset)
     now = datetime.now(UTC)
-    await rindle.store.add(a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id=upload, check_at=now))
+    await rindle.store.add(
+        a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id=upload, check_at=now)
+    )
     old = now - timedelta(hours=9)
-    await rindle.store.add(a_row(provider_asset_id=planted.asset(NEVER), updated_at=old, check_at=now))
+    await rindle.store.add(
+        a_row(provider_asset_id=planted.asset(NEVER), updated_at=old, check_at=now)
+    )
 
 
 async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> None:
@@ -207,7 +247,9 @@ async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> Non
         for key in (secret, planted.keep(a_secret())):
             body = json.dumps(event).encode()
             headers = {"Mux-Signature": sign(body, key, datetime.now(UTC))}
-            planted.say("replies", repr(await receive(rindle.context, "POST", headers, chunks(body))))
+            planted.say(
+                "replies", repr(await receive(rindle.context, "POST", headers, chunks(body)))
+            )
     await rindle.process_webhook_events()
     await rindle.dispatch()
     planted.say("results", repr(await rindle.webhook_events()), repr(rindle.context.webhooks))
@@ -226,7 +268,9 @@ async def twice(planted: Planted, rindle: RindleSync) -> None:
 
 def impatient(planted: Planted) -> Planted:
     """The same with a short time limit: there are faults after which no answer ever comes."""
-    return replace(planted, settings=planted.settings.model_copy(update={"provider_timeout_seconds": 0.3}))
+    return replace(
+        planted, settings=planted.settings.model_copy(update={"provider_timeout_seconds": 0.3})
+    )
 
 
 async def suffer_every_fault(planted: Planted, rindle: RindleSync) -> None:
@@ -266,7 +310,9 @@ def note(planted: Planted, records: Iterable[logging.LogRecord]) -> None:
         planted.say(record.name, formatter.format(record), repr(record.args))
 
 
-async def test_no_log_event_error_or_repr_shows_a_secret(planted: Planted, every_log: pytest.LogCaptureFixture) -> None:
+async def test_no_log_event_error_or_repr_shows_a_secret(
+    planted: Planted, every_log: pytest.LogCaptureFixture
+) -> None:
     async with in_use(planted) as rindle:
         await use_everything(planted, rindle)
     async with in_use(impatient(planted)) as rindle:
@@ -280,10 +326,22 @@ async def test_no_log_event_error_or_repr_shows_a_secret(planted: Planted, every
 
 
 async def test_no_command_prints_a_secret(planted: Planted, tmp_path: Path) -> None:
-    told = {name: text_of(value) for name, value in planted.settings if name in planted.settings.model_fields_set}
+    told = {
+        name: text_of(value)
+        for name, value in planted.settings
+        if name in planted.settings.model_fields_set
+    }
     plain = Shell(tmp_path, told)
-    debug, wrong = replace(plain, prelude=PRELUDE), plain.but(mux_token_secret=planted.keep(a_secret()))
-    ready, other, gone, new = planted.asset(), planted.asset(), planted.keep(a_secret()), planted.keep(a_secret())
+    debug, wrong = (
+        replace(plain, prelude=PRELUDE),
+        plain.but(mux_token_secret=planted.keep(a_secret())),
+    )
+    ready, other, gone, new = (
+        planted.asset(),
+        planted.asset(),
+        planted.keep(a_secret()),
+        planted.keep(a_secret()),
+    )
     async with a_store(planted.settings.database_url) as store:
         await add_due(store, ready, gone, other)
 

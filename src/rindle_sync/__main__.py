@@ -10,7 +10,9 @@ def main() -> None:
     try:
         from rindle_sync.cli import main as run
     except ModuleNotFoundError as error:
-        sys.exit(f"rindle-sync: the command line needs {error.name}; pip install 'rindle-sync[cli]'")
+        sys.exit(
+            f"rindle-sync: the command line needs {error.name}; pip install 'rindle-sync[cli]'"
+        )
     gc.freeze()
     gc.enable()
     run()

@@ -8,23 +8,20 @@ from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
-from rindle_sync import health
-from rindle_sync.announce import Callback
-from rindle_sync.asset import ProviderAsset, State, Trigger, as_row_id
-from rindle_sync.audit import Report, audit
-from rindle_sync.backfill import Filled, backfill
-from rindle_sync.breaker import CircuitBreaker
-from rindle_sync.budget import RateLimiter
 from rindle_sync.config import EngineName, Settings, load_settings
-from rindle_sync.engine import Distributed, extra, procrastinate, run
-from rindle_sync.errand import JobKind
+from rindle_sync.diagnostics import Explanation, explain
+from rindle_sync.diagnostics import status as health
+from rindle_sync.domain import (
+    EventStatus,
+    JobKind,
+    ProviderAsset,
+    State,
+    Trigger,
+    WebhookEventSummary,
+    as_row_id,
+)
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.explain import Explanation, explain
-from rindle_sync.frameworks.asgi import WebhookApp
-from rindle_sync.ingest import rows_about
-from rindle_sync.notice import EventStatus, WebhookEventSummary
-from rindle_sync.plan import ListIndex
-from rindle_sync.providers.base import UploadRequest
+from rindle_sync.providers import UploadRequest
 from rindle_sync.providers.mux import (
     Credentials,
     Modifiers,
@@ -35,9 +32,22 @@ from rindle_sync.providers.mux import (
     Transport,
     signed_url,
 )
-from rindle_sync.round import SweepResult
-from rindle_sync.schema import open_engine
-from rindle_sync.settle import Applied
+from rindle_sync.reconcile import (
+    Applied,
+    CircuitBreaker,
+    Context,
+    Filled,
+    Identity,
+    ListIndex,
+    RateLimiter,
+    Report,
+    SweepResult,
+    audit,
+    backfill,
+    sweep,
+    sync,
+)
+from rindle_sync.runtime import Callback, Distributed, JobRunner, extra, procrastinate, run
 from rindle_sync.store import (
     AssetQueries,
     AssetStore,
@@ -50,13 +60,10 @@ from rindle_sync.store import (
     RateLimits,
     Statistics,
 )
-from rindle_sync.sweep import sweep
-from rindle_sync.sync import sync
+from rindle_sync.store.schema.engine import open_engine
 from rindle_sync.telemetry import Listener, Telemetry, log_event
-from rindle_sync.tools import Context, Identity
-from rindle_sync.track import track
-from rindle_sync.upload import DirectUpload, begin_upload, cancel_upload, upload_row
-from rindle_sync.work import JobRunner
+from rindle_sync.tracking import DirectUpload, begin_upload, cancel_upload, track, upload_row
+from rindle_sync.webhooks import WebhookApp, rows_about
 
 SPARE_CONNECTIONS: Final = 10
 """Connections to the provider beyond those of a sweep, for single syncs."""
@@ -109,7 +116,9 @@ class RindleSync:
             provider=provider,
             environment=environment,
             rate_limiter=self._read_limiter,
-            circuit_breaker=CircuitBreaker(environments, self.telemetry, provider.name, environment, self._now),
+            circuit_breaker=CircuitBreaker(
+                environments, self.telemetry, provider.name, environment, self._now
+            ),
             identity=Identity(expected=settings.mux_environment_id),
             list_index=ListIndex(),
             telemetry=self.telemetry,
@@ -172,11 +181,11 @@ class RindleSync:
 
     async def migrate(self) -> tuple[str | None, str]:
         """Create or migrate our tables; the revision before and after."""
-        from rindle_sync.migrations import upgrade
+        from rindle_sync.store.migrations import upgrade
 
         if self.settings.engine is EngineName.PROCRASTINATE:
             with extra():
-                from rindle_sync.migrations.procrastinate import install_procrastinate
+                from rindle_sync.store.migrations.procrastinate import install_procrastinate
             await install_procrastinate(self.store.engine)
         return await upgrade(self.store.engine)
 
@@ -217,12 +226,20 @@ class RindleSync:
         """The row with this provider id."""
         if not provider_asset_id.isprintable():
             return None
-        return await self.store.find_by_provider_asset_id(Mux.name, self.settings.environment, provider_asset_id)
+        return await self.store.find_by_provider_asset_id(
+            Mux.name, self.settings.environment, provider_asset_id
+        )
 
-    async def sync(self, provider_asset_id: str, *, trigger: Trigger = Trigger.SYNC) -> Applied | None:
+    async def sync(
+        self, provider_asset_id: str, *, trigger: Trigger = Trigger.SYNC
+    ) -> Applied | None:
         """Bring one row into step now; None where no row has this provider id."""
         self.settings.token()
-        return await sync(self.context, provider_asset_id, trigger=trigger) if provider_asset_id.isprintable() else None
+        return (
+            await sync(self.context, provider_asset_id, trigger=trigger)
+            if provider_asset_id.isprintable()
+            else None
+        )
 
     async def sweep(self, *, dry_run: Callable[[Applied], None] | None = None) -> SweepResult:
         """Look at every row that is due now; with `dry_run`, which gets all that would be settled, write nothing."""
@@ -243,7 +260,11 @@ class RindleSync:
         """
         self.settings.token()
         return await audit(
-            self.context, dry_run=dry_run, adopt=adopt, accept_mass_change=accept_mass_change, on_progress=on_progress
+            self.context,
+            dry_run=dry_run,
+            adopt=adopt,
+            accept_mass_change=accept_mass_change,
+            on_progress=on_progress,
         )
 
     async def backfill(
@@ -270,7 +291,9 @@ class RindleSync:
 
     async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
         """The rows of this environment whose asset or upload has this id at the provider; asks the database only."""
-        return await self.store.find_by_provider_id(Mux.name, self.settings.environment, provider_id)
+        return await self.store.find_by_provider_id(
+            Mux.name, self.settings.environment, provider_id
+        )
 
     def on_change(self, callback: Callback) -> Callback:
         """Have the async `callback` called with each real change of a row (as a decorator, too).
@@ -285,7 +308,9 @@ class RindleSync:
     @property
     def webhooks(self) -> WebhookApp:
         """The webhook endpoint, an ASGI app to mount in yours."""
-        return WebhookApp(self.context, lambda: self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS))
+        return WebhookApp(
+            self.context, lambda: self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+        )
 
     async def begin_upload(
         self,
@@ -312,7 +337,9 @@ class RindleSync:
         )
         self.settings.token()
         return await begin_upload(
-            self.context, upload_row(self.context, reference, profile, upload_request), upload_request
+            self.context,
+            upload_row(self.context, reference, profile, upload_request),
+            upload_request,
         )
 
     async def cancel_upload(self, row_id: str) -> ProviderAsset | None:
@@ -342,7 +369,13 @@ class RindleSync:
         if row is None:
             return None
         return signed_url(
-            row, self._signer, kind=kind, expires_at=expires_at, now=self._now(), modifiers=modifiers, custom=custom
+            row,
+            self._signer,
+            kind=kind,
+            expires_at=expires_at,
+            now=self._now(),
+            modifiers=modifiers,
+            custom=custom,
         )
 
     async def process_webhook_events(self) -> int:
@@ -353,9 +386,13 @@ class RindleSync:
         """Call the callbacks with every change that is due to be announced; how many."""
         return await self.job_runner.dispatch()
 
-    async def webhook_events(self, *, status: EventStatus | None = None, limit: int = 50) -> list[WebhookEventSummary]:
+    async def webhook_events(
+        self, *, status: EventStatus | None = None, limit: int = 50
+    ) -> list[WebhookEventSummary]:
         """The newest kept deliveries, of one status or of all."""
-        return await self.inbox.list(Mux.name, self.settings.environment, status=status, limit=limit)
+        return await self.inbox.list(
+            Mux.name, self.settings.environment, status=status, limit=limit
+        )
 
     async def webhook_event(self, webhook_event_id: str) -> WebhookEventSummary | None:
         """The kept delivery with this id of ours."""
@@ -372,7 +409,9 @@ class RindleSync:
         known = webhook_event_id and as_row_id(webhook_event_id)
         if webhook_event_id is not None and not known:
             return 0
-        return await self.inbox.replay(Mux.name, self.settings.environment, self._now(), webhook_event_id=known)
+        return await self.inbox.replay(
+            Mux.name, self.settings.environment, self._now(), webhook_event_id=known
+        )
 
     async def prune(self) -> int:
         """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""
@@ -410,11 +449,14 @@ async def connect(
     settings = settings or load_settings()
     if len(of_each := settings.each()) > 1:
         raise ConfigurationError(
-            "environment", f"must name one of {', '.join(of_each)}: --environment, RINDLE_ENVIRONMENT"
+            "environment",
+            f"must name one of {', '.join(of_each)}: --environment, RINDLE_ENVIRONMENT",
         )
     (settings,) = of_each.values()
     telemetry = Telemetry(log_event, *listeners, environment=settings.environment)
-    rindle = RindleSync(settings, AssetStore(open_engine(settings.database_url)), telemetry, transport)
+    rindle = RindleSync(
+        settings, AssetStore(open_engine(settings.database_url)), telemetry, transport
+    )
     try:
         yield rindle
     finally:

@@ -12,13 +12,16 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from rindle_sync.app import RindleSync, connect
-from rindle_sync.asset import ErrorKind, ProviderAsset, State
 from rindle_sync.config import Settings, plain_settings
-from rindle_sync.emulator import AssetState, EventType, Life, MuxEmulator, Truth
-from rindle_sync.frameworks.asgi import App
-from rindle_sync.frameworks.server import listen, serve
+from rindle_sync.domain import ErrorKind, ProviderAsset, State
+from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator.environment import Truth
+from rindle_sync.emulator.lifecycle import AssetState, Life
+from rindle_sync.emulator.timeline import EventType
 from rindle_sync.store import Change
 from rindle_sync.telemetry import Event
+from rindle_sync.web.server import listen, serve
+from rindle_sync.webhooks import App
 
 STUCK_AFTER: Final = 8.0
 """The demo's stuck threshold in seconds, where two hours are the default."""
@@ -109,7 +112,9 @@ class WebhookFaults:
     delay: tuple[float, float] = (0.0, 1.0)
 
 
-async def play(assets: int, seed: int, webhook_faults: WebhookFaults, show: Callable[[Snapshot], None]) -> Report:
+async def play(
+    assets: int, seed: int, webhook_faults: WebhookFaults, show: Callable[[Snapshot], None]
+) -> Report:
     """Run the demo; `show` is called a few times a second. Raises `RindleSyncError` if the parts do not start."""
     emulator = MuxEmulator(seed=seed)
     emulator.add_fault("latency", seconds=0.02)
@@ -119,7 +124,9 @@ async def play(assets: int, seed: int, webhook_faults: WebhookFaults, show: Call
     with TemporaryDirectory(prefix="rindle-sync-demo-") as folder:
         async with (
             _served(emulator.app, lifespan=True) as url,
-            connect(_settings(url, Path(folder)), listeners=[lambda event: _count(told, event)]) as rindle,
+            connect(
+                _settings(url, Path(folder)), listeners=[lambda event: _count(told, event)]
+            ) as rindle,
         ):
             await rindle.migrate()
             stage = _Stage(rindle, emulator, emulator.now(), told)
@@ -230,7 +237,9 @@ def agrees(row: ProviderAsset, truth: Truth) -> bool:
     """Whether the row says what is so at the provider."""
     match truth.state:
         case AssetState.READY:
-            same = {(p.id, p.policy) for p in row.playback_ids} == {(p.id, p.policy) for p in truth.playback_ids}
+            same = {(p.id, p.policy) for p in row.playback_ids} == {
+                (p.id, p.policy) for p in truth.playback_ids
+            }
             return row.state is State.READY and same
         case AssetState.ERRORED:
             return row.error_kind is ErrorKind.PROVIDER
@@ -267,13 +276,21 @@ async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) 
 def _agreement(rows: list[ProviderAsset], emulator: MuxEmulator) -> list[Agreement]:
     truths = emulator.truths()
     assets = Counter(truth.state for truth in truths.values())
-    in_step = Counter(truth.state for row in rows if agrees(row, truth := truths[row.provider_asset_id or ""]))
+    in_step = Counter(
+        truth.state for row in rows if agrees(row, truth := truths[row.provider_asset_id or ""])
+    )
     return [Agreement(state, told, assets[state], in_step[state]) for state, told in _TELLS.items()]
 
 
-def _lags(rows: list[ProviderAsset], emulator: MuxEmulator, histories: list[list[Change]]) -> dict[str, float]:
+def _lags(
+    rows: list[ProviderAsset], emulator: MuxEmulator, histories: list[list[Change]]
+) -> dict[str, float]:
     """How long after its end at the provider each row changed for the last time."""
-    ends = {e.asset_id: e.at for e in emulator.events(0, emulator.now()) if e.type is not EventType.ASSET_CREATED}
+    ends = {
+        e.asset_id: e.at
+        for e in emulator.events(0, emulator.now())
+        if e.type is not EventType.ASSET_CREATED
+    }
     lags = sorted(
         history[-1].at.timestamp() - ends[row.provider_asset_id]
         for row, history in zip(rows, histories, strict=True)

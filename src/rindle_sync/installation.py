@@ -8,21 +8,24 @@ from typing import Any
 
 from rindle_sync.app import RindleSync, now
 from rindle_sync.config import Settings, load_settings
-from rindle_sync.engine import Distributed, celery, extra, procrastinate, ready, run
-from rindle_sync.frameworks.asgi import App, at_paths
-from rindle_sync.health import Overview, elsewhere, overview
+from rindle_sync.diagnostics import Overview, elsewhere, overview
 from rindle_sync.providers.mux import Transport
-from rindle_sync.schema import open_engine
+from rindle_sync.runtime import Distributed, JobRunner, celery, extra, procrastinate, ready, run
 from rindle_sync.store import AssetStore
+from rindle_sync.store.schema.engine import open_engine
 from rindle_sync.telemetry import Listener, Telemetry, log_event
-from rindle_sync.work import JobRunner
+from rindle_sync.webhooks import App, at_paths
 
 
 class Installation(Mapping[str, RindleSync]):
     """The services by the names of their environments; made by `connect_all`."""
 
     def __init__(
-        self, settings: Settings, services: Mapping[str, RindleSync], store: AssetStore, clock: Callable[[], datetime]
+        self,
+        settings: Settings,
+        services: Mapping[str, RindleSync],
+        store: AssetStore,
+        clock: Callable[[], datetime],
     ):
         self._clock = clock
         self.settings = settings
@@ -58,7 +61,14 @@ class Installation(Mapping[str, RindleSync]):
         """
         if process_jobs:
             self.without_token()
-        await run(self.job_runners, self.settings, self.store, stop, self._clock, process_jobs=process_jobs)
+        await run(
+            self.job_runners,
+            self.settings,
+            self.store,
+            stop,
+            self._clock,
+            process_jobs=process_jobs,
+        )
 
     def without_token(self) -> list[str]:
         """The environments that cannot be looked at, since no token is set; raises `ConfigurationError` if none can."""
@@ -75,7 +85,9 @@ class Installation(Mapping[str, RindleSync]):
         """How many rows there are of environments that the settings do not name, where one of ours has none."""
         if all(one.rows for one in overviews):
             return {}
-        return await elsewhere(next(iter(self.values())).context, {*self, *self.settings.environments})
+        return await elsewhere(
+            next(iter(self.values())).context, {*self, *self.settings.environments}
+        )
 
     def procrastinate(self, app: Any) -> Distributed:
         """Our jobs on an app of Procrastinate's that you have; it stays yours to open and to close."""
@@ -88,7 +100,9 @@ class Installation(Mapping[str, RindleSync]):
     def webhooks(self, path: str) -> App:
         """The endpoints of all environments: at `path` if there is one alone, else at `path`/<environment>."""
         many = bool(self.settings.environments)
-        return at_paths({path + f"/{name}" * many: service.webhooks for name, service in self.items()})
+        return at_paths(
+            {path + f"/{name}" * many: service.webhooks for name, service in self.items()}
+        )
 
 
 @asynccontextmanager
@@ -107,7 +121,11 @@ async def connect_all(
     engine = open_engine(settings.database_url)
     services = {
         name: RindleSync(
-            its, AssetStore(engine), Telemetry(log_event, *listeners, environment=name), transports(name), clock
+            its,
+            AssetStore(engine),
+            Telemetry(log_event, *listeners, environment=name),
+            transports(name),
+            clock,
         )
         for name, its in settings.each().items()
     }
@@ -131,7 +149,7 @@ def add_celery_tasks(
     Each worker process connects with its first task; `prepare` is called there, to add callbacks.
     """
     with extra("celery"):
-        from rindle_sync.engines.celery import add_tasks
+        from rindle_sync.runtime.engines.celery import add_tasks
     settings = settings or load_settings()
 
     @asynccontextmanager

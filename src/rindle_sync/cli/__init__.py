@@ -6,8 +6,10 @@ from typing import Annotated, Final
 
 import typer
 
-from rindle_sync.cli import demo, doctor, events, figures, library, rows, run
-from rindle_sync.cli.screen import chosen, complain, out
+from rindle_sync.cli import demo, doctor, events, rows, run
+from rindle_sync.cli import scans as library
+from rindle_sync.cli import status as figures
+from rindle_sync.cli.output import chosen, complain, out
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 
 app: Final = typer.Typer(
@@ -31,10 +33,16 @@ def _tell_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version_: Annotated[  # noqa: ARG001  its callback does it all
-        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and end.")
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Tell the version and end."
+        ),
     ] = False,
     environment: Annotated[
-        str | None, typer.Option(help="One of the environments in the settings; run, worker and endpoint take all.")
+        str | None,
+        typer.Option(
+            help="One of the environments in the settings; run, worker and endpoint take all."
+        ),
     ] = None,
 ) -> None:
     """Options of every command; the help of all stands above."""

@@ -8,7 +8,7 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from rindle_sync.cli.screen import Json, extra, out, print_json
+from rindle_sync.cli.output import Json, extra, out, print_json
 
 if TYPE_CHECKING:
     from rindle_sync.demo import Report, Snapshot
@@ -20,8 +20,12 @@ commands: Final = typer.Typer()
 def demo(
     assets: Annotated[int, typer.Option(min=1, max=2000, help="How many assets there are.")] = 300,
     seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 1,
-    drop: Annotated[float, typer.Option(min=0, max=1, help="The share of webhooks that never come.")] = 0.4,
-    double: Annotated[float, typer.Option(min=0, max=1, help="The share of webhooks that come twice.")] = 0.2,
+    drop: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of webhooks that never come.")
+    ] = 0.4,
+    double: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of webhooks that come twice.")
+    ] = 0.2,
     json_: Json = False,
 ) -> None:
     """See it work, without an account or a server: webhooks are lost, doubled and shuffled; every row ends in step."""
@@ -33,7 +37,12 @@ def demo(
     else:
         with Live(console=out, refresh_per_second=8) as live:
             report = asyncio.run(
-                play(assets, seed, webhook_faults, lambda snapshot: live.update(_picture(snapshot, assets)))
+                play(
+                    assets,
+                    seed,
+                    webhook_faults,
+                    lambda snapshot: live.update(_picture(snapshot, assets)),
+                )
             )
     if json_:
         print_json(asdict(report))
@@ -58,7 +67,9 @@ def _bar(number: int, of: int, colour: str) -> str:
 
 
 def _print_report(report: "Report") -> None:
-    table = Table("at the provider", "your row must say", "assets", "rows in step", box=None, pad_edge=False)
+    table = Table(
+        "at the provider", "your row must say", "assets", "rows in step", box=None, pad_edge=False
+    )
     for line in report.agreement:
         mark = "[green]" if line.assets == line.in_step else "[red]"
         table.add_row(line.truth, line.row, f"{line.assets}", f"{mark}{line.in_step}[/]")
@@ -76,6 +87,12 @@ def _print_report(report: "Report") -> None:
     roads = ", ".join(f"{number} by {road}" for road, number in sorted(report.found_by.items()))
     out.print(f"the last change of each row was found: {roads}")
     if lag:
-        out.print(f"found after the end at the provider: median {lag['median']} s, 95 % within {lag['p95']} s")
-    verdict = "[bold green]in step[/]" if not report.out_of_step else f"[bold red]{report.out_of_step} out of step[/]"
+        out.print(
+            f"found after the end at the provider: median {lag['median']} s, 95 % within {lag['p95']} s"
+        )
+    verdict = (
+        "[bold green]in step[/]"
+        if not report.out_of_step
+        else f"[bold red]{report.out_of_step} out of step[/]"
+    )
     out.print(verdict)

@@ -6,18 +6,34 @@ import typer
 from rich.table import Column, Table
 
 from rindle_sync.app import RindleSync
-from rindle_sync.asset import ProviderAsset, redact_id
-from rindle_sync.cli.screen import WIDE, Json, Reveal, connected, literal, note_reveal, out, print_json, say, visible
+from rindle_sync.cli.output import (
+    WIDE,
+    Json,
+    Reveal,
+    connected,
+    literal,
+    note_reveal,
+    out,
+    print_json,
+    say,
+    visible,
+)
+from rindle_sync.domain import EventStatus, ProviderAsset, WebhookEventSummary, redact_id
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.notice import EventStatus, WebhookEventSummary
 
-events: Final = typer.Typer(help="The webhook deliveries that were kept: look at them, apply them again, prune.")
+events: Final = typer.Typer(
+    help="The webhook deliveries that were kept: look at them, apply them again, prune."
+)
 
 
 @events.command("list")
 def list_events(
-    status_: Annotated[EventStatus | None, typer.Option("--status", help="Only those that stand so.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest, this many at most.")] = 50,
+    status_: Annotated[
+        EventStatus | None, typer.Option("--status", help="Only those that stand so.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="The newest, this many at most.")
+    ] = 50,
     json_: Json = False,
 ) -> None:
     """The newest deliveries."""
@@ -30,7 +46,15 @@ def list_events(
     for n, row in told:
         received = f"{n.received_at:%Y-%m-%d %H:%M:%S}"
         asset = redact_id(n.provider_asset_id or n.provider_upload_id) or "-"
-        cells = n.type, n.status, n.attempts, received, asset, row.id if row else "-", n.reason or ""
+        cells = (
+            n.type,
+            n.status,
+            n.attempts,
+            received,
+            asset,
+            row.id if row else "-",
+            n.reason or "",
+        )
         table.add_row(n.id, *(literal(cell) for cell in cells))
     out.print(table, width=WIDE, crop=False)
 
@@ -73,7 +97,9 @@ def _ids(webhook_event: WebhookEventSummary) -> dict[str, Any]:
     }
 
 
-EventId = Annotated[str, typer.Argument(help="Its id, as `events list` tells it.", show_default=False)]
+EventId = Annotated[
+    str, typer.Argument(help="Its id, as `events list` tells it.", show_default=False)
+]
 
 
 @events.command("show")
@@ -96,7 +122,9 @@ def show_event(event_id: EventId, reveal: Reveal = False, json_: Json = False) -
 
 @events.command("replay")
 def replay_events(
-    event_id: Annotated[str | None, typer.Argument(help="Its id; or --dead.", show_default=False)] = None,
+    event_id: Annotated[
+        str | None, typer.Argument(help="Its id; or --dead.", show_default=False)
+    ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="All that are dead.")] = False,
     json_: Json = False,
 ) -> None:

@@ -46,14 +46,18 @@ class Background:
             type(context.get("exception")).__name__,
             "a callback" if "handle" in context else context["message"],
         )
-        LOG.error("something in the background ended in an unexpected %s (%s); going on", error, what)
+        LOG.error(
+            "something in the background ended in an unexpected %s (%s); going on", error, what
+        )
 
 
 def start(log_format: LogFormat) -> None:
     """Write the log from now on."""
     lines = logging.StreamHandler()
     is_json = log_format is LogFormat.JSON
-    lines.setFormatter(JsonLines() if is_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    lines.setFormatter(
+        JsonLines() if is_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    )
     logging.basicConfig(level=logging.INFO, handlers=[lines])
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for name in _OURS_TO_TELL:

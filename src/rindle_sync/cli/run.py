@@ -14,7 +14,7 @@ from rich.table import Table
 
 from rindle_sync.app import RindleSync
 from rindle_sync.cli import logs
-from rindle_sync.cli.screen import (
+from rindle_sync.cli.output import (
     Engine,
     Format,
     Json,
@@ -32,11 +32,11 @@ from rindle_sync.cli.screen import (
     until_stopped,
 )
 from rindle_sync.config import EngineName, Priority
+from rindle_sync.diagnostics import many
+from rindle_sync.domain import Outcome
 from rindle_sync.errors import AuthenticationFailed, ConfigurationError, RindleSyncError
 from rindle_sync.installation import Installation
-from rindle_sync.phrases import many
-from rindle_sync.round import Outcome, SweepResult
-from rindle_sync.settle import Applied
+from rindle_sync.reconcile import Applied, SweepResult
 from rindle_sync.telemetry import Event, Swept
 
 WEBHOOK_PATH: Final = "/webhooks/mux"
@@ -47,9 +47,15 @@ commands: Final = typer.Typer()
 
 @commands.command()
 def sweep(
-    once: Annotated[bool, typer.Option("--once", help="One pass over the rows that are due now.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="One pass over the rows that are due now.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Ask the provider, print the plan and what would change, write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Ask the provider, print the plan and what would change, write nothing.",
+        ),
     ] = False,
     json_: Json = False,
 ) -> None:
@@ -60,13 +66,20 @@ def sweep(
     foreseen: list[Applied] = []
     result = connected(lambda rindle: _one_pass(rindle, foreseen.append if dry_run else None))
     if json_:
-        print_json(asdict(result) | ({"changes": [_change(one) for one in foreseen if one.changed]} if dry_run else {}))
+        print_json(
+            asdict(result)
+            | ({"changes": [_change(one) for one in foreseen if one.changed]} if dry_run else {})
+        )
     elif result.outcome is Outcome.REFUSED:
         out.print(f"no row was looked at: {result.outcome}")
     elif dry_run:
         _print_plan(result, [one for one in foreseen if one.changed])
     else:
-        out.print(_pass_of(result.outcome, result.checked, result.changed, result.unanswered, result.calls))
+        out.print(
+            _pass_of(
+                result.outcome, result.checked, result.changed, result.unanswered, result.calls
+            )
+        )
     explain(result.outcome)
     if result.outcome not in {Outcome.DONE, Outcome.ALREADY_RUNNING}:
         raise typer.Exit(1)
@@ -143,7 +156,9 @@ def keep_running(json_: bool, *, serves: bool = True, process_jobs: bool = True)
             _print_event(event, json_)
 
     async def served(all_: Installation) -> None:
-        await until_stopped(lambda stop: _serve(all_, stop, serves=serves, process_jobs=process_jobs))
+        await until_stopped(
+            lambda stop: _serve(all_, stop, serves=serves, process_jobs=process_jobs)
+        )
 
     connected_all(served, told)
 
@@ -151,7 +166,9 @@ def keep_running(json_: bool, *, serves: bool = True, process_jobs: bool = True)
 def _print_event(event: Swept, json_: bool) -> None:
     """One pass on standard output; in words among lines of JSON, as one of those."""
     where = "" if event.environment in {None, "default"} else f"{event.environment}: "
-    told = where + _pass_of(event.outcome, event.looked, event.changed, event.unanswered, event.calls)
+    told = where + _pass_of(
+        event.outcome, event.looked, event.changed, event.unanswered, event.calls
+    )
     if json_:
         line = {"event": event.name, "environment": event.environment} | event.metadata()
         sys.stdout.write(json.dumps(line) + "\n")
@@ -162,8 +179,10 @@ def _print_event(event: Swept, json_: bool) -> None:
         out.print(told, markup=False)
 
 
-async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, process_jobs: bool) -> None:
-    from rindle_sync.cli.operations import operating
+async def _serve(
+    all_: Installation, stop: asyncio.Event, *, serves: bool, process_jobs: bool
+) -> None:
+    from rindle_sync.cli.operator_server import operating
 
     for name in all_.without_token() if process_jobs else ():
         say(f"{name} is not looked at: its mux_token_id or mux_token_secret is not set")
@@ -171,10 +190,15 @@ async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, proce
     await all_.ready()
     if process_jobs:
         environments = f" in {many(len(all_), 'environment')}" if len(all_) > 1 else ""
-        say(f"sweeping every {all_.settings.sweep_interval_seconds:g} s{environments}; Ctrl-C ends it")
+        say(
+            f"sweeping every {all_.settings.sweep_interval_seconds:g} s{environments}; Ctrl-C ends it"
+        )
     webhooks = _webhooks(all_, stop, needed=not process_jobs) if serves else None
     with _first_of_ours():
-        async with operating(all_, stop, runs_engine=process_jobs) as answering, asyncio.TaskGroup() as group:
+        async with (
+            operating(all_, stop, runs_engine=process_jobs) as answering,
+            asyncio.TaskGroup() as group,
+        ):
             group.create_task(all_.run(stop, process_jobs=process_jobs))
             for serving in filter(None, (webhooks, answering)):
                 group.create_task(serving())
@@ -183,7 +207,9 @@ async def _serve(all_: Installation, stop: asyncio.Event, *, serves: bool, proce
 
 def _allow_connections() -> None:
     """Let this process open as many files as it may: each connection is one, and so is each to the database."""
-    with suppress(ModuleNotFoundError, ValueError, OSError):  # some systems say that there is none, and have one
+    with suppress(
+        ModuleNotFoundError, ValueError, OSError
+    ):  # some systems say that there is none, and have one
         import resource
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -202,36 +228,50 @@ def _first_of_ours() -> Iterator[None]:
 
 def _webhooks(all_: Installation, stop: asyncio.Event, *, needed: bool) -> Serving | None:
     """The endpoint, listening already, where there are secrets for it."""
-    without = [name for name, service in all_.items() if service.settings.mux_webhook_secrets is None]
+    without = [
+        name for name, service in all_.items() if service.settings.mux_webhook_secrets is None
+    ]
     if len(without) == len(all_):
         if needed:
-            raise ConfigurationError("mux_webhook_secrets", "is not set; the endpoint could not tell who sends")
+            raise ConfigurationError(
+                "mux_webhook_secrets", "is not set; the endpoint could not tell who sends"
+            )
         say("no webhooks: mux_webhook_secrets is not set")
         return None
     if without:
         say(f"no webhooks for {', '.join(without)}: mux_webhook_secrets is not set there")
     with extra("server"):
-        from rindle_sync.frameworks.server import listen, serve
+        from rindle_sync.web.server import listen, serve
     settings = all_.settings
     listening = listen(settings.listen_host, settings.listen_port)
     each = "/<environment>" if settings.environments else ""
-    say(f"taking webhooks at http://{settings.listen_host}:{settings.listen_port}{WEBHOOK_PATH}{each}")
+    say(
+        f"taking webhooks at http://{settings.listen_host}:{settings.listen_port}{WEBHOOK_PATH}{each}"
+    )
     return partial(serve, all_.webhooks(WEBHOOK_PATH), listening, stop)
 
 
 @commands.command()
 def emulator(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8010,
-    host: Annotated[str, typer.Option(help="Keep it on this machine: it guards nothing.")] = "127.0.0.1",
-    seed: Annotated[int, typer.Option(help="The same seed and the same requests give the same answers.")] = 0,
-    rate_limits: Annotated[Priority | None, typer.Option(help="Mux's own limits; none without it.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Keep it on this machine: it guards nothing.")
+    ] = "127.0.0.1",
+    seed: Annotated[
+        int, typer.Option(help="The same seed and the same requests give the same answers.")
+    ] = 0,
+    rate_limits: Annotated[
+        Priority | None, typer.Option(help="Mux's own limits; none without it.")
+    ] = None,
 ) -> None:
     """Run a Mux of your own, for trying things out and for your tests. Its controls: docs/emulator.md."""
     with extra("emulator"):
-        from rindle_sync.emulator import MuxEmulator
-        from rindle_sync.frameworks.server import listen, serve
+        from rindle_sync.emulator.emulator import MuxEmulator
+        from rindle_sync.web.server import listen, serve
     world = MuxEmulator(seed=seed, rate_limits=None if rate_limits is None else rate_limits.value)
     listening = listen(host, port, settings=("--host", "--port"))
-    say(f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret")
+    say(
+        f"Mux emulator on http://{host}:{port}; token id emulator-token-id, secret emulator-token-secret"
+    )
     say(f"controls and help: curl http://{host}:{port}/_emulator/")
     asyncio.run(until_stopped(lambda stop: serve(world.app, listening, stop, lifespan=True)))

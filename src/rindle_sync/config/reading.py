@@ -33,12 +33,17 @@ def load_settings(**overrides: Any) -> Settings:
         raise ConfigurationError(str(path), f"is no valid TOML: {error}") from None
     except ValidationError as error:
         raise misconfigured(error, path) from None
-    except (ValueError, RecursionError):  # a number of too many digits, tables or lists too deep in each other
+    except (
+        ValueError,
+        RecursionError,
+    ):  # a number of too many digits, tables or lists too deep in each other
         raise ConfigurationError(str(path), "is no TOML that can be read") from None
     except OSError as error:
         raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
     environments = _with_variables(settings.environments, os.environ)
-    settings = settings.model_copy(update={"environments": environments}) if environments else settings
+    settings = (
+        settings.model_copy(update={"environments": environments}) if environments else settings
+    )
     settings.each()
     return settings
 
@@ -59,7 +64,11 @@ def _with_variables(
             raise ConfigurationError(
                 variable,
                 "is about an environment that has no table; "
-                + (f"there are {', '.join(tables)}" if tables else "write [environments.<name>] into the TOML file"),
+                + (
+                    f"there are {', '.join(tables)}"
+                    if tables
+                    else "write [environments.<name>] into the TOML file"
+                ),
             )
         if len(names[name]) > 1:
             both = " and ".join(names[name])
@@ -73,7 +82,9 @@ def _with_variables(
 def _file() -> Path | None:
     named = os.environ.get(CONFIG_VARIABLE)
     if named and not _is_file(Path(named)):
-        raise ConfigurationError(CONFIG_VARIABLE, f"names a file that is not there: {ascii(named)[1:-1]}")
+        raise ConfigurationError(
+            CONFIG_VARIABLE, f"names a file that is not there: {ascii(named)[1:-1]}"
+        )
     path = Path(named) if named else DEFAULT_FILE
     return path if path.is_file() else None
 

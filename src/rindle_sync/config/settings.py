@@ -17,11 +17,10 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from rindle_sync.decide import Policy, StuckPolicy
+from rindle_sync.domain import Policy, Schedule, StuckPolicy
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.plan import Schedule
-from rindle_sync.schema import BUSY_SECONDS, STATEMENT_SECONDS
-from rindle_sync.tools import WebhookSettings
+from rindle_sync.reconcile import WebhookSettings
+from rindle_sync.store.schema.engine import BUSY_SECONDS, STATEMENT_SECONDS
 
 PREFIX: Final = "RINDLE_"
 
@@ -58,12 +57,19 @@ _CREATES: Final = {Priority.LOW: (4, 1.0), Priority.HIGH: (20, 1.0)}
 _READS: Final = {Priority.LOW: (20, 1.0), Priority.HIGH: (100, 5.0)}
 
 
-_SECRETS: Final = ("mux_token_id", "mux_token_secret", "mux_webhook_secrets", "mux_signing_private_key")
+_SECRETS: Final = (
+    "mux_token_id",
+    "mux_token_secret",
+    "mux_webhook_secrets",
+    "mux_signing_private_key",
+)
 
 _FILES: Final = {f"{name}_file": name for name in (*_SECRETS, "console_token")}
 """Each secret may stand in a file instead."""
 
-_OWN: Final = frozenset({*_SECRETS, *(f"{name}_file" for name in _SECRETS), "mux_environment_id", "mux_signing_key_id"})
+_OWN: Final = frozenset(
+    {*_SECRETS, *(f"{name}_file" for name in _SECRETS), "mux_environment_id", "mux_signing_key_id"}
+)
 """What one environment has never from another, nor from what stands outside of its table."""
 
 _SHARED: Final = frozenset(
@@ -89,7 +95,9 @@ _SHARED: Final = frozenset(
 class Settings(BaseSettings):
     """All settings; each is read from `RINDLE_<NAME>`, else from the TOML file, else it has its default."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, extra="forbid", frozen=True, hide_input_in_errors=True
+    )
     toml: ClassVar[Path | None] = None
     reads_surroundings: ClassVar[bool] = True
     database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False, exclude=True)
@@ -168,7 +176,9 @@ class Settings(BaseSettings):
             if not isinstance(path := read.get(file), str | Path):
                 continue
             if read.get(name):
-                raise ValueError(f"{name} and {file} are both set: which one counts? (unset one of them)")
+                raise ValueError(
+                    f"{name} and {file} are both set: which one counts? (unset one of them)"
+                )
             with suppress(OSError, ValueError):  # told where the file's own setting is checked
                 read[name] = Path(path).read_text("utf-8").strip()
         return read
@@ -189,7 +199,9 @@ class Settings(BaseSettings):
     @classmethod
     def _no_engine_of_the_apps(cls, value: Any) -> Any:
         if value == "celery":
-            raise ValueError("celery is run by your own app: call add_celery_tasks there, see docs/engines.md")
+            raise ValueError(
+                "celery is run by your own app: call add_celery_tasks there, see docs/engines.md"
+            )
         return value
 
     @field_validator("environments")
@@ -197,7 +209,9 @@ class Settings(BaseSettings):
     def _named_environments(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         for name in value:
             if not fullmatch(r"[a-z0-9]+([-_][a-z0-9]+)*", name):
-                raise ValueError(f"has the name {ascii(name)[1:-1]}; use small letters, digits, single - and _")
+                raise ValueError(
+                    f"has the name {ascii(name)[1:-1]}; use small letters, digits, single - and _"
+                )
         return value
 
     @field_validator("mux_base_url")
@@ -207,7 +221,9 @@ class Settings(BaseSettings):
             raise ValueError("must be an address without a password, as in https://api.example.com")
         return value
 
-    @field_validator("database_url", "mux_environment_id", "mux_signing_key_id", "console_token", *_SECRETS)
+    @field_validator(
+        "database_url", "mux_environment_id", "mux_signing_key_id", "console_token", *_SECRETS
+    )
     @classmethod
     def _text(cls, value: str | SecretStr | None) -> str | SecretStr | None:
         text = value.get_secret_value() if isinstance(value, SecretStr) else value or ""
@@ -282,7 +298,9 @@ class Settings(BaseSettings):
     @property
     def lease(self) -> timedelta:
         """Longer than a look and everything written after it can take."""
-        return timedelta(seconds=60 + self.provider_timeout_seconds + 2 * (BUSY_SECONDS + STATEMENT_SECONDS))
+        return timedelta(
+            seconds=60 + self.provider_timeout_seconds + 2 * (BUSY_SECONDS + STATEMENT_SECONDS)
+        )
 
     @property
     def creates(self) -> tuple[int, float]:
@@ -293,7 +311,9 @@ class Settings(BaseSettings):
     def webhooks(self) -> WebhookSettings:
         """Which deliveries are accepted."""
         return WebhookSettings(
-            secrets=tuple(self.mux_webhook_secrets.get_secret_value().split(",")) if self.mux_webhook_secrets else (),
+            secrets=tuple(self.mux_webhook_secrets.get_secret_value().split(","))
+            if self.mux_webhook_secrets
+            else (),
             tolerance=timedelta(seconds=self.webhook_tolerance_seconds),
             environment=self.mux_environment_id,
         )
@@ -313,14 +333,19 @@ class Settings(BaseSettings):
     def token(self) -> tuple[str, str]:
         """The provider's token id and secret; raises `ConfigurationError` if one is missing."""
         for name in ("mux_token_id", "mux_token_secret"):
-            self._need(name, "make an access token for Mux Video (write, too, for uploads) in Mux's dashboard")
+            self._need(
+                name,
+                "make an access token for Mux Video (write, too, for uploads) in Mux's dashboard",
+            )
         secrets = self.mux_token_id, self.mux_token_secret
         return secrets[0].get_secret_value(), secrets[1].get_secret_value()  # type: ignore[union-attr]
 
     def _need(self, name: str, remedy: str) -> None:
         if getattr(self, name) is None:
             full = self.name_of(name)
-            raise ConfigurationError(full, f"is not set; {remedy} and put it into {_variable(full)}")
+            raise ConfigurationError(
+                full, f"is not set; {remedy} and put it into {_variable(full)}"
+            )
 
     def name_of(self, setting: str) -> str:
         """The full name of a setting of these."""
@@ -330,10 +355,13 @@ class Settings(BaseSettings):
         """The settings of each environment, by its name: of all that have a table, or of one of them if it is named."""
         if not self.environments:
             return {self.environment: self}
-        named = self.environments if "environment" not in self.model_fields_set else (self.environment,)
+        named = (
+            self.environments if "environment" not in self.model_fields_set else (self.environment,)
+        )
         if missing := [name for name in named if name not in self.environments]:
             raise ConfigurationError(
-                "environment", f"{missing[0]} has no table; there are {', '.join(self.environments)}"
+                "environment",
+                f"{missing[0]} has no table; there are {', '.join(self.environments)}",
             )
         return {name: self._of(name) for name in named}
 
@@ -343,9 +371,18 @@ class Settings(BaseSettings):
             if key not in Settings.model_fields or key in _SHARED:
                 allowed = sorted(Settings.model_fields.keys() - _SHARED)
                 near = get_close_matches(key, allowed, n=1)
-                hint = f"did you mean {near[0]}?" if near else "see docs/settings.md for those that may stand there"
-                raise ConfigurationError(f"environments.{name}.{key}", f"is no setting of an environment; {hint}")
-        ours = {key: getattr(self, key) for key in self.model_fields_set - _OWN - {"environment", "environments"}}
+                hint = (
+                    f"did you mean {near[0]}?"
+                    if near
+                    else "see docs/settings.md for those that may stand there"
+                )
+                raise ConfigurationError(
+                    f"environments.{name}.{key}", f"is no setting of an environment; {hint}"
+                )
+        ours = {
+            key: getattr(self, key)
+            for key in self.model_fields_set - _OWN - {"environment", "environments"}
+        }
         try:
             return _OfTable(**(ours | table | {"environment": name}))
         except ValidationError as error:
@@ -395,7 +432,11 @@ def misconfigured(error: ValidationError, path: Path | None, table: str = "") ->
         hint = f"; did you mean {near[0]}?" if near else "; see docs/settings.md for all of them"
         return ConfigurationError(name, f"is no setting (in {path or 'the arguments'}){hint}")
     variable = _variable(table + name)
-    where = f"set {variable} or {name} in the TOML file" if not table else f"set it in its table, or {variable}"
+    where = (
+        f"set {variable} or {name} in the TOML file"
+        if not table
+        else f"set it in its table, or {variable}"
+    )
     if name == "environments":
         where = "write [environments.<name>] into the TOML file, one table for each"
     return ConfigurationError(table + name, f"{message[0].lower()}{message[1:]} ({where})")

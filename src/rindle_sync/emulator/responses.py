@@ -49,7 +49,5 @@ def web_page(status: int, title: str) -> ApiResponse:
 
 UNAUTHORIZED: Final = problem(401, "unauthorized", "Unauthorized request")
 NOT_FOUND: Final = problem(
-    404,
-    "not_found",
-    "The requested resource either doesn't exist or you don't have access to it.",
+    404, "not_found", "The requested resource either doesn't exist or you don't have access to it."
 )

@@ -1,1 +1,1 @@
-"""Exporters: each file tells events and figures to one library of metrics."""
+"""Metrics and traces, for Prometheus and OpenTelemetry."""

@@ -6,14 +6,22 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final
 
-from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, MeterProvider, Observation, get_meter
+from opentelemetry.metrics import (
+    CallbackOptions,
+    Counter,
+    Histogram,
+    Meter,
+    MeterProvider,
+    Observation,
+    get_meter,
+)
 from opentelemetry.trace import Span, Status, StatusCode, Tracer, TracerProvider, get_tracer
 
-from rindle_sync.exporters.base import COUNTED, GAUGES, Instrument, InstrumentKind, Reading
-from rindle_sync.exporters.figures import StatisticsReader
-from rindle_sync.exporters.readings import readings
-from rindle_sync.exporters.spans import Passage, passage
-from rindle_sync.patience import WITHIN
+from rindle_sync.diagnostics import WITHIN
+from rindle_sync.exporters.counters import readings
+from rindle_sync.exporters.gauges import StatisticsReader
+from rindle_sync.exporters.instruments import COUNTED, GAUGES, Instrument, InstrumentKind, Reading
+from rindle_sync.exporters.traces import Passage, passage
 from rindle_sync.telemetry import Event
 
 _SCOPE: Final = "rindle_sync"
@@ -57,13 +65,17 @@ class OpenTelemetry:
         read = partial(_read, standing, asyncio.get_running_loop())
         for one in GAUGES:
             observe = partial(_observe, one, read)
-            self._meter.create_observable_gauge(one.name, [observe], unit=one.unit, description=one.description)
+            self._meter.create_observable_gauge(
+                one.name, [observe], unit=one.unit, description=one.description
+            )
 
     def _metric(self, one: Instrument) -> Counter | Histogram:
         about = {"unit": one.unit, "description": one.description}
         if one.kind is InstrumentKind.COUNTER:
             return self._meter.create_counter(one.name, **about)
-        return self._meter.create_histogram(one.name, **about, explicit_bucket_boundaries_advisory=one.buckets)
+        return self._meter.create_histogram(
+            one.name, **about, explicit_bucket_boundaries_advisory=one.buckets
+        )
 
     def _trace(self, found: Passage) -> None:
         span: Span = self._tracer.start_span(
@@ -77,7 +89,9 @@ class OpenTelemetry:
 def _observe(
     instrument: Instrument, read: Callable[[], Iterable[Reading]], _options: CallbackOptions
 ) -> list[Observation]:
-    return [Observation(one.value, dict(one.labels)) for one in read() if one.instrument is instrument]
+    return [
+        Observation(one.value, dict(one.labels)) for one in read() if one.instrument is instrument
+    ]
 
 
 def _read(standing: StatisticsReader, loop: asyncio.AbstractEventLoop) -> Iterable[Reading]:

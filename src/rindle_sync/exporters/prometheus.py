@@ -9,10 +9,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rindle_sync.exporters.base import COUNTED, GAUGES, Instrument, InstrumentKind, Reading
-from rindle_sync.exporters.figures import StatisticsReader
-from rindle_sync.exporters.readings import readings
-from rindle_sync.patience import CachedQuery
+from rindle_sync.diagnostics import CachedQuery
+from rindle_sync.exporters.counters import readings
+from rindle_sync.exporters.gauges import StatisticsReader
+from rindle_sync.exporters.instruments import COUNTED, GAUGES, Instrument, InstrumentKind, Reading
 from rindle_sync.telemetry import Event
 
 HOLDS: Final = timedelta(seconds=1)
@@ -54,14 +54,18 @@ class Prometheus:
     def _counted(self) -> Iterator[Metric]:
         """Without the library's times of creation, a series more for each of ours."""
         for family in self._registry.collect():
-            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            family.samples = [
+                sample for sample in family.samples if not sample.name.endswith("_created")
+            ]
             yield family
 
 
 class Scraped:
     """What a scrape reads: one rendering at a time, beside the event loop, for all who ask within a second."""
 
-    def __init__(self, exporter: Prometheus, standing: StatisticsReader, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, exporter: Prometheus, standing: StatisticsReader, now: Callable[[], datetime]
+    ) -> None:
         self._exporter = exporter
         self._standing = standing
         self._query = CachedQuery(self._rendered, now, HOLDS, within=WITHIN)
@@ -96,7 +100,9 @@ def _families(gauges: Iterable[Reading]) -> Iterator[Metric]:
     for instrument in GAUGES:
         if found := by_name.get(instrument.name):
             names = instrument.label_names
-            family = GaugeMetricFamily(instrument.prometheus_name, instrument.description, labels=names)
+            family = GaugeMetricFamily(
+                instrument.prometheus_name, instrument.description, labels=names
+            )
             for one in found:
                 family.add_metric([one.labels[name] for name in names], one.value)
             yield family

@@ -1,1 +1,3 @@
-"""Sockets: `base.py` says what a plug must do, every other file is one plug."""
+"""What a video provider must do, and how each one does it."""
+
+from rindle_sync.providers.base import CreatedUpload, Page, Provider, UploadRequest

@@ -5,8 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from rindle_sync.asset import Observation
-from rindle_sync.notice import ReceivedEvent
+from rindle_sync.domain import Observation, ReceivedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,12 @@ class Provider(Protocol):
         ...
 
     def verify(
-        self, headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime, tolerance: float
+        self,
+        headers: Mapping[str, str],
+        body: bytes,
+        secrets: Sequence[str],
+        now: datetime,
+        tolerance: float,
     ) -> int:
         """The position of the secret that signed this delivery; raises `InvalidWebhook`, `ConfigurationError` without secrets."""
         ...

@@ -10,8 +10,9 @@ from sqlalchemy import ColumnElement, Engine, Table, Update, bindparam, or_, sel
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.errors import DatabaseUnavailable
-from rindle_sync.schema import BUSY_SECONDS, json_field, json_table, place_of
-from rindle_sync.store.trouble import LOCKED, named_errors
+from rindle_sync.store.driver_errors import LOCKED, named_errors
+from rindle_sync.store.schema.engine import BUSY_SECONDS, place_of
+from rindle_sync.store.schema.json_rows import json_field, json_table
 
 
 def is_free(table: Table) -> ColumnElement[bool]:
@@ -19,7 +20,9 @@ def is_free(table: Table) -> ColumnElement[bool]:
     return or_(table.c.lease_until.is_(None), table.c.lease_until < bindparam("now"))
 
 
-def claim_statement(table: Table, *due: ColumnElement[bool], first: Sequence[ColumnElement[Any]]) -> Update:
+def claim_statement(
+    table: Table, *due: ColumnElement[bool], first: Sequence[ColumnElement[Any]]
+) -> Update:
     """Lease the `most` first of the rows that are `due` and not leased by somebody alive; answers them.
 
     One statement; its parameters beside those of `due` are `now`, `token`, `until` and `most`.

@@ -7,8 +7,8 @@ from typing import Any, Final
 from sqlalchemy import insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.schema import environments
 from rindle_sync.store.database import Database
+from rindle_sync.store.schema.tables import environments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +31,26 @@ class Environments(Database):
 
     async def get(self, provider: str, environment: str) -> Environment:
         """What is known of this environment."""
-        wanted = select(*(environments.c[name] for name in _COLUMNS)).where(*_key(provider, environment))
+        wanted = select(*(environments.c[name] for name in _COLUMNS)).where(
+            *_key(provider, environment)
+        )
         async with self.reading() as connection:
             found = (await connection.execute(wanted)).one_or_none()
         return Environment(**dict(zip(_COLUMNS, found, strict=True))) if found else Environment()
 
     async def identify(self, provider: str, environment: str, provider_environment_id: str) -> None:
         """Keep the provider's own id of this environment."""
-        await self._keep(provider, environment, {"provider_environment_id": provider_environment_id})
+        await self._keep(
+            provider, environment, {"provider_environment_id": provider_environment_id}
+        )
 
     async def note_circuit(
         self, provider: str, environment: str, reason: str | None, opened_at: datetime | None
     ) -> None:
         """Keep that the breaker is open, and why; or, with None, that it is closed."""
-        await self._keep(provider, environment, {"circuit_reason": reason, "circuit_opened_at": opened_at})
+        await self._keep(
+            provider, environment, {"circuit_reason": reason, "circuit_opened_at": opened_at}
+        )
 
     async def _keep(self, provider: str, environment: str, values: dict[str, Any]) -> None:
         changed = update(environments).where(*_key(provider, environment)).values(values)

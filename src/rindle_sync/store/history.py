@@ -6,12 +6,12 @@ from typing import Final
 
 from sqlalchemy import Update, bindparam, or_, select, update
 
-from rindle_sync.asset import ProviderAsset, State, Trigger
-from rindle_sync.notice import WebhookEventSummary
-from rindle_sync.schema import changes, json_field, json_parameter, json_table, once, webhook_events
-from rindle_sync.schema.types import UtcTime
+from rindle_sync.domain import ProviderAsset, State, Trigger, WebhookEventSummary
 from rindle_sync.store.database import Database
 from rindle_sync.store.inbox import SUMMARY_COLUMNS, read_summary
+from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
+from rindle_sync.store.schema.tables import changes, webhook_events
+from rindle_sync.store.schema.types import UtcTime
 
 CHECK_TRIGGERS: Final = (Trigger.SWEEP, Trigger.SYNC, Trigger.AUDIT, Trigger.CLI, Trigger.CONSOLE)
 """The roads that find a change by asking the provider."""
@@ -44,9 +44,13 @@ class History(Database):
         """Note at the changes that a look had found first that a webhook has told of them, too: by row and state."""
         rows = [{"row_id": row_id, "to_state": state.value} for row_id, state in told]
         async with self.writing() as connection:
-            await connection.execute(_NOTE_WEBHOOKS, {"rows": json_parameter(rows, changes), "came_at": now})
+            await connection.execute(
+                _NOTE_WEBHOOKS, {"rows": json_parameter(rows, changes), "came_at": now}
+            )
 
-    async def webhook_events_about(self, row: ProviderAsset, *, limit: int) -> list[WebhookEventSummary]:
+    async def webhook_events_about(
+        self, row: ProviderAsset, *, limit: int
+    ) -> list[WebhookEventSummary]:
         """The newest deliveries about the asset and the upload of a row, the oldest of them first."""
         names = [
             column == value
@@ -58,7 +62,10 @@ class History(Database):
         ]
         if not names:
             return []
-        here = webhook_events.c.provider_name == row.provider_name, webhook_events.c.environment == row.environment
+        here = (
+            webhook_events.c.provider_name == row.provider_name,
+            webhook_events.c.environment == row.environment,
+        )
         wanted = (
             select(*SUMMARY_COLUMNS)
             .where(*here, or_(*names))

@@ -10,13 +10,18 @@ from sqlalchemy import Executable, Row, bindparam, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rindle_sync.notice import EventStatus, StoredEvent, WebhookEvent, WebhookEventSummary
-from rindle_sync.schema import STATEMENT_SECONDS, json_parameter, webhook_events
+from rindle_sync.domain import EventStatus, StoredEvent, WebhookEvent, WebhookEventSummary
 from rindle_sync.store.database import Database, claim_statement, outcome_statement
+from rindle_sync.store.schema.engine import STATEMENT_SECONDS
+from rindle_sync.store.schema.json_rows import json_parameter
+from rindle_sync.store.schema.tables import webhook_events
 
 _FIELDS: Final = tuple(f.name for f in fields(WebhookEvent))
 _KEPT: Final = tuple(f.name for f in fields(StoredEvent))
-SUMMARY_COLUMNS: Final = (*(webhook_events.c[name] for name in _KEPT), func.length(webhook_events.c.body).label("size"))
+SUMMARY_COLUMNS: Final = (
+    *(webhook_events.c[name] for name in _KEPT),
+    func.length(webhook_events.c.body).label("size"),
+)
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
 
 
@@ -27,12 +32,20 @@ _CLAIM: Final = claim_statement(
     webhook_events.c.next_attempt_at <= bindparam("now"),
     first=[webhook_events.c.next_attempt_at],
 )
-_ONCE: Final = [webhook_events.c.provider_name, webhook_events.c.environment, webhook_events.c.event_id]
-_KEEP: Final[dict[str, Executable]] = {  # no error in the server's log, which would show the provider's event id
+_ONCE: Final = [
+    webhook_events.c.provider_name,
+    webhook_events.c.environment,
+    webhook_events.c.event_id,
+]
+_KEEP: Final[
+    dict[str, Executable]
+] = {  # no error in the server's log, which would show the provider's event id
     "postgresql": postgresql.insert(webhook_events)
     .on_conflict_do_nothing(index_elements=_ONCE)
     .returning(webhook_events.c.id),
-    "sqlite": sqlite.insert(webhook_events).on_conflict_do_nothing(index_elements=_ONCE).returning(webhook_events.c.id),
+    "sqlite": sqlite.insert(webhook_events)
+    .on_conflict_do_nothing(index_elements=_ONCE)
+    .returning(webhook_events.c.id),
 }
 _OUTCOMES: Final = outcome_statement(webhook_events, _OUTCOME)
 
@@ -77,12 +90,28 @@ class Inbox(Database):
             return kept.one_or_none() is not None
 
     async def claim(
-        self, provider: str, environment: str, *, now: datetime, token: str, until: datetime, limit: int
+        self,
+        provider: str,
+        environment: str,
+        *,
+        now: datetime,
+        token: str,
+        until: datetime,
+        limit: int,
     ) -> list[WebhookEvent]:
         """Lease up to `limit` pending notices whose time has come, in one statement; in the order of their events."""
-        values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
+        values = {
+            "provider": provider,
+            "in_environment": environment,
+            "now": now,
+            "token": token,
+            "until": until,
+        }
         async with self.leasing(token) as connection:
-            claimed = [_read_event(row) for row in await connection.execute(_CLAIM, values | {"most": limit})]
+            claimed = [
+                _read_event(row)
+                for row in await connection.execute(_CLAIM, values | {"most": limit})
+            ]
         return sorted(
             claimed,
             key=lambda webhook_event: (
@@ -95,13 +124,17 @@ class Inbox(Database):
         """Write what became of notices that are leased under `token`, in one statement."""
         rows = [{"id": n.id, **{name: getattr(n, name) for name in _OUTCOME}} for n in ended]
         async with self.writing() as connection:
-            await connection.execute(_OUTCOMES, {"rows": json_parameter(rows, webhook_events), "held": token})
+            await connection.execute(
+                _OUTCOMES, {"rows": json_parameter(rows, webhook_events), "held": token}
+            )
 
     async def get(self, webhook_event_id: str) -> WebhookEventSummary | None:
         """The notice with this id of ours."""
         async with self.reading() as connection:
             found = (
-                await connection.execute(select(*SUMMARY_COLUMNS).where(webhook_events.c.id == webhook_event_id))
+                await connection.execute(
+                    select(*SUMMARY_COLUMNS).where(webhook_events.c.id == webhook_event_id)
+                )
             ).one_or_none()
         return read_summary(found) if found else None
 
@@ -115,7 +148,9 @@ class Inbox(Database):
         if status:
             wanted = wanted.where(webhook_events.c.status == status.value)
         async with self.reading() as connection:
-            found = await connection.execute(wanted.order_by(webhook_events.c.received_at.desc()).limit(limit))
+            found = await connection.execute(
+                wanted.order_by(webhook_events.c.received_at.desc()).limit(limit)
+            )
             return [read_summary(row) for row in found]
 
     async def replay(
@@ -131,16 +166,25 @@ class Inbox(Database):
             else webhook_events.c.status == EventStatus.DEAD.value
         )
         again = which.where(
-            webhook_events.c.status != EventStatus.IGNORED.value, func.length(webhook_events.c.body) > 0
+            webhook_events.c.status != EventStatus.IGNORED.value,
+            func.length(webhook_events.c.body) > 0,
         )
-        values = {"status": EventStatus.PENDING.value, "attempts": 0, "next_attempt_at": now, "reason": None}
+        values = {
+            "status": EventStatus.PENDING.value,
+            "attempts": 0,
+            "next_attempt_at": now,
+            "reason": None,
+        }
         async with self.writing() as connection:
             return (await connection.execute(again.values(values))).rowcount
 
-    async def prune(self, provider: str, environment: str, *, ended_before: datetime, dead_before: datetime) -> int:
+    async def prune(
+        self, provider: str, environment: str, *, ended_before: datetime, dead_before: datetime
+    ) -> int:
         """Empty the bodies of old notices; how many. The event ids stay, so that no event ever counts twice."""
         old = or_(
-            (webhook_events.c.status == EventStatus.DEAD.value) & (webhook_events.c.received_at < dead_before),
+            (webhook_events.c.status == EventStatus.DEAD.value)
+            & (webhook_events.c.received_at < dead_before),
             webhook_events.c.status.in_([EventStatus.APPLIED.value, EventStatus.IGNORED.value])
             & (webhook_events.c.received_at < ended_before),
         )

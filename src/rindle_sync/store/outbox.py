@@ -8,9 +8,10 @@ from typing import Final
 from sqlalchemy import Update, bindparam, update
 from sqlalchemy import exists as sql_exists
 
-from rindle_sync.schema import changes, json_parameter
+from rindle_sync.store.assets import Change, read_change
 from rindle_sync.store.database import Database, claim_statement, outcome_statement
-from rindle_sync.store.rows import Change, read_change
+from rindle_sync.store.schema.json_rows import json_parameter
+from rindle_sync.store.schema.tables import changes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,23 @@ class Outbox(Database):
     table = changes
 
     async def claim(
-        self, provider: str, environment: str, *, now: datetime, token: str, until: datetime, limit: int
+        self,
+        provider: str,
+        environment: str,
+        *,
+        now: datetime,
+        token: str,
+        until: datetime,
+        limit: int,
     ) -> list[PendingChange]:
         """Lease up to `limit` changes to announce, in one statement: of each row only its earliest."""
-        values = {"provider": provider, "in_environment": environment, "now": now, "token": token, "until": until}
+        values = {
+            "provider": provider,
+            "in_environment": environment,
+            "now": now,
+            "token": token,
+            "until": until,
+        }
         async with self.leasing(token) as connection:
             found = [
                 PendingChange(r.id, read_change(r), r.dispatch_attempts)
@@ -63,15 +77,23 @@ class Outbox(Database):
     async def end(self, ended: Sequence[tuple[PendingChange, datetime | None]], token: str) -> None:
         """Write for each change when to try again, or None where it was announced; in one statement."""
         rows = [
-            {"id": one.id, "dispatch_at": again, "dispatch_attempts": one.attempts + (again is not None)}
+            {
+                "id": one.id,
+                "dispatch_at": again,
+                "dispatch_attempts": one.attempts + (again is not None),
+            }
             for one, again in ended
         ]
         async with self.writing() as connection:
-            await connection.execute(_OUTCOMES, {"rows": json_parameter(rows, changes), "held": token})
+            await connection.execute(
+                _OUTCOMES, {"rows": json_parameter(rows, changes), "held": token}
+            )
 
     async def forget(self, provider: str, environment: str, before: datetime) -> int:
         """Announce no more what happened before `before`; how many changes."""
-        here = update(changes).where(changes.c.provider_name == provider, changes.c.environment == environment)
+        here = update(changes).where(
+            changes.c.provider_name == provider, changes.c.environment == environment
+        )
         old = here.where(changes.c.dispatch_at.is_not(None), changes.c.at < before)
         async with self.writing() as connection:
             return (await connection.execute(old.values(dispatch_at=None))).rowcount

@@ -15,7 +15,7 @@ from math import floor, isfinite
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from rindle_sync.asset import PlaybackId, ProviderAsset, State
+from rindle_sync.domain import PlaybackId, ProviderAsset, State
 from rindle_sync.errors import ConfigurationError, NotPlayable
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ class Signer:
     def __post_init__(self, private_key: str) -> None:
         key_id = self.key_id.strip()
         if not key_id or not key_id.isprintable():
-            raise ConfigurationError(KEY_ID_SETTING, "must be the id of a signing key, as Mux shows it beside the key")
+            raise ConfigurationError(
+                KEY_ID_SETTING, "must be the id of a signing key, as Mux shows it beside the key"
+            )
         object.__setattr__(self, "key_id", key_id)
         object.__setattr__(self, "_key", _parsed(private_key))
 
@@ -143,7 +145,12 @@ class Signer:
         if not subject:
             raise ConfigurationError("subject", "is empty: a token is for one id")
         claims: dict[str, Any] = {**_modifiers(modifiers or {}), **_custom(custom)}
-        claims |= {"sub": subject, "aud": audience.value, "exp": _expiry(expires_at, now), "kid": self.key_id}
+        claims |= {
+            "sub": subject,
+            "aud": audience.value,
+            "exp": _expiry(expires_at, now),
+            "kid": self.key_id,
+        }
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self.key_id})
 
 
@@ -165,7 +172,12 @@ def signed_url(
     """
     chosen = _chosen(row, kind, playback_id)
     token = signer.token(
-        chosen.id, audience=kind.audience, expires_at=expires_at, now=now, modifiers=modifiers, custom=custom
+        chosen.id,
+        audience=kind.audience,
+        expires_at=expires_at,
+        now=now,
+        modifiers=modifiers,
+        custom=custom,
     )
     expiry = datetime.fromtimestamp(_expiry(expires_at, now), UTC)
     return SignedUrl(f"{kind.url(chosen.id)}?token={token}", token, expiry)
@@ -196,15 +208,23 @@ def _needs_token(row: ProviderAsset, kind: PlaybackKind, own: PlaybackId) -> Pla
     """`own`, if a token of `kind` opens it; on a public id a token makes the URL fail."""
     match own.policy, kind.audience:
         case "public", _:
-            raise NotPlayable(row.id, "public_id", "has this playback id as public: its URL works only without a token")
+            raise NotPlayable(
+                row.id,
+                "public_id",
+                "has this playback id as public: its URL works only without a token",
+            )
         case "signed", Audience.DRM_LICENSE:
             raise NotPlayable(
-                row.id, "no_drm_id", "has this playback id without DRM: there is no licence to get for it"
+                row.id,
+                "no_drm_id",
+                "has this playback id without DRM: there is no licence to get for it",
             )
         case "signed" | "drm", _:
             return own
         case _:
-            raise NotPlayable(row.id, "unknown_policy", "has this playback id under a policy that we do not know")
+            raise NotPlayable(
+                row.id, "unknown_policy", "has this playback id under a policy that we do not know"
+            )
 
 
 def _expiry(expires_at: datetime, now: datetime) -> int:
@@ -221,7 +241,8 @@ def _modifiers(modifiers: Mapping[str, object]) -> Mapping[str, object]:
     for name, value in modifiers.items():
         if name in _OURS:
             raise ConfigurationError(
-                "modifiers", f"cannot set {name}: it comes from the row, the kind, the expiry or the key"
+                "modifiers",
+                f"cannot set {name}: it comes from the row, the kind, the expiry or the key",
             )
         if name in _REGISTERED:
             raise ConfigurationError("modifiers", f"cannot set {name}: Mux's tokens do not have it")
@@ -229,8 +250,12 @@ def _modifiers(modifiers: Mapping[str, object]) -> Mapping[str, object]:
             raise ConfigurationError("modifiers", "cannot set custom: it is an argument of its own")
         if not _MODIFIER.fullmatch(name):
             raise ConfigurationError("modifiers", "must be named in lower case, as Mux names them")
-        if not isinstance(value, str | int | float) or (isinstance(value, float) and not isfinite(value)):
-            raise ConfigurationError("modifiers", f"must be text, finite numbers or booleans; {name} is not")
+        if not isinstance(value, str | int | float) or (
+            isinstance(value, float) and not isfinite(value)
+        ):
+            raise ConfigurationError(
+                "modifiers", f"must be text, finite numbers or booleans; {name} is not"
+            )
     return modifiers
 
 
@@ -240,7 +265,9 @@ def _custom(custom: Mapping[str, Any] | None) -> Mapping[str, Any]:
     try:
         return {"custom": json.loads(json.dumps(dict(custom), allow_nan=False))}
     except (TypeError, ValueError, RecursionError):
-        raise ConfigurationError("custom", "must be a mapping that can be written as JSON") from None
+        raise ConfigurationError(
+            "custom", "must be a mapping that can be written as JSON"
+        ) from None
 
 
 def _parsed(text: str) -> "RSAPrivateKey":
@@ -250,7 +277,9 @@ def _parsed(text: str) -> "RSAPrivateKey":
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
-        raise ConfigurationError(KEY_SETTING, "needs an extra: pip install 'rindle-sync[playback]'") from None
+        raise ConfigurationError(
+            KEY_SETTING, "needs an extra: pip install 'rindle-sync[playback]'"
+        ) from None
     try:
         key = load_pem_private_key(_pem(text), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -259,7 +288,8 @@ def _parsed(text: str) -> "RSAPrivateKey":
         raise ConfigurationError(KEY_SETTING, "is not an RSA key: Mux signs with RS256")
     if key.key_size < SMALLEST_KEY:
         raise ConfigurationError(
-            KEY_SETTING, f"has {key.key_size} bits, fewer than {SMALLEST_KEY}: make a new key at Mux"
+            KEY_SETTING,
+            f"has {key.key_size} bits, fewer than {SMALLEST_KEY}: make a new key at Mux",
         )
     return key
 
@@ -282,5 +312,6 @@ def _from_base64(text: str) -> str:
 
 def _bad_key() -> ConfigurationError:
     return ConfigurationError(
-        KEY_SETTING, "is no private key without a password, in PEM or base64 of it; Mux shows it once, as a key is made"
+        KEY_SETTING,
+        "is no private key without a password, in PEM or base64 of it; Mux shows it once, as a key is made",
     )

@@ -12,10 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
-from rindle_sync.asset import ErrorKind, Observation, ObservationSource, State
+from rindle_sync.domain import ErrorKind, Observation, ObservationSource, ReceivedEvent, State
 from rindle_sync.errors import ConfigurationError, InvalidWebhook, ProviderError
-from rindle_sync.notice import ReceivedEvent
-from rindle_sync.providers.mux.shapes import (
+from rindle_sync.providers.mux.responses import (
     Asset,
     Upload,
     asset_observation,
@@ -56,13 +55,17 @@ class _Envelope(msgspec.Struct):
     data: Any = None
 
 
-def verify(headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime, tolerance: float) -> int:
+def verify(
+    headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime, tolerance: float
+) -> int:
     """The position of the secret that signed `body`; header names are in lower case. Raises `InvalidWebhook`.
 
     The time must be within `tolerance` seconds of ours, in both directions; Mux's own libraries bound only the past.
     """
     if not secrets or not all(secrets):
-        raise ConfigurationError("mux_webhook_secrets", "is not set: nothing tells a true webhook from a forged one")
+        raise ConfigurationError(
+            "mux_webhook_secrets", "is not set: nothing tells a true webhook from a forged one"
+        )
     timestamp, signatures = _signature(headers.get(SIGNATURE_HEADER))
     message = f"{timestamp}.".encode() + body
     matching = [_signed(message, secret, signatures) for secret in secrets]
@@ -107,7 +110,11 @@ def read_event(body: bytes) -> ReceivedEvent:
     subject = data.get("id") or _object(envelope.object).get("id")
     is_upload = envelope.type in _UPLOAD_EVENTS
     settings = data.get("new_asset_settings")
-    passthrough = settings.get("passthrough") if is_upload and isinstance(settings, dict) else data.get("passthrough")
+    passthrough = (
+        settings.get("passthrough")
+        if is_upload and isinstance(settings, dict)
+        else data.get("passthrough")
+    )
     return ReceivedEvent(
         event_id=envelope.id,
         type=envelope.type,
@@ -133,19 +140,26 @@ def read_observation(body: bytes, at: datetime) -> Observation:
     except (ProviderError, RecursionError):
         raise InvalidWebhook("unreadable_data") from None
     return replace(
-        observation, source=ObservationSource.WEBHOOK, event_id=envelope.id, occurred_at=parse_time(envelope.created_at)
+        observation,
+        source=ObservationSource.WEBHOOK,
+        event_id=envelope.id,
+        occurred_at=parse_time(envelope.created_at),
     )
 
 
 def _asset_observation(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> Observation:
     observation = asset_observation(read(data, Asset), data, ObservationSource.WEBHOOK, at)
     state = _ASSET_EVENTS.get(envelope.type) or observation.state
-    return replace(observation, state=state, error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None)
+    return replace(
+        observation, state=state, error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None
+    )
 
 
 def _upload_observation(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> Observation:
     upload = read(data, Upload)
-    return upload_observation(msgspec.structs.replace(upload, status=_UPLOAD_EVENTS[envelope.type]), data, at)
+    return upload_observation(
+        msgspec.structs.replace(upload, status=_UPLOAD_EVENTS[envelope.type]), data, at
+    )
 
 
 def _envelope(body: bytes) -> _Envelope:

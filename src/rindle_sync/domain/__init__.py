@@ -1,0 +1,48 @@
+"""What a row is, what an observation says, what becomes of the row, and when it is checked next. Pure."""
+
+from rindle_sync.domain.asset import (
+    FETCH_SOURCES,
+    FINAL,
+    IN_FLIGHT,
+    ROW_FIELDS,
+    WATCHED,
+    Due,
+    ErrorKind,
+    FailureKind,
+    FetchFailure,
+    Observation,
+    ObservationSource,
+    PlaybackId,
+    ProviderAsset,
+    State,
+    Trigger,
+    as_row_id,
+    is_row_id,
+)
+from rindle_sync.domain.decide import (
+    CHANGES,
+    Decision,
+    Policy,
+    StuckPolicy,
+    Verdict,
+    decide,
+    is_news,
+    is_settled,
+    needs_fetch,
+    restart,
+)
+from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
+from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
+from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide_urls, redact_id, scrub
+from rindle_sync.domain.schedule import ATTEMPTS, Schedule, first_check, next_check, retry_gap
+from rindle_sync.domain.webhook_event import (
+    NO_ROW,
+    WAITS_AFTER_FAILURE,
+    WAITS_FOR_ROW,
+    EventStatus,
+    ReceivedEvent,
+    StoredEvent,
+    WebhookEvent,
+    WebhookEventSummary,
+    next_wait,
+)

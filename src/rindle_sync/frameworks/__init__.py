@@ -1,1 +1,0 @@
-"""Sockets: each file serves our endpoint in one framework."""

@@ -1,0 +1,270 @@
+"""Calls to Mux, and its refusals as errors of ours.
+
+https://www.mux.com/docs/api-reference
+"""
+
+import asyncio
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from importlib.metadata import version
+from ssl import SSLContext
+from typing import Any, Final, Literal
+from urllib.parse import quote
+
+import httpx
+
+from rindle_sync.domain import Observation, ObservationSource, ReceivedEvent
+from rindle_sync.errors import ConfigurationError, MissingCredentials, ProviderUnavailable
+from rindle_sync.providers.base import CreatedUpload, Page, UploadRequest
+from rindle_sync.providers.mux import webhooks
+from rindle_sync.providers.mux.errors import refusal
+from rindle_sync.providers.mux.responses import (
+    Asset,
+    Environment,
+    NewUpload,
+    Upload,
+    asset_observation,
+    decoded,
+    read,
+    read_list,
+    same,
+    upload_observation,
+)
+from rindle_sync.telemetry import keep_from_debug
+
+BASE_URL: Final = "https://api.mux.com"
+_USER_AGENT: Final = f"rindle-sync/{version('rindle-sync')}"
+Transport = httpx.AsyncBaseTransport
+"""What carries the calls; tests put the emulator in its place."""
+
+CallsLeft = Callable[[Literal["reads", "creates"], int], None]
+"""Told how many more calls Mux would take of us now, in one of its two buckets."""
+
+LARGEST_ANSWER: Final = 8 * 1024 * 1024
+"""The largest answer that is read, in bytes; a list page of a hundred assets has a few hundred thousand."""
+
+PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core/make-api-requests
+CONNECTIONS: Final = 60
+"""How many calls are under way at once; one more would wait inside its own time limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access token of one Mux environment."""
+
+    token_id: str = field(repr=False)
+    token_secret: str = field(repr=False)
+
+    @property
+    def header(self) -> str:
+        """The `Authorization` header."""
+        pair = f"{self.token_id}:{self.token_secret}".encode()
+        return f"Basic {base64.b64encode(pair).decode()}"
+
+
+@cache
+def _trusted() -> SSLContext:
+    """Whose certificates we believe: read once, for all environments."""
+    return httpx.create_ssl_context()
+
+
+class Mux:
+    """One Mux environment.
+
+    Speaks to the transport itself: the client of httpx would write every URL, and so every id, into its request log.
+    """
+
+    name = "mux"
+    page_size = PAGE_SIZE
+
+    def __init__(
+        self,
+        credentials: Credentials | None,
+        *,
+        base_url: str | None = None,
+        timeout: float = 10.0,
+        connections: int = CONNECTIONS,
+        transport: Transport | None = None,
+        on_calls_left: CallsLeft = lambda _kind, _left: None,
+    ) -> None:
+        keep_from_debug("httpcore.http11", "httpcore.http2")  # they log the headers of answers
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        self._transport = transport or httpx.AsyncHTTPTransport(limits=limits, verify=_trusted())
+        self._base_url = (base_url or BASE_URL).rstrip("/")
+        self._timeout = timeout
+        self._headers = {
+            "accept": "application/json",
+            "accept-encoding": "gzip, deflate",
+            "user-agent": _USER_AGENT,
+        }
+        self._on_calls_left = on_calls_left
+        self.clock: datetime | None = None
+        self._credentials = credentials
+        self._secrets = (credentials.token_id, credentials.token_secret) if credentials else ()
+
+    async def get_asset(self, provider_asset_id: str, at: datetime) -> Observation:
+        """https://www.mux.com/docs/api-reference/video/assets/get-asset ."""
+        data = await self._get(f"/video/v1/assets/{_segment(provider_asset_id)}")
+        return asset_observation(
+            same(read(data, Asset), provider_asset_id), data, ObservationSource.GET, at
+        )
+
+    async def get_upload(self, provider_upload_id: str, at: datetime) -> Observation:
+        """https://www.mux.com/docs/api-reference/video/direct-uploads/get-direct-upload ."""
+        data = await self._get(f"/video/v1/uploads/{_segment(provider_upload_id)}")
+        return upload_observation(same(read(data, Upload), provider_upload_id), data, at)
+
+    async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
+        """https://www.mux.com/docs/api-reference/video/assets/list-assets ; an entry that is no asset is left out."""
+        query = {"limit": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
+        return read_list(await self._answer("GET", "/video/v1/assets", query), at)
+
+    async def create_upload(self, passthrough: str, upload_request: UploadRequest) -> CreatedUpload:
+        """https://www.mux.com/docs/api-reference/video/direct-uploads/create-direct-upload ."""
+        settings = {
+            **upload_request.settings,
+            "playback_policies": [upload_request.playback_policy],
+            "passthrough": passthrough,
+        }
+        body = {
+            "cors_origin": upload_request.cors_origin,
+            "timeout": int(upload_request.timeout.total_seconds()),
+            "new_asset_settings": settings,
+        }
+        asked = body | ({"test": True} if upload_request.test else {})
+        made = read(
+            self._data(await self._body("/video/v1/uploads", method="POST", upload_request=asked)),
+            NewUpload,
+        )
+        return CreatedUpload(made.id, made.url)
+
+    async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
+        """https://www.mux.com/docs/api-reference/video/direct-uploads/cancel-direct-upload ; 403 when too late."""
+        path = f"/video/v1/uploads/{_segment(provider_upload_id)}/cancel"
+        data = self._data(await self._body(path, method="PUT"))
+        return upload_observation(same(read(data, Upload), provider_upload_id), data, at)
+
+    async def whoami(self) -> str:
+        """https://www.mux.com/docs/api-reference/system/utilities/who-am-i ."""
+        return read(await self._get("/system/v1/whoami"), Environment).environment_id
+
+    def verify(
+        self,
+        headers: Mapping[str, str],
+        body: bytes,
+        secrets: Sequence[str],
+        now: datetime,
+        tolerance: float,
+    ) -> int:
+        """The position of the secret that signed this delivery."""
+        return webhooks.verify(headers, body, secrets, now, tolerance)
+
+    def read_event(self, body: bytes) -> ReceivedEvent:
+        """What a webhook says about itself."""
+        return webhooks.read_event(body)
+
+    def read_observation(self, body: bytes, at: datetime) -> Observation:
+        """What was seen in a webhook."""
+        return webhooks.read_observation(body, at)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+    async def _get(self, path: str) -> Mapping[str, Any]:
+        return self._data(await self._body(path))
+
+    @staticmethod
+    def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        data = body.get("data")
+        if not isinstance(data, dict):
+            raise ProviderUnavailable("mux sent an answer without data")
+        return data
+
+    async def _body(
+        self,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        method: str = "GET",
+        upload_request: Any = None,
+    ) -> Mapping[str, Any]:
+        body = decoded(
+            await self._answer(method, path, query, upload_request), keep_urls=method == "POST"
+        )
+        if body is None:
+            raise ProviderUnavailable("mux sent a body that is no JSON object")
+        return body
+
+    async def _answer(
+        self, method: str, path: str, query: Mapping[str, str] | None, upload_request: Any = None
+    ) -> bytes:
+        status, headers, content = await self._send(method, path, query, upload_request)
+        self.clock = _date(headers.get("date")) or self.clock
+        left = headers.get("x-ratelimit-remaining", "")
+        if left.isdecimal() and len(left) < 10:
+            self._on_calls_left("creates" if method == "POST" else "reads", int(left))
+        if status != (201 if method == "POST" else 200):
+            error = refusal(status, headers, decoded(content), self._secrets)
+            raise (
+                ConfigurationError("new_asset_settings", str(error))
+                if status in {400, 422} and upload_request
+                else error
+            )
+        return content
+
+    async def _send(
+        self, method: str, path: str, query: Mapping[str, str] | None, upload_request: Any
+    ) -> tuple[int, httpx.Headers, bytes]:
+        if self._credentials is None:
+            raise MissingCredentials(
+                "there are no credentials; set mux_token_id and mux_token_secret"
+            )
+        headers = self._headers | {"authorization": self._credentials.header}
+        limits = {"timeout": httpx.Timeout(self._timeout).as_dict()}
+        try:
+            url = f"{self._base_url}{path}"
+            request = httpx.Request(
+                method, url, params=query, json=upload_request, headers=headers, extensions=limits
+            )
+            async with asyncio.timeout(self._timeout):
+                response = await self._transport.handle_async_request(request)
+                try:
+                    return response.status_code, response.headers, await _content(response)
+                finally:
+                    await response.aclose()
+        except (TimeoutError, httpx.TimeoutException):
+            raise ProviderUnavailable(f"mux did not answer within {self._timeout:g} s") from None
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError) as error:
+            raise ProviderUnavailable(f"mux cannot be reached ({type(error).__name__})") from None
+
+
+async def _content(response: httpx.Response) -> bytes:
+    if "," in response.headers.get(
+        "content-encoding", ""
+    ):  # packed twice, a few bytes hold more than any memory
+        raise ProviderUnavailable("mux sent an answer packed more than once")
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > LARGEST_ANSWER:
+            raise ProviderUnavailable("mux sent an answer too large to be one")
+    return bytes(content)
+
+
+def _date(text: str | None) -> datetime | None:
+    """When an answer was sent, by the clock of whoever sent it."""
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def _segment(provider_id: str) -> str:
+    """An id as one segment of a path, whatever is in it: `..` alone would lead out."""
+    return quote(provider_id, safe="", errors="replace").replace(".", "%2E")

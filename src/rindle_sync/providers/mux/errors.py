@@ -1,0 +1,63 @@
+"""Mux's refusals, in all the bodies that they come in, as errors of ours."""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Final
+
+import httpx
+
+from rindle_sync.domain import scrub
+from rindle_sync.errors import (
+    AuthenticationFailed,
+    NotFound,
+    ProviderUnavailable,
+    RateLimited,
+    RindleSyncError,
+)
+from rindle_sync.providers.mux.responses import errors_text
+
+_LONGEST_WAIT: Final = 86_400.0
+
+
+def refusal(
+    status: int, headers: httpx.Headers, body: Mapping[str, Any] | None, secrets: tuple[str, ...]
+) -> RindleSyncError:
+    """What an answer other than 200 means; `secrets` are kept out of its text."""
+    told = scrub(_error_text(body), *secrets)
+    text = f"mux answered {status}" + (f": {told}" if told else "")
+    if status == 404 and body is not None and isinstance(body.get("error"), dict):
+        return NotFound("mux asset not found")
+    match status:
+        case 404:
+            return ProviderUnavailable(
+                "mux answered 404 without its error body: is mux_base_url the address of Mux?"
+            )
+        case 401 | 403:
+            return AuthenticationFailed(
+                f"{text}; check mux_token_id and mux_token_secret, and that the token may do this"
+            )
+        case 429:
+            return RateLimited(text, _seconds(headers.get("retry-after")))
+        case _:
+            return ProviderUnavailable(text)
+
+
+def _error_text(body: Mapping[str, Any] | None) -> str:
+    """What Mux tells in any of its error bodies: `error.messages`, `error.message`, `errors`, `message`."""
+    match body:
+        case {"error": dict(error)}:
+            return errors_text(error)
+        case {"errors": list(errors)}:
+            return " ".join(e for e in errors if isinstance(e, str))
+        case {"message": str(message)}:
+            return message
+        case _:
+            return ""
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    try:
+        seconds = float(retry_after or "")
+    except ValueError:
+        return None
+    return min(max(seconds, 0.0), _LONGEST_WAIT) if isfinite(seconds) else None

@@ -1,0 +1,60 @@
+"""A new row, its values checked one by one."""
+
+from dataclasses import replace
+from typing import Any, Final
+from uuid import uuid4
+
+from rindle_sync.domain import ProviderAsset, first_check
+from rindle_sync.errors import ConfigurationError
+from rindle_sync.reconcile.context import Context
+
+ADOPTED: Final = "adopted"
+"""The `ingest_mode` of a row that was made of an asset found at the provider."""
+
+POLICIES: Final = ("public", "signed", "drm")
+"""Who may play a video."""
+
+TEXTS: Final = (
+    "reference",
+    "profile",
+    "provider_asset_id",
+    "provider_upload_id",
+    "passthrough",
+    "playback_policy",
+    "ingest_mode",
+)
+"""What a new row may be told in words."""
+
+LONGEST_ID: Final = 255
+"""The longest id or reference of a row, in characters; Mux's own are no longer."""
+
+
+def new_row(context: Context, **values: Any) -> ProviderAsset:
+    """A row that is not in the table yet; raises `ConfigurationError` for a value that none can have."""
+    for name in TEXTS:
+        check_text(name, values.get(name))
+    if values.get("playback_policy") not in {None, *POLICIES}:
+        raise ConfigurationError("playback_policy", f"must be one of {', '.join(POLICIES)}")
+    now = context.now()
+    row = ProviderAsset(
+        id=str(uuid4()),
+        provider_name=context.provider.name,
+        environment=context.environment,
+        provider_created_at=now,
+        inserted_at=now,
+        updated_at=now,
+        **values,
+    )
+    return replace(row, check_at=first_check(row, now, context.policy, context.schedule))
+
+
+def check_text(name: str, value: str | None) -> None:
+    """Raise `ConfigurationError` unless `value` is a text that a row can hold, or None."""
+    if not isinstance(value, str | None):
+        raise ConfigurationError(name, "must be a text")
+    if value is not None and not _is_text(value):
+        raise ConfigurationError(name, f"must be 1 to {LONGEST_ID} printable characters")
+
+
+def _is_text(value: str) -> bool:
+    return bool(value.strip()) and len(value) <= LONGEST_ID and value.isprintable()

@@ -1,0 +1,77 @@
+"""Alembic migrations of our tables, packaged with the library: `upgrade` brings any database to the newest."""
+
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rindle_sync.domain import scrub
+from rindle_sync.errors import DatabaseUnavailable
+from rindle_sync.store.driver_errors import named_errors
+from rindle_sync.store.schema.engine import make_file
+
+VERSION_TABLE: Final = "rindle_sync_alembic_version"
+"""Ours alone, so that the app's own Alembic and we never meet."""
+
+_UNRELEASED: Final = frozenset({"0001", "0002"})
+"""Revisions of databases that were made before the first release: their tables have other names."""
+
+_LOCK: Final = 0x52494E44_4C45  # any number that nobody else locks on
+
+
+async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
+    """Create or migrate the tables; the revision before and after. Two at once are safe: one waits for the other."""
+    try:
+        make_file(engine.url)
+        async with engine.begin() as connection:
+            return await connection.run_sync(_upgrade)
+    except (DBAPIError, OSError) as error:
+        told = scrub(str(getattr(error, "orig", error)))
+        raise DatabaseUnavailable(f"the tables could not be migrated: {told}") from None
+
+
+async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
+    """The revision that the database is at, and the newest; raises `DatabaseUnavailable`."""
+    with named_errors():
+        async with engine.execution_options(reads_only=True).connect() as connection:
+            return await connection.run_sync(_current), _newest()
+
+
+def _upgrade(connection: Connection) -> tuple[str | None, str]:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    before = _current(connection)
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    return before, _newest()
+
+
+def _current(connection: Connection) -> str | None:
+    revision = MigrationContext.configure(
+        connection, opts={"version_table": VERSION_TABLE}
+    ).get_current_revision()
+    if revision in _UNRELEASED:
+        raise DatabaseUnavailable(
+            f"the tables were made by an unreleased version of rindle-sync (revision {revision}): "
+            "drop them, or use a new database, and run `rindle-sync migrate`"
+        )
+    return revision
+
+
+@cache
+def _newest() -> str:
+    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    return config

@@ -1,0 +1,13 @@
+"""Run by Alembic: our migrations, on the connection that `upgrade` opened."""
+
+from alembic import context
+
+from rindle_sync.store.migrations import VERSION_TABLE
+from rindle_sync.store.schema.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+)
+context.run_migrations()

@@ -1,0 +1,61 @@
+"""Procrastinate's own tables: installed where there are none, and migrated where we have installed them."""
+
+from importlib import resources
+from typing import Any, Final, LiteralString, cast
+
+from procrastinate.schema import SchemaManager
+from psycopg import AsyncConnection, Error
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rindle_sync.domain import scrub
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
+
+_LOCK: Final = 0x52494E44_4C46  # any number that nobody else locks on
+
+
+async def install_procrastinate(engine: AsyncEngine) -> None:
+    """Create or migrate its tables; those that the app has installed itself are left to the app.
+
+    Two at once are safe: one waits for the other. Raises `ConfigurationError`, `DatabaseUnavailable`.
+    """
+    if engine.dialect.name != "postgresql":
+        raise ConfigurationError(
+            "engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…"
+        )
+    try:
+        async with engine.begin() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            await _install(cast(AsyncConnection[Any], driver))
+    except (Error, DBAPIError, OSError) as error:
+        told = scrub(str(getattr(error, "orig", error)))
+        raise DatabaseUnavailable(f"Procrastinate's tables could not be migrated: {told}") from None
+
+
+async def _install(connection: AsyncConnection[Any]) -> None:
+    """The last migration that we have applied is noted; without a note, tables that are there are not ours."""
+    names = sorted(path.name for path in _scripts().iterdir() if path.name.endswith(".sql"))
+    await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS rindle_sync_procrastinate (migration TEXT NOT NULL)"
+    )
+    noted = await _value(connection, "SELECT max(migration) FROM rindle_sync_procrastinate")
+    if noted is None and await _value(connection, "SELECT to_regclass('procrastinate_jobs')::text"):
+        return
+    if noted is None:
+        await connection.execute(SchemaManager.get_schema())
+    for name in names if noted else []:
+        if name > noted:
+            await connection.execute(cast(LiteralString, (_scripts() / name).read_text("utf-8")))
+    if noted != names[-1]:
+        await connection.execute("INSERT INTO rindle_sync_procrastinate VALUES (%s)", [names[-1]])
+
+
+def _scripts() -> Any:
+    return resources.files("procrastinate") / "sql" / "migrations"
+
+
+async def _value(connection: AsyncConnection[Any], query: LiteralString) -> Any:
+    row = await (await connection.execute(query)).fetchone()
+    return row and row[0]

@@ -1,0 +1,4 @@
+"""The tables, and what differs between the databases that hold them."""
+
+from rindle_sync.store.schema.json_rows import json_field, json_parameter
+from rindle_sync.store.schema.tables import assets, changes, job_runs, metadata, webhook_events

@@ -1,0 +1,217 @@
+"""The engine for a database URL: its driver, its time limits, its silence in logs."""
+
+from contextlib import suppress
+from pathlib import Path
+from sqlite3 import OperationalError
+from typing import Any, Final
+
+from sqlalchemy import Engine, ExceptionContext, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
+from rindle_sync.store.schema.json_rows import from_json, to_json
+from rindle_sync.telemetry import keep_from_debug
+
+BUSY_SECONDS: Final = 15
+"""How long a statement waits for another writer before it fails."""
+
+STATEMENT_SECONDS: Final = 30
+"""How long one statement may take on PostgreSQL."""
+
+TIME_LIMITS: Final = (
+    f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{BUSY_SECONDS}s'"
+)
+"""What each session on PostgreSQL begins with."""
+
+SWITCHES: Final = 10
+"""How often it is tried to switch a new SQLite file to its write-ahead log, while others write to it."""
+
+READ_ONLY: Final = "25006"
+"""The SQLSTATE of PostgreSQL where it does not write: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+_NAMED: Final = {"application_name": "rindle-sync"}
+"""How the server's lists of connections show ours."""
+
+_NO_LONGER: Final = {
+    "connect_timeout": "10",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "25000",
+}
+"""How soon a server counts as gone whose machine or network fell silent, unless the URL says otherwise.
+
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+"""
+
+_TELLTALES: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
+"""At DEBUG, SQLAlchemy logs every row that it reads, and aiosqlite every parameter."""
+
+
+def engine_url(url: str) -> URL:
+    """`url` with our async driver in it; raises `ConfigurationError` for one that names no database we know."""
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            "database_url",
+            "is no database URL; write sqlite:///rindle-sync.sqlite3 or postgresql://user:password@host:5432/database",
+        ) from None
+    match parsed.drivername.split("+")[0]:
+        case "sqlite":
+            return parsed.set(drivername="sqlite+aiosqlite")
+        case "postgresql" | "postgres":
+            return parsed.set(drivername="postgresql+psycopg")
+        case other:
+            raise ConfigurationError(
+                "database_url",
+                f"names a database that is not supported ({other}); use sqlite:/// or postgresql://",
+            )
+
+
+def conninfo(url: str) -> str:
+    """`url` as the PostgreSQL library wants it; raises `ConfigurationError` for another database."""
+    parsed = engine_url(url)
+    if parsed.get_backend_name() != "postgresql":
+        raise ConfigurationError(
+            "engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…"
+        )
+    return _completed(parsed).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _completed(url: URL) -> URL:
+    return url.set(query=_NAMED | _NO_LONGER | dict(url.query))
+
+
+def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
+    """An engine for `url` with time limits set and parameters hidden from every log and error text."""
+    parsed = engine_url(url)
+    keep_from_debug(*_TELLTALES)
+    options: dict[str, Any] = {
+        "hide_parameters": True,
+        "logging_name": "rindle_sync",
+        "json_serializer": to_json,
+        "json_deserializer": from_json,
+    }
+    try:
+        if parsed.get_backend_name() == "sqlite":
+            _check_file(_file(parsed))
+            engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
+            prepare_sqlite(engine.sync_engine)
+            _make_no_file(engine.sync_engine, _file(parsed))
+        else:
+            options |= {
+                "pool_size": pool_size,
+                "max_overflow": 2,
+                "pool_timeout": 10,
+                "pool_pre_ping": True,
+            }
+            engine = create_async_engine(_completed(parsed), **options)
+            _prepare_postgresql(engine.sync_engine)
+    except (ArgumentError, ValueError, TypeError, OSError):
+        raise ConfigurationError(
+            "database_url", "has a part that is not understood; see docs/settings.md"
+        ) from None
+    except ModuleNotFoundError:
+        raise ConfigurationError(
+            "database_url",
+            "names PostgreSQL, whose driver is not installed; pip install 'rindle-sync[postgresql]'",
+        ) from None
+    return engine
+
+
+def place_of(url: URL) -> str:
+    """Where a database is, for people to read: the path of a file, or the address of a server without its password."""
+    if url.get_backend_name() == "sqlite":
+        return str(_file(url) or url.database or ":memory:")
+    named = {name: value for name, value in url.query.items() if name in {"host", "port", "dbname"}}
+    return url.set(drivername="postgresql", query=named).render_as_string(hide_password=True)
+
+
+def make_file(url: URL) -> None:
+    """Make the empty file of a SQLite database that is not there: only a migration does, no question to it."""
+    if url.get_backend_name() == "sqlite" and (file := _file(url)) and not file.exists():
+        file.touch()
+
+
+def _file(url: URL) -> Path | None:
+    """The file of a SQLite database; None where it is in memory, or named by an address of SQLite's own."""
+    path = url.database
+    return (
+        Path(path).absolute()
+        if path and path != ":memory:" and not path.startswith("file:")
+        else None
+    )
+
+
+def _check_file(file: Path | None) -> None:
+    if file and (file.is_dir() or not file.parent.is_dir()):
+        raise ConfigurationError(
+            "database_url", "names a SQLite file in a folder that is not there, or a folder itself"
+        )
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """A new file is switched once; that fails at once while somebody else writes to it, where all else waits."""
+    for _ in range(SWITCHES):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except OperationalError:
+            cursor.execute("BEGIN IMMEDIATE")  # waits until the other one is done
+            cursor.execute("COMMIT")
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode=WAL")
+
+
+def prepare_sqlite(engine: Engine) -> None:
+    """Set what every connection needs, and begin each transaction as what it is."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        _switch_to_wal(cursor)
+        for setting in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY"):
+            cursor.execute(f"PRAGMA {setting}")
+        cursor.close()
+
+    # a cancelled statement that is not freed yet keeps its connection from closing, and with it the write lock
+    @event.listens_for(engine, "invalidate")
+    def invalidated(connection: Any, _: Any, __: Any) -> None:
+        with suppress(Exception):
+            connection.rollback()
+
+    # a write transaction takes the write lock as it begins: one that first reads could never get it later
+    @event.listens_for(engine, "begin")
+    def began(connection: Any) -> None:
+        reads = connection.get_execution_options().get("reads_only", False)
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _make_no_file(engine: Engine, file: Path | None) -> None:
+    """A question to a database that is not there makes none: another shell may have the settings of the service."""
+
+    @event.listens_for(engine, "do_connect")
+    def connecting(*_: Any) -> None:
+        if file and not file.exists():
+            raise DatabaseUnavailable(
+                f"there is no database at {file}: does this shell lack the settings of the service, database_url above "
+                "all, as variables (RINDLE_DATABASE_URL) or in a file? `rindle-sync migrate` makes a new one"
+            )
+
+
+def _prepare_postgresql(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"{TIME_LIMITS}; SET timezone = 'UTC'")
+        connection.commit()
+
+    # a server that has become a standby may go on answering on our connections; new ones may find the primary
+    @event.listens_for(engine, "handle_error")
+    def failed(context: ExceptionContext) -> None:
+        if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+            context.is_disconnect = True

@@ -1,0 +1,107 @@
+"""Any number of rows as one bound JSON array, so that the text of a statement never changes."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    CTE,
+    JSON,
+    Column,
+    ColumnElement,
+    FromClause,
+    Select,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    literal_column,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import TableValuedAlias
+from sqlalchemy.sql.functions import FunctionElement
+
+from rindle_sync.store.schema.types import UtcTime, utc_text
+
+
+def to_json(value: Any) -> str:
+    """`value` as JSON text."""
+    return msgspec.json.encode(value).decode()
+
+
+def from_json(text: str) -> Any:
+    """JSON text as plain values."""
+    return msgspec.json.decode(text)
+
+
+class _JsonRows(FunctionElement[Any]):
+    """One JSON array as a table of its elements, in a column `value`."""
+
+    name = "json_rows"
+    inherit_cache = True
+
+
+@compiles(_JsonRows, "sqlite")
+def _json_rows_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+@compiles(_JsonRows, "postgresql")
+def _json_rows_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    return f"jsonb_array_elements(CAST({compiler.process(element.clauses, **options)} AS JSONB))"
+
+
+class _Typed(FunctionElement[Any]):
+    """A text out of JSON, as the type that the column wants; SQLite takes it as it is."""
+
+    name = "typed"
+    inherit_cache = True
+
+
+@compiles(_Typed, "sqlite")
+def _typed_sqlite(element: Any, compiler: Any, **options: Any) -> str:
+    text, _ = element.clauses
+    return str(compiler.process(text, **options))
+
+
+@compiles(_Typed, "postgresql")
+def _typed_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    _, typed = element.clauses
+    return str(compiler.process(typed, **options))
+
+
+def json_table(parameter: str, alias: str) -> TableValuedAlias:
+    """The bound JSON array `parameter` as a table: any number of rows in one statement whose text never changes."""
+    return _JsonRows(bindparam(parameter, type_=Text())).table_valued("value", name=alias)
+
+
+def once(rows: Select[Any], name: str) -> CTE:
+    """`rows` kept while a statement runs: SQLite writes an element out anew each time that a field of it is read."""
+    return rows.cte(name).prefix_with("MATERIALIZED")
+
+
+def json_field(rows: FromClause, column: Column[Any]) -> ColumnElement[Any]:
+    """The field of `rows` that is named like `column`, as its type."""
+    text: ColumnElement[Any] = rows.c.value.op("->>", return_type=Text())(
+        literal_column(f"'{column.name}'")
+    )
+    return _Typed(text, cast(text, column.type))
+
+
+def json_parameter(rows: Sequence[Mapping[str, Any]], table: Table) -> str:
+    """`rows` as the bound value of a `json_table`, each field as text that its column's type can read."""
+    texts = _texts(table)
+    return to_json(
+        [
+            {**row, **{n: text(row[n]) for n, text in texts if row.get(n) is not None}}
+            for row in rows
+        ]
+    )
+
+
+@cache
+def _texts(table: Table) -> Sequence[tuple[str, Callable[[Any], str]]]:
+    """The columns of `table` whose values go as text, and what makes it of them."""
+    times = [(c.name, utc_text) for c in table.c if isinstance(c.type, UtcTime)]
+    return [*times, *((c.name, to_json) for c in table.c if isinstance(c.type, JSON))]

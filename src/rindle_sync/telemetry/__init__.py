@@ -1,0 +1,30 @@
+"""Typed events and how listeners get them; keeps ids out of other libraries' debug logs."""
+
+from rindle_sync.telemetry.events import (
+    EVENTS,
+    Audited,
+    BreakerClosed,
+    BreakerOpened,
+    CallbackException,
+    Called,
+    Event,
+    Failed,
+    Listener,
+    OperatorActed,
+    RedactionFailed,
+    Resolved,
+    StateChange,
+    Stuck,
+    Swept,
+    Telemetry,
+    UnknownStatus,
+    WebhookException,
+    WebhookIgnored,
+    WebhookProcessed,
+    WebhookRejected,
+    WebhookVerified,
+    log_event,
+    milliseconds,
+    nanoseconds,
+)
+from rindle_sync.telemetry.log_filter import keep_from_debug

@@ -1,0 +1,49 @@
+"""Rows are made: the app's own, checked word by word, before the provider is asked anything."""
+
+from typing import Any, Final
+
+from rindle_sync.domain import ProviderAsset, State
+from rindle_sync.errors import AlreadyTracked, ConfigurationError
+from rindle_sync.reconcile import ADOPTED, Context, new_row
+
+TRACKABLE: Final = (State.PENDING, State.UPLOADING, State.PROCESSING, State.READY)
+"""The states that a row may be tracked in; the others are for the provider to say."""
+
+
+async def track(context: Context, *, state: State | None, **values: Any) -> ProviderAsset:
+    """Insert a row for an asset or an upload that the provider has; one that was adopted becomes the app's own.
+
+    `state` is `processing` where there is a provider id, else `uploading`. Raises `AlreadyTracked`, `ConfigurationError`.
+    """
+    if not (values.get("provider_asset_id") or values.get("provider_upload_id")):
+        raise ConfigurationError(
+            "provider_asset_id",
+            "or provider_upload_id is needed: by which could we ask the provider?",
+        )
+    if state and state not in TRACKABLE:
+        raise ConfigurationError("state", f"must be one of {', '.join(TRACKABLE)}")
+    default = State.PROCESSING if values.get("provider_asset_id") else State.UPLOADING
+    row = new_row(context, state=state or default, **values)
+    try:
+        await context.store.add(row)
+    except AlreadyTracked:
+        adopted = await _adopted(context, row)
+        if adopted is None:
+            raise
+        return adopted
+    return row
+
+
+async def _adopted(context: Context, row: ProviderAsset) -> ProviderAsset | None:
+    """The adopted row of this asset or upload, under the app's own names; None where there is none."""
+    found = await context.store.match(
+        context.provider.name,
+        context.environment,
+        provider_asset_ids=[row.provider_asset_id] if row.provider_asset_id else (),
+        provider_upload_ids=[row.provider_upload_id] if row.provider_upload_id else (),
+        passthroughs=(),
+    )
+    if len(found) != 1 or found[0].ingest_mode != ADOPTED:
+        return None
+    await context.store.rename(found[0].id, row)
+    return await context.store.get(found[0].id)

@@ -1,0 +1,14 @@
+"""Accepts webhook requests, stores them once, and applies them through `reconcile.apply`."""
+
+from rindle_sync.webhooks.asgi import (
+    App,
+    Receive,
+    Scope,
+    Send,
+    WebhookApp,
+    at_most,
+    at_paths,
+    nowhere,
+)
+from rindle_sync.webhooks.process import process_webhook_events, rows_about
+from rindle_sync.webhooks.receive import LARGEST_BODY, Reply, receive

@@ -1,0 +1,131 @@
+"""The simulated world: no seed breaks a law, a history is a function of its seed, and planted faults are found."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulation.planted import PLANTED
+
+PROJECT = Path(__file__).parents[2]
+
+FOUND_BY = {
+    "overwrite": 1,
+    "emit-first": 0,
+    "changes-apart": 115,
+    "trust-absence": 223,
+    "forget-floor": 3,
+    "skip-environment": 87,
+    "stale-events": 0,
+    "stale-looks": 183,
+    "revive": 0,
+    "unsigned": 0,
+    "answer-first": 18,
+    "one-404": 311,
+    "wipe-playback-ids": 1600,
+    "dispatch-at-most-once": 15,
+    "dispatch-in-any-order": 15,
+    "lease-for-ever": 41,
+    "untagged": 0,
+    "unscrubbed": 9,
+    "free-calls": 224,
+    "hidden-call": 1463,
+    "stuck-for-ever": 56,
+    "age-after": 0,
+    "give-up": 9,
+    "unlinked": 0,
+}
+"""A seed that finds each planted fault, among the first that do: `python -m simulation 0-2999 --fault all`."""
+
+
+def simulated(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "simulation", *arguments]
+    return subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=900
+    )
+
+
+def reports(ended: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ended.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("seeds", ["0-49", "50-99", "100-149", "150-199"])
+def test_no_law_is_broken(seeds: str) -> None:
+    ended = simulated(seeds, "--history", "30", "--jobs", "1")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "50 histories" in ended.stderr
+
+
+def test_no_law_is_broken_on_postgresql(
+    postgres_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RINDLE_TEST_POSTGRES_URL", postgres_server)
+    monkeypatch.delenv("RINDLE_TEST_POSTGRES", raising=False)
+
+    ended = simulated("0-11", "--database", "postgresql", "--history", "30", "--jobs", "1")
+
+    assert ended.returncode == 0, ended.stderr
+    assert "12 histories" in ended.stderr
+
+
+def test_a_history_is_a_function_of_its_seed() -> None:
+    told = [
+        reports(simulated("40-45", "--json", *options))
+        for options in (("--jobs", "1"), ("--jobs", "2"))
+    ]
+
+    digests = [{report["seed"]: report["digest"] for report in some} for some in told]
+    assert digests[0] == digests[1]
+    assert len(set(digests[0].values())) == 6
+
+
+@pytest.fixture(scope="module")
+def hunted() -> dict[str, list[str]]:
+    """Which laws each planted fault broke in the history that is to find it."""
+    script = (
+        "import json, sys\n"
+        "from simulation.__main__ import checked\n"
+        "from simulation.once import Database\n"
+        "for fault, seed in json.loads(sys.argv[1]).items():\n"
+        "    print(json.dumps([fault, checked([seed], Database.SQLITE, fault)[0].broken]), flush=True)\n"
+    )
+    command = [sys.executable, "-c", script, json.dumps(FOUND_BY)]
+    ended = subprocess.run(
+        command,
+        cwd=PROJECT,
+        env=os.environ | {"PYTHONHASHSEED": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(json.loads(line) for line in ended.stdout.splitlines())
+
+
+@pytest.mark.parametrize("fault", PLANTED)
+def test_a_planted_fault_is_found(hunted: dict[str, list[str]], fault: str) -> None:
+    assert hunted[fault]
+
+
+def test_a_broken_law_is_told_with_its_history_and_the_way_to_repeat_it() -> None:
+    seed = str(FOUND_BY["age-after"])
+
+    ended = simulated(seed, "--fault", "age-after", "--history", "5")
+
+    assert ended.returncode == 1
+    assert f"seed {seed}" in ended.stderr
+    assert "ages: " in ended.stderr
+    assert f"-m simulation {seed} --history 500 --fault age-after" in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["many"], ["0-9", "--fault", "none-such"], ["0-9", "--jobs", "0"]]
+)
+def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
+    ended = simulated(*arguments)
+
+    assert (ended.returncode, "Traceback" in ended.stderr) == (2, False)

@@ -1,0 +1,366 @@
+"""Doctor: each finding is provoked for real, and an installation that is sound has none."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from rindle_sync.config import Settings, plain_settings
+from rindle_sync.diagnostics import Check
+from rindle_sync.diagnostics.doctor import OF_PING, OF_TABLES, Diagnosis, examine
+from rindle_sync.domain import ErrorKind, State
+from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator.faults import FaultKind
+from rindle_sync.errors import ConfigurationError, ProviderUnavailable
+from rindle_sync.installation import Installation, connect_all
+from rindle_sync.providers.mux import knock
+from rindle_sync.runtime import tick_key
+from rindle_sync.store import AssetStore
+from rindle_sync.store.migrations import VERSION_TABLE, revisions
+from rindle_sync.store.schema.engine import BUSY_SECONDS, open_engine
+from tests.support.processes import FarEnd, Shell, free_port, serving, settings_for
+from tests.support.rows import a_row
+
+SECRET = "a-webhook-secret-of-this-test-01"
+
+
+@pytest.fixture
+def far_end() -> Iterator[FarEnd]:
+    with serving(MuxEmulator()) as far_end:
+        yield far_end
+
+
+def sound(url: str, far_end: FarEnd, **values: Any) -> Settings:
+    told = settings_for(url, far_end, mux_webhook_secrets=SECRET) | values
+    return plain_settings(**{name: value for name, value in told.items() if value is not None})
+
+
+@asynccontextmanager
+async def at_work(settings: Settings) -> AsyncIterator[Installation]:
+    """An installation on which an engine has just asked what is due."""
+    async with connect_all(settings) as all_:
+        await all_.migrate()
+        context = next(iter(all_.values())).context
+        await context.job_runs.note(tick_key(context), context.now())
+        yield all_
+
+
+def told(diagnosis: Diagnosis) -> list[tuple[Check, str]]:
+    return [(finding.check, finding.text) for finding in diagnosis.findings]
+
+
+async def test_a_sound_installation_has_no_finding(database_url: str, far_end: FarEnd) -> None:
+    async with at_work(sound(database_url, far_end)) as all_:
+        offline = await examine(all_)
+        assert far_end.emulator.calls.total() == 0
+        asked = await examine(all_, ping=True)
+
+    assert (told(offline), told(asked)) == ([], [])
+    assert set(OF_TABLES) <= set(offline.checked)
+    assert {*offline.checked, *OF_PING} == set(asked.checked)
+
+
+@pytest.mark.parametrize(
+    ("values", "check", "words"),
+    [
+        ({"mux_token_id": None}, Check.CREDENTIALS, "mux_token_id is not set"),
+        ({"mux_webhook_secrets": None}, Check.WEBHOOK_SECRETS, "no webhooks are taken"),
+        ({"mux_webhook_secrets": "short"}, Check.WEBHOOK_SECRETS, "too short"),
+        ({"mux_signing_key_id": "key-1"}, Check.SIGNING_KEY, "mux_signing_private_key: is not set"),
+        (
+            {"mux_signing_key_id": "key-1", "mux_signing_private_key": "no key"},
+            Check.SIGNING_KEY,
+            "mux_signing_private_key",
+        ),
+    ],
+)
+async def test_what_is_wrong_with_a_setting_is_found(
+    sqlite_url: str, far_end: FarEnd, values: dict[str, Any], check: Check, words: str
+) -> None:
+    async with at_work(sound(sqlite_url, far_end, **values)) as all_:
+        [finding] = (await examine(all_)).findings
+
+    assert finding.check is check
+    assert words in finding.text
+    assert finding.remedy
+
+
+async def test_a_secret_that_two_environments_share_is_found(
+    sqlite_url: str, far_end: FarEnd
+) -> None:
+    table = {
+        "mux_token_id": far_end.emulator.token_id,
+        "mux_token_secret": far_end.emulator.token_secret,
+        "mux_webhook_secrets": SECRET,
+    }
+    settings = plain_settings(database_url=sqlite_url, environments={"acme": table, "beta": table})
+    async with at_work(settings) as all_:
+        found = told(await examine(all_))
+
+    assert [check for check, _ in found] == [Check.WEBHOOK_SECRETS, Check.CREDENTIALS]
+    assert not any(secret in str(found) for secret in (SECRET, far_end.emulator.token_secret))
+
+
+async def test_a_database_that_is_gone_lacks_tables_or_is_behind_is_found(
+    postgres_url: str, far_end: FarEnd
+) -> None:
+    nobody = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
+    async with connect_all(sound(nobody, far_end)) as all_:
+        gone = await examine(all_, ping=True)
+    async with connect_all(sound(postgres_url, far_end)) as all_:
+        empty = await examine(all_)
+        await all_.migrate()
+        async with all_.store.writing() as connection:
+            await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = 'rindle_0'"))
+        behind = await examine(all_)
+
+    assert [check for check, _ in told(gone)] == [Check.DATABASE]
+    assert Check.ENGINE not in gone.checked
+    assert told(empty) == [
+        (Check.TABLES, "the database lacks our tables; run `rindle-sync migrate`")
+    ]
+    assert told(behind) == [
+        (Check.TABLES, "the tables are at rindle_0, and rindle_1 is the newest")
+    ]
+
+
+async def test_an_engine_that_never_ran_or_fell_silent_is_found(
+    sqlite_url: str, far_end: FarEnd
+) -> None:
+    async with connect_all(sound(sqlite_url, far_end)) as all_:
+        await all_.migrate()
+        never = told(await examine(all_))
+        context = all_["default"].context
+        await context.job_runs.note(tick_key(context), context.now() - timedelta(minutes=5))
+        silent = told(await examine(all_))
+
+    assert never == [(Check.ENGINE, "no engine has ever run on this database")]
+    assert silent == [(Check.ENGINE, "no engine has asked what is due for 300 s")]
+
+
+async def test_how_the_rows_stand_is_found(sqlite_url: str, far_end: FarEnd) -> None:
+    now = datetime.now(UTC)
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        context = all_["default"].context
+        await context.store.add(a_row(State.ERRORED, error_kind=ErrorKind.STUCK))
+        await context.store.add(a_row(check_at=now - timedelta(minutes=30)))
+        await context.circuit_breaker.authentication_failed("no")
+
+        found = [check for check, _ in told(await examine(all_))]
+
+    assert found == [Check.CIRCUIT, Check.OVERDUE, Check.STUCK]
+
+
+async def test_the_question_for_the_revision_waits_for_no_writer(sqlite_tables_url: str) -> None:
+    engine = open_engine(sqlite_tables_url)
+    async with AssetStore(engine).writing(), asyncio.timeout(BUSY_SECONDS / 3):
+        assert await revisions(engine) == ("rindle_1", "rindle_1")
+    await engine.dispose()
+
+
+async def test_a_token_that_is_refused_and_one_of_another_environment_are_told_apart(
+    sqlite_url: str, far_end: FarEnd
+) -> None:
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        rule = far_end.emulator.add_fault(FaultKind.UNAUTHORIZED)
+        refused = await examine(all_, ping=True)
+        far_end.emulator.remove_fault(rule)
+        assert told(await examine(all_, ping=True)) == []
+        await all_["default"].context.environments.identify(
+            "mux", "default", "env-of-somebody-else"
+        )
+        other = await examine(all_, ping=True)
+
+    assert [check for check, _ in told(refused)] == [Check.PROVIDER]
+    assert "401" in refused.findings[0].text
+    assert "the token belongs to" in other.findings[0].text
+    assert "env-of-somebody-else" not in str(other)
+
+
+async def test_a_ping_keeps_nothing(sqlite_url: str, far_end: FarEnd) -> None:
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        far_end.emulator.add_fault(FaultKind.UNAUTHORIZED)
+        await examine(all_, ping=True)
+
+        assert (await all_.overview())[0].circuit == "closed"
+
+
+async def test_a_clock_that_is_wrong_is_found(sqlite_url: str, far_end: FarEnd) -> None:
+    def ahead() -> datetime:
+        return datetime.now(UTC) + timedelta(minutes=3)
+
+    async with connect_all(sound(sqlite_url, far_end), clock=ahead) as all_:
+        await all_.migrate()
+        await all_["default"].context.job_runs.note(tick_key(all_["default"].context), ahead())
+        [finding] = (await examine(all_, ping=True)).findings
+
+    assert finding.check is Check.CLOCK
+    assert "ahead of the provider's" in finding.text
+
+
+async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
+    tmp_path: Path, sqlite_url: str, far_end: FarEnd
+) -> None:
+    port = free_port()
+    shell = Shell(
+        tmp_path, settings_for(sqlite_url, far_end, mux_webhook_secrets=SECRET, listen_port=port)
+    )
+    await shell.run("migrate")
+    address = f"http://127.0.0.1:{port}/webhooks/mux"
+    async with shell.started("run") as running:
+        await running.says("taking webhooks")
+        async with httpx.AsyncClient() as client:
+            assert (await client.get(address)).status_code == 405
+        other = shell.but(mux_webhook_secrets="another-secret-than-that-of-the-endpoint")
+        well, wrong, nowhere, usage = await shell.run_all(
+            ["doctor", "--endpoint", address, "--json"],
+            ["doctor", "--endpoint", f"{address}/x", "--json"],
+            ["doctor", "--endpoint", "http://127.0.0.1:1/", "--json"],
+            ["doctor", "--endpoint", "nonsense"],
+        )
+        kept = await shell.run("status", "--json")
+        secret = await other.run("doctor", "--endpoint", address, "--json")
+
+    assert (well.code, well.json["findings"]) == (0, [])
+    assert "signed with our own secret" in well.json["notes"][0]["text"]
+    assert "answered 404" in wrong.out
+    assert "cannot be reached" in nowhere.out
+    assert kept.json["webhook_events"]["ignored"] == 1
+    assert usage.code == 2
+    assert (secret.code, "another secret" in secret.out) == (1, True)
+
+
+async def test_the_command_tells_what_was_found_and_what_to_do(
+    tmp_path: Path, sqlite_url: str, far_end: FarEnd
+) -> None:
+    shell = Shell(tmp_path, settings_for(sqlite_url, far_end))
+
+    unmigrated = await shell.run("doctor")
+    await shell.run("migrate")
+    idle = await shell.run("doctor", "--ping")
+
+    assert unmigrated.code == idle.code == 1
+    assert "`rindle-sync migrate` makes a new one" in unmigrated.out
+    assert "no engine has ever run on this database" in idle.out
+    assert "ok       provider" in idle.out
+
+
+@pytest.mark.parametrize("address", ["nonsense", "", "http://127.0.0.1:99999/", "http://[::1"])
+async def test_no_address_is_wrong_usage(sqlite_url: str, far_end: FarEnd, address: str) -> None:
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        with pytest.raises(ConfigurationError, match="must be an address"):
+            await examine(all_, endpoint=address)
+
+
+@asynccontextmanager
+async def answering(*parts: bytes, every: float = 0) -> AsyncIterator[str]:
+    """The address of a server that answers everybody with these parts."""
+    ended = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        with closing(writer), suppress(ConnectionError):
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(ended.wait(), every)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/webhooks/mux"
+        ended.set()
+        await asyncio.sleep(0.05)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "body", [b"<h1>welcome</h1>", b'"kept"', b"[" * 1000, b'{"status": "kept"}' + b" " * 5000]
+)
+async def test_another_server_that_says_200_is_not_taken_for_our_endpoint(
+    sqlite_url: str, far_end: FarEnd, body: bytes
+) -> None:
+    async with at_work(sound(sqlite_url, far_end)) as all_, answering(HEAD, body) as address:
+        found = told(await examine(all_, endpoint=address))
+
+    assert found == [(Check.ENDPOINT, "what answered 200 there is not our endpoint")]
+
+
+async def test_an_endpoint_that_drips_its_answer_is_waited_for_no_longer_than_others() -> None:
+    async with answering(HEAD, *[b" "] * 1000, every=0.05) as address:
+        with pytest.raises(ProviderUnavailable, match="no whole answer within"):
+            await knock(address, SECRET, None, datetime.now(UTC), within=0.3)
+
+
+async def test_what_was_not_asked_is_not_said_to_be_well(sqlite_url: str, far_end: FarEnd) -> None:
+    async with at_work(sound(sqlite_url, far_end, mux_token_id=None)) as all_:
+        without_token = await examine(all_, ping=True)
+    body = b'{"data": {"environment_id": "env-1"}}'
+    head = b"HTTP/1.1 200 OK\r\ndate: some day\r\nconnection: close\r\n\r\n"
+    async with (
+        answering(head, body) as address,
+        at_work(sound(sqlite_url, far_end, mux_base_url=address)) as all_,
+    ):
+        without_date = await examine(all_, ping=True)
+
+    assert not {*OF_PING} & {*without_token.checked}
+    assert [(note.check, note.text) for note in without_token.notes] == [
+        (check, "not checked: no token is set") for check in OF_PING
+    ]
+    assert Check.PROVIDER in without_date.checked
+    assert Check.CLOCK not in without_date.checked
+    assert [note.check for note in without_date.notes] == [Check.CLOCK]
+
+
+async def test_a_name_of_an_environment_that_no_row_has_is_found(
+    sqlite_url: str, far_end: FarEnd
+) -> None:
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        await all_["default"].context.store.add(a_row(State.READY))
+        assert told(await examine(all_)) == []
+    async with at_work(sound(sqlite_url, far_end, environment="defualt")) as all_:
+        [finding] = (await examine(all_)).findings
+
+    assert (finding.check, finding.text) == (
+        Check.ENVIRONMENT,
+        "no row is of defualt, but 1 is of default",
+    )
+    assert "`environment`" in finding.remedy
+
+
+async def test_a_question_makes_no_database(
+    tmp_path: Path, sqlite_url: str, far_end: FarEnd
+) -> None:
+    file = tmp_path / "rindle.sqlite3"
+    shell = Shell(tmp_path, settings_for(sqlite_url, far_end))
+
+    for command in ("status", "doctor", "run"):
+        ended = await shell.run(command)
+        assert ended.code == 1
+        assert f"there is no database at {file}" in ended.out + ended.complaint
+        assert "RINDLE_DATABASE_URL" in ended.out + ended.complaint
+        assert not file.exists()
+    assert (await shell.run("migrate")).code == 0
+    assert file.exists()
+
+
+async def test_a_name_of_an_environment_is_shown_as_it_is(
+    tmp_path: Path, sqlite_url: str, far_end: FarEnd
+) -> None:
+    shell = Shell(tmp_path, settings_for(sqlite_url, far_end, environment="[/bold]\x1b[2J\u202e"))
+    await shell.run("migrate")
+
+    doctor, status = await shell.run_all(["doctor"], ["status"])
+
+    for ended in (doctor, status):
+        assert ended.out.startswith(f"[/bold]\\x1b[2J\\u202e on {tmp_path}")
+        assert "\u202e" not in ended.out
+    assert "engine" in doctor.out

@@ -1,0 +1,254 @@
+"""How environments stand, as figures; and the meter of lost webhooks."""
+
+from dataclasses import replace
+from datetime import timedelta
+from math import sqrt
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from rindle_sync.diagnostics import DAY, GRACE, Check, Readiness, of_engine, of_environment
+from rindle_sync.diagnostics import status as health
+from rindle_sync.domain import NO_ROW, ErrorKind, EventStatus, State, Trigger
+from rindle_sync.emulator.lifecycle import Life
+from rindle_sync.runtime import tick_key
+from rindle_sync.telemetry import Called
+from rindle_sync.webhooks import WebhookApp, process_webhook_events
+from tests.support.rows import a_row
+from tests.support.webhooks import SECRET, a_kept_notice, tell_ready, with_secrets
+from tests.support.world import World
+
+HOUR = timedelta(hours=1)
+
+
+async def found(world: World) -> health.WebhookStatus:
+    return (await health.status(world.context)).webhooks
+
+
+async def test_figures_tell_how_the_rows_of_an_environment_stand(world: World) -> None:
+    now = world.clock.now()
+    rows = [
+        a_row(State.READY, checked_at=now),
+        a_row(State.READY, checked_at=now - HOUR),
+        a_row(State.ERRORED, error_kind=ErrorKind.STUCK, check_at=now - HOUR, check_failures=1),
+        a_row(State.PROCESSING, check_at=now),
+        a_row(State.PROCESSING, check_at=now + HOUR),
+        replace(a_row(State.UPLOADING, provider_upload_id="upload-1"), provider_asset_id=None),
+        a_row(State.ERRORED, environment="another"),
+    ]
+    await world.context.store.add_all(rows)
+
+    figures = await health.status(world.context)
+
+    assert {state: n for state, n in figures.by_state.items() if n} == {
+        "ready": 2,
+        "errored": 1,
+        "processing": 2,
+        "uploading": 1,
+    }
+    assert (figures.rows, figures.stuck, figures.unlinked, figures.unanswered) == (6, 1, 1, 1)
+    assert (figures.due, figures.oldest_due_seconds, figures.last_checked_at) == (2, 3600, now)
+
+
+async def test_environments_are_told_apart_in_the_same_few_statements(world: World) -> None:
+    another = replace(world.context, environment="another")
+    await world.context.store.add_all(
+        [a_row(State.READY), a_row(State.ERRORED, environment="another")]
+    )
+
+    told = await health.figures([world.context, another], world.clock.now(), over=DAY)
+
+    assert {name: dict(one.by_state) for name, one in told.items()} == {
+        "default": {"ready": 1},
+        "another": {"errored": 1},
+    }
+
+
+async def test_the_inbox_is_told_by_what_waits_and_what_is_dead(world: World) -> None:
+    row, now = a_row(), world.clock.now()
+    for webhook_event in (
+        replace(a_kept_notice(row, now), received_at=now - DAY, next_attempt_at=now - HOUR),
+        replace(a_kept_notice(row, now), next_attempt_at=now + HOUR),
+        replace(a_kept_notice(row, now), status=EventStatus.DEAD, next_attempt_at=None),
+    ):
+        await world.context.inbox.keep(webhook_event)
+
+    figures = await health.status(world.context)
+
+    assert figures.webhook_events == {"pending": 2, "applied": 0, "ignored": 0, "dead": 1}
+    assert figures.oldest_pending_seconds == 3600
+
+
+async def test_a_delivery_that_is_applied_again_waits_from_then(world: World) -> None:
+    now = world.clock.now()
+    old = replace(a_kept_notice(a_row(), now - DAY), status=EventStatus.DEAD, next_attempt_at=None)
+    await world.context.inbox.keep(old)
+
+    await world.context.inbox.replay("mux", "default", now, webhook_event_id=old.id)
+
+    assert (await health.status(world.context)).oldest_pending_seconds == 0
+
+
+async def test_of_dead_deliveries_those_of_a_day_count_as_failed_that_a_row_was_there_for(
+    world: World,
+) -> None:
+    now = world.clock.now()
+    dead = replace(a_kept_notice(a_row(), now), status=EventStatus.DEAD, next_attempt_at=None)
+    for received_at, reason in (
+        (now, "unreadable_data"),
+        (now, NO_ROW),
+        (now - 2 * DAY, "unreadable_data"),
+    ):
+        event_id = webhook_event_id = str(uuid4())
+        webhook_event = replace(
+            dead, id=webhook_event_id, event_id=event_id, received_at=received_at, reason=reason
+        )
+        await world.context.inbox.keep(webhook_event)
+
+    (told,) = await health.overview([world.context])
+
+    assert (told.dead, told.failed) == (3, 1)
+    assert [found.check for found in of_environment(told)] == [Check.DEAD]
+
+
+async def test_no_webhook_is_expected_where_none_is_taken(world: World) -> None:
+    await world.sync(await world.track())
+    world.clock.move(GRACE)
+
+    assert await found(world) == health.WebhookStatus(expected=0, first=0, late=0, missed=0, loss=0)
+    assert (await health.figures([world.context], world.clock.now(), over=DAY))[
+        "default"
+    ].webhooked.expected == 0
+
+
+async def test_the_budget_is_told_without_taking_from_it(world: World) -> None:
+    world.with_reads(10, 1)
+    full = (await health.status(world.context)).rate_limit
+    await world.context.rate_limiter.take(10, trigger=Trigger.SYNC)
+    empty = (await health.status(world.context)).rate_limit
+    world.clock.move(4)
+    later = (await health.status(world.context)).rate_limit
+    await world.context.rate_limiter.pause(timedelta(seconds=30))
+    paused = (await health.status(world.context)).rate_limit
+
+    assert [one.calls for one in (full, empty, later, paused)] == [10, 0, 4, 0]
+    assert [one.wait_seconds for one in (full, empty, later, paused)] == [0, 1, 0, 31]
+
+
+async def test_calls_are_told_by_what_was_asked_and_how_it_was_answered(world: World) -> None:
+    row, gone = await world.track(), await world.track(provider_asset_id="nobody")
+    await world.sync(row)
+    await world.sync(gone)
+    world.emulator.add_fault("server_error")
+    await world.sync(row)
+
+    def told(called: Called) -> tuple[str, str]:
+        return called.way, called.answer
+
+    assert [told(one) for one in world.called] == [
+        ("asset", "answered"),
+        ("whoami", "answered"),
+        ("asset", "not_found"),
+        *[("asset", "unreachable")] * 3,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ahead", "says"), [(0, "ok"), (600, "has not asked what is due for 60 s")]
+)
+async def test_a_tick_that_lies_ahead_proves_no_engine(
+    world: World, ahead: float, says: str
+) -> None:
+    async def revisions() -> tuple[str, str]:
+        return "1", "1"
+
+    readiness = Readiness(world.context, revisions, runs_engine=True)
+    world.clock.move(120)
+    ticked = world.clock.now() + timedelta(seconds=ahead)
+    await world.context.job_runs.note(tick_key(world.context), ticked)
+
+    assert (await readiness.checks())["engine"] == says
+    assert [found.check for found in of_engine(ticked, world.clock.now())] == [Check.ENGINE] * (
+        ahead > 0
+    )
+
+
+async def test_a_clock_that_was_set_back_after_the_start_is_no_grace_without_end(
+    world: World,
+) -> None:
+    async def revisions() -> tuple[str, str]:
+        return "1", "1"
+
+    readiness = Readiness(world.context, revisions, runs_engine=True)
+    world.clock.move(-3600)
+
+    assert (await readiness.checks())["engine"] != "ok"
+
+
+# the meter
+
+
+async def test_a_change_that_a_webhook_told_of_first_is_no_loss(world: World) -> None:
+    with_secrets(world)
+    await tell_ready(world, await world.track())
+
+    assert await found(world) == health.WebhookStatus(expected=1, first=1, late=0, missed=0, loss=0)
+
+
+async def test_a_change_that_only_a_look_found_counts_as_missed_after_a_while(world: World) -> None:
+    with_secrets(world)
+    await world.sync(await world.track())
+    at_once = await found(world)
+    world.clock.move(GRACE)
+
+    assert at_once.expected == 0
+    assert await found(world) == health.WebhookStatus(expected=1, first=0, late=0, missed=1, loss=1)
+
+
+async def test_a_webhook_that_comes_after_the_look_was_late_and_not_missed(world: World) -> None:
+    with_secrets(world)
+    row = await world.track()
+    await world.sync(row)
+    world.clock.move(3 * GRACE)
+    assert (await found(world)).missed == 1
+
+    await tell_ready(world, row)
+
+    assert await found(world) == health.WebhookStatus(expected=1, first=0, late=1, missed=0, loss=0)
+    assert [change.webhook_at for change in await world.context.store.changes_of(row.id)] == [
+        world.clock.now()
+    ]
+
+
+async def test_verdicts_of_our_own_are_no_lost_webhooks(world: World) -> None:
+    await world.track(life=Life(ends="never"), updated_at=world.clock.now() - DAY)
+    await world.track(provider_asset_id="nobody")
+    await world.sweep()
+    world.clock.move(GRACE)
+
+    assert (await found(world)).expected == 0
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.3])
+async def test_the_meter_reads_the_share_of_webhooks_that_are_lost(
+    world: World, lost: float
+) -> None:
+    number = 400
+    with_secrets(world)
+    endpoint = httpx.ASGITransport(app=WebhookApp(world.context))
+    world.emulator.add_webhook("http://us/", SECRET, drop=lost, transport=endpoint)
+    for place in range(number):
+        await world.track(life=Life(after=10 + place / 10), updated_at=world.clock.now())
+
+    for _ in range(12):  # webhooks come at once, looks after half a minute
+        world.clock.move(10)
+        await world.emulator.deliver_due()
+        while await process_webhook_events(world.context):
+            pass
+        await world.sweep()
+    world.clock.move(GRACE)
+
+    figures = await found(world)
+    assert figures.expected == number
+    assert abs(figures.loss - lost) <= 3.5 * sqrt(lost * (1 - lost) / number)

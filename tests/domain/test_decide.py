@@ -1,0 +1,999 @@
+"""The table of `decide`: every pair of row and observation, at ages below, at and above the threshold."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rindle_sync.domain import (
+    CHANGES,
+    IN_FLIGHT,
+    WATCHED,
+    Decision,
+    ErrorKind,
+    FailureKind,
+    FetchFailure,
+    Observation,
+    ObservationSource,
+    PlaybackId,
+    Policy,
+    ProviderAsset,
+    State,
+    StuckPolicy,
+    Verdict,
+    decide,
+    restart,
+)
+from tests.support.rows import NOW, OLD, PUBLIC, SIGNED, a_404, a_look, a_row, a_webhook
+
+DECLARE = Policy()
+ASK_FIRST = Policy(stuck_policy=StuckPolicy.ASK_FIRST)
+THRESHOLD = DECLARE.stuck_threshold
+AGES = {
+    "young": timedelta(0),
+    "at the threshold": THRESHOLD,
+    "past the threshold": THRESHOLD + timedelta(microseconds=1),
+}
+OURS = (ErrorKind.STUCK, ErrorKind.NOT_FOUND, ErrorKind.UPLOAD)
+ROWS: list[tuple[State, ErrorKind | None]] = [
+    (state, None) for state in State if state is not State.ERRORED
+]
+ROWS += [(State.ERRORED, kind) for kind in ErrorKind]
+RANK = dict(zip(State, (0, 1, 2, 3, 3, 4), strict=True))
+
+
+def rank(state: State, kind: ErrorKind | None) -> int:
+    return 2 if kind in OURS else RANK[state]
+
+
+def row_of(state: State, kind: ErrorKind | None, age: timedelta = timedelta(0)) -> ProviderAsset:
+    return a_row(state, error_kind=kind, updated_at=NOW - age, playback_ids=(PUBLIC,))
+
+
+def settled(
+    row: ProviderAsset, observation: Observation | FetchFailure | None, policy: Policy = DECLARE
+) -> Decision:
+    return decide(row, observation, NOW, policy)
+
+
+def answer_expected(
+    state: State, kind: ErrorKind | None, says: State, *, late: bool
+) -> tuple[Verdict, State]:
+    """The design's table for a look, written a second time."""
+    if state is State.DELETED:
+        return Verdict.STALE, state
+    if kind is ErrorKind.STUCK and says in IN_FLIGHT:
+        return Verdict.UNCHANGED, state
+    if says is state and state in IN_FLIGHT and late:
+        return Verdict.STUCK, State.ERRORED
+    same = says is state and kind in {None, ErrorKind.PROVIDER}
+    return (Verdict.UNCHANGED if same else Verdict.CHANGED), says
+
+
+@pytest.mark.parametrize(("row_is", "says"), list(product(ROWS, State)))
+def test_a_look_that_was_overtaken_by_news_takes_nothing_back(
+    row_is: tuple[State, ErrorKind | None], says: State
+) -> None:
+    row = row_of(*row_is)
+    plain, overtaken = (settled(row, a_look(says, overtaken=is_late)) for is_late in (False, True))
+
+    if plain.verdict is Verdict.CHANGED and RANK[says] <= rank(*row_is):
+        assert (overtaken.verdict, overtaken.row) == (Verdict.AMBIGUOUS, row)
+    else:
+        assert overtaken == plain
+
+
+def test_a_404_that_was_overtaken_by_news_ends_nothing() -> None:
+    row = row_of(State.PROCESSING, None)
+
+    decision = settled(row, a_404(overtaken=True))
+
+    assert (decision.verdict, decision.row) == (Verdict.AMBIGUOUS, row)
+
+
+def test_a_late_webhook_does_not_revive_a_row_whose_asset_was_not_found() -> None:
+    row = row_of(State.ERRORED, ErrorKind.NOT_FOUND, timedelta(hours=1))
+
+    decision = settled(row, a_webhook(State.READY))
+
+    assert (decision.verdict, decision.row) == (Verdict.AMBIGUOUS, row)
+
+
+def test_a_look_at_an_upload_says_nothing_of_a_row_that_has_its_asset_by_now() -> None:
+    row = replace(row_of(State.READY, None, timedelta(0)), provider_upload_id="upload-1")
+    observation = replace(
+        a_look(State.PROCESSING), source=ObservationSource.UPLOAD, provider_upload_id="upload-1"
+    )
+
+    decision = settled(row, observation)
+
+    assert (decision.verdict, decision.row) == (Verdict.STALE, row)
+
+
+@pytest.mark.parametrize("policy", [DECLARE, ASK_FIRST], ids=lambda policy: policy.stuck_policy)
+@pytest.mark.parametrize("age", list(AGES.values()), ids=list(AGES))
+@pytest.mark.parametrize(
+    ("row_is", "says"), list(product(ROWS, [s for s in State if s is not State.DELETED]))
+)
+def test_a_look_makes_the_row_what_the_provider_says(
+    row_is: tuple[State, ErrorKind | None], says: State, age: timedelta, policy: Policy
+) -> None:
+    row = row_of(*row_is, age)
+
+    decision = settled(row, a_look(says), policy)
+
+    assert (decision.verdict, decision.row.state) == answer_expected(
+        *row_is, says, late=age > THRESHOLD
+    )
+
+
+@pytest.mark.parametrize("age", list(AGES.values()), ids=list(AGES))
+@pytest.mark.parametrize(("row_is", "says"), list(product(ROWS, State)))
+def test_a_webhook_only_moves_a_row_forward(
+    row_is: tuple[State, ErrorKind | None], says: State, age: timedelta
+) -> None:
+    state, kind = row_is
+    row = row_of(*row_is, age)
+    ahead = RANK[says] - rank(*row_is)
+
+    decision = settled(row, a_webhook(says))
+
+    if state is State.DELETED or ahead < 0:
+        assert decision == Decision(Verdict.STALE, row, decision.reason)
+    elif kind is ErrorKind.NOT_FOUND and says is not State.DELETED:
+        assert decision == Decision(Verdict.AMBIGUOUS, row, decision.reason)
+    elif ahead > 0:
+        assert (decision.verdict, decision.row.state) == (Verdict.CHANGED, says)
+    elif says is state:
+        assert (decision.verdict, decision.row.state) == (Verdict.UNCHANGED, state)
+    else:
+        assert decision == Decision(Verdict.AMBIGUOUS, row, decision.reason)
+
+
+@pytest.mark.parametrize("policy", [DECLARE, ASK_FIRST], ids=lambda policy: policy.stuck_policy)
+@pytest.mark.parametrize("age", list(AGES.values()), ids=list(AGES))
+@pytest.mark.parametrize("row_is", ROWS)
+def test_with_nothing_in_hand_only_declare_ends_a_row_and_only_in_flight_past_the_threshold(
+    row_is: tuple[State, ErrorKind | None], age: timedelta, policy: Policy
+) -> None:
+    state, _ = row_is
+    late = state in {State.UPLOADING, State.PROCESSING} and age > THRESHOLD
+
+    decision = settled(row_of(*row_is, age), None, policy)
+
+    assert decision.verdict is (
+        Verdict.STUCK if late and policy is DECLARE else Verdict.NEEDS_FETCH
+    )
+
+
+@pytest.mark.parametrize("row_is", ROWS)
+def test_a_404_errors_a_row_in_flight_and_only_suspects_a_row_at_rest(
+    row_is: tuple[State, ErrorKind | None],
+) -> None:
+    state, kind = row_is
+    decision = settled(row_of(*row_is), a_404())
+
+    if state is State.DELETED:
+        assert decision.verdict is Verdict.STALE
+    elif state is State.READY or (state is State.ERRORED and kind not in WATCHED):
+        assert (decision.verdict, decision.row.state) == (Verdict.MISSING_ONCE, state)
+        assert decision.row.missing_since == NOW
+    else:
+        assert (decision.row.state, decision.row.error_kind) == (State.ERRORED, ErrorKind.NOT_FOUND)
+        assert decision.row.last_sync_error == "mux asset not found"
+        assert decision.verdict is (
+            Verdict.UNCHANGED if kind is ErrorKind.NOT_FOUND else Verdict.CHANGED
+        )
+
+
+@pytest.mark.parametrize("row_is", ROWS)
+def test_silence_leaves_everything_but_the_text(row_is: tuple[State, ErrorKind | None]) -> None:
+    row = row_of(*row_is, THRESHOLD * 2)
+
+    decision = settled(
+        row, FetchFailure(kind=FailureKind.UNREACHABLE, at=NOW, text="mux answered 500")
+    )
+
+    if row.state is State.DELETED:
+        assert decision.row == row
+    else:
+        assert decision.row == replace(row, last_sync_error="mux answered 500", check_failures=1)
+
+
+@pytest.mark.parametrize(
+    ("gap", "state"), [(-1, State.READY), (0, State.DELETED), (1, State.DELETED)]
+)
+def test_the_second_404_ends_a_row_at_rest_once_it_is_far_enough_from_the_first(
+    gap: int, state: State
+) -> None:
+    first = NOW - DECLARE.confirm - timedelta(microseconds=gap)
+    row = a_row(State.READY, missing_since=first)
+
+    assert settled(row, a_404()).row.state is state
+
+
+def test_an_answer_takes_a_suspicion_back() -> None:
+    row = a_row(State.READY, missing_since=OLD)
+
+    assert settled(row, a_look(State.READY)).row.missing_since is None
+
+
+def test_a_look_that_began_before_the_newest_one_applied_is_stale() -> None:
+    row = a_row(State.READY, observed_at=NOW)
+
+    decision = settled(row, a_look(State.PROCESSING, at=NOW - timedelta(microseconds=1)))
+
+    assert decision == Decision(Verdict.STALE, row, decision.reason)
+
+
+def test_a_slow_look_that_began_before_a_webhook_came_in_does_not_overwrite_it() -> None:
+    row = settled(a_row(State.PROCESSING), a_webhook(State.READY)).row
+
+    assert (
+        settled(row, a_look(State.PROCESSING, at=NOW - timedelta(seconds=9))).row.state
+        is State.READY
+    )
+
+
+def test_a_webhook_older_than_the_last_one_applied_is_stale() -> None:
+    row = a_row(State.PROCESSING, last_event_at=NOW)
+
+    assert settled(row, a_webhook(State.READY, occurred_at=OLD)).verdict is Verdict.STALE
+
+
+def test_the_same_event_again_is_stale() -> None:
+    row = a_row(State.PROCESSING, last_event_id="event-1")
+
+    assert settled(row, a_webhook(State.READY, event_id="event-1")).verdict is Verdict.STALE
+
+
+def test_a_webhook_with_other_playback_ids_in_the_same_state_is_doubted() -> None:
+    row = a_row(State.READY, playback_ids=(PUBLIC,))
+
+    assert settled(row, a_webhook(State.READY, playback_ids=(SIGNED,))).verdict is Verdict.AMBIGUOUS
+
+
+@pytest.mark.parametrize("row_is", [r for r in ROWS if r[0] is not State.DELETED])
+def test_an_unknown_status_changes_nothing(row_is: tuple[State, ErrorKind | None]) -> None:
+    row = row_of(*row_is, THRESHOLD * 2)
+
+    decision = settled(row, a_look(None, status="transmogrifying"), ASK_FIRST)
+
+    assert decision.verdict is Verdict.UNCHANGED
+    assert (decision.row.state, decision.row.error_kind) == row_is
+    assert decision.row.updated_at == row.updated_at
+
+
+def test_an_unknown_event_is_doubted() -> None:
+    assert settled(a_row(), a_webhook(None)).verdict is Verdict.AMBIGUOUS
+
+
+def test_playback_ids_that_an_answer_does_not_speak_of_are_kept() -> None:
+    row = a_row(State.PROCESSING, playback_ids=(PUBLIC,))
+
+    assert settled(row, a_look(State.READY, playback_ids=None)).row.playback_ids == (PUBLIC,)
+
+
+def test_playback_ids_in_another_order_are_no_change() -> None:
+    row = a_row(State.READY, playback_ids=(PUBLIC, SIGNED))
+
+    assert (
+        settled(row, a_look(State.READY, playback_ids=(SIGNED, PUBLIC))).verdict
+        is Verdict.UNCHANGED
+    )
+
+
+def test_a_new_playback_id_is_a_change() -> None:
+    row = a_row(State.READY, playback_ids=(PUBLIC,))
+
+    decision = settled(row, a_look(State.READY, playback_ids=(PUBLIC, SIGNED)))
+
+    assert (decision.verdict, decision.row.updated_at) == (Verdict.CHANGED, NOW)
+
+
+def test_progress_past_the_threshold_is_no_stuck_row() -> None:
+    row = a_row(State.UPLOADING, updated_at=OLD)
+
+    assert settled(row, a_look(State.PROCESSING), ASK_FIRST).row.state is State.PROCESSING
+
+
+def test_a_stuck_row_that_gets_its_asset_at_last_moves_on() -> None:
+    row = a_row(
+        State.ERRORED,
+        error_kind=ErrorKind.STUCK,
+        provider_asset_id=None,
+        provider_upload_id="upload-1",
+    )
+
+    decision = settled(
+        row, a_look(State.PROCESSING, source=ObservationSource.UPLOAD, provider_asset_id="asset-1")
+    )
+
+    assert (decision.row.state, decision.row.provider_asset_id) == (State.PROCESSING, "asset-1")
+
+
+def test_a_stuck_rows_text_comes_back_when_the_provider_answers_again() -> None:
+    stuck = settled(a_row(State.PROCESSING, updated_at=OLD), None).row
+    silent = settled(
+        stuck, FetchFailure(kind=FailureKind.UNREACHABLE, at=NOW, text="mux answered 502")
+    ).row
+
+    assert "stuck" in (settled(silent, a_look(State.PROCESSING)).row.last_sync_error or "")
+
+
+def test_the_providers_reason_is_kept() -> None:
+    decision = settled(a_row(), a_look(State.ERRORED, error_text="invalid_input: no video track"))
+
+    assert decision.row.error_kind is ErrorKind.PROVIDER
+    assert decision.row.last_sync_error == "invalid_input: no video track"
+
+
+# what a decision holds, to the last field and word
+
+BEFORE = NOW - timedelta(seconds=9)
+"""When the looks below began: the row notes this, and beside it when it was answered."""
+
+
+def test_a_row_that_must_be_asked_about_stays_as_it_is() -> None:
+    row = a_row()
+
+    assert settled(row, None) == Decision(Verdict.NEEDS_FETCH, row, "the provider knows")
+
+
+def test_a_row_in_flight_that_gave_no_answer_before_is_stuck_with_a_fresh_count_of_failures() -> (
+    None
+):
+    row = a_row(updated_at=OLD, check_failures=3)
+    text = "stuck in :processing past threshold"
+
+    assert settled(row, None) == Decision(
+        Verdict.STUCK,
+        replace(
+            row,
+            state=State.ERRORED,
+            error_kind=ErrorKind.STUCK,
+            last_sync_error=text,
+            check_failures=0,
+            updated_at=NOW,
+        ),
+        text,
+    )
+
+
+def test_a_row_whose_upload_was_not_begun_within_the_grace_is_errored() -> None:
+    row = a_row(State.PENDING, provider_asset_id=None, updated_at=NOW - DECLARE.begin_grace)
+
+    assert settled(row, None) == Decision(
+        Verdict.CHANGED,
+        replace(
+            row,
+            state=State.ERRORED,
+            error_kind=ErrorKind.UPLOAD,
+            last_sync_error="mux upload was not begun",
+            updated_at=NOW,
+        ),
+        "the upload was not begun",
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "policy"),
+    [
+        (State.PENDING, DECLARE.begin_grace - timedelta(microseconds=1), DECLARE),
+        (State.READY, THRESHOLD * 2, DECLARE),
+        (State.PROCESSING, THRESHOLD, DECLARE),
+        (State.PROCESSING, THRESHOLD * 2, ASK_FIRST),
+    ],
+)
+def test_any_other_row_that_cannot_be_asked_about_stays_as_it_is(
+    state: State, age: timedelta, policy: Policy
+) -> None:
+    row = a_row(state, provider_asset_id=None, updated_at=NOW - age)
+
+    assert settled(row, None, policy) == Decision(
+        Verdict.UNCHANGED, row, "there is nothing to ask by"
+    )
+
+
+def test_a_failed_row_begun_anew_keeps_only_its_id_and_its_birth() -> None:
+    failed = a_row(
+        State.ERRORED, updated_at=OLD, last_sync_error="no video track", last_event_id="event-1"
+    )
+    fresh = a_row(State.PENDING, provider_asset_id=None, updated_at=BEFORE)
+
+    assert restart(failed, fresh, NOW) == Decision(
+        Verdict.CHANGED,
+        replace(
+            fresh, id=failed.id, inserted_at=failed.inserted_at, observed_at=NOW, updated_at=NOW
+        ),
+        "begun anew",
+    )
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.ERRORED])
+def test_a_row_that_has_not_failed_is_never_begun_anew(state: State) -> None:
+    assert restart(a_row(state), a_row(State.PENDING), NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts"),
+    [
+        (FailureKind.THROTTLED, 0),
+        (FailureKind.REFUSED, 0),
+        (FailureKind.UNREACHABLE, 1),
+        (FailureKind.CLASH, 1),
+    ],
+)
+def test_only_a_look_that_was_let_through_counts_as_an_attempt(
+    kind: FailureKind, attempts: int
+) -> None:
+    row = a_row(check_failures=2)
+
+    assert settled(row, FetchFailure(kind=kind, at=NOW, text="no answer")) == Decision(
+        Verdict.UNANSWERED,
+        replace(row, last_sync_error="no answer", check_failures=2 + attempts),
+        kind.value,
+    )
+
+
+def test_the_first_404_of_a_row_at_rest_is_noted_with_the_moment_at_which_the_look_began() -> None:
+    row = a_row(State.READY, check_failures=2, last_sync_error="mux answered 500")
+
+    assert settled(row, a_404(at=BEFORE)) == Decision(
+        Verdict.MISSING_ONCE,
+        replace(
+            row,
+            observed_at=BEFORE,
+            checked_at=NOW,
+            check_failures=0,
+            last_sync_error=None,
+            missing_since=BEFORE,
+        ),
+        "not found, to be confirmed",
+    )
+
+
+def test_a_404_too_soon_after_the_first_leaves_the_first_standing() -> None:
+    row = a_row(State.READY, missing_since=NOW - DECLARE.confirm)
+
+    assert settled(row, a_404(at=BEFORE)) == Decision(
+        Verdict.UNCHANGED,
+        replace(row, observed_at=BEFORE, checked_at=NOW),
+        "not found again, too soon to tell",
+    )
+
+
+def test_a_row_that_is_deleted_has_no_error_and_no_suspicion_left() -> None:
+    row = a_row(State.ERRORED, last_sync_error="no video track", missing_since=OLD)
+
+    assert settled(row, a_404(at=BEFORE)) == Decision(
+        Verdict.CHANGED,
+        replace(
+            row,
+            state=State.DELETED,
+            error_kind=None,
+            last_sync_error=None,
+            missing_since=None,
+            observed_at=BEFORE,
+            checked_at=NOW,
+            updated_at=NOW,
+        ),
+        "not found twice",
+    )
+
+
+def test_a_404_about_a_row_without_an_asset_is_about_its_upload() -> None:
+    row = a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id="upload-1")
+
+    decision = settled(row, a_404())
+
+    assert (decision.row.last_sync_error, decision.reason) == ("mux upload not found", "not found")
+
+
+def test_a_row_that_is_still_not_found_keeps_its_age() -> None:
+    row = a_row(
+        State.ERRORED, error_kind=ErrorKind.NOT_FOUND, last_sync_error="mux asset not found"
+    )
+
+    assert settled(row, a_404(at=BEFORE)) == Decision(
+        Verdict.UNCHANGED, replace(row, observed_at=BEFORE, checked_at=NOW), "still not found"
+    )
+
+
+def test_an_unknown_status_is_an_answer_all_the_same() -> None:
+    row = a_row(
+        State.READY, missing_since=OLD, check_failures=2, last_sync_error="mux answered 500"
+    )
+
+    assert settled(row, a_look(None, at=BEFORE)) == Decision(
+        Verdict.UNCHANGED,
+        replace(
+            row,
+            observed_at=BEFORE,
+            checked_at=NOW,
+            missing_since=None,
+            check_failures=0,
+            last_sync_error=None,
+        ),
+        "a status that we do not know",
+    )
+
+
+def test_a_text_without_a_verdict_goes_with_an_answer_however_it_came_there() -> None:
+    row = a_row(last_sync_error="mux answered 500", check_failures=0)
+
+    assert settled(row, a_look(None)).row.last_sync_error is None
+
+
+def test_the_reason_of_an_errored_row_outlives_a_status_that_we_do_not_know() -> None:
+    row = a_row(State.ERRORED, last_sync_error="invalid_input: no video track")
+
+    assert settled(row, a_look(None)).row.last_sync_error == "invalid_input: no video track"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (ErrorKind.PROVIDER, "errored at the provider"),
+        (ErrorKind.STUCK, "stuck past threshold"),
+        (ErrorKind.NOT_FOUND, "not found"),
+        (ErrorKind.UPLOAD, "the upload failed"),
+    ],
+)
+def test_a_reason_that_a_failed_look_has_overwritten_comes_back_in_a_few_words(
+    kind: ErrorKind, text: str
+) -> None:
+    row = a_row(
+        State.ERRORED, error_kind=kind, last_sync_error="mux answered 500", check_failures=1
+    )
+
+    assert settled(row, a_look(None)).row.last_sync_error == text
+
+
+def test_a_stuck_row_whose_asset_is_still_in_flight_stays_stuck() -> None:
+    row = a_row(
+        State.ERRORED,
+        error_kind=ErrorKind.STUCK,
+        last_sync_error="stuck in :processing past threshold",
+    )
+
+    assert settled(
+        row, a_look(State.PROCESSING, provider_asset_id=row.provider_asset_id, at=BEFORE)
+    ) == Decision(
+        Verdict.UNCHANGED,
+        replace(row, observed_at=BEFORE, checked_at=NOW),
+        "still in flight, and so still stuck",
+    )
+
+
+def test_a_stuck_row_whose_upload_is_still_waiting_stays_stuck() -> None:
+    row = a_row(
+        State.ERRORED,
+        error_kind=ErrorKind.STUCK,
+        provider_asset_id=None,
+        provider_upload_id="upload-1",
+    )
+
+    assert (
+        settled(row, a_look(State.UPLOADING, source=ObservationSource.UPLOAD)).verdict
+        is Verdict.UNCHANGED
+    )
+
+
+def test_a_look_that_finds_a_row_stuck_still_counts_as_an_answer() -> None:
+    row = a_row(updated_at=OLD, check_failures=2)
+    text = "stuck in :processing past threshold"
+
+    assert settled(row, a_look(State.PROCESSING, at=BEFORE), ASK_FIRST) == Decision(
+        Verdict.STUCK,
+        replace(
+            row,
+            state=State.ERRORED,
+            error_kind=ErrorKind.STUCK,
+            last_sync_error=text,
+            check_failures=0,
+            observed_at=BEFORE,
+            checked_at=NOW,
+            updated_at=NOW,
+        ),
+        text,
+    )
+
+
+def test_an_answer_in_step_takes_back_what_the_lack_of_answers_left() -> None:
+    row = a_row(
+        State.READY, missing_since=OLD, check_failures=2, last_sync_error="mux answered 500"
+    )
+
+    assert settled(row, a_look(State.READY, at=BEFORE)) == Decision(
+        Verdict.UNCHANGED,
+        replace(
+            row,
+            observed_at=BEFORE,
+            checked_at=NOW,
+            missing_since=None,
+            check_failures=0,
+            last_sync_error=None,
+        ),
+        "in step",
+    )
+
+
+NEWS: dict[str, Any] = {
+    "provider_asset_id": "asset-1",
+    "provider_upload_id": "upload-1",
+    "playback_ids": (PUBLIC, SIGNED),
+    "metadata": {"duration": 7},
+    "created_at": OLD,
+    "at": BEFORE,
+}
+LEARNED: dict[str, Any] = {
+    "state": State.READY,
+    "provider_asset_id": "asset-1",
+    "provider_upload_id": "upload-1",
+    "playback_ids": (PUBLIC, SIGNED),
+    "raw_provider_metadata": {"duration": 7},
+    "provider_created_at": OLD,
+    "observed_at": BEFORE,
+    "last_sync_error": None,
+    "updated_at": NOW,
+}
+
+
+def a_row_that_waits(**values: Any) -> ProviderAsset:
+    return a_row(
+        State.UPLOADING,
+        provider_asset_id=None,
+        observed_at=OLD,
+        check_failures=2,
+        last_sync_error="mux answered 500",
+        last_event_id="event-1",
+        last_event_at=OLD,
+        **values,
+    )
+
+
+def test_a_look_brings_all_that_it_speaks_of() -> None:
+    row = a_row_that_waits()
+
+    assert settled(row, a_look(State.READY, **NEWS)) == Decision(
+        Verdict.CHANGED,
+        replace(row, **LEARNED, checked_at=NOW, check_failures=0),
+        "the provider says ready",
+    )
+
+
+def test_a_webhook_brings_all_that_it_speaks_of_but_is_no_look() -> None:
+    row = a_row_that_waits()
+
+    assert settled(
+        row, a_webhook(State.READY, **NEWS, event_id="event-2", occurred_at=BEFORE)
+    ) == Decision(
+        Verdict.CHANGED,
+        replace(row, **LEARNED, last_event_id="event-2", last_event_at=BEFORE),
+        "the event says ready",
+    )
+
+
+def test_what_a_look_does_not_speak_of_stays() -> None:
+    row = a_row(
+        provider_upload_id="upload-1", playback_ids=(PUBLIC,), raw_provider_metadata={"duration": 7}
+    )
+
+    assert settled(row, a_look(State.READY)).row == replace(
+        row, state=State.READY, observed_at=NOW, checked_at=NOW, updated_at=NOW
+    )
+
+
+def test_a_row_that_has_its_asset_takes_no_upload_over() -> None:
+    row = a_row(State.PROCESSING, provider_upload_id=None)
+
+    assert (
+        settled(row, a_look(State.READY, provider_upload_id="upload-2")).row.provider_upload_id
+        is None
+    )
+
+
+def test_an_upload_that_is_known_is_not_taken_for_another() -> None:
+    row = a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id="upload-1")
+
+    assert (
+        settled(row, a_look(State.READY, provider_upload_id="upload-2")).row.provider_upload_id
+        == "upload-1"
+    )
+
+
+def test_an_error_that_the_provider_gives_no_reason_for_says_at_least_who_says_it() -> None:
+    row = settled(a_row(), a_look(State.ERRORED, error_kind=ErrorKind.UPLOAD)).row
+
+    assert (row.error_kind, row.last_sync_error) == (ErrorKind.UPLOAD, "mux says errored")
+
+
+def test_an_error_of_another_kind_is_a_change() -> None:
+    row = a_row(State.ERRORED, error_kind=ErrorKind.NOT_FOUND)
+
+    assert settled(row, a_look(State.ERRORED)).verdict is Verdict.CHANGED
+
+
+def test_a_webhook_of_the_same_rank_that_names_the_asset_is_believed() -> None:
+    row = a_row(State.ERRORED, provider_asset_id=None, provider_upload_id="upload-1")
+
+    decision = settled(row, a_webhook(State.READY, provider_asset_id="asset-1"))
+
+    assert (decision.verdict, decision.row.state, decision.row.provider_asset_id) == (
+        Verdict.CHANGED,
+        State.READY,
+        "asset-1",
+    )
+
+
+def test_a_webhook_of_the_same_rank_that_names_no_asset_or_a_known_one_is_doubted() -> None:
+    without = a_row(State.ERRORED, provider_asset_id=None, provider_upload_id="upload-1")
+    linked = a_row(State.ERRORED, provider_asset_id="asset-1")
+
+    assert settled(without, a_webhook(State.READY)).verdict is Verdict.AMBIGUOUS
+    assert (
+        settled(linked, a_webhook(State.READY, provider_asset_id="asset-1")).verdict
+        is Verdict.AMBIGUOUS
+    )
+
+
+def test_playback_ids_come_in_by_webhook_while_the_asset_is_in_flight() -> None:
+    row = a_row(State.PROCESSING)
+
+    assert settled(
+        row, a_webhook(State.PROCESSING, playback_ids=(PUBLIC,), event_id="event-1")
+    ) == Decision(
+        Verdict.CHANGED,
+        replace(
+            row,
+            playback_ids=(PUBLIC,),
+            observed_at=NOW,
+            last_event_id="event-1",
+            last_event_at=NOW,
+            updated_at=NOW,
+        ),
+        "the event tells more of the asset",
+    )
+
+
+def test_a_webhook_that_says_what_we_know_is_noted() -> None:
+    row = a_row(State.READY)
+
+    assert settled(row, a_webhook(State.READY, event_id="event-1")) == Decision(
+        Verdict.UNCHANGED,
+        replace(row, observed_at=NOW, last_event_id="event-1", last_event_at=NOW),
+        "the event says what we know",
+    )
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        (None, "the event says nothing that we know"),
+        (State.ERRORED, "the event says errored, the row says ready"),
+    ],
+)
+def test_a_doubt_says_what_it_is_about(says: State | None, reason: str) -> None:
+    assert settled(a_row(State.READY), a_webhook(says)).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("row", "observation", "reason"),
+    [
+        (a_row(State.DELETED), a_look(), "a tombstone is never revived"),
+        (
+            a_row(provider_asset_id="asset-1"),
+            a_look(provider_asset_id="asset-2"),
+            "it is about another asset",
+        ),
+        (
+            a_row(provider_asset_id="asset-1"),
+            a_webhook(provider_asset_id="asset-2"),
+            "it is about another asset",
+        ),
+        (
+            a_row(),
+            a_look(State.UPLOADING, source=ObservationSource.APP),
+            "the row was ended meanwhile",
+        ),
+        (a_row(observed_at=NOW), a_look(at=BEFORE), "the look began before the newest one applied"),
+        (
+            a_row(observed_at=NOW),
+            FetchFailure(kind=FailureKind.UNREACHABLE, at=BEFORE, text="no answer"),
+            "the look began before the newest one applied",
+        ),
+        (a_row(last_event_id="event-1"), a_webhook(event_id="event-1"), "the same event again"),
+        (
+            a_row(last_event_at=NOW),
+            a_webhook(occurred_at=BEFORE),
+            "the event is older than the last one applied",
+        ),
+        (a_row(State.READY), a_webhook(State.PROCESSING), "the row is further on"),
+    ],
+)
+def test_what_is_stale_says_why_and_leaves_the_row(
+    row: ProviderAsset, observation: Observation | FetchFailure, reason: str
+) -> None:
+    assert settled(row, observation) == Decision(Verdict.STALE, row, reason)
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.UPLOADING])
+def test_the_app_may_speak_of_an_upload_as_long_as_the_row_waits_for_it(state: State) -> None:
+    row = a_row(state, provider_asset_id=None)
+    observation = a_look(
+        State.UPLOADING, source=ObservationSource.APP, provider_upload_id="upload-1"
+    )
+
+    after = settled(row, observation).row
+
+    assert (after.state, after.provider_upload_id) == (State.UPLOADING, "upload-1")
+
+
+def test_a_look_that_began_at_the_very_moment_of_the_newest_one_counts() -> None:
+    assert (
+        settled(a_row(observed_at=BEFORE), a_look(State.READY, at=BEFORE)).row.state is State.READY
+    )
+
+
+def test_a_webhook_of_the_very_moment_of_the_last_one_counts() -> None:
+    row = a_row(State.PROCESSING, last_event_id="event-1", last_event_at=BEFORE)
+
+    assert settled(row, a_webhook(State.READY, occurred_at=BEFORE)).row.state is State.READY
+
+
+def test_a_webhook_that_tells_neither_its_id_nor_its_time_counts() -> None:
+    row = a_row(State.PROCESSING, last_event_at=BEFORE)
+
+    assert (
+        settled(row, a_webhook(State.READY, occurred_at=None, event_id=None)).row.state
+        is State.READY
+    )
+
+
+# properties
+
+states = st.sampled_from(State)
+moments = st.integers(-20_000, 20_000).map(lambda s: NOW + timedelta(seconds=s))
+maybe_playback = st.none() | st.lists(
+    st.sampled_from([PUBLIC, SIGNED, PlaybackId("p3", "drm")]), unique=True
+).map(tuple)
+policies = st.sampled_from([DECLARE, ASK_FIRST])
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> ProviderAsset:
+    state, kind = draw(st.sampled_from(ROWS))
+    return a_row(
+        state,
+        id="6f1c1c39-7a3c-4a4f-9f0a-0123456789ab",
+        error_kind=kind,
+        playback_ids=draw(maybe_playback) or (),
+        updated_at=draw(moments.filter(lambda m: m <= NOW)),
+        observed_at=draw(st.none() | moments),
+        last_event_at=draw(st.none() | moments),
+        missing_since=draw(st.none() | moments) if state is State.READY else None,
+        last_sync_error=draw(st.none() | st.just("mux answered 500")),
+        check_failures=draw(st.integers(0, 4)),
+    )
+
+
+@st.composite
+def observations(draw: st.DrawFn) -> Observation | FetchFailure:
+    at = draw(moments)
+    kind = draw(st.sampled_from(["look", "webhook", "404", "silence"]))
+    playback = draw(maybe_playback)
+    match kind:
+        case "look":
+            return a_look(
+                draw(st.none() | states.filter(lambda s: s is not State.DELETED)),
+                at=at,
+                playback_ids=playback,
+            )
+        case "webhook":
+            return a_webhook(
+                draw(st.none() | states), at=at, occurred_at=draw(moments), playback_ids=playback
+            )
+        case "404":
+            return a_404(at=at)
+        case _:
+            return FetchFailure(
+                kind=draw(st.sampled_from(FailureKind)), at=at, text="mux answered 500"
+            )
+
+
+@given(rows(), st.lists(observations(), max_size=6), policies)
+def test_a_tombstone_stays(
+    row: ProviderAsset, observation: list[Observation | FetchFailure], policy: Policy
+) -> None:
+    grave = replace(row, state=State.DELETED, error_kind=None)
+
+    for one in observation:
+        assert decide(grave, one, NOW, policy).row == grave
+
+
+@given(rows(), observations(), policies)
+def test_settling_twice_is_settling_once(
+    row: ProviderAsset, observation: Observation | FetchFailure, policy: Policy
+) -> None:
+    if isinstance(observation, FetchFailure):
+        return
+    once = decide(row, observation, NOW, policy)
+    twice = decide(once.row, observation, NOW, policy)
+
+    assert twice.verdict not in CHANGES
+    assert replace(twice.row, check_failures=0) == replace(once.row, check_failures=0)
+
+
+@given(rows(), observations(), observations(), policies)
+def test_an_older_look_never_beats_a_newer_one(
+    row: ProviderAsset,
+    one: Observation | FetchFailure,
+    other: Observation | FetchFailure,
+    policy: Policy,
+) -> None:
+    newer, older = (one, other) if one.at > other.at else (other, one)
+    if newer.at == older.at or ObservationSource.WEBHOOK in {
+        getattr(newer, "source", None),
+        getattr(older, "source", None),
+    }:
+        return
+    after = decide(row, newer, NOW, policy)
+    if isinstance(newer, FetchFailure) or after.verdict is Verdict.STALE:
+        return
+
+    assert decide(after.row, older, NOW, policy).row == after.row
+
+
+@given(rows(), observations(), policies)
+def test_missing_data_never_erases_good_data(
+    row: ProviderAsset, observation: Observation | FetchFailure, policy: Policy
+) -> None:
+    after = decide(row, observation, NOW, policy).row
+
+    if isinstance(observation, FetchFailure) or observation.playback_ids is None:
+        assert after.playback_ids == row.playback_ids
+    for name in (
+        "provider_asset_id",
+        "provider_upload_id",
+        "passthrough",
+        "reference",
+        "profile",
+        "inserted_at",
+    ):
+        assert getattr(after, name) == getattr(row, name)
+
+
+@given(rows(), observations(), policies)
+def test_the_age_starts_anew_with_a_real_change_and_only_then(
+    row: ProviderAsset, observation: Observation | FetchFailure, policy: Policy
+) -> None:
+    decision = decide(row, observation, NOW, policy)
+
+    assert decision.row.updated_at == (NOW if decision.verdict in CHANGES else row.updated_at)
+
+
+@given(rows(), observations(), policies)
+def test_only_an_errored_row_has_a_kind(
+    row: ProviderAsset, observation: Observation | FetchFailure, policy: Policy
+) -> None:
+    after = decide(row, observation, NOW, policy).row
+
+    assert (after.error_kind is not None) == (after.state is State.ERRORED)
+
+
+@given(st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)))  # noqa: DTZ001  naive on purpose, shifted below
+def test_the_newest_truth_never_goes_back(at: datetime) -> None:
+    row = a_row(observed_at=NOW)
+    moment = at.replace(tzinfo=NOW.tzinfo)
+
+    assert (
+        decide(
+            row, a_webhook(State.READY, at=moment, occurred_at=NOW), NOW, DECLARE
+        ).row.observed_at
+        or NOW
+    ) >= NOW

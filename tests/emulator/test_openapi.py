@@ -1,0 +1,181 @@
+"""Every kind of answer of the Mux emulator against Mux's own OpenAPI file, where that file is at hand."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from openapi_schema_validator import OAS31Validator
+
+from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator.lifecycle import Life
+
+OPENAPI = Path(__file__).resolve().parents[3] / "shared/mux/openapi_video.json"
+ASSETS = "/video/v1/assets"
+UPLOADS = "/video/v1/uploads"
+
+
+class Mux:
+    """A client that checks each answer against what the OpenAPI file says of that path and method."""
+
+    def __init__(self, client: httpx.AsyncClient, spec: dict[str, Any]) -> None:
+        self._client = client
+        self._spec = spec
+
+    async def ask(self, method: str, path: str, template: str, status: int, **sent: Any) -> Any:
+        answer = await self._client.request(method, path, **sent)
+        told = self._spec["paths"][template][method.lower()]["responses"]
+        assert answer.status_code == status, answer.text
+        assert str(status) in told
+        if "content" in told[str(status)]:
+            self.check(answer.json(), told[str(status)]["content"]["application/json"]["schema"])
+        return answer.json()["data"] if status in {200, 201} else None
+
+    def check(self, body: Any, schema: dict[str, Any]) -> None:
+        OAS31Validator({**schema, "components": self._spec["components"]}).validate(body)
+
+
+def _with_null(schema: Any) -> Any:
+    """`schema` with `nullable`, which OpenAPI 3.1 no longer knows, written as a type."""
+    if isinstance(schema, list):
+        return [_with_null(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    mended = {key: _with_null(one) for key, one in schema.items()}
+    return mended | {"type": [mended["type"], "null"]} if schema.get("nullable") is True else mended
+
+
+@pytest.fixture(scope="module")
+def spec() -> dict[str, Any]:
+    if not OPENAPI.exists():
+        pytest.skip(f"Mux's OpenAPI file is missing: put it at {OPENAPI}")
+    return dict(_with_null(json.loads(OPENAPI.read_text())))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def emulator(clock: Clock) -> MuxEmulator:
+    return MuxEmulator(now=clock)
+
+
+@pytest.fixture
+async def mux(emulator: MuxEmulator, spec: dict[str, Any]) -> AsyncIterator[Mux]:
+    client = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app=emulator.app),
+        base_url="https://api.mux.example",
+        auth=("emulator-token-id", "emulator-token-secret"),
+    )
+    async with client:
+        yield Mux(client, spec)
+
+
+@pytest.mark.parametrize("ends", ["ready", "errored", "never"])
+@pytest.mark.parametrize("policies", [(), ("public", "signed", "drm")])
+async def test_an_asset_is_as_mux_describes_it(
+    mux: Mux, emulator: MuxEmulator, ends: Any, policies: tuple[str, ...]
+) -> None:
+    asset_id = emulator.create_asset(
+        life=Life(ends, after=0), policies=policies, meta={"title": "t"}, passthrough="p"
+    )
+    await mux.ask("GET", f"{ASSETS}/{asset_id}", f"{ASSETS}/{{ASSET_ID}}", 200)
+
+
+async def test_a_created_asset_is_as_mux_describes_it(mux: Mux) -> None:
+    body = {
+        "inputs": [{"url": "https://example.com/a.mp4"}],
+        "playback_policies": ["public"],
+        "test": True,
+    }
+    asset = await mux.ask("POST", ASSETS, ASSETS, 201, json=body)
+    await mux.ask("DELETE", f"{ASSETS}/{asset['id']}", f"{ASSETS}/{{ASSET_ID}}", 204)
+
+
+@pytest.mark.parametrize("count", [0, 3, 30])
+async def test_a_list_of_assets_is_as_mux_describes_it(
+    mux: Mux, emulator: MuxEmulator, count: int
+) -> None:
+    if count:
+        emulator.create_assets(count, life=lambda i: Life("errored" if i % 2 else "ready", after=0))
+    assert len(await mux.ask("GET", ASSETS, ASSETS, 200)) == min(count, 25)
+
+
+async def test_an_upload_is_as_mux_describes_it_at_each_end(
+    mux: Mux, emulator: MuxEmulator, clock: Clock
+) -> None:
+    one = f"{UPLOADS}/{{UPLOAD_ID}}"
+    settings = {"playback_policies": ["public"], "passthrough": "p"}
+    body = {"cors_origin": "https://example.com", "new_asset_settings": settings, "test": True}
+    ids = [(await mux.ask("POST", UPLOADS, UPLOADS, 201, json=body))["id"] for _ in range(4)]
+    failing = emulator.create_upload(life=Life("errored", after=1))
+
+    emulator.finish_upload(ids[1])
+    emulator.finish_upload(failing)
+    await mux.ask("PUT", f"{UPLOADS}/{ids[2]}/cancel", f"{one}/cancel", 200)
+    await mux.ask("PUT", f"{UPLOADS}/{ids[2]}/cancel", f"{one}/cancel", 403)
+    waiting = await mux.ask("GET", f"{UPLOADS}/{ids[0]}", one, 200)
+    clock.at += 3600
+    ended = [
+        await mux.ask("GET", f"{UPLOADS}/{upload_id}", one, 200)
+        for upload_id in (*ids[1:], failing)
+    ]
+
+    assert waiting["status"] == "waiting"
+    assert [upload["status"] for upload in ended] == [
+        "asset_created",
+        "cancelled",
+        "timed_out",
+        "errored",
+    ]
+    assert len(await mux.ask("GET", UPLOADS, UPLOADS, 200)) == 5
+
+
+async def test_a_playback_id_is_as_mux_describes_it(mux: Mux, emulator: MuxEmulator) -> None:
+    (playback_id,) = emulator.truth(emulator.create_asset()).playback_ids
+    path = "/video/v1/playback-ids"
+    await mux.ask("GET", f"{path}/{playback_id.id}", f"{path}/{{PLAYBACK_ID}}", 200)
+
+
+async def test_whoami_is_as_mux_describes_it(mux: Mux) -> None:
+    await mux.ask("GET", "/system/v1/whoami", "/system/v1/whoami", 200)
+
+
+@pytest.mark.parametrize(("kind", "status"), [("unauthorized", 401), ("rate_limited", 429)])
+async def test_a_refusal_is_as_mux_describes_it(
+    mux: Mux, emulator: MuxEmulator, kind: str, status: int
+) -> None:
+    emulator.add_fault(kind, times=1)
+    await mux.ask("GET", "/system/v1/whoami", "/system/v1/whoami", status)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [("not_found", "x"), ("forbidden", "x"), ("server_error", "x"), (None, "missing")],
+)
+async def test_every_other_refusal_has_the_common_body(
+    emulator: MuxEmulator, spec: dict[str, Any], kind: str | None, path: str
+) -> None:
+    if kind is not None:
+        emulator.add_fault(kind)
+    transport = httpx.ASGITransport(app=emulator.app)
+    auth = ("emulator-token-id", "emulator-token-secret")
+    async with httpx.AsyncClient(
+        transport=transport, base_url="https://api.mux.example", auth=auth
+    ) as client:
+        answer = await client.get(f"{ASSETS}/{path}")
+        Mux(client, spec).check(
+            answer.json(), {"$ref": "#/components/schemas/UnauthorizedResponse"}
+        )

@@ -1,0 +1,467 @@
+"""One conformance suite for the store, on SQLite and on PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, event, text
+
+from rindle_sync.domain import ROW_FIELDS, ErrorKind, ProviderAsset, State, Trigger
+from rindle_sync.errors import AlreadyTracked, DatabaseUnavailable
+from rindle_sync.store import AssetStore, Change, Write
+from rindle_sync.store.migrations import VERSION_TABLE, revisions, upgrade
+from rindle_sync.store.schema import assets, metadata
+from rindle_sync.store.schema.engine import open_engine
+from tests.support.rows import NOW, OLD, PUBLIC, SIGNED, a_row
+
+SECOND = timedelta(seconds=1)
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[AssetStore]:
+    store = AssetStore(open_engine(url))
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+@pytest.fixture
+async def store(tables_url: str) -> AsyncIterator[AssetStore]:
+    async with opened(tables_url) as store:
+        yield store
+
+
+def a_full_row() -> ProviderAsset:
+    return a_row(
+        State.ERRORED,
+        provider_upload_id="upload-1",
+        passthrough="ours-1",
+        playback_ids=(PUBLIC, SIGNED),
+        playback_policy="public",
+        ingest_mode="direct",
+        error_kind=ErrorKind.STUCK,
+        last_sync_error="stuck in :processing past threshold – ünïcode",
+        last_event_id="event-1",
+        last_event_at=NOW,
+        raw_provider_metadata={"duration": 1.5, "tracks": [{"type": "vidéo"}], "none": None},
+        observed_at=NOW,
+        checked_at=NOW,
+        check_at=NOW,
+        check_failures=2,
+        missing_since=OLD,
+        version=7,
+    )
+
+
+def a_change(row: ProviderAsset, by: Trigger = Trigger.SWEEP) -> Change:
+    return Change(
+        row_id=row.id,
+        provider_name=row.provider_name,
+        environment=row.environment,
+        version=row.version,
+        from_state=State.PROCESSING,
+        to_state=row.state,
+        error_kind=row.error_kind,
+        trigger=by,
+        reason="the provider says ready",
+        at=NOW,
+        late_ms=1234,
+    )
+
+
+def next_of(row: ProviderAsset, **values: object) -> ProviderAsset:
+    return replace(row, version=row.version + 1, **values)  # type: ignore[arg-type]
+
+
+async def claim(
+    store: AssetStore, *rows: ProviderAsset, token: str | None = None, at: timedelta = timedelta(0)
+) -> list[str]:
+    claimed = await store.claim(
+        "mux",
+        "default",
+        [row.id for row in rows],
+        due=NOW + at,
+        now=NOW + at,
+        token=token or str(uuid4()),
+        until=NOW + at + 60 * SECOND,
+    )
+    return [row.id for row in claimed]
+
+
+async def test_a_row_comes_back_as_it_was_kept(store: AssetStore) -> None:
+    row = a_full_row()
+
+    await store.add(row)
+
+    assert await store.get(row.id) == row
+    assert (
+        await store.find_by_provider_asset_id("mux", "default", row.provider_asset_id or "") == row
+    )
+
+
+async def test_a_written_row_comes_back_as_it_was_written(store: AssetStore) -> None:
+    row = a_row()
+    await store.add(row)
+    after = replace(
+        a_full_row(), **{n: getattr(row, n) for n in ("id", "reference", "inserted_at")}, version=2
+    )
+    after = replace(after, playback_policy=None, ingest_mode=None)
+
+    assert (await store.write([Write(after)])).ids == {row.id}
+
+    assert await store.get(row.id) == after
+
+
+async def test_every_field_of_a_row_is_a_column_of_its_table(store: AssetStore) -> None:
+    assert tuple(column.name for column in assets.c) == ROW_FIELDS
+
+
+async def test_the_migrations_make_the_tables_that_the_code_speaks_of(store: AssetStore) -> None:
+    def differences(connection: Connection) -> list[object]:
+        options = {"compare_type": True, "version_table": VERSION_TABLE}
+        return list(
+            compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        )
+
+    async with store.engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+
+
+async def test_migrating_again_changes_nothing(store: AssetStore) -> None:
+    before, after = await upgrade(store.engine)
+
+    assert before == after
+    assert await revisions(store.engine) == (after, after)
+
+
+async def test_two_that_migrate_at_once_both_succeed(database_url: str) -> None:
+    async with opened(database_url) as one, opened(database_url) as other:
+        first, second = await asyncio.gather(upgrade(one.engine), upgrade(other.engine))
+
+    assert first[1] == second[1]
+
+
+async def test_a_database_without_our_tables_says_how_to_make_them(database_url: str) -> None:
+    async with opened(database_url) as store:
+        with pytest.raises(DatabaseUnavailable, match="rindle-sync migrate"):
+            await store.ping()
+
+
+async def test_a_row_that_was_written_meanwhile_is_not_overwritten(store: AssetStore) -> None:
+    row = a_row()
+    await store.add(row)
+    await store.write([Write(next_of(row, state=State.READY))])
+
+    written = await store.write(
+        [Write(next_of(row, state=State.ERRORED, error_kind=ErrorKind.STUCK))]
+    )
+
+    assert written.ids == frozenset()
+    assert (await store.get(row.id) or row).state is State.READY
+
+
+async def test_of_many_writers_at_once_exactly_one_wins_each_version(store: AssetStore) -> None:
+    row = a_row()
+    await store.add(row)
+
+    written = await asyncio.gather(
+        *(
+            store.write([Write(next_of(row, check_failures=n), a_change(next_of(row)))])
+            for n in range(8)
+        )
+    )
+
+    assert sum(len(w.ids) for w in written) == 1
+    assert len(await store.changes_of(row.id)) == 1
+    assert (await store.get(row.id) or row).version == 2
+
+
+async def test_a_change_is_kept_with_its_row_or_not_at_all(store: AssetStore) -> None:
+    row = a_row()
+    await store.add(row)
+    after = next_of(row, state=State.READY)
+
+    await store.write(
+        [Write(after, a_change(after)), Write(next_of(a_row()), a_change(next_of(a_row())))]
+    )
+    await store.write([Write(after, a_change(after))])
+
+    assert await store.changes_of(row.id) == [a_change(after)]
+
+
+async def test_a_page_is_written_in_two_statements_whatever_its_size(store: AssetStore) -> None:
+    rows = [a_row(id=str(uuid4())) for _ in range(100)]
+    for row in rows:
+        await store.add(row)
+    statements: list[str] = []
+    event.listen(
+        store.engine.sync_engine,
+        "before_cursor_execute",
+        lambda _c, _cursor, statement, *_: statements.append(statement),
+    )
+
+    written = await store.write(
+        [Write(next_of(r, state=State.READY), a_change(next_of(r))) for r in rows]
+    )
+
+    assert len(written.ids) == 100
+    assert len([s for s in statements if not s.startswith("BEGIN")]) == 2
+
+
+async def test_a_unique_key_of_another_row_keeps_one_row_out_and_no_other(
+    store: AssetStore,
+) -> None:
+    taken, wants, fine = a_row(), a_row(), a_row()
+    for row in (taken, wants, fine):
+        await store.add(row)
+    clash = next_of(wants, provider_asset_id=taken.provider_asset_id)
+
+    written = await store.write([Write(clash), Write(next_of(fine, state=State.READY))])
+
+    assert (written.ids, written.clashes) == ({fine.id}, {wants.id})
+    assert await store.get(wants.id) == wants
+
+
+@pytest.mark.parametrize(
+    "same", ["provider_asset_id", "provider_upload_id", "passthrough", "reference"]
+)
+async def test_a_key_is_tracked_once(store: AssetStore, same: str) -> None:
+    row = a_full_row()
+    await store.add(row)
+    fresh = {
+        "id": str(uuid4()),
+        "provider_asset_id": "other",
+        "provider_upload_id": "other",
+        "passthrough": "other",
+    }
+
+    with pytest.raises(AlreadyTracked):
+        await store.add(replace(row, **{"reference": "other"} | fresh | {same: getattr(row, same)}))
+
+
+async def test_the_rows_that_were_asked_for_are_claimed_and_no_others(store: AssetStore) -> None:
+    rows = [a_row(check_at=NOW) for _ in range(5)]
+    for row in rows:
+        await store.add(row)
+
+    assert set(await claim(store, *rows[:2], a_row())) == {rows[0].id, rows[1].id}
+    assert await claim(store) == []
+    assert set(await claim(store, *rows)) == {row.id for row in rows[2:]}
+
+
+async def test_only_rows_that_are_due_of_this_provider_and_environment_are_claimed(
+    store: AssetStore,
+) -> None:
+    due = a_row(check_at=NOW)
+    others = [
+        a_row(check_at=NOW + SECOND),
+        a_row(check_at=None),
+        replace(a_row(check_at=NOW), provider_name="bunny"),
+        replace(a_row(check_at=NOW), environment="staging"),
+    ]
+    for row in (due, *others):
+        await store.add(row)
+
+    assert await claim(store, due, *others) == [due.id]
+
+
+async def test_a_claimed_row_comes_as_it_is_with_the_token_that_it_is_claimed_under(
+    store: AssetStore,
+) -> None:
+    row, token, until = a_row(check_at=NOW), str(uuid4()), NOW + 60 * SECOND
+    await store.add(row)
+
+    claimed = await store.claim(
+        "mux", "default", [row.id], due=NOW, now=NOW, token=token, until=until
+    )
+
+    assert claimed == [replace(row, lease_token=token, lease_until=until)]
+
+
+async def test_a_claimed_row_is_nobody_elses_until_its_lease_ends(store: AssetStore) -> None:
+    row = a_row(check_at=NOW)
+    await store.add(row)
+
+    assert await claim(store, row) == [row.id]
+    assert await claim(store, row, at=60 * SECOND) == []
+    assert await claim(store, row, at=61 * SECOND) == [row.id]
+
+
+async def test_a_claim_that_is_cancelled_at_whatever_moment_keeps_nobody_else_from_writing(
+    store: AssetStore, tables_url: str
+) -> None:
+    rows = [a_row(check_at=NOW) for _ in range(30)]
+    for row in rows:
+        await store.add(row)
+
+    async with opened(tables_url) as other:
+        for turns in range(80):
+            await store.ping()  # there is a connection, so that the turns are those of the claim
+            claiming = asyncio.create_task(claim(store, *rows, at=turns * 61 * SECOND))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            claiming.cancel()
+
+            with suppress(asyncio.CancelledError):
+                try:
+                    await claiming
+                finally:
+                    await other.add(a_row())
+
+
+async def test_many_claimers_at_once_share_no_row(store: AssetStore) -> None:
+    rows = [a_row(check_at=NOW) for _ in range(40)]
+    for row in rows:
+        await store.add(row)
+
+    claimed = await asyncio.gather(
+        *(claim(store, *rows[n : n + 20], *rows[:n:2]) for n in range(0, 24, 4))
+    )
+
+    everything = [row_id for some in claimed for row_id in some]
+    assert len(everything) == len(set(everything))
+    assert set(everything) == {row.id for row in rows}
+
+
+async def test_released_rows_can_be_claimed_again(store: AssetStore) -> None:
+    row, token = a_row(check_at=NOW), str(uuid4())
+    await store.add(row)
+    await claim(store, row, token=token)
+
+    await store.release(token)
+
+    assert await claim(store, row) == [row.id]
+
+
+async def test_a_write_ends_the_lease_of_its_holder_and_of_nobody_else(store: AssetStore) -> None:
+    row, token, until = a_row(check_at=NOW), str(uuid4()), NOW + 60 * SECOND
+    await store.add(row)
+    [held] = await store.claim(
+        "mux", "default", [row.id], due=NOW, now=NOW, token=token, until=until
+    )
+
+    await store.write([Write(next_of(row))])
+    assert await claim(store, row) == []
+
+    await store.write([Write(next_of(next_of(held)))])
+    assert await claim(store, row) == [row.id]
+
+
+async def test_new_rows_are_added_at_once_or_without_those_whose_keys_are_taken(
+    store: AssetStore,
+) -> None:
+    rows = [a_row() for _ in range(4)]
+    fresh, [taken, *more] = rows[:2], rows[2:]
+
+    assert await store.add_all(fresh) == fresh
+    assert await store.add_all([]) == []
+    await store.add(taken)
+    assert await store.add_all([replace(taken, id=str(uuid4())), *more]) == more
+
+    assert {row.id async for row in store.rows("mux", "default")} == {row.id for row in rows}
+
+
+async def test_a_row_gets_the_apps_own_names_and_keeps_all_else(store: AssetStore) -> None:
+    row, other = a_full_row(), a_row()
+    names = a_row(
+        reference="video-1", profile="hls", playback_policy="signed", ingest_mode="direct_upload"
+    )
+    for one in (row, other):
+        await store.add(one)
+
+    await store.rename(row.id, names)
+    with pytest.raises(AlreadyTracked):
+        await store.rename(other.id, names)
+
+    renamed = {
+        name: getattr(names, name)
+        for name in ("reference", "profile", "playback_policy", "ingest_mode")
+    }
+    assert await store.get(row.id) == replace(row, **renamed, version=row.version + 1)
+    assert await store.get(other.id) == other
+
+
+async def test_all_rows_of_an_environment_can_be_read(store: AssetStore) -> None:
+    rows = [a_row() for _ in range(3)]
+    for row in (*rows, replace(a_row(), environment="staging")):
+        await store.add(row)
+
+    assert {row.id async for row in store.rows("mux", "default")} == {row.id for row in rows}
+
+
+async def test_a_connection_to_what_has_become_a_standby_is_not_used_again(
+    postgres_url: str,
+) -> None:
+    async with opened(postgres_url) as store:
+        await upgrade(store.engine)
+        async with store.engine.begin() as connection:
+            await connection.execute(text("SET default_transaction_read_only = on"))
+
+        with pytest.raises(DatabaseUnavailable, match="does database_url lead to the primary"):
+            await store.add(a_row())
+        await store.add(a_row())
+
+
+async def test_a_server_that_fell_silent_counts_as_gone_soon_or_when_the_url_says_so(
+    postgres_url: str,
+) -> None:
+    async with (
+        opened(f"{postgres_url}?keepalives_idle=7") as store,
+        store.engine.connect() as connection,
+    ):
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        limits = driver.info.get_parameters()
+
+    assert {
+        name: limits[name]
+        for name in ("keepalives_idle", "keepalives_interval", "tcp_user_timeout")
+    } == {"keepalives_idle": "7", "keepalives_interval": "5", "tcp_user_timeout": "25000"}
+
+
+async def test_a_name_that_looks_like_an_id_of_ours_may_be_the_apps_own(store: AssetStore) -> None:
+    id_of_one = "0e3a6802-9757-4c68-a862-97f81f586fdd"
+    rows = [
+        a_row(id=id_of_one, reference="0b6d2b3763c94a1f8a0e3d1f0a4f2c11"),
+        a_row(reference="e4d0a8a8-4c2d-4d0c-9a3d-5b1d2f6b6c57"),
+        a_row(reference=id_of_one),
+    ]
+    await store.add_all(rows)
+
+    async def named(name: str) -> set[str]:
+        return {row.id for row in await store.find_by_id_or_reference("mux", "default", name)}
+
+    assert [await named(row.reference) for row in rows] == [
+        {rows[0].id},
+        {rows[1].id},
+        {rows[0].id, rows[2].id},
+    ]
+    assert await named(rows[1].id.upper()) == {rows[1].id}
+    assert await named("no\x00text") == await named("\udcff") == set()
+    assert await store.find_by_provider_id("mux", "default", "\udcff") == []
+    assert await named(rows[1].id.replace("-", "")) == set()  # the app's own may look so
+
+
+async def test_a_row_is_found_by_what_the_provider_calls_its_asset_or_its_upload(
+    store: AssetStore,
+) -> None:
+    row = a_row(provider_asset_id="asset-1", provider_upload_id="upload-1")
+    await store.add_all([row, a_row(), a_row(provider_asset_id="asset-1", environment="another")])
+
+    for name, found in {"asset-1": [row], "upload-1": [row], row.reference: []}.items():
+        assert await store.find_by_provider_id("mux", "default", name) == found
+
+
+async def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
+    async with opened("postgresql://someone:hunter2secret@127.0.0.1:9/nowhere") as store:
+        with pytest.raises(DatabaseUnavailable) as caught:
+            await store.ping()
+
+    assert "hunter2secret" not in str(caught.value)

@@ -1,0 +1,278 @@
+"""The operator's page in a real browser: read, signed in to, clicked on; without its script, and on any screen."""
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import uvicorn
+from playwright.async_api import Browser, BrowserContext, async_playwright, expect
+from playwright.async_api import Page as Tab
+
+from rindle_sync.domain import ErrorKind, EventStatus, ProviderAsset, State
+from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.telemetry import OperatorActed
+from rindle_sync.web.console.app import Console
+from rindle_sync.webhooks import process_webhook_events
+from tests.support.processes import PATIENCE, Shell, eventually, free_port, serving, settings_for
+from tests.support.webhooks import an_event, deliver, with_secrets
+from tests.support.world import World, a_work
+
+TOKEN = "the-operators-token-of-this-test"
+KEPT = os.environ.get("RINDLE_SCREENSHOTS", "")
+"""A folder where what the browser showed is kept, to be looked at."""
+
+FAINT = """() => {
+  const lightness = colour => {
+    const parts = colour.match(/[\\d.]+/g).map(Number), [red, green, blue] = parts.slice(0, 3).map(part => {
+      const share = part / 255;
+      return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const ground = one => {
+    for (let here = one; here; here = here.parentElement) {
+      const colour = getComputedStyle(here).backgroundColor;
+      if (!/, 0\\)$|transparent/.test(colour)) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const texts = [...document.body.querySelectorAll("*")].filter(one =>
+    one.checkVisibility() && [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+  return texts.flatMap(one => {
+    const [more, less] = [lightness(getComputedStyle(one).color), lightness(ground(one))].sort((a, b) => b - a);
+    const contrast = (more + 0.05) / (less + 0.05);
+    return contrast < 4.5 ? [`${one.tagName} ${one.textContent.trim().slice(0, 30)}: ${contrast.toFixed(1)}`] : [];
+  });
+}"""
+"""The texts that have less contrast to what is behind them than WCAG 2 asks for (AA, 4.5 to 1)."""
+
+pytestmark = pytest.mark.usefixtures("patient")
+on_sqlite = pytest.mark.parametrize("tables_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def patient() -> None:
+    expect.set_options(timeout=1000 * PATIENCE)
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    if not (chromium := shutil.which("chromium")):
+        pytest.skip("chromium is not installed")
+    async with async_playwright() as play:
+        browser = await play.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@dataclass
+class Screen:
+    """One tab, and all that went wrong in it."""
+
+    tab: Tab
+    complaints: list[str]
+
+
+@asynccontextmanager
+async def a_screen(context: BrowserContext) -> AsyncIterator[Screen]:
+    """A tab in which nothing may go wrong: no script fails, nothing is refused by the page's own rules or not found."""
+    complaints: list[str] = []
+    context.set_default_timeout(1000 * PATIENCE)
+    tab = await context.new_page()
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    tab.on(
+        "console",
+        lambda line: complaints.append(line.text) if line.type in {"error", "warning"} else None,
+    )
+    tab.on(
+        "response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None
+    )
+    try:
+        yield Screen(tab, complaints)
+    finally:
+        await context.close()
+    assert complaints == []
+
+
+@asynccontextmanager
+async def a_page(world: World, token: str | None = TOKEN) -> AsyncIterator[str]:
+    """The page behind a port of this machine; its address."""
+    port = free_port()
+    app = Console([a_work(world)], token)
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=port, log_level="critical", lifespan="off", ws="none")
+    )
+    running = asyncio.create_task(server.serve())
+
+    async def started() -> None:
+        assert server.started
+
+    await eventually(started)
+    try:
+        yield f"http://localhost:{port}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+async def sign_in(tab: Tab) -> None:
+    await tab.get_by_label("token").fill(TOKEN)
+    await tab.get_by_role("button", name="Sign in").click()
+    await expect(tab.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+async def keep(tab: Tab, name: str) -> None:
+    if KEPT:
+        await tab.screenshot(path=Path(KEPT) / f"{name}.png", full_page=True)
+
+
+async def a_world_with_troubles(world: World) -> ProviderAsset:
+    """Rows in every state, a delivery that is dead, and one that was applied; the row that is due."""
+    for state in State:
+        kind = ErrorKind.PROVIDER if state is State.ERRORED else None
+        text = "the file is no video" if kind else None
+        await world.track(
+            state, reference=f"video-{state}", error_kind=kind, last_sync_error=text, check_at=None
+        )
+    with_secrets(world)
+    await deliver(world, an_event("nobody"))
+    for _ in range(6):
+        await process_webhook_events(world.context)
+        world.clock.move(120)
+    return await world.track(reference="video-that-waits")
+
+
+@on_sqlite
+async def test_an_operator_signs_in_looks_at_a_row_and_has_it_synced(
+    world: World, browser: Browser
+) -> None:
+    row = await a_world_with_troubles(world)
+    async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
+        tab = screen.tab
+        await tab.goto(f"{address}/sign-in")
+        await sign_in(tab)
+        await tab.get_by_placeholder("asset id or row id").fill("video-that-waits")
+        await tab.keyboard.press("Enter")
+        await tab.get_by_role("link", name="video-that-waits").click()
+        await tab.get_by_role("button", name="Sync now").click()
+
+        await expect(tab.get_by_role("status")).to_contain_text("changed")
+        await expect(tab.get_by_role("heading", level=1)).to_contain_text("ready")
+        await keep(tab, "row-synced")
+        await tab.get_by_role("button", name="Sign out").click()
+        await expect(tab.get_by_role("link", name="Sign in")).to_be_visible()
+
+    assert (await world.now_is(row)).state is State.READY
+    assert [(e.action, e.outcome) for e in world.told if isinstance(e, OperatorActed)] == [
+        ("sign_in", "done"),
+        ("sync", "changed"),
+    ]
+
+
+@on_sqlite
+async def test_a_dead_delivery_is_applied_again_by_a_click(world: World, browser: Browser) -> None:
+    await a_world_with_troubles(world)
+    async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
+        tab = screen.tab
+        await tab.goto(f"{address}/sign-in")
+        await sign_in(tab)
+        await tab.get_by_role("link", name="Inbox").click()
+        await tab.get_by_label("status").select_option("dead")
+        await tab.get_by_role("button", name="Show").click()
+        await tab.get_by_role("button", name="Apply the video.asset.ready of").click()
+
+        await expect(tab.get_by_role("status")).to_contain_text("1 delivery to be applied again")
+        await keep(tab, "inbox-replayed")
+
+    assert [n.status for n in await world.context.inbox.list("mux", "default")] == [
+        EventStatus.PENDING
+    ]
+
+
+@on_sqlite
+async def test_everything_works_without_the_script(world: World, browser: Browser) -> None:
+    row = await a_world_with_troubles(world)
+    context = await browser.new_context(java_script_enabled=False)
+    async with a_page(world) as address, a_screen(context) as screen:
+        tab = screen.tab
+        await tab.goto(f"{address}/sign-in")
+        await sign_in(tab)
+        await tab.get_by_role("link", name="Rows", exact=True).click()
+        await tab.get_by_role("link", name="video-that-waits").click()
+        await tab.get_by_role("button", name="Sync now").click()
+
+        await expect(tab.get_by_role("heading", level=1)).to_contain_text("ready")
+
+    assert (await world.now_is(row)).state is State.READY
+
+
+@on_sqlite
+async def test_the_page_is_fresh_while_somebody_looks_at_it(world: World, browser: Browser) -> None:
+    row = await a_world_with_troubles(world)
+    async with a_page(world, None) as address, a_screen(await browser.new_context()) as screen:
+        tab = screen.tab
+        await tab.goto(f"{address}/rows/{row.id}")
+        await expect(tab.get_by_role("heading", level=1)).to_contain_text("processing")
+        await world.sync(row)
+
+        await expect(tab.get_by_role("heading", level=1)).to_contain_text("ready")
+        await expect(tab.locator("#live")).to_have_text("· live")
+
+
+@on_sqlite
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_no_page_is_wider_than_its_screen_and_every_text_stands_out(
+    world: World, browser: Browser, width: int, scheme: Literal["light", "dark"]
+) -> None:
+    row = await a_world_with_troubles(world)
+    context = await browser.new_context(
+        viewport={"width": width, "height": 844}, color_scheme=scheme
+    )
+    async with a_page(world) as address, a_screen(context) as screen:
+        tab = screen.tab
+        await tab.goto(f"{address}/sign-in")
+        await sign_in(tab)
+        for name, path in {
+            "overview": "/",
+            "rows": "/rows",
+            "row": f"/rows/{row.id}",
+            "inbox": "/inbox",
+        }.items():
+            await tab.goto(address + path)
+            await keep(tab, f"{name}-{scheme}-{width}")
+            assert await tab.evaluate("document.documentElement.scrollWidth") <= width, name
+            assert await tab.evaluate(FAINT) == [], name
+
+
+@on_sqlite
+async def test_the_keyboard_leads_past_the_head_of_the_page(world: World, browser: Browser) -> None:
+    async with a_page(world, None) as address, a_screen(await browser.new_context()) as screen:
+        await screen.tab.goto(address)
+        await screen.tab.keyboard.press("Tab")
+        await screen.tab.keyboard.press("Enter")
+
+        assert await screen.tab.evaluate("document.activeElement.id") == "main"
+
+
+async def test_the_page_of_a_running_service_is_live_and_needs_no_network(
+    sqlite_tables_url: str, tmp_path: Path, browser: Browser
+) -> None:
+    with serving(MuxEmulator()) as far_end:
+        shell = Shell(tmp_path, settings_for(sqlite_tables_url, far_end, console_port=free_port()))
+        async with shell.started("run") as running, a_screen(await browser.new_context()) as screen:
+            await running.says("page, metrics and probes at")
+            await screen.tab.goto(f"http://127.0.0.1:{shell.settings['console_port']}/")
+
+            await expect(screen.tab.locator("#live")).to_have_text("· live")
+            await expect(screen.tab.get_by_role("heading", level=1)).to_have_text("All is well")
