@@ -2,21 +2,27 @@
 
 READY := .venv/.ready
 RUN := .venv/bin/python -m
+PYTEST := $(RUN) pytest --numprocesses 3 --dist worksteal --durations 10
 ARGS ?=
+COVERAGE ?= 90
 SEEDS ?= 0-999
 
-.PHONY: help demo test check soak mutants bench clean
+.PHONY: help demo test acceptance check soak mutants bench clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
 	@echo "rindle-sync: make <target> [ARGS=...] [PYTHON=/path/to/python]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
 
 demo: $(READY)  ## see a lost webhook found again, without any account
 	@.venv/bin/rindle-sync demo $(ARGS)
 
-test: $(READY)  ## run every test, on SQLite and on a PostgreSQL of its own
-	@$(RUN) pytest --numprocesses 3 --dist worksteal $(ARGS)
+test: $(READY)  ## run the tests, on SQLite and on a PostgreSQL of its own; a few minutes
+	@$(PYTEST) -m "not acceptance" --cov --cov-report= --cov-fail-under=$(COVERAGE) $(ARGS)
+
+acceptance: $(READY)  ## kill processes, break databases, simulate 1,000 histories; up to half an hour
+	@$(PYTEST) -m acceptance $(ARGS)
+	@$(RUN) simulation $(SEEDS)
 
 check: $(READY)  ## formatting, lint, types and import contracts
 	.venv/bin/ruff format --check

@@ -1,4 +1,7 @@
-"""A database of our own with the library on it, and the meters: time in the store, SQL statements, transactions."""
+"""A database of our own with the library on it, and the meters.
+
+Time in the store, SQL statements, transactions.
+"""
 
 import sqlite3
 import time
@@ -20,9 +23,9 @@ from rindle_sync.app import RindleSync
 from rindle_sync.config import plain_settings
 from rindle_sync.providers import Provider
 from rindle_sync.reconcile import Context, ListIndex
-from rindle_sync.store import AssetQueries, AssetStore
-from rindle_sync.store.schema.engine import open_engine
-from rindle_sync.telemetry import Telemetry, log_event
+from rindle_sync.store import AssetQueries, AssetStore, Database, Store
+from rindle_sync.store.schema import open_engine
+from rindle_sync.telemetry import log_event
 from tests.support import postgres
 
 DATABASES: Final = ("sqlite", "postgresql")
@@ -78,8 +81,8 @@ class Meter:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
-    def listen(self, store: AssetStore) -> None:
-        engine = store.engine.sync_engine
+    def listen(self, database: Database) -> None:
+        engine = database.engine.sync_engine
 
         @event.listens_for(engine, "before_cursor_execute")
         def executed(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -90,8 +93,11 @@ class Meter:
             self.counts["transactions"] += 1
 
 
-class TimedStore(AssetStore):
-    """The store, with the time spent in it: SQLAlchemy, the driver, the database, and the mapping of rows."""
+class TimedAssets(AssetStore):
+    """The rows, with the time spent in them.
+
+    SQLAlchemy, the driver, the database, and the mapping of rows.
+    """
 
     meter: Meter
 
@@ -104,8 +110,8 @@ class TimedStore(AssetStore):
             return await super().write(*args, **options)
 
 
-class TimedLibrary(AssetQueries):
-    """The library, with the time spent in it."""
+class TimedQueries(AssetQueries):
+    """What is asked about rows, with the time spent in it."""
 
     meter: Meter
 
@@ -131,21 +137,22 @@ class Bench:
         return self.url.partition(":")[0]
 
     @property
-    def store(self) -> AssetStore:
+    def store(self) -> Store:
         return self.rindle.store
 
     def context(self, provider: Provider, road: Road) -> Context:
         """What a sweep on this road needs, as if it were the first one of its process."""
-        library = TimedLibrary(self.store.engine)
-        library.meter = self.meter
-        return replace(
-            self.rindle.context, provider=provider, list_index=road.list_index, library=library
-        )
+        context = self.rindle.context
+        context.gateway.provider = provider
+        return replace(context, list_index=road.list_index)
 
 
 @contextmanager
 def urls(database: str, count: int) -> Iterator[list[str]]:
-    """The URLs of `count` empty databases: files in a temporary folder, or databases of one real server."""
+    """The URLs of `count` empty databases.
+
+    Files in a temporary folder, or databases of one real server.
+    """
     with ExitStack() as stack:
         if database == "sqlite":
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="rindle-bench-")))
@@ -157,7 +164,7 @@ def urls(database: str, count: int) -> Iterator[list[str]]:
 
 @asynccontextmanager
 async def opened(url: str, world: World) -> AsyncIterator[Bench]:
-    """The library on `url`, with its tables made, no rate limit of its own, and the emulator as its provider."""
+    """The library on `url`, with its tables and no rate limit; its provider is the emulator."""
     chosen = plain_settings(
         database_url=url,
         mux_base_url=BASE_URL,
@@ -167,12 +174,14 @@ async def opened(url: str, world: World) -> AsyncIterator[Bench]:
         mux_token_id=TOKEN.token_id,
         mux_token_secret=TOKEN.token_secret,
     )
-    store, meter = TimedStore(open_engine(url)), Meter()
-    store.meter = meter
-    meter.listen(store)
-    rindle = RindleSync(
-        chosen, store, Telemetry(log_event), httpx.ASGITransport(world.emulator.app)
-    )
+    database, meter = Database(open_engine(url)), Meter()
+    meter.listen(database)
+    transport = httpx.ASGITransport(world.emulator.app)
+    rindle = RindleSync(chosen, database, [log_event], transport)
+    store = rindle.store
+    rows = store.assets = TimedAssets(database, store.provider, store.environment)
+    queries = store.queries = TimedQueries(database, store.provider, store.environment)
+    rows.meter = queries.meter = meter
     try:
         await rindle.migrate()
         yield Bench(url, rindle, meter)

@@ -1,10 +1,13 @@
-"""A thousand environments in one process: what one question about all of them costs, and one pass over all."""
+"""A thousand environments in one process.
+
+What one question about all of them costs, and one pass over all.
+"""
 
 import asyncio
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from statistics import median
@@ -18,6 +21,7 @@ from benchmarks.far_ends import BASE_URL, TOKEN, World
 from benchmarks.tables import a_due_row, fill
 from rindle_sync.app import now
 from rindle_sync.config import plain_settings
+from rindle_sync.domain import replace
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.store import DueJobs
 
@@ -35,7 +39,7 @@ class Environments:
     asking_ms: float
     """One question what is due, of all environments, when nothing is."""
     seconds: float
-    """Until all rows are in step: each environment has its own budget, and its own sweep."""
+    """Until all rows are in sync: each environment has its own budget, and its own sweep."""
     calls_per_row: float
     statements_per_row: float
     mebibytes: float
@@ -66,7 +70,7 @@ async def _measured(database: str, url: str, number: int) -> Environments:
     ) as all_:
         await all_.migrate()
         for service in all_.values():
-            await service.prune()
+            await service.webhook_events.prune()
         asking = await _asking(all_)
         await _fill(all_, world.assets.ids)
         world.emulator.calls.clear()
@@ -84,12 +88,12 @@ async def _measured(database: str, url: str, number: int) -> Environments:
 
 
 async def _asking(all_: Installation) -> float:
-    jobs, times = DueJobs(all_.store.engine), []
+    due_jobs, times = DueJobs(all_.database, all_.any_service.store.provider), []
     for _ in range(ASKED):
         moment, began = now(), time.perf_counter()
-        await jobs.due(
-            "mux", [work.due_thresholds(moment) for work in all_.job_runners], now=moment
-        )
+        job_runners = [service.job_runner for service in all_.values()]
+        thresholds = [job_runner.due_thresholds(moment) for job_runner in job_runners]
+        await due_jobs.due(thresholds, now=moment)
         times.append(time.perf_counter() - began)
     return median(times)
 
@@ -98,7 +102,7 @@ async def _fill(all_: Installation, ids: Sequence[str]) -> None:
     moment = now()
     made = moment - timedelta(hours=2)
     await fill(
-        all_.store,
+        all_.any_service.store,
         (replace(a_due_row(i, made, moment), environment=name) for name in all_ for i in ids),
     )
 
@@ -106,7 +110,7 @@ async def _fill(all_: Installation, ids: Sequence[str]) -> None:
 async def _in_step(all_: Installation) -> tuple[int, float]:
     statements = 0
 
-    @event.listens_for(all_.store.engine.sync_engine, "before_cursor_execute")
+    @event.listens_for(all_.database.engine.sync_engine, "before_cursor_execute")
     def executed(*_: object) -> None:
         nonlocal statements
         statements += 1
@@ -122,7 +126,7 @@ async def _in_step(all_: Installation) -> tuple[int, float]:
 
 
 async def _is_done(all_: Installation) -> bool:
-    async with all_.store.reading() as connection:
+    async with all_.database.reading() as connection:
         left = "SELECT count(*) FROM media_provider_assets WHERE state <> 'ready'"
         return not (await connection.exec_driver_sql(left)).scalar_one()
 

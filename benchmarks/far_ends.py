@@ -1,9 +1,11 @@
 """The far ends that a sweep is measured against, in this process or in another.
 
-`emulator`: the Mux emulator in this process. Our adapter, httpx's ASGI transport, Starlette, the emulator's own work.
+`emulator`: the Mux emulator in this process. The adapter, httpx's ASGI transport, Starlette, and
+the emulator's own work.
 `20 ms`: the same, but every answer takes that long, as over a network.
-`process`: the emulator in a process of its own, over real HTTP on loopback; its work is not in our processor time.
-`instant`: the adapter and ASGI transport, to an ASGI app that only hands out bodies made beforehand.
+`process`: the emulator in a process of its own, over real HTTP on loopback; its work is not in the
+processor time of the run.
+`instant`: the adapter and ASGI transport, to an ASGI app that only hands out prepared bodies.
 `told`: no HTTP. A Python object returns a finished `Seen`; what is left is ours and the database's.
 """
 
@@ -11,7 +13,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +23,7 @@ from urllib.parse import parse_qs
 import httpx
 import msgspec
 
-from rindle_sync.domain import Observation, ObservationSource
+from rindle_sync.domain import Observation, ObservationSource, replace
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.providers import Page
@@ -40,14 +42,20 @@ Send = Callable[[Message], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Assets:
-    """Assets at the provider, newest first: their ids, and when each was made, in whole unix seconds."""
+    """Assets at the provider, newest first.
+
+    Their ids, and when each was made, in whole unix seconds.
+    """
 
     ids: Sequence[str]
     made: Sequence[int]
 
     @classmethod
     def order(cls, count: int) -> tuple[float, float]:
-        """When the first of `count` assets is to be made, and the gap to each next one: all within one hour."""
+        """When the first of `count` assets is to be made, and the gap to each next one.
+
+        All within one hour.
+        """
         return time.time() - 7200, 3600 / count
 
     @classmethod
@@ -59,7 +67,10 @@ class Assets:
 
 
 class Instant:
-    """An ASGI app that answers a GET or a list page at once; every body is the first asset's, but for id and age."""
+    """An ASGI app that answers a GET or a list page at once.
+
+    Every body is the first asset's, but for id and age.
+    """
 
     def __init__(self, assets: Assets, asset: bytes) -> None:
         self._bodies = dict(zip(assets.ids, _bodies(assets, asset), strict=True))
@@ -112,7 +123,10 @@ class Late:
 
 
 class Told(Mux):
-    """A provider that asks nobody: what is seen of any asset is `observation`, but for its id and when it was made."""
+    """A provider that asks nobody.
+
+    What is seen of any asset is `observation`, but for its id and when it was made.
+    """
 
     def __init__(self, assets: Assets, observation: Observation) -> None:
         super().__init__(Credentials("", ""))
@@ -149,7 +163,7 @@ class Told(Mux):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """As many ready assets as there are rows, and the far ends in this process that tell of them."""
+    """As many ready assets as there are rows, and the far ends in this process that list them."""
 
     assets: Assets
     emulator: MuxEmulator
@@ -210,7 +224,10 @@ async def _answers(client: httpx.AsyncClient, url: str) -> bool:
 
 
 async def assets_at(url: str, count: int) -> Assets:
-    """As many ready assets at the emulator there, and no others; none of their ids was there before."""
+    """As many ready assets at the emulator there, and no others.
+
+    None of their ids was there before.
+    """
     first, every = Assets.order(count)
     order = {"n": count, "created_at": first, "every": every, "life": {"ends": "ready", "after": 0}}
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:

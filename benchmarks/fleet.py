@@ -1,13 +1,15 @@
-"""Many processes on one PostgreSQL, woken by Procrastinate: workers that sweep, endpoints that take webhooks.
+"""Many processes on one PostgreSQL, woken by Procrastinate: workers sweep, endpoints receive.
 
-The emulator is one more process on the same cores, so more workers than cores show what they cost, not what they bring.
+The emulator is one more process on the same cores, so more workers than cores show what they cost,
+not what they bring.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -34,8 +36,8 @@ from benchmarks.webhooks import (
     steady,
 )
 from rindle_sync.app import now
-from rindle_sync.domain import State
-from rindle_sync.store import AssetStore
+from rindle_sync.domain import State, replace
+from rindle_sync.store import Store
 from rindle_sync.store.schema import assets, changes, webhook_events
 from tests.support.processes import Shell, a_store, free_port
 
@@ -47,7 +49,7 @@ UNLIMITED: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweeping:
-    """Rows that are due in eight environments, until all are in step."""
+    """Rows that are due in eight environments, until all are in sync."""
 
     workers: int
     rows: int
@@ -73,7 +75,7 @@ class Receiving:
 
 
 async def workers(database: str, sizes: Sizes, progress: Progress) -> list[Sweeping]:
-    """How many rows a second so many workers bring into step."""
+    """How many rows a second so many workers bring in sync."""
     found: list[Sweeping] = []
     for number in WORKERS if database == "postgresql" else ():
         progress(f"{database}: workers, {number}")
@@ -93,7 +95,7 @@ async def workers(database: str, sizes: Sizes, progress: Progress) -> list[Sweep
     return found
 
 
-async def _swept(url: str, store: AssetStore, far_end: str, rows: int, number: int) -> float:
+async def _swept(url: str, store: Store, far_end: str, rows: int, number: int) -> float:
     there = await assets_at(far_end, rows // ENVIRONMENTS)
     async with _fleet(url, far_end) as fleet:
         for _ in range(number):
@@ -113,7 +115,7 @@ async def _swept(url: str, store: AssetStore, far_end: str, rows: int, number: i
 
 
 async def endpoints_of_a_fleet(database: str, _: Sizes, progress: Progress) -> list[Receiving]:
-    """How many webhooks a second so many endpoints keep, and how soon one worker has settled them."""
+    """How many webhooks a second so many endpoints store, and how soon one worker applies them."""
     found: list[Receiving] = []
     for number in ENDPOINTS if database == "postgresql" else ():
         progress(f"{database}: endpoints, {number}")
@@ -124,11 +126,11 @@ async def endpoints_of_a_fleet(database: str, _: Sizes, progress: Progress) -> l
             ):
                 figures = await _received(store, fleet, number)
         ratio = figures.kept_per_second / found[0].kept_per_second if found else 1.0
-        found.append(replace(figures, ratio=ratio))
+        found.append(dataclasses.replace(figures, ratio=ratio))
     return found
 
 
-async def _received(store: AssetStore, fleet: "_Fleet", number: int) -> Receiving:
+async def _received(store: Store, fleet: "_Fleet", number: int) -> Receiving:
     events = list(
         islice(an_event_stream(), PER_SECOND * STEADY_SECONDS + int(4_000 * SATURATED_SECONDS))
     )
@@ -159,20 +161,20 @@ async def _received(store: AssetStore, fleet: "_Fleet", number: int) -> Receivin
     )
 
 
-async def _settled(store: AssetStore) -> list[float]:
+async def _settled(store: Store) -> list[float]:
     """Seconds from the coming in of each delivery to the change that it made."""
     by_asset = assets.join(changes, changes.c.row_id == assets.c.id).join(
         webhook_events, webhook_events.c.provider_asset_id == assets.c.provider_asset_id
     )
-    async with store.reading() as connection:
+    async with store.database.reading() as connection:
         found = await connection.execute(
             select(webhook_events.c.received_at, changes.c.at).select_from(by_asset)
         )
         return [(line.at - line.received_at).total_seconds() for line in found]
 
 
-async def _until(store: AssetStore, none_left: Any) -> None:
-    async with store.reading() as connection:
+async def _until(store: Store, none_left: Any) -> None:
+    async with store.database.reading() as connection:
         while (await connection.execute(none_left)).scalar_one():
             await connection.rollback()
             await asyncio.sleep(0.05)

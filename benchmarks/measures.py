@@ -43,7 +43,10 @@ class Settling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The scan over 500 due rows, and one claim of 50 of them, beside this many at rest; ratios to the smallest."""
+    """The scan over 500 due rows, and one claim of 50 of them, beside this many at rest.
+
+    Ratios to the smallest.
+    """
 
     database: str
     at_rest: int
@@ -57,7 +60,7 @@ def due_rows(assets: Assets) -> list[ProviderAsset]:
     """A due row for each of the assets."""
     moment = now()
     made = (datetime.fromtimestamp(seconds, UTC) for seconds in assets.made)
-    return [a_due_row(*one, moment) for one in zip(assets.ids, made, strict=True)]
+    return [a_due_row(*pair, moment) for pair in zip(assets.ids, made, strict=True)]
 
 
 async def prepared(bench: Bench, assets: Assets) -> list[ProviderAsset]:
@@ -71,7 +74,10 @@ async def prepared(bench: Bench, assets: Assets) -> list[ProviderAsset]:
 
 
 async def settlings(database: str, sizes: Sizes, progress: Progress) -> list[Settling]:
-    """Findings, all of them real changes, settled in batches of each size; no provider, no claim."""
+    """Findings, all of them real changes, settled in batches of each size.
+
+    No provider, no claim.
+    """
     world = await World.of(sizes.rows)
     found: list[Settling] = []
     with urls(database, 1) as (url,):
@@ -101,7 +107,10 @@ async def _settling(bench: Bench, world: World, batch: int) -> Settling:
 
 
 async def claims(database: str, sizes: Sizes, progress: Progress) -> list[Claim]:
-    """What the scan and a claim cost in tables that differ only in their rows at rest; claims are given back."""
+    """What the scan and a claim cost in tables that differ only in their rows at rest.
+
+    Claims are given back.
+    """
     world = await World.of(DUE)
     async with AsyncExitStack() as stack:
         benches = []
@@ -133,7 +142,7 @@ async def claims(database: str, sizes: Sizes, progress: Progress) -> list[Claim]
 
 
 def _median(rounds: Sequence[Sequence[tuple[float, float]]], place: int, what: int) -> float:
-    return median(one[place][what] for one in rounds) * 1000
+    return median(figures[place][what] for figures in rounds) * 1000
 
 
 async def _scan_and_claim(bench: Bench) -> tuple[float, float]:
@@ -145,19 +154,19 @@ async def _scan_and_claim(bench: Bench) -> tuple[float, float]:
     ended = time.perf_counter()
     assert len(due) == DUE
     assert len(claimed) == CLAIMED
-    await bench.store.release(token)
+    await bench.store.assets.release(token)
     return scanned - began, ended - scanned
 
 
 async def _scan(bench: Bench) -> list[Due]:
     context, moment = bench.rindle.context, now()
-    here, floor = (context.provider.name, context.environment), moment - context.schedule.floor
-    return await context.asset_queries.due(
-        *here, due=moment, touched_before=floor, now=moment, limit=SURVEY
+    floor = moment - context.schedule.floor
+    return await context.store.queries.due(
+        due=moment, touched_before=floor, now=moment, limit=SURVEY
     )
 
 
 async def _claim(bench: Bench, row_ids: Sequence[str], token: str) -> list[ProviderAsset]:
-    context, moment = bench.rindle.context, now()
-    here, until = (context.provider.name, context.environment), moment + timedelta(minutes=2)
-    return await bench.store.claim(*here, row_ids, due=moment, now=moment, token=token, until=until)
+    moment = now()
+    until = moment + timedelta(minutes=2)
+    return await bench.store.assets.claim(row_ids, due=moment, now=moment, token=token, until=until)

@@ -1,6 +1,7 @@
-"""Accounts to sweep: when their assets were made, which of them are rows of ours, and which of those rows are due.
+"""Accounts to sweep: when their assets were made, which of them have rows, which rows are due.
 
-Every row's asset is ready, and a due row waits in `processing`; what differs is where the due rows stand in the list.
+Every row's asset is ready, and a due row waits in `processing`; what differs is where the due rows
+stand in the list.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,10 @@ AT_REST: Final = 5_000
 """Rows of ours at rest: beside and below the due ones, or, where those are old, above them."""
 
 FOREIGN: Final = 5_000
-"""Assets that no row knows, where an account has any; the due ones' share of the list is then that much smaller."""
+"""Assets that no row knows, where an account has any.
+
+The due ones' share of the list is then that much smaller.
+"""
 
 
 class Age(StrEnum):
@@ -67,7 +71,7 @@ class _Made:
 def settled_account(emulator: MuxEmulator, mix: Mix, now: datetime) -> list[ProviderAsset]:
     """Make the assets of `mix` at the provider, oldest first; the rows that stand for ours."""
     moment = now.timestamp()
-    made = sorted(one for group in _groups(mix) for one in group.times(moment))
+    made = sorted(time for group in _groups(mix) for time in group.times(moment))
     return [
         row
         for at, kind in made

@@ -1,7 +1,8 @@
-"""What a sweep costs in calls and in time under the provider's own rate limit, by list page and by id.
+"""What a sweep costs in calls and time under the provider's rate limit, by list page and by id.
 
-The time is that of a clock that only sleeps move: an hour of waiting for the limit takes seconds here, and what our
-own work takes does not count. The emulator enforces Mux's buckets, and our budget is that of the same token.
+The time is that of a clock that only sleeps move: an hour of waiting for the limit takes seconds
+here, and processor time does not count. The emulator enforces Mux's buckets, and the rate limit is
+that of the same token.
 """
 
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ from typing import Final
 from benchmarks.bench import Progress, Road, Sizes, urls
 from benchmarks.mixes import Age, Mix, settled_account
 from benchmarks.tables import begin_again
-from rindle_sync.config import Priority, plain_settings
+from rindle_sync.config import plain_settings
 from rindle_sync.domain import Policy
+from rindle_sync.providers import Priority
 from rindle_sync.reconcile import sweep
 from tests.support.world import World, a_world
 
@@ -22,13 +24,16 @@ MANY: Final = 1_000
 """More rows than this are swept to the end only as long as pages answer them."""
 
 MOST_GETS: Final = 200
-"""After so many calls by id they would go on as they do: what the rest takes is then told by arithmetic."""
+"""After so many calls by id they would go on as they do.
+
+What the rest takes is then told by arithmetic.
+"""
 
 EVERY: Final = 5.0
 """Seconds between two sweeps, as the settings have it by default."""
 
 POLICY: Final = Policy(stuck_threshold=timedelta(days=30))
-"""By id, 10,000 rows take longer than the default threshold, and would be declared stuck instead of asked about."""
+"""By id, 10,000 rows take longer than the default threshold: they would be declared stuck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,13 @@ class Stage:
 
     @property
     def reads(self) -> tuple[int, float]:
-        return plain_settings(provider_token_priority=self.priority).reads
+        bucket = plain_settings(provider_token_priority=self.priority).buckets.reads
+        return int(bucket.capacity), bucket.per_second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One mix of due rows brought into step on one road; counts of calls are the emulator's own."""
+    """One mix of due rows brought in sync on one road; counts of calls are the emulator's own."""
 
     database: str
     priority: str
@@ -62,7 +68,10 @@ class Planned:
     looked: int
     """How many rows were looked at; the others would be asked about by id."""
     seconds: float
-    """Of the clock that only sleeps move, until the last row was in step; by arithmetic if not all were looked at."""
+    """Of the clock that only sleeps move, until the last row was in sync.
+
+    By arithmetic if not all were looked at.
+    """
     ratio: float = 1.0
     """How much faster than by id."""
 
@@ -89,7 +98,7 @@ async def plans(database: str, sizes: Sizes, progress: Progress) -> list[Planned
 
 
 async def _compared(stage: Stage, due: int, progress: Progress) -> list[Planned]:
-    """So many rows by id, where it makes no difference which they are, and every mix of as many by page."""
+    """So many rows by id, where all mixes cost the same, and every mix of as many by page."""
     progress(f"{stage.database}: plan, {stage.priority}, {due:,} rows by id")
     by_id = replace(await _case(stage, Mix(due, Age.FRESH, has_foreign=False), Road.ID), age="any")
     found = [by_id]
@@ -106,8 +115,7 @@ def _mixes(due: int) -> Iterator[Mix]:
 
 async def _introduce(world: World) -> None:
     """Let it be known whose rows these are, as after the first sweep of all."""
-    here = world.context.provider.name, world.context.environment
-    await world.context.environments.identify(*here, world.emulator.whoami.environment_id)
+    await world.context.store.environments.identify(world.emulator.whoami.environment_id)
 
 
 async def _case(stage: Stage, mix: Mix, road: Road) -> Planned:
@@ -140,7 +148,7 @@ async def _case(stage: Stage, mix: Mix, road: Road) -> Planned:
 
 
 async def _swept(world: World, due: int) -> int:
-    """Sweep again and again until all are in step, or until enough of many are; how many are."""
+    """Sweep again and again until all are in sync, or until enough of many are; how many are."""
     looked = 0
 
     def keep_going() -> bool:

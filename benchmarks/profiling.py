@@ -1,4 +1,7 @@
-"""Where the processor's time goes in one sweep, by function; the profiler itself makes it two to three times slower."""
+"""Where the processor's time goes in one sweep, by function.
+
+The profiler itself makes it two to three times slower.
+"""
 
 import cProfile
 import pstats

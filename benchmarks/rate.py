@@ -1,4 +1,4 @@
-"""How fast a sweep is when no rate limit holds it back, by list page and by id, against each far end."""
+"""How fast a sweep is without a rate limit, by list page and by id, against each far end."""
 
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -30,7 +30,10 @@ class Pass:
     cpu_us: float
     """Processor time of this process, threads included; a busy machine moves it least."""
     read_us: float
-    """Surveying, claiming, and looking up what stands on a page; that goes on beside other work, as writing does."""
+    """Surveying, claiming, and looking up what stands on a page.
+
+    That goes on beside other work, as writing does.
+    """
     write_us: float
     statements: float
     transactions: float
@@ -53,7 +56,9 @@ async def passes(database: str, sizes: Sizes, progress: Progress) -> list[Pass]:
                 for far_end in far_ends:
                     progress(f"{database}: rate, {far_end.name}, {repeat + 1} of {sizes.repeats}")
                     found += [await _pass(bench, far_end, road) for road in Road]
-    return [one for name in FAR_ENDS for one in _compared([p for p in found if p.far_end == name])]
+    return [
+        rate for name in FAR_ENDS for rate in _compared([p for p in found if p.far_end == name])
+    ]
 
 
 @asynccontextmanager
@@ -100,7 +105,8 @@ def _compared(found: Sequence[Pass]) -> list[Pass]:
         _median([p for p in found if p.road is road]) for road in (Road.PAGE, Road.ID)
     )
     return [
-        replace(one, ratio=one.rows_per_second / by_id.rows_per_second) for one in (by_page, by_id)
+        replace(rate, ratio=rate.rows_per_second / by_id.rows_per_second)
+        for rate in (by_page, by_id)
     ]
 
 

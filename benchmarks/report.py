@@ -1,4 +1,7 @@
-"""The figures as tables for people, or as JSON for scripts; beside a table stands what it is meant to come to."""
+"""The figures as tables for people, or as JSON for scripts.
+
+Beside a table stands what it is meant to come to.
+"""
 
 import json
 import os
@@ -94,11 +97,13 @@ def _plans(figures: Sequence[Planned]) -> Table | None:
         for p in figures
     ]
     told = (
-        f"calls per row of 10,000 fresh ones: at most {CALLS_PER_ROW} ({_met(fresh, CALLS_PER_ROW)}); no 429 "
-        f"({_met([p.throttled for p in figures], 0)}); ~ by arithmetic: not all of the rows were swept"
+        f"calls per row of 10,000 fresh ones: at most {CALLS_PER_ROW} "
+        f"({_met(fresh, CALLS_PER_ROW)}); no 429 "
+        f"({_met([p.throttled for p in figures], 0)}); "
+        "~ by arithmetic: not all of the rows were swept"
     )
     return _table(
-        "Calls, and time to in step, under the provider's limit",
+        "Calls, and time to in sync, under the provider's limit",
         ("database", "token", "age", "by"),
         heads,
         rows,
@@ -124,8 +129,10 @@ def _passes(figures: Sequence[Pass]) -> Table | None:
     paged = [p for p in figures if p.road == Road.PAGE]
     slowest = [-p.rows_per_second for p in paged if p.far_end == "emulator"]
     told = (
-        f"by page from the emulator: at least {ROWS_PER_SECOND:,} rows/s ({_met(slowest, -ROWS_PER_SECOND)}); "
-        f"at most {STATEMENTS_PER_ROW} statements a row ({_met([p.statements for p in paged], STATEMENTS_PER_ROW)})"
+        f"by page from the emulator: at least {ROWS_PER_SECOND:,} rows/s "
+        f"({_met(slowest, -ROWS_PER_SECOND)}); "
+        f"at most {STATEMENTS_PER_ROW} statements a row "
+        f"({_met([p.statements for p in paged], STATEMENTS_PER_ROW)})"
     )
     return _table(title, ("database", "far end", "by"), heads, rows, told)
 
@@ -159,11 +166,7 @@ def _memories(figures: Sequence[Memory]) -> Table | None:
     told = f"below {MEBIBYTES} MiB ({_met([m.mebibytes for m in figures], MEBIBYTES)})"
     heads = ("rows at rest", "due", "peak MiB")
     return _table(
-        "Memory of `rindle-sync sweep --once`, in its own process",
-        ("database", "by"),
-        heads,
-        rows,
-        told,
+        "Memory of `rindle-sync sweep`, in its own process", ("database", "by"), heads, rows, told
     )
 
 
@@ -197,7 +200,7 @@ def _claims(figures: Sequence[Claim]) -> Table | None:
         (
             c.database,
             f"{c.at_rest:,}",
-            *(f"{one:.2f}" for one in (c.scan_ms, c.scan_ratio, c.claim_ms, c.claim_ratio)),
+            *(f"{figure:.2f}" for figure in (c.scan_ms, c.scan_ratio, c.claim_ms, c.claim_ratio)),
         )
         for c in figures
     ]
@@ -273,7 +276,7 @@ def _workers(figures: Sequence[Sweeping]) -> Table | None:
     heads = ("rows", "s", "rows/s", "ratio")
     told = "eight environments; the emulator is one more process on the same cores"
     return _table(
-        "Due rows, until all are in step, by Procrastinate's workers",
+        "Due rows, until all are in sync, by Procrastinate's workers",
         ("workers",),
         heads,
         rows,

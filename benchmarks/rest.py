@@ -1,4 +1,7 @@
-"""What rows at rest cost a sweep: its time and statements beside few and beside many, and the memory of the service."""
+"""What rows at rest cost a sweep.
+
+Its time and statements beside few and beside many, and the memory of the service.
+"""
 
 import gc
 import time
@@ -30,7 +33,8 @@ def told():
     try:
         peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
     except OSError:  # no Linux: a peak that may be that of the process which started this one
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1)
+        unit = 1024 if sys.platform == "darwin" else 1
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
     print("peak", peak, file=sys.stderr)
 atexit.register(told)
 """
@@ -40,7 +44,10 @@ BY_ID: Final = "from rindle_sync.plan import Atlas\nAtlas.__init__.__defaults__ 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rest:
-    """One sweep over 10,000 due rows beside this many at rest; ratios to the smallest table of the run."""
+    """One sweep over 10,000 due rows beside this many at rest.
+
+    Ratios to the smallest table of the run.
+    """
 
     database: str
     road: str
@@ -55,7 +62,7 @@ class Rest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """The most memory that `rindle-sync sweep --once` held, in a process of its own."""
+    """The most memory that `rindle-sync sweep` held, in a process of its own."""
 
     database: str
     road: str
@@ -90,13 +97,14 @@ async def rests(database: str, sizes: Sizes, progress: Progress) -> list[Rest]:
         for repeat in range(sizes.repeats):
             for (road, at_rest), costs in found.items():
                 progress(
-                    f"{database}: rest, by {road}, {at_rest:,} at rest, {repeat + 1} of {sizes.repeats}"
+                    f"{database}: rest, by {road}, {at_rest:,} at rest, "
+                    f"{repeat + 1} of {sizes.repeats}"
                 )
                 costs.append(await _cost(benches[at_rest], world, road))
     return [
-        one
+        measured
         for road in Road
-        for one in _compared(database, road, {n: found[road, n] for n in sizes.at_rest})
+        for measured in _compared(database, road, {n: found[road, n] for n in sizes.at_rest})
     ]
 
 
@@ -119,7 +127,7 @@ async def _due_beside(bench: Bench, due: Assets) -> AsyncIterator[None]:
     gc.collect()
     bench.meter.clear()
     yield
-    async with bench.store.engine.begin() as connection:
+    async with bench.store.database.engine.begin() as connection:
         for row_ids in _slices([row.id for row in rows]):
             await connection.execute(delete(assets).where(assets.c.id.in_(row_ids)))
 
@@ -146,14 +154,19 @@ def _compared(database: str, road: Road, costs: dict[int, list[_Cost]]) -> list[
     first = found[0]
     return [
         replace(
-            one, ratio=one.seconds / first.seconds, cpu_ratio=one.cpu_seconds / first.cpu_seconds
+            measured,
+            ratio=measured.seconds / first.seconds,
+            cpu_ratio=measured.cpu_seconds / first.cpu_seconds,
         )
-        for one in found
+        for measured in found
     ]
 
 
 async def memories(database: str, sizes: Sizes, progress: Progress) -> list[Memory]:
-    """The memory of the command line on both roads, beside the most rows at rest; the emulator is another process."""
+    """The memory of the command line on both roads, beside the most rows at rest.
+
+    The emulator is another process.
+    """
     at_rest = max(sizes.at_rest)
     with urls(database, 1) as (url,):
         progress(f"{database}: filling {at_rest:,} rows at rest")
@@ -183,9 +196,7 @@ async def _memory(database: str, url: str, at_rest: int, road: Road) -> Memory:
         prelude = PRELUDE + (BY_ID if road is Road.ID else "")
         with TemporaryDirectory(prefix="rindle-bench-") as folder:
             began = time.perf_counter()
-            ended = await Shell(Path(folder), settings, prelude).run(
-                "sweep", "--once", "--json", within=900
-            )
+            ended = await Shell(Path(folder), settings, prelude).run("sweep", "--json", within=900)
             seconds = time.perf_counter() - began
     assert ended.json["changed"] == DUE, ended
     peak = int(ended.err.rpartition("peak ")[2].split()[0])

@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert
 from rindle_sync.app import now
 from rindle_sync.domain import ROW_FIELDS, ProviderAsset, State
 from rindle_sync.providers.mux import Mux
-from rindle_sync.store import AssetStore
+from rindle_sync.store import Store
 from rindle_sync.store.schema import assets, changes, job_runs
 
 BULK: Final = 5_000
@@ -63,10 +63,10 @@ def _row(
     )
 
 
-async def fill(store: AssetStore, rows: Iterable[ProviderAsset]) -> None:
+async def fill(store: Store, rows: Iterable[ProviderAsset]) -> None:
     """Add `rows` to the table."""
     left = iter(rows)
-    async with store.engine.begin() as connection:
+    async with store.database.engine.begin() as connection:
         while bulk := [_values(row) for row in islice(left, BULK)]:
             await connection.execute(insert(assets), bulk)
 
@@ -78,9 +78,9 @@ def _values(row: ProviderAsset) -> dict[str, object]:
     }
 
 
-async def begin_again(store: AssetStore, rows: Iterable[ProviderAsset]) -> None:
+async def begin_again(store: Store, rows: Iterable[ProviderAsset]) -> None:
     """Empty the tables and fill in `rows`."""
-    async with store.engine.begin() as connection:
+    async with store.database.engine.begin() as connection:
         for table in (changes, assets, job_runs):
             await connection.execute(delete(table))
     await fill(store, rows)

@@ -1,6 +1,7 @@
-"""The webhook endpoint over real HTTP: the service in a process of its own, its load from this one over loopback.
+"""The webhook endpoint over real HTTP: the service in a process of its own, its load from here.
 
-Half of the deliveries are about a row, a quarter about assets that no row knows, a quarter of a type not acted on.
+Half of the deliveries are about a row, a quarter about assets that no row knows, a quarter of a
+type not acted on.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import cycle, islice, takewhile
 from pathlib import Path
@@ -22,9 +23,9 @@ from sqlalchemy import ColumnElement, func, select
 from benchmarks.bench import urls
 from benchmarks.tables import a_due_row, fill
 from rindle_sync.app import now
-from rindle_sync.domain import EventStatus, State
+from rindle_sync.domain import EventStatus, State, replace
 from rindle_sync.providers.mux import sign
-from rindle_sync.store import AssetStore
+from rindle_sync.store import Store
 from rindle_sync.store.schema import assets, webhook_events
 from tests.support.processes import Running, Shell, a_store, free_port
 
@@ -48,7 +49,10 @@ KINDS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """What the endpoint kept; times in milliseconds, those of the steady load from when a delivery was due."""
+    """What the endpoint kept.
+
+    Times in milliseconds, those of the steady load from when a delivery was due.
+    """
 
     database: str
     kept_per_second: float
@@ -57,7 +61,10 @@ class Endpoint:
     steady_median_ms: float
     steady_p99_ms: float
     applied_per_second: float
-    """Notices taken up while the flood went on and until none waited; bounded by `CATCH_UP_SECONDS`."""
+    """Notices taken up while the flood went on and until none waited.
+
+    Bounded by `CATCH_UP_SECONDS`.
+    """
     events: int
     refused: int
     """Deliveries that were answered with a 503, to be sent again."""
@@ -121,7 +128,7 @@ async def endpoints(database: str, progress: Callable[[str], None]) -> list[Endp
 
 async def _measured(
     database: str,
-    store: AssetStore,
+    store: Store,
     lines: Sequence[Line],
     events: Sequence[Event],
     progress: Callable[[str], None],
@@ -229,7 +236,7 @@ async def _lines(port: int) -> AsyncIterator[list[Line]]:
 
 
 async def flood(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]:
-    """Each line sends the next event as soon as the one before it is answered, until the time is over."""
+    """Each line sends its next event once the last is answered, until the time is over."""
     end, answers = time.perf_counter() + SATURATED_SECONDS, list[Answer]()
     in_time = takewhile(lambda _: time.perf_counter() < end, iter(events))
 
@@ -242,7 +249,10 @@ async def flood(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]:
 
 
 async def steady(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]:
-    """Each event at its own moment, whether or not earlier ones are answered; the wait for a free line counts."""
+    """Each event at its own moment, whether or not earlier ones are answered.
+
+    The wait for a free line counts.
+    """
     free: asyncio.Queue[Line] = asyncio.Queue()
     for line in lines:
         free.put_nowait(line)
@@ -260,7 +270,7 @@ async def steady(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]
     )
 
 
-async def all_applied(store: AssetStore) -> None:
+async def all_applied(store: Store) -> None:
     """Wait until every kept notice was taken up once, or the time is over."""
     end = time.perf_counter() + CATCH_UP_SECONDS
     waits = (webhook_events.c.status == EventStatus.PENDING.value) & (
@@ -270,24 +280,24 @@ async def all_applied(store: AssetStore) -> None:
         await asyncio.sleep(0.1)
 
 
-async def _taken_up(store: AssetStore) -> int:
+async def _taken_up(store: Store) -> int:
     return await _count(store, webhook_events.c.attempts > 0)
 
 
-async def _count(store: AssetStore, which: ColumnElement[bool]) -> int:
-    async with store.reading() as connection:
+async def _count(store: Store, which: ColumnElement[bool]) -> int:
+    async with store.database.reading() as connection:
         found = await connection.execute(
             select(func.count()).select_from(webhook_events).where(which)
         )
         return int(found.scalar_one())
 
 
-async def _check(store: AssetStore, answers: Sequence[Answer]) -> None:
-    """Exactly what was answered with a 2xx is kept, and what was taken up of it is applied to its rows."""
+async def _check(store: Store, answers: Sequence[Answer]) -> None:
+    """Exactly what was answered with a 2xx is stored, and what is processed of it is applied."""
     statuses = {answer.status for answer in answers}
     assert statuses <= {200, 202, 503}, statuses
     kept_events = {a.event.id: a.event for a in answers if a.status != 503}
-    async with store.reading() as connection:
+    async with store.database.reading() as connection:
         kept = {row.event_id: row for row in await connection.execute(select(webhook_events))}
         ready = select(assets.c.provider_asset_id).where(assets.c.state == State.READY.value)
         applied_to = set((await connection.execute(ready)).scalars())

@@ -1,4 +1,4 @@
-"""rindle-sync inside an app: it runs beside the app's own work, and the app hears of every change.
+"""rindle-sync inside an app: it runs beside the app's own work, and reports every change to it.
 
 Run it with RINDLE_MUX_TOKEN_ID and RINDLE_MUX_TOKEN_SECRET set; Ctrl-C ends it.
 """
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from rindle_sync import ChangeEvent, RindleSync, Settings, connect
-from rindle_sync.providers.mux import Transport
+from rindle_sync.providers import Transport
 
 
 @asynccontextmanager
@@ -31,19 +31,13 @@ async def syncing(
 
 
 async def main() -> None:
-    """Print what becomes of each row."""
+    """Print every change."""
     changed: asyncio.Queue[ChangeEvent] = asyncio.Queue()
     async with syncing(changed):
         while True:
-            one = await changed.get()
-            if one.row:
-                print(
-                    one.row.reference,
-                    one.change.from_state,
-                    "->",
-                    one.change.to_state,
-                    one.row.last_sync_error or "",
-                )
+            event = await changed.get()
+            change = event.change
+            print(change.reference, change.from_state, "->", change.to_state)
 
 
 if __name__ == "__main__":

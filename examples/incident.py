@@ -1,8 +1,9 @@
-"""Three troubles of a service that runs, one after another, and what `status`, alerts, page and `doctor` say of each.
+"""Three incidents of a running service, and what alerts, `status`, `doctor` and the console say.
 
-A webhook secret that is rotated at the provider alone, a token that is revoked, a provider that is down: against the
-emulator, with the alerts of ops/prometheus/rules.yml as they are, so it takes about an hour and a quarter. It needs
-`prometheus` on the PATH. Run it in a checkout: `.venv/bin/python examples/incident.py > incident.md`.
+A webhook secret that is rotated at the provider only, a revoked token, and a provider that is
+down: against the emulator, with the unchanged alerts of ops/prometheus/rules.yml, so it takes
+about an hour and a quarter. It needs `prometheus` on the PATH. Run it in a checkout:
+`.venv/bin/python examples/incident.py > incident.md`.
 """
 
 import asyncio
@@ -32,11 +33,11 @@ from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 
 RULES = Path(__file__).parents[1] / "ops/prometheus/rules.yml"
-OLD, NEW = "the-secret-before-it-was-rotated", "the-secret-that-nobody-told-us-of"
+OLD, NEW = "the-secret-before-the-rotation", "the-secret-after-the-rotation"
 EVERY = 3.0
 """Seconds between two videos."""
 GLANCE = 5.0
-"""Seconds between two questions which alerts fire."""
+"""Seconds between two reads of the firing alerts."""
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Stage:
     @property
     def settings(self) -> dict[str, str]:
         """The settings of the service."""
-        webhooks, operator, _ = self.ports
+        webhooks, console, _ = self.ports
         return {
             "database_url": f"sqlite:///{self.folder}/videos.sqlite3",
             "mux_base_url": f"http://127.0.0.1:{self.provider_port}",
@@ -62,17 +63,17 @@ class Stage:
             "mux_token_secret": self.emulator.token_secret,
             "mux_webhook_secrets": self.secrets,
             "listen_port": str(webhooks),
-            "console_port": str(operator),
+            "console_port": str(console),
         }
 
     @property
     def environment(self) -> dict[str, str]:
-        """The same as variables, and a screen without colours."""
+        """The same as environment variables, and output without colours."""
         settings = {f"RINDLE_{name}".upper(): value for name, value in self.settings.items()}
         return os.environ | {"NO_COLOR": "1", "COLUMNS": "140"} | settings
 
     async def start(self) -> None:
-        """Start the service, or begin it anew with the settings as they are now."""
+        """Start the service, or restart it with the current settings."""
         await self.stop()
         with (self.folder / "service.log").open("ab") as log:
             command = [sys.executable, "-m", "rindle_sync", "run"]
@@ -82,7 +83,7 @@ class Stage:
         await self.answers(self.ports[1])
 
     async def stop(self) -> None:
-        """End the service."""
+        """Stop the service."""
         if self.service:
             self.service.terminate()
             await self.service.wait()
@@ -90,10 +91,13 @@ class Stage:
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Prometheus with the shipped rules."""
-        _, operator, own = self.ports
+        _, console, own = self.ports
         (self.folder / "prometheus.yml").write_text(
-            f"global: {{scrape_interval: 5s, evaluation_interval: 5s}}\nrule_files: [{RULES}]\nscrape_configs:\n"
-            f"  - {{job_name: rindle-sync, static_configs: [{{targets: ['127.0.0.1:{operator}']}}]}}\n"
+            "global: {scrape_interval: 5s, evaluation_interval: 5s}\n"
+            f"rule_files: [{RULES}]\n"
+            "scrape_configs:\n"
+            "  - job_name: rindle-sync\n"
+            f"    static_configs: [{{targets: ['127.0.0.1:{console}']}}]\n"
         )
         process = await asyncio.create_subprocess_exec(
             shutil.which("prometheus") or sys.exit("install prometheus first"),
@@ -121,30 +125,30 @@ class Stage:
     async def alerts(self) -> set[str]:
         """The alerts that fire, with their reasons."""
         text = await asyncio.to_thread(get, f"http://127.0.0.1:{self.ports[2]}/api/v1/alerts")
-        found = [
-            one["labels"] for one in json.loads(text)["data"]["alerts"] if one["state"] == "firing"
-        ]
-        return {
-            f"{one['alertname']}{' (' + one['reason'] + ')' if 'reason' in one else ''}"
-            for one in found
-        }
+        names = set()
+        for alert in json.loads(text)["data"]["alerts"]:
+            name, reason = alert["labels"]["alertname"], alert["labels"].get("reason")
+            if alert["state"] == "firing":
+                names.add(f"{name} ({reason})" if reason else name)
+        return names
 
     async def watch(self, wanted: set[str], unwanted: set[str], most: float) -> None:
-        """Say which alerts begin and end, until `wanted` fire and `unwanted` do not, `most` minutes at most."""
+        """Print which alerts begin and end, until the `wanted` ones fire and the `unwanted` do not.
+
+        Ends after `most` minutes.
+        """
         began = time.monotonic()
         while (minutes := (time.monotonic() - began) / 60) < most:
             before, self.firing = self.firing, await self.alerts()
             for name in sorted(self.firing ^ before):
-                print(
-                    f"- after {minutes:.1f} min: {name} {'fires' if name in self.firing else 'ends'}",
-                    flush=True,
-                )
+                verb = "fires" if name in self.firing else "ends"
+                print(f"- after {minutes:.1f} min: {name} {verb}", flush=True)
             if wanted <= self.firing and not unwanted & self.firing:
                 break
             await asyncio.sleep(GLANCE)
 
     async def say(self, command: str) -> None:
-        """What a command says."""
+        """Print the output of a command."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "rindle_sync", *command.split(),
             env=self.environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -158,7 +162,7 @@ class Stage:
         print(f"\n```console\n$ rindle-sync {command}", *lines, "```", sep="\n", flush=True)
 
     async def say_all(self) -> None:
-        """What all that an operator may ask says now."""
+        """Print the alerts, `status`, `doctor` and the console as they are now."""
         print("\nAlerts:", ", ".join(sorted(await self.alerts())) or "none")
         await self.say("status")
         await self.say("doctor --ping")
@@ -170,11 +174,11 @@ class Stage:
             html.unescape(" ".join(re.sub(r"<[^>]+>", " ", part).split()))
             for part in (title, health)
         ]
-        print("\nThe page:", " ".join(f"**{words[0]}** {words[1]}".split()), flush=True)
+        print("\nThe console:", " ".join(f"**{words[0]}** {words[1]}".split()), flush=True)
 
 
 async def main() -> None:
-    """Play it."""
+    """Run all three incidents."""
     emulator = MuxEmulator()
     stop = asyncio.Event()
     with tempfile.TemporaryDirectory() as folder, serving(emulator) as port:
@@ -190,60 +194,49 @@ async def main() -> None:
 
 
 async def play(stage: Stage) -> None:
-    """The troubles, and how each is mended."""
+    """The incidents, and how each is fixed."""
     hook = f"http://127.0.0.1:{stage.ports[0]}/webhooks/mux"
     stage.emulator.add_webhook(hook, OLD)
     print("\n## All is well\n")
     await asyncio.sleep(12 * 60)
     await stage.say_all()
     await rotate_the_secret(stage, hook)
-    await revoke_the_token(stage)
-    await take_the_provider_down(stage, hook)
+    print("\n## The token is revoked\n")
+    await break_calls(stage, "unauthorized", "refused")
+    print("\n## The provider is down\n")
+    stage.emulator.clear_webhooks()
+    await break_calls(stage, "bad_gateway", "unreachable")
+    stage.emulator.add_webhook(hook, NEW)
     await stage.say_all()
 
 
 async def rotate_the_secret(stage: Stage, hook: str) -> None:
-    """The provider signs with another secret than ours."""
-    print("\n## The webhook secret is rotated, and nobody tells rindle-sync\n")
+    """The provider signs with a secret that the settings do not have."""
+    print("\n## The webhook secret is rotated at the provider, but not in the settings\n")
     rejected = "RindleSyncWebhooksRejected (signature_mismatch)"
     stage.emulator.clear_webhooks()
     stage.emulator.add_webhook(hook, NEW)
     await stage.watch({rejected, "RindleSyncWebhooksLost"}, set(), 45)
     await stage.say_all()
-    print("\nMended: both secrets in `mux_webhook_secrets`, and a restart.\n")
+    print("\nFixed: both secrets in `mux_webhook_secrets`, and a restart.\n")
     stage.secrets = f"{OLD},{NEW}"
     await stage.start()
     await stage.watch(set(), {rejected}, 20)
 
 
-async def revoke_the_token(stage: Stage) -> None:
-    """The provider answers 401."""
-    print("\n## The token is revoked\n")
-    alone = "RindleSyncProviderLeftAlone (refused)"
-    rule = stage.emulator.add_fault("unauthorized")
-    await stage.watch({alone}, set(), 15)
+async def break_calls(stage: Stage, fault: str, reason: str) -> None:
+    """Every call to the provider meets a fault, until the circuit breaker is open."""
+    is_open = f"RindleSyncCircuitOpen ({reason})"
+    rule = stage.emulator.add_fault(fault)
+    await stage.watch({is_open}, set(), 20)
     await stage.say_all()
-    print("\nMended: the token is good again.\n")
+    print("\nFixed: the provider answers again.\n")
     stage.emulator.remove_fault(rule)
-    await stage.watch(set(), {alone}, 15)
-
-
-async def take_the_provider_down(stage: Stage, hook: str) -> None:
-    """The provider answers 502, and sends nothing."""
-    print("\n## The provider is down\n")
-    alone = "RindleSyncProviderLeftAlone (unreachable)"
-    rule = stage.emulator.add_fault("bad_gateway")
-    stage.emulator.clear_webhooks()
-    await stage.watch({alone}, set(), 20)
-    await stage.say_all()
-    print("\nMended: it is up again.\n")
-    stage.emulator.remove_fault(rule)
-    stage.emulator.add_webhook(hook, NEW)
-    await stage.watch(set(), {alone}, 15)
+    await stage.watch(set(), {is_open}, 15)
 
 
 async def upload(stage: Stage, stop: asyncio.Event) -> None:
-    """The app: a video every few seconds, that is ready some time later."""
+    """The app: a new video every few seconds, which is ready some time later."""
     chance, number = Random(1), 0
     async with connect(plain_settings(**stage.settings)) as rindle:
         while not stop.is_set():
@@ -255,7 +248,7 @@ async def upload(stage: Stage, stop: asyncio.Event) -> None:
 
 @contextlib.contextmanager
 def serving(emulator: MuxEmulator) -> Iterator[int]:
-    """The emulator behind a port, in a thread."""
+    """The emulator on a port, in a thread."""
     port = free_port()
     server = uvicorn.Server(
         uvicorn.Config(emulator.app, port=port, log_level="critical", lifespan="off")
@@ -270,14 +263,14 @@ def serving(emulator: MuxEmulator) -> Iterator[int]:
 
 
 def free_port() -> int:
-    """A port that nobody has."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A free port."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
 
 
 def get(url: str) -> str:
-    """The body of an answer."""
+    """The body of a response."""
     with urllib.request.urlopen(url, timeout=10) as answer:
         return str(answer.read().decode())
 

@@ -146,7 +146,10 @@ def _shown(reports: Iterator[Report], total: int) -> Iterator[Report]:
 
 
 def _show(report: Report, most: int, database: Database, fault: str | None) -> None:
-    """What a broken history looked like: the laws, the last lines about their rows, and how to live it again."""
+    """What a broken history looked like.
+
+    The laws, the last lines about their rows, and how to live it again.
+    """
     screen.print(f"[bold red]seed {report.seed}[/]", highlight=False)
     for law in report.broken:
         screen.print(f"  {law}", highlight=False, markup=False)

@@ -15,7 +15,10 @@ BEGIN: Final = datetime(2026, 3, 1, tzinfo=UTC)
 """When every history begins."""
 
 PATIENCE: Final = 0.2
-"""Real seconds that a database server is waited for before time goes on without it: its client may wait for a lock."""
+"""Real seconds that a database server is waited for before time goes on without it.
+
+Its client may wait for a lock.
+"""
 
 Result = TypeVar("Result")
 

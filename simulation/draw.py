@@ -1,4 +1,7 @@
-"""What a seed stands for: all that is drawn before a history begins. A function of the seed alone."""
+"""What a seed stands for: all that is drawn before a history begins.
+
+A function of the seed alone.
+"""
 
 import math
 from collections.abc import Sequence
@@ -56,7 +59,7 @@ class Video:
     fate: str
     """Of an upload: `sent`, `cancelled`, `forgotten`."""
     again: bool
-    """Whether an upload that failed is begun anew."""
+    """Whether an upload that failed is begun again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,10 @@ _EVERY: Final = 16
 
 
 def plan(seed: int) -> Plan:
-    """What is drawn for `seed`. Most histories are short: what goes wrong mostly does so about one row, and soon."""
+    """What is drawn for `seed`.
+
+    Most histories are short: what goes wrong mostly does so about one row, and soon.
+    """
     drawn = _plain(seed)
     match seed % 40:
         case 4 | 24:
@@ -172,7 +178,7 @@ def _with_few_calls(drawn: Plan) -> Plan:
 
 
 def _with_another_token(drawn: Plan) -> Plan:
-    """A token of another environment for long, where every row looks deleted, and an audit meanwhile."""
+    """A token of another environment for long, so that every row looks deleted, and an audit."""
     confirm = {"provider_confirm_seconds": 60.0}
     begins, ends = drawn.trouble, drawn.trouble + 280
     return replace(
@@ -196,7 +202,7 @@ def _with_a_list_that_lacks_entries(drawn: Plan) -> Plan:
 
 
 def _with_assets_not_found_once(drawn: Plan) -> Plan:
-    """Assets that are ready, and once answered with a 404, to an operator who asks again and again."""
+    """Assets that are ready and once answered with a 404, to an operator who asks repeatedly."""
     chance, begins = Random(f"{drawn.seed}:commands"), drawn.trouble
     windows = [
         window for window in drawn.windows if window.kind != "not_found_once"

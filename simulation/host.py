@@ -1,4 +1,4 @@
-"""One process of the service on a host of its own: its clock, its network, its database connections, its death."""
+"""One process of the service on a host with its own clock, network, connections and death."""
 
 import asyncio
 import re
@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings
 from rindle_sync.runtime import ChangeEvent
-from rindle_sync.store import AssetStore
-from rindle_sync.telemetry import Event, Telemetry, log_event
+from rindle_sync.store import Database
+from rindle_sync.telemetry import Event, log_event
 from simulation.history import Noted, Written
 from simulation.steps import Stepping
 
@@ -113,10 +113,9 @@ class Host:
         """Begin to exist, without running anything yet."""
         self.stepping = Stepping(self, self.chance)
         self.stepping.on_kill.append(self._killed)
-        telemetry = Telemetry(self._told, log_event)
-        self.rindle = RindleSync(
-            settings, AssetStore(open_engine(self.stepping)), telemetry, Network(self), self.now
-        )
+        database = Database(open_engine(self.stepping))
+        listeners = (self._emitted, log_event)
+        self.rindle = RindleSync(settings, database, listeners, Network(self), self.now)
         self.rindle.on_change(self._announced)
 
     def serve(self) -> None:
@@ -172,8 +171,8 @@ class Host:
 
     def note(self, written: Sequence[Written | Noted]) -> None:
         """What was committed."""
-        for one in written:
-            self.around.note(self.name, one)
+        for line in written:
+            self.around.note(self.name, line)
 
     def _killed(self) -> None:
         self.around.note(self.name, "is killed")
@@ -182,7 +181,7 @@ class Host:
         for task in self.tasks:  # what it still had to do hangs at its next step, or ends
             asyncio.get_running_loop().call_soon(task.cancel)
 
-    def _told(self, event: Event) -> None:
+    def _emitted(self, event: Event) -> None:
         if self.is_alive:
             self.around.note(self.name, event)
 

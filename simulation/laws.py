@@ -60,11 +60,13 @@ _OF_UPLOADS: Final[Mapping[UploadState, Sequence[Standing]]] = {
     UploadState.ASSET_CREATED: [],
     UploadState.ERRORED: [],
 }
-"""As what a row may stand that has no asset, and whose upload stands so: where there is an asset, it should have it."""
+"""The states of a row without an asset, by the state of its upload; with one, it should have it."""
 
 _UNAUDITED: Final = [_DELETED, _NOT_FOUND, _READY, _ERRORED]
-"""The same of an asset that is deleted, where there are no audits, or no row was ever seen with our token: then a 404
-proves nothing: of a row at rest, nothing else finds it out."""
+"""The same of an asset that is deleted, where no audit finds it out.
+
+Where there are no audits, or no row was ever seen with our token, a 404 proves nothing.
+"""
 
 _IN_FLIGHT: Final = {"pending", "uploading", "processing"}
 
@@ -91,14 +93,15 @@ def broken(world: World) -> Iterator[str]:
 
 def _writes(world: World) -> Iterator[str]:
     for entry in world.history.of(Written):
-        one: Written = entry.what
-        if one.to_state not in _MOVES[one.from_state]:
-            yield f"states: {one.row_id} moved from {one.from_state} to {one.to_state}"
-        if one.to_version != one.from_version + 1:
-            yield f"versions: {one.row_id} was written over v{one.from_version} as v{one.to_version}"
-        if one.lost_playback_ids and one.to_state in {"processing", "ready"}:
-            yield f"playback ids: {one.row_id} lost its own, and the asset did not"
-        yield from _ended_rightly(world, entry.at, one)
+        written: Written = entry.what
+        if written.to_state not in _MOVES[written.from_state]:
+            yield f"states: {written.row_id} moved from {written.from_state} to {written.to_state}"
+        if written.to_version != written.from_version + 1:
+            versions = f"over v{written.from_version} as v{written.to_version}"
+            yield f"versions: {written.row_id} was written {versions}"
+        if written.lost_playback_ids and written.to_state in {"processing", "ready"}:
+            yield f"playback ids: {written.row_id} lost its own, and the asset did not"
+        yield from _ended_rightly(world, entry.at, written)
 
 
 def _changes(world: World) -> Iterator[str]:
@@ -114,14 +117,14 @@ def _changes(world: World) -> Iterator[str]:
             yield f"changes: {row.row_id} v{row.to_version} was written, but not noted"
 
 
-def _ended_rightly(world: World, at: float, one: Written) -> Iterator[str]:
-    """A row ends as not found, or deleted, only if its asset is gone; or where the provider said so, and was wrong."""
-    ends = one.to_kind == "not_found" or one.to_state == "deleted"
+def _ended_rightly(world: World, at: float, written: Written) -> Iterator[str]:
+    """A row ends as not found or deleted only if its asset is gone, or the provider errs."""
+    ends = written.to_kind == "not_found" or written.to_state == "deleted"
     if (
         not ends
-        or one.from_kind == "not_found"
-        or one.from_state == "deleted"
-        or one.provider_asset_id is None
+        or written.from_kind == "not_found"
+        or written.from_state == "deleted"
+        or written.provider_asset_id is None
     ):
         return
     is_doubtful = any(
@@ -129,33 +132,36 @@ def _ended_rightly(world: World, at: float, one: Written) -> Iterator[str]:
         and window.begins <= at <= window.ends + _LATE
         for window in world.plan.windows
     )
-    gone_at = world.gone_at(one.provider_asset_id)
+    gone_at = world.gone_at(written.provider_asset_id)
     if not is_doubtful and (gone_at is None or gone_at > at):
-        yield f"ends: {one.row_id} ended at {at:.0f} as {one.to_state}/{one.to_kind}, and its asset was there"
+        end = f"{written.to_state}/{written.to_kind}"
+        yield f"ends: {written.row_id} ended at {at:.0f} as {end}, and its asset was there"
 
 
 def _events(world: World) -> Iterator[str]:
-    """Every event told has its write, before it; every write its event, unless its host died over it."""
+    """Every event comes after its write, and every write has its event, unless its host died."""
     told: dict[tuple[str, str, str, str], list[Entry]] = defaultdict(list)
     for entry in world.history.of(StateChange):
         event: StateChange = entry.what
         told[entry.host, str(event.row_id), event.from_state, event.to_state].append(entry)
     deaths = {host.name: host.died_at for host in world.hosts if host.died_at is not None}
     for entry in world.history.of(Noted):
-        one: Noted = entry.what
-        tellings = told[entry.host, one.row_id, one.from_state, one.to_state]
+        noted: Noted = entry.what
+        tellings = told[entry.host, noted.row_id, noted.from_state, noted.to_state]
         later = [telling for telling in tellings if telling.number > entry.number]
         if later:
             tellings.remove(later[0])
         elif deaths.get(entry.host, 1e12) - entry.at > _NARROW:
-            yield f"events: {one.row_id} v{one.version} was written by {entry.host}, but not told"
+            row = f"{noted.row_id} v{noted.version}"
+            yield f"events: {row} was written by {entry.host}, but not told"
     for (host, row_id, before, after), left in told.items():
         if left:
-            yield f"events: {host} told of {row_id} from {before} to {after}, which was not written before"
+            told_of = f"{row_id} from {before} to {after}"
+            yield f"events: {host} told of {told_of}, which was not written before"
 
 
 def _ages(world: World) -> Iterator[str]:
-    """The age that is told is that of the row before the write; and a sweep leaves alone what changed lately."""
+    """An event has the age of the row before the write, and a sweep leaves recent changes alone."""
     last: dict[tuple[str, str], Written] = {}
     floor = 1000 * (world.plan.settings["provider_polling_floor_seconds"] - _SKEWS)
     overlap = (
@@ -175,7 +181,8 @@ def _ages(world: World) -> Iterator[str]:
             and event.by == "sweep"
             and overlap < _age(event, last.get(key)) < floor
         ):
-            yield f"floor: {event.row_id} was swept {_age(event, last.get(key))} ms after its last change"
+            age_ms = _age(event, last.get(key))
+            yield f"floor: {event.row_id} was swept {age_ms} ms after its last change"
 
 
 def _age(event: Event, written: Written | None) -> float:
@@ -194,7 +201,8 @@ def _announcements(world: World) -> Iterator[str]:
         for before, after in pairwise(announced):
             if after.version < before.version or (after.version > before.version and before.failed):
                 yield f"announcements: {row_id} v{after.version} came after v{before.version}"
-    done = {(one.row_id, one.version) for some in calls.values() for one in some if not one.failed}
+    heard = [call for announced in calls.values() for call in announced if not call.failed]
+    done = {(call.row_id, call.version) for call in heard}
     for entry in world.history.of(Noted):
         if (entry.what.row_id, entry.what.version) not in done:
             yield f"announcements: {entry.what.row_id} v{entry.what.version} was never announced"
@@ -203,10 +211,11 @@ def _announcements(world: World) -> Iterator[str]:
 def _calls(world: World) -> Iterator[str]:
     """No stretch of time saw more calls than the bucket holds and gains in it."""
     settings = world.settings
-    for name, is_post, (burst, per_second) in (
-        ("reads", False, settings.reads),
-        ("creates", True, settings.creates),
+    for name, is_post, bucket in (
+        ("reads", False, settings.buckets.reads),
+        ("creates", True, settings.buckets.creates),
     ):
+        burst, per_second = bucket.capacity, bucket.per_second
         share = settings.provider_rate_limit_share
         times = sorted(
             e.what.left_at for e in world.history.of(Call) if (e.what.method == "POST") is is_post
@@ -221,7 +230,7 @@ def _calls(world: World) -> Iterator[str]:
 
 
 def _told_calls(world: World) -> Iterator[str]:
-    """Every call that reached the provider is told with its answer, unless its host died over it."""
+    """Every call that reached the provider has an event with its answer, unless its host died."""
     told: Counter[tuple[str, str]] = Counter((e.host, e.what.way) for e in world.history.of(Called))
     deaths = {host.name: host.died_at for host in world.hosts if host.died_at is not None}
     made: Counter[tuple[str, str]] = Counter()
@@ -236,7 +245,8 @@ def _told_calls(world: World) -> Iterator[str]:
 def _leaks(world: World) -> Iterator[str]:
     """No id of the provider's, no token, no URL in what is told, logged or kept as a text."""
     kept, changed = world.place.read(
-        "SELECT id, last_sync_error AS text FROM media_provider_assets WHERE last_sync_error IS NOT NULL",
+        "SELECT id, last_sync_error AS text FROM media_provider_assets "
+        "WHERE last_sync_error IS NOT NULL",
         "SELECT row_id AS id, reason AS text FROM provider_asset_changes",
     )
     told = [str(e.what.metadata()) for e in world.history.entries if hasattr(e.what, "metadata")]
@@ -258,7 +268,7 @@ def _secrets(world: World) -> Iterator[tuple[str, str]]:
         for truth in far.truths().values():
             yield "an asset id", truth.asset_id
             yield from (("an upload id", truth.upload_id) for _ in (1,) if truth.upload_id)
-            yield from (("a playback id", one.id) for one in truth.playback_ids)
+            yield from (("a playback id", playback_id.id) for playback_id in truth.playback_ids)
 
 
 def _deliveries(world: World) -> Iterator[str]:
@@ -279,16 +289,19 @@ def _deliveries(world: World) -> Iterator[str]:
 def _rest(world: World) -> Iterator[str]:
     rows, known, webhook_events, changes = world.place.read(
         "SELECT * FROM media_provider_assets",
-        "SELECT provider_environment_id FROM provider_environments WHERE provider_environment_id IS NOT NULL",
-        "SELECT id, type, reason, received_at FROM provider_webhook_events WHERE status = 'pending'",
+        "SELECT provider_environment_id FROM provider_environments "
+        "WHERE provider_environment_id IS NOT NULL",
+        "SELECT id, type, reason, received_at FROM provider_webhook_events "
+        "WHERE status = 'pending'",
         "SELECT row_id AS id, version FROM provider_asset_changes WHERE dispatch_at IS NOT NULL",
     )
     for line in webhook_events:
         if world.moment() - (_moment(line["received_at"]) or world.moment()) < timedelta(
             seconds=8 * world.plan.polling
         ):
-            continue  # a delivery that was in vain before is sent again hours later; one without a row waits a while
-        yield f"rest: notice {line['id']} of {line['type']} is pending still ({line['reason']})"
+            # what failed before is sent again hours later, and an event without a row waits a while
+            continue
+        yield f"rest: event {line['id']} of {line['type']} is pending still ({line['reason']})"
     for line in changes:
         yield f"rest: {line['id']} v{line['version']} is not announced"
     for row in rows:
@@ -325,9 +338,10 @@ def _row_at_rest(world: World, row: Mapping[str, Any], *, is_audited: bool) -> I
     } & {*wanted}:
         wanted = [*wanted, ("errored", "stuck")]
     if state not in wanted:
-        yield f"rest: {row['id']} is {state[0]}/{state[1]}, and should be {' or '.join(f'{s}/{k}' for s, k in wanted)}"
+        right = " or ".join(f"{name}/{kind}" for name, kind in wanted)
+        yield f"rest: {row['id']} is {state[0]}/{state[1]}, and should be {right}"
     elif state == _READY and world.gone_at(row["provider_asset_id"]) is None:
-        ids = {(one["id"], one["policy"]) for one in _json(row["playback_ids"])}
+        ids = {(shown["id"], shown["policy"]) for shown in _json(row["playback_ids"])}
         # an answer may tell of none, and what it made ready is at rest: only an audit asks again
         if (ids or world.plan.audits) and ids != world.playback_ids(row["provider_asset_id"]):
             yield f"rest: {row['id']} has other playback ids than its asset"

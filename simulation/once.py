@@ -67,13 +67,13 @@ def live(drawn: Plan, place: Place) -> World:
         try:
             run(_whole(world), loop)
         except Exception as error:  # noqa: BLE001  a history that cannot go on is what we look for, too
-            world.failures += [f"history: ended in {one}" for one in _leaves(error)]
+            world.failures += [f"history: ended in {leaf}" for leaf in _leaves(error)]
     return world
 
 
 def _leaves(error: Exception) -> list[str]:
     if isinstance(error, ExceptionGroup):
-        return [leaf for one in error.exceptions for leaf in _leaves(one)]
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
     where = traceback.extract_tb(error.__traceback__)[-1]
     return [f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error}"[:300]]
 

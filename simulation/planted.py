@@ -1,28 +1,39 @@
-"""Faults planted in the service on purpose, one at a time: a simulator that finds none of them proves nothing."""
+"""Faults planted in the service on purpose, one at a time.
+
+A simulator that finds none of them proves nothing.
+"""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
+from importlib import import_module
 from typing import Any, Final
 from unittest.mock import patch
 
 from sqlalchemy import bindparam, select
 
-from rindle_sync.config import Settings
-from rindle_sync.domain import asset, decide
-from rindle_sync.domain import schedule as plan
+from rindle_sync.config import EnvironmentSettings
+from rindle_sync.domain import Grant, Observation, ObservationSource, ProviderAsset, State, replace
 from rindle_sync.errors import AuthenticationFailed
+from rindle_sync.gateway import IdentityCheck
 from rindle_sync.providers.mux import Mux
-from rindle_sync.providers.mux import responses as shapes
-from rindle_sync.reconcile import apply as settle
-from rindle_sync.reconcile import fetch as look
-from rindle_sync.reconcile import list_pages as browse
-from rindle_sync.store import AssetStore, Grant, Inbox, Outbox, RateLimits, database, inbox, outbox
-from rindle_sync.store import assets as rows
+from rindle_sync.store import AssetStore, Inbox, Outbox, RateLimits, Write
 from rindle_sync.store.schema import assets, changes, json_field, json_parameter, webhook_events
 from rindle_sync.telemetry import milliseconds
+
+# by name: the face of a package may give a function the name of its module
+apply: Any = import_module("rindle_sync.reconcile.apply")
+asset_store: Any = import_module("rindle_sync.store.assets")
+database: Any = import_module("rindle_sync.store.database")
+decide: Any = import_module("rindle_sync.domain.decide")
+fetch: Any = import_module("rindle_sync.gateway.fetch")
+inbox: Any = import_module("rindle_sync.store.inbox")
+list_pages: Any = import_module("rindle_sync.reconcile.list_pages")
+outbox: Any = import_module("rindle_sync.store.outbox")
+responses: Any = import_module("rindle_sync.providers.mux.responses")
+schedule: Any = import_module("rindle_sync.domain.schedule")
 
 Patches = Sequence[Any]
 
@@ -30,22 +41,22 @@ Patches = Sequence[Any]
 def _overwrite() -> Patches:
     """Rows are written whoever wrote them meanwhile."""
     with patch.object(
-        rows, "_unread", lambda sent: (assets.c.id == json_field(sent, assets.c.id),)
+        asset_store, "_unread", lambda sent: (assets.c.id == json_field(sent, assets.c.id),)
     ):
-        return [patch.object(rows, "_WRITE", rows._write_statement())]
+        return [patch.object(asset_store, "_WRITE", asset_store._write_statement())]
 
 
 def _emit_first() -> Patches:
-    """Events are told before the write that they are about."""
+    """Events are emitted before the write that they are about."""
 
-    async def write_and_emit(context: Any, applied: Any, trigger: Any, now: Any) -> Any:
-        writes = [rows.Write(one.row, settle._change(one, trigger, now)) for one in applied]
-        for one, write in zip(applied, writes, strict=True):
-            for event in (*settle._events(one, now), *settle._state_change(write, now)):
-                context.telemetry.emit(event)
-        return await context.store.write(writes)
+    async def write_and_emit(context: Any, decided: Any, trigger: Any, now: Any) -> Any:
+        writes = [Write(applied.row, apply._change(applied, trigger, now)) for applied in decided]
+        for applied, write in zip(decided, writes, strict=True):
+            for event in apply._events(applied, write.change, now):
+                context.telemetry.emit(event, write.row, at=now)
+        return await context.store.assets.write(writes)
 
-    return [patch.object(settle, "_write_and_emit", write_and_emit)]
+    return [patch.object(apply, "_write_and_emit", write_and_emit)]
 
 
 def _changes_apart() -> Patches:
@@ -53,13 +64,12 @@ def _changes_apart() -> Patches:
     original = AssetStore._write
 
     async def write(self: AssetStore, writes: Any) -> Any:
-        ids = await original(self, [rows.Write(one.row, None) for one in writes])
-        kept = [rows._change(one.change) for one in writes if one.change and one.row.id in ids]
-        if kept:
+        ids = await original(self, [Write(write.row, None) for write in writes])
+        written = [write.change for write in writes if write.change and write.row.id in ids]
+        if written:
+            rows = json_parameter([asset_store._change(change) for change in written], changes)
             async with self.writing() as connection:
-                await connection.execute(
-                    rows._KEEP_CHANGES, {"rows": json_parameter(kept, changes)}
-                )
+                await connection.execute(asset_store._KEEP_CHANGES, {"rows": rows})
         return ids
 
     return [patch.object(AssetStore, "_write", write)]
@@ -67,42 +77,38 @@ def _changes_apart() -> Patches:
 
 def _trust_absence() -> Patches:
     """What a list page lacks is taken to be gone."""
-    original = browse._findings
+    original = list_pages._observe
 
-    async def findings(context: Any, page: Any) -> Any:
-        found, due, listed = await original(context, page)
-        made = [observation.created_at for observation in page.entries if observation.created_at]
+    async def observe(context: Any, page: Any) -> Any:
+        observed, due, listed = await original(context, page)
+        made = [entry.created_at for entry in page.entries if entry.created_at]
         if made:
-            now = context.now()
-            async with context.store.reading() as connection:
-                every = [
-                    rows.read_row(line) for line in await connection.execute(select(*assets.c))
-                ]
-            for row in every:
-                is_in_it = (
-                    min(made) <= row.provider_created_at <= max(made) and row.provider_asset_id
-                )
-                if is_in_it and row.id not in listed:
-                    gone = asset.Observation(
-                        source=asset.ObservationSource.LIST,
-                        at=now,
-                        gone=True,
-                        state=asset.State.DELETED,
-                    )
-                    found.append(
-                        settle.Observed(replace(row, missing_since=now - timedelta(days=1)), gone)
-                    )
-        return found, due, listed
+            async with context.store.database.reading() as connection:
+                lines = await connection.execute(select(*assets.c))
+                rows = [asset_store.read_row(line) for line in lines]
+            for row in rows:
+                is_in_it = min(made) <= row.provider_created_at <= max(made)
+                if is_in_it and row.provider_asset_id and row.id not in listed:
+                    observed.append(_gone(row, context.now()))
+        return observed, due, listed
 
-    return [patch.object(browse, "_findings", findings)]
+    return [patch.object(list_pages, "_observe", observe)]
+
+
+def _gone(row: ProviderAsset, now: Any) -> Any:
+    suspected = replace(row, missing_since=now - timedelta(days=1))
+    source, state = ObservationSource.LIST, State.DELETED
+    return apply.Observed(suspected, Observation(source=source, at=now, gone=True, state=state))
 
 
 def _forget_floor() -> Patches:
-    """Rows are looked at however lately they changed."""
-    original: Any = vars(Settings)["schedule"].fget
+    """Rows are checked however lately they changed."""
+    original: Any = vars(EnvironmentSettings)["schedule"].fget
     return [
         patch.object(
-            Settings, "schedule", property(lambda self: replace(original(self), floor=timedelta(0)))
+            EnvironmentSettings,
+            "schedule",
+            property(lambda self: dataclasses.replace(original(self), floor=timedelta(0))),
         )
     ]
 
@@ -110,12 +116,12 @@ def _forget_floor() -> Patches:
 def _skip_environment() -> Patches:
     """A 404 is believed in whichever environment."""
 
-    async def believe(context: Any) -> None:
-        context.identity.expected = "whichever"
+    async def believe(self: IdentityCheck) -> None:
+        self.expected = "whichever"
 
     return [
-        patch.object(look, "check_identity", believe),
-        patch.object(look, "note_identity", believe),
+        patch.object(IdentityCheck, "check", believe),
+        patch.object(IdentityCheck, "learn", believe),
     ]
 
 
@@ -127,7 +133,7 @@ def _stale_events() -> Patches:
     ]
 
 
-def _stale_looks() -> Patches:
+def _stale_checks() -> Patches:
     """A slow answer is applied over newer news."""
     original = decide._stale
 
@@ -136,7 +142,7 @@ def _stale_looks() -> Patches:
 
     return [
         patch.object(decide, "_stale", stale),
-        patch.object(settle, "_observed", lambda settled, _: settled.observation),
+        patch.object(apply, "_observation_of", lambda applied, _: applied.observation),
     ]
 
 
@@ -145,23 +151,23 @@ def _revive() -> Patches:
     original = decide._stale
 
     def stale(row: Any, observation: Any) -> Any:
-        if row.state is asset.State.DELETED:
-            row = replace(row, state=asset.State.PENDING, last_event_at=None)
+        if row.state is State.DELETED:
+            row = replace(row, state=State.PENDING, last_event_at=None)
         return original(row, observation)
 
     return [patch.object(decide, "_stale", stale), patch.object(decide, "_rank", lambda _: 0)]
 
 
 def _unsigned() -> Patches:
-    """Signatures are not looked at."""
+    """Signatures are not checked."""
     return [patch.object(Mux, "verify", lambda *_: 0)]
 
 
 def _answer_first() -> Patches:
-    """Deliveries are acknowledged, and kept a little later."""
-    original, pending = Inbox.keep, set[Any]()
+    """Webhooks are acknowledged, and stored a little later."""
+    original, pending = Inbox.add, set[Any]()
 
-    async def keep(self: Inbox, webhook_event: Any) -> bool:
+    async def add(self: Inbox, webhook_event: Any) -> bool:
         async def later() -> None:
             await asyncio.sleep(5)
             await original(self, webhook_event)
@@ -171,11 +177,11 @@ def _answer_first() -> Patches:
         task.add_done_callback(pending.discard)
         return True
 
-    return [patch.object(Inbox, "keep", keep)]
+    return [patch.object(Inbox, "add", add)]
 
 
 def _one_404() -> Patches:
-    """One 404 ends a row at rest."""
+    """One 404 ends a settled row."""
     original = decide._missing
 
     def missing(row: Any, observation: Any, now: Any, policy: Any) -> Any:
@@ -188,28 +194,26 @@ def _one_404() -> Patches:
 
 def _wipe_playback_ids() -> Patches:
     """An answer that does not speak of playback ids takes them away."""
-    original = shapes._playback_ids
-    return [patch.object(shapes, "_playback_ids", lambda told: original(told) or ())]
+    original = responses._playback_ids
+    return [patch.object(responses, "_playback_ids", lambda told: original(told) or ())]
 
 
 def _dispatch_at_most_once() -> Patches:
-    """Changes count as announced before the callbacks are called."""
+    """Changes count as dispatched before the callbacks are called."""
     original = Outbox.claim
 
-    async def claim(self: Outbox, *here: Any, **values: Any) -> Any:
-        claimed = await original(self, *here, **values)
-        await self.end([(one, None) for one in claimed], values["token"])
+    async def claim(self: Outbox, **values: Any) -> Any:
+        claimed = await original(self, **values)
+        await self.end([(change, None) for change in claimed], values["token"])
         return claimed
 
     return [patch.object(Outbox, "claim", claim)]
 
 
 def _dispatch_in_any_order() -> Patches:
-    """A change is announced whether or not the one before it was."""
+    """A change is dispatched whether or not the one before it was."""
     statement = database.claim_statement(
         changes,
-        changes.c.provider_name == bindparam("provider"),
-        changes.c.environment == bindparam("in_environment"),
         changes.c.dispatch_at <= bindparam("now"),
         first=[changes.c.dispatch_at, changes.c.id],
     )
@@ -219,13 +223,8 @@ def _dispatch_in_any_order() -> Patches:
 def _lease_for_ever() -> Patches:
     """What a killed process held is never free again."""
     with patch.object(database, "is_free", lambda table: table.c.lease_until.is_(None)):
-        here = (
-            webhook_events.c.provider_name == bindparam("provider"),
-            webhook_events.c.environment == bindparam("in_environment"),
-        )
         claim = database.claim_statement(
             webhook_events,
-            *here,
             webhook_events.c.next_attempt_at <= bindparam("now"),
             first=[webhook_events.c.next_attempt_at],
         )
@@ -236,13 +235,13 @@ def _lease_for_ever() -> Patches:
 
 
 def _untagged() -> Patches:
-    """Events tell whole ids."""
-    return [patch.object(asset.ProviderAsset, "tag", property(lambda self: self.provider_asset_id))]
+    """Events have whole ids."""
+    return [patch.object(ProviderAsset, "tag", property(lambda self: self.provider_asset_id))]
 
 
 def _unscrubbed() -> Patches:
     """Texts are kept as they come."""
-    return [patch.object(shapes, "scrub", _as_it_is), patch.object(look, "scrub", _as_it_is)]
+    return [patch.object(responses, "scrub", _as_it_is), patch.object(fetch, "scrub", _as_it_is)]
 
 
 def _as_it_is(text: str, *secrets: str | None) -> str:
@@ -259,7 +258,7 @@ def _free_calls() -> Patches:
 
 
 def _hidden_call() -> Patches:
-    """A refused cancel is followed by a call that nobody has granted, and that is not told."""
+    """A refused cancel is followed by a call that nobody has granted, and that is not emitted."""
     original = Mux.cancel_upload
 
     async def cancel_upload(self: Mux, provider_upload_id: str, at: Any) -> Any:
@@ -272,32 +271,34 @@ def _hidden_call() -> Patches:
 
 
 def _stuck_for_ever() -> Patches:
-    """Rows that were declared stuck are not looked at again."""
-    return [patch.object(plan, "WATCHED", frozenset())]
+    """Rows that were declared stuck are not checked again."""
+    return [patch.object(schedule, "WATCHED", frozenset())]
 
 
 def _age_after() -> Patches:
     """The age is read after the write."""
-    original = settle._synced
+    original = apply._synced
 
-    def synced(kind: Any, settled: Any, now: Any) -> Any:
-        return replace(original(kind, settled, now), age_ms=milliseconds(settled.row.age(now)))
+    def synced(event: Any, applied: Any, now: Any) -> Any:
+        return dataclasses.replace(
+            original(event, applied, now), age_ms=milliseconds(applied.row.age(now))
+        )
 
-    return [patch.object(settle, "_synced", synced)]
+    return [patch.object(apply, "_synced", synced)]
 
 
 def _give_up() -> Patches:
-    """A row that was not answered about is not looked at again."""
-    return [patch.object(plan, "_after_failure", lambda *_: None)]
+    """A row that was not answered about is not checked again."""
+    return [patch.object(schedule, "_after_failure", lambda *_: None)]
 
 
 def _unlinked() -> Patches:
     """The asset of an upload is not noted in its row."""
     original = decide._become
 
-    def become(row: Any, observation: Any, **looked: Any) -> Any:
+    def become(row: Any, observation: Any, **checked: Any) -> Any:
         return replace(
-            original(row, observation, **looked), provider_asset_id=row.provider_asset_id
+            original(row, observation, **checked), provider_asset_id=row.provider_asset_id
         )
 
     return [patch.object(decide, "_become", become)]
@@ -313,7 +314,7 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _forget_floor,
         _skip_environment,
         _stale_events,
-        _stale_looks,
+        _stale_checks,
         _revive,
         _unsigned,
         _answer_first,
@@ -339,10 +340,10 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
 def planted(name: str | None) -> Iterator[None]:
     """The service with this fault in it; None for the service as it is."""
     patches = PLANTED[name]() if name else ()
-    for one in patches:
-        one.start()
+    for patched in patches:
+        patched.start()
     try:
         yield
     finally:
-        for one in patches:
-            one.stop()
+        for patched in patches:
+            patched.stop()

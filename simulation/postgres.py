@@ -1,4 +1,7 @@
-"""A PostgreSQL database for a history: the real driver, and what each transaction wrote noted by triggers."""
+"""A PostgreSQL database for a history.
+
+The real driver, and what each transaction wrote noted by triggers.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,7 +13,7 @@ from psycopg.rows import dict_row
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from rindle_sync.store.schema import assets
+from rindle_sync.store.schema import assets, metadata
 from rindle_sync.store.schema.engine import open_engine
 from simulation.history import NOTED, OF_LEASES, Noted, Written
 from simulation.steps import Stepping, step_through
@@ -18,7 +21,8 @@ from simulation.steps import Stepping, step_through
 _CONTENT: Final = [column.name for column in assets.c if column.name not in OF_LEASES]
 _TRIGGERS: Final = f"""
 CREATE TABLE IF NOT EXISTS simulation_log (
-  id bigserial PRIMARY KEY, host text NOT NULL DEFAULT current_setting('application_name'), what jsonb NOT NULL);
+  id bigserial PRIMARY KEY, host text NOT NULL DEFAULT current_setting('application_name'),
+  what jsonb NOT NULL);
 CREATE OR REPLACE FUNCTION simulation_wrote() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO simulation_log (what) VALUES (jsonb_build_array(
@@ -27,7 +31,8 @@ BEGIN
 END $$;
 CREATE OR REPLACE FUNCTION simulation_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO simulation_log (what) VALUES (jsonb_build_array(NEW.row_id, NEW.version, NEW.from_state, NEW.to_state));
+  INSERT INTO simulation_log (what) VALUES (jsonb_build_array(
+    NEW.row_id, NEW.version, NEW.from_state, NEW.to_state));
   RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER simulation_wrote AFTER UPDATE ON media_provider_assets FOR EACH ROW
@@ -45,11 +50,8 @@ class PostgresPlace:
         self._url = url
         self._connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
         self._connection.execute(_TRIGGERS.encode())
-        tables = "media_provider_assets, provider_webhook_events, provider_asset_changes, provider_environments"
-        more = (
-            "provider_rate_limits, provider_job_runs, provider_deletion_candidates, simulation_log"
-        )
-        self._connection.execute(f"TRUNCATE {tables}, {more}".encode())
+        tables = [*(table.name for table in metadata.sorted_tables), "simulation_log"]
+        self._connection.execute(f"TRUNCATE {', '.join(tables)}".encode())
 
     def open(self, host: Stepping) -> AsyncEngine:
         """The engine of one host, whose connections die with it."""

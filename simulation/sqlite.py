@@ -1,4 +1,7 @@
-"""The real SQLite without its threads: each statement runs at once, between two steps of the host that sends it."""
+"""The real SQLite without its threads.
+
+Each statement runs at once, between two steps of the host that sends it.
+"""
 
 import asyncio
 import sqlite3
@@ -113,7 +116,10 @@ class Session:
 
 
 class Engine:
-    """What the store sees of an engine. It runs in no other thread: what waits, waits in virtual time."""
+    """What the store sees of an engine.
+
+    It runs in no other thread: what waits, waits in virtual time.
+    """
 
     def __init__(
         self, sync_engine: sqlalchemy.Engine, host: Stepping, free: asyncio.Semaphore

@@ -1,4 +1,7 @@
-"""What happens to a host between any two of its steps: time passes, a fault strikes, it is killed."""
+"""What happens to a host between any two of its steps.
+
+Time passes, a fault strikes, it is killed.
+"""
 
 import asyncio
 import sqlite3
@@ -46,7 +49,10 @@ class Stepping:
     _never: "asyncio.Future[None] | None" = None
 
     def step(self) -> Coroutine[Any, Any, None] | None:
-        """One step: something to wait for, during which others go on, or nothing; a killed host waits for ever."""
+        """One step: something to wait for, during which others go on, or nothing.
+
+        A killed host waits for ever.
+        """
         if self.killed_in is not None:
             self.killed_in -= 1
             if self.killed_in <= 0:
@@ -98,7 +104,7 @@ class Stepping:
 
 
 def step_through(engine: AsyncEngine, host: Stepping) -> None:
-    """Let `host` take a step before each statement, before each commit, and after each transaction."""
+    """Let `host` take a step before each statement and commit, and after each transaction."""
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")
     def before_statement(*_: Any) -> None:

@@ -1,4 +1,7 @@
-"""Where the tables of a history are: a fresh SQLite file in memory, or a fresh PostgreSQL database."""
+"""Where the tables of a history are.
+
+A fresh SQLite file in memory, or a fresh PostgreSQL database.
+"""
 
 import asyncio
 import sqlite3

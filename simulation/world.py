@@ -1,4 +1,4 @@
-"""One history: hosts, a provider, an app with its users, an operator, and everything that goes wrong among them."""
+"""One history: hosts, a provider, an app with users, an operator, and what goes wrong."""
 
 import asyncio
 import logging
@@ -136,7 +136,10 @@ class World:
         self.note("world", f"fault {window.kind} ends")
 
     def _strike(self, window: Window) -> None:
-        """What begins or ends with `window` on our side: databases that fail, or hosts that begin anew with a token."""
+        """What begins or ends with `window` on our side.
+
+        Databases that fail, or hosts that begin anew with a token.
+        """
         for host in self.hosts:
             host.stepping.failing = 0.2 * self._odds("database")
             if window.kind == "other_token":
@@ -177,7 +180,7 @@ class World:
                 await host.stop()
 
     async def _rest(self, began: datetime, is_over: Ending) -> None:
-        """Wait until it is over since the calm began; where the plan says so, for all the time that it may take."""
+        """Wait until the calm is over; where the plan says so, for all its time."""
         ends = self.moment() + timedelta(seconds=self.plan.calm)
         while (left := (ends - self.moment()).total_seconds()) > 0:
             await asyncio.sleep(min(left, _GLANCE))
@@ -216,7 +219,8 @@ class World:
 
     def playback_ids(self, asset_id: str) -> set[tuple[str, str]]:
         """The playback ids of an asset, each with its policy."""
-        return {(one.id, one.policy) for one in self.emulator.truth(asset_id).playback_ids}
+        playback_ids = self.emulator.truth(asset_id).playback_ids
+        return {(playback_id.id, playback_id.policy) for playback_id in playback_ids}
 
     def _tell_webhooks(self, faults: dict[str, Any]) -> None:
         self.emulator.clear_webhooks()
@@ -272,7 +276,7 @@ class World:
         return self._chance.choice(alive) if alive else None
 
     async def _on_some_host(self, work: Callable[[RindleSync], Awaitable[Answer]]) -> Answer | None:
-        """What `work` comes to, tried until some host has done it or says no; None where it says no."""
+        """What `work` comes to, tried until some host has done it; None where a host says no."""
         while True:
             host = self.some_host()
             if host and not self._odds(
@@ -352,7 +356,7 @@ class World:
         which = self._chance.choice(self.known) if self.known else "unknown"
         job_runners: dict[str, Callable[[RindleSync], Awaitable[Any]]] = {
             "sync": lambda rindle: asyncio.gather(rindle.sync(which), rindle.sync(which)),
-            "replay": lambda rindle: rindle.replay(),
+            "replay": lambda rindle: rindle.webhook_events.replay(),
             "audit": lambda rindle: rindle.audit(),
             "sweep": lambda rindle: rindle.sweep(),
             "backfill": lambda rindle: rindle.backfill(),
@@ -361,7 +365,7 @@ class World:
             await host.ask(job_runners[command.name])
 
     def end(self) -> None:
-        """Let what is left of the killed hosts end, so that nothing of it is alive when the loop closes."""
+        """End what is left of the killed hosts, so that none of it lives when the loop closes."""
         for host in self.hosts:
             host.stepping.kill()
             host.stepping.is_over = True
@@ -403,7 +407,10 @@ class _Logged(logging.Handler):
 
 @contextmanager
 def around(world: World) -> Iterator[None]:
-    """Everything that is logged goes to the world; the service looks into its tables as rarely as the plan says."""
+    """Everything that is logged goes to the world.
+
+    The service looks into its tables as rarely as the plan says.
+    """
     log, logged = logging.getLogger("rindle_sync"), _Logged(world.logged)
     before = embedded.poll_gap, embedded.PASS_EVERY, log.level, log.propagate
     embedded.poll_gap, embedded.PASS_EVERY = (lambda every: world.plan.polling), 300.0  # type: ignore[misc]  # noqa: ARG005

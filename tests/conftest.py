@@ -1,4 +1,4 @@
-"""What every test may ask for: a database on SQLite, on PostgreSQL, or on each in turn, empty or with our tables.
+"""What every test may ask for: a database on SQLite, on PostgreSQL, or on each in turn.
 
 No property fails for the time that an example takes: that says more of what else the machine does.
 """
@@ -25,7 +25,7 @@ settings.load_profile("unhurried")
 
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_is_heeded() -> Iterator[None]:
-    """Commands heed SIGINT, though whatever a shell runs in the background, as it may run us, ignores it."""
+    """Commands heed SIGINT, though a shell may run the tests with SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -40,7 +40,10 @@ def _commands_start_fast() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server on which databases can be made; CI fails without one, elsewhere we skip."""
+    """The URL of a PostgreSQL server on which databases can be made.
+
+    CI fails without one, elsewhere we skip.
+    """
     with ExitStack() as stack:
         try:
             url = stack.enter_context(postgres.serving())
@@ -99,7 +102,10 @@ def postgres_tables_url(postgres_tables: PostgresTables) -> str:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def tables_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a database with our tables, and nothing in them: the test runs once on each kind."""
+    """The URL of a database with our tables, and nothing in them.
+
+    The test runs once on each kind.
+    """
     fixture = {"sqlite": "sqlite_tables_url", "postgresql": "postgres_tables_url"}[request.param]
     return str(request.getfixturevalue(fixture))
 

@@ -1,4 +1,7 @@
-"""The whole service inside an app: deliveries in, callbacks out, and a URL to play what became ready."""
+"""The whole service inside an app.
+
+Deliveries in, callbacks out, and a URL to play what became ready.
+"""
 
 import asyncio
 import json
@@ -16,11 +19,9 @@ from rindle_sync.config import plain_settings
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.providers.mux import sign
-from rindle_sync.store import Inbox
-from rindle_sync.webhooks import receive
 from tests.providers.test_playback import a_key, pem
 from tests.support.processes import a_store
-from tests.support.webhooks import SECRET, an_event
+from tests.support.webhooks import SECRET, an_event, receiver_of
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ async def test_a_delivery_reaches_the_apps_callback_at_once_and_the_video_can_be
             "/mux", content=body, headers={"mux-signature": sign(body, SECRET, datetime.now(UTC))}
         )
         changed = await asyncio.wait_for(heard.get(), 10)
-    url = await rindle.signed_url(
+    url = await rindle.playback_url(
         row.id, PlaybackKind.VIDEO, expires_at=datetime.now(UTC) + timedelta(hours=1)
     )
     stop.set()
@@ -74,12 +75,13 @@ async def test_a_delivery_reaches_the_apps_callback_at_once_and_the_video_can_be
 async def test_a_delivery_that_is_being_kept_as_the_app_closes_is_kept_and_leaves_nothing_open(
     rindle: RindleSync, tables_url: str
 ) -> None:
-    event, came, pool = an_event("asset-1"), asyncio.Event(), rindle.store.engine.pool
+    event, came, pool = an_event("asset-1"), asyncio.Event(), rindle.store.database.engine.pool
     body = json.dumps(event).encode()
     headers = {"mux-signature": sign(body, SECRET, datetime.now(UTC))}
     rindle.context = replace(
-        rindle.context, webhooks=replace(rindle.context.webhooks, keep_within=timedelta(minutes=1))
+        rindle.context, webhooks=replace(rindle.context.webhooks, store_within=timedelta(minutes=1))
     )
+    receiver = receiver_of(rindle.context)
     assert isinstance(pool, QueuePool)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -87,19 +89,19 @@ async def test_a_delivery_that_is_being_kept_as_the_app_closes_is_kept_and_leave
         came.set()
 
     async with a_store(tables_url) as others:
-        async with others.writing() as connection:
+        async with others.database.writing() as connection:
             await connection.execute(
                 text(
                     "LOCK TABLE provider_webhook_events" if "postgres" in tables_url else "SELECT 1"
                 )
             )
-            delivering = asyncio.create_task(receive(rindle.context, "POST", headers, chunks()))
+            delivering = asyncio.create_task(receiver.receive("POST", headers, chunks()))
             await came.wait()
             closing = asyncio.create_task(rindle.close())
         await closing
         in_use = pool.checkedout()
         reply = await delivering
-        [webhook_event] = await Inbox(others.engine).list("mux", "default")
+        [webhook_event] = await others.inbox.list()
 
     assert (reply.status, webhook_event.event_id) == (202, event["id"])
     assert in_use == 0
@@ -108,7 +110,7 @@ async def test_a_delivery_that_is_being_kept_as_the_app_closes_is_kept_and_leave
 async def test_a_url_for_a_row_that_is_not_there_is_none(rindle: RindleSync) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
 
-    assert await rindle.signed_url("no-uuid", PlaybackKind.VIDEO, expires_at=later) is None
+    assert await rindle.playback_url("no-uuid", PlaybackKind.VIDEO, expires_at=later) is None
     assert await rindle.get("no-uuid") is None
     assert await rindle.cancel_upload("no-uuid") is None
 
@@ -121,7 +123,7 @@ async def test_an_upload_may_not_wait_for_longer_than_a_row_may_be_in_flight(
             reference="video-1", cors_origin="*", expires_in=timedelta(hours=3)
         )
 
-    assert [row async for row in rindle.store.rows("mux", "default")] == []
+    assert [row async for row in rindle.store.assets.rows()] == []
 
 
 async def test_a_playback_policy_that_is_none_is_refused_and_makes_no_row(
@@ -134,7 +136,7 @@ async def test_a_playback_policy_that_is_none_is_refused_and_makes_no_row(
             reference="video-1", provider_asset_id="asset-1", playback_policy="bogus"
         )
 
-    assert [row async for row in rindle.store.rows("mux", "default")] == []
+    assert [row async for row in rindle.store.assets.rows()] == []
 
 
 async def test_what_the_provider_does_not_take_is_told_as_a_wrong_setting(
@@ -145,7 +147,7 @@ async def test_what_the_provider_does_not_take_is_told_as_a_wrong_setting(
             reference="video-1", cors_origin="*", new_asset_settings={"video_quality": "odd"}
         )
 
-    [row] = [row async for row in rindle.store.rows("mux", "default")]
+    [row] = [row async for row in rindle.store.assets.rows()]
     assert (row.state, row.error_kind) == (State.ERRORED, ErrorKind.UPLOAD)
 
 
@@ -182,10 +184,11 @@ async def test_settings_that_json_cannot_carry_are_refused_and_make_no_row(
             reference="video-1", cors_origin="*", new_asset_settings={"at": datetime.now(UTC)}
         )
 
-    assert [row async for row in rindle.store.rows("mux", "default")] == []
+    assert [row async for row in rindle.store.assets.rows()] == []
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "\x00", "a\nb"])
 async def test_an_id_that_no_row_can_have_is_found_nowhere(rindle: RindleSync, odd: str) -> None:
-    assert await rindle.find_by_provider_asset_id(odd) is None
+    assert await rindle.find_by_provider_id(odd) == []
+    assert await rindle.find_by_reference(odd) == []
     assert await rindle.sync(odd) is None

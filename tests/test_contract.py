@@ -1,17 +1,25 @@
-"""The contract of the per-row sync, sentence by sentence, on SQLite and PostgreSQL, against the real adapter."""
+"""The contract of the per-row sync, sentence by sentence, on each database, by the real adapter."""
 
 import asyncio
 import logging
-from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
-from rindle_sync.domain import ErrorKind, FailureKind, State, StuckPolicy, Verdict, redact_id
+from rindle_sync.domain import (
+    ErrorKind,
+    FailureKind,
+    State,
+    StuckPolicy,
+    Verdict,
+    redact_id,
+    replace,
+)
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import AuthenticationFailed, DatabaseUnavailable
-from rindle_sync.reconcile import FIRST_GAP, sync
+from rindle_sync.gateway import FIRST_GAP
+from rindle_sync.reconcile import sync
 from rindle_sync.store.schema import changes
 from rindle_sync.telemetry import Failed, Resolved, Stuck, log_event, nanoseconds
 from tests.support.rows import PUBLIC
@@ -35,7 +43,7 @@ async def test_a_row_that_is_gone_is_finished_and_nothing_is_told(world: World) 
 async def test_another_providers_row_is_never_looked_up(world: World) -> None:
     row = await world.track()
     foreign = replace(row, id=str(uuid4()), provider_name="bunny")
-    await world.context.store.add(foreign)
+    await world.context.store.assets.add(foreign)
 
     await world.sweep()
 
@@ -163,7 +171,7 @@ async def test_resolved_is_told_on_every_answered_call(world: World, life: Life)
     assert world.names() == ["rindle.provider.sync.resolved"] * 2
 
 
-async def test_an_unchanged_look_leaves_state_playback_ids_and_updated_at_untouched(
+async def test_an_unchanged_check_leaves_state_playback_ids_and_updated_at_untouched(
     world: World,
 ) -> None:
     row = await world.track(life=NEVER, playback_ids=(PUBLIC,))
@@ -178,7 +186,7 @@ async def test_an_unchanged_look_leaves_state_playback_ids_and_updated_at_untouc
         row.updated_at,
     )
     assert after.checked_at == world.clock.now()
-    assert await world.context.store.changes_of(row.id) == []
+    assert await world.context.store.assets.changes_of(row.id) == []
 
 
 async def test_an_unknown_provider_status_changes_nothing_and_is_told(world: World) -> None:
@@ -249,7 +257,7 @@ async def test_a_provider_that_says_nothing_is_given_up_after_the_time_limit(wor
     assert (await world.now_is(row)).last_sync_error == "mux did not answer within 0.05 s"
 
 
-async def test_a_look_without_an_answer_is_tried_three_times_in_all(world: World) -> None:
+async def test_a_check_without_an_answer_is_tried_three_times_in_all(world: World) -> None:
     fault = world.emulator.add_fault("server_error")
     row = await world.track()
 
@@ -315,7 +323,7 @@ async def test_refused_credentials_stop_the_whole_run_and_end_no_row(
     assert sum(row.lease_until is not None for row in after) == 0
 
 
-async def test_a_row_is_in_step_once_the_credentials_work_again(world: World) -> None:
+async def test_a_row_is_in_sync_once_the_credentials_work_again(world: World) -> None:
     world.emulator.add_fault("unauthorized", times=1)
     row = await world.track()
     with pytest.raises(AuthenticationFailed):
@@ -447,7 +455,7 @@ async def test_the_age_of_an_unchanged_row_grows_while_all_is_well(world: World)
 
 async def test_nothing_is_told_of_a_write_that_failed(world: World) -> None:
     row = await world.track()
-    async with world.context.store.engine.begin() as connection:
+    async with world.context.store.database.engine.begin() as connection:
         await connection.run_sync(changes.drop)
 
     with pytest.raises(DatabaseUnavailable):
@@ -517,7 +525,7 @@ async def test_a_lack_of_answers_is_a_value_and_never_an_exception(world: World)
     assert getattr(settled.observation, "kind", None) is FailureKind.THROTTLED
 
 
-async def test_the_longest_due_rows_are_looked_at_and_no_row_starves(world: World) -> None:
+async def test_the_longest_due_rows_are_checked_and_no_row_starves(world: World) -> None:
     world.without_pages()
     rows = [await world.track(life=NEVER) for _ in range(120)]
 

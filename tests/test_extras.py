@@ -1,4 +1,7 @@
-"""The library without its extras: it does its work on SQLite, and names the extra where one is needed."""
+"""The library without its extras.
+
+It does its work on SQLite, and names the extra where one is needed.
+"""
 
 import subprocess
 import sys
@@ -11,6 +14,7 @@ EXTRAS = (
     "starlette",
     "uvicorn",
     "jinja2",
+    "itsdangerous",
     "psycopg",
     "procrastinate",
     "celery",
@@ -70,7 +74,8 @@ def test_rows_deliveries_and_callbacks_need_no_extra(tmp_path: Path) -> None:
                 row = await rindle.track(reference="video-1", provider_asset_id="asset-1")
                 settled = await rindle.sync("asset-1")
                 asset = '{{"id": "asset-1", "status": "ready"}}'
-                body = ('{{"type": "video.asset.ready", "id": "event-1", "data": ' + asset + "}}").encode()
+                event = '{{"type": "video.asset.ready", "id": "event-1", "data": ' + asset + "}}"
+                body = event.encode()
                 headers = [(b"mux-signature", sign(body, "secret", datetime.now(UTC)).encode())]
                 sent = []
 
@@ -80,10 +85,12 @@ def test_rows_deliveries_and_callbacks_need_no_extra(tmp_path: Path) -> None:
                 async def send(message):
                     sent.append(message)
 
-                await rindle.webhooks({{"type": "http", "method": "POST", "headers": headers}}, receive, send)
+                scope = {{"type": "http", "method": "POST", "headers": headers}}
+                await rindle.webhooks(scope, receive, send)
                 await rindle.process_webhook_events()
                 await rindle.dispatch()
-                print(settled.decision.verdict.value, sent[0]["status"], (await rindle.get(row.id)).state.value, heard)
+                state = (await rindle.get(row.id)).state.value
+                print(settled.decision.verdict.value, sent[0]["status"], state, heard)
 
         asyncio.run(main())
     """)
@@ -95,9 +102,10 @@ def test_what_needs_an_extra_names_it() -> None:
     ended = run_without_extras("""
         from rindle_sync import RindleSyncError
         from rindle_sync.providers.mux import Signer
-        from rindle_sync.schema import open_engine
+        from rindle_sync.store.schema import open_engine
 
-        for use in (lambda: open_engine("postgresql://u@127.0.0.1/d"), lambda: Signer("key", "text")):
+        url = "postgresql://u@127.0.0.1/d"
+        for use in (lambda: open_engine(url), lambda: Signer("key", "text")):
             try:
                 use()
             except RindleSyncError as error:
@@ -112,8 +120,7 @@ def test_what_needs_an_extra_names_it() -> None:
 def test_what_is_measured_needs_no_extra_and_each_exporter_needs_its_own() -> None:
     ended = run_without_extras("""
         from importlib import import_module
-        from rindle_sync.exporters import figures, readings
-        from rindle_sync.exporters.base import INSTRUMENTS
+        from rindle_sync.exporters import INSTRUMENTS, Gauges, readings
 
         print(len(INSTRUMENTS) > 0)
         for name in ("prometheus", "opentelemetry"):

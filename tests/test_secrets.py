@@ -1,4 +1,7 @@
-"""The planted-secret test: whatever happens, ids of the provider, tokens and passwords are shown nowhere."""
+"""The planted-secret test.
+
+Whatever happens, ids of the provider, tokens and passwords are shown nowhere.
+"""
 
 import asyncio
 import json
@@ -25,7 +28,6 @@ from rindle_sync.errors import RindleSyncError
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime import ChangeEvent
 from rindle_sync.telemetry import Event
-from rindle_sync.webhooks import receive
 from tests.support.processes import (
     FarEnd,
     Shell,
@@ -36,11 +38,14 @@ from tests.support.processes import (
     settings_for,
 )
 from tests.support.rows import a_row
-from tests.support.webhooks import an_event, chunks
+from tests.support.webhooks import an_event, chunks, receiver_of
 from tests.support.world import ERRORED, NEVER, READY
 
 PIECE = 9
-"""A piece of a secret that is this long gives it away; its tag is four characters and three dots."""
+"""A piece of a secret that is this long gives it away.
+
+Its tag is four characters and three dots.
+"""
 
 LOGGERS = (
     "alembic",
@@ -71,7 +76,7 @@ def a_secret() -> str:
 
 @dataclass
 class Planted:
-    """The provider and the database, full of secrets, and everything that was said while we used them."""
+    """The provider and the database, full of secrets, and all that was said in their use."""
 
     far_end: FarEnd
     settings: Settings
@@ -206,9 +211,12 @@ async def use_everything(planted: Planted, rindle: RindleSync) -> None:
     await take_webhooks_and_uploads(planted, rindle)
     await add_due(rindle.store, *(planted.asset() for _ in range(3)))
     planted.say(
-        "results", repr(await rindle.sweep()), repr(await rindle.status()), repr(rindle.settings)
+        "results",
+        repr(await rindle.sweep()),
+        repr(await rindle.status()),
+        repr((rindle.settings, rindle.settings.account)),
     )
-    planted.say("results", repr(rindle.context), str(rindle.store.engine.url))
+    planted.say("results", repr(rindle.context), str(rindle.store.database.engine.url))
 
 
 async def clash(planted: Planted, rindle: RindleSync) -> None:
@@ -217,17 +225,17 @@ async def clash(planted: Planted, rindle: RindleSync) -> None:
     asset = planted.keep(planted.far_end.emulator.finish_upload(upload))
     await rindle.track(reference="video-held", provider_asset_id=asset)
     now = datetime.now(UTC)
-    await rindle.store.add(
+    await rindle.store.assets.add(
         a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id=upload, check_at=now)
     )
     old = now - timedelta(hours=9)
-    await rindle.store.add(
+    await rindle.store.assets.add(
         a_row(provider_asset_id=planted.asset(NEVER), updated_at=old, check_at=now)
     )
 
 
 async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> None:
-    """The webhook road, true and forged, callbacks that fail, and a direct upload that is begun and cancelled."""
+    """Webhooks, true and forged, callbacks that fail, and an upload that is begun and cancelled."""
 
     @rindle.on_change
     async def fails(changed: ChangeEvent) -> None:
@@ -237,6 +245,7 @@ async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> Non
     asset, stranger = planted.asset(), planted.asset()
     await rindle.track(reference="video-told", provider_asset_id=asset)
     secret = rindle.context.webhooks.secrets[0]
+    receiver = receiver_of(rindle.context)
     broken = {"playback_ids": planted.keep(a_secret())}
     for event in (
         an_event(asset),
@@ -247,12 +256,10 @@ async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> Non
         for key in (secret, planted.keep(a_secret())):
             body = json.dumps(event).encode()
             headers = {"Mux-Signature": sign(body, key, datetime.now(UTC))}
-            planted.say(
-                "replies", repr(await receive(rindle.context, "POST", headers, chunks(body)))
-            )
+            planted.say("replies", repr(await receiver.receive("POST", headers, chunks(body))))
     await rindle.process_webhook_events()
     await rindle.dispatch()
-    planted.say("results", repr(await rindle.webhook_events()), repr(rindle.context.webhooks))
+    planted.say("results", repr(await rindle.webhook_events.list()), repr(rindle.context.webhooks))
     upload = await rindle.begin_upload(reference="video-up", cors_origin="*")
     planted.keep(upload.url.rpartition("=")[2])
     planted.say("results", repr(upload), repr(await rindle.cancel_upload(upload.row_id)))
@@ -328,8 +335,9 @@ async def test_no_log_event_error_or_repr_shows_a_secret(
 async def test_no_command_prints_a_secret(planted: Planted, tmp_path: Path) -> None:
     told = {
         name: text_of(value)
-        for name, value in planted.settings
-        if name in planted.settings.model_fields_set
+        for settings in (planted.settings, planted.settings.account)
+        for name, value in settings
+        if name in settings.model_fields_set
     }
     plain = Shell(tmp_path, told)
     debug, wrong = (
@@ -348,7 +356,7 @@ async def test_no_command_prints_a_secret(planted: Planted, tmp_path: Path) -> N
         told_by = await asyncio.gather(
             debug.run("sync", ready, "--json"),
             debug.run("track", "--reference", "video-1", "--upload-id", new),
-            debug.run("sweep", "--once"),
+            debug.run("sweep"),
             debug.run("events", "list", "--json"),
             debug.run("events", "replay", "--dead"),
             plain.run("sync", gone),

@@ -1,4 +1,4 @@
-"""Settings in, a running service out. The only file that joins the plugs, and the only clock."""
+"""Settings in, a running service out. Joins provider, engine and store, and reads the clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -9,9 +9,9 @@ from inspect import iscoroutinefunction
 from typing import Any, Final
 
 from rindle_sync.config import EngineName, Settings, load_settings
-from rindle_sync.diagnostics import Explanation, explain
-from rindle_sync.diagnostics import status as health
+from rindle_sync.diagnostics import Explanation, Status, environment_status, explain
 from rindle_sync.domain import (
+    Bucket,
     EventStatus,
     JobKind,
     ProviderAsset,
@@ -21,25 +21,20 @@ from rindle_sync.domain import (
     as_row_id,
 )
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.providers import UploadRequest
-from rindle_sync.providers.mux import (
-    Credentials,
+from rindle_sync.gateway import ProviderGateway, RateLimiter
+from rindle_sync.providers import (
     Modifiers,
-    Mux,
     PlaybackKind,
+    Provider,
     SignedUrl,
-    Signer,
     Transport,
-    signed_url,
+    UploadRequest,
+    provider_entry,
 )
 from rindle_sync.reconcile import (
     Applied,
-    CircuitBreaker,
     Context,
     Filled,
-    Identity,
-    ListIndex,
-    RateLimiter,
     Report,
     SweepResult,
     audit,
@@ -47,23 +42,12 @@ from rindle_sync.reconcile import (
     sweep,
     sync,
 )
-from rindle_sync.runtime import Callback, Distributed, JobRunner, extra, procrastinate, run
-from rindle_sync.store import (
-    AssetQueries,
-    AssetStore,
-    Bucket,
-    Environments,
-    History,
-    Inbox,
-    JobRuns,
-    Outbox,
-    RateLimits,
-    Statistics,
-)
-from rindle_sync.store.schema.engine import open_engine
+from rindle_sync.runtime import Callback, Distributed, JobRunner, Runtime, extra
+from rindle_sync.store import Database, Store
+from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS, open_engine
 from rindle_sync.telemetry import Listener, Telemetry, log_event
 from rindle_sync.tracking import DirectUpload, begin_upload, cancel_upload, track, upload_row
-from rindle_sync.webhooks import WebhookApp, rows_about
+from rindle_sync.webhooks import Receiver, WebhookApp, rows_about
 
 SPARE_CONNECTIONS: Final = 10
 """Connections to the provider beyond those of a sweep, for single syncs."""
@@ -74,120 +58,153 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class RindleSync:
-    """The service, for an app that embeds it; made by `connect`."""
+def lease_of(settings: Settings) -> timedelta:
+    """Longer than a check, and everything that is written after it, can take."""
+    seconds = 60 + settings.provider_timeout_seconds + 2 * (BUSY_SECONDS + STATEMENT_SECONDS)
+    return timedelta(seconds=seconds)
+
+
+class Runnable:
+    """What one environment and an installation of many have in common: tables and an engine."""
+
+    settings: Settings
+
+    @property
+    def runtime(self) -> Runtime:
+        """The jobs, and how they are run."""
+        raise NotImplementedError
+
+    async def migrate(self) -> tuple[str | None, str]:
+        """Create or migrate the tables, and those of the engine; the revision before and after."""
+        from rindle_sync.store.migrations import upgrade
+
+        engine = self.runtime.database.engine
+        if self.settings.engine is EngineName.PROCRASTINATE:
+            with extra():
+                from rindle_sync.store.migrations.procrastinate import install_procrastinate
+            await install_procrastinate(engine)
+        return await upgrade(engine)
+
+    async def check_ready(self) -> None:
+        """Check that the database answers and has all tables.
+
+        Raises `DatabaseUnavailable`, `ConfigurationError`.
+        """
+        await self.runtime.check_ready()
+
+    def procrastinate(self, app: Any) -> Distributed:
+        """Our jobs on an app of Procrastinate's; you open it and you close it."""
+        return self.runtime.procrastinate(app)
+
+
+class RindleSync(Runnable):
+    """The service for one provider environment, for an app that embeds it; made by `connect`."""
 
     def __init__(
         self,
         settings: Settings,
-        store: AssetStore,
-        telemetry: Telemetry,
-        transport: Transport | None,
+        database: Database,
+        listeners: Sequence[Listener] = (),
+        transport: Transport | None = None,
         clock: Callable[[], datetime] = now,
     ):
+        name = settings.provider
         self.settings = settings
+        self.store = Store(database, name, settings.environment)
+        self.telemetry = Telemetry(
+            *listeners, now=clock, provider=name, environment=settings.environment
+        )
         self._now = clock
-        self.store = store
-        self.inbox = Inbox(store.engine)
-        self.outbox = Outbox(store.engine)
         self._callbacks: list[Callback] = []
-        self.telemetry = telemetry
         self._transport = transport
 
     @cached_property
     def context(self) -> Context:
-        """What the steps need. Without credentials it is there all the same, and every call raises `AuthenticationFailed`."""
-        settings, provider, environment = self.settings, self._provider, self.settings.environment
-        engine = self.store.engine
-        environments = Environments(engine)
+        """What reconciling needs. Without credentials every call raises `MissingCredentials`."""
+        settings = self.settings
+        reads, creates = self._rate_limiters
+        gateway = ProviderGateway(
+            self._provider,
+            self.store.environments,
+            reads=reads,
+            creates=creates,
+            telemetry=self.telemetry,
+            schedule=settings.schedule,
+            now=self._now,
+            sleep=asyncio.sleep,
+            expected_environment=settings.account.environment_id,
+            has_token=settings.account.credentials is not None,
+        )
         return Context(
             store=self.store,
-            inbox=self.inbox,
-            outbox=self.outbox,
-            environments=environments,
-            job_runs=JobRuns(engine),
-            asset_queries=AssetQueries(engine),
-            history=History(engine),
-            statistics=Statistics(engine),
-            create_limiter=self._create_limiter,
-            has_token=settings.has_token,
-            audit_every=timedelta(days=settings.audit_days),
-            webhooks=settings.webhooks,
-            provider=provider,
-            environment=environment,
-            rate_limiter=self._read_limiter,
-            circuit_breaker=CircuitBreaker(
-                environments, self.telemetry, provider.name, environment, self._now
-            ),
-            identity=Identity(expected=settings.mux_environment_id),
-            list_index=ListIndex(),
+            gateway=gateway,
             telemetry=self.telemetry,
             policy=settings.policy,
             schedule=settings.schedule,
             now=self._now,
-            sleep=asyncio.sleep,
-            lease=settings.lease,
+            lease=lease_of(settings),
             batch=settings.sweep_batch,
+            webhooks=settings.webhooks,
+            audit_every=timedelta(days=settings.audit_days),
         )
 
     @cached_property
     def job_runner(self) -> JobRunner:
-        """What is to be done without anybody asking, for an engine to wake."""
+        """The jobs of this environment, for an engine to run."""
         settings = self.settings
-        work = JobRunner(
+        job_runner = JobRunner(
             context=self.context,
             callbacks=self._callbacks,
             keep_ended=timedelta(days=settings.webhook_event_retention_days),
             keep_dead=timedelta(days=settings.dead_webhook_event_retention_days),
         )
-        self.telemetry.listen(work.handle)
-        return work
+        self.telemetry.listen(job_runner.handle)
+        return job_runner
+
+    @property
+    def runtime(self) -> Runtime:
+        """The jobs of this environment, and how they are run."""
+        return Runtime([self.job_runner], self.settings, self.store.database, self._now)
 
     @cached_property
-    def _provider(self) -> Mux:
+    def _provider(self) -> Provider:
         settings = self.settings
-        return Mux(
-            Credentials(*settings.token()) if settings.has_token else None,
-            base_url=settings.mux_base_url,
+
+        def note_calls_left(kind: str, left: int) -> None:
+            reads, creates = self._rate_limiters
+            (reads if kind == "reads" else creates).note_calls_left(left)
+
+        return provider_entry(settings.provider).connect(
+            settings.account,
             timeout=settings.provider_timeout_seconds,
             connections=settings.sweep_batch + SPARE_CONNECTIONS,
             transport=self._transport,
-            on_calls_left=lambda kind, left: (
-                self._read_limiter if kind == "reads" else self._create_limiter
-            ).note_calls_left(left),
+            on_calls_left=note_calls_left,
         )
 
     @cached_property
-    def _read_limiter(self) -> RateLimiter:
-        return self._rate_limiter("reads", *self.settings.reads)
-
-    @cached_property
-    def _create_limiter(self) -> RateLimiter:
-        return self._rate_limiter("creates", *self.settings.creates)
-
-    def _rate_limiter(self, kind: str, burst: float, per_second: float) -> RateLimiter:
-        """Our share of one of the provider's buckets; each priority of token has buckets of its own."""
-        settings = self.settings
-        share = settings.provider_rate_limit_share
-        bucket = Bucket(
-            provider=Mux.name,
-            environment=settings.environment,
-            name=f"{kind}:{settings.provider_token_priority}",
-            capacity=max(1.0, burst * share),
-            per_second=per_second * share,
+    def _rate_limiters(self) -> tuple[RateLimiter, RateLimiter]:
+        """Those of reads and of creates: one and the same where the provider has one bucket."""
+        buckets = self.settings.buckets
+        reads = self._rate_limiter(buckets.reads)
+        return reads, reads if buckets.creates == buckets.reads else self._rate_limiter(
+            buckets.creates
         )
-        buckets, kept = RateLimits(self.store.engine), burst * (1 - share)
-        return RateLimiter(buckets, bucket, now=self._now, sleep=asyncio.sleep, kept_for_app=kept)
 
-    async def migrate(self) -> tuple[str | None, str]:
-        """Create or migrate our tables; the revision before and after."""
-        from rindle_sync.store.migrations import upgrade
-
-        if self.settings.engine is EngineName.PROCRASTINATE:
-            with extra():
-                from rindle_sync.store.migrations.procrastinate import install_procrastinate
-            await install_procrastinate(self.store.engine)
-        return await upgrade(self.store.engine)
+    def _rate_limiter(self, bucket: Bucket) -> RateLimiter:
+        """Our share of one of the provider's buckets."""
+        share = self.settings.provider_rate_limit_share
+        return RateLimiter(
+            self.store.rate_limits,
+            Bucket(
+                name=bucket.name,
+                capacity=max(1.0, bucket.capacity * share),
+                per_second=bucket.per_second * share,
+            ),
+            now=self._now,
+            sleep=asyncio.sleep,
+            kept_for_app=bucket.capacity * (1 - share),
+        )
 
     async def track(
         self,
@@ -201,10 +218,11 @@ class RindleSync:
         playback_policy: str | None = None,
         ingest_mode: str | None = None,
     ) -> ProviderAsset:
-        """Register a row, to be kept in step from now on; raises `AlreadyTracked`, `ConfigurationError`.
+        """Register a row, to be kept in sync from now on.
 
-        `asset_id` is the app's own reference. `state` is `processing` where there is a provider id, else `uploading`.
-        A row that was adopted from the provider's list keeps its state, and gets the app's reference.
+        `reference` is the app's own id of it. `state` is `processing` where there is a provider id,
+        else `uploading`. A row that was adopted from the provider's list keeps its state, and gets
+        the app's reference. Raises `AlreadyTracked`, `ConfigurationError`.
         """
         return await track(
             self.context,
@@ -220,31 +238,34 @@ class RindleSync:
 
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours."""
-        return await self.store.get(known) if (known := as_row_id(row_id)) else None
+        known = as_row_id(row_id)
+        return await self.store.assets.get(known) if known else None
 
-    async def find_by_provider_asset_id(self, provider_asset_id: str) -> ProviderAsset | None:
-        """The row with this provider id."""
-        if not provider_asset_id.isprintable():
-            return None
-        return await self.store.find_by_provider_asset_id(
-            Mux.name, self.settings.environment, provider_asset_id
-        )
+    async def find_by_reference(self, reference: str) -> list[ProviderAsset]:
+        """The rows of this environment with the app's own reference, of every profile.
+
+        A row is found by its id of ours, too.
+        """
+        return await self.store.assets.find_by_id_or_reference(reference)
+
+    async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
+        """The rows of this environment whose asset or upload has this id at the provider."""
+        return await self.store.assets.find_by_provider_id(provider_id)
 
     async def sync(
         self, provider_asset_id: str, *, trigger: Trigger = Trigger.SYNC
     ) -> Applied | None:
-        """Bring one row into step now; None where no row has this provider id."""
-        self.settings.token()
-        return (
-            await sync(self.context, provider_asset_id, trigger=trigger)
-            if provider_asset_id.isprintable()
-            else None
-        )
+        """Bring one row in sync now; None where no row has this provider id."""
+        self.settings.account.check_credentials()
+        if not provider_asset_id.isprintable():
+            return None
+        return await sync(self.context, provider_asset_id, trigger=trigger)
 
-    async def sweep(self, *, dry_run: Callable[[Applied], None] | None = None) -> SweepResult:
-        """Look at every row that is due now; with `dry_run`, which gets all that would be settled, write nothing."""
-        self.settings.token()
-        return await sweep(self.context, dry_run=dry_run)
+    async def sweep(
+        self, *, dry_run: bool = False, on_applied: Callable[[Applied], None] | None = None
+    ) -> SweepResult:
+        """Check every row that is due now; a dry run calls `on_applied`, and writes nothing."""
+        return await sweep(self._working_context(dry_run=dry_run), on_applied=on_applied)
 
     async def audit(
         self,
@@ -254,14 +275,13 @@ class RindleSync:
         accept_mass_change: bool = False,
         on_progress: Callable[[Report], None] = lambda _: None,
     ) -> Report:
-        """Compare every row at rest with what the provider lists; `on_progress` hears of it after each page.
+        """Compare every settled row with the provider's list.
 
-        Raises `ConfigurationError`, `AuthenticationFailed`, `DatabaseUnavailable`.
+        `on_progress` is called after each page. Raises `ConfigurationError`,
+        `AuthenticationFailed`, `DatabaseUnavailable`.
         """
-        self.settings.token()
         return await audit(
-            self.context,
-            dry_run=dry_run,
+            self._working_context(dry_run=dry_run),
             adopt=adopt,
             accept_mass_change=accept_mass_change,
             on_progress=on_progress,
@@ -270,35 +290,30 @@ class RindleSync:
     async def backfill(
         self, *, dry_run: bool = False, on_progress: Callable[[Filled], None] = lambda _: None
     ) -> Filled:
-        """Make a row of every asset that the provider has and no row knows; `on_progress` hears of it after each page.
+        """Make a row of every asset that no row knows; `on_progress` is called after each page.
 
         Raises `ConfigurationError`, `AuthenticationFailed`, `DatabaseUnavailable`.
         """
-        self.settings.token()
-        return await backfill(self.context, dry_run=dry_run, on_progress=on_progress)
+        context = self._working_context(dry_run=dry_run)
+        return await backfill(context, on_progress=on_progress)
 
-    async def status(self) -> health.Status:
+    def _working_context(self, *, dry_run: bool) -> Context:
+        self.settings.account.check_credentials()
+        return self.context.for_dry_run() if dry_run else self.context
+
+    async def status(self) -> Status:
         """How the rows stand."""
-        return await health.status(self.context)
+        return await environment_status(self.context)
 
     async def explain(self, row: ProviderAsset) -> Explanation:
-        """Why a row stands as it does, and what comes next; asks the database only."""
+        """Why a row stands as it does, and what comes next; reads the database only."""
         return await explain(self.context, row)
-
-    async def find_by_reference(self, name: str) -> list[ProviderAsset]:
-        """The rows of this environment with this id of ours, and of the app's own asset with this id."""
-        return await self.store.find_by_id_or_reference(Mux.name, self.settings.environment, name)
-
-    async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
-        """The rows of this environment whose asset or upload has this id at the provider; asks the database only."""
-        return await self.store.find_by_provider_id(
-            Mux.name, self.settings.environment, provider_id
-        )
 
     def on_change(self, callback: Callback) -> Callback:
         """Have the async `callback` called with each real change of a row (as a decorator, too).
 
-        Called after the commit, in the order of each row, at least once; one that raises is called again later.
+        Called after the commit, in the order of each row, at least once; a callback that raises is
+        called again later.
         """
         if not (iscoroutinefunction(callback) or iscoroutinefunction(type(callback).__call__)):
             raise ConfigurationError("on_change", "wants an async function")
@@ -308,9 +323,19 @@ class RindleSync:
     @property
     def webhooks(self) -> WebhookApp:
         """The webhook endpoint, an ASGI app to mount in yours."""
-        return WebhookApp(
-            self.context, lambda: self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+        receiver = Receiver(
+            provider=self.context.gateway.provider,
+            inbox=self.store.inbox,
+            telemetry=self.telemetry,
+            settings=self.context.webhooks,
+            now=self._now,
         )
+        return WebhookApp(receiver, lambda: self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS))
+
+    @property
+    def webhook_events(self) -> "WebhookEvents":
+        """The stored webhook events."""
+        return WebhookEvents(self.store, self.job_runner, self._now)
 
     async def begin_upload(
         self,
@@ -323,36 +348,30 @@ class RindleSync:
         test: bool = False,
         new_asset_settings: Mapping[str, Any] | None = None,
     ) -> DirectUpload:
-        """Make a direct upload: a row first, then the provider's upload; its URL is for the browser, once.
+        """Create a direct upload: a row first, then the provider's upload.
 
-        A row for this asset and profile that has failed begins anew. Raises `AlreadyTracked`, `ConfigurationError`,
-        `ProviderError` and its kinds (the row is errored then, and may begin anew), `Conflict`, `DatabaseUnavailable`.
+        Its URL is for the browser, once. A row for this reference and profile that has failed
+        begins anew. Raises `AlreadyTracked`, `ConfigurationError`, `ProviderError` and its kinds
+        (the row is errored then, and may begin anew), `Conflict`, `DatabaseUnavailable`.
         """
-        upload_request = UploadRequest(
+        request = UploadRequest(
             cors_origin=cors_origin,
             playback_policy=playback_policy,
             timeout=expires_in,
             test=test,
             settings=new_asset_settings or {},
         )
-        self.settings.token()
-        return await begin_upload(
-            self.context,
-            upload_row(self.context, reference, profile, upload_request),
-            upload_request,
-        )
+        self.settings.account.check_credentials()
+        row = upload_row(self.context, reference, profile, request)
+        return await begin_upload(self.context, row, request)
 
     async def cancel_upload(self, row_id: str) -> ProviderAsset | None:
-        """Cancel the upload of a row, if it still waits for its file; the row as it then stands, None if it is gone."""
-        self.settings.token()
+        """Cancel the upload of a row that still waits for its file; the row as it then stands."""
+        self.settings.account.check_credentials()
         row = await self.get(row_id)
         return await cancel_upload(self.context, row) if row else None
 
-    @cached_property
-    def _signer(self) -> Signer:
-        return Signer(*self.settings.signing_key())
-
-    async def signed_url(
+    async def playback_url(
         self,
         row_id: str,
         kind: PlaybackKind,
@@ -361,81 +380,81 @@ class RindleSync:
         modifiers: Modifiers | None = None,
         custom: Mapping[str, Any] | None = None,
     ) -> SignedUrl | None:
-        """A signed URL to play a row, or a picture of it, until `expires_at`; None where there is no such row.
+        """A signed URL to play a row, or a picture of it, until `expires_at`.
 
-        Raises `NotPlayable` for a row that is not ready or has no signed playback id, `ConfigurationError`.
+        None where there is no such row. Raises `NotPlayable` for a row that is not ready or has no
+        signed playback id, `ConfigurationError`.
         """
         row = await self.get(row_id)
         if row is None:
             return None
-        return signed_url(
-            row,
-            self._signer,
-            kind=kind,
-            expires_at=expires_at,
-            now=self._now(),
-            modifiers=modifiers,
-            custom=custom,
+        playback = self.context.gateway.provider.playback
+        if playback is None:
+            raise ConfigurationError("provider", f"{row.provider_name} has no signed playback")
+        return playback.signed_url(
+            row, kind, expires_at=expires_at, now=self._now(), modifiers=modifiers, custom=custom
         )
 
     async def process_webhook_events(self) -> int:
-        """Apply every kept delivery whose time has come; how many."""
+        """Apply every stored webhook event whose time has come; how many."""
         return await self.job_runner.process_webhook_events()
 
     async def dispatch(self) -> int:
-        """Call the callbacks with every change that is due to be announced; how many."""
+        """Call the callbacks with every change that is due to be dispatched; how many."""
         return await self.job_runner.dispatch()
 
-    async def webhook_events(
-        self, *, status: EventStatus | None = None, limit: int = 50
-    ) -> list[WebhookEventSummary]:
-        """The newest kept deliveries, of one status or of all."""
-        return await self.inbox.list(
-            Mux.name, self.settings.environment, status=status, limit=limit
-        )
-
-    async def webhook_event(self, webhook_event_id: str) -> WebhookEventSummary | None:
-        """The kept delivery with this id of ours."""
-        return await self.inbox.get(known) if (known := as_row_id(webhook_event_id)) else None
-
-    async def rows_about(
-        self, webhook_events: Sequence[WebhookEventSummary]
-    ) -> list[tuple[WebhookEventSummary, ProviderAsset | None]]:
-        """Each of these deliveries with the row that it is about, where there is one."""
-        return await rows_about(self.context, webhook_events)
-
-    async def replay(self, webhook_event_id: str | None = None) -> int:
-        """Have one kept delivery applied again, or all dead ones; how many."""
-        known = webhook_event_id and as_row_id(webhook_event_id)
-        if webhook_event_id is not None and not known:
-            return 0
-        return await self.inbox.replay(
-            Mux.name, self.settings.environment, self._now(), webhook_event_id=known
-        )
-
-    async def prune(self) -> int:
-        """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""
-        return await self.job_runner.prune()
-
     async def run(self, stop: asyncio.Event) -> None:
-        """Sweep every few seconds, and apply deliveries as they come, until `stop` is set.
+        """Sweep every few seconds, and process webhook events as they come, until `stop` is set.
 
-        Raises `ConfigurationError` without credentials, `DatabaseUnavailable` without our tables; later troubles are logged
-        by `rindle_sync` and tried again.
+        Raises `ConfigurationError` without credentials, `DatabaseUnavailable` without our tables;
+        later failures are logged by `rindle_sync` and tried again.
         """
-        self.settings.token()
-        await run([self.job_runner], self.settings, self.store, stop, self._now)
-
-    def procrastinate(self, app: Any) -> Distributed:
-        """Our jobs on an app of Procrastinate's that you have; it stays yours to open and to close."""
-        return procrastinate([self.job_runner], self.settings, self.store, app, self._now)
+        self.settings.account.check_credentials()
+        await self.runtime.run(stop)
 
     async def close(self) -> None:
-        """Give back all connections; a delivery that is being kept has as long to be so as its sender waits for it."""
-        if "tools" in self.__dict__:
-            await self.inbox.finish(self.context.webhooks.keep_within)
-            await self.context.provider.close()
-        await self.store.close()
+        """Give back all connections; a webhook event that is being stored has its time to be so."""
+        if "context" in self.__dict__:
+            await self.store.inbox.finish(self.context.webhooks.store_within)
+            await self.context.gateway.provider.close()
+        await self.store.database.close()
+
+
+class WebhookEvents:
+    """The stored webhook events of one environment."""
+
+    def __init__(self, store: Store, job_runner: JobRunner, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._job_runner = job_runner
+        self._now = now
+
+    async def list(
+        self, *, status: EventStatus | None = None, limit: int = 50
+    ) -> list[WebhookEventSummary]:
+        """The newest webhook events, of one status or of all."""
+        return await self._store.inbox.list(status=status, limit=limit)
+
+    async def get(self, webhook_event_id: str) -> WebhookEventSummary | None:
+        """The webhook event with this id of ours."""
+        known = as_row_id(webhook_event_id)
+        return await self._store.inbox.get(known) if known else None
+
+    async def with_rows(
+        self, webhook_events: Sequence[WebhookEventSummary]
+    ) -> Sequence[tuple[WebhookEventSummary, ProviderAsset | None]]:
+        """Each of these webhook events with the row that it is about, where there is one."""
+        return await rows_about(self._store.assets, webhook_events)
+
+    async def replay(self, webhook_event_id: str | None = None) -> int:
+        """Have one webhook event applied again, or all dead ones; how many."""
+        known = as_row_id(webhook_event_id) if webhook_event_id is not None else None
+        if webhook_event_id is not None and not known:
+            return 0
+        return await self._store.inbox.replay(self._now(), webhook_event_id=known)
+
+    async def prune(self) -> int:
+        """Empty the bodies of events past their retention, and forget changes never dispatched."""
+        return await self._job_runner.prune()
 
 
 @asynccontextmanager
@@ -445,18 +464,19 @@ async def connect(
     listeners: Sequence[Listener] = (),
     transport: Transport | None = None,
 ) -> AsyncIterator[RindleSync]:
-    """The service for `settings` (default: those of this process); `transport` replaces the network in tests."""
+    """The service for `settings` (default: those of this process).
+
+    `transport` replaces the network in tests.
+    """
     settings = settings or load_settings()
-    if len(of_each := settings.each()) > 1:
-        raise ConfigurationError(
-            "environment",
-            f"must name one of {', '.join(of_each)}: --environment, RINDLE_ENVIRONMENT",
-        )
+    of_each = settings.each()
+    if len(of_each) > 1:
+        names = ", ".join(of_each)
+        text = f"must name one of {names}: --environment, RINDLE_ENVIRONMENT"
+        raise ConfigurationError("environment", text)
     (settings,) = of_each.values()
-    telemetry = Telemetry(log_event, *listeners, environment=settings.environment)
-    rindle = RindleSync(
-        settings, AssetStore(open_engine(settings.database_url)), telemetry, transport
-    )
+    database = Database(open_engine(settings.database_url))
+    rindle = RindleSync(settings, database, (log_event, *listeners), transport)
     try:
         yield rindle
     finally:

@@ -1,10 +1,10 @@
-"""The demo's world: a Mux emulator that loses, doubles and shuffles webhooks, and the service that gets all right."""
+"""The demo: an emulator that drops, doubles and shuffles webhooks, and the service beside it."""
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import Random
 from statistics import quantiles
@@ -24,52 +24,52 @@ from rindle_sync.web.server import listen, serve
 from rindle_sync.webhooks import App
 
 STUCK_AFTER: Final = 8.0
-"""The demo's stuck threshold in seconds, where two hours are the default."""
+"""The stuck threshold of the demo, in seconds; the default is two hours."""
 
-WEBHOOK_SECRET: Final = "demo-webhook-secret"  # noqa: S105  both ends of it are in this process
+WEBHOOK_SECRET: Final = "demo-webhook-secret"  # noqa: S105  both sides are this process
 EMULATOR_TOKEN: Final = ("emulator-token-id", "emulator-token-secret")
-"""The token that an emulator takes unless it is told otherwise."""
+"""The default token of an emulator."""
 
 GIVE_UP_AFTER: Final = 50.0
-"""A demo that is not in step after this many seconds has failed."""
+"""A demo that is not in sync after this many seconds has failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """How things stand: each state at the provider with its assets, beside our state with its rows."""
+    """The assets by state at the provider, beside the rows by state here."""
 
     seconds: float
     pairs: list[tuple[str, int, str, int]]
-    in_step: int
+    in_sync: int
     calls: int
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How many assets that ended in one way the rows tell of rightly."""
+    """How many assets ended in one state, and how many of their rows are right."""
 
     truth: str
     row: str
     assets: int
-    in_step: int
+    in_sync: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What the demo came to; lags are seconds from the end at the provider to the row."""
+    """The result; lags are seconds from an asset's end at the provider to its row's change."""
 
     assets: int
     seed: int
-    in_step: int
-    out_of_step: int
+    in_sync: int
+    out_of_sync: int
     seconds: float
     calls: dict[str, int]
     calls_per_row: float
     lag_seconds: dict[str, float]
     found_by: dict[str, int]
-    """Rows by the road that brought their last change."""
+    """Rows by the trigger of their last change."""
     webhooks: dict[str, int]
-    """Events that happened, were dropped on the way, came twice, and were kept."""
+    """Webhook events that happened, were dropped, were sent twice, were stored."""
     events: dict[str, int]
     agreement: list[Agreement] = field(default_factory=list)
 
@@ -80,7 +80,7 @@ _PAIRS: Final = (
     (AssetState.ERRORED, State.ERRORED),
     (AssetState.DELETED, State.DELETED),
 )
-_TELLS: Final = {
+_EXPECTED: Final = {
     AssetState.READY: "ready, with its playback ids",
     AssetState.ERRORED: "errored, with the provider's reason",
     AssetState.DELETED: "errored: not found",
@@ -89,8 +89,8 @@ _TELLS: Final = {
 
 
 def lives(count: int, seed: int) -> list[Life]:
-    """How each asset lives: most become ready, some errored, deleted, slow, or never done."""
-    chance = Random(seed)  # noqa: S311  a seeded world, no secret
+    """The lives of `count` assets: most become ready, some errored, deleted, slow, or hang."""
+    chance = Random(seed)  # noqa: S311  repeatable, not secret
     plans: tuple[tuple[int, Callable[[], Life]], ...] = (
         (70, lambda: Life(ends="ready", after=chance.uniform(0, 6))),
         (10, lambda: Life(ends="errored", after=chance.uniform(0, 6))),
@@ -104,7 +104,7 @@ def lives(count: int, seed: int) -> list[Life]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookFaults:
-    """What happens to webhooks on their way, as shares of all; and how many seconds each may be late."""
+    """What happens to webhooks on their way, as shares; `delay` is in seconds."""
 
     drop: float = 0.4
     double: float = 0.2
@@ -115,36 +115,29 @@ class WebhookFaults:
 async def play(
     assets: int, seed: int, webhook_faults: WebhookFaults, show: Callable[[Snapshot], None]
 ) -> Report:
-    """Run the demo; `show` is called a few times a second. Raises `RindleSyncError` if the parts do not start."""
+    """Run the demo; `show` is called a few times a second. Raises `RindleSyncError`."""
     emulator = MuxEmulator(seed=seed)
     emulator.add_fault("latency", seconds=0.02)
     emulator.add_fault("server_error", operation="get_asset", probability=0.02)
     emulator.add_fault("rate_limited", operation="get_asset", probability=0.002, retry_after=1)
-    told: Counter[str] = Counter()
+    events: Counter[str] = Counter()
+
+    def count(event: Event) -> None:
+        events[event.name] += 1
+
     with TemporaryDirectory(prefix="rindle-sync-demo-") as folder:
         async with (
             _served(emulator.app, lifespan=True) as url,
-            connect(
-                _settings(url, Path(folder)), listeners=[lambda event: _count(told, event)]
-            ) as rindle,
+            connect(_settings(url, Path(folder)), listeners=[count]) as rindle,
+            _served(rindle.webhooks) as endpoint,
         ):
             await rindle.migrate()
-            stage = _Stage(rindle, emulator, emulator.now(), told)
-            async with _served(rindle.webhooks) as endpoint:
-                _send_webhooks(emulator, endpoint, webhook_faults)
-                await _fill(stage, lives(assets, seed))
-                return await _watch(stage, show)
-
-
-def _send_webhooks(emulator: MuxEmulator, endpoint: str, webhook_faults: WebhookFaults) -> None:
-    emulator.add_webhook(
-        endpoint,
-        WEBHOOK_SECRET,
-        drop=webhook_faults.drop,
-        double=webhook_faults.double,
-        shuffle=webhook_faults.shuffle,
-        delay=webhook_faults.delay,
-    )
+            emulator.add_webhook(endpoint, WEBHOOK_SECRET, **asdict(webhook_faults))
+            stage = _Stage(rindle, emulator, emulator.now(), events)
+            for number, life in enumerate(lives(assets, seed)):
+                asset_id = emulator.create_asset(life=life)
+                await rindle.track(reference=f"video-{number}", provider_asset_id=asset_id)
+            return await _watch(stage, show)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +145,7 @@ class _Stage:
     rindle: RindleSync
     emulator: MuxEmulator
     began: float
-    told: Counter[str]
-
-
-def _count(told: Counter[str], event: Event) -> None:
-    told[event.name] += 1
+    events: Counter[str]
 
 
 def _settings(url: str, folder: Path) -> Settings:
@@ -193,22 +182,16 @@ async def _served(app: App, *, lifespan: bool = False) -> AsyncIterator[str]:
         await serving
 
 
-async def _fill(stage: _Stage, plans: Iterable[Life]) -> None:
-    for number, life in enumerate(plans):
-        created = stage.emulator.create_asset(life=life)
-        await stage.rindle.track(reference=f"video-{number}", provider_asset_id=created)
-
-
 async def _watch(stage: _Stage, show: Callable[[Snapshot], None]) -> Report:
     stop = asyncio.Event()
     service = asyncio.create_task(stage.rindle.run(stop))
     try:
         while True:
-            rows = [row async for row in stage.rindle.store.rows("mux", "demo")]
+            rows = [row async for row in stage.rindle.store.assets.rows()]
             snapshot = _snapshot(rows, stage.emulator, stage.emulator.now() - stage.began)
             show(snapshot)
-            over = _nothing_left_to_come(stage.emulator) and snapshot.in_step == len(rows)
-            if over or snapshot.seconds > GIVE_UP_AFTER:
+            is_over = snapshot.in_sync == len(rows) and not _is_more_to_come(stage.emulator)
+            if is_over or snapshot.seconds > GIVE_UP_AFTER:
                 break
             await asyncio.wait({service}, timeout=0.3)
     finally:
@@ -217,8 +200,8 @@ async def _watch(stage: _Stage, show: Callable[[Snapshot], None]) -> Report:
     return await _report(stage, rows, snapshot)
 
 
-def _nothing_left_to_come(emulator: MuxEmulator) -> bool:
-    return next(iter(emulator.events(emulator.now(), float("inf"))), None) is None
+def _is_more_to_come(emulator: MuxEmulator) -> bool:
+    return any(True for _ in emulator.events(emulator.now(), float("inf")))
 
 
 def _snapshot(rows: list[ProviderAsset], emulator: MuxEmulator, seconds: float) -> Snapshot:
@@ -228,19 +211,18 @@ def _snapshot(rows: list[ProviderAsset], emulator: MuxEmulator, seconds: float) 
     return Snapshot(
         seconds=seconds,
         pairs=[(there, assets[there], here, ours[here]) for there, here in _PAIRS],
-        in_step=sum(agrees(row, truths[row.provider_asset_id or ""]) for row in rows),
+        in_sync=sum(agrees(row, truths[row.provider_asset_id or ""]) for row in rows),
         calls=sum(emulator.calls.values()),
     )
 
 
 def agrees(row: ProviderAsset, truth: Truth) -> bool:
-    """Whether the row says what is so at the provider."""
+    """Whether the row says what is true at the provider."""
     match truth.state:
         case AssetState.READY:
-            same = {(p.id, p.policy) for p in row.playback_ids} == {
-                (p.id, p.policy) for p in truth.playback_ids
-            }
-            return row.state is State.READY and same
+            here = {(playback.id, playback.policy) for playback in row.playback_ids}
+            there = {(playback.id, playback.policy) for playback in truth.playback_ids}
+            return row.state is State.READY and here == there
         case AssetState.ERRORED:
             return row.error_kind is ErrorKind.PROVIDER
         case AssetState.DELETED:
@@ -250,13 +232,13 @@ def agrees(row: ProviderAsset, truth: Truth) -> bool:
 
 
 async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) -> Report:
-    histories = [await stage.rindle.store.changes_of(row.id) for row in rows]
+    histories = [await stage.rindle.store.assets.changes_of(row.id) for row in rows]
     sent = stage.emulator.deliveries
     return Report(
         assets=len(rows),
         seed=stage.emulator.seed,
-        in_step=snapshot.in_step,
-        out_of_step=len(rows) - snapshot.in_step,
+        in_sync=snapshot.in_sync,
+        out_of_sync=len(rows) - snapshot.in_sync,
         seconds=round(snapshot.seconds, 1),
         calls={str(operation): number for operation, number in stage.emulator.calls.items()},
         calls_per_row=round(snapshot.calls / max(len(rows), 1), 2),
@@ -266,9 +248,9 @@ async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) 
             "events": sent.planned,
             "dropped": sent.dropped,
             "doubled": sent.doubled,
-            "kept": len(await stage.rindle.webhook_events(limit=100_000)),
+            "stored": len(await stage.rindle.webhook_events.list(limit=100_000)),
         },
-        events=dict(stage.told),
+        events=dict(stage.events),
         agreement=_agreement(rows, stage.emulator),
     )
 
@@ -276,27 +258,29 @@ async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) 
 def _agreement(rows: list[ProviderAsset], emulator: MuxEmulator) -> list[Agreement]:
     truths = emulator.truths()
     assets = Counter(truth.state for truth in truths.values())
-    in_step = Counter(
-        truth.state for row in rows if agrees(row, truth := truths[row.provider_asset_id or ""])
-    )
-    return [Agreement(state, told, assets[state], in_step[state]) for state, told in _TELLS.items()]
+    in_sync: Counter[AssetState] = Counter()
+    for row in rows:
+        truth = truths[row.provider_asset_id or ""]
+        in_sync[truth.state] += agrees(row, truth)
+    return [
+        Agreement(state, expected, assets[state], in_sync[state])
+        for state, expected in _EXPECTED.items()
+    ]
 
 
 def _lags(
     rows: list[ProviderAsset], emulator: MuxEmulator, histories: list[list[Change]]
 ) -> dict[str, float]:
     """How long after its end at the provider each row changed for the last time."""
-    ends = {
-        e.asset_id: e.at
-        for e in emulator.events(0, emulator.now())
-        if e.type is not EventType.ASSET_CREATED
-    }
-    lags = sorted(
-        history[-1].at.timestamp() - ends[row.provider_asset_id]
-        for row, history in zip(rows, histories, strict=True)
-        if history and row.provider_asset_id in ends
-    )
+    ends: dict[str | None, float] = {}
+    for event in emulator.events(0, emulator.now()):
+        if event.type is not EventType.ASSET_CREATED:
+            ends[event.asset_id] = event.at
+    lags = []
+    for row, history in zip(rows, histories, strict=True):
+        if history and row.provider_asset_id in ends:
+            lags.append(history[-1].at.timestamp() - ends[row.provider_asset_id])
     if len(lags) < 2:
         return {}
     cuts = quantiles(lags, n=100, method="inclusive")
-    return {"median": round(cuts[49], 2), "p95": round(cuts[94], 2), "max": round(lags[-1], 2)}
+    return {"median": round(cuts[49], 2), "p95": round(cuts[94], 2), "max": round(max(lags), 2)}

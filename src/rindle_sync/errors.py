@@ -1,37 +1,40 @@
-"""Every error that rindle-sync raises, told apart by what the caller can do about it; none carries a provider's id.
+"""Every error that rindle-sync raises, by what the caller can do. None has a provider id.
 
 RindleSyncError
-├── Gone              the provider has no such object: decide what that means for the row
-├── ProviderError          the provider did not answer the question: nothing is known, ask again
-│   ├── Throttled     not before `retry_after` seconds
-│   ├── Unreachable   5xx, time-out, refused connection, broken body
-│   └── Refused       401 or 403: no row's fault, stop the run and mend the credentials
-│       ├── MissingCredentials     there are none: nothing was asked
-│       └── EnvironmentMismatch  the credentials are good, but not for the environment that the rows were made in
-├── InvalidWebhook         a delivery that is not signed, too old, or no webhook: answer 400; `reason` is one word
-├── Conflict          somebody else wrote the row again and again: read it and start over
-├── AlreadyTracked    another row of ours holds one of these ids
-├── NotPlayable       no signed URL can be made of this row: `reason` says why
-├── InvalidValue      the database does not take a value: too long, or nothing that it can hold
-├── DatabaseUnavailable  the database does not answer, or is not migrated
-└── ConfigurationError     a setting is missing or wrong: `setting` names it, the text tells how to mend it
+├── NotFound                   the provider has no such object: decide what that means for the row
+├── ProviderError              the provider gave no answer: nothing is known, try again
+│   ├── RateLimited            not before `retry_after` seconds
+│   ├── ProviderUnavailable    5xx, timeout, refused connection, unreadable body
+│   └── AuthenticationFailed   401 or 403, for every row: stop and fix the credentials
+│       ├── MissingCredentials     no credentials are configured: no call was made
+│       └── EnvironmentMismatch    the credentials belong to another environment than the rows
+├── InvalidWebhook             a webhook unsigned, too old or unreadable: respond with 400
+├── Conflict                   another process wrote the row at each attempt: read it, start over
+├── AlreadyTracked             another row has one of these ids
+├── NotPlayable                no signed URL can be made for this row: `reason` says why
+├── InvalidValue               the database cannot store a value: trying again will not help
+├── DatabaseUnavailable        the database does not answer, or is not migrated
+└── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
 """
 
 
 class RindleSyncError(Exception):
-    """The root of the tree."""
+    """The base class of every error of rindle-sync."""
 
 
 class NotFound(RindleSyncError):
-    """The provider answered that it has no such object (404)."""
+    """The provider has no such object (404)."""
 
 
 class ProviderError(RindleSyncError):
-    """The provider gave no answer that tells anything about the object."""
+    """The provider gave no answer about the object."""
 
 
 class RateLimited(ProviderError):
-    """The provider did not process the call (429); `retry_after` is its wish in seconds, None where it named none."""
+    """The provider did not process the call (429).
+
+    `retry_after` is the wait that it asked for in seconds, or None.
+    """
 
     def __init__(self, text: str, retry_after: float | None = None) -> None:
         super().__init__(text)
@@ -39,23 +42,33 @@ class RateLimited(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """The provider failed (5xx), was silent past the time limit, or sent a body that is no answer."""
+    """The provider failed (5xx), exceeded the time limit, or sent an unreadable body."""
 
 
 class AuthenticationFailed(ProviderError):
-    """The provider does not accept our credentials (401, 403): every call will fail until they are mended."""
+    """The provider refused the credentials (401, 403): every call fails until they are fixed.
+
+    `was_called` is False where no call was made.
+    """
+
+    def __init__(self, text: str, *, was_called: bool = True) -> None:
+        super().__init__(text)
+        self.was_called = was_called
 
 
 class MissingCredentials(AuthenticationFailed):
-    """This process has no credentials: nothing was asked, so it says nothing of those that others have."""
+    """This process has no credentials; other processes may have them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, was_called=False)
 
 
 class EnvironmentMismatch(AuthenticationFailed):
-    """The credentials belong to another environment of the provider than the rows: there, every row looks deleted."""
+    """The credentials belong to another environment than the rows: every row would look deleted."""
 
 
 class InvalidWebhook(RindleSyncError):
-    """A delivery that is not the provider's, or that we cannot read; `reason` is one of a few fixed words."""
+    """A webhook that is not the provider's, or is unreadable; `reason` is one of a few words."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"the delivery was not accepted: {reason}")
@@ -63,13 +76,13 @@ class InvalidWebhook(RindleSyncError):
 
 
 class Conflict(RindleSyncError):
-    """A row was written by others between each of our reads and writes, as often as we tried."""
+    """Another process wrote the row between each read and write, at every attempt."""
 
 
 class AlreadyTracked(RindleSyncError):
-    """A row with this provider id, upload id, passthrough, or asset and profile exists already.
+    """A row has this provider id, upload id, passthrough, or reference and profile already.
 
-    `row_id` is that of the row in the way of an upload, so that the app can cancel it; else None.
+    `row_id` is the row that blocks an upload, so that the app can cancel it; else None.
     """
 
     def __init__(self, text: str, row_id: str | None = None) -> None:
@@ -78,7 +91,7 @@ class AlreadyTracked(RindleSyncError):
 
 
 class NotPlayable(RindleSyncError):
-    """A row, or the playback id that was named, is none that a signed URL can be made for; `reason` is a fixed word."""
+    """No signed URL can be made for the row or the playback id; `reason` is a fixed word."""
 
     def __init__(self, row_id: str, reason: str, text: str) -> None:
         super().__init__(f"row {row_id} {text}")
@@ -87,15 +100,15 @@ class NotPlayable(RindleSyncError):
 
 
 class InvalidValue(RindleSyncError):
-    """The database does not take a value that is too long or that it cannot hold; trying again will not help."""
+    """A value is too long for the database, or of a kind that it cannot store."""
 
 
 class DatabaseUnavailable(RindleSyncError):
-    """The database cannot be reached, is locked past the time limit, or lacks our tables."""
+    """The database cannot be reached, is locked beyond the time limit, or lacks the tables."""
 
 
 class ConfigurationError(RindleSyncError):
-    """A setting is missing or wrong; `setting` is its name, the text tells how to mend it."""
+    """`setting` is missing or wrong; the text says how to fix it."""
 
     def __init__(self, setting: str, text: str) -> None:
         super().__init__(f"{setting}: {text}")

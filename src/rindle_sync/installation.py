@@ -6,31 +6,33 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from rindle_sync.app import RindleSync, now
+from rindle_sync.app import RindleSync, Runnable, now
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.diagnostics import Overview, elsewhere, overview
-from rindle_sync.providers.mux import Transport
-from rindle_sync.runtime import Distributed, JobRunner, celery, extra, procrastinate, ready, run
-from rindle_sync.store import AssetStore
-from rindle_sync.store.schema.engine import open_engine
-from rindle_sync.telemetry import Listener, Telemetry, log_event
+from rindle_sync.diagnostics.doctor import Diagnosis, examine
+from rindle_sync.providers import Transport
+from rindle_sync.reconcile import Context
+from rindle_sync.runtime import Runtime, extra
+from rindle_sync.store import Database
+from rindle_sync.store.schema import open_engine
+from rindle_sync.telemetry import Listener, log_event
 from rindle_sync.webhooks import App, at_paths
 
 
-class Installation(Mapping[str, RindleSync]):
+class Installation(Runnable, Mapping[str, RindleSync]):
     """The services by the names of their environments; made by `connect_all`."""
 
     def __init__(
         self,
         settings: Settings,
         services: Mapping[str, RindleSync],
-        store: AssetStore,
+        database: Database,
         clock: Callable[[], datetime],
     ):
-        self._clock = clock
         self.settings = settings
-        self.store = store
+        self.database = database
         self._services = services
+        self._now = clock
 
     def __getitem__(self, environment: str) -> RindleSync:
         return self._services[environment]
@@ -42,67 +44,75 @@ class Installation(Mapping[str, RindleSync]):
         return len(self._services)
 
     @property
-    def job_runners(self) -> list[JobRunner]:
-        """What is to be done in each environment."""
-        return [service.job_runner for service in self.values()]
+    def any_service(self) -> RindleSync:
+        """One of the services, for what they have in common."""
+        return next(iter(self.values()))
 
-    async def migrate(self) -> tuple[str | None, str]:
-        """Create or migrate the tables, and what the engine needs; the revision before and after."""
-        return await next(iter(self.values())).migrate()
+    @property
+    def contexts(self) -> list[Context]:
+        """What reconciling each environment needs."""
+        return [service.context for service in self.values()]
 
-    async def ready(self) -> None:
-        """Check that the database answers and has all tables; raises `DatabaseUnavailable`, `ConfigurationError`."""
-        await ready(self.settings, self.store)
+    @property
+    def runtime(self) -> Runtime:
+        """The jobs of all environments, and how they are run."""
+        job_runners = [service.job_runner for service in self.values()]
+        return Runtime(job_runners, self.settings, self.database, self._now)
 
     async def run(self, stop: asyncio.Event, *, process_jobs: bool = True) -> None:
-        """Do what is due in every environment until `stop` is set; without `takes_up` only wake those who do it.
+        """Run due jobs of every environment until `stop` is set.
 
-        Raises `ConfigurationError` where none has credentials, `DatabaseUnavailable` without our tables.
+        Without `process_jobs` this process only wakes those who run them. Raises
+        `ConfigurationError` where none has credentials, `DatabaseUnavailable` without our tables.
         """
         if process_jobs:
             self.without_token()
-        await run(
-            self.job_runners,
-            self.settings,
-            self.store,
-            stop,
-            self._clock,
-            process_jobs=process_jobs,
-        )
+        await self.runtime.run(stop, process_jobs=process_jobs)
 
     def without_token(self) -> list[str]:
-        """The environments that cannot be looked at, since no token is set; raises `ConfigurationError` if none can."""
-        without = [service for service in self.values() if not service.settings.has_token]
+        """The environments whose rows cannot be checked, since no token is set.
+
+        Raises `ConfigurationError` if none can be.
+        """
+        without = [service for service in self.values() if not service.context.gateway.has_token]
         if len(without) == len(self):
-            without[0].settings.token()
+            without[0].settings.account.check_credentials()
         return [service.settings.environment for service in without]
 
     async def overview(self) -> list[Overview]:
         """How the rows of each environment stand, in a few statements for all."""
-        return await overview([service.context for service in self.values()])
+        return await overview(self.contexts)
 
     async def elsewhere(self, overviews: Sequence[Overview]) -> dict[str, int]:
-        """How many rows there are of environments that the settings do not name, where one of ours has none."""
-        if all(one.rows for one in overviews):
-            return {}
-        return await elsewhere(
-            next(iter(self.values())).context, {*self, *self.settings.environments}
-        )
+        """The number of rows of environments that no setting names, where one of ours has none."""
+        return await elsewhere(self.contexts, overviews, self.settings.environments)
 
-    def procrastinate(self, app: Any) -> Distributed:
-        """Our jobs on an app of Procrastinate's that you have; it stays yours to open and to close."""
-        return procrastinate(self.job_runners, self.settings, self.store, app, self._clock)
+    async def doctor(self, *, ping: bool = False, endpoint: str | None = None) -> Diagnosis:
+        """Check settings, database and engine; calls the provider only with `ping`.
+
+        `endpoint` is the address of a webhook endpoint, which gets a delivery signed here. Raises
+        `ConfigurationError` where it is no address.
+        """
+        return await examine(
+            self.settings, self.contexts, self.database, ping=ping, endpoint=endpoint
+        )
 
     def celery(self, app: Any) -> Any:
-        """Our tasks on an app of Celery's that you have, for a process that makes them and does none."""
-        return celery(self.job_runners, self.settings, self.store, app, self._clock)
+        """Our tasks on an app of Celery's, for a process that sends them and runs none."""
+        return self.runtime.celery(app)
 
     def webhooks(self, path: str) -> App:
-        """The endpoints of all environments: at `path` if there is one alone, else at `path`/<environment>."""
+        """The webhook endpoints of all environments.
+
+        At `path` where there is one environment alone, else at `path`/<environment>. The provider's
+        name replaces `{provider}` in it.
+        """
         many = bool(self.settings.environments)
-        return at_paths(
-            {path + f"/{name}" * many: service.webhooks for name, service in self.items()}
-        )
+        apps = {}
+        for name, service in self.items():
+            at = path.replace("{provider}", service.settings.provider)
+            apps[at + f"/{name}" * many] = service.webhooks
+        return at_paths(apps)
 
 
 @asynccontextmanager
@@ -118,23 +128,16 @@ async def connect_all(
     `transports` gives what replaces the network in tests, for the name of an environment.
     """
     settings = settings or load_settings()
-    engine = open_engine(settings.database_url)
-    services = {
-        name: RindleSync(
-            its,
-            AssetStore(engine),
-            Telemetry(log_event, *listeners, environment=name),
-            transports(name),
-            clock,
-        )
-        for name, its in settings.each().items()
-    }
+    database = Database(open_engine(settings.database_url))
+    services = {}
+    for name, own in settings.each().items():
+        services[name] = RindleSync(own, database, (log_event, *listeners), transports(name), clock)
     try:
-        yield Installation(settings, services, AssetStore(engine), clock)
+        yield Installation(settings, services, database, clock)
     finally:
         for service in services.values():
             await service.close()
-        await engine.dispose()
+        await database.close()
 
 
 def add_celery_tasks(

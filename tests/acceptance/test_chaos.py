@@ -1,4 +1,4 @@
-"""Four workers and two endpoints on one PostgreSQL, killed and begun again at random under load: all ends in step.
+"""Four workers and two endpoints, killed and started again at random under load: all ends in sync.
 
 `RINDLE_CHAOS_SECONDS=180 make test ARGS=tests/test_chaos.py` lets the storm go on for longer.
 """
@@ -20,7 +20,7 @@ from rindle_sync.demo import agrees
 from rindle_sync.domain import EventStatus, State
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
-from rindle_sync.store import AssetStore, Inbox
+from rindle_sync.store import Store
 from rindle_sync.web.server import listen, serve
 from tests.support.processes import (
     FarEnd,
@@ -109,18 +109,18 @@ async def a_provider() -> AsyncIterator[FarEnd]:
         await serving
 
 
-async def upload_videos(store: AssetStore, emulator: MuxEmulator, seconds: float) -> None:
+async def upload_videos(store: Store, emulator: MuxEmulator, seconds: float) -> None:
     """As an app does: an asset at the provider, and its row, several times a second."""
     for number in range(int(seconds / EVERY)):
         now = datetime.now(UTC)
         asset = emulator.create_asset(life=LIVES[number % len(LIVES)])
-        await store.add(
+        await store.assets.add(
             a_row(State.PROCESSING, provider_asset_id=asset, updated_at=now, check_at=now)
         )
         await asyncio.sleep(EVERY)
 
 
-async def test_whatever_is_killed_all_ends_in_step_and_nothing_acknowledged_is_lost(
+async def test_whatever_is_killed_all_ends_in_sync_and_nothing_acknowledged_is_lost(
     postgres_url: str, tmp_path: Path
 ) -> None:
     chance, acknowledged = Random(SEED), set[str]()
@@ -147,7 +147,7 @@ async def test_whatever_is_killed_all_ends_in_step_and_nothing_acknowledged_is_l
         await asyncio.gather(raging, return_exceptions=True)
         far_end.emulator.clear_faults()
 
-        await eventually(lambda: all_is_in_step(store, far_end.emulator))
+        await eventually(lambda: all_is_in_sync(store, far_end.emulator))
         await nothing_acknowledged_is_lost(store, acknowledged)
         assert storm.kills >= SECONDS / KILL_EVERY[1] / 2
         assert acknowledged
@@ -169,7 +169,7 @@ def the_settings(url: str, far_end: FarEnd) -> dict[str, str]:
     )
 
 
-async def all_is_in_step(store: AssetStore, emulator: MuxEmulator) -> None:
+async def all_is_in_sync(store: Store, emulator: MuxEmulator) -> None:
     await end_leases(store)
     truths = emulator.truths()
     out = [
@@ -178,12 +178,15 @@ async def all_is_in_step(store: AssetStore, emulator: MuxEmulator) -> None:
     assert not out, [(row.state, row.error_kind, row.last_sync_error) for row in out]
 
 
-async def nothing_acknowledged_is_lost(store: AssetStore, acknowledged: set[str]) -> None:
-    """Each delivery is kept, and none waits; those that came before their row, and are dead by now, can be replayed."""
-    inbox = Inbox(store.engine)
+async def nothing_acknowledged_is_lost(store: Store, acknowledged: set[str]) -> None:
+    """Each delivery is kept, and none waits.
+
+    Those that came before their row, and are dead by now, can be replayed.
+    """
+    inbox = store.inbox
 
     async def none_waits() -> None:
-        kept = await inbox.list("mux", "default", limit=100_000)
+        kept = await inbox.list(limit=100_000)
         assert acknowledged <= {webhook_event.event_id for webhook_event in kept}
         assert not [
             webhook_event

@@ -1,4 +1,7 @@
-"""`run` as a real process that is killed in the middle of a pass: nothing is lost, nothing is written twice."""
+"""`run` as a real process that is killed in the middle of a pass.
+
+Nothing is lost, nothing is written twice.
+"""
 
 import asyncio
 import json
@@ -12,15 +15,15 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from rindle_sync.app import connect
-from rindle_sync.config import Settings
+from rindle_sync.app import RindleSync, connect
+from rindle_sync.config import Settings, plain_settings
 from rindle_sync.demo import agrees
 from rindle_sync.domain import State
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.providers.mux import sign
 from rindle_sync.reconcile import SWEEP
-from rindle_sync.store import AssetStore, Inbox, JobKey, JobRuns
+from rindle_sync.store import Inbox, Store
 from tests.support.processes import (
     FarEnd,
     Shell,
@@ -54,10 +57,13 @@ class Scene:
 
     shell: Shell
     far_end: FarEnd
-    store: AssetStore
+    store: Store
 
     async def rows_like(self, *lives: Life) -> None:
-        """Rows that are due; there are no list pages to be had, so that each is asked about by id and answered late."""
+        """Rows that are due.
+
+        There are no list pages to be had, so that each is asked about by id and answered late.
+        """
         emulator = self.far_end.emulator
         emulator.add_fault("server_error", operation="list_assets")
         await add_due(
@@ -66,7 +72,7 @@ class Scene:
         emulator.add_fault("late_answer", seconds=0.1)
 
     async def kill_after(self, looks: int) -> None:
-        """Start the service, and kill it in the batch in which it looks more often than that since the beginning."""
+        """Start the service, and kill it in the batch that exceeds so many checks in all."""
         with holding(
             self.far_end.emulator, "get_asset", after=looks - self.far_end.looks.total()
         ) as gate:
@@ -78,18 +84,13 @@ class Scene:
 
     async def the_pass_is_free(self) -> None:
         """As if the time had passed that a dead service holds its pass."""
-        passes, token, later = (
-            JobRuns(self.store.engine),
-            str(uuid4()),
-            datetime.now(UTC) + timedelta(days=1),
-        )
-        assert await passes.take(
-            JobKey("mux", "default", SWEEP), now=later, token=token, until=later
-        )
-        await passes.release(token)
+        job_runs, token = self.store.job_runs, str(uuid4())
+        later = datetime.now(UTC) + timedelta(days=1)
+        assert await job_runs.take(SWEEP, now=later, token=token, until=later)
+        await job_runs.release(token)
 
-    async def in_step_but(self, leased: int) -> None:
-        """All rows are in step, but for at most so many that somebody dead still holds."""
+    async def in_sync_but(self, leased: int) -> None:
+        """All rows are in sync, but for at most so many that somebody dead still holds."""
         rows = await all_rows(self.store)
         behind = [
             row
@@ -101,9 +102,12 @@ class Scene:
         assert all(row.lease_until for row in behind)
 
     async def no_change_is_lost_or_doubled(self) -> None:
-        """Each row's changes lead from where it began to where it is; none is written without a look of its own."""
+        """Each row's changes lead from where it began to where it is.
+
+        None is written without a look of its own.
+        """
         for row in await all_rows(self.store):
-            history = await self.store.changes_of(row.id)
+            history = await self.store.assets.changes_of(row.id)
             versions = [change.version for change in history]
             assert [change.from_state for change in history] == [
                 State.PROCESSING,
@@ -138,17 +142,19 @@ async def test_a_service_that_is_killed_again_and_again_loses_nothing(
         await scene.kill_after(looks)
 
     async with scene.shell.started("run"):
-        await eventually(lambda: scene.in_step_but(leased=BATCH * len(deaths)))
+        await eventually(lambda: scene.in_sync_but(leased=BATCH * len(deaths)))
 
-    # what a dead one held is free when its lease has ended, not before, and is then brought into step too
+    # what a dead one held is free when its lease has ended, not before, and is then synced too
     held = [row for row in await all_rows(scene.store) if row.lease_until]
     ends = sorted(row.lease_until for row in held if row.lease_until)
+    settings = plain_settings(database_url=tables_url)
+    longest = RindleSync(settings, scene.store.database).context.lease
     assert 0 < len(held) <= BATCH * len(deaths)
-    assert ends[-1] <= datetime.now(UTC) + Settings(database_url=tables_url).lease
+    assert ends[-1] <= datetime.now(UTC) + longest
     assert await claimed(scene.store, ends[0] - MICROSECOND) == set()
     assert await claimed(scene.store, ends[-1] + MICROSECOND) == {row.id for row in held}
     async with scene.shell.started("run"):
-        await eventually(lambda: scene.in_step_but(leased=0))
+        await eventually(lambda: scene.in_sync_but(leased=0))
     await scene.no_change_is_lost_or_doubled()
     assert {row.lease_until for row in await all_rows(scene.store)} == {None}
 
@@ -176,7 +182,7 @@ async def test_a_delivery_that_was_answered_is_applied_however_the_service_died(
 
     for _ in range(2):
         async with shell.started("run") as running, httpx.AsyncClient() as client:
-            await running.says("taking webhooks")
+            await running.says("webhooks at")
             delivering = asyncio.create_task(deliver_to_the_end(client))
 
             async def some(before: int = len(answered)) -> None:
@@ -188,7 +194,7 @@ async def test_a_delivery_that_was_answered_is_applied_however_the_service_died(
             with pytest.raises(httpx.HTTPError):
                 await delivering
 
-    await leases_end(Inbox(scene.store.engine))
+    await leases_end(scene.store.inbox)
     async with shell.started("run"):
 
         async def all_applied() -> None:
@@ -200,49 +206,48 @@ async def test_a_delivery_that_was_answered_is_applied_however_the_service_died(
 
 
 async def leases_end(inbox: Inbox) -> None:
-    """As if the time of every lease on a notice had passed: somebody else takes them up, and gives them back."""
+    """As if the time of every lease on a notice had passed.
+
+    Somebody else takes them up, and gives them back.
+    """
     later, token = datetime.now(UTC) + timedelta(days=1), str(uuid4())
-    await inbox.claim("mux", "default", now=later, token=token, until=later, limit=1000)
+    await inbox.claim(now=later, token=token, until=later, limit=1000)
     await inbox.release(token)
 
 
-async def claimed(store: AssetStore, now: datetime) -> set[str]:
+async def claimed(store: Store, now: datetime) -> set[str]:
     """The ids of the rows that a sweep would get at that time; they are given back."""
-    rows = await store.claim(
-        "mux",
-        "default",
+    rows = await store.assets.claim(
         [row.id for row in await all_rows(store)],
         due=now,
         now=now,
         token=(token := "00000000-0000-4000-8000-000000000000"),
         until=now + timedelta(hours=1),
     )
-    await store.release(token)
+    await store.assets.release(token)
     return {row.id for row in rows}
 
 
 async def test_two_services_on_one_database_share_the_rows(scene: Scene) -> None:
     await scene.rows_like(Life(after=0), Life(ends="errored", after=0))
 
-    async with scene.shell.started("run") as one, scene.shell.started("run") as other:
-        await asyncio.gather(one.says("sweeping"), other.says("sweeping"))
-        await eventually(lambda: scene.in_step_but(leased=0))
+    async with scene.shell.started("run") as first, scene.shell.started("run") as other:
+        await asyncio.gather(first.says("sweeping"), other.says("sweeping"))
+        await eventually(lambda: scene.in_sync_but(leased=0))
 
     assert scene.far_end.looks.total() == ROWS
     assert set(scene.far_end.looks.values()) == {1}
     await scene.no_change_is_lost_or_doubled()
 
 
-async def test_two_services_look_at_a_row_that_is_not_done_once_in_each_window(
-    scene: Scene,
-) -> None:
+async def test_two_services_check_a_row_that_is_not_done_once_in_each_window(scene: Scene) -> None:
     await scene.rows_like(Life(ends="never"))
 
     async with scene.shell.started("run"), scene.shell.started("run"):
         await eventually(lambda: each_looked_at(scene, times=2))
 
     for row in await all_rows(scene.store):
-        assert {change.to_state for change in await scene.store.changes_of(row.id)} <= {
+        assert {change.to_state for change in await scene.store.assets.changes_of(row.id)} <= {
             State.PROCESSING
         }
         looks = scene.far_end.looked_at[row.provider_asset_id or ""]

@@ -1,15 +1,16 @@
-"""Each road as a real process that is killed with -9 between any two statements: in step after a restart, nothing lost.
+"""Each road as a process that is killed with -9 between any two statements: nothing is lost.
 
 A thinned set of points is run, all of them with RINDLE_CRASH_POINTS=all.
 """
 
 import asyncio
+import dataclasses
 import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,21 @@ import pytest
 from sqlalchemy import create_engine, select
 
 from rindle_sync.demo import agrees
-from rindle_sync.domain import ErrorKind, EventStatus, Outcome, PlaybackId, ProviderAsset, State
+from rindle_sync.domain import (
+    ErrorKind,
+    EventStatus,
+    Outcome,
+    PlaybackId,
+    ProviderAsset,
+    State,
+    replace,
+)
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life, UploadState
 from rindle_sync.errors import AlreadyTracked
 from rindle_sync.providers.mux import sign
 from rindle_sync.reconcile import ListIndex, sweep
-from rindle_sync.store import AssetStore, read_row
+from rindle_sync.store import Database, Store, read_row
 from rindle_sync.store.migrations import upgrade
 from rindle_sync.store.schema import metadata
 from rindle_sync.store.schema.engine import engine_url, open_engine
@@ -113,7 +122,7 @@ async def sweep_pages(living: Living) -> None:
 
 
 async def sweep_ids(living: Living) -> None:
-    await sweep(replace(living.rindle.context, list_index=ListIndex(trust=0)))
+    await sweep(dataclasses.replace(living.rindle.context, list_index=ListIndex(trust=0)))
 
 
 async def audit_and_confirm(living: Living) -> None:
@@ -181,7 +190,7 @@ async def begin_in_spite(living: Living, reference: str) -> str:
     try:
         return await begin_one(living, reference)
     except AlreadyTracked:
-        row = await living.rindle.store.find_by_reference("mux", reference, "default")
+        row = await living.rindle.store.assets.find_by_reference(reference, "default")
         assert row
         await living.rindle.cancel_upload(row.id)
         return await begin_one(living, reference)
@@ -201,7 +210,10 @@ async def cancel(living: Living) -> None:
 
 
 async def cancel_again(living: Living) -> None:
-    """What the app was told stands; what it was not told is brought into step; then it asks again."""
+    """What the app was told stands.
+
+    What it was not told is brought in sync; then it asks again.
+    """
     for told in living.given["cancelled"]:
         row = await living.rindle.get(told["row_id"])
         assert row
@@ -224,7 +236,10 @@ async def cancel_again(living: Living) -> None:
 
 @dataclass
 class Stage:
-    """What a road begins with: the rows, the webhooks that are to come, and how many rows there are in the end."""
+    """What a road begins with.
+
+    The rows, the webhooks that are to come, and how many rows there are in the end.
+    """
 
     rows: list[ProviderAsset]
     events: list[dict[str, Any]] = field(default_factory=list)
@@ -251,19 +266,19 @@ def rows_of(emulator: MuxEmulator, *lives: Life, **values: Any) -> list[Provider
             **{
                 "id": str(UUID(int=place + 1)),
                 "reference": f"video-{place + 1}",
-                "provider_asset_id": one,
+                "provider_asset_id": asset_id,
                 "provider_created_at": began + timedelta(minutes=place),
                 "updated_at": NOW - timedelta(hours=1),
                 "check_at": NOW - timedelta(hours=1),
                 **values,
             }
         )
-        for place, one in enumerate(ids)
+        for place, asset_id in enumerate(ids)
     ]
 
 
 def at_rest(emulator: MuxEmulator, *rows: ProviderAsset) -> list[ProviderAsset]:
-    """The rows as they are when they are in step and ready."""
+    """The rows as they are when they are in sync and ready."""
     return [
         replace(row, state=State.READY, playback_ids=playback(emulator, row), check_at=None)
         for row in rows
@@ -282,7 +297,7 @@ def a_ready_event(emulator: MuxEmulator, row: ProviderAsset, id_: str) -> dict[s
 
 
 def webhooks(emulator: MuxEmulator) -> Stage:
-    """Two of one row, one twice, one that is not acted on, one that is doubted, one of which no sweep would hear."""
+    """Two of a row, one twice, one not acted on, one ambiguous, one that no sweep would find."""
     first, second, third, *settled = rows_of(emulator, READY, ERRORED, READY, READY, LOST)
     ambiguous, lost = at_rest(emulator, *settled)
     ready = a_ready_event(emulator, first, "event-2")
@@ -316,7 +331,10 @@ def stuck_rows(emulator: MuxEmulator) -> Stage:
 
 
 def library(emulator: MuxEmulator) -> Stage:
-    """Rows at rest, out of step on each of three pages, one deleted, one misplaced; and an asset without a row."""
+    """Settled rows, out of sync on each of three pages, one deleted, one misplaced.
+
+    And an asset without a row.
+    """
     lives = (READY, READY, READY, READY, LOST, ERRORED, READY, READY, READY, READY, READY)
     *rows, _orphan = at_rest(emulator, *rows_of(emulator, *lives))
     for unknown in (0, 8):
@@ -329,7 +347,7 @@ def library(emulator: MuxEmulator) -> Stage:
 
 
 def strange_library(emulator: MuxEmulator) -> Stage:
-    """Assets that no row knows, two of them under one passthrough, and one whose upload a row waits for."""
+    """Assets that no row knows, two of one passthrough, and one whose upload a row waits for."""
     emulator.life = READY
     [known] = at_rest(emulator, *rows_of(emulator, READY))
     named = ["video-9", "video-9", "video-10"]
@@ -418,13 +436,13 @@ class Aftermath:
         return self.dead.all(kind) + self.living.all(kind)
 
     def check(self) -> None:
-        self.every_row_is_in_step()
+        self.every_row_is_in_sync()
         self.every_webhook_is_kept_and_applied()
         self.every_change_was_announced_in_order()
         self.every_link_has_led_to_its_row()
         self.nothing_is_left_to_do()
 
-    def every_row_is_in_step(self) -> None:
+    def every_row_is_in_sync(self) -> None:
         assert len(self.rows) == len(self.stage.rows) + self.stage.more_rows
         assert len({row.reference for row in self.rows}) == len(self.rows)
         for row in self.rows:
@@ -453,8 +471,8 @@ class Aftermath:
             self.changes_lead_to(row, lines)
 
     def changes_lead_to(self, row: ProviderAsset, lines: list[Any]) -> None:
-        """Each change from where the one before it has led, and the last one to where the row is."""
-        began = {one.id: one.state for one in self.stage.rows}
+        """Each change leads on from the one before it, and the last one to where the row is."""
+        began = {row.id: row.state for row in self.stage.rows}
         first = began.get(row.id, lines[0].from_state if lines else row.state)
         states = [first, *(line.to_state for line in lines)]
         assert [line.from_state for line in lines] == states[:-1]
@@ -530,9 +548,10 @@ class Killing:
         databases.keep(self.prepared)
 
     async def fill(self, stage: Stage) -> None:
-        store = AssetStore(open_engine(self.prepared))
-        assert await store.add_all(stage.rows) == stage.rows
-        await store.close()
+        database = Database(open_engine(self.prepared))
+        store = Store(database, "mux", "default")
+        assert await store.assets.add_all(stage.rows) == stage.rows
+        await database.close()
         order = self.order(self.road.before, PREPARED, self.prepared, given=stage.given)
         await live(order, self.road.before)
 
@@ -557,7 +576,7 @@ class Killing:
         return [note["where"] for note in self.kill_at(0).all("point")]
 
     def kill_at(self, point: int) -> Ended:
-        """A process is killed at a point, not at all for 0, and another one sets right what it has left behind."""
+        """A process is killed at a point, not at all for 0, and another repairs what it left."""
         stage, databases, is_first = self.set_out(), self.lane.databases, point == 0
         url = databases.fresh(self.prepared)
         order = self.order(

@@ -1,4 +1,7 @@
-"""The commands as real processes, against an emulator over HTTP. That no traceback is shown, `Shell` checks for all."""
+"""The commands as real processes, against an emulator over HTTP.
+
+That no traceback is shown, `Shell` checks for all.
+"""
 
 import asyncio
 import json
@@ -22,7 +25,7 @@ from rindle_sync.domain import ErrorKind, State
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.store import AssetStore, Environments, Inbox
+from rindle_sync.store import Store
 from tests.support.processes import (
     FarEnd,
     Running,
@@ -58,7 +61,7 @@ def shell(tmp_path: Path, sqlite_url: str, far_end: FarEnd) -> Shell:
 
 
 @pytest.fixture
-async def store(sqlite_url: str) -> AsyncIterator[AssetStore]:
+async def store(sqlite_url: str) -> AsyncIterator[Store]:
     """The tables that `shell` works on."""
     async with a_store(sqlite_url) as store:
         yield store
@@ -136,7 +139,7 @@ async def test_track_keeps_all_that_it_is_told(tables_url: str, tmp_path: Path) 
     assert row.check_at
 
 
-async def test_track_of_an_upload_alone_is_uploading(store: AssetStore, shell: Shell) -> None:
+async def test_track_of_an_upload_alone_is_uploading(store: Store, shell: Shell) -> None:
     ended = await shell.run("track", "--reference", "video-1", "--upload-id", unknown_id())
 
     [row] = await all_rows(store)
@@ -145,9 +148,7 @@ async def test_track_of_an_upload_alone_is_uploading(store: AssetStore, shell: S
     assert (row.state, row.profile) == (State.UPLOADING, "default")
 
 
-async def test_track_without_what_it_needs_names_the_option(
-    store: AssetStore, shell: Shell
-) -> None:
+async def test_track_without_what_it_needs_names_the_option(store: Store, shell: Shell) -> None:
     by_nothing, of_nothing, odd_state = await shell.run_all(
         ["track", "--reference", "video-1"],
         ["track", "--provider-asset-id", "x"],
@@ -179,7 +180,7 @@ async def test_track_of_the_same_twice_is_refused(tables_url: str, tmp_path: Pat
     assert (same_asset.out, same_asset.complaint) == ("", same_id.complaint)
 
 
-async def test_track_takes_no_odd_text(store: AssetStore, shell: Shell) -> None:
+async def test_track_takes_no_odd_text(store: Store, shell: Shell) -> None:
     good = {"--reference": "video-1", "--profile": "hls", "--provider-asset-id": unknown_id()}
     odd = {
         "--reference": "",
@@ -199,7 +200,7 @@ async def test_track_takes_no_odd_text(store: AssetStore, shell: Shell) -> None:
         assert "longlong" not in ended.complaint
 
 
-async def test_track_takes_no_text_that_is_no_text(store: AssetStore, shell: Shell) -> None:
+async def test_track_takes_no_text_that_is_no_text(store: Store, shell: Shell) -> None:
     ended = await shell.run(*track_with({"--reference": b"\xff\xfe", "--upload-id": unknown_id()}))
 
     assert (ended.code, ended.out) == (2, "")
@@ -230,7 +231,7 @@ async def test_no_text_of_a_row_may_hold_a_nul(name: str, tables_url: str) -> No
 # sync
 
 
-async def test_sync_brings_a_row_into_step_and_then_has_nothing_to_do(
+async def test_sync_brings_a_row_in_sync_and_then_has_nothing_to_do(
     tables_url: str, tmp_path: Path
 ) -> None:
     with serving(MuxEmulator()) as far_end:
@@ -242,7 +243,7 @@ async def test_sync_brings_a_row_into_step_and_then_has_nothing_to_do(
             changed = await shell.alone().run("sync", provider_id, "--json")
             unchanged = await shell.run("sync", provider_id)
 
-            after = await store.get(row.id)
+            after = await store.assets.get(row.id)
     assert (changed.code, unchanged.code) == (0, 0)
     assert (
         changed.json | {"row_id": row.id, "verdict": "changed", "from": "processing", "to": "ready"}
@@ -254,22 +255,60 @@ async def test_sync_brings_a_row_into_step_and_then_has_nothing_to_do(
     assert after.state is State.READY
 
 
-async def test_sync_of_an_id_that_is_not_tracked_is_a_finding(
-    store: AssetStore, shell: Shell
-) -> None:
+async def test_sync_of_an_id_that_is_not_tracked_is_a_finding(store: Store, shell: Shell) -> None:
     for ended in await shell.run_all(["sync", unknown_id()], ["sync", "", "--json"]):
         assert (ended.code, ended.out) == (1, "")
-        assert "no row here has this provider id" in ended.complaint
+        assert "no row of this environment has this id" in ended.complaint
+
+
+async def test_sync_takes_every_id_that_explain_takes(
+    store: Store, shell: Shell, far_end: FarEnd
+) -> None:
+    provider_id = far_end.emulator.create_asset(life=READY)
+    [row] = await add_due(store, provider_id)
+
+    by_row, by_reference = await shell.run_all(
+        ["sync", row.id, "--json"], ["sync", row.reference, "--json"]
+    )
+
+    assert (by_row.code, by_reference.code) == (0, 0)
+    assert (by_row.json["row_id"], by_reference.json["row_id"]) == (row.id, row.id)
+
+
+async def test_sync_of_a_row_without_an_asset_checks_its_upload(store: Store, shell: Shell) -> None:
+    tracked = await shell.run("track", "--reference", "video-1", "--upload-id", unknown_id())
+
+    ended = await shell.run("sync", "video-1", "--json")
+
+    assert tracked.code == 0
+    assert (ended.code, ended.json["error_kind"]) == (0, "not_found")
+    assert ended.json["last_sync_error"] == "mux upload not found"
+
+
+async def test_sync_of_an_ambiguous_id_names_the_rows_and_changes_none(
+    store: Store, shell: Shell
+) -> None:
+    for profile in ("hls", "preview"):
+        ids = ["--upload-id", unknown_id(), "--profile", profile]
+        await shell.run("track", "--reference", "video-1", *ids)
+    before = await all_rows(store)
+
+    ended = await shell.run("sync", "video-1", "--json")
+
+    assert (ended.code, ended.out) == (2, "")
+    for row in before:
+        assert f"{row.id} ({row.profile})" in ended.complaint
+    assert await all_rows(store) == before
 
 
 async def test_sync_without_an_answer_says_so_and_leaves_the_state(
-    store: AssetStore, shell: Shell
+    store: Store, shell: Shell
 ) -> None:
     [row] = await add_due(store, unknown_id())
 
     ended = await shell.but(mux_base_url=down()).run("sync", row.provider_asset_id or "", "--json")
 
-    after = await store.get(row.id)
+    after = await store.assets.get(row.id)
     assert ended.code == 1
     assert (ended.json["verdict"], ended.json["to"]) == ("unanswered", "processing")
     assert "reached" in ended.json["last_sync_error"]
@@ -281,7 +320,7 @@ async def test_sync_without_an_answer_says_so_and_leaves_the_state(
     )
 
 
-async def test_sync_with_a_wrong_token_names_the_settings(store: AssetStore, shell: Shell) -> None:
+async def test_sync_with_a_wrong_token_names_the_settings(store: Store, shell: Shell) -> None:
     [row] = await add_due(store, unknown_id())
 
     ended = await shell.but(mux_token_secret="wrong").run("sync", row.provider_asset_id or "")
@@ -292,12 +331,12 @@ async def test_sync_with_a_wrong_token_names_the_settings(store: AssetStore, she
 
 
 async def test_sync_and_sweep_without_credentials_name_the_setting(
-    store: AssetStore, shell: Shell
+    store: Store, shell: Shell
 ) -> None:
     without_id, without_secret = shell.but(mux_token_id=" "), shell.but(mux_token_secret=None)
 
     told = [
-        *await without_id.run_all(["sync", "x"], ["sweep", "--once"], ["run"]),
+        *await without_id.run_all(["sync", "x"], ["sweep"], ["run"]),
         await without_secret.run("run"),
     ]
 
@@ -309,27 +348,27 @@ async def test_sync_and_sweep_without_credentials_name_the_setting(
 # sweep
 
 
-async def test_sweep_once_brings_every_due_row_into_step(tables_url: str, tmp_path: Path) -> None:
+async def test_sweep_brings_every_due_row_in_sync(tables_url: str, tmp_path: Path) -> None:
     with serving(MuxEmulator()) as far_end:
         shell = Shell(tmp_path, settings_for(tables_url, far_end))
         async with a_store(tables_url) as store:
             await add_due(store, *far_end.emulator.create_assets(3, life=READY))
 
-            first = await shell.alone().run("sweep", "--once", "--json")
-            again = await shell.run("sweep", "--once")
+            first = await shell.alone().run("sweep", "--json")
+            again = await shell.run("sweep")
 
             assert {row.state for row in await all_rows(store)} == {State.READY}
     assert (first.code, again.code) == (0, 0)
     assert (first.json["outcome"], first.json["checked"], first.json["changed"]) == ("done", 3, 3)
-    assert again.out == "0 rows looked at with 0 calls, 0 changed: done\n"
+    assert again.out == "0 rows checked with 0 calls, 0 changed: done\n"
 
 
 async def test_sweep_with_a_wrong_token_names_the_settings_and_keeps_every_row_due(
-    store: AssetStore, shell: Shell
+    store: Store, shell: Shell
 ) -> None:
     await add_due(store, *(unknown_id() for _ in range(3)))
 
-    ended = await shell.but(mux_token_id="wrong").run("sweep", "--once", "--json")
+    ended = await shell.but(mux_token_id="wrong").run("sweep", "--json")
 
     assert (ended.code, ended.json["outcome"]) == (1, "refused")
     assert "401" in ended.complaint
@@ -341,11 +380,11 @@ async def test_sweep_with_a_wrong_token_names_the_settings_and_keeps_every_row_d
 
 @pytest.mark.parametrize("rows", [1, 5])
 async def test_sweep_while_the_provider_is_down_is_a_failure(
-    rows: int, store: AssetStore, shell: Shell
+    rows: int, store: Store, shell: Shell
 ) -> None:
     await add_due(store, *(unknown_id() for _ in range(rows)))
 
-    ended = await shell.but(mux_base_url=down(), sweep_batch=1).run("sweep", "--once", "--json")
+    ended = await shell.but(mux_base_url=down(), sweep_batch=1).run("sweep", "--json")
 
     assert ended.code == 1
     assert ended.json["outcome"] == "unreachable"
@@ -371,7 +410,7 @@ async def test_status_needs_no_credentials(tables_url: str, tmp_path: Path) -> N
         figures["errored_by_kind"]["provider"],
     ) == (3, 2, 1)
     assert (figures["last_checked_at"], figures["unanswered"]) == (None, 0)
-    assert "last answered look: never" in as_text.out
+    assert "last answered check: never" in as_text.out
     assert "state" in as_text.out.splitlines()[1]
     assert as_text.out.startswith(f"default on {figures['database']}, ")
 
@@ -381,7 +420,7 @@ async def test_status_needs_no_credentials(tables_url: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_run_works_and_a_signal_ends_it(
-    number: signal.Signals, far_end: FarEnd, store: AssetStore, shell: Shell
+    number: signal.Signals, far_end: FarEnd, store: Store, shell: Shell
 ) -> None:
     await add_due(store, *far_end.emulator.create_assets(3, life=READY))
     async with shell.but(provider_timeout_seconds=300).alone().started("run", "--json") as running:
@@ -398,7 +437,7 @@ async def test_run_works_and_a_signal_ends_it(
     assert ended.complaint.endswith("ended; nothing is lost")
 
 
-async def all_ready(store: AssetStore) -> None:
+async def all_ready(store: Store) -> None:
     assert {row.state for row in await all_rows(store)} == {State.READY}
 
 
@@ -411,7 +450,7 @@ async def a_pass_is_told(running: Running) -> None:
     "fault", [{"kind": "silence"}, {"kind": "rate_limited", "retry_after": 3600}]
 )
 async def test_run_ends_within_its_bound_in_the_middle_of_a_sweep(
-    fault: dict[str, Any], number: signal.Signals, far_end: FarEnd, store: AssetStore, shell: Shell
+    fault: dict[str, Any], number: signal.Signals, far_end: FarEnd, store: Store, shell: Shell
 ) -> None:
     await add_due(store, *far_end.emulator.create_assets(3, life=READY))
     far_end.emulator.add_fault(**fault)
@@ -435,7 +474,7 @@ async def asked(far_end: FarEnd) -> None:
 
 
 async def test_a_second_run_goes_on_where_the_first_was_ended(
-    far_end: FarEnd, store: AssetStore, shell: Shell
+    far_end: FarEnd, store: Store, shell: Shell
 ) -> None:
     await add_due(store, *far_end.emulator.create_assets(20, life=READY))
     far_end.emulator.add_fault("server_error", operation="list_assets")
@@ -454,16 +493,8 @@ async def test_a_second_run_goes_on_where_the_first_was_ended(
     assert set(far_end.looks.values()) == {1}
 
 
-async def test_sweep_without_once_is_run(store: AssetStore, shell: Shell) -> None:
-    async with shell.but(provider_timeout_seconds=300).started("sweep") as running:
-        await running.says("sweeping every 0.1 s")
-        running.send(signal.SIGTERM)
-
-        assert (await running.ended()).code == 0
-
-
 async def test_run_goes_on_when_the_token_is_wrong_and_says_which_settings(
-    far_end: FarEnd, store: AssetStore, shell: Shell
+    far_end: FarEnd, store: Store, shell: Shell
 ) -> None:
     await add_due(store, *far_end.emulator.create_assets(1, life=READY))
     async with shell.but(mux_token_secret="wrong", provider_timeout_seconds=300).started(
@@ -501,7 +532,7 @@ async def test_the_emulator_answers_and_refuses_a_port_in_use(tmp_path: Path) ->
     assert str(port) in second.complaint
 
 
-async def test_run_refuses_a_port_in_use(store: AssetStore, shell: Shell) -> None:
+async def test_run_refuses_a_port_in_use(store: Store, shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         ended = await shell.but(mux_webhook_secrets="secret", listen_port=port).run("run")
@@ -521,12 +552,12 @@ async def answers(client: httpx.AsyncClient, url: str) -> None:
 # demo
 
 
-async def test_the_demo_ends_in_step_and_needs_no_settings(tmp_path: Path) -> None:
+async def test_the_demo_ends_in_sync_and_needs_no_settings(tmp_path: Path) -> None:
     ended = await Shell(tmp_path).alone().run("demo", "--assets", "20", "--json")
 
     report = ended.json
     assert ended.code == 0
-    assert (report["assets"], report["in_step"], report["out_of_step"]) == (20, 20, 0)
+    assert (report["assets"], report["in_sync"], report["out_of_sync"]) == (20, 20, 0)
 
 
 # wrong usage
@@ -589,7 +620,7 @@ async def test_a_sqlite_file_that_cannot_be_used_is_one_sentence(tmp_path: Path)
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write every file")
 async def test_a_file_that_we_may_not_write_is_one_sentence(
-    sqlite_url: str, store: AssetStore, shell: Shell
+    sqlite_url: str, store: Store, shell: Shell
 ) -> None:
     os.chmod(sqlite_url.removeprefix("sqlite:///"), 0o444)  # noqa: PTH101  the event loop has nothing else to do
 
@@ -647,7 +678,7 @@ async def test_a_mistyped_setting_is_told_what_it_should_be(tmp_path: Path) -> N
 
 
 async def test_an_address_of_the_provider_that_is_none_is_a_wrong_setting(
-    store: AssetStore, shell: Shell
+    store: Store, shell: Shell
 ) -> None:
     [row] = await add_due(store, unknown_id())
     urls = ["http://[::1", "http://127.0.0.1:99999999"]
@@ -700,7 +731,7 @@ async def test_the_environment_wins_over_the_file_and_a_missing_file_is_named(
 
 
 async def test_a_row_that_is_stuck_or_not_found_is_told_by_sync(
-    far_end: FarEnd, store: AssetStore, shell: Shell
+    far_end: FarEnd, store: Store, shell: Shell
 ) -> None:
     gone, waiting = unknown_id(), far_end.emulator.create_asset(life=Life(ends="never"))
     await add_due(store, gone, waiting)
@@ -737,11 +768,14 @@ async def test_a_video_is_explained_by_the_apps_own_id_and_without_the_providers
     )
 
     assert "processing -> ready: the provider says ready" in told.out
-    assert "asset: video-1 (default)" in by_asset.out
+    assert "reference: video-1 (default)" in by_asset.out
     assert asset not in told.out + json_.out + by_asset.out
-    assert [one["state"] for one in json_.json] == ["ready"]
+    assert [line["state"] for line in json_.json] == ["ready"]
     assert f"provider_asset_id: {asset}" in revealed.out
-    assert f"the provider's ids of row {json_.json[0]['row_id']} were revealed" in revealed.err
+    assert (
+        f"the provider's ids of row {json_.json[0]['row_id']} (video-1) were revealed"
+        in revealed.err
+    )
     assert (unknown.code, asset in revealed.err) == (1, False)
 
 
@@ -751,7 +785,7 @@ async def test_status_can_be_watched_until_it_is_ended(shell: Shell) -> None:
     async with shell.started("status", "--watch", "--every", "0.5") as running:
 
         async def shown() -> None:
-            assert running.out.count("budget:") >= 2
+            assert running.out.count("rate limit:") >= 2
 
         await eventually(shown)
         running.send(signal.SIGINT)
@@ -760,7 +794,7 @@ async def test_status_can_be_watched_until_it_is_ended(shell: Shell) -> None:
     assert ended.code == 0
 
 
-async def test_a_watch_goes_on_though_a_look_fails(shell: Shell, sqlite_url: str) -> None:
+async def test_a_watch_goes_on_though_a_query_fails(shell: Shell, sqlite_url: str) -> None:
     await shell.run("migrate")
     file = Path(sqlite_url.removeprefix("sqlite:///"))
 
@@ -768,7 +802,7 @@ async def test_a_watch_goes_on_though_a_look_fails(shell: Shell, sqlite_url: str
         assert "the database lacks our tables" in running.out
 
     async def shown_again() -> None:
-        assert "budget:" in running.out.partition("the database lacks our tables")[2]
+        assert "rate limit:" in running.out.partition("the database lacks our tables")[2]
 
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("ALTER TABLE provider_webhook_events RENAME TO for_a_while")
@@ -780,39 +814,39 @@ async def test_a_watch_goes_on_though_a_look_fails(shell: Shell, sqlite_url: str
             assert (await running.ended()).code == 0
 
 
-async def test_the_worst_news_comes_first(shell: Shell, store: AssetStore) -> None:
-    await Environments(store.engine).note_circuit("mux", "default", "refused", datetime.now(UTC))
-    await store.add(a_row(State.READY, environment="another"))
+async def test_the_worst_news_comes_first(shell: Shell, store: Store) -> None:
+    await store.environments.note_circuit("refused", datetime.now(UTC))
+    await store.assets.add(a_row(State.READY, environment="another"))
 
     lines = (await shell.run("status")).out.splitlines()
 
-    assert lines[1].startswith("the provider is left alone: refused, for ")
+    assert lines[1].startswith("circuit open: refused, for ")
     assert (
         lines[2] == "no row is of default, but 1 is of another: is the setting `environment` right?"
     )
 
 
 async def test_without_a_secret_status_says_that_no_webhooks_are_taken(
-    shell: Shell, store: AssetStore
+    shell: Shell, store: Store
 ) -> None:
     told, taking = await shell.run_all(["status"], ["status", "--json"])
 
-    assert "lost webhooks: none are taken, since mux_webhook_secrets is not set" in told.out
+    assert "missed webhooks: none are received, since no webhook secret is set" in told.out
     assert not taking.json["takes_webhooks"]
 
 
 async def test_a_delivery_is_told_with_its_asset_and_row_and_reveals_what_to_track(
-    shell: Shell, store: AssetStore
+    shell: Shell, store: Store
 ) -> None:
     row = a_row(reference="video\x1b[2J-1\u202e")
-    await store.add(row)
-    inbox, now = Inbox(store.engine), datetime.now(UTC)
+    await store.assets.add(row)
+    inbox, now = store.inbox, datetime.now(UTC)
     ours, other = (
         a_kept_notice(row, now),
         a_kept_notice(a_row(provider_asset_id="asset-of-others-XY12"), now),
     )
     for webhook_event in (ours, other):
-        await inbox.keep(replace(webhook_event, type="odd\x1b[2J[/bold]"))
+        await inbox.add(replace(webhook_event, type="odd\x1b[2J[/bold]"))
 
     listed, shown, revealed, explained = await shell.run_all(
         ["events", "list"],
@@ -829,8 +863,8 @@ async def test_a_delivery_is_told_with_its_asset_and_row_and_reveals_what_to_tra
     assert (shown.json["asset"], shown.json["row_id"]) == ("...XY12", None)
     assert "asset-of-others-XY12" not in listed.out + shown.out
     assert "provider_asset_id: asset-of-others-XY12" in revealed.out
-    assert f"the provider's ids of delivery {other.id} were revealed" in revealed.err
-    assert "asset: video\\x1b[2J-1\\u202e (default)" in explained.out
+    assert f"the provider's ids of webhook event {other.id} were revealed" in revealed.err
+    assert "reference: video\\x1b[2J-1\\u202e (default)" in explained.out
 
 
 SEVERAL = """
@@ -864,7 +898,7 @@ async def test_of_several_environments_status_tells_a_line_each(
 
     as_json, as_text = await several.run_all(["status", "--json"], ["status"])
 
-    assert {one["environment"]: one["rows"] for one in as_json.json} == {"acme": 0, "beta": 1}
+    assert {line["environment"]: line["rows"] for line in as_json.json} == {"acme": 0, "beta": 1}
     first, *lines = as_text.out.splitlines()
     assert first.startswith(f"2 environments on {as_json.json[0]['database']}, ")
     assert [line.split()[:2] for line in lines[1:]] == [["acme", "0"], ["beta", "1"]]
@@ -890,17 +924,17 @@ async def test_an_environment_without_a_token_keeps_no_other_from_its_work(
         )
 
     async with several.started("run") as running:
-        await running.says("beta is not looked at: its mux_token_id or mux_token_secret is not set")
+        await running.says("beta is not checked: its mux_token_id or mux_token_secret is not set")
 
-        async def in_step() -> None:
+        async def in_sync() -> None:
             told = (await several.run("status", "--json")).json
-            assert {one["environment"]: one["by_state"]["ready"] for one in told} == {
+            assert {line["environment"]: line["by_state"]["ready"] for line in told} == {
                 "acme": 1,
                 "beta": 0,
             }
-            assert {one["circuit"] for one in told} == {"closed"}
+            assert {line["circuit"] for line in told} == {"closed"}
 
-        await eventually(in_step)
+        await eventually(in_sync)
         assert "Refused" not in running.err
         running.send(signal.SIGTERM)
         assert (await running.ended()).code == 0

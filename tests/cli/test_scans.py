@@ -1,4 +1,7 @@
-"""Commands about the provider's whole list, and rehearsals, as real processes. `Shell` checks for tracebacks."""
+"""Commands about the provider's whole list, and rehearsals, as real processes.
+
+`Shell` checks for tracebacks.
+"""
 
 import re
 import signal
@@ -15,7 +18,7 @@ from sqlalchemy import select
 from rindle_sync.domain import ErrorKind, PlaybackId, ProviderAsset, State
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.reconcile import Drift, Filled, Note, Report
-from rindle_sync.store import AssetStore, JobKey, JobRuns
+from rindle_sync.store import Store
 from rindle_sync.store.schema import metadata
 from tests.support.processes import (
     Ended,
@@ -44,7 +47,10 @@ def far_end() -> Iterator[FarEnd]:
 
 @pytest.fixture
 def url(request: pytest.FixtureRequest) -> str:
-    """Where the rows are: on SQLite, unless a test wants both databases, as processes start slowly."""
+    """Where the rows are.
+
+    On SQLite, unless a test wants both databases, as processes start slowly.
+    """
     return str(request.getfixturevalue(getattr(request, "param", "sqlite_tables_url")))
 
 
@@ -54,14 +60,14 @@ def shell(tmp_path: Path, url: str, far_end: FarEnd) -> Shell:
 
 
 @pytest.fixture
-async def store(url: str) -> AsyncIterator[AssetStore]:
+async def store(url: str) -> AsyncIterator[Store]:
     """The tables that `shell` works on."""
     async with a_store(url) as store:
         yield store
 
 
 async def shelve(
-    store: AssetStore, emulator: MuxEmulator, count: int, **values: Any
+    store: Store, emulator: MuxEmulator, count: int, **values: Any
 ) -> list[ProviderAsset]:
     """Rows at rest, oldest first, that are just as their assets are."""
     began = int(emulator.now()) - 90_000 - 60 * count
@@ -80,12 +86,12 @@ async def shelve(
             **values,
         )
         rows.append(row)
-    await store.add_all(rows)
+    await store.assets.add_all(rows)
     return rows
 
 
-async def a_mess(store: AssetStore, emulator: MuxEmulator) -> list[ProviderAsset]:
-    """A library in which three deletions were lost, one row has another playback id, and two assets have no row."""
+async def a_mess(store: Store, emulator: MuxEmulator) -> list[ProviderAsset]:
+    """Three lost deletions, one row with another playback id, and two assets without a row."""
     rows = await shelve(store, emulator, 130)
     for row in rows[10:13]:
         emulator.delete_asset(row.provider_asset_id or "")
@@ -97,13 +103,13 @@ async def a_mess(store: AssetStore, emulator: MuxEmulator) -> list[ProviderAsset
         playback_ids=(PlaybackId("other-1", "signed"),),
         updated_at=now - HOUR,
     )
-    await store.add(drifted)
+    await store.assets.add(drifted)
     emulator.create_assets(2, life=READY)
     return [*rows[10:13], drifted]
 
 
-async def tables(store: AssetStore, *but: str) -> dict[str, list[str]]:
-    async with store.engine.connect() as connection:
+async def tables(store: Store, *but: str) -> dict[str, list[str]]:
+    async with store.database.engine.connect() as connection:
         return {
             table.name: sorted(str(tuple(line)) for line in await connection.execute(select(table)))
             for table in metadata.sorted_tables
@@ -135,13 +141,13 @@ def names(kind: type[Any]) -> set[str]:
 
 
 async def test_audit_once_reports_what_it_found_and_ends_with_1(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     await a_mess(store, far_end.emulator)
 
-    ended = await shell.run("audit", "--once")
-    again = await shell.run("audit", "--once", "--adopt")
-    at_last = await shell.run("audit", "--once")
+    ended = await shell.run("audit")
+    again = await shell.run("audit", "--adopt")
+    at_last = await shell.run("audit")
 
     assert (ended.code, again.code) == (1, 1)
     assert (
@@ -155,9 +161,9 @@ async def test_audit_once_reports_what_it_found_and_ends_with_1(
     assert hides(again, far_end.emulator)
 
 
-@pytest.mark.parametrize("command", [["audit", "--once"], ["backfill"], ["sweep", "--once"]])
+@pytest.mark.parametrize("command", [["audit"], ["backfill"], ["sweep"]])
 async def test_a_pass_that_is_refused_says_so_in_its_report(
-    store: AssetStore, shell: Shell, far_end: FarEnd, command: list[str]
+    store: Store, shell: Shell, far_end: FarEnd, command: list[str]
 ) -> None:
     await add_due(store, far_end.emulator.create_asset(life=READY))
 
@@ -167,22 +173,21 @@ async def test_a_pass_that_is_refused_says_so_in_its_report(
     assert "mux_token_secret" in ended.complaint
 
 
-@pytest.mark.parametrize("command", [["audit", "--once"], ["backfill"]])
+@pytest.mark.parametrize("command", [["audit"], ["backfill"]])
 async def test_a_pass_that_is_made_elsewhere_says_when_to_come_again(
-    store: AssetStore, shell: Shell, command: list[str]
+    store: Store, shell: Shell, command: list[str]
 ) -> None:
     now = datetime.now(UTC)
-    key = JobKey("mux", "default", command[0])
-    await JobRuns(store.engine).take(key, now=now, token=str(uuid4()), until=now + HOUR)
+    await store.job_runs.take(command[0], now=now, token=str(uuid4()), until=now + HOUR)
 
     ended = await shell.run(*command)
 
-    assert (ended.code, ended.out.strip().endswith("elsewhere")) == (1, True)
+    assert (ended.code, ended.out.strip().endswith("already_running")) == (1, True)
     assert "less than a minute ago" in ended.complaint
 
 
 async def test_an_audit_that_shall_adopt_and_write_nothing_is_wrong_usage(
-    store: AssetStore, shell: Shell
+    store: Store, shell: Shell
 ) -> None:
     ended = await shell.run("audit", "--dry-run", "--adopt")
 
@@ -190,23 +195,23 @@ async def test_an_audit_that_shall_adopt_and_write_nothing_is_wrong_usage(
     assert "--adopt" in ended.complaint
 
 
-async def test_audit_of_a_library_in_step_ends_with_0(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+async def test_audit_of_a_library_in_sync_ends_with_0(
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     await shelve(store, far_end.emulator, 20)
 
-    ended = await shell.run("audit", "--once")
+    ended = await shell.run("audit")
 
     assert (ended.code, ended.err) == (0, "")
     assert "20 of 20 rows compared by 1 call" in ended.out
 
 
 async def test_audit_as_json_has_the_keys_of_the_report_alone(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     gone = await a_mess(store, far_end.emulator)
 
-    ended = await shell.run("audit", "--once", "--json")
+    ended = await shell.run("audit", "--json")
 
     assert ended.code == 1
     assert set(ended.json) == names(Report)
@@ -237,26 +242,26 @@ async def test_the_documented_keys_are_those_of_the_report() -> None:
 
 @pytest.mark.parametrize("url", ["sqlite_tables_url", "postgres_tables_url"], indirect=True)
 async def test_audit_dry_run_tells_what_the_audit_then_does(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     await shelve(store, far_end.emulator, 3)
     await shell.run("sync", (await all_rows(store))[0].provider_asset_id or "")
     await a_mess(store, far_end.emulator)
     before = await tables(store, "provider_rate_limits")
 
-    foretold = await shell.run("audit", "--dry-run", "--json")
+    previewed = await shell.run("audit", "--dry-run", "--json")
     told = await shell.run("audit", "--dry-run")
     untouched = await tables(store, "provider_rate_limits")
-    done = await shell.run("audit", "--once", "--json")
+    done = await shell.run("audit", "--json")
 
     assert untouched == before
-    assert foretold.json == done.json
-    assert foretold.code == done.code == told.code == 1
+    assert previewed.json == done.json
+    assert previewed.code == done.code == told.code == 1
     assert "1 would be changed; 3 not found" in told.out
 
 
 async def test_audit_that_finds_too_much_gone_changes_nothing_until_it_is_accepted(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     rows = await shelve(store, far_end.emulator, 60)
     await shell.run("sync", rows[0].provider_asset_id or "")
@@ -264,10 +269,10 @@ async def test_audit_that_finds_too_much_gone_changes_nothing_until_it_is_accept
         far_end.emulator.delete_asset(row.provider_asset_id or "")
     before = await tables(store, "provider_rate_limits", "provider_job_runs")
 
-    alarm = await shell.run("audit", "--once")
+    alarm = await shell.run("audit")
     untouched = await tables(store, "provider_rate_limits", "provider_job_runs")
     status = await shell.run("status", "--json")
-    accepted = await shell.run("audit", "--once", "--accept-mass-change", "--json")
+    accepted = await shell.run("audit", "--accept-mass-change", "--json")
     suspects = [row for row in await all_rows(store) if row.missing_since]
 
     assert (alarm.code, accepted.code) == (1, 1)
@@ -282,24 +287,13 @@ async def test_audit_that_finds_too_much_gone_changes_nothing_until_it_is_accept
     assert hides(alarm, far_end.emulator)
 
 
-async def test_audit_without_once_does_not_swallow_what_it_was_told(
-    store: AssetStore, shell: Shell
-) -> None:
-    """`audit --adopt` alone would run the service, which never adopts."""
-    ended = await shell.run("audit", "--adopt")
-
-    assert ended.code == 2
-
-
-async def test_audit_without_once_is_the_service(
-    store: AssetStore, shell: Shell, far_end: FarEnd
-) -> None:
+async def test_the_service_audits(store: Store, shell: Shell, far_end: FarEnd) -> None:
     row = (await shelve(store, far_end.emulator, 3))[1]
     far_end.emulator.delete_asset(row.provider_asset_id or "")
-    async with shell.alone().started("audit") as running:
+    async with shell.alone().started("run") as running:
 
         async def suspected() -> None:
-            kept = await store.get(row.id)
+            kept = await store.assets.get(row.id)
             assert kept
             assert kept.missing_since or kept.state is State.DELETED
 
@@ -314,9 +308,9 @@ async def test_audit_without_once_is_the_service(
 # wrong credentials, no database, no answer
 
 
-@pytest.mark.parametrize("command", [("audit", "--once"), ("audit", "--dry-run"), ("backfill",)])
+@pytest.mark.parametrize("command", [("audit",), ("audit", "--dry-run"), ("backfill",)])
 async def test_a_wrong_token_is_one_sentence(
-    store: AssetStore, shell: Shell, far_end: FarEnd, command: list[str]
+    store: Store, shell: Shell, far_end: FarEnd, command: list[str]
 ) -> None:
     await shelve(store, far_end.emulator, 3)
     before = await tables(
@@ -340,9 +334,9 @@ def sentences(ended: Ended) -> list[str]:
     return [line for line in ended.err.splitlines() if line.strip()]
 
 
-@pytest.mark.parametrize("command", [("audit", "--once"), ("backfill",), ("sweep", "--dry-run")])
+@pytest.mark.parametrize("command", [("audit",), ("backfill",), ("sweep", "--dry-run")])
 async def test_a_token_of_another_environment_is_one_sentence_and_ends_no_row(
-    store: AssetStore, shell: Shell, far_end: FarEnd, command: list[str]
+    store: Store, shell: Shell, far_end: FarEnd, command: list[str]
 ) -> None:
     emulator = far_end.emulator
     rows = await shelve(store, emulator, 5)
@@ -373,15 +367,15 @@ async def test_a_token_of_another_environment_is_one_sentence_and_ends_no_row(
 
 
 async def test_with_the_right_token_again_status_is_well(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     rows = await shelve(store, far_end.emulator, 5)
     await shell.run("sync", rows[0].provider_asset_id or "")
     with serving(MuxEmulator(seed=99, environment_id=OTHER_ENVIRONMENT)) as elsewhere:
-        await shell.but(mux_base_url=elsewhere.url).run("audit", "--once")
+        await shell.but(mux_base_url=elsewhere.url).run("audit")
     before = (await shell.run("status", "--json")).json["circuit"]
 
-    audit = await shell.run("audit", "--once")
+    audit = await shell.run("audit")
     after = (await shell.run("status", "--json")).json["circuit"]
 
     assert (before, audit.code, after) == ("other_environment", 0, "closed")
@@ -391,7 +385,7 @@ async def test_missing_settings_end_with_2_and_no_tables_with_1(
     tmp_path: Path, sqlite_url: str
 ) -> None:
     shell = Shell(tmp_path, {"database_url": sqlite_url})
-    for command in (["audit", "--once"], ["backfill"]):
+    for command in (["audit"], ["backfill"]):
         without_tables = await shell.but(mux_token_id="a", mux_token_secret="b").run(*command)
         assert (without_tables.code, without_tables.out) == (1, "")
         assert "rindle-sync migrate" in without_tables.complaint
@@ -402,9 +396,9 @@ async def test_missing_settings_end_with_2_and_no_tables_with_1(
         assert "mux_token_id" in without_token.complaint
 
 
-@pytest.mark.parametrize("command", [("audit", "--once"), ("backfill",)])
+@pytest.mark.parametrize("command", [("audit",), ("backfill",)])
 async def test_a_provider_that_is_down_ends_with_1_and_says_so(
-    store: AssetStore, shell: Shell, far_end: FarEnd, command: list[str]
+    store: Store, shell: Shell, far_end: FarEnd, command: list[str]
 ) -> None:
     await shelve(store, far_end.emulator, 3)
     far_end.emulator.add_fault("bad_gateway")
@@ -417,19 +411,18 @@ async def test_a_provider_that_is_down_ends_with_1_and_says_so(
 
 @pytest.mark.parametrize("command", ["audit", "backfill"])
 async def test_ctrl_c_ends_it_and_it_can_be_gone_on_with_at_once(
-    store: AssetStore, shell: Shell, far_end: FarEnd, command: str
+    store: Store, shell: Shell, far_end: FarEnd, command: str
 ) -> None:
     emulator, patient = far_end.emulator, shell.but(provider_timeout_seconds=300)
     await shelve(store, emulator, 450)
-    once = [command, "--once"] if command == "audit" else [command]
     with holding(emulator, "list_assets", after=1) as gate:
-        async with patient.started(*once) as running:
+        async with patient.started(command) as running:
             await running.waits_at(gate)
             running.send(signal.SIGINT)
             ended = await running.ended()
     emulator.reset_calls()
 
-    done = await shell.run(*once, "--json")
+    done = await shell.run(command, "--json")
 
     assert ended.code == 130
     assert (done.code, done.json["outcome"]) == (0, "done")
@@ -437,53 +430,53 @@ async def test_ctrl_c_ends_it_and_it_can_be_gone_on_with_at_once(
 
 
 async def test_sigterm_ends_it_and_it_can_be_gone_on_with_at_once(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     """As a container or a job runner ends it."""
     await shelve(store, far_end.emulator, 450)
     patient = shell.but(provider_timeout_seconds=300)
     with holding(far_end.emulator, "list_assets", after=1) as gate:
-        async with patient.started("audit", "--once") as running:
+        async with patient.started("audit") as running:
             await running.waits_at(gate)
             running.send(signal.SIGTERM)
             ended = await running.ended()
 
-    done = await shell.run("audit", "--once", "--json")
+    done = await shell.run("audit", "--json")
 
     assert ended.code == 143
     assert (done.code, done.json["outcome"]) == (0, "done")
 
 
 async def test_two_audits_at_once_one_says_that_another_is_under_way(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     await shelve(store, far_end.emulator, 350)
     patient = shell.but(provider_timeout_seconds=300)
     with holding(far_end.emulator, "list_assets", after=1) as gate:
-        async with patient.started("audit", "--once", "--json") as first:
+        async with patient.started("audit", "--json") as first:
             await first.waits_at(gate)
-            second = await shell.run("audit", "--once", "--json")
+            second = await shell.run("audit", "--json")
             gate.open()
             done = await first.ended()
 
-    assert (done.json["outcome"], second.json["outcome"]) == ("done", "elsewhere")
+    assert (done.json["outcome"], second.json["outcome"]) == ("done", "already_running")
 
 
 # backfill
 
 
 async def test_backfill_makes_a_row_of_every_asset(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     ids = far_end.emulator.create_assets(220, life=lambda i: (READY, ERRORED, NEVER)[i % 3])
 
-    foretold = await shell.alone().run("backfill", "--dry-run", "--json")
+    previewed = await shell.alone().run("backfill", "--dry-run", "--json")
     none = await all_rows(store)
     ended = await shell.run("backfill")
     again = await shell.run("backfill", "--json")
 
     rows = await all_rows(store)
-    assert (foretold.code, foretold.json["adopted"], none) == (0, 220, [])
+    assert (previewed.code, previewed.json["adopted"], none) == (0, 220, [])
     assert (ended.code, ended.err) == (0, "")
     assert ended.out == "220 assets on 3 pages: 220 rows made, 0 had one: done\n"
     assert (again.code, again.json["adopted"], again.json["known"]) == (0, 0, 220)
@@ -493,7 +486,7 @@ async def test_backfill_makes_a_row_of_every_asset(
 
 
 async def test_a_row_that_backfill_made_is_named_by_track(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     asset = far_end.emulator.create_asset(life=READY, passthrough="Zr8OurOwnPassthrough5Tq")
     await shell.run("backfill")
@@ -514,13 +507,13 @@ async def test_a_row_that_backfill_made_is_named_by_track(
 # sweep --dry-run
 
 
-async def due_of_all_kinds(store: AssetStore, emulator: MuxEmulator) -> None:
-    """Rows that become ready, errored, not found, deleted and stuck, and some that do not change."""
+async def due_of_all_kinds(store: Store, emulator: MuxEmulator) -> None:
+    """Rows that become ready, errored, missing, deleted and stuck, and some that do not change."""
     lives = [READY, ERRORED, NEVER]
     await add_due(store, *emulator.create_assets(60, life=lambda i: lives[i % 3]))
     await add_due(store, unknown_id(), unknown_id())
     now = datetime.now(UTC)
-    await store.add(
+    await store.assets.add(
         a_row(
             State.READY,
             provider_asset_id=unknown_id(),
@@ -529,8 +522,10 @@ async def due_of_all_kinds(store: AssetStore, emulator: MuxEmulator) -> None:
             updated_at=now - HOUR,
         )
     )
-    await store.add(a_row(provider_asset_id=unknown_id(), check_at=now, updated_at=now - 3 * HOUR))
-    await store.add(
+    await store.assets.add(
+        a_row(provider_asset_id=unknown_id(), check_at=now, updated_at=now - 3 * HOUR)
+    )
+    await store.assets.add(
         a_row(
             State.ERRORED,
             error_kind=ErrorKind.STUCK,
@@ -541,7 +536,7 @@ async def due_of_all_kinds(store: AssetStore, emulator: MuxEmulator) -> None:
     )
     upload = emulator.create_upload(life=READY)
     emulator.finish_upload(upload)
-    await store.add(
+    await store.assets.add(
         a_row(
             State.UPLOADING,
             provider_asset_id=None,
@@ -554,41 +549,44 @@ async def due_of_all_kinds(store: AssetStore, emulator: MuxEmulator) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite_tables_url", "postgres_tables_url"], indirect=True)
 async def test_sweep_dry_run_prints_what_the_sweep_then_does(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     [first] = await add_due(store, far_end.emulator.create_asset(life=READY))
     await shell.run("sync", first.provider_asset_id or "")
     await due_of_all_kinds(store, far_end.emulator)
     before = await tables(store, "provider_rate_limits")
 
-    foretold = await shell.run("sweep", "--dry-run", "--json")
+    previewed = await shell.run("sweep", "--dry-run", "--json")
     printed = await shell.run("sweep", "--dry-run")
     untouched = await tables(store, "provider_rate_limits")
-    done = await shell.run("sweep", "--once", "--json")
+    done = await shell.run("sweep", "--json")
 
-    assert (foretold.code, printed.code, done.code) == (0, 0, 0)
+    assert (previewed.code, printed.code, done.code) == (0, 0, 0)
     assert untouched == before
     changes = {
-        (one["row_id"], one["from"], one["to"], one["reason"]) for one in foretold.json["changes"]
+        (change["row_id"], change["from"], change["to"], change["reason"])
+        for change in previewed.json["changes"]
     }
-    written = [change for row in await all_rows(store) for change in await store.changes_of(row.id)]
+    written = [
+        change for row in await all_rows(store) for change in await store.assets.changes_of(row.id)
+    ]
     assert changes == {
-        (one.row_id, one.from_state.value, one.to_state.value, one.reason)
-        for one in written
-        if one.trigger == "sweep"
+        (change.row_id, change.from_state.value, change.to_state.value, change.reason)
+        for change in written
+        if change.trigger == "sweep"
     }
-    assert {one["to"] for one in foretold.json["changes"]} >= {"ready", "errored", "deleted"}
-    assert {key: foretold.json[key] for key in done.json} == done.json
+    assert {change["to"] for change in previewed.json["changes"]} >= {"ready", "errored", "deleted"}
+    assert {key: previewed.json[key] for key in done.json} == done.json
     for row_id, _, to, reason in changes:
         [line] = [line for line in printed.out.splitlines() if line.startswith(row_id)]
         assert to in line
         assert reason in line
-    assert hides(foretold, far_end.emulator)
+    assert hides(previewed, far_end.emulator)
     assert hides(printed, far_end.emulator)
 
 
 async def test_the_first_sweep_dry_run_writes_nothing_either(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     await due_of_all_kinds(store, far_end.emulator)
     before = await tables(store, "provider_rate_limits")
@@ -600,7 +598,7 @@ async def test_the_first_sweep_dry_run_writes_nothing_either(
 
 
 async def test_sweep_dry_run_of_a_large_backlog_tells_all_of_it(
-    store: AssetStore, shell: Shell, far_end: FarEnd
+    store: Store, shell: Shell, far_end: FarEnd
 ) -> None:
     emulator = far_end.emulator
     began = int(emulator.now()) - 3_000_000
@@ -611,18 +609,18 @@ async def test_sweep_dry_run_of_a_large_backlog_tells_all_of_it(
         )
         await add_due(store, *ids)
 
-    foretold = await shell.run("sweep", "--dry-run", "--json")
-    done = await shell.run("sweep", "--once", "--json")
+    previewed = await shell.run("sweep", "--dry-run", "--json")
+    done = await shell.run("sweep", "--json")
 
-    assert (foretold.json["checked"], foretold.json["changed"]) == (
+    assert (previewed.json["checked"], previewed.json["changed"]) == (
         done.json["checked"],
         done.json["changed"],
     )
-    assert foretold.json["calls"] == done.json["calls"]
-    assert foretold.json["changed"] >= 110
+    assert previewed.json["calls"] == done.json["calls"]
+    assert previewed.json["changed"] >= 110
 
 
-async def test_sweep_dry_run_with_nothing_due_says_so(store: AssetStore, shell: Shell) -> None:
+async def test_sweep_dry_run_with_nothing_due_says_so(store: Store, shell: Shell) -> None:
     ended = await shell.run("sweep", "--dry-run")
 
     assert (ended.code, ended.err) == (0, "")
@@ -634,7 +632,7 @@ async def test_the_help_of_each_command_names_its_options(shell: Shell) -> None:
         ["audit", "--help"], ["backfill", "--help"], ["sweep", "--help"]
     )
 
-    for option in ("--once", "--dry-run", "--adopt", "--accept-mass", "--json"):
+    for option in ("--dry-run", "--adopt", "--accept-mass", "--json"):
         assert option in audit.out
     for option in ("--dry-run", "--json"):
         assert option in backfill.out

@@ -1,4 +1,4 @@
-"""Settings: where each value comes from, what is refused and in which words, and which values nothing shows."""
+"""Settings: where values come from, what is refused in which words, and what nothing shows."""
 
 import json
 import math
@@ -10,9 +10,13 @@ from typing import Any, Literal, get_args
 import pytest
 from pydantic import SecretStr
 
-from rindle_sync.config import PREFIX, Priority, Settings, load_settings
+from rindle_sync.app import RindleSync
+from rindle_sync.config import fields_of, load_settings
 from rindle_sync.domain import Policy, Schedule, StuckPolicy
 from rindle_sync.errors import ConfigurationError
+from rindle_sync.providers import PREFIX, Priority
+from rindle_sync.store import Database
+from rindle_sync.store.schema import open_engine
 from rindle_sync.store.schema.engine import engine_url
 
 PLANTED = "hunter2-lJ4bGGsp7ZlPf02nMg015W02iHQLN9X"
@@ -47,6 +51,7 @@ NO_NUMBERS = (
 )
 BAD_TEXTS = {
     "environment": ("",),
+    "provider": ("nonsense", "", "MUX"),
     "mux_base_url": (
         "nonsense",
         "",
@@ -97,7 +102,7 @@ OVER_THE_TOP = {
 }
 NUMBERS = tuple(
     name
-    for name, field in Settings.model_fields.items()
+    for name, field in fields_of().items()
     if {int, float} & {field.annotation, *get_args(field.annotation)}
 )
 
@@ -111,7 +116,7 @@ def variable_of(name: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in [*Settings.model_fields, "config"]:
+    for name in [*fields_of(), "config"]:
         monkeypatch.delenv(variable_of(name), raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -313,9 +318,7 @@ def bad_texts() -> list[tuple[str, str]]:
 
 
 def test_every_setting_has_a_bad_value_here() -> None:
-    assert {name for name, _ in bad_texts()} | set(FREE_TEXT) == set(Settings.model_fields) - {
-        TABLES
-    }
+    assert {name for name, _ in bad_texts()} | set(FREE_TEXT) == set(fields_of()) - {TABLES}
 
 
 @pytest.mark.parametrize(("name", "text"), bad_texts())
@@ -332,7 +335,7 @@ def test_a_bad_value_is_refused_by_its_setting_and_its_variable(
     assert len(str(error).splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
+@pytest.mark.parametrize("name", fields_of())
 @pytest.mark.parametrize("value", [[PLANTED], {"x": PLANTED}, math.nan, object()])
 def test_a_value_of_another_kind_is_refused_without_being_shown(name: str, value: object) -> None:
     error = refusal(**{name: value})
@@ -342,7 +345,7 @@ def test_a_value_of_another_kind_is_refused_without_being_shown(name: str, value
     assert PLANTED not in str(error)
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
+@pytest.mark.parametrize("name", fields_of())
 def test_a_value_of_another_kind_in_the_file_is_refused_without_being_shown(
     write_file: WriteFile, name: str
 ) -> None:
@@ -354,7 +357,7 @@ def test_a_value_of_another_kind_in_the_file_is_refused_without_being_shown(
     assert PLANTED not in str(error)
 
 
-@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name not in FREE_TEXT])
+@pytest.mark.parametrize("name", [name for name in fields_of() if name not in FREE_TEXT])
 def test_a_secret_that_was_put_into_the_wrong_variable_is_not_shown(
     set_variable: SetVariable, name: str
 ) -> None:
@@ -416,7 +419,7 @@ def test_blank_credentials_are_missing_credentials(
     settings = load_settings(**{name: text})
 
     with pytest.raises(ConfigurationError, match=variable_of(name)) as refused:
-        settings.token()
+        settings.account.check_credentials()
 
     assert refused.value.setting == name
 
@@ -436,7 +439,7 @@ def test_an_operators_token_that_is_empty_is_none_and_one_of_blanks_is_too_short
 def test_credentials_are_given_to_who_asks(set_variable: SetVariable) -> None:
     set_variable("RINDLE_MUX_TOKEN_ID", "an-id")
     set_variable("RINDLE_MUX_TOKEN_SECRET", "a-secret")
-    assert load_settings().token() == ("an-id", "a-secret")
+    assert load_settings().account.credentials == ("an-id", "a-secret")
 
 
 def test_neither_credentials_nor_the_database_url_are_shown() -> None:
@@ -455,8 +458,8 @@ def test_neither_credentials_nor_the_database_url_are_shown() -> None:
 
 def test_credentials_are_secrets_whatever_they_were_given_as() -> None:
     assert (
-        load_settings(mux_token_id=SecretStr("x")).mux_token_id
-        == load_settings(mux_token_id="x").mux_token_id
+        load_settings(mux_token_id=SecretStr("x")).account
+        == load_settings(mux_token_id="x").account
     )
 
 
@@ -475,18 +478,20 @@ def test_credentials_are_secrets_whatever_they_were_given_as() -> None:
 def test_reads_are_what_the_priority_allows_unless_they_are_set(
     values: dict[str, Any], reads: tuple[int, float]
 ) -> None:
-    assert load_settings(**values).reads == reads
+    bucket = load_settings(**values).buckets.reads
+    assert (bucket.capacity, bucket.per_second) == reads
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 1])
-def test_a_share_of_the_budget_is_more_than_nothing_and_at_most_all(share: float) -> None:
+def test_a_share_of_the_rate_limit_is_more_than_nothing_and_at_most_all(share: float) -> None:
     assert load_settings(provider_rate_limit_share=share).provider_rate_limit_share == share
 
 
 @pytest.mark.parametrize("timeout", [0.1, 10, 300])
 def test_a_lease_outlives_every_time_limit_inside_it(timeout: float) -> None:
-    lease = load_settings(provider_timeout_seconds=timeout).lease
-    assert lease >= timedelta(seconds=timeout + 45)
+    settings = load_settings(provider_timeout_seconds=timeout, database_url="sqlite://")
+    rindle = RindleSync(settings, Database(open_engine(settings.database_url)))
+    assert rindle.context.lease >= timedelta(seconds=timeout + 45)
 
 
 def test_the_policy_is_as_set() -> None:
@@ -549,7 +554,7 @@ def test_each_environment_has_its_own_settings_and_shares_the_others_but_for_wha
     acme, beta = load_settings().each().values()
 
     assert (acme.environment, beta.environment) == ("acme-eu", "beta")
-    assert (acme.token(), acme.mux_environment_id, acme.audit_days) == (
+    assert (acme.account.credentials, acme.account.environment_id, acme.audit_days) == (
         ("acme", "hidden"),
         "env-acme",
         1,
@@ -558,7 +563,12 @@ def test_each_environment_has_its_own_settings_and_shares_the_others_but_for_wha
         Priority.HIGH,
         Priority.LOW,
     )
-    assert (beta.mux_token_id, beta.mux_environment_id, beta.audit_days) == (None, None, 7)
+    assert (beta.account.credentials, beta.account.environment_id, beta.audit_days) == (
+        None,
+        None,
+        7,
+    )
+    assert beta.account.model_dump()["mux_token_id"] is None
 
 
 def test_a_token_that_an_environment_lacks_is_named_with_its_table(write_file: WriteFile) -> None:
@@ -567,7 +577,7 @@ def test_a_token_that_an_environment_lacks_is_named_with_its_table(write_file: W
     with pytest.raises(
         ConfigurationError, match="RINDLE_ENVIRONMENTS__ACME_EU__MUX_TOKEN_SECRET"
     ) as lacking:
-        load_settings().each()["acme-eu"].token()
+        load_settings().each()["acme-eu"].account.check_credentials()
 
     assert lacking.value.setting == "environments.acme-eu.mux_token_secret"
 
@@ -671,7 +681,7 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path, write_file: WriteFile) -> 
 
     settings = load_settings(mux_token_id="id", mux_token_secret_file=secret)
 
-    assert settings.token() == ("id", PLANTED)
+    assert settings.account.credentials == ("id", PLANTED)
     assert PLANTED not in repr(settings)
     assert "are both set" in str(refusal(mux_token_secret="other", mux_token_secret_file=secret))
     assert "nothing in it" in str(refusal(mux_token_secret_file=write_file("", "empty")))

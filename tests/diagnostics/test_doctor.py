@@ -13,17 +13,18 @@ from sqlalchemy import text
 
 from rindle_sync.config import Settings, plain_settings
 from rindle_sync.diagnostics import Check
-from rindle_sync.diagnostics.doctor import OF_PING, OF_TABLES, Diagnosis, examine
+from rindle_sync.diagnostics.doctor import OF_PING, OF_TABLES, Diagnosis
 from rindle_sync.domain import ErrorKind, State
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.faults import FaultKind
 from rindle_sync.errors import ConfigurationError, ProviderUnavailable
 from rindle_sync.installation import Installation, connect_all
-from rindle_sync.providers.mux import knock
-from rindle_sync.runtime import tick_key
-from rindle_sync.store import AssetStore
+from rindle_sync.providers import knock
+from rindle_sync.providers.mux.webhooks import test_delivery as a_delivery
+from rindle_sync.runtime import Heartbeat
+from rindle_sync.store import Database
 from rindle_sync.store.migrations import VERSION_TABLE, revisions
-from rindle_sync.store.schema.engine import BUSY_SECONDS, open_engine
+from rindle_sync.store.schema import BUSY_SECONDS, open_engine
 from tests.support.processes import FarEnd, Shell, free_port, serving, settings_for
 from tests.support.rows import a_row
 
@@ -43,11 +44,10 @@ def sound(url: str, far_end: FarEnd, **values: Any) -> Settings:
 
 @asynccontextmanager
 async def at_work(settings: Settings) -> AsyncIterator[Installation]:
-    """An installation on which an engine has just asked what is due."""
+    """An installation on which an engine has just had its heartbeat."""
     async with connect_all(settings) as all_:
         await all_.migrate()
-        context = next(iter(all_.values())).context
-        await context.job_runs.note(tick_key(context), context.now())
+        await Heartbeat(all_.database, "mux").beat(datetime.now(UTC))
         yield all_
 
 
@@ -57,9 +57,9 @@ def told(diagnosis: Diagnosis) -> list[tuple[Check, str]]:
 
 async def test_a_sound_installation_has_no_finding(database_url: str, far_end: FarEnd) -> None:
     async with at_work(sound(database_url, far_end)) as all_:
-        offline = await examine(all_)
+        offline = await all_.doctor()
         assert far_end.emulator.calls.total() == 0
-        asked = await examine(all_, ping=True)
+        asked = await all_.doctor(ping=True)
 
     assert (told(offline), told(asked)) == ([], [])
     assert set(OF_TABLES) <= set(offline.checked)
@@ -84,7 +84,7 @@ async def test_what_is_wrong_with_a_setting_is_found(
     sqlite_url: str, far_end: FarEnd, values: dict[str, Any], check: Check, words: str
 ) -> None:
     async with at_work(sound(sqlite_url, far_end, **values)) as all_:
-        [finding] = (await examine(all_)).findings
+        [finding] = (await all_.doctor()).findings
 
     assert finding.check is check
     assert words in finding.text
@@ -101,7 +101,7 @@ async def test_a_secret_that_two_environments_share_is_found(
     }
     settings = plain_settings(database_url=sqlite_url, environments={"acme": table, "beta": table})
     async with at_work(settings) as all_:
-        found = told(await examine(all_))
+        found = told(await all_.doctor())
 
     assert [check for check, _ in found] == [Check.WEBHOOK_SECRETS, Check.CREDENTIALS]
     assert not any(secret in str(found) for secret in (SECRET, far_end.emulator.token_secret))
@@ -112,13 +112,13 @@ async def test_a_database_that_is_gone_lacks_tables_or_is_behind_is_found(
 ) -> None:
     nobody = f"postgresql://nobody@127.0.0.1:{free_port()}/nothing"
     async with connect_all(sound(nobody, far_end)) as all_:
-        gone = await examine(all_, ping=True)
+        gone = await all_.doctor(ping=True)
     async with connect_all(sound(postgres_url, far_end)) as all_:
-        empty = await examine(all_)
+        empty = await all_.doctor()
         await all_.migrate()
-        async with all_.store.writing() as connection:
+        async with all_.database.writing() as connection:
             await connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = 'rindle_0'"))
-        behind = await examine(all_)
+        behind = await all_.doctor()
 
     assert [check for check, _ in told(gone)] == [Check.DATABASE]
     assert Check.ENGINE not in gone.checked
@@ -135,31 +135,30 @@ async def test_an_engine_that_never_ran_or_fell_silent_is_found(
 ) -> None:
     async with connect_all(sound(sqlite_url, far_end)) as all_:
         await all_.migrate()
-        never = told(await examine(all_))
-        context = all_["default"].context
-        await context.job_runs.note(tick_key(context), context.now() - timedelta(minutes=5))
-        silent = told(await examine(all_))
+        never = told(await all_.doctor())
+        await Heartbeat(all_.database, "mux").beat(datetime.now(UTC) - timedelta(minutes=5))
+        silent = told(await all_.doctor())
 
     assert never == [(Check.ENGINE, "no engine has ever run on this database")]
-    assert silent == [(Check.ENGINE, "no engine has asked what is due for 300 s")]
+    assert silent == [(Check.ENGINE, "no engine heartbeat for 300 s")]
 
 
 async def test_how_the_rows_stand_is_found(sqlite_url: str, far_end: FarEnd) -> None:
     now = datetime.now(UTC)
     async with at_work(sound(sqlite_url, far_end)) as all_:
         context = all_["default"].context
-        await context.store.add(a_row(State.ERRORED, error_kind=ErrorKind.STUCK))
-        await context.store.add(a_row(check_at=now - timedelta(minutes=30)))
-        await context.circuit_breaker.authentication_failed("no")
+        await context.store.assets.add(a_row(State.ERRORED, error_kind=ErrorKind.STUCK))
+        await context.store.assets.add(a_row(check_at=now - timedelta(minutes=30)))
+        await context.gateway.circuit.authentication_failed("no")
 
-        found = [check for check, _ in told(await examine(all_))]
+        found = [check for check, _ in told(await all_.doctor())]
 
     assert found == [Check.CIRCUIT, Check.OVERDUE, Check.STUCK]
 
 
 async def test_the_question_for_the_revision_waits_for_no_writer(sqlite_tables_url: str) -> None:
     engine = open_engine(sqlite_tables_url)
-    async with AssetStore(engine).writing(), asyncio.timeout(BUSY_SECONDS / 3):
+    async with Database(engine).writing(), asyncio.timeout(BUSY_SECONDS / 3):
         assert await revisions(engine) == ("rindle_1", "rindle_1")
     await engine.dispose()
 
@@ -169,13 +168,11 @@ async def test_a_token_that_is_refused_and_one_of_another_environment_are_told_a
 ) -> None:
     async with at_work(sound(sqlite_url, far_end)) as all_:
         rule = far_end.emulator.add_fault(FaultKind.UNAUTHORIZED)
-        refused = await examine(all_, ping=True)
+        refused = await all_.doctor(ping=True)
         far_end.emulator.remove_fault(rule)
-        assert told(await examine(all_, ping=True)) == []
-        await all_["default"].context.environments.identify(
-            "mux", "default", "env-of-somebody-else"
-        )
-        other = await examine(all_, ping=True)
+        assert told(await all_.doctor(ping=True)) == []
+        await all_["default"].context.store.environments.identify("env-of-somebody-else")
+        other = await all_.doctor(ping=True)
 
     assert [check for check, _ in told(refused)] == [Check.PROVIDER]
     assert "401" in refused.findings[0].text
@@ -186,7 +183,7 @@ async def test_a_token_that_is_refused_and_one_of_another_environment_are_told_a
 async def test_a_ping_keeps_nothing(sqlite_url: str, far_end: FarEnd) -> None:
     async with at_work(sound(sqlite_url, far_end)) as all_:
         far_end.emulator.add_fault(FaultKind.UNAUTHORIZED)
-        await examine(all_, ping=True)
+        await all_.doctor(ping=True)
 
         assert (await all_.overview())[0].circuit == "closed"
 
@@ -197,8 +194,8 @@ async def test_a_clock_that_is_wrong_is_found(sqlite_url: str, far_end: FarEnd) 
 
     async with connect_all(sound(sqlite_url, far_end), clock=ahead) as all_:
         await all_.migrate()
-        await all_["default"].context.job_runs.note(tick_key(all_["default"].context), ahead())
-        [finding] = (await examine(all_, ping=True)).findings
+        await Heartbeat(all_.database, "mux").beat(ahead())
+        [finding] = (await all_.doctor(ping=True)).findings
 
     assert finding.check is Check.CLOCK
     assert "ahead of the provider's" in finding.text
@@ -255,7 +252,7 @@ async def test_the_command_tells_what_was_found_and_what_to_do(
 async def test_no_address_is_wrong_usage(sqlite_url: str, far_end: FarEnd, address: str) -> None:
     async with at_work(sound(sqlite_url, far_end)) as all_:
         with pytest.raises(ConfigurationError, match="must be an address"):
-            await examine(all_, endpoint=address)
+            await all_.doctor(endpoint=address)
 
 
 @asynccontextmanager
@@ -289,7 +286,7 @@ async def test_another_server_that_says_200_is_not_taken_for_our_endpoint(
     sqlite_url: str, far_end: FarEnd, body: bytes
 ) -> None:
     async with at_work(sound(sqlite_url, far_end)) as all_, answering(HEAD, body) as address:
-        found = told(await examine(all_, endpoint=address))
+        found = told(await all_.doctor(endpoint=address))
 
     assert found == [(Check.ENDPOINT, "what answered 200 there is not our endpoint")]
 
@@ -297,19 +294,19 @@ async def test_another_server_that_says_200_is_not_taken_for_our_endpoint(
 async def test_an_endpoint_that_drips_its_answer_is_waited_for_no_longer_than_others() -> None:
     async with answering(HEAD, *[b" "] * 1000, every=0.05) as address:
         with pytest.raises(ProviderUnavailable, match="no whole answer within"):
-            await knock(address, SECRET, None, datetime.now(UTC), within=0.3)
+            await knock(address, a_delivery(SECRET, None, datetime.now(UTC)), within=0.3)
 
 
 async def test_what_was_not_asked_is_not_said_to_be_well(sqlite_url: str, far_end: FarEnd) -> None:
     async with at_work(sound(sqlite_url, far_end, mux_token_id=None)) as all_:
-        without_token = await examine(all_, ping=True)
+        without_token = await all_.doctor(ping=True)
     body = b'{"data": {"environment_id": "env-1"}}'
     head = b"HTTP/1.1 200 OK\r\ndate: some day\r\nconnection: close\r\n\r\n"
     async with (
         answering(head, body) as address,
         at_work(sound(sqlite_url, far_end, mux_base_url=address)) as all_,
     ):
-        without_date = await examine(all_, ping=True)
+        without_date = await all_.doctor(ping=True)
 
     assert not {*OF_PING} & {*without_token.checked}
     assert [(note.check, note.text) for note in without_token.notes] == [
@@ -324,10 +321,10 @@ async def test_a_name_of_an_environment_that_no_row_has_is_found(
     sqlite_url: str, far_end: FarEnd
 ) -> None:
     async with at_work(sound(sqlite_url, far_end)) as all_:
-        await all_["default"].context.store.add(a_row(State.READY))
-        assert told(await examine(all_)) == []
+        await all_["default"].context.store.assets.add(a_row(State.READY))
+        assert told(await all_.doctor()) == []
     async with at_work(sound(sqlite_url, far_end, environment="defualt")) as all_:
-        [finding] = (await examine(all_)).findings
+        [finding] = (await all_.doctor()).findings
 
     assert (finding.check, finding.text) == (
         Check.ENVIRONMENT,

@@ -9,17 +9,17 @@ import pytest
 from rindle_sync.diagnostics import GRACE, Explanation, MomentKind, explain
 from rindle_sync.domain import ErrorKind, State
 from rindle_sync.emulator.lifecycle import Life
-from rindle_sync.runtime import tick_key
+from rindle_sync.runtime import Heartbeat
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.webhooks import an_event, deliver, tell_ready, with_secrets
 from tests.support.world import NEVER, READY, World
 
 
 async def told(world: World, name: str, *, ticked: timedelta | None = timedelta(0)) -> Explanation:
-    """What is told of a row; an engine has asked what is due that long ago."""
+    """What is told of a row; an engine had its heartbeat that long ago."""
     if ticked is not None:
-        await world.context.job_runs.note(tick_key(world.context), world.clock.now() - ticked)
-    row = await world.context.store.get(name)
+        await Heartbeat(world.context.store.database, "mux").beat(world.clock.now() - ticked)
+    row = await world.context.store.assets.get(name)
     assert row
     return await explain(world.context, row)
 
@@ -28,7 +28,7 @@ def lines(explained: Explanation) -> list[tuple[MomentKind, str, str]]:
     return [(moment.kind, moment.trigger, moment.text) for moment in explained.history]
 
 
-async def test_a_history_is_told_from_the_first_look_to_the_last_change(world: World) -> None:
+async def test_a_history_is_told_from_the_first_check_to_the_last_change(world: World) -> None:
     with_secrets(world)
     row = await world.track(life=Life(after=120))
     for _ in range(3):
@@ -41,19 +41,23 @@ async def test_a_history_is_told_from_the_first_look_to_the_last_change(world: W
 
     assert lines(explained) == [
         (MomentKind.TRACKED, "app", "the row was made"),
-        (MomentKind.DECISION, "sync", "asked by id: changed (the provider says processing)"),
+        (MomentKind.DECISION, "sync", "fetched by id: changed (the provider says processing)"),
         (
             MomentKind.CHANGE,
             "sync",
             "processing -> processing: the provider says processing, 60 min late at most",
         ),
-        (MomentKind.DECISION, "sync", "asked by id: unchanged (in step)"),
-        (MomentKind.WEBHOOK, "webhook", "video.asset.ready came, applied: the event says ready"),
-        (MomentKind.DECISION, "webhook", "told by the webhook: changed (the event says ready)"),
+        (MomentKind.DECISION, "sync", "fetched by id: unchanged (in sync)"),
+        (
+            MomentKind.WEBHOOK,
+            "webhook",
+            "video.asset.ready received, applied: the event says ready",
+        ),
+        (MomentKind.DECISION, "webhook", "reported by the webhook: changed (the event says ready)"),
         (MomentKind.CHANGE, "webhook", "processing -> ready: the event says ready"),
     ]
     assert explained.history[3].times == 2
-    assert explained.next == "at the next audit, unless a webhook tells of it: it is at rest"
+    assert explained.next == "at the next audit, or by a webhook: it is settled"
     assert explained.advice == []
 
 
@@ -85,7 +89,7 @@ async def test_a_webhook_that_came_late_is_told_at_its_change(world: World) -> N
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        (kind, {"stuck": "took too long", "upload": "begin it anew"}.get(kind, ""))
+        (kind, {"stuck": "took too long", "upload": "begin it again"}.get(kind, ""))
         for kind in ErrorKind
     ],
 )
@@ -108,51 +112,46 @@ async def test_what_comes_next_is_told_with_its_reason(world: World) -> None:
     nexts = [(await told(world, row.id)).next for row in (later, due, fresh, missing, gone)]
 
     assert nexts == [
-        "in 7 min: it is in flight, and looked at with growing gaps",
-        "due for 3 min: at the next sweep, as the budget allows",
-        "in 20 s: it was changed a moment ago, and is left alone so long",
-        "in 9 min: the provider did not find it, and is asked once more before it counts as deleted",
+        "in 7 min: it is in flight, and checked with growing gaps",
+        "due for 3 min: at the next sweep, as the rate limit allows",
+        "in 20 s: it changed a moment ago, and is not checked yet",
+        "in 9 min: the provider did not find it, it is checked again before it counts as deleted",
         "never: it is deleted at the provider, and stays so",
     ]
 
 
-async def test_an_open_breaker_explains_why_nothing_happens(world: World) -> None:
+async def test_an_open_circuit_breaker_explains_why_nothing_happens(world: World) -> None:
     row = await world.track(check_at=world.clock.now() - timedelta(minutes=3))
-    await world.context.circuit_breaker.authentication_failed("no")
+    await world.context.gateway.circuit.authentication_failed("no")
 
     explained = await told(world, row.id)
 
-    assert explained.next == "due for 3 min, but the provider is left alone: refused"
-    assert explained.advice[0].startswith("the provider is left alone (refused)")
+    assert explained.next == "due for 3 min, but the circuit is open: refused"
+    assert explained.advice[0].startswith("the circuit is open (refused)")
 
 
-async def test_what_is_never_looked_at_is_not_promised_a_look(world: World) -> None:
+async def test_what_is_never_checked_is_not_promised_a_check(world: World) -> None:
     resting = await world.track(State.READY, check_at=None)
     waiting = await world.track(check_at=world.clock.now() + timedelta(seconds=31))
     world.context = replace(world.context, audit_every=timedelta(0))
     at_rest = await told(world, resting.id)
-    world.context = replace(world.context, has_token=False)
+    world.context.gateway.has_token = False
     without_token = await told(world, waiting.id)
 
-    assert at_rest.next.startswith("never, unless a webhook tells of it")
+    assert at_rest.next.startswith("never, but for a webhook")
     assert "audit_days is 0" in at_rest.next
-    assert without_token.next.startswith(
-        "never, as the settings here are: without the provider's token"
-    )
+    assert without_token.next.startswith("never with the settings here: without the token")
     assert without_token.advice == [
-        "no token of the provider's is set here: does this shell have the settings of the service?"
+        "the token is not set here: does this shell have the settings of the service?"
     ]
 
 
 @pytest.mark.parametrize(
     ("ticked", "words"),
     [
-        (None, "no engine has ever asked what is due"),
-        (timedelta(minutes=5), "no engine has asked what is due for 5 min"),
-        (
-            timedelta(minutes=-5),
-            "the last engine asked what is due 5 min from now, by a clock that was wrong",
-        ),
+        (None, "no engine has ever run"),
+        (timedelta(minutes=5), "no engine heartbeat for 5 min"),
+        (timedelta(minutes=-5), "the last engine heartbeat is 5 min ahead: was a clock set back?"),
     ],
 )
 async def test_a_row_that_is_due_while_no_engine_runs_says_so(
@@ -167,21 +166,21 @@ async def test_a_row_that_is_due_while_no_engine_runs_says_so(
     assert told_of[0].next == f"due for 3 min, but {words}"
     assert (
         told_of[1].next
-        == "in 7 min, if an engine runs by then: it is in flight, and looked at with growing gaps"
+        == "in 7 min, if an engine runs by then: it is in flight, and checked with growing gaps"
     )
-    assert [one.advice for one in told_of] == [
+    assert [explained.advice for explained in told_of] == [
         [f"{words}: start `rindle-sync run` or a worker"]
     ] * 2
 
 
-async def test_a_row_that_is_due_while_the_provider_throttles_us_says_so(world: World) -> None:
+async def test_a_row_that_is_due_while_the_provider_rate_limits_us_says_so(world: World) -> None:
     now = world.clock.now()
     due = await world.track(check_at=now - timedelta(minutes=3))
     soon = await world.track(check_at=now + timedelta(seconds=10))
-    await world.context.rate_limiter.pause(timedelta(seconds=100))
+    await world.context.gateway.reads.pause(timedelta(seconds=100))
 
     assert (await told(world, due.id)).next == (
-        "due for 3 min, but the provider throttles us: not before 100 s from now"
+        "due for 3 min, but the provider limits the rate: in 100 s at the earliest"
     )
     assert (await told(world, soon.id)).next.startswith("in 100 s: ")
 

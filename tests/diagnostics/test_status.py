@@ -1,6 +1,6 @@
 """How environments stand, as figures; and the meter of lost webhooks."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import timedelta
 from math import sqrt
 from uuid import uuid4
@@ -8,22 +8,32 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from rindle_sync.diagnostics import DAY, GRACE, Check, Readiness, of_engine, of_environment
-from rindle_sync.diagnostics import status as health
-from rindle_sync.domain import NO_ROW, ErrorKind, EventStatus, State, Trigger
+from rindle_sync.diagnostics import (
+    DAY,
+    GRACE,
+    Check,
+    Readiness,
+    WebhookStatus,
+    environment_status,
+    figures_of,
+    of_engine,
+    of_environment,
+    overview,
+)
+from rindle_sync.domain import NO_ROW, ErrorKind, EventStatus, State, Trigger, replace
 from rindle_sync.emulator.lifecycle import Life
-from rindle_sync.runtime import tick_key
+from rindle_sync.runtime import Heartbeat
 from rindle_sync.telemetry import Called
 from rindle_sync.webhooks import WebhookApp, process_webhook_events
 from tests.support.rows import a_row
-from tests.support.webhooks import SECRET, a_kept_notice, tell_ready, with_secrets
-from tests.support.world import World
+from tests.support.webhooks import SECRET, a_kept_notice, a_receiver, tell_ready, with_secrets
+from tests.support.world import World, a_context
 
 HOUR = timedelta(hours=1)
 
 
-async def found(world: World) -> health.WebhookStatus:
-    return (await health.status(world.context)).webhooks
+async def found(world: World) -> WebhookStatus:
+    return (await environment_status(world.context)).webhooks
 
 
 async def test_figures_tell_how_the_rows_of_an_environment_stand(world: World) -> None:
@@ -37,9 +47,9 @@ async def test_figures_tell_how_the_rows_of_an_environment_stand(world: World) -
         replace(a_row(State.UPLOADING, provider_upload_id="upload-1"), provider_asset_id=None),
         a_row(State.ERRORED, environment="another"),
     ]
-    await world.context.store.add_all(rows)
+    await world.context.store.assets.add_all(rows)
 
-    figures = await health.status(world.context)
+    figures = await environment_status(world.context)
 
     assert {state: n for state, n in figures.by_state.items() if n} == {
         "ready": 2,
@@ -52,14 +62,14 @@ async def test_figures_tell_how_the_rows_of_an_environment_stand(world: World) -
 
 
 async def test_environments_are_told_apart_in_the_same_few_statements(world: World) -> None:
-    another = replace(world.context, environment="another")
-    await world.context.store.add_all(
+    another = a_context(world, "another")
+    await world.context.store.assets.add_all(
         [a_row(State.READY), a_row(State.ERRORED, environment="another")]
     )
 
-    told = await health.figures([world.context, another], world.clock.now(), over=DAY)
+    told = await figures_of([world.context, another], world.clock.now(), over=DAY)
 
-    assert {name: dict(one.by_state) for name, one in told.items()} == {
+    assert {name: dict(figures.by_state) for name, figures in told.items()} == {
         "default": {"ready": 1},
         "another": {"errored": 1},
     }
@@ -68,13 +78,15 @@ async def test_environments_are_told_apart_in_the_same_few_statements(world: Wor
 async def test_the_inbox_is_told_by_what_waits_and_what_is_dead(world: World) -> None:
     row, now = a_row(), world.clock.now()
     for webhook_event in (
-        replace(a_kept_notice(row, now), received_at=now - DAY, next_attempt_at=now - HOUR),
-        replace(a_kept_notice(row, now), next_attempt_at=now + HOUR),
-        replace(a_kept_notice(row, now), status=EventStatus.DEAD, next_attempt_at=None),
+        dataclasses.replace(
+            a_kept_notice(row, now), received_at=now - DAY, next_attempt_at=now - HOUR
+        ),
+        dataclasses.replace(a_kept_notice(row, now), next_attempt_at=now + HOUR),
+        dataclasses.replace(a_kept_notice(row, now), status=EventStatus.DEAD, next_attempt_at=None),
     ):
-        await world.context.inbox.keep(webhook_event)
+        await world.context.store.inbox.add(webhook_event)
 
-    figures = await health.status(world.context)
+    figures = await environment_status(world.context)
 
     assert figures.webhook_events == {"pending": 2, "applied": 0, "ignored": 0, "dead": 1}
     assert figures.oldest_pending_seconds == 3600
@@ -82,31 +94,35 @@ async def test_the_inbox_is_told_by_what_waits_and_what_is_dead(world: World) ->
 
 async def test_a_delivery_that_is_applied_again_waits_from_then(world: World) -> None:
     now = world.clock.now()
-    old = replace(a_kept_notice(a_row(), now - DAY), status=EventStatus.DEAD, next_attempt_at=None)
-    await world.context.inbox.keep(old)
+    old = dataclasses.replace(
+        a_kept_notice(a_row(), now - DAY), status=EventStatus.DEAD, next_attempt_at=None
+    )
+    await world.context.store.inbox.add(old)
 
-    await world.context.inbox.replay("mux", "default", now, webhook_event_id=old.id)
+    await world.context.store.inbox.replay(now, webhook_event_id=old.id)
 
-    assert (await health.status(world.context)).oldest_pending_seconds == 0
+    assert (await environment_status(world.context)).oldest_pending_seconds == 0
 
 
 async def test_of_dead_deliveries_those_of_a_day_count_as_failed_that_a_row_was_there_for(
     world: World,
 ) -> None:
     now = world.clock.now()
-    dead = replace(a_kept_notice(a_row(), now), status=EventStatus.DEAD, next_attempt_at=None)
+    dead = dataclasses.replace(
+        a_kept_notice(a_row(), now), status=EventStatus.DEAD, next_attempt_at=None
+    )
     for received_at, reason in (
         (now, "unreadable_data"),
         (now, NO_ROW),
         (now - 2 * DAY, "unreadable_data"),
     ):
         event_id = webhook_event_id = str(uuid4())
-        webhook_event = replace(
+        webhook_event = dataclasses.replace(
             dead, id=webhook_event_id, event_id=event_id, received_at=received_at, reason=reason
         )
-        await world.context.inbox.keep(webhook_event)
+        await world.context.store.inbox.add(webhook_event)
 
-    (told,) = await health.overview([world.context])
+    (told,) = await overview([world.context])
 
     assert (told.dead, told.failed) == (3, 1)
     assert [found.check for found in of_environment(told)] == [Check.DEAD]
@@ -116,24 +132,24 @@ async def test_no_webhook_is_expected_where_none_is_taken(world: World) -> None:
     await world.sync(await world.track())
     world.clock.move(GRACE)
 
-    assert await found(world) == health.WebhookStatus(expected=0, first=0, late=0, missed=0, loss=0)
-    assert (await health.figures([world.context], world.clock.now(), over=DAY))[
+    assert await found(world) == WebhookStatus(expected=0, first=0, late=0, missed=0, loss=0)
+    assert (await figures_of([world.context], world.clock.now(), over=DAY))[
         "default"
     ].webhooked.expected == 0
 
 
-async def test_the_budget_is_told_without_taking_from_it(world: World) -> None:
+async def test_the_rate_limit_is_told_without_taking_from_it(world: World) -> None:
     world.with_reads(10, 1)
-    full = (await health.status(world.context)).rate_limit
-    await world.context.rate_limiter.take(10, trigger=Trigger.SYNC)
-    empty = (await health.status(world.context)).rate_limit
+    full = (await environment_status(world.context)).rate_limit
+    await world.context.gateway.reads.take(10, trigger=Trigger.SYNC)
+    empty = (await environment_status(world.context)).rate_limit
     world.clock.move(4)
-    later = (await health.status(world.context)).rate_limit
-    await world.context.rate_limiter.pause(timedelta(seconds=30))
-    paused = (await health.status(world.context)).rate_limit
+    later = (await environment_status(world.context)).rate_limit
+    await world.context.gateway.reads.pause(timedelta(seconds=30))
+    paused = (await environment_status(world.context)).rate_limit
 
-    assert [one.calls for one in (full, empty, later, paused)] == [10, 0, 4, 0]
-    assert [one.wait_seconds for one in (full, empty, later, paused)] == [0, 1, 0, 31]
+    assert [status.calls for status in (full, empty, later, paused)] == [10, 0, 4, 0]
+    assert [status.wait_seconds for status in (full, empty, later, paused)] == [0, 1, 0, 31]
 
 
 async def test_calls_are_told_by_what_was_asked_and_how_it_was_answered(world: World) -> None:
@@ -146,7 +162,7 @@ async def test_calls_are_told_by_what_was_asked_and_how_it_was_answered(world: W
     def told(called: Called) -> tuple[str, str]:
         return called.way, called.answer
 
-    assert [told(one) for one in world.called] == [
+    assert [told(called) for called in world.called] == [
         ("asset", "answered"),
         ("whoami", "answered"),
         ("asset", "not_found"),
@@ -154,10 +170,8 @@ async def test_calls_are_told_by_what_was_asked_and_how_it_was_answered(world: W
     ]
 
 
-@pytest.mark.parametrize(
-    ("ahead", "says"), [(0, "ok"), (600, "has not asked what is due for 60 s")]
-)
-async def test_a_tick_that_lies_ahead_proves_no_engine(
+@pytest.mark.parametrize(("ahead", "says"), [(0, "ok"), (600, "no heartbeat for 60 s")])
+async def test_a_heartbeat_that_lies_ahead_proves_no_engine(
     world: World, ahead: float, says: str
 ) -> None:
     async def revisions() -> tuple[str, str]:
@@ -165,11 +179,11 @@ async def test_a_tick_that_lies_ahead_proves_no_engine(
 
     readiness = Readiness(world.context, revisions, runs_engine=True)
     world.clock.move(120)
-    ticked = world.clock.now() + timedelta(seconds=ahead)
-    await world.context.job_runs.note(tick_key(world.context), ticked)
+    beaten = world.clock.now() + timedelta(seconds=ahead)
+    await Heartbeat(world.context.store.database, "mux").beat(beaten)
 
     assert (await readiness.checks())["engine"] == says
-    assert [found.check for found in of_engine(ticked, world.clock.now())] == [Check.ENGINE] * (
+    assert [found.check for found in of_engine(beaten, world.clock.now())] == [Check.ENGINE] * (
         ahead > 0
     )
 
@@ -193,20 +207,22 @@ async def test_a_change_that_a_webhook_told_of_first_is_no_loss(world: World) ->
     with_secrets(world)
     await tell_ready(world, await world.track())
 
-    assert await found(world) == health.WebhookStatus(expected=1, first=1, late=0, missed=0, loss=0)
+    assert await found(world) == WebhookStatus(expected=1, first=1, late=0, missed=0, loss=0)
 
 
-async def test_a_change_that_only_a_look_found_counts_as_missed_after_a_while(world: World) -> None:
+async def test_a_change_that_only_a_check_found_counts_as_missed_after_a_while(
+    world: World,
+) -> None:
     with_secrets(world)
     await world.sync(await world.track())
     at_once = await found(world)
     world.clock.move(GRACE)
 
     assert at_once.expected == 0
-    assert await found(world) == health.WebhookStatus(expected=1, first=0, late=0, missed=1, loss=1)
+    assert await found(world) == WebhookStatus(expected=1, first=0, late=0, missed=1, loss=1)
 
 
-async def test_a_webhook_that_comes_after_the_look_was_late_and_not_missed(world: World) -> None:
+async def test_a_webhook_that_comes_after_the_check_was_late_and_not_missed(world: World) -> None:
     with_secrets(world)
     row = await world.track()
     await world.sync(row)
@@ -215,10 +231,10 @@ async def test_a_webhook_that_comes_after_the_look_was_late_and_not_missed(world
 
     await tell_ready(world, row)
 
-    assert await found(world) == health.WebhookStatus(expected=1, first=0, late=1, missed=0, loss=0)
-    assert [change.webhook_at for change in await world.context.store.changes_of(row.id)] == [
-        world.clock.now()
-    ]
+    assert await found(world) == WebhookStatus(expected=1, first=0, late=1, missed=0, loss=0)
+    assert [
+        change.webhook_at for change in await world.context.store.assets.changes_of(row.id)
+    ] == [world.clock.now()]
 
 
 async def test_verdicts_of_our_own_are_no_lost_webhooks(world: World) -> None:
@@ -236,7 +252,7 @@ async def test_the_meter_reads_the_share_of_webhooks_that_are_lost(
 ) -> None:
     number = 400
     with_secrets(world)
-    endpoint = httpx.ASGITransport(app=WebhookApp(world.context))
+    endpoint = httpx.ASGITransport(app=WebhookApp(a_receiver(world)))
     world.emulator.add_webhook("http://us/", SECRET, drop=lost, transport=endpoint)
     for place in range(number):
         await world.track(life=Life(after=10 + place / 10), updated_at=world.clock.now())

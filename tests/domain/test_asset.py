@@ -1,4 +1,7 @@
-"""How ids are hidden: whatever text a provider sends, no id and no URL of it stays in what we keep or show."""
+"""How ids are hidden.
+
+Whatever text a provider sends, no id and no URL of it stays in what we keep or show.
+"""
 
 import re
 import string

@@ -1,8 +1,9 @@
-"""The table of `decide`: every pair of row and observation, at ages below, at and above the threshold."""
+"""The table of `decide`: every row against every observation, around the stuck threshold."""
 
-from dataclasses import replace
+import sys
 from datetime import datetime, timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from rindle_sync.domain import (
     StuckPolicy,
     Verdict,
     decide,
+    replace,
     restart,
 )
 from tests.support.rows import NOW, OLD, PUBLIC, SIGNED, a_404, a_look, a_row, a_webhook
@@ -332,6 +334,166 @@ def test_the_providers_reason_is_kept() -> None:
     assert decision.row.last_sync_error == "invalid_input: no video track"
 
 
+# the table of the module and of docs/how-it-works.md
+
+Case = tuple[ProviderAsset, Observation | FetchFailure | None]
+LATE = NOW - THRESHOLD - timedelta(seconds=1)
+UPLOAD_ROW: dict[str, Any] = {"provider_asset_id": None, "provider_upload_id": "upload-1"}
+ONCE_MISSING = {
+    "too soon": NOW - DECLARE.confirm + timedelta(seconds=1),
+    "confirmed": NOW - DECLARE.confirm,
+}
+FAILURES = [FetchFailure(kind=kind, at=NOW, text="no answer") for kind in FailureKind]
+
+
+def lines_of(text: str) -> list[tuple[str, ...]]:
+    """The first three cells of each line of a table."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [tuple(cell.strip() for cell in line.split("|")[1:4]) for line in lines[2:]]
+
+
+LINES = lines_of(sys.modules["rindle_sync.domain.decide"].__doc__ or "")
+CASES: dict[tuple[str, str], list[Case]] = {
+    ("any", "`deleted`"): [
+        *((a_row(State.DELETED), seen) for seen in (a_look(State.READY), a_404())),
+        (a_row(State.DELETED), a_webhook(State.READY)),
+        *((a_row(State.DELETED), failure) for failure in FAILURES),
+    ],
+    ("nothing yet", "in flight past the threshold, `declare`"): [
+        (a_row(State.PROCESSING, updated_at=LATE), None),
+        (a_row(State.UPLOADING, updated_at=LATE, **UPLOAD_ROW), None),
+    ],
+    ("nothing yet", "`pending` past the grace, without an id"): [
+        (a_row(State.PENDING, provider_asset_id=None, updated_at=NOW - DECLARE.begin_grace), None)
+    ],
+    ("nothing yet", "anything else without an id"): [
+        (a_row(State.PENDING, provider_asset_id=None, updated_at=NOW), None),
+        (a_row(State.READY, provider_asset_id=None), None),
+    ],
+    ("nothing yet", "anything else"): [
+        (a_row(State.READY), None),
+        (a_row(State.PROCESSING), None),
+        (a_row(State.ERRORED, error_kind=ErrorKind.STUCK, updated_at=LATE), None),
+    ],
+    ("about another asset", "has its asset"): [
+        (a_row(State.PROCESSING), a_look(State.READY, provider_asset_id="asset-2")),
+        (a_row(State.PROCESSING), a_webhook(State.READY, provider_asset_id="asset-2")),
+    ],
+    ("a check begun before the newest applied", "anything"): [
+        (a_row(state, observed_at=NOW), a_look(State.READY, at=OLD))
+        for state in State
+        if state is not State.DELETED
+    ],
+    ("a check of an upload", "has its asset"): [
+        (
+            a_row(State.PROCESSING, provider_upload_id="upload-1"),
+            a_look(State.READY, source=ObservationSource.UPLOAD),
+        )
+    ],
+    ("a check, overtaken by others' news", "says otherwise, and is not behind"): [
+        (a_row(State.READY), a_look(State.PROCESSING, overtaken=True)),
+        (a_row(State.PROCESSING), a_404(overtaken=True)),
+    ],
+    ("a check, 404", "not settled"): [
+        (a_row(State.PROCESSING), a_404()),
+        (a_row(State.ERRORED, error_kind=ErrorKind.STUCK), a_404()),
+    ],
+    ("a check, 404", "settled"): [
+        (a_row(State.READY), a_404()),
+        (a_row(State.ERRORED, error_kind=ErrorKind.PROVIDER), a_404()),
+        (a_row(State.ERRORED, error_kind=ErrorKind.UPLOAD), a_404()),
+    ],
+    ("a check, second 404, too soon", "settled"): [
+        (a_row(State.READY, missing_since=ONCE_MISSING["too soon"]), a_404())
+    ],
+    ("a check, second 404", "settled"): [
+        (a_row(State.READY, missing_since=ONCE_MISSING["confirmed"]), a_404())
+    ],
+    ("a check, unknown status word", "anything"): [
+        (row_of(state, kind, THRESHOLD * 2), a_look(None, status="transmogrifying"))
+        for state, kind in ROWS
+        if state is not State.DELETED
+    ],
+    ("a check, in flight", "`errored` as `stuck`"): [
+        (a_row(State.ERRORED, error_kind=ErrorKind.STUCK), a_look(State.UPLOADING)),
+        (a_row(State.ERRORED, error_kind=ErrorKind.STUCK), a_look(State.PROCESSING)),
+    ],
+    ("a check, in flight", "same state, past the threshold"): [
+        (a_row(State.PROCESSING, updated_at=LATE), a_look(State.PROCESSING))
+    ],
+    ("a check", "same state, same playback ids"): [
+        (a_row(State.READY, playback_ids=(PUBLIC,)), a_look(State.READY, playback_ids=(PUBLIC,))),
+        (a_row(State.PROCESSING), a_look(State.PROCESSING)),
+    ],
+    ("a check", "anything else"): [
+        (a_row(State.READY, playback_ids=(PUBLIC,)), a_look(State.READY, playback_ids=(SIGNED,))),
+        (a_row(State.PROCESSING), a_look(State.READY)),
+        (a_row(State.READY), a_look(State.PROCESSING)),
+    ],
+    ("a webhook, older or repeated", "anything"): [
+        (a_row(State.PROCESSING, last_event_at=NOW), a_webhook(State.READY, occurred_at=OLD)),
+        (a_row(State.PROCESSING, last_event_id="event-1"), a_webhook(event_id="event-1")),
+    ],
+    ("a webhook, lower rank", "anything"): [
+        (a_row(State.READY), a_webhook(State.PROCESSING)),
+        (a_row(State.ERRORED, error_kind=ErrorKind.STUCK), a_webhook(State.UPLOADING)),
+    ],
+    ("a webhook, unknown status word", "anything"): [
+        (a_row(State.PROCESSING), a_webhook(None)),
+        (a_row(State.READY), a_webhook(None)),
+    ],
+    ("a webhook, but for a deletion", "`errored`, its asset was not found"): [
+        (a_row(State.ERRORED, error_kind=ErrorKind.NOT_FOUND), a_webhook(State.READY))
+    ],
+    ("a webhook, higher rank", "anything"): [
+        (a_row(State.PROCESSING), a_webhook(State.READY)),
+        (a_row(State.ERRORED, error_kind=ErrorKind.STUCK), a_webhook(State.READY)),
+        (a_row(State.ERRORED, error_kind=ErrorKind.NOT_FOUND), a_webhook(State.DELETED)),
+    ],
+    ("a webhook, same rank, names an asset", "has no asset yet"): [
+        (
+            a_row(State.UPLOADING, **UPLOAD_ROW),
+            a_webhook(State.UPLOADING, provider_asset_id="asset-1"),
+        )
+    ],
+    ("a webhook, same rank", "same state, same playback ids"): [
+        (a_row(State.READY, playback_ids=(PUBLIC,)), a_webhook(State.READY))
+    ],
+    ("a webhook, same rank", "same state, in flight"): [
+        (a_row(State.PROCESSING), a_webhook(State.PROCESSING, playback_ids=(PUBLIC,)))
+    ],
+    ("a webhook, same rank", "anything else"): [
+        (a_row(State.READY), a_webhook(State.ERRORED)),
+        (a_row(State.READY, playback_ids=(PUBLIC,)), a_webhook(playback_ids=(SIGNED,))),
+    ],
+    ("a fetch failure", "anything"): [
+        (row_of(state, kind), failure)
+        for (state, kind), failure in product(ROWS, FAILURES)
+        if state is not State.DELETED
+    ],
+}
+
+
+def test_the_docs_have_the_table_of_the_module() -> None:
+    docs = (Path(__file__).parents[2] / "docs/how-it-works.md").read_text("utf-8")
+    section = docs.split("## What is decided", 1)[1].split("\n## ", 1)[0]
+
+    assert lines_of(section.split("\n\n- ", 1)[0]) == LINES
+
+
+def test_every_line_of_the_table_has_its_cases() -> None:
+    assert [line[:2] for line in LINES] == list(CASES)
+
+
+@pytest.mark.parametrize("line", LINES, ids=" | ".join)
+def test_a_line_of_the_table_is_what_decide_does(line: tuple[str, str, str]) -> None:
+    observed, against, verdict = line
+
+    verdicts = {settled(row, observation).verdict for row, observation in CASES[observed, against]}
+
+    assert verdicts == {Verdict[verdict.upper()]}
+
+
 # what a decision holds, to the last field and word
 
 BEFORE = NOW - timedelta(seconds=9)
@@ -395,7 +557,7 @@ def test_any_other_row_that_cannot_be_asked_about_stays_as_it_is(
     row = a_row(state, provider_asset_id=None, updated_at=NOW - age)
 
     assert settled(row, None, policy) == Decision(
-        Verdict.UNCHANGED, row, "there is nothing to ask by"
+        Verdict.UNCHANGED, row, "there is no id to fetch by"
     )
 
 
@@ -410,7 +572,7 @@ def test_a_failed_row_begun_anew_keeps_only_its_id_and_its_birth() -> None:
         replace(
             fresh, id=failed.id, inserted_at=failed.inserted_at, observed_at=NOW, updated_at=NOW
         ),
-        "begun anew",
+        "begun again",
     )
 
 
@@ -519,7 +681,7 @@ def test_an_unknown_status_is_an_answer_all_the_same() -> None:
             check_failures=0,
             last_sync_error=None,
         ),
-        "a status that we do not know",
+        "an unknown status",
     )
 
 
@@ -619,7 +781,7 @@ def test_an_answer_in_step_takes_back_what_the_lack_of_answers_left() -> None:
             check_failures=0,
             last_sync_error=None,
         ),
-        "in step",
+        "in sync",
     )
 
 
@@ -767,14 +929,14 @@ def test_a_webhook_that_says_what_we_know_is_noted() -> None:
     assert settled(row, a_webhook(State.READY, event_id="event-1")) == Decision(
         Verdict.UNCHANGED,
         replace(row, observed_at=NOW, last_event_id="event-1", last_event_at=NOW),
-        "the event says what we know",
+        "the event says nothing new",
     )
 
 
 @pytest.mark.parametrize(
     ("says", "reason"),
     [
-        (None, "the event says nothing that we know"),
+        (None, "the event has an unknown status"),
         (State.ERRORED, "the event says errored, the row says ready"),
     ],
 )
@@ -801,11 +963,15 @@ def test_a_doubt_says_what_it_is_about(says: State | None, reason: str) -> None:
             a_look(State.UPLOADING, source=ObservationSource.APP),
             "the row was ended meanwhile",
         ),
-        (a_row(observed_at=NOW), a_look(at=BEFORE), "the look began before the newest one applied"),
+        (
+            a_row(observed_at=NOW),
+            a_look(at=BEFORE),
+            "the check began before the newest one applied",
+        ),
         (
             a_row(observed_at=NOW),
             FetchFailure(kind=FailureKind.UNREACHABLE, at=BEFORE, text="no answer"),
-            "the look began before the newest one applied",
+            "the check began before the newest one applied",
         ),
         (a_row(last_event_id="event-1"), a_webhook(event_id="event-1"), "the same event again"),
         (
@@ -908,12 +1074,12 @@ def observations(draw: st.DrawFn) -> Observation | FetchFailure:
 
 @given(rows(), st.lists(observations(), max_size=6), policies)
 def test_a_tombstone_stays(
-    row: ProviderAsset, observation: list[Observation | FetchFailure], policy: Policy
+    row: ProviderAsset, observations: list[Observation | FetchFailure], policy: Policy
 ) -> None:
     grave = replace(row, state=State.DELETED, error_kind=None)
 
-    for one in observation:
-        assert decide(grave, one, NOW, policy).row == grave
+    for observation in observations:
+        assert decide(grave, observation, NOW, policy).row == grave
 
 
 @given(rows(), observations(), policies)
@@ -932,11 +1098,11 @@ def test_settling_twice_is_settling_once(
 @given(rows(), observations(), observations(), policies)
 def test_an_older_look_never_beats_a_newer_one(
     row: ProviderAsset,
-    one: Observation | FetchFailure,
+    first: Observation | FetchFailure,
     other: Observation | FetchFailure,
     policy: Policy,
 ) -> None:
-    newer, older = (one, other) if one.at > other.at else (other, one)
+    newer, older = (first, other) if first.at > other.at else (other, first)
     if newer.at == older.at or ObservationSource.WEBHOOK in {
         getattr(newer, "source", None),
         getattr(older, "source", None),

@@ -29,15 +29,15 @@ MINUTE = timedelta(minutes=1)
 
 
 def log_of(
-    *observation: Observation | FetchFailure | None,
+    *observations: Observation | FetchFailure | None,
     row: ProviderAsset | None = None,
     by: Trigger = Trigger.SWEEP,
 ) -> list[LoggedDecision]:
     """The log after decisions about one row, a minute apart."""
     row, log = row or a_row(), list[Mapping[str, Any]]()
-    for number, one in enumerate(observation):
+    for number, observation in enumerate(observations):
         now = NOW + number * MINUTE
-        log = log_decision(log, one, decide(row, one, now, Policy()), by, now)
+        log = log_decision(log, observation, decide(row, observation, now, Policy()), by, now)
     return read_log(log)
 
 
@@ -62,7 +62,7 @@ def test_looks_that_come_to_the_same_are_one_entry() -> None:
         NOW,
         NOW + 4 * MINUTE,
         5,
-        "in step",
+        "in sync",
     )
 
 

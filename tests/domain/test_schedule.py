@@ -1,6 +1,5 @@
 """Which rows are looked at by list page, and when a row is looked at again."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +21,7 @@ from rindle_sync.domain import (
     decide,
     first_check,
     next_check,
+    replace,
     retry_gap,
 )
 from rindle_sync.reconcile import (
@@ -295,7 +295,7 @@ def wanted(*ages: float, chance: float = 1.0) -> list[PageCandidate]:
         PageCandidate(f"row-{place}", NOW - age * MINUTE, chance, is_linked=True)
         for place, age in enumerate(ages)
     )
-    return sorted(rows, key=lambda one: one.created_at, reverse=True)
+    return sorted(rows, key=lambda candidate: candidate.created_at, reverse=True)
 
 
 def first_page(*, down_to: float) -> Bookmark:
@@ -458,7 +458,9 @@ def test_rows_that_no_page_can_answer_are_not_wanted_of_one() -> None:
 def test_a_row_past_the_threshold_is_wanted_when_we_are_to_blame() -> None:
     late = a_due(1, updated_at=NOW - timedelta(hours=3), check_at=NOW - timedelta(hours=1))
 
-    assert [one.id for one in ListIndex().candidates([late], NOW, POLICY, SCHEDULE)] == [late.id]
+    assert [
+        candidate.id for candidate in ListIndex().candidates([late], NOW, POLICY, SCHEDULE)
+    ] == [late.id]
 
 
 def test_an_upload_is_less_likely_to_be_listed_than_an_asset() -> None:
@@ -521,7 +523,8 @@ def test_before_anything_is_learned_every_entry_is_thought_to_be_ours() -> None:
 
 def test_a_list_that_is_not_to_be_trusted_promises_nothing() -> None:
     assert [
-        one.chance for one in ListIndex(trust=0).candidates([a_due(1)], NOW, POLICY, SCHEDULE)
+        candidate.chance
+        for candidate in ListIndex(trust=0).candidates([a_due(1)], NOW, POLICY, SCHEDULE)
     ] == [0]
 
 

@@ -78,7 +78,7 @@ async def pages(mux: httpx.AsyncClient, limit: int = 100) -> AsyncIterator[list[
         page = (
             await mux.get(ASSETS, params={"limit": limit} | ({"cursor": cursor} if cursor else {}))
         ).json()
-        yield [one["id"] for one in page["data"]]
+        yield [entry["id"] for entry in page["data"]]
         if (cursor := page["next_cursor"]) is None:
             return
 
@@ -166,7 +166,7 @@ async def test_what_was_asked_for_on_creation_comes_back(mux: httpx.AsyncClient)
 
     data = (await mux.get(f"{ASSETS}/{asset_id}")).json()["data"]
     assert {key: data[key] for key in asked} == asked
-    assert [one["policy"] for one in data["playback_ids"]] == ["public", "signed"]
+    assert [playback_id["policy"] for playback_id in data["playback_ids"]] == ["public", "signed"]
     assert data["created_at"] == "1800000000"
 
 
@@ -211,7 +211,7 @@ async def test_the_truth_is_told_for_every_asset_whatever_the_answers_say(
     emulator.delete_asset(gone)
 
     assert await status_of(mux, ready) == "transmogrifying"
-    assert {one: truth.state for one, truth in emulator.truths().items()} == {
+    assert {asset_id: truth.state for asset_id, truth in emulator.truths().items()} == {
         ready: "ready",
         gone: "deleted",
     }
@@ -237,7 +237,7 @@ async def test_the_list_is_complete_and_newest_first(
     ids = emulator.create_assets(250, every=1)
     listed = [page async for page in pages(mux)]
     assert [len(page) for page in listed] == [100, 100, 50]
-    assert [one for page in listed for one in page] == ids[::-1]
+    assert [asset_id for page in listed for asset_id in page] == ids[::-1]
 
 
 async def test_paging_neither_repeats_nor_skips_while_assets_come_and_go(
@@ -281,7 +281,7 @@ async def test_the_list_can_be_read_by_page_number(
 ) -> None:
     ids = emulator.create_assets(30)[::-1]
     second = (await mux.get(ASSETS, params={"limit": 10, "page": 2})).json()["data"]
-    assert [one["id"] for one in second] == ids[10:20]
+    assert [entry["id"] for entry in second] == ids[10:20]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ async def test_the_list_can_be_narrowed_to_the_asset_of_an_upload(
     found = (await mux.get(ASSETS, params={"upload_id": upload_id})).json()["data"]
     none = (await mux.get(ASSETS, params={"upload_id": "another"})).json()["data"]
 
-    assert [(one["id"], one["upload_id"]) for one in found] == [(asset_id, upload_id)]
+    assert [(entry["id"], entry["upload_id"]) for entry in found] == [(asset_id, upload_id)]
     assert none == []
 
 
@@ -422,7 +422,7 @@ async def test_uploads_are_listed_newest_first(
     ids = [emulator.create_upload() for _ in range(5)][::-1]
     first = (await mux.get(UPLOADS, params={"limit": 3})).json()
     second = (await mux.get(UPLOADS, params={"limit": 3, "page": 2})).json()
-    assert [one["id"] for one in first["data"] + second["data"]] == ids
+    assert [entry["id"] for entry in first["data"] + second["data"]] == ids
 
 
 def test_an_upload_that_no_longer_waits_cannot_be_finished(emulator: MuxEmulator) -> None:
@@ -632,9 +632,9 @@ async def test_a_rate_limited_answer_names_a_wait_only_where_told_to(
 async def test_not_found_once_hides_each_object_from_the_first_look_only(
     emulator: MuxEmulator, mux: httpx.AsyncClient
 ) -> None:
-    one, other = emulator.create_assets(2)
+    first, other = emulator.create_assets(2)
     emulator.add_fault("not_found_once")
-    seen = [await status_of(mux, asset_id) for asset_id in (one, one, other, one, other)]
+    seen = [await status_of(mux, asset_id) for asset_id in (first, first, other, first, other)]
     assert seen == ["404", "preparing", "404", "preparing", "preparing"]
 
 
@@ -687,23 +687,23 @@ async def test_a_broken_body_comes_as_valid_http(
 async def test_an_unknown_status_word_comes_for_one_asset_or_for_all(
     emulator: MuxEmulator, mux: httpx.AsyncClient, *, named: bool
 ) -> None:
-    one, other = emulator.create_assets(2)
-    emulator.add_fault("unknown_status", object_id=one if named else None)
+    first, other = emulator.create_assets(2)
+    emulator.add_fault("unknown_status", object_id=first if named else None)
 
     listed = {entry["id"]: entry["status"] for entry in (await mux.get(ASSETS)).json()["data"]}
 
-    assert listed == {one: "transmogrifying", other: "preparing" if named else "transmogrifying"}
-    assert await status_of(mux, one) == "transmogrifying"
+    assert listed == {first: "transmogrifying", other: "preparing" if named else "transmogrifying"}
+    assert await status_of(mux, first) == "transmogrifying"
 
 
 async def test_a_fault_of_one_asset_leaves_pages_without_it_alone(
     emulator: MuxEmulator, mux: httpx.AsyncClient
 ) -> None:
-    one, other = emulator.create_assets(2)
-    rule = emulator.add_fault("not_found", object_id=one)
+    first, other = emulator.create_assets(2)
+    rule = emulator.add_fault("not_found", object_id=first)
     assert await status_of(mux, other) == "preparing"
     assert rule.fired == 0
-    assert await status_of(mux, one) == "404"
+    assert await status_of(mux, first) == "404"
 
 
 async def test_playback_ids_can_be_missing_from_an_answer(
@@ -722,15 +722,15 @@ async def test_entries_can_be_repeated_or_dropped(
 ) -> None:
     ids = emulator.create_assets(10)
     emulator.add_fault(kind, object_id=ids[3])
-    seen = Counter(one["id"] for one in (await mux.get(ASSETS)).json()["data"])
+    seen = Counter(entry["id"] for entry in (await mux.get(ASSETS)).json()["data"])
     assert seen.total() == listed
-    assert {one for one in ids if seen[one] != 1} == {ids[3]}
+    assert {asset_id for asset_id in ids if seen[asset_id] != 1} == {ids[3]}
 
 
 async def test_a_list_can_come_out_of_order(emulator: MuxEmulator, mux: httpx.AsyncClient) -> None:
     ids = emulator.create_assets(10)
     emulator.add_fault("out_of_order")
-    seen = [one["id"] for one in (await mux.get(ASSETS)).json()["data"]]
+    seen = [entry["id"] for entry in (await mux.get(ASSETS)).json()["data"]]
     assert sorted(seen) == sorted(ids)
     assert seen != ids[::-1]
 
@@ -803,7 +803,9 @@ async def test_the_same_seed_tells_the_same_story_and_another_seed_another() -> 
 def test_ids_are_long_unlike_each_other_and_look_like_those_of_mux(emulator: MuxEmulator) -> None:
     ids = emulator.create_assets(1000)
     assert len(set(ids)) == 1000
-    assert all(len(one) >= 40 and one.isalnum() and one.isascii() for one in ids)
+    assert all(
+        len(asset_id) >= 40 and asset_id.isalnum() and asset_id.isascii() for asset_id in ids
+    )
 
 
 # Events
@@ -873,7 +875,7 @@ def test_nothing_tells_of_an_upload_that_timed_out_and_one_that_was_cancelled_do
 async def test_control_needs_no_token_and_lists_its_paths(emulator: MuxEmulator) -> None:
     async with client_of(emulator, auth=None) as stranger:
         listed = (await stranger.get("/_emulator/")).json()["paths"]
-        for method, path in (one.split() for one in listed if not one.startswith("POST")):
+        for method, path in (route.split() for route in listed if not route.startswith("POST")):
             assert (await stranger.request(method, path)).is_success
     assert emulator.calls.total() == 0
 
@@ -892,13 +894,13 @@ async def test_assets_can_be_made_over_http_and_their_truth_read(
     clock.pass_by(5)
 
     truth = (await mux.get("/_emulator/truth")).json()["assets"]
-    one = (await mux.get("/_emulator/truth", params={"id": ids[1]})).json()["assets"]
+    single = (await mux.get("/_emulator/truth", params={"id": ids[1]})).json()["assets"]
 
     assert [(entry["asset_id"], entry["state"], entry["passthrough"]) for entry in truth] == [
         (asset_id, "errored", "p") for asset_id in ids
     ]
-    assert one == [truth[1]]
-    assert one[0]["playback_ids"][0]["policy"] == "signed"
+    assert single == [truth[1]]
+    assert single[0]["playback_ids"][0]["policy"] == "signed"
     assert (await mux.get("/_emulator/truth", params={"id": "none"})).status_code == 404
 
 

@@ -1,4 +1,4 @@
-"""Every kind of answer of the Mux emulator against Mux's own OpenAPI file, where that file is at hand."""
+"""Every kind of answer of the Mux emulator against Mux's own OpenAPI file, where there is one."""
 
 import json
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ UPLOADS = "/video/v1/uploads"
 
 
 class Mux:
-    """A client that checks each answer against what the OpenAPI file says of that path and method."""
+    """A client that checks each answer against the OpenAPI file, by path and method."""
 
     def __init__(self, client: httpx.AsyncClient, spec: dict[str, Any]) -> None:
         self._client = client
@@ -40,10 +40,10 @@ class Mux:
 def _with_null(schema: Any) -> Any:
     """`schema` with `nullable`, which OpenAPI 3.1 no longer knows, written as a type."""
     if isinstance(schema, list):
-        return [_with_null(one) for one in schema]
+        return [_with_null(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    mended = {key: _with_null(one) for key, one in schema.items()}
+    mended = {key: _with_null(part) for key, part in schema.items()}
     return mended | {"type": [mended["type"], "null"]} if schema.get("nullable") is True else mended
 
 
@@ -116,7 +116,7 @@ async def test_a_list_of_assets_is_as_mux_describes_it(
 async def test_an_upload_is_as_mux_describes_it_at_each_end(
     mux: Mux, emulator: MuxEmulator, clock: Clock
 ) -> None:
-    one = f"{UPLOADS}/{{UPLOAD_ID}}"
+    upload_path = f"{UPLOADS}/{{UPLOAD_ID}}"
     settings = {"playback_policies": ["public"], "passthrough": "p"}
     body = {"cors_origin": "https://example.com", "new_asset_settings": settings, "test": True}
     ids = [(await mux.ask("POST", UPLOADS, UPLOADS, 201, json=body))["id"] for _ in range(4)]
@@ -124,12 +124,12 @@ async def test_an_upload_is_as_mux_describes_it_at_each_end(
 
     emulator.finish_upload(ids[1])
     emulator.finish_upload(failing)
-    await mux.ask("PUT", f"{UPLOADS}/{ids[2]}/cancel", f"{one}/cancel", 200)
-    await mux.ask("PUT", f"{UPLOADS}/{ids[2]}/cancel", f"{one}/cancel", 403)
-    waiting = await mux.ask("GET", f"{UPLOADS}/{ids[0]}", one, 200)
+    await mux.ask("PUT", f"{UPLOADS}/{ids[2]}/cancel", f"{upload_path}/cancel", 200)
+    await mux.ask("PUT", f"{UPLOADS}/{ids[2]}/cancel", f"{upload_path}/cancel", 403)
+    waiting = await mux.ask("GET", f"{UPLOADS}/{ids[0]}", upload_path, 200)
     clock.at += 3600
     ended = [
-        await mux.ask("GET", f"{UPLOADS}/{upload_id}", one, 200)
+        await mux.ask("GET", f"{UPLOADS}/{upload_id}", upload_path, 200)
         for upload_id in (*ids[1:], failing)
     ]
 

@@ -1,4 +1,4 @@
-"""The Mux emulator's webhooks, sent over HTTP to endpoints in this process, with a clock that only moves when told."""
+"""The Mux emulator's webhooks, sent to endpoints in this process; only tests move the clock."""
 
 import asyncio
 import hmac
@@ -72,7 +72,7 @@ class Came:
 
 @dataclass
 class Far:
-    """An endpoint that keeps what comes and answers as told: statuses in turn, then 200; 0 is silence."""
+    """An endpoint that keeps what comes, and answers statuses in turn, then 200; 0 is silence."""
 
     clock: Clock
     statuses: list[int] = field(default_factory=list)
@@ -103,11 +103,11 @@ class Far:
 
     @property
     def types(self) -> list[str]:
-        return [one.body["type"] for one in self.came]
+        return [delivery.body["type"] for delivery in self.came]
 
     @property
     def ids(self) -> list[str]:
-        return [one.body["id"] for one in self.came]
+        return [delivery.body["id"] for delivery in self.came]
 
 
 def _open() -> asyncio.Event:
@@ -190,7 +190,7 @@ async def test_a_life_is_told_as_it_happens(
 
     assert sent == [1, 0, 1, 1, 0]
     assert endpoint.types == ["video.asset.created", "video.asset.ready", "video.asset.deleted"]
-    assert [one.at - START for one in endpoint.came] == [0, 30, 60]
+    assert [delivery.at - START for delivery in endpoint.came] == [0, 30, 60]
     assert (webhook.deliveries.sent, webhook.deliveries.answers, webhook.pending) == (
         3,
         {200: 3},
@@ -204,7 +204,9 @@ async def test_every_event_type_comes_once_and_each_says_what_was_so_then(
     connect(emulator, endpoint)
     await one_of_each(emulator, clock)
 
-    said = Counter((one.body["type"], one.body["data"]["status"]) for one in endpoint.came)
+    said = Counter(
+        (delivery.body["type"], delivery.body["data"]["status"]) for delivery in endpoint.came
+    )
 
     assert {kind for kind, _ in said} == set(EventType)
     assert said == {
@@ -231,13 +233,13 @@ async def test_every_payload_is_as_mux_describes_it(
     await one_of_each(emulator, clock)
     await deliver_all(emulator, clock)
 
-    assert {len(one.body["attempts"]) for one in endpoint.came} >= {0, 1, 2}
-    for one in endpoint.came:
-        told = spec["webhooks"][one.body["type"]]["post"]["requestBody"]["content"][
+    assert {len(delivery.body["attempts"]) for delivery in endpoint.came} >= {0, 1, 2}
+    for delivery in endpoint.came:
+        told = spec["webhooks"][delivery.body["type"]]["post"]["requestBody"]["content"][
             "application/json"
         ]["schema"]
         schema = {**told, "components": spec["components"]}
-        OAS31Validator(schema, format_checker=OAS31Validator.FORMAT_CHECKER).validate(one.body)
+        OAS31Validator(schema, format_checker=OAS31Validator.FORMAT_CHECKER).validate(delivery.body)
 
 
 async def test_the_envelope_has_the_keys_that_real_ones_have(
@@ -246,15 +248,17 @@ async def test_the_envelope_has_the_keys_that_real_ones_have(
     if not VECTORS.exists():
         pytest.skip(f"Recorded webhooks of Mux are missing: put them at {VECTORS}")
     real = [
-        one["payload"]
-        for one in json.loads(VECTORS.read_text())["webhook_payloads"]
-        if "delivered" in one["name"]
+        vector["payload"]
+        for vector in json.loads(VECTORS.read_text())["webhook_payloads"]
+        if "delivered" in vector["name"]
     ]
     connect(emulator, endpoint)
     await one_of_each(emulator, clock)
 
     assert real
-    assert all(one.body.keys() == payload.keys() for one in endpoint.came for payload in real)
+    assert all(
+        delivery.body.keys() == payload.keys() for delivery in endpoint.came for payload in real
+    )
 
 
 async def test_an_envelope_names_its_object_its_environment_and_its_time(
@@ -282,7 +286,7 @@ async def test_an_uploads_first_event_does_not_know_its_asset_though_it_is_told_
     asset_id = emulator.finish_upload(emulator.create_upload(life=Life(after=0)))
     await emulator.deliver_due()
 
-    created, asset_created, asset, _ = (one.body for one in endpoint.came)
+    created, asset_created, asset, _ = (delivery.body for delivery in endpoint.came)
 
     assert created["data"]["status"] == "waiting"
     assert not created["data"].keys() & {"asset_id", "url"}
@@ -316,8 +320,8 @@ async def test_every_delivery_is_signed_with_its_endpoints_secret(
     emulator.create_assets(20)
     await emulator.deliver_due()
 
-    assert [one.is_signed for one in endpoint.came] == [True] * 20
-    assert [one.is_signed for one in other.came] == [False] * 20
+    assert [delivery.is_signed for delivery in endpoint.came] == [True] * 20
+    assert [delivery.is_signed for delivery in other.came] == [False] * 20
 
 
 async def test_without_faults_events_come_in_order_and_each_once(
@@ -331,7 +335,9 @@ async def test_without_faults_events_come_in_order_and_each_once(
     await emulator.deliver_due()
 
     planned = [(event.type, event.asset_id) for event in emulator.events(0, clock() + 1)]
-    assert [(one.body["type"], one.body["object"]["id"]) for one in endpoint.came] == planned
+    assert [
+        (delivery.body["type"], delivery.body["object"]["id"]) for delivery in endpoint.came
+    ] == planned
     assert len(set(endpoint.ids)) == len(planned) == 300
 
 
@@ -424,7 +430,7 @@ async def test_a_reset_keeps_the_endpoint_and_forgets_what_it_was_to_be_sent(
     asset_id = emulator.create_asset(life=Life("never"))
     await deliver_all(emulator, clock)
 
-    assert [one.body["object"]["id"] for one in endpoint.came] == [asset_id]
+    assert [delivery.body["object"]["id"] for delivery in endpoint.came] == [asset_id]
 
 
 # Retries
@@ -438,13 +444,13 @@ async def test_a_refused_delivery_comes_again_with_the_same_id_its_attempts_and_
     emulator.create_asset(life=Life("never"))
     await deliver_all(emulator, clock)
 
-    assert [one.at - START for one in endpoint.came] == [0, 1, 6, 36]
+    assert [delivery.at - START for delivery in endpoint.came] == [0, 1, 6, 36]
     assert len(set(endpoint.ids)) == 1
-    assert all(one.is_signed for one in endpoint.came)
-    assert len({one.signature for one in endpoint.came}) == 4
+    assert all(delivery.is_signed for delivery in endpoint.came)
+    assert len({delivery.signature for delivery in endpoint.came}) == 4
     attempts = endpoint.came[-1].body["attempts"]
-    assert [one["response_status_code"] for one in attempts] == [500, 302, 404]
-    assert len({one["id"] for one in attempts}) == 3
+    assert [attempt["response_status_code"] for attempt in attempts] == [500, 302, 404]
+    assert len({attempt["id"] for attempt in attempts}) == 3
     assert attempts[0]["created_at"] == "2027-01-15T08:00:00.000000Z"
     assert (attempts[0]["address"], attempts[0]["webhook_id"]) == (URL, webhook.id)
     assert (attempts[0]["response_body"], attempts[0]["response_headers"]["x-seen"]) == (
@@ -467,7 +473,7 @@ async def test_an_event_is_given_up_within_a_day_with_gaps_that_grow(
         await emulator.deliver_due()
         clock.pass_by(1 if clock() < START + 200 else 10)
 
-    moments = [one.at - START for one in endpoint.came]
+    moments = [delivery.at - START for delivery in endpoint.came]
     gaps = [later - earlier for earlier, later in pairwise(moments)]
     assert gaps == sorted(gaps)
     assert 3_600 * 20 < moments[-1] <= 86_400
@@ -580,7 +586,7 @@ async def test_shuffled_events_all_come_and_are_overtaken(
 ) -> None:
     await by_chance(emulator, clock, endpoint, shuffle=0.5)
 
-    moments = [one.body["created_at"] for one in endpoint.came]
+    moments = [delivery.body["created_at"] for delivery in endpoint.came]
     held = sum(later < earlier for earlier, later in pairwise(moments))
     assert len(set(endpoint.ids)) == MANY
     assert held > MANY / 10
@@ -594,7 +600,7 @@ async def test_a_delay_lies_between_its_least_and_its_most(
         emulator.create_asset(life=Life("never"))
     await deliver_all(emulator, clock, seconds=30)
 
-    waits = Counter(int(one.at - START) for one in endpoint.came)
+    waits = Counter(int(delivery.at - START) for delivery in endpoint.came)
     assert min(waits) == 11
     assert max(waits) == 20
     assert len(waits) == 10
@@ -605,13 +611,13 @@ async def test_forged_deliveries_come_besides_and_lie_under_the_true_id(
 ) -> None:
     webhook = await by_chance(emulator, clock, endpoint, forge=0.25)
 
-    true = [one for one in endpoint.came if one.is_signed]
-    forged = [one for one in endpoint.came if not one.is_signed]
+    true = [delivery for delivery in endpoint.came if delivery.is_signed]
+    forged = [delivery for delivery in endpoint.came if not delivery.is_signed]
     assert is_near(len(forged), 0.25)
     assert len(true) == webhook.deliveries.sent == MANY
     assert len(forged) == webhook.deliveries.forged == webhook.deliveries.forged_answers[200]
-    assert {one.body["type"] for one in forged} == {"video.asset.deleted"}
-    assert {one.body["id"] for one in forged} < {one.body["id"] for one in true}
+    assert {delivery.body["type"] for delivery in forged} == {"video.asset.deleted"}
+    assert {delivery.body["id"] for delivery in forged} < {delivery.body["id"] for delivery in true}
 
 
 async def test_a_refused_forgery_is_not_tried_again(
@@ -656,7 +662,7 @@ async def story(seed: int, step: float) -> list[tuple[str, str]]:
     while clock() < START + 200:
         await emulator.deliver_due()
         clock.pass_by(step)
-    return [(one.body["id"], one.body["type"]) for one in endpoint.came]
+    return [(delivery.body["id"], delivery.body["type"]) for delivery in endpoint.came]
 
 
 # Running
@@ -673,7 +679,7 @@ async def test_webhooks_run_until_told_to_stop(
     stop.set()
     await running
 
-    assert [one.at - START for one in endpoint.came] == [0, 30]
+    assert [delivery.at - START for delivery in endpoint.came] == [0, 30]
 
 
 async def test_an_endpoint_that_keeps_silent_does_not_hold_up_another(
@@ -739,7 +745,7 @@ async def test_an_endpoint_added_over_http_is_told_over_the_network(endpoint: Fa
             await until(lambda: emulator.deliveries.sent == 3)
             told = await seen(client)
 
-    assert {one.body["object"]["id"] for one in endpoint.came} == set(ids)
+    assert {delivery.body["object"]["id"] for delivery in endpoint.came} == set(ids)
     assert told["deliveries"]["answers"] == {"200": 3}
 
 

@@ -1,4 +1,4 @@
-"""What is measured, and how it is told to Prometheus and to OpenTelemetry; on SQLite, with the emulator as far end."""
+"""What is measured, and how Prometheus and OpenTelemetry receive it; on SQLite."""
 
 import asyncio
 import json
@@ -16,29 +16,29 @@ import pytest
 
 from rindle_sync.diagnostics import GRACE
 from rindle_sync.domain import ErrorKind, ProviderAsset, State, Trigger
-from rindle_sync.exporters.counters import readings
-from rindle_sync.exporters.gauges import HOLDS, StatisticsReader
-from rindle_sync.exporters.instruments import (
+from rindle_sync.exporters import (
     COUNTED,
     ENVIRONMENT,
     GAUGES,
+    HOLDS,
     INSTRUMENTS,
     OTHER,
     REJECTED,
     Exporter,
+    Gauges,
     Instrument,
     InstrumentKind,
     Reading,
+    readings,
 )
 from rindle_sync.reconcile import AUDIT, audit
-from rindle_sync.runtime import ChangeEvent, dispatch, tick_key
-from rindle_sync.store import JobKey
+from rindle_sync.runtime import ChangeEvent, Heartbeat, dispatch
 from rindle_sync.telemetry import EVENTS, Called, Event, Resolved, UnknownStatus, WebhookVerified
 from rindle_sync.web.console.app import Console
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.rows import a_row
 from tests.support.webhooks import an_event, deliver, tell_ready, with_secrets
-from tests.support.world import NEVER, World, a_work, a_world
+from tests.support.world import NEVER, World, a_context, a_job_runner, a_world
 
 prometheus_client = pytest.importorskip("prometheus_client")
 pytest.importorskip("opentelemetry.sdk")
@@ -75,14 +75,17 @@ def samples(text: bytes) -> dict[Series, float]:
     }
 
 
-def value(told: Mapping[Series, float], one: Instrument, **labels: str) -> float:
-    here = labels if one.is_shared else {ENVIRONMENT: "default"} | labels
-    return told[one.prometheus_name + "_count" * (one.kind is InstrumentKind.HISTOGRAM), key(here)]
+def value(told: Mapping[Series, float], instrument: Instrument, **labels: str) -> float:
+    here = labels if instrument.is_shared else {ENVIRONMENT: "default"} | labels
+    return told[
+        instrument.prometheus_name + "_count" * (instrument.kind is InstrumentKind.HISTOGRAM),
+        key(here),
+    ]
 
 
 @dataclass
 class Collector:
-    """OpenTelemetry's SDK, which keeps in memory what it is told."""
+    """The SDK of OpenTelemetry, which keeps everything in memory."""
 
     metrics: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
     traces: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
@@ -114,8 +117,8 @@ async def world(sqlite_tables_url: str) -> AsyncIterator[World]:
         yield with_secrets(world)
 
 
-def hears(world: World, *exporters: Exporter) -> None:
-    """Have these told what happens, as a service of the environment `default` tells it."""
+def listen(world: World, *exporters: Exporter) -> None:
+    """Have these exporters handle events as in a service of the environment `default`."""
 
     def told(event: Event) -> None:
         for exporter in exporters:
@@ -124,22 +127,22 @@ def hears(world: World, *exporters: Exporter) -> None:
     world.context.telemetry.listen(told)
 
 
-async def live(world: World) -> list[str]:
-    """Have everything happen that is told of; the ids that nobody may see."""
+async def everything_happens(world: World) -> list[str]:
+    """Have every kind of event happen; returns the ids that nobody may see."""
     told = await world.track()
     await tell_ready(world, told)
     await deliver_some(world, told)
-    await look(world)
+    await check_rows(world)
     await dispatch(world.context, [failing])
     await the_provider_is_down(world)
     world.emulator.create_asset()
     await audit(world.context)
     world.context.telemetry.emit(a_resolved(asset_id=PLANTED))
     async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(Console([a_work(world)], None))
+        transport=httpx.ASGITransport(Console([a_job_runner(world)], None))
     ) as browser:
         await browser.post("http://localhost/sign-in", data={"token": "wrong"})
-    rows = [row async for row in world.context.store.rows("mux", "default")]
+    rows = [row async for row in world.context.store.assets.rows()]
     return [
         PLANTED,
         *(row.id for row in rows),
@@ -159,7 +162,7 @@ async def deliver_some(world: World, row: ProviderAsset) -> None:
         world.clock.move(60)
 
 
-async def look(world: World) -> None:
+async def check_rows(world: World) -> None:
     row = await world.track()
     await world.sync(row)
     await world.sync(row)
@@ -175,7 +178,7 @@ async def look(world: World) -> None:
 async def the_provider_is_down(world: World) -> None:
     row = await world.track()
     rule = world.emulator.add_fault("server_error")
-    while world.context.circuit_breaker.opened is None:
+    while world.context.gateway.circuit.opened is None:
         await world.sync(row)
     world.emulator.remove_fault(rule)
     world.clock.move(600)
@@ -210,7 +213,7 @@ def an_event_of(kind: type[Event]) -> Event:
 
 
 def test_the_name_for_prometheus_follows_from_the_one_with_dots() -> None:
-    names = {one.name: one.prometheus_name for one in INSTRUMENTS}
+    names = {instrument.name: instrument.prometheus_name for instrument in INSTRUMENTS}
 
     assert names["rindle_sync.webhooks.received"] == "rindle_sync_webhooks_received_total"
     assert names["rindle_sync.webhooks.ack.duration"] == "rindle_sync_webhooks_ack_duration_seconds"
@@ -220,18 +223,21 @@ def test_the_name_for_prometheus_follows_from_the_one_with_dots() -> None:
 
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.name)
-def test_no_label_grows_with_what_an_event_tells(kind: type[Event]) -> None:
+def test_no_label_grows_with_what_an_event_says(kind: type[Event]) -> None:
     event = replace(an_event_of(kind), environment="default")
 
-    for one in readings(event):
-        words = {name: word for name, word in one.labels.items() if name != ENVIRONMENT}
+    for reading in readings(event):
+        words = {name: word for name, word in reading.labels.items() if name != ENVIRONMENT}
         assert {
-            name: {*one.instrument.labels[name], OTHER} >= {word} for name, word in words.items()
-        } == dict.fromkeys(one.instrument.labels, True)
+            name: {*reading.instrument.labels[name], OTHER} >= {word}
+            for name, word in words.items()
+        } == dict.fromkeys(reading.instrument.labels, True)
 
 
 def test_every_reason_to_reject_a_delivery_has_its_series() -> None:
-    sources = [(SOURCE / file).read_text() for file in ("receive.py", "providers/mux/webhooks.py")]
+    sources = [
+        (SOURCE / file).read_text() for file in ("webhooks/receive.py", "providers/mux/webhooks.py")
+    ]
     reasons = re.findall(r"(?:InvalidWebhook\(|return )\"(\w+)\"", "".join(sources))
 
     assert {*reasons} - {"unreadable_data"} == {*REJECTED} - {
@@ -255,7 +261,7 @@ def test_a_delivery_counts_as_one_thing(duplicate: bool, acted_on: bool, result:
     first, *rest = readings(WebhookVerified(**plain, duplicate=duplicate, acted_on=acted_on))  # type: ignore[arg-type]
 
     assert first.labels["result"] == result
-    assert [one.value for one in rest] == [0.02] + [3.0] * (not duplicate)
+    assert [reading.value for reading in rest] == [0.02] + [3.0] * (not duplicate)
 
 
 # Prometheus
@@ -265,10 +271,10 @@ def test_every_series_begins_at_0() -> None:
     told = samples(Prometheus(["default", "another"]).text())
 
     expected = {
-        (one.prometheus_name + suffix, key(labels))
-        for one in COUNTED
-        for labels in one.combinations(["default", "another"])
-        for suffix in (("_count", "_sum") if one.kind is InstrumentKind.HISTOGRAM else ("",))
+        (instrument.prometheus_name + suffix, key(labels))
+        for instrument in COUNTED
+        for labels in instrument.combinations(["default", "another"])
+        for suffix in (("_count", "_sum") if instrument.kind is InstrumentKind.HISTOGRAM else ("",))
     }
     assert set(told) == expected
     assert set(told.values()) == {0}
@@ -276,17 +282,17 @@ def test_every_series_begins_at_0() -> None:
 
 async def test_what_happens_moves_every_counter_and_histogram(world: World) -> None:
     exporter = Prometheus(["default"])
-    hears(world, exporter)
+    listen(world, exporter)
 
-    await live(world)
+    await everything_happens(world)
 
     told = samples(exporter.text())
     still = [
-        one.name
-        for one in COUNTED
+        instrument.name
+        for instrument in COUNTED
         if not any(
-            value(told, one, **{n: v for n, v in labels.items() if n != ENVIRONMENT})
-            for labels in one.combinations(["default"])
+            value(told, instrument, **{n: v for n, v in labels.items() if n != ENVIRONMENT})
+            for labels in instrument.combinations(["default"])
         )
     ]
     assert still == []
@@ -294,11 +300,14 @@ async def test_what_happens_moves_every_counter_and_histogram(world: World) -> N
 
 async def test_what_happens_moves_the_series_that_it_is_about(world: World) -> None:
     exporter = Prometheus(["default"])
-    hears(world, exporter)
+    listen(world, exporter)
 
-    await live(world)
+    await everything_happens(world)
 
-    told, found = samples(exporter.text()), {one.name: one for one in INSTRUMENTS}
+    told, found = (
+        samples(exporter.text()),
+        {instrument.name: instrument for instrument in INSTRUMENTS},
+    )
 
     def moved(name: str, **labels: str) -> float:
         return value(told, found[f"rindle_sync.{name}"], **labels)
@@ -309,83 +318,80 @@ async def test_what_happens_moves_the_series_that_it_is_about(world: World) -> N
         1,
     ]
     assert moved("webhooks.rejected", reason="signature_mismatch") == 1
-    assert moved("notices.processed", verdict="changed") == 1
-    assert moved("notices.failed", result="dead") == 1
-    assert moved("looks", outcome="stuck") == 1
-    assert moved("looks", outcome="unreachable") >= 1
-    assert moved("looks.unknown_status") == 1
-    assert moved("provider.calls", way="asset", answer="unreachable") >= 10
-    assert moved("changes", by="webhook", to_state="ready") == 1
-    assert moved("breaker.opened", reason="unreachable") == 1
+    assert moved("webhook_events.processed", verdict="changed") == 1
+    assert moved("webhook_events.failed", result="dead") == 1
+    assert moved("checks", outcome="stuck") == 1
+    assert moved("checks", outcome="unreachable") >= 1
+    assert moved("checks.unknown_status") == 1
+    assert moved("provider.calls", operation="asset", outcome="unreachable") >= 10
+    assert moved("changes", trigger="webhook", to_state="ready") == 1
+    assert moved("circuit.opened", reason="unreachable") == 1
     assert moved("audits", outcome="done") == 1
     assert moved("audit.orphans") >= 1
 
 
-async def test_no_id_is_told(world: World) -> None:
-    collector, prometheus, standing = (
-        Collector(),
-        Prometheus(["default"]),
-        StatisticsReader([world.context]),
-    )
-    hears(world, prometheus, collector.exporter("default"))
+async def test_no_id_is_exported(world: World) -> None:
+    collector, prometheus, gauges = (Collector(), Prometheus(["default"]), Gauges([world.context]))
+    listen(world, prometheus, collector.exporter("default"))
 
-    secret = await live(world)
+    secret_ids = await everything_happens(world)
 
     spans = json.dumps([span.to_json() for span in collector.traces.get_finished_spans()])
     text = (
-        prometheus.text(await standing.readings()).decode() + str(collector.points().keys()) + spans
+        prometheus.text(await gauges.readings()).decode() + str(collector.points().keys()) + spans
     )
-    assert [one for one in secret if one in text] == []
+    assert [secret_id for secret_id in secret_ids if secret_id in text] == []
     assert "event-of-the-test" not in text
 
 
 # gauges
 
 
-async def gauges(*worlds: World) -> dict[Series, float]:
-    standing = StatisticsReader([world.context for world in worlds])
-    return samples(Prometheus([]).text(await standing.readings()))
+async def gauge_samples(*worlds: World) -> dict[Series, float]:
+    gauges = Gauges([world.context for world in worlds])
+    return samples(Prometheus([]).text(await gauges.readings()))
 
 
 def by_name(name: str) -> Instrument:
-    (found,) = [one for one in GAUGES if one.name == f"rindle_sync.{name}"]
+    (found,) = [instrument for instrument in GAUGES if instrument.name == f"rindle_sync.{name}"]
     return found
 
 
-async def test_every_gauge_is_told_of_an_empty_database(world: World) -> None:
-    told = await gauges(world)
+async def test_every_gauge_has_a_value_on_an_empty_database(world: World) -> None:
+    told = await gauge_samples(world)
 
     words = {
-        (one.prometheus_name, key(labels))
-        for one in GAUGES
-        for labels in one.combinations(["default"])
+        (instrument.prometheus_name, key(labels))
+        for instrument in GAUGES
+        for labels in instrument.combinations(["default"])
     }
     assert {
         series for series in told if series[1] or series[0] in {name for name, _ in words}
     } == words
-    at_once = {"rindle_sync_database_up", "rindle_sync_build_info", "rindle_sync_budget_calls_left"}
+    at_once = {
+        "rindle_sync_database_up",
+        "rindle_sync_build_info",
+        "rindle_sync_rate_limit_calls_left",
+    }
     assert {name for (name, _), number in told.items() if number} == at_once
 
 
-async def test_the_gauges_tell_how_rows_deliveries_and_the_audit_stand(world: World) -> None:
+async def test_the_gauges_show_rows_webhook_events_and_the_audit(world: World) -> None:
     now = world.clock.now()
     rows = [
         a_row(State.READY, checked_at=now),
         a_row(State.ERRORED, error_kind=ErrorKind.STUCK, check_at=now - GRACE, check_failures=1),
         a_row(State.READY, environment="another"),
     ]
-    await world.context.store.add_all(rows)
+    await world.context.store.assets.add_all(rows)
     await deliver(world, an_event(PLANTED))
-    await world.context.job_runs.note(tick_key(world.context), now)
-    await world.context.environments.note_circuit("mux", "default", "refused", now)
-    began = JobKey("mux", "default", AUDIT)
-    await world.context.job_runs.take(began, now=now, token="t", until=now + GRACE)
+    await Heartbeat(world.context.store.database, "mux").beat(now)
+    await world.context.store.environments.note_circuit("refused", now)
+    await world.context.store.job_runs.take(AUDIT, now=now, token="t", until=now + GRACE)
     report = {"report": {"rows": 200, "seen": 50}}
-    await world.context.job_runs.keep("t", began_at=now, progress=report, until=now + GRACE)
+    await world.context.store.job_runs.save("t", began_at=now, progress=report, until=now + GRACE)
 
-    told = await gauges(
-        world, replace(world, context=replace(world.context, environment="another"))
-    )
+    told = await gauge_samples(world, replace(world, context=a_context(world, "another")))
 
     def of(name: str, **labels: str) -> float:
         return value(told, by_name(name), **labels)
@@ -398,9 +404,9 @@ async def test_the_gauges_tell_how_rows_deliveries_and_the_audit_stand(world: Wo
         1,
     )
     assert of("rows.oldest_due.timestamp") == (now - GRACE).timestamp()
-    assert of("looks.last_answered.timestamp") == now.timestamp()
+    assert of("checks.last_answered.timestamp") == now.timestamp()
     assert (of("inbox.pending"), of("inbox.oldest_pending.timestamp")) == (1, now.timestamp())
-    assert [of("breaker.open", reason=reason) for reason in ("refused", "unreachable")] == [1, 0]
+    assert [of("circuit.open", reason=reason) for reason in ("refused", "unreachable")] == [1, 0]
     assert (of("audit.under_way"), of("audit.progress"), of("audit.ended.timestamp")) == (
         1,
         0.25,
@@ -409,41 +415,41 @@ async def test_the_gauges_tell_how_rows_deliveries_and_the_audit_stand(world: Wo
     assert of("engine.tick.timestamp") == now.timestamp()
 
 
-async def test_the_gauges_tell_of_lost_webhooks_and_of_the_budget(world: World) -> None:
+async def test_the_gauges_show_missed_webhooks_and_the_rate_limit(world: World) -> None:
     with_secrets(world)
     world.with_reads(10, 1)
-    await world.context.rate_limiter.take(10, trigger=Trigger.SYNC)
+    await world.context.gateway.reads.take(10, trigger=Trigger.SYNC)
     await world.sync(await world.track())
     world.clock.move(GRACE)
-    await world.context.rate_limiter.pause(timedelta(seconds=30))
+    await world.context.gateway.reads.pause(timedelta(seconds=30))
 
-    told = await gauges(world)
+    told = await gauge_samples(world)
 
     def of(name: str, **labels: str) -> float:
         return value(told, by_name(name), **labels)
 
-    assert (of("webhooks.expected"), of("webhooks.missed", by="sync"), of("webhooks.loss")) == (
-        1,
-        1,
-        1,
-    )
     assert (
-        of("budget.calls_left", rate_limiter="reads"),
-        of("budget.wait", rate_limiter="reads"),
-    ) == (0, 31)
-    assert of("budget.wait", rate_limiter="creates") == 0
+        of("webhooks.expected"),
+        of("webhooks.missed", trigger="sync"),
+        of("webhooks.loss"),
+    ) == (1, 1, 1)
+    assert (of("rate_limit.calls_left", bucket="reads"), of("rate_limit.wait", bucket="reads")) == (
+        0,
+        31,
+    )
+    assert of("rate_limit.wait", bucket="creates") == 0
 
 
 async def test_the_tables_are_read_again_after_ten_seconds(world: World) -> None:
-    standing = StatisticsReader([world.context])
+    gauges = Gauges([world.context])
 
     async def ready() -> float:
         return value(
-            samples(Prometheus([]).text(await standing.readings())), by_name("rows"), state="ready"
+            samples(Prometheus([]).text(await gauges.readings())), by_name("rows"), state="ready"
         )
 
     before = await ready()
-    await world.context.store.add(a_row(State.READY))
+    await world.context.store.assets.add(a_row(State.READY))
     world.clock.move(HOLDS / 2)
     meanwhile = await ready()
     world.clock.move(HOLDS / 2)
@@ -451,16 +457,16 @@ async def test_the_tables_are_read_again_after_ten_seconds(world: World) -> None
     assert (before, meanwhile, await ready()) == (0, 0, 1)
 
 
-async def test_a_database_that_does_not_answer_is_down_and_no_more_is_told_of_it(
+async def test_a_database_that_does_not_answer_is_down_and_nothing_else_is_exported(
     world: World,
 ) -> None:
-    standing = StatisticsReader([world.context])
-    up = await standing.readings()
-    async with world.context.store.writing() as connection:
+    gauges = Gauges([world.context])
+    up = await gauges.readings()
+    async with world.context.store.database.writing() as connection:
         await connection.exec_driver_sql("DROP TABLE provider_rate_limits")
     world.clock.move(HOLDS)
 
-    told = samples(Prometheus([]).text(await standing.readings()))
+    told = samples(Prometheus([]).text(await gauges.readings()))
 
     assert len(up) > 2
     assert {name: number for (name, _), number in told.items()} == {
@@ -469,19 +475,19 @@ async def test_a_database_that_does_not_answer_is_down_and_no_more_is_told_of_it
     }
 
 
-async def test_what_cannot_be_counted_in_time_is_told_as_it_was_counted_last(
+async def test_what_cannot_be_counted_in_time_keeps_its_last_count(
     postgres_tables_url: str,
 ) -> None:
     async with a_world(postgres_tables_url, migrated=True) as world:
-        await world.context.store.add(a_row(State.READY))
-        standing = StatisticsReader([world.context])
-        before = samples(Prometheus([]).text(await standing.readings()))
+        await world.context.store.assets.add(a_row(State.READY))
+        gauges = Gauges([world.context])
+        before = samples(Prometheus([]).text(await gauges.readings()))
         world.clock.move(HOLDS)
-        async with world.context.store.engine.connect() as other:
+        async with world.context.store.database.engine.connect() as other:
             await other.exec_driver_sql("LOCK TABLE media_provider_assets IN ACCESS EXCLUSIVE MODE")
-            told = samples(Prometheus([]).text(await standing.readings()))
+            told = samples(Prometheus([]).text(await gauges.readings()))
             await other.rollback()
-        await standing.close()
+        await gauges.close()
 
     assert value(before, by_name("rows"), state="ready") == 1
     assert told == before
@@ -490,22 +496,22 @@ async def test_what_cannot_be_counted_in_time_is_told_as_it_was_counted_last(
 # OpenTelemetry
 
 
-async def test_opentelemetry_tells_the_same_figures(world: World) -> None:
+async def test_opentelemetry_exports_the_same_values(world: World) -> None:
     collector, prometheus = Collector(), Prometheus(["default"])
-    hears(world, prometheus, collector.exporter("default"))
+    listen(world, prometheus, collector.exporter("default"))
 
-    await live(world)
+    await everything_happens(world)
 
     told, points = samples(prometheus.text()), collector.points()
-    for one in COUNTED:
-        for labels in one.combinations(["default"]):
+    for instrument in COUNTED:
+        for labels in instrument.combinations(["default"]):
             words = {name: word for name, word in labels.items() if name != ENVIRONMENT}
-            point = points.get((one.name, key(labels)))
-            if one.kind is InstrumentKind.COUNTER:
-                assert point.value == value(told, one, **words), (one.name, labels)  # type: ignore[union-attr]
+            point = points.get((instrument.name, key(labels)))
+            if instrument.kind is InstrumentKind.COUNTER:
+                assert point.value == value(told, instrument, **words), (instrument.name, labels)  # type: ignore[union-attr]
             else:
-                assert (point.count if point else 0) == value(told, one, **words), (
-                    one.name,
+                assert (point.count if point else 0) == value(told, instrument, **words), (
+                    instrument.name,
                     labels,
                 )
 
@@ -514,31 +520,33 @@ def test_every_counter_begins_at_0_for_opentelemetry() -> None:
     collector = Collector()
     collector.exporter("default", "another")
 
-    counters = [one for one in COUNTED if one.kind is InstrumentKind.COUNTER]
+    counters = [instrument for instrument in COUNTED if instrument.kind is InstrumentKind.COUNTER]
     assert {series: point.value for series, point in collector.points().items()} == {
-        (one.name, key(labels)): 0
-        for one in counters
-        for labels in one.combinations(["default", "another"])
+        (instrument.name, key(labels)): 0
+        for instrument in counters
+        for labels in instrument.combinations(["default", "another"])
     }
 
 
 async def test_the_gauges_are_read_on_the_loop_when_metrics_are_collected(world: World) -> None:
-    await world.context.store.add(a_row(State.READY))
+    await world.context.store.assets.add(a_row(State.READY))
     collector = Collector()
-    collector.exporter("default").watch(StatisticsReader([world.context]))
+    collector.exporter("default").watch(Gauges([world.context]))
 
     points = await asyncio.to_thread(collector.points)
 
-    gauges = [series for series in points if series[0] in {one.name for one in GAUGES}]
-    assert {name for name, _ in gauges} == {one.name for one in GAUGES}
+    gauges = [
+        series for series in points if series[0] in {instrument.name for instrument in GAUGES}
+    ]
+    assert {name for name, _ in gauges} == {instrument.name for instrument in GAUGES}
     assert points["rindle_sync.rows", key({"environment": "default", "state": "ready"})].value == 1
 
 
-async def test_on_the_loop_itself_the_gauges_are_told_as_they_were_read_last(world: World) -> None:
-    collector, standing = Collector(), StatisticsReader([world.context])
-    collector.exporter("default").watch(standing)
+async def test_on_the_loop_itself_the_gauges_are_those_read_last(world: World) -> None:
+    collector, gauges = Collector(), Gauges([world.context])
+    collector.exporter("default").watch(gauges)
     before = {name for name, _ in collector.points()}
-    await standing.readings()
+    await gauges.readings()
 
     assert "rindle_sync.database.up" not in before
     assert collector.points()["rindle_sync.database.up", ()].value == 1
@@ -546,7 +554,7 @@ async def test_on_the_loop_itself_the_gauges_are_told_as_they_were_read_last(wor
 
 async def test_a_call_is_a_span_of_a_client(world: World) -> None:
     collector = Collector()
-    hears(world, collector.exporter("default"))
+    listen(world, collector.exporter("default"))
     world.emulator.add_fault("server_error", times=1)
 
     await world.sync(await world.track())
@@ -560,7 +568,7 @@ async def test_a_call_is_a_span_of_a_client(world: World) -> None:
 
 
 @pytest.mark.parametrize("took_ms", [0, 1500])
-def test_a_span_lasts_as_long_as_what_it_tells_of(took_ms: int) -> None:
+def test_a_span_lasts_as_long_as_its_subject(took_ms: int) -> None:
     collector = Collector()
     at = 1_700_000_000_000_000_000
     event = Called(
@@ -575,9 +583,9 @@ def test_a_span_lasts_as_long_as_what_it_tells_of(took_ms: int) -> None:
 
 async def test_sweeps_audits_and_webhooks_are_spans(world: World) -> None:
     collector = Collector()
-    hears(world, collector.exporter("default"))
+    listen(world, collector.exporter("default"))
 
-    await live(world)
+    await everything_happens(world)
 
     assert {span.name: span.kind for span in collector.traces.get_finished_spans()} == {
         "sweep": SpanKind.INTERNAL,
@@ -617,7 +625,7 @@ async def test_scrapes_at_one_time_share_one_rendering_and_keep_nothing_else_wai
     world: World,
 ) -> None:
     exporter = Slow()
-    scraped = Scraped(exporter, StatisticsReader([world.context]), world.clock.now)
+    scraped = Scraped(exporter, Gauges([world.context]), world.clock.now)
 
     texts = await asyncio.gather(*(scraped.text() for _ in range(100)))
     world.clock.move(1)

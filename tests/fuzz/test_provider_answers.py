@@ -1,4 +1,4 @@
-"""The provider's words under whatever comes in: a forged signature opens nothing, and what is read keeps its promises.
+"""The adapter under whatever comes in: no forged signature passes, and what is read is sound.
 
 `RINDLE_FUZZ_EXAMPLES` multiplies the number of examples, for a longer run.
 """
@@ -53,7 +53,10 @@ LONGEST_STATUS = 64
 LONGEST_CALL = 3.0
 """Seconds of the processor that no delivery of the largest size may take."""
 PIECE = 9
-"""A piece of a secret that is this long gives it away; its tag is four characters and three dots."""
+"""A piece of a secret that is this long gives it away.
+
+Its tag is four characters and three dots.
+"""
 
 
 # what anything may be
@@ -157,7 +160,10 @@ adapter = Mux(None)
 def accepted(
     header: str | None, body: bytes, secrets: list[str], tolerance: float = TOLERANCE
 ) -> int | None:
-    """The secret by which a delivery is accepted, None where it is refused; any other error goes on its way."""
+    """The secret by which a delivery is accepted, None where it is refused.
+
+    Any other error goes on its way.
+    """
     headers = {} if header is None else {"mux-signature": header}
     try:
         return adapter.verify({"host": "here", **headers}, body, secrets, NOW, tolerance)
@@ -175,7 +181,7 @@ def mac_of(body: bytes, secret: str, timestamp: str) -> str:
 def truly_signed(
     header: str, body: bytes, secrets: list[str], tolerance: float = TOLERANCE
 ) -> int | None:
-    """The first secret that signed the delivery at its only time, told without the code under test."""
+    """The first secret that signed the delivery at its only time, without the code under test."""
     parts = header.split(",")
     times = [part[2:] for part in parts if part.startswith("t=")]
     if len(times) != 1 or not re.fullmatch(r"[0-9]{1,15}", times[0]):
@@ -578,15 +584,17 @@ def check_metadata(observation: Observation) -> None:
 
 @fuzz(180)
 @given(webhook_events)
-def test_whatever_a_webhook_says_of_itself_is_in_order_or_it_is_no_notice(body: bytes) -> None:
-    if delivery := read(lambda: adapter.read_event(body)):
+def test_whatever_a_webhook_says_of_itself_is_in_order_or_it_is_no_webhook_event(
+    body: bytes,
+) -> None:
+    if delivery := read(lambda: adapter.read_event({}, body)):
         check_delivery(delivery)
 
 
 @fuzz(180)
 @given(webhook_events)
-def test_whatever_is_seen_in_a_webhook_is_in_order_or_it_is_no_notice(body: bytes) -> None:
-    if observation := read(lambda: adapter.read_observation(body, NOW)):
+def test_whatever_is_seen_in_a_webhook_is_in_order_or_it_is_no_webhook_event(body: bytes) -> None:
+    if observation := read(lambda: adapter.read_observation({}, body, NOW)):
         check_seen(observation)
         assert observation.source is ObservationSource.WEBHOOK
         assert is_id(observation.event_id)
@@ -594,10 +602,10 @@ def test_whatever_is_seen_in_a_webhook_is_in_order_or_it_is_no_notice(body: byte
 
 @fuzz(40)
 @given(events)
-def test_a_whole_notice_is_read_and_both_readings_agree(event: dict[str, Any]) -> None:
+def test_a_whole_webhook_event_is_read_and_both_readings_agree(event: dict[str, Any]) -> None:
     body = json.dumps(event).encode()
 
-    delivery, observation = adapter.read_event(body), adapter.read_observation(body, NOW)
+    delivery, observation = adapter.read_event({}, body), adapter.read_observation({}, body, NOW)
 
     assert (delivery.event_id, delivery.occurred_at) == (
         observation.event_id,
@@ -614,8 +622,13 @@ def _at_depth(frames: int, work: Callable[[], object]) -> object:
 
 @fuzz(60)
 @given(deep | closed, st.integers(0, 800))
-def test_deep_nesting_far_down_the_stack_is_read_or_is_no_notice(body: bytes, frames: int) -> None:
-    for work in (lambda: adapter.read_event(body), lambda: adapter.read_observation(body, NOW)):
+def test_deep_nesting_far_down_the_stack_is_read_or_is_no_webhook_event(
+    body: bytes, frames: int
+) -> None:
+    for work in (
+        lambda: adapter.read_event({}, body),
+        lambda: adapter.read_observation({}, body, NOW),
+    ):
         answer = _at_depth(frames, lambda work=work: read(work))  # type: ignore[misc]
         assert answer is None or isinstance(answer, ReceivedEvent | Observation)
 
@@ -672,7 +685,7 @@ def test_no_text_about_an_error_or_a_status_shows_an_id(
 ) -> None:
     secrets, event = telling
 
-    observation = adapter.read_observation(json.dumps(event).encode(), NOW)
+    observation = adapter.read_observation({}, json.dumps(event).encode(), NOW)
 
     check_seen(observation)
     assert (
@@ -697,12 +710,12 @@ FILLINGS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("filling", FILLINGS.values(), ids=FILLINGS)
-def test_the_largest_notice_is_read_in_no_time(filling: bytes) -> None:
+def test_the_largest_webhook_event_is_read_in_no_time(filling: bytes) -> None:
     start = b'{"type":"video.asset.errored","id":"e","data":{"id":"asset-1","errors":{"message":"'
     body = start + filling + b'"}}}'
 
-    assert seconds_for(lambda: read(lambda: adapter.read_event(body))) < LONGEST_CALL
-    assert seconds_for(lambda: read(lambda: adapter.read_observation(body, NOW))) < LONGEST_CALL
+    assert seconds_for(lambda: read(lambda: adapter.read_event({}, body))) < LONGEST_CALL
+    assert seconds_for(lambda: read(lambda: adapter.read_observation({}, body, NOW))) < LONGEST_CALL
 
 
 # answers

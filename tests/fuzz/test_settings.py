@@ -1,4 +1,4 @@
-"""Settings under whatever is set: they keep every bound that is documented, or the setting that is wrong is named.
+"""Settings under whatever is set: they keep every documented bound, or the wrong one is named.
 
 `RINDLE_FUZZ_EXAMPLES` multiplies the number of examples, for a longer run.
 """
@@ -19,10 +19,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from rindle_sync.config import PREFIX, Priority, Settings, load_settings, plain_settings
-from rindle_sync.domain import Policy, Schedule, StuckPolicy
+from rindle_sync.app import lease_of
+from rindle_sync.config import Settings, fields_of, load_settings, plain_settings
+from rindle_sync.domain import Policy, Schedule, StuckPolicy, WebhookSettings
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.reconcile import WebhookSettings
+from rindle_sync.providers import PREFIX, Priority
+from rindle_sync.providers.mux.account import MuxSettings
 from tests.support.fuzz import fuzz
 
 DOCUMENTED = Path(__file__).parents[2] / "docs" / "settings.md"
@@ -30,14 +32,10 @@ PLANTED = "hunter2-lJ4bGGsp7ZlPf02nMg015W02iHQLN9X"
 PIECE = 9
 """A piece of a secret that is this long gives it away."""
 
-NAMES = tuple(Settings.model_fields)
+NAMES = tuple(fields_of())
 SECRETS = ("mux_token_id", "mux_token_secret", "mux_webhook_secrets", "mux_signing_private_key")
 HIDDEN = (*SECRETS, "database_url", "mux_environment_id", "mux_signing_key_id")
-IN_FILES = tuple(
-    (name, f"{name}_file")
-    for name in Settings.model_fields
-    if f"{name}_file" in Settings.model_fields
-)
+IN_FILES = tuple((name, f"{name}_file") for name in fields_of() if f"{name}_file" in fields_of())
 """What may stand in a file instead, but not as well."""
 
 ORDERED = (
@@ -51,7 +49,7 @@ CHOICES: dict[str, type[StuckPolicy | Priority]] = {
 
 
 def _bounds() -> dict[str, tuple[float, float, bool]]:
-    """The least and the most of each number as documented, and whether it must be above the least."""
+    """The documented least and most of each number, and whether it must be above the least."""
     row = re.compile(
         r"^\| `(\w+)` \|[^|]*\|[^|]*\| (above )?([\d.]+),? to ([\d,]+)[^|]*\|", re.MULTILINE
     )
@@ -196,7 +194,7 @@ def check_settings(found: Settings) -> None:
     for name, (low, high, is_above) in BOUNDS.items():
         value = getattr(found, name)
         if value is None:
-            assert Settings.model_fields[name].default is None, name
+            assert fields_of()[name].default is None, name
             continue
         assert isinstance(value, int if name in INTEGERS else float), name
         assert low <= value <= high, name
@@ -207,14 +205,16 @@ def check_settings(found: Settings) -> None:
         assert isinstance(getattr(found, name), kind)
     for name in ("environment", "listen_host", "console_host"):
         assert getattr(found, name), name
-    assert found.mux_environment_id is None or found.mux_environment_id
-    assert found.mux_base_url is None or re.match(r"https?://[^?#\s]+\Z", found.mux_base_url)
+    account = found.account
+    assert isinstance(account, MuxSettings)
+    assert account.mux_environment_id is None or account.mux_environment_id
+    assert account.mux_base_url is None or re.match(r"https?://[^?#\s]+\Z", account.mux_base_url)
     check_what_they_amount_to(found)
     check_secrets(found)
 
 
 def check_what_they_amount_to(found: Settings) -> None:
-    policy, schedule, (burst, per_second) = found.policy, found.schedule, found.reads
+    policy, schedule = found.policy, found.schedule
     assert isinstance(policy, Policy)
     assert isinstance(schedule, Schedule)
     assert min(
@@ -222,29 +222,30 @@ def check_what_they_amount_to(found: Settings) -> None:
     ) >= timedelta(0)
     assert schedule.floor <= schedule.cap
     assert schedule.watch_floor <= schedule.watch_cap
-    for calls, rate in ((burst, per_second), found.creates):
-        assert calls >= 1
-        assert 0 < rate <= 1_000_000
-    assert found.lease > timedelta(seconds=found.provider_timeout_seconds + 45)
+    for bucket in (found.buckets.reads, found.buckets.creates):
+        assert bucket.capacity >= 1
+        assert 0 < bucket.per_second <= 1_000_000
+    assert lease_of(found) > timedelta(seconds=found.provider_timeout_seconds + 45)
 
 
 def check_secrets(found: Settings) -> None:
     """Each is a text that can be sent, or is missing."""
-    webhooks = found.webhooks
+    webhooks, account = found.webhooks, found.account
+    assert isinstance(account, MuxSettings)
     assert isinstance(webhooks, WebhookSettings)
     assert timedelta(seconds=1) <= webhooks.tolerance <= timedelta(days=1)
     assert all(secret.strip() and "," not in secret for secret in webhooks.secrets)
-    assert found.has_token == (
-        found.mux_token_id is not None and found.mux_token_secret is not None
+    assert (account.credentials is not None) == (
+        account.mux_token_id is not None and account.mux_token_secret is not None
     )
-    told = [*webhooks.secrets, *(found.token() if found.has_token else ())]
+    told = [*webhooks.secrets, *(account.credentials or ())]
     for secret in told:
         assert secret.strip()
         assert secret.encode().decode() == secret
-    if found.mux_signing_key_id is not None and found.mux_signing_private_key is not None:
-        assert found.signing_key() == (
-            found.mux_signing_key_id,
-            found.mux_signing_private_key.get_secret_value(),
+    if account.mux_signing_key_id is not None and account.mux_signing_private_key is not None:
+        assert account.signing_key() == (
+            account.mux_signing_key_id,
+            account.mux_signing_private_key.get_secret_value(),
         )
 
 
@@ -252,8 +253,12 @@ def shown_of(found: Settings | ConfigurationError) -> tuple[str, ...]:
     """All the ways in which it is printed."""
     if isinstance(found, ConfigurationError):
         return str(found), repr(found), str(vars(found))
-    dumped = found.model_dump(exclude={"mux_environment_id", "mux_signing_key_id"})
-    return repr(found), str(found), f"{found}", str(found.webhooks), json.dumps(dumped, default=str)
+    account = found.account
+    dumped = found.model_dump() | account.model_dump(
+        exclude={"mux_environment_id", "mux_signing_key_id"}
+    )
+    shown = (repr(found), str(found), f"{found}", repr(account), str(account), f"{account}")
+    return *shown, str(found.webhooks), json.dumps(dumped, default=str)
 
 
 # arguments
@@ -265,7 +270,7 @@ def test_every_number_has_its_bounds_in_the_documents() -> None:
 
 
 def _kind(name: str) -> Any:
-    return Settings.model_fields[name].annotation
+    return fields_of()[name].annotation
 
 
 def made(values: Mapping[str, Any]) -> Settings | ConfigurationError:
@@ -323,7 +328,7 @@ def test_a_name_that_is_no_setting_is_refused_by_that_name(values: dict[str, Any
 @fuzz(120)
 @given(
     st.sampled_from(
-        [name for name in BOUNDS if name not in {one for pair in ORDERED for one in pair}]
+        [name for name in BOUNDS if name not in {bound for pair in ORDERED for bound in pair}]
     ),
     st.data(),
 )
@@ -496,7 +501,7 @@ odd_files = st.one_of(
     st.builds(lambda name, text: f"{name} = {text}".encode(), st.sampled_from(NAMES), literals),
     st.builds(lambda file, cut: file[: cut % (len(file) + 1)], files, st.integers(0, 200)),
     st.builds(lambda file, end: file + end, files, st.binary(max_size=5)),
-    st.builds(lambda one, other: one + other, files, files),
+    st.builds(lambda start, other: start + other, files, files),
     st.builds(lambda table, file: f"[{toml(table)}]\n".encode() + file, st.text(max_size=8), files),
 )
 
@@ -531,14 +536,12 @@ def test_the_environment_the_file_and_arguments_are_read_alike(
 ) -> None:
     told = {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items()}
     try:
-        expected: object = plain_settings(**values).model_dump()
+        expected: object = plain_settings(**values)
     except ConfigurationError as error:
         expected = str(error)
 
     for came in (load(tmp_path, told), load(tmp_path, {}, a_file(values))):
-        assert (
-            str(came) if isinstance(came, ConfigurationError) else came.model_dump()
-        ) == expected
+        assert (str(came) if isinstance(came, ConfigurationError) else came) == expected
 
 
 @fuzz(30)

@@ -1,4 +1,7 @@
-"""The endpoint under whatever comes in: it never breaks, keeps what is signed and nothing else, and ingest ends it."""
+"""The endpoint under whatever comes in.
+
+It never breaks, keeps what is signed and nothing else, and ingest ends it.
+"""
 
 import json
 from collections.abc import Callable
@@ -22,7 +25,7 @@ from rindle_sync.providers.mux import sign
 from rindle_sync.store.schema import assets, changes, webhook_events
 from rindle_sync.webhooks import LARGEST_BODY, App, WebhookApp, process_webhook_events
 from tests.support.rows import NOW, a_row
-from tests.support.webhooks import SECRET, an_event, deliver, kept_bodies, with_secrets
+from tests.support.webhooks import SECRET, a_receiver, an_event, deliver, kept_bodies, with_secrets
 from tests.support.world import World
 
 FUZZ = settings(
@@ -62,7 +65,8 @@ class Sent:
         return b"".join(self.chunks)
 
     def __repr__(self) -> str:
-        return f"{self.method} {self.headers} {len(self.body)} bytes in {len(self.chunks)}: {self.body[:1000]!r}"
+        size = f"{len(self.body)} bytes in {len(self.chunks)}"
+        return f"{self.method} {self.headers} {size}: {self.body[:1000]!r}"
 
 
 # what is in a body
@@ -244,11 +248,14 @@ async def answer(app: App, sent: Sent) -> int | None:
 
 
 async def begin_again(world: World) -> None:
-    """Nothing is kept, and three rows wait: for an asset, for an upload, and for anything with their passthrough."""
+    """Nothing is kept, and three rows wait.
+
+    For an asset, for an upload, and for anything with their passthrough.
+    """
     with_secrets(world)
     world.clock.time = NOW
     world.told.clear()
-    async with world.context.store.writing() as connection:
+    async with world.context.store.database.writing() as connection:
         for table in (webhook_events, changes, assets):
             await connection.execute(table.delete())
     for row in (
@@ -256,15 +263,15 @@ async def begin_again(world: World) -> None:
         a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id=UPLOAD),
         a_row(State.PENDING, provider_asset_id=None, passthrough=PASSTHROUGH),
     ):
-        await world.context.store.add(row)
+        await world.context.store.assets.add(row)
 
 
 async def kept(world: World) -> list[WebhookEventSummary]:
-    return await world.context.inbox.list("mux", "default", limit=1000)
+    return await world.context.store.inbox.list(limit=1000)
 
 
 async def rows(world: World) -> list[ProviderAsset]:
-    return [row async for row in world.context.store.rows("mux", "default")]
+    return [row async for row in world.context.store.assets.rows()]
 
 
 async def ingest_for_long(world: World) -> None:
@@ -281,15 +288,15 @@ async def test_whatever_comes_what_is_signed_is_kept_once_and_nothing_else(
     world: World, sent: list[Sent]
 ) -> None:
     await begin_again(world)
-    app, expected = WebhookApp(world.context), dict[str, bytes]()
+    app, expected = WebhookApp(a_receiver(world)), dict[str, bytes]()
 
-    for one in sent:
-        status = await answer(app, one)
+    for request in sent:
+        status = await answer(app, request)
         assert status is None or status < 500
-        assert (status is None) == one.hangs_up
-        assert (status in {200, 202}) == (one.keeps is not None)
-        if one.keeps is not None:
-            expected.setdefault(one.keeps, one.body)
+        assert (status is None) == request.hangs_up
+        assert (status in {200, 202}) == (request.keeps is not None)
+        if request.keeps is not None:
+            expected.setdefault(request.keeps, request.body)
 
     found = await kept(world)
     assert await kept_bodies(world) == expected
@@ -317,7 +324,7 @@ async def test_whatever_is_kept_ingest_comes_to_an_end_with_it(
 
 async def test_every_way_of_signing_is_taken_or_refused(world: World) -> None:
     await begin_again(world)
-    app = WebhookApp(world.context)
+    app = WebhookApp(a_receiver(world))
 
     for ways, status in ((GOOD, 202), (BAD, 400)):
         for name, way in ways.items():

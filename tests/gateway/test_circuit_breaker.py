@@ -1,38 +1,30 @@
-"""The breaker: when calls stop, how one tries whether all is well again, and what is told and kept of it."""
+"""The circuit breaker: when calls stop, how a trial call is made, what is emitted and stored."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from rindle_sync.domain import State, Trigger
 from rindle_sync.errors import AuthenticationFailed
+from rindle_sync.gateway import FIRST_GAP, LONGEST_GAP, PROBE, RUN, CircuitBreaker, Reason
 from rindle_sync.providers.mux import Mux
-from rindle_sync.reconcile import (
-    FIRST_GAP,
-    LONGEST_GAP,
-    PROBE,
-    RUN,
-    CircuitBreaker,
-    Reason,
-    sync_row,
-)
-from rindle_sync.store import Environment
+from rindle_sync.reconcile import sync_row
+from rindle_sync.store import Environment, Environments
 from rindle_sync.telemetry import BreakerClosed, BreakerOpened
-from tests.support.world import World
+from tests.support.world import World, a_context
 
 SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
 def circuit_breaker(world: World) -> CircuitBreaker:
-    return world.context.circuit_breaker
+    return world.context.gateway.circuit
 
 
 def another(world: World, environment: str = "default") -> CircuitBreaker:
-    """The breaker of another process."""
-    context = world.context
-    return CircuitBreaker(context.environments, context.telemetry, "mux", environment, context.now)
+    """The circuit breaker of another process."""
+    context = world.context if environment == "default" else a_context(world, environment)
+    return CircuitBreaker(context.store.environments, context.telemetry, context.now)
 
 
 async def fail(circuit_breaker: CircuitBreaker, number: int = RUN) -> None:
@@ -48,7 +40,7 @@ async def probe(world: World, circuit_breaker: CircuitBreaker) -> None:
 
 
 async def kept(world: World, environment: str = "default") -> Environment:
-    return await world.context.environments.get("mux", environment)
+    return await Environments(world.context.store.database, "mux", environment).get()
 
 
 # opening
@@ -266,7 +258,7 @@ async def test_why_and_since_when_it_is_open_is_kept(
 async def test_the_identity_of_the_environment_outlives_it(
     world: World, circuit_breaker: CircuitBreaker
 ) -> None:
-    await world.context.environments.identify("mux", "default", "env-1")
+    await world.context.store.environments.identify("env-1")
 
     await circuit_breaker.authentication_failed("401")
     assert (await kept(world)).provider_environment_id == "env-1"
@@ -279,7 +271,7 @@ async def test_what_a_process_that_died_has_kept_is_taken_back_at_the_first_answ
 ) -> None:
     await another(world).authentication_failed("401")
 
-    await world.context.circuit_breaker.succeeded()
+    await world.context.gateway.circuit.succeeded()
 
     assert await kept(world) == Environment()
     assert world.events(BreakerClosed) == []
@@ -313,12 +305,12 @@ async def test_breakers_of_two_environments_are_kept_apart(
 
 async def test_a_process_without_credentials_opens_it_for_nobody(world: World) -> None:
     row = await world.track()
-    without = replace(world.context, provider=Mux(None))
+    world.with_provider(Mux(None))
 
     with pytest.raises(AuthenticationFailed, match="there are no credentials"):
-        await sync_row(without, row, trigger=Trigger.SYNC)
+        await sync_row(world.context, row, trigger=Trigger.SYNC)
 
-    assert world.context.circuit_breaker.opened is None
+    assert world.context.gateway.circuit.opened is None
     assert await kept(world) == Environment()
     assert world.called == []
     assert (await world.now_is(row)).state is State.PROCESSING

@@ -1,4 +1,4 @@
-"""Whose environment the token opens: in another one every row looks deleted, and none must be believed to be."""
+"""Whose environment the token opens: in another one, no row must be believed to be deleted."""
 
 import asyncio
 import logging
@@ -12,11 +12,12 @@ import pytest
 
 from rindle_sync.app import connect
 from rindle_sync.config import plain_settings
-from rindle_sync.diagnostics.status import status
+from rindle_sync.diagnostics import environment_status
 from rindle_sync.domain import ErrorKind, Outcome, ProviderAsset, State
-from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.errors import AuthenticationFailed, RindleSyncError
-from rindle_sync.reconcile import FIRST_GAP, LONGEST_GAP, Identity, audit, backfill
+from rindle_sync.emulator import MuxEmulator
+from rindle_sync.errors import AuthenticationFailed, EnvironmentMismatch, RindleSyncError
+from rindle_sync.gateway import FIRST_GAP, LONGEST_GAP
+from rindle_sync.reconcile import audit, backfill
 from rindle_sync.telemetry import Audited, BreakerClosed, BreakerOpened, Failed
 from tests.support.world import NEVER, READY, World, unknown_id
 
@@ -34,11 +35,11 @@ def another(world: World) -> MuxEmulator:
 
 
 async def pinned(world: World) -> str | None:
-    return (await world.context.environments.get("mux", "default")).provider_environment_id
+    return (await world.context.store.environments.get()).provider_environment_id
 
 
-async def breaker_of(world: World) -> str:
-    return (await status(world.context)).circuit
+async def circuit_of(world: World) -> str:
+    return (await environment_status(world.context)).circuit
 
 
 async def settle_in(world: World) -> list[ProviderAsset]:
@@ -48,11 +49,9 @@ async def settle_in(world: World) -> list[ProviderAsset]:
     return rows + [await world.track(life=NEVER) for _ in range(5)]
 
 
-async def sync_one(world: World) -> None:
+async def sync_first(world: World) -> None:
     [row, *_] = [
-        row
-        async for row in world.context.store.rows("mux", "default")
-        if row.state is State.PROCESSING
+        row async for row in world.context.store.assets.rows() if row.state is State.PROCESSING
     ]
     await world.sync(row)
 
@@ -78,8 +77,8 @@ async def fill(world: World) -> None:
     await backfill(world.context)
 
 
-ROADS = [sync_one, sweep_all, sweep_by_id, audit_all, audit_and_adopt, fill]
-Road = Callable[[World], Awaitable[None]]
+PATHS = [sync_first, sweep_all, sweep_by_id, audit_all, audit_and_adopt, fill]
+Path = Callable[[World], Awaitable[None]]
 
 
 # a 404 in our own environment
@@ -174,7 +173,7 @@ async def test_the_environment_is_known_once_one_of_our_rows_was_seen_on_a_page(
     assert (world.emulator.calls["get_asset"], await pinned(world)) == (0, OURS)
 
 
-async def test_a_page_of_strangers_says_nothing_of_our_environment(world: World) -> None:
+async def test_a_page_of_untracked_assets_says_nothing_of_our_environment(world: World) -> None:
     world.emulator.create_assets(150, life=READY)
     for _ in range(3):
         await world.track(provider_asset_id=unknown_id())
@@ -201,9 +200,9 @@ async def test_what_is_known_of_the_environment_is_never_overwritten(world: Worl
     await settle_in(world)
     world.with_token_of(another(world))
 
-    for road in (sweep_all, audit_all, fill):
+    for path in (sweep_all, audit_all, fill):
         with pytest.raises(AuthenticationFailed):
-            await road(world)
+            await path(world)
         world.clock.move(LONGEST_GAP)
 
     assert await pinned(world) == OURS
@@ -229,11 +228,11 @@ async def test_one_row_that_is_synced_with_a_token_of_another_environment_keeps_
         row.check_at,
     )
     assert (after.check_failures, after.error_kind, after.missing_since) == (0, None, None)
-    assert await breaker_of(world) == "other_environment"
+    assert await circuit_of(world) == "other_environment"
 
 
-@pytest.mark.parametrize("road", ROADS[1:])
-async def test_a_token_of_another_environment_changes_no_row(world: World, road: Road) -> None:
+@pytest.mark.parametrize("path", PATHS[1:])
+async def test_a_token_of_another_environment_changes_no_row(world: World, path: Path) -> None:
     await settle_in(world)
     world.with_token_of(another(world))
     world.told.clear()
@@ -242,19 +241,19 @@ async def test_a_token_of_another_environment_changes_no_row(world: World, road:
     )
 
     with pytest.raises(AuthenticationFailed, match="environment"):
-        await road(world)
+        await path(world)
 
     assert (
         await world.tables("provider_rate_limits", "provider_environments", "provider_job_runs")
         == before
     )
-    assert await breaker_of(world) == "other_environment"
+    assert await circuit_of(world) == "other_environment"
     assert [e.reason for e in world.told if isinstance(e, BreakerOpened)] == ["other_environment"]
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("path", PATHS)
 async def test_a_token_of_another_environment_changes_no_row_when_nobody_says_so_at_first(
-    world: World, road: Road
+    world: World, path: Path
 ) -> None:
     await settle_in(world)
     there = another(world)
@@ -263,9 +262,9 @@ async def test_a_token_of_another_environment_changes_no_row_when_nobody_says_so
     before = await world.tables()
 
     try:
-        await road(world)
+        await path(world)
     except AuthenticationFailed:
-        assert await breaker_of(world) == "other_environment"
+        assert await circuit_of(world) == "other_environment"
 
     after = await world.tables()
     assert len(after["media_provider_assets"]) == len(before["media_provider_assets"])
@@ -289,9 +288,9 @@ async def test_a_backfill_of_an_empty_environment_does_not_make_it_that_of_the_r
     assert report.outcome is Outcome.DONE
 
 
-@pytest.mark.parametrize("road", [sweep_all, sweep_by_id, audit_all])
-async def test_as_long_as_the_token_is_wrong_the_breaker_stays_open(
-    world: World, road: Road
+@pytest.mark.parametrize("path", [sweep_all, sweep_by_id, audit_all])
+async def test_as_long_as_the_token_is_wrong_the_circuit_stays_open(
+    world: World, path: Path
 ) -> None:
     await settle_in(world)
     world.with_token_of(there := another(world))
@@ -299,8 +298,8 @@ async def test_as_long_as_the_token_is_wrong_the_breaker_stays_open(
 
     for _ in range(6):
         with suppress(AuthenticationFailed):
-            await road(world)
-        assert await breaker_of(world) == "other_environment"
+            await path(world)
+        assert await circuit_of(world) == "other_environment"
         world.clock.move(LONGEST_GAP)
 
     assert not world.events(BreakerClosed)
@@ -315,15 +314,13 @@ async def test_days_with_a_token_of_another_environment_end_no_row(world: World)
     world.with_token_of(another(world))
 
     for _ in range(10):  # not so long that the rows are stuck
-        for road in (sweep_all, audit_all):
+        for path in (sweep_all, audit_all):
             with suppress(AuthenticationFailed):
-                await road(world)
+                await path(world)
         world.clock.move(timedelta(minutes=5))
 
     assert await world.states() == {State.READY: 16, State.PROCESSING: 5}
-    assert not [
-        row async for row in world.context.store.rows("mux", "default") if row.missing_since
-    ]
+    assert not [row async for row in world.context.store.assets.rows() if row.missing_since]
 
 
 async def test_with_the_right_token_everything_goes_on(world: World) -> None:
@@ -337,14 +334,14 @@ async def test_with_the_right_token_everything_goes_on(world: World) -> None:
     result = await world.sweep()
     report = await audit(world.context)
 
-    assert (result.outcome, result.checked, await breaker_of(world)) == (Outcome.DONE, 5, "closed")
+    assert (result.outcome, result.checked, await circuit_of(world)) == (Outcome.DONE, 5, "closed")
     assert (report.outcome, report.ended) == (Outcome.DONE, 1)
 
 
 async def test_a_service_with_the_right_token_is_not_shown_as_refused_for_another_ones_sake(
     world: World,
 ) -> None:
-    """Somebody runs a command with a wrong token, beside a service that has looked at rows all the time."""
+    """Somebody runs a command with a wrong token, beside a service that checks rows."""
     await settle_in(world)
     await world.sweep()
     service = world.context
@@ -359,13 +356,16 @@ async def test_a_service_with_the_right_token_is_not_shown_as_refused_for_anothe
         await world.track()
         assert (await world.sweep()).checked
 
-    assert await breaker_of(world) == "closed"
+    assert await circuit_of(world) == "closed"
 
 
-async def test_a_library_that_nobody_has_looked_at_yet_does_not_end_by_a_wrong_token(
+async def test_a_library_that_nobody_has_checked_yet_does_not_end_by_a_wrong_token(
     world: World,
 ) -> None:
-    """Rows that came by webhooks or by hand: no look has told yet which environment they were made in."""
+    """Rows that came by webhooks or by hand.
+
+    No check has told yet which environment they were made in.
+    """
     rows = await world.shelve(15)
     world.with_token_of(another(world))
 
@@ -386,19 +386,19 @@ async def test_a_library_that_nobody_has_looked_at_yet_does_not_end_by_a_wrong_t
 async def test_an_environment_that_the_settings_name_wins_over_what_was_seen(world: World) -> None:
     await world.sync(await world.track())
     gone = await world.track(provider_asset_id=unknown_id())
-    world.context = replace(world.context, identity=Identity(expected=THEIRS))
+    world.with_gateway(expected_environment=THEIRS)
 
     with pytest.raises(AuthenticationFailed):
         await world.sync(gone)
 
     assert (await world.now_is(gone)).state is State.PROCESSING
-    assert await breaker_of(world) == "other_environment"
+    assert await circuit_of(world) == "other_environment"
 
 
 async def test_rows_that_have_moved_are_believed_where_the_settings_say_so(world: World) -> None:
-    await world.context.environments.identify("mux", "default", THEIRS)
+    await world.context.store.environments.identify(THEIRS)
     gone = await world.track(provider_asset_id=unknown_id())
-    world.context = replace(world.context, identity=Identity(expected=OURS))
+    world.with_gateway(expected_environment=OURS)
 
     await world.sync(gone)
 
@@ -428,22 +428,22 @@ async def test_the_app_takes_the_environment_from_its_settings(database_url: str
 # secrets
 
 
-@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("path", PATHS)
 async def test_nothing_that_is_said_holds_an_id_of_either_environment(
-    world: World, road: Road, caplog: pytest.LogCaptureFixture
+    world: World, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     rows = await settle_in(world)
     world.emulator.whoami = replace(
         world.emulator.whoami, environment_id=(ours := "Zr8OurOwnEnvironment5Tq")
     )
-    await world.context.environments.identify("mux", "default", ours)
+    await world.context.store.environments.identify(ours)
     world.with_token_of(there := another(world))
     said: list[str] = []
 
     for _ in range(2):
         try:
-            await road(world)
+            await path(world)
         except RindleSyncError as error:
             said += [str(error), repr(error)]
         world.clock.move(LONGEST_GAP)
@@ -451,9 +451,9 @@ async def test_nothing_that_is_said_holds_an_id_of_either_environment(
         record.getMessage() for record in caplog.records
     ]
     said += [
-        repr(await status(world.context)),
-        repr(world.context.identity),
-        repr(world.context.circuit_breaker.opened),
+        repr(await environment_status(world.context)),
+        repr(world.context.gateway.identity),
+        repr(world.context.gateway.circuit.opened),
     ]
 
     assert said
@@ -464,13 +464,13 @@ async def test_nothing_that_is_said_holds_an_id_of_either_environment(
 # at once
 
 
-async def test_many_looks_at_once_ask_once_who_we_are(world: World) -> None:
+async def test_many_checks_at_once_ask_once_who_we_are(world: World) -> None:
     rows = await settle_in(world)
     world.with_token_of(there := another(world))
 
     answers = await asyncio.gather(*(world.sync(row) for row in rows), return_exceptions=True)
 
-    assert {type(answer) for answer in answers} == {AuthenticationFailed}
+    assert {type(answer) for answer in answers} == {EnvironmentMismatch}
     assert there.calls["whoami"] == 1
 
 

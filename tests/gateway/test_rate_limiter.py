@@ -1,4 +1,4 @@
-"""The budget on both databases: never overdrawn, by however many processes, never unfair, never stuck.
+"""The rate limiter on both databases: never overdrawn, unfair or stuck.
 
 Its clock is one that only tests and sleeps move.
 """
@@ -19,10 +19,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rindle_sync.domain import Trigger
-from rindle_sync.reconcile import JITTER, LONGEST_PAUSE, RateLimiter
-from rindle_sync.store import Bucket, RateLimits
-from rindle_sync.store.schema.engine import open_engine
+from rindle_sync.domain import Bucket, Trigger
+from rindle_sync.gateway import JITTER, LONGEST_PAUSE, RateLimiter
+from rindle_sync.store import Database, RateLimits
+from rindle_sync.store.schema import open_engine
 from tests.support.taker import SHARED
 from tests.support.world import Clock, World
 
@@ -32,7 +32,7 @@ ROUNDING = 0.01
 
 RATES = [0.1, 1 / 3, 0.7, 1, 13.7, 200]
 URGENT = [Trigger.SYNC, Trigger.WEBHOOK, Trigger.CLI, Trigger.APP]
-TAKER = Path(__file__).with_name("taker.py")
+TAKER = Path(__file__).parents[1] / "support" / "taker.py"
 
 FEW = settings(
     max_examples=12,
@@ -66,28 +66,27 @@ class LateClock:
 
 
 def a_bucket(capacity: float = 20, per_second: float = 1) -> Bucket:
-    return Bucket(
-        provider="mux",
-        environment="default",
-        name=uuid4().hex,
-        capacity=capacity,
-        per_second=per_second,
-    )
+    return Bucket(name=uuid4().hex, capacity=capacity, per_second=per_second)
 
 
-def budget_of(
+def buckets_of(world: World, *, provider: str = "mux", environment: str = "default") -> RateLimits:
+    """The buckets as another process sees them."""
+    return RateLimits(world.context.store.database, provider, environment)
+
+
+def rate_limiter_of(
     world: World, bucket: Bucket, *, clock: Clock | LateClock | None = None, **options: Any
 ) -> RateLimiter:
-    """The budget of one more process, whose pauses are not drawn apart."""
+    """The rate limiter of another process, whose pauses are not drawn apart."""
     clock = clock or world.clock
     plain: dict[str, Any] = {"now": clock.now, "sleep": clock.sleep, "chance": lambda: 0.0}
-    return RateLimiter(RateLimits(world.context.store.engine), bucket, **plain | options)
+    return RateLimiter(buckets_of(world), bucket, **plain | options)
 
 
-def a_budget(
+def a_rate_limiter(
     world: World, capacity: float = 20, per_second: float = 1, **options: Any
 ) -> RateLimiter:
-    return budget_of(world, a_bucket(capacity, per_second), **options)
+    return rate_limiter_of(world, a_bucket(capacity, per_second), **options)
 
 
 def times(number: int) -> Callable[[], bool]:
@@ -97,11 +96,11 @@ def times(number: int) -> Callable[[], bool]:
 
 
 async def now_from(
-    world: World, rate_limiter: RateLimiter, most: int = 50, by: Trigger = Trigger.SYNC
+    world: World, rate_limiter: RateLimiter, most: int = 50, trigger: Trigger = Trigger.SYNC
 ) -> int:
     """What is to be had without waiting; no time passes."""
     began = world.clock.now()
-    granted = await rate_limiter.take(most, times(1), trigger=by)
+    granted = await rate_limiter.take(most, times(1), trigger=trigger)
     world.clock.time = began
     return granted
 
@@ -119,22 +118,22 @@ async def the_first_call_comes_after(
 
 
 class Ledger:
-    """What the budgets of some processes granted, and when."""
+    """What the rate limiters of some processes granted, and when."""
 
-    def __init__(self, clock: Clock, *budgets: RateLimiter) -> None:
+    def __init__(self, clock: Clock, *limiters: RateLimiter) -> None:
         self.clock = clock
-        self.budgets = budgets
+        self.limiters = limiters
         self.entries: list[tuple[datetime, int]] = []
 
     async def take(
-        self, rate_limiter: RateLimiter, most: int = 1, by: Trigger = Trigger.SYNC
+        self, rate_limiter: RateLimiter, most: int = 1, trigger: Trigger = Trigger.SYNC
     ) -> int:
-        granted = await rate_limiter.take(most, trigger=by)
+        granted = await rate_limiter.take(most, trigger=trigger)
         self.entries.append((self.clock.now(), granted))
         return granted
 
     async def do(self, kind: str, value: float, which: int = 0) -> None:
-        rate_limiter = self.budgets[which]
+        rate_limiter = self.limiters[which]
         match kind:
             case "take":
                 await self.take(rate_limiter, int(value))
@@ -170,7 +169,7 @@ class Ledger:
 
 
 async def test_a_full_bucket_grants_its_capacity_at_once_and_no_more(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
 
     assert await now_from(world, rate_limiter) == 20
     await the_first_call_comes_after(world, rate_limiter, SECOND)
@@ -178,7 +177,7 @@ async def test_a_full_bucket_grants_its_capacity_at_once_and_no_more(world: Worl
 
 @pytest.mark.parametrize("per_second", RATES)
 async def test_after_the_burst_calls_come_at_the_rate(world: World, per_second: float) -> None:
-    began, rate_limiter = world.clock.now(), a_budget(world, 5, per_second)
+    began, rate_limiter = world.clock.now(), a_rate_limiter(world, 5, per_second)
 
     granted = sum([await rate_limiter.take() for _ in range(25)])
 
@@ -188,13 +187,13 @@ async def test_after_the_burst_calls_come_at_the_rate(world: World, per_second: 
 
 @pytest.mark.parametrize("per_second", RATES)
 async def test_every_take_grants_at_least_one_call(world: World, per_second: float) -> None:
-    rate_limiter = a_budget(world, 3, per_second)
+    rate_limiter = a_rate_limiter(world, 3, per_second)
 
     assert {await rate_limiter.take(2) for _ in range(20)} <= {1, 2}
 
 
 async def test_idle_time_fills_the_bucket_to_its_capacity_and_no_further(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
     await rate_limiter.take(20)
 
     world.clock.move(timedelta(days=30))
@@ -203,19 +202,19 @@ async def test_idle_time_fills_the_bucket_to_its_capacity_and_no_further(world: 
 
 
 async def test_no_more_is_granted_than_was_asked_for(world: World) -> None:
-    assert await a_budget(world).take(3) == 3
+    assert await a_rate_limiter(world).take(3) == 3
 
 
-async def test_a_bucket_of_one_call_serves_every_road(world: World) -> None:
-    rate_limiter = a_budget(world, 1, 1)
+async def test_a_bucket_of_one_call_serves_every_trigger(world: World) -> None:
+    rate_limiter = a_rate_limiter(world, 1, 1)
 
-    for by in Trigger:
-        assert await rate_limiter.take(50, trigger=by) == 1
-        assert await now_from(world, rate_limiter, by=by) == 0
+    for trigger in Trigger:
+        assert await rate_limiter.take(50, trigger=trigger) == 1
+        assert await now_from(world, rate_limiter, trigger=trigger) == 0
 
 
 async def test_the_largest_bucket_does_not_overflow(world: World) -> None:
-    rate_limiter = a_budget(world, 1_000_000, 1_000_000)
+    rate_limiter = a_rate_limiter(world, 1_000_000, 1_000_000)
 
     assert await rate_limiter.take(10**9) == 1_000_000
     world.clock.move(0.5)
@@ -230,7 +229,7 @@ async def test_the_largest_bucket_does_not_overflow(world: World) -> None:
 async def test_a_rate_however_far_from_the_capacity_does_not_overflow(
     world: World, capacity: float, per_second: float
 ) -> None:
-    assert await now_from(world, a_budget(world, capacity, per_second), 10**9) == capacity
+    assert await now_from(world, a_rate_limiter(world, capacity, per_second), 10**9) == capacity
 
 
 @FEW
@@ -240,7 +239,7 @@ async def test_a_rate_however_far_from_the_capacity_does_not_overflow(
 async def test_no_window_holds_more_calls_than_a_bucket_allows(
     world: World, capacity: int, per_second: float, steps: list[tuple[str, float]]
 ) -> None:
-    ledger = Ledger(world.clock, a_budget(world, capacity, per_second))
+    ledger = Ledger(world.clock, a_rate_limiter(world, capacity, per_second))
 
     for kind, value in steps:
         await ledger.do(kind, value)
@@ -253,12 +252,12 @@ async def test_no_window_holds_more_calls_than_a_bucket_allows(
 async def test_a_call_is_granted_as_soon_as_the_pause_is_over_and_a_token_is_there(
     world: World, capacity: int, per_second: float, steps: list[tuple[str, float]]
 ) -> None:
-    ledger = Ledger(world.clock, a_budget(world, capacity, per_second))
+    ledger = Ledger(world.clock, a_rate_limiter(world, capacity, per_second))
     for kind, value in steps:
         await ledger.do(kind, value)
     began = world.clock.now()
 
-    await ledger.take(ledger.budgets[0])
+    await ledger.take(ledger.limiters[0])
 
     longest = 60 + 1 / per_second
     assert (world.clock.now() - began).total_seconds() <= longest + ROUNDING
@@ -268,7 +267,7 @@ async def test_a_call_is_granted_as_soon_as_the_pause_is_over_and_a_token_is_the
 
 
 async def test_first_come_is_first_served(world: World) -> None:
-    rate_limiter, served = a_budget(world, 1, 3), list[int]()
+    rate_limiter, served = a_rate_limiter(world, 1, 3), list[int]()
 
     async def ask(number: int) -> None:
         await rate_limiter.take()
@@ -280,16 +279,16 @@ async def test_first_come_is_first_served(world: World) -> None:
 
 
 async def test_one_who_asks_for_many_does_not_starve_the_next(world: World) -> None:
-    rate_limiter = a_budget(world, 10, 1)
+    rate_limiter = a_rate_limiter(world, 10, 1)
     await rate_limiter.take(10)
 
-    many, one = await asyncio.gather(rate_limiter.take(10), rate_limiter.take())
+    many, single = await asyncio.gather(rate_limiter.take(10), rate_limiter.take())
 
-    assert (many, one) == (1, 1)
+    assert (many, single) == (1, 1)
 
 
 async def test_one_who_stops_waiting_takes_nothing_and_holds_up_nobody(world: World) -> None:
-    rate_limiter, began_to_wait = a_budget(world, 1, 1), asyncio.Event()
+    rate_limiter, began_to_wait = a_rate_limiter(world, 1, 1), asyncio.Event()
     await rate_limiter.take()
 
     def keeps_waiting() -> bool:
@@ -305,7 +304,7 @@ async def test_one_who_stops_waiting_takes_nothing_and_holds_up_nobody(world: Wo
 
 
 async def test_one_who_is_told_to_stop_gets_nothing(world: World) -> None:
-    rate_limiter = a_budget(world, 1, 0.1)
+    rate_limiter = a_rate_limiter(world, 1, 0.1)
 
     assert await rate_limiter.take(1, times(0)) == 0
     assert await rate_limiter.take() == 1
@@ -314,36 +313,36 @@ async def test_one_who_is_told_to_stop_gets_nothing(world: World) -> None:
     assert world.clock.now() - began == 3 * SECOND
 
 
-# roads: the more urgent a call, the more of the bucket it may take
+# triggers: the more urgent a call, the more of the bucket it may take
 
 
-@pytest.mark.parametrize("by", URGENT)
-async def test_an_urgent_call_may_empty_the_bucket(world: World, by: Trigger) -> None:
-    assert await now_from(world, a_budget(world, 20, 1), by=by) == 20
+@pytest.mark.parametrize("trigger", URGENT)
+async def test_an_urgent_call_may_empty_the_bucket(world: World, trigger: Trigger) -> None:
+    assert await now_from(world, a_rate_limiter(world, 20, 1), trigger=trigger) == 20
 
 
 async def test_a_sweep_leaves_a_tenth_of_the_bucket(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
 
-    assert await now_from(world, rate_limiter, by=Trigger.SWEEP) == 18
-    assert await now_from(world, rate_limiter, by=Trigger.SWEEP) == 0
-    assert await now_from(world, rate_limiter, by=Trigger.SYNC) == 2
+    assert await now_from(world, rate_limiter, trigger=Trigger.SWEEP) == 18
+    assert await now_from(world, rate_limiter, trigger=Trigger.SWEEP) == 0
+    assert await now_from(world, rate_limiter, trigger=Trigger.SYNC) == 2
 
 
 async def test_an_audit_takes_nothing_while_the_bucket_is_at_most_half_full(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
 
-    assert await now_from(world, rate_limiter, by=Trigger.AUDIT) == 10
-    assert await now_from(world, rate_limiter, by=Trigger.AUDIT) == 0
-    assert await now_from(world, rate_limiter, by=Trigger.SWEEP) == 8
+    assert await now_from(world, rate_limiter, trigger=Trigger.AUDIT) == 10
+    assert await now_from(world, rate_limiter, trigger=Trigger.AUDIT) == 0
+    assert await now_from(world, rate_limiter, trigger=Trigger.SWEEP) == 8
     world.clock.move(8)
-    assert await now_from(world, rate_limiter, by=Trigger.AUDIT) == 0
+    assert await now_from(world, rate_limiter, trigger=Trigger.AUDIT) == 0
     world.clock.move(1)
-    assert await now_from(world, rate_limiter, by=Trigger.AUDIT) == 1
+    assert await now_from(world, rate_limiter, trigger=Trigger.AUDIT) == 1
 
 
 async def test_a_sweep_that_waits_does_so_until_more_than_its_share_is_left(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
     await rate_limiter.take(20)
     began = world.clock.now()
 
@@ -361,12 +360,12 @@ async def test_a_single_sync_gets_the_rest_at_once_while_others_wait(
         waits.set()
         await forever.wait()
 
-    rate_limiter = a_budget(world, 20, 1, sleep=sleep)
+    rate_limiter = a_rate_limiter(world, 20, 1, sleep=sleep)
     await rate_limiter.take(50, trigger=Trigger.SWEEP)
     waiting = asyncio.create_task(rate_limiter.take(trigger=slow))
     await waits.wait()
 
-    assert await now_from(world, rate_limiter, by=Trigger.SYNC) == 2
+    assert await now_from(world, rate_limiter, trigger=Trigger.SYNC) == 2
 
     waiting.cancel()
 
@@ -375,7 +374,7 @@ async def test_a_single_sync_gets_the_rest_at_once_while_others_wait(
 
 
 async def test_calls_given_back_can_be_taken_at_once(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
     await rate_limiter.take(20)
 
     await rate_limiter.give_back(7)
@@ -388,7 +387,7 @@ async def test_calls_given_back_can_be_taken_at_once(world: World) -> None:
 async def test_giving_back_never_fills_the_bucket_past_its_capacity(
     world: World, capacity: int, taken: int, returned: list[int]
 ) -> None:
-    rate_limiter = a_budget(world, capacity, 1)
+    rate_limiter = a_rate_limiter(world, capacity, 1)
     left = capacity - await now_from(world, rate_limiter, taken)
 
     for calls in returned:
@@ -403,7 +402,7 @@ async def test_giving_back_never_fills_the_bucket_past_its_capacity(
 async def test_nobody_gets_a_call_before_the_pause_is_over_and_then_one_by_one(
     world: World,
 ) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
 
     await rate_limiter.pause(timedelta(seconds=90))
 
@@ -415,7 +414,7 @@ async def test_nobody_gets_a_call_before_the_pause_is_over_and_then_one_by_one(
 
 
 async def test_calls_given_back_in_a_pause_make_no_burst_after_it(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
     granted = await rate_limiter.take(20)
 
     await rate_limiter.rate_limited(10)
@@ -425,7 +424,7 @@ async def test_calls_given_back_in_a_pause_make_no_burst_after_it(world: World) 
 
 
 async def test_a_shorter_pause_does_not_shorten_a_longer_one(world: World) -> None:
-    rate_limiter = a_budget(world)
+    rate_limiter = a_rate_limiter(world)
 
     await rate_limiter.pause(timedelta(seconds=90))
     await rate_limiter.pause(timedelta(seconds=1))
@@ -435,14 +434,14 @@ async def test_a_shorter_pause_does_not_shorten_a_longer_one(world: World) -> No
 
 async def test_a_pause_that_comes_while_one_waits_holds_him_up_too(world: World) -> None:
     bucket, pauses = a_bucket(1, 1), [timedelta(seconds=30)]
-    other = budget_of(world, bucket)
+    other = rate_limiter_of(world, bucket)
 
     async def sleep(seconds: float) -> None:
         while pauses:
             await other.pause(pauses.pop())
         await world.clock.sleep(seconds)
 
-    rate_limiter = budget_of(world, bucket, sleep=sleep)
+    rate_limiter = rate_limiter_of(world, bucket, sleep=sleep)
     await rate_limiter.take()
     began = world.clock.now()
     await rate_limiter.take()
@@ -452,7 +451,7 @@ async def test_a_pause_that_comes_while_one_waits_holds_him_up_too(world: World)
 
 @pytest.mark.parametrize("wait", [timedelta(hours=2), timedelta(days=3650), timedelta.max])
 async def test_no_pause_is_longer_than_an_hour(world: World, wait: timedelta) -> None:
-    rate_limiter = a_budget(world)
+    rate_limiter = a_rate_limiter(world)
 
     await rate_limiter.pause(wait)
 
@@ -461,24 +460,29 @@ async def test_no_pause_is_longer_than_an_hour(world: World, wait: timedelta) ->
 
 async def test_a_pause_of_one_process_holds_for_all(world: World) -> None:
     bucket = a_bucket()
-    one, other = budget_of(world, bucket), budget_of(world, bucket)
+    first, other = rate_limiter_of(world, bucket), rate_limiter_of(world, bucket)
     await other.take()
 
-    await one.rate_limited(30)
+    await first.rate_limited(30)
 
     await the_first_call_comes_after(world, other, 31 * SECOND)
 
 
 async def test_buckets_are_paused_and_emptied_apart(world: World) -> None:
     bucket = a_bucket()
-    names: list[dict[str, Any]] = [
-        {"name": "creates"},
-        {"environment": "staging"},
-        {"provider": "bunny"},
+    clock = world.clock
+    others = [
+        rate_limiter_of(world, replace(bucket, name="creates")),
+        *(
+            RateLimiter(buckets, bucket, now=clock.now, sleep=clock.sleep)
+            for buckets in (
+                buckets_of(world, environment="staging"),
+                buckets_of(world, provider="bunny"),
+            )
+        ),
     ]
-    others = [budget_of(world, replace(bucket, **name)) for name in names]
 
-    await budget_of(world, bucket).rate_limited(30)
+    await rate_limiter_of(world, bucket).rate_limited(30)
 
     assert [await now_from(world, rate_limiter) for rate_limiter in others] == [20, 20, 20]
 
@@ -490,7 +494,7 @@ async def test_buckets_are_paused_and_emptied_apart(world: World) -> None:
 async def test_a_throttled_call_pauses_as_long_as_the_provider_asks(
     world: World, retry_after: float
 ) -> None:
-    rate_limiter, wait = a_budget(world), timedelta(seconds=retry_after)
+    rate_limiter, wait = a_rate_limiter(world), timedelta(seconds=retry_after)
 
     assert await rate_limiter.rate_limited(retry_after) == wait
 
@@ -501,7 +505,7 @@ async def test_a_throttled_call_pauses_as_long_as_the_provider_asks(
 async def test_however_long_a_provider_asks_us_to_wait_we_ask_again_after_an_hour(
     world: World, retry_after: float
 ) -> None:
-    rate_limiter = a_budget(world)
+    rate_limiter = a_rate_limiter(world)
 
     assert await rate_limiter.rate_limited(retry_after) == LONGEST_PAUSE
 
@@ -509,11 +513,11 @@ async def test_however_long_a_provider_asks_us_to_wait_we_ask_again_after_an_hou
 
 
 async def test_a_negative_wish_is_no_pause(world: World) -> None:
-    assert await a_budget(world).rate_limited(-5) == timedelta(0)
+    assert await a_rate_limiter(world).rate_limited(-5) == timedelta(0)
 
 
 async def test_without_a_wish_each_pause_is_twice_the_last_up_to_a_minute(world: World) -> None:
-    rate_limiter, pauses = a_budget(world), list[float]()
+    rate_limiter, pauses = a_rate_limiter(world), list[float]()
 
     for _ in range(9):
         pauses.append((await rate_limiter.rate_limited(None)).total_seconds())
@@ -523,7 +527,7 @@ async def test_without_a_wish_each_pause_is_twice_the_last_up_to_a_minute(world:
 
 
 async def test_a_wave_of_throttled_calls_counts_once(world: World) -> None:
-    rate_limiter = a_budget(world)
+    rate_limiter = a_rate_limiter(world)
 
     assert {await rate_limiter.rate_limited(None) for _ in range(20)} == {timedelta(seconds=1)}
     await rate_limiter.take()
@@ -531,7 +535,7 @@ async def test_a_wave_of_throttled_calls_counts_once(world: World) -> None:
 
 
 async def test_after_a_quiet_time_the_pauses_are_short_again(world: World) -> None:
-    rate_limiter = a_budget(world)
+    rate_limiter = a_rate_limiter(world)
     for _ in range(4):
         await rate_limiter.rate_limited(None)
         await rate_limiter.take()
@@ -542,7 +546,7 @@ async def test_after_a_quiet_time_the_pauses_are_short_again(world: World) -> No
 
 
 async def test_a_named_wait_does_not_count_towards_the_doubling(world: World) -> None:
-    rate_limiter = a_budget(world)
+    rate_limiter = a_rate_limiter(world)
     for _ in range(5):
         await rate_limiter.rate_limited(30)
         await rate_limiter.take()
@@ -553,7 +557,7 @@ async def test_a_named_wait_does_not_count_towards_the_doubling(world: World) ->
 
 async def test_chance_only_lengthens_a_pause_and_by_a_quarter_at_most(world: World) -> None:
     rate_limiter, longest, pauses = (
-        a_budget(world, chance=lambda: 1.0),
+        a_rate_limiter(world, chance=lambda: 1.0),
         60 * (1 + JITTER),
         list[float](),
     )
@@ -568,8 +572,10 @@ async def test_chance_only_lengthens_a_pause_and_by_a_quarter_at_most(world: Wor
 async def test_the_pauses_of_processes_that_are_throttled_at_once_are_drawn_apart(
     world: World,
 ) -> None:
-    buckets, bucket, clock = RateLimits(world.context.store.engine), a_bucket(), world.clock
-    processes = [RateLimiter(buckets, bucket, now=clock.now, sleep=clock.sleep) for _ in range(10)]
+    bucket, clock = a_bucket(), world.clock
+    processes = [
+        RateLimiter(buckets_of(world), bucket, now=clock.now, sleep=clock.sleep) for _ in range(10)
+    ]
 
     pauses = {(await rate_limiter.rate_limited(None)).total_seconds() for rate_limiter in processes}
 
@@ -578,14 +584,14 @@ async def test_the_pauses_of_processes_that_are_throttled_at_once_are_drawn_apar
 
 
 async def test_a_wait_that_the_provider_names_is_not_drawn_apart(world: World) -> None:
-    assert await a_budget(world, chance=lambda: 1.0).rate_limited(10) == timedelta(seconds=10)
+    assert await a_rate_limiter(world, chance=lambda: 1.0).rate_limited(10) == timedelta(seconds=10)
 
 
 # told how many calls are left
 
 
 async def test_what_the_provider_tells_is_left_is_not_exceeded(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
 
     rate_limiter.note_calls_left(3)
 
@@ -594,7 +600,7 @@ async def test_what_the_provider_tells_is_left_is_not_exceeded(world: World) -> 
 
 
 async def test_where_nothing_is_left_nothing_is_taken(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
 
     rate_limiter.note_calls_left(0)
 
@@ -602,7 +608,7 @@ async def test_where_nothing_is_left_nothing_is_taken(world: World) -> None:
 
 
 async def test_what_was_told_ages_as_the_bucket_fills(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
 
     rate_limiter.note_calls_left(3)
     world.clock.move(5)
@@ -611,7 +617,7 @@ async def test_what_was_told_ages_as_the_bucket_fills(world: World) -> None:
 
 
 async def test_what_was_told_long_ago_holds_nobody_back(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
 
     rate_limiter.note_calls_left(3)
     world.clock.move(timedelta(days=1))
@@ -620,7 +626,7 @@ async def test_what_was_told_long_ago_holds_nobody_back(world: World) -> None:
 
 
 async def test_however_much_is_left_our_own_bucket_is_not_exceeded(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
     await rate_limiter.take(15)
 
     rate_limiter.note_calls_left(1000)
@@ -632,17 +638,17 @@ async def test_what_one_process_was_told_holds_for_the_next_after_it_has_taken(
     world: World,
 ) -> None:
     bucket = a_bucket()
-    one, other = budget_of(world, bucket), budget_of(world, bucket)
+    first, other = rate_limiter_of(world, bucket), rate_limiter_of(world, bucket)
 
-    one.note_calls_left(3)
-    await one.take()
+    first.note_calls_left(3)
+    await first.take()
 
     assert await now_from(world, other) == 2
 
 
 @pytest.mark.parametrize(("left", "ours"), [(20, 10), (19, 9), (12, 2), (11, 1), (10, 0), (0, 0)])
 async def test_what_is_kept_for_the_app_is_left_to_it(world: World, left: int, ours: int) -> None:
-    rate_limiter = a_budget(world, 10, 0.5, kept_for_app=10)
+    rate_limiter = a_rate_limiter(world, 10, 0.5, kept_for_app=10)
 
     rate_limiter.note_calls_left(left)
 
@@ -653,7 +659,7 @@ async def test_what_is_kept_for_the_app_is_left_to_it(world: World, left: int, o
 
 
 async def test_a_step_back_of_the_clock_earns_nothing(world: World) -> None:
-    rate_limiter = a_budget(world, 20, 1)
+    rate_limiter = a_rate_limiter(world, 20, 1)
     await rate_limiter.take(20)
 
     world.clock.move(-0.5)
@@ -668,31 +674,31 @@ async def test_a_process_whose_clock_is_behind_gets_nothing_more(
     world: World, behind: timedelta
 ) -> None:
     bucket = a_bucket()
-    one, late = (
-        budget_of(world, bucket),
-        budget_of(world, bucket, clock=LateClock(world.clock, behind)),
+    first, late = (
+        rate_limiter_of(world, bucket),
+        rate_limiter_of(world, bucket, clock=LateClock(world.clock, behind)),
     )
-    assert await now_from(world, one) == 20
+    assert await now_from(world, first) == 20
 
     for _ in range(3):
         assert await now_from(world, late) == 0
 
-    assert await now_from(world, one) == 0
+    assert await now_from(world, first) == 0
 
 
 async def test_a_pause_by_a_process_whose_clock_is_behind_makes_no_burst(world: World) -> None:
     bucket = a_bucket()
-    one = budget_of(world, bucket)
-    late = budget_of(world, bucket, clock=LateClock(world.clock, timedelta(minutes=5)))
-    assert await now_from(world, one) == 20
+    first = rate_limiter_of(world, bucket)
+    late = rate_limiter_of(world, bucket, clock=LateClock(world.clock, timedelta(minutes=5)))
+    assert await now_from(world, first) == 20
 
     await late.rate_limited(None)
 
-    assert await now_from(world, one) == 0
+    assert await now_from(world, first) == 0
 
 
 async def test_a_throttled_call_is_a_pause_even_after_the_clock_went_back(world: World) -> None:
-    rate_limiter = a_budget(world)
+    rate_limiter = a_rate_limiter(world)
 
     world.clock.move(-60)
 
@@ -721,7 +727,9 @@ async def test_processes_with_different_clocks_get_no_more_than_the_difference_e
     steps: list[tuple[int, tuple[str, float]]],
 ) -> None:
     bucket, late = a_bucket(capacity, per_second), LateClock(world.clock, timedelta(seconds=behind))
-    ledger = Ledger(world.clock, budget_of(world, bucket), budget_of(world, bucket, clock=late))
+    ledger = Ledger(
+        world.clock, rate_limiter_of(world, bucket), rate_limiter_of(world, bucket, clock=late)
+    )
     began = world.clock.now() - late.behind
 
     for which, (kind, value) in steps:
@@ -735,9 +743,11 @@ async def test_processes_with_different_clocks_get_no_more_than_the_difference_e
 
 
 async def take_all(world: World, ledger: Ledger, takes: int) -> None:
-    """Every budget of the ledger takes side by side, on every road."""
-    roads = [Trigger.SYNC, Trigger.WEBHOOK, Trigger.SWEEP, Trigger.AUDIT]
-    takers = (ledger.take(b, 1 + n % 4, roads[n % 4]) for b in ledger.budgets for n in range(takes))
+    """Every rate limiter of the ledger takes side by side, with every trigger."""
+    triggers = [Trigger.SYNC, Trigger.WEBHOOK, Trigger.SWEEP, Trigger.AUDIT]
+    takers = (
+        ledger.take(b, 1 + n % 4, triggers[n % 4]) for b in ledger.limiters for n in range(takes)
+    )
     await asyncio.gather(*takers)
 
 
@@ -751,7 +761,7 @@ def never_overdrawn(ledger: Ledger, began: datetime, bucket: Bucket) -> bool:
 
 async def test_two_processes_on_one_bucket_take_no_more_than_one(world: World) -> None:
     bucket, began = a_bucket(10, 5), world.clock.now()
-    ledger = Ledger(world.clock, budget_of(world, bucket), budget_of(world, bucket))
+    ledger = Ledger(world.clock, rate_limiter_of(world, bucket), rate_limiter_of(world, bucket))
 
     await take_all(world, ledger, 20)
 
@@ -763,12 +773,13 @@ async def test_two_processes_with_their_own_connections_take_no_more_than_one(
     world: World, tables_url: str
 ) -> None:
     bucket, began = a_bucket(10, 5), world.clock.now()
-    others = RateLimits(open_engine(tables_url))
+    database = Database(open_engine(tables_url))
+    others = RateLimits(database, "mux", "default")
     other = RateLimiter(others, bucket, now=world.clock.now, sleep=world.clock.sleep)
-    ledger = Ledger(world.clock, budget_of(world, bucket), other)
+    ledger = Ledger(world.clock, rate_limiter_of(world, bucket), other)
 
     await take_all(world, ledger, 20)
-    await others.close()
+    await database.close()
 
     assert never_overdrawn(ledger, began, bucket)
     assert len(ledger.entries) == 40
@@ -778,7 +789,7 @@ async def test_a_burst_is_handed_out_once_however_many_ask_first(world: World) -
     bucket = a_bucket(10, 0.001)
 
     granted = await asyncio.gather(
-        *(now_from(world, budget_of(world, bucket), 3) for _ in range(12))
+        *(now_from(world, rate_limiter_of(world, bucket), 3) for _ in range(12))
     )
 
     assert sum(granted) == 10

@@ -1,4 +1,4 @@
-"""The Mux adapter against the emulator, against far ends that answer given bytes, and against recorded answers."""
+"""The Mux adapter against the emulator, against given bytes, and against recorded answers."""
 
 import asyncio
 import base64
@@ -696,7 +696,8 @@ async def test_deep_nesting_is_an_answer_or_an_error_of_ours(
 
 async def test_numbers_that_are_too_big_are_an_answer_or_an_error_of_ours() -> None:
     for number in ("1e400", "-1e400", "9" * 400, "1e-400", "9" * 5000):
-        body = f'{{"data": {{"id": "{ID}", "status": "ready", "created_at": {number}, "duration": {number}}}}}'
+        fields = f'"id": "{ID}", "status": "ready", "created_at": {number}, "duration": {number}'
+        body = f'{{"data": {{{fields}}}}}'
         answer = await answer_or_error(FarEnd(200, body.encode()).mux.get_asset(ID, NOW))
         assert isinstance(answer, Observation | ProviderUnavailable)
         assert len(repr(answer)) < 500
@@ -1059,7 +1060,7 @@ async def test_a_call_that_is_cancelled_is_cancelled() -> None:
 
 @contextmanager
 def served(app: Any) -> Iterator[str]:
-    """The app on a free port of this machine, in a thread of its own, with a logbook of its own that stays empty."""
+    """The app on a free port of this machine, in a thread of its own; its log stays empty."""
     config = uvicorn.Config(
         app,
         port=0,
@@ -1219,8 +1220,10 @@ JSON_VALUES = st.recursive(
 
 @given(JSON_VALUES, st.booleans(), st.sampled_from([(",", ":"), (" , ", " : ")]))
 def test_what_is_kept_is_all_but_urls_and_nul(
-    value: object, escaped: bool, separators: tuple[str, str]
-) -> None:  # noqa: FBT001
+    value: object,
+    escaped: bool,  # noqa: FBT001
+    separators: tuple[str, str],
+) -> None:
     text = json.dumps({"id": "a", "told": value}, ensure_ascii=escaped, separators=separators)
 
     assert decoded(text.encode()) == without_urls(without_nul({"id": "a", "told": value}))
@@ -1267,7 +1270,7 @@ SIGNATURE = f"t=1795435200,v1={MAC}"
 
 
 def signer_of(header: str | None, *secrets: str, late: float = 0) -> int:
-    """The position of the secret that signed the body, which comes in `late` seconds after it was signed."""
+    """The position of the secret that signed the body, which comes `late` seconds after signing."""
     headers = {} if header is None else {"mux-signature": header}
     now = SIGNED_AT + timedelta(seconds=late)
     return verify(headers, SIGNED_BODY, secrets or (SIGNED_BY,), now, tolerance=300)
@@ -1672,10 +1675,10 @@ async def test_as_many_calls_as_a_sweep_makes_at_once_do_not_wait_for_each_other
             base_url=far_end.url,
             timeout=PATIENCE,
         )
-        observation = await asyncio.gather(*(adapter.get_asset(asset_id, NOW) for asset_id in ids))
+        observations = await asyncio.gather(*(adapter.get_asset(asset_id, NOW) for asset_id in ids))
         await adapter.close()
 
-    assert [one.provider_asset_id for one in observation] == ids
+    assert [observation.provider_asset_id for observation in observations] == ids
 
 
 async def test_an_answer_that_is_packed_twice_is_not_unpacked() -> None:

@@ -1,4 +1,4 @@
-"""Signed playback: what a URL and its token hold, which keys sign, which rows are refused, and that nothing leaks."""
+"""Signed playback: what a URL and its token hold, which keys sign, and which rows are refused."""
 
 import base64
 import functools
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -29,10 +28,11 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rindle_sync.domain import PlaybackId, ProviderAsset, State
+from rindle_sync.domain import PlaybackId, ProviderAsset, State, replace
 from rindle_sync.errors import ConfigurationError, NotPlayable
-from rindle_sync.providers.mux import PlaybackKind, SignedUrl, Signer, signed_url
-from rindle_sync.providers.mux.playback import Audience
+from rindle_sync.providers import PlaybackKind, SignedUrl
+from rindle_sync.providers.mux import Signer, signed_url
+from rindle_sync.providers.mux.playback import Audience, audience_of, url_of
 from tests.support.rows import NOW, PUBLIC, SIGNED, a_row
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ VECTORS = ROOT.parent / "shared" / "mux" / "vectors.json"
 DRM = PlaybackId("playback-0003", "drm")
 KEY_ID = "signing-key-0001"
 HOUR = NOW + timedelta(hours=1)
-LICENCES = [kind for kind in PlaybackKind if kind.audience is Audience.DRM_LICENSE]
+LICENCES = [kind for kind in PlaybackKind if audience_of(kind) is Audience.DRM_LICENSE]
 OTHERS = [kind for kind in PlaybackKind if kind not in LICENCES]
 
 
@@ -83,7 +83,7 @@ def claims(token: str, audience: str = "v", key: Any = None) -> dict[str, Any]:
 def test_a_url_is_of_the_first_signed_id_and_has_nothing_but_a_token(kind: PlaybackKind) -> None:
     url = urlsplit(signed(kind=kind, modifiers={"width": 600}).url)
 
-    assert f"{url.scheme}://{url.netloc}{url.path}" == kind.url(SIGNED.id)
+    assert f"{url.scheme}://{url.netloc}{url.path}" == url_of(kind, SIGNED.id)
     assert list(parse_qs(url.query)) == ["token"]
 
 
@@ -98,11 +98,11 @@ def test_a_url_is_of_the_first_signed_id_and_has_nothing_but_a_token(kind: Playb
     ],
 )
 def test_each_kind_has_its_address(kind: PlaybackKind, url: str) -> None:
-    assert kind.url("abc") == url
+    assert url_of(kind, "abc") == url
 
 
 def test_an_id_cannot_lead_to_another_address() -> None:
-    assert PlaybackKind.VIDEO.url("../a?b#c") == "https://stream.mux.com/..%2Fa%3Fb%23c.m3u8"
+    assert url_of(PlaybackKind.VIDEO, "../a?b#c") == "https://stream.mux.com/..%2Fa%3Fb%23c.m3u8"
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_expiry_is_told_as_the_token_says_it() -> None:
 def test_the_token_stands_alone_for_players_that_ask_for_it() -> None:
     url = signed()
 
-    assert url.url == f"{PlaybackKind.VIDEO.url(SIGNED.id)}?token={url.token}"
+    assert url.url == f"{url_of(PlaybackKind.VIDEO, SIGNED.id)}?token={url.token}"
 
 
 @pytest.mark.parametrize("audience", Audience)
@@ -300,10 +300,10 @@ def test_another_providers_row_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", LICENCES)
-def test_a_licence_is_for_the_first_drm_id(kind: PlaybackKind) -> None:
+def test_a_license_is_for_the_first_drm_id(kind: PlaybackKind) -> None:
     url = signed(a_ready_row(SIGNED, DRM), kind=kind)
 
-    assert url.url.startswith(f"{kind.url(DRM.id)}?token=")
+    assert url.url.startswith(f"{url_of(kind, DRM.id)}?token=")
     assert claims(url.token, "d")["sub"] == DRM.id
 
 
@@ -468,7 +468,10 @@ def run(program: str) -> str:
 
 
 def test_nothing_of_the_extra_is_imported_before_a_key_is_read() -> None:
-    program = "import sys, rindle_sync.providers.mux.playback; print({'jwt', 'cryptography'} & set(sys.modules))"
+    program = (
+        "import sys, rindle_sync.providers.mux.playback; "
+        "print({'jwt', 'cryptography'} & set(sys.modules))"
+    )
 
     assert run(program) == "set()"
 
@@ -551,7 +554,7 @@ def test_every_address_of_mux_is_ours(examples: dict[str, Any]) -> None:
     untracked = [
         kind
         for kind in PlaybackKind
-        if not any(re.fullmatch(pattern, kind.url("abc")) for pattern in patterns)
+        if not any(re.fullmatch(pattern, url_of(kind, "abc")) for pattern in patterns)
     ]
     assert untracked == []
 

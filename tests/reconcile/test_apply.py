@@ -1,7 +1,11 @@
-"""The tail of every road: decide, compare-and-swap, tell, with others writing the same rows at the same time."""
+"""The tail of every road.
+
+Decide, compare-and-swap, tell, with others writing the same rows at the same time.
+"""
 
 import asyncio
-from dataclasses import replace
+import dataclasses
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -21,11 +25,12 @@ from rindle_sync.domain import (
     StuckPolicy,
     Trigger,
     Verdict,
+    replace,
     restart,
 )
 from rindle_sync.errors import Conflict
 from rindle_sync.reconcile import TRIES, Observed, apply, commit, preview
-from rindle_sync.store import Change
+from rindle_sync.store import AssetStore, Change, Write, Written
 from rindle_sync.telemetry import Failed, Resolved, StateChange, Stuck, UnknownStatus, nanoseconds
 from tests.support.rows import PUBLIC, a_404, a_look, a_row, a_webhook
 from tests.support.world import NEVER, World
@@ -38,7 +43,7 @@ async def settle_one(
     return settled.decision.verdict
 
 
-async def test_a_slow_look_never_overwrites_a_webhook_that_came_in_meanwhile(world: World) -> None:
+async def test_a_slow_check_never_overwrites_a_webhook_that_came_in_meanwhile(world: World) -> None:
     row = await world.track()
     slow = a_look(State.PROCESSING, at=world.clock.now())
     world.clock.move(2)
@@ -51,7 +56,7 @@ async def test_a_slow_look_never_overwrites_a_webhook_that_came_in_meanwhile(wor
     assert (await world.now_is(row)).state is State.READY
 
 
-async def test_a_look_that_overlapped_another_takes_back_nothing_whichever_began_first(
+async def test_a_check_that_overlapped_another_takes_back_nothing_whichever_began_first(
     world: World,
 ) -> None:
     row, now = await world.track(), world.clock.now()
@@ -84,11 +89,11 @@ async def test_nothing_is_lost_when_many_settle_one_row_at_once(world: World) ->
     ]
 
     await asyncio.gather(
-        *(apply(world.context, [Observed(row, one)], Trigger.WEBHOOK) for one in observation)
+        *(apply(world.context, [Observed(row, look)], Trigger.WEBHOOK) for look in observation)
     )
 
     after = await world.now_is(row)
-    changes = await world.context.store.changes_of(row.id)
+    changes = await world.context.store.assets.changes_of(row.id)
     assert (after.state, after.playback_ids) == (State.READY, (PUBLIC,))
     assert changes[0].from_state is State.UPLOADING
     assert all(earlier.to_state is later.from_state for earlier, later in pairwise(changes))
@@ -105,7 +110,7 @@ async def test_a_change_says_who_found_it_when_and_how_late(world: World) -> Non
         a_webhook(at=world.clock.now(), occurred_at=world.clock.now() - timedelta(seconds=7)),
     )
 
-    [change] = await world.context.store.changes_of(row.id)
+    [change] = await world.context.store.assets.changes_of(row.id)
     assert (change.from_state, change.to_state, change.trigger) == (
         State.PROCESSING,
         State.READY,
@@ -124,16 +129,18 @@ async def test_a_row_that_others_never_stop_writing_is_a_named_error_and_the_res
 ) -> None:
     busy, calm = await world.track(), await world.track()
 
-    class Unlucky(type(world.context.store)):  # type: ignore[misc]
+    class Unlucky(AssetStore):
         """The real store, beside a writer that is always a moment faster."""
 
-        async def write(self, writes):  # type: ignore[no-untyped-def]
+        async def write(self, writes: Sequence[Write]) -> Written:
             fresh = await super().get(busy.id)
-            faster = [replace(w, row=replace(fresh, version=fresh.version + 1)) for w in writes[:1]]
+            assert fresh
+            newer = replace(fresh, version=fresh.version + 1)
+            faster = [dataclasses.replace(write, row=newer) for write in writes[:1]]
             await super().write(faster)
             return await super().write(writes)
 
-    world.context = replace(world.context, store=Unlucky(world.context.store.engine))
+    world.context.store.assets = Unlucky(world.context.store.database, "mux", "default")
 
     with pytest.raises(Conflict, match="nothing of ours was lost"):
         await apply(
@@ -169,11 +176,11 @@ async def test_settling_twice_writes_one_change_and_tells_no_second(world: World
 
     await settle_one(world, row, look)
 
-    assert len(await world.context.store.changes_of(row.id)) == 1
+    assert len(await world.context.store.assets.changes_of(row.id)) == 1
     assert [e.no_change for e in world.events() if isinstance(e, Resolved)] == [False, True]
 
 
-async def test_an_older_look_that_ends_later_changes_nothing(world: World) -> None:
+async def test_an_older_check_that_ends_later_changes_nothing(world: World) -> None:
     row = await world.track(life=NEVER)
     older = a_look(State.UPLOADING, at=world.clock.now())
     world.clock.move(1)
@@ -199,7 +206,7 @@ def about(world: World, row: ProviderAsset) -> dict[str, Any]:
     }
 
 
-async def test_a_look_that_changes_a_row_tells_the_answer_and_the_change(world: World) -> None:
+async def test_a_check_that_changes_a_row_tells_the_answer_and_the_change(world: World) -> None:
     row = await world.track(profile="tall")
     world.clock.move(5)
 
@@ -219,7 +226,7 @@ async def test_a_look_that_changes_a_row_tells_the_answer_and_the_change(world: 
     ]
 
 
-async def test_a_look_that_changes_nothing_tells_the_answer_alone(world: World) -> None:
+async def test_a_check_that_changes_nothing_tells_the_answer_alone(world: World) -> None:
     row = await world.track(updated_at=world.clock.now())
 
     await settle_one(world, row, a_look(State.PROCESSING, at=world.clock.now()))
@@ -229,7 +236,7 @@ async def test_a_look_that_changes_nothing_tells_the_answer_alone(world: World) 
     ]
 
 
-async def test_a_row_that_is_stuck_without_a_look_is_told_as_stuck(world: World) -> None:
+async def test_a_row_that_is_stuck_without_a_check_is_told_as_stuck(world: World) -> None:
     row = await world.track(updated_at=world.clock.now() - timedelta(hours=3))
 
     [settled] = await apply(world.context, [Observed(row, None)], Trigger.SWEEP)
@@ -249,7 +256,7 @@ async def test_a_row_that_is_stuck_without_a_look_is_told_as_stuck(world: World)
     ]
 
 
-async def test_a_row_that_a_look_finds_stuck_tells_first_what_the_provider_said(
+async def test_a_row_that_a_check_finds_stuck_tells_first_what_the_provider_said(
     world: World,
 ) -> None:
     world.with_policy(stuck_policy=StuckPolicy.ASK_FIRST)
@@ -285,7 +292,7 @@ async def test_a_404_is_no_unknown_status(world: World) -> None:
     assert [event.name for event in world.told] == [Resolved.name]
 
 
-async def test_a_look_without_an_answer_tells_why_and_which_attempt_it_was(world: World) -> None:
+async def test_a_check_without_an_answer_tells_why_and_which_attempt_it_was(world: World) -> None:
     row = await world.track(check_failures=1)
     failure = FetchFailure(
         kind=FailureKind.UNREACHABLE, at=world.clock.now(), text="mux answered 500"
@@ -319,9 +326,10 @@ async def test_a_change_is_kept_with_all_that_it_was(world: World) -> None:
 
     await settle_one(world, row, a_look(State.ERRORED, at=world.clock.now()), Trigger.AUDIT)
 
-    assert await world.context.store.changes_of(row.id) == [
+    assert await world.context.store.assets.changes_of(row.id) == [
         Change(
             row_id=row.id,
+            reference=row.reference,
             provider_name="mux",
             environment="default",
             version=2,
@@ -342,11 +350,11 @@ async def test_an_event_from_ahead_of_our_clock_is_not_late(world: World) -> Non
 
     await settle_one(world, row, a_webhook(at=now, occurred_at=now + timedelta(seconds=7)))
 
-    [change] = await world.context.store.changes_of(row.id)
+    [change] = await world.context.store.assets.changes_of(row.id)
     assert change.late_ms == 0
 
 
-async def test_a_row_is_written_with_its_next_look_and_its_next_version(world: World) -> None:
+async def test_a_row_is_written_with_its_next_check_and_its_next_version(world: World) -> None:
     row = await world.track(State.UPLOADING, version=7)
 
     await settle_one(world, row, a_look(State.PROCESSING, at=world.clock.now()))
@@ -360,7 +368,7 @@ async def test_a_row_is_written_with_its_next_look_and_its_next_version(world: W
 # what is not written
 
 
-async def test_a_row_that_must_be_asked_about_is_left_out_and_stays_due(world: World) -> None:
+async def test_a_row_that_must_be_fetched_is_left_out_and_stays_due(world: World) -> None:
     row = await world.track()
 
     assert await apply(world.context, [Observed(row, None)], Trigger.SYNC) == []
@@ -406,21 +414,26 @@ async def test_a_row_that_was_begun_anew_meanwhile_is_left_alone(world: World) -
 async def test_a_row_that_others_stop_writing_in_time_is_settled(world: World) -> None:
     row = await world.track()
 
-    class Busy(type(world.context.store)):  # type: ignore[misc]
+    class Busy(AssetStore):
         """The real store, beside a writer that is a moment faster all times but the last."""
 
         faster = TRIES - 1
 
-        async def write(self, writes):  # type: ignore[no-untyped-def]
+        async def write(self, writes: Sequence[Write]) -> Written:
             if self.faster:
                 self.faster -= 1
                 now = await super().get(row.id)
+                assert now
                 await super().write(
-                    [replace(writes[0], row=replace(now, version=now.version + 1), change=None)]
+                    [
+                        dataclasses.replace(
+                            writes[0], row=replace(now, version=now.version + 1), change=None
+                        )
+                    ]
                 )
             return await super().write(writes)
 
-    world.context = replace(world.context, store=Busy(world.context.store.engine))
+    world.context.store.assets = Busy(world.context.store.database, "mux", "default")
 
     assert (
         await settle_one(world, row, a_look(State.READY, at=world.clock.now())) is Verdict.CHANGED
@@ -439,7 +452,7 @@ async def test_rows_that_are_settled_at_the_first_try_and_at_the_second_are_all_
 
     settled = await apply(world.context, [Observed(calm, look), Observed(busy, look)], Trigger.SYNC)
 
-    assert [(one.row.id, one.row.version) for one in settled] == [(calm.id, 2), (busy.id, 3)]
+    assert [(s.row.id, s.row.version) for s in settled] == [(calm.id, 2), (busy.id, 3)]
 
 
 async def test_a_lease_is_given_back_even_when_somebody_else_wrote_the_row_meanwhile(
@@ -449,8 +462,8 @@ async def test_a_lease_is_given_back_even_when_somebody_else_wrote_the_row_meanw
 
     async def claimed() -> list[ProviderAsset]:
         due, until, token = now + timedelta(days=1), now + timedelta(minutes=1), str(uuid4())
-        return await world.context.store.claim(
-            "mux", "default", [row.id], due=due, now=now, token=token, until=until
+        return await world.context.store.assets.claim(
+            [row.id], due=due, now=now, token=token, until=until
         )
 
     [held] = await claimed()
@@ -461,10 +474,10 @@ async def test_a_lease_is_given_back_even_when_somebody_else_wrote_the_row_meanw
 
     await settle_one(world, held, a_look(State.PROCESSING, at=now))
 
-    assert [one.id for one in await claimed()] == [row.id]
+    assert [claim.id for claim in await claimed()] == [row.id]
 
 
-async def test_a_clash_says_so_and_is_tried_again_like_a_look_without_an_answer(
+async def test_a_clash_says_so_and_is_tried_again_like_a_check_without_an_answer(
     world: World,
 ) -> None:
     taken, now = await world.track(), world.clock.now()
@@ -479,7 +492,10 @@ async def test_a_clash_says_so_and_is_tried_again_like_a_look_without_an_answer(
         world, waiting, a_look(State.PROCESSING, provider_asset_id=taken.provider_asset_id, at=now)
     )
 
-    text = "the database does not take the answer: another row holds its asset already, or a value is too long"
+    text = (
+        "the database does not take the answer: another row holds its asset already, "
+        "or a value is too long"
+    )
     assert await world.now_is(waiting) == replace(
         waiting,
         last_sync_error=text,
@@ -489,7 +505,7 @@ async def test_a_clash_says_so_and_is_tried_again_like_a_look_without_an_answer(
     )
 
 
-async def test_a_throttled_row_is_looked_at_again_when_the_provider_wants(world: World) -> None:
+async def test_a_rate_limited_row_is_checked_again_when_the_provider_wants(world: World) -> None:
     row, now = await world.track(), world.clock.now()
     wait = timedelta(minutes=7)
 
@@ -517,14 +533,14 @@ async def test_what_the_app_decides_is_written_and_told(world: World) -> None:
 
     assert await commit(world.context, row, begun_anew(world, row), Trigger.APP)
 
-    after, [change] = await world.now_is(row), await world.context.store.changes_of(row.id)
+    after, [change] = await world.now_is(row), await world.context.store.assets.changes_of(row.id)
     assert (after.state, after.version, after.check_at) == (
         State.PENDING,
         4,
         world.clock.now() + world.context.policy.begin_grace,
     )
     assert (change.reason, change.trigger, change.at) == (
-        "begun anew",
+        "begun again",
         Trigger.APP,
         world.clock.now(),
     )
@@ -540,7 +556,7 @@ async def test_what_the_app_decides_is_written_and_told(world: World) -> None:
     ]
 
 
-async def test_a_row_begun_anew_whose_upload_is_known_is_looked_at_after_the_floor(
+async def test_a_row_begun_anew_whose_upload_is_known_is_checked_after_the_floor(
     world: World,
 ) -> None:
     row = await world.track(State.ERRORED)

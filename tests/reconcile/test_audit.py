@@ -1,11 +1,16 @@
-"""The slow pass over the whole library: what it finds, what it never does, and how it is gone on with."""
+"""The slow pass over the whole library.
+
+What it finds, what it never does, and how it is gone on with.
+"""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -13,7 +18,7 @@ from sqlalchemy import update
 
 from rindle_sync.app import connect
 from rindle_sync.config import Settings, plain_settings
-from rindle_sync.diagnostics.status import status
+from rindle_sync.diagnostics import environment_status
 from rindle_sync.domain import (
     ErrorKind,
     Observation,
@@ -23,6 +28,7 @@ from rindle_sync.domain import (
     ProviderAsset,
     State,
     Trigger,
+    replace,
 )
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import AuthenticationFailed
@@ -30,16 +36,18 @@ from rindle_sync.providers import Page, Provider
 from rindle_sync.reconcile import (
     ADOPTED,
     AUDIT,
+    BACKFILL,
     ENOUGH_ALIVE,
-    HELD,
+    LEASE,
     Drift,
     Observed,
     Report,
     apply,
     audit,
+    backfill,
     is_audit_due,
 )
-from rindle_sync.store import JobKey, JobRuns
+from rindle_sync.store import JobRuns
 from rindle_sync.store.schema import assets
 from rindle_sync.telemetry import Audited, StateChange
 from rindle_sync.tracking import track
@@ -56,7 +64,6 @@ from tests.support.processes import (
 from tests.support.rows import a_row
 from tests.support.world import ERRORED, NEVER, READY, World, unknown_id
 
-KEY = JobKey("mux", "default", AUDIT)
 CONFIRM = timedelta(minutes=10)
 NOTHING = dict.fromkeys((drift.value for drift in Drift), 0)
 
@@ -74,7 +81,7 @@ async def known(world: World) -> None:
 
 
 async def suspected(world: World) -> set[str]:
-    return {row.id async for row in world.context.store.rows("mux", "default") if row.missing_since}
+    return {row.id async for row in world.context.store.assets.rows() if row.missing_since}
 
 
 def after_calls(world: World, calls: int) -> Callable[[], bool]:
@@ -90,7 +97,7 @@ def drift(report: Report, **expected: int) -> bool:
 # lost deletions
 
 
-async def test_a_library_that_is_in_step_is_left_alone(world: World) -> None:
+async def test_a_library_that_is_in_sync_is_left_alone(world: World) -> None:
     await known(world)
     await world.shelve(250)
     before = await world.tables("provider_rate_limits", "provider_job_runs")
@@ -129,7 +136,7 @@ async def test_a_lost_deletion_is_suspected_at_first_and_ended_by_the_sweep_late
     )
     assert (too_early.checked, still.state) == (0, State.READY)
     assert await world.states() == {State.READY: 148, State.DELETED: 2}
-    [change] = await world.context.store.changes_of(rows[40].id)
+    [change] = await world.context.store.assets.changes_of(rows[40].id)
     assert (change.to_state, change.trigger) == (State.DELETED, Trigger.SWEEP)
 
 
@@ -145,7 +152,7 @@ async def test_an_asset_that_failed_and_was_deleted_is_found_too(world: World) -
     assert await suspected(world) == {row.id}
 
 
-async def test_a_row_that_is_there_at_the_second_look_is_acquitted(world: World) -> None:
+async def test_a_row_that_is_there_at_the_second_check_is_cleared(world: World) -> None:
     rows = await world.shelve(30)
     asset = rows[7].provider_asset_id
     world.emulator.add_fault("dropped_entries", object_id=asset)
@@ -166,10 +173,10 @@ async def test_a_row_that_is_there_at_the_second_look_is_acquitted(world: World)
         None,
         rows[7].updated_at,
     )
-    assert await world.context.store.changes_of(rows[7].id) == []
+    assert await world.context.store.assets.changes_of(rows[7].id) == []
 
 
-async def test_a_row_that_is_suspected_already_is_not_asked_about_again(world: World) -> None:
+async def test_a_row_that_is_suspected_already_is_not_fetched_again(world: World) -> None:
     rows = await world.shelve(10)
     lose(world, rows[3:5])
     await audit(world.context)
@@ -182,7 +189,7 @@ async def test_a_row_that_is_suspected_already_is_not_asked_about_again(world: W
 
 
 async def test_a_deletion_is_not_missed_because_one_answer_lacked(world: World) -> None:
-    """An audit that could not ask about every row is not done, or the next one that goes on asks again."""
+    """An audit that could not check every row is not done: the one that resumes it checks again."""
     await known(world)
     rows = await world.shelve(30)
     lose(world, rows[3:5])
@@ -197,7 +204,7 @@ async def test_a_deletion_is_not_missed_because_one_answer_lacked(world: World) 
     assert await suspected(world) == {rows[3].id, rows[4].id}, outcomes
 
 
-async def test_a_deletion_is_not_missed_because_the_provider_throttled(world: World) -> None:
+async def test_a_deletion_is_not_missed_because_of_a_rate_limit(world: World) -> None:
     await known(world)
     rows = await world.shelve(30)
     lose(world, rows[3:8])
@@ -233,7 +240,7 @@ async def test_an_audit_that_is_stopped_while_it_asks_by_id_asks_about_the_rest_
     world: World,
 ) -> None:
     await known(world)
-    world.context = replace(world.context, batch=2)
+    world.context = dataclasses.replace(world.context, batch=2)
     rows = await world.shelve(250)
     lose(world, gone := [*rows[160:168]])
 
@@ -249,7 +256,7 @@ async def test_an_audit_that_is_stopped_while_it_asks_by_id_asks_about_the_rest_
 
 async def test_an_audit_that_is_stopped_on_the_last_page_is_not_done(world: World) -> None:
     await known(world)
-    world.context = replace(world.context, batch=2)
+    world.context = dataclasses.replace(world.context, batch=2)
     rows = await world.shelve(50)
     lose(world, gone := [*rows[10:18]])
 
@@ -261,11 +268,11 @@ async def test_an_audit_that_is_stopped_on_the_last_page_is_not_done(world: Worl
     assert await suspected(world) == {row.id for row in gone}
 
 
-async def test_a_breaker_that_opens_while_it_asks_by_id_does_not_end_the_audit_as_done(
+async def test_a_circuit_breaker_that_opens_while_it_asks_by_id_does_not_end_the_audit_as_done(
     world: World,
 ) -> None:
     await known(world)
-    world.context = replace(world.context, batch=10)
+    world.context = dataclasses.replace(world.context, batch=10)
     rows = await world.shelve(600)
     lose(world, gone := [*rows[10:30]])
     world.emulator.add_fault("server_error", operation="get_asset", times=10)
@@ -382,11 +389,7 @@ async def test_assets_without_a_row_are_adopted_if_asked(world: World) -> None:
         again.adopted,
         again.drift[Drift.ORPHAN],
     ) == (3, 3, 0, 0)
-    rows = [
-        row
-        async for row in world.context.store.rows("mux", "default")
-        if row.ingest_mode == ADOPTED
-    ]
+    rows = [row async for row in world.context.store.assets.rows() if row.ingest_mode == ADOPTED]
     assert {row.state for row in rows} == {State.READY, State.PROCESSING}
     assert {"video-0", "video-1"} < {row.reference for row in rows}
 
@@ -404,7 +407,7 @@ async def test_an_adopted_row_is_named_by_track(world: World) -> None:
         playback_policy="signed",
     )
 
-    rows = [row async for row in world.context.store.rows("mux", "default")]
+    rows = [row async for row in world.context.store.assets.rows()]
     assert rows == [row]
     assert (row.reference, row.profile, row.state, row.playback_policy, row.ingest_mode) == (
         "my-video",
@@ -415,12 +418,12 @@ async def test_an_adopted_row_is_named_by_track(world: World) -> None:
     )
 
 
-async def test_what_track_says_of_an_adopted_row_is_not_undone_by_a_look_under_way(
+async def test_what_track_says_of_an_adopted_row_is_not_undone_by_a_check_under_way(
     world: World,
 ) -> None:
     asset = world.emulator.create_asset(life=NEVER)
     await audit(world.context, adopt=True)
-    [read] = [row async for row in world.context.store.rows("mux", "default")]
+    [read] = [row async for row in world.context.store.assets.rows()]
     await track(
         world.context,
         state=None,
@@ -482,28 +485,24 @@ async def test_track_of_an_upload_whose_asset_was_adopted_finds_it(world: World)
     world.clock.move(60)
     await world.sweep()
 
-    rows = [
-        row
-        async for row in world.context.store.rows("mux", "default")
-        if row.reference == "my-video"
-    ]
+    rows = [row async for row in world.context.store.assets.rows() if row.reference == "my-video"]
     assert [(row.state, row.provider_asset_id) for row in rows] == [(State.READY, asset)]
 
 
 async def test_two_adopted_assets_of_one_passthrough_can_both_be_tracked(world: World) -> None:
-    one, other = world.emulator.create_assets(2, life=READY, passthrough="album-1")
+    asset, other = world.emulator.create_assets(2, life=READY, passthrough="album-1")
     await audit(world.context, adopt=True)
 
-    for number, asset in enumerate((other, one)):
+    for number, named in enumerate((other, asset)):
         await track(
             world.context,
             state=None,
             profile="default",
             reference=f"video-{number}",
-            provider_asset_id=asset,
+            provider_asset_id=named,
         )
 
-    assert {row.reference async for row in world.context.store.rows("mux", "default")} == {
+    assert {row.reference async for row in world.context.store.assets.rows()} == {
         "video-0",
         "video-1",
     }
@@ -548,7 +547,7 @@ async def test_an_asset_that_a_row_waits_for_is_no_orphan(world: World) -> None:
 async def test_more_than_a_twentieth_and_twenty_rows_gone_is_not_believed(
     world: World, rows: int, gone: int, outcome: Outcome
 ) -> None:
-    await world.context.environments.identify("mux", "default", "emulator-environment")
+    await world.context.store.environments.identify("emulator-environment")
     shelf = await world.shelve(rows)
     lose(world, shelf[:: rows // gone][:gone])
     before = await world.tables("provider_rate_limits", "provider_job_runs")
@@ -560,11 +559,14 @@ async def test_more_than_a_twentieth_and_twenty_rows_gone_is_not_believed(
     if outcome is Outcome.ALARM:
         assert await world.tables("provider_rate_limits", "provider_job_runs") == before
     assert [e.outcome for e in world.told if isinstance(e, Audited)] == [outcome.value]
-    assert (await status(world.context)).last_audit == report.figures()
+    assert (await environment_status(world.context)).last_audit == report.figures()
 
 
 async def test_an_alarm_changes_nothing_whatever_else_was_found(world: World) -> None:
-    """Also what the list says of rows that are there, and assets that no row knows: it may not be our list."""
+    """Also what the list says of rows that are there, and assets that no row knows.
+
+    It may not be our list.
+    """
     await known(world)
     rows = await world.shelve(300)
     lose(world, rows[:60])
@@ -602,7 +604,10 @@ async def test_a_large_change_goes_through_when_it_is_believed(world: World) -> 
 
 
 async def test_an_alarm_is_not_forgotten_by_going_on(world: World) -> None:
-    """Fifteen rows gone on each of the pages: each part of the audit looks harmless, all of it does not."""
+    """Fifteen rows gone on each of the pages.
+
+    Each part of the audit looks harmless, all of it does not.
+    """
     rows = await world.shelve(300)
     lose(world, [row for row in rows if rows.index(row) % 5 == 0])
 
@@ -622,7 +627,7 @@ async def test_an_alarm_is_not_forgotten_by_going_on(world: World) -> None:
 async def test_a_list_that_is_not_right_ends_no_row_and_hides_no_deletion(
     world: World, fault: str
 ) -> None:
-    await world.context.environments.identify("mux", "default", "emulator-environment")
+    await world.context.store.environments.identify("emulator-environment")
     rows = await world.shelve(450)
     world.emulator.add_fault(fault)
     lose(world, rows[200:202])
@@ -635,7 +640,7 @@ async def test_a_list_that_is_not_right_ends_no_row_and_hides_no_deletion(
     assert report.calls <= 5 + 2 + 5
 
 
-async def test_assets_of_one_second_across_page_borders_are_not_asked_about(world: World) -> None:
+async def test_assets_of_one_second_across_page_borders_are_not_fetched(world: World) -> None:
     rows = await world.shelve(350, every=0)
     older = await world.shelve(50, older_than=90_000)
     lose(world, [rows[120], older[20]])
@@ -646,7 +651,7 @@ async def test_assets_of_one_second_across_page_borders_are_not_asked_about(worl
     assert report.calls == world.calls == 4 + 2
 
 
-async def test_many_seconds_with_many_assets_each_are_not_asked_about(world: World) -> None:
+async def test_many_seconds_with_many_assets_each_are_not_fetched(world: World) -> None:
     rows = await world.shelve(640, every=1 / 30)
     lose(world, rows[300:303])
 
@@ -658,9 +663,7 @@ async def test_many_seconds_with_many_assets_each_are_not_asked_about(world: Wor
 
 async def test_an_empty_list_ends_no_row_and_costs_few_calls(world: World) -> None:
     await world.shelve(400)
-    world.context = replace(
-        world.context, provider=Lists(world.context.provider, lambda _: Page(()))
-    )
+    world.with_provider(Lists(world.context.gateway.provider, lambda _: Page(())))
 
     report = await audit(world.context)
 
@@ -672,11 +675,9 @@ async def test_an_empty_list_ends_no_row_and_costs_few_calls(world: World) -> No
 
 async def test_a_list_that_drops_every_second_asset_costs_few_calls(world: World) -> None:
     await world.shelve(1000)
-    world.context = replace(
-        world.context,
-        provider=Lists(
-            world.context.provider, lambda page: replace(page, entries=page.entries[::2])
-        ),
+    provider = world.context.gateway.provider
+    world.with_provider(
+        Lists(provider, lambda page: dataclasses.replace(page, entries=page.entries[::2]))
     )
 
     report = await audit(world.context)
@@ -688,7 +689,7 @@ async def test_a_list_that_drops_every_second_asset_costs_few_calls(world: World
 
 async def test_a_list_that_begins_with_the_oldest_ends_no_row(world: World) -> None:
     await world.shelve(400)
-    world.context = replace(world.context, provider=Upwards(world.context.provider))
+    world.with_provider(Upwards(world.context.gateway.provider))
 
     report = await audit(world.context)
 
@@ -697,9 +698,9 @@ async def test_a_list_that_begins_with_the_oldest_ends_no_row(world: World) -> N
     assert await suspected(world) == set()
 
 
-async def test_entries_without_a_time_end_no_row_and_are_not_asked_about(world: World) -> None:
+async def test_entries_without_a_time_end_no_row_and_are_not_fetched(world: World) -> None:
     await world.shelve(250)
-    world.context = replace(world.context, provider=Lists(world.context.provider, without_times))
+    world.with_provider(Lists(world.context.gateway.provider, without_times))
 
     report = await audit(world.context)
 
@@ -707,10 +708,13 @@ async def test_entries_without_a_time_end_no_row_and_are_not_asked_about(world: 
     assert report.calls == 3
 
 
-async def test_rows_that_were_tracked_long_after_their_assets_were_made_are_watched_by_the_second_audit(
+async def test_rows_tracked_long_after_their_assets_were_made_are_watched_by_the_second_audit(
     world: World,
 ) -> None:
-    """A library that was taken over with `track(state="ready")`: each row was made today, its asset long ago."""
+    """A library that was taken over with `track(state="ready")`.
+
+    Each row was made today, its asset long ago.
+    """
     rows = await world.shelve(400, older_than=864_000, provider_created_at=world.clock.now())
     first = await audit(world.context)
     lose(world, rows[100:103])
@@ -729,12 +733,12 @@ async def test_a_list_that_leads_back_to_itself_does_not_hold_the_audit_for_ever
     await known(world)
     rows = await world.shelve(350)
     lose(world, rows[5:6])
-    right = world.context
-    world.context = replace(world.context, provider=Circle(world.context.provider))
+    right = world.context.gateway.provider
+    world.with_provider(Circle(right))
     await audit(world.context)
     await audit(world.context)
 
-    world.context = right
+    world.with_provider(right)
     outcomes = [(await audit(world.context)).outcome for _ in range(2)]
 
     assert world.emulator.calls["list_assets"] < 30
@@ -761,13 +765,13 @@ async def test_a_dry_run_writes_nothing_and_tells_what_an_audit_does(world: Worl
     world.told.clear()
     before = await world.tables("provider_rate_limits")
 
-    foretold = await audit(world.context, dry_run=True, adopt=True)
+    previewed = await audit(world.context.for_dry_run(), adopt=True)
     untouched, silent = await world.tables("provider_rate_limits"), list(world.told)
     done = await audit(world.context)
 
     assert untouched == before
     assert silent == []
-    assert asdict(foretold) == asdict(done)
+    assert asdict(previewed) == asdict(done)
     assert drift(done, missing=4, playback_ids=1, state=1, revived=1, orphan=3)
 
 
@@ -776,7 +780,7 @@ async def test_the_first_dry_run_writes_nothing_either(world: World) -> None:
     await a_mess(world)
     before = await world.tables("provider_rate_limits")
 
-    await audit(world.context, dry_run=True)
+    await audit(world.context.for_dry_run())
 
     assert await world.tables("provider_rate_limits") == before
 
@@ -789,10 +793,10 @@ async def test_a_dry_run_beside_an_audit_that_was_broken_off_leaves_that_alone(
     await audit(world.context, keep_going=after_calls(world, 1))
     before = await world.tables("provider_rate_limits")
 
-    foretold = await audit(world.context, dry_run=True)
+    previewed = await audit(world.context.for_dry_run())
 
     assert await world.tables("provider_rate_limits") == before
-    assert foretold.pages == 3
+    assert previewed.pages == 3
 
 
 # going on
@@ -921,7 +925,7 @@ async def test_credentials_that_are_refused_in_the_middle_mark_nothing(world: Wo
 
     assert await suspected(world) == set()
     assert [e.outcome for e in world.told if isinstance(e, Audited)] == ["refused"]
-    assert (await status(world.context)).circuit == "refused"
+    assert (await environment_status(world.context)).circuit == "refused"
 
 
 async def test_credentials_that_are_refused_by_id_mark_nothing(world: World) -> None:
@@ -958,14 +962,14 @@ async def test_a_place_that_the_provider_no_longer_knows_does_not_hold_the_audit
 
 
 async def spoil_cursor(world: World) -> None:
-    passes, now = world.context.job_runs, world.clock.now()
+    job_runs, now = world.context.store.job_runs, world.clock.now()
     token = "00000000-0000-4000-8000-000000000000"
-    standing = await passes.take(KEY, now=now, token=token, until=now + HELD)
+    standing = await job_runs.take(AUDIT, now=now, token=token, until=now + LEASE)
     assert standing
     assert standing.began_at
     progress = dict(standing.progress or {}) | {"cursor": "no-such-place"}
-    await passes.keep(token, began_at=standing.began_at, progress=progress, until=now)
-    await passes.release(token)
+    await job_runs.save(token, began_at=standing.began_at, progress=progress, until=now)
+    await job_runs.release(token)
 
 
 # two at once
@@ -981,9 +985,9 @@ async def test_of_two_audits_at_once_one_says_that_the_other_is_under_way(world:
     first = asyncio.create_task(audit(world.context, on_progress=lambda _: begun.set()))
     await begun.wait()
     other = await audit(world.context)
-    one = await first
+    done = await first
 
-    assert (one.outcome, other.outcome) == (Outcome.DONE, Outcome.ALREADY_RUNNING)
+    assert (done.outcome, other.outcome) == (Outcome.DONE, Outcome.ALREADY_RUNNING)
     assert world.emulator.calls["list_assets"] == 4
     assert len(world.events(Audited)) == 1
     assert await suspected(world) == {rows[20].id}
@@ -992,21 +996,25 @@ async def test_of_two_audits_at_once_one_says_that_the_other_is_under_way(world:
 async def test_an_audit_that_was_taken_over_does_not_end_what_the_other_goes_on_with(
     world: World,
 ) -> None:
-    """It was away for longer than it is held, on its last page; the other one is in the middle of it."""
+    """It was away for longer than it is held, on its last page.
+
+    The other one is in the middle of it.
+    """
     await known(world)
     rows = await world.shelve(150)
     lose(world, rows[120:122])
     others: list[str] = []
 
     async def taken_over() -> None:
-        now = world.clock.now() + 2 * HELD
+        now = world.clock.now() + 2 * LEASE
         token = "00000000-0000-4000-8000-000000000000"
-        assert await world.context.job_runs.take(KEY, now=now, token=token, until=now + 100 * HELD)
+        assert await world.context.store.job_runs.take(
+            AUDIT, now=now, token=token, until=now + 100 * LEASE
+        )
         others.append(token)
 
-    world.context = replace(
-        world.context, provider=Lists(world.context.provider, lambda page: page, last=taken_over)
-    )
+    provider = world.context.gateway.provider
+    world.with_provider(Lists(provider, lambda page: page, last=taken_over))
 
     report = await audit(world.context)
 
@@ -1019,7 +1027,7 @@ async def test_an_audit_that_was_taken_over_does_not_end_what_the_other_goes_on_
 
 
 async def test_an_audit_leaves_half_of_the_bucket_to_others(world: World) -> None:
-    await world.context.environments.identify("mux", "default", "emulator-environment")
+    await world.context.store.environments.identify("emulator-environment")
     await world.shelve(2500)
     world.with_reads(20, 1.0)
     began = world.clock.now()
@@ -1027,7 +1035,7 @@ async def test_an_audit_leaves_half_of_the_bucket_to_others(world: World) -> Non
     report = await audit(world.context)
 
     assert (report.outcome, report.calls) == (Outcome.DONE, 25)
-    assert await world.context.rate_limiter.take(100, trigger=Trigger.SYNC) >= 10
+    assert await world.context.gateway.reads.take(100, trigger=Trigger.SYNC) >= 10
     assert (world.clock.now() - began).total_seconds() >= 25 - 10 - 1
 
 
@@ -1035,13 +1043,13 @@ async def test_an_audit_waits_where_half_of_the_bucket_is_gone(world: World) -> 
     await known(world)
     await world.shelve(10)
     world.with_reads(20, 0.001)
-    await world.context.rate_limiter.take(10)
+    await world.context.gateway.reads.take(10)
     until = world.clock.now() + timedelta(minutes=5)
 
     report = await audit(world.context, keep_going=lambda: world.clock.now() < until)
 
     assert (report.outcome, report.calls) == (Outcome.STOPPED, 0)
-    assert await world.context.rate_limiter.take(100) == 10
+    assert await world.context.gateway.reads.take(100) == 10
 
 
 async def test_a_sweep_goes_first(world: World) -> None:
@@ -1071,7 +1079,9 @@ async def test_a_sweep_goes_first(world: World) -> None:
     assert took <= timedelta(seconds=25 - 8 + 5)
 
 
-async def test_an_audit_that_waits_for_budget_ends_soon_when_it_is_asked_to(world: World) -> None:
+async def test_an_audit_that_waits_for_the_rate_limit_ends_soon_when_it_is_asked_to(
+    world: World,
+) -> None:
     await known(world)
     await world.shelve(350)
     world.with_reads(1, 0.01)
@@ -1125,7 +1135,7 @@ async def test_when_an_audit_is_due(world: World) -> None:
 
 
 async def test_a_dry_run_does_not_put_off_the_next_audit(world: World) -> None:
-    await audit(world.context, dry_run=True)
+    await audit(world.context.for_dry_run())
 
     assert await is_audit_due(world.context, timedelta(days=7))
 
@@ -1162,7 +1172,7 @@ async def test_the_service_audits_by_itself_where_it_shall(
             updated_at=hour_ago,
             check_at=hour_ago,
         )
-        await rindle.store.add_all([row, due])
+        await rindle.store.assets.add_all([row, due])
         service = asyncio.create_task(rindle.run(stop))
 
         async def swept() -> None:
@@ -1193,7 +1203,7 @@ async def test_a_service_that_is_stopped_in_an_audit_ends_in_time_and_keeps_its_
             stop.set()
             gate.open()
             await asyncio.wait_for(service, PATIENCE)
-            standing = await JobRuns(rindle.store.engine).get(KEY)
+            standing = await rindle.store.job_runs.get(AUDIT)
 
     assert emulator.calls["list_assets"] == 3
     assert standing.began_at
@@ -1211,23 +1221,21 @@ async def test_an_audit_that_is_killed_is_gone_on_with(tables_url: str, tmp_path
         with serving(emulator) as far_end:
             shell = Shell(tmp_path, settings_for(tables_url, far_end))
             assert (await shell.run("backfill")).code == 0
-            await let_time_pass(store.engine)
+            await let_time_pass(store.database.engine)
             for asset in ids[50::100]:
                 emulator.delete_asset(asset)
             emulator.reset_calls()
             for pages in (2, 4):
                 with holding(emulator, "list_assets", after=pages) as gate:
-                    async with shell.but(provider_timeout_seconds=300).started(
-                        "audit", "--once"
-                    ) as running:
+                    async with shell.but(provider_timeout_seconds=300).started("audit") as running:
                         await running.waits_at(gate)
                         running.process.kill()
                         await running.process.wait()
-                at_once = await shell.run("audit", "--once", "--json")
+                at_once = await shell.run("audit", "--json")
                 assert (at_once.code, at_once.json["outcome"]) == (1, "elsewhere")
-                await lease_ends(JobRuns(store.engine))
+                await lease_ends(store.job_runs)
 
-            done = await shell.run("audit", "--once", "--json")
+            done = await shell.run("audit", "--json")
 
         assert (done.code, done.json["outcome"], done.json["drift"]) == (
             1,
@@ -1249,18 +1257,21 @@ async def let_time_pass(engine: Any) -> None:
         )
 
 
-async def lease_ends(passes: JobRuns) -> None:
+async def lease_ends(job_runs: JobRuns) -> None:
     """As if the time of the lease had passed."""
     later, token = datetime.now(UTC) + timedelta(days=1), "00000000-0000-4000-8000-000000000000"
-    assert await passes.take(KEY, now=later, token=token, until=later)
-    await passes.release(token)
+    assert await job_runs.take(AUDIT, now=later, token=token, until=later)
+    await job_runs.release(token)
 
 
 # providers whose list is not as it should be
 
 
 class Lists:
-    """A provider whose pages are what `change` makes of them; `last` is called as the last one is asked for."""
+    """A provider whose pages are what `change` makes of them.
+
+    `last` is called as the last one is asked for.
+    """
 
     def __init__(
         self, provider: Provider, change: Callable[[Page], Page], last: Any = None
@@ -1280,7 +1291,9 @@ class Lists:
 
 
 def without_times(page: Page) -> Page:
-    return replace(page, entries=[replace(seen, created_at=None) for seen in page.entries])
+    return dataclasses.replace(
+        page, entries=[replace(seen, created_at=None) for seen in page.entries]
+    )
 
 
 class Circle(Lists):
@@ -1294,7 +1307,7 @@ class Circle(Lists):
         page = await super().list_assets(at, cursor)
         if cursor is None:
             self._second = page.cursor
-        return replace(page, cursor=self._second) if self._second else page
+        return dataclasses.replace(page, cursor=self._second) if self._second else page
 
 
 class Upwards(Lists):
@@ -1316,3 +1329,46 @@ class Upwards(Lists):
         return Page(
             entries[start : start + 100], str(start + 100) if start + 100 < len(entries) else None
         )
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        {"rows": 3, "seen": 2, "of_a_newer_version": 7},
+        {"rows": 3, "seen": 2, "drift": {"state": 1}},
+        {"rows": "three"},
+        "no report at all",
+    ],
+    ids=["an unknown field", "a kind of drift less", "a wrong type", "no report"],
+)
+async def test_progress_that_another_version_has_saved_stops_no_audit(
+    world: World, saved: object
+) -> None:
+    await world.shelve(3)
+    job_runs, now = world.context.store.job_runs, world.clock.now()
+    until = now + timedelta(seconds=1)
+    await job_runs.take(AUDIT, now=now, token=(token := str(uuid4())), until=until)
+    cursor = (await world.context.gateway.provider.list_assets(now)).cursor
+    progress = {"report": saved, "reach": now.isoformat(), "at_reach": [], "cursor": cursor or "x"}
+    await job_runs.save(token, began_at=now, progress=progress, until=until)
+    await job_runs.release(token)
+
+    await audit(world.context)
+    report = await audit(world.context)
+
+    assert (report.outcome, report.seen) == (Outcome.DONE, 3)
+
+
+async def test_progress_that_a_newer_version_has_saved_stops_no_backfill(world: World) -> None:
+    world.emulator.create_assets(2)
+    job_runs, now = world.context.store.job_runs, world.clock.now()
+    until = now + timedelta(seconds=1)
+    await job_runs.take(BACKFILL, now=now, token=(token := str(uuid4())), until=until)
+    progress = {"filled": {"assets": 1, "of_a_newer_version": True}, "cursor": "x"}
+    await job_runs.save(token, began_at=now, progress=progress, until=until)
+    await job_runs.release(token)
+
+    await backfill(world.context)
+    filled = await backfill(world.context)
+
+    assert filled.outcome is Outcome.DONE

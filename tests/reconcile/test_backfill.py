@@ -12,15 +12,13 @@ from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import AlreadyTracked, AuthenticationFailed
 from rindle_sync.reconcile import ADOPTED, BACKFILL, Drift, Filled, audit, backfill
-from rindle_sync.store import JobKey, JobRuns
+from rindle_sync.store import JobRuns
 from tests.support.processes import Shell, a_store, all_rows, holding, serving, settings_for
 from tests.support.world import ERRORED, NEVER, READY, World, unknown_id
 
-KEY = JobKey("mux", "default", BACKFILL)
-
 
 async def rows_of(world: World) -> dict[str | None, ProviderAsset]:
-    return {row.provider_asset_id: row async for row in world.context.store.rows("mux", "default")}
+    return {row.provider_asset_id: row async for row in world.context.store.assets.rows()}
 
 
 class EnoughError(Exception):
@@ -194,7 +192,7 @@ async def test_the_figures_of_the_last_backfill_are_kept_with_its_outcome(world:
 
     await backfill(world.context)
 
-    kept = await world.context.job_runs.get(JobKey("mux", "default", "backfill"))
+    kept = await world.context.store.job_runs.get(BACKFILL)
     assert kept.progress
     assert (kept.progress["outcome"], kept.progress["adopted"]) == ("done", 3)
 
@@ -236,10 +234,10 @@ async def test_a_list_that_is_not_right_makes_each_row_once(world: World, fault:
     world.emulator.add_fault(fault)
 
     filled = await backfill(world.context)
-    foretold = await backfill(world.context, dry_run=True)
+    previewed = await backfill(world.context.for_dry_run())
 
     assert (filled.adopted, len(await rows_of(world))) == (250, 250)
-    assert foretold.adopted == 0
+    assert previewed.adopted == 0
 
 
 async def test_a_status_that_we_do_not_know_makes_a_row_that_is_due(world: World) -> None:
@@ -280,12 +278,12 @@ async def test_a_dry_run_counts_and_writes_nothing(world: World) -> None:
     world.emulator.create_assets(220, life=READY, every=60)
     before = await world.tables("provider_rate_limits")
 
-    foretold = await backfill(world.context, dry_run=True)
+    previewed = await backfill(world.context.for_dry_run())
     untouched = await world.tables("provider_rate_limits")
     filled = await backfill(world.context)
 
     assert untouched == before
-    assert foretold == filled
+    assert previewed == filled
     assert (filled.adopted, filled.known) == (220, 31)
 
 
@@ -293,7 +291,7 @@ async def test_the_first_dry_run_writes_nothing_either(world: World) -> None:
     world.emulator.create_assets(20, life=READY)
     before = await world.tables("provider_rate_limits")
 
-    await backfill(world.context, dry_run=True)
+    await backfill(world.context.for_dry_run())
 
     assert await world.tables("provider_rate_limits") == before
 
@@ -359,9 +357,9 @@ async def test_refused_credentials_make_no_row(world: World) -> None:
 async def test_of_two_backfills_at_once_one_says_that_the_other_is_under_way(world: World) -> None:
     world.emulator.create_assets(450, life=READY)
 
-    one, other = await asyncio.gather(backfill(world.context), backfill(world.context))
+    first, second = await asyncio.gather(backfill(world.context), backfill(world.context))
 
-    assert {one.outcome, other.outcome} == {Outcome.DONE, Outcome.ALREADY_RUNNING}
+    assert {first.outcome, second.outcome} == {Outcome.DONE, Outcome.ALREADY_RUNNING}
     assert (world.calls, len(await rows_of(world))) == (5, 450)
 
 
@@ -403,7 +401,7 @@ async def test_a_backfill_that_is_killed_is_gone_on_with(tables_url: str, tmp_pa
                         await running.waits_at(gate)
                         running.process.kill()
                         await running.process.wait()
-                await lease_ends(JobRuns(store.engine))
+                await lease_ends(store.job_runs)
 
             done = await shell.run("backfill", "--json")
 
@@ -416,8 +414,8 @@ async def test_a_backfill_that_is_killed_is_gone_on_with(tables_url: str, tmp_pa
         assert {row.state for row in rows} == {State.READY}
 
 
-async def lease_ends(passes: JobRuns) -> None:
+async def lease_ends(job_runs: JobRuns) -> None:
     """As if the time of the lease had passed."""
     later, token = datetime.now(UTC) + timedelta(days=1), "00000000-0000-4000-8000-000000000000"
-    assert await passes.take(KEY, now=later, token=token, until=later)
-    await passes.release(token)
+    assert await job_runs.take(BACKFILL, now=later, token=token, until=later)
+    await job_runs.release(token)

@@ -1,9 +1,9 @@
 """The pass over the rows that are due."""
 
 import asyncio
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,20 +19,20 @@ from rindle_sync.domain import (
     ProviderAsset,
     State,
     Trigger,
+    replace,
 )
+from rindle_sync.gateway import KEPT_FREE, RUN
 from rindle_sync.providers import Page, Provider
 from rindle_sync.reconcile import (
-    KEPT_FREE,
     MOST_LOST,
     ROWS_FOR_A_PAGE_RUN,
-    RUN,
     Applied,
     ListIndex,
     audit,
     check_first,
     sweep,
 )
-from rindle_sync.store import Write
+from rindle_sync.store import JobRun, JobRuns, Write
 from rindle_sync.telemetry import Resolved, StateChange, Stuck, Swept
 from tests.support.rows import OLD, a_row
 from tests.support.tables import SqliteTables
@@ -46,7 +46,7 @@ def until(world: World, calls: int) -> Callable[[], bool]:
     return lambda: world.calls < calls
 
 
-async def test_every_due_row_is_in_step_after_one_pass(world: World) -> None:
+async def test_every_due_row_is_in_sync_after_one_run(world: World) -> None:
     rows = [await world.track() for _ in range(7)]
 
     result = await world.sweep()
@@ -70,7 +70,7 @@ async def test_a_row_is_left_alone_before_its_time(world: World) -> None:
     assert world.calls == 0
 
 
-async def test_a_pass_looks_at_each_row_once_even_when_it_takes_long(world: World) -> None:
+async def test_a_run_checks_each_row_once_even_when_it_takes_long(world: World) -> None:
     world.without_pages()
     world.with_reads(1, 0.01)
     rows = [
@@ -82,9 +82,9 @@ async def test_a_pass_looks_at_each_row_once_even_when_it_takes_long(world: Worl
     assert result.checked == len(rows) == world.calls
 
 
-async def test_rows_just_looked_at_do_not_keep_others_waiting(world: World) -> None:
+async def test_rows_just_checked_do_not_keep_others_waiting(world: World) -> None:
     world.without_pages()
-    world.context = replace(world.context, batch=3)
+    world.context = dataclasses.replace(world.context, batch=3)
     rows = [await world.track(life=NEVER) for _ in range(9)]
 
     for number in range(3):
@@ -107,33 +107,39 @@ async def test_two_sweeps_at_once_share_no_row(world: World) -> None:
     for _ in range(120):
         await world.track(life=NEVER)
 
-    one, other = await asyncio.gather(world.sweep(), world.sweep())
+    first, second = await asyncio.gather(world.sweep(), world.sweep())
 
-    assert {one.checked, other.checked} == {0, 120}
-    assert {one.outcome, other.outcome} == {Outcome.DONE, Outcome.ALREADY_RUNNING}
+    assert {first.checked, second.checked} == {0, 120}
+    assert {first.outcome, second.outcome} == {Outcome.DONE, Outcome.ALREADY_RUNNING}
     assert world.calls == 2
 
 
-async def test_two_sweeps_at_once_share_no_row_that_is_asked_about_by_id(world: World) -> None:
+class Impatient(JobRuns):
+    """Takes whoever holds a run for dead."""
+
+    async def take(self, kind: str, *, now: datetime, token: str, until: datetime) -> JobRun | None:
+        later = now + timedelta(days=1)
+        return await super().take(kind, now=later, token=token, until=until)
+
+
+async def test_two_sweeps_at_once_share_no_row_that_is_fetched_by_id(world: World) -> None:
     world.without_pages()
-    world.context = replace(
-        world.context, sweep_lease=timedelta(0)
-    )  # the second takes the first for dead
+    world.context.store.job_runs = Impatient(world.context.store.database, "mux", "default")
     for _ in range(120):
         await world.track(life=NEVER)
 
-    one, other = await asyncio.gather(world.sweep(), world.sweep())
+    first, second = await asyncio.gather(world.sweep(), world.sweep())
 
-    assert one.checked + other.checked == 120
+    assert first.checked + second.checked == 120
     assert world.calls == 120
 
 
-async def test_a_provider_that_is_down_ends_the_pass_before_all_rows_have_failed(
+async def test_a_provider_that_is_down_ends_the_run_before_all_rows_have_failed(
     world: World,
 ) -> None:
     world.emulator.add_fault("server_error")
     world.without_pages()
-    world.context = replace(world.context, batch=RUN)
+    world.context = dataclasses.replace(world.context, batch=RUN)
     rows = [await world.track() for _ in range(2 * RUN)]
 
     result = await world.sweep()
@@ -153,7 +159,7 @@ async def test_rows_that_brought_no_answer_are_tried_again_soon(world: World) ->
     assert (await world.now_is(row)).state is State.READY
 
 
-async def test_a_throttled_pass_waits_and_goes_on(world: World) -> None:
+async def test_a_rate_limited_run_waits_and_goes_on(world: World) -> None:
     world.emulator.set_rate_limits("low")
     rows = [await world.track() for _ in range(40)]
     began = world.clock.now()
@@ -166,7 +172,7 @@ async def test_a_throttled_pass_waits_and_goes_on(world: World) -> None:
     assert world.clock.now() - began > timedelta(seconds=20)
 
 
-async def test_a_budget_that_fits_the_token_is_never_throttled(world: World) -> None:
+async def test_a_rate_limit_that_fits_the_token_never_meets_a_429(world: World) -> None:
     world.emulator.set_rate_limits("low")
     world.with_reads(20, 1.0)
     rows = [await world.track() for _ in range(60)]
@@ -177,9 +183,9 @@ async def test_a_budget_that_fits_the_token_is_never_throttled(world: World) -> 
     assert world.emulator.statuses[429] == 0
 
 
-async def test_a_stopped_pass_leaves_the_rest_due_and_unleased(world: World) -> None:
+async def test_a_stopped_run_leaves_the_rest_due_and_unleased(world: World) -> None:
     world.without_pages()
-    world.context = replace(world.context, batch=5)
+    world.context = dataclasses.replace(world.context, batch=5)
     rows = [await world.track() for _ in range(20)]
     result = await sweep(world.context, keep_going=until(world, 1))
 
@@ -189,7 +195,7 @@ async def test_a_stopped_pass_leaves_the_rest_due_and_unleased(world: World) -> 
     assert all(row.lease_until is None for row in after)
 
 
-async def test_a_cancelled_pass_gives_its_leases_back(world: World) -> None:
+async def test_a_cancelled_run_gives_its_leases_back(world: World) -> None:
     world.emulator.sleep = asyncio.sleep
     world.emulator.add_fault("silence")
     row = await world.track()
@@ -205,7 +211,7 @@ async def test_a_cancelled_pass_gives_its_leases_back(world: World) -> None:
     assert (await world.now_is(row)).lease_until is None
 
 
-async def test_a_pass_is_told_with_what_it_did(world: World) -> None:
+async def test_a_run_is_told_with_what_it_did(world: World) -> None:
     await world.track()
     await world.track(life=NEVER)
 
@@ -268,7 +274,7 @@ async def test_an_upload_that_timed_out_ends_as_errored_with_the_reason(world: W
     )
 
 
-async def test_ages_are_told_as_they_were_before_the_pass_wrote(world: World) -> None:
+async def test_ages_are_told_as_they_were_before_the_run_wrote(world: World) -> None:
     await world.track()
 
     await world.sweep()
@@ -282,7 +288,7 @@ async def test_ages_are_told_as_they_were_before_the_pass_wrote(world: World) ->
 async def library(
     world: World, count: int, *, every: float = 60, older_than: float = 3600, **values: Any
 ) -> list[str]:
-    """Assets that were made one after the other, `every` so many seconds, each with a row that is due; newest last."""
+    """Assets made in turn, `every` so many seconds, each with a due row; newest last."""
     began = world.clock.seconds() - older_than - every * count
     ids = world.emulator.create_assets(count, created_at=began, every=every, life=READY)
     made = datetime.fromtimestamp(began, UTC)
@@ -298,7 +304,7 @@ async def library(
 
 
 async def states(world: World) -> Counter[State]:
-    return Counter([row.state async for row in world.context.store.rows("mux", "default")])
+    return Counter([row.state async for row in world.context.store.assets.rows()])
 
 
 async def test_three_hundred_fresh_rows_take_three_calls(world: World) -> None:
@@ -310,7 +316,7 @@ async def test_three_hundred_fresh_rows_take_three_calls(world: World) -> None:
     assert await states(world) == {State.READY: 300}
 
 
-async def test_one_row_is_asked_about_by_id(world: World) -> None:
+async def test_one_row_is_fetched_by_id(world: World) -> None:
     await library(world, 1)
 
     result = await world.sweep()
@@ -318,9 +324,9 @@ async def test_one_row_is_asked_about_by_id(world: World) -> None:
     assert (result.calls, result.pages) == (1, 0)
 
 
-async def test_rows_far_apart_are_asked_about_by_id(world: World) -> None:
+async def test_rows_far_apart_are_fetched_by_id(world: World) -> None:
     await library(world, 400, check_at=None, state=State.READY)
-    rows = [row async for row in world.context.store.rows("mux", "default")]
+    rows = [row async for row in world.context.store.assets.rows()]
     old = sorted(rows, key=lambda row: row.provider_created_at)[:40:10]
     for row in old:
         await make_due(world, row)
@@ -331,7 +337,7 @@ async def test_rows_far_apart_are_asked_about_by_id(world: World) -> None:
 
 
 async def test_a_new_row_is_found_on_the_page_that_old_ones_paid_for(world: World) -> None:
-    """A row that is not due yet, but that the page shows to be ready, need not wait for its own look."""
+    """A row that is not due yet, but that the page shows to be ready, is not checked by itself."""
     await library(world, 5)
     waiting = await world.track(
         provider_asset_id=world.emulator.create_asset(life=READY),
@@ -344,7 +350,7 @@ async def test_a_new_row_is_found_on_the_page_that_old_ones_paid_for(world: Worl
     assert (result.checked, result.changed, result.calls) == (5, 6, 1)
 
 
-async def test_thousands_of_strangers_between_ours_never_cost_more_than_a_call_a_row(
+async def test_thousands_of_untracked_assets_between_ours_never_cost_more_than_a_call_a_row(
     world: World,
 ) -> None:
     began = world.clock.seconds() - 90_000
@@ -363,8 +369,11 @@ async def test_thousands_of_strangers_between_ours_never_cost_more_than_a_call_a
     assert world.calls <= 31
 
 
-async def test_a_gamble_that_is_lost_leaves_a_row_to_the_next_pass(world: World) -> None:
-    """All we know says that both rows stand on the first page; but there are strangers above them."""
+async def test_a_gamble_that_is_lost_leaves_a_row_to_the_next_run(world: World) -> None:
+    """All we know says that both rows stand on the first page.
+
+    But there are strangers above them.
+    """
     await library(world, 2)
     world.emulator.create_assets(100)
 
@@ -376,7 +385,10 @@ async def test_a_gamble_that_is_lost_leaves_a_row_to_the_next_pass(world: World)
 
 
 async def test_what_pages_brought_is_remembered(world: World) -> None:
-    """After a gamble was lost, the share of strangers is known: the next rows are asked about by id."""
+    """After a gamble was lost, the share of strangers is known.
+
+    The next rows are asked about by id.
+    """
     world.emulator.create_assets(400, created_at=world.clock.seconds() - 3000, every=1)
     await library(world, 3)
     await world.sweep()
@@ -394,7 +406,7 @@ async def test_old_rows_are_found_where_earlier_pages_ended(world: World) -> Non
     await library(world, 500, every=600, check_at=None, state=State.READY)
     await audit(world.context)
     world.clock.move(60)
-    rows = [row async for row in world.context.store.rows("mux", "default")]
+    rows = [row async for row in world.context.store.assets.rows()]
     for row in sorted(rows, key=lambda row: row.provider_created_at)[:150]:
         await make_due(world, row)
     world.emulator.reset_calls()
@@ -406,7 +418,10 @@ async def test_old_rows_are_found_where_earlier_pages_ended(world: World) -> Non
 
 
 async def test_many_old_rows_are_marched_to_past_pages_that_answer_nothing(world: World) -> None:
-    """300 rows under 1,000 newer ones that are at rest: ten pages in vain, and three that are not."""
+    """300 rows under 1,000 newer ones that are at rest.
+
+    Ten pages in vain, and three that are not.
+    """
     await library(world, 300, every=60, older_than=90 * 86_400)
     await library(world, 1000, every=600, check_at=None, state=State.READY)
 
@@ -444,7 +459,7 @@ async def test_a_list_that_cannot_be_relied_on_loses_and_ends_no_row(
 
 async def test_a_list_that_begins_with_the_oldest_loses_no_row(world: World) -> None:
     await library(world, 150)
-    world.context = replace(world.context, provider=Upwards(world.context.provider))
+    world.with_provider(Upwards(world.context.gateway.provider))
 
     for _ in range(3):
         await world.sweep()
@@ -462,9 +477,7 @@ async def test_a_page_without_an_answer_is_asked_for_again(world: World) -> None
     assert (result.calls, result.checked, result.unanswered) == (2, 90, 0)
 
 
-async def test_a_list_that_never_answers_leaves_the_rows_to_be_asked_about_by_id(
-    world: World,
-) -> None:
+async def test_a_list_that_never_answers_leaves_the_rows_to_be_fetched_by_id(world: World) -> None:
     await library(world, 40)
     world.emulator.add_fault("server_error", operation="list_assets")
 
@@ -520,7 +533,7 @@ async def test_a_row_that_was_not_found_is_not_looked_for_on_pages(world: World)
     assert (result.checked, result.calls, result.pages) == (4, 4, 0)
 
 
-async def test_within_one_pass_what_comes_due_is_planned_for(world: World) -> None:
+async def test_within_one_run_what_comes_due_is_planned_for(world: World) -> None:
     """Old rows take long by id; new ones that come due meanwhile do not wait for all of them."""
     world.with_reads(20, 1)
     far = [
@@ -540,7 +553,10 @@ async def test_within_one_pass_what_comes_due_is_planned_for(world: World) -> No
 
 @pytest.mark.parametrize("backlog", [1, 20, 90, 250])
 async def test_a_due_row_waits_no_longer_than_the_docs_say(world: World, backlog: int) -> None:
-    """docs/how-it-works.md: rows due before it x one call each, at the rate of the budget; rows never change."""
+    """docs/how-it-works.md: rows due before it x one call each, at the rate of the budget.
+
+    Rows never change.
+    """
     world.without_pages()
     world.with_reads(20, 1.0)
     for number in range(backlog):
@@ -559,7 +575,10 @@ async def test_a_due_row_waits_no_longer_than_the_docs_say(world: World, backlog
 
 
 async def test_steady_rows_do_not_push_others_out(world: World) -> None:
-    """Forty rows that never change, with a budget for thirty a minute: each is looked at again and again."""
+    """Forty rows that never change, with a budget for thirty a minute.
+
+    Each is looked at again and again.
+    """
     world.without_pages()
     world.with_reads(5, 0.5)
     rows = [
@@ -580,24 +599,24 @@ async def test_steady_rows_do_not_push_others_out(world: World) -> None:
 # rehearsal
 
 
-async def test_a_rehearsal_foretells_the_pass_and_writes_nothing(world: World) -> None:
+async def test_a_dry_run_previews_the_sweep_and_writes_nothing(world: World) -> None:
     await library(world, 120)
     await world.track(life=ERRORED)
     await world.track(provider_asset_id=unknown_id())
     await world.track(updated_at=world.clock.now() - timedelta(hours=3), life=NEVER)
-    before = {row.id: row async for row in world.context.store.rows("mux", "default")}
-    foreseen: list[Applied] = []
+    before = {row.id: row async for row in world.context.store.assets.rows()}
+    previewed: list[Applied] = []
 
-    told = await sweep(world.context, dry_run=foreseen.append)
-    untouched = {row.id: row async for row in world.context.store.rows("mux", "default")}
+    told = await sweep(world.context.for_dry_run(), on_applied=previewed.append)
+    untouched = {row.id: row async for row in world.context.store.assets.rows()}
     silent = list(world.told)
-    world.context = replace(world.context, list_index=ListIndex())
+    world.context = dataclasses.replace(world.context, list_index=ListIndex())
     done = await world.sweep()
-    after = {row.id: row async for row in world.context.store.rows("mux", "default")}
+    after = {row.id: row async for row in world.context.store.assets.rows()}
 
     assert untouched == before
     assert not silent
-    assert {s.row.id: s.row.state for s in foreseen} == {
+    assert {s.row.id: s.row.state for s in previewed} == {
         row.id: row.state for row in after.values()
     }
     assert (told.checked, told.changed, told.calls, told.pages) == (
@@ -611,7 +630,7 @@ async def test_a_rehearsal_foretells_the_pass_and_writes_nothing(world: World) -
 # what a webhook left in doubt
 
 
-async def test_rows_in_doubt_are_looked_at_before_a_backlog(world: World) -> None:
+async def test_rows_in_doubt_are_checked_before_a_backlog(world: World) -> None:
     world.without_pages()
     world.with_reads(10, 0.1)
     backlog = [
@@ -631,7 +650,7 @@ async def test_rows_in_doubt_are_looked_at_before_a_backlog(world: World) -> Non
 
 async def make_due(world: World, row: ProviderAsset) -> None:
     due = replace(row, state=State.PROCESSING, check_at=world.clock.now(), version=row.version + 1)
-    await world.context.store.write([Write(due)])
+    await world.context.store.assets.write([Write(due)])
 
 
 class Upwards:
@@ -677,13 +696,16 @@ group = st.tuples(
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
 )
 @given(groups=st.lists(group, min_size=1, max_size=8), lag=st.sampled_from([0, 20, 4000]))
-def test_at_no_mix_of_ages_and_strangers_is_it_more_than_a_call_a_row(
+def test_at_no_mix_of_ages_and_untracked_assets_is_it_more_than_a_call_a_row(
     groups: list[tuple[str, int, float, int]],
     lag: int,
     sqlite_tables: SqliteTables,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """`lag` is how much later than its asset a row was made: until it is looked at, that is all we know of its age."""
+    """`lag` is how much later than its asset a row was made.
+
+    Until it is looked at, that is all we know of its age.
+    """
 
     async def swept() -> None:
         url = f"sqlite:///{tmp_path_factory.mktemp('mix') / 'rows.sqlite3'}"
@@ -701,7 +723,7 @@ def test_at_no_mix_of_ages_and_strangers_is_it_more_than_a_call_a_row(
             )
             assert not [
                 row
-                async for row in world.context.store.rows("mux", "default")
+                async for row in world.context.store.assets.rows()
                 if row.state is not State.READY
             ]
 
@@ -709,7 +731,10 @@ def test_at_no_mix_of_ages_and_strangers_is_it_more_than_a_call_a_row(
 
 
 async def a_mix(world: World, groups: list[tuple[str, int, float, int]], lag: int) -> int:
-    """Assets in stretches of time, with rows that are due or at rest, or without; how many are due."""
+    """Assets in stretches of time, with rows that are due or at rest, or without.
+
+    How many are due.
+    """
     rows = []
     for kind, count, every, gap in groups:
         began = world.clock.seconds() - 60 - gap - every * count
@@ -733,7 +758,7 @@ async def a_mix(world: World, groups: list[tuple[str, int, float, int]], lag: in
                     playback_ids=playback_ids if state is State.READY else (),
                 )
             )
-    await world.context.store.add_all(rows)
+    await world.context.store.assets.add_all(rows)
     return sum(row.check_at is not None for row in rows)
 
 

@@ -1,10 +1,13 @@
-"""Callbacks on change: once for each real change, after its commit, in the order of each row, whoever fails or dies."""
+"""Callbacks on change.
+
+Once for each real change, after its commit, in the order of each row, whoever fails or dies.
+"""
 
 import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,19 +17,18 @@ from sqlalchemy import select
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import plain_settings
-from rindle_sync.domain import ProviderAsset, State, Trigger
+from rindle_sync.domain import ProviderAsset, State, Trigger, replace
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.providers import UploadRequest
-from rindle_sync.runtime import BATCH, Callback, ChangeEvent, dispatch
-from rindle_sync.store import AssetStore, Change, Write
-from rindle_sync.store.schema import assets, changes
-from rindle_sync.store.schema.engine import open_engine
-from rindle_sync.telemetry import CallbackException, Telemetry
+from rindle_sync.runtime import BATCH, CALL_LIMIT, Callback, ChangeEvent, dispatch
+from rindle_sync.store import Change, Database, Write
+from rindle_sync.store.schema import assets, changes, open_engine
+from rindle_sync.telemetry import CallbackException
 from rindle_sync.tracking import begin_upload, cancel_upload
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.rows import a_row
 from tests.support.webhooks import an_event, deliver, with_secrets
-from tests.support.world import Clock, World
+from tests.support.world import Clock, World, a_context
 
 SECOND = timedelta(seconds=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -35,7 +37,7 @@ HELD = "00000000-0000-4000-8000-000000000001"
 
 @dataclass
 class Heard:
-    """A callback that keeps what it is called with, and first fails on some rows so and so often."""
+    """A callback that keeps its events, and first fails on some rows so and so often."""
 
     fails_on: dict[str, int] = field(default_factory=dict)
     error: Exception = field(
@@ -54,7 +56,7 @@ class Heard:
         self.changes.append(changed)
 
     def states(self, row: ProviderAsset) -> list[State]:
-        return [one.change.to_state for one in self.changes if one.change.row_id == row.id]
+        return [event.change.to_state for event in self.changes if event.change.row_id == row.id]
 
 
 async def told(world: World, *callbacks: Callback) -> int:
@@ -70,12 +72,13 @@ async def moved(world: World, row: ProviderAsset, *states: State) -> None:
     for state in states:
         before = await world.now_is(row)
         after = replace(before, state=state, version=before.version + 1)
-        await world.context.store.write([Write(after, a_change(world, before, after))])
+        await world.context.store.assets.write([Write(after, a_change(world, before, after))])
 
 
 def a_change(world: World, before: ProviderAsset, after: ProviderAsset) -> Change:
     return Change(
         row_id=after.id,
+        reference=after.reference,
         provider_name=after.provider_name,
         environment=after.environment,
         version=after.version,
@@ -91,14 +94,14 @@ def a_change(world: World, before: ProviderAsset, after: ProviderAsset) -> Chang
 
 async def a_row_that_went_through(world: World, *states: State) -> ProviderAsset:
     row = a_row(State.PENDING)
-    await world.context.store.add(row)
+    await world.context.store.assets.add(row)
     await moved(world, row, *states)
     return row
 
 
 async def again_at(world: World) -> datetime:
     """When the only change that is left is to be announced again."""
-    async with world.context.store.reading() as connection:
+    async with world.context.store.database.reading() as connection:
         found = await connection.execute(
             select(changes.c.dispatch_at).where(changes.c.dispatch_at.is_not(None))
         )
@@ -109,8 +112,8 @@ async def claimed(world: World, *, limit: int = BATCH) -> int:
     """Take changes up as an announcer does that is then killed."""
     now = world.clock.now()
     return len(
-        await world.context.outbox.claim(
-            "mux", "default", now=now, token=HELD, until=now + world.context.lease, limit=limit
+        await world.context.store.outbox.claim(
+            now=now, token=HELD, until=now + world.context.lease, limit=limit
         )
     )
 
@@ -149,7 +152,7 @@ Road = Callable[[World], Awaitable[ProviderAsset]]
     ("road", "by"),
     [(by_webhook, Trigger.WEBHOOK), (by_sync, Trigger.SYNC), (by_sweep, Trigger.SWEEP)],
 )
-async def test_a_change_is_announced_once_by_whichever_road_it_came(
+async def test_a_change_is_dispatched_once_by_whichever_road_it_came(
     world: World, road: Road, by: Trigger
 ) -> None:
     row, heard = await road(world), Heard()
@@ -158,13 +161,13 @@ async def test_a_change_is_announced_once_by_whichever_road_it_came(
     world.clock.move(timedelta(days=1))
     await told(world, heard)
 
-    [one] = heard.changes
-    assert (one.change.row_id, one.change.trigger) == (row.id, by)
-    assert (one.change.from_state, one.change.to_state) == (State.PROCESSING, State.READY)
-    assert one.row == await world.now_is(row)
+    [event] = heard.changes
+    assert (event.change.row_id, event.change.trigger) == (row.id, by)
+    assert (event.change.from_state, event.change.to_state) == (State.PROCESSING, State.READY)
+    assert event.row == await world.now_is(row)
 
 
-async def test_what_the_app_itself_does_is_announced_too(world: World) -> None:
+async def test_what_the_app_itself_does_is_dispatched_too(world: World) -> None:
     row = a_row(
         State.PENDING, provider_asset_id=None, passthrough="ours-1", updated_at=world.clock.now()
     )
@@ -175,10 +178,10 @@ async def test_what_the_app_itself_does_is_announced_too(world: World) -> None:
     await told(world, heard)
 
     assert heard.states(row) == [State.UPLOADING, State.ERRORED]
-    assert {one.change.trigger for one in heard.changes} == {Trigger.APP}
+    assert {event.change.trigger for event in heard.changes} == {Trigger.APP}
 
 
-async def test_a_look_that_changes_nothing_is_not_announced(world: World) -> None:
+async def test_a_check_that_changes_nothing_is_not_dispatched(world: World) -> None:
     row = await world.track(State.READY, check_at=None)
     row_before = await world.sync(row)
     heard = Heard()
@@ -197,7 +200,7 @@ async def test_a_callback_can_read_what_it_is_told_of(world: World) -> None:
     read: list[State] = []
 
     async def reads(changed: ChangeEvent) -> None:
-        found = await world.context.store.get(changed.change.row_id)
+        found = await world.context.store.assets.get(changed.change.row_id)
         assert found
         read.append(found.state)
 
@@ -225,12 +228,12 @@ async def test_a_change_of_a_row_that_the_app_has_deleted_is_told_without_the_ro
     world: World,
 ) -> None:
     row, heard = await a_row_that_went_through(world, State.READY), Heard()
-    async with world.context.store.writing() as connection:
+    async with world.context.store.database.writing() as connection:
         await connection.execute(assets.delete())
 
     await told(world, heard)
 
-    assert [(one.change.row_id, one.row) for one in heard.changes] == [(row.id, None)]
+    assert [(event.change.row_id, event.row) for event in heard.changes] == [(row.id, None)]
 
 
 # order
@@ -253,7 +256,7 @@ async def test_more_changes_than_are_taken_up_at_once_are_all_told(world: World)
 
     assert await told(world, heard) == len(rows)
 
-    assert {one.change.row_id for one in heard.changes} == {row.id for row in rows}
+    assert {event.change.row_id for event in heard.changes} == {row.id for row in rows}
     assert heard.calls == len(rows)
 
 
@@ -361,7 +364,7 @@ async def test_a_callback_that_is_over_its_time_is_given_up_and_called_again(
 
     async def hangs_once(changed: ChangeEvent) -> None:
         if changed.change.row_id == row.id and not passed[0]:
-            passed[0] = world.context.callback_limit.total_seconds() + 1
+            passed[0] = CALL_LIMIT.total_seconds() + 1
             await asyncio.Event().wait()
         await heard(changed)
 
@@ -433,7 +436,7 @@ async def test_a_change_that_is_being_told_is_told_by_nobody_else(world: World) 
     assert other.states(row) == [State.READY]
 
 
-async def test_what_a_killed_announcer_had_taken_up_is_told_when_its_lease_ends(
+async def test_what_a_killed_dispatcher_had_taken_up_is_told_when_its_lease_ends(
     world: World,
 ) -> None:
     row, heard = await a_row_that_went_through(world, State.PROCESSING, State.READY), Heard()
@@ -447,13 +450,13 @@ async def test_what_a_killed_announcer_had_taken_up_is_told_when_its_lease_ends(
     assert heard.states(row) == [State.PROCESSING, State.READY]
 
 
-async def test_an_announcer_that_comes_back_after_its_lease_undoes_nothing(world: World) -> None:
+async def test_a_dispatcher_that_comes_back_after_its_lease_undoes_nothing(world: World) -> None:
     await a_row_that_went_through(world, State.READY)
-    late = await world.context.outbox.claim("mux", "default", **_lease(world), limit=1)
+    late = await world.context.store.outbox.claim(**_lease(world), limit=1)
     world.clock.move(world.context.lease + SECOND)
     await told(world, Heard())
 
-    await world.context.outbox.end([(late[0], world.clock.now())], HELD)
+    await world.context.store.outbox.end([(late[0], world.clock.now())], HELD)
 
     assert await claimed(world) == 0
 
@@ -463,7 +466,7 @@ async def test_a_lease_outlives_all_callbacks_that_take_as_long_as_they_may(worl
     taken: list[int] = []
 
     async def slow(_: ChangeEvent) -> None:
-        world.clock.move(world.context.callback_limit)
+        world.clock.move(CALL_LIMIT)
         taken.append(await claimed(world))
 
     await dispatch(world.context, [slow] * 8)
@@ -486,14 +489,14 @@ async def test_nothing_is_taken_up_where_nobody_listens(
     assert heard.states(row) == [State.READY]
 
 
-async def test_changes_of_another_environment_are_told_by_its_own_announcer(world: World) -> None:
+async def test_changes_of_another_environment_are_told_by_its_own_dispatcher(world: World) -> None:
     row = await a_row_that_went_through(world, State.READY)
     heard, ours = Heard(), world.context
-    world.context = replace(ours, environment="staging")
+    world.context = a_context(world, "staging")
 
     elsewhere = (
         await told(world, heard),
-        await ours.outbox.forget("mux", "staging", world.clock.now() + SECOND),
+        await world.context.store.outbox.forget(world.clock.now() + SECOND),
     )
     world.context = ours
     await told(world, heard)
@@ -502,7 +505,7 @@ async def test_changes_of_another_environment_are_told_by_its_own_announcer(worl
     assert heard.states(row) == [State.READY]
 
 
-async def test_an_announcer_that_is_stopped_gives_back_what_it_had_taken_up(world: World) -> None:
+async def test_a_dispatcher_that_is_stopped_gives_back_what_it_had_taken_up(world: World) -> None:
     row, heard, began = await a_row_that_went_through(world, State.READY), Heard(), asyncio.Event()
 
     async def hangs(_: ChangeEvent) -> None:
@@ -525,15 +528,13 @@ async def test_old_changes_are_forgotten_and_newer_ones_told(world: World) -> No
     await moved(world, row, State.READY)
     heard = Heard()
 
-    forgotten = await world.context.outbox.forget(
-        "mux", "default", world.clock.now() - timedelta(days=7)
-    )
+    forgotten = await world.context.store.outbox.forget(world.clock.now() - timedelta(days=7))
     await told(world, heard)
 
     assert forgotten == 1
     assert heard.states(row) == [State.READY]
-    assert len(await world.context.store.changes_of(row.id)) == 2
-    assert await world.context.outbox.forget("mux", "default", world.clock.now() + SECOND) == 0
+    assert len(await world.context.store.assets.changes_of(row.id)) == 2
+    assert await world.context.store.outbox.forget(world.clock.now() + SECOND) == 0
 
 
 # for an app that embeds it
@@ -564,7 +565,7 @@ async def test_an_app_registers_callbacks_by_decorator_and_hears_of_each_change(
     assert heard == [(row.id, "ready")]
 
 
-async def test_an_app_that_prunes_forgets_what_was_never_announced(sqlite_url: str) -> None:
+async def test_an_app_that_prunes_forgets_what_was_never_dispatched(sqlite_url: str) -> None:
     clock = Clock()
     emulator = MuxEmulator(prepare_seconds=0, now=clock.seconds, sleep=clock.sleep)
     values: dict[str, Any] = {
@@ -573,15 +574,14 @@ async def test_an_app_that_prunes_forgets_what_was_never_announced(sqlite_url: s
     }
     settings = plain_settings(database_url=sqlite_url, webhook_event_retention_days=7, **values)
     transport, heard = httpx.ASGITransport(app=emulator.app), Heard()
-    rindle = RindleSync(
-        settings, AssetStore(open_engine(sqlite_url)), Telemetry(), transport, clock.now
-    )
+    database = Database(open_engine(sqlite_url))
+    rindle = RindleSync(settings, database, transport=transport, clock=clock.now)
     await rindle.migrate()
     row = await rindle.track(reference="video-1", provider_asset_id=emulator.create_asset())
     await rindle.sync(row.provider_asset_id or "")
 
     clock.move(timedelta(days=7, seconds=1))
-    await rindle.prune()
+    await rindle.webhook_events.prune()
     rindle.on_change(heard)
     await rindle.dispatch()
     await rindle.close()
@@ -591,7 +591,6 @@ async def test_an_app_that_prunes_forgets_what_was_never_announced(sqlite_url: s
 
 async def test_a_callback_that_does_not_let_itself_be_ended_is_left_behind(world: World) -> None:
     short = timedelta(milliseconds=50)
-    world.context = replace(world.context, callback_limit=short, callback_grace=short)
     stubborn, other = await world.track(), await world.track()
     heard, over = [], asyncio.Event()
 
@@ -604,14 +603,15 @@ async def test_a_callback_that_does_not_let_itself_be_ended_is_left_behind(world
     await world.sync(stubborn)
     await world.sync(other)
 
-    assert await asyncio.wait_for(dispatch(world.context, [clings]), 10) == 2
+    dispatching = dispatch(world.context, [clings], call_limit=short, grace=short)
+    assert await asyncio.wait_for(dispatching, 10) == 2
 
     over.set()
     assert sorted(heard) == sorted([stubborn.id, other.id])
     assert [e.row_id for e in world.events(CallbackException)] == [stubborn.id]
 
 
-async def test_a_stop_while_one_callback_hangs_does_not_announce_the_others_again(
+async def test_a_stop_while_a_callback_hangs_does_not_dispatch_the_others_again(
     world: World,
 ) -> None:
     hangs, *others = [await world.track() for _ in range(4)]
@@ -665,8 +665,8 @@ async def test_a_service_hears_only_of_its_own_environment(world: World) -> None
     row = await world.track()
     await world.sync(row)
     heard = Heard()
-    elsewhere = replace(world.context, environment="staging")
+    elsewhere = a_context(world, "staging")
 
     assert await dispatch(elsewhere, [heard]) == 0
-    assert await world.context.outbox.forget("mux", "staging", world.clock.now() + SECOND) == 0
+    assert await elsewhere.store.outbox.forget(world.clock.now() + SECOND) == 0
     assert await dispatch(world.context, [heard]) == 1

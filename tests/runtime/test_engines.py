@@ -1,4 +1,4 @@
-"""What holds for every engine, with real processes on one PostgreSQL, some of them killed with -9."""
+"""What holds for every engine, with processes on one PostgreSQL, some of them killed with -9."""
 
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -12,12 +12,13 @@ import pytest
 from celery import Celery, signals
 from sqlalchemy import text
 
+from rindle_sync.app import RindleSync
 from rindle_sync.config import plain_settings
 from rindle_sync.domain import EventStatus, ProviderAsset, State
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.installation import add_celery_tasks
-from rindle_sync.store import AssetStore, Inbox
+from rindle_sync.store import Store
 from tests.support import broker
 from tests.support.broker import celery, celery_worker
 from tests.support.processes import (
@@ -64,14 +65,14 @@ class Fleet:
     engine: str
     shell: Shell
     far_end: FarEnd
-    store: AssetStore
+    store: Store
     stack: AsyncExitStack
 
     async def start(self, nodes: int = 1) -> Sequence[Running]:
         node, ready = NODES[self.engine]
         started = [await self.stack.enter_async_context(node(self.shell)) for _ in range(nodes)]
-        for one in started:
-            await one.says(ready)
+        for running in started:
+            await running.says(ready)
         return started
 
     async def due(self, rows: int = 1, *, life: Life = READY) -> list[ProviderAsset]:
@@ -82,31 +83,32 @@ class Fleet:
         )
 
     async def keep(self, row: ProviderAsset) -> str:
-        """A delivery that says that the row's asset is ready, kept by an endpoint that died before it woke anybody."""
+        """A webhook event that says ready, stored by an endpoint that then died."""
         webhook_event = a_kept_notice(row, datetime.now(UTC))
-        assert await Inbox(self.store.engine).keep(webhook_event)
+        assert await self.store.inbox.add(webhook_event)
         return webhook_event.id
 
-    async def are_in_step(self, rows: Sequence[ProviderAsset]) -> None:
+    async def are_in_sync(self, rows: Sequence[ProviderAsset]) -> None:
         async def hold() -> None:
-            found = await self.store.get_many([row.id for row in rows])
+            found = await self.store.assets.get_many([row.id for row in rows])
             assert {row.state for row in found.values()} == {State.READY}
 
         await eventually(hold)
 
     async def is_applied(self, webhook_event_id: str) -> None:
         async def holds() -> None:
-            webhook_event = await Inbox(self.store.engine).get(webhook_event_id)
+            webhook_event = await self.store.inbox.get(webhook_event_id)
             assert webhook_event
             assert webhook_event.status is EventStatus.APPLIED
 
         await eventually(holds)
 
     async def let_leases_end(self) -> None:
-        """As if the time had passed for which a dead process holds what it took, which is bounded."""
-        longest = plain_settings(provider_timeout_seconds=PATIENT).lease
+        """As if the time had passed, which is bounded, that a dead process holds what it took."""
+        settings = plain_settings(provider_timeout_seconds=PATIENT)
+        longest = RindleSync(settings, self.store.database).context.lease
         for table in LEASED:
-            async with self.store.reading() as connection:
+            async with self.store.database.reading() as connection:
                 until = (
                     await connection.execute(text(f"SELECT max(lease_until) FROM {table}"))
                 ).scalar_one()
@@ -139,7 +141,7 @@ async def test_what_is_due_is_done_once_whatever_the_number_of_nodes(fleet: Flee
     await fleet.start(3)
     rows = await fleet.due(60)
 
-    await fleet.are_in_step(rows)
+    await fleet.are_in_sync(rows)
 
     assert {fleet.far_end.looks[row.provider_asset_id or ""] for row in rows} == {1}
 
@@ -155,11 +157,11 @@ async def test_a_call_that_fails_is_made_again(fleet: Fleet) -> None:
     fleet.far_end.emulator.add_fault("server_error", operation="get_asset", times=2)
     await fleet.start()
 
-    await fleet.are_in_step(await fleet.due())
+    await fleet.are_in_sync(await fleet.due())
 
 
 @pytest.mark.parametrize("call", ["get_asset", "list_assets"])
-async def test_a_process_killed_in_a_look_loses_nothing_and_wedges_nothing(
+async def test_a_process_killed_in_a_check_loses_nothing_and_wedges_nothing(
     fleet: Fleet, call: str
 ) -> None:
     rows = await fleet.due(5) if call == "get_asset" else await a_page_of(fleet)
@@ -172,7 +174,7 @@ async def test_a_process_killed_in_a_look_loses_nothing_and_wedges_nothing(
 
     await fleet.let_leases_end()
 
-    await fleet.are_in_step(rows)
+    await fleet.are_in_sync(rows)
 
 
 async def a_page_of(fleet: Fleet) -> list[ProviderAsset]:
@@ -181,10 +183,12 @@ async def a_page_of(fleet: Fleet) -> list[ProviderAsset]:
     )
 
 
-async def test_a_process_killed_in_a_notice_loses_nothing_and_wedges_nothing(fleet: Fleet) -> None:
+async def test_a_process_killed_in_a_webhook_event_loses_nothing_and_wedges_nothing(
+    fleet: Fleet,
+) -> None:
     (row,) = await fleet.due(life=Life(ends="never"))
     webhook_event_id = await fleet.keep(row)
-    async with fleet.store.writing() as connection:
+    async with fleet.store.database.writing() as connection:
         await connection.execute(text("LOCK TABLE media_provider_assets IN EXCLUSIVE MODE"))
         (first,) = await fleet.start()
         await is_leased(fleet, webhook_event_id)
@@ -199,14 +203,14 @@ async def test_a_process_killed_in_a_notice_loses_nothing_and_wedges_nothing(fle
 
 async def is_leased(fleet: Fleet, webhook_event_id: str) -> None:
     async def holds() -> None:
-        async with fleet.store.reading() as connection:
+        async with fleet.store.database.reading() as connection:
             held = text("SELECT lease_until FROM provider_webhook_events WHERE id = :id")
             assert (await connection.execute(held, {"id": webhook_event_id})).scalar_one()
 
     await eventually(holds)
 
 
-async def test_a_webhook_never_waits_behind_looks(fleet: Fleet) -> None:
+async def test_a_webhook_never_waits_behind_checks(fleet: Fleet) -> None:
     with holding(fleet.far_end.emulator, "get_asset") as gate:
         (node,) = await fleet.start()
         *_, last = await fleet.due(30)
@@ -224,7 +228,7 @@ async def test_a_stop_lets_what_is_under_way_end(fleet: Fleet) -> None:
         node.send(signal.SIGTERM)
     ended = await node.ended()
 
-    found = await fleet.store.get(row.id)
+    found = await fleet.store.assets.get(row.id)
     assert found
     assert (ended.code, found.state, found.lease_token) == (0, State.READY, None)
 
@@ -239,7 +243,7 @@ async def test_a_stop_lets_what_is_under_way_in_child_processes_end(fleet: Fleet
             gate.open()
             ended = await worker.ended()
 
-    found = await fleet.store.get(row.id)
+    found = await fleet.store.assets.get(row.id)
     assert found
     assert (ended.code, found.state, found.lease_token) == (0, State.READY, None)
 
@@ -266,9 +270,9 @@ async def test_a_task_of_celerys_that_is_none_of_ours_ends_with_one_line_that_te
     app = Celery("tests", broker="memory://")
     add_celery_tasks(app, plain_settings(database_url=sqlite_url))
     garbage: list[tuple[str, tuple[object, ...]]] = [
-        ("step", ()),
-        ("step", ("default", "an-id")),
-        ("step", ({"x": ["an-id"]}, "sweep")),
+        ("job", ()),
+        ("job", ("default", "an-id")),
+        ("job", ({"x": ["an-id"]}, "sweep")),
         ("sync", ()),
         ("sync", ("an-id",)),
         ("sync", ({"an-id": 1},)),
@@ -282,14 +286,17 @@ async def test_a_task_of_celerys_that_is_none_of_ours_ends_with_one_line_that_te
 
     await eventually(are_told)
     signals.worker_shutdown.send(sender=None)
-    assert {line.partition(",")[0] for line in caplog.messages} == {"a job was none of ours"}
+    assert set(caplog.messages) == {
+        "a job has an unknown task or unknown arguments; nothing was done"
+    }
     assert "an-id" not in caplog.text
 
 
 async def test_an_environment_that_hangs_delays_no_other(fleet: Fleet, tmp_path: Path) -> None:
     with serving(MuxEmulator()) as other:
         tables = "".join(
-            f'[environments.{name}]\nmux_base_url = "{end.url}"\nmux_token_id = "{end.emulator.token_id}"\n'
+            f'[environments.{name}]\nmux_base_url = "{end.url}"\n'
+            f'mux_token_id = "{end.emulator.token_id}"\n'
             f'mux_token_secret = "{end.emulator.token_secret}"\n'
             for name, end in (("slow", other), ("fine", fleet.far_end))
         )
@@ -303,7 +310,7 @@ async def test_an_environment_that_hangs_delays_no_other(fleet: Fleet, tmp_path:
             (node,) = await fleet.start()
             await node.waits_at(gate)
             ids = fleet.far_end.emulator.create_assets(3, life=READY)
-            await fleet.are_in_step(await add_due(fleet.store, *ids, environment="fine"))
+            await fleet.are_in_sync(await add_due(fleet.store, *ids, environment="fine"))
             assert gate.held
 
-        await fleet.are_in_step(slow)
+        await fleet.are_in_sync(slow)

@@ -1,4 +1,7 @@
-"""The loop of an engine: ticks, failures, the end. Time is the loop's own, and skips whatever nobody waits for."""
+"""The loop of an engine: ticks, failures, the end.
+
+Time is the loop's own, and skips whatever nobody waits for.
+"""
 
 import asyncio
 import logging
@@ -46,7 +49,10 @@ def seconds() -> float:
 
 
 class Ticks:
-    """A tick that counts, and ends everything at its `last` time; what is raised is what `fails` makes."""
+    """A tick that counts, and ends everything at its `last` time.
+
+    What is raised is what `fails` makes.
+    """
 
     def __init__(
         self, last: int, fails: Callable[[int], Exception | None] = lambda _: None

@@ -1,4 +1,7 @@
-"""A database in trouble: `run` says so, answers 503, goes on by itself, and loses nothing that it acknowledged."""
+"""A database in trouble.
+
+`run` says so, answers 503, goes on by itself, and loses nothing that it acknowledged.
+"""
 
 import asyncio
 import json
@@ -28,7 +31,7 @@ from rindle_sync.domain import State
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.providers.mux import sign
-from rindle_sync.store import AssetStore
+from rindle_sync.store import Store
 from tests.support import broker, postgres
 from tests.support.processes import (
     PATIENCE,
@@ -62,7 +65,7 @@ class Scene:
 
     url: str
     running: Running
-    store: AssetStore
+    store: Store
     far_end: FarEnd
     sender: httpx.AsyncClient
     address: str
@@ -81,7 +84,7 @@ class Scene:
     async def track(self) -> str:
         """An asset of whose row nothing is found but by a delivery."""
         row = a_row()
-        await self.store.add(row)
+        await self.store.assets.add(row)
         return row.provider_asset_id or ""
 
     async def fall_due(self, count: int = 1) -> None:
@@ -92,7 +95,10 @@ class Scene:
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[str]:
-        """With rows in the hands of a sweep, and deliveries acknowledged just now; one more asset, to be delivered."""
+        """With rows in the hands of a sweep, and webhooks acknowledged just now.
+
+        Gives one more asset, whose webhook has not come.
+        """
         emulator = self.far_end.emulator
         assets = [await self.track() for _ in range(DELIVERIES)]
         emulator.add_fault(
@@ -117,7 +123,7 @@ class Scene:
         for told in (
             f"DatabaseUnavailable: {trouble}",
             "the rows stay due, trying again",
-            "its sender is to try again",
+            "its sender will try again",
         ):
             await self.running.says(told)
 
@@ -125,7 +131,10 @@ class Scene:
         assert (await self.deliver(asset)).status_code == 202
 
     async def goes_on(self, asset: str) -> None:
-        """All is well again without anybody's help: deliveries are taken and applied, and what is due is swept."""
+        """All is well again without anybody's help.
+
+        Deliveries are taken and applied, and what is due is swept.
+        """
         await eventually(lambda: self.takes(asset))
         await self.fall_due()
         await eventually(self.all_are_ready)
@@ -134,9 +143,7 @@ class Scene:
 
     async def all_are_ready(self) -> None:
         states = {row.provider_asset_id: row.state for row in await all_rows(self.store)}
-        assert [
-            one for one in (*self.acknowledged, *self.due) if states[one] is not State.READY
-        ] == []
+        assert {states[asset] for asset in (*self.acknowledged, *self.due)} <= {State.READY}
 
     def tells_no_secret(self) -> None:
         said = self.running.err + self.running.out
@@ -171,7 +178,10 @@ async def service(url: str, folder: Path, engine: str = "embedded") -> AsyncIter
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[postgres.Server]:
-    """A PostgreSQL that may be stopped, with few connections; what it has committed, it has written."""
+    """A PostgreSQL that may be stopped, with few connections.
+
+    What it has committed, it has written.
+    """
     with ExitStack() as stack:
         try:
             server = stack.enter_context(postgres.own_server())
@@ -347,7 +357,7 @@ async def test_postgresql_is_stopped_and_started_again_under_a_worker_of_celerys
             rows = await add_due(store, *far_end.emulator.create_assets(DUE, life=Life(after=0)))
 
             async def are_ready() -> None:
-                found = await store.get_many([row.id for row in rows])
+                found = await store.assets.get_many([row.id for row in rows])
                 assert {row.state for row in found.values()} == {State.READY}
 
             await eventually(are_ready)
@@ -359,7 +369,10 @@ async def test_postgresql_is_stopped_and_started_again_under_a_worker_of_celerys
 
 @dataclass
 class Disk:
-    """Where the SQLite file is: the service may be kept from writing beyond where its log of writes ends now."""
+    """Where the SQLite file is.
+
+    The service may be kept from writing beyond where its log of writes ends now.
+    """
 
     folder: Path
     complaint: ClassVar[str] = (

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -12,12 +11,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, event, text
 
-from rindle_sync.domain import ROW_FIELDS, ErrorKind, ProviderAsset, State, Trigger
+from rindle_sync.domain import ROW_FIELDS, ErrorKind, ProviderAsset, State, Trigger, replace
 from rindle_sync.errors import AlreadyTracked, DatabaseUnavailable
-from rindle_sync.store import AssetStore, Change, Write
+from rindle_sync.store import AssetStore, Change, Database, Write
 from rindle_sync.store.migrations import VERSION_TABLE, revisions, upgrade
-from rindle_sync.store.schema import assets, metadata
-from rindle_sync.store.schema.engine import open_engine
+from rindle_sync.store.schema import assets, metadata, open_engine
 from tests.support.rows import NOW, OLD, PUBLIC, SIGNED, a_row
 
 SECOND = timedelta(seconds=1)
@@ -25,11 +23,11 @@ SECOND = timedelta(seconds=1)
 
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[AssetStore]:
-    store = AssetStore(open_engine(url))
+    database = Database(open_engine(url))
     try:
-        yield store
+        yield AssetStore(database, "mux", "default")
     finally:
-        await store.close()
+        await database.close()
 
 
 @pytest.fixture
@@ -60,16 +58,17 @@ def a_full_row() -> ProviderAsset:
     )
 
 
-def a_change(row: ProviderAsset, by: Trigger = Trigger.SWEEP) -> Change:
+def a_change(row: ProviderAsset, trigger: Trigger = Trigger.SWEEP) -> Change:
     return Change(
         row_id=row.id,
+        reference=row.reference,
         provider_name=row.provider_name,
         environment=row.environment,
         version=row.version,
         from_state=State.PROCESSING,
         to_state=row.state,
         error_kind=row.error_kind,
-        trigger=by,
+        trigger=trigger,
         reason="the provider says ready",
         at=NOW,
         late_ms=1234,
@@ -77,15 +76,13 @@ def a_change(row: ProviderAsset, by: Trigger = Trigger.SWEEP) -> Change:
 
 
 def next_of(row: ProviderAsset, **values: object) -> ProviderAsset:
-    return replace(row, version=row.version + 1, **values)  # type: ignore[arg-type]
+    return replace(row, version=row.version + 1, **values)
 
 
 async def claim(
     store: AssetStore, *rows: ProviderAsset, token: str | None = None, at: timedelta = timedelta(0)
 ) -> list[str]:
     claimed = await store.claim(
-        "mux",
-        "default",
         [row.id for row in rows],
         due=NOW + at,
         now=NOW + at,
@@ -101,9 +98,7 @@ async def test_a_row_comes_back_as_it_was_kept(store: AssetStore) -> None:
     await store.add(row)
 
     assert await store.get(row.id) == row
-    assert (
-        await store.find_by_provider_asset_id("mux", "default", row.provider_asset_id or "") == row
-    )
+    assert await store.find_by_provider_asset_id(row.provider_asset_id or "") == row
 
 
 async def test_a_written_row_comes_back_as_it_was_written(store: AssetStore) -> None:
@@ -130,20 +125,35 @@ async def test_the_migrations_make_the_tables_that_the_code_speaks_of(store: Ass
             compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
         )
 
-    async with store.engine.connect() as connection:
+    async with store.database.engine.connect() as connection:
         assert await connection.run_sync(differences) == []
 
 
 async def test_migrating_again_changes_nothing(store: AssetStore) -> None:
-    before, after = await upgrade(store.engine)
+    before, after = await upgrade(store.database.engine)
 
     assert before == after
-    assert await revisions(store.engine) == (after, after)
+    assert await revisions(store.database.engine) == (after, after)
+
+
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+async def test_a_database_of_an_unreleased_version_is_refused_and_does_not_count_as_current(
+    store: AssetStore, revision: str
+) -> None:
+    async with store.database.engine.begin() as connection:
+        await connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = '{revision}'")
+
+    for using in (upgrade, revisions):
+        with pytest.raises(
+            DatabaseUnavailable, match=f"unreleased version .* {revision}.*new database"
+        ):
+            await using(store.database.engine)
 
 
 async def test_two_that_migrate_at_once_both_succeed(database_url: str) -> None:
-    async with opened(database_url) as one, opened(database_url) as other:
-        first, second = await asyncio.gather(upgrade(one.engine), upgrade(other.engine))
+    async with opened(database_url) as store, opened(database_url) as other:
+        engines = store.database.engine, other.database.engine
+        first, second = await asyncio.gather(*(upgrade(engine) for engine in engines))
 
     assert first[1] == second[1]
 
@@ -151,7 +161,7 @@ async def test_two_that_migrate_at_once_both_succeed(database_url: str) -> None:
 async def test_a_database_without_our_tables_says_how_to_make_them(database_url: str) -> None:
     async with opened(database_url) as store:
         with pytest.raises(DatabaseUnavailable, match="rindle-sync migrate"):
-            await store.ping()
+            await store.database.ping()
 
 
 async def test_a_row_that_was_written_meanwhile_is_not_overwritten(store: AssetStore) -> None:
@@ -202,7 +212,7 @@ async def test_a_page_is_written_in_two_statements_whatever_its_size(store: Asse
         await store.add(row)
     statements: list[str] = []
     event.listen(
-        store.engine.sync_engine,
+        store.database.engine.sync_engine,
         "before_cursor_execute",
         lambda _c, _cursor, statement, *_: statements.append(statement),
     )
@@ -278,9 +288,7 @@ async def test_a_claimed_row_comes_as_it_is_with_the_token_that_it_is_claimed_un
     row, token, until = a_row(check_at=NOW), str(uuid4()), NOW + 60 * SECOND
     await store.add(row)
 
-    claimed = await store.claim(
-        "mux", "default", [row.id], due=NOW, now=NOW, token=token, until=until
-    )
+    claimed = await store.claim([row.id], due=NOW, now=NOW, token=token, until=until)
 
     assert claimed == [replace(row, lease_token=token, lease_until=until)]
 
@@ -303,7 +311,9 @@ async def test_a_claim_that_is_cancelled_at_whatever_moment_keeps_nobody_else_fr
 
     async with opened(tables_url) as other:
         for turns in range(80):
-            await store.ping()  # there is a connection, so that the turns are those of the claim
+            await (
+                store.database.ping()
+            )  # there is a connection, so that the turns are those of the claim
             claiming = asyncio.create_task(claim(store, *rows, at=turns * 61 * SECOND))
             for _ in range(turns):
                 await asyncio.sleep(0)
@@ -343,9 +353,7 @@ async def test_released_rows_can_be_claimed_again(store: AssetStore) -> None:
 async def test_a_write_ends_the_lease_of_its_holder_and_of_nobody_else(store: AssetStore) -> None:
     row, token, until = a_row(check_at=NOW), str(uuid4()), NOW + 60 * SECOND
     await store.add(row)
-    [held] = await store.claim(
-        "mux", "default", [row.id], due=NOW, now=NOW, token=token, until=until
-    )
+    [held] = await store.claim([row.id], due=NOW, now=NOW, token=token, until=until)
 
     await store.write([Write(next_of(row))])
     assert await claim(store, row) == []
@@ -365,7 +373,7 @@ async def test_new_rows_are_added_at_once_or_without_those_whose_keys_are_taken(
     await store.add(taken)
     assert await store.add_all([replace(taken, id=str(uuid4())), *more]) == more
 
-    assert {row.id async for row in store.rows("mux", "default")} == {row.id for row in rows}
+    assert {row.id async for row in store.rows()} == {row.id for row in rows}
 
 
 async def test_a_row_gets_the_apps_own_names_and_keeps_all_else(store: AssetStore) -> None:
@@ -373,8 +381,8 @@ async def test_a_row_gets_the_apps_own_names_and_keeps_all_else(store: AssetStor
     names = a_row(
         reference="video-1", profile="hls", playback_policy="signed", ingest_mode="direct_upload"
     )
-    for one in (row, other):
-        await store.add(one)
+    for added in (row, other):
+        await store.add(added)
 
     await store.rename(row.id, names)
     with pytest.raises(AlreadyTracked):
@@ -393,15 +401,15 @@ async def test_all_rows_of_an_environment_can_be_read(store: AssetStore) -> None
     for row in (*rows, replace(a_row(), environment="staging")):
         await store.add(row)
 
-    assert {row.id async for row in store.rows("mux", "default")} == {row.id for row in rows}
+    assert {row.id async for row in store.rows()} == {row.id for row in rows}
 
 
 async def test_a_connection_to_what_has_become_a_standby_is_not_used_again(
     postgres_url: str,
 ) -> None:
     async with opened(postgres_url) as store:
-        await upgrade(store.engine)
-        async with store.engine.begin() as connection:
+        await upgrade(store.database.engine)
+        async with store.database.engine.begin() as connection:
             await connection.execute(text("SET default_transaction_read_only = on"))
 
         with pytest.raises(DatabaseUnavailable, match="does database_url lead to the primary"):
@@ -414,7 +422,7 @@ async def test_a_server_that_fell_silent_counts_as_gone_soon_or_when_the_url_say
 ) -> None:
     async with (
         opened(f"{postgres_url}?keepalives_idle=7") as store,
-        store.engine.connect() as connection,
+        store.database.engine.connect() as connection,
     ):
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
@@ -427,16 +435,16 @@ async def test_a_server_that_fell_silent_counts_as_gone_soon_or_when_the_url_say
 
 
 async def test_a_name_that_looks_like_an_id_of_ours_may_be_the_apps_own(store: AssetStore) -> None:
-    id_of_one = "0e3a6802-9757-4c68-a862-97f81f586fdd"
+    own_id = "0e3a6802-9757-4c68-a862-97f81f586fdd"
     rows = [
-        a_row(id=id_of_one, reference="0b6d2b3763c94a1f8a0e3d1f0a4f2c11"),
+        a_row(id=own_id, reference="0b6d2b3763c94a1f8a0e3d1f0a4f2c11"),
         a_row(reference="e4d0a8a8-4c2d-4d0c-9a3d-5b1d2f6b6c57"),
-        a_row(reference=id_of_one),
+        a_row(reference=own_id),
     ]
     await store.add_all(rows)
 
     async def named(name: str) -> set[str]:
-        return {row.id for row in await store.find_by_id_or_reference("mux", "default", name)}
+        return {row.id for row in await store.find_by_id_or_reference(name)}
 
     assert [await named(row.reference) for row in rows] == [
         {rows[0].id},
@@ -445,7 +453,7 @@ async def test_a_name_that_looks_like_an_id_of_ours_may_be_the_apps_own(store: A
     ]
     assert await named(rows[1].id.upper()) == {rows[1].id}
     assert await named("no\x00text") == await named("\udcff") == set()
-    assert await store.find_by_provider_id("mux", "default", "\udcff") == []
+    assert await store.find_by_provider_id("\udcff") == []
     assert await named(rows[1].id.replace("-", "")) == set()  # the app's own may look so
 
 
@@ -456,12 +464,12 @@ async def test_a_row_is_found_by_what_the_provider_calls_its_asset_or_its_upload
     await store.add_all([row, a_row(), a_row(provider_asset_id="asset-1", environment="another")])
 
     for name, found in {"asset-1": [row], "upload-1": [row], row.reference: []}.items():
-        assert await store.find_by_provider_id("mux", "default", name) == found
+        assert await store.find_by_provider_id(name) == found
 
 
 async def test_a_database_that_is_not_there_is_named_without_its_password() -> None:
     async with opened("postgresql://someone:hunter2secret@127.0.0.1:9/nowhere") as store:
         with pytest.raises(DatabaseUnavailable) as caught:
-            await store.ping()
+            await store.database.ping()
 
     assert "hunter2secret" not in str(caught.value)

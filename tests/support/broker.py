@@ -1,4 +1,4 @@
-"""A real Redis for the tests, the machine's own, else the one inside the wheel; and processes of Celery on it."""
+"""A real Redis for the tests, the machine's own or that of the wheel, and Celery on it."""
 
 import shutil
 import subprocess
@@ -46,10 +46,10 @@ def serving(folder: Path) -> Iterator[str]:
 
 def celery(shell: Shell, *command: str) -> AbstractAsyncContextManager[Running]:
     return replace(shell, program=("-c", CELERY), is_alone=True).started(
-        "-A", "tests.celery_app", *command
+        "-A", "tests.support.celery_app", *command
     )
 
 
 def celery_worker(shell: Shell, pool: str = "threads") -> AbstractAsyncContextManager[Running]:
-    queues = "rindle_sync,rindle_sync_looks"
+    queues = "rindle_sync,rindle_sync_checks"
     return celery(shell, "worker", "-Q", queues, "-l", "INFO", "-P", pool, "-c", "2")

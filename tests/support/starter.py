@@ -1,7 +1,8 @@
-"""Commands as processes of their own that start fast: forked off one that has imported all but `rindle_sync.cli`.
+"""Commands as processes of their own that start fast, forked off one that has imported most.
 
-That one has neither a thread nor a loop nor a connection. Nothing but the time of the start differs from a command that
-begins with a new interpreter: environment, folder, files, signals and exit code are the command's own.
+That one has imported all but `rindle_sync.cli`, and has neither a thread nor a loop nor a
+connection. Nothing but the time of the start differs from a command that begins with a new
+interpreter: environment, folder, files, signals and exit code are the command's own.
 """
 
 import asyncio
@@ -25,12 +26,14 @@ from pathlib import Path
 from typing import Protocol
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = "import sys; from tests.starter import start_for_ever; start_for_ever(sys.argv[1])"
+PROGRAM = (
+    "import sys; from tests.support.starter import start_for_ever; start_for_ever(sys.argv[1])"
+)
 IMPORTED = (
     "rindle_sync",
     "rindle_sync.demo",
-    "rindle_sync.frameworks.server",
-    "rindle_sync.migrations",
+    "rindle_sync.web.server",
+    "rindle_sync.store.migrations",
     "rindle_sync.emulator",
     "anyio._backends._asyncio",
     "httpcore",
@@ -42,7 +45,10 @@ IMPORTED = (
     "typer.rich_utils",
     "uvicorn",
 )
-"""What the commands import, but for their own modules: those look at the environment as they are imported."""
+"""What the commands import, but for their own modules.
+
+Those look at the environment as they are imported.
+"""
 
 
 class Process(Protocol):
@@ -150,7 +156,7 @@ def current() -> Starter | None:
 
 
 def start_for_ever(address: str) -> None:
-    """Fork off each command that is ordered at `address`, until standard input ends: also if pytest is killed."""
+    """Fork off each command ordered at `address`, until standard input ends."""
     for module in IMPORTED:
         import_module(module)
     gc.collect()
@@ -170,7 +176,10 @@ def start_for_ever(address: str) -> None:
 
 
 def _next_order(listener: socket.socket) -> Order | None:
-    """What this process, a fork, is to be; None in the one that forks, at the end of its standard input."""
+    """What this process, a fork, is to be.
+
+    None in the one that forks, at the end of its standard input.
+    """
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
         connection, _ = listener.accept()
         if os.fork() == 0:
@@ -183,7 +192,10 @@ def _next_order(listener: socket.socket) -> Order | None:
 
 
 def _kept(connection: socket.socket) -> Order:
-    """Fork once more: the fork becomes the command; the other one tells its process id and its exit code, and ends."""
+    """Fork once more: the fork becomes the command.
+
+    The other one tells its process id and its exit code, and ends.
+    """
     with connection, connection.makefile("rwb", buffering=0) as told:
         order = Order(**json.loads(told.readline()))
         command = os.fork()

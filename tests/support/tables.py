@@ -1,4 +1,7 @@
-"""Databases with our tables and no row in them: migrated once, then copied on SQLite and emptied on PostgreSQL."""
+"""Databases with our tables and no row in them.
+
+Migrated once, then copied on SQLite and emptied on PostgreSQL.
+"""
 
 import asyncio
 import shutil
@@ -16,12 +19,15 @@ from tests.support import postgres
 
 SHAPE = sql.SQL("""
     SELECT (SELECT array_agg(version_num) FROM {version}),
-        (SELECT md5(string_agg(concat_ws(' ', oid, relname, relnatts, relchecks, relhastriggers, relhasrules), ','
+        (SELECT md5(string_agg(
+            concat_ws(' ', oid, relname, relnatts, relchecks, relhastriggers, relhasrules), ','
             ORDER BY oid)) FROM pg_class WHERE relnamespace = 'public'::regnamespace),
-        (SELECT md5(string_agg(concat_ws(' ', attrelid, attname, atttypid, attnotnull, atthasdef), ','
+        (SELECT md5(string_agg(
+            concat_ws(' ', attrelid, attname, atttypid, attnotnull, atthasdef), ','
             ORDER BY attrelid, attnum)) FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
             WHERE relnamespace = 'public'::regnamespace),
-        (SELECT count(*) FROM pg_namespace), (SELECT count(*) FROM pg_proc), (SELECT count(*) FROM pg_db_role_setting)
+        (SELECT count(*) FROM pg_namespace), (SELECT count(*) FROM pg_proc),
+        (SELECT count(*) FROM pg_db_role_setting)
 """).format(version=sql.Identifier(VERSION_TABLE))
 """All that a test could have altered in a database but for the rows of our tables."""
 
@@ -65,7 +71,10 @@ class SqliteTables:
 
 
 class PostgresTables:
-    """One database for one test after another; if a test altered more than rows, the next one gets another database."""
+    """One database for one test after another.
+
+    If a test altered more than rows, the next one gets another database.
+    """
 
     def __init__(self, server: str, stack: ExitStack) -> None:
         self._server, self._stack = server, stack
@@ -73,7 +82,7 @@ class PostgresTables:
         self._shape: Any = None
 
     def empty(self) -> str:
-        """The URL of the database, to which nobody is connected, and in which there is no row of ours."""
+        """The URL of the database, in which no row is, and to which nobody is connected."""
         if not self._url or not self._is_emptied():
             self._url = self._stack.enter_context(postgres.new_database(self._server))
             migrate(self._url)

@@ -1,4 +1,4 @@
-"""A process of its own that takes calls out of a bucket as fast as it gets them: `taker.py URL SECONDS`.
+"""A process that takes calls out of a bucket as fast as it gets them: `taker.py URL SECONDS`.
 
 It says that it is ready, waits for a line, and tells the times at which it got a call, as JSON.
 """
@@ -9,23 +9,25 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from rindle_sync.reconcile import RateLimiter
-from rindle_sync.store import Bucket, RateLimits
-from rindle_sync.store.schema.engine import open_engine
+from rindle_sync.domain import Bucket
+from rindle_sync.gateway import RateLimiter
+from rindle_sync.store import Database, RateLimits
+from rindle_sync.store.schema import open_engine
 
-SHARED = Bucket(provider="mux", environment="default", name="shared", capacity=10, per_second=20)
+SHARED = Bucket(name="shared", capacity=10, per_second=20)
 
 
 async def take_for(url: str, seconds: float) -> list[float]:
     """The times at which this process got a call, in so many seconds from its first one."""
-    buckets, granted = RateLimits(open_engine(url)), list[float]()
+    database, granted = Database(open_engine(url)), list[float]()
+    buckets = RateLimits(database, "mux", "default")
     rate_limiter = RateLimiter(buckets, SHARED, now=lambda: datetime.now(UTC), sleep=asyncio.sleep)
     calls = await rate_limiter.take(3)
     end = time.time() + seconds
     while calls:
         granted += [time.time()] * calls
         calls = await rate_limiter.take(3, lambda: time.time() < end)
-    await buckets.close()
+    await database.close()
     return granted
 
 

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
-from rindle_sync.domain import EventStatus, ProviderAsset, WebhookEvent
+from rindle_sync.domain import EventStatus, ProviderAsset, WebhookEvent, WebhookSettings
 from rindle_sync.providers.mux import sign
-from rindle_sync.reconcile import WebhookSettings
+from rindle_sync.reconcile import Context
 from rindle_sync.store.schema import webhook_events
-from rindle_sync.webhooks import Reply, process_webhook_events, receive
+from rindle_sync.webhooks import Receiver, Reply, process_webhook_events
 from tests.support.world import World
 
 SECRET = "whsec-of-the-tests"
@@ -81,7 +81,7 @@ def a_kept_notice(row: ProviderAsset, now: datetime) -> WebhookEvent:
 async def kept_bodies(world: World) -> dict[str, bytes]:
     """The bodies that are kept, by the ids of their events."""
     wanted = select(webhook_events.c.event_id, webhook_events.c.body)
-    async with world.context.inbox.reading() as connection:
+    async with world.context.store.inbox.reading() as connection:
         return {line.event_id: line.body for line in await connection.execute(wanted)}
 
 
@@ -91,11 +91,27 @@ async def deliver(
     """Send one delivery, signed with `secret` at this moment, in chunks of ten bytes."""
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     signed = {"Mux-Signature": sign(body, secret, world.clock.now())} | headers
-    return await receive(world.context, "POST", signed, chunks(body))
+    return await a_receiver(world).receive("POST", signed, chunks(body))
+
+
+def a_receiver(world: World) -> Receiver:
+    """The endpoint of this world, as it is set up now."""
+    return receiver_of(world.context)
+
+
+def receiver_of(context: Context) -> Receiver:
+    """The endpoint of one environment."""
+    return Receiver(
+        provider=context.gateway.provider,
+        inbox=context.store.inbox,
+        telemetry=context.telemetry,
+        settings=context.webhooks,
+        now=context.now,
+    )
 
 
 async def tell_ready(world: World, row: ProviderAsset) -> None:
-    """The webhook comes now which tells that the asset of `row` is ready, as it is, and is applied."""
+    """The webhook that the asset of `row` is ready comes now, with what is true, and is applied."""
     truth = world.emulator.truth(row.provider_asset_id or "")
     playback_ids = [
         {"id": playback.id, "policy": playback.policy} for playback in truth.playback_ids

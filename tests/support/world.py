@@ -1,4 +1,7 @@
-"""One provider environment for tests: the emulator, a database, the real tools, and a clock that only tests move."""
+"""One provider environment for tests.
+
+The emulator, a database, the real tools, and a clock that only tests move.
+"""
 
 import asyncio
 from collections import Counter
@@ -12,37 +15,16 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import select
 
-from rindle_sync.domain import PlaybackId, Policy, ProviderAsset, Schedule, State, Trigger
-from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.emulator.lifecycle import Life
+from rindle_sync.domain import Bucket, PlaybackId, Policy, ProviderAsset, Schedule, State, Trigger
+from rindle_sync.emulator import Life, MuxEmulator
+from rindle_sync.gateway import ProviderGateway, RateLimiter
+from rindle_sync.providers import Provider
 from rindle_sync.providers.mux import Credentials, Mux
-from rindle_sync.reconcile import (
-    Applied,
-    CircuitBreaker,
-    Context,
-    Identity,
-    ListIndex,
-    RateLimiter,
-    SweepResult,
-    sweep,
-    sync,
-)
+from rindle_sync.reconcile import Applied, Context, ListIndex, SweepResult, sweep, sync
 from rindle_sync.runtime import JobRunner
-from rindle_sync.store import (
-    AssetQueries,
-    AssetStore,
-    Bucket,
-    Environments,
-    History,
-    Inbox,
-    JobRuns,
-    Outbox,
-    RateLimits,
-    Statistics,
-)
+from rindle_sync.store import Database, Store
 from rindle_sync.store.migrations import upgrade
-from rindle_sync.store.schema import metadata
-from rindle_sync.store.schema.engine import open_engine
+from rindle_sync.store.schema import metadata, open_engine
 from rindle_sync.telemetry import Called, Event, StateChange, Swept, Telemetry
 from tests.support.rows import NOW, a_row
 
@@ -85,41 +67,47 @@ class World:
     async def track(
         self, state: State = State.PROCESSING, *, life: Life = READY, **values: Any
     ) -> ProviderAsset:
-        """A row that is due, and the asset that it is about; `provider_asset_id` names another one."""
+        """A row that is due, and the asset that it is about.
+
+        `provider_asset_id` names another one.
+        """
         if "provider_asset_id" not in values:
             policies = () if life is NEVER else ("public",)
             values["provider_asset_id"] = self.emulator.create_asset(life=life, policies=policies)
         values.setdefault("updated_at", self.clock.now() - timedelta(hours=1))
         row = a_row(state, check_at=values.pop("check_at", self.clock.now()), **values)
-        await self.context.store.add(row)
+        await self.context.store.assets.add(row)
         return row
 
     async def shelve(
         self, count: int, *, every: float = 60, older_than: float = 3600, **values: Any
     ) -> list[ProviderAsset]:
-        """Rows at rest, oldest first, that are just as their assets are; made `every` so many seconds."""
+        """Rows at rest, oldest first, that are just as their assets are.
+
+        Made `every` so many seconds.
+        """
         began = int(self.clock.seconds() - older_than - every * (count - 1))
         ids = self.emulator.create_assets(count, created_at=began, every=every, life=READY)
         rows = [
             a_row(
                 State.READY,
-                provider_asset_id=one,
+                provider_asset_id=asset_id,
                 playback_ids=tuple(
-                    PlaybackId(p.id, p.policy) for p in self.emulator.truth(one).playback_ids
+                    PlaybackId(p.id, p.policy) for p in self.emulator.truth(asset_id).playback_ids
                 ),
                 **{
                     "provider_created_at": datetime.fromtimestamp(int(began + every * place), UTC),
                     **values,
                 },
             )
-            for place, one in enumerate(ids)
+            for place, asset_id in enumerate(ids)
         ]
-        await self.context.store.add_all(rows)
+        await self.context.store.assets.add_all(rows)
         return rows
 
     async def tables(self, *but: str) -> dict[str, list[str]]:
         """All that stands in the tables, `but` for some."""
-        async with self.context.store.engine.connect() as connection:
+        async with self.context.store.database.engine.connect() as connection:
             return {
                 table.name: sorted(
                     str(tuple(line)) for line in await connection.execute(select(table))
@@ -128,29 +116,39 @@ class World:
                 if table.name not in but
             }
 
+    def with_gateway(self, **changes: Any) -> None:
+        """Another gateway on the same store: that of a new process, but for what `changes` say."""
+        gateway = self.context.gateway
+        parts: dict[str, Any] = {
+            "provider": gateway.provider,
+            "reads": gateway.reads,
+            "creates": gateway.creates,
+        }
+        parts |= {"telemetry": self.context.telemetry} | changes
+        gateway = a_gateway(self.context.store, self.clock, **parts)
+        self.context = replace(self.context, gateway=gateway)
+
+    def with_provider(self, provider: Provider) -> None:
+        """Another provider behind the same gateway.
+
+        Nothing that this process knows is forgotten.
+        """
+        self.context.gateway.provider = provider
+
     def with_token_of(self, emulator: MuxEmulator) -> None:
-        """A new process on the same database, with the token of this environment of the provider."""
-        context = self.context
-        circuit_breaker = CircuitBreaker(
-            context.environments, context.telemetry, "mux", "default", self.clock.now
-        )
-        self.context = replace(
-            context,
-            provider=an_adapter(emulator),
-            circuit_breaker=circuit_breaker,
-            identity=Identity(),
-            list_index=ListIndex(),
-        )
+        """A new process on the same database, with the token of this emulator's environment."""
+        self.with_gateway(provider=an_adapter(emulator))
+        self.context = replace(self.context, list_index=ListIndex())
 
     def with_reads(self, capacity: float, per_second: float, **options: Any) -> None:
-        """Another budget, whose bucket is full."""
-        self.context = replace(
-            self.context, rate_limiter=a_budget(self.context, capacity, per_second, **options)
+        """Another rate limit, whose bucket is full."""
+        self.context.gateway.reads = a_rate_limiter(
+            self.context.store, self.clock, capacity, per_second, **options
         )
 
     async def know_identity(self) -> None:
         """Some row was found by this token before: its environment is that of the rows."""
-        self.context.identity.expected = await self.context.provider.whoami()
+        self.context.gateway.identity.expected = await self.context.gateway.provider.whoami()
 
     def without_pages(self) -> None:
         """Every row is asked about by id."""
@@ -163,13 +161,13 @@ class World:
         return await sweep(self.context)
 
     async def now_is(self, row: ProviderAsset) -> ProviderAsset:
-        found = await self.context.store.get(row.id)
+        found = await self.context.store.assets.get(row.id)
         assert found
         return found
 
     async def states(self) -> dict[State, int]:
         """How many rows of the default environment stand so."""
-        return Counter([row.state async for row in self.context.store.rows("mux", "default")])
+        return Counter([row.state async for row in self.context.store.assets.rows()])
 
     def events(self, *kinds: type[Event]) -> list[Event]:
         return [
@@ -190,7 +188,7 @@ class World:
         self.context = replace(self.context, policy=replace(self.context.policy, **values))
 
     def with_timeout(self, seconds: float) -> None:
-        self.context = replace(self.context, provider=an_adapter(self.emulator, seconds))
+        self.with_provider(an_adapter(self.emulator, seconds))
 
 
 def an_adapter(emulator: MuxEmulator, timeout: float = 10) -> Mux:
@@ -198,18 +196,20 @@ def an_adapter(emulator: MuxEmulator, timeout: float = 10) -> Mux:
     return Mux(credentials, timeout=timeout, transport=httpx.ASGITransport(app=emulator.app))
 
 
-def a_budget(context: Context, capacity: float, per_second: float, **options: Any) -> RateLimiter:
-    """A budget with a bucket of its own."""
-    bucket = Bucket(
-        provider="mux",
-        environment=context.environment,
-        name=uuid4().hex,
-        capacity=capacity,
-        per_second=per_second,
-    )
-    return RateLimiter(
-        RateLimits(context.store.engine), bucket, now=context.now, sleep=context.sleep, **options
-    )
+def a_rate_limiter(
+    store: Store, clock: Clock, capacity: float = 1000, per_second: float = 1000, **options: Any
+) -> RateLimiter:
+    """A rate limiter with a bucket of its own."""
+    bucket = Bucket(name=uuid4().hex, capacity=capacity, per_second=per_second)
+    return RateLimiter(store.rate_limits, bucket, now=clock.now, sleep=clock.sleep, **options)
+
+
+def a_gateway(store: Store, clock: Clock, **parts: Any) -> ProviderGateway:
+    """The gateway of a process that has just begun."""
+    plenty: dict[str, Any] = {name: a_rate_limiter(store, clock) for name in ("reads", "creates")}
+    known: dict[str, Any] = {"schedule": Schedule(), "now": clock.now, "sleep": clock.sleep}
+    parts = plenty | known | parts
+    return ProviderGateway(parts.pop("provider"), store.environments, **parts)
 
 
 @asynccontextmanager
@@ -227,46 +227,39 @@ async def a_world(
         else:
             told.append(event)
 
-    engine = open_engine(url)
-    environments, telemetry = Environments(engine), Telemetry(hear)
-    plenty = Bucket(
-        provider="mux", environment="default", name="plenty", capacity=1000, per_second=1000
-    )
+    store = Store(Database(open_engine(url)), "mux", "default")
+    telemetry = Telemetry(hear, now=clock.now, provider="mux")
     context = Context(
-        store=AssetStore(engine),
-        inbox=Inbox(engine),
-        outbox=Outbox(engine),
-        environments=environments,
-        job_runs=JobRuns(engine),
-        asset_queries=AssetQueries(engine),
-        history=History(engine),
-        statistics=Statistics(engine),
-        create_limiter=RateLimiter(RateLimits(engine), plenty, now=clock.now, sleep=clock.sleep),
-        provider=an_adapter(emulator),
-        environment="default",
-        rate_limiter=RateLimiter(RateLimits(engine), plenty, now=clock.now, sleep=clock.sleep),
-        circuit_breaker=CircuitBreaker(environments, telemetry, "mux", "default", clock.now),
-        identity=Identity(),
-        list_index=ListIndex(),
+        store=store,
+        gateway=a_gateway(store, clock, provider=an_adapter(emulator), telemetry=telemetry),
         telemetry=telemetry,
         policy=Policy(),
         schedule=Schedule(),
         now=clock.now,
-        sleep=clock.sleep,
     )
     if not migrated:
-        await upgrade(context.store.engine)
+        await upgrade(context.store.database.engine)
     try:
         yield World(context, emulator, clock, told, called)
     finally:
-        await context.inbox.finish(context.webhooks.keep_within)
-        await context.provider.close()
-        await context.store.close()
+        await context.store.inbox.finish(context.webhooks.store_within)
+        await context.gateway.provider.close()
+        await context.store.database.close()
 
 
-def a_work(world: World, environment: str = "default") -> JobRunner:
-    """What is to be done in one environment of this world."""
-    context = replace(world.context, environment=environment)
+def a_context(world: World, environment: str) -> Context:
+    """The context of another environment on the same database, with the same provider."""
+    context = world.context
+    store = Store(context.store.database, "mux", environment)
+    gateway = a_gateway(
+        store, world.clock, provider=context.gateway.provider, telemetry=context.telemetry
+    )
+    return replace(context, store=store, gateway=gateway)
+
+
+def a_job_runner(world: World, environment: str = "default") -> JobRunner:
+    """The jobs of one environment of this world."""
+    context = world.context if environment == "default" else a_context(world, environment)
     week = timedelta(days=7)
     return JobRunner(context=context, callbacks=(), keep_ended=week, keep_dead=week)
 

@@ -1,10 +1,13 @@
-"""Direct uploads: the row first, then the call, then the link, and what becomes of each when a step is missing."""
+"""Direct uploads.
+
+The row first, then the call, then the link, and what becomes of each when a step is missing.
+"""
 
 import asyncio
+import dataclasses
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -15,7 +18,7 @@ from sqlalchemy import select
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import plain_settings
-from rindle_sync.domain import ErrorKind, ProviderAsset, State, Trigger
+from rindle_sync.domain import ErrorKind, ProviderAsset, State, Trigger, replace
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life, Upload
 from rindle_sync.errors import (
@@ -27,20 +30,22 @@ from rindle_sync.errors import (
     ProviderUnavailable,
     RateLimited,
 )
+from rindle_sync.gateway import RATE_LIMITED_CREATES
 from rindle_sync.providers import UploadRequest
 from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.store.schema import assets, changes, webhook_events
 from rindle_sync.telemetry import Failed, StateChange, Stuck
-from rindle_sync.tracking import (
-    INGEST_MODE,
-    RATE_LIMITED_ATTEMPTS,
-    DirectUpload,
-    begin_upload,
-    cancel_upload,
-)
+from rindle_sync.tracking import INGEST_MODE, DirectUpload, begin_upload, cancel_upload
 from rindle_sync.webhooks import WebhookApp, process_webhook_events
 from tests.support.rows import a_row
-from tests.support.webhooks import SECRET, an_event, an_upload_event, deliver, with_secrets
+from tests.support.webhooks import (
+    SECRET,
+    a_receiver,
+    an_event,
+    an_upload_event,
+    deliver,
+    with_secrets,
+)
 from tests.support.world import ERRORED, READY, World
 
 WISH = UploadRequest(cors_origin="https://app.example")
@@ -67,13 +72,13 @@ async def begun(world: World, **values: Any) -> ProviderAsset:
 
 
 async def now_is(world: World, link: DirectUpload) -> ProviderAsset:
-    found = await world.context.store.get(link.row_id)
+    found = await world.context.store.assets.get(link.row_id)
     assert found
     return found
 
 
 async def the_row(world: World) -> ProviderAsset:
-    [row] = [row async for row in world.context.store.rows("mux", "default")]
+    [row] = [row async for row in world.context.store.assets.rows()]
     return row
 
 
@@ -84,7 +89,8 @@ def uploads(world: World) -> list[Upload]:
 
 async def history(world: World, row: ProviderAsset) -> list[tuple[State, State, Trigger]]:
     return [
-        (c.from_state, c.to_state, c.trigger) for c in await world.context.store.changes_of(row.id)
+        (c.from_state, c.to_state, c.trigger)
+        for c in await world.context.store.assets.changes_of(row.id)
     ]
 
 
@@ -95,10 +101,13 @@ async def send_file(world: World, link: DirectUpload) -> int:
 
 
 async def killed_after_the_call(world: World) -> ProviderAsset:
-    """Only the first two steps: the row, and the provider's upload; nobody wrote down which it is."""
+    """Only the first two steps: the row, and the provider's upload.
+
+    Nobody wrote down which it is.
+    """
     row = a_new_row(world)
-    await world.context.store.add(replace(row, check_at=world.clock.now() + GRACE))
-    await world.context.provider.create_upload(row.passthrough or "", WISH)
+    await world.context.store.assets.add(replace(row, check_at=world.clock.now() + GRACE))
+    await world.context.gateway.provider.create_upload(row.passthrough or "", WISH)
     return row
 
 
@@ -150,7 +159,9 @@ async def test_the_asset_carries_our_passthrough(world: World) -> None:
 async def test_the_passthrough_of_the_app_s_own_settings_does_not_replace_ours(
     world: World,
 ) -> None:
-    upload_request = replace(WISH, settings={"passthrough": "theirs", "video_quality": "plus"})
+    upload_request = dataclasses.replace(
+        WISH, settings={"passthrough": "theirs", "video_quality": "plus"}
+    )
 
     link = await begin_upload(world.context, a_new_row(world), upload_request)
 
@@ -179,7 +190,7 @@ async def test_an_upload_comes_from_its_link_to_ready_by_one_road_alone(
     world: World, road: str
 ) -> None:
     with_secrets(world)
-    endpoint = httpx.ASGITransport(app=WebhookApp(world.context))
+    endpoint = httpx.ASGITransport(app=WebhookApp(a_receiver(world)))
     if road == "webhooks":
         world.emulator.add_webhook("http://us/", SECRET, transport=endpoint)
     world.emulator.life = READY
@@ -213,7 +224,7 @@ async def test_the_url_reaches_nobody_but_the_caller(
     caplog.set_level(logging.DEBUG)
     with_secrets(world)
     world.emulator.add_webhook(
-        "http://us/", SECRET, transport=httpx.ASGITransport(app=WebhookApp(world.context))
+        "http://us/", SECRET, transport=httpx.ASGITransport(app=WebhookApp(a_receiver(world)))
     )
 
     link = await begin_upload(world.context, a_new_row(world), WISH)
@@ -232,7 +243,7 @@ async def test_the_url_reaches_nobody_but_the_caller(
 
 
 async def everything_in(world: World) -> str:
-    async with world.context.store.reading() as connection:
+    async with world.context.store.database.reading() as connection:
         return repr(
             [
                 list(await connection.execute(select(*table.c)))
@@ -246,7 +257,7 @@ async def everything_in(world: World) -> str:
 
 async def test_a_row_whose_upload_was_never_made_is_ended_after_the_grace(world: World) -> None:
     row = a_new_row(world)
-    await world.context.store.add(replace(row, check_at=world.clock.now() + GRACE))
+    await world.context.store.assets.add(replace(row, check_at=world.clock.now() + GRACE))
 
     world.clock.move(GRACE - timedelta(seconds=1))
     await world.sweep()
@@ -414,7 +425,7 @@ async def test_webhooks_of_an_upload_whose_answer_was_lost_do_not_revive_its_row
 
 
 @pytest.mark.parametrize(("retry_after", "seconds"), [(7, 14), (None, 2)])
-async def test_a_throttled_call_waits_and_is_made_again(
+async def test_a_rate_limited_call_waits_and_is_made_again(
     world: World, retry_after: int | None, seconds: int
 ) -> None:
     world.emulator.add_fault("rate_limited", operation=CREATE, times=2, retry_after=retry_after)
@@ -427,7 +438,7 @@ async def test_a_throttled_call_waits_and_is_made_again(
     assert world.clock.now() - began >= timedelta(seconds=seconds)
 
 
-async def test_a_provider_that_throttles_every_attempt_ends_the_row_with_the_reason(
+async def test_a_provider_that_limits_the_rate_of_every_attempt_ends_the_row_with_the_reason(
     world: World,
 ) -> None:
     world.emulator.add_fault("rate_limited", operation=CREATE, retry_after=1)
@@ -438,15 +449,15 @@ async def test_a_provider_that_throttles_every_attempt_ends_the_row_with_the_rea
     row = await the_row(world)
     assert (row.error_kind, world.emulator.calls[CREATE]) == (
         ErrorKind.UPLOAD,
-        RATE_LIMITED_ATTEMPTS,
+        RATE_LIMITED_CREATES,
     )
-    assert "throttled" in (row.last_sync_error or "")
+    assert "limited the rate of every attempt" in (row.last_sync_error or "")
 
 
 async def test_a_wrong_token_is_said_and_told_to_nobody(world: World) -> None:
     wrong = Credentials("token-id-0123456789", "token-secret-0123456789")
     stranger = Mux(wrong, transport=httpx.ASGITransport(app=world.emulator.app))
-    world.context = replace(world.context, provider=stranger)
+    world.with_provider(stranger)
 
     with pytest.raises(AuthenticationFailed):
         await begun(world)
@@ -482,7 +493,7 @@ async def test_another_profile_of_the_same_asset_is_a_row_of_its_own(world: Worl
 
 async def test_a_failed_row_of_another_environment_is_not_begun_anew(world: World) -> None:
     row = replace(a_row(State.ERRORED, reference="video-1"), environment="staging")
-    await world.context.store.add(row)
+    await world.context.store.assets.add(row)
 
     with pytest.raises(AlreadyTracked):
         await begun(world, reference="video-1")
@@ -509,7 +520,7 @@ async def test_of_two_that_begin_one_asset_at_once_one_gets_a_link(world: World)
         return_exceptions=True,
     )
 
-    assert sorted(type(one).__name__ for one in came) == [
+    assert sorted(type(result).__name__ for result in came) == [
         "AlreadyTracked",
         "AlreadyTracked",
         "DirectUpload",
@@ -528,8 +539,8 @@ async def test_of_two_that_begin_a_failed_asset_anew_at_once_one_gets_a_link(wor
         return_exceptions=True,
     )
 
-    assert sum(isinstance(one, DirectUpload) for one in came) == 1
-    assert sum(isinstance(one, AlreadyTracked | Conflict) for one in came) == 2
+    assert sum(isinstance(result, DirectUpload) for result in came) == 1
+    assert sum(isinstance(result, AlreadyTracked | Conflict) for result in came) == 2
     assert len(uploads(world)) == 1
 
 
@@ -589,7 +600,7 @@ async def test_late_webhooks_of_the_old_upload_do_not_touch_the_new_one(
     assert await world.now_is(row) == row
 
 
-async def test_a_slow_look_at_the_old_asset_does_not_touch_the_new_upload(world: World) -> None:
+async def test_a_slow_check_of_the_old_asset_does_not_touch_the_new_upload(world: World) -> None:
     old = await world.track(State.ERRORED, reference="video-1", error_kind=ErrorKind.NOT_FOUND)
     asked, may_answer = asyncio.Event(), asyncio.Event()
 
@@ -647,7 +658,7 @@ async def test_cancelling_twice_at_once_changes_the_row_once(world: World) -> No
 
     both = await asyncio.gather(*(cancel_upload(world.context, row) for _ in range(2)))
 
-    assert {one.last_sync_error for one in both} == {"mux upload cancelled"}
+    assert {row.last_sync_error for row in both} == {"mux upload cancelled"}
     assert len(await history(world, row)) == 2
 
 
@@ -662,17 +673,17 @@ async def test_a_cancel_that_comes_too_late_leaves_the_truth(world: World) -> No
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["in time", "too late"])
-async def test_a_cancel_takes_each_of_its_calls_out_of_the_budget(
+async def test_a_cancel_takes_each_of_its_calls_out_of_the_bucket(
     world: World, *, is_late: bool
 ) -> None:
     row = await begun(world)
     if is_late:
         world.emulator.finish_upload(row.provider_upload_id or "")
-    (before,) = await world.context.rate_limiter.levels([world.context.rate_limiter])
+    (before,) = await world.context.gateway.reads.levels([world.context.gateway.reads])
 
     await cancel_upload(world.context, row)
 
-    (after,) = await world.context.rate_limiter.levels([world.context.rate_limiter])
+    (after,) = await world.context.gateway.reads.levels([world.context.gateway.reads])
     ways = [event.way for event in world.called if event.way != CREATE]
     assert ways == [CANCEL, "upload"][: 1 + is_late]
     assert before.calls - after.calls == pytest.approx(len(ways))
@@ -710,7 +721,7 @@ async def test_a_row_that_the_app_has_deleted_is_cancelled_at_the_provider_all_t
     world: World,
 ) -> None:
     row = await begun(world)
-    async with world.context.store.writing() as connection:
+    async with world.context.store.database.writing() as connection:
         await connection.execute(assets.delete())
 
     assert (await cancel_upload(world.context, row)).id == row.id
@@ -719,7 +730,7 @@ async def test_a_row_that_the_app_has_deleted_is_cancelled_at_the_provider_all_t
 
 async def test_a_row_without_an_upload_is_cancelled_without_a_call(world: World) -> None:
     row = a_new_row(world)
-    await world.context.store.add(row)
+    await world.context.store.assets.add(row)
 
     after = await cancel_upload(world.context, row)
 
@@ -759,7 +770,7 @@ async def test_a_cancel_without_an_answer_leaves_the_row_as_it_was(world: World,
     assert await world.now_is(row) == row
 
 
-async def test_a_throttled_cancel_waits(world: World) -> None:
+async def test_a_rate_limited_cancel_waits(world: World) -> None:
     row = await begun(world)
     world.emulator.add_fault("rate_limited", operation=CANCEL, times=1, retry_after=3)
 
@@ -783,7 +794,7 @@ async def test_a_timed_out_upload_is_found_by_the_sweep_since_no_webhook_tells_o
 ) -> None:
     with_secrets(world)
     world.emulator.add_webhook(
-        "http://us/", SECRET, transport=httpx.ASGITransport(app=WebhookApp(world.context))
+        "http://us/", SECRET, transport=httpx.ASGITransport(app=WebhookApp(a_receiver(world)))
     )
     row = await begun(world)
     world.clock.move(WISH.timeout + MINUTE)
@@ -911,7 +922,7 @@ async def test_without_a_token_no_row_is_made(tables_url: str) -> None:
         with pytest.raises(ConfigurationError, match="mux_token_id"):
             await rindle.begin_upload(reference="video-1", cors_origin="*")
 
-        assert [row async for row in rindle.store.rows("mux", "default")] == []
+        assert [row async for row in rindle.store.assets.rows()] == []
 
 
 async def test_an_upload_comes_to_ready_under_a_real_clock(

@@ -1,4 +1,4 @@
-"""The operator's page in a real browser: read, signed in to, clicked on; without its script, and on any screen."""
+"""The console in a real browser, with and without its script, on any screen."""
 
 import asyncio
 import os
@@ -21,33 +21,37 @@ from rindle_sync.web.console.app import Console
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.processes import PATIENCE, Shell, eventually, free_port, serving, settings_for
 from tests.support.webhooks import an_event, deliver, with_secrets
-from tests.support.world import World, a_work
+from tests.support.world import World, a_job_runner
 
-TOKEN = "the-operators-token-of-this-test"
+TOKEN = "the-console-token-of-this-test"
 KEPT = os.environ.get("RINDLE_SCREENSHOTS", "")
 """A folder where what the browser showed is kept, to be looked at."""
 
 FAINT = """() => {
   const lightness = colour => {
-    const parts = colour.match(/[\\d.]+/g).map(Number), [red, green, blue] = parts.slice(0, 3).map(part => {
+    const parts = colour.match(/[\\d.]+/g).map(Number);
+    const [red, green, blue] = parts.slice(0, 3).map(part => {
       const share = part / 255;
       return share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
     });
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
   };
-  const ground = one => {
-    for (let here = one; here; here = here.parentElement) {
+  const ground = element => {
+    for (let here = element; here; here = here.parentElement) {
       const colour = getComputedStyle(here).backgroundColor;
       if (!/, 0\\)$|transparent/.test(colour)) return colour;
     }
     return "rgb(255, 255, 255)";
   };
-  const texts = [...document.body.querySelectorAll("*")].filter(one =>
-    one.checkVisibility() && [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
-  return texts.flatMap(one => {
-    const [more, less] = [lightness(getComputedStyle(one).color), lightness(ground(one))].sort((a, b) => b - a);
+  const texts = [...document.body.querySelectorAll("*")].filter(element =>
+    element.checkVisibility() &&
+    [...element.childNodes].some(node => node.nodeType === 3 && node.data.trim()));
+  return texts.flatMap(element => {
+    const [more, less] = [getComputedStyle(element).color, ground(element)]
+      .map(lightness).sort((a, b) => b - a);
     const contrast = (more + 0.05) / (less + 0.05);
-    return contrast < 4.5 ? [`${one.tagName} ${one.textContent.trim().slice(0, 30)}: ${contrast.toFixed(1)}`] : [];
+    const text = element.textContent.trim().slice(0, 30);
+    return contrast < 4.5 ? [`${element.tagName} ${text}: ${contrast.toFixed(1)}`] : [];
   });
 }"""
 """The texts that have less contrast to what is behind them than WCAG 2 asks for (AA, 4.5 to 1)."""
@@ -85,7 +89,7 @@ class Screen:
 
 @asynccontextmanager
 async def a_screen(context: BrowserContext) -> AsyncIterator[Screen]:
-    """A tab in which nothing may go wrong: no script fails, nothing is refused by the page's own rules or not found."""
+    """A tab in which no script fails, and nothing is refused or not found."""
     complaints: list[str] = []
     context.set_default_timeout(1000 * PATIENCE)
     tab = await context.new_page()
@@ -105,10 +109,10 @@ async def a_screen(context: BrowserContext) -> AsyncIterator[Screen]:
 
 
 @asynccontextmanager
-async def a_page(world: World, token: str | None = TOKEN) -> AsyncIterator[str]:
-    """The page behind a port of this machine; its address."""
+async def a_console(world: World, token: str | None = TOKEN) -> AsyncIterator[str]:
+    """The console on a port of this machine; its address."""
     port = free_port()
-    app = Console([a_work(world)], token)
+    app = Console([a_job_runner(world)], token)
     server = uvicorn.Server(
         uvicorn.Config(app, port=port, log_level="critical", lifespan="off", ws="none")
     )
@@ -136,8 +140,8 @@ async def keep(tab: Tab, name: str) -> None:
         await tab.screenshot(path=Path(KEPT) / f"{name}.png", full_page=True)
 
 
-async def a_world_with_troubles(world: World) -> ProviderAsset:
-    """Rows in every state, a delivery that is dead, and one that was applied; the row that is due."""
+async def a_world_with_problems(world: World) -> ProviderAsset:
+    """Rows in every state, a dead webhook event, and a row that is due, which is returned."""
     for state in State:
         kind = ErrorKind.PROVIDER if state is State.ERRORED else None
         text = "the file is no video" if kind else None
@@ -153,15 +157,15 @@ async def a_world_with_troubles(world: World) -> ProviderAsset:
 
 
 @on_sqlite
-async def test_an_operator_signs_in_looks_at_a_row_and_has_it_synced(
+async def test_an_operator_signs_in_opens_a_row_and_syncs_it(
     world: World, browser: Browser
 ) -> None:
-    row = await a_world_with_troubles(world)
-    async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
+    row = await a_world_with_problems(world)
+    async with a_console(world) as address, a_screen(await browser.new_context()) as screen:
         tab = screen.tab
         await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
-        await tab.get_by_placeholder("asset id or row id").fill("video-that-waits")
+        await tab.get_by_placeholder("reference or row id").fill("video-that-waits")
         await tab.keyboard.press("Enter")
         await tab.get_by_role("link", name="video-that-waits").click()
         await tab.get_by_role("button", name="Sync now").click()
@@ -180,30 +184,28 @@ async def test_an_operator_signs_in_looks_at_a_row_and_has_it_synced(
 
 
 @on_sqlite
-async def test_a_dead_delivery_is_applied_again_by_a_click(world: World, browser: Browser) -> None:
-    await a_world_with_troubles(world)
-    async with a_page(world) as address, a_screen(await browser.new_context()) as screen:
+async def test_a_dead_webhook_event_is_replayed_by_a_click(world: World, browser: Browser) -> None:
+    await a_world_with_problems(world)
+    async with a_console(world) as address, a_screen(await browser.new_context()) as screen:
         tab = screen.tab
         await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
-        await tab.get_by_role("link", name="Inbox").click()
+        await tab.get_by_role("link", name="Webhook events").click()
         await tab.get_by_label("status").select_option("dead")
         await tab.get_by_role("button", name="Show").click()
-        await tab.get_by_role("button", name="Apply the video.asset.ready of").click()
+        await tab.get_by_role("button", name="Replay the video.asset.ready of").click()
 
-        await expect(tab.get_by_role("status")).to_contain_text("1 delivery to be applied again")
-        await keep(tab, "inbox-replayed")
+        await expect(tab.get_by_role("status")).to_contain_text("1 webhook event to be replayed")
+        await keep(tab, "webhook-event-replayed")
 
-    assert [n.status for n in await world.context.inbox.list("mux", "default")] == [
-        EventStatus.PENDING
-    ]
+    assert [n.status for n in await world.context.store.inbox.list()] == [EventStatus.PENDING]
 
 
 @on_sqlite
 async def test_everything_works_without_the_script(world: World, browser: Browser) -> None:
-    row = await a_world_with_troubles(world)
+    row = await a_world_with_problems(world)
     context = await browser.new_context(java_script_enabled=False)
-    async with a_page(world) as address, a_screen(context) as screen:
+    async with a_console(world) as address, a_screen(context) as screen:
         tab = screen.tab
         await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
@@ -217,9 +219,9 @@ async def test_everything_works_without_the_script(world: World, browser: Browse
 
 
 @on_sqlite
-async def test_the_page_is_fresh_while_somebody_looks_at_it(world: World, browser: Browser) -> None:
-    row = await a_world_with_troubles(world)
-    async with a_page(world, None) as address, a_screen(await browser.new_context()) as screen:
+async def test_the_page_is_fresh_while_it_is_visible(world: World, browser: Browser) -> None:
+    row = await a_world_with_problems(world)
+    async with a_console(world, None) as address, a_screen(await browser.new_context()) as screen:
         tab = screen.tab
         await tab.goto(f"{address}/rows/{row.id}")
         await expect(tab.get_by_role("heading", level=1)).to_contain_text("processing")
@@ -235,11 +237,11 @@ async def test_the_page_is_fresh_while_somebody_looks_at_it(world: World, browse
 async def test_no_page_is_wider_than_its_screen_and_every_text_stands_out(
     world: World, browser: Browser, width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    row = await a_world_with_troubles(world)
+    row = await a_world_with_problems(world)
     context = await browser.new_context(
         viewport={"width": width, "height": 844}, color_scheme=scheme
     )
-    async with a_page(world) as address, a_screen(context) as screen:
+    async with a_console(world) as address, a_screen(context) as screen:
         tab = screen.tab
         await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
@@ -247,7 +249,7 @@ async def test_no_page_is_wider_than_its_screen_and_every_text_stands_out(
             "overview": "/",
             "rows": "/rows",
             "row": f"/rows/{row.id}",
-            "inbox": "/inbox",
+            "webhook-events": "/webhook-events",
         }.items():
             await tab.goto(address + path)
             await keep(tab, f"{name}-{scheme}-{width}")
@@ -257,7 +259,7 @@ async def test_no_page_is_wider_than_its_screen_and_every_text_stands_out(
 
 @on_sqlite
 async def test_the_keyboard_leads_past_the_head_of_the_page(world: World, browser: Browser) -> None:
-    async with a_page(world, None) as address, a_screen(await browser.new_context()) as screen:
+    async with a_console(world, None) as address, a_screen(await browser.new_context()) as screen:
         await screen.tab.goto(address)
         await screen.tab.keyboard.press("Tab")
         await screen.tab.keyboard.press("Enter")
@@ -271,7 +273,7 @@ async def test_the_page_of_a_running_service_is_live_and_needs_no_network(
     with serving(MuxEmulator()) as far_end:
         shell = Shell(tmp_path, settings_for(sqlite_tables_url, far_end, console_port=free_port()))
         async with shell.started("run") as running, a_screen(await browser.new_context()) as screen:
-            await running.says("page, metrics and probes at")
+            await running.says("console, metrics and probes at")
             await screen.tab.goto(f"http://127.0.0.1:{shell.settings['console_port']}/")
 
             await expect(screen.tab.locator("#live")).to_have_text("· live")

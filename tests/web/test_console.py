@@ -1,9 +1,9 @@
-"""The operator's page: what it shows to whom, and who may do what; through HTTP as a browser speaks it."""
+"""The console: what it shows to whom, and who may do what; through HTTP as a browser speaks it."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, MutableMapping
-from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 from importlib.metadata import version
@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 
 import httpx
 import pytest
+from itsdangerous import URLSafeSerializer
+from itsdangerous.encoding import base64_decode, base64_encode
 from sqlalchemy import event
 from starlette.requests import Request
 
@@ -23,9 +25,9 @@ from rindle_sync.web.console.forms import Declined, read_form
 from rindle_sync.web.console.session import COOKIE, LASTS
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.webhooks import an_event, deliver, with_secrets
-from tests.support.world import READY, World, a_work, a_world
+from tests.support.world import READY, World, a_job_runner, a_world
 
-TOKEN = "the-operators-token-of-this-test"
+TOKEN = "the-console-token-of-this-test"
 HERE = "http://localhost:8001"
 
 
@@ -36,7 +38,7 @@ def a_browser(
     address: str = HERE,
     client: str = "127.0.0.1",
 ) -> httpx.AsyncClient:
-    job_runners = [a_work(world, name) for name in environments or ("default",)]
+    job_runners = [a_job_runner(world, name) for name in environments or ("default",)]
     transport = httpx.ASGITransport(Console(job_runners, token), client=(client, 50_000))
     return httpx.AsyncClient(transport=transport, base_url=address)
 
@@ -61,7 +63,7 @@ async def signed_in(browser: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 def key_in(html: str) -> str:
-    found = re.search(r'name="key" value="(\w+)"', html)
+    found = re.search(r'name="key" value="([\w-]+)"', html)
     assert found
     return found[1]
 
@@ -73,26 +75,24 @@ def text_of(answer: httpx.Response) -> str:
 
 def acts(world: World) -> list[tuple[str, str, str | None]]:
     return [
-        (one.action, one.outcome, one.row_id)
-        for one in world.told
-        if isinstance(one, OperatorActed)
+        (action.action, action.outcome, action.row_id)
+        for action in world.told
+        if isinstance(action, OperatorActed)
     ]
 
 
 # reading
 
 
-async def test_the_overview_tells_what_somebody_should_look_at(
-    world: World, reader: httpx.AsyncClient
-) -> None:
-    await world.context.circuit_breaker.authentication_failed("no")
+async def test_the_overview_names_the_problems(world: World, reader: httpx.AsyncClient) -> None:
+    await world.context.gateway.circuit.authentication_failed("no")
     await world.track(State.ERRORED, error_kind=ErrorKind.STUCK)
 
     told = text_of(await reader.get("/"))
 
-    assert told.startswith('id="main" tabindex="-1"> 3 to look at')
+    assert told.startswith('id="main" tabindex="-1"> 3 problems')
     assert "no engine has ever run on this database" in told
-    assert "the provider is left alone for 0 s: refused" in told
+    assert "the circuit is open for 0 s: refused" in told
     assert "1 row was in flight for too long" in told
 
 
@@ -167,22 +167,20 @@ async def test_a_row_is_explained_without_an_id_of_the_providers(
     ] == []
 
 
-async def test_the_inbox_shows_deliveries_by_status(
-    world: World, reader: httpx.AsyncClient
-) -> None:
+async def test_webhook_events_are_shown_by_status(world: World, reader: httpx.AsyncClient) -> None:
     with_secrets(world)
     row = await world.track()
     await deliver(world, an_event(row))
     await process_webhook_events(world.context)
 
     applied, dead = [
-        await reader.get(f"/inbox?status={status}")
+        await reader.get(f"/webhook-events?status={status}")
         for status in (EventStatus.APPLIED, EventStatus.DEAD)
     ]
 
     assert "video.asset.ready" in applied.text
     assert f'<a href="/rows/{row.id}">{row.reference}</a>' in applied.text
-    assert "No delivery is like that" in dead.text
+    assert "There is no such webhook event" in dead.text
 
 
 @pytest.mark.parametrize(
@@ -199,7 +197,15 @@ async def test_what_is_not_there_is_a_404(reader: httpx.AsyncClient, path: str) 
 
 
 async def test_every_answer_forbids_scripts_and_frames_of_others(reader: httpx.AsyncClient) -> None:
-    paths = ("/", "/rows", "/inbox", "/sign-in", "/static/page.js", "/nowhere", "/static/nothing")
+    paths = (
+        "/",
+        "/rows",
+        "/webhook-events",
+        "/sign-in",
+        "/static/console.js",
+        "/nowhere",
+        "/static/nothing",
+    )
     answers = [await reader.get(path) for path in paths] + [
         await reader.put("/rows"),
         await reader.post("/sign-out"),
@@ -234,7 +240,8 @@ async def test_nobody_reads_who_is_not_signed_in_or_not_on_this_machine_where_no
     for browser in untracked:
         async with browser:
             answers = [
-                await browser.get(path) for path in ("/", "/rows", "/inbox", "/sign-in", "/nowhere")
+                await browser.get(path)
+                for path in ("/", "/rows", "/webhook-events", "/sign-in", "/nowhere")
             ]
         assert [answer.status_code for answer in answers] == [401] * 3 + [200, 404]
         assert not any(word in answer.text for word in told for answer in answers)
@@ -247,10 +254,10 @@ async def test_another_machine_may_read_once_signed_in(world: World) -> None:
         assert (await browser.get("/")).status_code == 200
 
 
-async def test_a_database_that_is_gone_is_said_in_a_page(
+async def test_a_database_without_tables_is_named_on_a_page(
     world: World, reader: httpx.AsyncClient
 ) -> None:
-    async with world.context.store.engine.begin() as connection:
+    async with world.context.store.database.engine.begin() as connection:
         await connection.exec_driver_sql("DROP TABLE media_provider_assets")
 
     answer = await reader.get("/")
@@ -302,12 +309,12 @@ async def test_another_site_leads_here_by_a_link_alone(
     assert (await reader.get("/rows", headers=sent)).status_code == status
 
 
-async def test_many_who_look_at_once_cost_the_database_one_look(
+async def test_many_readers_at_once_cost_the_database_one_read(
     world: World, reader: httpx.AsyncClient
 ) -> None:
     statements: list[str] = []
     event.listen(
-        world.context.store.engine.sync_engine,
+        world.context.store.database.engine.sync_engine,
         "before_cursor_execute",
         lambda *told: statements.append(told[2]),
     )
@@ -322,12 +329,10 @@ async def test_many_who_look_at_once_cost_the_database_one_look(
     assert len(statements) == once
 
 
-async def test_a_locked_table_leaves_the_deliveries_their_connections(
-    postgres_tables_url: str,
-) -> None:
+async def test_a_locked_table_leaves_webhooks_their_connections(postgres_tables_url: str) -> None:
     async with a_world(postgres_tables_url, migrated=True) as world:
         reader = a_browser(world, token=None)
-        async with world.context.store.engine.connect() as other, reader:
+        async with world.context.store.database.engine.connect() as other, reader:
             await other.exec_driver_sql("LOCK TABLE media_provider_assets IN ACCESS EXCLUSIVE MODE")
             looking = [asyncio.create_task(reader.get(path)) for path in ["/", "/rows"] * 15]
             crowd, _ = await asyncio.wait(looking, timeout=2 * READ_WITHIN)
@@ -346,19 +351,18 @@ async def test_a_locked_table_leaves_the_deliveries_their_connections(
 async def test_a_fault_of_ours_is_a_page_and_one_line_without_its_text(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    work = a_work(world)
-    work = replace(
-        work, context=replace(work.context, asset_queries=Broken(world.context.store.engine))
-    )
-    transport = httpx.ASGITransport(Console([work], None))
+    job_runner = a_job_runner(world)
+    store = job_runner.context.store
+    store.queries = Broken(store.database, store.provider, store.environment)
+    transport = httpx.ASGITransport(Console([job_runner], None))
     async with httpx.AsyncClient(transport=transport, base_url=HERE) as reader:
         answer = await reader.get("/rows")
 
     assert answer.status_code == 500
-    assert "a fault of rindle-sync" in text_of(answer)
+    assert "a bug in rindle-sync" in text_of(answer)
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     (line,) = caplog.messages
-    assert re.fullmatch(r"the page met an unexpected KeyError at \S+test_page\.py:\d+", line)
+    assert re.fullmatch(r"console: unexpected KeyError at \S+test_console\.py:\d+", line)
 
 
 class Broken(AssetQueries):
@@ -371,7 +375,7 @@ class Broken(AssetQueries):
 # acting
 
 
-async def test_a_row_is_synced_now_and_that_is_told_and_kept(
+async def test_a_row_is_synced_now_and_the_action_is_emitted(
     world: World, browser: httpx.AsyncClient
 ) -> None:
     row = await world.track(life=READY)
@@ -382,14 +386,14 @@ async def test_a_row_is_synced_now_and_that_is_told_and_kept(
 
     assert answer.headers["location"] == f"/rows/{row.id}?done=changed"
     assert (await world.now_is(row)).state is State.READY
-    assert [change.trigger for change in await world.context.store.changes_of(row.id)] == [
+    assert [change.trigger for change in await world.context.store.assets.changes_of(row.id)] == [
         Trigger.CONSOLE
     ]
     assert acts(world) == [("sign_in", "done", None), ("sync", "changed", row.id)]
 
 
 @pytest.mark.parametrize("which", ["one", "all"])
-async def test_a_dead_delivery_is_applied_again(
+async def test_a_dead_webhook_event_is_replayed(
     world: World, browser: httpx.AsyncClient, which: str
 ) -> None:
     with_secrets(world)
@@ -397,20 +401,22 @@ async def test_a_dead_delivery_is_applied_again(
     for _ in range(6):
         await process_webhook_events(world.context)
         world.clock.move(120)
-    [webhook_event] = await world.context.inbox.list("mux", "default", status=EventStatus.DEAD)
+    [webhook_event] = await world.context.store.inbox.list(status=EventStatus.DEAD)
     await signed_in(browser)
-    key = key_in((await browser.get("/inbox")).text)
+    key = key_in((await browser.get("/webhook-events")).text)
 
-    path = f"/inbox/{webhook_event.id}/replay" if which == "one" else "/inbox/replay-dead"
+    path = (
+        f"/webhook-events/{webhook_event.id}/replay"
+        if which == "one"
+        else "/webhook-events/replay-dead"
+    )
     answer = await browser.post(f"{path}?environment=default", data={"key": key})
 
     assert answer.headers["location"].endswith("done=replayed&number=1")
-    assert "1 delivery to be applied again." in text_of(
+    assert "1 webhook event to be replayed." in text_of(
         await browser.get(answer.headers["location"])
     )
-    assert [n.status for n in await world.context.inbox.list("mux", "default")] == [
-        EventStatus.PENDING
-    ]
+    assert [n.status for n in await world.context.store.inbox.list()] == [EventStatus.PENDING]
 
 
 async def test_nobody_acts_without_signing_in_or_from_another_sites_form(
@@ -429,7 +435,7 @@ async def test_nobody_acts_without_signing_in_or_from_another_sites_form(
     assert world.calls == 0
 
 
-async def test_a_wrong_token_opens_nothing_and_is_told(
+async def test_a_wrong_token_opens_nothing_and_is_emitted(
     world: World, browser: httpx.AsyncClient
 ) -> None:
     answers = [
@@ -448,7 +454,9 @@ async def test_a_session_ends_by_time_and_cannot_be_made_up(
 ) -> None:
     await signed_in(browser)
     cookie = browser.cookies[COOKIE]
-    until, _, rest = cookie.partition(".")
+    payload, _, signature = cookie.rpartition(".")
+    session = json.loads(base64_decode(payload))
+    later = base64_encode(json.dumps(session | {"until": session["until"] + 9}))
 
     async def may_act(cookie: str) -> bool:
         browser.cookies.set(COOKIE, cookie, domain="localhost.local")
@@ -456,8 +464,18 @@ async def test_a_session_ends_by_time_and_cannot_be_made_up(
 
     browser.cookies.clear()
     forged = [
-        await may_act(one)
-        for one in (f"{int(until) + 9}.{rest}", rest, f"{until}.", "9" * 400, "", "..", "a.b.c")
+        await may_act(made_up)
+        for made_up in (
+            f"{later.decode()}.{signature}",
+            str(URLSafeSerializer("", salt="session").dumps(session)),
+            f"{payload}.",
+            signature,
+            payload,
+            "9" * 400,
+            "",
+            "..",
+            "a.b.c",
+        )
     ]
     assert not any(forged)
     assert await may_act(cookie)
@@ -490,7 +508,7 @@ async def test_a_session_that_was_signed_out_is_over_and_no_other(
     ("fault", "outcome"),
     [("unauthorized", "refused"), ("server_error", "unanswered"), ("rate_limited", "unanswered")],
 )
-async def test_a_look_that_fails_is_told_and_its_page_leads_back(
+async def test_a_sync_that_fails_is_emitted_and_its_page_links_back(
     world: World, browser: httpx.AsyncClient, fault: str, outcome: str
 ) -> None:
     row = await world.track()
@@ -510,7 +528,7 @@ async def test_a_look_that_fails_is_told_and_its_page_leads_back(
 
 async def test_only_what_an_action_came_to_is_shown_as_done(reader: httpx.AsyncClient) -> None:
     shown = [
-        text_of(await reader.get(f"/inbox?{query}"))
+        text_of(await reader.get(f"/webhook-events?{query}"))
         for query in (
             "done=call+this+number",
             "done=replayed&number=call",
@@ -520,7 +538,7 @@ async def test_only_what_an_action_came_to_is_shown_as_done(reader: httpx.AsyncC
     ]
 
     assert not any("call" in text for text in shown[:2])
-    assert "2 deliveries to be applied again." in shown[2]
+    assert "2 webhook events to be replayed." in shown[2]
     assert "The provider did not answer" in shown[3]
 
 
@@ -534,7 +552,7 @@ async def test_wrong_tokens_are_answered_one_after_another_and_too_many_not_at_a
     assert [guess.status_code for guess in guesses] == [403] * GUESSES + [429] * 20
     assert right.status_code == 429
     assert world.clock.now() - began == timedelta(seconds=GUESSES)
-    told = [one.system_time for one in world.told if isinstance(one, OperatorActed)]
+    told = [acted.system_time for acted in world.told if isinstance(acted, OperatorActed)]
     assert [later - earlier for earlier, later in pairwise(told)] == [1_000_000_000] * (GUESSES - 1)
     await signed_in(browser)
 
@@ -542,7 +560,7 @@ async def test_wrong_tokens_are_answered_one_after_another_and_too_many_not_at_a
 async def test_a_browser_that_goes_away_while_it_sends_a_form_is_no_fault(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app, answers = Console([a_work(world)], TOKEN), list[MutableMapping[str, Any]]()
+    app, answers = Console([a_job_runner(world)], TOKEN), list[MutableMapping[str, Any]]()
     parts: list[MutableMapping[str, Any]] = [
         {"type": "http.request", "body": b"tok", "more_body": True}
     ]
@@ -572,11 +590,11 @@ async def test_a_form_that_comes_in_too_slowly_is_not_waited_for() -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    with pytest.raises(Declined, match=r"did not come in whole within 0\.01 s"):
+    with pytest.raises(Declined, match=r"did not arrive within 0\.01 s"):
         await read_form(Request({"type": "http", "headers": []}, receive), within=0.01)
 
 
-async def test_without_a_token_in_the_settings_the_page_is_read_only(world: World) -> None:
+async def test_without_a_token_in_the_settings_the_console_is_read_only(world: World) -> None:
     async with a_browser(world, token=None) as browser:
         row = await world.track()
         told = await browser.get(f"/rows/{row.id}")

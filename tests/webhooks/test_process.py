@@ -1,4 +1,4 @@
-"""Kept notices to their rows, in whatever order, number and delay they come."""
+"""Stored webhook events to their rows, in whatever order, number and delay they come."""
 
 import asyncio
 import tracemalloc
@@ -35,14 +35,15 @@ async def applied(world: World, *events: dict[str, Any]) -> None:
     await process_webhook_events(world.context)
 
 
-async def only_notice(world: World) -> WebhookEventSummary:
-    [webhook_event] = await world.context.inbox.list("mux", "default")
+async def only_event(world: World) -> WebhookEventSummary:
+    [webhook_event] = await world.context.store.inbox.list()
     return webhook_event
 
 
 async def states(world: World, row: ProviderAsset) -> list[tuple[State, State, Trigger]]:
     return [
-        (c.from_state, c.to_state, c.trigger) for c in await world.context.store.changes_of(row.id)
+        (c.from_state, c.to_state, c.trigger)
+        for c in await world.context.store.assets.changes_of(row.id)
     ]
 
 
@@ -51,7 +52,7 @@ async def test_a_forward_move_is_applied_without_a_call(world: World) -> None:
 
     await applied(world, an_event(row, playback_ids=[{"id": "playback-1", "policy": "public"}]))
 
-    after, webhook_event = await world.now_is(row), await only_notice(world)
+    after, webhook_event = await world.now_is(row), await only_event(world)
     assert (after.state, [p.id for p in after.playback_ids]) == (State.READY, ["playback-1"])
     assert (webhook_event.status, webhook_event.next_attempt_at) == (EventStatus.APPLIED, None)
     assert world.calls == 0
@@ -105,7 +106,7 @@ async def test_the_order_of_deliveries_does_not_matter(world: World, order: list
     assert (await world.now_is(row)).state is State.READY
 
 
-async def test_a_contradiction_makes_the_row_due_and_a_look_decides(world: World) -> None:
+async def test_a_contradiction_makes_the_row_due_and_a_check_decides(world: World) -> None:
     row = await world.track(State.READY, check_at=None)
 
     await applied(world, an_event(row, "video.asset.errored"))
@@ -117,7 +118,7 @@ async def test_a_contradiction_makes_the_row_due_and_a_look_decides(world: World
     assert world.calls == 1
 
 
-async def test_a_notice_whose_row_is_not_there_yet_waits_for_it(world: World) -> None:
+async def test_a_webhook_event_whose_row_is_not_there_yet_waits_for_it(world: World) -> None:
     asset = world.emulator.create_asset(life=NEVER)
     await applied(world, an_event(asset))
 
@@ -126,10 +127,10 @@ async def test_a_notice_whose_row_is_not_there_yet_waits_for_it(world: World) ->
     await process_webhook_events(world.context)
 
     assert (await world.now_is(row)).state is State.READY
-    assert (await only_notice(world)).status is EventStatus.APPLIED
+    assert (await only_event(world)).status is EventStatus.APPLIED
 
 
-async def test_a_notice_without_a_row_waits_5_15_45_90_seconds_and_is_then_dead_not_lost(
+async def test_a_webhook_event_without_a_row_waits_5_15_45_90_seconds_and_is_then_dead_not_lost(
     world: World,
 ) -> None:
     await deliver(world, an_event(unknown_id()))
@@ -139,7 +140,7 @@ async def test_a_notice_without_a_row_waits_5_15_45_90_seconds_and_is_then_dead_
         assert await process_webhook_events(world.context) == 1
         assert await process_webhook_events(world.context) == 0
 
-    webhook_event = await only_notice(world)
+    webhook_event = await only_event(world)
     assert (webhook_event.status, webhook_event.attempts, webhook_event.reason) == (
         EventStatus.DEAD,
         5,
@@ -150,7 +151,7 @@ async def test_a_notice_without_a_row_waits_5_15_45_90_seconds_and_is_then_dead_
     ] * 4 + [True]
 
 
-async def test_a_dead_notice_can_be_applied_again(world: World) -> None:
+async def test_a_dead_event_can_be_applied_again(world: World) -> None:
     asset = world.emulator.create_asset(life=NEVER)
     await deliver(world, an_event(asset))
     for seconds in (0, 5, 15, 45, 90):
@@ -158,31 +159,33 @@ async def test_a_dead_notice_can_be_applied_again(world: World) -> None:
         await process_webhook_events(world.context)
     row = await world.track(provider_asset_id=asset)
 
-    replayed = await world.context.inbox.replay("mux", "default", world.clock.now())
+    replayed = await world.context.store.inbox.replay(world.clock.now())
     await process_webhook_events(world.context)
 
     assert replayed == 1
     assert (await world.now_is(row)).state is State.READY
 
 
-async def test_a_notice_that_cannot_be_read_is_dead_and_keeps_no_other_back(world: World) -> None:
+async def test_a_webhook_event_that_cannot_be_read_is_dead_and_keeps_no_other_back(
+    world: World,
+) -> None:
     row, other = await world.track(), await world.track()
 
     await applied(world, an_event(row, playback_ids="nonsense"), an_event(other))
 
     assert (await world.now_is(other)).state is State.READY
-    assert sorted(n.status for n in await world.context.inbox.list("mux", "default")) == [
+    assert sorted(n.status for n in await world.context.store.inbox.list()) == [
         EventStatus.APPLIED,
         EventStatus.DEAD,
     ]
 
 
-async def test_a_notice_that_names_nothing_is_dead_at_once(world: World) -> None:
+async def test_a_webhook_event_that_names_nothing_is_dead_at_once(world: World) -> None:
     event = an_event("nobody") | {"data": {}, "object": None}
 
     await applied(world, event)
 
-    webhook_event = await only_notice(world)
+    webhook_event = await only_event(world)
     assert (webhook_event.status, webhook_event.reason, webhook_event.attempts) == (
         EventStatus.DEAD,
         "unreadable_data",
@@ -190,19 +193,19 @@ async def test_a_notice_that_names_nothing_is_dead_at_once(world: World) -> None
     )
 
 
-async def test_a_notice_that_fails_for_our_own_reasons_is_tried_five_times_with_growing_gaps(
+async def test_a_webhook_event_that_fails_for_our_own_reasons_is_tried_five_times_with_growing_gaps(
     world: World,
 ) -> None:
     row, other = await world.track(), await world.track()
 
-    class Faulty(type(world.context.provider)):  # type: ignore[misc]
+    class Faulty(type(world.context.gateway.provider)):  # type: ignore[misc]
         """The real adapter, with a fault of ours about one asset."""
 
-        def read_observation(self, body, at):  # type: ignore[no-untyped-def]
-            observation = super().read_observation(body, at)
+        def read_observation(self, headers, body, at):  # type: ignore[no-untyped-def]
+            observation = super().read_observation(headers, body, at)
             return 1 / 0 if observation.provider_asset_id == row.provider_asset_id else observation
 
-    world.context = replace(world.context, provider=Faulty(None))
+    world.with_provider(Faulty(None))
     await deliver(world, an_event(row))
     await deliver(world, an_event(other))
 
@@ -210,9 +213,7 @@ async def test_a_notice_that_fails_for_our_own_reasons_is_tried_five_times_with_
         world.clock.move(seconds)
         await process_webhook_events(world.context)
 
-    dead = [
-        n for n in await world.context.inbox.list("mux", "default") if n.status is EventStatus.DEAD
-    ]
+    dead = [n for n in await world.context.store.inbox.list() if n.status is EventStatus.DEAD]
     assert [(n.attempts, n.reason) for n in dead] == [(5, "ZeroDivisionError")]
     assert (await world.now_is(other)).state is State.READY
 
@@ -230,7 +231,9 @@ async def test_an_event_of_another_asset_with_the_same_passthrough_is_not_applie
 # races
 
 
-async def test_a_webhook_is_not_overwritten_by_a_slow_look_that_began_earlier(world: World) -> None:
+async def test_a_webhook_is_not_overwritten_by_a_slow_check_that_began_earlier(
+    world: World,
+) -> None:
     row = await world.track(life=NEVER)
     asked, may_answer = asyncio.Event(), asyncio.Event()
 
@@ -240,12 +243,12 @@ async def test_a_webhook_is_not_overwritten_by_a_slow_look_that_began_earlier(wo
 
     world.emulator.sleep = slowly
     world.emulator.add_fault("late_answer", seconds=3)
-    looking = asyncio.create_task(world.sync(row))
+    checking = asyncio.create_task(world.sync(row))
     await asyncio.wait_for(asked.wait(), 10)
     world.clock.move(1)
     await applied(world, an_event(row))
     may_answer.set()
-    await looking
+    await checking
 
     assert (await world.now_is(row)).state is State.READY
     assert await states(world, row) == [(State.PROCESSING, State.READY, Trigger.WEBHOOK)]
@@ -268,11 +271,9 @@ async def test_events_of_one_row_applied_by_two_workers_end_in_the_truth(world: 
         await deliver(
             world, an_event(row, f"video.asset.{kind}", at=f"2026-11-23T11:59:0{number}.000000Z")
         )
-    pending = [
-        await world.context.inbox.claim("mux", "default", **_lease(world), limit=1) for _ in kinds
-    ]
+    pending = [await world.context.store.inbox.claim(**_lease(world), limit=1) for _ in kinds]
     for [webhook_event] in pending:
-        await world.context.inbox.end(
+        await world.context.store.inbox.end(
             [replace(webhook_event, next_attempt_at=world.clock.now())], _lease(world)["token"]
         )
 
@@ -286,7 +287,7 @@ async def test_what_a_killed_worker_had_taken_up_is_taken_up_again_when_its_leas
 ) -> None:
     row = await world.track()
     await deliver(world, an_event(row))
-    await world.context.inbox.claim("mux", "default", **_lease(world), limit=10)
+    await world.context.store.inbox.claim(**_lease(world), limit=10)
 
     assert await process_webhook_events(world.context) == 0
     world.clock.move(world.context.lease + timedelta(seconds=1))
@@ -394,17 +395,17 @@ async def test_state_change_has_exactly_its_keys(world: World) -> None:
     }
 
 
-async def test_a_list_of_deliveries_reads_no_bodies(world: World) -> None:
+async def test_a_list_of_webhook_events_reads_no_bodies(world: World) -> None:
     row = await world.track()
     webhook_event = replace(a_kept_notice(row, world.clock.now()), body=b"x" * 1_000_000)
-    await world.context.inbox.keep(webhook_event)
+    await world.context.store.inbox.add(webhook_event)
 
     tracemalloc.start()
-    [listed] = await world.context.inbox.list("mux", "default")
-    [told] = await world.context.history.webhook_events_about(row, limit=1)
+    [listed] = await world.context.store.inbox.list()
+    [told] = await world.context.store.history.webhook_events_about(row, limit=1)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert listed == told == await world.context.inbox.get(webhook_event.id)
+    assert listed == told == await world.context.store.inbox.get(webhook_event.id)
     assert (listed.id, listed.size) == (webhook_event.id, 1_000_000)
     assert most < 500_000

@@ -1,4 +1,4 @@
-"""The endpoint: what is kept, what is refused, and what each is answered."""
+"""The webhook endpoint: what is stored, what is refused, and how each request is answered."""
 
 import asyncio
 import json
@@ -18,9 +18,17 @@ from rindle_sync.providers.mux import sign
 from rindle_sync.providers.mux.webhooks import read_event, read_observation, verify
 from rindle_sync.store.schema import webhook_events
 from rindle_sync.telemetry import WebhookIgnored, WebhookRejected, WebhookVerified
-from rindle_sync.webhooks import LARGEST_BODY, WebhookApp, at_paths, receive
+from rindle_sync.webhooks import LARGEST_BODY, WebhookApp, at_paths
 from tests.support.rows import NOW
-from tests.support.webhooks import SECRET, an_event, chunks, deliver, kept_bodies, with_secrets
+from tests.support.webhooks import (
+    SECRET,
+    a_receiver,
+    an_event,
+    chunks,
+    deliver,
+    kept_bodies,
+    with_secrets,
+)
 from tests.support.world import World
 
 VECTORS = Path(__file__).parents[3] / "shared" / "mux" / "vectors.json"
@@ -36,8 +44,8 @@ def vectors() -> dict[str, Any]:
     return dict(json.loads(VECTORS.read_text()))
 
 
-async def kept(world: World) -> list[Any]:
-    return await world.context.inbox.list("mux", "default")
+async def stored(world: World) -> list[Any]:
+    return await world.context.store.inbox.list()
 
 
 # whose it is
@@ -65,13 +73,14 @@ def test_every_signature_vector_holds() -> None:
 
 
 def test_every_payload_that_was_really_delivered_can_be_read() -> None:
-    for one in vectors()["webhook_payloads"]:
-        body = json.dumps(one["payload"]).encode()
-        delivery = read_event(body)
-        assert delivery.event_id == one["payload"]["id"]
-        assert delivery.occurred_at == datetime.fromisoformat(one["payload"]["created_at"])
-        if delivery.acted_on:
-            assert read_observation(body, NOW).event_id == delivery.event_id
+    for vector in vectors()["webhook_payloads"]:
+        payload = vector["payload"]
+        body = json.dumps(payload).encode()
+        event = read_event(body)
+        assert event.event_id == payload["id"]
+        assert event.occurred_at == datetime.fromisoformat(payload["created_at"])
+        if event.acted_on:
+            assert read_observation(body, NOW).event_id == event.event_id
 
 
 def test_every_event_type_is_acted_on_or_left_alone_as_documented() -> None:
@@ -105,10 +114,10 @@ async def test_a_delivery_signed_outside_the_window_is_refused_in_both_direction
     body = json.dumps(an_event("asset-1")).encode()
     signature = sign(body, SECRET, world.clock.now() + timedelta(seconds=seconds))
 
-    reply = await receive(world.context, "POST", {"mux-signature": signature}, chunks(body))
+    reply = await a_receiver(world).receive("POST", {"mux-signature": signature}, chunks(body))
 
     assert (reply.status, reply.body) == (400, {"error": "provider_webhook_invalid"})
-    assert await kept(world) == []
+    assert await stored(world) == []
 
 
 @pytest.mark.parametrize("name", ["Mux-Signature", "mux-signature", "MUX-SIGNATURE"])
@@ -117,7 +126,7 @@ async def test_the_header_may_be_written_in_any_case(world: World, name: str) ->
     body = json.dumps(an_event("asset-1")).encode()
 
     assert (
-        await receive(world.context, "POST", {name: sign(body, SECRET, NOW)}, chunks(body))
+        await a_receiver(world).receive("POST", {name: sign(body, SECRET, NOW)}, chunks(body))
     ).status == 202
 
 
@@ -125,16 +134,16 @@ async def test_without_any_secret_everything_is_refused(world: World) -> None:
     reply = await deliver(world, an_event("asset-1"), secret="")
 
     assert (reply.status, reply.body) == (500, {"error": "server_misconfigured"})
-    assert await kept(world) == []
+    assert await stored(world) == []
 
 
-async def test_a_forged_delivery_is_refused_and_nothing_of_it_is_kept(world: World) -> None:
+async def test_a_forged_delivery_is_refused_and_nothing_of_it_is_stored(world: World) -> None:
     with_secrets(world)
 
     reply = await deliver(world, an_event("asset-1"), secret="guessed")
 
     assert reply.status == 400
-    assert await kept(world) == []
+    assert await stored(world) == []
     assert [e.reason for e in world.events(WebhookRejected) if isinstance(e, WebhookRejected)] == [
         "signature_mismatch"
     ]
@@ -153,13 +162,13 @@ async def test_an_event_of_another_environment_is_refused_and_counted(world: Wor
 # what is answered
 
 
-async def test_a_delivery_is_kept_before_it_is_answered(world: World) -> None:
+async def test_a_delivery_is_stored_before_it_is_answered(world: World) -> None:
     with_secrets(world)
     event = an_event("asset-1")
 
     reply = await deliver(world, event)
 
-    [webhook_event] = await kept(world)
+    [webhook_event] = await stored(world)
     assert (reply.status, webhook_event.status, webhook_event.event_id) == (
         202,
         EventStatus.PENDING,
@@ -178,7 +187,7 @@ async def test_a_second_delivery_is_answered_200_and_changes_nothing_even_with_a
 
     reply = await deliver(world, an_event("asset-2", "video.asset.deleted", id="event-1"))
 
-    [webhook_event] = await kept(world)
+    [webhook_event] = await stored(world)
     assert reply.status == 200
     assert json.loads((await kept_bodies(world))[webhook_event.event_id]) == first
 
@@ -189,21 +198,18 @@ async def test_a_delivery_is_still_known_after_its_body_was_pruned(world: World)
     await deliver(world, event)
     world.clock.move(timedelta(days=365))
     later = world.clock.now()
-    assert (
-        await world.context.inbox.prune("mux", "default", ended_before=later, dead_before=later)
-        == 1
-    )
+    assert await world.context.store.inbox.prune(ended_before=later, dead_before=later) == 1
 
     assert (await deliver(world, event)).status == 200
-    assert len(await kept(world)) == 1
+    assert len(await stored(world)) == 1
 
 
-async def test_a_type_that_says_nothing_of_a_row_is_kept_and_left_alone(world: World) -> None:
+async def test_a_type_that_says_nothing_of_a_row_is_stored_and_ignored(world: World) -> None:
     with_secrets(world)
 
     reply = await deliver(world, an_event("asset-1", "video.asset.track.ready"))
 
-    [webhook_event] = await kept(world)
+    [webhook_event] = await stored(world)
     assert (reply.status, webhook_event.status, webhook_event.next_attempt_at) == (
         200,
         EventStatus.IGNORED,
@@ -214,7 +220,7 @@ async def test_a_type_that_says_nothing_of_a_row_is_kept_and_left_alone(world: W
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "HEAD", "OPTIONS"])
 async def test_only_post_is_allowed(world: World, method: str) -> None:
-    reply = await receive(with_secrets(world).context, method, {}, chunks(b""))
+    reply = await a_receiver(with_secrets(world)).receive(method, {}, chunks(b""))
 
     assert (reply.status, reply.headers) == (405, {"Allow": "POST"})
 
@@ -225,7 +231,7 @@ async def test_only_post_is_allowed(world: World, method: str) -> None:
 )
 async def test_a_signed_body_that_is_no_event_is_a_400(world: World, body: bytes) -> None:
     assert (await deliver(with_secrets(world), body)).status == 400
-    assert await kept(world) == []
+    assert await stored(world) == []
 
 
 async def test_a_body_over_the_cap_is_refused_while_it_is_read(world: World) -> None:
@@ -237,7 +243,7 @@ async def test_a_body_over_the_cap_is_refused_while_it_is_read(world: World) -> 
             read += 65_536
             yield b"x" * 65_536
 
-    reply = await receive(with_secrets(world).context, "POST", {}, endless())
+    reply = await a_receiver(with_secrets(world)).receive("POST", {}, endless())
 
     assert reply.status == 413
     assert read <= LARGEST_BODY + 2 * 65_536
@@ -248,8 +254,8 @@ async def test_a_body_that_says_it_is_over_the_cap_is_not_read_at_all(world: Wor
         pytest.fail("the body was read")
         yield b""  # type: ignore[unreachable]
 
-    reply = await receive(
-        with_secrets(world).context, "POST", {"Content-Length": str(LARGEST_BODY + 1)}, unread()
+    reply = await a_receiver(with_secrets(world)).receive(
+        "POST", {"Content-Length": str(LARGEST_BODY + 1)}, unread()
     )
 
     assert reply.status == 413
@@ -262,7 +268,7 @@ async def test_a_body_that_never_ends_is_not_waited_for(world: World) -> None:
         yield b"{"
         await asyncio.Event().wait()
 
-    assert (await receive(world.context, "POST", {}, stalls())).status == 408
+    assert (await a_receiver(world).receive("POST", {}, stalls())).status == 408
 
 
 async def test_a_body_of_exactly_the_cap_is_read(world: World) -> None:
@@ -272,9 +278,9 @@ async def test_a_body_of_exactly_the_cap_is_read(world: World) -> None:
     assert (await deliver(with_secrets(world), event | {"pad": "x" * padding})).status == 202
 
 
-async def test_what_cannot_be_kept_is_to_be_sent_again(world: World) -> None:
+async def test_what_cannot_be_stored_is_to_be_sent_again(world: World) -> None:
     with_secrets(world)
-    async with world.context.store.engine.begin() as connection:
+    async with world.context.store.database.engine.begin() as connection:
         await connection.run_sync(webhook_events.drop)
 
     reply = await deliver(world, an_event("asset-1"))
@@ -283,10 +289,10 @@ async def test_what_cannot_be_kept_is_to_be_sent_again(world: World) -> None:
 
 
 def lock(world: World) -> TextClause:
-    """What locks the notices inside a transaction; the one of SQLite is a lock itself."""
+    """What locks the webhook events inside a transaction; the one of SQLite is a lock itself."""
     return text(
         "LOCK TABLE provider_webhook_events"
-        if "postgresql" in str(world.context.store.engine.url)
+        if "postgresql" in str(world.context.store.database.engine.url)
         else "SELECT 1"
     )
 
@@ -294,53 +300,55 @@ def lock(world: World) -> TextClause:
 async def test_a_database_that_is_locked_is_not_waited_for_longer_than_the_sender_waits(
     world: World,
 ) -> None:
-    with_secrets(world, keep_within=timedelta(milliseconds=200))
+    with_secrets(world, store_within=timedelta(milliseconds=200))
 
-    async with world.context.store.engine.begin() as connection:
+    async with world.context.store.database.engine.begin() as connection:
         await connection.execute(lock(world))
         reply = await deliver(world, an_event("asset-1"))
 
-    with_secrets(world, keep_within=timedelta(minutes=1))
+    with_secrets(world, store_within=timedelta(minutes=1))
     assert reply.status == 503
     assert (await deliver(world, an_event("asset-2"))).status == 202
 
 
-async def test_what_nobody_waits_for_any_more_is_still_kept_before_we_close(world: World) -> None:
-    with_secrets(world, keep_within=timedelta(milliseconds=20))
+async def test_what_nobody_waits_for_any_more_is_still_stored_before_we_close(world: World) -> None:
+    with_secrets(world, store_within=timedelta(milliseconds=20))
     event = an_event("asset-1")
-    async with world.context.store.engine.begin() as connection:
+    async with world.context.store.database.engine.begin() as connection:
         await connection.execute(lock(world))
         reply = await deliver(world, event)
 
-    await world.context.inbox.finish(timedelta(minutes=1))
+    await world.context.store.inbox.finish(timedelta(minutes=1))
 
-    [webhook_event] = await kept(world)
+    [webhook_event] = await stored(world)
     assert (reply.status, webhook_event.event_id) == (503, event["id"])
 
 
-async def test_what_cannot_be_kept_before_we_close_gives_its_connection_back(world: World) -> None:
-    with_secrets(world, keep_within=timedelta(milliseconds=20))
-    pool = world.context.store.engine.pool
+async def test_what_cannot_be_stored_before_we_close_gives_its_connection_back(
+    world: World,
+) -> None:
+    with_secrets(world, store_within=timedelta(milliseconds=20))
+    pool = world.context.store.database.engine.pool
     assert isinstance(pool, QueuePool)
-    async with world.context.store.writing() as connection:
+    async with world.context.store.database.writing() as connection:
         await connection.execute(lock(world))
         reply = await deliver(world, an_event("asset-1"))
 
-        await world.context.inbox.finish(timedelta(milliseconds=20))
+        await world.context.store.inbox.finish(timedelta(milliseconds=20))
 
         in_use = pool.checkedout()
     assert (reply.status, in_use) == (503, 1)
-    assert await kept(world) == []
+    assert await stored(world) == []
 
 
-async def test_two_deliveries_of_one_event_at_once_are_kept_once(world: World) -> None:
+async def test_two_deliveries_of_one_event_at_once_are_stored_once(world: World) -> None:
     with_secrets(world)
     event = an_event("asset-1")
 
     replies = await asyncio.gather(*(deliver(world, event) for _ in range(6)))
 
     assert sorted(reply.status for reply in replies) == [200] * 5 + [202]
-    assert len(await kept(world)) == 1
+    assert len(await stored(world)) == 1
 
 
 # as an ASGI app
@@ -349,7 +357,7 @@ async def test_two_deliveries_of_one_event_at_once_are_kept_once(world: World) -
 async def test_the_endpoint_speaks_asgi_and_wakes_whoever_applies(world: World) -> None:
     with_secrets(world)
     woken: list[bool] = []
-    app = at_paths({"/webhooks/mux": WebhookApp(world.context, lambda: woken.append(True))})
+    app = at_paths({"/webhooks/mux": WebhookApp(a_receiver(world), lambda: woken.append(True))})
     body = json.dumps(an_event("asset-1")).encode()
     headers = {"mux-signature": sign(body, SECRET, world.clock.now())}
 
@@ -376,7 +384,7 @@ async def test_a_sender_that_hangs_up_leaves_nothing(world: World) -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await WebhookApp(with_secrets(world).context)(scope, hangs_up, send)
+    await WebhookApp(a_receiver(with_secrets(world)))(scope, hangs_up, send)
 
     assert sent == []
-    assert await kept(world) == []
+    assert await stored(world) == []

@@ -1,4 +1,4 @@
-"""The commands. Prints; everything else is done elsewhere."""
+"""Commands; they print and decide nothing."""
 
 import asyncio
 from importlib.metadata import version
@@ -6,26 +6,27 @@ from typing import Annotated, Final
 
 import typer
 
-from rindle_sync.cli import demo, doctor, events, rows, run
-from rindle_sync.cli import scans as library
-from rindle_sync.cli import status as figures
-from rindle_sync.cli.output import chosen, complain, out
+from rindle_sync.cli import demo, doctor, events, explain, rows, run, scans, status
+from rindle_sync.cli.output import out, override, say_error
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 
 app: Final = typer.Typer(
     name="rindle-sync",
-    help="Keeps your own database in step with your video provider when webhooks are late, doubled or never come.\n\n"
-    "Settings come from RINDLE_… variables or from rindle-sync.toml. Exit codes: 0 fine, 1 a finding or a failure, "
-    "2 wrong usage or a wrong setting.",
+    help=(
+        "Keeps your own database in sync with your video provider, also when webhooks are late, "
+        "come twice or never come.\n\n"
+        "Settings come from RINDLE_… variables or from rindle-sync.toml. Exit codes: 0 success, "
+        "1 a finding or a failure, 2 wrong usage or a wrong setting."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     add_completion=False,
 )
 
 
-def _tell_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
         out.print(f"rindle-sync {version('rindle-sync')}")
         raise typer.Exit
 
@@ -35,28 +36,27 @@ def options(
     version_: Annotated[  # noqa: ARG001  its callback does it all
         bool,
         typer.Option(
-            "--version", callback=_tell_version, is_eager=True, help="Tell the version and end."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
     environment: Annotated[
         str | None,
         typer.Option(
-            help="One of the environments in the settings; run, worker and endpoint take all."
+            help="One environment of the settings; run, worker and endpoint serve all of them."
         ),
     ] = None,
 ) -> None:
-    """Options of every command; the help of all stands above."""
-    if environment is not None:
-        chosen["environment"] = environment
+    """Options of every command."""
+    override(environment=environment)
 
 
-for group in (demo, rows, figures, run, library, doctor):
+for group in (demo, rows, status, explain, run, scans, doctor):
     app.add_typer(group.commands)
 app.add_typer(events.events, name="events")
 
 
 def main() -> None:
-    """Run the command line; every failure of ours is one sentence and an exit code, never a traceback."""
+    """Run the command line; a failure is one sentence and an exit code, never a traceback."""
     try:
         app()
     except ConfigurationError as error:
@@ -72,5 +72,5 @@ def main() -> None:
 
 
 def _fail(error: RindleSyncError, code: int) -> None:
-    complain(str(error))
+    say_error(str(error))
     raise SystemExit(code)

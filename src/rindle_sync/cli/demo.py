@@ -1,6 +1,7 @@
-"""The demo, drawn."""
+"""Commands that need no account: the demo, drawn as it runs, and the emulator."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -8,7 +9,8 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from rindle_sync.cli.output import Json, extra, out, print_json
+from rindle_sync.cli.output import Json, extra, out, print_json, say, until_stopped
+from rindle_sync.providers import Priority
 
 if TYPE_CHECKING:
     from rindle_sync.demo import Report, Snapshot
@@ -18,8 +20,8 @@ commands: Final = typer.Typer()
 
 @commands.command()
 def demo(
-    assets: Annotated[int, typer.Option(min=1, max=2000, help="How many assets there are.")] = 300,
-    seed: Annotated[int, typer.Option(help="Another seed, another world.")] = 1,
+    assets: Annotated[int, typer.Option(min=1, max=2000, help="How many assets.")] = 300,
+    seed: Annotated[int, typer.Option(help="Another seed gives another run.")] = 1,
     drop: Annotated[
         float, typer.Option(min=0, max=1, help="The share of webhooks that never come.")
     ] = 0.4,
@@ -28,37 +30,37 @@ def demo(
     ] = 0.2,
     json_: Json = False,
 ) -> None:
-    """See it work, without an account or a server: webhooks are lost, doubled and shuffled; every row ends in step."""
+    """Show rindle-sync at work, without an account or a server.
+
+    Webhooks are dropped, come twice, late and out of order, and every row ends in sync. Exit code 1
+    if a row is out of sync.
+    """
     with extra("emulator"):
         from rindle_sync.demo import WebhookFaults, play
-    webhook_faults = WebhookFaults(drop=drop, double=double)
+
+    def played(show: Callable[["Snapshot"], None]) -> "Report":
+        return asyncio.run(play(assets, seed, WebhookFaults(drop=drop, double=double), show))
+
     if json_ or not out.is_terminal:
-        report = asyncio.run(play(assets, seed, webhook_faults, lambda _: None))
+        report = played(lambda _: None)
     else:
         with Live(console=out, refresh_per_second=8) as live:
-            report = asyncio.run(
-                play(
-                    assets,
-                    seed,
-                    webhook_faults,
-                    lambda snapshot: live.update(_picture(snapshot, assets)),
-                )
-            )
+            report = played(lambda snapshot: live.update(_drawn(snapshot, assets)))
     if json_:
         print_json(asdict(report))
     else:
         _print_report(report)
-    if report.out_of_step:
+    if report.out_of_sync:
         raise typer.Exit(1)
 
 
-def _picture(snapshot: "Snapshot", assets: int) -> Table:
+def _drawn(snapshot: "Snapshot", assets: int) -> Table:
     table = Table(title=f"{assets} assets, second {snapshot.seconds:.0f}", title_justify="left")
     for title in ("at the provider", "", "your rows", ""):
         table.add_column(title, min_width=12)
     for truth, there, state, here in snapshot.pairs:
         table.add_row(truth, _bar(there, assets, "cyan"), state, _bar(here, assets, "green"))
-    table.caption = f"{snapshot.in_step} of {assets} in step, {snapshot.calls} calls"
+    table.caption = f"{snapshot.in_sync} of {assets} in sync, {snapshot.calls} calls"
     return table
 
 
@@ -67,32 +69,58 @@ def _bar(number: int, of: int, colour: str) -> str:
 
 
 def _print_report(report: "Report") -> None:
-    table = Table(
-        "at the provider", "your row must say", "assets", "rows in step", box=None, pad_edge=False
-    )
+    titles = "at the provider", "your row must say", "assets", "rows in sync"
+    table = Table(*titles, box=None, pad_edge=False)
     for line in report.agreement:
-        mark = "[green]" if line.assets == line.in_step else "[red]"
-        table.add_row(line.truth, line.row, f"{line.assets}", f"{mark}{line.in_step}[/]")
+        colour = "green" if line.assets == line.in_sync else "red"
+        table.add_row(line.truth, line.row, f"{line.assets}", f"[{colour}]{line.in_sync}[/]")
     out.print(table)
-    lag = report.lag_seconds
+    sent, lag = report.webhooks, report.lag_seconds
+    triggers = [f"{number} by {trigger}" for trigger, number in sorted(report.found_by.items())]
     out.print(
-        f"{report.in_step} of {report.assets} rows in step after {report.seconds} s, "
+        f"{report.in_sync} of {report.assets} rows in sync after {report.seconds} s, "
         f"with {report.calls_per_row} calls a row"
     )
-    sent = report.webhooks
     out.print(
-        f"webhooks: {sent['events']} events, {sent['dropped']} lost on the way, {sent['doubled']} sent twice, "
-        f"{sent['kept']} kept"
+        f"webhooks: {sent['events']} events, {sent['dropped']} dropped, "
+        f"{sent['doubled']} sent twice, {sent['stored']} stored"
     )
-    roads = ", ".join(f"{number} by {road}" for road, number in sorted(report.found_by.items()))
-    out.print(f"the last change of each row was found: {roads}")
+    out.print(f"the last change of each row was found: {', '.join(triggers)}")
     if lag:
         out.print(
-            f"found after the end at the provider: median {lag['median']} s, 95 % within {lag['p95']} s"
+            f"found after the end at the provider: median {lag['median']} s, "
+            f"95 % within {lag['p95']} s"
         )
-    verdict = (
-        "[bold green]in step[/]"
-        if not report.out_of_step
-        else f"[bold red]{report.out_of_step} out of step[/]"
-    )
-    out.print(verdict)
+    if report.out_of_sync:
+        out.print(f"[bold red]{report.out_of_sync} out of sync[/]")
+    else:
+        out.print("[bold green]in sync[/]")
+
+
+@commands.command()
+def emulator(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8010,
+    host: Annotated[
+        str, typer.Option(help="Keep it on this machine: there is no access control.")
+    ] = "127.0.0.1",
+    seed: Annotated[
+        int, typer.Option(help="The same seed and the same requests give the same answers.")
+    ] = 0,
+    rate_limits: Annotated[
+        Priority | None,
+        typer.Option(help="Mux's own limits for a token of that priority; by default none."),
+    ] = None,
+) -> None:
+    """Run a Mux of your own, for trying things out and for your tests.
+
+    Its controls are described in docs/emulator.md.
+    """
+    with extra("emulator"):
+        from rindle_sync.emulator.emulator import MuxEmulator
+        from rindle_sync.web.server import listen, serve
+    mux = MuxEmulator(seed=seed, rate_limits=rate_limits.value if rate_limits else None)
+    listening = listen(host, port, settings=("--host", "--port"))
+    token = "token id emulator-token-id, secret emulator-token-secret"  # noqa: S105  of the emulator
+    say(f"Mux emulator on http://{host}:{port}; {token}")
+    say(f"controls and help: curl http://{host}:{port}/_emulator/")
+    asyncio.run(until_stopped(lambda stop: serve(mux.app, listening, stop, lifespan=True)))

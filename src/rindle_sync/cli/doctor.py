@@ -5,9 +5,9 @@ from typing import Annotated, Final
 
 import typer
 
-from rindle_sync.cli.output import Json, connected_all, literal, out, print_json
+from rindle_sync.cli.output import Json, literal, out, print_json, with_installation
 from rindle_sync.diagnostics import Level, many
-from rindle_sync.diagnostics.doctor import Diagnosis, examine
+from rindle_sync.diagnostics.doctor import Diagnosis
 
 commands: Final = typer.Typer()
 
@@ -18,21 +18,24 @@ _COLOURS: Final = {Level.ERROR: "bold red", Level.WARNING: "bold yellow"}
 def doctor(
     ping: Annotated[
         bool,
-        typer.Option("--ping", help="Ask the provider, too: whose our token is, and the time."),
+        typer.Option(
+            "--ping", help="Call the provider, too: does it accept the token, and what time is it?"
+        ),
     ] = False,
     endpoint: Annotated[
         str | None,
-        typer.Option(
-            help="Send a delivery that we sign ourselves to our endpoint at this address."
-        ),
+        typer.Option(help="Send a signed test delivery to your webhook endpoint at this address."),
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Check settings, database, tables, engine and how the rows stand; says what each finding means and what to do.
+    """Check the installation: settings, database, tables, engine, and the health of the rows.
 
-    Asks nobody but the database without --ping. Exit code 1 on any finding.
+    It reads only the database, unless --ping or --endpoint is given. Each finding says what it
+    means and what to do. Exit code 1 on any finding.
     """
-    diagnosis = connected_all(lambda all_: examine(all_, ping=ping, endpoint=endpoint))
+    diagnosis = with_installation(
+        lambda installation: installation.doctor(ping=ping, endpoint=endpoint)
+    )
     if json_:
         print_json(asdict(diagnosis))
     else:
@@ -42,25 +45,25 @@ def doctor(
 
 
 def _print(diagnosis: Diagnosis) -> None:
-    out.print(
-        literal(f"{', '.join(diagnosis.environments)} on {diagnosis.database}"), soft_wrap=True
-    )
+    _print_line(literal(f"{', '.join(diagnosis.environments)} on {diagnosis.database}"))
     found = {finding.check for finding in diagnosis.findings}
     for check in diagnosis.checked:
         if check not in found:
-            out.print(f"[green]ok[/]       {check}")
+            _print_line(f"[green]ok[/]       {check}")
     for note in diagnosis.notes:
-        out.print(
-            f"note     {note.check}{_where(note.environment)}: {literal(note.text)}", soft_wrap=True
-        )
-    for one in diagnosis.findings:
-        level, where = f"[{_COLOURS[one.level]}]{one.level:8}[/]", _where(one.environment)
-        out.print(f"{level} {one.check}{where}: {literal(one.text)}", soft_wrap=True)
-        out.print(f"         {literal(one.remedy)}", soft_wrap=True)
-    out.print(
-        f"{many(len(diagnosis.checked), 'check')}, {many(len(diagnosis.findings), 'finding')}"
-    )
+        _print_line(f"note     {note.check}{_where(note.environment)}: {literal(note.text)}")
+    for finding in diagnosis.findings:
+        level = f"[{_COLOURS[finding.level]}]{finding.level:8}[/]"
+        where = f"{finding.check}{_where(finding.environment)}"
+        _print_line(f"{level} {where}: {literal(finding.text)}")
+        _print_line(f"         {literal(finding.remedy)}")
+    checks, findings = len(diagnosis.checked), len(diagnosis.findings)
+    _print_line(f"{many(checks, 'check')}, {many(findings, 'finding')}")
+
+
+def _print_line(line: str) -> None:
+    out.print(line, soft_wrap=True)
 
 
 def _where(environment: str | None) -> str:
-    return f" in {literal(environment)}" if environment not in {None, "default"} else ""
+    return "" if environment in {None, "default"} else f" in {literal(environment)}"

@@ -1,5 +1,6 @@
-"""Commands about kept webhook deliveries."""
+"""Commands about the stored webhook events."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 import typer
@@ -10,65 +11,65 @@ from rindle_sync.cli.output import (
     WIDE,
     Json,
     Reveal,
-    connected,
     literal,
-    note_reveal,
+    log_reveal,
     out,
     print_json,
     say,
     visible,
+    with_rindle,
 )
 from rindle_sync.domain import EventStatus, ProviderAsset, WebhookEventSummary, redact_id
 from rindle_sync.errors import ConfigurationError
 
 events: Final = typer.Typer(
-    help="The webhook deliveries that were kept: look at them, apply them again, prune."
+    help="The stored webhook events: list them, apply them again, empty their bodies."
 )
+
+EventAndRow = tuple[WebhookEventSummary, ProviderAsset | None]
+
+EventId = Annotated[
+    str, typer.Argument(help="Its id, as `events list` shows it.", show_default=False)
+]
 
 
 @events.command("list")
 def list_events(
     status_: Annotated[
-        EventStatus | None, typer.Option("--status", help="Only those that stand so.")
+        EventStatus | None, typer.Option("--status", help="Only those with this status.")
     ] = None,
     limit: Annotated[
         int, typer.Option(min=1, max=1000, help="The newest, this many at most.")
     ] = 50,
     json_: Json = False,
 ) -> None:
-    """The newest deliveries."""
-    told = connected(lambda rindle: _listed(rindle, status_, limit))
+    """List the newest stored webhook events."""
+    listed = with_rindle(lambda rindle: _listed(rindle, status_, limit))
     if json_:
-        print_json([_event(webhook_event, row) for webhook_event, row in told])
+        print_json([_event(webhook_event, row) for webhook_event, row in listed])
         return
     names = "type", "status", "attempts", "received", "asset", "row", "reason"
     table = Table(Column("id", no_wrap=True, min_width=36), *names, box=None, pad_edge=False)
-    for n, row in told:
-        received = f"{n.received_at:%Y-%m-%d %H:%M:%S}"
-        asset = redact_id(n.provider_asset_id or n.provider_upload_id) or "-"
+    for webhook_event, row in listed:
+        provider_id = webhook_event.provider_asset_id or webhook_event.provider_upload_id
         cells = (
-            n.type,
-            n.status,
-            n.attempts,
-            received,
-            asset,
+            webhook_event.type,
+            webhook_event.status,
+            webhook_event.attempts,
+            f"{webhook_event.received_at:%Y-%m-%d %H:%M:%S}",
+            redact_id(provider_id) or "-",
             row.id if row else "-",
-            n.reason or "",
+            webhook_event.reason or "",
         )
-        table.add_row(n.id, *(literal(cell) for cell in cells))
+        table.add_row(webhook_event.id, *map(literal, cells))
     out.print(table, width=WIDE, crop=False)
 
 
-Told = tuple[WebhookEventSummary, ProviderAsset | None]
-
-
-async def _listed(rindle: RindleSync, status: EventStatus | None, limit: int) -> list[Told]:
-    return await rindle.rows_about(await rindle.webhook_events(status=status, limit=limit))
-
-
-async def _shown(rindle: RindleSync, event_id: str) -> Told | None:
-    webhook_event = await rindle.webhook_event(event_id)
-    return (await rindle.rows_about([webhook_event]))[0] if webhook_event else None
+async def _listed(
+    rindle: RindleSync, status: EventStatus | None, limit: int
+) -> Sequence[EventAndRow]:
+    webhook_events = await rindle.webhook_events.list(status=status, limit=limit)
+    return await rindle.webhook_events.with_rows(webhook_events)
 
 
 def _event(webhook_event: WebhookEventSummary, row: ProviderAsset | None) -> dict[str, Any]:
@@ -88,67 +89,64 @@ def _event(webhook_event: WebhookEventSummary, row: ProviderAsset | None) -> dic
     }
 
 
-def _ids(webhook_event: WebhookEventSummary) -> dict[str, Any]:
-    return {
-        "event_id": webhook_event.event_id,
-        "provider_asset_id": webhook_event.provider_asset_id,
-        "provider_upload_id": webhook_event.provider_upload_id,
-        "passthrough": webhook_event.passthrough,
-    }
-
-
-EventId = Annotated[
-    str, typer.Argument(help="Its id, as `events list` tells it.", show_default=False)
-]
-
-
 @events.command("show")
 def show_event(event_id: EventId, reveal: Reveal = False, json_: Json = False) -> None:
-    """One delivery; its body stays in the database, since it is full of the provider's ids."""
-    found = connected(lambda rindle: _shown(rindle, event_id))
+    """Show one webhook event, without its body, which is full of the provider's ids."""
+    found = with_rindle(lambda rindle: _found(rindle, event_id))
     if found is None:
-        _no_event("no delivery has this id")
+        _fail("no webhook event has this id")
         return
-    told = _event(*found) | (_ids(found[0]) if reveal else {})
+    webhook_event, row = found
+    shown = _event(webhook_event, row)
     if reveal:
-        note_reveal(f"delivery {told['id']}")
+        for name in ("event_id", "provider_asset_id", "provider_upload_id", "passthrough"):
+            shown[name] = getattr(webhook_event, name)
+        log_reveal(f"webhook event {webhook_event.id}")
     if json_:
-        print_json(told)
+        print_json(shown)
         return
-    for name, value in told.items():
+    for name, value in shown.items():
         if value is not None:
             out.print(f"{name}: {visible(value)}", markup=False, soft_wrap=True)
+
+
+async def _found(rindle: RindleSync, event_id: str) -> EventAndRow | None:
+    webhook_event = await rindle.webhook_events.get(event_id)
+    if webhook_event is None:
+        return None
+    (found,) = await rindle.webhook_events.with_rows([webhook_event])
+    return found
 
 
 @events.command("replay")
 def replay_events(
     event_id: Annotated[
-        str | None, typer.Argument(help="Its id; or --dead.", show_default=False)
+        str | None, typer.Argument(help="Its id; this or --dead.", show_default=False)
     ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="All that are dead.")] = False,
     json_: Json = False,
 ) -> None:
-    """Apply a delivery again, or all dead ones: they are pending then, and the next `run` takes them up."""
+    """Make one webhook event pending again, or all dead ones; the next `run` applies them."""
     if dead == (event_id is not None):
-        raise ConfigurationError("events replay", "wants the id of one delivery, or --dead")
-    replayed = connected(lambda rindle: rindle.replay(event_id))
+        raise ConfigurationError("events replay", "needs the id of one webhook event, or --dead")
+    replayed = with_rindle(lambda rindle: rindle.webhook_events.replay(event_id))
     if json_:
         print_json({"replayed": replayed})
     elif replayed or dead:
         out.print(f"{replayed} pending again")
     if not replayed and not dead:
-        _no_event("no delivery that can be applied has this id")
+        _fail("no webhook event that can be replayed has this id")
 
 
-def _no_event(finding: str) -> None:
-    say(f"{finding}; `events list` tells the ids")
+def _fail(finding: str) -> None:
+    say(f"{finding}; `events list` shows the ids")
     raise typer.Exit(1)
 
 
 @events.command("prune")
 def prune_events(json_: Json = False) -> None:
-    """Empty the bodies of deliveries past their retention, now; `run` does so every hour."""
-    pruned = connected(lambda rindle: rindle.prune())
+    """Empty the bodies of webhook events past their retention, now; `run` does so every hour."""
+    pruned = with_rindle(lambda rindle: rindle.webhook_events.prune())
     if json_:
         print_json({"pruned": pruned})
     else:

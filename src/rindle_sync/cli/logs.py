@@ -1,4 +1,4 @@
-"""The log of what keeps running, as lines of text or of JSON on standard error."""
+"""The log of a process that keeps running, as lines of text or of JSON on standard error."""
 
 import asyncio
 import json
@@ -10,8 +10,8 @@ from rindle_sync.config import LogFormat
 
 LOG: Final = logging.getLogger("rindle_sync")
 
-_OURS_TO_TELL: Final = ("procrastinate", "psycopg.pool")
-"""Loggers of which we tell ourselves what matters."""
+_SILENCED: Final = ("procrastinate", "psycopg.pool")
+"""Loggers of libraries; rindle-sync logs itself what matters of them."""
 
 
 class JsonLines(logging.Formatter):
@@ -31,21 +31,19 @@ class JsonLines(logging.Formatter):
         return json.dumps(line | event, default=str)
 
 
-class Background:
-    """Tells of what failed where nobody waits for it, once a second at most; the loop that it is given has the time."""
+class LoopErrors:
+    """An exception handler for asyncio: logs what nobody awaited, at most once a second."""
 
     def __init__(self) -> None:
         self._quiet_until = 0.0
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """One failure, as asyncio tells it; the texts of errors, and the arguments of callbacks, could hold ids."""
+        """Log one error by its type: its text, and the arguments of a callback, could hold ids."""
         if loop.time() < self._quiet_until:
             return
         self._quiet_until = loop.time() + 1
-        error, what = (
-            type(context.get("exception")).__name__,
-            "a callback" if "handle" in context else context["message"],
-        )
+        error = type(context.get("exception")).__name__
+        what = "a callback" if "handle" in context else context["message"]
         LOG.error(
             "something in the background ended in an unexpected %s (%s); going on", error, what
         )
@@ -53,18 +51,19 @@ class Background:
 
 def start(log_format: LogFormat) -> None:
     """Write the log from now on."""
-    lines = logging.StreamHandler()
-    is_json = log_format is LogFormat.JSON
-    lines.setFormatter(
-        JsonLines() if is_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    )
-    logging.basicConfig(level=logging.INFO, handlers=[lines])
+    handler = logging.StreamHandler()
+    if log_format is LogFormat.JSON:
+        handler.setFormatter(JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    for name in _OURS_TO_TELL:
+    for name in _SILENCED:
         logging.getLogger(name).propagate = False
         logging.getLogger(name).addHandler(logging.NullHandler())
 
 
 def is_json() -> bool:
-    """Whether standard error is for lines of JSON alone."""
-    return any(isinstance(one.formatter, JsonLines) for one in logging.getLogger().handlers)
+    """Whether standard error carries lines of JSON only."""
+    handlers = logging.getLogger().handlers
+    return any(isinstance(handler.formatter, JsonLines) for handler in handlers)

@@ -1,4 +1,4 @@
-"""What every command needs: consoles, the service, JSON, missing extras."""
+"""What every command shares: consoles, settings, the service, JSON, hints about extras."""
 
 import asyncio
 import json
@@ -24,104 +24,107 @@ from rindle_sync.telemetry import Event
 
 S = TypeVar("S")
 T = TypeVar("T")
+
 WIDE: Final = 1000
-"""What is no terminal breaks no lines."""
+"""The width of output that is not a terminal: no line is broken."""
 
 out: Final = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 err: Final = Console(stderr=True, highlight=False)
 
-_WHY: Final = {
-    Outcome.ALREADY_RUNNING: "another process is at it, or was killed less than a minute ago; run it again then",
-    Outcome.UNREACHABLE: "the provider does not answer: is it up, and mux_base_url right? Nothing is lost",
+_HINTS: Final = {
+    Outcome.ALREADY_RUNNING: (
+        "another process is making this pass, or was killed less than a minute ago; try again later"
+    ),
+    Outcome.UNREACHABLE: (
+        "the provider does not answer: is it up, and is its address in the settings right? "
+        "Nothing is lost"
+    ),
 }
 
 Serving = Callable[[], Coroutine[Any, Any, None]]
-"""What serves on a listener that is open already, once it is called."""
+"""Serves on a listener that is open already, once it is called."""
 
 Engine = Annotated[
-    EngineName | None, typer.Option(help="What wakes the steps, if not as the settings say.")
+    EngineName | None, typer.Option(help="What runs the jobs, if not as the settings say.")
 ]
 Format = Annotated[
-    LogFormat | None, typer.Option("--log-format", help="What a line of the log is, likewise.")
+    LogFormat | None,
+    typer.Option("--log-format", help="How the log is written, if not as the settings say."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Report as JSON on standard output.")]
 Reveal = Annotated[
-    bool, typer.Option("--reveal", help="Show the provider's ids, too; the log notes that you did.")
+    bool, typer.Option("--reveal", help="Show the provider's ids, too; the log records it.")
 ]
 
-
-chosen: Final[dict[str, Any]] = {}
-"""Settings that options of this command have chosen."""
-
-
-def choose(**options: Any) -> None:
-    """Take those of these that are given, whatever the settings say."""
-    chosen.update({name: value for name, value in options.items() if value is not None})
+overrides: Final[dict[str, Any]] = {}
+"""Settings that options of this command have set."""
 
 
-def connected(work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[Event], None]) -> T:
-    """What `work` does with the service of one environment, as the settings of this process name it."""
-    return _done(connect(settings(), listeners=listeners), work)
-
-
-def connected_all(
-    work: Callable[[Installation], Awaitable[T]], *listeners: Callable[[Event], None]
-) -> T:
-    """What `work` does with the services of all environments."""
-    return _done(connect_all(settings(), listeners=listeners), work)
+def override(**options: Any) -> None:
+    """Let the options that are given win over the settings."""
+    overrides.update({name: value for name, value in options.items() if value is not None})
 
 
 def settings() -> Settings:
     """The settings of this process."""
-    return load_settings(**chosen)
+    return load_settings(**overrides)
 
 
-def _done(connecting: AbstractAsyncContextManager[S], work: Callable[[S], Awaitable[T]]) -> T:
-    async def done() -> T:
-        if task := asyncio.current_task():
-            with suppress(
-                NotImplementedError
-            ):  # where signals cannot be waited for, a lease ends by time
+def with_rindle(
+    work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[Event], None]
+) -> T:
+    """The result of `work` with the service of one environment."""
+    return _run(connect(settings(), listeners=listeners), work)
+
+
+def with_installation(
+    work: Callable[[Installation], Awaitable[T]], *listeners: Callable[[Event], None]
+) -> T:
+    """The result of `work` with the services of all environments."""
+    return _run(connect_all(settings(), listeners=listeners), work)
+
+
+def _run(connecting: AbstractAsyncContextManager[S], work: Callable[[S], Awaitable[T]]) -> T:
+    async def connected() -> T:
+        task = asyncio.current_task()
+        if task:
+            # Windows has no signal handlers in its loop; there a lease ends by time
+            with suppress(NotImplementedError):
                 asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with connecting as service:
             return await work(service)
 
-    return asyncio.run(done())
+    return asyncio.run(connected())
 
 
 async def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Do `work`, which ends when the event that it is given is set: on SIGTERM and Ctrl-C."""
+    """Run `work` with an event that SIGTERM and Ctrl-C set; it ends when the event is set."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await work(stop)
 
 
-def plain(value: object) -> str:
-    """A value that JSON has no form for."""
-    return value.isoformat() if isinstance(value, datetime) else str(value)
-
-
 def visible(value: object) -> str:
-    """A value as text that a terminal only shows: no control character of it, nor one that turns the line around."""
+    """A value as text without control characters, and without any that reverse a line."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(value))
 
 
 def literal(value: object) -> str:
-    """A value in the markup of Rich, as the text that it is."""
+    """A value as text in which Rich finds no markup."""
     return escape(visible(value))
 
 
 def say(sentence: str) -> None:
-    """Tell the user something, in one line, on standard error."""
+    """Tell the user something, in one line on standard error."""
     if logs.is_json():
         logs.LOG.info(sentence)
     else:
         err.print(sentence, markup=False, soft_wrap=True)
 
 
-def complain(sentence: str) -> None:
-    """Tell the user what has failed, likewise."""
+def say_error(sentence: str) -> None:
+    """Tell the user what failed, in one line on standard error."""
     if logs.is_json():
         logs.LOG.error(sentence)
     else:
@@ -129,29 +132,32 @@ def complain(sentence: str) -> None:
         err.print(sentence, markup=False, soft_wrap=True)
 
 
-def explain(outcome: Outcome) -> None:
-    """Tell why a pass did not do what it should, and what to do about it."""
-    if outcome in _WHY:
-        say(_WHY[outcome])
+def say_hint(outcome: Outcome) -> None:
+    """Tell the user what to do after a pass that did not run or had no answer."""
+    if outcome in _HINTS:
+        say(_HINTS[outcome])
 
 
-def note_reveal(of: str) -> None:
-    """Note in the log that the provider's ids were shown."""
+def log_reveal(subject: str) -> None:
+    """Record in the log that the provider's ids of `subject` were shown."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logs.LOG.warning("the provider's ids of %s were revealed", of)
+    logs.LOG.warning("the provider's ids of %s were revealed", subject)
 
 
 def print_json(value: Any) -> None:
     """Report `value` on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, default=plain) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
+
+
+def _plain(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
-    """What is imported inside needs an extra; say which, where it is missing."""
+    """Say which extra to install where an import inside fails."""
     try:
         yield
     except ModuleNotFoundError:
-        raise ConfigurationError(
-            name, f"needs an extra; pip install 'rindle-sync[{name}]'"
-        ) from None
+        text = f"needs an extra; pip install 'rindle-sync[{name}]'"
+        raise ConfigurationError(name, text) from None

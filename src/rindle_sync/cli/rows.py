@@ -1,42 +1,57 @@
-"""Commands about rows."""
+"""Commands about the tables and single rows: migrate, track, sync."""
 
 from typing import Annotated, Any, Final
 
 import typer
 
+from rindle_sync.app import RindleSync
 from rindle_sync.cli.output import (
     Engine,
     Json,
-    choose,
-    connected,
-    connected_all,
     out,
+    override,
     print_json,
     say,
+    with_installation,
+    with_rindle,
 )
-from rindle_sync.domain import State, Trigger, Verdict
+from rindle_sync.domain import ProviderAsset, State, Trigger, Verdict
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.reconcile import Applied
+from rindle_sync.reconcile import Applied, sync_row
 
 commands: Final = typer.Typer()
+
+AnyId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The row's id, your reference, or the provider's id of the asset or the upload.",
+        show_default=False,
+    ),
+]
 
 
 @commands.command()
 def migrate(engine: Engine = None, json_: Json = False) -> None:
-    """Create our tables, or bring them to the newest form. Safe to run again, and by two at once."""
-    choose(engine=engine)
-    before, after = connected_all(lambda installation: installation.migrate())
+    """Create the tables, or migrate them to the newest revision.
+
+    Safe to run again, and safe to run twice at once.
+    """
+    override(engine=engine)
+    before, after = with_installation(lambda installation: installation.migrate())
     if json_:
         print_json({"from": before, "to": after})
     elif before == after:
         out.print(f"the tables are at {after} already")
+    elif before:
+        out.print(f"the tables are at {after} now (from {before})")
     else:
-        out.print(f"the tables are at {after} now" + (f" (from {before})" if before else ""))
+        out.print(f"the tables are at {after} now")
 
 
 @commands.command()
 def track(
-    reference: Annotated[str, typer.Option(help="Your app's own reference to the video.")],
+    reference: Annotated[str, typer.Option(help="Your app's own id of the video.")],
     profile: Annotated[
         str, typer.Option(help="Which of its renditions or uses this is.")
     ] = "default",
@@ -47,19 +62,19 @@ def track(
         str | None, typer.Option(help="The provider's id of the direct upload.")
     ] = None,
     state: Annotated[
-        State | None, typer.Option(help="processing by default, or uploading without an asset.")
+        State | None,
+        typer.Option(help="By default processing, or uploading without an asset's id."),
     ] = None,
     playback_policy: Annotated[
         str | None, typer.Option(help="public, signed or drm, as you asked for it.")
     ] = None,
     json_: Json = False,
 ) -> None:
-    """Register one row, to be kept in step from now on."""
+    """Register one row, to be kept in sync from now on."""
     if not (provider_asset_id or upload_id):
-        raise ConfigurationError(
-            "--provider-asset-id", "or --upload-id is needed: by which could we ask the provider?"
-        )
-    row = connected(
+        text = "or --upload-id is needed: without an id of the provider's there is nothing to check"
+        raise ConfigurationError("--provider-asset-id", text)
+    row = with_rindle(
         lambda rindle: rindle.track(
             reference=reference,
             profile=profile,
@@ -70,46 +85,57 @@ def track(
         )
     )
     if json_:
-        print_json(
-            {
-                "row_id": row.id,
-                "reference": row.reference,
-                "state": row.state,
-                "check_at": row.check_at,
-            }
-        )
+        fields = "reference", "state", "check_at"
+        print_json({"row_id": row.id} | {name: getattr(row, name) for name in fields})
     else:
         out.print(f"row {row.id} is tracked as {row.state}")
 
 
+async def find_rows(rindle: RindleSync, any_id: str) -> list[ProviderAsset]:
+    """The rows that an id names: a row's own, the app's reference, or else the provider's."""
+    rows = await rindle.find_by_reference(any_id)
+    return rows or await rindle.find_by_provider_id(any_id)
+
+
 @commands.command()
-def sync(
-    provider_asset_id: Annotated[
-        str, typer.Argument(help="The provider's id of the asset.", show_default=False)
-    ],
-    json_: Json = False,
-) -> None:
-    """Bring one row into step with the provider, now."""
-    applied = connected(lambda rindle: rindle.sync(provider_asset_id, trigger=Trigger.CLI))
+def sync(any_id: AnyId, json_: Json = False) -> None:
+    """Check one row now, due or not, and bring it in sync.
+
+    An id that several rows have is refused: name the row by its own id then. Exit code 1 if there
+    is no such row, or no answer.
+    """
+    applied = with_rindle(lambda rindle: _sync(rindle, any_id))
     if applied is None:
-        say(
-            "no row here has this provider id (not your own reference): it was deleted, or never tracked"
-        )
+        say(NO_ROW)
         raise typer.Exit(1)
+    row, decision, before = applied.row, applied.decision, applied.before
     if json_:
-        print_json(_synced(applied))
+        print_json(_report(applied))
     else:
-        row, decision = applied.row, applied.decision
-        out.print(
-            f"row {row.id}: {applied.before.state} -> {row.state} ({decision.reason})", markup=False
-        )
+        out.print(f"row {row.id}: {before.state} -> {row.state} ({decision.reason})", markup=False)
         if row.last_sync_error:
             out.print(f"  {row.last_sync_error}", markup=False)
-    if applied.decision.verdict is Verdict.UNANSWERED:
+    if decision.verdict is Verdict.UNANSWERED:
         raise typer.Exit(1)
 
 
-def _synced(applied: Applied) -> dict[str, Any]:
+NO_ROW: Final = (
+    "no row of this environment has this id: neither a row's own id, a reference, "
+    "nor the provider's id of an asset or an upload"
+)
+
+
+async def _sync(rindle: RindleSync, any_id: str) -> Applied | None:
+    rindle.settings.account.check_credentials()  # before anything is read
+    rows = await find_rows(rindle, any_id)
+    if len(rows) > 1:
+        listed = ", ".join(f"{row.id} ({row.profile})" for row in rows)
+        text = f"is ambiguous: {len(rows)} rows have it. Name one by its own id: {listed}"
+        raise ConfigurationError("ID", text)
+    return await sync_row(rindle.context, rows[0], trigger=Trigger.CLI) if rows else None
+
+
+def _report(applied: Applied) -> dict[str, Any]:
     row, decision = applied.row, applied.decision
     return {
         "row_id": row.id,

@@ -1,167 +1,225 @@
-"""Commands about the provider's whole list."""
+"""Commands that make one pass: sweep, audit, backfill."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from rindle_sync.app import RindleSync
-from rindle_sync.cli.output import Json, connected, err, explain, out, print_json, say
-from rindle_sync.cli.run import keep_running
+from rindle_sync.cli.output import Json, err, out, print_json, say, say_hint, with_rindle
+from rindle_sync.cli.run import pass_report
 from rindle_sync.diagnostics import many
 from rindle_sync.domain import Outcome
 from rindle_sync.errors import AuthenticationFailed, ConfigurationError
-from rindle_sync.reconcile import Drift, Filled, Note, Report
+from rindle_sync.reconcile import Applied, Drift, Filled, Note, Report, SweepResult
 
 commands: Final = typer.Typer()
 
-Told = TypeVar("Told", Report, Filled)
+R = TypeVar("R", SweepResult, Report, Filled)
 
-SHOWN: Final = 50
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Call the provider, report what would change, write nothing."),
+]
+
+MOST_SHOWN: Final = 50
 """How many findings are shown; --json has a thousand."""
 
 
 @commands.command()
+def sweep(dry_run: DryRun = False, json_: Json = False) -> None:
+    """Make one pass over the rows that are due now; `run` makes these passes again and again.
+
+    Exit code 1 unless the pass was done, or another process is making it.
+    """
+    changes: list[Applied] = []
+
+    def note(applied: Applied) -> None:
+        if applied.changed:
+            changes.append(applied)
+
+    async def work(rindle: RindleSync) -> SweepResult:
+        return await rindle.sweep(dry_run=dry_run, on_applied=note)
+
+    result = _made(work, SweepResult(outcome=Outcome.REFUSED))
+    if json_:
+        planned = {"changes": [_change(applied) for applied in changes]} if dry_run else {}
+        print_json(asdict(result) | planned)
+    else:
+        _print_sweep(result, changes, dry_run=dry_run)
+    say_hint(result.outcome)
+    if result.outcome not in {Outcome.DONE, Outcome.ALREADY_RUNNING}:
+        raise typer.Exit(1)
+
+
+def _change(applied: Applied) -> dict[str, Any]:
+    return {
+        "row_id": applied.row.id,
+        "from": applied.before.state,
+        "to": applied.row.state,
+        "error_kind": applied.row.error_kind,
+        "reason": applied.decision.reason,
+    }
+
+
+def _print_sweep(result: SweepResult, changes: Sequence[Applied], *, dry_run: bool) -> None:
+    if result.outcome is Outcome.REFUSED:
+        out.print(f"no row was checked: {result.outcome}")
+        return
+    if not dry_run:
+        counts = result.checked, result.changed, result.unanswered, result.calls
+        out.print(pass_report(result.outcome, *counts))
+        return
+    by_id = many(result.calls - result.pages, "call")
+    out.print(
+        f"{many(result.checked, 'row')} due: {many(result.pages, 'list page')}, {by_id} by id, "
+        f"{result.uncalled} without a call; {result.changed} would change: {result.outcome}"
+    )
+    if changes:
+        table = Table("row", "from", "to", "why", box=None, pad_edge=False)
+        for applied in changes:
+            before, row = applied.before, applied.row
+            table.add_row(row.id, before.state, row.state, applied.decision.reason)
+        out.print(table)
+
+
+@commands.command()
 def audit(
-    once: Annotated[bool, typer.Option("--once", help="One audit, now.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Report only: write nothing, adopt nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Make rows of assets that no row knows.")
+        bool, typer.Option("--adopt", help="Then make rows of assets without a row.")
     ] = False,
     accept_mass_change: Annotated[
         bool,
         typer.Option(
             "--accept-mass-change",
-            help="Believe it, even if very many rows are gone at the provider.",
+            help="Accept the result even if very many rows are gone at the provider.",
         ),
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Compare every row at rest with the provider's list: lost deletions, changed playback ids, assets without a row.
+    """Make one audit: compare every settled row with the provider's list.
 
-    Runs the service without --once, which audits every audit_days. Exit code 1 if rows or assets are out of step.
+    It finds missed deletions, changed playback ids, and assets without a row; `run` audits every
+    audit_days. Exit code 1 if rows or assets are out of sync, or the audit was not done.
     """
-    if not (once or dry_run):
-        if adopt or accept_mass_change:
-            raise ConfigurationError(
-                "--adopt and --accept-mass-change",
-                "want --once: the service does neither by itself",
-            )
-        keep_running(json_)
-        return
-
     if dry_run and adopt:
-        raise ConfigurationError(
-            "--adopt",
-            "makes rows, and --dry-run none: without --adopt it names the assets without a row",
-        )
+        text = "makes rows, and --dry-run makes none: alone it lists the assets without a row"
+        raise ConfigurationError("--adopt", text)
 
-    async def work(rindle: RindleSync, told: Callable[[Report], None]) -> Report:
-        return await rindle.audit(
-            dry_run=dry_run, adopt=adopt, accept_mass_change=accept_mass_change, on_progress=told
-        )
+    with _progress(_audit_line) as on_progress:
 
-    report = _with_progress(
-        work,
-        lambda r: f"{r.seen} of about {r.rows} rows compared, {sum(r.drift.values())} findings",
-        Report(outcome=Outcome.REFUSED),
-    )
-    _tell(report, json_, lambda: _print_report(report, dry_run=dry_run))
+        async def work(rindle: RindleSync) -> Report:
+            return await rindle.audit(
+                dry_run=dry_run,
+                adopt=adopt,
+                accept_mass_change=accept_mass_change,
+                on_progress=on_progress,
+            )
+
+        report = _made(work, Report(outcome=Outcome.REFUSED))
+    if json_:
+        print_json(asdict(report))
+    elif report.outcome is not Outcome.REFUSED:
+        _print_report(report, dry_run=dry_run)
+    say_hint(report.outcome)
     if report.outcome is not Outcome.DONE or any(report.drift.values()):
         raise typer.Exit(1)
 
 
-def _tell(told: Report | Filled, json_: bool, in_words: Callable[[], None]) -> None:
-    if json_:
-        print_json(asdict(told))
-    elif told.outcome is not Outcome.REFUSED:
-        in_words()
-    explain(told.outcome)
+def _audit_line(report: Report) -> str:
+    findings = many(sum(report.drift.values()), "finding")
+    return f"{report.seen} of about {report.rows} rows compared, {findings}"
 
 
 def _print_report(report: Report, *, dry_run: bool) -> None:
     if report.notes:
         _print_notes(report.notes)
+    changed = "would be changed" if dry_run else "changed"
+    adopted = f", {report.adopted} adopted" if report.adopted else ""
     out.print(
         f"{report.seen} of {many(report.rows, 'row')} compared by {many(report.calls, 'call')}; "
-        f"{report.changed} {'would be changed' if dry_run else 'changed'}; "
-        f"{report.drift[Drift.MISSING]} not found; {many(report.drift[Drift.ORPHAN], 'asset')} without a row"
-        + (f", {report.adopted} adopted" if report.adopted else "")
-        + f": {report.outcome}"
+        f"{report.changed} {changed}; {report.drift[Drift.MISSING]} not found; "
+        f"{many(report.drift[Drift.ORPHAN], 'asset')} without a row{adopted}: {report.outcome}"
     )
     if report.outcome is Outcome.ALARM:
         say(
-            "so many rows are gone at the provider that none of them was ended; if that is right, run it again with "
-            "--accept-mass-change"
+            "so many rows are gone at the provider that none was ended; if that is right, "
+            "run it again with --accept-mass-change"
         )
     elif report.drift[Drift.MISSING] and not dry_run:
         say(
-            "rows that were not found are looked at once more after provider_confirm_seconds, before they are deleted"
+            "rows that were not found are checked again after provider_confirm_seconds, "
+            "before they are deleted"
         )
     if report.is_list_doubtful:
         say(
-            "the provider's list lacks many assets that are there: rows that it lacks were not all asked about"
+            "the provider's list lacks many assets that exist: "
+            "not every row that it lacks was fetched by id"
         )
 
 
-def _print_notes(notes: list[Note]) -> None:
+def _print_notes(notes: Sequence[Note]) -> None:
     table = Table("found", "row", "asset", "what", box=None, pad_edge=False)
-    for note in notes[:SHOWN]:
+    for note in notes[:MOST_SHOWN]:
         table.add_row(note.drift, note.row_id or "-", note.tag, note.text)
     out.print(table)
-    if len(notes) > SHOWN:
-        out.print(f"and {len(notes) - SHOWN} more; --json shows them")
+    if len(notes) > MOST_SHOWN:
+        out.print(f"and {len(notes) - MOST_SHOWN} more; --json shows them")
 
 
 @commands.command()
-def backfill(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count only: write nothing.")] = False,
-    json_: Json = False,
-) -> None:
-    """Make a row of every asset that the provider has and no row knows. Broken off, it goes on where it was."""
+def backfill(dry_run: DryRun = False, json_: Json = False) -> None:
+    """Make a row of every asset at the provider without a row.
 
-    async def work(rindle: RindleSync, told: Callable[[Filled], None]) -> Filled:
-        return await rindle.backfill(dry_run=dry_run, on_progress=told)
+    Interrupted, it resumes where it was; run again, it makes only what is new. Exit code 1 unless
+    it was done.
+    """
+    with _progress(_backfill_line) as on_progress:
 
-    filled = _with_progress(
-        work,
-        lambda f: f"{f.assets} assets read, {f.adopted} new rows",
-        Filled(outcome=Outcome.REFUSED),
-    )
-    made = f"{many(filled.adopted, 'row')} {'would be made' if dry_run else 'made'}"
-    pages = f"{many(filled.assets, 'asset')} on {many(filled.pages, 'page')}"
-    _tell(
-        filled,
-        json_,
-        lambda: out.print(f"{pages}: {made}, {filled.known} had one: {filled.outcome}"),
-    )
+        async def work(rindle: RindleSync) -> Filled:
+            return await rindle.backfill(dry_run=dry_run, on_progress=on_progress)
+
+        filled = _made(work, Filled(outcome=Outcome.REFUSED))
+    if json_:
+        print_json(asdict(filled))
+    elif filled.outcome is not Outcome.REFUSED:
+        made = "would be made" if dry_run else "made"
+        out.print(
+            f"{many(filled.assets, 'asset')} on {many(filled.pages, 'page')}: "
+            f"{many(filled.adopted, 'row')} {made}, {filled.known} had one: {filled.outcome}"
+        )
+    say_hint(filled.outcome)
     if filled.outcome is not Outcome.DONE:
         raise typer.Exit(1)
 
 
-def _with_progress(
-    work: Callable[[RindleSync, Callable[[Told], None]], Awaitable[Told]],
-    line: Callable[[Told], str],
-    refused: Told,
-) -> Told:
-    """What `work` comes to, with a line of progress on a terminal; `refused` where our credentials are."""
+def _backfill_line(filled: Filled) -> str:
+    return f"{filled.assets} assets read, {filled.adopted} new rows"
+
+
+def _made(work: Callable[[RindleSync], Awaitable[R]], refused: R) -> R:
+    """The result of a pass; `refused` where the provider refuses the token, after saying why."""
+
+    async def guarded(rindle: RindleSync) -> R:
+        await rindle.store.database.ping()
+        try:
+            return await work(rindle)
+        except AuthenticationFailed as error:
+            say(str(error))
+            return refused
+
+    return with_rindle(guarded)
+
+
+@contextmanager
+def _progress(line: Callable[[R], str]) -> Iterator[Callable[[R], None]]:
+    """A callback that keeps a line of progress on a terminal."""
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("reading the provider's list")
-
-        async def watched(rindle: RindleSync) -> Told:
-            await rindle.store.ping()
-            try:
-                return await work(
-                    rindle, lambda told: progress.update(task, description=line(told))
-                )
-            except AuthenticationFailed as error:
-                say(str(error))
-                return refused
-
-        return connected(watched)
+        yield lambda report: progress.update(task, description=line(report))

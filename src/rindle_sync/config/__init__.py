@@ -1,12 +1,12 @@
 """Settings from environment, file and arguments, validated."""
 
-from rindle_sync.config.reading import load_settings
 from rindle_sync.config.settings import (
-    PREFIX,
     EngineName,
+    EnvironmentSettings,
     LogFormat,
-    Priority,
     Settings,
     Switch,
+    fields_of,
+    load_settings,
     plain_settings,
 )

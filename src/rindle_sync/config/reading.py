@@ -1,85 +1,34 @@
-"""Reads the settings of this process: the only reader of the environment."""
+"""Reads the environment and the file of this process; the only reader of the environment."""
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from rindle_sync.config.settings import PREFIX, Settings, misconfigured
 from rindle_sync.errors import ConfigurationError
+from rindle_sync.providers import PREFIX
 
 CONFIG_VARIABLE: Final = "RINDLE_CONFIG"
-"""Names the TOML file; without it `rindle-sync.toml` in the current folder is read if it is there."""
+"""Names the TOML file; without it `DEFAULT_FILE` in the current folder is read, if it exists."""
 
 DEFAULT_FILE: Final = Path("rindle-sync.toml")
 
 _TABLES: Final = PREFIX + "ENVIRONMENTS__"
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """The settings of this process; raises `ConfigurationError` that names the first one that is wrong."""
-    _refuse_typos(os.environ)
-    path = _file()
-    try:
-        kind = type("Settings", (Settings,), {"toml": path, "__module__": __name__})
-        settings: Settings = kind(**overrides)
-    except UnicodeDecodeError:
-        raise ConfigurationError(str(path), "is no UTF-8 text, as TOML must be") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(str(path), f"is no valid TOML: {error}") from None
-    except ValidationError as error:
-        raise misconfigured(error, path) from None
-    except (
-        ValueError,
-        RecursionError,
-    ):  # a number of too many digits, tables or lists too deep in each other
-        raise ConfigurationError(str(path), "is no TOML that can be read") from None
-    except OSError as error:
-        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
-    environments = _with_variables(settings.environments, os.environ)
-    settings = (
-        settings.model_copy(update={"environments": environments}) if environments else settings
-    )
-    settings.each()
-    return settings
+def variables() -> dict[str, str]:
+    """What stands in the variables of this process, by the names that settings would have."""
+    return {
+        variable.upper().removeprefix(PREFIX).lower(): value
+        for variable, value in os.environ.items()
+        if variable.upper().startswith(PREFIX)
+    }
 
 
-def _with_variables(
-    tables: Mapping[str, Mapping[str, Any]], environment: Mapping[str, str]
-) -> dict[str, dict[str, Any]]:
-    """The tables of the environments, with what stands in `RINDLE_ENVIRONMENTS__<NAME>__<SETTING>`."""
-    names: dict[str, list[str]] = {}
-    for name in tables:
-        names.setdefault(name.upper().replace("-", "_"), []).append(name)
-    found = {name: dict(table) for name, table in tables.items()}
-    for variable in sorted(environment):
-        if not variable.upper().startswith(_TABLES):
-            continue
-        name, _, setting = variable.upper().removeprefix(_TABLES).partition("__")
-        if name not in names or not setting:
-            raise ConfigurationError(
-                variable,
-                "is about an environment that has no table; "
-                + (
-                    f"there are {', '.join(tables)}"
-                    if tables
-                    else "write [environments.<name>] into the TOML file"
-                ),
-            )
-        if len(names[name]) > 1:
-            both = " and ".join(names[name])
-            raise ConfigurationError(
-                variable, f"is about {both} alike; write it into the table of the one that is meant"
-            )
-        found[names[name][0]][setting.lower()] = environment[variable]
-    return found
-
-
-def _file() -> Path | None:
+def config_file() -> Path | None:
+    """The TOML file of this process; raises `ConfigurationError` where a named one is not there."""
     named = os.environ.get(CONFIG_VARIABLE)
     if named and not _is_file(Path(named)):
         raise ConfigurationError(
@@ -96,14 +45,59 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _refuse_typos(environment: Mapping[str, str]) -> None:
-    known = [PREFIX + name.upper() for name in Settings.model_fields] + [CONFIG_VARIABLE]
-    for variable in sorted(environment):
+def read_file(path: Path) -> dict[str, Any]:
+    """What stands in the TOML file; raises `ConfigurationError`."""
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except UnicodeDecodeError:
+        raise ConfigurationError(str(path), "is no UTF-8 text, as TOML must be") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(str(path), f"is no valid TOML: {error}") from None
+    except (ValueError, RecursionError):
+        # a number of too many digits, tables or lists too deep in each other
+        raise ConfigurationError(str(path), "is no TOML that can be read") from None
+    except OSError as error:
+        raise ConfigurationError(str(path), f"cannot be read: {error.strerror}") from None
+
+
+def with_variables(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The tables of the environments, with what variables of this process add to them."""
+    names: dict[str, list[str]] = {}
+    for name in tables:
+        names.setdefault(name.upper().replace("-", "_"), []).append(name)
+    found = {name: dict(table) for name, table in tables.items()}
+    for variable in sorted(os.environ):
+        if not variable.upper().startswith(_TABLES):
+            continue
+        name, _, setting = variable.upper().removeprefix(_TABLES).partition("__")
+        if name not in names or not setting:
+            there = (
+                f"there are {', '.join(tables)}"
+                if tables
+                else "write [environments.<name>] into the TOML file"
+            )
+            text = f"is about an environment that has no table; {there}"
+            raise ConfigurationError(variable, text)
+        if len(names[name]) > 1:
+            both = " and ".join(names[name])
+            text = f"is about {both} alike; write it into the table of the one that is meant"
+            raise ConfigurationError(variable, text)
+        found[names[name][0]][setting.lower()] = os.environ[variable]
+    return found
+
+
+def refuse_typos(names: Collection[str]) -> None:
+    """Raise `ConfigurationError` for a variable with almost the name of a setting."""
+    known = [PREFIX + name.upper() for name in names] + [CONFIG_VARIABLE]
+    for variable in sorted(os.environ):
         if variable.upper().startswith(_TABLES):
             continue
         if variable.upper() == PREFIX + "ENVIRONMENTS":
-            told = f"stand in the TOML file, not in {PREFIX}ENVIRONMENTS: [environments.<name>], one table for each"
-            raise ConfigurationError("environments", told)
+            text = (
+                f"stand in the TOML file, not in {PREFIX}ENVIRONMENTS: "
+                "[environments.<name>], one table for each"
+            )
+            raise ConfigurationError("environments", text)
         if variable.upper().startswith(PREFIX) and variable.upper() not in known:
             near = get_close_matches(variable.upper(), known, n=1, cutoff=0.85)
             if near:

@@ -1,4 +1,4 @@
-"""What somebody should look at, by the figures of an environment, and what to do about it. Pure."""
+"""What needs attention in an environment, by its figures, and what to do about it. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from enum import StrEnum
 from typing import Final
 
 from rindle_sync.diagnostics.humanize import many, seconds_of, span_of
-from rindle_sync.diagnostics.readiness import LATEST
 from rindle_sync.diagnostics.status import Overview
-from rindle_sync.reconcile import Reason
+from rindle_sync.gateway import Reason
+from rindle_sync.runtime import EngineState, engine_state
 
 LONGEST_DUE: Final = timedelta(minutes=10)
 LONGEST_PENDING: Final = timedelta(minutes=5)
 MOST_LOST: Final = 0.1
 FEWEST_EXPECTED: Final = 20
-"""From so many changes on, the share of lost webhooks says something."""
+"""With fewer expected webhooks, the share of missed ones says nothing."""
 
 
 class Level(StrEnum):
@@ -26,7 +26,7 @@ class Level(StrEnum):
 
 
 class Check(StrEnum):
-    """What is checked."""
+    """What is checked, in the order of the report."""
 
     CREDENTIALS = "credentials"
     WEBHOOK_SECRETS = "webhook_secrets"
@@ -49,7 +49,7 @@ class Check(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something that is not as it should be: what it means, and what to do."""
+    """Something that is wrong or may be: what it means, and what to do."""
 
     check: Check
     level: Level
@@ -59,111 +59,14 @@ class Finding:
 
 
 _CIRCUIT: Final = {
-    Reason.REFUSED: "the provider refuses our token: put a valid one into the settings, and restart",
-    Reason.OTHER_ENVIRONMENT: "the token is of another environment than the rows: set the right one, and restart",
-    Reason.UNREACHABLE: "the provider does not answer: look at its status page, and at the network from here",
+    Reason.REFUSED: "the provider refuses the token: set a valid one, and restart",
+    Reason.OTHER_ENVIRONMENT: (
+        "the token is of another environment than the rows: set the right one, and restart"
+    ),
+    Reason.UNREACHABLE: (
+        "the provider does not answer: look at its status page, and at the network from here"
+    ),
 }
-
-
-def of_engine(ticked: datetime | None, now: datetime) -> Iterator[Finding]:
-    """Whether an engine is alive; `ticked` is when one last asked what is due."""
-    if ticked is None:
-        yield error(
-            Check.ENGINE,
-            None,
-            "no engine has ever run on this database",
-            "start `rindle-sync run`, or a worker",
-        )
-    elif ticked - now > LATEST:
-        yield error(
-            Check.ENGINE,
-            None,
-            f"an engine has last asked what is due {span_of(ticked - now)} from now: was a clock set back?",
-            "keep the clocks of all machines in step (NTP), and see that an engine runs",
-        )
-    elif now - ticked > LATEST:
-        since = int((now - ticked).total_seconds())
-        yield error(
-            Check.ENGINE,
-            None,
-            f"no engine has asked what is due for {since} s",
-            "does `rindle-sync run`, or a worker, still run? What does its log say?",
-        )
-
-
-def of_names(one: Overview, elsewhere: Mapping[str, int]) -> Iterator[Finding]:
-    """Whether the name of an environment is that of the rows; `elsewhere` are those of names that no settings have."""
-    if elsewhere and not one.rows:
-        others = ", ".join(
-            f"{many(number, 'is', 'are')} of {name}" for name, number in elsewhere.items()
-        )
-        yield warning(
-            Check.ENVIRONMENT,
-            one.environment,
-            f"no row is of {one.environment}, but {others}",
-            "is the setting `environment` right?",
-        )
-
-
-def of_environment(one: Overview) -> Iterator[Finding]:
-    """What stands badly in one environment."""
-    yield from _of_rows(one)
-    yield from _of_webhooks(one)
-    if one.last_audit and one.last_audit.get("outcome") == "alarm":
-        yield error(
-            Check.AUDIT,
-            one.environment,
-            "the last audit missed so many rows at the provider that it ended none",
-            "were they deleted? Then `rindle-sync audit --once --accept-mass-change`; else look at the token",
-        )
-
-
-def _of_rows(one: Overview) -> Iterator[Finding]:
-    if one.circuit != "closed":
-        yield error(
-            Check.CIRCUIT,
-            one.environment,
-            f"the provider is left alone for {seconds_of(one.circuit_open_seconds)}: {one.circuit}",
-            _CIRCUIT[Reason(one.circuit)],
-        )
-    if one.oldest_due_seconds > LONGEST_DUE.total_seconds():
-        yield error(
-            Check.OVERDUE,
-            one.environment,
-            f"{many(one.due, 'row is', 'rows are')} due, the oldest for {seconds_of(one.oldest_due_seconds)}",
-            "no engine runs, the provider is left alone, or the budget is too small for so many rows",
-        )
-    if one.stuck:
-        yield warning(
-            Check.STUCK,
-            one.environment,
-            f"{many(one.stuck, 'row was', 'rows were')} in flight for too long",
-            "`rindle-sync explain` one of them: either the provider is slow, or the asset really hangs",
-        )
-
-
-def _of_webhooks(one: Overview) -> Iterator[Finding]:
-    if one.oldest_pending_seconds > LONGEST_PENDING.total_seconds():
-        yield error(
-            Check.PENDING,
-            one.environment,
-            f"a delivery has been due for {seconds_of(one.oldest_pending_seconds)}",
-            "no engine applies deliveries: does one run?",
-        )
-    if one.failed:
-        yield warning(
-            Check.DEAD,
-            one.environment,
-            f"{many(one.failed, 'delivery', 'deliveries')} of 24 hours could not be applied",
-            "`rindle-sync events list --status dead` says why; once that is mended, `rindle-sync events replay --dead`",
-        )
-    if one.webhooks.expected >= FEWEST_EXPECTED and one.webhooks.loss > MOST_LOST:
-        yield warning(
-            Check.LOST,
-            one.environment,
-            f"{100 * one.webhooks.loss:.0f} % of the webhooks of 24 hours never came; the rows were found by looking",
-            "is the endpoint set at the provider, its secret ours, and is our address reachable from outside?",
-        )
 
 
 def error(check: Check, environment: str | None, text: str, remedy: str) -> Finding:
@@ -178,3 +81,82 @@ def warning(check: Check, environment: str | None, text: str, remedy: str) -> Fi
     return Finding(
         check=check, level=Level.WARNING, environment=environment, text=text, remedy=remedy
     )
+
+
+def of_engine(last: datetime | None, now: datetime) -> Iterator[Finding]:
+    """Whether an engine is alive; `last` is its last heartbeat."""
+    state = engine_state(last, now)
+    if state is EngineState.NEVER_RAN:
+        text = "no engine has ever run on this database"
+        yield error(Check.ENGINE, None, text, "start `rindle-sync run`, or a worker")
+    elif state is EngineState.AHEAD and last:
+        text = f"the last engine heartbeat is {span_of(last - now)} ahead: was a clock set back?"
+        remedy = "keep the clocks of all machines in sync (NTP), and check that an engine runs"
+        yield error(Check.ENGINE, None, text, remedy)
+    elif state is EngineState.SILENT and last:
+        text = f"no engine heartbeat for {int((now - last).total_seconds())} s"
+        remedy = "does `rindle-sync run`, or a worker, still run? What does its log say?"
+        yield error(Check.ENGINE, None, text, remedy)
+
+
+def of_names(overview: Overview, elsewhere: Mapping[str, int]) -> Iterator[Finding]:
+    """Whether the environment's name is the rows'; `elsewhere` counts those of unknown names."""
+    if overview.rows or not elsewhere:
+        return
+    here = overview.environment
+    others = [f"{many(number, 'is', 'are')} of {name}" for name, number in elsewhere.items()]
+    text = f"no row is of {here}, but {', '.join(others)}"
+    yield warning(Check.ENVIRONMENT, here, text, "is the setting `environment` right?")
+
+
+def of_environment(overview: Overview) -> Iterator[Finding]:
+    """What needs attention in one environment."""
+    yield from _of_rows(overview)
+    yield from _of_webhooks(overview)
+    if overview.last_audit and overview.last_audit.get("outcome") == "alarm":
+        text = "the last audit missed so many rows at the provider that it deleted none"
+        remedy = (
+            "were they deleted? Then run `rindle-sync audit --accept-mass-change`; "
+            "else check the token"
+        )
+        yield error(Check.AUDIT, overview.environment, text, remedy)
+
+
+def _of_rows(overview: Overview) -> Iterator[Finding]:
+    here = overview.environment
+    if overview.circuit != "closed":
+        since = seconds_of(overview.circuit_open_seconds)
+        text = f"the circuit is open for {since}: {overview.circuit}"
+        yield error(Check.CIRCUIT, here, text, _CIRCUIT[Reason(overview.circuit)])
+    if overview.oldest_due_seconds > LONGEST_DUE.total_seconds():
+        since = seconds_of(overview.oldest_due_seconds)
+        text = f"{many(overview.due, 'row is', 'rows are')} due, the oldest for {since}"
+        remedy = "no engine runs, the circuit is open, or the rate limit is too low for the rows"
+        yield error(Check.OVERDUE, here, text, remedy)
+    if overview.stuck:
+        text = f"{many(overview.stuck, 'row was', 'rows were')} in flight for too long"
+        remedy = "`rindle-sync explain` one: is the provider slow, or does the asset really hang?"
+        yield warning(Check.STUCK, here, text, remedy)
+
+
+def _of_webhooks(overview: Overview) -> Iterator[Finding]:
+    here = overview.environment
+    if overview.oldest_pending_seconds > LONGEST_PENDING.total_seconds():
+        text = f"a webhook event has been due for {seconds_of(overview.oldest_pending_seconds)}"
+        yield error(Check.PENDING, here, text, "no engine applies webhook events: does one run?")
+    if overview.failed:
+        text = f"{many(overview.failed, 'webhook event')} of 24 hours could not be applied"
+        remedy = (
+            "`rindle-sync events list --status dead` says why; once that is fixed, "
+            "`rindle-sync events replay --dead`"
+        )
+        yield warning(Check.DEAD, here, text, remedy)
+    webhooks = overview.webhooks
+    if webhooks.expected >= FEWEST_EXPECTED and webhooks.loss > MOST_LOST:
+        share = f"{100 * webhooks.loss:.0f} %"
+        text = f"{share} of the webhooks of 24 hours never came; checks found the changes"
+        remedy = (
+            "is the endpoint set at the provider, with the same secret, "
+            "and is its address reachable from outside?"
+        )
+        yield warning(Check.LOST, here, text, remedy)

@@ -1,4 +1,4 @@
-"""Why a row stands as it does: its history in order, what comes next, and what to do. Tells no provider's id."""
+"""Why a row has its state: its history, its next check, and what to do. Shows no provider id."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from enum import StrEnum
 from typing import Final
 
 from rindle_sync.diagnostics.humanize import span_of
-from rindle_sync.diagnostics.readiness import LATEST
 from rindle_sync.diagnostics.status import GRACE
 from rindle_sync.domain import (
     IN_FLIGHT,
@@ -22,25 +21,25 @@ from rindle_sync.domain import (
     read_log,
 )
 from rindle_sync.reconcile import Context
-from rindle_sync.runtime import last_tick
+from rindle_sync.runtime import EngineState, engine_state, last_heartbeat
 from rindle_sync.store import CHECK_TRIGGERS, Change
 
 MOST_WEBHOOK_EVENTS: Final = 50
-"""How many deliveries about a row are told of: the newest."""
+"""How many webhook events about a row are in its history: the newest."""
 
 
 class MomentKind(StrEnum):
-    """What a moment of a history is."""
+    """What a moment of a history is; in the order of moments at the same time."""
 
     TRACKED = "tracked"
-    WEBHOOK = "notice"
+    WEBHOOK = "webhook_event"
     DECISION = "decision"
     CHANGE = "change"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """One line of a history; `times` alike came from `at` to `until`."""
+    """One line of a history, which stands for `times` alike from `at` to `until`."""
 
     at: datetime
     until: datetime
@@ -52,7 +51,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """A row, its history from the oldest to the newest, when it is looked at next and why, and what to do."""
+    """A row, its history from the oldest moment on, its next check, and what to do."""
 
     row_id: str
     reference: str
@@ -68,7 +67,7 @@ class Explanation:
     checked_at: datetime | None
     check_at: datetime | None
     next: str
-    """When it is looked at next, and why then."""
+    """When it is checked next, and why then."""
     advice: list[str]
     history: list[Moment]
 
@@ -79,24 +78,29 @@ class _Case:
     changes: Sequence[Change]
     webhook_events: Sequence[StoredEvent]
     circuit: str | None
-    throttled: timedelta
-    """How long the provider still wants no calls."""
+    pause: timedelta
+    """How long the provider's rate limit still forbids calls."""
     engine_silence: str | None
-    """Since when no engine has asked what is due, in words; None while one does."""
+    """That no engine runs, and since when, in words; None while one does."""
     context: Context
     now: datetime
 
 
 async def explain(context: Context, row: ProviderAsset) -> Explanation:
-    """What is known of `row`, out of the tables alone. Raises `DatabaseUnavailable`."""
-    now = context.now()
-    changes = await context.store.changes_of(row.id)
-    webhook_events = await context.history.webhook_events_about(row, limit=MOST_WEBHOOK_EVENTS)
-    known = await context.environments.get(row.provider_name, row.environment)
-    (level,) = await context.rate_limiter.levels([context.rate_limiter])
-    silence = _silence(await last_tick(context), now)
+    """What the tables know of `row`. Raises `DatabaseUnavailable`."""
+    now, store = context.now(), context.store
+    webhook_events = await store.history.webhook_events_about(row, limit=MOST_WEBHOOK_EVENTS)
+    known = await store.environments.get()
+    (level,) = await context.gateway.reads.levels([context.gateway.reads])
     case = _Case(
-        row, changes, webhook_events, known.circuit_reason, level.pause, silence, context, now
+        row=row,
+        changes=await store.assets.changes_of(row.id),
+        webhook_events=webhook_events,
+        circuit=known.circuit_reason,
+        pause=level.pause,
+        engine_silence=_engine_silence(await last_heartbeat(store), now),
+        context=context,
+        now=now,
     )
     return Explanation(
         row_id=row.id,
@@ -114,198 +118,204 @@ async def explain(context: Context, row: ProviderAsset) -> Explanation:
         check_at=row.check_at,
         next=_next(case),
         advice=list(_advice(case)),
-        history=sorted(
-            _moments(row, changes, webhook_events),
-            key=lambda moment: (moment.at, _ORDER.index(moment.kind)),
-        ),
+        history=sorted(_moments(case), key=_place),
     )
 
 
-_ORDER: Final = (MomentKind.TRACKED, MomentKind.WEBHOOK, MomentKind.DECISION, MomentKind.CHANGE)
-"""What comes first of what is told of one moment."""
+def _place(moment: Moment) -> tuple[datetime, int]:
+    return moment.at, list(MomentKind).index(moment.kind)
 
 
-def _moments(
-    row: ProviderAsset, changes: Sequence[Change], webhook_events: Sequence[StoredEvent]
-) -> Iterator[Moment]:
-    yield Moment(
-        at=row.inserted_at,
-        until=row.inserted_at,
-        kind=MomentKind.TRACKED,
-        trigger=Trigger.APP.value,
-        text="the row was made",
-    )
-    yield from (_of_webhook_event(webhook_event) for webhook_event in webhook_events)
-    yield from (_of_decision(entry) for entry in read_log(row.decision_log))
-    yield from (_of_change(change) for change in changes)
+def _moments(case: _Case) -> Iterator[Moment]:
+    yield _moment(MomentKind.TRACKED, Trigger.APP, case.row.inserted_at, "the row was made")
+    for webhook_event in case.webhook_events:
+        text = _event_text(webhook_event)
+        yield _moment(MomentKind.WEBHOOK, Trigger.WEBHOOK, webhook_event.received_at, text)
+    for entry in read_log(case.row.decision_log):
+        yield Moment(
+            at=entry.at,
+            until=entry.until,
+            times=entry.times,
+            kind=MomentKind.DECISION,
+            trigger=entry.trigger.value,
+            text=_decision_text(entry),
+        )
+    for change in case.changes:
+        yield _moment(MomentKind.CHANGE, change.trigger, change.at, _change_text(change))
 
 
-def _of_webhook_event(webhook_event: StoredEvent) -> Moment:
-    told = {
-        EventStatus.PENDING: f"waits to be applied{f', {webhook_event.attempts} tried' if webhook_event.attempts else ''}",
+def _moment(kind: MomentKind, trigger: Trigger, at: datetime, text: str) -> Moment:
+    return Moment(at=at, until=at, kind=kind, trigger=trigger.value, text=text)
+
+
+def _event_text(webhook_event: StoredEvent) -> str:
+    status = {
+        EventStatus.PENDING: "waits to be applied",
         EventStatus.APPLIED: "applied",
-        EventStatus.IGNORED: "says nothing of a row",
+        EventStatus.IGNORED: "says nothing about a row",
         EventStatus.DEAD: "not applied, and not tried again",
     }[webhook_event.status]
+    if webhook_event.status is EventStatus.PENDING and webhook_event.attempts:
+        status += f", {webhook_event.attempts} tried"
     reason = f": {webhook_event.reason}" if webhook_event.reason else ""
-    text = f"{webhook_event.type} came, {told}{reason}"
-    return Moment(
-        at=webhook_event.received_at,
-        until=webhook_event.received_at,
-        kind=MomentKind.WEBHOOK,
-        trigger=Trigger.WEBHOOK.value,
-        text=text,
-    )
+    return f"{webhook_event.type} received, {status}{reason}"
 
 
-def _of_decision(entry: LoggedDecision) -> Moment:
-    seen = {
-        None: "nothing asked",
-        "get": "asked by id",
-        "list": "seen on a list page",
-        "upload": "asked by its upload",
+def _decision_text(entry: LoggedDecision) -> str:
+    sources = {
+        None: "no call made",
+        "get": "fetched by id",
+        "list": "found on a list page",
+        "upload": "fetched by its upload",
     }
-    how = seen.get(entry.source, f"told by the {entry.source}")
+    source = sources.get(entry.source, f"reported by the {entry.source}")
     if entry.verdict == "unanswered":
-        how = "no answer"
-    text = f"{how}: {entry.verdict} ({entry.reason})"
-    return Moment(
-        at=entry.at,
-        until=entry.until,
-        times=entry.times,
-        kind=MomentKind.DECISION,
-        trigger=entry.trigger.value,
-        text=text,
-    )
+        source = "no answer"
+    return f"{source}: {entry.verdict} ({entry.reason})"
 
 
-def _of_change(change: Change) -> Moment:
-    kind = f" ({change.error_kind})" if change.error_kind else ""
-    most = "" if change.trigger is Trigger.WEBHOOK else " at most"
-    late = (
-        f", {span_of(timedelta(milliseconds=change.late_ms))} late{most}" if change.late_ms else ""
-    )
-    webhook = ""
+def _change_text(change: Change) -> str:
+    text = f"{change.from_state} -> {change.to_state}"
+    if change.error_kind:
+        text += f" ({change.error_kind})"
+    text += f": {change.reason}"
+    if change.late_ms:
+        # a webhook says when it happened; a check only finds that it has
+        at_most = "" if change.trigger is Trigger.WEBHOOK else " at most"
+        text += f", {span_of(timedelta(milliseconds=change.late_ms))} late{at_most}"
     if change.trigger in CHECK_TRIGGERS and change.webhook_at:
-        webhook = f"; its webhook came {span_of(change.webhook_at - change.at)} later"
-    text = f"{change.from_state} -> {change.to_state}{kind}: {change.reason}{late}{webhook}"
-    return Moment(
-        at=change.at,
-        until=change.at,
-        kind=MomentKind.CHANGE,
-        trigger=change.trigger.value,
-        text=text,
-    )
+        text += f"; its webhook came {span_of(change.webhook_at - change.at)} later"
+    return text
 
 
-def _silence(ticked: datetime | None, now: datetime) -> str | None:
-    if ticked is None:
-        return "no engine has ever asked what is due"
-    if ticked - now > LATEST:
-        return f"the last engine asked what is due {span_of(ticked - now)} from now, by a clock that was wrong"
-    return (
-        f"no engine has asked what is due for {span_of(now - ticked)}"
-        if now - ticked > LATEST
-        else None
-    )
+def _engine_silence(last: datetime | None, now: datetime) -> str | None:
+    match engine_state(last, now), last:
+        case EngineState.SILENT, datetime():
+            return f"no engine heartbeat for {span_of(now - last)}"
+        case EngineState.AHEAD, datetime():
+            return (
+                f"the last engine heartbeat is {span_of(last - now)} ahead: was a clock set back?"
+            )
+        case EngineState.NEVER_RAN, _:
+            return "no engine has ever run"
+        case _:
+            return None
 
 
 def _next(case: _Case) -> str:
     row, now = case.row, case.now
     if row.state is State.DELETED:
         return "never: it is deleted at the provider, and stays so"
-    if not case.context.has_token:
-        return "never, as the settings here are: without the provider's token only a webhook tells of it"
+    if not case.context.gateway.has_token:
+        return "never with the settings here: without the token only a webhook reports about it"
     if row.check_at is None:
-        return _settled(case)
-    if row.check_at > now:
-        lull = max(row.check_at - now, case.throttled)
-        return f"in {span_of(lull)}{_unless(case)}: {_why(row)}"
-    return _why_not_yet(case, span_of(now - row.check_at))
-
-
-def _settled(case: _Case) -> str:
-    if not case.context.audit_every:
-        return "never, unless a webhook tells of it: it is at rest, and there are no audits (audit_days is 0)"
-    return "at the next audit, unless a webhook tells of it: it is at rest"
+        if case.context.audit_every:
+            return "at the next audit, or by a webhook: it is settled"
+        return "never, but for a webhook: it is settled, and there are no audits (audit_days is 0)"
+    if row.check_at <= now:
+        return _why_not_yet(case, f"due for {span_of(now - row.check_at)}")
+    return f"in {span_of(max(row.check_at - now, case.pause))}{_unless(case)}: {_why(row)}"
 
 
 def _unless(case: _Case) -> str:
     if case.circuit:
-        return ", unless the provider is still left alone"
+        return ", unless the circuit is still open"
     return ", if an engine runs by then" if case.engine_silence else ""
 
 
-def _why_not_yet(case: _Case, since: str) -> str:
+def _why_not_yet(case: _Case, due: str) -> str:
     row, now, floor = case.row, case.now, case.context.schedule.floor
     if row.lease_until and row.lease_until > now:
-        return f"now: somebody holds it, for {span_of(row.lease_until - now)} at most"
+        return f"now: a process has leased it, for {span_of(row.lease_until - now)} at most"
     if case.circuit:
-        return f"due for {since}, but the provider is left alone: {case.circuit}"
+        return f"{due}, but the circuit is open: {case.circuit}"
     if case.engine_silence:
-        return f"due for {since}, but {case.engine_silence}"
-    if case.throttled:
-        return f"due for {since}, but the provider throttles us: not before {span_of(case.throttled)} from now"
+        return f"{due}, but {case.engine_silence}"
+    if case.pause:
+        return f"{due}, but the provider limits the rate: in {span_of(case.pause)} at the earliest"
     if row.age(now) < floor:
-        return f"in {span_of(floor - row.age(now))}: it was changed a moment ago, and is left alone so long"
-    return f"due for {since}: at the next sweep, as the budget allows"
+        return (
+            f"in {span_of(floor - row.age(now))}: it changed a moment ago, and is not checked yet"
+        )
+    return f"{due}: at the next sweep, as the rate limit allows"
 
 
 def _why(row: ProviderAsset) -> str:
     if row.missing_since:
-        return "the provider did not find it, and is asked once more before it counts as deleted"
+        return "the provider did not find it; it is checked again before it counts as deleted"
     if row.check_failures:
-        return f"the last {row.check_failures} looks brought no answer"
+        return f"the last {row.check_failures} checks had no answer"
     if row.state in IN_FLIGHT:
-        return "it is in flight, and looked at with growing gaps"
+        return "it is in flight, and checked with growing gaps"
     if row.error_kind in WATCHED:
-        return "the provider may bring it back, and is asked with growing gaps"
+        return "the provider may bring it back, and it is checked with growing gaps"
     return "it is watched"
 
 
-def _advice(case: _Case) -> Iterator[str]:
-    awaits_look = case.row.check_at is not None and case.row.state is not State.DELETED
-    if not case.context.has_token and awaits_look:
-        yield "no token of the provider's is set here: does this shell have the settings of the service?"
-    if case.engine_silence and awaits_look:
-        yield f"{case.engine_silence}: start `rindle-sync run` or a worker"
-    if case.circuit:
-        yield f"the provider is left alone ({case.circuit}): `rindle-sync doctor --ping` says what to mend"
-    if any(webhook_event.status is EventStatus.DEAD for webhook_event in case.webhook_events):
-        yield "a delivery about it was not applied: `rindle-sync events list --status dead`, then `events replay`"
-    if by_kind := _BY_KIND.get(case.row.error_kind):
-        yield by_kind
-    yield from _advice_in_flight(case)
-    found = [
-        one for one in case.changes if one.to_state is State.READY and one.trigger in CHECK_TRIGGERS
-    ]
-    if (
-        case.context.webhooks.secrets
-        and found
-        and not case.webhook_events
-        and case.now - found[-1].at > GRACE
-    ):
-        yield "no webhook about it ever came: is the endpoint set at the provider, for this environment?"
-
-
 _BY_KIND: Final[dict[ErrorKind | None, str]] = {
-    ErrorKind.STUCK: "it took too long: look at the asset at the provider; if that ends, the row comes back by itself",
+    ErrorKind.STUCK: (
+        "it took too long: look at the asset at the provider; "
+        "once it is finished there, the row follows by itself"
+    ),
     ErrorKind.NOT_FOUND: (
         "the provider has no such asset: was it deleted there, or tracked by a wrong id? "
         "Then delete the row, and track it by the right one"
     ),
-    ErrorKind.PROVIDER: "the provider could not use the file: ingest it again; the row stays errored until then",
-    ErrorKind.UPLOAD: "the upload came to nothing: begin it anew, for the same asset and profile",
+    ErrorKind.PROVIDER: (
+        "the provider could not use the file: ingest it again; the row stays errored until then"
+    ),
+    ErrorKind.UPLOAD: "the upload failed: begin it again, for the same reference and profile",
 }
 
 
-def _advice_in_flight(case: _Case) -> Iterator[str]:
+def _advice(case: _Case) -> Iterator[str]:
+    yield from _advice_to_operators(case)
     row = case.row
-    if row.state not in IN_FLIGHT:
-        return
-    if row.provider_asset_id is None:
+    if any(webhook_event.status is EventStatus.DEAD for webhook_event in case.webhook_events):
+        yield (
+            "a webhook event about it was not applied: `rindle-sync events list --status dead`, "
+            "then `events replay`"
+        )
+    if row.error_kind in _BY_KIND:
+        yield _BY_KIND[row.error_kind]
+    if row.state in IN_FLIGHT and row.provider_asset_id is None:
         yield "it waits for the file: the provider has made no asset of its upload yet"
-    if not row.check_at or case.engine_silence or case.circuit or not case.context.has_token:
-        return
-    if case.now - row.check_at > 10 * case.context.schedule.floor:
-        yield "it is long overdue, though an engine runs: `rindle-sync status` tells how much the budget leaves"
+    if _is_long_overdue(case):
+        yield "it is long overdue though an engine runs: is the rate limit too low for the rows?"
+    if _came_without_webhook(case):
+        yield (
+            "no webhook about it ever came: "
+            "is the endpoint set at the provider, for this environment?"
+        )
+
+
+def _advice_to_operators(case: _Case) -> Iterator[str]:
+    awaits_check = case.row.check_at is not None and case.row.state is not State.DELETED
+    if awaits_check and not case.context.gateway.has_token:
+        yield "the token is not set here: does this shell have the settings of the service?"
+    if awaits_check and case.engine_silence:
+        yield f"{case.engine_silence}: start `rindle-sync run` or a worker"
+    if case.circuit:
+        yield f"the circuit is open ({case.circuit}): `rindle-sync doctor --ping` says what to fix"
+
+
+def _is_long_overdue(case: _Case) -> bool:
+    """Whether a row in flight waits though nothing keeps it from being checked."""
+    row = case.row
+    if row.state not in IN_FLIGHT or row.check_at is None:
+        return False
+    if case.engine_silence or case.circuit or not case.context.gateway.has_token:
+        return False
+    return case.now - row.check_at > 10 * case.context.schedule.floor
+
+
+def _came_without_webhook(case: _Case) -> bool:
+    """Whether a check found it ready, so long ago that its webhook should have come."""
+    if case.webhook_events or not case.context.webhooks.secrets:
+        return False
+    found = [
+        change.at
+        for change in case.changes
+        if change.to_state is State.READY and change.trigger in CHECK_TRIGGERS
+    ]
+    return bool(found) and case.now - found[-1] > GRACE

@@ -1,15 +1,15 @@
-"""Numbers and spans of time as a person would say them."""
+"""Numbers, times and durations as people write them."""
 
 from datetime import datetime, timedelta
 
 
 def many(number: int, thing: str, things: str = "") -> str:
-    """How many of a thing: one has its name, all else an s, or a name of their own."""
+    """A number and its noun; the plural is `things`, or has an s."""
     return f"{number} {thing if number == 1 else things or f'{thing}s'}"
 
 
 def span_of(span: timedelta) -> str:
-    """A span of time, in one unit."""
+    """A duration, in one unit."""
     seconds = span.total_seconds()
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
@@ -18,15 +18,15 @@ def span_of(span: timedelta) -> str:
 
 
 def seconds_of(seconds: float) -> str:
-    """So many seconds, in one unit."""
+    """A duration in seconds, in one unit."""
     return span_of(timedelta(seconds=seconds))
 
 
 def moment_of(moment: datetime | None) -> str:
-    """A moment of UTC, to the second."""
+    """A time in UTC, to the second."""
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC" if moment else "never"
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
-    """How long before `now` that was."""
+    """How long before `now` it was."""
     return f"{span_of(max(now - moment, timedelta(0)))} ago" if moment else "never"

@@ -4,24 +4,21 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
 
-from rindle_sync.diagnostics import status as health
 from rindle_sync.diagnostics.cached_query import WITHIN, CachedQuery
 from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.reconcile import Context
+from rindle_sync.runtime import SILENT_AFTER, EngineState, engine_state, last_heartbeat
 
 OK: Final = "ok"
 
-LATEST: Final = timedelta(seconds=60)
-"""How long ago an engine may have asked what is due, or been started."""
-
 HOLDS: Final = timedelta(seconds=1)
-"""How long the checks are told again: whoever asks without end costs the database no more."""
+"""How long an answer is cached: frequent requests cost the database no more."""
 
 
 class Readiness:
-    """Checks the database, its tables, and, where this process `runs_engine`, that an engine is at work on it.
+    """Checks the database, its tables, and, where this process `runs_engine`, the engine.
 
-    `revisions` gives the revision that the tables are at, and the newest. No text of the database's is told.
+    `revisions` gives the revision of the tables, and the newest. No text of the database is shown.
     """
 
     def __init__(
@@ -42,7 +39,7 @@ class Readiness:
         return await self._query.get() or {"database": f"has not answered for {WITHIN:g} s"}
 
     async def close(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         await self._query.close()
 
     async def _checked(self) -> dict[str, str]:
@@ -55,12 +52,11 @@ class Readiness:
         return found
 
     async def _engine(self) -> str:
-        last, now = await health.last_tick(self._context), self._context.now()
-        # what lies ahead was noted before a clock was set back, and says nothing of now
-        known = [moment for moment in (last, self._began_at) if moment and moment - now <= LATEST]
-        if known and now - max(known) <= LATEST:
+        last, now = await last_heartbeat(self._context.store), self._context.now()
+        # a process that has just started has had no time for a heartbeat
+        if EngineState.ALIVE in {engine_state(last, now), engine_state(self._began_at, now)}:
             return OK
-        return f"has not asked what is due for {LATEST.total_seconds():g} s"
+        return f"no heartbeat for {SILENT_AFTER.total_seconds():g} s"
 
 
 def _tables(at: str | None, newest: str) -> str:

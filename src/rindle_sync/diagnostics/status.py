@@ -1,4 +1,4 @@
-"""How the rows of environments stand, as figures."""
+"""How the rows of environments stand, in figures."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -6,25 +6,24 @@ from datetime import datetime, timedelta
 from statistics import median, quantiles
 from typing import Any, Final
 
-from rindle_sync.domain import ErrorKind, EventStatus, State, Trigger
+from rindle_sync.domain import BucketLevel, ErrorKind, EventStatus, State, Trigger
 from rindle_sync.reconcile import AUDIT, Context
-from rindle_sync.runtime import last_tick
-from rindle_sync.store import Figures, Level, WebhookCounts
+from rindle_sync.runtime import last_heartbeat
+from rindle_sync.store import Figures, WebhookCounts
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
 
 GRACE: Final = timedelta(minutes=5)
-"""How long a webhook may take after a look has found what it tells, before it counts as missed."""
-
+"""How long after a check a webhook about the same change may come before it counts as missed."""
 
 MOST_CHANGES: Final = 10_000
-"""How many changes of a day are read for their lateness: the newest."""
+"""How many changes of a day count for their lateness: the newest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lateness:
-    """How late the changes of a road were found, in milliseconds."""
+    """How late the changes of one trigger were found."""
 
     changes: int
     median_ms: int
@@ -33,40 +32,39 @@ class Lateness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookStatus:
-    """What became of the webhooks that the changes of a day should have brought."""
+    """What became of the webhooks that should have come with the changes of a day."""
 
     expected: int
-    """Changes that a webhook should have told of."""
+    """Changes that a webhook should have reported."""
     first: int
-    """Those that a webhook told of first."""
+    """Those that a webhook reported first."""
     late: int
-    """Those that a look found before their webhook came."""
+    """Those that a check found before their webhook came."""
     missed: int
-    """Those of which no webhook has told."""
+    """Those whose webhook has not come."""
     loss: float
     """`missed` as a share of `expected`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitStatus:
-    """How a bucket of calls stands."""
+    """How many calls the rate limit allows at once."""
 
     calls: float
     capacity: float
     wait_seconds: float
-    """How long until a call is allowed."""
+    """How long until the next call is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """How one of many environments stands; ages in whole seconds."""
+    """How one environment stands; ages in whole seconds."""
 
     at: datetime
-    """When it stood so."""
     provider: str
     environment: str
     database: str
-    """Where it is: the path of a file, or an address without its password."""
+    """The path of its file, or its address without the password."""
     rows: int
     by_state: dict[str, int]
     errored_by_kind: dict[str, int]
@@ -76,55 +74,62 @@ class Overview:
     due: int
     oldest_due_seconds: int
     unanswered: int
-    """Rows whose last look brought no answer for which it was tried again: not throttled, not refused."""
+    """Rows whose last check had no answer, not counting rate-limited and refused ones."""
     last_checked_at: datetime | None
     pending: int
-    """Kept deliveries that are still to be applied."""
+    """Webhook events that are still to be applied."""
     dead: int
-    """Kept deliveries that could not be applied."""
+    """Webhook events that could not be applied."""
     failed: int
-    """Those that could not be applied in the last 24 hours, though not because no row tracks the asset."""
+    """Those of the last 24 hours, but for those whose asset no row tracks."""
     oldest_pending_seconds: int
-    """How long ago the delivery was to be applied that waits the longest for it."""
+    """How long ago the oldest pending webhook event could have been applied."""
     takes_webhooks: bool
-    """Whether a secret is set: without one none is taken, and none is expected."""
+    """Whether a secret is set: without one no webhook is expected."""
     webhooks: WebhookStatus
     """Of the last 24 hours."""
     rate_limit: RateLimitStatus
-    """Calls that only read."""
+    """Of calls that only read."""
     circuit: str
-    """`closed`, or why the provider is left alone: refused, other_environment, unreachable."""
+    """`closed`, or why it is open: refused, other_environment, unreachable."""
     circuit_open_seconds: int
     last_audit_at: datetime | None
     last_audit: dict[str, Any] | None
-    """The figures of the last audit that came to an end."""
+    """The figures of the last audit that was done or raised the alarm."""
     audit_began_at: datetime | None
-    """Of one that has not ended."""
+    """When an audit began that has not ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status(Overview):
     """What `rindle-sync status` reports of one environment."""
 
-    last_tick_at: datetime | None
-    """When an engine last asked what is due, in any environment."""
+    last_heartbeat_at: datetime | None
+    """The last heartbeat of an engine, in any environment."""
     webhook_events: dict[str, int]
-    """Kept deliveries by status."""
+    """Webhook events by status."""
     lateness: dict[str, Lateness]
-    """How late the changes of the last 24 hours were found, by road."""
+    """How late the changes of the last 24 hours were found, by trigger."""
 
 
-async def figures(
+async def figures_of(
     contexts: Sequence[Context], now: datetime, *, over: timedelta
 ) -> dict[str, Figures]:
-    """How environments on one database stand, by their names; changes count that came `over` so long a time."""
-    one, names = contexts[0], [context.environment for context in contexts]
-    found = await one.statistics.of(
-        one.provider.name, names, AUDIT, now=now, since=now - over, final_before=now - GRACE
-    )
+    """The figures of environments on one database, by name; changes count for the time `over`."""
+    found: dict[str, Figures] = {}
+    for same in _by_provider(contexts):
+        reports_deletion = same[0].gateway.provider.reports_deletion
+        found |= await same[0].store.statistics.of(
+            [context.store.environment for context in same],
+            AUDIT,
+            now=now,
+            since=now - over,
+            final_before=now - GRACE,
+            never_reported=None if reports_deletion else State.DELETED,
+        )
     for context in contexts:
-        if not context.webhooks.secrets:  # none is taken, so none is missed
-            found[context.environment].webhooked = WebhookCounts()
+        if not context.webhooks.secrets:  # none is received, so none is missed
+            found[context.store.environment].webhooked = WebhookCounts()
     return found
 
 
@@ -134,44 +139,64 @@ async def overview(contexts: Sequence[Context]) -> list[Overview]:
     return [Overview(**values) for values in await _overviews(contexts, now)]
 
 
-async def elsewhere(context: Context, names: Collection[str]) -> dict[str, int]:
-    """How many rows there are of environments with other names than these."""
-    found = await context.statistics.rows(context.provider.name)
-    return {name: rows for name, rows in found.items() if name not in names}
+def _by_provider(contexts: Sequence[Context]) -> list[list[Context]]:
+    found: dict[str, list[Context]] = {}
+    for context in contexts:
+        found.setdefault(context.store.provider, []).append(context)
+    return list(found.values())
 
 
-async def status(context: Context) -> Status:
+async def elsewhere(
+    contexts: Sequence[Context], overviews: Sequence[Overview], names: Collection[str]
+) -> dict[str, int]:
+    """How many rows there are of environments without a name here, where one of these has none."""
+    if all(environment.rows for environment in overviews):
+        return {}
+    known = {*names, *(context.store.environment for context in contexts)}
+    rows: dict[str, int] = {}
+    for same in _by_provider(contexts):
+        for name, number in (await same[0].store.statistics.rows()).items():
+            rows[name] = rows.get(name, 0) + number
+    return {name: number for name, number in rows.items() if name not in known}
+
+
+async def environment_status(context: Context) -> Status:
     """The figures of one environment."""
-    provider, environment, now = context.provider.name, context.environment, context.now()
+    now = context.now()
     (values,) = await _overviews([context], now)
-    webhook_events = await context.statistics.webhook_events(provider, environment)
-    late = await context.statistics.lateness(provider, environment, now - DAY, limit=MOST_CHANGES)
+    webhook_events = await context.store.statistics.webhook_events()
+    late = await context.store.statistics.lateness(now - DAY, limit=MOST_CHANGES)
+    by_trigger: dict[str, list[int]] = {trigger.value: [] for trigger in Trigger}
+    for trigger, late_ms in late:
+        by_trigger[trigger].append(late_ms)
     return Status(
         **values,
-        last_tick_at=await last_tick(context),
+        last_heartbeat_at=await last_heartbeat(context.store),
         webhook_events={status.value: webhook_events.get(status, 0) for status in EventStatus},
-        lateness={by.value: _lateness([ms for road, ms in late if road is by]) for by in Trigger},
+        lateness={trigger: _lateness(late_ms) for trigger, late_ms in by_trigger.items()},
     )
 
 
 async def _overviews(contexts: Sequence[Context], now: datetime) -> list[dict[str, Any]]:
-    found = await figures(contexts, now, over=DAY)
-    levels = await contexts[0].rate_limiter.levels([context.rate_limiter for context in contexts])
+    found = await figures_of(contexts, now, over=DAY)
+    levels = await contexts[0].gateway.reads.levels([context.gateway.reads for context in contexts])
     return [
-        _overview(context, found[context.environment], level, now)
+        _overview(context, found[context.store.environment], level, now)
         for context, level in zip(contexts, levels, strict=True)
     ]
 
 
-def _overview(context: Context, found: Figures, level: Level, now: datetime) -> dict[str, Any]:
+def _overview(
+    context: Context, found: Figures, level: BucketLevel, now: datetime
+) -> dict[str, Any]:
     by_state = {state.value: found.by_state.get(state, 0) for state in State}
     by_kind = {kind.value: found.by_error_kind.get(kind, 0) for kind in ErrorKind}
     audit = found.audit
     return {
         "at": now,
-        "provider": context.provider.name,
-        "environment": context.environment,
-        "database": context.store.place,
+        "provider": context.store.provider,
+        "environment": context.store.environment,
+        "database": context.store.database.place,
         "rows": sum(by_state.values()),
         "by_state": by_state,
         "errored_by_kind": by_kind,
@@ -214,7 +239,7 @@ def _lateness(late_ms: list[int]) -> Lateness:
     return Lateness(changes=len(late_ms), median_ms=round(median(late_ms)), p95_ms=round(p95))
 
 
-def _rate_limit(level: Level) -> RateLimitStatus:
+def _rate_limit(level: BucketLevel) -> RateLimitStatus:
     return RateLimitStatus(
         calls=round(level.calls, 1),
         capacity=level.capacity,

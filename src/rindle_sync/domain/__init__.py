@@ -1,4 +1,4 @@
-"""What a row is, what an observation says, what becomes of the row, and when it is checked next. Pure."""
+"""What a row is, what an observation says of it, what becomes of it, when it is checked. Pure."""
 
 from rindle_sync.domain.asset import (
     FETCH_SOURCES,
@@ -18,6 +18,7 @@ from rindle_sync.domain.asset import (
     Trigger,
     as_row_id,
     is_row_id,
+    replace,
 )
 from rindle_sync.domain.decide import (
     CHANGES,
@@ -35,6 +36,7 @@ from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, 
 from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
 from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide_urls, redact_id, scrub
 from rindle_sync.domain.schedule import ATTEMPTS, Schedule, first_check, next_check, retry_gap
+from rindle_sync.domain.token_bucket import Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (
     NO_ROW,
     WAITS_AFTER_FAILURE,
@@ -44,5 +46,6 @@ from rindle_sync.domain.webhook_event import (
     StoredEvent,
     WebhookEvent,
     WebhookEventSummary,
+    WebhookSettings,
     next_wait,
 )

@@ -1,64 +1,66 @@
-"""What was last decided about a row, as the row itself remembers it, each kind of decision once in a run. Pure."""
+"""The last decisions about a row, stored in it; equal ones in a row are one entry. Pure."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
+
+import msgspec
 
 from rindle_sync.domain.asset import FetchFailure, Observation, ObservationSource, Trigger
 from rindle_sync.domain.decide import Decision, Verdict
 
 MOST: Final = 12
-"""How many entries a row keeps; a decision like the one before adds none."""
+"""The most entries that a row keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedDecision:
-    """One decision, or several of the same kind one after the other: from `at` to `until`, `times` in all."""
+    """One decision, or `times` equal ones in a row: the first `at`, the last `until`."""
 
     at: datetime
     until: datetime
     times: int
     trigger: Trigger
     source: ObservationSource | None
-    """None where nothing was asked, or no answer came."""
+    """None where nothing was fetched, or no answer came."""
     verdict: Verdict
     reason: str
 
 
 def log_decision(
-    log: Sequence[Mapping[str, Any]],
+    log: Sequence[Any],
     observation: Observation | FetchFailure | None,
     decision: Decision,
     trigger: Trigger,
     now: datetime,
-) -> list[Mapping[str, Any]]:
-    """The log with one decision more."""
-    source = observation.source.value if isinstance(observation, Observation) else None
-    what = {
-        "trigger": trigger.value,
-        "source": source,
-        "verdict": decision.verdict.value,
-        "reason": decision.reason,
-    }
-    at = now.isoformat()
-    if log and {name: log[-1].get(name) for name in what} == what:
-        last = log[-1]
-        return [*log[:-1], {"at": last["at"], "until": at, "times": last["times"] + 1} | what]
-    return [*log[-MOST + 1 :], {"at": at, "until": at, "times": 1} | what]
+) -> list[Any]:
+    """The log with one more decision; an entry is a JSON object like `LoggedDecision`."""
+    entry = LoggedDecision(
+        at=now,
+        until=now,
+        times=1,
+        trigger=trigger,
+        source=observation.source if isinstance(observation, Observation) else None,
+        verdict=decision.verdict,
+        reason=decision.reason,
+    )
+    older = log[-MOST + 1 :]
+    for last in read_log(log[-1:]):  # none if another version wrote an unreadable one
+        if replace(last, at=now, until=now, times=1) == entry:
+            entry, older = replace(entry, at=last.at, times=last.times + 1), log[:-1]
+    return [*older, msgspec.to_builtins(entry)]
 
 
-def read_log(log: Sequence[Mapping[str, Any]]) -> list[LoggedDecision]:
-    """The log in its order, the oldest first."""
-    return [
-        LoggedDecision(
-            at=datetime.fromisoformat(entry["at"]),
-            until=datetime.fromisoformat(entry["until"]),
-            times=entry["times"],
-            trigger=Trigger(entry["trigger"]),
-            source=entry["source"] and ObservationSource(entry["source"]),
-            verdict=Verdict(entry["verdict"]),
-            reason=entry["reason"],
-        )
-        for entry in log
-    ]
+def read_log(log: Sequence[Any]) -> list[LoggedDecision]:
+    """The readable entries, oldest first.
+
+    Unknown fields are ignored and unreadable entries skipped: a newer or an older version of
+    rindle-sync may have written them.
+    """
+    decisions = []
+    for entry in log:
+        with suppress(msgspec.ValidationError):
+            decisions.append(msgspec.convert(entry, LoggedDecision))
+    return decisions

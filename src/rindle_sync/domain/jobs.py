@@ -1,4 +1,4 @@
-"""What an engine is woken for: one kind of work, in one environment."""
+"""A job: one kind of work in one environment, which an engine runs when it is due."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,24 +7,24 @@ from typing import Final
 
 
 class JobKind(StrEnum):
-    """A kind of work; each step takes up all of it that is due."""
+    """A kind of work; each job processes everything of its kind that is due."""
 
     SWEEP = "sweep"
-    PROCESS_WEBHOOK_EVENTS = "ingest"
-    DISPATCH = "announce"
-    CHECK_AMBIGUOUS = "doubts"
-    """Looks at what deliveries left in doubt in this process; the sweep finds it as well, a little later."""
+    PROCESS_WEBHOOK_EVENTS = "process_webhook_events"
+    DISPATCH = "dispatch"
+    CHECK_AMBIGUOUS = "check_ambiguous"
+    """Checks rows that webhook events left ambiguous in this process; a sweep finds them later."""
     AUDIT = "audit"
     PRUNE = "prune"
 
 
 PROVIDER_JOBS: Final = frozenset({JobKind.SWEEP, JobKind.CHECK_AMBIGUOUS, JobKind.AUDIT})
-"""The steps that ask the provider."""
+"""The jobs that call the provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A step that is due."""
+    """A job that is due."""
 
     environment: str
     kind: JobKind
@@ -32,25 +32,25 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueThresholds:
-    """When the steps of an environment are due, as far as the tables alone do not tell."""
+    """When the jobs of an environment are due, beyond what the tables alone say."""
 
     environment: str
     touched_before: datetime
-    """Rows that changed after this are left alone for now."""
+    """Rows that changed after this are not checked yet."""
     audited_before: datetime | None
-    """An audit is due if the last one ended before; None for no audits."""
+    """An audit is due if the last one ended before this; None for no audits."""
     pruned_before: datetime
 
 
 class Outcome(StrEnum):
-    """How a pass ended."""
+    """How a sweep, an audit or a backfill ended."""
 
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
-    ALREADY_RUNNING = "elsewhere"
-    """Another process is making this pass."""
+    ALREADY_RUNNING = "already_running"
+    """Another process is running it."""
     ALARM = "alarm"
-    """So many rows would have ended that none was."""
+    """So many rows would have been deleted that none was."""

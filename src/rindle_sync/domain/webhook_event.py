@@ -1,5 +1,6 @@
-"""One webhook delivery that we kept, and what may become of it. Pure."""
+"""A stored webhook event, and when it is tried again. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -7,7 +8,7 @@ from typing import Final
 
 
 class EventStatus(StrEnum):
-    """Where a notice stands."""
+    """The processing status of a webhook event."""
 
     PENDING = "pending"
     APPLIED = "applied"
@@ -16,34 +17,34 @@ class EventStatus(StrEnum):
 
 
 NO_ROW: Final = "no_row"
-"""The reason of a notice that is about an asset which no row tracks."""
+"""The reason of a dead event about an asset that no row tracks."""
 
 WAITS_FOR_ROW: Final = tuple(timedelta(seconds=s) for s in (5, 15, 45, 90))
-"""How long a notice waits for a row that is not there yet, before each new attempt."""
+"""The wait before each new attempt while no row has the event's ids."""
 
 WAITS_AFTER_FAILURE: Final = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300))
-"""How long a notice waits after a failure of ours; a fifth failure makes it dead."""
+"""The wait after each failure to apply an event; a fifth failure makes it dead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedEvent:
-    """What a webhook says about itself: enough to keep it, before anything is done about it."""
+    """What a webhook says about itself: enough to store it before it is processed."""
 
     event_id: str = field(repr=False)
     type: str
     environment: str | None = field(default=None, repr=False)
-    """The provider's id of the environment that it is about."""
+    """The provider's id of the event's environment."""
     occurred_at: datetime | None = None
     provider_asset_id: str | None = field(default=None, repr=False)
     provider_upload_id: str | None = field(default=None, repr=False)
     passthrough: str | None = field(default=None, repr=False)
     acted_on: bool = True
-    """Whether it is of a type that says something about a row."""
+    """Whether events of this type say something about a row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredEvent:
-    """What one row of `provider_webhook_events` says but for its body, which may have a megabyte."""
+    """One row of `provider_webhook_events` without its body, which may have a megabyte."""
 
     id: str
     provider_name: str
@@ -63,19 +64,35 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEvent(StoredEvent):
-    """One row of `provider_webhook_events`."""
+    """One row of `provider_webhook_events` with its body."""
 
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Those that the provider reads the body with; names in lower case."""
     body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookEventSummary(StoredEvent):
-    """One of many rows of `provider_webhook_events`, in a list."""
+    """One row of `provider_webhook_events` with the size of its body."""
 
     size: int
-    """Of its body, in bytes; 0 once that was emptied."""
+    """In bytes; 0 once the body was pruned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """Which webhook requests are accepted."""
+
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    tolerance: timedelta = timedelta(seconds=300)
+    read_within: timedelta = timedelta(seconds=4)
+    """The most time to read a request."""
+    store_within: timedelta = timedelta(seconds=3)
+    """The most time to store an event: the provider waits five seconds for the response."""
+    environment: str | None = field(default=None, repr=False)
+    """The provider's id of the environment of the rows; None accepts every signed event."""
 
 
 def next_wait(attempts: int, waits: tuple[timedelta, ...]) -> timedelta | None:
-    """How long to wait after `attempts` attempts in vain; None when it was the last one."""
+    """The wait after `attempts` failed attempts; None after the last one."""
     return waits[attempts - 1] if attempts <= len(waits) else None

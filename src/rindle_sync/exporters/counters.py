@@ -1,41 +1,14 @@
-"""What each event moves. Pure."""
+"""Which counters and histograms each event moves. Pure."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from functools import singledispatch
+from typing import Final
 
 from rindle_sync.domain import Outcome
-from rindle_sync.exporters.instruments import (
-    ACK,
-    AUDIT_ORPHANS,
-    AUDITS,
-    CALL_DURATION,
-    CALLBACKS_FAILED,
-    CALLS,
-    CHANGE_LAG,
-    CHANGES,
-    CHECKS,
-    CIRCUIT_OPENED,
-    CONSOLE_ACTIONS,
-    DELIVERY_LAG,
-    NOT_APPLIED,
-    PROCESSED,
-    RECEIVED,
-    REDACTION_FAILED,
-    REJECTIONS,
-    SWEEP_CALLS,
-    SWEEP_DURATION,
-    SWEEP_PAGES,
-    SWEEP_ROWS,
-    SWEEPS,
-    UNKNOWN,
-    WEBHOOK_LAG,
-    Instrument,
-    Reading,
-    reading,
-)
+from rindle_sync.exporters import instruments as metrics
+from rindle_sync.exporters.instruments import Instrument, Reading, reading
 from rindle_sync.telemetry import (
     Audited,
-    BreakerClosed,
     BreakerOpened,
     CallbackException,
     Called,
@@ -49,129 +22,125 @@ from rindle_sync.telemetry import (
     Swept,
     UnknownStatus,
     WebhookException,
-    WebhookIgnored,
     WebhookProcessed,
     WebhookRejected,
     WebhookVerified,
 )
 
-_COMPLETE: Final = frozenset({Outcome.DONE.value, Outcome.ALARM.value})
+_COMPLETE: Final = frozenset({Outcome.DONE, Outcome.ALARM})
 
-_Told = Iterator[tuple[Instrument, float, Mapping[str, str]]]
+_Moves = Iterator[tuple[Instrument, float, Mapping[str, str]]]
 
 
 def readings(event: Event) -> list[Reading]:
     """What `event` moves, and how far."""
-    told = _TELLS[type(event)](event)
     return [
         reading(instrument, value, event.environment, **labels)
-        for instrument, value, labels in told
+        for instrument, value, labels in _moves(event)
     ]
 
 
-def _resolved(event: Resolved) -> _Told:
-    yield CHECKS, 1, {"outcome": "unchanged" if event.no_change else "changed"}
-
-
-def _stuck(_: Stuck) -> _Told:
-    yield CHECKS, 1, {"outcome": "stuck"}
-
-
-def _failed(event: Failed) -> _Told:
-    yield CHECKS, 1, {"outcome": event.reason}
-
-
-def _unknown_status(_: UnknownStatus) -> _Told:
-    yield UNKNOWN, 1, {}
-
-
-def _called(event: Called) -> _Told:
-    yield CALLS, 1, {"way": event.way, "answer": event.answer}
-    yield CALL_DURATION, _seconds(event.duration_ms), {"way": event.way}
-
-
-def _swept(event: Swept) -> _Told:
-    yield SWEEPS, 1, {"outcome": event.outcome}
-    yield SWEEP_DURATION, _seconds(event.duration_ms), {}
-    yield SWEEP_ROWS, event.looked, {}
-    yield SWEEP_CALLS, event.calls, {}
-    yield SWEEP_PAGES, event.pages, {}
-
-
-def _changed(event: StateChange) -> _Told:
-    yield CHANGES, 1, {"by": event.by, "to_state": event.to_state}
-    yield CHANGE_LAG, _seconds(event.late_ms), {"by": event.by}
-
-
-def _verified(event: WebhookVerified) -> _Told:
-    result = "duplicate" if event.duplicate else "kept" if event.acted_on else "ignored"
-    yield RECEIVED, 1, {"result": result}
-    yield ACK, _seconds(event.ack_ms), {}
-    if not event.duplicate:
-        yield DELIVERY_LAG, _seconds(event.delivery_ms), {}
-
-
-def _rejected(event: WebhookRejected) -> _Told:
-    yield REJECTIONS, 1, {"reason": event.reason}
-    yield ACK, _seconds(event.ack_ms), {}
-
-
-def _processed(event: WebhookProcessed) -> _Told:
-    yield PROCESSED, 1, {"verdict": event.verdict}
-    yield WEBHOOK_LAG, _seconds(event.lag_ms), {}
-
-
-def _exception(event: WebhookException) -> _Told:
-    yield NOT_APPLIED, 1, {"result": "dead" if event.dead else "put_off"}
-
-
-def _callback_exception(_: CallbackException) -> _Told:
-    yield CALLBACKS_FAILED, 1, {}
-
-
-def _breaker_opened(event: BreakerOpened) -> _Told:
-    yield CIRCUIT_OPENED, 1, {"reason": event.reason}
-
-
-def _audited(event: Audited) -> _Told:
-    yield AUDITS, 1, {"outcome": event.outcome}
-    if event.outcome in _COMPLETE:  # one that goes on later tells its figures again
-        yield AUDIT_ORPHANS, event.orphans, {}
-
-
-def _operator_acted(event: OperatorActed) -> _Told:
-    yield CONSOLE_ACTIONS, 1, {"action": event.action}
-
-
-def _redaction_failed(_: RedactionFailed) -> _Told:
-    yield REDACTION_FAILED, 1, {}
-
-
-def _nothing(_: Event) -> _Told:
-    """The tables tell of it, or another event does."""
+@singledispatch
+def _moves(_event: Event) -> _Moves:
+    """Any other event moves nothing: the tables have it, or another event says it too."""
     yield from ()
 
 
-_TELLS: Final[Mapping[type[Event], Callable[[Any], _Told]]] = {
-    Resolved: _resolved,
-    Stuck: _stuck,
-    Failed: _failed,
-    UnknownStatus: _unknown_status,
-    Called: _called,
-    Swept: _swept,
-    StateChange: _changed,
-    WebhookVerified: _verified,
-    WebhookRejected: _rejected,
-    WebhookProcessed: _processed,
-    WebhookIgnored: _nothing,
-    WebhookException: _exception,
-    CallbackException: _callback_exception,
-    BreakerOpened: _breaker_opened,
-    BreakerClosed: _nothing,
-    Audited: _audited,
-    OperatorActed: _operator_acted,
-    RedactionFailed: _redaction_failed,
-}
+@_moves.register
+def _(event: Resolved) -> _Moves:
+    yield metrics.CHECKS, 1, {"outcome": "unchanged" if event.no_change else "changed"}
+
+
+@_moves.register
+def _(_event: Stuck) -> _Moves:
+    yield metrics.CHECKS, 1, {"outcome": "stuck"}
+
+
+@_moves.register
+def _(event: Failed) -> _Moves:
+    yield metrics.CHECKS, 1, {"outcome": event.reason}
+
+
+@_moves.register
+def _(_event: UnknownStatus) -> _Moves:
+    yield metrics.UNKNOWN, 1, {}
+
+
+@_moves.register
+def _(event: Called) -> _Moves:
+    yield metrics.CALLS, 1, {"operation": event.way, "outcome": event.answer}
+    yield metrics.CALL_DURATION, _seconds(event.duration_ms), {"operation": event.way}
+
+
+@_moves.register
+def _(event: Swept) -> _Moves:
+    yield metrics.SWEEPS, 1, {"outcome": event.outcome}
+    yield metrics.SWEEP_DURATION, _seconds(event.duration_ms), {}
+    yield metrics.SWEEP_ROWS, event.looked, {}
+    yield metrics.SWEEP_CALLS, event.calls, {}
+    yield metrics.SWEEP_PAGES, event.pages, {}
+
+
+@_moves.register
+def _(event: StateChange) -> _Moves:
+    yield metrics.CHANGES, 1, {"trigger": event.by, "to_state": event.to_state}
+    yield metrics.CHANGE_LAG, _seconds(event.late_ms), {"trigger": event.by}
+
+
+@_moves.register
+def _(event: WebhookVerified) -> _Moves:
+    result = "kept" if event.acted_on else "ignored"
+    if event.duplicate:
+        result = "duplicate"
+    yield metrics.RECEIVED, 1, {"result": result}
+    yield metrics.ACK, _seconds(event.ack_ms), {}
+    if not event.duplicate:
+        yield metrics.DELIVERY_LAG, _seconds(event.delivery_ms), {}
+
+
+@_moves.register
+def _(event: WebhookRejected) -> _Moves:
+    yield metrics.REJECTIONS, 1, {"reason": event.reason}
+    yield metrics.ACK, _seconds(event.ack_ms), {}
+
+
+@_moves.register
+def _(event: WebhookProcessed) -> _Moves:
+    yield metrics.PROCESSED, 1, {"verdict": event.verdict}
+    yield metrics.EVENT_LAG, _seconds(event.lag_ms), {}
+
+
+@_moves.register
+def _(event: WebhookException) -> _Moves:
+    yield metrics.NOT_APPLIED, 1, {"result": "dead" if event.dead else "put_off"}
+
+
+@_moves.register
+def _(_event: CallbackException) -> _Moves:
+    yield metrics.CALLBACKS_FAILED, 1, {}
+
+
+@_moves.register
+def _(event: BreakerOpened) -> _Moves:
+    yield metrics.CIRCUIT_OPENED, 1, {"reason": event.reason}
+
+
+@_moves.register
+def _(event: Audited) -> _Moves:
+    yield metrics.AUDITS, 1, {"outcome": event.outcome}
+    # an audit that resumes later reports its figures again
+    if event.outcome in _COMPLETE:
+        yield metrics.AUDIT_ORPHANS, event.orphans, {}
+
+
+@_moves.register
+def _(event: OperatorActed) -> _Moves:
+    yield metrics.CONSOLE_ACTIONS, 1, {"action": event.action}
+
+
+@_moves.register
+def _(_event: RedactionFailed) -> _Moves:
+    yield metrics.REDACTION_FAILED, 1, {}
 
 
 def _seconds(milliseconds: int) -> float:

@@ -1,158 +1,133 @@
-"""The gauges: how all environments stand, read out of the tables when somebody asks; knows no metric library."""
+"""The gauges: how environments stand, read from the tables on demand; knows no metric library."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from rindle_sync.diagnostics import SPARING, CachedQuery
-from rindle_sync.diagnostics import status as health
-from rindle_sync.domain import ErrorKind, Outcome, State
+from rindle_sync.diagnostics import HOUR, SPARING, CachedQuery, figures_of
+from rindle_sync.domain import BucketLevel, ErrorKind, Outcome, State
 from rindle_sync.errors import DatabaseUnavailable
-from rindle_sync.exporters.instruments import (
-    AUDIT_ALARM,
-    AUDIT_PROGRESS,
-    AUDITING,
-    BUILD,
-    CIRCUIT_OPEN,
-    DATABASE_UP,
-    DEAD,
-    DUE,
-    ERRORED,
-    EXPECTED,
-    LAST_AUDIT,
-    LAST_CHECK,
-    LAST_TICK,
-    LOSS,
-    MISSED,
-    OLDEST_DUE,
-    OLDEST_PENDING,
-    PENDING,
-    RATE_LIMIT_CALLS,
-    RATE_LIMIT_WAIT,
-    RATE_LIMITS,
-    ROWS,
-    UNANSWERED,
-    UNLINKED,
-    Reading,
-    reading,
-)
-from rindle_sync.reconcile import Context, Reason
-from rindle_sync.store import Figures, Level
+from rindle_sync.exporters import instruments as metrics
+from rindle_sync.exporters.instruments import Reading, reading
+from rindle_sync.gateway import Reason
+from rindle_sync.reconcile import Context
+from rindle_sync.runtime import last_heartbeat
+from rindle_sync.store import Figures
 
 HOLDS: Final = timedelta(seconds=10)
-"""How long what was read is told again: the tables are asked no more often."""
+"""How long a reading is reused: the tables are read no more often."""
 
 
-class StatisticsReader:
-    """How environments on one database stand; a database that does not answer is down, and no more is told of it.
+class Gauges:
+    """How the environments on one database stand.
 
-    What must be counted, which takes a while in large tables, is told again until it has been counted anew.
+    While the database does not answer, the gauges say only that it is down. Counts take a while
+    in large tables: the last ones are reused until new ones are ready.
     """
 
     def __init__(self, contexts: Sequence[Context]) -> None:
-        self._all_tools, now = contexts, contexts[0].now
-        self._pulse = CachedQuery(self._feel, now, HOLDS)
+        self._contexts = contexts
+        now = contexts[0].now
+        self._vital = CachedQuery(self._read_vital, now, HOLDS)
         self._counts = CachedQuery(self._count, now, HOLDS, times=SPARING)
         self._counted: list[Reading] = []
-        self.last: list[Reading] = list(_build())
-        """The gauges as they were read last."""
+        self.last: list[Reading] = [_build()]
+        """The gauges as last read."""
 
     async def readings(self) -> list[Reading]:
-        """The gauges as they are now, or were at most ten seconds ago; what takes long to count, longer ago."""
-        self.last = [*_build(), *await self._readings()]
+        """The gauges, at most ten seconds old; those that take long to count, older."""
+        self.last = [_build(), *await self._read()]
         return self.last
 
     async def close(self) -> None:
-        """Read no more."""
-        await self._pulse.close()
+        """Stop reading."""
+        await self._vital.close()
         await self._counts.close()
 
-    async def _readings(self) -> list[Reading]:
+    async def _read(self) -> list[Reading]:
         try:
-            if not (pulse := await self._pulse.get()):
-                return _down()
-            self._counted = await self._counts.get() or self._counted
+            vital = await self._vital.get()
+            if vital:
+                self._counted = await self._counts.get() or self._counted
+                return vital + self._counted
         except DatabaseUnavailable:
-            return _down()
-        return pulse + self._counted
+            pass
+        return [reading(metrics.DATABASE_UP, 0)]
 
-    async def _feel(self) -> list[Reading]:
-        budgets = [
-            rate_limiter
-            for context in self._all_tools
-            for rate_limiter in (context.rate_limiter, context.create_limiter)
-        ]
-        levels = await self._all_tools[0].rate_limiter.levels(budgets)
-        ticked = await health.last_tick(self._all_tools[0])
-        found = [reading(DATABASE_UP, 1), reading(LAST_TICK, _timestamp(ticked))]
-        for place, context in enumerate(self._all_tools):
-            found += _rate_limits(context.environment, levels[2 * place : 2 * place + 2])
+    async def _read_vital(self) -> list[Reading]:
+        limiters = []
+        for context in self._contexts:
+            limiters += [context.gateway.reads, context.gateway.creates]
+        levels = iter(await limiters[0].levels(limiters))
+        ticked = await last_heartbeat(self._contexts[0].store)
+        found = [reading(metrics.DATABASE_UP, 1), reading(metrics.LAST_TICK, _timestamp(ticked))]
+        for context in self._contexts:
+            for bucket in metrics.BUCKETS:
+                found += _rate_limit(context.store.environment, bucket, next(levels))
         return found
 
     async def _count(self) -> list[Reading]:
-        figures = await health.figures(self._all_tools, self._all_tools[0].now(), over=health.HOUR)
-        return [
-            one
-            for context in self._all_tools
-            for one in _counted(context.environment, figures[context.environment])
-        ]
+        figures = await figures_of(self._contexts, self._contexts[0].now(), over=HOUR)
+        found: list[Reading] = []
+        for context in self._contexts:
+            name = context.store.environment
+            found += _rows(name, figures[name])
+            found += _webhooks(name, figures[name])
+            found += _provider(name, figures[name])
+        return found
 
 
-def _down() -> list[Reading]:
-    return [reading(DATABASE_UP, 0)]
+def _build() -> Reading:
+    labels = {name: words[0] for name, words in metrics.BUILD.labels.items()}
+    return reading(metrics.BUILD, 1, **labels)
 
 
-def _build() -> Iterator[Reading]:
-    yield reading(BUILD, 1, **{name: words[0] for name, words in BUILD.labels.items()})
-
-
-def _counted(name: str, figures: Figures) -> Iterator[Reading]:
-    yield from _rows(name, figures)
-    yield from _webhooks(name, figures)
-    yield from _provider(name, figures)
+def _rate_limit(name: str, bucket: str, level: BucketLevel) -> Iterator[Reading]:
+    yield reading(metrics.RATE_LIMIT_CALLS, level.calls, name, bucket=bucket)
+    yield reading(metrics.RATE_LIMIT_WAIT, level.wait.total_seconds(), name, bucket=bucket)
 
 
 def _rows(name: str, figures: Figures) -> Iterator[Reading]:
     for state in State:
-        yield reading(ROWS, figures.by_state.get(state, 0), name, state=state)
+        yield reading(metrics.ROWS, figures.by_state.get(state, 0), name, state=state)
     for kind in ErrorKind:
-        yield reading(ERRORED, figures.by_error_kind.get(kind, 0), name, error_kind=kind)
-    yield reading(DUE, figures.due, name)
-    yield reading(OLDEST_DUE, _timestamp(figures.oldest_due), name)
-    yield reading(UNLINKED, figures.unlinked, name)
-    yield reading(UNANSWERED, figures.failing, name)
-    yield reading(LAST_CHECK, _timestamp(figures.last_checked), name)
+        yield reading(metrics.ERRORED, figures.by_error_kind.get(kind, 0), name, error_kind=kind)
+    yield reading(metrics.DUE, figures.due, name)
+    yield reading(metrics.OLDEST_DUE, _timestamp(figures.oldest_due), name)
+    yield reading(metrics.UNLINKED, figures.unlinked, name)
+    yield reading(metrics.UNANSWERED, figures.failing, name)
+    yield reading(metrics.LAST_CHECK, _timestamp(figures.last_checked), name)
 
 
 def _webhooks(name: str, figures: Figures) -> Iterator[Reading]:
-    yield reading(PENDING, figures.pending, name)
-    yield reading(OLDEST_PENDING, _timestamp(figures.oldest_pending), name)
-    yield reading(DEAD, figures.dead, name)
-    yield reading(EXPECTED, figures.webhooked.expected, name)
-    for by, number in figures.webhooked.missed.items():
-        yield reading(MISSED, number, name, by=by)
-    yield reading(LOSS, figures.webhooked.loss, name)
-
-
-def _rate_limits(name: str, levels: Sequence[Level]) -> Iterator[Reading]:
-    for rate_limiter, level in zip(RATE_LIMITS, levels, strict=True):
-        yield reading(RATE_LIMIT_CALLS, level.calls, name, rate_limiter=rate_limiter)
-        yield reading(RATE_LIMIT_WAIT, level.wait.total_seconds(), name, rate_limiter=rate_limiter)
+    yield reading(metrics.PENDING, figures.pending, name)
+    yield reading(metrics.OLDEST_PENDING, _timestamp(figures.oldest_pending), name)
+    yield reading(metrics.DEAD, figures.dead, name)
+    yield reading(metrics.EXPECTED, figures.webhooked.expected, name)
+    for trigger, number in figures.webhooked.missed.items():
+        yield reading(metrics.MISSED, number, name, trigger=trigger)
+    yield reading(metrics.LOSS, figures.webhooked.loss, name)
 
 
 def _provider(name: str, figures: Figures) -> Iterator[Reading]:
+    audit = figures.audit
     for reason in Reason:
-        yield reading(CIRCUIT_OPEN, figures.circuit_reason == reason, name, reason=reason)
-    yield reading(LAST_AUDIT, _timestamp(figures.audit.ended_at), name)
-    yield reading(AUDIT_ALARM, (figures.audit.report or {}).get("outcome") == Outcome.ALARM, name)
-    yield reading(AUDITING, figures.audit.began_at is not None, name)
-    yield reading(AUDIT_PROGRESS, _progress(figures), name)
+        is_open = figures.circuit_reason == reason
+        yield reading(metrics.CIRCUIT_OPEN, is_open, name, reason=reason)
+    is_alarm = (audit.report or {}).get("outcome") == Outcome.ALARM
+    yield reading(metrics.LAST_AUDIT, _timestamp(audit.ended_at), name)
+    yield reading(metrics.AUDIT_ALARM, is_alarm, name)
+    yield reading(metrics.AUDITING, audit.began_at is not None, name)
+    yield reading(metrics.AUDIT_PROGRESS, _progress(figures), name)
 
 
 def _progress(figures: Figures) -> float:
-    audit = figures.audit
-    report = (audit.progress or {}).get("report") if audit.began_at else None
-    return min(1.0, report["seen"] / report["rows"]) if report and report["rows"] else 0.0
+    if not figures.audit.began_at:
+        return 0.0
+    report = (figures.audit.progress or {}).get("report")
+    if not report or not report["rows"]:
+        return 0.0
+    return min(1.0, float(report["seen"] / report["rows"]))
 
 
 def _timestamp(moment: datetime | None) -> float:

@@ -1,4 +1,4 @@
-"""What an exporter must do, and the one table of what is measured; knows no metric library."""
+"""The one table of what is measured, and what an exporter must do; knows no metric library."""
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,25 +6,25 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.metadata import version
 from itertools import product
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from rindle_sync.domain import ErrorKind, FailureKind, Outcome, State, Trigger
-from rindle_sync.reconcile import CallOutcome, Operation, Reason
+from rindle_sync.gateway import CallOutcome, Operation, Reason
 from rindle_sync.store import CHECK_TRIGGERS
 from rindle_sync.telemetry import Event
 
 OTHER: Final = "other"
-"""What a label says for a word that its set does not hold: no label grows with what comes from outside."""
+"""The label value for a word outside the closed set: no label grows with outside input."""
 
 ENVIRONMENT: Final = "environment"
-"""The label that is our name of the provider environment; its set are the names in the settings."""
+"""The label for the name of the provider environment; its values are the names in the settings."""
 
-QUICK: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-PATIENT: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
-"""The upper bounds of the buckets of histograms, in seconds: for what is waited for, and for what comes late."""
+SHORT: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LONG: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
+"""Upper bounds of histogram buckets, in seconds: for waiting times, and for lateness."""
 
-RATE_LIMITS: Final = ("reads", "creates")
-"""Calls that only ask, and those that make uploads."""
+BUCKETS: Final = ("reads", "creates")
+"""The buckets of the rate limit: calls that only read, and those that create uploads."""
 
 REJECTED: Final = (
     "malformed_header",
@@ -41,29 +41,29 @@ REJECTED: Final = (
     "too_slow",
     OTHER,
 )
-"""Why a delivery is not accepted; another provider may have other reasons."""
+"""Why a delivery is rejected; another provider may have other reasons."""
 
 
 class Exporter(Protocol):
-    """What tells events to a library of metrics; `hear` is a listener."""
+    """Passes events on to a metric library; `handle` is a listener."""
 
     def handle(self, event: Event) -> None:
-        """Tell of one event."""
+        """Export one event."""
 
 
 class InstrumentKind(StrEnum):
-    """What a figure is."""
+    """What a value of an instrument means."""
 
     COUNTER = "counter"
     HISTOGRAM = "histogram"
     GAUGE = "gauge"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Instrument:
     """One metric: its name with dots, its unit in UCUM, and the closed set of values of each label.
 
-    All but those of the whole process have the label `environment` besides.
+    It also has the label `environment`, unless it `is_shared` by the whole process.
     """
 
     name: str
@@ -77,31 +77,33 @@ class Instrument:
     @property
     def label_names(self) -> tuple[str, ...]:
         """The names of its labels, in their order."""
-        return (*(() if self.is_shared else (ENVIRONMENT,)), *self.labels)
+        return tuple(self.labels) if self.is_shared else (ENVIRONMENT, *self.labels)
 
     def combinations(self, environments: Sequence[str]) -> Iterator[dict[str, str]]:
         """Every combination of its labels."""
-        sets = [*([] if self.is_shared else [environments]), *self.labels.values()]
-        for values in product(*sets):
-            yield dict(zip(self.label_names, values, strict=True))
+        values = [*self.labels.values()]
+        if not self.is_shared:
+            values.insert(0, environments)
+        for combination in product(*values):
+            yield dict(zip(self.label_names, combination, strict=True))
 
     @property
     def prometheus_name(self) -> str:
-        """Its name as Prometheus wants it: the unit and the kind at its end.
+        """Its name in Prometheus, which ends in the unit and the kind.
 
         https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
         """
         name = self.name.replace(".", "_")
         if self.unit == "s":
-            name += "_seconds"
-        elif self.unit == "1" and self.kind is InstrumentKind.GAUGE:
-            name += "_ratio"
-        return name + "_total" * (self.kind is InstrumentKind.COUNTER)
+            return name + "_seconds"
+        if self.kind is InstrumentKind.COUNTER:
+            return name + "_total"
+        return name + "_ratio" if self.unit == "1" else name
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A figure of an instrument: how much more, for a counter; what was measured, for the others."""
+    """A value of an instrument: an increment for a counter, a measurement for the others."""
 
     instrument: Instrument
     value: float
@@ -109,206 +111,172 @@ class Reading:
 
 
 def reading(
-    instrument: Instrument, value: float, environment: str | None = None, **labels: str
+    instrument: Instrument, value: float, environment: str | None = None, **words: str
 ) -> Reading:
     """A reading whose labels are within their sets."""
-    here = {} if instrument.is_shared else {ENVIRONMENT: environment or OTHER}
-    known = {
-        name: word if word in instrument.labels[name] else OTHER for name, word in labels.items()
-    }
-    return Reading(instrument, value, here | known)
+    labels = {} if instrument.is_shared else {ENVIRONMENT: environment or OTHER}
+    for name, word in words.items():
+        labels[name] = word if word in instrument.labels[name] else OTHER
+    return Reading(instrument, value, labels)
+
+
+_instruments: Final[list[Instrument]] = []
+
+
+def _instrument(
+    kind: InstrumentKind,
+    name: str,
+    unit: str,
+    description: str,
+    labels: Mapping[str, Iterable[str]],
+    **more: Any,
+) -> Instrument:
+    instrument = Instrument(
+        name=f"rindle_sync.{name}",
+        kind=kind,
+        unit=unit,
+        description=description,
+        labels={label: tuple(map(str, words)) for label, words in labels.items()},
+        **more,
+    )
+    _instruments.append(instrument)
+    return instrument
 
 
 def _counter(name: str, unit: str, description: str, **labels: Iterable[str]) -> Instrument:
-    return Instrument(
-        f"rindle_sync.{name}", InstrumentKind.COUNTER, f"{{{unit}}}", description, _sets(labels)
-    )
+    return _instrument(InstrumentKind.COUNTER, name, f"{{{unit}}}", description, labels)
 
 
 def _histogram(
     name: str, buckets: Sequence[float], description: str, **labels: Iterable[str]
 ) -> Instrument:
-    return Instrument(
-        f"rindle_sync.{name}", InstrumentKind.HISTOGRAM, "s", description, _sets(labels), buckets
-    )
+    return _instrument(InstrumentKind.HISTOGRAM, name, "s", description, labels, buckets=buckets)
 
 
 def _gauge(name: str, unit: str, description: str, **labels: Iterable[str]) -> Instrument:
-    return Instrument(f"rindle_sync.{name}", InstrumentKind.GAUGE, unit, description, _sets(labels))
+    return _instrument(InstrumentKind.GAUGE, name, unit, description, labels)
 
 
 def _shared(name: str, unit: str, description: str, **labels: Iterable[str]) -> Instrument:
-    return Instrument(
-        f"rindle_sync.{name}",
-        InstrumentKind.GAUGE,
-        unit,
-        description,
-        _sets(labels),
-        is_shared=True,
-    )
+    return _instrument(InstrumentKind.GAUGE, name, unit, description, labels, is_shared=True)
 
 
-def _sets(labels: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-    return {name: tuple(map(str, words)) for name, words in labels.items()}
-
-
-_PASSES: Final = [outcome for outcome in Outcome if outcome is not Outcome.ALARM]
-_AUDITS: Final = [outcome for outcome in Outcome if outcome is not Outcome.ALREADY_RUNNING]
 _CHECKS: Final = ("changed", "unchanged", "stuck", "conflict", *FailureKind)
+_SWEEPS: Final = [outcome for outcome in Outcome if outcome is not Outcome.ALARM]
+_AUDITS: Final = [outcome for outcome in Outcome if outcome is not Outcome.ALREADY_RUNNING]
 
-# what events tell
+# Derived from events.
 
 RECEIVED = _counter(
-    "webhooks.received",
-    "webhook",
-    "Deliveries that were signed.",
-    result=("kept", "duplicate", "ignored"),
+    "webhooks.received", "webhook", "Signed deliveries.", result=("kept", "duplicate", "ignored")
 )
-REJECTIONS = _counter(
-    "webhooks.rejected", "webhook", "Deliveries that were not accepted.", reason=REJECTED
-)
-ACK = _histogram("webhooks.ack.duration", QUICK, "How long senders waited for our answer.")
+REJECTIONS = _counter("webhooks.rejected", "webhook", "Rejected deliveries.", reason=REJECTED)
+ACK = _histogram("webhooks.ack.duration", SHORT, "How long senders waited for the answer.")
 DELIVERY_LAG = _histogram(
-    "webhooks.delivery.lag", PATIENT, "From an event until its first delivery came in."
+    "webhooks.delivery.lag", LONG, "From an event until its first delivery arrived."
 )
 PROCESSED = _counter(
-    "notices.processed",
-    "notice",
-    "Kept deliveries that were applied to a row.",
-    verdict=("changed", "unchanged", "stale", "doubted"),
+    "webhook_events.processed",
+    "event",
+    "Webhook events that were applied to a row.",
+    verdict=("changed", "unchanged", "stale", "ambiguous"),
 )
 NOT_APPLIED = _counter(
-    "notices.failed",
+    "webhook_events.failed",
     "attempt",
-    "Tries to apply a kept delivery that failed.",
+    "Failed attempts to apply a webhook event.",
     result=("put_off", "dead"),
 )
-WEBHOOK_LAG = _histogram("notices.lag", PATIENT, "From an event until it was applied to its row.")
-CHECKS = _counter("looks", "look", "Looks at rows that were settled.", outcome=_CHECKS)
+EVENT_LAG = _histogram("webhook_events.lag", LONG, "From an event until it was applied to its row.")
+CHECKS = _counter("checks", "check", "Checks of rows.", outcome=_CHECKS)
 UNKNOWN = _counter(
-    "looks.unknown_status",
-    "look",
-    "Looks that were answered with a status word that we do not know.",
+    "checks.unknown_status", "check", "Checks that were answered with an unknown status word."
 )
 CALLS = _counter(
     "provider.calls",
     "call",
-    "Calls to the provider that have ended.",
-    way=Operation,
-    answer=CallOutcome,
+    "Completed calls to the provider.",
+    operation=Operation,
+    outcome=CallOutcome,
 )
 CALL_DURATION = _histogram(
-    "provider.call.duration", QUICK, "How long calls to the provider took.", way=Operation
+    "provider.call.duration", SHORT, "How long calls to the provider took.", operation=Operation
 )
-SWEEPS = _counter("sweeps", "sweep", "Passes over the due rows that have ended.", outcome=_PASSES)
-SWEEP_DURATION = _histogram("sweep.duration", PATIENT, "How long such passes took.")
-SWEEP_ROWS = _counter("sweep.rows", "row", "Due rows that they settled.")
-SWEEP_CALLS = _counter("sweep.calls", "call", "Calls that they made.")
-SWEEP_PAGES = _counter("sweep.pages", "page", "How many of these calls were for list pages.")
+SWEEPS = _counter("sweeps", "sweep", "Completed passes over the due rows.", outcome=_SWEEPS)
+SWEEP_DURATION = _histogram("sweep.duration", LONG, "How long passes over the due rows took.")
+SWEEP_ROWS = _counter("sweep.rows", "row", "Due rows that sweeps processed.")
+SWEEP_CALLS = _counter("sweep.calls", "call", "Calls that sweeps made.")
+SWEEP_PAGES = _counter("sweep.pages", "page", "Calls of sweeps that were for list pages.")
 CHANGES = _counter(
-    "changes",
-    "change",
-    "Real changes of rows, by the road that found them.",
-    by=Trigger,
-    to_state=State,
+    "changes", "change", "Real changes of rows, by their trigger.", trigger=Trigger, to_state=State
 )
-CHANGE_LAG = _histogram("changes.lag", PATIENT, "How late changes were found.", by=Trigger)
+CHANGE_LAG = _histogram("changes.lag", LONG, "How late changes were found.", trigger=Trigger)
 CALLBACKS_FAILED = _counter(
     "callbacks.failed", "call", "Callbacks of the app that failed on a change."
 )
 CIRCUIT_OPENED = _counter(
-    "breaker.opened", "opening", "How often the provider was left alone.", reason=Reason
+    "circuit.opened", "opening", "How often the circuit breaker opened.", reason=Reason
 )
-AUDITS = _counter("audits", "audit", "Audits that have ended or were broken off.", outcome=_AUDITS)
+AUDITS = _counter("audits", "audit", "Audits that ended or were interrupted.", outcome=_AUDITS)
 AUDIT_ORPHANS = _counter(
-    "audit.orphans", "asset", "Assets that complete audits found and no row knew."
+    "audit.orphans", "asset", "Assets without a row that complete audits found."
 )
 CONSOLE_ACTIONS = _counter(
-    "operator.actions",
+    "console.actions",
     "action",
-    "What operators did on the page.",
+    "Actions in the console.",
     action=("sync", "replay", "replay_dead", "sign_in"),
 )
 REDACTION_FAILED = _counter(
-    "redaction.failures", "event", "Events that were about to tell an id of the provider's."
+    "redaction.failures", "event", "Events that were about to show an id of the provider."
 )
 
-COUNTED: Final = (
-    RECEIVED,
-    REJECTIONS,
-    ACK,
-    DELIVERY_LAG,
-    PROCESSED,
-    NOT_APPLIED,
-    WEBHOOK_LAG,
-    CHECKS,
-    UNKNOWN,
-    CALLS,
-    CALL_DURATION,
-    SWEEPS,
-    SWEEP_DURATION,
-    SWEEP_ROWS,
-    SWEEP_CALLS,
-    SWEEP_PAGES,
-    CHANGES,
-    CHANGE_LAG,
-    CALLBACKS_FAILED,
-    CIRCUIT_OPENED,
-    AUDITS,
-    AUDIT_ORPHANS,
-    CONSOLE_ACTIONS,
-    REDACTION_FAILED,
-)
-"""Counters and histograms: what events move."""
-
-# what the tables tell; times are in seconds since 1970, 0 for never
+# Read from the tables; moments are in seconds since 1970, 0 for never.
 
 ROWS = _gauge("rows", "{row}", "Rows.", state=State)
 ERRORED = _gauge("rows.errored", "{row}", "Errored rows.", error_kind=ErrorKind)
-DUE = _gauge("rows.due", "{row}", "Rows that are due to be looked at.")
-OLDEST_DUE = _gauge(
-    "rows.oldest_due.timestamp", "s", "Since when the row is due that has been so the longest."
-)
+DUE = _gauge("rows.due", "{row}", "Rows that are due for a check.")
+OLDEST_DUE = _gauge("rows.oldest_due.timestamp", "s", "Since when the longest-due row is due.")
 UNLINKED = _gauge(
     "rows.unlinked", "{row}", "Rows that wait for their upload and have no asset yet."
 )
-UNANSWERED = _gauge("rows.unanswered", "{row}", "Rows whose last look brought no answer.")
+UNANSWERED = _gauge("rows.unanswered", "{row}", "Rows whose last check brought no answer.")
 LAST_CHECK = _gauge(
-    "looks.last_answered.timestamp", "s", "When a look at any row was last answered."
+    "checks.last_answered.timestamp", "s", "When a check of any row was last answered."
 )
-PENDING = _gauge("inbox.pending", "{notice}", "Kept deliveries that are to be applied.")
+PENDING = _gauge("inbox.pending", "{event}", "Webhook events that are to be applied.")
 OLDEST_PENDING = _gauge(
-    "inbox.oldest_pending.timestamp", "s", "Since when the oldest of them could be applied."
+    "inbox.oldest_pending.timestamp", "s", "Since when the oldest pending webhook event is due."
 )
-DEAD = _gauge("inbox.dead", "{notice}", "Kept deliveries that could not be applied.")
+DEAD = _gauge("inbox.dead", "{event}", "Webhook events that could not be applied.")
 EXPECTED = _gauge(
-    "webhooks.expected", "{change}", "Changes of the last hour that a webhook should have told of."
+    "webhooks.expected", "{change}", "Changes of the last hour that a webhook should have reported."
 )
 MISSED = _gauge(
     "webhooks.missed",
     "{change}",
-    "Those of which none has told, by who found them.",
-    by=CHECK_TRIGGERS,
+    "Expected changes that no webhook reported, by what found them.",
+    trigger=CHECK_TRIGGERS,
 )
 LOSS = _gauge("webhooks.loss", "1", "Missed of expected webhooks of the last hour.")
 RATE_LIMIT_CALLS = _gauge(
-    "budget.calls_left", "{call}", "Calls that are allowed at once.", rate_limiter=RATE_LIMITS
+    "rate_limit.calls_left", "{call}", "Calls that are allowed at once.", bucket=BUCKETS
 )
 RATE_LIMIT_WAIT = _gauge(
-    "budget.wait", "s", "How long until a call is allowed.", rate_limiter=RATE_LIMITS
+    "rate_limit.wait", "s", "How long until a call is allowed.", bucket=BUCKETS
 )
 CIRCUIT_OPEN = _gauge(
-    "breaker.open", "{breaker}", "1 where the provider is left alone for this.", reason=Reason
+    "circuit.open", "{circuit}", "1 where the circuit is open for this reason.", reason=Reason
 )
-LAST_AUDIT = _gauge("audit.ended.timestamp", "s", "When an audit last came to its end.")
+LAST_AUDIT = _gauge("audit.ended.timestamp", "s", "When an audit was last completed.")
 AUDIT_ALARM = _gauge(
-    "audit.alarm", "{audit}", "1 where the last one missed too many rows to be believed."
+    "audit.alarm", "{audit}", "1 where the last audit missed too many rows to be believed."
 )
-AUDITING = _gauge("audit.under_way", "{audit}", "1 where one has begun and not ended.")
+AUDITING = _gauge("audit.under_way", "{audit}", "1 where an audit has begun and not ended.")
 AUDIT_PROGRESS = _gauge(
-    "audit.progress", "1", "How much of the rows at rest it has compared; 0 without one."
+    "audit.progress", "1", "The share of settled rows that the audit has compared; 0 without one."
 )
-LAST_TICK = _shared("engine.tick.timestamp", "s", "When an engine last asked what is due.")
+LAST_TICK = _shared("engine.tick.timestamp", "s", "When an engine last polled for due jobs.")
 DATABASE_UP = _shared("database.up", "{database}", "1 where the database has answered.")
 BUILD = _shared(
     "build.info",
@@ -318,32 +286,11 @@ BUILD = _shared(
     python=[platform.python_version()],
 )
 
-GAUGES: Final = (
-    ROWS,
-    ERRORED,
-    DUE,
-    OLDEST_DUE,
-    UNLINKED,
-    UNANSWERED,
-    LAST_CHECK,
-    PENDING,
-    OLDEST_PENDING,
-    DEAD,
-    EXPECTED,
-    MISSED,
-    LOSS,
-    RATE_LIMIT_CALLS,
-    RATE_LIMIT_WAIT,
-    CIRCUIT_OPEN,
-    LAST_AUDIT,
-    AUDIT_ALARM,
-    AUDITING,
-    AUDIT_PROGRESS,
-    LAST_TICK,
-    DATABASE_UP,
-    BUILD,
-)
-"""What is read where somebody asks for it."""
+INSTRUMENTS: Final = tuple(_instruments)
+"""Everything that is measured."""
 
-INSTRUMENTS: Final = (*COUNTED, *GAUGES)
-"""All that is measured."""
+GAUGES: Final = tuple(i for i in INSTRUMENTS if i.kind is InstrumentKind.GAUGE)
+"""What is read from the tables on demand."""
+
+COUNTED: Final = tuple(i for i in INSTRUMENTS if i.kind is not InstrumentKind.GAUGE)
+"""Counters and histograms: what events move."""

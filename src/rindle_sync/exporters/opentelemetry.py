@@ -1,4 +1,4 @@
-"""Metrics and traces for OpenTelemetry, through its API alone: the app, or its agent, brings the SDK."""
+"""Metrics and traces for OpenTelemetry, through its API alone: bring the SDK yourself."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
@@ -19,18 +19,19 @@ from opentelemetry.trace import Span, Status, StatusCode, Tracer, TracerProvider
 
 from rindle_sync.diagnostics import WITHIN
 from rindle_sync.exporters.counters import readings
-from rindle_sync.exporters.gauges import StatisticsReader
+from rindle_sync.exporters.gauges import Gauges
 from rindle_sync.exporters.instruments import COUNTED, GAUGES, Instrument, InstrumentKind, Reading
-from rindle_sync.exporters.traces import Passage, passage
+from rindle_sync.exporters.traces import FinishedSpan, finished_span
 from rindle_sync.telemetry import Event
 
 _SCOPE: Final = "rindle_sync"
 
 
 class OpenTelemetry:
-    """Tells what events say of these environments; every counter begins at 0.
+    """Exports events of these environments; every counter begins at 0.
 
-    It takes the process's providers of meters and tracers where none are given. With `watch` it has gauges, too.
+    It uses the meter and tracer providers of the process, unless others are given. `watch` adds
+    the gauges.
     """
 
     def __init__(
@@ -40,72 +41,80 @@ class OpenTelemetry:
         meter_provider: MeterProvider | None = None,
         tracer_provider: TracerProvider | None = None,
     ) -> None:
-        ours = version("rindle-sync")
-        self._meter: Meter = get_meter(_SCOPE, ours, meter_provider=meter_provider)
-        self._tracer: Tracer = get_tracer(_SCOPE, ours, tracer_provider=tracer_provider)
-        self._metrics = {one.name: self._metric(one) for one in COUNTED}
-        for one in COUNTED:
-            if isinstance(metric := self._metrics[one.name], Counter):
-                for labels in one.combinations(environments):
+        our_version = version("rindle-sync")
+        self._meter: Meter = get_meter(_SCOPE, our_version, meter_provider=meter_provider)
+        self._tracer: Tracer = get_tracer(_SCOPE, our_version, tracer_provider=tracer_provider)
+        self._metrics = {instrument.name: self._metric(instrument) for instrument in COUNTED}
+        for instrument in COUNTED:
+            metric = self._metrics[instrument.name]
+            if isinstance(metric, Counter):
+                for labels in instrument.combinations(environments):
                     metric.add(0, labels)
 
     def handle(self, event: Event) -> None:
         """Count one event, and make a span of it where it took time."""
-        for one in readings(event):
-            metric = self._metrics[one.instrument.name]
+        for reading in readings(event):
+            metric = self._metrics[reading.instrument.name]
             if isinstance(metric, Counter):
-                metric.add(one.value, dict(one.labels))
+                metric.add(reading.value, dict(reading.labels))
             else:
-                metric.record(one.value, dict(one.labels))
-        if found := passage(event):
-            self._trace(found)
+                metric.record(reading.value, dict(reading.labels))
+        finished = finished_span(event)
+        if finished:
+            self._trace(finished)
 
-    def watch(self, standing: StatisticsReader) -> None:
-        """Have the gauges read when metrics are collected, on the loop that runs now."""
-        read = partial(_read, standing, asyncio.get_running_loop())
-        for one in GAUGES:
-            observe = partial(_observe, one, read)
-            self._meter.create_observable_gauge(
-                one.name, [observe], unit=one.unit, description=one.description
-            )
+    def watch(self, gauges: Gauges) -> None:
+        """Read the gauges whenever metrics are collected, on the loop that runs now."""
+        read = partial(_read, gauges, asyncio.get_running_loop())
+        for instrument in GAUGES:
+            observe = partial(_observe, instrument, read)
+            self._meter.create_observable_gauge(instrument.name, [observe], **_about(instrument))
 
-    def _metric(self, one: Instrument) -> Counter | Histogram:
-        about = {"unit": one.unit, "description": one.description}
-        if one.kind is InstrumentKind.COUNTER:
-            return self._meter.create_counter(one.name, **about)
+    def _metric(self, instrument: Instrument) -> Counter | Histogram:
+        if instrument.kind is InstrumentKind.COUNTER:
+            return self._meter.create_counter(instrument.name, **_about(instrument))
         return self._meter.create_histogram(
-            one.name, **about, explicit_bucket_boundaries_advisory=one.buckets
+            instrument.name,
+            **_about(instrument),
+            explicit_bucket_boundaries_advisory=instrument.buckets,
         )
 
-    def _trace(self, found: Passage) -> None:
+    def _trace(self, finished: FinishedSpan) -> None:
         span: Span = self._tracer.start_span(
-            found.name, kind=found.kind, attributes=found.attributes, start_time=found.began
+            finished.name,
+            kind=finished.kind,
+            attributes=finished.attributes,
+            start_time=finished.began,
         )
-        if found.error:
+        if finished.error:
             span.set_status(Status(StatusCode.ERROR))
-        span.end(end_time=found.ended)
+        span.end(end_time=finished.ended)
+
+
+def _about(instrument: Instrument) -> dict[str, str]:
+    return {"unit": instrument.unit, "description": instrument.description}
 
 
 def _observe(
     instrument: Instrument, read: Callable[[], Iterable[Reading]], _options: CallbackOptions
 ) -> list[Observation]:
-    return [
-        Observation(one.value, dict(one.labels)) for one in read() if one.instrument is instrument
-    ]
+    ours = [reading for reading in read() if reading.instrument is instrument]
+    return [Observation(reading.value, dict(reading.labels)) for reading in ours]
 
 
-def _read(standing: StatisticsReader, loop: asyncio.AbstractEventLoop) -> Iterable[Reading]:
-    """From a thread of the SDK's: the loop reads. On the loop's own thread, or after its end, there is no waiting."""
-    if not loop.is_running() or _is_here(loop):
-        return standing.last
-    reading = asyncio.run_coroutine_threadsafe(standing.readings(), loop)
+def _read(gauges: Gauges, loop: asyncio.AbstractEventLoop) -> Iterable[Reading]:
+    """Have the loop read the gauges, from a thread of the SDK."""
+    # waiting on the loop's own thread would block it, and an ended loop never answers
+    if not loop.is_running() or _is_current(loop):
+        return gauges.last
+    pending = asyncio.run_coroutine_threadsafe(gauges.readings(), loop)
     try:
-        return reading.result(WITHIN + 1)
+        return pending.result(WITHIN + 1)
     except TimeoutError:
         return ()
 
 
-def _is_here(loop: asyncio.AbstractEventLoop) -> bool:
+def _is_current(loop: asyncio.AbstractEventLoop) -> bool:
     try:
         return asyncio.get_running_loop() is loop
     except RuntimeError:

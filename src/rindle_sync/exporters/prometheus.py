@@ -11,78 +11,74 @@ from prometheus_client.registry import Collector
 
 from rindle_sync.diagnostics import CachedQuery
 from rindle_sync.exporters.counters import readings
-from rindle_sync.exporters.gauges import StatisticsReader
+from rindle_sync.exporters.gauges import Gauges
 from rindle_sync.exporters.instruments import COUNTED, GAUGES, Instrument, InstrumentKind, Reading
 from rindle_sync.telemetry import Event
 
 HOLDS: Final = timedelta(seconds=1)
-"""How long what was rendered is told again."""
+"""How long a rendering is reused."""
 
 WITHIN: Final = 9.0
 """Seconds that a scrape waits; Prometheus itself waits ten."""
 
 
 class Prometheus:
-    """Counts what events tell of these environments, in a registry of its own; every series begins at 0."""
+    """Counts events of these environments, in a registry of its own; every series begins at 0."""
 
     def __init__(self, environments: Sequence[str]) -> None:
         self._registry = CollectorRegistry()
-        self._metrics = {one.name: self._metric(one) for one in COUNTED}
-        for one in COUNTED:
-            for labels in one.combinations(environments):
-                self._metrics[one.name].labels(**labels)
+        self._metrics = {instrument.name: self._metric(instrument) for instrument in COUNTED}
+        for instrument in COUNTED:
+            for labels in instrument.combinations(environments):
+                self._metrics[instrument.name].labels(**labels)
 
     def handle(self, event: Event) -> None:
         """Count one event."""
-        for one in readings(event):
-            series = self._metrics[one.instrument.name].labels(**one.labels)
+        for reading in readings(event):
+            series = self._metrics[reading.instrument.name].labels(**reading.labels)
             if isinstance(series, Counter):
-                series.inc(one.value)
+                series.inc(reading.value)
             else:
-                series.observe(one.value)
+                series.observe(reading.value)
 
     def text(self, gauges: Iterable[Reading] = ()) -> bytes:
-        """All of it in the text format, and these gauges."""
-        return bytes(generate_latest(_Told([*self._counted(), *_families(gauges)])))
+        """All counters and histograms, and these gauges, in the text format."""
+        return bytes(generate_latest(_Families([*self._counted(), *_families(gauges)])))
 
-    def _metric(self, one: Instrument) -> Counter | Histogram:
-        about = one.prometheus_name, one.description, one.label_names
-        if one.kind is InstrumentKind.COUNTER:
+    def _metric(self, instrument: Instrument) -> Counter | Histogram:
+        about = instrument.prometheus_name, instrument.description, instrument.label_names
+        if instrument.kind is InstrumentKind.COUNTER:
             return Counter(*about, registry=self._registry)
-        return Histogram(*about, buckets=one.buckets, registry=self._registry)
+        return Histogram(*about, buckets=instrument.buckets, registry=self._registry)
 
     def _counted(self) -> Iterator[Metric]:
-        """Without the library's times of creation, a series more for each of ours."""
+        # the library adds a series `_created` to each of ours
         for family in self._registry.collect():
-            family.samples = [
-                sample for sample in family.samples if not sample.name.endswith("_created")
-            ]
+            family.samples = [s for s in family.samples if not s.name.endswith("_created")]
             yield family
 
 
 class Scraped:
-    """What a scrape reads: one rendering at a time, beside the event loop, for all who ask within a second."""
+    """The answer to a scrape: rendered in a thread, once for all scrapes within a second."""
 
-    def __init__(
-        self, exporter: Prometheus, standing: StatisticsReader, now: Callable[[], datetime]
-    ) -> None:
+    def __init__(self, exporter: Prometheus, gauges: Gauges, now: Callable[[], datetime]) -> None:
         self._exporter = exporter
-        self._standing = standing
+        self._gauges = gauges
         self._query = CachedQuery(self._rendered, now, HOLDS, within=WITHIN)
 
     async def text(self) -> bytes | None:
-        """All metrics in the text format; None where they are not there in time."""
+        """All metrics in the text format; None if they are not ready in time."""
         return await self._query.get()
 
     async def close(self) -> None:
-        """Render no more."""
+        """Stop rendering."""
         await self._query.close()
 
     async def _rendered(self) -> bytes:
-        return await asyncio.to_thread(self._exporter.text, await self._standing.readings())
+        return await asyncio.to_thread(self._exporter.text, await self._gauges.readings())
 
 
-class _Told(Collector):
+class _Families(Collector):
     """Families that are made already."""
 
     def __init__(self, families: Sequence[Metric]) -> None:
@@ -95,14 +91,16 @@ class _Told(Collector):
 
 def _families(gauges: Iterable[Reading]) -> Iterator[Metric]:
     by_name: dict[str, list[Reading]] = {}
-    for one in gauges:
-        by_name.setdefault(one.instrument.name, []).append(one)
+    for reading in gauges:
+        by_name.setdefault(reading.instrument.name, []).append(reading)
     for instrument in GAUGES:
-        if found := by_name.get(instrument.name):
-            names = instrument.label_names
-            family = GaugeMetricFamily(
-                instrument.prometheus_name, instrument.description, labels=names
-            )
-            for one in found:
-                family.add_metric([one.labels[name] for name in names], one.value)
-            yield family
+        if instrument.name in by_name:
+            yield _family(instrument, by_name[instrument.name])
+
+
+def _family(instrument: Instrument, gauges: Sequence[Reading]) -> Metric:
+    names = instrument.label_names
+    family = GaugeMetricFamily(instrument.prometheus_name, instrument.description, labels=names)
+    for reading in gauges:
+        family.add_metric([reading.labels[name] for name in names], reading.value)
+    return family

@@ -1,13 +1,13 @@
-"""What of an event is a span of time, and what a trace says of it: never an id, and no word of the provider's."""
+"""Which events are spans, and what a trace says of them: never an id of the provider."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from opentelemetry.trace import SpanKind
 
 from rindle_sync.domain import Outcome
-from rindle_sync.reconcile import CallOutcome
+from rindle_sync.gateway import CallOutcome
 from rindle_sync.telemetry import (
     Audited,
     Called,
@@ -20,13 +20,13 @@ from rindle_sync.telemetry import (
 )
 
 _MILLISECOND: Final = 1_000_000
-_WELL: Final = frozenset({Outcome.DONE.value, Outcome.ALREADY_RUNNING.value, Outcome.STOPPED.value})
+_SUCCESS: Final = frozenset({Outcome.DONE, Outcome.ALREADY_RUNNING, Outcome.STOPPED})
 _LEFT_OUT: Final = frozenset({"type", "secret"})
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """A span of time: when it began and ended, in nanoseconds since 1970, and what to say of it."""
+class FinishedSpan:
+    """A span that has ended; times are in nanoseconds since 1970."""
 
     name: str
     kind: SpanKind
@@ -36,61 +36,42 @@ class Passage:
     error: str | None = None
 
 
-def passage(event: Event) -> Passage | None:
-    """The span of time that `event` has ended; None where it tells of a moment.
-
-    https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/ for webhooks. When the applying of one began
-    is not told: its span is a moment.
-    """
+def finished_span(event: Event) -> FinishedSpan | None:
+    """The span that ended with `event`; None if the event is no span."""
     match event:
-        case Swept():
-            return _of(
-                event, "sweep", SpanKind.INTERNAL, event.duration_ms, _unless(event.outcome, _WELL)
-            )
-        case Audited():
-            return _of(
-                event, "audit", SpanKind.INTERNAL, event.duration_ms, _unless(event.outcome, _WELL)
-            )
+        case Swept() | Audited():
+            name = "sweep" if isinstance(event, Swept) else "audit"
+            error = None if event.outcome in _SUCCESS else event.outcome
+            return _span(event, name, SpanKind.INTERNAL, event.duration_ms, error)
         case Called():
-            error = _unless(event.answer, frozenset({CallOutcome.ANSWERED.value}))
-            return _of(event, f"provider {event.way}", SpanKind.CLIENT, event.duration_ms, error)
-        case _:
-            return _delivery(event)
-
-
-def _delivery(event: Event) -> Passage | None:
-    match event:
-        case WebhookVerified():
+            error = None if event.answer == CallOutcome.ANSWERED else event.answer
+            name = f"provider {event.way}"
+            return _span(event, name, SpanKind.CLIENT, event.duration_ms, error)
+        case WebhookVerified() | WebhookRejected():
             return _message(event, "receive", event.ack_ms)
-        case WebhookRejected():
-            return _message(event, "receive", event.ack_ms, event.reason)
-        case WebhookProcessed():
+        case WebhookProcessed() | WebhookException():
+            # no event says when applying began: the span is a moment
             return _message(event, "process", 0)
-        case WebhookException():
-            return _message(event, "process", 0, event.reason)
         case _:
             return None
 
 
-def _message(event: Event, operation: str, took_ms: int, error: str | None = None) -> Passage:
+def _message(event: Event, operation: str, took_ms: int) -> FinishedSpan:
+    # https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
     words = {"messaging.operation.type": operation, "messaging.operation.name": operation}
-    return _of(event, f"{operation} webhook", SpanKind.CONSUMER, took_ms, error, **words)
+    error = getattr(event, "reason", None)
+    return _span(event, f"{operation} webhook", SpanKind.CONSUMER, took_ms, error, **words)
 
 
-def _of(
+def _span(
     event: Event, name: str, kind: SpanKind, took_ms: int, error: str | None, **words: str
-) -> Passage:
-    attributes = {f"rindle_sync.{key}": value for key, value in _told(event).items()} | words
+) -> FinishedSpan:
+    fields = {"environment": event.environment} | event.metadata()
+    attributes: dict[str, str | int | bool] = {**words}
+    for key, value in fields.items():
+        if value is not None and key not in _LEFT_OUT:
+            attributes[f"rindle_sync.{key}"] = value
     if error:
         attributes["error.type"] = error
     began = event.system_time - max(0, took_ms) * _MILLISECOND
-    return Passage(name, kind, began, event.system_time, attributes, error)
-
-
-def _told(event: Event) -> dict[str, Any]:
-    told = {"environment": event.environment} | event.metadata()
-    return {key: value for key, value in told.items() if value is not None and key not in _LEFT_OUT}
-
-
-def _unless(word: str, well: frozenset[str]) -> str | None:
-    return None if word in well else word
+    return FinishedSpan(name, kind, began, event.system_time, attributes, error)

@@ -1,16 +1,60 @@
-"""What a video provider must be able to do for us, and nothing of how any one of them does it."""
+"""The socket: what a video provider must do, and what it says about itself.
 
-from collections.abc import Mapping, Sequence
+Nothing of how any one does it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any, Literal, Protocol
 
-from rindle_sync.domain import Observation, ReceivedEvent
+import httpx
+
+from rindle_sync.domain import Bucket, FailureKind, Observation, ProviderAsset, ReceivedEvent
+from rindle_sync.providers.settings import ProviderSettings
+
+Transport = httpx.AsyncBaseTransport
+"""What carries the calls; tests put an emulator in its place."""
+
+CallsLeft = Callable[[Literal["reads", "creates"], int], None]
+"""Called with how many more calls the provider would take now, in one of its two buckets."""
+
+Modifiers = Mapping[str, str | int | float | bool]
+"""What changes the played thing (`time`, `width`, ...), by the provider's own names."""
+
+
+class Priority(StrEnum):
+    """The priority of the provider's token; each has rate limits of its own."""
+
+    LOW = "low"
+    HIGH = "high"
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The rate limits of one token. Where `reads` and `creates` are equal, they are one bucket."""
+
+    reads: Bucket
+    creates: Bucket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadBounds:
+    """What a direct upload may be like; no `playback_policies`: the provider checks them itself."""
+
+    shortest: timedelta
+    longest: timedelta
+    playback_policies: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of the provider's list, newest first. `cursor` leads to the next page, None at the end."""
+    """One page of the provider's list, newest first.
+
+    `cursor` leads to the next page, None at the end.
+    """
 
     entries: Sequence[Observation] = field(repr=False)
     cursor: str | None = field(default=None, repr=False)
@@ -23,7 +67,7 @@ class UploadRequest:
     cors_origin: str
     playback_policy: str = "public"
     timeout: timedelta = timedelta(hours=1)
-    """How long the upload waits for its file: from a minute to a week."""
+    """How long the upload waits for its file, within the provider's `UploadBounds`."""
     test: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     """More of the provider's own settings for the new asset."""
@@ -37,46 +81,145 @@ class CreatedUpload:
     url: str = field(repr=False)
 
 
-class Provider(Protocol):
-    """One provider account. Each method makes one call, which has a time limit, and raises what `errors` draws:
+class PlaybackKind(StrEnum):
+    """What can be had by a signed URL: the video as HLS, an image, a storyboard, a DRM license."""
 
-    `NotFound`, `RateLimited`, `ProviderUnavailable`, `AuthenticationFailed`. `at` is the caller's clock when the call begins.
+    VIDEO = "video.m3u8"
+    THUMBNAIL_JPG = "thumbnail.jpg"
+    THUMBNAIL_PNG = "thumbnail.png"
+    THUMBNAIL_WEBP = "thumbnail.webp"
+    ANIMATED_GIF = "animated.gif"
+    ANIMATED_WEBP = "animated.webp"
+    STORYBOARD_VTT = "storyboard.vtt"
+    STORYBOARD_JSON = "storyboard.json"
+    STORYBOARD_JPG = "storyboard.jpg"
+    STORYBOARD_PNG = "storyboard.png"
+    STORYBOARD_WEBP = "storyboard.webp"
+    LICENSE_WIDEVINE = "license.widevine"
+    LICENSE_FAIRPLAY = "license.fairplay"
+    LICENSE_PLAYREADY = "license.playready"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """A URL that plays for whoever holds it, until it expires.
+
+    Only `expires_at` shows in its `repr`.
+    """
+
+    url: str = field(repr=False)
+    token: str = field(repr=False)
+    """The token in `url`, for a player that asks for it alone."""
+    expires_at: datetime
+    """UTC, in whole seconds, as the token says it."""
+
+
+class Playback(Protocol):
+    """Signs playback URLs with the key in the settings; calls nobody."""
+
+    @property
+    def has_key(self) -> bool:
+        """Whether any part of a signing key is set."""
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` for a key that is missing or cannot sign."""
+
+    def signed_url(
+        self,
+        row: ProviderAsset,
+        kind: PlaybackKind,
+        *,
+        expires_at: datetime,
+        now: datetime,
+        modifiers: Modifiers | None = None,
+        custom: Mapping[str, Any] | None = None,
+    ) -> SignedUrl:
+        """A URL for one of the row's signed playback ids.
+
+        Raises `NotPlayable`, `ConfigurationError`.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One webhook request, as the provider would send it."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+def derived_event_id(*parts: bytes) -> str:
+    """The event id of a webhook that carries none: a repeated delivery has the same one."""
+    return sha256(b"\0".join(parts)).hexdigest()
+
+
+class Provider(Protocol):
+    """One provider account.
+
+    Each method makes one call, which has a time limit, and raises what `errors` draws:
+
+    `NotFound`, `RateLimited`, `ProviderUnavailable`, `AuthenticationFailed`. `at` is the caller's
+    clock when the call begins.
     """
 
     @property
     def name(self) -> str:
         """The provider's name, as in `provider_name`."""
-        ...
 
     @property
     def page_size(self) -> int:
         """The most assets that one list call answers."""
-        ...
+
+    @property
+    def upload_bounds(self) -> UploadBounds:
+        """What a direct upload may be like."""
+
+    @property
+    def reports_deletion(self) -> bool:
+        """Whether a webhook reports a deletion; else none is missed."""
+
+    @property
+    def webhook_headers(self) -> Sequence[str]:
+        """The headers that `read_observation` needs, in lower case.
+
+        They are stored with the body.
+        """
+
+    @property
+    def advice(self) -> Mapping[FailureKind, str]:
+        """What to do about a failure, where it is known better than by its kind alone."""
+
+    @property
+    def playback(self) -> Playback | None:
+        """How playback URLs are signed; None where the provider has no signed playback."""
 
     @property
     def clock(self) -> datetime | None:
-        """The provider's own clock as it sent its last answer, to the second; None where it has not told."""
-        ...
+        """The provider's own clock as it sent its last answer, to the second.
+
+        None where it has not told.
+        """
 
     async def get_asset(self, provider_asset_id: str, at: datetime) -> Observation:
         """The asset as it is now."""
-        ...
 
     async def get_upload(self, provider_upload_id: str, at: datetime) -> Observation:
         """The direct upload as it is now; with `provider_asset_id` once an asset was made of it."""
-        ...
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         """Up to `page_size` assets, newest first."""
-        ...
 
     async def create_upload(self, passthrough: str, upload_request: UploadRequest) -> CreatedUpload:
-        """Make a direct upload whose asset will carry `passthrough`; never repeated, since it is not idempotent."""
-        ...
+        """Make a direct upload whose asset will carry `passthrough`.
+
+        Never repeated, since it is not idempotent.
+        """
 
     async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
-        """Cancel a direct upload; what became of it. Raises `AuthenticationFailed` also where it is too late."""
-        ...
+        """Cancel a direct upload; what became of it.
+
+        Raises `AuthenticationFailed` also where it is too late.
+        """
 
     def verify(
         self,
@@ -86,21 +229,60 @@ class Provider(Protocol):
         now: datetime,
         tolerance: float,
     ) -> int:
-        """The position of the secret that signed this delivery; raises `InvalidWebhook`, `ConfigurationError` without secrets."""
-        ...
+        """The position of the secret that signed this delivery.
 
-    def read_event(self, body: bytes) -> ReceivedEvent:
-        """What a webhook says about itself; raises `InvalidWebhook`."""
-        ...
+        Raises `InvalidWebhook`, `ConfigurationError` without secrets.
+        """
 
-    def read_observation(self, body: bytes, at: datetime) -> Observation:
-        """What was seen in a webhook that came in `at`; raises `InvalidWebhook`."""
-        ...
+    def read_event(self, headers: Mapping[str, str], body: bytes) -> ReceivedEvent:
+        """What a webhook says about itself, with an event id of ours where it has none.
 
-    async def whoami(self) -> str:
-        """The id of the environment that our credentials belong to."""
-        ...
+        Raises `InvalidWebhook`.
+        """
+
+    def read_observation(
+        self, headers: Mapping[str, str], body: bytes, at: datetime
+    ) -> Observation:
+        """What a webhook that arrived at `at` says; `headers` are the `webhook_headers`.
+
+        Raises `InvalidWebhook`.
+        """
+
+    def test_delivery(self, secret: str, environment: str | None, now: datetime) -> Delivery:
+        """A signed webhook of a type that is not acted on, to try an endpoint with."""
+
+    async def whoami(self) -> str | None:
+        """The id of the environment that our credentials belong to.
+
+        None where the provider has no such id.
+        """
 
     async def close(self) -> None:
         """Give the connections back."""
-        ...
+
+
+class Connect(Protocol):
+    """Makes the `Provider` of one environment.
+
+    Without credentials each call raises `MissingCredentials`.
+    """
+
+    def __call__(
+        self,
+        settings: Any,
+        *,
+        timeout: float,
+        connections: int,
+        transport: Transport | None,
+        on_calls_left: CallsLeft,
+    ) -> Provider:
+        """The provider; makes no call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderEntry:
+    """What the registry knows of a provider before there is an account."""
+
+    settings: type[ProviderSettings]
+    buckets: Mapping[Priority, Buckets]
+    connect: Connect

@@ -8,21 +8,11 @@ from rindle_sync.reconcile.audit import (
     Note,
     Report,
     audit,
-    audit_if_due,
     is_audit_due,
 )
 from rindle_sync.reconcile.backfill import BACKFILL, Filled, backfill
-from rindle_sync.reconcile.circuit_breaker import (
-    FIRST_GAP,
-    LONGEST_GAP,
-    PROBE,
-    RUN,
-    CircuitBreaker,
-    Reason,
-)
-from rindle_sync.reconcile.context import Context, Identity, WebhookSettings
-from rindle_sync.reconcile.fetch import fetch, verify_identity
-from rindle_sync.reconcile.full_scan import HELD
+from rindle_sync.reconcile.context import Context
+from rindle_sync.reconcile.full_scan import LEASE
 from rindle_sync.reconcile.list_pages import ROWS_FOR_A_PAGE_RUN
 from rindle_sync.reconcile.new_row import ADOPTED, check_text, new_row
 from rindle_sync.reconcile.page_planner import (
@@ -36,8 +26,6 @@ from rindle_sync.reconcile.page_planner import (
     place_above,
     standing_on,
 )
-from rindle_sync.reconcile.provider_call import CallOutcome, Operation, call
-from rindle_sync.reconcile.rate_limiter import JITTER, KEPT_FREE, LONGEST_PAUSE, RateLimiter
 from rindle_sync.reconcile.sweep import MOST_LOST, SURVEY, check_first, sweep
 from rindle_sync.reconcile.sweep_run import SWEEP, SweepResult
 from rindle_sync.reconcile.sync import sync, sync_row

@@ -1,6 +1,5 @@
-"""The slow pass over the whole library: what everybody has missed of rows at rest, and assets without a row."""
+"""The slow full pass: what was missed of settled rows, and assets that no row knows."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,28 +22,21 @@ from rindle_sync.domain import (
     is_settled,
     redact_id,
 )
-from rindle_sync.errors import AuthenticationFailed
+from rindle_sync.gateway import Fetched
 from rindle_sync.providers import Page
 from rindle_sync.reconcile.apply import Applied, Observed, apply, preview
 from rindle_sync.reconcile.backfill import backfill
 from rindle_sync.reconcile.context import Context
-from rindle_sync.reconcile.fetch import (
-    fetch_granted,
-    is_about_row,
-    raise_if_authentication_failed,
-    verify_identity,
-)
-from rindle_sync.reconcile.full_scan import FullScan
-from rindle_sync.reconcile.identity import note_identity
+from rindle_sync.reconcile.full_scan import FullScan, read_report
 from rindle_sync.reconcile.list_pages import match, untracked
-from rindle_sync.store import JobKey
-from rindle_sync.telemetry import Audited, milliseconds, nanoseconds
+from rindle_sync.reconcile.sweep_run import noting_outcome
+from rindle_sync.telemetry import Audited, milliseconds
 
 AUDIT: Final = JobKind.AUDIT.value
 
 MOST_ENDED: Final = 20
 SHARE_ENDED: Final = 0.05
-"""An audit that does not find more rows than this, in number and as a share of all, is not believed."""
+"""An audit that misses more rows than this, in number and as a share, is not believed."""
 
 ENOUGH_ALIVE: Final = 50
 SHARE_ALIVE: Final = 0.9
@@ -61,7 +53,7 @@ _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Drift(StrEnum):
-    """How a row, or an asset, was found out of step."""
+    """How a row, or an asset, was found out of sync."""
 
     STATE = "state"
     PLAYBACK_IDS = "playback_ids"
@@ -92,7 +84,7 @@ class Report:
     drift: dict[str, int] = field(default_factory=lambda: {drift.value: 0 for drift in Drift})
     adopted: int = 0
     unlisted: int = 0
-    """Rows that the list lacked, and that were asked about by id."""
+    """Rows that the list lacked, and that were fetched by id."""
     alive: int = 0
     """Those of them that are there after all."""
     calls: int = 0
@@ -111,7 +103,7 @@ class Report:
 
     @property
     def is_list_doubtful(self) -> bool:
-        """Whether the list has lacked so much that is there that its gaps are not looked into any more."""
+        """Whether the list lacks so many assets that exist that its gaps say nothing."""
         return self.unlisted >= ENOUGH_ALIVE and self.alive >= SHARE_ALIVE * self.unlisted
 
     def note(
@@ -128,55 +120,48 @@ class Report:
 
 
 async def is_audit_due(context: Context, every: timedelta) -> bool:
-    """Whether it is time for an audit, or for going on with one that was broken off; never where `every` is 0."""
-    standing = await context.job_runs.get(JobKey(context.provider.name, context.environment, AUDIT))
-    never = standing.ended_at is None or standing.began_at is not None
-    return bool(every) and (never or context.now() - (standing.ended_at or context.now()) >= every)
-
-
-async def audit_if_due(
-    context: Context, every: timedelta, *, keep_going: Callable[[], bool]
-) -> None:
-    """Make an audit if it is time for one. Raises as `audit` does."""
-    if await is_audit_due(context, every):
-        await audit(context, keep_going=keep_going)
+    """Whether it is time for an audit, or to resume one; never where `every` is 0."""
+    job_run = await context.store.job_runs.get(AUDIT)
+    if not every:
+        return False
+    if job_run.ended_at is None or job_run.began_at is not None:
+        return True
+    return context.now() - job_run.ended_at >= every
 
 
 async def audit(
     context: Context,
     *,
     keep_going: Callable[[], bool] = lambda: True,
-    dry_run: bool = False,
     adopt: bool = False,
     accept_mass_change: bool = False,
     on_progress: Callable[[Report], None] = lambda _: None,
 ) -> Report:
-    """Compare every row at rest with the provider's list, in spare budget; one that was broken off is gone on with.
+    """Compare every settled row with the provider's list, in spare calls.
 
-    What has changed is settled. A row that is not found is looked at once more by the sweep, `confirm` later, before
-    it is `deleted`; but when they are too many, nothing is done and the outcome is `alarm`, unless it `accept_mass_change` that.
-    It `adopt` assets that no row knows, if asked. A rehearsal writes nothing. `on_progress` hears of it after each page.
-    Raises `AuthenticationFailed`, `DatabaseUnavailable`.
+    An interrupted audit is resumed. What has changed is applied. A row that is not found is checked
+    once more by the sweep, `confirm` later, before it is `deleted`; but when they are too many,
+    nothing is done and the outcome is `alarm`, unless the caller accepts a mass change. With
+    `adopt` assets that no row knows get one. A dry run writes nothing. `on_progress` is called
+    after each page. Raises `AuthenticationFailed`, `DatabaseUnavailable`.
     """
-    context = context.for_dry_run() if dry_run else context
-    one = _Audit(FullScan(context, AUDIT, keep_going, dry_run), accept_mass_change)
+    run = _Audit(FullScan(context, AUDIT, keep_going), accept_mass_change)
     try:
-        if (progress := await one.scan.begin()) is None:
-            one.scan.outcome = Outcome.ALREADY_RUNNING
-        else:
-            await one.run(progress, on_progress)
-            if adopt and not dry_run and one.scan.outcome is Outcome.DONE:
-                one.report.adopted = (await backfill(context, keep_going=keep_going)).adopted
-    except AuthenticationFailed:
-        one.scan.outcome = Outcome.REFUSED
-        raise
-    except asyncio.CancelledError:
-        one.scan.outcome = Outcome.STOPPED
-        raise
+        with noting_outcome(run.scan):
+            progress = await run.scan.begin()
+            if progress is not None:
+                await run.run(progress, on_progress)
+                if adopt and not context.dry_run and run.scan.outcome is Outcome.DONE:
+                    filled = await backfill(context, keep_going=keep_going)
+                    run.report.adopted = filled.adopted
     finally:
-        one.report.outcome = one.scan.outcome
-        await one.give_back()
-    return one.report
+        run.report.outcome = run.scan.outcome
+        try:
+            await run.scan.release()
+        finally:
+            if run.scan.outcome is not Outcome.ALREADY_RUNNING:
+                run.emit()
+    return run.report
 
 
 @dataclass(slots=True)
@@ -188,249 +173,217 @@ class _Audit:
     """Down to here the rows have been compared with the list."""
     at_reach: set[str] = field(default_factory=set)
     """The assets of the last page: one moment may stand on two pages."""
-    candidates: dict[str, datetime] = field(default_factory=dict)
-    """Of a rehearsal; else they are in the database."""
 
     @property
     def context(self) -> Context:
         return self.scan.context
 
     @property
-    def here(self) -> tuple[str, str]:
-        return self.context.provider.name, self.context.environment
+    def must_stop(self) -> bool:
+        """Whether more rows would end than is to be believed."""
+        return self.report.is_alarming and not self.accept_mass_change
 
     async def run(self, progress: Mapping[str, Any], on_progress: Callable[[Report], None]) -> None:
-        if failure := await verify_identity(self.context):
-            raise_if_authentication_failed(failure)
-            self.scan.break_off()
-            return
-        await self._go_on(progress)
+        await self._resume(progress)
         await self._compare_all(on_progress)
-        if self.report.is_alarming and not self.accept_mass_change:
+        if self.must_stop:
             self.scan.outcome = Outcome.ALARM
             await self._clear_candidates()
-        elif self.scan.outcome is Outcome.DONE:
-            await self._apply_candidates()
+        elif self.scan.outcome is Outcome.DONE and not self.context.dry_run:
+            await self._apply_missing()
+            await self._apply_changed()
         if self.scan.outcome in {Outcome.DONE, Outcome.ALARM}:
             await self.scan.end(self.report.figures() | {"outcome": self.scan.outcome.value})
 
-    async def _compare_all(self, on_progress: Callable[[Report], None]) -> None:
-        before = self.report.calls, self.report.pages
-        async for page in self.scan.each():
-            is_compared = await self._compare(page)
-            self.report.calls, self.report.pages = (
-                before[0] + self.scan.calls,
-                before[1] + self.scan.pages,
-            )
-            if not is_compared:
-                self.scan.break_off()
-                break
-            await self.scan.keep(self._progress())
-            on_progress(self.report)
-            if self.report.is_alarming and not self.accept_mass_change:
-                break
-
-    def _progress(self) -> dict[str, Any]:
-        reach = self.reach and self.reach.isoformat()
-        return {"report": self.report.figures(), "reach": reach, "at_reach": sorted(self.at_reach)}
-
-    async def _go_on(self, progress: Mapping[str, Any]) -> None:
-        kept, reach = progress.get("report"), progress.get("reach")
-        if kept and reach and progress.get("cursor"):
-            self.report = Report(**kept)
+    async def _resume(self, progress: Mapping[str, Any]) -> None:
+        report, reach = read_report(progress.get("report"), Report), progress.get("reach")
+        if report and reach and progress.get("cursor"):
+            self.report = report
+            # another version may not have counted every kind of drift
+            report.drift = Report().drift | report.drift
             self.reach = datetime.fromisoformat(reach)
             self.at_reach = set(progress.get("at_reach", ()))
             return
         await self._clear_candidates()
-        self.report.rows = await self.context.asset_queries.count_settled(*self.here)
+        self.report.rows = await self.context.store.queries.count_settled()
+
+    async def _compare_all(self, on_progress: Callable[[Report], None]) -> None:
+        calls, pages = self.report.calls, self.report.pages
+        async for page in self.scan.each():
+            is_compared = await self._compare(page)
+            self.report.calls = calls + self.scan.calls
+            self.report.pages = pages + self.scan.pages
+            if not is_compared:
+                self.scan.interrupt()
+                break
+            await self.scan.save(
+                {
+                    "report": self.report.figures(),
+                    "reach": self.reach and self.reach.isoformat(),
+                    "at_reach": sorted(self.at_reach),
+                }
+            )
+            on_progress(self.report)
+            if self.must_stop:
+                break
 
     async def _compare(self, page: Page) -> bool:
         """Whether all is done that the page calls for."""
         matched = await match(self.context, page)
         if matched:
-            await note_identity(self.context)
-        self.report.seen += sum(row.state in SETTLED for row, _ in matched)
-        await self._note_drift(
-            [Observed(row, seen) for row, seen in matched if self._has_drifted(row, seen)]
-        )
-        await self._note_orphans(await untracked(self.context, page, matched))
-        return await self._unlisted(page)
+            await self.context.gateway.identity.learn()
+        drifted = []
+        for row, observation in matched:
+            self.report.seen += row.state in SETTLED
+            if self._has_drifted(row, observation):
+                drifted.append(Observed(row, observation))
+        await self._note_drift(drifted)
+        for orphan in await untracked(self.context, page, matched):
+            created = orphan.created_at
+            made = f", made {created:%Y-%m-%d %H:%M:%S} UTC" if created else ""
+            text = f"{orphan.status or 'there'}{made}"
+            self.report.note(Drift.ORPHAN, None, orphan.provider_asset_id, text)
+        return await self._check_unlisted(page)
 
-    def _has_drifted(self, row: ProviderAsset, seen: Observation) -> bool:
+    def _has_drifted(self, row: ProviderAsset, observation: Observation) -> bool:
         now = self.context.now()
         if row.updated_at > now - self.context.schedule.floor:
             return False
-        verdict = decide(row, seen, now, self.context.policy).verdict
+        verdict = decide(row, observation, now, self.context.policy).verdict
         if verdict is Verdict.STALE and row.state is State.DELETED:
-            self.report.note(
-                Drift.REVIVED,
-                row.id,
-                row.provider_asset_id,
-                "deleted here, but there at the provider",
-            )
-        misplaced = seen.created_at is not None and seen.created_at != row.provider_created_at
-        return verdict is Verdict.CHANGED or (verdict is Verdict.UNCHANGED and misplaced)
+            text = "deleted here, but there at the provider"
+            self.report.note(Drift.REVIVED, row.id, row.provider_asset_id, text)
+        created = observation.created_at
+        is_misplaced = created is not None and created != row.provider_created_at
+        return verdict is Verdict.CHANGED or (verdict is Verdict.UNCHANGED and is_misplaced)
 
     async def _note_drift(self, observed: Sequence[Observed]) -> None:
-        """Hold back what would change a row until all is compared; settle what only says when its asset was made."""
-        foreseen = preview(self.context, observed, Trigger.AUDIT, self.context.now())
-        drifted = {
-            one.row.id: one.observation.at for one in foreseen if one.changed and one.observation
-        }
-        for one in foreseen:
-            if one.changed:
-                self.report.note(_drift(one), one.row.id, one.row.provider_asset_id, _told(one))
-        if self.scan.dry_run:
+        """Hold back what would change a row until all is compared.
+
+        What only says when its asset was made is applied at once.
+        """
+        drifted: dict[str, datetime] = {}
+        for applied in preview(self.context, observed, Trigger.AUDIT, self.context.now()):
+            if applied.changed and applied.observation:
+                drifted[applied.row.id] = applied.observation.at
+                provider_asset_id = applied.row.provider_asset_id
+                self.report.note(_drift(applied), applied.row.id, provider_asset_id, _text(applied))
+        if self.context.dry_run:
             self.report.changed += len(drifted)
             return
-        if drifted:
-            await self.context.job_runs.add_candidates(self.scan.key, drifted, is_missing=False)
-        rest = [item for item in observed if item.row.id not in drifted]
+        await self._add_candidates(drifted, is_missing=False)
+        rest = [seen for seen in observed if seen.row.id not in drifted]
         if rest:
             await apply(self.context, rest, Trigger.AUDIT)
 
-    async def _note_orphans(self, orphans: Sequence[Observation]) -> None:
-        for seen in orphans:
-            made = f", made {seen.created_at:%Y-%m-%d %H:%M:%S} UTC" if seen.created_at else ""
-            self.report.note(
-                Drift.ORPHAN, None, seen.provider_asset_id, f"{seen.status or 'there'}{made}"
-            )
-
-    async def _unlisted(self, page: Page) -> bool:
-        """Ask about the rows that should have stood on this page, or the one before, and did not."""
-        made = [seen.created_at for seen in page.entries if seen.created_at]
-        bottom = min(made, default=None) if page.cursor else _EARLIEST
+    async def _check_unlisted(self, page: Page) -> bool:
+        """Fetch the rows that should have stood on this page, or the one before, and did not."""
+        created = [entry.created_at for entry in page.entries if entry.created_at]
+        bottom = min(created, default=None) if page.cursor else _EARLIEST
         top = self.reach or self.context.now() + timedelta(days=1)
-        listed = {seen.provider_asset_id for seen in page.entries if seen.provider_asset_id}
-        if bottom is not None and bottom < top:
-            rows = await self.context.asset_queries.made_between(*self.here, bottom, top)
-            known = listed | self.at_reach
-            lacking = [
-                row.id
-                for row in rows
-                if row.provider_asset_id not in known and is_settled(row) and not row.missing_since
-            ]
-            if not await self._fetch(lacking):
-                return False
-            self.reach = bottom
-            self.at_reach = {
-                s.provider_asset_id or "" for s in page.entries if s.created_at == bottom
-            }
-        else:
+        listed = {entry.provider_asset_id for entry in page.entries if entry.provider_asset_id}
+        if bottom is None or bottom >= top:
             self.at_reach |= listed
+            return True
+        known, unlisted = listed | self.at_reach, []
+        for row in await self.context.store.queries.made_between(bottom, top):
+            is_known = row.provider_asset_id in known or row.missing_since
+            if not is_known and is_settled(row):
+                unlisted.append(row.id)
+        if not await self._fetch(unlisted):
+            return False
+        self.reach = bottom
+        at_bottom = [entry for entry in page.entries if entry.created_at == bottom]
+        self.at_reach = {entry.provider_asset_id or "" for entry in at_bottom}
         return True
 
     async def _fetch(self, row_ids: Sequence[str]) -> bool:
-        """Ask by id; False where no more calls may be made, and some of these rows were not asked about."""
-        context, rest, tries = self.context, list(row_ids), Counter[str]()
-        while rest and not self._has_enough():
-            if not (granted := await self.scan.take(min(len(rest), context.batch))):
+        """Fetch by id; False where no more calls may be made, and some were not fetched."""
+        rest, attempts = list(row_ids), Counter[str]()
+        while rest and not (self.report.is_list_doubtful or self.must_stop):
+            fetched, batch = await self._fetch_batch(rest)
+            if not batch:
                 return False
-            batch, rest = rest[:granted], rest[granted:]
-            rows = list((await context.store.get_many(batch)).values())
-            await context.rate_limiter.give_back(granted - len(rows))
-            silent = await self._take_in(
-                rows, await asyncio.gather(*(fetch_granted(context, row) for row in rows))
-            )
-            tries.update(silent)
-            rest += [row_id for row_id in silent if tries[row_id] < ATTEMPTS]
+            rest = rest[len(batch) :]
+            unanswered = await self._take_in(fetched)
+            if fetched.error:
+                raise fetched.error
+            attempts.update(unanswered)
+            rest += [row_id for row_id in unanswered if attempts[row_id] < ATTEMPTS]
         return True
 
-    def _has_enough(self) -> bool:
-        return self.report.is_list_doubtful or (
-            self.report.is_alarming and not self.accept_mass_change
-        )
+    async def _fetch_batch(self, row_ids: Sequence[str]) -> tuple[Fetched, Sequence[str]]:
+        """Fetch the first of these rows, as many as calls are granted; what came of which rows."""
+        context = self.context
+        granted = await self.scan.take(min(len(row_ids), context.batch))
+        batch = row_ids[:granted]
+        rows = list((await context.store.assets.get_many(batch)).values())
+        await context.gateway.reads.give_back(granted - len(rows))
+        fetched = await context.gateway.fetch_all(rows)
+        self.scan.calls += fetched.calls
+        return fetched, batch
 
-    async def _take_in(
-        self, rows: Sequence[ProviderAsset], answers: Sequence[Observation | FetchFailure]
-    ) -> list[str]:
-        """Settle what was answered; the rows that were not."""
-        answered = [
-            (row, seen)
-            for row, seen in zip(rows, answers, strict=True)
-            if isinstance(seen, Observation)
-        ]
-        gone = {row.id: seen.at for row, seen in answered if seen.gone}
-        self.scan.calls += len(rows)
-        self.report.unlisted += len(answered)
-        self.report.alive += len(answered) - len(gone)
-        self.report.seen += len(answered)
-        for row in rows:
-            if row.id in gone:
-                self.report.note(
-                    Drift.MISSING, row.id, row.provider_asset_id, "not found at the provider"
-                )
-        if self.scan.dry_run:
-            self.candidates |= gone
-        elif gone:
-            await self.context.job_runs.add_candidates(self.scan.key, gone, is_missing=True)
-        await self._note_drift([Observed(row, seen) for row, seen in answered if not seen.gone])
-        for answer in answers:
-            raise_if_authentication_failed(answer)
-        return [
-            row.id
-            for row, answer in zip(rows, answers, strict=True)
-            if isinstance(answer, FetchFailure)
-        ]
+    async def _take_in(self, fetched: Fetched) -> list[str]:
+        """Note what was answered about rows that the list lacks; the rows without an answer."""
+        report, unanswered = self.report, list(fetched.skipped)
+        present: list[Observed] = []
+        missing: dict[str, datetime] = {}
+        for row, observation in fetched.observed:
+            if isinstance(observation, FetchFailure):
+                unanswered.append(row.id)
+            elif observation.gone:
+                missing[row.id] = observation.at
+                text = "not found at the provider"
+                report.note(Drift.MISSING, row.id, row.provider_asset_id, text)
+            else:
+                present.append(Observed(row, observation))
+        report.unlisted += len(present) + len(missing)
+        report.alive += len(present)
+        report.seen += len(present) + len(missing)
+        await self._add_candidates(missing, is_missing=True)
+        await self._note_drift(present)
+        return unanswered
 
-    async def _apply_candidates(self) -> None:
-        """The audit is to be believed: what has changed is looked at and settled, what is missing is for the sweep."""
-        if self.scan.dry_run:
-            return
-        passes, key = self.context.job_runs, self.scan.key
-        while candidates := await passes.candidates(key, APPLIED_AT_ONCE, are_missing=True):
-            rows = (await self.context.store.get_many(list(candidates))).values()
-            observed = [
-                Observed(
-                    row, Observation(source=ObservationSource.GET, at=candidates[row.id], gone=True)
-                )
-                for row in rows
-            ]
-            await apply(self.context, observed, Trigger.AUDIT)
-            await passes.clear_candidates(key, list(candidates))
-        while changed := await passes.candidates(key, self.context.batch, are_missing=False):
-            granted = await self.scan.take(len(changed))
-            if not granted:
-                self.scan.break_off()
-                return
-            await self._apply_changed(list(changed)[:granted])
-
-    async def _apply_changed(self, row_ids: Sequence[str]) -> None:
-        """Look at rows that have changed; what is not answered is due from now on, and left to the sweep."""
-        rows = list((await self.context.store.get_many(row_ids)).values())
-        answers = await asyncio.gather(*(fetch_granted(self.context, row) for row in rows))
-        self.scan.calls += len(rows)
-        observed = [
-            Observed(row, seen)
-            for row, seen in zip(rows, answers, strict=True)
-            if is_about_row(seen)
-        ]
-        applied = await apply(self.context, observed, Trigger.AUDIT) if observed else []
-        self.report.changed += sum(one.changed for one in applied)
-        for answer in answers:
-            raise_if_authentication_failed(answer)
-        unasked = {
-            row.id for row, seen in zip(rows, answers, strict=True) if not is_about_row(seen)
-        }
-        await self.context.job_runs.clear_candidates(self.scan.key, set(row_ids) - unasked)
+    async def _add_candidates(self, rows: Mapping[str, datetime], *, is_missing: bool) -> None:
+        if rows and not self.context.dry_run:
+            await self.context.store.job_runs.add_candidates(rows, is_missing=is_missing)
 
     async def _clear_candidates(self) -> None:
-        if not self.scan.dry_run:
-            await self.context.job_runs.clear_candidates(self.scan.key)
+        if not self.context.dry_run:
+            await self.context.store.job_runs.clear_candidates()
 
-    async def give_back(self) -> None:
-        try:
-            await self.scan.give_back()
-        finally:
-            if not self.scan.dry_run and self.scan.outcome is not Outcome.ALREADY_RUNNING:
-                self._emit()
+    async def _apply_missing(self) -> None:
+        """The audit is believed: each missing row counts as missing once; the sweep confirms it."""
+        store = self.context.store
+        while missing := await store.job_runs.candidates(APPLIED_AT_ONCE, are_missing=True):
+            observed = []
+            for row in (await store.assets.get_many(list(missing))).values():
+                at = missing[row.id]
+                gone = Observation(source=ObservationSource.GET, at=at, gone=True)
+                observed.append(Observed(row, gone))
+            await apply(self.context, observed, Trigger.AUDIT)
+            await store.job_runs.clear_candidates(list(missing))
 
-    def _emit(self) -> None:
+    async def _apply_changed(self) -> None:
+        """Fetch and apply the rows that have changed; a row without an answer is left due."""
+        job_runs = self.context.store.job_runs
+        while changed := await job_runs.candidates(self.context.batch, are_missing=False):
+            fetched, batch = await self._fetch_batch(list(changed))
+            if not batch:
+                self.scan.interrupt()
+                return
+            observed = [Observed(row, observation) for row, observation in fetched.observed]
+            if observed:
+                for applied in await apply(self.context, observed, Trigger.AUDIT):
+                    self.report.changed += applied.changed
+            if fetched.error:
+                raise fetched.error
+            await job_runs.clear_candidates(set(batch) - set(fetched.skipped))
+
+    def emit(self) -> None:
         now, report = self.context.now(), self.report
         self.context.telemetry.emit(
             Audited(
-                system_time=nanoseconds(now),
-                provider=self.context.provider.name,
                 outcome=report.outcome.value,
                 seen=report.seen,
                 changed=report.changed,
@@ -446,18 +399,17 @@ def _drift(applied: Applied) -> Drift:
     before, after = applied.before, applied.row
     if before.state is not after.state:
         return Drift.STATE
-    same = {playback.id for playback in before.playback_ids} == {
-        playback.id for playback in after.playback_ids
-    }
-    return Drift.POLICY if same else Drift.PLAYBACK_IDS
+    before_ids = {playback.id for playback in before.playback_ids}
+    after_ids = {playback.id for playback in after.playback_ids}
+    return Drift.POLICY if before_ids == after_ids else Drift.PLAYBACK_IDS
 
 
-def _told(applied: Applied) -> str:
+def _text(applied: Applied) -> str:
     before, after = applied.before, applied.row
     if before.state is not after.state:
         return f"{before.state} -> {after.state}"
-    policies = [
-        ", ".join(playback.policy for playback in row.playback_ids) or "none"
-        for row in (before, after)
-    ]
-    return f"playback {' -> '.join(policies)}"
+    return f"playback {_policies(before)} -> {_policies(after)}"
+
+
+def _policies(row: ProviderAsset) -> str:
+    return ", ".join(playback.policy for playback in row.playback_ids) or "none"

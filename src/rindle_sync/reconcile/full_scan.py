@@ -1,35 +1,34 @@
-"""A walk through the provider's whole list, page by page, in spare budget; it can be broken off and gone on with."""
+"""A resumable scan of the provider's whole list, page by page, in spare calls."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import uuid4
+
+import msgspec
 
 from rindle_sync.domain import Outcome, Trigger
 from rindle_sync.providers import Page
 from rindle_sync.reconcile.context import Context
-from rindle_sync.reconcile.fetch import fetch_page
 from rindle_sync.reconcile.list_pages import next_bookmark
 from rindle_sync.reconcile.page_planner import Bookmark
 from rindle_sync.reconcile.sweep_run import how_it_ended
-from rindle_sync.store import JobKey
 
-HELD: Final = timedelta(seconds=60)
-"""How long a walk is held, renewed at every step: after so long another process goes on where a dead one was."""
+LEASE: Final = timedelta(seconds=60)
+"""How long a scan is leased, renewed at every step; after that another process resumes it."""
 
 PATIENCE: Final = timedelta(seconds=20)
-"""How long it waits for spare budget before it holds the walk longer and waits again."""
+"""How long it waits for spare calls before it renews its lease and waits again."""
 
 
 @dataclass(slots=True)
 class FullScan:
-    """One walk; a rehearsal reads the list but holds and keeps nothing."""
+    """One scan; a dry run reads the list but holds and saves nothing."""
 
     context: Context
     kind: str
     keep_going: Callable[[], bool]
-    dry_run: bool = False
     outcome: Outcome = Outcome.FAILED
     calls: int = 0
     pages: int = 0
@@ -37,33 +36,32 @@ class FullScan:
     began_at: datetime | None = None
     _cursor: str | None = field(default=None, repr=False)
     _bookmark: Bookmark | None = None
-    _patient_until: datetime | None = None
+    _wait_until: datetime | None = None
     _is_lost: bool = False
-    """Another process has taken the walk over."""
-
-    @property
-    def key(self) -> JobKey:
-        """What this walk is called in the database."""
-        return JobKey(self.context.provider.name, self.context.environment, self.kind)
+    """Another process has taken the scan over."""
 
     async def begin(self) -> Mapping[str, Any] | None:
-        """Hold this kind of walk; what one that was broken off has left behind, empty for a new one.
+        """Hold this kind of scan; the progress of one that was interrupted, empty for a new one.
 
-        None where another process is walking.
+        None where another process is at it, or where the identity of the provider is not known.
         """
         now = self.context.now()
         self.began_at = now
-        if self.dry_run:
-            return {}
-        standing = await self.context.job_runs.take(
-            self.key, now=now, token=self.token, until=self._until()
-        )
-        if standing is None:
+        progress: Mapping[str, Any] = {}
+        if not self.context.dry_run:
+            job_run = await self.context.store.job_runs.take(
+                self.kind, now=now, token=self.token, until=self._until()
+            )
+            if job_run is None:
+                self.outcome = Outcome.ALREADY_RUNNING
+                return None
+            if job_run.began_at and job_run.progress:
+                progress = job_run.progress
+                self.began_at, self._cursor = job_run.began_at, progress.get("cursor")
+        if await self.context.gateway.verify_identity():
+            self.interrupt()
             return None
-        if standing.began_at is None or not standing.progress:
-            return {}
-        self.began_at, self._cursor = standing.began_at, standing.progress.get("cursor")
-        return standing.progress
+        return progress
 
     async def each(self) -> AsyncIterator[Page]:
         """Every page that is left; afterwards `outcome` says why there are no more."""
@@ -77,95 +75,98 @@ class FullScan:
             if not page.cursor:
                 self.outcome = Outcome.DONE
                 return
-        if self._is_lost:
-            self.outcome = Outcome.ALREADY_RUNNING
-        elif self._cursor not in seen:
-            self.outcome = how_it_ended(
-                self.context, self.keep_going, otherwise=Outcome.UNREACHABLE
-            )
+        if self._is_lost or self._cursor not in seen:
+            self.interrupt()
 
     async def take(self, most: int) -> int:
-        """Wait for spare budget; how many of `most` calls may be made, none when the walk is to end."""
-        context = self.context
-        while (
-            self.keep_going() and not self._is_lost and (room := context.circuit_breaker.room(most))
-        ):
-            self._patient_until = context.now() + PATIENCE
-            if granted := await context.rate_limiter.take(
-                room, self._is_patient, trigger=Trigger.AUDIT
-            ):
+        """Wait for spare calls; how many of `most` may be made, none when the scan is to end."""
+        gateway, now = self.context.gateway, self.context.now
+        while self.keep_going() and not self._is_lost and (room := gateway.circuit.room(most)):
+            self._wait_until = now() + PATIENCE
+            granted = await gateway.reads.take(room, self._may_wait, trigger=Trigger.AUDIT)
+            if granted:
                 return granted
-            await self._hold()
+            await self._renew()
         return 0
 
-    def _is_patient(self) -> bool:
-        return self.keep_going() and (
-            self._patient_until is None or self.context.now() < self._patient_until
+    def _may_wait(self) -> bool:
+        is_in_time = self._wait_until is None or self.context.now() < self._wait_until
+        return is_in_time and self.keep_going()
+
+    async def save(self, progress: Mapping[str, Any]) -> None:
+        """Write down how far the scan is."""
+        if self.context.dry_run or not self.began_at:
+            return
+        is_held = await self.context.store.job_runs.save(
+            self.token,
+            began_at=self.began_at,
+            progress={**progress, "cursor": self._cursor},
+            until=self._until(),
         )
+        self._is_lost = not is_held
 
-    async def keep(self, progress: Mapping[str, Any]) -> None:
-        """Write down how far the walk is."""
-        if not self.dry_run and self.began_at:
-            kept = dict(progress) | {"cursor": self._cursor}
-            held = await self.context.job_runs.keep(
-                self.token, began_at=self.began_at, progress=kept, until=self._until()
-            )
-            self._is_lost = not held
+    async def _renew(self) -> None:
+        if not self.context.dry_run:
+            await self.context.store.job_runs.renew(self.token, self._until())
 
-    async def _hold(self) -> None:
-        if not self.dry_run:
-            await self.context.job_runs.renew(self.token, self._until())
-
-    def break_off(self) -> None:
-        """End the walk before the page that is in hand is done; it is asked for again when the walk is gone on with."""
-        self.outcome = (
-            Outcome.ALREADY_RUNNING
-            if self._is_lost
-            else how_it_ended(self.context, self.keep_going, otherwise=Outcome.UNREACHABLE)
-        )
+    def interrupt(self) -> None:
+        """End the scan before the page in hand is done; a resumed scan asks for it again."""
+        self.outcome = Outcome.ALREADY_RUNNING
+        if not self._is_lost:
+            gateway = self.context.gateway
+            self.outcome = how_it_ended(gateway, self.keep_going, otherwise=Outcome.UNREACHABLE)
 
     async def end(self, report: Mapping[str, Any]) -> None:
-        """The walk is complete."""
-        if not self.dry_run:
-            await self.context.job_runs.end(self.token, self.context.now(), report)
+        """The scan is complete."""
+        if not self.context.dry_run:
+            await self.context.store.job_runs.end(self.token, self.context.now(), report)
 
-    async def give_back(self) -> None:
-        """Let another process walk."""
-        if not self.dry_run:
-            await self.context.job_runs.release(self.token)
+    async def release(self) -> None:
+        """Let another process scan."""
+        if not self.context.dry_run:
+            await self.context.store.job_runs.release(self.token)
 
     def _until(self) -> datetime:
-        return self.context.now() + HELD
+        return self.context.now() + LEASE
 
     async def _fetch(self) -> Page | None:
         """The page at the cursor; None where it cannot be had."""
+        gateway = self.context.gateway
         was_resumed = self.pages == 0 and self._cursor is not None
-        page = await fetch_page(self.context, self._cursor, self._take_one)
+        page = await gateway.fetch_page(self._cursor, self._take_one)
         if isinstance(page, Page):
             self.pages += 1
             self._note(page)
             return page
-        if (
-            was_resumed
-            and page
-            and isinstance(await fetch_page(self.context, None, self._take_one), Page)
-        ):
-            self._cursor = (
-                None  # the list is there, but not this place: the next walk begins at the top
-            )
-            await self.keep({})
+        if was_resumed and page:
+            top = await gateway.fetch_page(None, self._take_one)
+            if isinstance(
+                top, Page
+            ):  # the list is there, but not this place: begin at the top next time
+                self._cursor = None
+                await self.save({})
         return None
 
     async def _take_one(self) -> int:
         granted = await self.take(1)
         self.calls += granted
-        await self._hold()
+        await self._renew()
         return granted
 
     def _note(self, page: Page) -> None:
-        """What sweeps can go on from later."""
-        bookmark = self._bookmark or Bookmark(
-            self.context.now(), self.context.schedule.cap, self._cursor
-        )
+        """Bookmarks that sweeps can go on from later."""
+        now, cap = self.context.now(), self.context.schedule.cap
+        bookmark = self._bookmark or Bookmark(now, cap, self._cursor)
         self._bookmark = next_bookmark(bookmark, page)
         self.context.list_index.follow([], bookmark, self._bookmark)
+
+
+ReportType = TypeVar("ReportType")
+
+
+def read_report(saved: object, report: type[ReportType]) -> ReportType | None:
+    """A saved report; fields of another version are ignored, None where it is unreadable."""
+    try:
+        return msgspec.convert(saved, report)
+    except msgspec.ValidationError:
+        return None

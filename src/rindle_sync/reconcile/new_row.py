@@ -1,10 +1,9 @@
 """A new row, its values checked one by one."""
 
-from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
 
-from rindle_sync.domain import ProviderAsset, first_check
+from rindle_sync.domain import ProviderAsset, first_check, replace
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.reconcile.context import Context
 
@@ -23,14 +22,14 @@ TEXTS: Final = (
     "playback_policy",
     "ingest_mode",
 )
-"""What a new row may be told in words."""
+"""The texts of a new row."""
 
 LONGEST_ID: Final = 255
-"""The longest id or reference of a row, in characters; Mux's own are no longer."""
+"""The longest id or reference of a row, in characters; no provider's own is longer."""
 
 
 def new_row(context: Context, **values: Any) -> ProviderAsset:
-    """A row that is not in the table yet; raises `ConfigurationError` for a value that none can have."""
+    """A row that is not stored yet; raises `ConfigurationError` for a value that none can have."""
     for name in TEXTS:
         check_text(name, values.get(name))
     if values.get("playback_policy") not in {None, *POLICIES}:
@@ -38,8 +37,8 @@ def new_row(context: Context, **values: Any) -> ProviderAsset:
     now = context.now()
     row = ProviderAsset(
         id=str(uuid4()),
-        provider_name=context.provider.name,
-        environment=context.environment,
+        provider_name=context.store.provider,
+        environment=context.store.environment,
         provider_created_at=now,
         inserted_at=now,
         updated_at=now,
@@ -52,9 +51,10 @@ def check_text(name: str, value: str | None) -> None:
     """Raise `ConfigurationError` unless `value` is a text that a row can hold, or None."""
     if not isinstance(value, str | None):
         raise ConfigurationError(name, "must be a text")
-    if value is not None and not _is_text(value):
+    if value is not None and not is_text(value):
         raise ConfigurationError(name, f"must be 1 to {LONGEST_ID} printable characters")
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
+    """Whether a row can hold this text."""
     return bool(value.strip()) and len(value) <= LONGEST_ID and value.isprintable()

@@ -1,4 +1,9 @@
-"""Which list pages are worth a call: what is known of the provider's list, and what may stand where. Pure."""
+"""Which list pages are worth a call, by what is known of the provider's list. Pure.
+
+A list page answers up to a hundred rows for one call, but only from the newest asset downwards, and
+nobody can say beforehand how many of its entries are tracked. So a page is asked for only where it
+should answer more rows than it costs calls.
+"""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Sequence, Set
@@ -29,7 +34,7 @@ _WEIGHT_OF_FIRST: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """A place in the provider's list: the page at `cursor` goes down from `reach`, by about `span`."""
+    """A place in the list: the page at `cursor` goes down from `reach`, by about `span`."""
 
     reach: datetime
     span: timedelta
@@ -38,8 +43,8 @@ class Bookmark:
     def following(self, newest: datetime, oldest: datetime, cursor: str) -> "Bookmark":
         """The place after this page, whose entries were made from `oldest` to `newest`.
 
-        Many assets that are not ours at one moment make for a page that spans next to nothing; how far the one after
-        it goes is hoped to be more, but less with every such page.
+        Many untracked assets of one moment make a page that spans next to nothing. The page after
+        it is expected to span more, but less with every such page.
         """
         spanned = max(min(newest, self.reach) - oldest, _SHORTEST)
         return Bookmark(oldest, max(spanned, self.span / 2) if self.cursor else spanned, cursor)
@@ -47,7 +52,7 @@ class Bookmark:
 
 @dataclass(frozen=True, slots=True)
 class PageCandidate:
-    """A due row that a page may answer, with the chance that it is where its time of creation says."""
+    """A due row that a page may answer, and the chance that it stands where its age says."""
 
     id: str
     created_at: datetime
@@ -58,7 +63,7 @@ class PageCandidate:
 
 @dataclass(slots=True)
 class DecayingRate:
-    """A share that is learned; where nothing more is learned, it doubles every hour up to `at_rest`."""
+    """A learned share; where nothing more is learned, it doubles every hour up to `resting`."""
 
     resting: float
     value: float = field(init=False)
@@ -100,62 +105,51 @@ class ListIndex:
     ) -> list[PageCandidate]:
         """The rows that a page may answer, newest first.
 
-        Not among them: rows that the provider did not find before, and rows that need no call. But after an outage of
-        ours a row past the threshold is no sign of anything: it is wanted, too.
+        Not among them are rows that the provider did not find before, and rows that need no call.
+        After an outage of ours a row past the stuck threshold is a candidate, too.
         """
         if self._rests_until and now < self._rests_until:
             return []
         linked, uploads = self.linked_rate.value_at(now), self.upload_rate.value_at(now)
-        candidates = [
-            PageCandidate(
-                row.id,
-                row.provider_created_at,
-                linked if row.provider_asset_id else uploads,
-                bool(row.provider_asset_id),
-            )
-            for row in due
-            if row.is_fetchable
-            and row.missing_since is None
-            and row.error_kind is not ErrorKind.NOT_FOUND
-            and (needs_fetch(row, now, policy) or now - (row.check_at or now) > schedule.cap)
-        ]
-        return sorted(candidates, key=lambda one: one.created_at, reverse=True)
+        candidates = []
+        for row in due:
+            was_missing = row.missing_since or row.error_kind is ErrorKind.NOT_FOUND
+            is_late = now - (row.check_at or now) > schedule.cap
+            if row.is_fetchable and not was_missing and (is_late or needs_fetch(row, now, policy)):
+                is_linked = bool(row.provider_asset_id)
+                chance = linked if is_linked else uploads
+                candidates.append(PageCandidate(row.id, row.provider_created_at, chance, is_linked))
+        return sorted(candidates, key=lambda candidate: candidate.created_at, reverse=True)
 
     def bookmarks(self, now: datetime, end_of_first: datetime | None) -> list[Bookmark]:
-        """The places to go on from, newest first; the first page is thought to reach down to `end_of_first`."""
+        """The places to go on from, newest first; the first page reaches down to `end_of_first`."""
         reach = now + _AHEAD
         span = max(reach - end_of_first, _SHORTEST) if end_of_first else timedelta(days=36_500)
-        return [
-            Bookmark(reach, span),
-            *(bookmark for bookmark in self._bookmarks if bookmark.reach < now),
-        ]
+        known = [bookmark for bookmark in self._bookmarks if bookmark.reach < now]
+        return [Bookmark(reach, span), *known]
 
     def learn(self, expected: Collection[PageCandidate], found: Set[str], now: datetime) -> None:
         """Note which of the rows that should have stood on a page were `found` there."""
         for estimate, is_linked in ((self.linked_rate, True), (self.upload_rate, False)):
-            ids = {one.id for one in expected if one.is_linked is is_linked}
+            ids = {row.id for row in expected if row.is_linked is is_linked}
             estimate.learn(len(ids & found), len(ids), now)
 
     def follow(
         self, bookmarks: Sequence[Bookmark], used: Bookmark, following: Bookmark | None
     ) -> list[Bookmark]:
-        """The places that are left of `bookmarks` once the page at `used` was asked for; the new one is remembered."""
+        """The places left once the page at `used` was asked for; `following` is remembered."""
         left = [bookmark for bookmark in bookmarks if bookmark is not used]
         if following is None:
             self._forget(used)
             return left
-        self._bookmarks = _in_order(
-            [
-                *(bookmark for bookmark in self._bookmarks if bookmark.reach != following.reach),
-                following,
-            ]
-        )
+        others = [known for known in self._bookmarks if known.reach != following.reach]
+        self._bookmarks = _in_order([*others, following])
         if len(self._bookmarks) > MOST_BOOKMARKS:
             self._bookmarks = self._bookmarks[::2]
         return _in_order([*left, following])
 
     def fail(self, used: Bookmark, now: datetime) -> None:
-        """The page at `used` could not be had: forget the place, and let the list rest for a while."""
+        """The page at `used` failed: forget the place, and ask for no page for a while."""
         self._forget(used)
         self._rests_until = now + LIST_RESTS
 
@@ -172,16 +166,18 @@ def _in_order(bookmarks: Sequence[Bookmark]) -> list[Bookmark]:
 def next_page(
     candidates: Sequence[PageCandidate], bookmarks: Sequence[Bookmark], to_spare: int
 ) -> Bookmark | None:
-    """Where to ask for a page; None where the rest of the `candidates`, newest first, are better asked about by id.
+    """Where to ask for a page; None where the other candidates are better fetched by id.
 
-    `to_spare` is how many pages may be asked for in vain on the way to one that pays.
+    `candidates` are in order, newest first.     `to_spare` is how many pages may be asked for in
+    vain on the way to one that pays.
     """
     if to_spare < 0 or not bookmarks:
         return None
     most_in_vain, tried = min(to_spare, RISK * len(candidates)), None
     reaches = [-bookmark.reach.timestamp() for bookmark in bookmarks]
-    for place, one in enumerate(candidates):
-        bookmark = bookmarks[max(0, bisect_right(reaches, -one.created_at.timestamp()) - 1)]
+    for place, candidate in enumerate(candidates):
+        nearest = bisect_right(reaches, -candidate.created_at.timestamp()) - 1
+        bookmark = bookmarks[max(0, nearest)]
         if bookmark is not tried and _pays(bookmark, candidates, place, most_in_vain):
             return bookmark
         tried = bookmark
@@ -191,11 +187,11 @@ def next_page(
 def standing_on(
     candidates: Sequence[PageCandidate], bookmark: Bookmark, oldest: datetime | None
 ) -> tuple[int, int]:
-    """From where until where the `candidates`, newest first, should stand on a page down to `oldest`, None for the end."""
+    """The range of `candidates` that should stand on a page down to `oldest`, None for the end."""
 
     def place(moment: datetime) -> int:
         return bisect_left(
-            candidates, -moment.timestamp(), key=lambda one: -one.created_at.timestamp()
+            candidates, -moment.timestamp(), key=lambda row: -row.created_at.timestamp()
         )
 
     first = place(bookmark.reach)
@@ -211,7 +207,7 @@ def place_above(bookmarks: Sequence[Bookmark], created_at: datetime) -> Bookmark
 def _pays(
     bookmark: Bookmark, candidates: Sequence[PageCandidate], place: int, most_in_vain: float
 ) -> bool:
-    """Whether some number of pages from `bookmark` on should answer more rows than there are pages."""
+    """Whether pages from `bookmark` on should answer more rows than they cost calls."""
     found = 0.0
     for index in range(place, len(candidates)):
         pages = max(1, -((candidates[index].created_at - bookmark.reach) // bookmark.span))

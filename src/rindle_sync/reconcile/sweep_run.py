@@ -1,35 +1,57 @@
-"""One round of the sweep under way: what it holds, what it settles, and what it has done so far."""
+"""One run of the sweep under way: what it holds, what it applies, and what it has done so far."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, Protocol
 from uuid import uuid4
 
 from rindle_sync.domain import FailureKind, FetchFailure, Outcome, ProviderAsset, Trigger
-from rindle_sync.reconcile.apply import Applied, Observed, apply, preview
-from rindle_sync.reconcile.circuit_breaker import Reason
+from rindle_sync.errors import AuthenticationFailed
+from rindle_sync.gateway import ProviderGateway, Reason
+from rindle_sync.reconcile.apply import Applied, Observed, apply
 from rindle_sync.reconcile.context import Context
-from rindle_sync.store import JobKey
 
 SWEEP: Final = "sweep"
 
+SWEEP_LEASE: Final = timedelta(seconds=30)
+"""How long a sweep keeps others from asking for the same pages; it is renewed as it goes."""
+
 
 def how_it_ended(
-    context: Context, keep_going: Callable[[], bool], otherwise: Outcome = Outcome.DONE
+    gateway: ProviderGateway, keep_going: Callable[[], bool], otherwise: Outcome = Outcome.DONE
 ) -> Outcome:
-    """Why a pass that needs no more calls, or may make none, has ended."""
-    opened = context.circuit_breaker.opened
-    if opened and not context.circuit_breaker.room(1):
+    """Why a run that needs no more calls, or may make none, has ended."""
+    opened = gateway.circuit.opened
+    if opened and not gateway.circuit.room(1):
         return Outcome.UNREACHABLE if opened.reason is Reason.UNREACHABLE else Outcome.REFUSED
     return otherwise if keep_going() else Outcome.STOPPED
 
 
+class HasOutcome(Protocol):
+    """Something that says how it ended."""
+
+    outcome: Outcome
+
+
+@contextmanager
+def noting_outcome(run: HasOutcome) -> Iterator[None]:
+    """Where the block raises, `run` says how it ended."""
+    try:
+        yield
+    except AuthenticationFailed:
+        run.outcome = Outcome.REFUSED
+        raise
+    except asyncio.CancelledError:
+        run.outcome = Outcome.STOPPED
+        raise
+
+
 @dataclass(slots=True)
 class SweepResult:
-    """What a pass did. `checked` counts rows that were due and settled; `uncalled` are those that needed no call."""
+    """What a run did. `checked` counts due rows that were applied; `uncalled` needed no call."""
 
     outcome: Outcome = Outcome.FAILED
     checked: int = 0
@@ -40,120 +62,128 @@ class SweepResult:
     pages: int = 0
     """How many of the calls were for list pages."""
 
-    @property
-    def saved(self) -> int:
-        """How many calls pages have saved so far, against one for each row."""
-        return self.checked - self.uncalled - self.calls
-
 
 @dataclass(slots=True)
-class SweepRun:
-    """A rehearsal asks the provider, but writes nothing and tells nothing but `dry_run`."""
+class CallAllowance:
+    """How many calls may be lost on pages: what pages have saved so far, and `most_lost` more.
 
-    context: Context
-    keep_going: Callable[[], bool]
-    dry_run: Callable[[Applied], None] | None = None
-    trigger: Trigger = Trigger.SWEEP
-    token: str = field(default_factory=lambda: str(uuid4()))
-    result: SweepResult = field(default_factory=SweepResult)
-    left: set[str] = field(default_factory=set)
-    """Rows that are left to the next round: their calls were spent on pages."""
+    A call is saved where a page answers a row that would have needed one of its own.
+    """
+
+    result: SweepResult
     most_lost: int = 1
-    """How many calls may be lost on pages: as many rows are left to the next round."""
-    silent: int = 0
-    """Rows for which the provider was asked and did not answer."""
-    not_listed: set[str] = field(default_factory=set)
-    """Rows that did not stand on the page where they should: they are asked about by id."""
-    _hold_until: datetime | None = None
 
-    async def hold(self) -> bool:
-        """Keep others from asking for the same pages; False if another process is making this round.
-
-        That is all it is for: where the hold is lost, in a long pause, two may ask for one page, and no harm is done.
-        """
-        context, now = self.context, self.context.now()
-        if (
-            self.dry_run
-            or self.trigger is not Trigger.SWEEP
-            or (self._hold_until and self._hold_until - now > context.sweep_lease / 2)
-        ):
-            return True
-        key = JobKey(context.provider.name, context.environment, SWEEP)
-        held, self._hold_until = self._hold_until, now + context.sweep_lease
-        if held:
-            await context.job_runs.renew(self.token, self._hold_until)
-            return True
-        return (
-            await context.job_runs.take(key, now=now, token=self.token, until=self._hold_until)
-            is not None
-        )
+    @property
+    def saved(self) -> int:
+        """How many calls pages have saved, against one a row; below 0 where they lost some."""
+        return self.result.checked - self.result.uncalled - self.result.calls
 
     @property
     def to_spare(self) -> int:
         """How many pages may be asked for in vain, beside one that is not."""
-        return self.result.saved + self.most_lost - 1
+        return self.saved + self.most_lost - 1
+
+    def rows_by_id(self, rows: int) -> int:
+        """How many of so many rows may be fetched by id: calls lost on pages are made up for."""
+        return rows + min(0, self.saved)
+
+
+@dataclass(slots=True)
+class SweepRun:
+    """`on_applied` gets all that is applied, or would be by a dry run."""
+
+    context: Context
+    keep_going: Callable[[], bool]
+    on_applied: Callable[[Applied], None] | None = None
+    trigger: Trigger = Trigger.SWEEP
+    token: str = field(default_factory=lambda: str(uuid4()))
+    result: SweepResult = field(default_factory=SweepResult)
+    allowance: CallAllowance = field(init=False)
+    deferred: set[str] = field(default_factory=set)
+    """Rows that are left to the next run: their calls were spent on pages."""
+    failed: int = 0
+    """Rows for which the provider was called and did not answer."""
+    not_listed: set[str] = field(default_factory=set)
+    """Rows that did not stand on the page where they should: they are fetched by id."""
+    _leased_until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.allowance = CallAllowance(self.result)
+
+    async def hold(self) -> bool:
+        """Keep others from asking for the same pages; False if another process is sweeping.
+
+        Where the lease is lost, in a long pause, two may ask for one page, and no harm is done.
+        """
+        context, now = self.context, self.context.now()
+        if context.dry_run or self.trigger is not Trigger.SWEEP:
+            return True
+        if self._leased_until and self._leased_until - now > SWEEP_LEASE / 2:
+            return True
+        is_held, self._leased_until = self._leased_until is not None, now + SWEEP_LEASE
+        job_runs = context.store.job_runs
+        if is_held:
+            await job_runs.renew(self.token, self._leased_until)
+            return True
+        taken = await job_runs.take(SWEEP, now=now, token=self.token, until=self._leased_until)
+        return taken is not None
 
     async def take_page(self) -> int:
-        """Wait until a list page may be asked for, and hold the round meanwhile; 0 where none may.
+        """Wait until a list page may be asked for, and hold the run meanwhile; 0 where none may.
 
-        None may where pages without an answer have cost more calls than rows can be left to the next round.
+        None may where pages without an answer have cost more calls than rows can be deferred.
         """
-        granted = await self.take(1) if self.to_spare >= 0 else 0
+        granted = await self.take(1) if self.allowance.to_spare >= 0 else 0
         self.result.calls += granted
         self.result.pages += granted
         return granted
 
     async def take(self, most: int) -> int:
         """Wait until calls may be made; how many of `most`, 0 where none may."""
-        room = self.context.circuit_breaker.room(most)
-        granted = (
-            await self.context.rate_limiter.take(room, self.keep_going, trigger=self.trigger)
-            if room
-            else 0
-        )
+        gateway = self.context.gateway
+        room = gateway.circuit.room(most)
+        granted = 0
+        if room:
+            granted = await gateway.reads.take(room, self.keep_going, trigger=self.trigger)
         await self.hold()
         return granted
 
     async def claim(self, row_ids: Sequence[str]) -> list[ProviderAsset]:
-        """Those of these rows that are still due and nobody else's, leased unless this is a rehearsal."""
-        context, now = self.context, self.context.now()
-        if self.dry_run:
-            return list((await context.store.get_many(row_ids)).values())
-        here = context.provider.name, context.environment
-        return await context.store.claim(
-            *here, row_ids, due=now, now=now, token=self.token, until=now + context.lease
-        )
+        """Those of these rows that are still due and free, leased unless this is a dry run."""
+        assets, now = self.context.store.assets, self.context.now()
+        if self.context.dry_run:
+            return list((await assets.get_many(row_ids)).values())
+        until = now + self.context.lease
+        return await assets.claim(row_ids, due=now, now=now, token=self.token, until=until)
 
-    async def apply(self, observed: Sequence[Observed], due: Collection[str]) -> list[Applied]:
-        """Settle, or foresee it; `due` are the rows among the findings that were due."""
+    async def apply(self, observed: Sequence[Observed], due: Collection[str]) -> None:
+        """Apply what was observed; `due` are the rows among it that were due."""
         self.result.checked += len(due)
-        return await self._apply(observed, due)
+        await self._apply(observed, due)
 
-    async def _apply(self, observed: Sequence[Observed], due: Collection[str]) -> list[Applied]:
-        """Settle rows that are counted as looked at already, and take back that of those which were not settled."""
+    async def _apply(self, observed: Sequence[Observed], due: Collection[str]) -> None:
+        """Apply rows that are counted as checked already; uncount those that were not applied."""
         result = self.result
-        if self.dry_run is None:
-            applied = await apply(self.context, observed, self.trigger)
-        else:
-            applied = preview(self.context, observed, self.trigger, self.context.now())
-            for one in applied:
-                self.dry_run(one)
-        result.checked -= len(due) - sum(s.row.id in due for s in applied)
-        result.changed += sum(s.changed for s in applied)
-        failures = [s.observation for s in applied if isinstance(s.observation, FetchFailure)]
-        result.unanswered += len(failures)
-        self.silent += sum(failure.kind is FailureKind.UNREACHABLE for failure in failures)
-        result.uncalled += sum(s.observation is None for s in applied)
-        return applied
+        all_applied = await apply(self.context, observed, self.trigger)
+        result.checked -= len(due)
+        for applied in all_applied:
+            if self.on_applied:
+                self.on_applied(applied)
+            result.checked += applied.row.id in due
+            result.changed += applied.changed
+            result.uncalled += applied.observation is None
+            if isinstance(applied.observation, FetchFailure):
+                result.unanswered += 1
+                self.failed += applied.observation.kind is FailureKind.UNREACHABLE
 
     @asynccontextmanager
-    async def behind(
+    async def apply_behind(
         self,
     ) -> AsyncIterator[Callable[[Sequence[Observed], Collection[str]], Awaitable[None]]]:
-        """Settle while the provider is asked for more: each time what came before is waited for first."""
-        under_way: asyncio.Task[list[Applied]] | None = None
+        """Apply while the provider is asked for more; each call waits for the one before it."""
+        under_way: asyncio.Task[None] | None = None
 
-        async def settle_behind(observed: Sequence[Observed], due: Collection[str]) -> None:
+        async def apply_next(observed: Sequence[Observed], due: Collection[str]) -> None:
             nonlocal under_way
             if under_way:
                 await under_way
@@ -161,7 +191,7 @@ class SweepRun:
             under_way = asyncio.create_task(self._apply(observed, due)) if observed else None
 
         try:
-            yield settle_behind
+            yield apply_next
         except BaseException:
             if under_way:
                 under_way.cancel()
@@ -170,10 +200,10 @@ class SweepRun:
         if under_way:
             await under_way
 
-    async def give_back(self) -> None:
-        """End every lease of this round."""
-        if self._hold_until:
+    async def release(self) -> None:
+        """End every lease of this run."""
+        if self._leased_until:
             try:
-                await self.context.store.release(self.token)
+                await self.context.store.assets.release(self.token)
             finally:
-                await self.context.job_runs.release(self.token)
+                await self.context.store.job_runs.release(self.token)

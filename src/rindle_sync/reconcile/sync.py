@@ -1,7 +1,6 @@
-"""One row: ask, decide, write, tell. The contract of the per-row sync."""
+"""One row: fetch, decide, write, emit. The contract of the per-row sync."""
 
 from rindle_sync.domain import (
-    ATTEMPTS,
     FailureKind,
     FetchFailure,
     ProviderAsset,
@@ -9,49 +8,56 @@ from rindle_sync.domain import (
     needs_fetch,
     retry_gap,
 )
+from rindle_sync.errors import AuthenticationFailed
+from rindle_sync.gateway import Attempts
 from rindle_sync.reconcile.apply import Applied, Observed, apply
 from rindle_sync.reconcile.context import Context
-from rindle_sync.reconcile.fetch import RATE_LIMITED_ATTEMPTS, fetch, raise_if_authentication_failed
 
 
 async def sync(
     context: Context, provider_asset_id: str, *, trigger: Trigger = Trigger.SYNC
 ) -> Applied | None:
-    """Bring the row with this provider id into step; None where there is no such row any more.
+    """Bring the row with this provider id in sync; None where there is no such row any more.
 
-    Raises `AuthenticationFailed` (the credentials are wrong: nothing else will work either), `Conflict`, `DatabaseUnavailable`.
+    Raises `AuthenticationFailed` (no other row will fare better), `Conflict` and
+    `DatabaseUnavailable`.
     """
-    row = await context.store.find_by_provider_asset_id(
-        context.provider.name, context.environment, provider_asset_id
-    )
+    row = await context.store.assets.find_by_provider_asset_id(provider_asset_id)
     return await sync_row(context, row, trigger=trigger) if row else None
 
 
 async def sync_row(context: Context, row: ProviderAsset, *, trigger: Trigger) -> Applied | None:
-    """Bring `row` into step; asks up to three times, not counting the calls that the provider throttled."""
-    attempts = throttles = 0
+    """Bring `row` in sync; makes up to three calls, not counting those that were rate limited."""
+    attempts = Attempts()
     while True:
         applied = await _attempt(context, row, trigger)
         if applied is None or not isinstance(applied.observation, FetchFailure):
             return applied
-        raise_if_authentication_failed(applied.observation)
-        throttled = applied.observation.kind is FailureKind.THROTTLED
-        throttles, attempts = throttles + throttled, attempts + (not throttled)
-        if (
-            attempts >= ATTEMPTS
-            or throttles >= RATE_LIMITED_ATTEMPTS
-            or not applied.observation.called
-        ):
+        failure = applied.observation
+        attempts.count(failure)
+        if not failure.called or attempts.are_exhausted:
             return applied
-        if not throttled:
-            await context.sleep(retry_gap(attempts, context.schedule).total_seconds())
+        if failure.kind is not FailureKind.THROTTLED:
+            gap = retry_gap(attempts.failures, context.schedule)
+            await context.gateway.sleep(gap.total_seconds())
         row = applied.row
 
 
 async def _attempt(context: Context, row: ProviderAsset, trigger: Trigger) -> Applied | None:
-    seen = (
-        await fetch(context, row, trigger)
-        if needs_fetch(row, context.now(), context.policy)
-        else None
-    )
-    return next(iter(await apply(context, [Observed(row, seen)], trigger)), None)
+    if not needs_fetch(row, context.now(), context.policy):
+        return await _apply(context, Observed(row, None), trigger)
+    at = context.now()
+    try:
+        observation = await context.gateway.fetch(row, trigger)
+    except AuthenticationFailed as error:
+        # the row that was asked for says why it was not answered; then the whole run ends
+        text, called = str(error), error.was_called
+        failure = FetchFailure(kind=FailureKind.REFUSED, at=at, text=text, called=called)
+        await _apply(context, Observed(row, failure), trigger)
+        raise
+    return await _apply(context, Observed(row, observation), trigger)
+
+
+async def _apply(context: Context, observed: Observed, trigger: Trigger) -> Applied | None:
+    applied = await apply(context, [observed], trigger)
+    return applied[0] if applied else None

@@ -1,130 +1,122 @@
-"""Real changes, to the callbacks of the app: after their commit, in the order of each row, at least once."""
+"""Calls the app's callbacks with real changes: after the commit, in order by row, at least once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
 from rindle_sync.domain import ProviderAsset
 from rindle_sync.reconcile import Context
 from rindle_sync.store import Change, PendingChange
-from rindle_sync.telemetry import CallbackException, nanoseconds
+from rindle_sync.telemetry import CallbackException
 
 BATCH: Final = 50
+
+CALL_LIMIT: Final = timedelta(seconds=30)
+"""How long a callback of the app may take."""
+
+GRACE: Final = timedelta(seconds=5)
+"""How long a callback may take to end once it is cancelled; then it is abandoned."""
 
 LONGEST_WAIT: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeEvent:
-    """One real change, and the row as it stands by now; `row` is None where the app has deleted it meanwhile."""
+    """One real change, and its row as it is now; None where the app has deleted it since."""
 
     change: Change
     row: ProviderAsset | None
 
     @property
-    def reference(self) -> str | None:
-        """The app's own reference of the row; None where the row is gone."""
-        return self.row.reference if self.row else None
+    def reference(self) -> str:
+        """The app's own id of the video."""
+        return self.change.reference
 
 
 Callback = Callable[[ChangeEvent], Awaitable[None]]
 
 
-async def dispatch(context: Context, callbacks: Sequence[Callback]) -> int:
-    """Call every callback with each change that is due to be announced; how many changes were taken up.
+async def dispatch(
+    context: Context,
+    callbacks: Sequence[Callback],
+    *,
+    call_limit: timedelta = CALL_LIMIT,
+    grace: timedelta = GRACE,
+) -> int:
+    """Call every callback with each change that is due; how many changes were tried.
 
-    Of one row, a change is announced only after the one before it; a callback that fails is tried again with growing
-    gaps, and keeps back only its row.
+    A change is dispatched only after the one before it of the same row. A callback that fails is
+    called again with growing gaps, and holds back only its row.
     """
     if not callbacks:
         return 0
-    token, now = str(uuid4()), context.now()
-    until = now + context.lease + _time_limit(context, callbacks)
-    claimed = await context.outbox.claim(
-        context.provider.name, context.environment, now=now, token=token, until=until, limit=BATCH
-    )
+    outbox, token, now = context.store.outbox, str(uuid4()), context.now()
+    limit = call_limit * len(callbacks) + grace
+    until = now + context.lease + limit
+    claimed = await outbox.claim(now=now, token=token, until=until, limit=BATCH)
     if not claimed:
         return 0
     try:
-        await _dispatch_all(context, callbacks, claimed, token)
+        await _dispatch_all(context, claimed, token, partial(_call, callbacks, call_limit), limit)
     except BaseException:
-        await context.outbox.release(token)
+        await outbox.release(token)
         raise
     return len(claimed)
 
 
 async def _dispatch_all(
-    context: Context, callbacks: Sequence[Callback], claimed: Sequence[PendingChange], token: str
+    context: Context, claimed: Sequence[PendingChange], token: str, call: Callback, limit: timedelta
 ) -> None:
-    rows = await context.store.get_many([one.change.row_id for one in claimed])
-    telling = [
-        asyncio.ensure_future(
-            _dispatch_change(context, callbacks, one, rows.get(one.change.row_id))
-        )
-        for one in claimed
-    ]
+    rows = await context.store.assets.get_many([pending.change.row_id for pending in claimed])
+    tasks = []
+    for pending in claimed:
+        event = ChangeEvent(pending.change, rows.get(pending.change.row_id))
+        tasks.append(asyncio.ensure_future(_dispatch_change(context, pending, event, call, limit)))
     try:
-        await asyncio.gather(*telling)
+        await asyncio.gather(*tasks)
     finally:
-        told = [
-            (one, task.result())
-            for one, task in zip(claimed, telling, strict=True)
-            if _is_handled(task)
-        ]
-        await context.outbox.end(told, token)
-
-
-def _is_handled(telling: "asyncio.Future[datetime | None]") -> bool:
-    return telling.done() and not telling.cancelled() and telling.exception() is None
+        ended = []
+        for pending, task in zip(claimed, tasks, strict=True):
+            if task.done() and not task.cancelled() and task.exception() is None:
+                ended.append((pending, task.result()))
+        await context.store.outbox.end(ended, token)
 
 
 async def _dispatch_change(
-    context: Context, callbacks: Sequence[Callback], one: PendingChange, row: ProviderAsset | None
+    context: Context, pending: PendingChange, event: ChangeEvent, call: Callback, limit: timedelta
 ) -> datetime | None:
-    telling = asyncio.ensure_future(
-        _call(callbacks, ChangeEvent(one.change, row), context.callback_limit)
-    )
+    """When to try again; None where every callback has handled the change."""
+    calling = asyncio.ensure_future(call(event))
     try:
-        await asyncio.wait({telling}, timeout=_time_limit(context, callbacks).total_seconds())
+        await asyncio.wait({calling}, timeout=limit.total_seconds())
     except asyncio.CancelledError:
-        if (
-            not telling.done()
-        ):  # else they have been called, which is to be written though we are stopped
-            raise
+        if not calling.done():
+            raise  # else every callback was called, and the outbox must say so
     finally:
-        telling.cancel()
-    if not telling.done():
-        return _retry(context, one, row, TimeoutError())
-    # what a callback awaits may be cancelled without us being so: that is a failure of the callback like any other
-    error = asyncio.CancelledError() if telling.cancelled() else telling.exception()
-    return _retry(context, one, row, error) if error else None
+        calling.cancel()
+    error: BaseException | None = TimeoutError()
+    if calling.done():
+        # a callback may await something that was cancelled: that is a failure of the callback
+        error = asyncio.CancelledError() if calling.cancelled() else calling.exception()
+    return _retry_at(context, pending, event, error) if error else None
 
 
-def _time_limit(context: Context, callbacks: Sequence[Callback]) -> timedelta:
-    """How long all callbacks together may take on one change."""
-    return context.callback_limit * len(callbacks) + context.callback_grace
-
-
-async def _call(callbacks: Sequence[Callback], changed: ChangeEvent, limit: timedelta) -> None:
+async def _call(callbacks: Sequence[Callback], limit: timedelta, event: ChangeEvent) -> None:
     for callback in callbacks:
         async with asyncio.timeout(limit.total_seconds()):
-            await callback(changed)
+            await callback(event)
 
 
-def _retry(
-    context: Context, one: PendingChange, row: ProviderAsset | None, error: BaseException
+def _retry_at(
+    context: Context, pending: PendingChange, event: ChangeEvent, error: BaseException
 ) -> datetime:
-    now = context.now()
-    context.telemetry.emit(
-        CallbackException(
-            system_time=nanoseconds(now),
-            row_id=one.change.row_id,
-            reference=row.shown_reference if row else None,
-            error=type(error).__name__,
-            attempt=one.attempts + 1,
-        )
+    attempt = pending.attempts + 1
+    failed = CallbackException(
+        row_id=pending.change.row_id, error=type(error).__name__, attempt=attempt
     )
-    return now + min(timedelta(seconds=2 ** min(one.attempts, 12)), LONGEST_WAIT)
+    context.telemetry.emit(failed, event.row)
+    return context.now() + min(timedelta(seconds=2 ** min(pending.attempts, 12)), LONGEST_WAIT)

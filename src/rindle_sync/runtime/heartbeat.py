@@ -1,22 +1,60 @@
-"""When an engine last asked what is due: whether one is alive."""
+"""The heartbeat of engines: written whenever one queries what is due."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
-from rindle_sync.reconcile import Context
-from rindle_sync.store import JobKey
+from rindle_sync.store import Database, JobRuns, Store
 
-TICK: Final = "tick"
+HEARTBEAT: Final = "heartbeat"
 
-EVERYWHERE: Final = "*"
-"""Where the tick of an engine is noted: it is one for all environments."""
+EVERY: Final = timedelta(seconds=15)
+"""How often a heartbeat is written, at most."""
+
+SILENT_AFTER: Final = timedelta(seconds=60)
+"""An engine without a heartbeat for this long counts as dead."""
+
+_EVERYWHERE: Final = "*"
+"""An engine serves all environments of its process, which share one heartbeat."""
 
 
-async def last_tick(context: Context) -> datetime | None:
-    """When an engine last asked what is due."""
-    return (await context.job_runs.get(tick_key(context))).ended_at
+class EngineState(StrEnum):
+    """Whether an engine is alive."""
+
+    ALIVE = "alive"
+    NEVER_RAN = "never_ran"
+    SILENT = "silent"
+    AHEAD = "ahead"
+    """Its heartbeat is in the future: a clock was wrong, and nothing is known of the present."""
 
 
-def tick_key(context: Context) -> JobKey:
-    """Where the ticks of engines are noted."""
-    return JobKey(context.provider.name, EVERYWHERE, TICK)
+def engine_state(last: datetime | None, now: datetime) -> EngineState:
+    """Whether an engine is alive, by its last heartbeat."""
+    if last is None:
+        return EngineState.NEVER_RAN
+    if last - now > SILENT_AFTER:
+        return EngineState.AHEAD
+    return EngineState.SILENT if now - last > SILENT_AFTER else EngineState.ALIVE
+
+
+async def last_heartbeat(store: Store) -> datetime | None:
+    """The last heartbeat of an engine on the database of `store`, by the engine's clock."""
+    return await Heartbeat(store.database, store.provider).last()
+
+
+class Heartbeat:
+    """The heartbeat of the engines on one database."""
+
+    def __init__(self, database: Database, provider: str) -> None:
+        self._job_runs = JobRuns(database, provider, _EVERYWHERE)
+        self._written_at: datetime | None = None
+
+    async def last(self) -> datetime | None:
+        """The last heartbeat, by the engine's clock."""
+        return (await self._job_runs.get(HEARTBEAT)).ended_at
+
+    async def beat(self, now: datetime) -> None:
+        """Note that an engine of this process is alive."""
+        if self._written_at is None or not timedelta(0) <= now - self._written_at < EVERY:
+            await self._job_runs.note(HEARTBEAT, now)
+            self._written_at = now

@@ -1,4 +1,4 @@
-"""What is to be done without anybody asking, for an engine to wake: all that is due stands in the tables."""
+"""The jobs of one environment, for an engine to run; what is due is in the tables."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,63 +16,65 @@ from rindle_sync.domain import (
     Trigger,
     Verdict,
 )
-from rindle_sync.reconcile import Context, audit_if_due, check_first, sweep, sync_row
+from rindle_sync.reconcile import Context, audit, check_first, is_audit_due, sweep, sync_row
 from rindle_sync.runtime.dispatch import Callback, dispatch
-from rindle_sync.store import JobKey
 from rindle_sync.telemetry import Event, StateChange, WebhookProcessed
 from rindle_sync.webhooks import process_webhook_events
 
 PRUNE_EVERY: Final = timedelta(hours=1)
 
-PRUNING_HELD: Final = timedelta(seconds=90)
-"""How long others leave the pruning to a process that may have died in it."""
+PRUNE_LEASE: Final = timedelta(seconds=90)
+"""How long a process that may have died keeps others from pruning."""
 
 
 @dataclass(slots=True, kw_only=True)
 class JobRunner:
-    """The steps of one environment. What wakes them may be lost, doubled or late: each takes up all that is due."""
+    """The jobs of one environment.
+
+    Each job processes everything due, so a lost, duplicate or late wake-up is harmless.
+    """
 
     context: Context
     callbacks: Sequence[Callback]
     keep_ended: timedelta
-    """How long the bodies of applied and ignored deliveries are kept, and how long a change waits to be announced."""
+    """How long applied and ignored events keep their bodies, and changes wait to be dispatched."""
     keep_dead: timedelta
-    """How long the bodies of dead deliveries are kept."""
+    """How long dead events keep their bodies."""
     wakeups: list[asyncio.Event] = field(default_factory=list)
-    """Of the engines in this process: all are rung whenever a step is woken."""
+    """Of the engines in this process: all are set whenever a job is woken."""
     _woken: set[JobKind] = field(default_factory=set)
     _ambiguous: set[str] = field(default_factory=set)
 
     @property
     def environment(self) -> str:
-        """Our name of the environment."""
-        return self.context.environment
+        """Its name in the settings."""
+        return self.context.store.environment
 
     def can_run(self, kind: JobKind) -> bool:
-        """Whether this process can do `kind` at all; others may."""
-        return self.context.has_token or kind not in PROVIDER_JOBS
+        """Whether this process can run `kind`: jobs that call the provider need a token."""
+        return self.context.gateway.has_token or kind not in PROVIDER_JOBS
 
     def wake(self, kind: JobKind) -> None:
-        """Have `kind` run soon, where an engine runs in this process."""
+        """Have `kind` run soon, if an engine runs in this process."""
         self._woken.add(kind)
         for wakeup in self.wakeups:
             wakeup.set()
 
     def is_woken(self, kind: JobKind) -> bool:
-        """Whether something in this process has made `kind` due."""
+        """Whether this process has made `kind` due."""
         return kind in self._woken
 
     def clear_wakeup(self, kind: JobKind) -> None:
-        """From here on, only what comes later wakes `kind`."""
+        """Forget the wake-ups of `kind` so far."""
         self._woken.discard(kind)
 
     def ambiguous(self) -> list[str]:
-        """The rows that deliveries have left in doubt in this process since this was asked last."""
+        """The ids of the rows that webhook events left ambiguous since the last call."""
         ambiguous, self._ambiguous = list(self._ambiguous), set()
         return ambiguous
 
     def handle(self, event: Event) -> None:
-        """What is told of rows is work for the callbacks, or for a look."""
+        """Wake the job that an event about a row makes due."""
         if isinstance(event, StateChange):
             self.wake(JobKind.DISPATCH)
         elif not isinstance(event, WebhookProcessed) or not self.can_run(JobKind.CHECK_AMBIGUOUS):
@@ -82,7 +84,7 @@ class JobRunner:
             self.wake(JobKind.CHECK_AMBIGUOUS)
 
     def due_thresholds(self, now: datetime) -> DueThresholds:
-        """What the tables are to be asked about this environment."""
+        """When the jobs of this environment are due."""
         return DueThresholds(
             environment=self.environment,
             touched_before=now - self.context.schedule.floor,
@@ -91,7 +93,7 @@ class JobRunner:
         )
 
     async def run(self, kind: JobKind, keep_going: Callable[[], bool] = lambda: True) -> None:
-        """Do what is due of one kind; `keep_going` is asked between its parts. Raises what the step does."""
+        """Run one job; `keep_going` is called between its parts. Raises what the job raises."""
         match kind:
             case JobKind.SWEEP:
                 await sweep(self.context, keep_going=keep_going)
@@ -102,63 +104,65 @@ class JobRunner:
             case JobKind.CHECK_AMBIGUOUS:
                 await self.check_first(self.ambiguous())
             case JobKind.AUDIT:
-                await audit_if_due(self.context, self.context.audit_every, keep_going=keep_going)
+                await self._audit_in_turn(keep_going)
             case JobKind.PRUNE:
                 await self._prune_in_turn()
 
     async def process_webhook_events(self) -> int:
-        """Apply every kept delivery whose time has come; how many."""
+        """Apply every stored webhook event whose time has come; how many."""
         applied = 0
         while taken := await process_webhook_events(self.context):
             applied += taken
         return applied
 
     async def check_first(self, row_ids: Sequence[str]) -> None:
-        """Look at those of these rows that are due, before all others; not at what somebody else looks at."""
+        """Check those of these rows that are due and not leased, before all others."""
         if row_ids:
             await check_first(self.context, row_ids)
 
     async def sync_row(self, row: ProviderAsset) -> None:
-        """Bring one row into step; one that is due and held by somebody else is just being looked at."""
+        """Bring one row in sync; a row that is due and leased is being checked already."""
         if row.check_at and row.check_at <= self.context.now():
             await check_first(self.context, [row.id])
         else:
             await sync_row(self.context, row, trigger=Trigger.SYNC)
 
     async def dispatch(self) -> int:
-        """Call the callbacks with every change that is due to be announced; how many."""
-        announced = 0
+        """Call the callbacks with every change that is due to be dispatched; how many."""
+        dispatched = 0
         while taken := await dispatch(self.context, self.callbacks):
-            announced += taken
-        return announced
+            dispatched += taken
+        return dispatched
 
     async def prune(self) -> int:
-        """Empty the bodies of deliveries past their retention, and forget changes that were never announced."""
-        context, now = self.context, self.context.now()
-        here = context.provider.name, context.environment
-        await context.outbox.forget(*here, now - self.keep_ended)
-        return await context.inbox.prune(
-            *here, ended_before=now - self.keep_ended, dead_before=now - self.keep_dead
-        )
+        """Empty the bodies of events past their retention, and forget changes never dispatched."""
+        store, now = self.context.store, self.context.now()
+        ended_before, dead_before = now - self.keep_ended, now - self.keep_dead
+        await store.outbox.forget(ended_before)
+        return await store.inbox.prune(ended_before=ended_before, dead_before=dead_before)
+
+    async def _audit_in_turn(self, keep_going: Callable[[], bool]) -> None:
+        """Audit, unless another process has just done so."""
+        if await is_audit_due(self.context, self.context.audit_every):
+            await audit(self.context, keep_going=keep_going)
 
     async def _prune_in_turn(self) -> None:
-        """Prune, unless another process is at it or has just been."""
-        context, now, token = self.context, self.context.now(), str(uuid4())
-        key = JobKey(context.provider.name, context.environment, JobKind.PRUNE)
-        standing = await context.job_runs.take(key, now=now, token=token, until=now + PRUNING_HELD)
-        if standing is None:
+        """Prune, unless another process is pruning or has just done so."""
+        job_runs, now, token = self.context.store.job_runs, self.context.now(), str(uuid4())
+        job_run = await job_runs.take(JobKind.PRUNE, now=now, token=token, until=now + PRUNE_LEASE)
+        if job_run is None:
             return
         try:
-            if standing.ended_at is None or standing.ended_at <= now - PRUNE_EVERY:
+            if job_run.ended_at is None or job_run.ended_at <= now - PRUNE_EVERY:
                 emptied = await self.prune()
-                await context.job_runs.end(token, context.now(), {"emptied": emptied})
+                await job_runs.end(token, self.context.now(), {"emptied": emptied})
         finally:
-            await context.job_runs.release(token)
+            await job_runs.release(token)
 
 
 @contextmanager
 def waking(job_runners: Collection[JobRunner], wakeup: asyncio.Event) -> Iterator[None]:
-    """Have `wakeup` rung whenever a step of these is woken, for as long as the block lasts."""
+    """Have `wakeup` set whenever a job of these is woken, for as long as the block lasts."""
     for job_runner in job_runners:
         job_runner.wakeups.append(wakeup)
     try:

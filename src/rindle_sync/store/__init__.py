@@ -2,12 +2,14 @@
 
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore, Change, Write, Written, read_row
+from rindle_sync.store.database import Database
 from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
 from rindle_sync.store.due_jobs import DueJobs
 from rindle_sync.store.environments import Environment, Environments, UnsavedEnvironments
-from rindle_sync.store.history import CHECK_TRIGGERS, History
+from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.store.inbox import Inbox
-from rindle_sync.store.job_runs import JobKey, JobRun, JobRuns
+from rindle_sync.store.job_runs import JobRun, JobRuns
 from rindle_sync.store.outbox import Outbox, PendingChange
-from rindle_sync.store.rate_limits import Bucket, Grant, Level, RateLimits
-from rindle_sync.store.statistics import Figures, Statistics, WebhookCounts
+from rindle_sync.store.rate_limits import RateLimits
+from rindle_sync.store.statistics import Figures, WebhookCounts
+from rindle_sync.store.store import Store

@@ -1,35 +1,44 @@
-"""Our rows beside the provider's list: which are due, which stand on a page, and which should stand there."""
+"""The rows beside the provider's list: which are due, on a page, or should be on it."""
 
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, bindparam, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal, select, tuple_
 
 from rindle_sync.domain import Due, ErrorKind, ProviderAsset, State
 from rindle_sync.store.assets import read_row
-from rindle_sync.store.database import Database, is_free
+from rindle_sync.store.database import Repository, in_environment, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import assets
 from rindle_sync.store.schema.types import RowId, UtcTime
 
-_HERE: Final = (
-    assets.c.provider_name == bindparam("provider"),
-    assets.c.environment == bindparam("in_environment"),
+_ROWS: Final = select(*assets.c).where(in_environment(assets))
+_DUES: Final = select(*(assets.c[name] for name in Due.__struct_fields__)).where(
+    in_environment(assets)
 )
-_DUE: Final = tuple(assets.c[name] for name in Due.__dataclass_fields__)
+_BETWEEN: Final = (
+    assets.c.provider_created_at > bindparam("after"),
+    assets.c.provider_created_at <= bindparam("until"),
+)
+_SETTLED: Final = (
+    assets.c.provider_asset_id.is_not(None),
+    assets.c.state.in_([State.READY.value, State.ERRORED.value]),
+)
 
 
 def _among(parameter: str, name: str) -> ColumnElement[bool]:
-    """Whether the column `name` is among the bound JSON rows `parameter`."""
+    """Whether the column `name` is among the JSON rows `parameter`."""
     rows = json_table(parameter, f"{parameter}_rows")
     return assets.c[name].in_(select(json_field(rows, assets.c[name])))
 
 
-_SURVEY: Final = (
-    select(*_DUE)
-    .where(
-        *_HERE,
+def _count(rows: Select[Any]) -> Select[Any]:
+    return select(func.count()).select_from(rows.with_only_columns(assets.c.id).subquery())
+
+
+_DUE: Final = (
+    _DUES.where(
         assets.c.check_at <= bindparam("due"),
         assets.c.updated_at <= bindparam("touched_before"),
         is_free(assets),
@@ -37,153 +46,100 @@ _SURVEY: Final = (
     .order_by(assets.c.check_at, assets.c.id)
     .limit(bindparam("most"))
 )
-_BY_ASSET: Final = select(*assets.c).where(*_HERE, _among("listed", "provider_asset_id"))
-_BY_UPLOAD: Final = select(*assets.c).where(
-    *_HERE, assets.c.provider_asset_id.is_(None), _among("uploads", "provider_upload_id")
+_BY_ASSET: Final = _ROWS.where(_among("listed", "provider_asset_id"))
+_BY_UPLOAD: Final = _ROWS.where(
+    assets.c.provider_asset_id.is_(None), _among("uploads", "provider_upload_id")
 )
 _NEWEST: Final = (
-    select(assets.c.provider_created_at)
-    .where(*_HERE)
+    _ROWS.with_only_columns(assets.c.provider_created_at)
     .order_by(assets.c.provider_created_at.desc())
     .offset(bindparam("newer"))
     .limit(1)
 )
-_SETTLED: Final = (
-    *_HERE,
-    assets.c.provider_asset_id.is_not(None),
-    assets.c.state.in_([State.READY.value, State.ERRORED.value]),
-)
-_COUNT_SETTLED: Final = select(func.count()).select_from(assets).where(*_SETTLED)
-_HOW_MANY: Final = select(func.count()).select_from(
-    select(assets.c.id)
-    .where(
-        *_HERE,
-        assets.c.provider_created_at > bindparam("after"),
-        assets.c.provider_created_at <= bindparam("until"),
-    )
-    .limit(bindparam("most"))
-    .subquery()
-)
-_MADE_BETWEEN: Final = select(*_DUE).where(
-    *_SETTLED,
-    assets.c.provider_created_at > bindparam("after"),
-    assets.c.provider_created_at <= bindparam("until"),
-)
+_COUNT_SETTLED: Final = _count(_ROWS.where(*_SETTLED))
+_COUNT_BETWEEN: Final = _count(_ROWS.where(*_BETWEEN).limit(bindparam("most")))
+_MADE_BETWEEN: Final = _DUES.where(*_SETTLED, *_BETWEEN)
 
 
-class AssetQueries(Database):
-    """What the rows are, page by page. Every method raises `DatabaseUnavailable` when the database does not answer."""
+class AssetQueries(Repository):
+    """Reads rows, page by page."""
 
     table = assets
 
     async def due(
-        self,
-        provider: str,
-        environment: str,
-        *,
-        due: datetime,
-        touched_before: datetime,
-        now: datetime,
-        limit: int,
+        self, *, due: datetime, touched_before: datetime, now: datetime, limit: int
     ) -> list[Due]:
-        """Up to `limit` rows that are due by `due` and that nobody is looking at, the longest due first."""
+        """Up to `limit` rows that are due by `due` and not leased, the longest due first."""
         values = {"due": due, "touched_before": touched_before, "now": now, "most": limit}
-        return await self._dues(_SURVEY, provider, environment, values)
+        return await self._dues(_DUE, values)
 
     async def listed(
-        self,
-        provider: str,
-        environment: str,
-        *,
-        asset_ids: Collection[str],
-        upload_ids: Collection[str],
+        self, *, asset_ids: Collection[str], upload_ids: Collection[str]
     ) -> list[ProviderAsset]:
-        """The rows of these assets, and those that still wait for an asset of these uploads."""
-        here = {"provider": provider, "in_environment": environment}
-        listed = json_parameter([{"provider_asset_id": one} for one in asset_ids], assets)
-        uploads = json_parameter([{"provider_upload_id": one} for one in upload_ids], assets)
-        async with self.reading() as connection:
-            found = [
-                read_row(r) for r in await connection.execute(_BY_ASSET, here | {"listed": listed})
-            ]
-            if upload_ids:
-                found += [
-                    read_row(r)
-                    for r in await connection.execute(_BY_UPLOAD, here | {"uploads": uploads})
-                ]
-        return found
-
-    async def newest_created(self, provider: str, environment: str, place: int) -> datetime | None:
-        """When the asset of the `place`th newest row was made; None where there are fewer rows."""
-        values = {"provider": provider, "in_environment": environment, "newer": place - 1}
-        async with self.reading() as connection:
-            return (await connection.execute(_NEWEST, values)).scalar_one_or_none()
-
-    async def made_between(
-        self, provider: str, environment: str, after: datetime, until: datetime
-    ) -> list[Due]:
-        """The rows that have settled and whose assets were made after `after` and until `until`."""
-        return await self._dues(
-            _MADE_BETWEEN, provider, environment, {"after": after, "until": until}
-        )
-
-    async def count_between(
-        self, provider: str, environment: str, after: datetime, until: datetime, *, most: int
-    ) -> int:
-        """How many rows' assets were made after `after` and until `until`; counts no further than `most`."""
+        """The rows with these assets, and those without an asset that have these uploads."""
+        listed = [{"provider_asset_id": asset_id} for asset_id in asset_ids]
+        uploads = [{"provider_upload_id": upload_id} for upload_id in upload_ids]
         values = {
-            "provider": provider,
-            "in_environment": environment,
-            "after": after,
-            "until": until,
-            "most": most,
-        }
+            "listed": json_parameter(listed, assets),
+            "uploads": json_parameter(uploads, assets),
+        } | self.parameters
         async with self.reading() as connection:
-            return (await connection.execute(_HOW_MANY, values)).scalar_one()
+            found = [*await connection.execute(_BY_ASSET, values)]
+            if uploads:
+                found += await connection.execute(_BY_UPLOAD, values)
+        return [read_row(row) for row in found]
+
+    async def newest_created(self, place: int) -> datetime | None:
+        """When the asset of the `place`th newest row was created; None if there are fewer rows."""
+        found = await self.read(_NEWEST, self.parameters | {"newer": place - 1})
+        return found[0][0] if found else None
+
+    async def made_between(self, after: datetime, until: datetime) -> list[Due]:
+        """The settled rows whose assets were created after `after` and not after `until`."""
+        return await self._dues(_MADE_BETWEEN, {"after": after, "until": until})
+
+    async def count_between(self, after: datetime, until: datetime, *, most: int) -> int:
+        """The number of rows whose assets were created in this time; stops counting at `most`."""
+        values = {"after": after, "until": until, "most": most}
+        return await self._count(_COUNT_BETWEEN, values)
+
+    async def count_settled(self) -> int:
+        """The number of rows with an asset that the provider has finished with."""
+        return await self._count(_COUNT_SETTLED, {})
 
     async def list_rows(
         self,
-        provider: str,
-        environment: str,
         *,
         state: State | None,
         error_kind: ErrorKind | None,
         after: tuple[datetime, str] | None,
         limit: int,
     ) -> tuple[list[ProviderAsset], tuple[datetime, str] | None]:
-        """Up to `limit` rows, the newest assets first, from the place `after` on; and the place to go on from."""
+        """Up to `limit` rows, newest assets first, behind the place `after`; and the next place."""
         place = tuple_(assets.c.provider_created_at, assets.c.id)
-        wanted = select(*assets.c).where(
-            assets.c.provider_name == provider, assets.c.environment == environment
-        )
+        wanted = select(*assets.c).where(*self.here)
         if state:
             wanted = wanted.where(assets.c.state == state.value)
         if error_kind:
             wanted = wanted.where(assets.c.error_kind == error_kind.value)
         if after:
-            made, row_id = literal(after[0], UtcTime()), literal(after[1], RowId())
-            wanted = wanted.where(place < tuple_(made, row_id))
-        ordered = wanted.order_by(assets.c.provider_created_at.desc(), assets.c.id.desc()).limit(
-            limit
-        )
-        async with self.reading() as connection:
-            rows = [read_row(found) for found in await connection.execute(ordered)]
-        return rows, (rows[-1].provider_created_at, rows[-1].id) if len(rows) == limit else None
+            created_at, row_id = literal(after[0], UtcTime()), literal(after[1], RowId())
+            wanted = wanted.where(place < tuple_(created_at, row_id))
+        newest = assets.c.provider_created_at.desc(), assets.c.id.desc()
+        rows = [read_row(row) for row in await self.read(wanted.order_by(*newest).limit(limit))]
+        if len(rows) < limit:
+            return rows, None
+        return rows, (rows[-1].provider_created_at, rows[-1].id)
 
-    async def count_settled(self, provider: str, environment: str) -> int:
-        """How many rows have settled, as the provider has said."""
-        values = {"provider": provider, "in_environment": environment}
-        async with self.reading() as connection:
-            return (await connection.execute(_COUNT_SETTLED, values)).scalar_one()
+    async def _count(self, statement: Select[Any], values: dict[str, Any]) -> int:
+        [(count,)] = await self.read(statement, self.parameters | values)
+        return int(count)
 
-    async def _dues(
-        self, wanted: Any, provider: str, environment: str, values: dict[str, Any]
-    ) -> list[Due]:
-        here = {"provider": provider, "in_environment": environment}
-        async with self.reading() as connection:
-            return [_due(found) for found in await connection.execute(wanted, here | values)]
-
-
-def _due(found: Row[Any]) -> Due:
-    row_id, state, error_kind, *rest = tuple(found)
-    return Due(row_id, State(state), error_kind and ErrorKind(error_kind), *rest)
+    async def _dues(self, statement: Select[Any], values: dict[str, Any]) -> list[Due]:
+        dues = []
+        for row in await self.read(statement, self.parameters | values):
+            fields = row._asdict()
+            fields["state"] = State(fields["state"])
+            fields["error_kind"] = fields["error_kind"] and ErrorKind(fields["error_kind"])
+            dues.append(Due(**fields))
+        return dues

@@ -1,7 +1,7 @@
-"""The rows and their changes: reads them, claims what is due, writes under compare-and-swap. Decides nothing."""
+"""The rows and their changes: reads, leases and writes them, under compare-and-swap."""
 
 from collections.abc import AsyncIterator, Collection, Sequence, Set
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
@@ -10,13 +10,12 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     FromClause,
+    Insert,
     Row,
-    Select,
     Update,
     bindparam,
     case,
     insert,
-    inspect,
     null,
     or_,
     select,
@@ -32,22 +31,24 @@ from rindle_sync.domain import (
     State,
     Trigger,
     as_row_id,
+    replace,
 )
 from rindle_sync.errors import AlreadyTracked, InvalidValue
-from rindle_sync.store.database import Database, claim_statement
+from rindle_sync.store.database import Repository, claim_statement
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import assets, changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One real change of a row, as `provider_asset_changes` keeps it."""
+    """One real change of a row, as stored in `provider_asset_changes`."""
 
     row_id: str
+    reference: str
     provider_name: str
     environment: str
     version: int
-    """The row's version after it: changes of one row in their order."""
+    """The row's version after the change: it orders the changes of a row."""
     from_state: State
     to_state: State
     error_kind: ErrorKind | None
@@ -55,14 +56,14 @@ class Change:
     reason: str
     at: datetime
     late_ms: int
-    """How late it was found: since the event, or at most since we last knew."""
+    """How late it was found: since the event or, at most, since the last check."""
     webhook_at: datetime | None = None
-    """When a webhook came in that told of it, too, where something else had found it first."""
+    """When a webhook reported it, if a check had found it first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A row as it should become, one version above the one that it must still have, and the change to keep with it."""
+    """A row to write, one version above the stored one, and its change."""
 
     row: ProviderAsset
     change: Change | None = None
@@ -70,118 +71,89 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The ids of the rows that were written, and of those that a unique key of another row kept out."""
+    """The ids of the rows that were written, and of those that clash with a key of another row."""
 
     ids: Set[str]
     clashes: Set[str] = frozenset()
 
 
-_WRITTEN: Final = (
-    "provider_asset_id",
-    "provider_upload_id",
-    "passthrough",
-    "playback_ids",
-    "playback_policy",
-    "ingest_mode",
-    "state",
-    "error_kind",
-    "last_sync_error",
-    "last_event_id",
-    "last_event_at",
-    "raw_provider_metadata",
-    "provider_created_at",
-    "updated_at",
-    "observed_at",
-    "checked_at",
-    "check_at",
-    "check_failures",
-    "missing_since",
-    "decision_log",
-    "version",
-)
-_CHANGE_FIELDS: Final = tuple(f.name for f in fields(Change))
-_KEPT: Final = (*_CHANGE_FIELDS, "dispatch_at")
+_FIXED: Final = {
+    *("id", "reference", "profile", "provider_name", "environment", "inserted_at"),
+    *("lease_token", "lease_until"),
+}
+"""The columns that `write` does not set from the row."""
+_WRITTEN: Final = tuple(name for name in ROW_FIELDS if name not in _FIXED)
 _SENT: Final = ("id", "lease_token", *_WRITTEN)
+_CHANGE_FIELDS: Final = tuple(field.name for field in fields(Change))
+_STORED: Final = (*_CHANGE_FIELDS, "dispatch_at")
 _read_sent: Final = attrgetter(*_SENT)
 _read_change: Final = attrgetter(*_CHANGE_FIELDS)
 
 
 def _write_statement() -> Update:
-    rows = _held()
-    ours = json_field(rows, assets.c.lease_token) == assets.c.lease_token
+    sent = json_table("rows", "sent")
+    # locked in the order of their ids, so that concurrent writers do not deadlock
+    unread = select(sent.c.value).where(*_unread(sent)).order_by(assets.c.id)
+    rows = once(unread.with_for_update(of=assets), "r")
     values: dict[str, Any] = {name: json_field(rows, assets.c[name]) for name in _WRITTEN}
+    # a lease is ended by its holder only: another process may have leased the row since
+    mine = json_field(rows, assets.c.lease_token) == assets.c.lease_token
     for name in ("lease_token", "lease_until"):
-        values[name] = case((ours, null()), else_=assets.c[name])
+        values[name] = case((mine, null()), else_=assets.c[name])
     return update(assets).where(*_unread(rows)).values(values).returning(assets.c.id)
 
 
-def _held() -> FromClause:
-    """The sent rows that nobody wrote since, locked in the order of their ids: writers at once do not deadlock."""
-    sent = json_table("rows", "sent")
-    found = select(sent.c.value).where(*_unread(sent)).order_by(assets.c.id)
-    return once(found.with_for_update(of=assets), "r")
-
-
 def _unread(rows: FromClause) -> tuple[ColumnElement[bool], ...]:
+    """Whether a row was not written since the JSON `rows` were read."""
     return (
         assets.c.id == json_field(rows, assets.c.id),
         assets.c.version == json_field(rows, assets.c.version) - 1,
     )
 
 
-def _change_statement() -> Any:
-    sent = json_table("rows", "sent")
-    rows = once(select(sent.c.value), "r")
-    return insert(changes).from_select(
-        _KEPT, select(*(json_field(rows, changes.c[name]) for name in _KEPT))
-    )
+def _change_statement() -> Insert:
+    rows = once(select(json_table("rows", "sent").c.value), "r")
+    values = [json_field(rows, changes.c[name]) for name in _STORED]
+    return insert(changes).from_select(_STORED, select(*values))
 
 
 _WRITE: Final = _write_statement()
 _WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(
     assets,
-    assets.c.provider_name == bindparam("provider"),
-    assets.c.environment == bindparam("in_environment"),
     assets.c.check_at <= bindparam("due"),
     assets.c.id.in_(select(json_field(_WANTED, assets.c.id))),
     first=[assets.c.id],
 )
-_KEEP_CHANGES: Final = _change_statement()
+_ADD_CHANGES: Final = _change_statement()
 
 
-class AssetStore(Database):
-    """The rows and their changes. Every method raises `DatabaseUnavailable` when the database does not answer."""
+class AssetStore(Repository):
+    """The rows and their changes."""
 
     table = assets
 
     async def add(self, row: ProviderAsset) -> None:
         """Insert a new row; raises `AlreadyTracked` when one of its keys is taken."""
-        values = {name: _plain(row, name) for name in ROW_FIELDS}
         try:
-            async with self.writing() as connection:
-                await connection.execute(insert(assets), values)
+            await self.execute(insert(assets), _columns(row))
         except IntegrityError:
             raise AlreadyTracked(
-                "a row with this provider id, upload id or passthrough, or (in any environment) with this asset id and "
-                "profile, exists"
+                "a row with this provider id, upload id or passthrough, or (in any environment) "
+                "with this asset id and profile, exists"
             ) from None
 
     async def add_all(self, rows: Sequence[ProviderAsset]) -> list[ProviderAsset]:
-        """Insert new rows, at once or, where a key of one of them is taken, one by one; those that were inserted."""
+        """Insert new rows and return them, but those whose keys are taken."""
         if not rows:
             return []
-        values = [{name: _plain(row, name) for name in ROW_FIELDS} for row in rows]
         try:
-            async with self.writing() as connection:
-                await connection.execute(insert(assets), values)
+            await self.execute(insert(assets), [_columns(row) for row in rows])
         except IntegrityError:
-            pass
-        else:
-            return list(rows)
-        return [row for row in rows if await self._added(row)]
+            return [row for row in rows if await self._is_added(row)]
+        return list(rows)
 
-    async def _added(self, row: ProviderAsset) -> bool:
+    async def _is_added(self, row: ProviderAsset) -> bool:
         try:
             await self.add(row)
         except AlreadyTracked:
@@ -189,210 +161,143 @@ class AssetStore(Database):
         return True
 
     async def rename(self, row_id: str, names: ProviderAsset) -> None:
-        """Give a row the app's own names, as `names` has them; raises `AlreadyTracked` where they are taken."""
+        """Give a row the app's names in `names`; raises `AlreadyTracked` where one is taken."""
         values: dict[str, Any] = {
-            name: getattr(names, name)
-            for name in ("reference", "profile", "playback_policy", "ingest_mode")
+            "reference": names.reference,
+            "profile": names.profile,
+            "playback_policy": names.playback_policy,
+            "ingest_mode": names.ingest_mode,
+            # a process that has read the row under its old names must read it again
+            "version": assets.c.version + 1,
         }
-        told = {name: getattr(names, name) for name in ("passthrough", "provider_upload_id")}
-        values |= {name: value for name, value in told.items() if value is not None}
-        values["version"] = (
-            assets.c.version + 1
-        )  # whoever has read the row under its old names must read it again
+        for name in ("passthrough", "provider_upload_id"):
+            if getattr(names, name) is not None:
+                values[name] = getattr(names, name)
         try:
-            async with self.writing() as connection:
-                await connection.execute(update(assets).where(assets.c.id == row_id).values(values))
+            await self.execute(update(assets).where(assets.c.id == row_id).values(values))
         except IntegrityError:
             raise AlreadyTracked(
                 "another row has this asset id and profile, passthrough or upload id"
             ) from None
 
-    async def find_by_provider_asset_id(
-        self, provider: str, environment: str, provider_asset_id: str
-    ) -> ProviderAsset | None:
-        """The row with this provider id."""
-        return await self._one(
-            select(*assets.c).where(
-                assets.c.provider_name == provider,
-                assets.c.environment == environment,
-                assets.c.provider_asset_id == provider_asset_id,
-            )
-        )
+    async def find_by_provider_asset_id(self, provider_asset_id: str) -> ProviderAsset | None:
+        """The row with this provider id of an asset."""
+        found = await self._find(*self.here, assets.c.provider_asset_id == provider_asset_id)
+        return found[0] if found else None
 
-    async def find_by_reference(
-        self, provider: str, reference: str, profile: str
-    ) -> ProviderAsset | None:
-        """The row of the app's own asset and profile."""
-        return await self._one(
-            select(*assets.c).where(
-                assets.c.provider_name == provider,
-                assets.c.reference == reference,
-                assets.c.profile == profile,
-            )
+    async def find_by_reference(self, reference: str, profile: str) -> ProviderAsset | None:
+        """The row with this reference and profile, in any environment."""
+        found = await self._find(
+            assets.c.provider_name == self.provider,
+            assets.c.reference == reference,
+            assets.c.profile == profile,
         )
+        return found[0] if found else None
 
-    async def find_by_id_or_reference(
-        self, provider: str, environment: str, name: str
-    ) -> list[ProviderAsset]:
-        """The row with this id of ours, and those of the app's own asset with this id, of every profile."""
+    async def find_by_id_or_reference(self, name: str) -> list[ProviderAsset]:
+        """The row with this id, and the rows with this reference, of every profile."""
         if not name.isprintable():
             return []
         called = assets.c.reference == name
         if row_id := as_row_id(name):
             called |= assets.c.id == row_id
-        return await self._all(provider, environment, called)
+        return await self._find(*self.here, called)
 
-    async def find_by_provider_id(
-        self, provider: str, environment: str, provider_id: str
-    ) -> list[ProviderAsset]:
-        """The rows whose asset or whose upload has this id at the provider."""
+    async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
+        """The rows whose asset or upload has this provider id."""
         if not provider_id.isprintable():
             return []
-        its = or_(
-            assets.c.provider_asset_id == provider_id, assets.c.provider_upload_id == provider_id
-        )
-        return await self._all(provider, environment, its)
+        is_asset = assets.c.provider_asset_id == provider_id
+        return await self._find(*self.here, is_asset | (assets.c.provider_upload_id == provider_id))
 
     async def make_due(self, row_id: str, now: datetime) -> None:
-        """Have a row looked at by the next sweep of its environment, unless it is due already."""
-        late = or_(assets.c.check_at.is_(None), assets.c.check_at > now)
-        async with self.writing() as connection:
-            await connection.execute(
-                update(assets).where(assets.c.id == row_id, late).values(check_at=now)
-            )
+        """Have the next sweep check a row."""
+        is_later = or_(assets.c.check_at.is_(None), assets.c.check_at > now)
+        await self.execute(
+            update(assets).where(assets.c.id == row_id, is_later).values(check_at=now)
+        )
 
     async def match(
         self,
-        provider: str,
-        environment: str,
         *,
         provider_asset_ids: Collection[str],
         provider_upload_ids: Collection[str],
         passthroughs: Collection[str],
     ) -> list[ProviderAsset]:
-        """The rows that hold any of these ids."""
-        keys = (
+        """The rows that have any of these ids."""
+        has_key = or_(
             assets.c.provider_asset_id.in_(provider_asset_ids),
             assets.c.provider_upload_id.in_(provider_upload_ids),
             assets.c.passthrough.in_(passthroughs),
         )
-        here = (assets.c.provider_name == provider, assets.c.environment == environment)
-        async with self.reading() as connection:
-            return [
-                read_row(found)
-                for found in await connection.execute(select(*assets.c).where(*here, or_(*keys)))
-            ]
+        found = await self.read(select(*assets.c).where(*self.here, has_key))
+        return [read_row(row) for row in found]
 
     async def get(self, row_id: str) -> ProviderAsset | None:
-        """The row with this id of ours."""
+        """The row with this id."""
         return (await self.get_many([row_id])).get(row_id)
 
     async def get_many(self, row_ids: Collection[str]) -> dict[str, ProviderAsset]:
-        """The rows with these ids of ours that exist."""
-        async with self.reading() as connection:
-            found = await connection.execute(select(*assets.c).where(assets.c.id.in_(row_ids)))
-            return {row.id: row for row in map(read_row, found)}
+        """The existing rows with these ids, by id."""
+        found = await self.read(select(*assets.c).where(assets.c.id.in_(row_ids)))
+        return {row.id: row for row in map(read_row, found)}
 
     async def claim(
-        self,
-        provider: str,
-        environment: str,
-        row_ids: Collection[str],
-        *,
-        due: datetime,
-        now: datetime,
-        token: str,
-        until: datetime,
+        self, row_ids: Collection[str], *, due: datetime, now: datetime, token: str, until: datetime
     ) -> list[ProviderAsset]:
-        """Lease those of these rows that are due by `due` and that nobody else holds, in one statement."""
-        values = {
-            "provider": provider,
-            "in_environment": environment,
-            "wanted": json_parameter([{"id": row_id} for row_id in row_ids], assets),
-            "due": due,
-            "now": now,
-            "token": token,
-            "until": until,
-            "most": len(row_ids),
-        }
-        async with self.leasing(token) as connection:
-            return [
-                replace(read_row(r), lease_token=token)
-                for r in await connection.execute(_CLAIM, values)
-            ]
+        """Lease those of these rows that are due by `due` and free, in one statement."""
+        wanted = json_parameter([{"id": row_id} for row_id in row_ids], assets)
+        values = {"wanted": wanted, "due": due, "now": now, "until": until, "most": len(row_ids)}
+        claimed = await self.lease(_CLAIM, token, self.parameters | values)
+        return [replace(read_row(row), lease_token=token) for row in claimed]
 
     async def write(self, writes: Sequence[Write]) -> Written:
-        """Write the rows that nobody wrote since they were read, and their changes, in one transaction.
+        """Write the rows that were not written since they were read, and their changes.
 
-        Two statements, however many rows. When a unique key of another row keeps one of them out, the others are
-        written one by one.
+        One transaction of two statements, however many rows. When a key of another row clashes
+        with one of them, they are written one by one.
         """
         try:
             return Written(await self._write(writes))
         except (IntegrityError, InvalidValue):
             if len(writes) == 1:
                 return Written(frozenset(), frozenset({writes[0].row.id}))
-        apart = [await self.write([write]) for write in writes]
-        return Written(
-            frozenset().union(*(w.ids for w in apart)),
-            frozenset().union(*(w.clashes for w in apart)),
-        )
+        ids, clashes = set[str](), set[str]()
+        for write in writes:
+            written = await self.write([write])
+            ids |= written.ids
+            clashes |= written.clashes
+        return Written(ids, clashes)
 
     async def _write(self, writes: Sequence[Write]) -> Set[str]:
-        rows = [_written(write.row) for write in writes]
+        rows = [dict(zip(_SENT, _read_sent(write.row), strict=True)) for write in writes]
         async with self.writing() as connection:
             found = await connection.execute(_WRITE, {"rows": json_parameter(rows, assets)})
             ids = frozenset(found.scalars())
-            kept = [_change(w.change) for w in writes if w.change and w.row.id in ids]
-            if kept:
-                await connection.execute(_KEEP_CHANGES, {"rows": json_parameter(kept, changes)})
+            stored = [_change(w.change) for w in writes if w.change and w.row.id in ids]
+            if stored:
+                await connection.execute(_ADD_CHANGES, {"rows": json_parameter(stored, changes)})
         return ids
 
     async def changes_of(self, row_id: str) -> list[Change]:
-        """The real changes of a row, in their order."""
-        async with self.reading() as connection:
-            found = await connection.execute(
-                select(*changes.c).where(changes.c.row_id == row_id).order_by(changes.c.version)
-            )
-            return [read_change(row) for row in found]
+        """The real changes of a row, oldest first."""
+        wanted = select(*changes.c).where(changes.c.row_id == row_id).order_by(changes.c.version)
+        return [read_change(found) for found in await self.read(wanted)]
 
-    async def rows(self, provider: str, environment: str) -> AsyncIterator[ProviderAsset]:
-        """Every row of an environment, streamed."""
-        wanted = select(*assets.c).where(
-            assets.c.provider_name == provider, assets.c.environment == environment
-        )
+    async def rows(self) -> AsyncIterator[ProviderAsset]:
+        """Every row of the environment, streamed."""
+        wanted = select(*assets.c).where(*self.here).order_by(assets.c.id)
         async with self.reading() as connection:
-            async for row in await connection.stream(wanted.order_by(assets.c.id)):
+            async for row in await connection.stream(wanted):
                 yield read_row(row)
 
-    async def ping(self) -> None:
-        """Check that the database answers and has our tables."""
-        async with self.reading() as connection:
-            await connection.execute(select(assets.c.id).limit(1))
-
-    async def has_table(self, name: str) -> bool:
-        """Whether the database has a table of this name, ours or another's."""
-        async with self.reading() as connection:
-            return await connection.run_sync(lambda session: inspect(session).has_table(name))
-
-    async def _all(
-        self, provider: str, environment: str, which: ColumnElement[bool]
-    ) -> list[ProviderAsset]:
-        here = (assets.c.provider_name == provider, assets.c.environment == environment)
-        wanted = (
-            select(*assets.c).where(*here, which).order_by(assets.c.reference, assets.c.profile)
-        )
-        async with self.reading() as connection:
-            return [read_row(found) for found in await connection.execute(wanted)]
-
-    async def _one(self, wanted: Select[Any]) -> ProviderAsset | None:
-        async with self.reading() as connection:
-            found = (await connection.execute(wanted)).one_or_none()
-            return read_row(found) if found else None
+    async def _find(self, *which: ColumnElement[bool]) -> list[ProviderAsset]:
+        wanted = select(*assets.c).where(*which).order_by(assets.c.reference, assets.c.profile)
+        return [read_row(found) for found in await self.read(wanted)]
 
 
 def read_row(found: Row[Any]) -> ProviderAsset:
-    """A line of the rows table."""
+    """A line of the rows table; its lease token stays out, since it is not the reader's."""
     values = dict(zip(ROW_FIELDS, found, strict=True))
     values["state"] = State(values["state"])
     values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])
@@ -404,24 +309,23 @@ def read_row(found: Row[Any]) -> ProviderAsset:
 def read_change(found: Row[Any]) -> Change:
     """A line of the changes table."""
     values = {name: getattr(found, name) for name in _CHANGE_FIELDS}
-    values["from_state"], values["to_state"] = (
-        State(values["from_state"]),
-        State(values["to_state"]),
-    )
-    values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])
-    return Change(**values | {"trigger": Trigger(values["trigger"])})
+    values["from_state"] = State(found.from_state)
+    values["to_state"] = State(found.to_state)
+    values["error_kind"] = found.error_kind and ErrorKind(found.error_kind)
+    values["trigger"] = Trigger(found.trigger)
+    return Change(**values)
 
 
-def _plain(row: ProviderAsset, name: str) -> Any:
-    value = getattr(row, name)
-    if name == "playback_ids":
-        return [{"id": p.id, "policy": p.policy} for p in value]
-    return value.value if isinstance(value, StrEnum) else value
-
-
-def _written(row: ProviderAsset) -> dict[str, Any]:
-    return dict(zip(_SENT, _read_sent(row), strict=True))
+def _columns(row: ProviderAsset) -> dict[str, Any]:
+    """The column values of a new row."""
+    values = {name: getattr(row, name) for name in ROW_FIELDS}
+    values["playback_ids"] = [{"id": p.id, "policy": p.policy} for p in row.playback_ids]
+    for name, value in values.items():
+        if isinstance(value, StrEnum):
+            values[name] = value.value
+    return values
 
 
 def _change(change: Change) -> dict[str, Any]:
-    return dict(zip(_KEPT, (*_read_change(change), change.at), strict=True))
+    """The column values of a new change, due for dispatch at once."""
+    return dict(zip(_STORED, (*_read_change(change), change.at), strict=True))

@@ -1,4 +1,4 @@
-"""Which steps are due in which environments, in one statement whose cost does not grow with what is due."""
+"""Which jobs are due, in one statement whose cost does not grow with the work."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Exists,
     MetaData,
     Select,
     Table,
@@ -25,68 +26,64 @@ from rindle_sync.store.schema.tables import assets, changes, job_runs, webhook_e
 from rindle_sync.store.schema.types import UtcTime
 
 _THRESHOLDS: Final = Table(
-    "watches",
+    "thresholds",
     MetaData(),
     Column("environment", Text()),
     Column("touched_before", UtcTime()),
     Column("audited_before", UtcTime()),
     Column("pruned_before", UtcTime()),
 )
-"""No table of the database: the types of what is given as JSON."""
+"""No table of the database: the types of the JSON parameter."""
 
 
 def _statement() -> Select[Any]:
-    given = json_table("watches", "given")
+    given = json_table("thresholds", "given")
     fields = select(*(json_field(given, column).label(column.name) for column in _THRESHOLDS.c))
-    watched = once(fields, "watched").c
+    thresholds = once(fields, "watched").c
     now: ColumnElement[Any] = bindparam("now")
-    provider: ColumnElement[Any] = bindparam("provider")
 
-    def any_due(table: Table, *due: ColumnElement[bool]) -> ColumnElement[bool]:
-        here = table.c.provider_name == provider, table.c.environment == watched.environment
-        return exists().where(*here, *due, is_free(table))
+    def any_of(table: Table, *conditions: ColumnElement[bool]) -> Exists:
+        is_here = table.c.environment == thresholds.environment
+        return exists().where(table.c.provider_name == bindparam("provider"), is_here, *conditions)
 
-    def made_or_held(step: JobKind, before: ColumnElement[Any]) -> ColumnElement[bool]:
-        here = job_runs.c.provider_name == provider, job_runs.c.environment == watched.environment
-        made = job_runs.c.began_at.is_(None) & (job_runs.c.ended_at > before)
-        return exists().where(*here, job_runs.c.kind == step.value, or_(made, ~is_free(job_runs)))
+    def is_done_or_held(kind: JobKind, before: ColumnElement[Any]) -> Exists:
+        is_done = job_runs.c.began_at.is_(None) & (job_runs.c.ended_at > before)
+        return any_of(job_runs, job_runs.c.kind == kind.value, or_(is_done, ~is_free(job_runs)))
 
+    touched_before = assets.c.updated_at <= thresholds.touched_before
     due = {
-        JobKind.SWEEP: any_due(
-            assets, assets.c.check_at <= now, assets.c.updated_at <= watched.touched_before
+        JobKind.SWEEP: any_of(assets, assets.c.check_at <= now, touched_before, is_free(assets)),
+        JobKind.PROCESS_WEBHOOK_EVENTS: any_of(
+            webhook_events, webhook_events.c.next_attempt_at <= now, is_free(webhook_events)
         ),
-        JobKind.PROCESS_WEBHOOK_EVENTS: any_due(
-            webhook_events, webhook_events.c.next_attempt_at <= now
-        ),
-        JobKind.DISPATCH: any_due(changes, changes.c.dispatch_at <= now),
-        JobKind.AUDIT: watched.audited_before.is_not(None)
-        & ~made_or_held(JobKind.AUDIT, watched.audited_before),
-        JobKind.PRUNE: ~made_or_held(JobKind.PRUNE, watched.pruned_before),
+        JobKind.DISPATCH: any_of(changes, changes.c.dispatch_at <= now, is_free(changes)),
+        JobKind.AUDIT: thresholds.audited_before.is_not(None)
+        & ~is_done_or_held(JobKind.AUDIT, thresholds.audited_before),
+        JobKind.PRUNE: ~is_done_or_held(JobKind.PRUNE, thresholds.pruned_before),
     }
-    return select(watched.environment, *(is_due.label(step.value) for step, is_due in due.items()))
+    return select(
+        thresholds.environment, *(is_due.label(kind.value) for kind, is_due in due.items())
+    )
 
 
 _DUE: Final = _statement()
 
 
-class DueJobs(Database):
-    """Reads alone."""
+class DueJobs:
+    """Which jobs are due in the environments of one provider."""
 
-    table = assets
+    def __init__(self, database: Database, provider: str) -> None:
+        self.database = database
+        self.provider = provider
 
-    async def due(
-        self, provider: str, thresholds: Sequence[DueThresholds], *, now: datetime
-    ) -> list[Job]:
-        """The steps that are due and that nobody alive is known to be at. Raises `DatabaseUnavailable`."""
-        await self.repay()  # what is still leased would not count as due
-        watched = json_parameter([asdict(watch) for watch in thresholds], _THRESHOLDS)
-        async with self.reading() as connection:
-            found = await connection.execute(
-                _DUE, {"watches": watched, "provider": provider, "now": now}
-            )
-            return [
-                Job(line["environment"], step)
-                for line in found.mappings()
-                for step in JobKind
-                if line.get(step)
-            ]
+    async def due(self, thresholds: Sequence[DueThresholds], *, now: datetime) -> list[Job]:
+        """The jobs that are due and not held by another process. Raises `DatabaseUnavailable`."""
+        await self.database.release_all()  # what is still leased would not count as due
+        given = json_parameter([asdict(threshold) for threshold in thresholds], _THRESHOLDS)
+        values = {"thresholds": given, "provider": self.provider, "now": now}
+        async with self.database.reading() as connection:
+            lines = (await connection.execute(_DUE, values)).mappings().all()
+        jobs = []
+        for line in lines:
+            jobs += [Job(line["environment"], kind) for kind in JobKind if line.get(kind)]
+        return jobs

@@ -1,76 +1,63 @@
-"""What came about a row, and which changes a webhook told of after all. Decides nothing."""
+"""The webhook events about a row, and which changes a webhook reported after a check found them."""
 
 from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Update, bindparam, or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 
 from rindle_sync.domain import ProviderAsset, State, Trigger, WebhookEventSummary
-from rindle_sync.store.database import Database
+from rindle_sync.store.database import Repository
 from rindle_sync.store.inbox import SUMMARY_COLUMNS, read_summary
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import changes, webhook_events
 from rindle_sync.store.schema.types import UtcTime
 
 CHECK_TRIGGERS: Final = (Trigger.SWEEP, Trigger.SYNC, Trigger.AUDIT, Trigger.CLI, Trigger.CONSOLE)
-"""The roads that find a change by asking the provider."""
+"""The triggers that find a change by a check."""
 
-
-def _webhook_statement() -> Update:
-    sent = json_table("rows", "sent")
-    rows = once(select(sent.c.value), "r")
-    return (
-        update(changes)
-        .where(
-            changes.c.row_id == json_field(rows, changes.c.row_id),
-            changes.c.to_state == json_field(rows, changes.c.to_state),
-            changes.c.trigger.in_([by.value for by in CHECK_TRIGGERS]),
-            changes.c.webhook_at.is_(None),
-        )
-        .values(webhook_at=bindparam("came_at", type_=UtcTime()))
+_SENT: Final = once(select(json_table("rows", "sent").c.value), "r")
+_NOTE_WEBHOOKS: Final = (
+    update(changes)
+    .where(
+        changes.c.row_id == json_field(_SENT, changes.c.row_id),
+        changes.c.to_state == json_field(_SENT, changes.c.to_state),
+        changes.c.trigger.in_([trigger.value for trigger in CHECK_TRIGGERS]),
+        changes.c.webhook_at.is_(None),
     )
+    .values(webhook_at=bindparam("came_at", type_=UtcTime()))
+)
 
 
-_NOTE_WEBHOOKS: Final = _webhook_statement()
-
-
-class History(Database):
-    """The history of rows. Every method raises `DatabaseUnavailable` when the database does not answer."""
+class History(Repository):
+    """The history of rows."""
 
     table = changes
 
-    async def note_webhooks(self, told: Collection[tuple[str, State]], now: datetime) -> None:
-        """Note at the changes that a look had found first that a webhook has told of them, too: by row and state."""
-        rows = [{"row_id": row_id, "to_state": state.value} for row_id, state in told]
-        async with self.writing() as connection:
-            await connection.execute(
-                _NOTE_WEBHOOKS, {"rows": json_parameter(rows, changes), "came_at": now}
-            )
+    async def note_webhooks(self, reported: Collection[tuple[str, State]], now: datetime) -> None:
+        """Store with changes that a check found first, by row id and state, that a webhook came."""
+        rows = [{"row_id": row_id, "to_state": state.value} for row_id, state in reported]
+        await self.execute(_NOTE_WEBHOOKS, {"rows": json_parameter(rows, changes), "came_at": now})
 
     async def webhook_events_about(
         self, row: ProviderAsset, *, limit: int
     ) -> list[WebhookEventSummary]:
-        """The newest deliveries about the asset and the upload of a row, the oldest of them first."""
-        names = [
-            column == value
-            for column, value in (
-                (webhook_events.c.provider_asset_id, row.provider_asset_id),
-                (webhook_events.c.provider_upload_id, row.provider_upload_id),
-            )
-            if value is not None
-        ]
-        if not names:
+        """The newest `limit` webhook events about a row's asset and upload, oldest first."""
+        ids = {
+            webhook_events.c.provider_asset_id: row.provider_asset_id,
+            webhook_events.c.provider_upload_id: row.provider_upload_id,
+        }
+        about = [column == value for column, value in ids.items() if value is not None]
+        if not about:
             return []
-        here = (
-            webhook_events.c.provider_name == row.provider_name,
-            webhook_events.c.environment == row.environment,
-        )
         wanted = (
             select(*SUMMARY_COLUMNS)
-            .where(*here, or_(*names))
+            .where(
+                webhook_events.c.provider_name == row.provider_name,
+                webhook_events.c.environment == row.environment,
+                or_(*about),
+            )
             .order_by(webhook_events.c.received_at.desc())
             .limit(limit)
         )
-        async with self.reading() as connection:
-            return [read_summary(found) for found in await connection.execute(wanted)][::-1]
+        return [read_summary(found) for found in reversed(await self.read(wanted))]

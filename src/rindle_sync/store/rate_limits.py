@@ -1,228 +1,120 @@
-"""The token buckets, one row each, shared by every process on this database. Decides nothing."""
+"""The token buckets, one line each, shared by every process on this database."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Update,
-    bindparam,
-    case,
-    insert,
-    select,
-    tuple_,
-    update,
-)
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rindle_sync.store.database import Database
+from rindle_sync.domain import Bucket, BucketLevel, BucketState, Grant, token_bucket
+from rindle_sync.store.database import Repository
 from rindle_sync.store.schema.tables import rate_limits
 
-CALL: Final = 1_000_000
-"""One call, in the unit of the table."""
-
-_FORGIVEN: Final = CALL // 1000
-"""A thousandth of a call: sums of fractions would otherwise ask for ever smaller waits."""
-
-_LONGEST: Final = 1e9
-"""Seconds after which every bucket counts as full."""
-
-_KEY: Final = ("provider_name", "environment", "bucket")
+_STATE: Final = (rate_limits.c.tokens, rate_limits.c.filled_at, rate_limits.c.paused_until)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """One bucket: `capacity` calls at once and `per_second` more."""
-
-    provider: str
-    environment: str
-    name: str
-    capacity: float
-    per_second: float
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """How many calls are allowed now, and how long it takes at least until another is."""
-
-    calls: int
-    wait: timedelta
-
-
-def _number(name: str) -> ColumnElement[int]:
-    return bindparam(name, type_=BigInteger())
-
-
-def _least(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
-    return case((one < other, one), else_=other)
-
-
-def _most(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
-    return case((one > other, one), else_=other)
-
-
-def _divided(one: ColumnElement[int], other: ColumnElement[int]) -> ColumnElement[int]:
-    """Rounded down, on both databases: the operator of SQLAlchemy would make it a fraction."""
-    return one.op("/", return_type=BigInteger())(other)
-
-
-def _level() -> ColumnElement[int]:
-    """What is in the bucket now: nothing is earned during a pause, and it never overflows."""
-    elapsed = _number("now") - _most(rate_limits.c.filled_at, rate_limits.c.paused_until)
-    earning = _most(_least(elapsed, _number("full_after")), _number("none"))
-    whole: ColumnElement[int] = rate_limits.c.tokens + _divided(
-        earning * _number("rate"), _number("second")
-    )
-    return _least(_least(whole, _number("capacity")), _number("most_left"))
-
-
-def _granted() -> ColumnElement[int]:
-    beyond = _most(_level() - _number("reserve") + _FORGIVEN, _number("none"))
-    calls = _least(_divided(beyond, _number("call")), _number("most"))
-    return case((rate_limits.c.paused_until > _number("now"), _number("none")), else_=calls)
-
-
-def _take() -> Update:
-    values: dict[str, Any] = {
-        "granted": _granted(),
-        "tokens": _level() - _granted() * _number("call"),
-        "filled_at": _most(rate_limits.c.filled_at, _number("now")),
-    }
-    return _mine(update(rate_limits)).values(values).returning(*rate_limits.c)
-
-
-def _mine(statement: Update) -> Update:
-    return statement.where(*(rate_limits.c[name] == bindparam(f"the_{name}") for name in _KEY))
-
-
-_TAKE: Final = _take()
-_GIVE_BACK: Final = _mine(update(rate_limits)).values(
-    tokens=_least(rate_limits.c.tokens + _number("returned"), _number("capacity"))
-)
-_PAUSE: Final = _mine(update(rate_limits)).values(
-    tokens=0,
-    paused_until=_most(rate_limits.c.paused_until, _number("until")),
-    filled_at=_most(rate_limits.c.filled_at, _number("now")),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """How a bucket stands: the calls in it, of how many, and how long until the next is allowed."""
-
-    calls: float
-    capacity: float
-    wait: timedelta
-    pause: timedelta = timedelta(0)
-    """How much of the wait it is that the provider wants no calls at all."""
-
-
-class RateLimits(Database):
-    """The buckets. Every method raises `DatabaseUnavailable` when the database does not answer."""
+class RateLimits(Repository):
+    """The token buckets of one environment."""
 
     table = rate_limits
+
+    def __init__(self, *of: Any) -> None:
+        super().__init__(*of)
+        self._known: dict[str, BucketState] = {}
 
     async def take(
         self, bucket: Bucket, now: datetime, *, most: int, reserve: float, most_left: float
     ) -> Grant:
-        """Take up to `most` calls out of what is above `reserve`, in one statement.
+        """Take up to `most` calls and leave `reserve` calls; a bucket without a line is full.
 
-        `most_left` is what the provider has told to be left. A bucket that was never used is full.
+        `most_left` is the number of calls that the provider reported as left. One statement where
+        no other process has used the bucket since this one did, else two.
         """
-        values = _key(bucket) | {
-            "now": _micros(now),
-            "rate": round(bucket.per_second * CALL),
-            "full_after": round(min(bucket.capacity / bucket.per_second, _LONGEST) * 1_000_000) + 1,
-            "capacity": round(bucket.capacity * CALL),
-            "most_left": round(max(0.0, min(most_left, bucket.capacity)) * CALL),
-            "reserve": round(reserve * CALL),
-            "most": most,
-            "none": 0,
-            "call": CALL,
-            "second": 1_000_000,
-        }
-        while True:
-            async with self.writing() as connection:
-                found = (await connection.execute(_TAKE, values)).one_or_none()
-            if found:
-                return Grant(found.granted, _wait(bucket, found, now, reserve))
-            await self._fill(bucket, now)
+        limit = round(max(0.0, min(most_left, bucket.capacity)) * token_bucket.CALL)
+
+        def taken(state: BucketState) -> tuple[BucketState, Grant]:
+            filled = token_bucket.fill(bucket, state, now)
+            if filled.tokens > limit:
+                filled = BucketState(limit, filled.filled_at, filled.paused_until)
+            return token_bucket.take(bucket, filled, now, most=most, reserve=reserve)
+
+        known = self._known.get(bucket.name)
+        if known:
+            state, grant = taken(known)
+            if grant.calls and await self._swap(bucket, known, state):
+                return grant
+        async with self.writing() as connection:
+            before = await self._lock(connection, bucket, now)
+            state, grant = taken(before)
+            await self._write(connection, bucket, state)
+        self._known[bucket.name] = state
+        return grant
 
     async def give_back(self, bucket: Bucket, calls: int, now: datetime) -> None:
-        """Put back calls that were not made; in a pause they are forfeit."""
-        values = {"returned": calls * CALL, "capacity": round(bucket.capacity * CALL)}
-        awake = _GIVE_BACK.where(rate_limits.c.paused_until <= _micros(now))
-        async with self.writing() as connection:
-            await connection.execute(awake, _key(bucket) | values)
+        """Put unused calls back; during a pause they are forfeited."""
+        await self._change(
+            bucket, now, lambda state: token_bucket.give_back(bucket, state, calls, now)
+        )
 
     async def pause(self, bucket: Bucket, until: datetime, now: datetime) -> None:
         """Allow no call before `until`, and then one by one."""
-        values = _key(bucket) | {"until": _micros(until), "now": _micros(now)}
+        await self._change(bucket, now, lambda state: token_bucket.pause(state, until, now))
+
+    async def levels(
+        self, buckets: Sequence[tuple[str, Bucket]], now: datetime
+    ) -> list[BucketLevel]:
+        """The levels of buckets, each given with the name of its environment."""
+        keys = [(self.provider, environment, bucket.name) for environment, bucket in buckets]
+        columns = (rate_limits.c.provider_name, rate_limits.c.environment, rate_limits.c.bucket)
+        wanted = select(*columns, *_STATE).where(tuple_(*columns).in_(keys))
+        found = {tuple(line[:3]): BucketState(*tuple(line)[3:]) for line in await self.read(wanted)}
+        levels = []
+        for key, (_, bucket) in zip(keys, buckets, strict=True):
+            state = found.get(key) or token_bucket.full(bucket, now)
+            levels.append(token_bucket.level_of(bucket, state, now))
+        return levels
+
+    async def _change(
+        self, bucket: Bucket, now: datetime, change: Callable[[BucketState], BucketState]
+    ) -> None:
         async with self.writing() as connection:
-            changed = await connection.execute(_PAUSE, values)
-        if not changed.rowcount:
-            await self._fill(bucket, now)
-            await self.pause(bucket, until, now)
+            state = change(await self._lock(connection, bucket, now))
+            await self._write(connection, bucket, state)
+        self._known[bucket.name] = state
 
-    async def levels(self, buckets: Sequence[Bucket], now: datetime) -> list[Level]:
-        """How these buckets stand; takes nothing out of them."""
-        keys = tuple_(*(rate_limits.c[name] for name in _KEY))
-        wanted = select(rate_limits).where(
-            keys.in_([(one.provider, one.environment, one.name) for one in buckets])
+    async def _swap(self, bucket: Bucket, before: BucketState, after: BucketState) -> bool:
+        """Write `after` if the bucket is still as `before`."""
+        is_unchanged = tuple_(*_STATE) == tuple_(*_values(before).values())
+        changed = update(rate_limits).where(*self._of(bucket), is_unchanged)
+        is_written = await self.execute(changed.values(_values(after))) > 0
+        if is_written:
+            self._known[bucket.name] = after
+        return is_written
+
+    async def _lock(
+        self, connection: AsyncConnection, bucket: Bucket, now: datetime
+    ) -> BucketState:
+        """The bucket, locked until the transaction ends; inserted where it has no line."""
+        wanted = select(*_STATE).where(*self._of(bucket)).with_for_update()
+        found = (await connection.execute(wanted)).one_or_none()
+        if found is None:
+            state = token_bucket.full(bucket, now)
+            new = self.key | {"bucket": bucket.name} | _values(state)
+            # another process may be first: then its line counts
+            await connection.execute(self.insert_once(), new)
+            found = (await connection.execute(wanted)).one()
+        return BucketState(*found)
+
+    async def _write(self, connection: AsyncConnection, bucket: Bucket, state: BucketState) -> None:
+        await connection.execute(
+            update(rate_limits).where(*self._of(bucket)).values(_values(state))
         )
-        async with self.reading() as connection:
-            found = {tuple(row)[:3]: row for row in await connection.execute(wanted)}
-        return [
-            _read_level(one, found.get((one.provider, one.environment, one.name)), now)
-            for one in buckets
-        ]
 
-    async def _fill(self, bucket: Bucket, now: datetime) -> None:
-        row = {
-            "provider_name": bucket.provider,
-            "environment": bucket.environment,
-            "bucket": bucket.name,
-        }
-        full = {
-            "tokens": round(bucket.capacity * CALL),
-            "filled_at": _micros(now),
-            "paused_until": 0,
-            "granted": 0,
-        }
-        try:
-            async with self.writing() as connection:
-                await connection.execute(insert(rate_limits), row | full)
-        except IntegrityError:
-            pass  # another process has just done the same
+    def _of(self, bucket: Bucket) -> tuple[ColumnElement[bool], ...]:
+        return *self.here, rate_limits.c.bucket == bucket.name
 
 
-def _read_level(bucket: Bucket, found: Any, now: datetime) -> Level:
-    if found is None:
-        return Level(bucket.capacity, bucket.capacity, timedelta(0))
-    elapsed = max(0, _micros(now) - max(found.filled_at, found.paused_until)) / 1_000_000
-    calls = min(bucket.capacity, found.tokens / CALL + elapsed * bucket.per_second)
-    paused = max(0, found.paused_until - _micros(now)) / 1_000_000
-    lacking = max(0.0, 1 - calls) / bucket.per_second
-    wait, pause = timedelta(seconds=paused + lacking), timedelta(seconds=paused)
-    return Level(max(0.0, calls), bucket.capacity, wait, pause)
-
-
-def _key(bucket: Bucket) -> dict[str, Any]:
-    return {
-        "the_provider_name": bucket.provider,
-        "the_environment": bucket.environment,
-        "the_bucket": bucket.name,
-    }
-
-
-def _wait(bucket: Bucket, found: Any, now: datetime, reserve: float) -> timedelta:
-    paused = max(0, found.paused_until - _micros(now)) / 1_000_000
-    lacking = max(0.0, reserve + 1 - found.tokens / CALL) / bucket.per_second
-    return timedelta(seconds=paused + lacking)
-
-
-def _micros(moment: datetime) -> int:
-    return round(moment.timestamp() * 1_000_000)
+def _values(state: BucketState) -> dict[str, int]:
+    return asdict(state)

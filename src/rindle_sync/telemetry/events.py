@@ -1,4 +1,4 @@
-"""One frozen class per event, and how events are told to whoever listens; knows no metric library."""
+"""One frozen class per event, and how listeners get them; knows no metric library."""
 
 import logging
 from collections.abc import Callable
@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
-from rindle_sync.domain import redact_id
+from rindle_sync.domain import ProviderAsset, redact_id
 
 _log: Final = logging.getLogger("rindle_sync")
-_log.addHandler(logging.NullHandler())  # what is logged, and where, is for the app to say
+_log.addHandler(logging.NullHandler())  # the app configures logging
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -18,37 +18,43 @@ _ENVELOPE: Final = frozenset({"system_time", "row_id", "reference", "environment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What every event has: `system_time` in nanoseconds, and `row_id`, our row's UUID, the key to join on."""
+    """The fields of every event: `system_time` in nanoseconds; `row_id`, the key to join on."""
 
     name: ClassVar[str] = "rindle"
-    system_time: int
+    system_time: int = 0
     row_id: str | None = None
     reference: str | None = None
-    """The app's own reference of that row; a provider's id in it is redacted."""
+    """The reference of the row; a provider id in it is redacted."""
     environment: str | None = None
-    """Our name of the provider environment."""
+    """The name of the provider environment in the settings."""
 
     def measurements(self) -> dict[str, int]:
-        """The figures of the event."""
+        """The numbers of the event."""
         return {"system_time": self.system_time}
 
     def metadata(self) -> dict[str, Any]:
-        """What the event tells beside its figures; plain values, never an id of the provider's."""
+        """The other fields of the event: plain values without provider ids."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _ENVELOPE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowEvent(Event):
-    """An event about a row; `asset_id` is the redacted tag of the provider's id, no key to join on."""
+class ProviderEvent(Event):
+    """An event about a provider environment; `Telemetry` fills in `provider`."""
 
-    profile: str
-    provider: str
-    asset_id: str | None
+    provider: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowEvent(ProviderEvent):
+    """An event about a row; `Telemetry` fills in `profile` and `asset_id`, the redacted id."""
+
+    profile: str = ""
+    asset_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved(RowEvent):
-    """The provider answered about a row, whether or not that changed it."""
+    """A check was answered, whether or not that changed the row."""
 
     name: ClassVar[str] = "rindle.provider.sync.resolved"
     provider_state: str
@@ -58,14 +64,14 @@ class Resolved(RowEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stuck(Resolved):
-    """A row was in flight past the threshold and is errored now."""
+    """A row was in flight past the stuck threshold and is errored now."""
 
     name: ClassVar[str] = "rindle.provider.sync.stuck"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed(RowEvent):
-    """A look at a row brought no answer, or none that could be written.
+    """A check brought no answer, or none that could be written.
 
     `reason` is throttled, unreachable, refused, clash or conflict.
     """
@@ -77,36 +83,35 @@ class Failed(RowEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownStatus(RowEvent):
-    """The provider used a status word that we do not know; the row stays as it is."""
+    """The provider used an unknown status word; the row stays as it is."""
 
     name: ClassVar[str] = "rindle.provider.sync.unknown_status"
     status: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Called(Event):
+class Called(ProviderEvent):
     """A call to the provider has ended.
 
-    `way` is asset, list, upload, whoami, create_upload or cancel_upload; `answer` is answered, not_found, throttled,
-    refused or unreachable.
+    `way` is asset, list, upload, whoami, create_upload or cancel_upload; `answer` is answered,
+    not_found, throttled, refused or unreachable.
     """
 
     name: ClassVar[str] = "rindle.provider.call.completed"
-    provider: str
     way: str
     answer: str
     duration_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept(Event):
-    """A pass over the due rows has ended; `outcome` is done, stopped, unreachable, refused, elsewhere or failed.
+class Swept(ProviderEvent):
+    """A sweep has ended.
 
-    `calls` counts looks at the provider, `pages` those of them that were for list pages.
+    `outcome` is done, stopped, unreachable, refused, already_running or failed. `looked` counts
+    checks, `calls` calls to the provider, and `pages` those of them that fetched list pages.
     """
 
     name: ClassVar[str] = "rindle.provider.sweep.completed"
-    provider: str
     outcome: str
     looked: int
     changed: int
@@ -118,7 +123,7 @@ class Swept(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange(RowEvent):
-    """A row was really changed, by whichever road; told after its write."""
+    """A row has really changed; emitted after the write."""
 
     name: ClassVar[str] = "rindle.provider_asset.state_change"
     from_state: str
@@ -129,15 +134,14 @@ class StateChange(RowEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookVerified(Event):
-    """A delivery was signed by the provider and is kept; `secret` is the position of the secret that matched.
+class WebhookVerified(ProviderEvent):
+    """A webhook was verified and stored; `secret` is the position of the secret that matched.
 
-    `acted_on` is false where its type says nothing about a row, `ack_ms` how long the sender waited for our answer,
-    `delivery_ms` how long after the event it came in.
+    `acted_on` is False where its type says nothing about a row. `ack_ms` is the time until the
+    response, `delivery_ms` the time from the event to the request.
     """
 
     name: ClassVar[str] = "rindle.provider.webhook.verified"
-    provider: str
     type: str
     secret: int
     duplicate: bool
@@ -147,41 +151,37 @@ class WebhookVerified(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookRejected(Event):
-    """A delivery was not accepted, and nothing of it was kept."""
+class WebhookRejected(ProviderEvent):
+    """A webhook was not accepted, and nothing of it was stored."""
 
     name: ClassVar[str] = "rindle.provider.webhook.rejected"
-    provider: str
     reason: str
     ack_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookProcessed(Event):
-    """A notice was applied to its row; `verdict` says what that came to, `lag_ms` how long after the event."""
+class WebhookProcessed(ProviderEvent):
+    """A webhook event was applied to its row, `lag_ms` after it occurred."""
 
     name: ClassVar[str] = "rindle.provider.webhook.processed"
-    provider: str
     type: str
     verdict: str
     lag_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookIgnored(Event):
-    """A notice is of a type that says nothing about a row; it is kept and left alone."""
+class WebhookIgnored(ProviderEvent):
+    """A webhook event of a type that says nothing about a row was stored and not applied."""
 
     name: ClassVar[str] = "rindle.provider.webhook.ignored"
-    provider: str
     type: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookException(Event):
-    """A notice could not be applied yet, or, when `dead`, ever; it can be replayed."""
+class WebhookException(ProviderEvent):
+    """A webhook event could not be applied; it is tried again, or can be replayed if `dead`."""
 
     name: ClassVar[str] = "rindle.provider.webhook.exception"
-    provider: str
     type: str
     reason: str
     attempt: int
@@ -190,7 +190,7 @@ class WebhookException(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackException(Event):
-    """A callback of the app failed on a change; it is called again. `error` is the name of what it raised."""
+    """A callback of the app raised `error`, by its class name; it is called again."""
 
     name: ClassVar[str] = "rindle.provider_asset.callback_exception"
     error: str
@@ -198,34 +198,34 @@ class CallbackException(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerOpened(Event):
-    """The provider is left alone for `retry_ms`; `reason` is refused, other_environment or unreachable."""
+class BreakerOpened(ProviderEvent):
+    """The circuit opened for `retry_ms`.
+
+    `reason` is refused, other_environment or unreachable.
+    """
 
     name: ClassVar[str] = "rindle.provider.breaker.opened"
-    provider: str
     reason: str
     retry_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerClosed(Event):
-    """The provider answers again; `reason` is why it was left alone, `open_ms` how long."""
+class BreakerClosed(ProviderEvent):
+    """The provider answers again, after the circuit was open for `reason`, `open_ms` long."""
 
     name: ClassVar[str] = "rindle.provider.breaker.closed"
-    provider: str
     reason: str
     open_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Audited(Event):
+class Audited(ProviderEvent):
     """An audit has ended; `outcome` is done, alarm, stopped, unreachable, refused or failed.
 
-    `ended` counts rows that the provider did not find; with the outcome alarm they were too many to be believed.
+    `ended` counts rows that the provider did not find; with the outcome alarm they were too many.
     """
 
     name: ClassVar[str] = "rindle.provider.audit.completed"
-    provider: str
     outcome: str
     seen: int
     changed: int
@@ -237,7 +237,7 @@ class Audited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorActed(Event):
-    """Somebody did something on the operator's page: `action` is sync, replay, replay_dead or sign_in."""
+    """An operator used the console: `action` is sync, replay, replay_dead or sign_in."""
 
     name: ClassVar[str] = "rindle.operator.acted"
     action: str
@@ -246,7 +246,7 @@ class OperatorActed(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedactionFailed(Event):
-    """An event was about to tell an id of the provider's, and was mended: a fault of ours, to be reported."""
+    """An event contained a provider id, which was redacted: a bug in rindle-sync to report."""
 
     name: ClassVar[str] = "rindle.telemetry.redaction_failed"
     event: str
@@ -272,72 +272,83 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     OperatorActed,
     RedactionFailed,
 )
-"""Every event that is told."""
+"""Every event that rindle-sync emits."""
 
 Listener = Callable[[Event], None]
 
 
 class Telemetry:
-    """Tells events to listeners, in order; a listener that fails is logged and harms nobody."""
+    """Emits events to listeners, in order; a listener that fails is logged.
 
-    def __init__(self, *listeners: Listener, environment: str | None = None) -> None:
+    Fills in the fields that events share: the time, the provider, the environment, and the row.
+    """
+
+    def __init__(
+        self,
+        *listeners: Listener,
+        now: Callable[[], datetime],
+        provider: str = "",
+        environment: str | None = None,
+    ) -> None:
         self._listeners = list(listeners)
+        self._now = now
+        self._provider = provider
         self._environment = environment
 
     def listen(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener` with every event from now on; what comes back ends that."""
+        """Call `listener` with every event from now on, until the result is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def emit(self, event: Event) -> None:
-        """Tell one event."""
+    def emit(
+        self, event: Event, row: ProviderAsset | None = None, *, at: datetime | None = None
+    ) -> None:
+        """Emit an event, about `row` if given; `at` is when its write was decided, if not now."""
         if not self._listeners:
             return
+        event = replace(event, **self._common(event, row, at or self._now()))
         if isinstance(event, RowEvent) and event.asset_id and not event.asset_id.startswith("..."):
-            self.emit(
-                RedactionFailed(
-                    system_time=event.system_time,
-                    row_id=event.row_id,
-                    reference=event.reference,
-                    event=event.name,
-                )
-            )
+            self.emit(RedactionFailed(event=event.name), row, at=at)
             event = replace(event, asset_id=redact_id(event.asset_id))
-        if self._environment:
-            event = replace(event, environment=self._environment)
         for listener in tuple(self._listeners):
             try:
                 listener(event)
-            except Exception as error:  # noqa: BLE001  a listener is the user's code: it may raise anything
+            except Exception as error:  # noqa: BLE001  the app's code may raise anything
                 _log.warning("a listener failed on %s: %s", event.name, type(error).__name__)
+
+    def _common(self, event: Event, row: ProviderAsset | None, at: datetime) -> dict[str, Any]:
+        values: dict[str, Any] = {"system_time": nanoseconds(at), "environment": self._environment}
+        if isinstance(event, ProviderEvent):
+            values["provider"] = self._provider
+        if row:
+            values |= {"row_id": row.id, "reference": row.shown_reference}
+            if isinstance(event, RowEvent):
+                values |= {"profile": row.profile, "asset_id": row.tag}
+        return values
 
 
 def log_event(event: Event) -> None:
-    """A listener that writes one log line an event: what went wrong as a warning, what changed as information.
+    """A listener that logs each event on one line, at a level that fits it.
 
-    The record has the event's name and fields as `rindle_event`, for logs that are no text.
+    The record has the event's name and fields as `rindle_event`, for structured logs.
     """
     level = _level(event)
     if _log.isEnabledFor(level):
-        envelope = {
-            "environment": event.environment,
-            "row_id": event.row_id,
-            "reference": event.reference,
-        }
-        told = envelope | event.metadata()
-        fields = " ".join(f"{key}={value}" for key, value in told.items() if value is not None)
-        extra = {"rindle_event": {"name": event.name} | told}
-        _log.log(level, "%s %s", event.name, fields, extra=extra)
+        values: dict[str, Any] = {"environment": event.environment, "row_id": event.row_id}
+        values |= {"reference": event.reference} | event.metadata()
+        text = " ".join(f"{key}={value}" for key, value in values.items() if value is not None)
+        extra = {"rindle_event": {"name": event.name} | values}
+        _log.log(level, "%s %s", event.name, text, extra=extra)
 
 
-_OURS: Final = {
+_MISCONFIGURED: Final = {
     "signature_mismatch",
     "timestamp_out_of_window",
     "other_environment",
     "misconfigured",
     "not_kept",
 }
-"""Why deliveries are rejected whose cause is mostly on our side: a secret, a clock, an endpoint, the database."""
+"""Rejections that the app can fix: a secret, a clock, an endpoint, the database."""
 
 
 def _level(event: Event) -> int:
@@ -348,7 +359,7 @@ def _level(event: Event) -> int:
             return logging.WARNING
         case BreakerOpened() | Audited(outcome="alarm") | RedactionFailed():
             return logging.ERROR
-        case WebhookRejected(reason=reason) if reason in _OURS:
+        case WebhookRejected(reason=reason) if reason in _MISCONFIGURED:
             return logging.WARNING
         case (
             WebhookRejected()

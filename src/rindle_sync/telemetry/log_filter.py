@@ -1,4 +1,4 @@
-"""Loggers of libraries that at DEBUG would write ids, kept from it."""
+"""Keeps other libraries from logging ids at DEBUG."""
 
 import logging
 
@@ -10,7 +10,7 @@ class _NoDebug(logging.Filter):
 
 
 def keep_from_debug(*names: str) -> None:
-    """Drop what the loggers of these names would log at DEBUG; their other levels stay as they are."""
+    """Drop the DEBUG records of the loggers of these names."""
     for logger in map(logging.getLogger, names):
-        if not any(isinstance(one, _NoDebug) for one in logger.filters):
+        if not any(isinstance(known, _NoDebug) for known in logger.filters):
             logger.addFilter(_NoDebug())

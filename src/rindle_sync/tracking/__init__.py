@@ -2,7 +2,6 @@
 
 from rindle_sync.tracking.direct_upload import (
     INGEST_MODE,
-    RATE_LIMITED_ATTEMPTS,
     DirectUpload,
     begin_upload,
     cancel_upload,

@@ -1,10 +1,9 @@
-"""A direct upload is begun or cancelled: the row first, then the provider, then the link between them."""
+"""Begins and cancels direct uploads: first the row, then the provider, then their link."""
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
 from uuid import uuid4
 
 from rindle_sync.domain import (
@@ -16,6 +15,7 @@ from rindle_sync.domain import (
     State,
     Trigger,
     first_check,
+    replace,
     restart,
     scrub,
 )
@@ -25,34 +25,18 @@ from rindle_sync.errors import (
     ConfigurationError,
     Conflict,
     NotFound,
-    RateLimited,
     RindleSyncError,
 )
-from rindle_sync.providers import CreatedUpload, UploadRequest
-from rindle_sync.reconcile import (
-    Applied,
-    Context,
-    Observed,
-    Operation,
-    RateLimiter,
-    apply,
-    call,
-    check_text,
-    commit,
-    new_row,
-)
-
-Result = TypeVar("Result")
-
-RATE_LIMITED_ATTEMPTS: Final = 5
-"""How often the making of an upload waits for a provider that throttles it."""
+from rindle_sync.gateway import Operation
+from rindle_sync.providers import CreatedUpload, UploadBounds, UploadRequest
+from rindle_sync.reconcile import Applied, Context, Observed, apply, check_text, commit, new_row
 
 INGEST_MODE: Final = "direct_upload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectUpload:
-    """What the browser gets: our own id, and where to send the file, once. The URL is a key: keep it out of logs."""
+    """What the browser gets: the row's id, and a URL for the file, a key to keep out of logs."""
 
     row_id: str
     url: str = field(repr=False)
@@ -62,8 +46,8 @@ class DirectUpload:
 def upload_row(
     context: Context, reference: str, profile: str, upload_request: UploadRequest
 ) -> ProviderAsset:
-    """The row of an upload that is yet to be made; raises `ConfigurationError` for a wish that nobody can fulfil."""
-    _check(upload_request, context.policy)
+    """The row of an upload that is not created yet; `ConfigurationError` for an invalid request."""
+    _check(upload_request, context.gateway.provider.upload_bounds, context.policy)
     return new_row(
         context,
         reference=reference,
@@ -78,48 +62,47 @@ def upload_row(
 async def begin_upload(
     context: Context, row: ProviderAsset, upload_request: UploadRequest
 ) -> DirectUpload:
-    """Make a direct upload for `row`, a new one; where its asset and profile have failed before, they begin anew.
+    """Create a direct upload for the new `row`; a failed row of its reference begins again.
 
-    A crash between any two steps leaves a row that is linked by its passthrough, or ended with the reason by the sweep:
-    its URL was never given out. Raises `AlreadyTracked`, `ProviderError` and its kinds, `Conflict`, `DatabaseUnavailable`.
+    A crash between two steps leaves a row whose URL was never given out: a webhook links it by its
+    passthrough, or the sweep ends it with the reason. Raises `AlreadyTracked`, `ProviderError` and
+    its kinds, `Conflict`, `DatabaseUnavailable`.
     """
     row = await _insert(context, row)
     try:
-        made = await _create(context, row, upload_request)
+        created = await _create(context, row, upload_request)
     except Exception as error:
-        await _apply(context, row, _not_made(context, error))
+        await _apply(context, row, _not_created(context, error))
         raise
-    linked = await _apply(context, row, _waiting(context, made))
-    if linked is None or linked.row.provider_upload_id != made.provider_upload_id:
+    linked = await _apply(context, row, _linked(context, created))
+    if linked is None or linked.row.provider_upload_id != created.provider_upload_id:
         raise Conflict(
             "the row was ended or deleted while its upload was made; begin the upload again"
         )
-    return DirectUpload(
-        row_id=row.id, url=made.url, expires_at=context.now() + upload_request.timeout
-    )
+    expires_at = context.now() + upload_request.timeout
+    return DirectUpload(row_id=row.id, url=created.url, expires_at=expires_at)
 
 
-def _check(upload_request: UploadRequest, policy: Policy) -> None:
-    if (
-        not timedelta(minutes=1)
-        <= upload_request.timeout
-        <= min(timedelta(days=7), policy.stuck_threshold)
-    ):
-        raise ConfigurationError(
-            "expires_in",
-            "must be from one minute to seven days, and within provider_stuck_threshold_seconds",
+def _check(upload_request: UploadRequest, bounds: UploadBounds, policy: Policy) -> None:
+    longest = min(bounds.longest, policy.stuck_threshold)
+    if not bounds.shortest <= upload_request.timeout <= longest:
+        least, most = (f"{bound.total_seconds():g}" for bound in (bounds.shortest, bounds.longest))
+        text = (
+            f"must be from {least} to {most} seconds, and within provider_stuck_threshold_seconds"
         )
+        raise ConfigurationError("expires_in", text)
+    policies = bounds.playback_policies
+    if policies and upload_request.playback_policy not in policies:
+        raise ConfigurationError("playback_policy", f"must be one of {', '.join(sorted(policies))}")
     check_text("cors_origin", upload_request.cors_origin)
     try:
         json.dumps(upload_request.settings)
     except (TypeError, ValueError):
-        raise ConfigurationError(
-            "new_asset_settings", "must hold nothing but what JSON can carry"
-        ) from None
+        raise ConfigurationError("new_asset_settings", "must be plain JSON values") from None
 
 
 async def cancel_upload(context: Context, row: ProviderAsset) -> ProviderAsset:
-    """Cancel the upload of `row`; the row as it then stands. Cancelling again, or too late, changes nothing more.
+    """Cancel the upload of `row`; the row as it is then. Once it has its file, nothing changes.
 
     Raises `ProviderError` and its kinds, `DatabaseUnavailable`.
     """
@@ -140,27 +123,20 @@ async def cancel_upload(context: Context, row: ProviderAsset) -> ProviderAsset:
 
 
 async def _fetch_upload(context: Context, provider_upload_id: str, at: datetime) -> Observation:
-    """What became of an upload that is to be cancelled."""
-    provider = context.provider
+    """Cancel an upload at the provider; what it says of it."""
+    gateway = context.gateway
     try:
-        return await _with_retries(
-            context,
-            context.rate_limiter,
-            Operation.CANCEL_UPLOAD,
-            lambda: provider.cancel_upload(provider_upload_id, at),
+        return await gateway.read(
+            Operation.CANCEL_UPLOAD, lambda: gateway.provider.cancel_upload(provider_upload_id, at)
         )
     except NotFound:
         return Observation(source=ObservationSource.UPLOAD, at=at, gone=True)
     except AuthenticationFailed as refused:
-        observation = await _with_retries(
-            context,
-            context.rate_limiter,
-            Operation.UPLOAD,
-            lambda: provider.get_upload(provider_upload_id, at),
+        observation = await gateway.read(
+            Operation.UPLOAD, lambda: gateway.provider.get_upload(provider_upload_id, at)
         )
-        if (
-            observation.state is State.UPLOADING
-        ):  # not too late, then: our credentials may not cancel it
+        # refused though it is not too late: the token has no permission to cancel
+        if observation.state is State.UPLOADING:
             raise refused from None
         return observation
 
@@ -168,23 +144,24 @@ async def _fetch_upload(context: Context, provider_upload_id: str, at: datetime)
 async def _insert(context: Context, row: ProviderAsset) -> ProviderAsset:
     row = replace(row, check_at=first_check(row, row.inserted_at, context.policy, context.schedule))
     try:
-        await context.store.add(row)
+        await context.store.assets.add(row)
     except AlreadyTracked:
-        return await _begin_anew(context, row)
+        return await _begin_again(context, row)
     return row
 
 
-async def _begin_anew(context: Context, fresh: ProviderAsset) -> ProviderAsset:
+async def _begin_again(context: Context, fresh: ProviderAsset) -> ProviderAsset:
     now = context.now()
-    old = await context.store.find_by_reference(fresh.provider_name, fresh.reference, fresh.profile)
+    old = await context.store.assets.find_by_reference(fresh.reference, fresh.profile)
     decision = restart(old, fresh, now) if old and old.environment == fresh.environment else None
     if old is None or decision is None:
-        raise AlreadyTracked(
-            "this asset id and profile are tracked, and have not failed: cancel the upload, or use another profile",
-            row_id=old.id if old else None,
+        text = (
+            "this reference and profile are tracked, and have not failed: "
+            "cancel the upload, or use another profile"
         )
+        raise AlreadyTracked(text, row_id=old.id if old else None)
     if not await commit(context, old, decision, Trigger.APP):
-        raise Conflict("the row was written by others at the same moment; begin the upload again")
+        raise Conflict("the row was changed at the same moment; begin the upload again")
     return replace(decision.row, version=old.version + 1)
 
 
@@ -192,42 +169,24 @@ async def _create(
     context: Context, row: ProviderAsset, upload_request: UploadRequest
 ) -> CreatedUpload:
     passthrough = row.passthrough or row.id
-    return await _with_retries(
-        context,
-        context.create_limiter,
-        Operation.CREATE_UPLOAD,
-        lambda: context.provider.create_upload(passthrough, upload_request),
+    gateway = context.gateway
+    return await gateway.create(
+        Operation.CREATE_UPLOAD, lambda: gateway.provider.create_upload(passthrough, upload_request)
     )
 
 
-async def _with_retries(
-    context: Context,
-    rate_limiter: RateLimiter,
-    operation: Operation,
-    calling: Callable[[], Awaitable[Result]],
-) -> Result:
-    """Call inside the budget; again only after a 429, which was not processed."""
-    for _ in range(RATE_LIMITED_ATTEMPTS):
-        await rate_limiter.take()
-        try:
-            return await call(context, operation, calling())
-        except RateLimited as error:
-            await rate_limiter.rate_limited(error.retry_after)
-    raise RateLimited("the provider throttled every attempt; try again later")
-
-
-def _waiting(context: Context, made: CreatedUpload) -> Observation:
+def _linked(context: Context, created: CreatedUpload) -> Observation:
     return Observation(
         source=ObservationSource.APP,
         at=context.now(),
         state=State.UPLOADING,
-        provider_upload_id=made.provider_upload_id,
+        provider_upload_id=created.provider_upload_id,
     )
 
 
-def _not_made(context: Context, error: Exception) -> Observation:
-    told = scrub(str(error)) if isinstance(error, RindleSyncError) else type(error).__name__
-    text = f"upload was not made: {told}"
+def _not_created(context: Context, error: Exception) -> Observation:
+    cause = scrub(str(error)) if isinstance(error, RindleSyncError) else type(error).__name__
+    text = f"upload was not made: {cause}"
     return Observation(
         source=ObservationSource.APP,
         at=context.now(),
@@ -238,4 +197,5 @@ def _not_made(context: Context, error: Exception) -> Observation:
 
 
 async def _apply(context: Context, row: ProviderAsset, observation: Observation) -> Applied | None:
-    return next(iter(await apply(context, [Observed(row, observation)], Trigger.APP)), None)
+    applied = await apply(context, [Observed(row, observation)], Trigger.APP)
+    return applied[0] if applied else None

@@ -1,4 +1,4 @@
-"""Rows are made: the app's own, checked word by word, before the provider is asked anything."""
+"""Tracks an asset or an upload that the provider has: the app's values become a row."""
 
 from typing import Any, Final
 
@@ -7,25 +7,24 @@ from rindle_sync.errors import AlreadyTracked, ConfigurationError
 from rindle_sync.reconcile import ADOPTED, Context, new_row
 
 TRACKABLE: Final = (State.PENDING, State.UPLOADING, State.PROCESSING, State.READY)
-"""The states that a row may be tracked in; the others are for the provider to say."""
+"""The states in which a row may begin; only the provider says the others."""
 
 
 async def track(context: Context, *, state: State | None, **values: Any) -> ProviderAsset:
-    """Insert a row for an asset or an upload that the provider has; one that was adopted becomes the app's own.
+    """Insert a row for an asset or an upload; an adopted row of it becomes the app's own.
 
-    `state` is `processing` where there is a provider id, else `uploading`. Raises `AlreadyTracked`, `ConfigurationError`.
+    `state` is `processing` where there is a provider id, else `uploading`. Raises `AlreadyTracked`,
+    `ConfigurationError`.
     """
     if not (values.get("provider_asset_id") or values.get("provider_upload_id")):
-        raise ConfigurationError(
-            "provider_asset_id",
-            "or provider_upload_id is needed: by which could we ask the provider?",
-        )
+        text = "or provider_upload_id is needed: without an id there is nothing to check"
+        raise ConfigurationError("provider_asset_id", text)
     if state and state not in TRACKABLE:
         raise ConfigurationError("state", f"must be one of {', '.join(TRACKABLE)}")
     default = State.PROCESSING if values.get("provider_asset_id") else State.UPLOADING
     row = new_row(context, state=state or default, **values)
     try:
-        await context.store.add(row)
+        await context.store.assets.add(row)
     except AlreadyTracked:
         adopted = await _adopted(context, row)
         if adopted is None:
@@ -35,15 +34,13 @@ async def track(context: Context, *, state: State | None, **values: Any) -> Prov
 
 
 async def _adopted(context: Context, row: ProviderAsset) -> ProviderAsset | None:
-    """The adopted row of this asset or upload, under the app's own names; None where there is none."""
-    found = await context.store.match(
-        context.provider.name,
-        context.environment,
+    """The adopted row of this asset or upload with the app's values; None if there is none."""
+    found = await context.store.assets.match(
         provider_asset_ids=[row.provider_asset_id] if row.provider_asset_id else (),
         provider_upload_ids=[row.provider_upload_id] if row.provider_upload_id else (),
         passthroughs=(),
     )
     if len(found) != 1 or found[0].ingest_mode != ADOPTED:
         return None
-    await context.store.rename(found[0].id, row)
-    return await context.store.get(found[0].id)
+    await context.store.assets.rename(found[0].id, row)
+    return await context.store.assets.get(found[0].id)

@@ -1,1 +1,1 @@
-"""The HTTP server: webhook endpoint, probes and the console."""
+"""The HTTP server, probes and the console, on uvicorn and Starlette."""

@@ -1,4 +1,4 @@
-"""What an operator asks a process, as a plain ASGI app: metrics, probes, a page. For a listener of its own."""
+"""Metrics, health checks and the console as one plain ASGI app, for a listener of its own."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,10 +10,12 @@ from rindle_sync.webhooks import App, Receive, Scope, Send, at_paths, nowhere
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 """https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format"""
 
-_NO_METRICS: Final = b"no metrics here: they need an extra; pip install 'rindle-sync[prometheus]'\n"
+_NO_METRICS: Final = b"metrics need an extra; pip install 'rindle-sync[prometheus]'\n"
+_LATE: Final = b"the metrics were not ready in time\n"
+_NOT_ALLOWED: Final = (405, "text/plain", b"use GET\n")
 
-Answer = Callable[[], Awaitable[tuple[int, str, bytes]]]
-"""A status, a content type and a body."""
+Respond = Callable[[], Awaitable[tuple[int, str, bytes]]]
+"""Makes a status, a content type and a body."""
 
 
 def operations(
@@ -21,35 +23,33 @@ def operations(
     metrics: Callable[[], Awaitable[bytes | None]] | None,
     console: App = nowhere,
 ) -> App:
-    """`/metrics`, `/healthz` and `/readyz`, and `page` everywhere else; without `metrics` the first is 404."""
+    """`/metrics` (404 without `metrics`), `/healthz`, `/readyz`, and `console` everywhere else."""
 
-    async def told() -> tuple[int, str, bytes]:
+    async def scrape() -> tuple[int, str, bytes]:
         if metrics is None:
             return 404, "text/plain", _NO_METRICS
         text = await metrics()
-        return (200, TEXT, text) if text else (503, "text/plain", b"no metrics in time\n")
+        return (200, TEXT, text) if text else (503, "text/plain", _LATE)
 
-    async def lives() -> tuple[int, str, bytes]:
+    async def healthz() -> tuple[int, str, bytes]:
         return 200, "text/plain", b"ok\n"
 
-    async def is_ready() -> tuple[int, str, bytes]:
+    async def readyz() -> tuple[int, str, bytes]:
         found = dict(await checks())
-        ready = all(said == OK for said in found.values())
-        body = json.dumps({"ready": ready, "checks": found}).encode()
-        return 200 if ready else 503, "application/json", body
+        is_ready = set(found.values()) <= {OK}
+        body = json.dumps({"ready": is_ready, "checks": found}).encode()
+        return 200 if is_ready else 503, "application/json", body
 
-    return at_paths(
-        {"/metrics": _got(told), "/healthz": _got(lives), "/readyz": _got(is_ready)}, console
-    )
+    apps = {"/metrics": _get(scrape), "/healthz": _get(healthz), "/readyz": _get(readyz)}
+    return at_paths(apps, console)
 
 
-def _got(answer: Answer) -> App:
+def _get(respond: Respond) -> App:
     async def app(scope: Scope, _receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise RuntimeError("what an operator asks is asked by HTTP alone")
-        status, content_type, body = (
-            await answer() if scope["method"] in {"GET", "HEAD"} else _NOT_ALLOWED
-        )
+            raise RuntimeError("metrics and probes are served over HTTP only")
+        is_read = scope["method"] in {"GET", "HEAD"}
+        status, content_type, body = await respond() if is_read else _NOT_ALLOWED
         headers = {
             "content-type": content_type,
             "content-length": str(len(body)),
@@ -60,6 +60,3 @@ def _got(answer: Answer) -> App:
         await send({"type": "http.response.body", "body": body})
 
     return app
-
-
-_NOT_ALLOWED: Final = (405, "text/plain", b"GET alone\n")

@@ -1,4 +1,4 @@
-"""Serves an ASGI app from inside a running event loop, until told to stop; leaves the signals alone."""
+"""Serves an ASGI app inside a running event loop until told to stop; handles no signals."""
 
 import asyncio
 import errno
@@ -15,19 +15,25 @@ from rindle_sync.errors import ConfigurationError
 from rindle_sync.webhooks import App, at_most
 
 HEAD_WITHIN: Final = 10
-"""Seconds in which a connection has to send the whole head of a request: the first, or the one after an answer."""
+"""Seconds in which a connection must send the whole head of its first or next request."""
 
 MOST_AT_ONCE: Final = 1000
-"""How many requests are answered at once; connections that only wait do not count."""
+"""How many requests are served at once; idle connections do not count."""
 
 BACKLOG: Final = 100
-"""Connections that wait to be accepted; asyncio tries as many at once, and complains of each that it cannot."""
+"""Connections that wait to be accepted.
+
+asyncio tries to accept as many at once, and logs each that it cannot.
+"""
 
 
 class _Connection(H11Protocol):
-    """Closed when no whole head of a request has come for too long: uvicorn only minds connections that are silent."""
+    """Closes a connection that sends the head of a request too slowly.
 
-    _giving_up: asyncio.TimerHandle | None = None
+    uvicorn itself closes only silent connections.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,44 +55,46 @@ class _Connection(H11Protocol):
 
     @property
     def _is_answering(self) -> bool:
-        return not getattr(
-            self.cycle, "response_complete", True
-        )  # there is no cycle before the first request
+        # there is no cycle before the first request
+        return not getattr(self.cycle, "response_complete", True)
 
     def _wait_for_head(self) -> None:
         self._stop_waiting()
-        self._giving_up = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+        self._deadline = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
 
     def _stop_waiting(self) -> None:
-        if self._giving_up:
-            self._giving_up.cancel()
+        if self._deadline:
+            self._deadline.cancel()
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Nothing: whoever runs us listens to the signals."""
+        """Handle none: the caller of `serve` does."""
         yield
 
 
 def listen(
     host: str, port: int, *, settings: tuple[str, str] = ("listen_host", "listen_port")
 ) -> socket.socket:
-    """A socket to serve on, at any free port for 0; raises `ConfigurationError` about one of two `settings` without one."""
+    """A socket to serve on; port 0 is any free port.
+
+    Raises `ConfigurationError` about one of the two `settings`.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    host_setting, port_setting = settings
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except UnicodeError:
-        is_host, told = True, "no such address"
+        setting, reason = host_setting, "no such address"
     except OSError as error:
-        is_unknown = (
-            error.errno or 0
-        ) < 0  # a number of getaddrinfo's, which create_server makes an OSError of
-        is_host = is_unknown or error.errno == errno.EADDRNOTAVAIL
-        told = "no such address" if is_host else os.strerror(error.errno or 0)
-    raise ConfigurationError(
-        settings[0 if is_host else 1], f"{host}:{port} cannot be had ({told}); name another one"
-    )
+        code = error.errno or 0
+        setting, reason = port_setting, os.strerror(code)
+        # below 0 are the codes of getaddrinfo, which does not know the host
+        if code < 0 or code == errno.EADDRNOTAVAIL:
+            setting, reason = host_setting, "no such address"
+    text = f"cannot listen on {host}:{port} ({reason}); choose another one"
+    raise ConfigurationError(setting, text)
 
 
 async def serve(
@@ -97,7 +105,7 @@ async def serve(
     lifespan: bool = False,
     head_within: int = HEAD_WITHIN,
 ) -> None:
-    """Serve `app` until `stop` is set, then let answers under way end, for five seconds."""
+    """Serve `app` until `stop` is set, then give running requests five seconds to end."""
     config = uvicorn.Config(
         at_most(MOST_AT_ONCE, app),
         http=_Connection,

@@ -11,4 +11,4 @@ from rindle_sync.webhooks.asgi import (
     nowhere,
 )
 from rindle_sync.webhooks.process import process_webhook_events, rows_about
-from rindle_sync.webhooks.receive import LARGEST_BODY, Reply, receive
+from rindle_sync.webhooks.receive import LARGEST_BODY, Receiver, Reply

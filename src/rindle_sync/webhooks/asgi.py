@@ -1,12 +1,10 @@
-"""The webhook endpoint as a plain ASGI app, to be mounted in any ASGI host; needs no framework itself."""
+"""The webhook endpoint as a plain ASGI app, to mount in any ASGI app; needs no framework."""
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from rindle_sync.reconcile import Context
-from rindle_sync.webhooks.receive import RETRY_AFTER, Reply
-from rindle_sync.webhooks.receive import receive as take
+from rindle_sync.webhooks.receive import TRY_AGAIN, Receiver, Reply
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -19,28 +17,26 @@ class _Disconnected(Exception):
 
 
 class WebhookApp:
-    """Takes deliveries at whatever path it is mounted; `kept` is called after each one that is new."""
+    """Receives deliveries at whatever path it is mounted; calls `on_stored` for a new event."""
 
-    def __init__(self, context: Context, kept: Callable[[], None] = lambda: None) -> None:
-        self._context = context
-        self._kept = kept
+    def __init__(self, receiver: Receiver, on_stored: Callable[[], None] = lambda: None) -> None:
+        self._receiver = receiver
+        self._on_stored = on_stored
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
         if scope["type"] != "http":
-            raise RuntimeError(
-                "the webhook endpoint speaks HTTP alone; mount it under a path of its own"
-            )
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
+            raise RuntimeError("the webhook endpoint is HTTP only; mount it under its own path")
+        headers = {}
+        for name, value in scope["headers"]:
+            headers[name.decode("latin-1")] = value.decode("latin-1")
         try:
-            reply = await take(self._context, scope["method"], headers, _chunks(receive))
+            reply = await self._receiver.receive(scope["method"], headers, _chunks(receive))
         except _Disconnected:
             return
         await _send(send, reply)
         if reply.status == 202:
-            self._kept()
+            self._on_stored()
 
 
 async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
@@ -66,31 +62,29 @@ async def _send(send: Send, reply: Reply) -> None:
 
 
 async def nowhere(_scope: Scope, _receive: Receive, send: Send) -> None:
-    """404."""
+    """Answer 404."""
     await _send(send, Reply(404, {"error": "not_found"}))
 
 
 def at_most(number: int, app: App) -> App:
-    """`app`, for so many requests at once; 503 for those beyond."""
-    under_way = 0
+    """`app` for `number` requests at once; 503 for more."""
+    running = 0
 
     async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-        nonlocal under_way
-        if scope["type"] == "http" and under_way >= number:
-            return await _send(
-                send, Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
-            )
-        under_way += 1
+        nonlocal running
+        if scope["type"] == "http" and running >= number:
+            return await _send(send, TRY_AGAIN)
+        running += 1
         try:
             await app(scope, receive, send)
         finally:
-            under_way -= 1
+            running -= 1
 
     return counted
 
 
 def at_paths(apps: Mapping[str, App], otherwise: App = nowhere) -> App:
-    """Each of `apps` at its path alone, and `otherwise` everywhere else."""
+    """Each of `apps` at exactly its path, and `otherwise` everywhere else."""
 
     async def routed(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/") if scope["type"] == "http" else next(iter(apps))

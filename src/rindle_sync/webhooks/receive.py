@@ -1,40 +1,44 @@
-"""A delivery comes in: check, keep, answer. Knows no framework, asks no provider, applies nothing."""
+"""Verifies, stores and answers a delivery. Knows no framework, calls no provider."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.domain import EventStatus, ReceivedEvent, WebhookEvent
+from rindle_sync.domain import EventStatus, ReceivedEvent, WebhookEvent, WebhookSettings
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, InvalidWebhook
-from rindle_sync.reconcile import Context
+from rindle_sync.providers import Provider
+from rindle_sync.store import Inbox
 from rindle_sync.telemetry import (
+    Telemetry,
     WebhookIgnored,
     WebhookRejected,
     WebhookVerified,
     milliseconds,
-    nanoseconds,
 )
 
 LARGEST_BODY: Final = 1024 * 1024
-"""The largest delivery that is read, in bytes."""
+"""The largest delivery that is accepted, in bytes."""
 
 RETRY_AFTER: Final = 5
-"""Seconds after which the sender may try again when a delivery could not be kept."""
+"""Seconds after which the sender may try again if a delivery could not be stored."""
 
 _log: Final = logging.getLogger("rindle_sync")
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What to answer; the provider keeps answers and shows them, so they hold no secret."""
+    """What to answer; the provider stores and shows answers, so they hold no secret."""
 
     status: int
     body: Mapping[str, str]
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+TRY_AGAIN: Final = Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
 
 
 class _TooLarge(Exception):
@@ -45,33 +49,98 @@ class _TooSlow(Exception):
     pass
 
 
-async def receive(
-    context: Context, method: str, headers: Mapping[str, str], chunks: AsyncIterable[bytes]
-) -> Reply:
-    """The answer to one delivery; header names in any case.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiver:
+    """Checks webhook requests of one provider environment, and stores what is genuine."""
 
-    202 kept, 200 kept before or not acted on, 400 not valid, 405, 408, 413, 500 no secret set, 503 not kept.
-    """
-    if method != "POST":
-        return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
-    lowered, began = {name.lower(): value for name, value in headers.items()}, context.now()
-    try:
-        return await _stored(
-            context, await _read(lowered, chunks, context.webhooks.read_within), lowered, began
+    provider: Provider
+    inbox: Inbox
+    telemetry: Telemetry
+    settings: WebhookSettings
+    now: Callable[[], datetime]
+
+    async def receive(
+        self, method: str, headers: Mapping[str, str], chunks: AsyncIterable[bytes]
+    ) -> Reply:
+        """The answer to one request; header names in any case.
+
+        202 stored, 200 stored before or not acted on, 400 not valid, 405, 408, 413, 500 no secret
+        set, 503 not stored.
+        """
+        if method != "POST":
+            return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
+        lowered, began = {name.lower(): value for name, value in headers.items()}, self.now()
+        try:
+            body = await _read(lowered, chunks, self.settings.read_within)
+            return await self._store(body, lowered, began)
+        except (
+            _TooLarge,
+            _TooSlow,
+            InvalidWebhook,
+            ConfigurationError,
+            DatabaseUnavailable,
+        ) as error:
+            if isinstance(error, DatabaseUnavailable):
+                _log.warning("a webhook event was not stored; its sender will try again: %s", error)
+            reason, reply = _refusal(error)
+            ack_ms = _since(began, self.now())
+            self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=ack_ms))
+            return reply
+
+    async def _store(self, body: bytes, headers: Mapping[str, str], began: datetime) -> Reply:
+        now, settings = self.now(), self.settings
+        tolerance = settings.tolerance.total_seconds()
+        secret = self.provider.verify(headers, body, settings.secrets, now, tolerance)
+        received = self.provider.read_event(headers, body)
+        if settings.environment and received.environment != settings.environment:
+            raise InvalidWebhook("other_environment")
+        # not cancelled when it takes too long: a driver may need far longer to give up
+        storing = self.inbox.storing(self._webhook_event(received, headers, body, now))
+        await asyncio.wait({storing}, timeout=settings.store_within.total_seconds())
+        if not storing.done():
+            raise DatabaseUnavailable("the database took too long to store it")
+        is_new = storing.result()
+        self._emit(received, secret, began, is_new=is_new)
+        if not is_new:
+            return Reply(200, {"status": "kept_before"})
+        if not received.acted_on:
+            return Reply(200, {"status": "not_acted_on"})
+        return Reply(202, {"status": "kept"})
+
+    def _webhook_event(
+        self, received: ReceivedEvent, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> WebhookEvent:
+        names = self.provider.webhook_headers
+        return WebhookEvent(
+            id=str(uuid4()),
+            provider_name=self.inbox.provider,
+            environment=self.inbox.environment,
+            event_id=received.event_id,
+            type=received.type,
+            provider_asset_id=received.provider_asset_id,
+            provider_upload_id=received.provider_upload_id,
+            passthrough=received.passthrough,
+            occurred_at=received.occurred_at,
+            received_at=now,
+            headers={name: headers[name] for name in names if name in headers},
+            body=body,
+            status=EventStatus.PENDING if received.acted_on else EventStatus.IGNORED,
+            next_attempt_at=now if received.acted_on else None,
         )
-    except (_TooLarge, _TooSlow, InvalidWebhook, ConfigurationError, DatabaseUnavailable) as error:
-        if isinstance(error, DatabaseUnavailable):
-            _log.warning("a delivery was not kept, its sender is to try again: %s", error)
-        reason, reply = _refusal(error)
-        when, provider, ack_ms = (
-            nanoseconds(now := context.now()),
-            context.provider.name,
-            _since(began, now),
+
+    def _emit(self, received: ReceivedEvent, secret: int, began: datetime, *, is_new: bool) -> None:
+        self.telemetry.emit(
+            WebhookVerified(
+                type=received.type,
+                secret=secret,
+                duplicate=not is_new,
+                acted_on=received.acted_on,
+                ack_ms=_since(began, self.now()),
+                delivery_ms=_since(received.occurred_at or began, began),
+            )
         )
-        context.telemetry.emit(
-            WebhookRejected(system_time=when, provider=provider, reason=reason, ack_ms=ack_ms)
-        )
-        return reply
+        if is_new and not received.acted_on:
+            self.telemetry.emit(WebhookIgnored(type=received.type))
 
 
 def _refusal(error: Exception) -> tuple[str, Reply]:
@@ -85,7 +154,7 @@ def _refusal(error: Exception) -> tuple[str, Reply]:
         case ConfigurationError():
             return "misconfigured", Reply(500, {"error": "server_misconfigured"})
         case _:
-            return "not_kept", Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
+            return "not_kept", TRY_AGAIN
 
 
 async def _read(
@@ -106,75 +175,6 @@ async def _read(
     return bytes(body)
 
 
-async def _stored(
-    context: Context, body: bytes, headers: Mapping[str, str], began: datetime
-) -> Reply:
-    now, webhooks = context.now(), context.webhooks
-    secret = context.provider.verify(
-        headers, body, webhooks.secrets, now, webhooks.tolerance.total_seconds()
-    )
-    delivery = context.provider.read_event(body)
-    if webhooks.environment and delivery.environment != webhooks.environment:
-        raise InvalidWebhook("other_environment")
-    # not cancelled when it takes too long: a driver may need far longer to give up than the sender waits for us
-    keeping = context.inbox.keeping(_webhook_event(context, delivery, body, now))
-    await asyncio.wait({keeping}, timeout=webhooks.keep_within.total_seconds())
-    if not keeping.done():
-        raise DatabaseUnavailable("the database took too long to keep it")
-    is_new = keeping.result()
-    _emit(context, delivery, secret, began, is_new=is_new)
-    if not is_new:
-        return Reply(200, {"status": "kept_before"})
-    return (
-        Reply(202, {"status": "kept"})
-        if delivery.acted_on
-        else Reply(200, {"status": "not_acted_on"})
-    )
-
-
-def _webhook_event(
-    context: Context, delivery: ReceivedEvent, body: bytes, now: datetime
-) -> WebhookEvent:
-    return WebhookEvent(
-        id=str(uuid4()),
-        provider_name=context.provider.name,
-        environment=context.environment,
-        event_id=delivery.event_id,
-        type=delivery.type,
-        provider_asset_id=delivery.provider_asset_id,
-        provider_upload_id=delivery.provider_upload_id,
-        passthrough=delivery.passthrough,
-        occurred_at=delivery.occurred_at,
-        received_at=now,
-        body=body,
-        status=EventStatus.PENDING if delivery.acted_on else EventStatus.IGNORED,
-        next_attempt_at=now if delivery.acted_on else None,
-    )
-
-
-def _emit(
-    context: Context, delivery: ReceivedEvent, secret: int, began: datetime, *, is_new: bool
-) -> None:
-    now, provider = context.now(), context.provider.name
-    when = nanoseconds(now)
-    context.telemetry.emit(
-        WebhookVerified(
-            system_time=when,
-            provider=provider,
-            type=delivery.type,
-            secret=secret,
-            duplicate=not is_new,
-            acted_on=delivery.acted_on,
-            ack_ms=_since(began, now),
-            delivery_ms=_since(delivery.occurred_at or began, began),
-        )
-    )
-    if is_new and not delivery.acted_on:
-        context.telemetry.emit(
-            WebhookIgnored(system_time=when, provider=provider, type=delivery.type)
-        )
-
-
 def _since(moment: datetime, now: datetime) -> int:
-    """Milliseconds; the sender's clock may be ahead of ours."""
+    """Milliseconds; 0 where the sender's clock is ahead."""
     return max(0, milliseconds(now - moment))

@@ -1,13 +1,6 @@
 """Mux: its URLs, words, error bodies and encodings. Nothing else of ours knows any of them."""
 
-from rindle_sync.providers.mux.client import Credentials, Mux, Transport
-from rindle_sync.providers.mux.endpoint_probe import knock
-from rindle_sync.providers.mux.playback import (
-    Modifiers,
-    PlaybackKind,
-    SignedUrl,
-    Signer,
-    signed_url,
-)
+from rindle_sync.providers.mux.client import Credentials, Mux
+from rindle_sync.providers.mux.playback import Signer, signed_url
 from rindle_sync.providers.mux.responses import parse_time, without_urls
 from rindle_sync.providers.mux.webhooks import sign

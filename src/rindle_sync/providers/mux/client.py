@@ -5,21 +5,30 @@ https://www.mux.com/docs/api-reference
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import version
 from ssl import SSLContext
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
 
-from rindle_sync.domain import Observation, ObservationSource, ReceivedEvent
+from rindle_sync.domain import FailureKind, Observation, ObservationSource, ReceivedEvent
 from rindle_sync.errors import ConfigurationError, MissingCredentials, ProviderUnavailable
-from rindle_sync.providers.base import CreatedUpload, Page, UploadRequest
+from rindle_sync.providers.base import (
+    CallsLeft,
+    CreatedUpload,
+    Delivery,
+    Page,
+    Playback,
+    Transport,
+    UploadBounds,
+    UploadRequest,
+)
 from rindle_sync.providers.mux import webhooks
 from rindle_sync.providers.mux.errors import refusal
 from rindle_sync.providers.mux.responses import (
@@ -38,14 +47,11 @@ from rindle_sync.telemetry import keep_from_debug
 
 BASE_URL: Final = "https://api.mux.com"
 _USER_AGENT: Final = f"rindle-sync/{version('rindle-sync')}"
-Transport = httpx.AsyncBaseTransport
-"""What carries the calls; tests put the emulator in its place."""
-
-CallsLeft = Callable[[Literal["reads", "creates"], int], None]
-"""Told how many more calls Mux would take of us now, in one of its two buckets."""
-
 LARGEST_ANSWER: Final = 8 * 1024 * 1024
-"""The largest answer that is read, in bytes; a list page of a hundred assets has a few hundred thousand."""
+"""The largest answer that is read, in bytes.
+
+A list page of a hundred assets has a few hundred thousand.
+"""
 
 PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core/make-api-requests
 CONNECTIONS: Final = 60
@@ -75,11 +81,19 @@ def _trusted() -> SSLContext:
 class Mux:
     """One Mux environment.
 
-    Speaks to the transport itself: the client of httpx would write every URL, and so every id, into its request log.
+    Speaks to the transport itself: the client of httpx would write every URL, and so every id, into
+    its request log.
     """
 
     name = "mux"
     page_size = PAGE_SIZE
+    # https://www.mux.com/docs/api-reference/video/direct-uploads/create-direct-upload
+    upload_bounds = UploadBounds(shortest=timedelta(minutes=1), longest=timedelta(days=7))
+    reports_deletion = True
+    webhook_headers = ()
+    advice: Mapping[FailureKind, str] = {
+        FailureKind.UNREACHABLE: "is mux_base_url right, and may this machine reach it?"
+    }
 
     def __init__(
         self,
@@ -90,6 +104,7 @@ class Mux:
         connections: int = CONNECTIONS,
         transport: Transport | None = None,
         on_calls_left: CallsLeft = lambda _kind, _left: None,
+        playback: Playback | None = None,
     ) -> None:
         keep_from_debug("httpcore.http11", "httpcore.http2")  # they log the headers of answers
         limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
@@ -102,6 +117,7 @@ class Mux:
             "user-agent": _USER_AGENT,
         }
         self._on_calls_left = on_calls_left
+        self.playback = playback
         self.clock: datetime | None = None
         self._credentials = credentials
         self._secrets = (credentials.token_id, credentials.token_secret) if credentials else ()
@@ -119,7 +135,10 @@ class Mux:
         return upload_observation(same(read(data, Upload), provider_upload_id), data, at)
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
-        """https://www.mux.com/docs/api-reference/video/assets/list-assets ; an entry that is no asset is left out."""
+        """https://www.mux.com/docs/api-reference/video/assets/list-assets .
+
+        An entry that is no asset is left out.
+        """
         query = {"limit": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
         return read_list(await self._answer("GET", "/video/v1/assets", query), at)
 
@@ -143,7 +162,10 @@ class Mux:
         return CreatedUpload(made.id, made.url)
 
     async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
-        """https://www.mux.com/docs/api-reference/video/direct-uploads/cancel-direct-upload ; 403 when too late."""
+        """https://www.mux.com/docs/api-reference/video/direct-uploads/cancel-direct-upload .
+
+        403 when too late.
+        """
         path = f"/video/v1/uploads/{_segment(provider_upload_id)}/cancel"
         data = self._data(await self._body(path, method="PUT"))
         return upload_observation(same(read(data, Upload), provider_upload_id), data, at)
@@ -163,13 +185,26 @@ class Mux:
         """The position of the secret that signed this delivery."""
         return webhooks.verify(headers, body, secrets, now, tolerance)
 
-    def read_event(self, body: bytes) -> ReceivedEvent:
+    def read_event(
+        self,
+        headers: Mapping[str, str],  # noqa: ARG002  all is in the body
+        body: bytes,
+    ) -> ReceivedEvent:
         """What a webhook says about itself."""
         return webhooks.read_event(body)
 
-    def read_observation(self, body: bytes, at: datetime) -> Observation:
-        """What was seen in a webhook."""
+    def read_observation(
+        self,
+        headers: Mapping[str, str],  # noqa: ARG002  all is in the body
+        body: bytes,
+        at: datetime,
+    ) -> Observation:
+        """What a webhook says about its asset or upload."""
         return webhooks.read_observation(body, at)
+
+    def test_delivery(self, secret: str, environment: str | None, now: datetime) -> Delivery:
+        """A signed webhook of a type that is not acted on."""
+        return webhooks.test_delivery(secret, environment, now)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -209,7 +244,8 @@ class Mux:
         if left.isdecimal() and len(left) < 10:
             self._on_calls_left("creates" if method == "POST" else "reads", int(left))
         if status != (201 if method == "POST" else 200):
-            error = refusal(status, headers, decoded(content), self._secrets)
+            about = "upload" if path.startswith("/video/v1/uploads") else "asset"
+            error = refusal(status, headers, decoded(content), self._secrets, about)
             raise (
                 ConfigurationError("new_asset_settings", str(error))
                 if status in {400, 422} and upload_request

@@ -20,13 +20,20 @@ _LONGEST_WAIT: Final = 86_400.0
 
 
 def refusal(
-    status: int, headers: httpx.Headers, body: Mapping[str, Any] | None, secrets: tuple[str, ...]
+    status: int,
+    headers: httpx.Headers,
+    body: Mapping[str, Any] | None,
+    secrets: tuple[str, ...],
+    about: str = "asset",
 ) -> RindleSyncError:
-    """What an answer other than 200 means; `secrets` are kept out of its text."""
+    """What an answer about an asset or upload other than 200 means.
+
+    `secrets` are kept out of its text.
+    """
     told = scrub(_error_text(body), *secrets)
     text = f"mux answered {status}" + (f": {told}" if told else "")
     if status == 404 and body is not None and isinstance(body.get("error"), dict):
-        return NotFound("mux asset not found")
+        return NotFound(f"mux {about} not found")
     match status:
         case 404:
             return ProviderUnavailable(
@@ -43,7 +50,10 @@ def refusal(
 
 
 def _error_text(body: Mapping[str, Any] | None) -> str:
-    """What Mux tells in any of its error bodies: `error.messages`, `error.message`, `errors`, `message`."""
+    """What Mux tells in any of its error bodies.
+
+    `error.messages`, `error.message`, `errors`, `message`.
+    """
     match body:
         case {"error": dict(error)}:
             return errors_text(error)

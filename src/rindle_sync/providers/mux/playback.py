@@ -1,4 +1,6 @@
-"""Signed playback: a row and a key in, a URL with a token out. Asks nobody, reads no clock, and has no default expiry.
+"""Signed playback: a row and a key in, a URL with a token out.
+
+Asks nobody, reads no clock, and has no default expiry.
 
 https://www.mux.com/docs/guides/secure-video-playback
 """
@@ -7,16 +9,18 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from math import floor, isfinite
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from rindle_sync.domain import PlaybackId, ProviderAsset, State
 from rindle_sync.errors import ConfigurationError, NotPlayable
+from rindle_sync.providers.base import Modifiers, PlaybackKind, SignedUrl
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -25,15 +29,15 @@ KEY_SETTING: Final = "mux_signing_private_key"
 KEY_ID_SETTING: Final = "mux_signing_key_id"
 SMALLEST_KEY: Final = 2048
 
-Modifiers = Mapping[str, str | int | float | bool]
-"""What changes the answer (`time`, `width`, `playback_restriction_id`, …), by Mux's own names."""
-
 _OURS: Final = frozenset({"sub", "aud", "exp", "kid"})
 _REGISTERED: Final = frozenset({"iat", "iss", "jti", "nbf"})
 _MODIFIER = re.compile(r"[a-z][a-z0-9_]*")
 _PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----(.*?)-----END \1-----", re.DOTALL)
 _SPACE = re.compile(r"\s|\\[nr]|[\"']")
-"""What env files put between or around the characters of a key: white space, escaped line breaks, quotes."""
+"""What env files put between or around the characters of a key.
+
+White space, escaped line breaks, quotes.
+"""
 
 
 class Audience(StrEnum):
@@ -50,67 +54,40 @@ class Audience(StrEnum):
     STATS_LIVE_STREAM = "live_stream_id"
 
 
-class PlaybackKind(StrEnum):
-    """What can be had by a signed URL: the video as HLS, an image, a storyboard, a DRM licence."""
-
-    VIDEO = "video.m3u8"
-    THUMBNAIL_JPG = "thumbnail.jpg"
-    THUMBNAIL_PNG = "thumbnail.png"
-    THUMBNAIL_WEBP = "thumbnail.webp"
-    ANIMATED_GIF = "animated.gif"
-    ANIMATED_WEBP = "animated.webp"
-    STORYBOARD_VTT = "storyboard.vtt"
-    STORYBOARD_JSON = "storyboard.json"
-    STORYBOARD_JPG = "storyboard.jpg"
-    STORYBOARD_PNG = "storyboard.png"
-    STORYBOARD_WEBP = "storyboard.webp"
-    LICENSE_WIDEVINE = "licence.widevine"
-    LICENSE_FAIRPLAY = "licence.fairplay"
-    LICENSE_PLAYREADY = "licence.playready"
-
-    @property
-    def audience(self) -> Audience:
-        """The audience of its token."""
-        return _AUDIENCES[self.partition(".")[0]]
-
-    def url(self, playback_id: str) -> str:
-        """Its address, without a token."""
-        name = quote(playback_id, safe="")
-        match self.audience:
-            case Audience.VIDEO:
-                return f"https://stream.mux.com/{name}.m3u8"
-            case Audience.DRM_LICENSE:
-                return f"https://license.mux.com/license/{self.partition('.')[2]}/{name}"
-            case _:
-                return f"https://image.mux.com/{name}/{self}"
-
-
 _AUDIENCES: Final = {
     "video": Audience.VIDEO,
     "thumbnail": Audience.THUMBNAIL,
     "animated": Audience.GIF,
     "storyboard": Audience.STORYBOARD,
-    "licence": Audience.DRM_LICENSE,
+    "license": Audience.DRM_LICENSE,
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SignedUrl:
-    """A URL that plays for whoever holds it, until it expires; only `expires_at` shows in its `repr`."""
+def audience_of(kind: PlaybackKind) -> Audience:
+    """The audience of a token for `kind`."""
+    return _AUDIENCES[kind.partition(".")[0]]
 
-    url: str = field(repr=False)
-    token: str = field(repr=False)
-    """The token in `url`, for a player that asks for it alone."""
-    expires_at: datetime
-    """UTC, in whole seconds, as the token says it."""
+
+def url_of(kind: PlaybackKind, playback_id: str) -> str:
+    """The address of `kind`, without a token."""
+    name = quote(playback_id, safe="")
+    match audience_of(kind):
+        case Audience.VIDEO:
+            return f"https://stream.mux.com/{name}.m3u8"
+        case Audience.DRM_LICENSE:
+            return f"https://license.mux.com/license/{kind.partition('.')[2]}/{name}"
+        case _:
+            return f"https://image.mux.com/{name}/{kind}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signer:
-    """A signing key of one Mux environment, parsed once; raises `ConfigurationError` for a key that cannot sign.
+    """A signing key of one Mux environment, parsed once.
 
-    `private_key` is an RSA key of at least 2048 bits, in PEM (PKCS#1 or PKCS#8) or base64 of that, which is how Mux
-    hands it out. Its text is not kept.
+    Raises `ConfigurationError` for a key that cannot sign.
+
+    `private_key` is an RSA key of at least 2048 bits, in PEM (PKCS#1 or PKCS#8) or base64 of that,
+    which is how Mux hands it out. Its text is not kept.
     """
 
     key_id: str = field(repr=False)
@@ -136,9 +113,12 @@ class Signer:
         modifiers: Modifiers | None = None,
         custom: Mapping[str, Any] | None = None,
     ) -> str:
-        """A token for `subject`, the id that `audience` is about; whether that id needs one is not looked at.
+        """A token for `subject`, the id that `audience` is about.
 
-        Raises `ConfigurationError`, named after the argument, for an expiry that is past and for claims that cannot be made.
+        Whether that id needs one is not looked at.
+
+        Raises `ConfigurationError`, named after the argument, for an expiry that is past and for
+        claims that cannot be made.
         """
         import jwt
 
@@ -154,6 +134,43 @@ class Signer:
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self.key_id})
 
 
+class MuxPlayback:
+    """Signs with the key that `signing_key` gives, parsed once, when it is needed."""
+
+    def __init__(self, signing_key: Callable[[], tuple[str, str]], *, has_key: bool = True) -> None:
+        self.has_key = has_key
+        self._signing_key = signing_key
+
+    @cached_property
+    def _signer(self) -> Signer:
+        return Signer(*self._signing_key())
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` for a key that is missing or cannot sign."""
+        _ = self._signer
+
+    def signed_url(
+        self,
+        row: ProviderAsset,
+        kind: PlaybackKind,
+        *,
+        expires_at: datetime,
+        now: datetime,
+        modifiers: Modifiers | None = None,
+        custom: Mapping[str, Any] | None = None,
+    ) -> SignedUrl:
+        """`signed_url` for the first of the row's playback ids that is signed."""
+        return signed_url(
+            row,
+            self._signer,
+            kind=kind,
+            expires_at=expires_at,
+            now=now,
+            modifiers=modifiers,
+            custom=custom,
+        )
+
+
 def signed_url(
     row: ProviderAsset,
     signer: Signer,
@@ -167,20 +184,20 @@ def signed_url(
 ) -> SignedUrl:
     """A URL for one of the row's playback ids: `playback_id`, else the first that is signed.
 
-    For a licence it is the first whose policy is drm. `modifiers` and the app's own `custom` data go into the token.
-    Raises `NotPlayable`, `ConfigurationError`.
+    For a license it is the first whose policy is drm. `modifiers` and the app's own `custom` data
+    go into the token. Raises `NotPlayable`, `ConfigurationError`.
     """
     chosen = _chosen(row, kind, playback_id)
     token = signer.token(
         chosen.id,
-        audience=kind.audience,
+        audience=audience_of(kind),
         expires_at=expires_at,
         now=now,
         modifiers=modifiers,
         custom=custom,
     )
     expiry = datetime.fromtimestamp(_expiry(expires_at, now), UTC)
-    return SignedUrl(f"{kind.url(chosen.id)}?token={token}", token, expiry)
+    return SignedUrl(f"{url_of(kind, chosen.id)}?token={token}", token, expiry)
 
 
 def _chosen(row: ProviderAsset, kind: PlaybackKind, wanted: PlaybackId | None) -> PlaybackId:
@@ -189,7 +206,7 @@ def _chosen(row: ProviderAsset, kind: PlaybackKind, wanted: PlaybackId | None) -
     if row.state is not State.READY:
         raise NotPlayable(row.id, "not_ready", f"is {row.state}, not ready")
     if wanted is None:
-        return _first(row, "drm" if kind.audience is Audience.DRM_LICENSE else "signed")
+        return _first(row, "drm" if audience_of(kind) is Audience.DRM_LICENSE else "signed")
     # by id alone: the policy that counts is the row's, not the caller's
     for own in row.playback_ids:
         if own.id == wanted.id:
@@ -206,7 +223,7 @@ def _first(row: ProviderAsset, policy: str) -> PlaybackId:
 
 def _needs_token(row: ProviderAsset, kind: PlaybackKind, own: PlaybackId) -> PlaybackId:
     """`own`, if a token of `kind` opens it; on a public id a token makes the URL fail."""
-    match own.policy, kind.audience:
+    match own.policy, audience_of(kind):
         case "public", _:
             raise NotPlayable(
                 row.id,
@@ -217,7 +234,7 @@ def _needs_token(row: ProviderAsset, kind: PlaybackKind, own: PlaybackId) -> Pla
             raise NotPlayable(
                 row.id,
                 "no_drm_id",
-                "has this playback id without DRM: there is no licence to get for it",
+                "has this playback id without DRM: there is no license to get for it",
             )
         case "signed" | "drm", _:
             return own
@@ -313,5 +330,6 @@ def _from_base64(text: str) -> str:
 def _bad_key() -> ConfigurationError:
     return ConfigurationError(
         KEY_SETTING,
-        "is no private key without a password, in PEM or base64 of it; Mux shows it once, as a key is made",
+        "is no private key without a password, in PEM or base64 of it; "
+        "Mux shows it once, when the key is created",
     )

@@ -108,7 +108,7 @@ Named = TypeVar("Named", Asset, Upload)
 
 
 def decoded(content: bytes, *, keep_urls: bool = False) -> Mapping[str, Any] | None:
-    """The JSON object in `content` without NUL and, unless they are wanted, without URLs; None for anything else."""
+    """The JSON object in `content`, without NUL and URLs; None for anything else."""
     try:
         body = _cleaned(content, keep_urls=keep_urls)
     except _NO_JSON:
@@ -125,10 +125,9 @@ def _cleaned(content: bytes, *, keep_urls: bool = False) -> Any:
 
 
 def _is_plain(content: bytes) -> bool:
-    """Whether JSON surely holds no URL and no NUL, and is not nested so deep that others could not walk it."""
-    if b"\\" in content and (
-        b"\\u" in content or b"\\/" in content
-    ):  # escapes, in which either may hide
+    """Whether JSON surely has no URL and no NUL, and is not nested too deep to be walked."""
+    # escapes, in which either may hide
+    if b"\\u" in content or b"\\/" in content:
         return False
     if b"/" in content and b"://" in content:
         return False
@@ -151,7 +150,7 @@ def same(answer: Named, asked: str) -> Named:
 
 
 def read_list(content: bytes, at: datetime) -> Page:
-    """A page of a list, without the entries that are no assets; raises `ProviderUnavailable` where it is no list."""
+    """A page of a list, without entries that are no assets; `ProviderUnavailable` for no list."""
     try:
         page = msgspec.json.decode(content, type=List)
         entries = [_cleaned(bytes(entry)) for entry in page.data]
@@ -237,7 +236,7 @@ def errors_text(errors: Any) -> str:
 
 
 def parse_time(value: Any) -> datetime | None:
-    """A time in any of Mux's encodings: unix seconds as a number or as text, or ISO 8601; None for anything else."""
+    """A time in an encoding of Mux's: unix seconds, as a number or text, or ISO 8601; else None."""
     try:
         if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
             moment = datetime.fromisoformat(value)

@@ -5,15 +5,24 @@ https://www.mux.com/docs/core/verify-webhook-signatures
 
 import hashlib
 import hmac
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 
-from rindle_sync.domain import ErrorKind, Observation, ObservationSource, ReceivedEvent, State
+from rindle_sync.domain import (
+    ErrorKind,
+    Observation,
+    ObservationSource,
+    ReceivedEvent,
+    State,
+    replace,
+)
 from rindle_sync.errors import ConfigurationError, InvalidWebhook, ProviderError
+from rindle_sync.providers.base import Delivery
 from rindle_sync.providers.mux.responses import (
     Asset,
     Upload,
@@ -45,7 +54,10 @@ _UPLOAD_EVENTS: Final = {
 
 
 class _Envelope(msgspec.Struct):
-    """https://www.mux.com/docs/core/listen-for-webhooks ; all but the type and the id may be there or not."""
+    """https://www.mux.com/docs/core/listen-for-webhooks .
+
+    All but the type and the id may be there or not.
+    """
 
     type: str
     id: str
@@ -58,9 +70,12 @@ class _Envelope(msgspec.Struct):
 def verify(
     headers: Mapping[str, str], body: bytes, secrets: Sequence[str], now: datetime, tolerance: float
 ) -> int:
-    """The position of the secret that signed `body`; header names are in lower case. Raises `InvalidWebhook`.
+    """The position of the secret that signed `body`; header names are in lower case.
 
-    The time must be within `tolerance` seconds of ours, in both directions; Mux's own libraries bound only the past.
+    Raises `InvalidWebhook`.
+
+    The time must be within `tolerance` seconds of ours, in both directions; Mux's own libraries
+    bound only the past.
     """
     if not secrets or not all(secrets):
         raise ConfigurationError(
@@ -103,8 +118,24 @@ def sign(body: bytes, secret: str, now: datetime) -> str:
     return f"t={timestamp},v1={mac.hexdigest()}"
 
 
+def test_delivery(secret: str, environment: str | None, now: datetime) -> Delivery:
+    """A signed webhook about `environment` that is stored, and acted on by nobody."""
+    event = {
+        "type": "rindle_sync.doctor",
+        "id": str(uuid4()),
+        "created_at": now.isoformat(),
+        "environment": {"id": environment},
+        "data": {},
+    }
+    body = json.dumps(event).encode()
+    return Delivery({SIGNATURE_HEADER: sign(body, secret, now)}, body)
+
+
 def read_event(body: bytes) -> ReceivedEvent:
-    """What a webhook says about itself; raises `InvalidWebhook` where it has no type or no event id."""
+    """What a webhook says about itself.
+
+    Raises `InvalidWebhook` where it has no type or no event id.
+    """
     envelope = _envelope(body)
     data = _object(envelope.data)
     subject = data.get("id") or _object(envelope.object).get("id")
@@ -128,7 +159,10 @@ def read_event(body: bytes) -> ReceivedEvent:
 
 
 def read_observation(body: bytes, at: datetime) -> Observation:
-    """What was seen in a webhook that came in `at`; raises `InvalidWebhook` for one that cannot be read."""
+    """What was seen in a webhook that came in `at`.
+
+    Raises `InvalidWebhook` for one that cannot be read.
+    """
     envelope = _envelope(body)
     try:
         data = without_urls(_object(envelope.data))

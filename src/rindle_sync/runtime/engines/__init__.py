@@ -1,1 +1,1 @@
-"""Sockets: `base.py` says what a plug must do, every other file is one plug."""
+"""What runs due jobs: `base` says what an engine must do, each other engine has a module."""

@@ -1,4 +1,4 @@
-"""One loop: a tick again and again, ever later while it fails."""
+"""One loop: a tick again and again, with growing gaps while it fails."""
 
 import asyncio
 import logging
@@ -10,13 +10,13 @@ from rindle_sync.errors import RindleSyncError
 _log: Final = logging.getLogger("rindle_sync")
 
 LONGEST_GAP: Final = 60.0
-"""However often ticks fail, the next one is tried after this many seconds."""
+"""The longest gap after failures, in seconds."""
 
 
 class Loop:
-    """Ticks every `interval` seconds and when `wake` is set; after a failure ever later, up to a minute.
+    """Ticks every `interval` seconds and when `wake` is set; after failures with growing gaps.
 
-    A tick that ran for a minute before it failed ran well until then: failures are counted anew.
+    A tick that ran for a minute before it failed ran well until then: the gap is reset.
     """
 
     def __init__(self, interval: float, drain: float, wake: asyncio.Event | None = None) -> None:
@@ -25,7 +25,7 @@ class Loop:
         self._wake = wake or asyncio.Event()
 
     async def run(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
-        """Tick until `stop` is set; a tick under way then has `drain` seconds to end before it is cancelled."""
+        """Tick until `stop` is set; a running tick is cancelled `drain` seconds later."""
         failures = 0
         while not stop.is_set():
             began = self._now()
@@ -40,7 +40,7 @@ class Loop:
         return asyncio.get_running_loop().time()
 
     async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
-        """Wait `seconds`, or until somebody wakes or stops us."""
+        """Wait `seconds`, or until a wake-up or the stop."""
         waits = [asyncio.ensure_future(event.wait()) for event in (stop, self._wake)]
         try:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -50,36 +50,36 @@ class Loop:
         self._wake.clear()
 
     async def _tick(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
-        job_runner = asyncio.ensure_future(tick())
+        running = asyncio.ensure_future(tick())
         stopping = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait({job_runner, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({job_runner}, timeout=self._drain if not job_runner.done() else None)
+            await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running}, timeout=self._drain if not running.done() else None)
         finally:
             stopping.cancel()
-            if not job_runner.done():
-                job_runner.cancel()
-                await asyncio.wait({job_runner})
-        return await ended_well(job_runner)
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+        return await ended_well(running)
 
 
-async def nothing() -> None:
-    """Do nothing."""
+async def ended_well(work: Awaitable[object], about: str = "") -> bool:
+    """Whether `work` succeeded; a failure is logged, without a text that could hold an id.
 
-
-async def ended_well(job_runner: Awaitable[object]) -> bool:
-    """Whether `job_runner` did what it should; what went wrong is logged, without a text that could hold an id."""
+    `about` names the row that it is about, if it is about one.
+    """
+    prefix = f"{about}: " if about else ""
     try:
-        await job_runner
+        await work
     except asyncio.CancelledError:
         return False
     except RindleSyncError as error:
-        _log.error("%s: %s; the rows stay due, trying again", type(error).__name__, error)
+        name = type(error).__name__
+        _log.error("%s%s: %s; the rows stay due, trying again", prefix, name, error)
         return False
-    except Exception as error:  # noqa: BLE001  the loop outlives a fault of ours; the text could hold an id
-        _log.error(
-            "a pass ended in an unexpected %s; the rows stay due, trying again",
-            type(error).__name__,
-        )
+    except Exception as error:  # noqa: BLE001  the loop outlives a bug; its text could hold an id
+        name = type(error).__name__
+        text = "%sa job ended in an unexpected %s; the rows stay due, trying again"
+        _log.error(text, prefix, name)
         return False
     return True

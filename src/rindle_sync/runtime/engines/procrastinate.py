@@ -1,8 +1,8 @@
-"""Procrastinate, on the PostgreSQL that holds the tables: its jobs wake the steps in whatever process is free."""
+"""Procrastinate, on the PostgreSQL of the tables: whatever process is free runs its jobs."""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from hashlib import sha256
 from typing import Any, Final
@@ -14,7 +14,8 @@ from psycopg_pool import PoolTimeout
 
 from rindle_sync.domain import Job
 from rindle_sync.errors import DatabaseUnavailable
-from rindle_sync.runtime.engines.loop import Loop, ended_well, nothing
+from rindle_sync.runtime.engines.base import Due
+from rindle_sync.runtime.engines.loop import Loop, ended_well
 from rindle_sync.runtime.engines.queued_jobs import (
     MINUTE,
     PROVIDER_QUEUE,
@@ -22,7 +23,7 @@ from rindle_sync.runtime.engines.queued_jobs import (
     QUICK_QUEUE,
     Jobs,
     forward,
-    not_ours,
+    log_unknown_job,
 )
 from rindle_sync.runtime.engines.savepoint import savepoint
 from rindle_sync.runtime.job_runner import JobRunner
@@ -39,7 +40,7 @@ TICK_FIRST, QUICK_FIRST, ROW_FIRST = 30, 20, 10
 QUICK_AT_ONCE: Final = 10
 
 PROVIDER_JOBS_TO_SPARE: Final = 10
-"""Looks at once, beyond a sweep and an audit of every environment: none of these ever waits for another's."""
+"""Checks at once, beside a sweep and an audit of every environment: none waits for another."""
 
 TABLE: Final = "procrastinate_jobs"
 
@@ -49,61 +50,58 @@ NO_TABLES: Final = (
 
 CUT_OFF: Final = "a worker was cut off from the database"
 
-_OF_DATABASES: Final = (ConnectorException, OSError, PoolTimeout)
+_DATABASE_ERRORS: Final = (ConnectorException, OSError, PoolTimeout)
 
 _NO_SUCH: Final = frozenset({"42P01", "42883"})
-"""The SQLSTATEs of a table and of a function that is not there."""
+"""The SQLSTATEs of a missing table and of a missing function."""
 
 RECONNECT_SECONDS: Final = 5.0
-"""After so long the pool gives a connection up that it does not get: whoever wants one next tries at once."""
+"""After this long the pool gives up a connection attempt: the next caller tries at once."""
 
 HEARTBEAT_SECONDS: Final = 10.0
 STALLED_SECONDS: Final = 30.0
-"""A worker that has been silent for so long is dead: its jobs are put away."""
+"""A worker without a heartbeat for this long counts as dead: its jobs are deleted."""
 
 
 class Procrastinate:
-    """Wakes the steps of many environments by jobs of `app`.
+    """Runs due jobs of many environments as jobs of `app`.
 
-    A process that calls `run` takes jobs; one that calls `forward` makes them only, as a web node does. `app` may have
-    jobs of its own. It is opened and closed by the caller.
+    A process that calls `run` runs jobs; one that calls `forward` only queues them, as a web node
+    does. `app` may have jobs of its own; the caller opens and closes it.
     """
 
     def __init__(
-        self,
-        app: App,
-        job_runners: Sequence[JobRunner],
-        due: Callable[[], Awaitable[Sequence[Job]]],
-        *,
-        every: float,
-        drain: float,
-        ticked: Callable[[], Awaitable[None]] = nothing,
+        self, app: App, job_runners: Sequence[JobRunner], due: Due, *, every: float, drain: float
     ) -> None:
         self.app = app
         self._every = every
         self._drain = drain
         self._stop = asyncio.Event()
-        self._was_in_trouble = False
-        self._jobs = Jobs(job_runners, due, lambda: not self._stop.is_set(), ticked)
+        self._had_error = False
+        self._jobs = Jobs(job_runners, due, lambda: not self._stop.is_set())
         self._fleet = fleet(self._jobs.job_runners)
-        self._quick, self._looks = f"{QUICK_QUEUE}:{self._fleet}", f"{PROVIDER_QUEUE}:{self._fleet}"
+        self._quick, self._checks = (
+            f"{QUICK_QUEUE}:{self._fleet}",
+            f"{PROVIDER_QUEUE}:{self._fleet}",
+        )
         app.add_tasks_from(self._tasks(every), namespace=NAMESPACE)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take jobs and make them until `stop` is set; those under way then have their time to end."""
+        """Run jobs and queue them until `stop` is set; running ones then have time to end."""
         self._stop = stop
         async with asyncio.TaskGroup() as group:
             group.create_task(Loop(1.0, self._drain + 5).run(self._work, stop))
             group.create_task(self.forward(stop))
 
     async def forward(self, stop: asyncio.Event) -> None:
-        """Make jobs of what this process has made due, and call its callbacks, until `stop` is set."""
+        """Queue what this process has made due, and call its callbacks, until `stop` is set."""
         await forward(self._jobs, self._make, stop, every=self._every, drain=self._drain)
 
     async def defer_sync(self, row_id: str, *, connection: Any = None) -> None:
-        """Have one row brought into step, by its id of ours, unless a job for that waits already.
+        """Queue a check of one row, unless one waits already.
 
-        With a `connection` of psycopg's, the job is made in its transaction: it is there if that is committed.
+        With a `connection` of psycopg's the job is queued in its transaction, and exists if that
+        commits.
         """
         deferrer = self._configured("sync", PROVIDER_QUEUE, ROW_FIRST, f"sync:{row_id}", connection)
         async with self._named_errors(), savepoint(connection) if connection else nullcontext():
@@ -111,7 +109,6 @@ class Procrastinate:
 
     def _tasks(self, every: float) -> Blueprint:
         tasks = Blueprint()
-
         once = f"{NAMESPACE}:tick:{self._fleet}"
 
         @tasks.periodic(cron=cron(every), periodic_id=self._fleet)
@@ -120,11 +117,11 @@ class Procrastinate:
             if isinstance(timestamp, int):
                 await ended_well(self._tick(passes=timestamp % MINUTE < every))
             else:
-                not_ours()
+                log_unknown_job()
 
-        @tasks.task(name="step", queue=self._looks)
-        async def step(environment: object = None, step: object = None, **_: object) -> None:
-            await self._jobs.run(environment, step)
+        @tasks.task(name="job", queue=self._checks)
+        async def job(environment: object = None, kind: object = None, **_: object) -> None:
+            await self._jobs.run(environment, kind)
 
         @tasks.task(name="sync", queue=PROVIDER_QUEUE, priority=ROW_FIRST)
         async def sync(row_id: object = None, **_: object) -> None:
@@ -133,13 +130,13 @@ class Procrastinate:
         return tasks
 
     async def _work(self) -> None:
-        """Take jobs until we are stopped; raises `DatabaseUnavailable` where a worker ended by itself."""
+        """Run jobs until the stop; raises `DatabaseUnavailable` if a worker ends by itself."""
         await self._renew()
-        looks = 2 * len(self._jobs.job_runners) + PROVIDER_JOBS_TO_SPARE
-        with _hearing() as heard:
+        at_once = 2 * len(self._jobs.job_runners) + PROVIDER_JOBS_TO_SPARE
+        with _worker_errors() as errors:
             working = [
                 asyncio.create_task(self._worker(QUICK_AT_ONCE, self._quick)),
-                asyncio.create_task(self._worker(looks, PROVIDER_QUEUE, self._looks)),
+                asyncio.create_task(self._worker(at_once, PROVIDER_QUEUE, self._checks)),
             ]
             stopping = asyncio.create_task(self._stop.wait())
             try:
@@ -149,7 +146,7 @@ class Procrastinate:
                     task.cancel()
                 ended = await asyncio.gather(*working, return_exceptions=True)
         if not self._stop.is_set():
-            raise await self._trouble(*heard, *(end for end in ended if end))
+            raise await self._named(*errors, *filter(None, ended))
 
     async def _worker(self, at_once: int, *queues: str) -> None:
         await self.app.run_worker_async(
@@ -167,43 +164,43 @@ class Procrastinate:
         for job in await self._jobs.due(passes=passes):
             await self._defer(job)
         if passes:
-            await self.put_away()
+            await self.delete_stalled()
 
     async def _make(self, woken: Job | str) -> None:
         await (self._defer(woken) if isinstance(woken, Job) else self.defer_sync(woken))
 
     async def _defer(self, job: Job) -> None:
         quick = job.kind in QUICK
-        queue, priority = (self._quick, QUICK_FIRST) if quick else (self._looks, 0)
-        deferrer = self._configured("step", queue, priority, f"{job.kind}:{job.environment}")
+        queue, priority = (self._quick, QUICK_FIRST) if quick else (self._checks, 0)
+        deferrer = self._configured("job", queue, priority, f"{job.kind}:{job.environment}")
         async with self._named_errors():
-            await deferrer.defer_async(environment=job.environment, step=job.kind.value)
+            await deferrer.defer_async(environment=job.environment, kind=job.kind.value)
 
     def _configured(
         self, task: str, queue: str, priority: int, once: str, connection: Any = None
     ) -> JobDeferrer:
-        """A job of which no second one waits under the name `once`. No `lock`: that of a dead worker would stay."""
+        """A job that waits once under the name `once`. No `lock`: a dead worker's would stay."""
         name = f"{NAMESPACE}:{task}"
         lock = f"{NAMESPACE}:{once}"
         return self.app.configure_task(
             name, queue=queue, priority=priority, queueing_lock=lock, connection=connection
         )
 
-    async def put_away(self) -> None:
-        """Delete the jobs that dead workers have left; what they were about is due by the tables."""
+    async def delete_stalled(self) -> None:
+        """Delete the jobs that dead workers have left; the tables say what is due."""
         manager = self.app.job_manager
         async with self._named_errors():
             await manager.prune_stalled_workers(STALLED_SECONDS)
-            for queue in (self._quick, self._looks, PROVIDER_QUEUE):
+            for queue in (self._quick, self._checks, PROVIDER_QUEUE):
                 for job in await manager.get_stalled_jobs(
                     queue=queue, seconds_since_heartbeat=STALLED_SECONDS
                 ):
                     await manager.finish_job(job, status=Status.ABORTED, delete_job=True)
 
     async def _renew(self) -> None:
-        """After trouble, have new sessions: the old ones may lead to a server that does not write, or no longer."""
-        was_in_trouble, self._was_in_trouble = self._was_in_trouble, False
-        if was_in_trouble and isinstance(self.app.connector, PsycopgConnector):
+        """Open new sessions after an error: the old ones may lead to a server that cannot write."""
+        had_error, self._had_error = self._had_error, False
+        if had_error and isinstance(self.app.connector, PsycopgConnector):
             await self.app.connector.pool.drain()
 
     @asynccontextmanager
@@ -213,46 +210,44 @@ class Procrastinate:
             yield
         except AlreadyEnqueued:
             pass
-        except _OF_DATABASES as error:
-            raise await self._trouble(error) from None
+        except _DATABASE_ERRORS as error:
+            raise await self._named(error) from None
 
-    async def _trouble(self, *errors: BaseException) -> DatabaseUnavailable:
-        """What was the matter, in a sentence."""
-        self._was_in_trouble = True
+    async def _named(self, *errors: BaseException) -> DatabaseUnavailable:
+        """The cause of these errors, in a sentence."""
+        self._had_error = True
         for error in errors:
-            if not isinstance(error, (*_OF_DATABASES, asyncio.CancelledError)):
+            if not isinstance(error, (*_DATABASE_ERRORS, asyncio.CancelledError)):
                 raise error
         roots = list(_roots(errors))
         for root in roots:
             if state := state_of(root):
                 return DatabaseUnavailable(NO_TABLES if state in _NO_SUCH else complaint(root))
-        await self._jobs.ask()  # it says what is wrong, where it is still wrong
+        await self._jobs.query_due()  # raises the cause, if it persists
         waited = any(isinstance(root, PoolTimeout) for root in roots)
         return DatabaseUnavailable(ALL_WAIT if waited else CUT_OFF)
 
 
 def fleet(environments: Iterable[str]) -> str:
-    """The name of the workers that do what is due of these environments: theirs are their ticks and their steps.
+    """The suffix of the queues of workers for these environments.
 
-    Workers of other environments on the same database do not take them. A sync of one row is for all of them.
+    Workers for other environments on the same database do not take their ticks and jobs.
     """
     names = sorted(environments)
-    return (
-        names[0]
-        if len(names) == 1
-        else f"{len(names)}-{sha256('/'.join(names).encode()).hexdigest()[:8]}"
-    )
+    if len(names) == 1:
+        return names[0]
+    return f"{len(names)}-{sha256('/'.join(names).encode()).hexdigest()[:8]}"
 
 
 def cron(every: float) -> str:
-    """Every so many seconds, in the words of cron with a sixth column: the next smaller part of a minute."""
+    """A six-column cron line for every so many seconds, in whole parts of a minute."""
     seconds = max(part for part in (1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30) if part <= max(1, every))
     return f"* * * * * */{seconds}"
 
 
 @asynccontextmanager
 async def opened(conninfo: str) -> AsyncIterator[App]:
-    """An app of Procrastinate's for a process that has none of its own. Raises `DatabaseUnavailable`."""
+    """An app of Procrastinate's for a process without one. Raises `DatabaseUnavailable`."""
     connector = PsycopgConnector(
         conninfo=conninfo,
         min_size=1,
@@ -264,7 +259,7 @@ async def opened(conninfo: str) -> AsyncIterator[App]:
     app = App(connector=connector)
     try:
         await app.open_async()
-    except _OF_DATABASES:
+    except _DATABASE_ERRORS:
         raise DatabaseUnavailable("no connection to the database; is it up?") from None
     try:
         yield app
@@ -278,7 +273,7 @@ async def _limit(session: Any) -> None:
 
 
 def _roots(errors: Iterable[BaseException]) -> Iterator[BaseException]:
-    """These errors, each with those that it came from."""
+    """These errors, each with its causes."""
     for error in errors:
         root: BaseException | None = error
         while root:
@@ -287,30 +282,29 @@ def _roots(errors: Iterable[BaseException]) -> Iterator[BaseException]:
 
 
 @contextmanager
-def _hearing() -> Iterator[list[BaseException]]:
-    """What ends Procrastinate's workers, which say it in their log alone."""
-    hearing = _Hearing()
-    _LOG_OF_WORKERS.addHandler(hearing)
+def _worker_errors() -> Iterator[list[BaseException]]:
+    """What ends workers: Procrastinate only logs it."""
+    handler = _WorkerLog()
+    _LOG_OF_WORKERS.addHandler(handler)
     try:
-        yield hearing.heard
+        yield handler.errors
     finally:
-        _LOG_OF_WORKERS.removeHandler(hearing)
+        _LOG_OF_WORKERS.removeHandler(handler)
 
 
-class _Hearing(logging.Handler):
-    """Keeps what has ended a worker of ours, and tells of a job that it could not even begin."""
+class _WorkerLog(logging.Handler):
+    """Keeps the errors that end a worker, and logs a job that could not start."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.heard: list[BaseException] = []
+        self.errors: list[BaseException] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         worker, action = getattr(record, "worker", None), getattr(record, "action", "")
-        if not isinstance(worker, dict) or not str(worker.get("name")).startswith(
-            (QUICK_QUEUE, PROVIDER_QUEUE)
-        ):
+        name = str(worker.get("name")) if isinstance(worker, dict) else ""
+        if not name.startswith((QUICK_QUEUE, PROVIDER_QUEUE)):
             return
         if action == "job_error":
-            not_ours()
+            log_unknown_job()
         elif action == "side_task_failed" and record.exc_info and record.exc_info[1]:
-            self.heard.append(record.exc_info[1])
+            self.errors.append(record.exc_info[1])

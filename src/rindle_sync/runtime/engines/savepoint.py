@@ -1,4 +1,4 @@
-"""A savepoint in a transaction of the app's own, on a connection of psycopg's."""
+"""A savepoint in a transaction of the app's, on a connection of psycopg's."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,8 +10,8 @@ from psycopg.pq import TransactionStatus
 
 @asynccontextmanager
 async def savepoint(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
-    """What fails inside does not break the transaction of the app, nor is that ended here."""
+    """A failure inside does not break the app's transaction, which the app ends itself."""
     if connection.info.transaction_status is TransactionStatus.IDLE and not connection.autocommit:
-        await connection.execute("SELECT")  # begins the one that the app is to commit
+        await connection.execute("SELECT")  # begins the transaction that the app commits
     async with connection.transaction():
         yield

@@ -1,4 +1,4 @@
-"""Alembic migrations of our tables, packaged with the library: `upgrade` brings any database to the newest."""
+"""The Alembic migrations of the tables; `upgrade` brings a database to the newest revision."""
 
 from functools import cache
 from pathlib import Path
@@ -18,27 +18,27 @@ from rindle_sync.store.driver_errors import named_errors
 from rindle_sync.store.schema.engine import make_file
 
 VERSION_TABLE: Final = "rindle_sync_alembic_version"
-"""Ours alone, so that the app's own Alembic and we never meet."""
+"""A version table of its own: the app may use Alembic for its tables."""
 
 _UNRELEASED: Final = frozenset({"0001", "0002"})
-"""Revisions of databases that were made before the first release: their tables have other names."""
+"""Revisions from before the first release, whose tables have other names."""
 
-_LOCK: Final = 0x52494E44_4C45  # any number that nobody else locks on
+_LOCK: Final = 0x52494E44_4C45  # any number that no other program locks on
 
 
 async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
-    """Create or migrate the tables; the revision before and after. Two at once are safe: one waits for the other."""
+    """Create or migrate the tables; the revision before and after. Concurrent calls are safe."""
     try:
         make_file(engine.url)
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade)
     except (DBAPIError, OSError) as error:
-        told = scrub(str(getattr(error, "orig", error)))
-        raise DatabaseUnavailable(f"the tables could not be migrated: {told}") from None
+        text = scrub(str(getattr(error, "orig", error)))
+        raise DatabaseUnavailable(f"the tables could not be migrated: {text}") from None
 
 
 async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
-    """The revision that the database is at, and the newest; raises `DatabaseUnavailable`."""
+    """The revision of the database and the newest one; raises `DatabaseUnavailable`."""
     with named_errors():
         async with engine.execution_options(reads_only=True).connect() as connection:
             return await connection.run_sync(_current), _newest()

@@ -1,4 +1,4 @@
-"""Run by Alembic: our migrations, on the connection that `upgrade` opened."""
+"""Run by Alembic: the migrations, on the connection that `upgrade` opened."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Procrastinate's own tables: installed where there are none, and migrated where we have installed them."""
+"""Procrastinate's own tables: installed where missing, migrated where installed from here."""
 
 from importlib import resources
 from typing import Any, Final, LiteralString, cast
@@ -11,13 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from rindle_sync.domain import scrub
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 
-_LOCK: Final = 0x52494E44_4C46  # any number that nobody else locks on
+_LOCK: Final = 0x52494E44_4C46  # any number that no other program locks on
 
 
 async def install_procrastinate(engine: AsyncEngine) -> None:
-    """Create or migrate its tables; those that the app has installed itself are left to the app.
+    """Create or migrate the tables, unless the app has installed them itself.
 
-    Two at once are safe: one waits for the other. Raises `ConfigurationError`, `DatabaseUnavailable`.
+    Concurrent calls are safe. Raises `ConfigurationError` and `DatabaseUnavailable`.
     """
     if engine.dialect.name != "postgresql":
         raise ConfigurationError(
@@ -29,12 +29,12 @@ async def install_procrastinate(engine: AsyncEngine) -> None:
             assert driver is not None
             await _install(cast(AsyncConnection[Any], driver))
     except (Error, DBAPIError, OSError) as error:
-        told = scrub(str(getattr(error, "orig", error)))
-        raise DatabaseUnavailable(f"Procrastinate's tables could not be migrated: {told}") from None
+        text = scrub(str(getattr(error, "orig", error)))
+        raise DatabaseUnavailable(f"Procrastinate's tables could not be migrated: {text}") from None
 
 
 async def _install(connection: AsyncConnection[Any]) -> None:
-    """The last migration that we have applied is noted; without a note, tables that are there are not ours."""
+    """Apply what is missing; tables without a noted migration belong to the app."""
     names = sorted(path.name for path in _scripts().iterdir() if path.name.endswith(".sql"))
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     await connection.execute(

@@ -1,4 +1,4 @@
-"""The engine for a database URL: its driver, its time limits, its silence in logs."""
+"""The engine for a database URL: driver, time limits, and no values in logs."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -15,49 +15,48 @@ from rindle_sync.store.schema.json_rows import from_json, to_json
 from rindle_sync.telemetry import keep_from_debug
 
 BUSY_SECONDS: Final = 15
-"""How long a statement waits for another writer before it fails."""
+"""Seconds that a statement waits for another writer."""
 
 STATEMENT_SECONDS: Final = 30
-"""How long one statement may take on PostgreSQL."""
+"""Seconds that one statement may take on PostgreSQL."""
 
 TIME_LIMITS: Final = (
     f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{BUSY_SECONDS}s'"
 )
-"""What each session on PostgreSQL begins with."""
+"""The first statements of each session on PostgreSQL."""
 
 SWITCHES: Final = 10
-"""How often it is tried to switch a new SQLite file to its write-ahead log, while others write to it."""
+"""Attempts to switch a new SQLite file to its write-ahead log."""
 
 READ_ONLY: Final = "25006"
-"""The SQLSTATE of PostgreSQL where it does not write: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+"""SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
-_NAMED: Final = {"application_name": "rindle-sync"}
-"""How the server's lists of connections show ours."""
-
-_NO_LONGER: Final = {
+_PARAMETERS: Final = {
+    "application_name": "rindle-sync",
     "connect_timeout": "10",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
     "tcp_user_timeout": "25000",
 }
-"""How soon a server counts as gone whose machine or network fell silent, unless the URL says otherwise.
+"""Connection parameters, unless the URL has others: a dead server is noticed within 25 seconds.
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
-_TELLTALES: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
+_VERBOSE: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
 """At DEBUG, SQLAlchemy logs every row that it reads, and aiosqlite every parameter."""
 
 
 def engine_url(url: str) -> URL:
-    """`url` with our async driver in it; raises `ConfigurationError` for one that names no database we know."""
+    """`url` with an async driver; raises `ConfigurationError` for an unsupported database."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise ConfigurationError(
             "database_url",
-            "is no database URL; write sqlite:///rindle-sync.sqlite3 or postgresql://user:password@host:5432/database",
+            "is no database URL; write sqlite:///rindle-sync.sqlite3 "
+            "or postgresql://user:password@host:5432/database",
         ) from None
     match parsed.drivername.split("+")[0]:
         case "sqlite":
@@ -67,12 +66,13 @@ def engine_url(url: str) -> URL:
         case other:
             raise ConfigurationError(
                 "database_url",
-                f"names a database that is not supported ({other}); use sqlite:/// or postgresql://",
+                f"names a database that is not supported ({other}); "
+                "use sqlite:/// or postgresql://",
             )
 
 
 def conninfo(url: str) -> str:
-    """`url` as the PostgreSQL library wants it; raises `ConfigurationError` for another database."""
+    """`url` in the form of libpq; raises `ConfigurationError` for another database."""
     parsed = engine_url(url)
     if parsed.get_backend_name() != "postgresql":
         raise ConfigurationError(
@@ -82,13 +82,13 @@ def conninfo(url: str) -> str:
 
 
 def _completed(url: URL) -> URL:
-    return url.set(query=_NAMED | _NO_LONGER | dict(url.query))
+    return url.set(query=_PARAMETERS | dict(url.query))
 
 
 def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
-    """An engine for `url` with time limits set and parameters hidden from every log and error text."""
+    """An engine for `url` with time limits; no log and no error text shows parameters."""
     parsed = engine_url(url)
-    keep_from_debug(*_TELLTALES)
+    keep_from_debug(*_VERBOSE)
     options: dict[str, Any] = {
         "hide_parameters": True,
         "logging_name": "rindle_sync",
@@ -117,13 +117,14 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     except ModuleNotFoundError:
         raise ConfigurationError(
             "database_url",
-            "names PostgreSQL, whose driver is not installed; pip install 'rindle-sync[postgresql]'",
+            "names PostgreSQL, whose driver is not installed; "
+            "pip install 'rindle-sync[postgresql]'",
         ) from None
     return engine
 
 
 def place_of(url: URL) -> str:
-    """Where a database is, for people to read: the path of a file, or the address of a server without its password."""
+    """The path of a database file, or the address of a server without its password."""
     if url.get_backend_name() == "sqlite":
         return str(_file(url) or url.database or ":memory:")
     named = {name: value for name, value in url.query.items() if name in {"host", "port", "dbname"}}
@@ -131,19 +132,17 @@ def place_of(url: URL) -> str:
 
 
 def make_file(url: URL) -> None:
-    """Make the empty file of a SQLite database that is not there: only a migration does, no question to it."""
+    """Create a missing SQLite file, for a migration."""
     if url.get_backend_name() == "sqlite" and (file := _file(url)) and not file.exists():
         file.touch()
 
 
 def _file(url: URL) -> Path | None:
-    """The file of a SQLite database; None where it is in memory, or named by an address of SQLite's own."""
+    """The file of a SQLite database; None for one in memory, or named by a URI of SQLite."""
     path = url.database
-    return (
-        Path(path).absolute()
-        if path and path != ":memory:" and not path.startswith("file:")
-        else None
-    )
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return None
+    return Path(path).absolute()
 
 
 def _check_file(file: Path | None) -> None:
@@ -154,12 +153,12 @@ def _check_file(file: Path | None) -> None:
 
 
 def _switch_to_wal(cursor: Any) -> None:
-    """A new file is switched once; that fails at once while somebody else writes to it, where all else waits."""
+    # unlike all else, this fails at once while another process writes, whatever the time limit
     for _ in range(SWITCHES):
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
         except OperationalError:
-            cursor.execute("BEGIN IMMEDIATE")  # waits until the other one is done
+            cursor.execute("BEGIN IMMEDIATE")  # waits for the other writer
             cursor.execute("COMMIT")
         else:
             return
@@ -167,7 +166,7 @@ def _switch_to_wal(cursor: Any) -> None:
 
 
 def prepare_sqlite(engine: Engine) -> None:
-    """Set what every connection needs, and begin each transaction as what it is."""
+    """Configure each connection, and begin each transaction as a reading or a writing one."""
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
@@ -178,13 +177,13 @@ def prepare_sqlite(engine: Engine) -> None:
             cursor.execute(f"PRAGMA {setting}")
         cursor.close()
 
-    # a cancelled statement that is not freed yet keeps its connection from closing, and with it the write lock
+    # a cancelled statement keeps its connection from closing, and with it the write lock
     @event.listens_for(engine, "invalidate")
     def invalidated(connection: Any, _: Any, __: Any) -> None:
         with suppress(Exception):
             connection.rollback()
 
-    # a write transaction takes the write lock as it begins: one that first reads could never get it later
+    # a transaction that reads first could fail to get the write lock later
     @event.listens_for(engine, "begin")
     def began(connection: Any) -> None:
         reads = connection.get_execution_options().get("reads_only", False)
@@ -192,14 +191,15 @@ def prepare_sqlite(engine: Engine) -> None:
 
 
 def _make_no_file(engine: Engine, file: Path | None) -> None:
-    """A question to a database that is not there makes none: another shell may have the settings of the service."""
+    """Refuse to connect to a missing file: only a migration creates one."""
 
     @event.listens_for(engine, "do_connect")
     def connecting(*_: Any) -> None:
         if file and not file.exists():
             raise DatabaseUnavailable(
-                f"there is no database at {file}: does this shell lack the settings of the service, database_url above "
-                "all, as variables (RINDLE_DATABASE_URL) or in a file? `rindle-sync migrate` makes a new one"
+                f"there is no database at {file}: does this shell lack the settings of the "
+                "service, database_url above all, as variables (RINDLE_DATABASE_URL) or in a "
+                "file? `rindle-sync migrate` makes a new one"
             )
 
 
@@ -210,7 +210,7 @@ def _prepare_postgresql(engine: Engine) -> None:
             cursor.execute(f"{TIME_LIMITS}; SET timezone = 'UTC'")
         connection.commit()
 
-    # a server that has become a standby may go on answering on our connections; new ones may find the primary
+    # a server that became a standby still answers; a new connection may reach the primary
     @event.listens_for(engine, "handle_error")
     def failed(context: ExceptionContext) -> None:
         if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:

@@ -1,4 +1,4 @@
-"""Any number of rows as one bound JSON array, so that the text of a statement never changes."""
+"""Any number of rows as one JSON parameter, so that the text of a statement never changes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -36,7 +36,7 @@ def from_json(text: str) -> Any:
 
 
 class _JsonRows(FunctionElement[Any]):
-    """One JSON array as a table of its elements, in a column `value`."""
+    """The elements of one JSON array as rows with a column `value`."""
 
     name = "json_rows"
     inherit_cache = True
@@ -53,7 +53,7 @@ def _json_rows_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 
 class _Typed(FunctionElement[Any]):
-    """A text out of JSON, as the type that the column wants; SQLite takes it as it is."""
+    """A text from JSON, cast to the type of a column; SQLite needs no cast."""
 
     name = "typed"
     inherit_cache = True
@@ -72,17 +72,17 @@ def _typed_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 
 def json_table(parameter: str, alias: str) -> TableValuedAlias:
-    """The bound JSON array `parameter` as a table: any number of rows in one statement whose text never changes."""
+    """The JSON array in the parameter `parameter` as a table."""
     return _JsonRows(bindparam(parameter, type_=Text())).table_valued("value", name=alias)
 
 
 def once(rows: Select[Any], name: str) -> CTE:
-    """`rows` kept while a statement runs: SQLite writes an element out anew each time that a field of it is read."""
+    """`rows`, computed once in a statement: SQLite would parse an element again for each field."""
     return rows.cte(name).prefix_with("MATERIALIZED")
 
 
 def json_field(rows: FromClause, column: Column[Any]) -> ColumnElement[Any]:
-    """The field of `rows` that is named like `column`, as its type."""
+    """The field of JSON `rows` with the name and the type of `column`."""
     text: ColumnElement[Any] = rows.c.value.op("->>", return_type=Text())(
         literal_column(f"'{column.name}'")
     )
@@ -90,18 +90,19 @@ def json_field(rows: FromClause, column: Column[Any]) -> ColumnElement[Any]:
 
 
 def json_parameter(rows: Sequence[Mapping[str, Any]], table: Table) -> str:
-    """`rows` as the bound value of a `json_table`, each field as text that its column's type can read."""
-    texts = _texts(table)
-    return to_json(
-        [
-            {**row, **{n: text(row[n]) for n, text in texts if row.get(n) is not None}}
-            for row in rows
-        ]
-    )
+    """`rows` as the value of a `json_table` parameter; times and JSON columns are sent as text."""
+    sent = []
+    for row in rows:
+        values = dict(row)
+        for name, text in _texts(table):
+            if values.get(name) is not None:
+                values[name] = text(values[name])
+        sent.append(values)
+    return to_json(sent)
 
 
 @cache
 def _texts(table: Table) -> Sequence[tuple[str, Callable[[Any], str]]]:
-    """The columns of `table` whose values go as text, and what makes it of them."""
+    """The columns of `table` whose values are sent as text, and the functions that format them."""
     times = [(c.name, utc_text) for c in table.c if isinstance(c.type, UtcTime)]
     return [*times, *((c.name, to_json) for c in table.c if isinstance(c.type, JSON))]

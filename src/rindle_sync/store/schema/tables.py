@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Index,
     Integer,
     LargeBinary,
@@ -19,6 +20,22 @@ from sqlalchemy import (
 from rindle_sync.store.schema.types import Json, RowId, Serial, UtcTime
 
 metadata: Final = MetaData()
+
+
+def _index(
+    name: str,
+    table: Table,
+    column: str,
+    *,
+    here: bool = True,
+    unique: bool = False,
+    where: ColumnElement[bool] | None = None,
+) -> None:
+    """Index a column, with `here` inside each environment; `where` makes it a partial index."""
+    environment = (table.c.provider_name, table.c.environment) if here else ()
+    columns = (*environment, table.c[column])
+    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+
 
 assets: Final = Table(
     "media_provider_assets",
@@ -59,48 +76,19 @@ assets: Final = Table(
         name="uq_media_provider_assets_reference_profile_provider",
     ),
 )
-Index(
-    "uq_media_provider_assets_provider_asset_id",
-    assets.c.provider_name,
-    assets.c.environment,
-    assets.c.provider_asset_id,
-    unique=True,
-)
-Index(
-    "uq_media_provider_assets_provider_upload_id",
-    assets.c.provider_name,
-    assets.c.environment,
-    assets.c.provider_upload_id,
-    unique=True,
-)
-Index(
-    "uq_media_provider_assets_passthrough",
-    assets.c.provider_name,
-    assets.c.environment,
-    assets.c.passthrough,
-    unique=True,
-)
-# rows at rest have no check_at and so no entry here: the due scan costs what is due, whatever the table holds
-Index(
-    "ix_media_provider_assets_due",
-    assets.c.provider_name,
-    assets.c.environment,
-    assets.c.check_at,
-    sqlite_where=assets.c.check_at.is_not(None),
-    postgresql_where=assets.c.check_at.is_not(None),
-)
-# the provider lists by creation: what a page should hold of ours, and what it lacks, is one range of this
-Index(
-    "ix_media_provider_assets_created",
-    assets.c.provider_name,
-    assets.c.environment,
-    assets.c.provider_created_at,
-)
-Index(
+_index("uq_media_provider_assets_provider_asset_id", assets, "provider_asset_id", unique=True)
+_index("uq_media_provider_assets_provider_upload_id", assets, "provider_upload_id", unique=True)
+_index("uq_media_provider_assets_passthrough", assets, "passthrough", unique=True)
+# settled rows have no check_at: the scan of due rows costs nothing for them
+_index("ix_media_provider_assets_due", assets, "check_at", where=assets.c.check_at.is_not(None))
+# a list page is a range of creation times: this finds the rows that should be on it
+_index("ix_media_provider_assets_created", assets, "provider_created_at")
+_index(
     "ix_media_provider_assets_lease",
-    assets.c.lease_token,
-    sqlite_where=assets.c.lease_token.is_not(None),
-    postgresql_where=assets.c.lease_token.is_not(None),
+    assets,
+    "lease_token",
+    here=False,
+    where=assets.c.lease_token.is_not(None),
 )
 
 webhook_events: Final = Table(
@@ -116,6 +104,7 @@ webhook_events: Final = Table(
     Column("passthrough", Text()),
     Column("occurred_at", UtcTime()),
     Column("received_at", UtcTime(), nullable=False),
+    Column("headers", Json),
     Column("body", LargeBinary(), nullable=False),
     Column("status", Text(), nullable=False),
     Column("attempts", Integer(), nullable=False),
@@ -127,36 +116,25 @@ webhook_events: Final = Table(
         "provider_name", "environment", "event_id", name="uq_provider_webhook_events_event"
     ),
 )
-Index(
+_index(
     "ix_provider_webhook_events_pending",
-    webhook_events.c.provider_name,
-    webhook_events.c.environment,
-    webhook_events.c.next_attempt_at,
-    sqlite_where=webhook_events.c.next_attempt_at.is_not(None),
-    postgresql_where=webhook_events.c.next_attempt_at.is_not(None),
+    webhook_events,
+    "next_attempt_at",
+    where=webhook_events.c.next_attempt_at.is_not(None),
 )
-Index(
+_index(
     "ix_provider_webhook_events_dead",
-    webhook_events.c.provider_name,
-    webhook_events.c.environment,
-    webhook_events.c.received_at,
-    sqlite_where=webhook_events.c.status == literal_column("'dead'"),
-    postgresql_where=webhook_events.c.status == literal_column("'dead'"),
+    webhook_events,
+    "received_at",
+    where=webhook_events.c.status == literal_column("'dead'"),
 )
-# the history of a row: what came about it
-Index(
-    "ix_provider_webhook_events_asset",
-    webhook_events.c.provider_name,
-    webhook_events.c.environment,
-    webhook_events.c.provider_asset_id,
-)
-Index(
+# the webhook events about a row, for its history
+_index("ix_provider_webhook_events_asset", webhook_events, "provider_asset_id")
+_index(
     "ix_provider_webhook_events_upload",
-    webhook_events.c.provider_name,
-    webhook_events.c.environment,
-    webhook_events.c.provider_upload_id,
-    sqlite_where=webhook_events.c.provider_upload_id.is_not(None),
-    postgresql_where=webhook_events.c.provider_upload_id.is_not(None),
+    webhook_events,
+    "provider_upload_id",
+    where=webhook_events.c.provider_upload_id.is_not(None),
 )
 
 changes: Final = Table(
@@ -164,6 +142,7 @@ changes: Final = Table(
     metadata,
     Column("id", Serial, primary_key=True, autoincrement=True),
     Column("row_id", RowId(), nullable=False),
+    Column("reference", Text(), nullable=False),
     Column("provider_name", Text(), nullable=False),
     Column("environment", Text(), nullable=False),
     Column("version", BigInteger(), nullable=False),
@@ -181,14 +160,12 @@ changes: Final = Table(
     Column("lease_until", UtcTime()),
     UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
 )
-Index("ix_provider_asset_changes_at", changes.c.provider_name, changes.c.environment, changes.c.at)
-Index(
+_index("ix_provider_asset_changes_at", changes, "at")
+_index(
     "ix_provider_asset_changes_dispatch",
-    changes.c.provider_name,
-    changes.c.environment,
-    changes.c.dispatch_at,
-    sqlite_where=changes.c.dispatch_at.is_not(None),
-    postgresql_where=changes.c.dispatch_at.is_not(None),
+    changes,
+    "dispatch_at",
+    where=changes.c.dispatch_at.is_not(None),
 )
 
 environments: Final = Table(
@@ -201,7 +178,7 @@ environments: Final = Table(
     Column("circuit_opened_at", UtcTime()),
 )
 
-# whole millionths of a call and whole microseconds: arithmetic that is exact, and the same on both databases
+# millionths of a call and microseconds since 1970: whole numbers, exact on both databases
 rate_limits: Final = Table(
     "provider_rate_limits",
     metadata,
@@ -211,7 +188,6 @@ rate_limits: Final = Table(
     Column("tokens", BigInteger(), nullable=False),
     Column("filled_at", BigInteger(), nullable=False),
     Column("paused_until", BigInteger(), nullable=False),
-    Column("granted", BigInteger(), nullable=False),
 )
 
 job_runs: Final = Table(

@@ -1,4 +1,4 @@
-"""Column types that hold the same on both databases."""
+"""Column types that store the same values on both databases."""
 
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,12 +16,12 @@ def utc_text(moment: datetime) -> str:
 
 @lru_cache(maxsize=256)
 def _text(moment: datetime) -> str:
-    """Remembered, since the rows of a batch share most of their moments."""
+    # cached, since the rows of a batch share most of their times
     return moment.isoformat(timespec="microseconds")
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC to the microsecond: `timestamptz`, or on SQLite text of one width, which sorts by time."""
+    """UTC to the microsecond: `timestamptz`, or on SQLite text of one width that sorts by time."""
 
     impl = DateTime(timezone=True)
     cache_ok = True

@@ -1,1 +1,1 @@
-"""The operator's page: how things stand, one row's history, and a few actions, for a browser; needs no script."""
+"""The console: how things stand, one row in detail, and a few actions, in a browser."""

@@ -1,4 +1,4 @@
-"""What a browser asks and sends, as far as it is to be believed: from where, out of which form, how large, how fast."""
+"""What is believed of a request from a browser: where it comes from, and the form that it sends."""
 
 import asyncio
 from typing import Final
@@ -8,13 +8,13 @@ from starlette.requests import Request
 
 LARGEST_FORM: Final = 16 * 1024
 FORM_WITHIN: Final = 10.0
-"""Seconds in which a form has to come in whole."""
+"""Seconds in which a whole form must arrive."""
 
 LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 
 
 class Declined(Exception):
-    """The browser does not get this; `status` is the answer's, `back` where its page leads."""
+    """The request is refused with `status`; the error page links `back`."""
 
     def __init__(self, status: int, text: str, back: str = "/") -> None:
         super().__init__(text)
@@ -24,27 +24,28 @@ class Declined(Exception):
 
 
 def is_local(request: Request) -> bool:
-    """Whether it comes from this machine and calls it so: a name that leads here by a trick does not."""
+    """Whether the request comes from this machine, and by a local name.
+
+    The name is checked since a foreign name may resolve to this machine (DNS rebinding).
+    """
     client = request.client.host if request.client else ""
     return request.url.hostname in LOCAL and client in LOCAL
 
 
 def check_origin(request: Request) -> None:
-    """Another site may lead here by a link; it may not have its visitors' browsers load parts of us.
+    """Another site may link here; it may not embed or load parts of the console.
 
     https://www.w3.org/TR/fetch-metadata/
     """
-    told = request.headers
-    is_link = (
-        told.get("sec-fetch-mode") == "navigate"
-        and told.get("sec-fetch-dest", "document") == "document"
-    )
-    if told.get("sec-fetch-site") == "cross-site" and not is_link:
-        raise Declined(403, "another site may not load this page")
+    headers = request.headers
+    is_document = headers.get("sec-fetch-dest", "document") == "document"
+    is_link = is_document and headers.get("sec-fetch-mode") == "navigate"
+    if headers.get("sec-fetch-site") == "cross-site" and not is_link:
+        raise Declined(403, "another site may not load the console")
 
 
 async def read_form(request: Request, within: float = FORM_WITHIN) -> dict[str, str]:
-    """The fields of a form, each once."""
+    """The fields of a form, each with its first value."""
     body = bytearray()
     try:
         async with asyncio.timeout(within):
@@ -53,5 +54,6 @@ async def read_form(request: Request, within: float = FORM_WITHIN) -> dict[str, 
                 if len(body) > LARGEST_FORM:
                     raise Declined(413, "the form is too large")
     except TimeoutError:
-        raise Declined(408, f"the form did not come in whole within {within:g} s") from None
-    return {name: values[0] for name, values in parse_qs(body.decode("utf-8", "replace")).items()}
+        raise Declined(408, f"the form did not arrive within {within:g} s") from None
+    fields = parse_qs(body.decode("utf-8", "replace"))
+    return {name: values[0] for name, values in fields.items()}

@@ -1,68 +1,69 @@
-"""Who is signed in: a cookie with an id and its end, signed with the operator's token; only ended ones are kept."""
+"""Who is signed in: a signed cookie holds the session; the process keeps only those signed out."""
 
-import hmac
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
+from hmac import compare_digest
 from secrets import token_hex
-from typing import Final
+from typing import Any, Final
+
+from itsdangerous import BadData, Signer, URLSafeSerializer
 
 COOKIE: Final = "rindle_sync_session"
 LASTS: Final = timedelta(hours=12)
 
 MOST_ENDED: Final = 10_000
-"""How many signed-out sessions are remembered: beyond, those that were signed out first are forgotten."""
+"""How many signed-out sessions are remembered; beyond, the earliest sign-outs are forgotten."""
 
 
-@dataclass(frozen=True, slots=True)
 class Sessions:
-    """The sessions that `token` opens; without one nobody signs in."""
+    """The sessions that `token` opens; without a token nobody can sign in."""
 
-    token: str | None = field(repr=False)
-    _ended: dict[str, int] = field(default_factory=dict, repr=False)
-    """Until when each session that was signed out would have lasted."""
+    def __init__(self, token: str | None) -> None:
+        self.token = token
+        signer: dict[str, Any] = {"digest_method": sha256, "key_derivation": "hmac"}
+        # not itsdangerous' timed serializer, which would read the clock of the machine
+        self._serializer = URLSafeSerializer(token or "", salt="session", signer_kwargs=signer)
+        self._form_signer = Signer(token or "", salt="form", **signer)
+        # signed-out sessions by id, with the time at which each would have expired
+        self._ended: dict[str, int] = {}
 
     def opens(self, given: str) -> bool:
         """Whether this is the token; compared in constant time."""
-        return bool(self.token) and hmac.compare_digest(given.encode(), (self.token or "").encode())
+        return bool(self.token) and compare_digest(given.encode(), (self.token or "").encode())
 
     def begin(self, now: datetime) -> str:
         """The cookie of a new session."""
-        named = f"{int((now + LASTS).timestamp())}.{token_hex(16)}"
-        return f"{named}.{self._sign('session', named)}"
+        session = {"id": token_hex(16), "until": int((now + LASTS).timestamp())}
+        return str(self._serializer.dumps(session))
 
     def is_open(self, cookie: str | None, now: datetime) -> bool:
-        """Whether this cookie is of a session that has not ended."""
-        named, _, signature = (cookie or "").rpartition(".")
-        if not self.token or not hmac.compare_digest(
-            signature.encode(), self._sign("session", named).encode()
-        ):
-            return False
-        return now.timestamp() < _until(named) and named not in self._ended
+        """Whether this cookie belongs to a session that has not ended."""
+        return self._read(cookie, now) is not None
 
     def end(self, cookie: str, now: datetime) -> None:
-        """End the session of this cookie before its time, in this process."""
-        for named in [named for named, until in self._ended.items() if until <= now.timestamp()]:
-            del self._ended[named]
-        if self.is_open(cookie, now):
-            named = cookie.rpartition(".")[0]
-            self._ended[named] = _until(named)
+        """End the session of this cookie before it expires, in this process."""
+        self._ended = {i: until for i, until in self._ended.items() if until > now.timestamp()}
+        session = self._read(cookie, now)
+        if session:
+            self._ended[session["id"]] = session["until"]
         while len(self._ended) > MOST_ENDED:
             del self._ended[next(iter(self._ended))]
 
     def form_key(self, cookie: str) -> str:
-        """What each form of this session carries, so that no other site's form counts."""
-        return self._sign("form", cookie)
+        """What each form of this session carries, so that a form of another site is refused."""
+        return self._form_signer.get_signature(cookie).decode()
 
-    def is_ours(self, cookie: str, form_key: str) -> bool:
+    def has_form_key(self, cookie: str, form_key: str) -> bool:
         """Whether a form carries the key of this session."""
-        return hmac.compare_digest(form_key.encode(), self.form_key(cookie).encode())
+        return self._form_signer.verify_signature(cookie, form_key)
 
-    def _sign(self, purpose: str, text: str) -> str:
-        return hmac.new(
-            (self.token or "").encode(), f"{purpose}:{text}".encode(), sha256
-        ).hexdigest()
-
-
-def _until(named: str) -> int:
-    return int(named.partition(".")[0])
+    def _read(self, cookie: str | None, now: datetime) -> dict[str, Any] | None:
+        # without a token everybody would know the signing key
+        if not self.token or not cookie:
+            return None
+        try:
+            session: dict[str, Any] = self._serializer.loads(cookie)
+        except BadData:
+            return None
+        has_ended = session["id"] in self._ended or session["until"] <= now.timestamp()
+        return None if has_ended else session

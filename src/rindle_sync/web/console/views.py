@@ -1,4 +1,4 @@
-"""What each view shows, read out of the tables; knows no HTTP."""
+"""What each page shows, read from the tables; knows no HTTP."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,28 +11,32 @@ from rindle_sync.domain import (
     EventStatus,
     ProviderAsset,
     State,
+    Verdict,
     WebhookEventSummary,
     is_row_id,
     redact_id,
 )
-from rindle_sync.runtime import JobRunner, last_tick
+from rindle_sync.runtime import JobRunner, last_heartbeat
 from rindle_sync.webhooks import rows_about
 
-_DONE: Final = {
-    "changed": ("done", "Looked at: it has changed."),
-    "unchanged": ("done", "Looked at: it is as it was."),
-    "stuck": ("health bad", "It was in flight for too long, and counts as stuck now."),
-    "suspected": (
-        "health bad",
-        "The provider does not know it: asked again later, before it counts as deleted.",
+_GOOD: Final = "done"
+_BAD: Final = "health bad"
+_SYNCED: Final[Mapping[str, tuple[str, str]]] = {
+    Verdict.CHANGED: (_GOOD, "Checked: the row has changed."),
+    Verdict.UNCHANGED: (_GOOD, "Checked: the row has not changed."),
+    Verdict.STUCK: (_BAD, "The row was in flight for too long, and is stuck now."),
+    Verdict.MISSING_ONCE: (
+        _BAD,
+        "The provider did not find the asset. "
+        "The row is checked again later, before it becomes deleted.",
     ),
-    "stale": ("done", "Somebody else has looked at it meanwhile."),
-    "doubted": ("health bad", "It was changed meanwhile: it will be looked at again."),
-    "unanswered": ("health bad", "The provider did not answer: it will be asked again."),
-    "gone": ("health bad", "The row is not there any more."),
-    "late": ("health bad", "No answer in time: the row will be looked at again."),
+    Verdict.STALE: (_GOOD, "Another check was faster."),
+    Verdict.AMBIGUOUS: (_BAD, "The row changed during the check. It is checked again."),
+    Verdict.UNANSWERED: (_BAD, "The provider did not answer. The row is checked again."),
+    "gone": (_BAD, "The row does not exist any more."),
+    "late": (_BAD, "No answer in time. The row is checked again."),
 }
-"""How the outcome of a look is shown: its class, and the sentence."""
+"""How the outcome of a sync is shown: the CSS class and the sentence."""
 
 ROWS: Final = 50
 WEBHOOK_EVENTS: Final = 100
@@ -40,23 +44,20 @@ WEBHOOK_EVENTS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowFilter:
-    """Which rows a browser asks for; what it wrote that is no state or kind counts as none."""
+    """Which rows a browser asks for; an unknown state or kind counts as none."""
 
     environment: str
     state: State | None = None
     kind: ErrorKind | None = None
     name: str = ""
     before: str = ""
-    """The place in the list from which on: what the page before has given."""
+    """The place in the list where the page before has ended."""
 
     @classmethod
     def of(cls, query: Mapping[str, str], environments: Sequence[str]) -> "RowFilter":
-        """What the query of an address asks for."""
-        environment, state, kind = (
-            query.get("environment", ""),
-            query.get("state"),
-            query.get("kind"),
-        )
+        """What the query of a URL asks for."""
+        environment = query.get("environment", "")
+        state, kind = query.get("state"), query.get("kind")
         return cls(
             environment=environment if environment in environments else environments[0],
             state=State(state) if state in set(State) else None,
@@ -67,95 +68,72 @@ class RowFilter:
 
 
 def done(query: Mapping[str, str]) -> dict[str, str] | None:
-    """What has been done, as the query of an address says; None for what nothing of ours says."""
+    """The outcome of an action, as the query of a URL names it; None for anything unknown."""
     outcome, number = query.get("done", ""), query.get("number", "")
     if outcome == "replayed" and number.isascii() and number.isdecimal() and len(number) < 10:
-        return {
-            "look": "done",
-            "text": f"{many(int(number), 'delivery', 'deliveries')} to be applied again.",
-        }
-    return {"look": _DONE[outcome][0], "text": _DONE[outcome][1]} if outcome in _DONE else None
+        return {"style": _GOOD, "text": f"{many(int(number), 'webhook event')} to be replayed."}
+    if outcome in _SYNCED:
+        style, text = _SYNCED[outcome]
+        return {"style": style, "text": text}
+    return None
 
 
-async def standing(job_runners: Sequence[JobRunner]) -> dict[str, Any]:
-    """How everything stands, and what somebody should look at."""
+async def all_overviews(job_runners: Sequence[JobRunner]) -> dict[str, Any]:
+    """How all environments stand, and what needs attention."""
     context = job_runners[0].context
-    now, ticked = context.now(), await last_tick(context)
+    ticked = await last_heartbeat(context.store)
     overviews = await overview([job_runner.context for job_runner in job_runners])
-    worries = [
-        *of_engine(ticked, now),
-        *(found for one in overviews for found in of_environment(one)),
-    ]
-    return {"overviews": overviews, "worries": worries, "ticked": ticked}
+    findings = [*of_engine(ticked, context.now())]
+    for environment in overviews:
+        findings += of_environment(environment)
+    return {"overviews": overviews, "findings": findings, "ticked": ticked}
 
 
 async def rows(job_runner: JobRunner, wanted: RowFilter) -> dict[str, Any]:
     """Rows of one environment, the newest assets first."""
-    context = job_runner.context
+    store = job_runner.context.store
     if wanted.name:
-        found, following = (
-            await context.store.find_by_id_or_reference(
-                context.provider.name, context.environment, wanted.name
-            ),
-            None,
-        )
-    else:
-        found, following = await context.asset_queries.list_rows(
-            context.provider.name,
-            context.environment,
-            state=wanted.state,
-            error_kind=wanted.kind,
-            after=_place(wanted.before),
-            limit=ROWS,
-        )
-    return {
-        "wanted": wanted,
-        "rows": found,
-        "following": following and f"{following[0].isoformat()}_{following[1]}",
-    }
+        found = await store.assets.find_by_id_or_reference(wanted.name)
+        return {"row_filter": wanted, "rows": found, "following": None}
+    found, following = await store.queries.list_rows(
+        state=wanted.state, error_kind=wanted.kind, after=_place(wanted.before), limit=ROWS
+    )
+    place = following and f"{following[0].isoformat()}_{following[1]}"
+    return {"row_filter": wanted, "rows": found, "following": place}
 
 
 def _place(before: str) -> tuple[datetime, str] | None:
     moment, _, row_id = before.partition("_")
+    if not is_row_id(row_id):
+        return None
     try:
-        return (
-            (datetime.fromisoformat(moment).astimezone(UTC), row_id) if is_row_id(row_id) else None
-        )
+        return datetime.fromisoformat(moment).astimezone(UTC), row_id
     except (ValueError, OverflowError):
         return None
 
 
-async def one_row(job_runner: JobRunner, row: ProviderAsset) -> dict[str, Any]:
+async def row_history(job_runner: JobRunner, row: ProviderAsset) -> dict[str, Any]:
     """One row with its history."""
-    return {"row": row, "told": await explain(job_runner.context, row)}
+    return {"row": await explain(job_runner.context, row)}
 
 
-async def inbox(job_runner: JobRunner, status: str) -> dict[str, Any]:
-    """The newest deliveries of one environment."""
-    context, wanted = (
-        job_runner.context,
-        EventStatus(status) if status in set(EventStatus) else None,
-    )
-    webhook_events = await context.inbox.list(
-        context.provider.name, context.environment, status=wanted, limit=WEBHOOK_EVENTS
-    )
-    about = await rows_about(context, webhook_events)
+async def webhook_events(job_runner: JobRunner, status: str) -> dict[str, Any]:
+    """The newest webhook events of one environment."""
+    store = job_runner.context.store
+    wanted = EventStatus(status) if status in set(EventStatus) else None
+    events = await store.inbox.list(status=wanted, limit=WEBHOOK_EVENTS)
+    about = await rows_about(store.assets, events)
     return {
-        "notices": [_shown(webhook_event, row) for webhook_event, row in about],
-        "chosen": wanted,
+        "events": [_shown(event, row) for event, row in about],
+        "wanted_status": wanted,
         "statuses": list(EventStatus),
     }
 
 
-def _shown(webhook_event: WebhookEventSummary, row: ProviderAsset | None) -> dict[str, Any]:
+def _shown(event: WebhookEventSummary, row: ProviderAsset | None) -> dict[str, Any]:
     return {
-        "id": webhook_event.id,
+        "event": event,
         "row": row,
-        "type": webhook_event.type,
-        "status": webhook_event.status,
-        "attempts": webhook_event.attempts,
-        "received_at": webhook_event.received_at,
-        "reason": webhook_event.reason,
-        "tag": redact_id(webhook_event.provider_asset_id or webhook_event.provider_upload_id),
-        "can_replay": webhook_event.status is not EventStatus.IGNORED and bool(webhook_event.size),
+        "tag": redact_id(event.provider_asset_id or event.provider_upload_id),
+        "can_replay": event.status is not EventStatus.IGNORED and bool(event.size),
     }

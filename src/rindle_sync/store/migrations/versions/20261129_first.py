@@ -23,25 +23,28 @@ down_revision = None
 def upgrade() -> None:
     """Create the tables."""
     _create_rows()
-    _index_rows()
     _create_webhook_events()
     _create_changes()
     _create_environments()
     _create_job_runs()
-    _index("ix_provider_asset_changes_at", "provider_asset_changes", "at")
-    _index("ix_provider_webhook_events_asset", "provider_webhook_events", "provider_asset_id")
-    _index(
-        "ix_provider_webhook_events_upload",
+    rows, events, changes = (
+        "media_provider_assets",
         "provider_webhook_events",
-        "provider_upload_id",
-        **_where("provider_upload_id IS NOT NULL"),
+        "provider_asset_changes",
     )
-    _index(
-        "ix_provider_webhook_events_dead",
-        "provider_webhook_events",
-        "received_at",
-        **_where("status = 'dead'"),
-    )
+    for name in ("provider_asset_id", "provider_upload_id", "passthrough"):
+        _index(f"uq_{rows}_{name}", rows, name, unique=True)
+    _index(f"ix_{rows}_due", rows, "check_at", where="check_at IS NOT NULL")
+    _index(f"ix_{rows}_created", rows, "provider_created_at")
+    where = "lease_token IS NOT NULL"
+    op.create_index(f"ix_{rows}_lease", rows, ["lease_token"], **_where(where))
+    _index(f"ix_{events}_pending", events, "next_attempt_at", where="next_attempt_at IS NOT NULL")
+    _index(f"ix_{events}_dead", events, "received_at", where="status = 'dead'")
+    _index(f"ix_{events}_asset", events, "provider_asset_id")
+    where = "provider_upload_id IS NOT NULL"
+    _index(f"ix_{events}_upload", events, "provider_upload_id", where=where)
+    _index(f"ix_{changes}_at", changes, "at")
+    _index(f"ix_{changes}_dispatch", changes, "dispatch_at", where="dispatch_at IS NOT NULL")
 
 
 def _create_rows() -> None:
@@ -85,44 +88,6 @@ def _create_rows() -> None:
     )
 
 
-def _index_rows() -> None:
-    op.create_index(
-        "uq_media_provider_assets_provider_asset_id",
-        "media_provider_assets",
-        ["provider_name", "environment", "provider_asset_id"],
-        unique=True,
-    )
-    op.create_index(
-        "uq_media_provider_assets_provider_upload_id",
-        "media_provider_assets",
-        ["provider_name", "environment", "provider_upload_id"],
-        unique=True,
-    )
-    op.create_index(
-        "uq_media_provider_assets_passthrough",
-        "media_provider_assets",
-        ["provider_name", "environment", "passthrough"],
-        unique=True,
-    )
-    op.create_index(
-        "ix_media_provider_assets_due",
-        "media_provider_assets",
-        ["provider_name", "environment", "check_at"],
-        **_where("check_at IS NOT NULL"),
-    )
-    op.create_index(
-        "ix_media_provider_assets_created",
-        "media_provider_assets",
-        ["provider_name", "environment", "provider_created_at"],
-    )
-    op.create_index(
-        "ix_media_provider_assets_lease",
-        "media_provider_assets",
-        ["lease_token"],
-        **_where("lease_token IS NOT NULL"),
-    )
-
-
 def _create_webhook_events() -> None:
     op.create_table(
         "provider_webhook_events",
@@ -136,6 +101,7 @@ def _create_webhook_events() -> None:
         Column("passthrough", Text()),
         Column("occurred_at", UtcTime()),
         Column("received_at", UtcTime(), nullable=False),
+        Column("headers", Json),
         Column("body", LargeBinary(), nullable=False),
         Column("status", Text(), nullable=False),
         Column("attempts", Integer(), nullable=False),
@@ -147,12 +113,6 @@ def _create_webhook_events() -> None:
             "provider_name", "environment", "event_id", name="uq_provider_webhook_events_event"
         ),
     )
-    op.create_index(
-        "ix_provider_webhook_events_pending",
-        "provider_webhook_events",
-        ["provider_name", "environment", "next_attempt_at"],
-        **_where("next_attempt_at IS NOT NULL"),
-    )
 
 
 def _create_changes() -> None:
@@ -160,6 +120,7 @@ def _create_changes() -> None:
         "provider_asset_changes",
         Column("id", Serial, primary_key=True, autoincrement=True),
         Column("row_id", RowId(), nullable=False),
+        Column("reference", Text(), nullable=False),
         Column("provider_name", Text(), nullable=False),
         Column("environment", Text(), nullable=False),
         Column("version", BigInteger(), nullable=False),
@@ -176,12 +137,6 @@ def _create_changes() -> None:
         Column("lease_token", RowId()),
         Column("lease_until", UtcTime()),
         UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
-    )
-    op.create_index(
-        "ix_provider_asset_changes_dispatch",
-        "provider_asset_changes",
-        ["provider_name", "environment", "dispatch_at"],
-        **_where("dispatch_at IS NOT NULL"),
     )
 
 
@@ -202,7 +157,6 @@ def _create_environments() -> None:
         Column("tokens", BigInteger(), nullable=False),
         Column("filled_at", BigInteger(), nullable=False),
         Column("paused_until", BigInteger(), nullable=False),
-        Column("granted", BigInteger(), nullable=False),
     )
 
 
@@ -228,9 +182,14 @@ def _create_job_runs() -> None:
     )
 
 
-def _index(name: str, table: str, column: str, **where: Any) -> None:
-    op.create_index(name, table, ["provider_name", "environment", column], **where)
+def _index(
+    name: str, table: str, column: str, *, unique: bool = False, where: str | None = None
+) -> None:
+    columns = ["provider_name", "environment", column]
+    op.create_index(name, table, columns, unique=unique, **_where(where))
 
 
-def _where(condition: str) -> dict[str, Any]:
+def _where(condition: str | None) -> dict[str, Any]:
+    if condition is None:
+        return {}
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}

@@ -1,4 +1,4 @@
-"""The calls to the provider that we may make: a token bucket, shared by every process on the database."""
+"""How many calls may be made: token buckets, shared by every process on the database."""
 
 import asyncio
 import random
@@ -7,28 +7,25 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from rindle_sync.domain import Trigger
-from rindle_sync.store import Bucket, Level, RateLimits
+from rindle_sync.domain import Bucket, BucketLevel, Trigger
+from rindle_sync.store import RateLimits
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
-"""However long a provider asks us to wait, we ask again after this."""
+"""The longest pause, however long the provider asks to wait."""
 
 FIRST_BACKOFF: Final = timedelta(seconds=1)
 LONGEST_BACKOFF: Final = timedelta(seconds=60)
-"""The shortest and the longest pause after a call was throttled and the provider named no time."""
+"""The pauses after rate-limited calls where the provider names no time: doubled each time."""
 
 JITTER: Final = 0.25
-"""How much longer such a pause may be by chance, as a share of it: several processes do not come back as one."""
+"""The most that is added to such a pause, as a share: processes must not return together."""
 
 KEPT_FREE: Final = {Trigger.SWEEP: 0.1, Trigger.AUDIT: 0.5}
-"""The share of a full bucket that a road leaves to the more urgent ones; all others may empty it."""
+"""The share of a full bucket that a trigger leaves to more urgent ones; others may empty it."""
 
 
 class RateLimiter:
-    """The calls of `bucket`; `kept_for_app` more are in the provider's own and left alone.
-
-    `now` and `sleep` are the caller's clock.
-    """
+    """Grants the calls of `bucket`; `kept_for_app` of the provider's limit are left to the app."""
 
     def __init__(
         self,
@@ -58,9 +55,10 @@ class RateLimiter:
         *,
         trigger: Trigger = Trigger.SYNC,
     ) -> int:
-        """Wait until a call is allowed, first come first served on each road; how many of `most` are allowed now.
+        """Wait until a call is allowed; the number of calls that are, up to `most`.
 
-        `keep_waiting` is asked every second; none are allowed once it says no. Raises `DatabaseUnavailable`.
+        First come, first served for each trigger. `keep_waiting` is called every second; the result
+        is 0 once it returns False. Raises `DatabaseUnavailable`.
         """
         async with self._turns[trigger if trigger in KEPT_FREE else Trigger.SYNC]:
             while keep_waiting():
@@ -77,23 +75,26 @@ class RateLimiter:
                 await self._sleep(min(max(grant.wait.total_seconds(), 0.001), 1.0))
             return 0
 
-    async def levels(self, budgets: Sequence["RateLimiter"]) -> list[Level]:
-        """How these budgets of one database stand."""
-        return await self._buckets.levels(
-            [rate_limiter._bucket for rate_limiter in budgets], self._now()
-        )  # noqa: SLF001
+    async def levels(self, limiters: Sequence["RateLimiter"]) -> list[BucketLevel]:
+        """The levels of these rate limiters, which share a database."""
+        buckets = [limiter._key for limiter in limiters]  # noqa: SLF001  of the same class
+        return await self._buckets.levels(buckets, self._now())
+
+    @property
+    def _key(self) -> tuple[str, Bucket]:
+        return self._buckets.environment, self._bucket
 
     async def give_back(self, calls: int) -> None:
-        """Return calls that were taken and not made; in a pause they are forfeit."""
+        """Return calls that were taken and not made; during a pause they are forfeited."""
         if calls:
             await self._buckets.give_back(self._bucket, calls, self._now())
 
     def note_calls_left(self, left: int) -> None:
-        """The provider said how many calls are left: the app itself may use them up, too."""
+        """The provider reported how many calls are left: the app uses the same limit."""
         self._left = left, self._now()
 
     async def rate_limited(self, retry_after: float | None) -> timedelta:
-        """The provider throttled a call: pause as long as it asks, else twice as long as last time; the pause."""
+        """Pause after a 429, as long as asked, else twice the last pause; returns the pause."""
         now = self._now()
         if retry_after is not None:
             wait = timedelta(seconds=min(max(retry_after, 0.0), LONGEST_PAUSE.total_seconds()))
@@ -107,21 +108,20 @@ class RateLimiter:
         return wait
 
     async def pause(self, wait: timedelta) -> None:
-        """The provider wants no calls for `wait`: nobody gets one before that, and then one by one."""
+        """Allow no call in any process for `wait`, and then one by one."""
         now = self._now()
         until = now + min(max(wait, timedelta(0)), LONGEST_PAUSE)
         self._paused_until = max(self._paused_until, until)
         await self._buckets.pause(self._bucket, until, now)
 
     def _reserve(self, trigger: Trigger) -> float:
-        return min(
-            KEPT_FREE.get(trigger, 0.0) * self._bucket.capacity, max(self._bucket.capacity - 1, 0.0)
-        )
+        capacity = self._bucket.capacity
+        return min(KEPT_FREE.get(trigger, 0.0) * capacity, max(capacity - 1, 0.0))
 
     def _most_left(self, now: datetime) -> float:
-        """What the provider's own bucket holds at most, as far as it has told; it does not tell fractions of a call."""
+        """The most that the provider's own bucket can hold now; it reports whole calls only."""
         if self._left is None:
             return self._bucket.capacity
-        left, told_at = self._left
-        earned = max(0.0, (now - told_at).total_seconds()) * self._bucket.per_second
+        left, reported_at = self._left
+        earned = max(0.0, (now - reported_at).total_seconds()) * self._bucket.per_second
         return left + 0.99 + earned - self._kept_for_app

@@ -1,20 +1,15 @@
-"""A delivery of our own making to our own endpoint, to learn whether it takes those of Mux. It changes nothing."""
+"""Sends a delivery to a webhook endpoint, to learn whether it accepts those of the provider."""
 
 import asyncio
 import json
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import httpx
 
 from rindle_sync.errors import ConfigurationError, ProviderUnavailable
-from rindle_sync.providers.mux.webhooks import SIGNATURE_HEADER, sign
-
-TYPE: Final = "rindle_sync.doctor"
-"""The type of such a delivery: it is kept, and acted on by nobody."""
+from rindle_sync.providers.base import Delivery
 
 _PATIENCE: Final = 10.0
 
@@ -24,26 +19,23 @@ _LONGEST: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class EndpointAnswer:
-    """What came back: the status, and the word that our endpoint says with it; None where it is not ours."""
+    """What came back: the status, and the word that our endpoint says with it.
+
+    None where it is not ours.
+    """
 
     status: int
     said: str | None
 
 
-async def knock(
-    url: str, secret: str, environment: str | None, now: datetime, *, within: float = _PATIENCE
-) -> EndpointAnswer:
-    """What the endpoint at `url` answers; raises `ProviderUnavailable`, `ConfigurationError` for no address."""
-    event = {
-        "type": TYPE,
-        "id": str(uuid4()),
-        "created_at": now.isoformat(),
-        "environment": {"id": environment},
-    }
-    body = json.dumps(event | {"data": {}}).encode()
-    headers = {SIGNATURE_HEADER: sign(body, secret, now), "content-type": "application/json"}
+async def knock(url: str, delivery: Delivery, *, within: float = _PATIENCE) -> EndpointAnswer:
+    """What the endpoint at `url` answers.
+
+    Raises `ProviderUnavailable`, `ConfigurationError` for no address.
+    """
+    headers = {**delivery.headers, "content-type": "application/json"}
     try:
-        request = httpx.Request("POST", _with_port(url), content=body, headers=headers)
+        request = httpx.Request("POST", _with_port(url), content=delivery.body, headers=headers)
         async with asyncio.timeout(within), httpx.AsyncHTTPTransport() as transport:
             response = await transport.handle_async_request(request)
             try:
@@ -54,14 +46,14 @@ async def knock(
         raise ProviderUnavailable(f"no whole answer within {within:g} s") from None
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
         raise ConfigurationError(
-            "--endpoint", "must be an address, as in https://example.com/webhooks/mux"
+            "--endpoint", "must be an address, as in https://example.com/webhooks"
         ) from None
     except (httpx.HTTPError, OSError) as error:
         raise ProviderUnavailable(type(error).__name__) from None
 
 
 def _with_port(url: str) -> str:
-    """`url`; raises `ValueError` where its port is none, on which the transport fails in a way of its own."""
+    """`url`; raises `ValueError` for port 0, on which the transport fails in a way of its own."""
     return url if urlsplit(url).port != 0 else ""
 
 

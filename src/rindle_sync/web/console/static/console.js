@@ -1,7 +1,7 @@
-// Keeps the page fresh while somebody looks at it; everything works without it.
+// Refreshes the page while it is visible; everything works without it.
 "use strict";
 const EVERY = 5000;
-const PATIENCE = 60000;
+const TIMEOUT = 60000;
 const live = document.getElementById("live");
 
 function isBusy() {
@@ -12,7 +12,7 @@ function isBusy() {
 
 async function refresh() {
   try {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(PATIENCE) });
+    const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(TIMEOUT) });
     if (!answer.ok && answer.status !== 401) throw new Error("no page");
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of ["main", "footer"]) {
@@ -25,7 +25,7 @@ async function refresh() {
   }
 }
 
-// the next one is asked for when this one has been answered: a slow service is not asked more than it answers
+// the next request waits for the last answer, so that a slow service is not flooded
 async function keepFresh() {
   if (!isBusy()) await refresh();
   setTimeout(keepFresh, EVERY);

@@ -1,0 +1,93 @@
+"""The command that says why a row has its state."""
+
+from dataclasses import asdict
+from typing import Any, Final
+
+import typer
+from rich.table import Column, Table
+
+from rindle_sync.app import RindleSync
+from rindle_sync.cli.output import (
+    WIDE,
+    Json,
+    Reveal,
+    literal,
+    log_reveal,
+    out,
+    print_json,
+    say,
+    visible,
+    with_rindle,
+)
+from rindle_sync.cli.rows import NO_ROW, AnyId, find_rows
+from rindle_sync.diagnostics import Explanation, Moment, moment_of
+from rindle_sync.domain import ProviderAsset
+
+commands: Final = typer.Typer()
+
+
+@commands.command()
+def explain(any_id: AnyId, reveal: Reveal = False, json_: Json = False) -> None:
+    """Say why a video has its state: its history, its next check, and what to do if it is stuck.
+
+    It reads only the database. Exit code 1 if there is no such row.
+    """
+    found = with_rindle(lambda rindle: _explained(rindle, any_id))
+    if not found:
+        say(NO_ROW)
+        raise typer.Exit(1)
+    reports = []
+    for row, explanation in found:
+        ids = {}
+        if reveal:
+            ids = _ids(row)
+            log_reveal(f"row {row.id} ({row.shown_reference})")
+        reports.append(asdict(explanation) | ids)
+        if not json_:
+            _print(explanation, ids)
+    if json_:
+        print_json(reports)
+
+
+async def _explained(rindle: RindleSync, any_id: str) -> list[tuple[ProviderAsset, Explanation]]:
+    rows = await find_rows(rindle, any_id)
+    return [(row, await rindle.explain(row)) for row in rows]
+
+
+def _ids(row: ProviderAsset) -> dict[str, Any]:
+    return {
+        "provider_asset_id": row.provider_asset_id,
+        "provider_upload_id": row.provider_upload_id,
+        "passthrough": row.passthrough,
+        "provider_playback_ids": [playback.id for playback in row.playback_ids],
+    }
+
+
+def _print(explanation: Explanation, ids: dict[str, Any]) -> None:
+    kind = f" ({explanation.error_kind})" if explanation.error_kind else ""
+    asset = explanation.tag or "without an asset yet"
+    out.print(f"[bold]{explanation.state}{kind}[/] since {moment_of(explanation.updated_at)}")
+    facts = {
+        "row": explanation.row_id,
+        "reference": f"{explanation.reference} ({explanation.profile})",
+        "provider": f"{explanation.provider} {asset}, {explanation.playback_ids} playback ids",
+        "error": explanation.last_sync_error,
+        "last answered check": moment_of(explanation.checked_at),
+        "next check": explanation.next,
+    }
+    for name, value in (facts | ids).items():
+        if value:
+            out.print(f"{name}: {visible(value)}", markup=False, soft_wrap=True)
+    for advice in explanation.advice:
+        out.print(f"[bold]what to do[/]: {literal(advice)}", soft_wrap=True)
+    table = Table(Column("when", no_wrap=True), "by", "what", box=None, pad_edge=False)
+    for moment in explanation.history:
+        text = literal(moment.text + _repeated(moment))
+        table.add_row(f"{moment.at:%Y-%m-%d %H:%M:%S}", moment.trigger, text)
+    out.print(table, width=None if out.is_terminal else WIDE, crop=False)
+
+
+def _repeated(moment: Moment) -> str:
+    if moment.times == 1:
+        return ""
+    return f", {moment.times} times until {moment.until:%m-%d %H:%M:%S}"

@@ -1,0 +1,296 @@
+"""Fetches from the provider, within rate limit, circuit breaker and identity check."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, TypeVar
+
+from rindle_sync.domain import (
+    ATTEMPTS,
+    FailureKind,
+    FetchFailure,
+    Observation,
+    ObservationSource,
+    ProviderAsset,
+    Schedule,
+    Trigger,
+    is_settled,
+    retry_gap,
+    scrub,
+)
+from rindle_sync.errors import (
+    AuthenticationFailed,
+    EnvironmentMismatch,
+    MissingCredentials,
+    NotFound,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+    RindleSyncError,
+)
+from rindle_sync.gateway.circuit_breaker import CircuitBreaker, Reason
+from rindle_sync.gateway.identity import IdentityCheck
+from rindle_sync.gateway.provider_call import Operation, call
+from rindle_sync.gateway.rate_limiter import RateLimiter
+from rindle_sync.providers import Page, Provider
+from rindle_sync.store import Environments, UnsavedEnvironments
+from rindle_sync.telemetry import Telemetry
+
+_log: Final = logging.getLogger("rindle_sync")
+
+RATE_LIMITED_ATTEMPTS: Final = 10
+"""The rate-limited attempts of one fetch, before it is left to a later run."""
+
+RATE_LIMITED_CREATES: Final = 5
+"""The rate-limited attempts to create or cancel an upload."""
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The results of several fetches."""
+
+    observed: Sequence[tuple[ProviderAsset, Observation | FetchFailure]]
+    skipped: Sequence[str]
+    """Rows for which no call was made."""
+    calls: int
+    error: BaseException | None = None
+    """What the caller must raise, once it has applied `observed`."""
+
+
+@dataclass(slots=True)
+class Attempts:
+    """Failed attempts; rate-limited calls are counted apart."""
+
+    failures: int = 0
+    rate_limited: int = 0
+
+    def count(self, failure: FetchFailure) -> None:
+        """Count a failed attempt."""
+        if failure.kind is FailureKind.THROTTLED:
+            self.rate_limited += 1
+        else:
+            self.failures += 1
+
+    @property
+    def are_exhausted(self) -> bool:
+        """Whether to stop trying for now."""
+        return self.failures >= ATTEMPTS or self.rate_limited >= RATE_LIMITED_ATTEMPTS
+
+
+class ProviderGateway:
+    """One provider environment; what fails for one row alone is returned as a `FetchFailure`.
+
+    Authentication failures are raised, since they hold for every row. `expected_environment` is the
+    provider's id of the environment of the rows, where a setting names it.
+    """
+
+    def __init__(  # noqa: PLR0913  the parts of a gateway
+        self,
+        provider: Provider,
+        environments: Environments,
+        *,
+        reads: RateLimiter,
+        creates: RateLimiter,
+        telemetry: Telemetry,
+        schedule: Schedule,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]],
+        expected_environment: str | None = None,
+        has_token: bool = True,
+    ) -> None:
+        self.provider = provider
+        self.reads = reads
+        self.creates = creates
+        self.circuit = CircuitBreaker(environments, telemetry, now)
+        self.identity = IdentityCheck(environments, self._whoami, expected_environment)
+        self.has_token = has_token
+        self.sleep = sleep
+        self._environments = environments
+        self._telemetry = telemetry
+        self._schedule = schedule
+        self._now = now
+
+    def for_dry_run(self) -> "ProviderGateway":
+        """A gateway that neither stores nor emits what it learns of identity and circuit."""
+        gateway = ProviderGateway(
+            self.provider,
+            UnsavedEnvironments.of(self._environments),
+            reads=self.reads,
+            creates=self.creates,
+            telemetry=Telemetry(now=self._now),
+            schedule=self._schedule,
+            now=self._now,
+            sleep=self.sleep,
+            expected_environment=self.identity.expected,
+            has_token=self.has_token,
+        )
+        gateway.identity.found = self.identity.found
+        return gateway
+
+    async def fetch(self, row: ProviderAsset, trigger: Trigger) -> Observation | FetchFailure:
+        """Fetch `row`, within the rate limit. Raises `AuthenticationFailed`."""
+        if self.circuit.room(1):
+            await self.reads.take(trigger=trigger)
+        return await self.fetch_granted(row)
+
+    async def fetch_granted(self, row: ProviderAsset) -> Observation | FetchFailure:
+        """Fetch `row` with a granted call. Raises `AuthenticationFailed`."""
+        secrets = row.provider_asset_id, row.provider_upload_id, row.passthrough
+
+        async def observe(at: datetime) -> Observation:
+            try:
+                observation = await self._get(row, at)
+            except NotFound as missing:
+                # in another environment, every row would be answered with a 404
+                await self.identity.check()
+                if is_settled(row) and self.identity.expected is None:
+                    raise ProviderUnavailable(
+                        "not found; but no row was ever found with this token: "
+                        "is it of their environment?"
+                    ) from None
+                text = scrub(str(missing), *secrets)
+                return Observation(source=ObservationSource.GET, at=at, gone=True, error_text=text)
+            await self.identity.learn()
+            return observation
+
+        return await self._attempt(observe, f"row {row.id} ({row.shown_reference})", *secrets)
+
+    async def fetch_all(self, rows: Sequence[ProviderAsset]) -> Fetched:
+        """Fetch `rows` concurrently, with calls that were granted."""
+        results = await asyncio.gather(
+            *(self.fetch_granted(row) for row in rows), return_exceptions=True
+        )
+        observed: list[tuple[ProviderAsset, Observation | FetchFailure]] = []
+        skipped, calls, error = [], 0, None
+        for row, result in zip(rows, results, strict=True):
+            if isinstance(result, BaseException):
+                error = error or result
+                calls += getattr(result, "was_called", True)
+            elif isinstance(result, Observation) or result.called:
+                observed.append((row, result))
+                calls += 1
+            else:
+                skipped.append(row.id)
+        return Fetched(observed, skipped, calls, error)
+
+    async def fetch_page(
+        self, cursor: str | None, take: Callable[[], Awaitable[int]]
+    ) -> Page | FetchFailure | None:
+        """The list page at `cursor`, or the last failure; None where no call was allowed.
+
+        `take` waits until a call is allowed; its result is 0 where none is.
+        """
+        page: Page | FetchFailure | None = None
+        attempts = Attempts()
+        while not attempts.are_exhausted and await take():
+            if attempts.failures:
+                gap = retry_gap(attempts.failures, self._schedule)
+                await self.sleep(gap.total_seconds())
+            page = await self._attempt(lambda at: self._list(at, cursor), "a list page", cursor)
+            if isinstance(page, Page):
+                return page
+            attempts.count(page)
+        return page
+
+    async def verify_identity(self) -> FetchFailure | None:
+        """None if the credentials belong to the environment of the rows; else why it is unknown.
+
+        Raises `EnvironmentMismatch` and `AuthenticationFailed`.
+        """
+        return await self._attempt(lambda _: self.identity.check(), "our environment")
+
+    async def call(self, operation: Operation, request: Awaitable[Result]) -> Result:
+        """The result of a granted call; raises what it raises."""
+        return await call(self._telemetry, self._now, operation, request)
+
+    async def read(self, operation: Operation, request: Callable[[], Awaitable[Result]]) -> Result:
+        """The result of a reading call within the rate limit, tried again after a 429."""
+        return await self._within(self.reads, operation, request)
+
+    async def create(
+        self, operation: Operation, request: Callable[[], Awaitable[Result]]
+    ) -> Result:
+        """The result of a creating call, tried again after a 429 only: that was not processed."""
+        return await self._within(self.creates, operation, request)
+
+    async def _within(
+        self,
+        rate_limiter: RateLimiter,
+        operation: Operation,
+        request: Callable[[], Awaitable[Result]],
+    ) -> Result:
+        for _ in range(RATE_LIMITED_CREATES):
+            await rate_limiter.take()
+            try:
+                return await self.call(operation, request())
+            except RateLimited as error:
+                await rate_limiter.rate_limited(error.retry_after)
+        raise RateLimited("the provider limited the rate of every attempt; try again later")
+
+    async def _whoami(self) -> str | None:
+        await self.reads.take()
+        return await self.call(Operation.WHOAMI, self.provider.whoami())
+
+    async def _list(self, at: datetime, cursor: str | None) -> Page:
+        return await self.call(Operation.LIST, self.provider.list_assets(at, cursor))
+
+    async def _get(self, row: ProviderAsset, at: datetime) -> Observation:
+        if row.provider_asset_id:
+            request = self.provider.get_asset(row.provider_asset_id, at)
+            return await self.call(Operation.ASSET, request)
+        if row.provider_upload_id:
+            request = self.provider.get_upload(row.provider_upload_id, at)
+            return await self.call(Operation.UPLOAD, request)
+        return Observation(source=ObservationSource.GET, at=at, status="no id to ask by")
+
+    async def _attempt(
+        self, request: Callable[[datetime], Awaitable[Result]], about: str, *secrets: str | None
+    ) -> Result | FetchFailure:
+        at = self._now()
+        if opened := self.circuit.enter():
+            if opened.reason is Reason.UNREACHABLE:
+                text, kind = opened.text, FailureKind.UNREACHABLE
+                return FetchFailure(kind=kind, at=at, text=text, called=False)
+            mismatch = opened.reason is Reason.OTHER_ENVIRONMENT
+            refusal = EnvironmentMismatch if mismatch else AuthenticationFailed
+            raise refusal(opened.text, was_called=False)
+        try:
+            # a list page is answered in any environment: it must not close this circuit
+            if self.circuit.is_open_for(Reason.OTHER_ENVIRONMENT):
+                await self.identity.check()
+            result = await request(at)
+        except (ProviderError, NotFound) as error:  # a 404 for a list says nothing about a row
+            return await self._failure(error, at, scrub(str(error), *secrets))
+        except RindleSyncError:
+            raise
+        except Exception as error:  # noqa: BLE001  a bug with one answer must not stop others
+            _log.error("an answer about %s was not understood: %s", about, type(error).__name__)
+            text = f"the answer was not understood ({type(error).__name__})"
+            return FetchFailure(kind=FailureKind.UNREACHABLE, at=at, text=text)
+        await self.circuit.succeeded()
+        return result
+
+    async def _failure(
+        self, error: ProviderError | NotFound, at: datetime, text: str
+    ) -> FetchFailure:
+        match error:
+            case RateLimited():
+                await self.circuit.succeeded()
+                wait = await self.reads.rate_limited(error.retry_after)
+                name, seconds = self.provider.name, wait.total_seconds()
+                _log.warning("%s limits our rate: no call for %.0f s", name, seconds)
+                return FetchFailure(kind=FailureKind.THROTTLED, at=at, text=text, wait=wait)
+            case MissingCredentials():
+                raise error
+            case AuthenticationFailed():
+                mismatch = isinstance(error, EnvironmentMismatch)
+                reason = Reason.OTHER_ENVIRONMENT if mismatch else Reason.REFUSED
+                await self.circuit.authentication_failed(text, reason)
+                raise type(error)(text) from None
+            case _:
+                await self.circuit.failed(text)
+                return FetchFailure(kind=FailureKind.UNREACHABLE, at=at, text=text)

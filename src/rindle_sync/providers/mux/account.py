@@ -1,0 +1,109 @@
+"""What Mux needs from the settings, what it allows, and how an environment of it is reached."""
+
+from pathlib import Path
+from typing import ClassVar, Final
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator
+
+from rindle_sync.domain import Bucket
+from rindle_sync.providers.base import Buckets, CallsLeft, Priority, ProviderEntry, Transport
+from rindle_sync.providers.mux.client import Credentials, Mux
+from rindle_sync.providers.mux.playback import KEY_ID_SETTING, KEY_SETTING, MuxPlayback
+from rindle_sync.providers.settings import ProviderSettings, split_secrets
+
+
+class MuxSettings(ProviderSettings):
+    """One environment of Mux."""
+
+    credential_names: ClassVar = ("mux_token_id", "mux_token_secret")
+    credentials_remedy: ClassVar = (
+        "make an access token for Mux Video (write, too, for uploads) in Mux's dashboard"
+    )
+    webhook_secrets_name: ClassVar = "mux_webhook_secrets"
+
+    mux_base_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    mux_token_id: SecretStr | None = Field(default=None, repr=False)
+    mux_token_secret: SecretStr | None = Field(default=None, repr=False)
+    mux_webhook_secrets: SecretStr | None = Field(default=None, repr=False)
+    mux_environment_id: str | None = Field(default=None, min_length=1, repr=False)
+    mux_signing_key_id: str | None = Field(default=None, repr=False)
+    mux_signing_private_key: SecretStr | None = Field(default=None, repr=False)
+    mux_token_id_file: Path | None = Field(default=None, repr=False)
+    mux_token_secret_file: Path | None = Field(default=None, repr=False)
+    mux_webhook_secrets_file: Path | None = Field(default=None, repr=False)
+    mux_signing_private_key_file: Path | None = Field(default=None, repr=False)
+
+    _split = field_validator("mux_webhook_secrets")(split_secrets)
+
+    @field_validator("mux_base_url")
+    @classmethod
+    def _an_address(cls, value: str | None) -> str | None:
+        if value is not None and not _is_address(value):
+            raise ValueError("must be an address without a password, as in https://api.example.com")
+        return value
+
+    @field_validator("mux_token_id", "mux_token_secret")
+    @classmethod
+    def _not_blank(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value and value.get_secret_value().strip() else None
+
+    @property
+    def environment_id(self) -> str | None:
+        """Mux's id of the environment of the rows."""
+        return self.mux_environment_id
+
+    def signing_key(self) -> tuple[str, str]:
+        """The id and the private key that sign playback URLs; raises `ConfigurationError`."""
+        for name in (KEY_ID_SETTING, KEY_SETTING):
+            self.need(name, "make a signing key in Mux's dashboard")
+        key = self.mux_signing_private_key
+        return self.mux_signing_key_id or "", key.get_secret_value() if key else ""
+
+
+def _is_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return bool(parts.hostname) and parts.username is None and (parts.port or 1) > 0
+    except ValueError:  # its text would show the value
+        return False
+
+
+def connect(
+    settings: MuxSettings,
+    *,
+    timeout: float,
+    connections: int,
+    transport: Transport | None,
+    on_calls_left: CallsLeft,
+) -> Mux:
+    """The environment of Mux that `settings` name."""
+    has_key = bool(settings.mux_signing_key_id or settings.mux_signing_private_key)
+    return Mux(
+        Credentials(*settings.credentials) if settings.credentials else None,
+        base_url=settings.mux_base_url,
+        timeout=timeout,
+        connections=connections,
+        transport=transport,
+        on_calls_left=on_calls_left,
+        playback=MuxPlayback(settings.signing_key, has_key=has_key),
+    )
+
+
+def _buckets(priority: Priority, burst: int, per_second: float, creates: int) -> Buckets:
+    """Both buckets of a token; uploads are created at one a second after the burst."""
+    return Buckets(
+        reads=Bucket(name=f"reads:{priority}", capacity=burst, per_second=per_second),
+        creates=Bucket(name=f"creates:{priority}", capacity=creates, per_second=1),
+    )
+
+
+# https://www.mux.com/docs/core/make-api-requests
+MUX: Final = ProviderEntry(
+    settings=MuxSettings,
+    buckets={
+        Priority.LOW: _buckets(Priority.LOW, burst=20, per_second=1, creates=4),
+        Priority.HIGH: _buckets(Priority.HIGH, burst=100, per_second=5, creates=20),
+    },
+    connect=connect,
+)
