@@ -10,12 +10,12 @@ from typing import Any, Final
 from benchmarks.bench import DATABASES, Progress, Sizes
 from benchmarks.environments import environments
 from benchmarks.fleet import endpoints_of_a_fleet, workers
-from benchmarks.measures import claims, settlings
+from benchmarks.measures import applies, claims
 from benchmarks.plan import plans
 from benchmarks.profiling import profiled
 from benchmarks.rate import passes
 from benchmarks.report import Report
-from benchmarks.rest import memories, rests
+from benchmarks.settled import memories, settled_sweeps
 from benchmarks.webhooks import endpoints
 from tests.support.postgres import NoPostgres
 
@@ -24,14 +24,14 @@ Measure = Callable[[str, Sizes, Progress], Awaitable[Sequence[Any]]]
 MEASURES: Final[Mapping[str, Measure]] = {
     "plan": plans,
     "rate": passes,
-    "rest": rests,
+    "settled": settled_sweeps,
     "memory": memories,
-    "settle": settlings,
+    "apply": applies,
     "claim": claims,
     "workers": workers,
     "endpoints": endpoints_of_a_fleet,
     "environments": environments,
-    "webhooks": lambda database, _, told: endpoints(database, told),
+    "webhooks": lambda database, _, progress: endpoints(database, progress),
 }
 """Each by its name in the report, too."""
 
@@ -57,18 +57,18 @@ def _arguments() -> argparse.Namespace:
         prog="python -m benchmarks", description="Measure what the library costs."
     )
     parser.add_argument(
-        "--rows", type=_count, default=5_000, help="rows of a sweep, findings to settle (5000)"
+        "--rows", type=_count, default=5_000, help="rows of a sweep, observations to apply (5000)"
     )
     parser.add_argument(
-        "--repeats", type=_count, default=3, help="the median of so many is told (3)"
+        "--repeats", type=_count, default=3, help="the median of so many is reported (3)"
     )
     parser.add_argument(
-        "--at-rest", type=_count, nargs="+", help="tables beside whose rows is swept (10000 200000)"
+        "--settled", type=_count, nargs="+", help="tables beside whose rows is swept (10000 200000)"
     )
     parser.add_argument(
         "--full",
         action="store_true",
-        help="all of it: both priorities, a million rows at rest; slow",
+        help="all of it: both priorities, a million settled rows; slow",
     )
     parser.add_argument("--only", choices=DATABASES, help="one database")
     parser.add_argument("--measure", choices=MEASURES, nargs="+", help="only these")
@@ -82,8 +82,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _sizes(chosen: argparse.Namespace) -> Sizes:
-    at_rest = chosen.at_rest or [10_000, 1_000_000 if chosen.full else 200_000]
-    return Sizes(rows=chosen.rows, repeats=chosen.repeats, at_rest=at_rest, is_full=chosen.full)
+    settled = chosen.settled or [10_000, 1_000_000 if chosen.full else 200_000]
+    return Sizes(rows=chosen.rows, repeats=chosen.repeats, settled=settled, is_full=chosen.full)
 
 
 def _count(text: str) -> int:

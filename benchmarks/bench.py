@@ -18,7 +18,7 @@ import httpx
 import psycopg
 from sqlalchemy import event
 
-from benchmarks.far_ends import BASE_URL, TOKEN, World
+from benchmarks.providers import BASE_URL, TOKEN, World
 from rindle_sync.app import RindleSync
 from rindle_sync.config import plain_settings
 from rindle_sync.providers import Provider
@@ -55,7 +55,7 @@ class Sizes:
 
     rows: int
     repeats: int
-    at_rest: Sequence[int]
+    settled: Sequence[int]
     is_full: bool
     """Both priorities of a token, and every case to its end."""
 

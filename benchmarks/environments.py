@@ -17,7 +17,7 @@ import httpx
 from sqlalchemy import event
 
 from benchmarks.bench import Progress, Sizes, urls
-from benchmarks.far_ends import BASE_URL, TOKEN, World
+from benchmarks.providers import BASE_URL, TOKEN, World
 from benchmarks.tables import a_due_row, fill
 from rindle_sync.app import now
 from rindle_sync.config import plain_settings

@@ -20,7 +20,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 
 from benchmarks.bench import Progress, Sizes, urls
-from benchmarks.far_ends import TOKEN, assets_at, served
+from benchmarks.providers import TOKEN, assets_at, served
 from benchmarks.tables import a_due_row, fill
 from benchmarks.webhooks import (
     CONNECTIONS,
@@ -80,8 +80,8 @@ async def workers(database: str, sizes: Sizes, progress: Progress) -> list[Sweep
     for number in WORKERS if database == "postgresql" else ():
         progress(f"{database}: workers, {number}")
         with urls(database, 1) as (url,):
-            async with served() as far_end, a_store(url) as store:
-                seconds = await _swept(url, store, far_end, sizes.rows, number)
+            async with served() as provider, a_store(url) as store:
+                seconds = await _swept(url, store, provider, sizes.rows, number)
         rate = sizes.rows / seconds
         found.append(
             Sweeping(
@@ -95,9 +95,9 @@ async def workers(database: str, sizes: Sizes, progress: Progress) -> list[Sweep
     return found
 
 
-async def _swept(url: str, store: Store, far_end: str, rows: int, number: int) -> float:
-    there = await assets_at(far_end, rows // ENVIRONMENTS)
-    async with _fleet(url, far_end) as fleet:
+async def _swept(url: str, store: Store, provider: str, rows: int, number: int) -> float:
+    there = await assets_at(provider, rows // ENVIRONMENTS)
+    async with _fleet(url, provider) as fleet:
         for _ in range(number):
             await fleet.start("worker", "sweeping")
         due, moment = [], now()
@@ -199,11 +199,11 @@ class _Fleet:
 
 
 @asynccontextmanager
-async def _fleet(url: str, far_end: str, *, tables: bool = True) -> AsyncIterator[_Fleet]:
+async def _fleet(url: str, provider: str, *, tables: bool = True) -> AsyncIterator[_Fleet]:
     settings = {
         "engine": "procrastinate",
         "database_url": url,
-        "mux_base_url": far_end,
+        "mux_base_url": provider,
         "mux_webhook_secrets": SECRET,
         "provider_read_burst": str(UNLIMITED),
         "provider_reads_per_second": str(UNLIMITED),

@@ -14,15 +14,15 @@ from typing import Final
 from uuid import uuid4
 
 from benchmarks.bench import Bench, Progress, Sizes, groom, opened, urls
-from benchmarks.far_ends import Assets, World
-from benchmarks.tables import a_due_row, begin_again, fill, rows_at_rest
+from benchmarks.providers import Assets, World
+from benchmarks.tables import a_due_row, begin_again, fill, settled_rows
 from rindle_sync.app import now
 from rindle_sync.domain import Due, ProviderAsset, Trigger
 from rindle_sync.reconcile import SURVEY, Observed, apply
 
 BATCHES: Final = (1, 10, 50, 100)
 MOST_BATCHES: Final = 1_000
-"""Small batches are slow and many: after so many of them the rate is told."""
+"""Small batches are slow and many: after so many of them the rate is reported."""
 
 CLAIM_ROUNDS: Final = 40
 CLAIMED: Final = 50
@@ -31,7 +31,7 @@ DUE: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settling:
+class ApplyRate:
     """Findings settled in batches of one size; `statements` and `transactions` are per row."""
 
     database: str
@@ -43,13 +43,13 @@ class Settling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The scan over 500 due rows, and one claim of 50 of them, beside this many at rest.
+    """The scan over 500 due rows, and one claim of 50 of them, beside this many settled.
 
     Ratios to the smallest.
     """
 
     database: str
-    at_rest: int
+    settled: int
     scan_ms: float
     scan_ratio: float
     claim_ms: float
@@ -73,31 +73,31 @@ async def prepared(bench: Bench, assets: Assets) -> list[ProviderAsset]:
     return rows
 
 
-async def settlings(database: str, sizes: Sizes, progress: Progress) -> list[Settling]:
+async def applies(database: str, sizes: Sizes, progress: Progress) -> list[ApplyRate]:
     """Findings, all of them real changes, settled in batches of each size.
 
     No provider, no claim.
     """
     world = await World.of(sizes.rows)
-    found: list[Settling] = []
+    found: list[ApplyRate] = []
     with urls(database, 1) as (url,):
         async with opened(url, world) as bench:
             for repeat in range(sizes.repeats):
                 for batch in BATCHES:
-                    progress(f"{database}: settle by {batch}, {repeat + 1} of {sizes.repeats}")
+                    progress(f"{database}: apply by {batch}, {repeat + 1} of {sizes.repeats}")
                     found.append(await _settling(bench, world, batch))
     by_size = ([s for s in found if s.batch == batch] for batch in BATCHES)
     return [sorted(same, key=lambda s: s.rows_per_second)[len(same) // 2] for same in by_size]
 
 
-async def _settling(bench: Bench, world: World, batch: int) -> Settling:
+async def _settling(bench: Bench, world: World, batch: int) -> ApplyRate:
     rows = (await prepared(bench, world.assets))[: batch * MOST_BATCHES]
     findings = [Observed(row, world.told.about(row.provider_asset_id or "", now())) for row in rows]
     began = time.perf_counter()
     for start in range(0, len(findings), batch):
         await apply(bench.rindle.context, findings[start : start + batch], Trigger.SWEEP)
     seconds = time.perf_counter() - began
-    return Settling(
+    return ApplyRate(
         database=bench.database,
         batch=batch,
         rows_per_second=len(rows) / seconds,
@@ -107,19 +107,19 @@ async def _settling(bench: Bench, world: World, batch: int) -> Settling:
 
 
 async def claims(database: str, sizes: Sizes, progress: Progress) -> list[Claim]:
-    """What the scan and a claim cost in tables that differ only in their rows at rest.
+    """What the scan and a claim cost in tables that differ only in their settled rows.
 
     Claims are given back.
     """
     world = await World.of(DUE)
     async with AsyncExitStack() as stack:
         benches = []
-        for url, at_rest in zip(
-            stack.enter_context(urls(database, len(sizes.at_rest))), sizes.at_rest, strict=True
+        for url, settled in zip(
+            stack.enter_context(urls(database, len(sizes.settled))), sizes.settled, strict=True
         ):
-            progress(f"{database}: filling {at_rest:,} rows at rest")
+            progress(f"{database}: filling {settled:,} settled rows")
             bench = await stack.enter_async_context(opened(url, world))
-            await fill(bench.store, rows_at_rest(at_rest))
+            await fill(bench.store, settled_rows(settled))
             await fill(bench.store, due_rows(world.assets))
             groom(url)
             benches.append(bench)
@@ -131,13 +131,13 @@ async def claims(database: str, sizes: Sizes, progress: Progress) -> list[Claim]
     return [
         Claim(
             database=database,
-            at_rest=at_rest,
+            settled=settled,
             scan_ms=scan,
             scan_ratio=scan / scans[0],
             claim_ms=claim,
             claim_ratio=claim / claimed[0],
         )
-        for at_rest, scan, claim in zip(sizes.at_rest, scans, claimed, strict=True)
+        for settled, scan, claim in zip(sizes.settled, scans, claimed, strict=True)
     ]
 
 

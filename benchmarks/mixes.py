@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from benchmarks.far_ends import READY
-from benchmarks.tables import a_due_row, a_row_at_rest
+from benchmarks.providers import READY
+from benchmarks.tables import a_due_row, a_settled_row
 from rindle_sync.domain import ProviderAsset
 from rindle_sync.emulator.emulator import MuxEmulator
 
@@ -20,8 +20,8 @@ MONTH: Final = 30 * 24 * HOUR
 NEWEST: Final = 60.0
 """How long ago the newest asset was made, in seconds: no row is younger than the polling floor."""
 
-AT_REST: Final = 5_000
-"""Rows of ours at rest: beside and below the due ones, or, where those are old, above them."""
+SETTLED: Final = 5_000
+"""settled rows: beside and below the due ones, or, where those are old, above them."""
 
 FOREIGN: Final = 5_000
 """Assets that no row knows, where an account has any.
@@ -36,7 +36,7 @@ class Age(StrEnum):
     FRESH = "fresh"
     """Made in the last hour: they are the newest; all others are a month's and older than they."""
     MIXED = "mixed"
-    """Half of them fresh, the others made at any time of the last month, among rows at rest."""
+    """Half of them fresh, the others made at any time of the last month, among settled rows."""
     OLD = "old"
     """Made in one hour a month ago, below everything else."""
 
@@ -84,7 +84,7 @@ def _groups(mix: Mix) -> Sequence[_Made]:
     hour_of_due = MONTH if mix.age is Age.OLD else HOUR
     groups = [
         *_due(mix),
-        _Made(AT_REST, MONTH - HOUR, HOUR, "at rest"),
+        _Made(SETTLED, MONTH - HOUR, HOUR, "settled"),
         _Made(foreign, hour_of_due, hour_of_due - HOUR + NEWEST, "foreign"),
         _Made(foreign, MONTH - HOUR, HOUR, "foreign"),
     ]
@@ -109,7 +109,7 @@ def _row(kind: str, asset_id: str, at: float, now: datetime) -> ProviderAsset | 
     match kind:
         case "due":
             return a_due_row(asset_id, created_at, now)
-        case "at rest":
-            return a_row_at_rest(asset_id, created_at)
+        case "settled":
+            return a_settled_row(asset_id, created_at)
         case _:
             return None

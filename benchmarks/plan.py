@@ -26,7 +26,7 @@ MANY: Final = 1_000
 MOST_GETS: Final = 200
 """After so many calls by id they would go on as they do.
 
-What the rest takes is then told by arithmetic.
+What the others take is then calculated.
 """
 
 EVERY: Final = 5.0

@@ -8,13 +8,13 @@ import pstats
 from collections.abc import Sequence
 
 from benchmarks.bench import Road, opened, urls
-from benchmarks.far_ends import World
 from benchmarks.measures import prepared
+from benchmarks.providers import World
 from rindle_sync.reconcile import sweep
 
 
 async def profiled(databases: Sequence[str], rows: int) -> None:
-    """Print the functions that cost most in a sweep against the `instant` far end."""
+    """Print the functions that cost most in a sweep against the `instant` provider."""
     world = await World.of(rows)
     for database in databases:
         with urls(database, 1) as (url,):

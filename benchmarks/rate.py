@@ -1,4 +1,4 @@
-"""How fast a sweep is without a rate limit, by list page and by id, against each far end."""
+"""How fast a sweep is without a rate limit, by list page and by id, against each provider."""
 
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.bench import Bench, Progress, Road, Sizes, opened, urls
-from benchmarks.far_ends import FAR_ENDS, TOKEN, Assets, World, assets_at, served
 from benchmarks.measures import prepared
+from benchmarks.providers import PROVIDERS, TOKEN, Assets, World, assets_at, served
 from rindle_sync.providers.mux import Mux
 from rindle_sync.reconcile import sweep
 
@@ -21,7 +21,7 @@ class Pass:
     """One sweep; all but `rows_per_second` and `ratio` is per row, times in microseconds."""
 
     database: str
-    far_end: str
+    provider: str
     road: str
     rows_per_second: float
     ratio: float = 1.0
@@ -41,45 +41,47 @@ class Pass:
 
 
 @dataclass(frozen=True, slots=True)
-class _FarEnd:
+class _Provider:
     name: str
     assets: Assets
     provider: Mux
 
 
 async def passes(database: str, sizes: Sizes, progress: Progress) -> list[Pass]:
-    """One sweep over due rows whose assets are ready, on each road against each far end."""
+    """One sweep over due rows whose assets are ready, on each road against each provider."""
     world, found = await World.of(sizes.rows), list[Pass]()
     with urls(database, 1) as (url,):
-        async with opened(url, world) as bench, _far_ends(world) as far_ends:
+        async with opened(url, world) as bench, _providers(world) as providers:
             for repeat in range(sizes.repeats):
-                for far_end in far_ends:
-                    progress(f"{database}: rate, {far_end.name}, {repeat + 1} of {sizes.repeats}")
-                    found += [await _pass(bench, far_end, road) for road in Road]
+                for provider in providers:
+                    progress(f"{database}: rate, {provider.name}, {repeat + 1} of {sizes.repeats}")
+                    found += [await _pass(bench, provider, road) for road in Road]
     return [
-        rate for name in FAR_ENDS for rate in _compared([p for p in found if p.far_end == name])
+        rate for name in PROVIDERS for rate in _compared([p for p in found if p.provider == name])
     ]
 
 
 @asynccontextmanager
-async def _far_ends(world: World) -> AsyncIterator[list[_FarEnd]]:
+async def _providers(world: World) -> AsyncIterator[list[_Provider]]:
     async with served() as url:
         there = Mux(TOKEN, base_url=url)
         others = {
-            name: (world.assets, world.provider(name)) for name in FAR_ENDS if name != "process"
+            name: (world.assets, world.provider(name)) for name in PROVIDERS if name != "process"
         }
         remote = {"process": (await assets_at(url, len(world.assets.ids)), there)}
         try:
-            yield [_FarEnd(name, *(others | remote)[name]) for name in FAR_ENDS]
+            yield [_Provider(name, *(others | remote)[name]) for name in PROVIDERS]
         finally:
             await there.close()
 
 
-async def _pass(bench: Bench, far_end: _FarEnd, road: Road) -> Pass:
-    count = len(far_end.assets.ids)
-    assets = far_end.assets if road is Road.PAGE else far_end.assets.newest(max(1, count // FEWER))
+async def _pass(bench: Bench, provider: _Provider, road: Road) -> Pass:
+    count = len(provider.assets.ids)
+    assets = (
+        provider.assets if road is Road.PAGE else provider.assets.newest(max(1, count // FEWER))
+    )
     rows = len(await prepared(bench, assets))
-    context = bench.context(far_end.provider, road)
+    context = bench.context(provider.provider, road)
     worked, began = time.process_time(), time.perf_counter()
     result = await sweep(context)
     seconds, cpu = time.perf_counter() - began, time.process_time() - worked
@@ -87,7 +89,7 @@ async def _pass(bench: Bench, far_end: _FarEnd, road: Road) -> Pass:
     read, write = (bench.meter.seconds[name] for name in ("read", "write"))
     return Pass(
         database=bench.database,
-        far_end=far_end.name,
+        provider=provider.name,
         road=road,
         rows_per_second=rows / seconds,
         total_us=seconds / rows * 1e6,

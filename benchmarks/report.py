@@ -17,10 +17,10 @@ from rich.table import Table
 from benchmarks.bench import Road, Sizes
 from benchmarks.environments import Environments
 from benchmarks.fleet import Receiving, Sweeping
-from benchmarks.measures import Claim, Settling
+from benchmarks.measures import ApplyRate, Claim
 from benchmarks.plan import Planned
 from benchmarks.rate import Pass
-from benchmarks.rest import Memory, Rest
+from benchmarks.settled import Memory, SettledSweep
 from benchmarks.webhooks import Endpoint
 
 CALLS_PER_ROW: Final = 0.0125
@@ -37,9 +37,9 @@ class Report:
     sizes: Sizes
     plan: list[Planned] = field(default_factory=list)
     rate: list[Pass] = field(default_factory=list)
-    rest: list[Rest] = field(default_factory=list)
+    settled: list[SettledSweep] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
-    settle: list[Settling] = field(default_factory=list)
+    apply: list[ApplyRate] = field(default_factory=list)
     claim: list[Claim] = field(default_factory=list)
     webhooks: list[Endpoint] = field(default_factory=list)
     workers: list[Sweeping] = field(default_factory=list)
@@ -56,9 +56,9 @@ class Report:
         tables = (
             _plans(self.plan),
             _passes(self.rate),
-            _rests(self.rest),
+            _settled_sweeps(self.settled),
             _memories(self.memory),
-            _settlings(self.settle),
+            _settlings(self.apply),
             _claims(self.claim),
             _endpoints(self.webhooks),
             _workers(self.workers),
@@ -96,7 +96,7 @@ def _plans(figures: Sequence[Planned]) -> Table | None:
         )
         for p in figures
     ]
-    told = (
+    caption = (
         f"calls per row of 10,000 fresh ones: at most {CALLS_PER_ROW} "
         f"({_met(fresh, CALLS_PER_ROW)}); no 429 "
         f"({_met([p.throttled for p in figures], 0)}); "
@@ -107,7 +107,7 @@ def _plans(figures: Sequence[Planned]) -> Table | None:
         ("database", "token", "age", "by"),
         heads,
         rows,
-        told,
+        caption,
     )
 
 
@@ -117,7 +117,7 @@ def _passes(figures: Sequence[Pass]) -> Table | None:
     rows = [
         (
             p.database,
-            p.far_end,
+            p.provider,
             p.road,
             f"{p.rows_per_second:,.0f}",
             f"{p.ratio:.1f}",
@@ -127,22 +127,22 @@ def _passes(figures: Sequence[Pass]) -> Table | None:
         for p in figures
     ]
     paged = [p for p in figures if p.road == Road.PAGE]
-    slowest = [-p.rows_per_second for p in paged if p.far_end == "emulator"]
-    told = (
+    slowest = [-p.rows_per_second for p in paged if p.provider == "emulator"]
+    caption = (
         f"by page from the emulator: at least {ROWS_PER_SECOND:,} rows/s "
         f"({_met(slowest, -ROWS_PER_SECOND)}); "
         f"at most {STATEMENTS_PER_ROW} statements a row "
         f"({_met([p.statements for p in paged], STATEMENTS_PER_ROW)})"
     )
-    return _table(title, ("database", "far end", "by"), heads, rows, told)
+    return _table(title, ("database", "provider", "by"), heads, rows, caption)
 
 
-def _rests(figures: Sequence[Rest]) -> Table | None:
+def _settled_sweeps(figures: Sequence[SettledSweep]) -> Table | None:
     rows = [
         (
             r.database,
             r.road,
-            f"{r.at_rest:,}",
+            f"{r.settled:,}",
             f"{r.seconds:.2f}",
             f"{r.ratio:.2f}",
             f"{r.cpu_seconds:.2f}",
@@ -152,21 +152,25 @@ def _rests(figures: Sequence[Rest]) -> Table | None:
         for r in figures
     ]
     worst = [r.ratio for r in figures if r.road == Road.PAGE]
-    told = f"by page, ratio of s: at most {RATIO:.2f} ({_met(worst, RATIO)})"
-    heads = ("rows at rest", "s", "ratio", "cpu s", "ratio", "SQL/row")
+    caption = f"by page, ratio of s: at most {RATIO:.2f} ({_met(worst, RATIO)})"
+    heads = ("settled rows", "s", "ratio", "cpu s", "ratio", "SQL/row")
     return _table(
-        "A sweep over 10,000 due rows beside rows at rest", ("database", "by"), heads, rows, told
+        "A sweep over 10,000 due rows beside settled rows", ("database", "by"), heads, rows, caption
     )
 
 
 def _memories(figures: Sequence[Memory]) -> Table | None:
     rows = [
-        (m.database, m.road, f"{m.at_rest:,}", f"{m.due:,}", f"{m.mebibytes:.0f}") for m in figures
+        (m.database, m.road, f"{m.settled:,}", f"{m.due:,}", f"{m.mebibytes:.0f}") for m in figures
     ]
-    told = f"below {MEBIBYTES} MiB ({_met([m.mebibytes for m in figures], MEBIBYTES)})"
-    heads = ("rows at rest", "due", "peak MiB")
+    caption = f"below {MEBIBYTES} MiB ({_met([m.mebibytes for m in figures], MEBIBYTES)})"
+    heads = ("settled rows", "due", "peak MiB")
     return _table(
-        "Memory of `rindle-sync sweep`, in its own process", ("database", "by"), heads, rows, told
+        "Memory of `rindle-sync sweep`, in its own process",
+        ("database", "by"),
+        heads,
+        rows,
+        caption,
     )
 
 
@@ -176,7 +180,7 @@ def _met(figures: Sequence[float], most: float) -> str:
     return "met" if max(figures) <= most else "missed"
 
 
-def _settlings(figures: Sequence[Settling]) -> Table | None:
+def _settlings(figures: Sequence[ApplyRate]) -> Table | None:
     rows = [
         (
             s.database,
@@ -199,12 +203,12 @@ def _claims(figures: Sequence[Claim]) -> Table | None:
     rows = [
         (
             c.database,
-            f"{c.at_rest:,}",
+            f"{c.settled:,}",
             *(f"{figure:.2f}" for figure in (c.scan_ms, c.scan_ratio, c.claim_ms, c.claim_ratio)),
         )
         for c in figures
     ]
-    heads = ("rows at rest", "scan ms", "ratio", "claim ms", "ratio")
+    heads = ("settled rows", "scan ms", "ratio", "claim ms", "ratio")
     return _table(
         "The scan over 500 due rows, and a claim of 50 of them", ("database",), heads, rows
     )
@@ -248,11 +252,11 @@ def _table(
     words: Sequence[str],
     numbers: Sequence[str],
     rows: Sequence[Sequence[str]],
-    told: str | None = None,
+    caption: str | None = None,
 ) -> Table | None:
     if not rows:
         return None
-    table = Table(title=title, title_justify="left", caption=told, caption_justify="left")
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     for word in words:
         table.add_column(word)
     for number in numbers:
@@ -274,13 +278,13 @@ def _workers(figures: Sequence[Sweeping]) -> Table | None:
         for w in figures
     ]
     heads = ("rows", "s", "rows/s", "ratio")
-    told = "eight environments; the emulator is one more process on the same cores"
+    caption = "eight environments; the emulator is one more process on the same cores"
     return _table(
         "Due rows, until all are in sync, by Procrastinate's workers",
         ("workers",),
         heads,
         rows,
-        told,
+        caption,
     )
 
 
@@ -298,9 +302,9 @@ def _fleet_endpoints(figures: Sequence[Receiving]) -> Table | None:
         for e in figures
     ]
     heads = ("kept/s", "ratio", "kept ms", "p99", "settled ms", "p95")
-    told = "one worker beside them; kept and settled at 200 deliveries a second"
+    caption = "one worker beside them; stored and applied at 200 webhook events a second"
     return _table(
-        "Webhooks by endpoints in processes of their own", ("endpoints",), heads, rows, told
+        "Webhooks by endpoints in processes of their own", ("endpoints",), heads, rows, caption
     )
 
 
@@ -318,5 +322,5 @@ def _environments(figures: Sequence[Environments]) -> Table | None:
         for e in figures
     ]
     heads = ("environments", "asking ms", "s", "calls/row", "SQL/row", "MiB")
-    told = "ten due rows each; the emulator is in the same process"
-    return _table("Many environments in one process", ("database",), heads, rows, told)
+    caption = "ten due rows each; the emulator is in the same process"
+    return _table("Many environments in one process", ("database",), heads, rows, caption)

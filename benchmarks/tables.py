@@ -1,4 +1,4 @@
-"""Tables filled fast, through bulk inserts: rows that are due, and rows at rest."""
+"""Tables filled fast, through bulk inserts: rows that are due, and settled rows."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -27,17 +27,17 @@ def a_due_row(provider_asset_id: str, created_at: datetime, moment: datetime) ->
     return _row(provider_asset_id, State.PROCESSING, created_at, changed, changed + FLOOR)
 
 
-def a_row_at_rest(provider_asset_id: str, created_at: datetime) -> ProviderAsset:
+def a_settled_row(provider_asset_id: str, created_at: datetime) -> ProviderAsset:
     """A row that has been `ready` ever since its asset was made; nobody is to look at it."""
     return _row(provider_asset_id, State.READY, created_at, created_at, None)
 
 
-def rows_at_rest(count: int) -> Iterator[ProviderAsset]:
-    """Rows at rest whose assets were made in the course of a year, until a month ago."""
+def settled_rows(count: int) -> Iterator[ProviderAsset]:
+    """Rows settled whose assets were made in the course of a year, until a month ago."""
     newest = now() - timedelta(days=30)
     for place in range(count):
         asset_id = f"rest{uuid4().hex}{uuid4().hex[:12]}"
-        yield a_row_at_rest(asset_id, newest - timedelta(days=365) * place / count)
+        yield a_settled_row(asset_id, newest - timedelta(days=365) * place / count)
 
 
 def _row(

@@ -69,7 +69,7 @@ def _changes_apart() -> Patches:
         if written:
             rows = json_parameter([asset_store._change(change) for change in written], changes)
             async with self.writing() as connection:
-                await connection.execute(asset_store._KEEP_CHANGES, {"rows": rows})
+                await connection.execute(asset_store._ADD_CHANGES, {"rows": rows})
         return ids
 
     return [patch.object(AssetStore, "_write", write)]

@@ -23,6 +23,22 @@ settings.register_profile(
 settings.load_profile("unhurried")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test that is long on PostgreSQL is in `make test` on SQLite alone."""
+    if "postgresql" in item.name and item.get_closest_marker("long_on_postgresql"):
+        item.add_marker(pytest.mark.acceptance)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have measured, passed or not."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            if report.when == "call":
+                for name, text in report.user_properties:
+                    if name == "figures":
+                        terminalreporter.write_line(str(text))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _ctrl_c_is_heeded() -> Iterator[None]:
     """Commands heed SIGINT, though a shell may run the tests with SIGINT ignored."""

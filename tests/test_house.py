@@ -9,7 +9,7 @@ import io
 import re
 import statistics
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -45,9 +45,9 @@ NAMES = {
         ("os.environ", "os.environb", "os.getenv", "dotenv"),
         ("config",),
     ),
-    "databases are spoken to in store; the app's own transaction, by its engine, too": (
+    "databases are spoken to in store": (
         ("sqlalchemy", "alembic", "sqlite3", "aiosqlite", "psycopg"),
-        (*DATABASE, "runtime.engines.savepoint"),
+        DATABASE,
     ),
     "sleeps stand in app, engines and the emulator": (
         ("asyncio.sleep", "time.sleep"),
@@ -84,13 +84,9 @@ FORBIDDEN_NAMES = {"manager", "handler", "service", "util", "utils", "helper", "
 ALLOWED_NAMES = {"ServiceSettings", "any_service"}
 
 LONGEST_MODULE = 400
-LONGER_MODULES = {"app": 490, "reconcile.audit": 415}
-"""Not yet reached."""
 LONGEST_FUNCTION = 50
 P95_FUNCTION = 30
 MEDIAN_FUNCTION = 9
-MOST_CALLED_ONE = 48
-"""Not yet reached: 0."""
 MOST_PUBLIC_NAMES = 15
 
 
@@ -219,7 +215,7 @@ PURE_MODULES = [module for module in MODULES if module.stands_in(PURE)]
 
 
 def test_every_package_that_is_named_here_is_there() -> None:
-    named = {*PURE, *LONGER_MODULES}
+    named = set(PURE)
     for _, homes in (*NAMES.values(), *TEXTS.values()):
         named |= {*homes}
     absent = {home for home in named if not any(m.stands_in((home,)) for m in MODULES)}
@@ -282,7 +278,7 @@ def test_no_import_cycles() -> None:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.name)
 def test_no_module_is_too_long(module: Module) -> None:
-    assert len(module.text.splitlines()) <= LONGER_MODULES.get(module.name, LONGEST_MODULE)
+    assert len(module.text.splitlines()) <= LONGEST_MODULE
 
 
 def test_no_function_is_too_long() -> None:
@@ -294,18 +290,24 @@ def test_no_function_is_too_long() -> None:
     )
 
 
-def test_functions_are_short_as_a_rule() -> None:
+def test_functions_are_short_as_a_rule(record_property: Callable[[str, object], None]) -> None:
     functions = _functions()
     sizes = [function.size for function in functions]
+    median, p95 = statistics.median(sizes), statistics.quantiles(sizes, n=20)[-1]
+    record_property(
+        "figures",
+        f"lines of code in a function: median {median:g} (at most {MEDIAN_FUNCTION}), "
+        f"p95 {p95:g} (at most {P95_FUNCTION}), longest {max(sizes)} (at most {LONGEST_FUNCTION})",
+    )
     longest = sorted(functions, key=lambda function: -function.size)[:10]
     report = "\n".join(f"{f.where} {f.name} has {f.size} lines" for f in longest)
-    assert statistics.median(sizes) <= MEDIAN_FUNCTION, report
-    assert statistics.quantiles(sizes, n=20)[-1] <= P95_FUNCTION, report
+    assert median <= MEDIAN_FUNCTION, report
+    assert p95 <= P95_FUNCTION, report
 
 
 def test_a_variable_is_named_after_what_it_holds() -> None:
     found = [where for module in MODULES for where in module.called("one")]
-    assert len(found) <= MOST_CALLED_ONE, "\n".join(found)
+    assert found == []
 
 
 def test_few_names_are_public() -> None:

@@ -287,7 +287,7 @@ async def suffer_every_fault(planted: Planted, rindle: RindleSync) -> None:
         await add_due(rindle.store, asset, planted.asset())
         timed = {"seconds": 0.01} if kind in {"latency", "late_answer"} else {}
         waits = {"retry_after": 0, "times": 3} if kind == "rate_limited" else {}
-        emulator.add_fault(kind, **timed, **waits)  # type: ignore[arg-type]
+        emulator.add_fault(kind, **timed, **waits)
         await tried(planted, rindle, asset)
         await swept(planted, rindle)
         emulator.clear_faults()
@@ -317,6 +317,7 @@ def note(planted: Planted, records: Iterable[logging.LogRecord]) -> None:
         planted.say(record.name, formatter.format(record), repr(record.args))
 
 
+@pytest.mark.long_on_postgresql
 async def test_no_log_event_error_or_repr_shows_a_secret(
     planted: Planted, every_log: pytest.LogCaptureFixture
 ) -> None:
@@ -332,6 +333,7 @@ async def test_no_log_event_error_or_repr_shows_a_secret(
     assert planted.leaks() == {}
 
 
+@pytest.mark.long_on_postgresql
 async def test_no_command_prints_a_secret(planted: Planted, tmp_path: Path) -> None:
     told = {
         name: text_of(value)

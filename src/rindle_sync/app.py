@@ -8,24 +8,14 @@ from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
-from rindle_sync.config import EngineName, Settings, load_settings
+from rindle_sync.config import Settings, load_settings
 from rindle_sync.diagnostics import Explanation, Status, environment_status, explain
-from rindle_sync.domain import (
-    Bucket,
-    EventStatus,
-    JobKind,
-    ProviderAsset,
-    State,
-    Trigger,
-    WebhookEventSummary,
-    as_row_id,
-)
+from rindle_sync.domain import Bucket, JobKind, ProviderAsset, State, Trigger, as_row_id
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.gateway import ProviderGateway, RateLimiter
 from rindle_sync.providers import (
     Modifiers,
     PlaybackKind,
-    Provider,
     SignedUrl,
     Transport,
     UploadRequest,
@@ -42,12 +32,12 @@ from rindle_sync.reconcile import (
     sweep,
     sync,
 )
-from rindle_sync.runtime import Callback, Distributed, JobRunner, Runtime, extra
+from rindle_sync.runtime import Callback, JobRunner, Runnable, Runtime
 from rindle_sync.store import Database, Store
 from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS, open_engine
 from rindle_sync.telemetry import Listener, Telemetry, log_event
 from rindle_sync.tracking import DirectUpload, begin_upload, cancel_upload, track, upload_row
-from rindle_sync.webhooks import Receiver, WebhookApp, rows_about
+from rindle_sync.webhooks import Receiver, WebhookApp, WebhookEvents
 
 SPARE_CONNECTIONS: Final = 10
 """Connections to the provider beyond those of a sweep, for single syncs."""
@@ -60,41 +50,9 @@ def now() -> datetime:
 
 def lease_of(settings: Settings) -> timedelta:
     """Longer than a check, and everything that is written after it, can take."""
+    # a lease that ends too early has two processes check the same row
     seconds = 60 + settings.provider_timeout_seconds + 2 * (BUSY_SECONDS + STATEMENT_SECONDS)
     return timedelta(seconds=seconds)
-
-
-class Runnable:
-    """What one environment and an installation of many have in common: tables and an engine."""
-
-    settings: Settings
-
-    @property
-    def runtime(self) -> Runtime:
-        """The jobs, and how they are run."""
-        raise NotImplementedError
-
-    async def migrate(self) -> tuple[str | None, str]:
-        """Create or migrate the tables, and those of the engine; the revision before and after."""
-        from rindle_sync.store.migrations import upgrade
-
-        engine = self.runtime.database.engine
-        if self.settings.engine is EngineName.PROCRASTINATE:
-            with extra():
-                from rindle_sync.store.migrations.procrastinate import install_procrastinate
-            await install_procrastinate(engine)
-        return await upgrade(engine)
-
-    async def check_ready(self) -> None:
-        """Check that the database answers and has all tables.
-
-        Raises `DatabaseUnavailable`, `ConfigurationError`.
-        """
-        await self.runtime.check_ready()
-
-    def procrastinate(self, app: Any) -> Distributed:
-        """Our jobs on an app of Procrastinate's; you open it and you close it."""
-        return self.runtime.procrastinate(app)
 
 
 class RindleSync(Runnable):
@@ -122,9 +80,20 @@ class RindleSync(Runnable):
     def context(self) -> Context:
         """What reconciling needs. Without credentials every call raises `MissingCredentials`."""
         settings = self.settings
-        reads, creates = self._rate_limiters
+        reads, creates = self._rate_limiters()
+
+        def note_calls_left(kind: str, left: int) -> None:
+            (reads if kind == "reads" else creates).note_calls_left(left)
+
+        provider = provider_entry(settings.provider).connect(
+            settings.account,
+            timeout=settings.provider_timeout_seconds,
+            connections=settings.sweep_batch + SPARE_CONNECTIONS,
+            transport=self._transport,
+            on_calls_left=note_calls_left,
+        )
         gateway = ProviderGateway(
-            self._provider,
+            provider,
             self.store.environments,
             reads=reads,
             creates=creates,
@@ -166,45 +135,27 @@ class RindleSync(Runnable):
         """The jobs of this environment, and how they are run."""
         return Runtime([self.job_runner], self.settings, self.store.database, self._now)
 
-    @cached_property
-    def _provider(self) -> Provider:
-        settings = self.settings
-
-        def note_calls_left(kind: str, left: int) -> None:
-            reads, creates = self._rate_limiters
-            (reads if kind == "reads" else creates).note_calls_left(left)
-
-        return provider_entry(settings.provider).connect(
-            settings.account,
-            timeout=settings.provider_timeout_seconds,
-            connections=settings.sweep_batch + SPARE_CONNECTIONS,
-            transport=self._transport,
-            on_calls_left=note_calls_left,
-        )
-
-    @cached_property
     def _rate_limiters(self) -> tuple[RateLimiter, RateLimiter]:
-        """Those of reads and of creates: one and the same where the provider has one bucket."""
-        buckets = self.settings.buckets
-        reads = self._rate_limiter(buckets.reads)
-        return reads, reads if buckets.creates == buckets.reads else self._rate_limiter(
-            buckets.creates
-        )
-
-    def _rate_limiter(self, bucket: Bucket) -> RateLimiter:
-        """Our share of one of the provider's buckets."""
-        share = self.settings.provider_rate_limit_share
-        return RateLimiter(
-            self.store.rate_limits,
-            Bucket(
+        """Our share of the provider's buckets, of reads and of creates."""
+        limits, share = self.settings.buckets, self.settings.provider_rate_limit_share
+        limiters = []
+        for bucket in (limits.reads, limits.creates):
+            ours = Bucket(
                 name=bucket.name,
                 capacity=max(1.0, bucket.capacity * share),
                 per_second=bucket.per_second * share,
-            ),
-            now=self._now,
-            sleep=asyncio.sleep,
-            kept_for_app=bucket.capacity * (1 - share),
-        )
+            )
+            limiter = RateLimiter(
+                self.store.rate_limits,
+                ours,
+                now=self._now,
+                sleep=asyncio.sleep,
+                kept_for_app=bucket.capacity * (1 - share),
+            )
+            limiters.append(limiter)
+        reads, creates = limiters
+        # one and the same where the provider has one bucket: what it reports holds for both
+        return reads, reads if limits.creates == limits.reads else creates
 
     async def track(
         self,
@@ -257,6 +208,7 @@ class RindleSync(Runnable):
     ) -> Applied | None:
         """Bring one row in sync now; None where no row has this provider id."""
         self.settings.account.check_credentials()
+        # no provider has such ids, and PostgreSQL refuses a NUL in a text
         if not provider_asset_id.isprintable():
             return None
         return await sync(self.context, provider_asset_id, trigger=trigger)
@@ -333,9 +285,9 @@ class RindleSync(Runnable):
         return WebhookApp(receiver, lambda: self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS))
 
     @property
-    def webhook_events(self) -> "WebhookEvents":
+    def webhook_events(self) -> WebhookEvents:
         """The stored webhook events."""
-        return WebhookEvents(self.store, self.job_runner, self._now)
+        return WebhookEvents(self.store, self._now, self.job_runner.prune)
 
     async def begin_upload(
         self,
@@ -414,47 +366,11 @@ class RindleSync(Runnable):
 
     async def close(self) -> None:
         """Give back all connections; a webhook event that is being stored has its time to be so."""
+        # a service that was never used has made no connections, and must make none to close
         if "context" in self.__dict__:
             await self.store.inbox.finish(self.context.webhooks.store_within)
             await self.context.gateway.provider.close()
         await self.store.database.close()
-
-
-class WebhookEvents:
-    """The stored webhook events of one environment."""
-
-    def __init__(self, store: Store, job_runner: JobRunner, now: Callable[[], datetime]) -> None:
-        self._store = store
-        self._job_runner = job_runner
-        self._now = now
-
-    async def list(
-        self, *, status: EventStatus | None = None, limit: int = 50
-    ) -> list[WebhookEventSummary]:
-        """The newest webhook events, of one status or of all."""
-        return await self._store.inbox.list(status=status, limit=limit)
-
-    async def get(self, webhook_event_id: str) -> WebhookEventSummary | None:
-        """The webhook event with this id of ours."""
-        known = as_row_id(webhook_event_id)
-        return await self._store.inbox.get(known) if known else None
-
-    async def with_rows(
-        self, webhook_events: Sequence[WebhookEventSummary]
-    ) -> Sequence[tuple[WebhookEventSummary, ProviderAsset | None]]:
-        """Each of these webhook events with the row that it is about, where there is one."""
-        return await rows_about(self._store.assets, webhook_events)
-
-    async def replay(self, webhook_event_id: str | None = None) -> int:
-        """Have one webhook event applied again, or all dead ones; how many."""
-        known = as_row_id(webhook_event_id) if webhook_event_id is not None else None
-        if webhook_event_id is not None and not known:
-            return 0
-        return await self._store.inbox.replay(self._now(), webhook_event_id=known)
-
-    async def prune(self) -> int:
-        """Empty the bodies of events past their retention, and forget changes never dispatched."""
-        return await self._job_runner.prune()
 
 
 @asynccontextmanager

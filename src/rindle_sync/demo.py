@@ -19,7 +19,6 @@ from rindle_sync.emulator.environment import Truth
 from rindle_sync.emulator.lifecycle import AssetState, Life
 from rindle_sync.emulator.timeline import EventType
 from rindle_sync.store import Change
-from rindle_sync.telemetry import Event
 from rindle_sync.web.server import listen, serve
 from rindle_sync.webhooks import App
 
@@ -121,17 +120,16 @@ async def play(
     emulator.add_fault("server_error", operation="get_asset", probability=0.02)
     emulator.add_fault("rate_limited", operation="get_asset", probability=0.002, retry_after=1)
     events: Counter[str] = Counter()
-
-    def count(event: Event) -> None:
-        events[event.name] += 1
-
     with TemporaryDirectory(prefix="rindle-sync-demo-") as folder:
         async with (
             _served(emulator.app, lifespan=True) as url,
-            connect(_settings(url, Path(folder)), listeners=[count]) as rindle,
+            connect(
+                _settings(url, Path(folder)), listeners=[lambda event: events.update([event.name])]
+            ) as rindle,
             _served(rindle.webhooks) as endpoint,
         ):
             await rindle.migrate()
+            # before the assets: what happens earlier would be sent to nobody
             emulator.add_webhook(endpoint, WEBHOOK_SECRET, **asdict(webhook_faults))
             stage = _Stage(rindle, emulator, emulator.now(), events)
             for number, life in enumerate(lives(assets, seed)):
@@ -190,7 +188,9 @@ async def _watch(stage: _Stage, show: Callable[[Snapshot], None]) -> Report:
             rows = [row async for row in stage.rindle.store.assets.rows()]
             snapshot = _snapshot(rows, stage.emulator, stage.emulator.now() - stage.began)
             show(snapshot)
-            is_over = snapshot.in_sync == len(rows) and not _is_more_to_come(stage.emulator)
+            # rows may agree for a moment while their assets are still to change
+            is_more_to_come = any(stage.emulator.events(stage.emulator.now(), float("inf")))
+            is_over = snapshot.in_sync == len(rows) and not is_more_to_come
             if is_over or snapshot.seconds > GIVE_UP_AFTER:
                 break
             await asyncio.wait({service}, timeout=0.3)
@@ -198,10 +198,6 @@ async def _watch(stage: _Stage, show: Callable[[Snapshot], None]) -> Report:
         stop.set()
         await service
     return await _report(stage, rows, snapshot)
-
-
-def _is_more_to_come(emulator: MuxEmulator) -> bool:
-    return any(True for _ in emulator.events(emulator.now(), float("inf")))
 
 
 def _snapshot(rows: list[ProviderAsset], emulator: MuxEmulator, seconds: float) -> Snapshot:
@@ -233,7 +229,15 @@ def agrees(row: ProviderAsset, truth: Truth) -> bool:
 
 async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) -> Report:
     histories = [await stage.rindle.store.assets.changes_of(row.id) for row in rows]
-    sent = stage.emulator.deliveries
+    sent, truths = stage.emulator.deliveries, stage.emulator.truths()
+    assets = Counter(truth.state for truth in truths.values())
+    in_sync: Counter[AssetState] = Counter()
+    for row in rows:
+        truth = truths[row.provider_asset_id or ""]
+        in_sync[truth.state] += agrees(row, truth)
+    agreement = []
+    for state, expected in _EXPECTED.items():
+        agreement.append(Agreement(state, expected, assets[state], in_sync[state]))
     return Report(
         assets=len(rows),
         seed=stage.emulator.seed,
@@ -251,21 +255,8 @@ async def _report(stage: _Stage, rows: list[ProviderAsset], snapshot: Snapshot) 
             "stored": len(await stage.rindle.webhook_events.list(limit=100_000)),
         },
         events=dict(stage.events),
-        agreement=_agreement(rows, stage.emulator),
+        agreement=agreement,
     )
-
-
-def _agreement(rows: list[ProviderAsset], emulator: MuxEmulator) -> list[Agreement]:
-    truths = emulator.truths()
-    assets = Counter(truth.state for truth in truths.values())
-    in_sync: Counter[AssetState] = Counter()
-    for row in rows:
-        truth = truths[row.provider_asset_id or ""]
-        in_sync[truth.state] += agrees(row, truth)
-    return [
-        Agreement(state, expected, assets[state], in_sync[state])
-        for state, expected in _EXPECTED.items()
-    ]
 
 
 def _lags(

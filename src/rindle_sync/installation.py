@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from rindle_sync.app import RindleSync, Runnable, now
+from rindle_sync.app import RindleSync, now
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.diagnostics import Overview, elsewhere, overview
 from rindle_sync.diagnostics.doctor import Diagnosis, examine
 from rindle_sync.providers import Transport
 from rindle_sync.reconcile import Context
-from rindle_sync.runtime import Runtime, extra
+from rindle_sync.runtime import Runnable, Runtime, extra
 from rindle_sync.store import Database
 from rindle_sync.store.schema import open_engine
 from rindle_sync.telemetry import Listener, log_event

@@ -1,6 +1,7 @@
 """Four workers and two endpoints, killed and started again at random under load: all ends in sync.
 
-`RINDLE_CHAOS_SECONDS=180 make test ARGS=tests/test_chaos.py` lets the storm go on for longer.
+`RINDLE_CHAOS_SECONDS=180 make acceptance ARGS=tests/acceptance/test_chaos.py` lets the storm go
+on for longer.
 """
 
 import asyncio

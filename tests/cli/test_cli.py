@@ -1,4 +1,4 @@
-"""The commands as real processes, against an emulator over HTTP.
+"""The commands, against an emulator over HTTP; those that take signals are real processes.
 
 That no traceback is shown, `Shell` checks for all.
 """
@@ -88,7 +88,7 @@ async def test_migrate_makes_the_tables_and_says_so_once(database_url: str, tmp_
 async def test_two_migrations_at_once_are_safe(database_url: str, tmp_path: Path) -> None:
     shell = Shell(tmp_path, {"database_url": database_url})
 
-    both = await shell.run_all(["migrate", "--json"], ["migrate", "--json"])
+    both = await shell.alone().run_all(["migrate", "--json"], ["migrate", "--json"])
 
     assert [ended.code for ended in both] == [0, 0]
     assert sorted(str(ended.json["from"]) for ended in both) == ["None", "rindle_1"]
@@ -799,10 +799,13 @@ async def test_a_watch_goes_on_though_a_query_fails(shell: Shell, sqlite_url: st
     file = Path(sqlite_url.removeprefix("sqlite:///"))
 
     async def failed() -> None:
-        assert "the database lacks our tables" in running.out
+        assert "the database lacks the tables of rindle-sync" in running.out
 
     async def shown_again() -> None:
-        assert "rate limit:" in running.out.partition("the database lacks our tables")[2]
+        assert (
+            "rate limit:"
+            in running.out.partition("the database lacks the tables of rindle-sync")[2]
+        )
 
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("ALTER TABLE provider_webhook_events RENAME TO for_a_while")

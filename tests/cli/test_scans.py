@@ -1,4 +1,4 @@
-"""Commands about the provider's whole list, and rehearsals, as real processes.
+"""Commands about the provider's whole list, and rehearsals; what is killed is a real process.
 
 `Shell` checks for tracebacks.
 """

@@ -59,7 +59,7 @@ async def test_what_is_slow_is_not_asked_again_until_it_has_answered() -> None:
     assert await question.get() == 2
 
 
-async def test_a_failure_is_raised_and_not_kept() -> None:
+async def test_a_failure_is_raised_and_not_stored() -> None:
     failures = [DatabaseUnavailable("down")]
 
     async def ask() -> str:

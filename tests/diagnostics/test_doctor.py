@@ -18,6 +18,7 @@ from rindle_sync.domain import ErrorKind, State
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.faults import FaultKind
 from rindle_sync.errors import ConfigurationError, ProviderUnavailable
+from rindle_sync.gateway import Reason
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.providers import knock
 from rindle_sync.providers.mux.webhooks import test_delivery as a_delivery
@@ -70,7 +71,7 @@ async def test_a_sound_installation_has_no_finding(database_url: str, far_end: F
     ("values", "check", "words"),
     [
         ({"mux_token_id": None}, Check.CREDENTIALS, "mux_token_id is not set"),
-        ({"mux_webhook_secrets": None}, Check.WEBHOOK_SECRETS, "no webhooks are taken"),
+        ({"mux_webhook_secrets": None}, Check.WEBHOOK_SECRETS, "no webhooks are accepted"),
         ({"mux_webhook_secrets": "short"}, Check.WEBHOOK_SECRETS, "too short"),
         ({"mux_signing_key_id": "key-1"}, Check.SIGNING_KEY, "mux_signing_private_key: is not set"),
         (
@@ -123,7 +124,7 @@ async def test_a_database_that_is_gone_lacks_tables_or_is_behind_is_found(
     assert [check for check, _ in told(gone)] == [Check.DATABASE]
     assert Check.ENGINE not in gone.checked
     assert told(empty) == [
-        (Check.TABLES, "the database lacks our tables; run `rindle-sync migrate`")
+        (Check.TABLES, "the database lacks the tables of rindle-sync; run `rindle-sync migrate`")
     ]
     assert told(behind) == [
         (Check.TABLES, "the tables are at rindle_0, and rindle_1 is the newest")
@@ -149,7 +150,7 @@ async def test_how_the_rows_stand_is_found(sqlite_url: str, far_end: FarEnd) -> 
         context = all_["default"].context
         await context.store.assets.add(a_row(State.ERRORED, error_kind=ErrorKind.STUCK))
         await context.store.assets.add(a_row(check_at=now - timedelta(minutes=30)))
-        await context.gateway.circuit.authentication_failed("no")
+        await context.gateway.circuit.open(Reason.REFUSED, "no")
 
         found = [check for check, _ in told(await all_.doctor())]
 
@@ -211,7 +212,7 @@ async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
     await shell.run("migrate")
     address = f"http://127.0.0.1:{port}/webhooks/mux"
     async with shell.started("run") as running:
-        await running.says("taking webhooks")
+        await running.says("webhooks at http://")
         async with httpx.AsyncClient() as client:
             assert (await client.get(address)).status_code == 405
         other = shell.but(mux_webhook_secrets="another-secret-than-that-of-the-endpoint")
@@ -225,12 +226,12 @@ async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
         secret = await other.run("doctor", "--endpoint", address, "--json")
 
     assert (well.code, well.json["findings"]) == (0, [])
-    assert "signed with our own secret" in well.json["notes"][0]["text"]
+    assert "signed with the secret of these settings" in well.json["notes"][0]["text"]
     assert "answered 404" in wrong.out
     assert "cannot be reached" in nowhere.out
     assert kept.json["webhook_events"]["ignored"] == 1
     assert usage.code == 2
-    assert (secret.code, "another secret" in secret.out) == (1, True)
+    assert (secret.code, "it refused the webhook: its secret" in secret.out) == (1, True)
 
 
 async def test_the_command_tells_what_was_found_and_what_to_do(
@@ -280,7 +281,7 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    "body", [b"<h1>welcome</h1>", b'"kept"', b"[" * 1000, b'{"status": "kept"}' + b" " * 5000]
+    "body", [b"<h1>welcome</h1>", b'"stored"', b"[" * 1000, b'{"status": "stored"}' + b" " * 5000]
 )
 async def test_another_server_that_says_200_is_not_taken_for_our_endpoint(
     sqlite_url: str, far_end: FarEnd, body: bytes
@@ -288,7 +289,7 @@ async def test_another_server_that_says_200_is_not_taken_for_our_endpoint(
     async with at_work(sound(sqlite_url, far_end)) as all_, answering(HEAD, body) as address:
         found = told(await all_.doctor(endpoint=address))
 
-    assert found == [(Check.ENDPOINT, "what answered 200 there is not our endpoint")]
+    assert found == [(Check.ENDPOINT, "what answered 200 there is not an endpoint of rindle-sync")]
 
 
 async def test_an_endpoint_that_drips_its_answer_is_waited_for_no_longer_than_others() -> None:

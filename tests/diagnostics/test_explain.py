@@ -9,6 +9,7 @@ import pytest
 from rindle_sync.diagnostics import GRACE, Explanation, MomentKind, explain
 from rindle_sync.domain import ErrorKind, State
 from rindle_sync.emulator.lifecycle import Life
+from rindle_sync.gateway import Reason
 from rindle_sync.runtime import Heartbeat
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.webhooks import an_event, deliver, tell_ready, with_secrets
@@ -115,14 +116,14 @@ async def test_what_comes_next_is_told_with_its_reason(world: World) -> None:
         "in 7 min: it is in flight, and checked with growing gaps",
         "due for 3 min: at the next sweep, as the rate limit allows",
         "in 20 s: it changed a moment ago, and is not checked yet",
-        "in 9 min: the provider did not find it, it is checked again before it counts as deleted",
+        "in 9 min: the provider did not find it; it is checked again before it counts as deleted",
         "never: it is deleted at the provider, and stays so",
     ]
 
 
 async def test_an_open_circuit_breaker_explains_why_nothing_happens(world: World) -> None:
     row = await world.track(check_at=world.clock.now() - timedelta(minutes=3))
-    await world.context.gateway.circuit.authentication_failed("no")
+    await world.context.gateway.circuit.open(Reason.REFUSED, "no")
 
     explained = await told(world, row.id)
 

@@ -246,6 +246,7 @@ async def test_verdicts_of_our_own_are_no_lost_webhooks(world: World) -> None:
     assert (await found(world)).expected == 0
 
 
+@pytest.mark.long_on_postgresql
 @pytest.mark.parametrize("lost", [0.0, 0.3])
 async def test_the_meter_reads_the_share_of_webhooks_that_are_lost(
     world: World, lost: float

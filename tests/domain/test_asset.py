@@ -11,8 +11,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rindle_sync.domain import MAX_ERROR_TEXT, redact_id, scrub
-from tests.support.rows import a_row
+from rindle_sync.domain import (
+    MAX_ERROR_TEXT,
+    Due,
+    State,
+    as_row_id,
+    is_row_id,
+    redact_id,
+    replace,
+    scrub,
+)
+from tests.support.rows import NOW, a_row
 
 ID = "lJ4bGGsp7ZlPf02nMg015W02iHQLN9XnuuLRBsPS00xqd68"
 LETTERS_AND_DIGITS = string.ascii_letters + string.digits
@@ -90,6 +99,10 @@ def test_a_secret_of_up_to_four_characters_is_hidden_where_it_stands_alone(
     assert (
         scrub(f"{secret}, {secret}ef and x{secret}", secret) == f"{tag}, {secret}ef and x{secret}"
     )
+
+
+def test_a_short_secret_with_a_backslash_is_hidden_like_any_other() -> None:
+    assert scrub(r"it is a\1b now", r"a\1b") == r"it is ...a\1b now"
 
 
 def test_a_secret_of_five_characters_is_hidden_wherever_it_stands() -> None:
@@ -248,3 +261,57 @@ def test_a_reference_is_shown_without_the_provider_s_ids(reference: str, shown: 
 
     assert row.shown_reference == shown
     assert row.reference == reference
+
+
+def test_a_reference_that_is_the_provider_s_id_is_redacted_in_a_repr() -> None:
+    shown = repr(a_row(reference=f"mux:{ID}", provider_asset_id=ID))
+
+    assert not survives(ID, shown)
+    assert "reference='mux:...qd68'" in shown
+    assert "reference='video-1'" in repr(a_row(reference="video-1"))
+
+
+def test_a_value_shows_its_fields_but_for_those_that_may_hold_an_id() -> None:
+    due = Due(
+        id="row-1",
+        state=State.READY,
+        error_kind=None,
+        provider_created_at=NOW,
+        updated_at=NOW,
+        check_at=None,
+        provider_asset_id=ID,
+        provider_upload_id=UPLOAD,
+    )
+
+    assert repr(due) == (
+        f"Due(id='row-1', state={State.READY!r}, error_kind=None, provider_created_at={NOW!r}, "
+        f"updated_at={NOW!r}, check_at=None, missing_since=None)"
+    )
+
+
+# the id of a row
+
+ROW_ID = "0d9f5b1e-8c1a-4a55-9d3e-5b2f6f1c7a90"
+
+
+@pytest.mark.parametrize("text", [ROW_ID, ROW_ID.upper()])
+def test_the_id_of_a_row_is_read_in_either_case(text: str) -> None:
+    assert is_row_id(text)
+    assert as_row_id(text) == ROW_ID
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "video-1", ROW_ID[:-1], ROW_ID.replace("-", ""), f"{{{ROW_ID}}}", f"urn:uuid:{ROW_ID}"],
+)
+def test_what_a_database_would_not_match_is_no_id_of_a_row(text: str) -> None:
+    assert not is_row_id(text)
+    assert as_row_id(text) is None
+
+
+def test_a_row_has_one_hash_for_each_of_its_versions() -> None:
+    row = a_row()
+
+    assert hash(row) == hash(replace(row, decision_log=["another"]))
+    assert hash(row) != hash(replace(row, version=2))
+    assert hash(row) != hash(a_row())

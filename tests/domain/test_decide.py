@@ -89,6 +89,12 @@ def test_a_look_that_was_overtaken_by_news_takes_nothing_back(
         assert overtaken == plain
 
 
+def test_an_answer_that_was_overtaken_by_news_says_what_it_is_doubted_for() -> None:
+    reason = settled(a_row(State.READY), a_look(State.PROCESSING, overtaken=True)).reason
+
+    assert reason == "others wrote during the check what it did not see"
+
+
 def test_a_404_that_was_overtaken_by_news_ends_nothing() -> None:
     row = row_of(State.PROCESSING, None)
 
@@ -625,7 +631,7 @@ def test_a_404_too_soon_after_the_first_leaves_the_first_standing() -> None:
     assert settled(row, a_404(at=BEFORE)) == Decision(
         Verdict.UNCHANGED,
         replace(row, observed_at=BEFORE, checked_at=NOW),
-        "not found again, too soon to tell",
+        "not found again, too soon to count",
     )
 
 
@@ -919,7 +925,7 @@ def test_playback_ids_come_in_by_webhook_while_the_asset_is_in_flight() -> None:
             last_event_at=NOW,
             updated_at=NOW,
         ),
-        "the event tells more of the asset",
+        "the event says more about the asset",
     )
 
 
@@ -944,6 +950,14 @@ def test_a_doubt_says_what_it_is_about(says: State | None, reason: str) -> None:
     assert settled(a_row(State.READY), a_webhook(says)).reason == reason
 
 
+def test_a_doubt_about_an_asset_that_was_not_found_says_so() -> None:
+    row = a_row(State.ERRORED, error_kind=ErrorKind.NOT_FOUND)
+
+    assert settled(row, a_webhook(State.READY)) == Decision(
+        Verdict.AMBIGUOUS, row, "the event says ready, and the provider did not find it"
+    )
+
+
 @pytest.mark.parametrize(
     ("row", "observation", "reason"),
     [
@@ -957,6 +971,11 @@ def test_a_doubt_says_what_it_is_about(says: State | None, reason: str) -> None:
             a_row(provider_asset_id="asset-1"),
             a_webhook(provider_asset_id="asset-2"),
             "it is about another asset",
+        ),
+        (
+            a_row(),
+            a_look(State.UPLOADING, source=ObservationSource.UPLOAD),
+            "it is about the upload, and the row has its asset by now",
         ),
         (
             a_row(),

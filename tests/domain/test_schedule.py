@@ -1,5 +1,6 @@
 """Which rows are looked at by list page, and when a row is looked at again."""
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,8 +20,8 @@ from rindle_sync.domain import (
     Schedule,
     State,
     decide,
-    first_check,
     next_check,
+    regular_check,
     replace,
     retry_gap,
 )
@@ -62,11 +63,11 @@ def test_a_new_row_is_looked_at_after_the_floor() -> None:
     row = a_row(updated_at=NOW)
     low, high = jittered(SCHEDULE.floor)
 
-    assert low <= (first_check(row, NOW, POLICY, SCHEDULE) or NOW) - NOW <= high
+    assert low <= (regular_check(row, NOW, POLICY, SCHEDULE) or NOW) - NOW <= high
 
 
 def test_a_row_without_any_id_cannot_be_looked_at() -> None:
-    assert first_check(a_row(provider_asset_id=None), NOW, POLICY, SCHEDULE) is None
+    assert regular_check(a_row(provider_asset_id=None), NOW, POLICY, SCHEDULE) is None
 
 
 def test_the_gap_grows_with_the_age_of_a_row_in_flight() -> None:
@@ -199,13 +200,13 @@ def test_a_row_whose_upload_is_known_is_looked_at_like_any_other_in_flight(state
         state, provider_asset_id=None, provider_upload_id="upload-1", updated_at=NOW - 20 * MINUTE
     )
 
-    assert first_check(row, NOW, POLICY, Schedule(jitter=0)) == NOW + 5 * MINUTE
+    assert regular_check(row, NOW, POLICY, Schedule(jitter=0)) == NOW + 5 * MINUTE
 
 
 def test_a_row_that_waits_for_its_upload_is_looked_at_when_the_upload_should_have_begun() -> None:
     row = a_row(State.PENDING, provider_asset_id=None, updated_at=NOW - MINUTE)
 
-    assert first_check(row, NOW, POLICY, SCHEDULE) == NOW - MINUTE + POLICY.begin_grace
+    assert regular_check(row, NOW, POLICY, SCHEDULE) == NOW - MINUTE + POLICY.begin_grace
     assert gap(row, None) == POLICY.begin_grace - MINUTE
 
 
@@ -277,6 +278,18 @@ def test_rows_of_one_age_are_drawn_apart_over_the_whole_jitter() -> None:
     assert 0.4 < sum(drawn) / len(drawn) < 0.6
 
 
+@pytest.mark.parametrize(
+    ("row_id", "days"),  # the CRC of the first is 0, that of the second has every bit set
+    [("21331012-0020-4002-8010-000000000000", 100), ("21100021-2232-4123-8110-000000000000", 110)],
+)
+def test_the_jitter_goes_from_nothing_to_its_whole_share(row_id: str, days: int) -> None:
+    updated_at = NOW - timedelta(days=400)
+    row = a_row(State.ERRORED, error_kind=ErrorKind.STUCK, id=row_id, updated_at=updated_at)
+    schedule = Schedule(watch_cap=timedelta(days=365), recovery=timedelta(days=365 * 2))
+
+    assert regular_check(row, NOW, POLICY, schedule) == NOW + timedelta(days=days)
+
+
 def test_a_row_is_drawn_anew_with_each_version() -> None:
     gaps = {
         gap(a_row(id="row-1", version=n, updated_at=NOW - 8 * MINUTE), a_look(State.PROCESSING))
@@ -335,6 +348,29 @@ def test_what_was_lost_is_not_gambled_with_again() -> None:
 def test_a_list_that_never_holds_what_it_should_is_not_asked() -> None:
     assert next_page(wanted(*range(20), chance=0.04), [first_page(down_to=10)], 0) is None
     assert next_page(wanted(*range(20)), [first_page(down_to=10)], 0)
+
+
+def test_rows_that_make_no_page_pay_are_gone_through_once_for_each_place() -> None:
+    class Counted(Sequence[PageCandidate]):
+        """Rows that count how often they are read by their place."""
+
+        def __init__(self, rows: list[PageCandidate]) -> None:
+            self.rows, self.reads = rows, 0
+
+        def __len__(self) -> int:
+            return len(self.rows)
+
+        def __iter__(self) -> Iterator[PageCandidate]:
+            return iter(self.rows)
+
+        def __getitem__(self, place: Any) -> Any:
+            self.reads += 1
+            return self.rows[place]
+
+    rows = Counted(wanted(*range(100), chance=0))
+
+    assert next_page(rows, [first_page(down_to=100)], 1000) is None
+    assert rows.reads <= 2 * len(rows)
 
 
 def test_a_page_is_begun_at_the_nearest_place_above_the_rows() -> None:

@@ -776,7 +776,7 @@ async def test_cleared_faults_happen_no_more(emulator: MuxEmulator, mux: httpx.A
 async def test_every_kind_of_fault_can_be_set(emulator: MuxEmulator) -> None:
     for kind in FaultKind:
         emulator.add_fault(kind, seconds=1)
-    assert [rule.fault.kind for rule in emulator.faults] == list(FaultKind)
+    assert [rule.fault.kind for rule in emulator.faults.rules] == list(FaultKind)
 
 
 # Determinism
@@ -966,7 +966,7 @@ async def test_reset_leaves_an_emulator_as_it_was_at_first(
     await mux.get(ASSETS)
 
     assert (await mux.post("/_emulator/reset")).status_code == 204
-    assert (emulator.truths(), list(emulator.faults), emulator.calls.total()) == ({}, [], 0)
+    assert (emulator.truths(), emulator.faults.rules, emulator.calls.total()) == ({}, [], 0)
     assert (emulator.life.ends, emulator.create_assets(3)) == ("ready", first)
 
     await mux.post("/_emulator/reset", json={"seed": 9})
@@ -1039,7 +1039,7 @@ async def test_a_bad_control_body_is_answered_with_what_to_mend(
     answer = await mux.post(f"/_emulator/{path}", json=body)
     assert answer.status_code == 400
     assert answer.json()["error"].startswith(sentence)
-    assert (list(emulator.faults), emulator.truths()) == ([], {})
+    assert (emulator.faults.rules, emulator.truths()) == ([], {})
 
 
 async def test_a_control_body_that_is_not_json_is_answered_with_a_sentence(

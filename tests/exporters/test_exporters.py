@@ -238,7 +238,8 @@ def test_every_reason_to_reject_a_delivery_has_its_series() -> None:
     sources = [
         (SOURCE / file).read_text() for file in ("webhooks/receive.py", "providers/mux/webhooks.py")
     ]
-    reasons = re.findall(r"(?:InvalidWebhook\(|return )\"(\w+)\"", "".join(sources))
+    raised = r"(?:InvalidWebhook\(|_Unread\(|reason, reply = )\"(\w+)\""
+    reasons = re.findall(raised, "".join(sources))
 
     assert {*reasons} - {"unreadable_data"} == {*REJECTED} - {
         OTHER
@@ -247,7 +248,7 @@ def test_every_reason_to_reject_a_delivery_has_its_series() -> None:
 
 @pytest.mark.parametrize(
     ("duplicate", "acted_on", "result"),
-    [(False, True, "kept"), (True, True, "duplicate"), (False, False, "ignored")],
+    [(False, True, "stored"), (True, True, "duplicate"), (False, False, "ignored")],
 )
 def test_a_delivery_counts_as_one_thing(duplicate: bool, acted_on: bool, result: str) -> None:  # noqa: FBT001
     plain = {
@@ -312,7 +313,7 @@ async def test_what_happens_moves_the_series_that_it_is_about(world: World) -> N
     def moved(name: str, **labels: str) -> float:
         return value(told, found[f"rindle_sync.{name}"], **labels)
 
-    assert [moved("webhooks.received", result=r) for r in ("kept", "duplicate", "ignored")] == [
+    assert [moved("webhooks.received", result=r) for r in ("stored", "duplicate", "ignored")] == [
         3,
         1,
         1,

@@ -56,7 +56,7 @@ def test_a_breaker_is_closed_at_first(circuit_breaker: CircuitBreaker) -> None:
 async def test_a_refusal_opens_it_at_once(
     world: World, circuit_breaker: CircuitBreaker, reason: Reason
 ) -> None:
-    await circuit_breaker.authentication_failed("401", reason)
+    await circuit_breaker.open(reason, "401")
 
     opened = circuit_breaker.enter()
     assert opened
@@ -95,7 +95,7 @@ async def test_what_was_under_way_as_it_opened_changes_nothing(
     world.clock.move(FIRST_GAP - SECOND)
 
     await fail(circuit_breaker, 50)
-    await circuit_breaker.authentication_failed("401")
+    await circuit_breaker.open(Reason.REFUSED, "401")
 
     assert circuit_breaker.opened == opened
     assert len(world.events(BreakerOpened)) == 1
@@ -155,9 +155,9 @@ async def test_each_try_that_fails_doubles_the_gap_up_to_the_longest(
 async def test_a_refusal_that_stays_doubles_the_gap_too(
     world: World, circuit_breaker: CircuitBreaker
 ) -> None:
-    await circuit_breaker.authentication_failed("401")
+    await circuit_breaker.open(Reason.REFUSED, "401")
     await probe(world, circuit_breaker)
-    await circuit_breaker.authentication_failed("401")
+    await circuit_breaker.open(Reason.REFUSED, "401")
 
     assert circuit_breaker.opened
     assert circuit_breaker.opened.until - world.clock.now() == 2 * FIRST_GAP
@@ -171,7 +171,7 @@ async def test_a_refusal_that_stays_doubles_the_gap_too(
 async def test_an_answer_closes_it(
     world: World, circuit_breaker: CircuitBreaker, reason: Reason
 ) -> None:
-    await circuit_breaker.authentication_failed("no", reason)
+    await circuit_breaker.open(reason, "no")
     await probe(world, circuit_breaker)
 
     await circuit_breaker.succeeded()
@@ -231,7 +231,7 @@ async def test_another_reason_is_told_again(world: World, circuit_breaker: Circu
     began = world.clock.now()
     await fail(circuit_breaker)
     await probe(world, circuit_breaker)
-    await circuit_breaker.authentication_failed("401")
+    await circuit_breaker.open(Reason.REFUSED, "401")
 
     assert [event.reason for event in world.events() if isinstance(event, BreakerOpened)] == [
         "unreachable",
@@ -248,9 +248,9 @@ async def test_why_and_since_when_it_is_open_is_kept(
     world: World, circuit_breaker: CircuitBreaker, reason: Reason
 ) -> None:
     began = world.clock.now()
-    await circuit_breaker.authentication_failed("no", reason)
+    await circuit_breaker.open(reason, "no")
     await probe(world, circuit_breaker)
-    await circuit_breaker.authentication_failed("no", reason)
+    await circuit_breaker.open(reason, "no")
 
     assert await kept(world) == Environment(circuit_reason=reason.value, circuit_opened_at=began)
 
@@ -260,7 +260,7 @@ async def test_the_identity_of_the_environment_outlives_it(
 ) -> None:
     await world.context.store.environments.identify("env-1")
 
-    await circuit_breaker.authentication_failed("401")
+    await circuit_breaker.open(Reason.REFUSED, "401")
     assert (await kept(world)).provider_environment_id == "env-1"
     await circuit_breaker.succeeded()
     assert await kept(world) == Environment(provider_environment_id="env-1")
@@ -269,7 +269,7 @@ async def test_the_identity_of_the_environment_outlives_it(
 async def test_what_a_process_that_died_has_kept_is_taken_back_at_the_first_answer(
     world: World,
 ) -> None:
-    await another(world).authentication_failed("401")
+    await another(world).open(Reason.REFUSED, "401")
 
     await world.context.gateway.circuit.succeeded()
 
@@ -285,7 +285,7 @@ async def test_each_process_has_a_breaker_of_its_own(
 ) -> None:
     other = another(world)
 
-    await circuit_breaker.authentication_failed("401")
+    await circuit_breaker.open(Reason.REFUSED, "401")
 
     assert (circuit_breaker.room(50), other.room(50)) == (0, 50)
 
@@ -294,7 +294,7 @@ async def test_breakers_of_two_environments_are_kept_apart(
     world: World, circuit_breaker: CircuitBreaker
 ) -> None:
     other = another(world, "staging")
-    await circuit_breaker.authentication_failed("401")
+    await circuit_breaker.open(Reason.REFUSED, "401")
     await fail(other)
 
     await circuit_breaker.succeeded()

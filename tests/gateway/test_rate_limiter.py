@@ -706,6 +706,7 @@ async def test_a_throttled_call_is_a_pause_even_after_the_clock_went_back(world:
     assert await now_from(world, rate_limiter) == 0
 
 
+@pytest.mark.long_on_postgresql
 @FEW
 @given(
     st.integers(1, 30),

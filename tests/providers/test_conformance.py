@@ -9,14 +9,14 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from rindle_sync.domain import ErrorKind, State
+from rindle_sync.domain import ErrorKind, State, replace
 from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.errors import (
     AuthenticationFailed,

@@ -29,6 +29,7 @@ from rindle_sync.domain import (
     PlaybackId,
     ReceivedEvent,
     State,
+    is_row_id,
 )
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
@@ -46,6 +47,7 @@ from rindle_sync.providers.mux import Credentials, Mux, parse_time, sign, withou
 from rindle_sync.providers.mux.client import LARGEST_ANSWER
 from rindle_sync.providers.mux.responses import decoded, without_nul
 from rindle_sync.providers.mux.webhooks import read_event, read_observation, verify
+from rindle_sync.providers.mux.webhooks import test_delivery as a_delivery
 from tests.support.processes import PATIENCE, serving
 from tests.support.rows import NOW, a_row
 from tests.support.webhooks import an_event, an_upload_event
@@ -622,7 +624,7 @@ async def test_an_answer_about_something_else_is_none(other: str) -> None:
     ):
         error = await error_of(far_end, call)
         assert isinstance(error, ProviderUnavailable)
-        assert "something else" in str(error)
+        assert "another object" in str(error)
 
 
 @every_call
@@ -1367,10 +1369,32 @@ def test_the_time_is_signed_as_it_is_written(header: str) -> None:
 def test_a_secret_that_is_empty_verifies_nothing(secrets: tuple[str, ...]) -> None:
     with pytest.raises(
         ConfigurationError,
-        match="mux_webhook_secrets: is not set: nothing tells a true webhook from",
+        match="mux_webhook_secrets: is not set: without it a forged webhook cannot",
     ) as no:
         verify({"mux-signature": SIGNATURE}, SIGNED_BODY, secrets, SIGNED_AT, tolerance=300)
     assert no.value.setting == "mux_webhook_secrets"
+
+
+def test_a_test_delivery_is_signed_and_holds_an_event_of_its_own_that_nobody_acts_on() -> None:
+    sent = a_delivery(SIGNED_BY, "env-of-tests", SIGNED_AT)
+    event = json.loads(sent.body)
+
+    assert verify(sent.headers, sent.body, [SIGNED_BY], SIGNED_AT, tolerance=0) == 0
+    assert is_row_id(event["id"])
+    assert event == {
+        "type": "rindle_sync.doctor",
+        "id": event["id"],
+        "created_at": "2026-11-23T12:00:00+00:00",
+        "environment": {"id": "env-of-tests"},
+        "data": {},
+    }
+    assert read_event(sent.body) == ReceivedEvent(
+        event_id=event["id"],
+        type="rindle_sync.doctor",
+        environment="env-of-tests",
+        occurred_at=SIGNED_AT,
+        acted_on=False,
+    )
 
 
 # webhooks: what they say about themselves

@@ -295,7 +295,7 @@ def test_a_row_without_playback_ids_is_refused() -> None:
 
 
 def test_another_providers_row_is_refused() -> None:
-    with pytest.raises(NotPlayable, match="not kept at Mux"):
+    with pytest.raises(NotPlayable, match="not of Mux"):
         signed(replace(a_ready_row(), provider_name="bunny"))
 
 
@@ -321,17 +321,11 @@ def in_base64(text: str) -> str:
 FORMS: dict[str, Callable[[str], str]] = {
     "as it is": str,
     "white space around it": lambda text: f"\n  {text}\t\n",
-    "escaped line breaks": lambda text: text.replace("\n", "\\n"),
-    "escaped and quoted": lambda text: '"' + text.replace("\n", "\\r\\n") + '"',
     "blanks for line breaks": lambda text: text.replace("\n", " "),
     "indented": lambda text: text.replace("\n", "\n    "),
     "windows": lambda text: text.replace("\n", "\r\n"),
     "base64": in_base64,
     "base64 in lines": lambda text: "\n".join(re.findall(".{1,76}", in_base64(text))) + "\n",
-    "base64 with escaped line breaks": lambda text: (
-        "\\n".join(re.findall(".{1,76}", in_base64(text))) + "\\n"
-    ),
-    "base64 of escaped line breaks": lambda text: in_base64(text.replace("\n", "\\n")),
 }
 
 
@@ -368,6 +362,19 @@ BAD_KEYS: dict[str, tuple[Callable[[], str], str]] = {
     "base64 of text": (lambda: in_base64("PLANTED-SECRET"), "no private key"),
     "base64 of bytes": (lambda: base64.b64encode(b"\xff\xfe" * 20).decode(), "no private key"),
     "not even ascii": (lambda: "schlüssel", "no private key"),
+    "escaped line breaks": (lambda: pem(a_key()).replace("\n", "\\n"), "with its line breaks"),
+    "escaped and quoted": (
+        lambda: '"' + pem(a_key()).replace("\n", "\\r\\n") + '"',
+        "with its line breaks",
+    ),
+    "base64 with escaped line breaks": (
+        lambda: "\\n".join(re.findall(".{1,76}", in_base64(pem(a_key())))) + "\\n",
+        "no private key",
+    ),
+    "base64 of escaped line breaks": (
+        lambda: in_base64(pem(a_key()).replace("\n", "\\n")),
+        "with its line breaks",
+    ),
     "half": (lambda: pem(a_key())[:600], "no private key"),
     "spoilt": (lambda: pem(a_key()).replace("\nMII", "\nXXX"), "no private key"),
     "public": (public_pem, "no private key"),

@@ -202,7 +202,7 @@ async def test_doctor_checks_it_through_the_socket(sqlite_url: str, server: ToyS
         diagnosis = await installation.doctor(ping=True)
 
     found = {finding.check: finding.text for finding in diagnosis.findings}
-    assert found[Check.CREDENTIALS] == "toy_key is not set: nothing can be looked at"
+    assert found[Check.CREDENTIALS] == "toy_key is not set: no row can be checked"
     assert Check.WEBHOOK_SECRETS in found
 
 

@@ -18,6 +18,7 @@ from rindle_sync.domain import (
     ErrorKind,
     FailureKind,
     FetchFailure,
+    LoggedDecision,
     Observation,
     ObservationSource,
     ProviderAsset,
@@ -25,6 +26,7 @@ from rindle_sync.domain import (
     StuckPolicy,
     Trigger,
     Verdict,
+    read_log,
     replace,
     restart,
 )
@@ -127,7 +129,7 @@ async def test_a_row_that_was_deleted_meanwhile_is_left_out(world: World) -> Non
 async def test_a_row_that_others_never_stop_writing_is_a_named_error_and_the_rest_is_settled(
     world: World,
 ) -> None:
-    busy, calm = await world.track(), await world.track()
+    busy, calm = await world.track(check_failures=2), await world.track()
 
     class Unlucky(AssetStore):
         """The real store, beside a writer that is always a moment faster."""
@@ -142,13 +144,53 @@ async def test_a_row_that_others_never_stop_writing_is_a_named_error_and_the_res
 
     world.context.store.assets = Unlucky(world.context.store.database, "mux", "default")
 
-    with pytest.raises(Conflict, match="nothing of ours was lost"):
+    with pytest.raises(
+        Conflict,
+        match=rf"^1 row\(s\) were written by others {TRIES} times in a row; "
+        r"nothing was overwritten$",
+    ):
         await apply(
             world.context, [Observed(busy, a_look()), Observed(calm, a_look())], Trigger.SYNC
         )
 
     assert (await world.now_is(calm)).state is State.READY
     assert [e.row_id for e in world.events(Resolved)] == [calm.id]
+    assert world.events(Failed) == [Failed(**about(world, busy), reason="conflict", attempt=2)]
+
+
+async def test_a_row_that_is_gone_holds_up_none_that_others_wrote_meanwhile(world: World) -> None:
+    gone, busy = a_row(), await world.track()
+    await settle_one(world, busy, a_look(State.PROCESSING, at=world.clock.now()))
+    look = a_look(State.READY, at=world.clock.now())
+
+    settled = await apply(world.context, [Observed(gone, look), Observed(busy, look)], Trigger.SYNC)
+
+    assert [applied.row.id for applied in settled] == [busy.id]
+    assert (await world.now_is(busy)).state is State.READY
+
+
+async def test_a_check_without_an_answer_is_noted_on_the_row_as_others_wrote_it(
+    world: World,
+) -> None:
+    row, now = await world.track(State.UPLOADING), world.clock.now()
+    await settle_one(world, row, a_look(State.PROCESSING, at=now))
+    failure = FetchFailure(kind=FailureKind.UNREACHABLE, at=now, text="mux answered 500")
+
+    await apply(world.context, [Observed(row, failure)], Trigger.SYNC)
+
+    after = await world.now_is(row)
+    assert (after.state, after.last_sync_error) == (State.PROCESSING, "mux answered 500")
+
+
+async def test_an_answer_is_not_doubted_where_others_wrote_no_news(world: World) -> None:
+    row, now = await world.track(), world.clock.now()
+    failure = FetchFailure(kind=FailureKind.UNREACHABLE, at=now, text="mux answered 500")
+    await apply(world.context, [Observed(row, failure)], Trigger.SYNC)
+
+    assert await settle_one(world, row, a_404(at=now)) is Verdict.CHANGED
+
+    after = await world.now_is(row)
+    assert (after.state, after.error_kind) == (State.ERRORED, ErrorKind.NOT_FOUND)
 
 
 async def test_an_answer_that_names_another_rows_asset_ends_neither_row(world: World) -> None:
@@ -344,6 +386,46 @@ async def test_a_change_is_kept_with_all_that_it_was(world: World) -> None:
     ]
 
 
+async def test_what_is_told_has_the_time_of_the_decision_however_long_the_write_takes(
+    world: World,
+) -> None:
+    row, decided_at = await world.track(), world.clock.now()
+
+    class Slow(AssetStore):
+        """The real store, on a database that takes a while."""
+
+        async def write(self, writes: Sequence[Write]) -> Written:
+            written = await super().write(writes)
+            world.clock.move(9)
+            return written
+
+    world.context.store.assets = Slow(world.context.store.database, "mux", "default")
+
+    await settle_one(world, row, a_look(State.READY, at=decided_at))
+
+    [change] = await world.context.store.assets.changes_of(row.id)
+    assert change.at == decided_at
+    assert [event.system_time for event in world.told] == [nanoseconds(decided_at)] * 2
+
+
+async def test_a_row_keeps_who_saw_what_and_why(world: World) -> None:
+    row, now = await world.track(), world.clock.now()
+
+    await settle_one(world, row, a_look(State.READY, at=now), Trigger.AUDIT)
+
+    assert read_log((await world.now_is(row)).decision_log) == [
+        LoggedDecision(
+            at=now,
+            until=now,
+            times=1,
+            trigger=Trigger.AUDIT,
+            source=ObservationSource.GET,
+            verdict=Verdict.CHANGED,
+            reason="the provider says ready",
+        )
+    ]
+
+
 async def test_an_event_from_ahead_of_our_clock_is_not_late(world: World) -> None:
     row = await world.track()
     now = world.clock.now()
@@ -395,6 +477,19 @@ async def test_what_would_come_of_a_finding_can_be_seen_without_writing(world: W
     assert (await world.now_is(row), world.told) == (row, [])
     [settled] = await apply(world.context, [Observed(row, look)], Trigger.SYNC)
     assert settled == foreseen
+
+
+async def test_a_dry_run_comes_to_what_would_be_written_and_writes_nothing(world: World) -> None:
+    row, now = await world.track(), world.clock.now()
+    observed = [Observed(row, a_look(State.READY, at=now))]
+    foreseen = preview(world.context, observed, Trigger.AUDIT, now)
+
+    [applied] = await apply(world.context.for_dry_run(), observed, Trigger.AUDIT)
+
+    assert [applied] == foreseen
+    assert read_log(applied.row.decision_log) == read_log(foreseen[0].row.decision_log)
+    assert [entry.trigger for entry in read_log(applied.row.decision_log)] == [Trigger.AUDIT]
+    assert (await world.now_is(row), world.told) == (row, [])
 
 
 async def test_a_row_that_was_begun_anew_meanwhile_is_left_alone(world: World) -> None:
@@ -544,6 +639,9 @@ async def test_what_the_app_decides_is_written_and_told(world: World) -> None:
         Trigger.APP,
         world.clock.now(),
     )
+    assert [(entry.trigger, entry.source) for entry in read_log(after.decision_log)] == [
+        (Trigger.APP, None)
+    ]
     assert world.told == [
         StateChange(
             **about(world, row) | {"asset_id": None},

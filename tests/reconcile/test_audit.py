@@ -1232,7 +1232,7 @@ async def test_an_audit_that_is_killed_is_gone_on_with(tables_url: str, tmp_path
                         running.process.kill()
                         await running.process.wait()
                 at_once = await shell.run("audit", "--json")
-                assert (at_once.code, at_once.json["outcome"]) == (1, "elsewhere")
+                assert (at_once.code, at_once.json["outcome"]) == (1, "already_running")
                 await lease_ends(store.job_runs)
 
             done = await shell.run("audit", "--json")
@@ -1357,6 +1357,24 @@ async def test_progress_that_another_version_has_saved_stops_no_audit(
     report = await audit(world.context)
 
     assert (report.outcome, report.seen) == (Outcome.DONE, 3)
+
+
+async def test_an_audit_whose_progress_cannot_be_read_begins_at_the_top(world: World) -> None:
+    """Not in the middle: all rows above would be fetched by id, as if the list lacked them."""
+    rows = await world.shelve(150)
+    lose(world, rows[-1:])
+    job_runs, now = world.context.store.job_runs, world.clock.now()
+    until = now + timedelta(seconds=1)
+    await job_runs.take(AUDIT, now=now, token=(token := str(uuid4())), until=until)
+    cursor = (await world.context.gateway.provider.list_assets(now)).cursor
+    progress = {"report": "of another version", "reach": now.isoformat(), "cursor": cursor}
+    await job_runs.save(token, began_at=now, progress=progress, until=until)
+    await job_runs.release(token)
+
+    report = await audit(world.context)
+
+    assert (report.outcome, report.seen, report.ended) == (Outcome.DONE, 150, 1)
+    assert (report.pages, report.unlisted) == (2, 1)
 
 
 async def test_progress_that_a_newer_version_has_saved_stops_no_backfill(world: World) -> None:

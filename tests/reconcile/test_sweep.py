@@ -70,6 +70,7 @@ async def test_a_row_is_left_alone_before_its_time(world: World) -> None:
     assert world.calls == 0
 
 
+@pytest.mark.long_on_postgresql
 async def test_a_run_checks_each_row_once_even_when_it_takes_long(world: World) -> None:
     world.without_pages()
     world.with_reads(1, 0.01)
@@ -350,6 +351,7 @@ async def test_a_new_row_is_found_on_the_page_that_old_ones_paid_for(world: Worl
     assert (result.checked, result.changed, result.calls) == (5, 6, 1)
 
 
+@pytest.mark.long_on_postgresql
 async def test_thousands_of_untracked_assets_between_ours_never_cost_more_than_a_call_a_row(
     world: World,
 ) -> None:
@@ -401,6 +403,7 @@ async def test_what_pages_brought_is_remembered(world: World) -> None:
     assert (result.checked, result.calls, result.pages) == (2, 2, 0)
 
 
+@pytest.mark.long_on_postgresql
 async def test_old_rows_are_found_where_earlier_pages_ended(world: World) -> None:
     """The list cannot be searched, but gone on with where another page once ended."""
     await library(world, 500, every=600, check_at=None, state=State.READY)
@@ -417,6 +420,7 @@ async def test_old_rows_are_found_where_earlier_pages_ended(world: World) -> Non
     assert result.calls <= 4
 
 
+@pytest.mark.long_on_postgresql
 async def test_many_old_rows_are_marched_to_past_pages_that_answer_nothing(world: World) -> None:
     """300 rows under 1,000 newer ones that are at rest.
 
@@ -432,6 +436,7 @@ async def test_many_old_rows_are_marched_to_past_pages_that_answer_nothing(world
     assert result.calls + again.calls <= 25
 
 
+@pytest.mark.long_on_postgresql
 async def test_few_old_rows_are_not_marched_to(world: World) -> None:
     await library(world, 40, every=60, older_than=90 * 86_400)
     await library(world, 600, every=600, check_at=None, state=State.READY)
@@ -441,6 +446,7 @@ async def test_few_old_rows_are_not_marched_to(world: World) -> None:
     assert (result.checked, result.calls, result.pages) == (40, 40, 0)
 
 
+@pytest.mark.long_on_postgresql
 @pytest.mark.parametrize("fault", ["out_of_order", "repeated_entries", "dropped_entries"])
 async def test_a_list_that_cannot_be_relied_on_loses_and_ends_no_row(
     world: World, fault: str
@@ -533,6 +539,7 @@ async def test_a_row_that_was_not_found_is_not_looked_for_on_pages(world: World)
     assert (result.checked, result.calls, result.pages) == (4, 4, 0)
 
 
+@pytest.mark.long_on_postgresql
 async def test_within_one_run_what_comes_due_is_planned_for(world: World) -> None:
     """Old rows take long by id; new ones that come due meanwhile do not wait for all of them."""
     world.with_reads(20, 1)
@@ -551,6 +558,7 @@ async def test_within_one_run_what_comes_due_is_planned_for(world: World) -> Non
     assert len(changed) == 2
 
 
+@pytest.mark.long_on_postgresql
 @pytest.mark.parametrize("backlog", [1, 20, 90, 250])
 async def test_a_due_row_waits_no_longer_than_the_docs_say(world: World, backlog: int) -> None:
     """docs/how-it-works.md: rows due before it x one call each, at the rate of the budget.
@@ -574,6 +582,7 @@ async def test_a_due_row_waits_no_longer_than_the_docs_say(world: World, backlog
     assert checked_at - began <= timedelta(seconds=max(0, backlog + 1 - burst) / 1.0) + interval
 
 
+@pytest.mark.long_on_postgresql
 async def test_steady_rows_do_not_push_others_out(world: World) -> None:
     """Forty rows that never change, with a budget for thirty a minute.
 
@@ -630,6 +639,7 @@ async def test_a_dry_run_previews_the_sweep_and_writes_nothing(world: World) -> 
 # what a webhook left in doubt
 
 
+@pytest.mark.long_on_postgresql
 async def test_rows_in_doubt_are_checked_before_a_backlog(world: World) -> None:
     world.without_pages()
     world.with_reads(10, 0.1)

@@ -116,7 +116,14 @@ class Fleet:
         await end_leases(self.store)
 
 
-@pytest.fixture(params=list(NODES))
+IN_TEST = [
+    engine if engine != "celery" else pytest.param(engine, marks=pytest.mark.acceptance)
+    for engine in NODES
+]
+"""Workers of Celery take long to start: one test of `make test` has them."""
+
+
+@pytest.fixture(params=IN_TEST)
 async def fleet(
     request: pytest.FixtureRequest, postgres_url: str, far_end: FarEnd, tmp_path: Path
 ) -> AsyncIterator[Fleet]:
@@ -137,6 +144,7 @@ async def fleet(
         yield Fleet(request.param, shell, far_end, store, stack)
 
 
+@pytest.mark.parametrize("fleet", list(NODES), indirect=True)
 async def test_what_is_due_is_done_once_whatever_the_number_of_nodes(fleet: Fleet) -> None:
     await fleet.start(3)
     rows = await fleet.due(60)
@@ -233,6 +241,7 @@ async def test_a_stop_lets_what_is_under_way_end(fleet: Fleet) -> None:
     assert (ended.code, found.state, found.lease_token) == (0, State.READY, None)
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("fleet", ["celery"], indirect=True)
 async def test_a_stop_lets_what_is_under_way_in_child_processes_end(fleet: Fleet) -> None:
     (row,) = await fleet.due()

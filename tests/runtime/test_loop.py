@@ -318,13 +318,15 @@ def test_an_unexpected_fault_is_logged_by_its_kind_and_never_by_its_text(
 
 def test_our_own_errors_are_logged_with_their_text(caplog: pytest.LogCaptureFixture) -> None:
     async def told() -> None:
-        ticks = Ticks(1, lambda _: DatabaseUnavailable("the database lacks our tables"))
+        ticks = Ticks(
+            1, lambda _: DatabaseUnavailable("the database lacks the tables of rindle-sync")
+        )
         await Loop(5, drain=15).run(ticks, ticks.stop)
 
     with caplog.at_level(logging.DEBUG):
         at_once(told())
 
-    assert "DatabaseUnavailable: the database lacks our tables" in caplog.text
+    assert "DatabaseUnavailable: the database lacks the tables of rindle-sync" in caplog.text
 
 
 def test_a_loop_that_is_cancelled_while_it_waits_leaves_no_task_behind() -> None:

@@ -168,7 +168,7 @@ async def test_its_sessions_have_our_time_limits_and_what_the_url_says(postgres_
     }
 
 
-async def test_jobs_of_dead_workers_are_put_away(rindle: RindleSync, engine: Distributed) -> None:
+async def test_jobs_of_dead_workers_are_deleted(rindle: RindleSync, engine: Distributed) -> None:
     await engine.defer_sync("8c876c1a-840e-4a14-92d0-dcfac0a93759")
     await execute(
         rindle.store,

@@ -350,6 +350,22 @@ async def test_released_rows_can_be_claimed_again(store: AssetStore) -> None:
     assert await claim(store, row) == [row.id]
 
 
+async def test_a_lease_that_was_committed_as_its_taker_was_cancelled_ends_as_the_app_closes(
+    tables_url: str,
+) -> None:
+    """Nobody holds it: what it is on need not wait until it ends by itself."""
+    row = a_row(State.PROCESSING, provider_asset_id="asset-1", check_at=NOW)
+    async with opened(tables_url) as store:
+        await store.add(row)
+        claiming = asyncio.ensure_future(claim(store, row))
+        engine = store.database.engine.sync_engine
+        event.listen(engine, "commit", lambda _: claiming.cancel(), once=True)
+        with pytest.raises(asyncio.CancelledError):
+            await claiming
+    async with opened(tables_url) as store:
+        assert await claim(store, row) == [row.id]
+
+
 async def test_a_write_ends_the_lease_of_its_holder_and_of_nobody_else(store: AssetStore) -> None:
     row, token, until = a_row(check_at=NOW), str(uuid4()), NOW + 60 * SECOND
     await store.add(row)

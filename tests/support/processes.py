@@ -1,6 +1,6 @@
-"""Real processes for tests.
+"""The command line with its settings in the environment, and the emulator on a port.
 
-The command line with its settings in the environment, and the emulator on a port.
+A command that ends by itself runs inside the process of the tests, any other in one of its own.
 """
 
 import asyncio
@@ -29,6 +29,7 @@ from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.store import Database, Store
 from rindle_sync.store.migrations import upgrade
 from rindle_sync.store.schema import open_engine
+from tests.support import commands
 from tests.support.rows import a_row
 from tests.support.starter import Order, Process, current
 
@@ -42,6 +43,9 @@ PATIENCE = 90.0
 
 A test waits no longer.
 """
+
+SERVING = {"run", "worker", "endpoint", "emulator", "demo"}
+"""The commands that serve until a signal comes: only the main thread of a process has signals."""
 
 HELD = 86_400.0
 """How long an answer would be late that a gate holds back: by this a gate knows its own."""
@@ -208,8 +212,8 @@ class Running:
 class Shell:
     """Where commands run: a folder, and settings as variables; `prelude` is Python to run first.
 
-    One that is alone begins with a new interpreter, others are forked off a process that has
-    imported the libraries.
+    One that is alone begins with a new interpreter, others that need a process are forked off one
+    that has imported the libraries.
     """
 
     folder: Path
@@ -230,9 +234,19 @@ class Shell:
         )
 
     async def run(self, *arguments: str | bytes, within: float = PATIENCE) -> Ended:
-        """Run one command to its end."""
-        async with self.started(*arguments) as running:
-            return await running.ended(within)
+        """Run one command to its end, in a process of its own only if it needs one."""
+        if self._needs_a_process(arguments):
+            async with self.started(*arguments) as running:
+                return await running.ended(within)
+        words = [os.fsdecode(argument) for argument in arguments]
+        async with asyncio.timeout(within):
+            ended = await asyncio.to_thread(commands.run, words, self.folder, self._environment())
+        return _checked(Ended(*ended))
+
+    def _needs_a_process(self, arguments: Sequence[str | bytes]) -> bool:
+        is_plain = all(isinstance(argument, str) for argument in arguments)
+        is_own = bool(self.prelude) or self.is_alone
+        return is_own or not is_plain or not SERVING.isdisjoint(arguments)
 
     async def run_all(self, *commands: Sequence[str | bytes]) -> list[Ended]:
         """Run commands side by side."""

@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any, ClassVar, Final
@@ -26,6 +25,7 @@ from rindle_sync.domain import (
     PlaybackId,
     ReceivedEvent,
     State,
+    replace,
 )
 from rindle_sync.errors import (
     AuthenticationFailed,
@@ -176,7 +176,7 @@ class Toy:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _call(self, method: str, path: str) -> dict[str, Any]:  # noqa: C901  one branch a status
+    async def _call(self, method: str, path: str) -> dict[str, Any]:
         if self._key is None:
             raise MissingCredentials("there are no credentials; set toy_key")
         headers = {"authorization": f"Bearer {self._key}"}

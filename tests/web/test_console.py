@@ -18,6 +18,7 @@ from sqlalchemy import event
 from starlette.requests import Request
 
 from rindle_sync.domain import ErrorKind, EventStatus, State, Trigger
+from rindle_sync.gateway import Reason
 from rindle_sync.store import AssetQueries
 from rindle_sync.telemetry import OperatorActed
 from rindle_sync.web.console.app import GUESSES, HOLDS, READ_WITHIN, READS, Console
@@ -85,7 +86,7 @@ def acts(world: World) -> list[tuple[str, str, str | None]]:
 
 
 async def test_the_overview_names_the_problems(world: World, reader: httpx.AsyncClient) -> None:
-    await world.context.gateway.circuit.authentication_failed("no")
+    await world.context.gateway.circuit.open(Reason.REFUSED, "no")
     await world.track(State.ERRORED, error_kind=ErrorKind.STUCK)
 
     told = text_of(await reader.get("/"))

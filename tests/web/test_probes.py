@@ -178,7 +178,8 @@ async def test_the_metrics_of_all_environments_are_served_together(sqlite_shell:
 
     for name in ("acme", "beta"):
         assert (
-            f'rindle_sync_webhooks_received_total{{environment="{name}",result="kept"}} 0.0' in text
+            f'rindle_sync_webhooks_received_total{{environment="{name}",result="stored"}} 0.0'
+            in text
         )
         assert f'rindle_sync_rows{{environment="{name}",state="ready"}} 0.0' in text
     assert 'environment="default"' not in text

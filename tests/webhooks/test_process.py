@@ -180,6 +180,16 @@ async def test_a_webhook_event_that_cannot_be_read_is_dead_and_keeps_no_other_ba
     ]
 
 
+async def test_what_goes_wrong_about_a_known_row_names_the_row(world: World) -> None:
+    """Every event about a row has the key to join on, and the app's own id of it."""
+    row = await world.track(reference="video-1")
+
+    await applied(world, an_event(row, playback_ids="nonsense"), an_event("nobody"))
+
+    told = [(e.row_id, e.reference) for e in world.events(WebhookException)]
+    assert sorted(told, key=str) == [(row.id, "video-1"), (None, None)]
+
+
 async def test_a_webhook_event_that_names_nothing_is_dead_at_once(world: World) -> None:
     event = an_event("nobody") | {"data": {}, "object": None}
 

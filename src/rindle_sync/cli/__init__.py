@@ -59,18 +59,14 @@ def main() -> None:
     """Run the command line; a failure is one sentence and an exit code, never a traceback."""
     try:
         app()
-    except ConfigurationError as error:
-        _fail(error, 2)
     except RindleSyncError as error:
-        _fail(error, 1)
+        say_error(str(error))
+        code = 2 if isinstance(error, ConfigurationError) else 1
+        raise SystemExit(code) from None
+    # a full disk, or a pipe whose reader has gone; what follows are the codes that shells expect
     except OSError as error:
         raise SystemExit(f"error: the report could not be written ({error.strerror})") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except asyncio.CancelledError:
         raise SystemExit(143) from None
-
-
-def _fail(error: RindleSyncError, code: int) -> None:
-    say_error(str(error))
-    raise SystemExit(code)

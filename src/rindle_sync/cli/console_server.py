@@ -1,18 +1,16 @@
 """What a running process serves to its operators: console, metrics, probes, and OpenTelemetry."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from rindle_sync.cli.output import Serving, extra, say
-from rindle_sync.config import Settings, Switch
+from rindle_sync.config import Switch
 from rindle_sync.diagnostics import Readiness
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.exporters import Exporter, Gauges
+from rindle_sync.exporters import Gauges
 from rindle_sync.installation import Installation
-from rindle_sync.store import Database
 from rindle_sync.web.probes import operations
 
 Metrics = Callable[[], Awaitable[bytes | None]]
@@ -23,30 +21,24 @@ async def console_server(
     installation: Installation, stop: asyncio.Event, *, runs_engine: bool
 ) -> AsyncIterator[Serving | None]:
     """Serve console, metrics and probes, on a listener that is open already; None if nowhere."""
+    from rindle_sync.store.migrations import revisions
+
     contexts = [service.context for service in installation.values()]
     gauges = Gauges(contexts)
-    revisions = partial(_revisions, installation.database)
-    readiness = Readiness(contexts[0], revisions, runs_engine=runs_engine)
+    revisions_here = partial(revisions, installation.database.engine)
+    readiness = Readiness(contexts[0], revisions_here, runs_engine=runs_engine)
     async with AsyncExitStack() as closing:
+        # closed in reverse order: the exporters query the gauges until they are closed
         closing.push_async_callback(gauges.close)
         closing.push_async_callback(readiness.close)
         if installation.settings.opentelemetry is Switch.ON:
-            _start_opentelemetry(installation, gauges)
+            with extra("opentelemetry"):
+                from rindle_sync.exporters.opentelemetry import OpenTelemetry
+            exporter = OpenTelemetry(list(installation))
+            exporter.watch(gauges)
+            for service in installation.values():
+                service.telemetry.listen(exporter.handle)
         yield _serving(installation, stop, gauges, readiness, closing)
-
-
-async def _revisions(database: Database) -> tuple[str | None, str]:
-    from rindle_sync.store.migrations import revisions
-
-    return await revisions(database.engine)
-
-
-def _start_opentelemetry(installation: Installation, gauges: Gauges) -> None:
-    with extra("opentelemetry"):
-        from rindle_sync.exporters.opentelemetry import OpenTelemetry
-    exporter = OpenTelemetry(list(installation))
-    exporter.watch(gauges)
-    _listen(installation, exporter)
 
 
 def _serving(
@@ -61,12 +53,18 @@ def _serving(
         return None
     try:
         from rindle_sync.web.console.app import Console
-        from rindle_sync.web.server import serve
+        from rindle_sync.web.server import listen, serve
     except ModuleNotFoundError:
         say("no console, metrics and probes: they need an extra; pip install 'rindle-sync[server]'")
         return None
-    listening = _listening(settings)
-    if listening is None:
+    names = "console_host", "console_port"
+    try:
+        listening = listen(settings.console_host, settings.console_port, settings=names)
+    except ConfigurationError as error:
+        if settings.model_fields_set.intersection(names):
+            raise
+        # only the default address is taken: the service works without it
+        say(f"no console, metrics and probes: {error}")
         return None
     say(f"console, metrics and probes at http://{settings.console_host}:{settings.console_port}")
     token = settings.console_token.get_secret_value() if settings.console_token else None
@@ -76,32 +74,14 @@ def _serving(
     return partial(serve, app, listening, stop)
 
 
-def _listening(settings: Settings) -> socket.socket | None:
-    """The listener; None where its address is taken and is only the default one."""
-    from rindle_sync.web.server import listen
-
-    names = "console_host", "console_port"
-    try:
-        return listen(settings.console_host, settings.console_port, settings=names)
-    except ConfigurationError as error:
-        if settings.model_fields_set.intersection(names):
-            raise
-        say(f"no console, metrics and probes: {error}")
-        return None
-
-
 def _metrics(installation: Installation, gauges: Gauges, closing: AsyncExitStack) -> Metrics | None:
     try:
         from rindle_sync.exporters.prometheus import Prometheus, Scraped
     except ModuleNotFoundError:
         return None
     exporter = Prometheus(list(installation))
-    _listen(installation, exporter)
+    for service in installation.values():
+        service.telemetry.listen(exporter.handle)
     scraped = Scraped(exporter, gauges, installation.any_service.context.now)
     closing.push_async_callback(scraped.close)
     return scraped.text
-
-
-def _listen(installation: Installation, exporter: Exporter) -> None:
-    for service in installation.values():
-        service.telemetry.listen(exporter.handle)

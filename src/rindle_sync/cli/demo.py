@@ -1,8 +1,8 @@
 """Commands that need no account: the demo, drawn as it runs, and the emulator."""
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -38,14 +38,12 @@ def demo(
     with extra("emulator"):
         from rindle_sync.demo import WebhookFaults, play
 
-    def played(show: Callable[["Snapshot"], None]) -> "Report":
-        return asyncio.run(play(assets, seed, WebhookFaults(drop=drop, double=double), show))
-
+    played = partial(play, assets, seed, WebhookFaults(drop=drop, double=double))
     if json_ or not out.is_terminal:
-        report = played(lambda _: None)
+        report = asyncio.run(played(lambda _: None))
     else:
         with Live(console=out, refresh_per_second=8) as live:
-            report = played(lambda snapshot: live.update(_drawn(snapshot, assets)))
+            report = asyncio.run(played(lambda snapshot: live.update(_drawn(snapshot, assets))))
     if json_:
         print_json(asdict(report))
     else:
@@ -59,13 +57,10 @@ def _drawn(snapshot: "Snapshot", assets: int) -> Table:
     for title in ("at the provider", "", "your rows", ""):
         table.add_column(title, min_width=12)
     for truth, there, state, here in snapshot.pairs:
-        table.add_row(truth, _bar(there, assets, "cyan"), state, _bar(here, assets, "green"))
+        bar_there, bar_here = "█" * round(20 * there / assets), "█" * round(20 * here / assets)
+        table.add_row(truth, f"[cyan]{bar_there}[/] {there}", state, f"[green]{bar_here}[/] {here}")
     table.caption = f"{snapshot.in_sync} of {assets} in sync, {snapshot.calls} calls"
     return table
-
-
-def _bar(number: int, of: int, colour: str) -> str:
-    return f"[{colour}]{'█' * round(20 * number / of)}[/] {number}"
 
 
 def _print_report(report: "Report") -> None:
@@ -120,7 +115,7 @@ def emulator(
         from rindle_sync.web.server import listen, serve
     mux = MuxEmulator(seed=seed, rate_limits=rate_limits.value if rate_limits else None)
     listening = listen(host, port, settings=("--host", "--port"))
-    token = "token id emulator-token-id, secret emulator-token-secret"  # noqa: S105  of the emulator
+    token = "token id emulator-token-id, secret emulator-token-secret"  # noqa: S105
     say(f"Mux emulator on http://{host}:{port}; {token}")
     say(f"controls and help: curl http://{host}:{port}/_emulator/")
     asyncio.run(until_stopped(lambda stop: serve(mux.app, listening, stop, lifespan=True)))

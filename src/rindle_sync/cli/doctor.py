@@ -1,5 +1,6 @@
 """The command that checks an installation."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Final
 
@@ -7,7 +8,8 @@ import typer
 
 from rindle_sync.cli.output import Json, literal, out, print_json, with_installation
 from rindle_sync.diagnostics import Level, many
-from rindle_sync.diagnostics.doctor import Diagnosis
+from rindle_sync.diagnostics.checks import DoctorFinding
+from rindle_sync.diagnostics.doctor import Diagnosis, Note
 
 commands: Final = typer.Typer()
 
@@ -39,31 +41,27 @@ def doctor(
     if json_:
         print_json(asdict(diagnosis))
     else:
-        _print(diagnosis)
+        for line in _lines(diagnosis):
+            out.print(line, soft_wrap=True)
     if diagnosis.findings:
         raise typer.Exit(1)
 
 
-def _print(diagnosis: Diagnosis) -> None:
-    _print_line(literal(f"{', '.join(diagnosis.environments)} on {diagnosis.database}"))
+def _lines(diagnosis: Diagnosis) -> Iterator[str]:
+    yield literal(f"{', '.join(diagnosis.environments)} on {diagnosis.database}")
     found = {finding.check for finding in diagnosis.findings}
     for check in diagnosis.checked:
         if check not in found:
-            _print_line(f"[green]ok[/]       {check}")
-    for note in diagnosis.notes:
-        _print_line(f"note     {note.check}{_where(note.environment)}: {literal(note.text)}")
-    for finding in diagnosis.findings:
-        level = f"[{_COLOURS[finding.level]}]{finding.level:8}[/]"
-        where = f"{finding.check}{_where(finding.environment)}"
-        _print_line(f"{level} {where}: {literal(finding.text)}")
-        _print_line(f"         {literal(finding.remedy)}")
+            yield f"[green]ok[/]       {check}"
+    told: list[Note | DoctorFinding] = [*diagnosis.notes, *diagnosis.findings]
+    for line in told:
+        text = f"{line.check}: {literal(line.text)}"
+        if line.environment not in {None, "default"}:
+            text = f"{line.check} in {literal(line.environment)}: {literal(line.text)}"
+        if isinstance(line, Note):
+            yield f"note     {text}"
+        else:
+            yield f"[{_COLOURS[line.level]}]{line.level:8}[/] {text}"
+            yield f"         {literal(line.remedy)}"
     checks, findings = len(diagnosis.checked), len(diagnosis.findings)
-    _print_line(f"{many(checks, 'check')}, {many(findings, 'finding')}")
-
-
-def _print_line(line: str) -> None:
-    out.print(line, soft_wrap=True)
-
-
-def _where(environment: str | None) -> str:
-    return "" if environment in {None, "default"} else f" in {literal(environment)}"
+    yield f"{many(checks, 'check')}, {many(findings, 'finding')}"

@@ -21,6 +21,7 @@ from rindle_sync.cli.output import (
 )
 from rindle_sync.domain import EventStatus, ProviderAsset, WebhookEventSummary, redact_id
 from rindle_sync.errors import ConfigurationError
+from rindle_sync.webhooks import rows_about
 
 events: Final = typer.Typer(
     help="The stored webhook events: list them, apply them again, empty their bodies."
@@ -44,7 +45,12 @@ def list_events(
     json_: Json = False,
 ) -> None:
     """List the newest stored webhook events."""
-    listed = with_rindle(lambda rindle: _listed(rindle, status_, limit))
+
+    async def work(rindle: RindleSync) -> Sequence[EventAndRow]:
+        webhook_events = await rindle.webhook_events.list(status=status_, limit=limit)
+        return await rows_about(rindle.store.assets, webhook_events)
+
+    listed = with_rindle(work)
     if json_:
         print_json([_event(webhook_event, row) for webhook_event, row in listed])
         return
@@ -63,13 +69,6 @@ def list_events(
         )
         table.add_row(webhook_event.id, *map(literal, cells))
     out.print(table, width=WIDE, crop=False)
-
-
-async def _listed(
-    rindle: RindleSync, status: EventStatus | None, limit: int
-) -> Sequence[EventAndRow]:
-    webhook_events = await rindle.webhook_events.list(status=status, limit=limit)
-    return await rindle.webhook_events.with_rows(webhook_events)
 
 
 def _event(webhook_event: WebhookEventSummary, row: ProviderAsset | None) -> dict[str, Any]:
@@ -92,13 +91,21 @@ def _event(webhook_event: WebhookEventSummary, row: ProviderAsset | None) -> dic
 @events.command("show")
 def show_event(event_id: EventId, reveal: Reveal = False, json_: Json = False) -> None:
     """Show one webhook event, without its body, which is full of the provider's ids."""
-    found = with_rindle(lambda rindle: _found(rindle, event_id))
-    if found is None:
-        _fail("no webhook event has this id")
-        return
-    webhook_event, row = found
+
+    async def work(rindle: RindleSync) -> Sequence[EventAndRow]:
+        webhook_event = await rindle.webhook_events.get(event_id)
+        if webhook_event is None:
+            return []
+        return await rows_about(rindle.store.assets, [webhook_event])
+
+    found = with_rindle(work)
+    if not found:
+        say("no webhook event has this id; `events list` shows the ids")
+        raise typer.Exit(1)
+    webhook_event, row = found[0]
     shown = _event(webhook_event, row)
     if reveal:
+        # whoever reads the log can see who looked at the provider's ids
         for name in ("event_id", "provider_asset_id", "provider_upload_id", "passthrough"):
             shown[name] = getattr(webhook_event, name)
         log_reveal(f"webhook event {webhook_event.id}")
@@ -108,14 +115,6 @@ def show_event(event_id: EventId, reveal: Reveal = False, json_: Json = False) -
     for name, value in shown.items():
         if value is not None:
             out.print(f"{name}: {visible(value)}", markup=False, soft_wrap=True)
-
-
-async def _found(rindle: RindleSync, event_id: str) -> EventAndRow | None:
-    webhook_event = await rindle.webhook_events.get(event_id)
-    if webhook_event is None:
-        return None
-    (found,) = await rindle.webhook_events.with_rows([webhook_event])
-    return found
 
 
 @events.command("replay")
@@ -135,12 +134,8 @@ def replay_events(
     elif replayed or dead:
         out.print(f"{replayed} pending again")
     if not replayed and not dead:
-        _fail("no webhook event that can be replayed has this id")
-
-
-def _fail(finding: str) -> None:
-    say(f"{finding}; `events list` shows the ids")
-    raise typer.Exit(1)
+        say("no webhook event that can be replayed has this id; `events list` shows the ids")
+        raise typer.Exit(1)
 
 
 @events.command("prune")

@@ -19,8 +19,8 @@ from rindle_sync.cli.output import (
     visible,
     with_rindle,
 )
-from rindle_sync.cli.rows import NO_ROW, AnyId, find_rows
-from rindle_sync.diagnostics import Explanation, Moment, moment_of
+from rindle_sync.cli.rows import NO_ROW, AnyId
+from rindle_sync.diagnostics import Explanation, many, moment_of
 from rindle_sync.domain import ProviderAsset
 
 commands: Final = typer.Typer()
@@ -32,15 +32,22 @@ def explain(any_id: AnyId, reveal: Reveal = False, json_: Json = False) -> None:
 
     It reads only the database. Exit code 1 if there is no such row.
     """
-    found = with_rindle(lambda rindle: _explained(rindle, any_id))
+
+    async def work(rindle: RindleSync) -> list[tuple[ProviderAsset, Explanation]]:
+        rows = await rindle.find_by_reference(any_id) or await rindle.find_by_provider_id(any_id)
+        return [(row, await rindle.explain(row)) for row in rows]
+
+    found = with_rindle(work)
     if not found:
         say(NO_ROW)
         raise typer.Exit(1)
     reports = []
     for row, explanation in found:
-        ids = {}
+        ids: dict[str, Any] = {}
         if reveal:
-            ids = _ids(row)
+            for name in ("provider_asset_id", "provider_upload_id", "passthrough"):
+                ids[name] = getattr(row, name)
+            ids["provider_playback_ids"] = [playback.id for playback in row.playback_ids]
             log_reveal(f"row {row.id} ({row.shown_reference})")
         reports.append(asdict(explanation) | ids)
         if not json_:
@@ -49,28 +56,17 @@ def explain(any_id: AnyId, reveal: Reveal = False, json_: Json = False) -> None:
         print_json(reports)
 
 
-async def _explained(rindle: RindleSync, any_id: str) -> list[tuple[ProviderAsset, Explanation]]:
-    rows = await find_rows(rindle, any_id)
-    return [(row, await rindle.explain(row)) for row in rows]
-
-
-def _ids(row: ProviderAsset) -> dict[str, Any]:
-    return {
-        "provider_asset_id": row.provider_asset_id,
-        "provider_upload_id": row.provider_upload_id,
-        "passthrough": row.passthrough,
-        "provider_playback_ids": [playback.id for playback in row.playback_ids],
-    }
-
-
 def _print(explanation: Explanation, ids: dict[str, Any]) -> None:
-    kind = f" ({explanation.error_kind})" if explanation.error_kind else ""
+    state: str = explanation.state
+    if explanation.error_kind:
+        state += f" ({explanation.error_kind})"
     asset = explanation.tag or "without an asset yet"
-    out.print(f"[bold]{explanation.state}{kind}[/] since {moment_of(explanation.updated_at)}")
+    playback_ids = many(explanation.playback_ids, "playback id")
+    out.print(f"[bold]{state}[/] since {moment_of(explanation.updated_at)}")
     facts = {
         "row": explanation.row_id,
         "reference": f"{explanation.reference} ({explanation.profile})",
-        "provider": f"{explanation.provider} {asset}, {explanation.playback_ids} playback ids",
+        "provider": f"{explanation.provider} {asset}, {playback_ids}",
         "error": explanation.last_sync_error,
         "last answered check": moment_of(explanation.checked_at),
         "next check": explanation.next,
@@ -82,12 +78,8 @@ def _print(explanation: Explanation, ids: dict[str, Any]) -> None:
         out.print(f"[bold]what to do[/]: {literal(advice)}", soft_wrap=True)
     table = Table(Column("when", no_wrap=True), "by", "what", box=None, pad_edge=False)
     for moment in explanation.history:
-        text = literal(moment.text + _repeated(moment))
-        table.add_row(f"{moment.at:%Y-%m-%d %H:%M:%S}", moment.trigger, text)
+        text = moment.text
+        if moment.times > 1:
+            text += f", {moment.times} times until {moment.until:%m-%d %H:%M:%S}"
+        table.add_row(f"{moment.at:%Y-%m-%d %H:%M:%S}", moment.trigger, literal(text))
     out.print(table, width=None if out.is_terminal else WIDE, crop=False)
-
-
-def _repeated(moment: Moment) -> str:
-    if moment.times == 1:
-        return ""
-    return f", {moment.times} times until {moment.until:%m-%d %H:%M:%S}"

@@ -59,6 +59,7 @@ def start(log_format: LogFormat) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for name in _SILENCED:
+        # with no handler at all, Python would print its warnings to standard error
         logging.getLogger(name).propagate = False
         logging.getLogger(name).addHandler(logging.NullHandler())
 

@@ -87,6 +87,7 @@ def with_installation(
 def _run(connecting: AbstractAsyncContextManager[S], work: Callable[[S], Awaitable[T]]) -> T:
     async def connected() -> T:
         task = asyncio.current_task()
+        # SIGTERM cancels the work, so that leases are given back before the process ends
         if task:
             # Windows has no signal handlers in its loop; there a lease ends by time
             with suppress(NotImplementedError):
@@ -128,6 +129,7 @@ def say_error(sentence: str) -> None:
     if logs.is_json():
         logs.LOG.error(sentence)
     else:
+        # two calls, since the sentence may hold what Rich takes for markup
         err.print("[bold red]error[/]", end=" ")
         err.print(sentence, markup=False, soft_wrap=True)
 
@@ -146,11 +148,11 @@ def log_reveal(subject: str) -> None:
 
 def print_json(value: Any) -> None:
     """Report `value` on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
 
+    def plain(inner: object) -> str:
+        return inner.isoformat() if isinstance(inner, datetime) else str(inner)
 
-def _plain(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    sys.stdout.write(json.dumps(value, indent=2, default=plain) + "\n")
 
 
 @contextmanager

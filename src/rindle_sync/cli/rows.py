@@ -1,6 +1,6 @@
 """Commands about the tables and single rows: migrate, track, sync."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 
@@ -15,11 +15,16 @@ from rindle_sync.cli.output import (
     with_installation,
     with_rindle,
 )
-from rindle_sync.domain import ProviderAsset, State, Trigger, Verdict
+from rindle_sync.domain import State, Trigger, Verdict
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.reconcile import Applied, sync_row
 
 commands: Final = typer.Typer()
+
+NO_ROW: Final = (
+    "no row of this environment has this id: neither a row's own id, a reference, "
+    "nor the provider's id of an asset or an upload"
+)
 
 AnyId = Annotated[
     str,
@@ -63,7 +68,10 @@ def track(
     ] = None,
     state: Annotated[
         State | None,
-        typer.Option(help="By default processing, or uploading without an asset's id."),
+        typer.Option(
+            help="pending, uploading, processing or ready; by default processing, "
+            "or uploading without an asset's id."
+        ),
     ] = None,
     playback_policy: Annotated[
         str | None, typer.Option(help="public, signed or drm, as you asked for it.")
@@ -72,7 +80,7 @@ def track(
 ) -> None:
     """Register one row, to be kept in sync from now on."""
     if not (provider_asset_id or upload_id):
-        text = "or --upload-id is needed: without an id of the provider's there is nothing to check"
+        text = "or --upload-id is needed: without an id of the provider there is nothing to check"
         raise ConfigurationError("--provider-asset-id", text)
     row = with_rindle(
         lambda rindle: rindle.track(
@@ -91,12 +99,6 @@ def track(
         out.print(f"row {row.id} is tracked as {row.state}")
 
 
-async def find_rows(rindle: RindleSync, any_id: str) -> list[ProviderAsset]:
-    """The rows that an id names: a row's own, the app's reference, or else the provider's."""
-    rows = await rindle.find_by_reference(any_id)
-    return rows or await rindle.find_by_provider_id(any_id)
-
-
 @commands.command()
 def sync(any_id: AnyId, json_: Json = False) -> None:
     """Check one row now, due or not, and bring it in sync.
@@ -104,46 +106,32 @@ def sync(any_id: AnyId, json_: Json = False) -> None:
     An id that several rows have is refused: name the row by its own id then. Exit code 1 if there
     is no such row, or no answer.
     """
-    applied = with_rindle(lambda rindle: _sync(rindle, any_id))
+
+    async def work(rindle: RindleSync) -> Applied | None:
+        # before anything is read: an id that no row has would hide that no token is set
+        rindle.settings.account.check_credentials()
+        rows = await rindle.find_by_reference(any_id) or await rindle.find_by_provider_id(any_id)
+        if not rows:
+            return None
+        if len(rows) > 1:
+            listed = ", ".join(f"{row.id} ({row.profile})" for row in rows)
+            text = f"is ambiguous: {len(rows)} rows have it. Name one by its own id: {listed}"
+            raise ConfigurationError("ID", text)
+        return await sync_row(rindle.context, rows[0], trigger=Trigger.CLI)
+
+    applied = with_rindle(work)
     if applied is None:
         say(NO_ROW)
         raise typer.Exit(1)
     row, decision, before = applied.row, applied.decision, applied.before
     if json_:
-        print_json(_report(applied))
+        changes = {"verdict": decision.verdict, "reason": decision.reason}
+        changes |= {"from": before.state, "to": row.state}
+        fields = "error_kind", "last_sync_error", "check_at"
+        print_json({"row_id": row.id} | changes | {name: getattr(row, name) for name in fields})
     else:
         out.print(f"row {row.id}: {before.state} -> {row.state} ({decision.reason})", markup=False)
         if row.last_sync_error:
             out.print(f"  {row.last_sync_error}", markup=False)
     if decision.verdict is Verdict.UNANSWERED:
         raise typer.Exit(1)
-
-
-NO_ROW: Final = (
-    "no row of this environment has this id: neither a row's own id, a reference, "
-    "nor the provider's id of an asset or an upload"
-)
-
-
-async def _sync(rindle: RindleSync, any_id: str) -> Applied | None:
-    rindle.settings.account.check_credentials()  # before anything is read
-    rows = await find_rows(rindle, any_id)
-    if len(rows) > 1:
-        listed = ", ".join(f"{row.id} ({row.profile})" for row in rows)
-        text = f"is ambiguous: {len(rows)} rows have it. Name one by its own id: {listed}"
-        raise ConfigurationError("ID", text)
-    return await sync_row(rindle.context, rows[0], trigger=Trigger.CLI) if rows else None
-
-
-def _report(applied: Applied) -> dict[str, Any]:
-    row, decision = applied.row, applied.decision
-    return {
-        "row_id": row.id,
-        "verdict": decision.verdict,
-        "reason": decision.reason,
-        "from": applied.before.state,
-        "to": row.state,
-        "error_kind": row.error_kind,
-        "last_sync_error": row.last_sync_error,
-        "check_at": row.check_at,
-    }

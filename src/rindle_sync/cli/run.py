@@ -3,8 +3,6 @@
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Final
 
@@ -73,34 +71,29 @@ def endpoint(engine: Engine = None, log_format: Format = None) -> None:
 def keep_running(json_: bool, *, has_endpoint: bool = True, process_jobs: bool = True) -> None:
     """Run the service, or a part of it, until it is stopped; report each pass."""
     logs.start(overrides.get("log_format") or settings().log_format)
-
-    def report(event: Event) -> None:
-        if isinstance(event, Swept) and (json_ or event.looked):
-            _report_pass(event, json_)
-
-    async def served(installation: Installation) -> None:
-        await until_stopped(
-            lambda stop: _serve(
-                installation, stop, has_endpoint=has_endpoint, process_jobs=process_jobs
-            )
-        )
-
-    with_installation(served, report)
+    report = partial(_report_pass, json_=json_)
+    parts = {"has_endpoint": has_endpoint, "process_jobs": process_jobs}
+    with_installation(
+        lambda installation: until_stopped(lambda stop: _serve(installation, stop, **parts)), report
+    )
 
 
 def pass_report(outcome: str, checked: int, changed: int, unanswered: int, calls: int) -> str:
     """What one pass over the due rows did, as a sentence."""
-    missing = f", {unanswered} without an answer" if unanswered else ""
-    rows = f"{many(checked, 'row')} checked with {many(calls, 'call')}"
-    return f"{rows}, {changed} changed{missing}: {outcome}"
+    report = f"{many(checked, 'row')} checked with {many(calls, 'call')}, {changed} changed"
+    if unanswered:
+        report += f", {unanswered} without an answer"
+    return f"{report}: {outcome}"
 
 
-def _report_pass(event: Swept, json_: bool) -> None:
+def _report_pass(event: Event, json_: bool) -> None:
     """Report on standard output; as text while the log is JSON, as a line of the log instead."""
+    if not isinstance(event, Swept) or not (json_ or event.looked):
+        return
     if json_:
         line = {"event": event.name, "environment": event.environment} | event.metadata()
         sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+        sys.stdout.flush()  # a pipe is buffered: its reader would get the line much later
         return
     text = pass_report(event.outcome, event.looked, event.changed, event.unanswered, event.calls)
     if event.environment not in {None, "default"}:
@@ -123,33 +116,28 @@ async def _serve(
             say(f"{name} is not checked: its {names} is not set")
     await installation.check_ready()
     if process_jobs:
-        where = f" in {many(len(installation), 'environment')}" if len(installation) > 1 else ""
-        every = installation.settings.sweep_interval_seconds
-        say(f"sweeping every {every:g} s{where}; Ctrl-C ends it")
+        sweeping = f"sweeping every {installation.settings.sweep_interval_seconds:g} s"
+        if len(installation) > 1:
+            sweeping += f" in {many(len(installation), 'environment')}"
+        say(f"{sweeping}; Ctrl-C ends it")
     webhooks = None
     if has_endpoint:
         webhooks = _webhook_server(installation, stop, is_needed=not process_jobs)
-    with _first_of_ours():
+    try:
         async with (
             console_server(installation, stop, runs_engine=process_jobs) as console,
-            asyncio.TaskGroup() as group,
+            asyncio.TaskGroup() as tasks,
         ):
-            group.create_task(installation.run(stop, process_jobs=process_jobs))
+            tasks.create_task(installation.run(stop, process_jobs=process_jobs))
             for serving in filter(None, (webhooks, console)):
-                group.create_task(serving())
-    say("ended; nothing is lost")
-
-
-@contextmanager
-def _first_of_ours() -> Iterator[None]:
-    """Raise an error of rindle-sync's instead of the task group's group of errors."""
-    try:
-        yield
+                tasks.create_task(serving())
     except ExceptionGroup as group:
+        # an error of rindle-sync's says more to the user than the group that it came in
         for error in group.exceptions:
             if isinstance(error, RindleSyncError):
                 raise error from None
         raise
+    say("ended; nothing is lost")
 
 
 def _webhook_server(
@@ -157,13 +145,11 @@ def _webhook_server(
 ) -> Serving | None:
     """Serve the webhook endpoint, on a listener that is open already; None without secrets."""
     setting = installation.any_service.settings.account.webhook_secrets_name
-    without = []
-    for name, service in installation.items():
-        if not service.context.webhooks.secrets:
-            without.append(name)
+    services = installation.items()
+    without = [name for name, service in services if not service.context.webhooks.secrets]
     if len(without) == len(installation):
         if is_needed:
-            text = "is not set; without it the endpoint cannot verify who sends"
+            text = "is not set; without it the endpoint cannot verify deliveries"
             raise ConfigurationError(setting, text)
         say(f"no webhooks: {setting} is not set")
         return None
@@ -173,9 +159,14 @@ def _webhook_server(
     with extra("server"):
         from rindle_sync.web.server import listen, serve
     settings = installation.settings
+    # before the engine starts: an address that is taken ends the process with nothing begun
     listening = listen(settings.listen_host, settings.listen_port)
-    each = "/<environment>" if settings.environments else ""
     providers = {service.settings.provider for service in installation.values()}
-    path = WEBHOOK_PATH.format(provider=providers.pop() if len(providers) == 1 else "<provider>")
-    say(f"webhooks at http://{settings.listen_host}:{settings.listen_port}{path}{each}")
+    provider = "<provider>"
+    if len(providers) == 1:
+        (provider,) = providers
+    path = WEBHOOK_PATH.format(provider=provider)
+    if settings.environments:
+        path += "/<environment>"
+    say(f"webhooks at http://{settings.listen_host}:{settings.listen_port}{path}")
     return partial(serve, installation.webhooks(WEBHOOK_PATH), listening, stop)

@@ -15,7 +15,7 @@ from rindle_sync.cli.run import pass_report
 from rindle_sync.diagnostics import many
 from rindle_sync.domain import Outcome
 from rindle_sync.errors import AuthenticationFailed, ConfigurationError
-from rindle_sync.reconcile import Applied, Drift, Filled, Note, Report, SweepResult
+from rindle_sync.reconcile import Applied, Drift, Filled, Report, SweepResult
 
 commands: Final = typer.Typer()
 
@@ -42,13 +42,15 @@ def sweep(dry_run: DryRun = False, json_: Json = False) -> None:
         if applied.changed:
             changes.append(applied)
 
-    async def work(rindle: RindleSync) -> SweepResult:
-        return await rindle.sweep(dry_run=dry_run, on_applied=note)
-
-    result = _made(work, SweepResult(outcome=Outcome.REFUSED))
+    result = _made(
+        lambda rindle: rindle.sweep(dry_run=dry_run, on_applied=note),
+        SweepResult(outcome=Outcome.REFUSED),
+    )
     if json_:
-        planned = {"changes": [_change(applied) for applied in changes]} if dry_run else {}
-        print_json(asdict(result) | planned)
+        report = asdict(result)
+        if dry_run:
+            report["changes"] = [_change(applied) for applied in changes]
+        print_json(report)
     else:
         _print_sweep(result, changes, dry_run=dry_run)
     say_hint(result.outcome)
@@ -111,17 +113,20 @@ def audit(
         text = "makes rows, and --dry-run makes none: alone it lists the assets without a row"
         raise ConfigurationError("--adopt", text)
 
-    with _progress(_audit_line) as on_progress:
+    def line(report: Report) -> str:
+        findings = many(sum(report.drift.values()), "finding")
+        return f"{report.seen} of about {report.rows} rows compared, {findings}"
 
-        async def work(rindle: RindleSync) -> Report:
-            return await rindle.audit(
+    with _progress(line) as on_progress:
+        report = _made(
+            lambda rindle: rindle.audit(
                 dry_run=dry_run,
                 adopt=adopt,
                 accept_mass_change=accept_mass_change,
                 on_progress=on_progress,
-            )
-
-        report = _made(work, Report(outcome=Outcome.REFUSED))
+            ),
+            Report(outcome=Outcome.REFUSED),
+        )
     if json_:
         print_json(asdict(report))
     elif report.outcome is not Outcome.REFUSED:
@@ -131,14 +136,14 @@ def audit(
         raise typer.Exit(1)
 
 
-def _audit_line(report: Report) -> str:
-    findings = many(sum(report.drift.values()), "finding")
-    return f"{report.seen} of about {report.rows} rows compared, {findings}"
-
-
 def _print_report(report: Report, *, dry_run: bool) -> None:
     if report.notes:
-        _print_notes(report.notes)
+        table = Table("found", "row", "asset", "what", box=None, pad_edge=False)
+        for note in report.notes[:MOST_SHOWN]:
+            table.add_row(note.drift, note.row_id or "-", note.tag, note.text)
+        out.print(table)
+    if len(report.notes) > MOST_SHOWN:
+        out.print(f"and {len(report.notes) - MOST_SHOWN} more; --json shows them")
     changed = "would be changed" if dry_run else "changed"
     adopted = f", {report.adopted} adopted" if report.adopted else ""
     out.print(
@@ -163,15 +168,6 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
         )
 
 
-def _print_notes(notes: Sequence[Note]) -> None:
-    table = Table("found", "row", "asset", "what", box=None, pad_edge=False)
-    for note in notes[:MOST_SHOWN]:
-        table.add_row(note.drift, note.row_id or "-", note.tag, note.text)
-    out.print(table)
-    if len(notes) > MOST_SHOWN:
-        out.print(f"and {len(notes) - MOST_SHOWN} more; --json shows them")
-
-
 @commands.command()
 def backfill(dry_run: DryRun = False, json_: Json = False) -> None:
     """Make a row of every asset at the provider without a row.
@@ -179,12 +175,15 @@ def backfill(dry_run: DryRun = False, json_: Json = False) -> None:
     Interrupted, it resumes where it was; run again, it makes only what is new. Exit code 1 unless
     it was done.
     """
-    with _progress(_backfill_line) as on_progress:
 
-        async def work(rindle: RindleSync) -> Filled:
-            return await rindle.backfill(dry_run=dry_run, on_progress=on_progress)
+    def line(filled: Filled) -> str:
+        return f"{filled.assets} assets read, {filled.adopted} new rows"
 
-        filled = _made(work, Filled(outcome=Outcome.REFUSED))
+    with _progress(line) as on_progress:
+        filled = _made(
+            lambda rindle: rindle.backfill(dry_run=dry_run, on_progress=on_progress),
+            Filled(outcome=Outcome.REFUSED),
+        )
     if json_:
         print_json(asdict(filled))
     elif filled.outcome is not Outcome.REFUSED:
@@ -198,14 +197,11 @@ def backfill(dry_run: DryRun = False, json_: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _backfill_line(filled: Filled) -> str:
-    return f"{filled.assets} assets read, {filled.adopted} new rows"
-
-
 def _made(work: Callable[[RindleSync], Awaitable[R]], refused: R) -> R:
     """The result of a pass; `refused` where the provider refuses the token, after saying why."""
 
     async def guarded(rindle: RindleSync) -> R:
+        # before the provider is called: without the database its answers could not be stored
         await rindle.store.database.ping()
         try:
             return await work(rindle)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Final
 
 import typer
@@ -18,19 +18,6 @@ from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.installation import Installation
 
 commands: Final = typer.Typer()
-
-_COLUMNS: Final = (
-    "rows",
-    "ready",
-    "in flight",
-    "stuck",
-    "due",
-    "oldest",
-    "pending",
-    "dead",
-    "missed",
-    "circuit",
-)
 
 
 @commands.command()
@@ -55,36 +42,29 @@ def status(
             lambda installation: until_stopped(lambda stop: _watch(installation, every, stop))
         )
         return
-    standing = with_installation(_standing)
+    overviews, elsewhere = with_installation(_query)
     if not json_:
-        out.print(_board(standing))
+        out.print(_board(overviews, elsewhere))
         return
-    reports = [asdict(overview) for overview in standing.overviews]
+    reports = [asdict(overview) for overview in overviews]
     print_json(reports if len(reports) > 1 else reports[0])
 
 
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    overviews: Sequence[Overview]
-    """A `Status` of a single environment; of several the figures that fit in a line."""
-    elsewhere: Mapping[str, int]
-    """Rows by environments that the settings do not name, where a named one has none."""
-
-
-async def _standing(installation: Installation) -> _Standing:
+async def _query(installation: Installation) -> tuple[Sequence[Overview], Mapping[str, int]]:
+    """A `Status` of one environment or `Overview`s of several, and the rows of unknown ones."""
     overviews: Sequence[Overview]
     if len(installation) > 1:
         overviews = await installation.overview()
     else:
         overviews = [await installation.any_service.status()]
-    return _Standing(overviews, await installation.elsewhere(overviews))
+    return overviews, await installation.elsewhere(overviews)
 
 
 async def _watch(installation: Installation, every: float, stop: asyncio.Event) -> None:
     with Live(console=out, auto_refresh=False) as live:
         while not stop.is_set():
             try:
-                board = _board(await _standing(installation))
+                board = _board(*await _query(installation))
             except DatabaseUnavailable as error:
                 now = moment_of(installation.any_service.context.now())
                 board = Text.from_markup(f"{now}: [bold red]{literal(error)}[/]")
@@ -98,33 +78,40 @@ async def _watch(installation: Installation, every: float, stop: asyncio.Event) 
                     await stop.wait()
 
 
-def _board(standing: _Standing) -> RenderableType:
-    first, *others = standing.overviews
-    where = f"{len(standing.overviews)} environments" if others else first.environment
+def _board(overviews: Sequence[Overview], elsewhere: Mapping[str, int]) -> RenderableType:
+    first, *others = overviews
+    where = f"{len(overviews)} environments" if others else first.environment
     lines = [f"{literal(where)} on {literal(first.database)}, {moment_of(first.at)}"]
-    for overview in standing.overviews:
+    for overview in overviews:
         prefix = f"{literal(overview.environment)}: " if others else ""
-        lines += _alarms(overview, standing.elsewhere, prefix)
-    figures = _full(first) if isinstance(first, Status) else _table(standing.overviews)
+        # what makes the other figures meaningless is to be read first
+        if overview.circuit != "closed":
+            since = seconds_of(overview.circuit_open_seconds)
+            lines.append(f"{prefix}[bold red]circuit open[/]: {overview.circuit}, for {since}")
+        lines += [
+            f"[bold yellow]{literal(finding.text)}[/]: {literal(finding.remedy)}"
+            for finding in of_names(overview, elsewhere)
+        ]
+    figures = _full(first) if isinstance(first, Status) else _table(overviews)
     return Group(*map(Text.from_markup, lines), figures)
 
 
-def _alarms(overview: Overview, elsewhere: Mapping[str, int], prefix: str) -> Iterator[str]:
-    """What makes the other figures meaningless, to be read first."""
-    if overview.circuit != "closed":
-        since = seconds_of(overview.circuit_open_seconds)
-        yield f"{prefix}[bold red]circuit open[/]: {overview.circuit}, for {since}"
-    for finding in of_names(overview, elsewhere):
-        yield f"[bold yellow]{literal(finding.text)}[/]: {literal(finding.remedy)}"
-
-
 def _table(overviews: Sequence[Overview]) -> Table:
-    table = Table(Column("environment", no_wrap=True), *_COLUMNS, box=None, pad_edge=False)
+    names = "rows", "ready", "in flight", "stuck", "due", "oldest", "pending", "dead", "missed"
+    first = Column("environment", no_wrap=True)
+    table = Table(first, *names, "circuit", box=None, pad_edge=False)
     for overview in overviews:
         rows = overview.by_state
         in_flight = overview.rows - rows["ready"] - rows["errored"] - rows["deleted"]
-        missed = f"{100 * overview.webhooks.loss:.1f} %" if overview.webhooks.expected else "-"
-        is_closed = overview.circuit == "closed"
+
+        oldest = missed = "-"
+        if overview.due:
+            oldest = seconds_of(overview.oldest_due_seconds)
+        if overview.webhooks.expected:
+            missed = f"{100 * overview.webhooks.loss:.1f} %"
+        circuit = overview.circuit
+        if circuit != "closed":
+            circuit = f"[bold red]{circuit}[/]"
         table.add_row(
             literal(overview.environment),
             f"{overview.rows}",
@@ -132,11 +119,11 @@ def _table(overviews: Sequence[Overview]) -> Table:
             f"{in_flight}",
             f"{overview.stuck}",
             f"{overview.due}",
-            seconds_of(overview.oldest_due_seconds) if overview.due else "-",
+            oldest,
             f"{overview.pending}",
             f"{overview.dead}",
             missed,
-            "closed" if is_closed else f"[bold red]{overview.circuit}[/]",
+            circuit,
         )
     return table
 
@@ -152,25 +139,32 @@ def _full(figures: Status) -> RenderableType:
 
 
 def _lines(figures: Status) -> Iterator[str]:
-    oldest = f", the oldest for {seconds_of(figures.oldest_due_seconds)}" if figures.due else ""
-    unlinked = f"; {figures.unlinked} wait for an upload" if figures.unlinked else ""
-    yield (
-        f"{figures.due} due{oldest}; {figures.stuck} stuck; "
-        f"{figures.unanswered} without an answer{unlinked}"
-    )
+    due = f"{figures.due} due"
+    if figures.due:
+        due += f", the oldest for {seconds_of(figures.oldest_due_seconds)}"
+    due += f"; {figures.stuck} stuck; {figures.unanswered} without an answer"
+    if figures.unlinked:
+        due += f"; {figures.unlinked} wait for an upload"
+    yield due
     by_status = ", ".join(f"{number} {name}" for name, number in figures.webhook_events.items())
-    waiting = ""
     if figures.oldest_pending_seconds:
-        waiting = f", the oldest due for {seconds_of(figures.oldest_pending_seconds)}"
-    yield f"webhook events: {by_status}{waiting}"
+        by_status += f", the oldest due for {seconds_of(figures.oldest_pending_seconds)}"
+    yield f"webhook events: {by_status}"
     yield _missed(figures)
     yield _lateness(figures)
     limit = figures.rate_limit
-    wait = f", the next in {limit.wait_seconds:.1f} s" if limit.wait_seconds else ""
-    yield f"rate limit: {limit.calls:.0f} of {limit.capacity:.0f} calls left{wait}"
+    calls = f"rate limit: {limit.calls:.0f} of {limit.capacity:.0f} calls left"
+    if limit.wait_seconds:
+        calls += f", the next in {limit.wait_seconds:.1f} s"
+    yield calls
     yield f"last engine heartbeat: {ago(figures.last_heartbeat_at, figures.at)}"
     yield f"last answered check: {ago(figures.last_checked_at, figures.at)}"
-    yield f"last audit: {_audits(figures)}"
+    audit = f"last audit: {ago(figures.last_audit_at, figures.at)}"
+    if figures.last_audit:
+        audit += f", {figures.last_audit['outcome']}"
+    if figures.audit_began_at:
+        audit += f"; one that began {ago(figures.audit_began_at, figures.at)} has not ended"
+    yield audit
 
 
 def _missed(figures: Status) -> str:
@@ -193,12 +187,3 @@ def _lateness(figures: Status) -> str:
             late = f"median {median:.1f} s late, 95 % within {p95:.1f} s"
             triggers.append(f"{lateness.changes} by {trigger} ({late})")
     return f"changes found in the last 24 hours: {', '.join(triggers) or 'none'}"
-
-
-def _audits(figures: Status) -> str:
-    line = ago(figures.last_audit_at, figures.at)
-    if figures.last_audit:
-        line += f", {figures.last_audit['outcome']}"
-    if figures.audit_began_at:
-        line += f"; one that began {ago(figures.audit_began_at, figures.at)} has not ended"
-    return line

@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
@@ -30,19 +31,15 @@ def variables() -> dict[str, str]:
 def config_file() -> Path | None:
     """The TOML file of this process; raises `ConfigurationError` where a named one is not there."""
     named = os.environ.get(CONFIG_VARIABLE)
-    if named and not _is_file(Path(named)):
-        raise ConfigurationError(
-            CONFIG_VARIABLE, f"names a file that is not there: {ascii(named)[1:-1]}"
-        )
-    path = Path(named) if named else DEFAULT_FILE
-    return path if path.is_file() else None
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long, or a folder that we may not look into
-        return False
+    if not named:
+        return DEFAULT_FILE if DEFAULT_FILE.is_file() else None
+    path, is_there = Path(named), False
+    with suppress(OSError):  # a name too long, or a folder that we may not look into
+        is_there = path.is_file()
+    if not is_there:
+        text = f"names a file that is not there: {ascii(named)[1:-1]}"
+        raise ConfigurationError(CONFIG_VARIABLE, text)
+    return path
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -71,11 +68,9 @@ def with_variables(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[st
             continue
         name, _, setting = variable.upper().removeprefix(_TABLES).partition("__")
         if name not in names or not setting:
-            there = (
-                f"there are {', '.join(tables)}"
-                if tables
-                else "write [environments.<name>] into the TOML file"
-            )
+            there = "write [environments.<name>] into the TOML file"
+            if tables:
+                there = f"there are {', '.join(tables)}"
             text = f"is about an environment that has no table; {there}"
             raise ConfigurationError(variable, text)
         if len(names[name]) > 1:

@@ -190,7 +190,7 @@ class EnvironmentSettings(SettingsModel):
 
     @property
     def schedule(self) -> Schedule:
-        """What the next look depends on."""
+        """What the next check depends on."""
         return Schedule(
             floor=timedelta(seconds=self.provider_polling_floor_seconds),
             cap=timedelta(seconds=self.provider_check_cap_seconds),
@@ -236,37 +236,34 @@ class Settings(ServiceSettings, EnvironmentSettings):
             return {self.environment: self}
         is_named = "environment" in self.model_fields_set
         names = (self.environment,) if is_named else tuple(self.environments)
-        if missing := [name for name in names if name not in self.environments]:
-            text = f"{missing[0]} has no table; there are {', '.join(self.environments)}"
-            raise ConfigurationError("environment", text)
+        for name in names:
+            if name not in self.environments:
+                text = f"{name} has no table; there are {', '.join(self.environments)}"
+                raise ConfigurationError("environment", text)
         return {name: self._of(name) for name in names}
 
     def _of(self, name: str) -> Self:
         table, prefix = self.environments[name], f"environments.{name}."
-        account_fields = account_type(
-            named_provider({"provider": self.provider} | table)
-        ).model_fields
+        provider = named_provider({"provider": self.provider} | table)
+        account_fields = account_type(provider).model_fields
         allowed = {**EnvironmentSettings.model_fields, **account_fields}
         for key in table:
             if key not in allowed:
                 near = get_close_matches(key, sorted(allowed), n=1)
-                hint = (
-                    f"did you mean {near[0]}?"
-                    if near
-                    else "see docs/settings.md for those that may stand there"
-                )
+                hint = "see docs/settings.md for those that may stand there"
+                if near:
+                    hint = f"did you mean {near[0]}?"
                 raise ConfigurationError(prefix + key, f"is no setting of an environment; {hint}")
-        shared: dict[str, Any] = {
-            key: getattr(self.account, key)
-            for key in self.account.model_fields_set
-            if key in account_fields and account_fields[key].repr
-        }
+        shared: dict[str, Any] = {}
+        for key in self.account.model_fields_set & account_fields.keys():
+            # secrets (`repr=False`) belong to one environment: none reaches another by accident
+            if account_fields[key].repr:
+                shared[key] = getattr(self.account, key)
         for key in self.model_fields_set - {"environment", "environments", "console_token_file"}:
             shared[key] = getattr(self, key)
         try:
-            return self.model_validate(
-                shared | table | {"environment": name}, context={"table": prefix}
-            )
+            values = shared | table | {"environment": name}
+            return self.model_validate(values, context={"table": prefix})
         except ValidationError as error:
             raise misconfigured(error, allowed, table=prefix) from None
 
@@ -299,7 +296,13 @@ def load_settings(**overrides: Any) -> Settings:
     path = config_file()
     file = read_file(path) if path else {}
     values = {**file, **from_variables({**file, **overrides}), **overrides}
-    known = _known(values)
+    known = fields_of(named_provider(values))
+    tables = values.get("environments")
+    if isinstance(tables, dict):
+        # each table may pick a provider of its own, with settings of its own
+        for table in tables.values():
+            if isinstance(table, dict):
+                known |= fields_of(named_provider({**values, **table}))
     refuse_typos(known)
     try:
         settings = Settings.model_validate(values, context={})
@@ -310,15 +313,6 @@ def load_settings(**overrides: Any) -> Settings:
         settings = settings.model_copy(update={"environments": environments})
     settings.each()
     return settings
-
-
-def _known(values: Mapping[str, Any]) -> dict[str, FieldInfo]:
-    """All settings that may stand among `values`, by the providers that they pick."""
-    known = fields_of(named_provider(values))
-    tables = values.get("environments")
-    for table in tables.values() if isinstance(tables, dict) else ():
-        known |= fields_of(named_provider({**values, **table})) if isinstance(table, dict) else {}
-    return known
 
 
 def plain_settings(**values: Any) -> Settings:
@@ -346,11 +340,9 @@ def misconfigured(
         hint = f"; did you mean {near[0]}?" if near else "; see docs/settings.md for all of them"
         return ConfigurationError(name, f"is no setting (in {path or 'the arguments'}){hint}")
     variable = variable_of(table + name)
-    where = (
-        f"set {variable} or {name} in the TOML file"
-        if not table
-        else f"set it in its table, or {variable}"
-    )
+    where = f"set {variable} or {name} in the TOML file"
+    if table:
+        where = f"set it in its table, or {variable}"
     if name == "environments":
         where = "write [environments.<name>] into the TOML file, one table for each"
     return ConfigurationError(table + name, f"{message[0].lower()}{message[1:]} ({where})")

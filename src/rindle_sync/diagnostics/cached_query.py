@@ -43,19 +43,18 @@ class CachedQuery(Generic[T]):
 
     async def get(self) -> T | None:
         """The cached answer or a new one; raises what the query raises."""
+        # a negative age is that of a clock that was set back: the answer could hold for hours
         if self._answer and timedelta(0) <= self._now() - self._answer[1] < self._holds:
             return self._answer[0]
-        running = self._running or self._start()
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+            self._running.add_done_callback(self._end)
+        running = self._running  # the next caller may start another one while this one waits
         await asyncio.wait({running}, timeout=0 if self._is_late else self._within)
         if running.done():
             return running.result()
         self._is_late = True
         return None
-
-    def _start(self) -> asyncio.Task[T]:
-        self._running = asyncio.create_task(self._run())
-        self._running.add_done_callback(self._end)
-        return self._running
 
     async def _run(self) -> T:
         began = self._now()

@@ -19,7 +19,7 @@ FEWEST_EXPECTED: Final = 20
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """Whether something may be wrong, or is."""
 
     WARNING = "warning"
     ERROR = "error"
@@ -47,8 +47,8 @@ class Check(StrEnum):
     ENDPOINT = "endpoint"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+@dataclass(frozen=True, slots=True)
+class DoctorFinding:
     """Something that is wrong or may be: what it means, and what to do."""
 
     check: Check
@@ -69,47 +69,36 @@ _CIRCUIT: Final = {
 }
 
 
-def error(check: Check, environment: str | None, text: str, remedy: str) -> Finding:
-    """Something that is wrong."""
-    return Finding(
-        check=check, level=Level.ERROR, environment=environment, text=text, remedy=remedy
-    )
-
-
-def warning(check: Check, environment: str | None, text: str, remedy: str) -> Finding:
-    """Something that may be wrong."""
-    return Finding(
-        check=check, level=Level.WARNING, environment=environment, text=text, remedy=remedy
-    )
-
-
-def of_engine(last: datetime | None, now: datetime) -> Iterator[Finding]:
+def of_engine(last: datetime | None, now: datetime) -> Iterator[DoctorFinding]:
     """Whether an engine is alive; `last` is its last heartbeat."""
     state = engine_state(last, now)
     if state is EngineState.NEVER_RAN:
         text = "no engine has ever run on this database"
-        yield error(Check.ENGINE, None, text, "start `rindle-sync run`, or a worker")
+        yield DoctorFinding(
+            Check.ENGINE, Level.ERROR, None, text, "start `rindle-sync run`, or a worker"
+        )
     elif state is EngineState.AHEAD and last:
         text = f"the last engine heartbeat is {span_of(last - now)} ahead: was a clock set back?"
         remedy = "keep the clocks of all machines in sync (NTP), and check that an engine runs"
-        yield error(Check.ENGINE, None, text, remedy)
+        yield DoctorFinding(Check.ENGINE, Level.ERROR, None, text, remedy)
     elif state is EngineState.SILENT and last:
         text = f"no engine heartbeat for {int((now - last).total_seconds())} s"
         remedy = "does `rindle-sync run`, or a worker, still run? What does its log say?"
-        yield error(Check.ENGINE, None, text, remedy)
+        yield DoctorFinding(Check.ENGINE, Level.ERROR, None, text, remedy)
 
 
-def of_names(overview: Overview, elsewhere: Mapping[str, int]) -> Iterator[Finding]:
+def of_names(overview: Overview, elsewhere: Mapping[str, int]) -> Iterator[DoctorFinding]:
     """Whether the environment's name is the rows'; `elsewhere` counts those of unknown names."""
     if overview.rows or not elsewhere:
         return
     here = overview.environment
     others = [f"{many(number, 'is', 'are')} of {name}" for name, number in elsewhere.items()]
     text = f"no row is of {here}, but {', '.join(others)}"
-    yield warning(Check.ENVIRONMENT, here, text, "is the setting `environment` right?")
+    remedy = "is the setting `environment` right?"
+    yield DoctorFinding(Check.ENVIRONMENT, Level.WARNING, here, text, remedy)
 
 
-def of_environment(overview: Overview) -> Iterator[Finding]:
+def of_environment(overview: Overview) -> Iterator[DoctorFinding]:
     """What needs attention in one environment."""
     yield from _of_rows(overview)
     yield from _of_webhooks(overview)
@@ -119,38 +108,41 @@ def of_environment(overview: Overview) -> Iterator[Finding]:
             "were they deleted? Then run `rindle-sync audit --accept-mass-change`; "
             "else check the token"
         )
-        yield error(Check.AUDIT, overview.environment, text, remedy)
+        yield DoctorFinding(Check.AUDIT, Level.ERROR, overview.environment, text, remedy)
 
 
-def _of_rows(overview: Overview) -> Iterator[Finding]:
+def _of_rows(overview: Overview) -> Iterator[DoctorFinding]:
     here = overview.environment
     if overview.circuit != "closed":
         since = seconds_of(overview.circuit_open_seconds)
         text = f"the circuit is open for {since}: {overview.circuit}"
-        yield error(Check.CIRCUIT, here, text, _CIRCUIT[Reason(overview.circuit)])
+        yield DoctorFinding(
+            Check.CIRCUIT, Level.ERROR, here, text, _CIRCUIT[Reason(overview.circuit)]
+        )
     if overview.oldest_due_seconds > LONGEST_DUE.total_seconds():
         since = seconds_of(overview.oldest_due_seconds)
         text = f"{many(overview.due, 'row is', 'rows are')} due, the oldest for {since}"
         remedy = "no engine runs, the circuit is open, or the rate limit is too low for the rows"
-        yield error(Check.OVERDUE, here, text, remedy)
+        yield DoctorFinding(Check.OVERDUE, Level.ERROR, here, text, remedy)
     if overview.stuck:
         text = f"{many(overview.stuck, 'row was', 'rows were')} in flight for too long"
         remedy = "`rindle-sync explain` one: is the provider slow, or does the asset really hang?"
-        yield warning(Check.STUCK, here, text, remedy)
+        yield DoctorFinding(Check.STUCK, Level.WARNING, here, text, remedy)
 
 
-def _of_webhooks(overview: Overview) -> Iterator[Finding]:
+def _of_webhooks(overview: Overview) -> Iterator[DoctorFinding]:
     here = overview.environment
     if overview.oldest_pending_seconds > LONGEST_PENDING.total_seconds():
         text = f"a webhook event has been due for {seconds_of(overview.oldest_pending_seconds)}"
-        yield error(Check.PENDING, here, text, "no engine applies webhook events: does one run?")
+        remedy = "no engine applies webhook events: does one run?"
+        yield DoctorFinding(Check.PENDING, Level.ERROR, here, text, remedy)
     if overview.failed:
         text = f"{many(overview.failed, 'webhook event')} of 24 hours could not be applied"
         remedy = (
             "`rindle-sync events list --status dead` says why; once that is fixed, "
             "`rindle-sync events replay --dead`"
         )
-        yield warning(Check.DEAD, here, text, remedy)
+        yield DoctorFinding(Check.DEAD, Level.WARNING, here, text, remedy)
     webhooks = overview.webhooks
     if webhooks.expected >= FEWEST_EXPECTED and webhooks.loss > MOST_LOST:
         share = f"{100 * webhooks.loss:.0f} %"
@@ -159,4 +151,4 @@ def _of_webhooks(overview: Overview) -> Iterator[Finding]:
             "is the endpoint set at the provider, with the same secret, "
             "and is its address reachable from outside?"
         )
-        yield warning(Check.LOST, here, text, remedy)
+        yield DoctorFinding(Check.LOST, Level.WARNING, here, text, remedy)

@@ -13,12 +13,11 @@ from typing import Final
 from rindle_sync.config import Settings
 from rindle_sync.diagnostics.checks import (
     Check,
-    Finding,
-    error,
+    DoctorFinding,
+    Level,
     of_engine,
     of_environment,
     of_names,
-    warning,
 )
 from rindle_sync.diagnostics.status import elsewhere, overview
 from rindle_sync.domain import FailureKind
@@ -60,7 +59,7 @@ class Diagnosis:
     environments: list[str]
     database: str
     checked: list[Check]
-    findings: list[Finding]
+    findings: list[DoctorFinding]
     notes: list[Note]
 
 
@@ -80,77 +79,79 @@ async def examine(
     `endpoint` that is no address.
     """
     checked: list[Check] = [*OF_SETTINGS, Check.DATABASE]
-    of_each = settings.each()
-    told: list[Finding | Note] = []
-    for context in contexts:
-        told += _of_settings(of_each[context.store.environment], context)
-    told += _shared_secrets(of_each)
-    trouble = [found async for found in _of_database(settings, contexts[0], database)]
-    told += trouble
-    if not any(found.check is Check.DATABASE for found in trouble):
+    environments, of_each = [context.store.environment for context in contexts], settings.each()
+    told: list[DoctorFinding | Note] = [*_of_all_settings(of_each, contexts)]
+    trouble = await _of_database(settings, contexts[0], database)
+    if trouble is None or trouble.check is Check.TABLES:
         checked.append(Check.TABLES)
-    if not trouble:
+    if trouble:
+        told.append(trouble)
+    else:
         checked += OF_TABLES
         told += [found async for found in _of_tables(settings, contexts)]
-    if ping and not trouble:
-        asked = [found for context in contexts async for found in _of_provider(context)]
+    if ping and trouble is None:
+        asked: list[DoctorFinding | Note] = []
+        for context in contexts:
+            asked += [found async for found in _of_provider(context)]
+        # a check counts as made if it was made in one environment
         left_out = Counter(note.check for note in asked if isinstance(note, Note))
         checked += [check for check in OF_PING if left_out[check] < len(contexts)]
         told += asked
     if endpoint is not None:
         checked.append(Check.ENDPOINT)
-        own = of_each[contexts[0].store.environment]
-        told += [found async for found in _of_endpoint(own, contexts[0], endpoint)]
+        answers = _of_endpoint(of_each[environments[0]], contexts[0], endpoint)
+        told += [found async for found in answers]
     return Diagnosis(
-        [context.store.environment for context in contexts],
+        environments,
         database.place,
         checked,
-        [found for found in told if isinstance(found, Finding)],
+        [found for found in told if isinstance(found, DoctorFinding)],
         [found for found in told if isinstance(found, Note)],
     )
 
 
-def _of_settings(settings: Settings, context: Context) -> Iterator[Finding]:
+def _of_settings(settings: Settings, context: Context) -> Iterator[DoctorFinding]:
     here, account = settings.environment, settings.account
     for name in account.credential_names:
         if getattr(account, name) is None:
             remedy = f"{account.credentials_remedy}, and set {account.name_of(name)}"
-            yield error(
-                Check.CREDENTIALS, here, f"{name} is not set: nothing can be looked at", remedy
-            )
+            text = f"{name} is not set: no row can be checked"
+            yield DoctorFinding(Check.CREDENTIALS, Level.ERROR, here, text, remedy)
     secrets = account.webhook_secrets
     if not secrets:
         name = account.name_of(account.webhook_secrets_name)
         remedy = f"add an endpoint at the provider, and set {name}"
-        yield warning(
-            Check.WEBHOOK_SECRETS, here, "no webhooks are taken: no secret is set", remedy
-        )
+        text = "no webhooks are accepted: no secret is set"
+        yield DoctorFinding(Check.WEBHOOK_SECRETS, Level.WARNING, here, text, remedy)
     if any(len(secret) < SHORTEST_SECRET for secret in secrets):
+        text = "a webhook secret is too short to be one"
         remedy = "take the signing secret of the endpoint, as the provider shows it"
-        yield error(Check.WEBHOOK_SECRETS, here, "a webhook secret is too short to be one", remedy)
+        yield DoctorFinding(Check.WEBHOOK_SECRETS, Level.ERROR, here, text, remedy)
     playback = context.gateway.provider.playback
     if playback is None or not playback.has_key:
         return  # none is needed for public videos
     try:
         playback.check()
     except ConfigurationError as wrong:
-        yield error(Check.SIGNING_KEY, here, str(wrong), "take id and key of one signing key")
+        remedy = "take id and key of one signing key"
+        yield DoctorFinding(Check.SIGNING_KEY, Level.ERROR, here, str(wrong), remedy)
 
 
-def _shared_secrets(all_settings: Mapping[str, Settings]) -> Iterator[Finding]:
+def _of_all_settings(
+    all_settings: Mapping[str, Settings], contexts: Sequence[Context]
+) -> Iterator[DoctorFinding]:
+    for context in contexts:
+        yield from _of_settings(all_settings[context.store.environment], context)
     for (name, these), (other, those) in combinations(all_settings.items(), 2):
         if set(these.account.webhook_secrets) & set(those.account.webhook_secrets):
             text = f"it shares a webhook secret with {other}: events of one count as the other's"
-            yield error(
-                Check.WEBHOOK_SECRETS,
-                name,
-                text,
-                "each endpoint at the provider has a secret of its own",
-            )
+            remedy = "each endpoint at the provider has a secret of its own"
+            yield DoctorFinding(Check.WEBHOOK_SECRETS, Level.ERROR, name, text, remedy)
         credentials = these.account.credentials
         if credentials and credentials == those.account.credentials:
+            text = f"it has the token of {other}"
             remedy = "give each environment its own token, or make one of the two"
-            yield error(Check.CREDENTIALS, name, f"it has the token of {other}", remedy)
+            yield DoctorFinding(Check.CREDENTIALS, Level.ERROR, name, text, remedy)
 
 
 _MIGRATE: Final = "run `rindle-sync migrate`"
@@ -159,29 +160,25 @@ _TROUBLE: Final = "docs/production.md says what each trouble means"
 
 async def _of_database(
     settings: Settings, context: Context, database: Database
-) -> AsyncIterator[Finding]:
+) -> DoctorFinding | None:
     from rindle_sync.store.migrations import revisions
 
     try:
         at, newest = await revisions(database.engine)
-    except DatabaseUnavailable as trouble:
-        yield error(Check.DATABASE, None, str(trouble), _TROUBLE)
-        return
-    if at is not None and at != newest:
-        yield error(
-            Check.TABLES, None, f"the tables are at {at}, and {newest} is the newest", _MIGRATE
-        )
-        return
-    try:
+        if at is not None and at != newest:
+            text = f"the tables are at {at}, and {newest} is the newest"
+            return DoctorFinding(Check.TABLES, Level.ERROR, None, text, _MIGRATE)
         await Runtime((), settings, database, context.now).check_ready()
     except DatabaseUnavailable as trouble:
-        check, remedy = (
-            (Check.TABLES, _MIGRATE) if "migrate" in str(trouble) else (Check.DATABASE, _TROUBLE)
-        )
-        yield error(check, None, str(trouble), remedy)
+        if "migrate" in str(trouble):
+            return DoctorFinding(Check.TABLES, Level.ERROR, None, str(trouble), _MIGRATE)
+        return DoctorFinding(Check.DATABASE, Level.ERROR, None, str(trouble), _TROUBLE)
+    return None
 
 
-async def _of_tables(settings: Settings, contexts: Sequence[Context]) -> AsyncIterator[Finding]:
+async def _of_tables(
+    settings: Settings, contexts: Sequence[Context]
+) -> AsyncIterator[DoctorFinding]:
     first = contexts[0]
     for found in of_engine(await last_heartbeat(first.store), first.now()):
         yield found
@@ -193,81 +190,86 @@ async def _of_tables(settings: Settings, contexts: Sequence[Context]) -> AsyncIt
 
 
 _ADVICE: Final = {
-    FailureKind.REFUSED: "mend the token: is it of this environment, and not revoked?",
+    FailureKind.REFUSED: "fix the token: is it of this environment, and not revoked?",
     FailureKind.THROTTLED: "somebody else uses up its rate limit; try again in a minute",
     FailureKind.UNREACHABLE: "is its address right, and may this machine reach it?",
 }
 
 
-async def _of_identity(context: Context) -> Finding | None:
-    """What is wrong with the credentials, or why that is not known."""
-    advice = {**_ADVICE, **context.gateway.provider.advice}
-    try:
-        failure = await context.gateway.verify_identity()
-        kind, text = (failure.kind, failure.text) if failure else (None, "")
-    except AuthenticationFailed as refused:
-        kind, text = FailureKind.REFUSED, str(refused)
-    if kind is None:
-        return None
-    remedy = advice.get(kind, "look at the log")
-    return error(Check.PROVIDER, context.store.environment, text, remedy)
-
-
-async def _of_provider(context: Context) -> AsyncIterator[Finding | Note]:
-    """Ask who we are, as a dry run: nothing that is learned is kept."""
+async def _of_provider(context: Context) -> AsyncIterator[DoctorFinding | Note]:
+    """Check the credentials as a dry run: nothing that it finds out is stored."""
     here, context = context.store.environment, context.for_dry_run()
     if not context.gateway.has_token:
         for check in OF_PING:
             yield Note(check, here, "not checked: no token is set")
         return
-    if found := await _of_identity(context):
-        yield found
+    kind: FailureKind | None = None
+    text = ""
+    try:
+        failure = await context.gateway.verify_identity()
+        if failure:
+            kind, text = failure.kind, failure.text
+    except AuthenticationFailed as refused:
+        kind, text = FailureKind.REFUSED, str(refused)
+    if kind:
+        advice = {**_ADVICE, **context.gateway.provider.advice}
+        yield DoctorFinding(
+            Check.PROVIDER, Level.ERROR, here, text, advice.get(kind, "look at the log")
+        )
+    # the answer to that call also told the provider's time
     clock = context.gateway.provider.clock
     if clock is None:
-        yield Note(Check.CLOCK, here, "not checked: the provider told no time that we can read")
-    elif abs(skew := context.now() - clock) > MOST_SKEW:
+        yield Note(Check.CLOCK, here, "not checked: the provider sent no readable time")
+        return
+    skew = context.now() - clock
+    if abs(skew) > MOST_SKEW:
         way = "ahead of" if skew > timedelta(0) else "behind"
-        text = f"our clock is {abs(skew).total_seconds():.0f} s {way} the provider's"
+        text = f"the local clock is {abs(skew).total_seconds():.0f} s {way} the provider's"
         remedy = "keep it in sync (NTP): webhooks may be refused as too old"
-        yield warning(Check.CLOCK, here, text, remedy)
+        yield DoctorFinding(Check.CLOCK, Level.WARNING, here, text, remedy)
 
 
-_TAKEN: Final = {"kept", "kept_before", "not_acted_on"}
+_TAKEN: Final = {"stored", "duplicate", "ignored"}
 _REFUSED: Final = {
     400: "it refused the webhook: its secret, its environment or its clock is another",
     500: "it has no webhook secret",
-    503: "it could not keep the delivery: its database is in trouble",
+    503: "it could not store the delivery: its database is in trouble",
 }
 _UNPROVEN: Final = (
-    "signed with our own secret: only a webhook of the provider shows that it has the same one"
+    "signed with the secret of these settings: "
+    "only a webhook of the provider shows that it has the same one"
 )
 
 
 async def _of_endpoint(
     settings: Settings, context: Context, url: str
-) -> AsyncIterator[Finding | Note]:
+) -> AsyncIterator[DoctorFinding | Note]:
     here, account, provider = settings.environment, settings.account, context.gateway.provider
     if not account.webhook_secrets:
         remedy = f"set {account.webhook_secrets_name}"
-        yield error(Check.ENDPOINT, here, "no webhook secret to sign with", remedy)
+        yield DoctorFinding(
+            Check.ENDPOINT, Level.ERROR, here, "no webhook secret to sign with", remedy
+        )
         return
     try:
         secret, now = account.webhook_secrets[0], context.now()
         answer = await knock(url, provider.test_delivery(secret, account.environment_id, now))
     except ProviderUnavailable as trouble:
         text = f"the endpoint cannot be reached ({trouble})"
-        yield error(Check.ENDPOINT, here, text, "does it run, and does the proxy forward to it?")
+        remedy = "does it run, and does the proxy forward to it?"
+        yield DoctorFinding(Check.ENDPOINT, Level.ERROR, here, text, remedy)
         return
     path = f"/webhooks/{provider.name}"
     not_ours = (
-        "is our endpoint at this path, and does the proxy forward it? "
+        "is the endpoint of rindle-sync at this path, and does the proxy forward it? "
         f"It is {path}, with several environments {path}/<name>"
     )
     if answer.status in {200, 202} and answer.said in _TAKEN:
         yield Note(Check.ENDPOINT, here, _UNPROVEN)
     elif answer.said is None:
-        text = f"what answered {answer.status} there is not our endpoint"
-        yield error(Check.ENDPOINT, here, text, not_ours)
+        text = f"what answered {answer.status} there is not an endpoint of rindle-sync"
+        yield DoctorFinding(Check.ENDPOINT, Level.ERROR, here, text, not_ours)
     else:
         text = f"the endpoint answered {answer.status}"
-        yield error(Check.ENDPOINT, here, text, _REFUSED.get(answer.status, not_ours))
+        remedy = _REFUSED.get(answer.status, not_ours)
+        yield DoctorFinding(Check.ENDPOINT, Level.ERROR, here, text, remedy)

@@ -1,7 +1,7 @@
 """Why a row has its state: its history, its next check, and what to do. Shows no provider id."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -89,19 +89,19 @@ class _Case:
 async def explain(context: Context, row: ProviderAsset) -> Explanation:
     """What the tables know of `row`. Raises `DatabaseUnavailable`."""
     now, store = context.now(), context.store
-    webhook_events = await store.history.webhook_events_about(row, limit=MOST_WEBHOOK_EVENTS)
-    known = await store.environments.get()
     (level,) = await context.gateway.reads.levels([context.gateway.reads])
     case = _Case(
         row=row,
         changes=await store.assets.changes_of(row.id),
-        webhook_events=webhook_events,
-        circuit=known.circuit_reason,
+        webhook_events=await store.history.webhook_events_about(row, limit=MOST_WEBHOOK_EVENTS),
+        circuit=(await store.environments.get()).circuit_reason,
         pause=level.pause,
         engine_silence=_engine_silence(await last_heartbeat(store), now),
         context=context,
         now=now,
     )
+    # of what happened at the same time, the cause stands before its effect
+    order = list(MomentKind)
     return Explanation(
         row_id=row.id,
         reference=row.reference,
@@ -118,12 +118,8 @@ async def explain(context: Context, row: ProviderAsset) -> Explanation:
         check_at=row.check_at,
         next=_next(case),
         advice=list(_advice(case)),
-        history=sorted(_moments(case), key=_place),
+        history=sorted(_moments(case), key=lambda moment: (moment.at, order.index(moment.kind))),
     )
-
-
-def _place(moment: Moment) -> tuple[datetime, int]:
-    return moment.at, list(MomentKind).index(moment.kind)
 
 
 def _moments(case: _Case) -> Iterator[Moment]:
@@ -132,14 +128,8 @@ def _moments(case: _Case) -> Iterator[Moment]:
         text = _event_text(webhook_event)
         yield _moment(MomentKind.WEBHOOK, Trigger.WEBHOOK, webhook_event.received_at, text)
     for entry in read_log(case.row.decision_log):
-        yield Moment(
-            at=entry.at,
-            until=entry.until,
-            times=entry.times,
-            kind=MomentKind.DECISION,
-            trigger=entry.trigger.value,
-            text=_decision_text(entry),
-        )
+        moment = _moment(MomentKind.DECISION, entry.trigger, entry.at, _decision_text(entry))
+        yield replace(moment, until=entry.until, times=entry.times)
     for change in case.changes:
         yield _moment(MomentKind.CHANGE, change.trigger, change.at, _change_text(change))
 
@@ -189,15 +179,14 @@ def _change_text(change: Change) -> str:
 
 
 def _engine_silence(last: datetime | None, now: datetime) -> str | None:
-    match engine_state(last, now), last:
-        case EngineState.SILENT, datetime():
+    if last is None:
+        return "no engine has ever run"
+    match engine_state(last, now):
+        case EngineState.SILENT:
             return f"no engine heartbeat for {span_of(now - last)}"
-        case EngineState.AHEAD, datetime():
-            return (
-                f"the last engine heartbeat is {span_of(last - now)} ahead: was a clock set back?"
-            )
-        case EngineState.NEVER_RAN, _:
-            return "no engine has ever run"
+        case EngineState.AHEAD:
+            ahead = span_of(last - now)
+            return f"the last engine heartbeat is {ahead} ahead: was a clock set back?"
         case _:
             return None
 
@@ -214,13 +203,12 @@ def _next(case: _Case) -> str:
         return "never, but for a webhook: it is settled, and there are no audits (audit_days is 0)"
     if row.check_at <= now:
         return _why_not_yet(case, f"due for {span_of(now - row.check_at)}")
-    return f"in {span_of(max(row.check_at - now, case.pause))}{_unless(case)}: {_why(row)}"
-
-
-def _unless(case: _Case) -> str:
+    condition = ""
     if case.circuit:
-        return ", unless the circuit is still open"
-    return ", if an engine runs by then" if case.engine_silence else ""
+        condition = ", unless the circuit is still open"
+    elif case.engine_silence:
+        condition = ", if an engine runs by then"
+    return f"in {span_of(max(row.check_at - now, case.pause))}{condition}: {_why(row)}"
 
 
 def _why_not_yet(case: _Case, due: str) -> str:
@@ -234,9 +222,8 @@ def _why_not_yet(case: _Case, due: str) -> str:
     if case.pause:
         return f"{due}, but the provider limits the rate: in {span_of(case.pause)} at the earliest"
     if row.age(now) < floor:
-        return (
-            f"in {span_of(floor - row.age(now))}: it changed a moment ago, and is not checked yet"
-        )
+        wait = span_of(floor - row.age(now))
+        return f"in {wait}: it changed a moment ago, and is not checked yet"
     return f"{due}: at the next sweep, as the rate limit allows"
 
 
@@ -269,8 +256,15 @@ _BY_KIND: Final[dict[ErrorKind | None, str]] = {
 
 
 def _advice(case: _Case) -> Iterator[str]:
-    yield from _advice_to_operators(case)
-    row = case.row
+    row, has_token = case.row, case.context.gateway.has_token
+    # what stops all checks comes first: advice about the row alone would not help until then
+    awaits_check = row.check_at is not None and row.state is not State.DELETED
+    if awaits_check and not has_token:
+        yield "the token is not set here: does this shell have the settings of the service?"
+    if awaits_check and case.engine_silence:
+        yield f"{case.engine_silence}: start `rindle-sync run` or a worker"
+    if case.circuit:
+        yield f"the circuit is open ({case.circuit}): `rindle-sync doctor --ping` says what to fix"
     if any(webhook_event.status is EventStatus.DEAD for webhook_event in case.webhook_events):
         yield (
             "a webhook event about it was not applied: `rindle-sync events list --status dead`, "
@@ -280,33 +274,16 @@ def _advice(case: _Case) -> Iterator[str]:
         yield _BY_KIND[row.error_kind]
     if row.state in IN_FLIGHT and row.provider_asset_id is None:
         yield "it waits for the file: the provider has made no asset of its upload yet"
-    if _is_long_overdue(case):
+    is_stopped = case.engine_silence or case.circuit or not has_token
+    overdue = case.now - row.check_at if row.check_at else timedelta(0)
+    is_long = overdue > 10 * case.context.schedule.floor
+    if row.state in IN_FLIGHT and is_long and not is_stopped:
         yield "it is long overdue though an engine runs: is the rate limit too low for the rows?"
     if _came_without_webhook(case):
         yield (
             "no webhook about it ever came: "
             "is the endpoint set at the provider, for this environment?"
         )
-
-
-def _advice_to_operators(case: _Case) -> Iterator[str]:
-    awaits_check = case.row.check_at is not None and case.row.state is not State.DELETED
-    if awaits_check and not case.context.gateway.has_token:
-        yield "the token is not set here: does this shell have the settings of the service?"
-    if awaits_check and case.engine_silence:
-        yield f"{case.engine_silence}: start `rindle-sync run` or a worker"
-    if case.circuit:
-        yield f"the circuit is open ({case.circuit}): `rindle-sync doctor --ping` says what to fix"
-
-
-def _is_long_overdue(case: _Case) -> bool:
-    """Whether a row in flight waits though nothing keeps it from being checked."""
-    row = case.row
-    if row.state not in IN_FLIGHT or row.check_at is None:
-        return False
-    if case.engine_silence or case.circuit or not case.context.gateway.has_token:
-        return False
-    return case.now - row.check_at > 10 * case.context.schedule.floor
 
 
 def _came_without_webhook(case: _Case) -> bool:

@@ -43,23 +43,19 @@ class Readiness:
         await self._query.close()
 
     async def _checked(self) -> dict[str, str]:
+        found = {"database": OK, "tables": OK}
         try:
-            found = {"database": OK, "tables": _tables(*await self._revisions())}
-            if self._runs_engine and found["tables"] == OK:
-                found["engine"] = await self._engine()
+            at, newest = await self._revisions()
+            if not at:
+                found["tables"] = "are not there"
+            elif at != newest:
+                found["tables"] = f"are at {at}, and {newest} is the newest"
+            elif self._runs_engine:
+                last, now = await last_heartbeat(self._context.store), self._context.now()
+                # a process that has just started has had no time for a heartbeat
+                states = {engine_state(last, now), engine_state(self._began_at, now)}
+                silence = f"no heartbeat for {SILENT_AFTER.total_seconds():g} s"
+                found["engine"] = OK if EngineState.ALIVE in states else silence
         except DatabaseUnavailable:
             return {"database": "does not answer"}
         return found
-
-    async def _engine(self) -> str:
-        last, now = await last_heartbeat(self._context.store), self._context.now()
-        # a process that has just started has had no time for a heartbeat
-        if EngineState.ALIVE in {engine_state(last, now), engine_state(self._began_at, now)}:
-            return OK
-        return f"no heartbeat for {SILENT_AFTER.total_seconds():g} s"
-
-
-def _tables(at: str | None, newest: str) -> str:
-    if at == newest:
-        return OK
-    return f"are at {at}, and {newest} is the newest" if at else "are not there"

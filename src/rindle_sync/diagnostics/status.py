@@ -1,7 +1,7 @@
 """How the rows of environments stand, in figures."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from statistics import median, quantiles
 from typing import Any, Final
@@ -21,7 +21,7 @@ MOST_CHANGES: Final = 10_000
 """How many changes of a day count for their lateness: the newest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Lateness:
     """How late the changes of one trigger were found."""
 
@@ -30,7 +30,7 @@ class Lateness:
     p95_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class WebhookStatus:
     """What became of the webhooks that should have come with the changes of a day."""
 
@@ -46,7 +46,7 @@ class WebhookStatus:
     """`missed` as a share of `expected`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class RateLimitStatus:
     """How many calls the rate limit allows at once."""
 
@@ -124,6 +124,7 @@ async def figures_of(
             AUDIT,
             now=now,
             since=now - over,
+            # the webhook of a newer change may still come
             final_before=now - GRACE,
             never_reported=None if reports_deletion else State.DELETED,
         )
@@ -135,8 +136,13 @@ async def figures_of(
 
 async def overview(contexts: Sequence[Context]) -> list[Overview]:
     """The figures of environments on one database, in few statements."""
-    now = contexts[0].now()
-    return [Overview(**values) for values in await _overviews(contexts, now)]
+    now, reads = contexts[0].now(), [context.gateway.reads for context in contexts]
+    figures = await figures_of(contexts, now, over=DAY)
+    levels = await reads[0].levels(reads)
+    overviews = []
+    for context, level in zip(contexts, levels, strict=True):
+        overviews.append(_overview(context, figures[context.store.environment], level, now))
+    return overviews
 
 
 def _by_provider(contexts: Sequence[Context]) -> list[list[Context]]:
@@ -150,6 +156,7 @@ async def elsewhere(
     contexts: Sequence[Context], overviews: Sequence[Overview], names: Collection[str]
 ) -> dict[str, int]:
     """How many rows there are of environments without a name here, where one of these has none."""
+    # the usual case, in which a count over all rows would be wasted
     if all(environment.rows for environment in overviews):
         return {}
     known = {*names, *(context.store.environment for context in contexts)}
@@ -162,88 +169,59 @@ async def elsewhere(
 
 async def environment_status(context: Context) -> Status:
     """The figures of one environment."""
-    now = context.now()
-    (values,) = await _overviews([context], now)
+    (figures,) = await overview([context])
     webhook_events = await context.store.statistics.webhook_events()
-    late = await context.store.statistics.lateness(now - DAY, limit=MOST_CHANGES)
+    late = await context.store.statistics.lateness(figures.at - DAY, limit=MOST_CHANGES)
     by_trigger: dict[str, list[int]] = {trigger.value: [] for trigger in Trigger}
     for trigger, late_ms in late:
         by_trigger[trigger].append(late_ms)
+    lateness = dict.fromkeys(by_trigger, Lateness(0, 0, 0))
+    for name, all_late_ms in by_trigger.items():
+        if all_late_ms:
+            # `quantiles` raises for a single value
+            p95 = quantiles(all_late_ms, n=20)[-1] if len(all_late_ms) > 1 else all_late_ms[0]
+            lateness[name] = Lateness(len(all_late_ms), round(median(all_late_ms)), round(p95))
     return Status(
-        **values,
+        **{field.name: getattr(figures, field.name) for field in fields(Overview)},
         last_heartbeat_at=await last_heartbeat(context.store),
         webhook_events={status.value: webhook_events.get(status, 0) for status in EventStatus},
-        lateness={trigger: _lateness(late_ms) for trigger, late_ms in by_trigger.items()},
+        lateness=lateness,
     )
 
 
-async def _overviews(contexts: Sequence[Context], now: datetime) -> list[dict[str, Any]]:
-    found = await figures_of(contexts, now, over=DAY)
-    levels = await contexts[0].gateway.reads.levels([context.gateway.reads for context in contexts])
-    return [
-        _overview(context, found[context.store.environment], level, now)
-        for context, level in zip(contexts, levels, strict=True)
-    ]
-
-
-def _overview(
-    context: Context, found: Figures, level: BucketLevel, now: datetime
-) -> dict[str, Any]:
+def _overview(context: Context, found: Figures, level: BucketLevel, now: datetime) -> Overview:
     by_state = {state.value: found.by_state.get(state, 0) for state in State}
     by_kind = {kind.value: found.by_error_kind.get(kind, 0) for kind in ErrorKind}
-    audit = found.audit
-    return {
-        "at": now,
-        "provider": context.store.provider,
-        "environment": context.store.environment,
-        "database": context.store.database.place,
-        "rows": sum(by_state.values()),
-        "by_state": by_state,
-        "errored_by_kind": by_kind,
-        "stuck": by_kind[ErrorKind.STUCK],
-        "unlinked": found.unlinked,
-        "due": found.due,
-        "oldest_due_seconds": _seconds_since(found.oldest_due, now),
-        "unanswered": found.failing,
-        "last_checked_at": found.last_checked,
-        "pending": found.pending,
-        "dead": found.dead,
-        "failed": found.failed,
-        "oldest_pending_seconds": _seconds_since(found.oldest_pending, now),
-        "takes_webhooks": bool(context.webhooks.secrets),
-        "webhooks": _webhooks(found.webhooked),
-        "rate_limit": _rate_limit(level),
-        "circuit": found.circuit_reason or "closed",
-        "circuit_open_seconds": _seconds_since(found.circuit_opened_at, now),
-        "last_audit_at": audit.ended_at,
-        "last_audit": dict(audit.report) if audit.report else None,
-        "audit_began_at": audit.began_at,
-    }
-
-
-def _webhooks(webhooked: WebhookCounts) -> WebhookStatus:
+    webhooked, report = found.webhooked, found.audit.report
     first, missed = webhooked.found[Trigger.WEBHOOK], sum(webhooked.missed.values())
-    return WebhookStatus(
-        expected=webhooked.expected,
-        first=first,
-        late=webhooked.expected - first - missed,
-        missed=missed,
-        loss=round(webhooked.loss, 4),
-    )
-
-
-def _lateness(late_ms: list[int]) -> Lateness:
-    if not late_ms:
-        return Lateness(changes=0, median_ms=0, p95_ms=0)
-    p95 = quantiles(late_ms, n=20)[-1] if len(late_ms) > 1 else late_ms[0]
-    return Lateness(changes=len(late_ms), median_ms=round(median(late_ms)), p95_ms=round(p95))
-
-
-def _rate_limit(level: BucketLevel) -> RateLimitStatus:
-    return RateLimitStatus(
-        calls=round(level.calls, 1),
-        capacity=level.capacity,
-        wait_seconds=round(level.wait.total_seconds(), 3),
+    late, loss = webhooked.expected - first - missed, round(webhooked.loss, 4)
+    wait_seconds = round(level.wait.total_seconds(), 3)
+    return Overview(
+        at=now,
+        provider=context.store.provider,
+        environment=context.store.environment,
+        database=context.store.database.place,
+        rows=sum(by_state.values()),
+        by_state=by_state,
+        errored_by_kind=by_kind,
+        stuck=by_kind[ErrorKind.STUCK],
+        unlinked=found.unlinked,
+        due=found.due,
+        oldest_due_seconds=_seconds_since(found.oldest_due, now),
+        unanswered=found.failing,
+        last_checked_at=found.last_checked,
+        pending=found.pending,
+        dead=found.dead,
+        failed=found.failed,
+        oldest_pending_seconds=_seconds_since(found.oldest_pending, now),
+        takes_webhooks=bool(context.webhooks.secrets),
+        webhooks=WebhookStatus(webhooked.expected, first, late, missed, loss),
+        rate_limit=RateLimitStatus(round(level.calls, 1), level.capacity, wait_seconds),
+        circuit=found.circuit_reason or "closed",
+        circuit_open_seconds=_seconds_since(found.circuit_opened_at, now),
+        last_audit_at=found.audit.ended_at,
+        last_audit=dict(report) if report else None,
+        audit_began_at=found.audit.began_at,
     )
 
 

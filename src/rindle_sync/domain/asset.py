@@ -174,6 +174,10 @@ class ProviderAsset(_Value, _Row, frozen=True, kw_only=True):
     def __hash__(self) -> int:
         return hash((self.id, self.version))
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        shown = dict(super().__rich_repr__()) | {"reference": self.shown_reference}
+        return list(shown.items())
+
     @property
     def tag(self) -> str | None:
         """The redacted provider id, for people to read; not a key to join on."""
@@ -185,7 +189,7 @@ class ProviderAsset(_Value, _Row, frozen=True, kw_only=True):
         return hide(self.reference, self.provider_asset_id, self.provider_upload_id)
 
 
-class Due(_Value, _Row, frozen=True, kw_only=True):
+class Due(_Value, _Row, frozen=True):
     """The part of a due row that is needed to plan its check."""
 
     id: str

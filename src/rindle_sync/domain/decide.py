@@ -128,7 +128,12 @@ def decide(
     if reason := _stale(row, observation):
         return Decision(Verdict.STALE, row, reason)
     if isinstance(observation, FetchFailure):
-        return _unanswered(row, observation)
+        failures = row.check_failures
+        # a call that the provider did not process says nothing about this row
+        if observation.kind not in {FailureKind.THROTTLED, FailureKind.REFUSED}:
+            failures += 1
+        after = replace(row, last_sync_error=observation.text, check_failures=failures)
+        return Decision(Verdict.UNANSWERED, after, observation.kind.value)
     if observation.source is ObservationSource.WEBHOOK:
         return _from_webhook(row, observation, now)
     return _from_fetch(row, observation, now, policy)
@@ -136,7 +141,9 @@ def decide(
 
 def needs_fetch(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
     """Whether a verdict on `row` needs a call to the provider."""
-    return row.is_fetchable and not _is_declared_stuck(row, now, policy)
+    if policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy):
+        return False
+    return row.is_fetchable
 
 
 def is_settled(row: ProviderAsset | Due) -> bool:
@@ -148,19 +155,25 @@ def is_settled(row: ProviderAsset | Due) -> bool:
 
 def is_news(before: ProviderAsset, after: ProviderAsset) -> bool:
     """Whether the provider's truth differs between the two."""
-    return _truth(before) != _truth(after)
+    if before.state is not after.state or before.error_kind is not after.error_kind:
+        return True
+    # the provider may list playback ids in any order
+    if frozenset(before.playback_ids) != frozenset(after.playback_ids):
+        return True
+    return before.provider_asset_id != after.provider_asset_id
 
 
 def restart(row: ProviderAsset, fresh: ProviderAsset, now: datetime) -> Decision | None:
     """The errored `row` begun again as `fresh`, at the app's request; None for any other row."""
     if row.state is not State.ERRORED:
         return None
+    # observed now: late answers about the attempt before are stale
     after = replace(fresh, id=row.id, inserted_at=row.inserted_at, observed_at=now)
     return _changed(after, now, "begun again")
 
 
 def _without_answer(row: ProviderAsset, now: datetime, policy: Policy) -> Decision:
-    if _is_declared_stuck(row, now, policy):
+    if policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy):
         return _stuck(row, row, now)
     if row.is_fetchable:
         return Decision(Verdict.NEEDS_FETCH, row, "the provider knows")
@@ -215,15 +228,6 @@ def _rank(row: ProviderAsset) -> int:
     return _RANK[row.state]
 
 
-def _unanswered(row: ProviderAsset, failure: FetchFailure) -> Decision:
-    failures = row.check_failures
-    # a call that the provider did not process says nothing about this row
-    if failure.kind not in {FailureKind.THROTTLED, FailureKind.REFUSED}:
-        failures += 1
-    after = replace(row, last_sync_error=failure.text, check_failures=failures)
-    return Decision(Verdict.UNANSWERED, after, failure.kind.value)
-
-
 def _from_webhook(row: ProviderAsset, observation: Observation, now: datetime) -> Decision:
     state = observation.state
     if state is None:
@@ -240,13 +244,14 @@ def _from_webhook(row: ProviderAsset, observation: Observation, now: datetime) -
     if not is_news(row, after):
         return Decision(Verdict.UNCHANGED, after, "the event says nothing new")
     if after.state is row.state and row.state in IN_FLIGHT:
-        return _changed(after, now, "the event tells more of the asset")
+        return _changed(after, now, "the event says more about the asset")
     return Decision(Verdict.AMBIGUOUS, row, f"the event says {state}, the row says {row.state}")
 
 
 def _from_fetch(
     row: ProviderAsset, observation: Observation, now: datetime, policy: Policy
 ) -> Decision:
+    # before all else: not even a 404 counts against what was written during the call
     if observation.overtaken and _contradicts(row, observation):
         return Decision(Verdict.AMBIGUOUS, row, "others wrote during the check what it did not see")
     if observation.gone:
@@ -278,25 +283,24 @@ def _missing(
 ) -> Decision:
     checked = replace(_checked(row, observation, now), missing_since=row.missing_since)
     if not is_settled(row):
-        return _not_found(checked, observation, now)
+        about = "asset" if row.provider_asset_id else "upload"
+        text = observation.error_text or f"{row.provider_name} {about} not found"
+        after = replace(
+            checked, state=State.ERRORED, error_kind=ErrorKind.NOT_FOUND, last_sync_error=text
+        )
+        if row.error_kind is ErrorKind.NOT_FOUND:
+            return Decision(Verdict.UNCHANGED, after, "still not found")
+        return _changed(after, now, "not found")
+    # one 404 may be a fault of the provider: only a second one, some time later, deletes the row
     if row.missing_since is None:
         after = replace(checked, missing_since=observation.at)
         return Decision(Verdict.MISSING_ONCE, after, "not found, to be confirmed")
     if observation.at - row.missing_since < policy.confirm:
-        return Decision(Verdict.UNCHANGED, checked, "not found again, too soon to tell")
+        return Decision(Verdict.UNCHANGED, checked, "not found again, too soon to count")
     ended = replace(
         checked, state=State.DELETED, error_kind=None, last_sync_error=None, missing_since=None
     )
     return _changed(ended, now, "not found twice")
-
-
-def _not_found(checked: ProviderAsset, observation: Observation, now: datetime) -> Decision:
-    about, kind = "asset" if checked.provider_asset_id else "upload", ErrorKind.NOT_FOUND
-    text = observation.error_text or f"{checked.provider_name} {about} not found"
-    after = replace(checked, state=State.ERRORED, error_kind=kind, last_sync_error=text)
-    if checked.error_kind is kind:
-        return Decision(Verdict.UNCHANGED, after, "still not found")
-    return _changed(after, now, "not found")
 
 
 def _checked(row: ProviderAsset, observation: Observation, now: datetime) -> ProviderAsset:
@@ -316,10 +320,6 @@ def _checked(row: ProviderAsset, observation: Observation, now: datetime) -> Pro
 
 def _past_threshold(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
     return row.state in IN_FLIGHT and row.age(now) > policy.stuck_threshold
-
-
-def _is_declared_stuck(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
-    return policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy)
 
 
 def _still_stuck(row: ProviderAsset, observation: Observation) -> bool:
@@ -345,17 +345,13 @@ def _changed(after: ProviderAsset, now: datetime, reason: str) -> Decision:
     return Decision(Verdict.CHANGED, replace(after, updated_at=now), reason)
 
 
-def _truth(row: ProviderAsset) -> tuple[object, ...]:
-    """Everything that counts as a real change when it differs."""
-    return row.state, row.error_kind, frozenset(row.playback_ids), row.provider_asset_id
-
-
 def _become(row: ProviderAsset, observation: Observation, **checked: Any) -> ProviderAsset:
     """The row as the observation describes it, with `checked`; what it does not mention stays."""
     values: dict[str, Any] = checked | {
         "provider_asset_id": row.provider_asset_id or observation.provider_asset_id,
         "raw_provider_metadata": observation.metadata or row.raw_provider_metadata,
         "provider_created_at": observation.created_at or row.provider_created_at,
+        # a webhook may be processed after a check that began later
         "observed_at": max(row.observed_at or observation.at, observation.at),
         "last_sync_error": None,
     }

@@ -18,9 +18,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 def redact_id(provider_id: str | None) -> str | None:
     """The part of a provider id that may be shown: `...` and its last four characters."""
-    if provider_id is None:
-        return None
-    return f"...{provider_id[-4:]}" if len(provider_id) >= _SHORT else "...redacted"
+    return None if provider_id is None else _tag(provider_id)
+
+
+def _tag(secret: str) -> str:
+    return f"...{secret[-4:]}" if len(secret) >= _SHORT else "...redacted"
 
 
 def scrub(text: str, *secrets: str | None) -> str:
@@ -28,14 +30,21 @@ def scrub(text: str, *secrets: str | None) -> str:
     text = hide(text, *secrets)
     if len(text) > _LONGEST_READ:  # without the last word: half an id would not look like one
         text = " ".join(text[:_LONGEST_READ].split()[:-1])
-    text = _TOKEN.sub(_hide_token, hide_urls(text))
+
+    def hidden(match: re.Match[str]) -> str:
+        word = match.group()
+        return word if _PLAIN.fullmatch(word) else _tag(word.rstrip("."))
+
+    # URLs first: what is left of a URL whose ids are hidden would not look like one
+    text = _TOKEN.sub(hidden, hide_urls(text))
     return _CONTROL.sub(" ", text).strip()[:MAX_ERROR_TEXT].rstrip()
 
 
 def hide(text: str, *secrets: str | None) -> str:
     """`text` with each of `secrets` in it redacted."""
+    # the longest first: a shorter one may be a part of it
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        tag = redact_id(secret) or ""
+        tag = _tag(secret)
         if len(secret) > _SHORT:
             text = text.replace(secret, tag)
         else:  # the letters of a short secret are in many words: hide it only where it stands alone
@@ -46,8 +55,3 @@ def hide(text: str, *secrets: str | None) -> str:
 def hide_urls(text: str) -> str:
     """`text` with every URL in it hidden."""
     return _URL.sub(r"\1[url]", text)
-
-
-def _hide_token(match: re.Match[str]) -> str:
-    word = match.group()
-    return word if _PLAIN.fullmatch(word) else (redact_id(word.rstrip(".")) or "")

@@ -54,6 +54,7 @@ class Schedule:
 
 def retry_gap(failures: int, schedule: Schedule) -> timedelta:
     """The wait after the `failures`th fetch failure in a row: `retry`, doubled each time."""
+    # doubled ten times at most: a row may fail for weeks, and the number would grow without end
     return schedule.retry * (1 << min(max(failures, 1) - 1, 10))
 
 
@@ -65,34 +66,20 @@ def next_check(
     schedule: Schedule,
 ) -> datetime | None:
     """When to check the decided row next; None for never."""
-    row = decision.row
-    is_webhook = (
-        isinstance(observation, Observation) and observation.source is ObservationSource.WEBHOOK
-    )
+    row, source = decision.row, None
+    if isinstance(observation, Observation):
+        source = observation.source
     if row.state is State.DELETED or not row.is_fetchable:
-        return _begin_deadline(row, policy)
+        return regular_check(row, now, policy, schedule)
     if decision.verdict is Verdict.AMBIGUOUS:
         return now
-    if is_webhook and decision.verdict not in CHANGES:
+    if source is ObservationSource.WEBHOOK and decision.verdict not in CHANGES:
         return row.check_at
     if decision.verdict is Verdict.STALE:
         return row.check_at and now + schedule.floor
     if isinstance(observation, FetchFailure):
         return _after_failure(row, observation, now, policy, schedule)
-    return _regular(row, now, policy, schedule)
-
-
-def first_check(
-    row: ProviderAsset, now: datetime, policy: Policy, schedule: Schedule
-) -> datetime | None:
-    """When to check a new row for the first time; None for never."""
-    if row.is_fetchable:
-        return _regular(row, now, policy, schedule)
-    return _begin_deadline(row, policy)
-
-
-def _begin_deadline(row: ProviderAsset, policy: Policy) -> datetime | None:
-    return row.updated_at + policy.begin_grace if row.state is State.PENDING else None
+    return regular_check(row, now, policy, schedule)
 
 
 def _after_failure(
@@ -102,16 +89,19 @@ def _after_failure(
         return row.check_at or now
     if failure.kind is FailureKind.THROTTLED:
         return now + (failure.wait or schedule.floor)
-    regular = _regular(row, now, policy, schedule)
+    regular = regular_check(row, now, policy, schedule)
     if regular and row.check_failures % ATTEMPTS == 0:
         return regular
     soon = now + min(retry_gap(row.check_failures, schedule), schedule.cap)
     return min(soon, regular or soon)
 
 
-def _regular(
+def regular_check(
     row: ProviderAsset, now: datetime, policy: Policy, schedule: Schedule
 ) -> datetime | None:
+    """When to check a row that is new or was answered; None for never."""
+    if row.state is State.DELETED or not row.is_fetchable:
+        return row.updated_at + policy.begin_grace if row.state is State.PENDING else None
     if row.missing_since:
         return max(row.missing_since + policy.confirm, now + schedule.floor)
     floor, cap = schedule.floor, schedule.cap
@@ -120,14 +110,11 @@ def _regular(
     elif row.state is not State.PENDING and row.state not in IN_FLIGHT:
         return None
     age = row.age(now)
-    gap = min(max(age * schedule.growth, floor), cap) * (1 + schedule.jitter * _draw(row))
+    # from 0 to 1, evenly spread over rows; a row keeps its share until its next write
+    share = crc32(f"{row.id}:{row.version}".encode()) / 0xFFFFFFFF
+    gap = min(max(age * schedule.growth, floor), cap) * (1 + schedule.jitter * share)
     if is_watched:
         return now + gap if age <= schedule.recovery else None
     # at the threshold itself a row is not stuck yet
     overdue = row.updated_at + policy.stuck_threshold + timedelta.resolution
     return max(min(now + gap, overdue), now + schedule.floor)
-
-
-def _draw(row: ProviderAsset) -> float:
-    """A number from 0 to 1, evenly spread over rows, that a row keeps until its next write."""
-    return crc32(f"{row.id}:{row.version}".encode()) / 0xFFFFFFFF

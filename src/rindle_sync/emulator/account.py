@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
@@ -16,7 +16,7 @@ from rindle_sync.emulator.lifecycle import Asset, Life, Settings, Upload
 from rindle_sync.emulator.rate_limits import Priority, RateLimits
 from rindle_sync.emulator.timeline import EventType, LifeEvent
 from rindle_sync.emulator.validation import check_number, check_whole, reject
-from rindle_sync.emulator.webhooks import RESPONSE_SECONDS, Deliveries, Endpoint, Webhook, Webhooks
+from rindle_sync.emulator.webhooks import Deliveries, Endpoint, Webhook, Webhooks
 
 PriorityWord = Priority | Literal["high", "low"]
 
@@ -66,6 +66,7 @@ class MuxAccount:
         A new `seed` gives new ids. Webhook endpoints stay, their pending deliveries do not.
         """
         self._start(self.seed if seed is None else seed)
+        # after `_start`, which makes the environment that they follow
         self.webhooks.restart(self.environment, self.seed, self.now())
         self.life = self._default_life
         if self.limits is not None:
@@ -184,72 +185,44 @@ class MuxAccount:
 
     def truths(self) -> dict[str, Truth]:
         """The true state now of every asset that ever existed, deleted ones too, by id."""
-        return self.environment.truths(self.now())
+        environment, now = self.environment, self.now()
+        # a copy: a server in another thread may create assets meanwhile
+        asset_ids = tuple(environment.assets)
+        return {asset_id: environment.truth(asset_id, now) for asset_id in asset_ids}
 
     def events(self, since: float, until: float) -> Iterator[LifeEvent]:
         """The events from `since` on and before `until` (Unix seconds), as planned now."""
         return self.environment.timeline.between(since, until)
 
-    def add_fault(
-        self,
-        kind: str,
-        *,
-        operation: str | None = None,
-        object_id: str | None = None,
-        times: int | None = None,
-        probability: float = 1.0,
-        seconds: float | None = None,
-        retry_after: int | None = None,
-    ) -> Rule:
-        """Set a fault; the rule counts how often it has `fired`."""
-        fault = Fault(
-            kind=kind,
-            operation=operation,
-            object_id=object_id,
-            times=times,
-            probability=probability,
-            seconds=seconds,
-            retry_after=retry_after,
-        )
-        return self.faults.add(fault)
+    def add_fault(self, kind: str, **settings: Any) -> Rule:
+        """Set a fault with the `settings` of `Fault`; the rule counts how often it has `fired`."""
+        return self.faults.add(Fault(kind=kind, **settings))
 
     def remove_fault(self, rule: Rule) -> None:
-        """Remove a fault."""
-        self.faults.remove(rule)
+        """Remove a fault, if it is still active."""
+        # a new list: the old one may be iterated by a call that waits
+        self.faults.rules = [active for active in self.faults.rules if active is not rule]
 
     def clear_faults(self) -> None:
         """Remove all faults."""
         self.faults.clear()
 
-    def add_webhook(  # noqa: PLR0913 - every choice of a test, each by name
+    def add_webhook(
         self,
         url: str,
         secret: str,
         *,
-        drop: float = 0.0,
-        double: float = 0.0,
-        shuffle: float = 0.0,
-        delay: tuple[float, float] = (0.0, 0.0),
-        forge: float = 0.0,
-        timeout: float = RESPONSE_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
+        **faults: Any,
     ) -> Webhook:
         """Send every event from now on to an endpoint; the webhook counts its `deliveries`.
 
-        `drop`, `double`, `shuffle` and `forge` are the probability of that fault for each event,
-        `delay` the minimum and maximum seconds from an event to its delivery, `timeout` seconds of
-        real time; `transport` reaches an endpoint in this process.
+        `faults` are those of `Endpoint`: `drop`, `double`, `shuffle` and `forge` are the
+        probability of that fault for each event, `delay` the minimum and maximum seconds from an
+        event to its delivery, `timeout` seconds of real time; `transport` reaches an endpoint in
+        this process.
         """
-        endpoint = Endpoint(
-            url=url,
-            secret=secret,
-            drop=drop,
-            double=double,
-            shuffle=shuffle,
-            delay=delay,
-            forge=forge,
-            timeout=timeout,
-        )
+        endpoint = Endpoint(url=url, secret=secret, **faults)
         return self.webhooks.add(endpoint, self.now(), transport)
 
     def clear_webhooks(self) -> None:

@@ -104,12 +104,22 @@ def list_assets(call: Call) -> ApiResponse:
         if upload and upload.asset and call.now < upload.asset.deleted_at:
             assets.append(upload.asset)
     elif cursor:
-        before = _read_cursor(cursor)
+        try:
+            padded = cursor + "=" * (-len(cursor) % 4)
+            created, serial_text = urlsafe_b64decode(padded).decode().split(":")
+            before = float(created), int(serial_text)
+        except ValueError:
+            reject("cursor", "must be the next_cursor of an earlier response")
         assets, has_more = call.environment.page(call.now, limit=limit, before=before)
     else:
         skip = (call.number("page", 1) - 1) * limit
         assets, has_more = call.environment.page(call.now, limit=limit, skip=skip)
-    next_cursor = _write_cursor(assets[-1].key) if has_more else None
+    next_cursor = None
+    if has_more:
+        # the place of the last asset shown: assets created or deleted since then neither repeat
+        # an entry of the next page nor hide one
+        created_at, serial = assets[-1].key
+        next_cursor = urlsafe_b64encode(f"{created_at!r}:{serial}".encode()).decode().rstrip("=")
     data = [asset_body(asset, asset.state(call.now)) for asset in assets]
     return ApiResponse(200, {"next_cursor": next_cursor, "data": data})
 
@@ -133,8 +143,8 @@ def delete_asset(call: Call) -> ApiResponse:
 
 def get_playback_id(call: Call) -> ApiResponse:
     """GET /video/v1/playback-ids/{id}."""
-    found = call.environment.by_playback_id(call.id, call.now)
-    if found is None:
+    found = call.environment.by_playback_id.get(call.id)
+    if found is None or found[0].deleted_at <= call.now:
         return NOT_FOUND
     asset, playback_id = found
     asset_object = {"type": "asset", "id": asset.id}
@@ -233,38 +243,20 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
     if not isinstance(advanced, list):
         reject("advanced_playback_policies", "must be a list of objects with a policy")
     named = [check_object("advanced_playback_policies", entry).get("policy") for entry in advanced]
+    meta: dict[str, str] | None = None
+    if "meta" in values:
+        given, meta = check_object("meta", values["meta"]), {}
+        for name, longest in _META_LENGTHS.items():
+            if name in given:
+                meta[name] = check_text(f"meta.{name}", given[name], longest=longest)
     return Settings(
         policies=(
             *check_words("playback_policies", policies, Policy),
             *check_words("advanced_playback_policies", named, Policy),
         ),
         passthrough=values.get("passthrough"),
-        meta=_read_meta(values["meta"]) if "meta" in values else None,
+        meta=meta,
         test=values.get("test", False),
         video_quality=values.get("video_quality", "basic"),
         max_resolution_tier=values.get("max_resolution_tier", "1080p"),
     )
-
-
-def _read_meta(value: object) -> dict[str, str]:
-    values = check_object("meta", value)
-    meta = {}
-    for name, longest in _META_LENGTHS.items():
-        if name in values:
-            meta[name] = check_text(f"meta.{name}", values[name], longest=longest)
-    return meta
-
-
-# A cursor is the place of the last asset shown, so that assets created or deleted since then
-# neither repeat an entry of the next page nor hide one.
-def _write_cursor(key: tuple[float, int]) -> str:
-    return urlsafe_b64encode(f"{key[0]!r}:{key[1]}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> tuple[float, int]:
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        created_at, serial = urlsafe_b64decode(padded).decode().split(":")
-        return float(created_at), int(serial)
-    except ValueError:
-        reject("cursor", "must be the next_cursor of an earlier response")

@@ -94,7 +94,7 @@ def show_calls(account: MuxAccount, _query: Any) -> Any:
 
 def show_faults(account: MuxAccount, _query: Any) -> Any:
     """Show every active fault, and how often it fired."""
-    return {"faults": [asdict(rule.fault) | {"fired": rule.fired} for rule in account.faults]}
+    return {"faults": [asdict(rule.fault) | {"fired": rule.fired} for rule in account.faults.rules]}
 
 
 def set_fault(account: MuxAccount, body: Any) -> Any:
@@ -185,12 +185,18 @@ CONTROLS: Final[tuple[tuple[str, str, int, Command], ...]] = (
 
 def control_routes(account: MuxAccount) -> list[Route]:
     """Every path under /_emulator/; none needs a token or counts as a call."""
-    known = [
+
+    async def no_such_path(_request: Request) -> Response:
+        return _error(404, "there is no such path and method; GET /_emulator/ lists them all")
+
+    routes = [
         Route(path, _endpoint(account, status, command), methods=[method])
         for method, path, status, command in CONTROLS
     ]
-    others = ("/_emulator", "/_emulator/{rest:path}")
-    return [*known, *(Route(path, _no_such_path, methods=ALL_METHODS) for path in others)]
+    # last: the first route that fits is taken
+    routes.append(Route("/_emulator", no_such_path, methods=ALL_METHODS))
+    routes.append(Route("/_emulator/{rest:path}", no_such_path, methods=ALL_METHODS))
+    return routes
 
 
 def _endpoint(
@@ -213,10 +219,6 @@ def _endpoint(
         return Response(status_code=status) if body is None else JSONResponse(body, status)
 
     return endpoint
-
-
-async def _no_such_path(_request: Request) -> Response:
-    return _error(404, "there is no such path and method; GET /_emulator/ lists them all")
 
 
 def _error(status: int, message: str) -> Response:

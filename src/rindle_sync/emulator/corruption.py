@@ -61,7 +61,14 @@ def _change_data(data: Any, fault: Fault, chance: Random) -> Any:
     targets = [entry for entry in entries if fault.object_id in {None, entry["id"]}]
     match fault.kind:
         case FaultKind.UNKNOWN_STATUS | FaultKind.MISSING_PLAYBACK_IDS:
-            changed = [_change_entry(entry, fault) for entry in entries]
+            changed = [dict(entry) for entry in entries]
+            for entry in changed:
+                if fault.object_id not in {None, entry["id"]}:
+                    continue
+                if fault.kind == FaultKind.UNKNOWN_STATUS:
+                    entry["status"] = "transmogrifying"
+                else:
+                    entry.pop("playback_ids", None)
             return changed if isinstance(data, list) else changed[0]
         case FaultKind.REPEATED_ENTRIES:
             return [*entries, *chance.sample(targets, min(1, len(targets)))]
@@ -71,11 +78,3 @@ def _change_data(data: Any, fault: Fault, chance: Random) -> Any:
         case _:
             shuffled = chance.sample(entries, len(entries))
             return shuffled if shuffled != entries else entries[::-1]
-
-
-def _change_entry(entry: dict[str, Any], fault: Fault) -> dict[str, Any]:
-    if fault.object_id not in {None, entry["id"]}:
-        return entry
-    if fault.kind == FaultKind.UNKNOWN_STATUS:
-        return entry | {"status": "transmogrifying"}
-    return {key: value for key, value in entry.items() if key != "playback_ids"}

@@ -8,10 +8,10 @@ from typing import Final
 
 from starlette.applications import Starlette
 
+from rindle_sync.emulator import webhook_sender
 from rindle_sync.emulator.account import MuxAccount
 from rindle_sync.emulator.control_api import control_routes
-from rindle_sync.emulator.router import fallback_route, mux_routes
-from rindle_sync.emulator.webhook_sender import WebhookSender
+from rindle_sync.emulator.router import all_routes
 
 _TICK: Final = 0.1
 
@@ -22,23 +22,25 @@ class MuxEmulator(MuxAccount):
     @cached_property
     def app(self) -> Starlette:
         """Mux's REST API and the control API; under a server it also delivers webhooks."""
-        # Routes are matched in this order, and most calls are Mux's.
-        routes = [*mux_routes(self), *control_routes(self), fallback_route(self)]
+        routes = all_routes(self, control_routes(self))
         return Starlette(routes=routes, lifespan=self._deliver_while_serving)
 
     async def deliver_due(self) -> int:
         """Send every due webhook delivery, forged ones too; returns the number of POST requests."""
-        return await WebhookSender(self).deliver_due()
+        async with asyncio.TaskGroup() as group:
+            deliveries = [webhook_sender.deliver(self, webhook) for webhook in self.webhooks]
+            tasks = [group.create_task(delivery) for delivery in deliveries]
+        return sum(task.result() for task in tasks)
 
     async def run_webhooks(self, stop: asyncio.Event, every: float = _TICK) -> None:
         """Send due webhook deliveries `every` so many seconds, until `stop` is set."""
-        await WebhookSender(self).run(stop, every, self.sleep)
+        await webhook_sender.run(self, stop, every, self.sleep)
 
     @asynccontextmanager
     async def _deliver_while_serving(self, _app: Starlette) -> AsyncIterator[None]:
         stop = asyncio.Event()
         # In real time: a sleep that moves a test's clock would advance it while nothing happens.
-        running = asyncio.create_task(WebhookSender(self).run(stop, _TICK, asyncio.sleep))
+        running = asyncio.create_task(webhook_sender.run(self, stop, _TICK, asyncio.sleep))
         try:
             yield
         finally:

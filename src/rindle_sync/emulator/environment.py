@@ -35,32 +35,33 @@ class Truth:
 
 
 class Environment:
-    """The assets in order of creation, the uploads, and the timeline of both."""
+    """The assets in order of creation calls, the uploads, and the timeline of both."""
 
     def __init__(self, ids: Ids) -> None:
         self.timeline = Timeline()
         self._ids = ids
-        self._assets: dict[str, Asset] = {}
+        self.assets: dict[str, Asset] = {}
         self._assets_by_age: list[Asset] = []
         self._uploads: dict[str, Upload] = {}
-        self._by_playback_id: dict[str, tuple[Asset, PlaybackId]] = {}
+        self.by_playback_id: dict[str, tuple[Asset, PlaybackId]] = {}
 
     def create_asset(
         self, settings: Settings, life: Life, created_at: float, upload_id: str | None = None
     ) -> Asset:
         """A new asset with the lifecycle `life`; `created_at` may lie in the past."""
         playback_ids = tuple(PlaybackId(self._ids.new(), policy) for policy in settings.policies)
-        serial = len(self._assets)
+        serial = len(self.assets)
         asset = Asset(self._ids.new(), serial, created_at, life, settings, playback_ids)
         asset.upload_id = upload_id
         if life.deleted_after is not None:
             asset.deleted_at = created_at + life.deleted_after
         if settings.test:
             asset.deleted_at = min(asset.deleted_at, created_at + TEST_ASSET_SECONDS)
-        self._assets[asset.id] = asset
+        self.assets[asset.id] = asset
+        # not appended: an asset may be created in the past
         insort(self._assets_by_age, asset, key=_key)
         for playback_id in playback_ids:
-            self._by_playback_id[playback_id.id] = asset, playback_id
+            self.by_playback_id[playback_id.id] = asset, playback_id
         self.timeline.add_lifecycle(asset)
         if asset.deleted_at != math.inf:
             self.timeline.add(asset.deleted_at, EventType.ASSET_DELETED, asset)
@@ -68,7 +69,7 @@ class Environment:
 
     def asset(self, asset_id: str, now: float) -> Asset | None:
         """The asset with this id, unless it is deleted."""
-        asset = self._assets.get(asset_id)
+        asset = self.assets.get(asset_id)
         return asset if asset is not None and now < asset.deleted_at else None
 
     def delete_asset(self, asset: Asset, now: float) -> None:
@@ -96,11 +97,6 @@ class Environment:
             else:
                 return found, True
         return found, False
-
-    def by_playback_id(self, playback_id: str, now: float) -> tuple[Asset, PlaybackId] | None:
-        """The asset that a playback id plays, unless it is deleted."""
-        found = self._by_playback_id.get(playback_id)
-        return found if found and now < found[0].deleted_at else None
 
     def create_upload(
         self,
@@ -152,18 +148,13 @@ class Environment:
 
     def truth(self, asset_id: str, now: float) -> Truth:
         """The true state of one asset; KeyError if it never existed."""
-        asset = self._assets[asset_id]
+        asset = self.assets[asset_id]
         passthrough = asset.settings.passthrough
         return Truth(asset.id, asset.state(now), asset.playback_ids, asset.upload_id, passthrough)
-
-    def truths(self, now: float) -> dict[str, Truth]:
-        """The true state of every asset that ever existed, by id, in order of creation calls."""
-        # A server in another thread may create assets meanwhile, so iterate over a copy.
-        return {asset_id: self.truth(asset_id, now) for asset_id in tuple(self._assets)}
 
     def subject(self, event: LifeEvent) -> Asset | Upload:
         """The asset or the upload that an event is about, deleted or not."""
         if event.type.startswith("video.upload.") and event.upload_id is not None:
             return self._uploads[event.upload_id]
         assert event.asset_id is not None
-        return self._assets[event.asset_id]
+        return self.assets[event.asset_id]

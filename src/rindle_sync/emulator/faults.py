@@ -104,9 +104,6 @@ class Fault:
             if self.operation not in self.scope:
                 possible = ", ".join(sorted(self.scope))
                 reject("operation", f"{self.kind} cannot happen to it; use one of {possible}")
-        self._check_times()
-
-    def _check_times(self) -> None:
         if self.seconds is not None:
             check_number("seconds", self.seconds)
         elif self.kind in _TIMED:
@@ -126,12 +123,6 @@ class Fault:
         """How long it delays a response, in seconds."""
         return _LONG_SILENCE if self.seconds is None else self.seconds
 
-    def applies_to(self, operation: Operation, ids: Collection[str]) -> bool:
-        """Whether it applies to this operation on any of these objects."""
-        if self.operation not in {None, operation} or operation not in self.scope:
-            return False
-        return self.object_id is None or self.object_id in ids
-
 
 @dataclass(slots=True, eq=False)
 class Rule:
@@ -144,13 +135,16 @@ class Rule:
 
     def fires(self, operation: Operation, ids: Collection[str]) -> bool:
         """Whether it fires for this call; counts if it does."""
-        if self.fired == self.fault.times or not self.fault.applies_to(operation, ids):
+        fault = self.fault
+        if fault.operation not in {None, operation} or operation not in fault.scope:
             return False
-        is_once = self.fault.kind == FaultKind.NOT_FOUND_ONCE
+        if self.fired == fault.times or fault.object_id not in {None, *ids}:
+            return False
+        is_once = fault.kind == FaultKind.NOT_FOUND_ONCE
         if is_once and self._seen.issuperset(ids):
             return False
         # Drawn last: a call that the fault does not apply to must not shift the random sequence.
-        if self.chance.random() >= self.fault.probability:
+        if self.chance.random() >= fault.probability:
             return False
         if is_once:
             self._seen.update(ids)
@@ -163,33 +157,25 @@ class Faults:
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._rules: list[Rule] = []
+        self.rules: list[Rule] = []
         self._created = 0
-
-    def __iter__(self) -> Iterator[Rule]:
-        return iter(self._rules)
 
     def add(self, fault: Fault) -> Rule:
         """Activate a fault."""
         rule = Rule(fault, Random(f"{self._seed}:fault:{self._created}"))
         self._created += 1
-        self._rules.append(rule)
+        self.rules.append(rule)
         return rule
-
-    def remove(self, rule: Rule) -> None:
-        """Deactivate a fault, if it is still active."""
-        # A new list: the old one may be iterated by a call that waits.
-        self._rules = [active for active in self._rules if active is not rule]
 
     def clear(self) -> None:
         """Deactivate all faults."""
-        self._rules.clear()
+        self.rules.clear()
         self._created = 0
 
     def firing(
         self, kinds: frozenset[FaultKind], operation: Operation, ids: Collection[str]
     ) -> Iterator[Rule]:
         """The rules of these kinds that fire for a call; each is drawn when the caller takes it."""
-        for rule in self._rules:
+        for rule in self.rules:
             if rule.fault.kind in kinds and rule.fires(operation, ids):
                 yield rule

@@ -1,7 +1,7 @@
 """Mux's token buckets: one for POST requests under /video/, one for every other call."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -23,11 +23,8 @@ class Bucket:
 
     capacity: int
     per_second: float
-    tokens: float = field(init=False)
-    at: float = -math.inf
-
-    def __post_init__(self) -> None:
-        self.tokens = self.capacity
+    tokens: float = 0.0
+    at: float = -math.inf  # so long ago that it is full by now
 
     def take(self, now: float) -> bool:
         """Take a token; whether there was one."""

@@ -27,6 +27,7 @@ def asset_body(asset: Asset, state: AssetState) -> dict[str, Any]:
     settings = asset.settings
     body: dict[str, Any] = {
         "id": asset.id,
+        # Mux writes the times of assets as whole Unix seconds, in a text
         "created_at": str(int(asset.created_at)),
         "status": state,
         "master_access": "none",

@@ -1,6 +1,7 @@
 """Routes calls to Mux's operations, through token check, rate limits, faults and counters."""
 
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from starlette.requests import Request
@@ -16,18 +17,15 @@ from rindle_sync.emulator.responses import UNAUTHORIZED, ApiResponse, problem, t
 ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
-def mux_routes(account: MuxAccount) -> list[Route]:
-    """Every emulated path of Mux."""
-    return [
+def all_routes(account: MuxAccount, controls: Sequence[Route]) -> list[Route]:
+    """Every emulated path of Mux, the paths `controls`, and a fallback for every other path."""
+    mux = [
         Route(path, _Endpoint(account, operation, action).respond, methods=[method])
         for method, path, operation, action in OPERATIONS
     ]
-
-
-def fallback_route(account: MuxAccount) -> Route:
-    """Every other path."""
-    endpoint = _Endpoint(account, Operation.UNKNOWN, unknown)
-    return Route("/{rest:path}", endpoint.respond, methods=ALL_METHODS)
+    other = _Endpoint(account, Operation.UNKNOWN, unknown)
+    # routes are matched in this order, and most calls are Mux's
+    return [*mux, *controls, Route("/{rest:path}", other.respond, methods=ALL_METHODS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,12 @@ class _Endpoint:
         account, operation = self.account, self.operation
         object_id = request.path_params.get("id", "")
         ids = {object_id} if object_id else set()
-        body = await self._read_body(request)
+        body = b""
+        if operation is Operation.SEND_BYTES:
+            async for _ in request.stream():  # a video may be large, and its content is not needed
+                pass
+        else:
+            body = await request.body()
         for rule in account.faults.firing(DELAYS, operation, ids):
             await account.sleep(rule.fault.wait)
         refusing = next(account.faults.firing(REFUSALS, operation, ids), None)
@@ -93,10 +96,3 @@ class _Endpoint:
         for rule in account.faults.firing(LATE, operation, ids):
             await account.sleep(rule.fault.wait)
         return response
-
-    async def _read_body(self, request: Request) -> bytes:
-        if self.operation is not Operation.SEND_BYTES:
-            return await request.body()
-        async for _ in request.stream():  # a video may be large, and its content is not needed
-            pass
-        return b""

@@ -44,35 +44,33 @@ class PlannedEvent(NamedTuple):
     asset: Asset | None
     upload_id: str | None
 
-    @property
-    def is_valid(self) -> bool:
-        """Whether no deletion of the asset comes before the event."""
-        if self.asset is None or self.at < self.asset.deleted_at:
-            return True
-        return self.type is EventType.ASSET_DELETED and self.at == self.asset.deleted_at
-
-    def as_life_event(self) -> LifeEvent:
-        """The event as users see it."""
-        asset_id = self.asset.id if self.asset else None
-        return LifeEvent(self.at, self.type, asset_id, self.upload_id)
+    def life_event(self) -> LifeEvent | None:
+        """The event as users see it; None if a deletion of the asset comes before it."""
+        if self.asset is None:
+            return LifeEvent(self.at, self.type, None, self.upload_id)
+        is_deletion = self.type is EventType.ASSET_DELETED and self.at == self.asset.deleted_at
+        if self.at >= self.asset.deleted_at and not is_deletion:
+            return None
+        return LifeEvent(self.at, self.type, self.asset.id, self.upload_id)
 
 
 _when = itemgetter(0, 1)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Feed:
     """The events from some moment on, each reported once, even if it was planned late."""
 
-    def __init__(self, planned: list[PlannedEvent]) -> None:
-        heapify(planned)
-        self.planned = planned
+    planned: list[PlannedEvent]
+    """A heap of the events not reported yet."""
 
     def due(self, now: float) -> Iterator[tuple[int, LifeEvent]]:
         """The events up to `now` not returned before, each with its number in the timeline."""
         while self.planned and self.planned[0].at <= now:
             planned = heappop(self.planned)
-            if planned.is_valid:
-                yield planned.number, planned.as_life_event()
+            event = planned.life_event()
+            if event:
+                yield planned.number, event
 
 
 class Timeline:
@@ -82,7 +80,8 @@ class Timeline:
         self._planned: list[PlannedEvent] = []
         self._created = 0
         self._is_sorted = True
-        self._feeds: list[Feed] = []
+        self.feeds: list[Feed] = []
+        """Every feed to which new events are added."""
 
     def add(
         self, at: float, what: EventType, asset: Asset | None, upload_id: str | None = None
@@ -94,7 +93,7 @@ class Timeline:
         self._is_sorted = False
         planned = PlannedEvent(at, self._created, what, asset, upload_id)
         self._planned.append(planned)
-        for feed in self._feeds:
+        for feed in self.feeds:
             heappush(feed.planned, planned)
 
     def add_lifecycle(self, asset: Asset) -> None:
@@ -117,15 +116,13 @@ class Timeline:
             self._is_sorted = True
         start = bisect_left(self._planned, (since, -1), key=_when)
         end = bisect_left(self._planned, (until, -1), key=_when)
-        planned_events = self._planned[start:end]
-        return (planned.as_life_event() for planned in planned_events if planned.is_valid)
+        events = (planned.life_event() for planned in self._planned[start:end])
+        return (event for event in events if event)
 
     def follow(self, since: float) -> Feed:
         """The events from `since` on, and every event planned after this call, even a past one."""
-        feed = Feed([planned for planned in self._planned if planned.at >= since])
-        self._feeds.append(feed)
+        planned_since = [planned for planned in self._planned if planned.at >= since]
+        heapify(planned_since)
+        feed = Feed(planned_since)
+        self.feeds.append(feed)
         return feed
-
-    def unfollow(self, feed: Feed) -> None:
-        """Add no more events to a feed."""
-        self._feeds.remove(feed)

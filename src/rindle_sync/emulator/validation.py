@@ -1,7 +1,6 @@
 """Checks of request fields; each ValueError names the field and says how to correct it."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -69,14 +68,14 @@ def check_url(field: str, value: object) -> str:
 def check_word(field: str, value: object, words: type[StrEnum]) -> str:
     """One of the values of an enumeration."""
     if value not in list(words):
-        reject(field, f"must be one of {_listed(words)}")
+        reject(field, f"must be one of {', '.join(words)}")
     return str(value)
 
 
 def check_words(field: str, value: object, words: type[StrEnum]) -> tuple[str, ...]:
     """A list of values of an enumeration."""
     if not isinstance(value, list | tuple):
-        reject(field, f"must be a list with any of {_listed(words)}")
+        reject(field, f"must be a list with any of {', '.join(words)}")
     return tuple(check_word(field, word, words) for word in value)
 
 
@@ -93,13 +92,9 @@ def build(kind: type[T], body: object, name: str = "the body") -> T:
     known = {field.name: field for field in fields(kind)}
     for key in values:
         if key not in known:
-            reject(key, f"is not a field here; use {_listed(known)}")
+            reject(key, f"is not a field here; use {', '.join(known)}")
     for key, field in known.items():
         is_required = field.default is MISSING and field.default_factory is MISSING
         if is_required and key not in values:
             reject(key, f"is missing; add it to {name}")
     return kind(**values)
-
-
-def _listed(words: Iterable[object]) -> str:
-    return ", ".join(map(str, words))

@@ -99,19 +99,16 @@ class DeliveryQueue:
         self._environment = environment
         self._seed = seed
         self._feed = environment.timeline.follow(since)
-        self._pending: list[tuple[float, int, Delivery]] = []
+        self.pending: list[tuple[float, int, Delivery]] = []
         self._created = 0
-
-    def __len__(self) -> int:
-        return len(self._pending)
 
     def close(self) -> None:
         """Discard what is pending and follow no more events."""
-        self._environment.timeline.unfollow(self._feed)
-        self._pending.clear()
+        self._environment.timeline.feeds.remove(self._feed)
+        self.pending.clear()
 
-    def plan(self, now: float) -> None:
-        """Plan the deliveries of every event up to `now`."""
+    def plan(self, now: float) -> bool:
+        """Plan the deliveries of every event up to `now`; whether any delivery is due then."""
         endpoint = self.endpoint
         for number, cause in self._feed.due(now):
             event_id = derive_uuid(self._seed, "event", number)
@@ -131,23 +128,17 @@ class DeliveryQueue:
             self.counts.planned += 1
             self.counts.dropped += is_dropped
             if is_forged:
-                self._add(cause.at, Delivery(event.forged(), is_forged=True))
+                self.add(cause.at, Delivery(event.forged(), is_forged=True))
             if not is_dropped:
-                self._add(due, Delivery(event))
+                self.add(due, Delivery(event))
                 if is_double:
-                    self._add(due + double_seconds, Delivery(event, is_double=True))
+                    self.add(due + double_seconds, Delivery(event, is_double=True))
+        return bool(self.pending) and self.pending[0][0] <= now
 
-    def has_due(self, now: float) -> bool:
-        """Whether a delivery is due at `now`."""
-        return bool(self._pending) and self._pending[0][0] <= now
-
-    def take(self) -> Delivery:
-        """Remove and return the next pending delivery."""
-        return heappop(self._pending)[2]
-
-    def put_back(self, delivery: Delivery) -> None:
-        """Send a delivery again as soon as possible: its attempt was cancelled."""
-        self._add(delivery.event.cause.at, delivery)
+    def take_due(self, now: float) -> Iterator[Delivery]:
+        """Remove and yield the next pending delivery, as long as it is due at `now`."""
+        while self.pending and self.pending[0][0] <= now:
+            yield heappop(self.pending)[2]
 
     def record(
         self, delivery: Delivery, response: httpx.Response | None, sent_at: float, now: float
@@ -185,12 +176,13 @@ class DeliveryQueue:
         if delivery.tries == MAX_ATTEMPTS:
             counts.given_up += 1
         else:
-            self._add(now + RETRY_GAPS[delivery.tries - 1], delivery)
+            self.add(now + RETRY_GAPS[delivery.tries - 1], delivery)
 
-    def _add(self, due: float, delivery: Delivery) -> None:
+    def add(self, due: float, delivery: Delivery) -> None:
+        """Make a delivery pending until `due`."""
         # The running number keeps deliveries due at the same time in order of planning.
         self._created += 1
-        heappush(self._pending, (due, self._created, delivery))
+        heappush(self.pending, (due, self._created, delivery))
 
 
 @dataclass(slots=True, eq=False)
@@ -210,7 +202,7 @@ class Webhook:
     @property
     def pending(self) -> int:
         """How many deliveries are planned and not done, retries included; not future events."""
-        return len(self.queue)
+        return len(self.queue.pending)
 
 
 class Webhooks:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from rindle_sync.diagnostics import HOUR, SPARING, CachedQuery, figures_of
-from rindle_sync.domain import BucketLevel, ErrorKind, Outcome, State
+from rindle_sync.domain import ErrorKind, Outcome, State
 from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.exporters import instruments as metrics
 from rindle_sync.exporters.instruments import Reading, reading
@@ -31,12 +31,14 @@ class Gauges:
         self._vital = CachedQuery(self._read_vital, now, HOLDS)
         self._counts = CachedQuery(self._count, now, HOLDS, times=SPARING)
         self._counted: list[Reading] = []
-        self.last: list[Reading] = [_build()]
+        versions = {name: words[0] for name, words in metrics.BUILD.labels.items()}
+        self._build = reading(metrics.BUILD, 1, **versions)
+        self.last: list[Reading] = [self._build]
         """The gauges as last read."""
 
     async def readings(self) -> list[Reading]:
         """The gauges, at most ten seconds old; those that take long to count, older."""
-        self.last = [_build(), *await self._read()]
+        self.last = [self._build, *await self._read()]
         return self.last
 
     async def close(self) -> None:
@@ -48,6 +50,7 @@ class Gauges:
         try:
             vital = await self._vital.get()
             if vital:
+                # the last counts stay until new ones are ready
                 self._counted = await self._counts.get() or self._counted
                 return vital + self._counted
         except DatabaseUnavailable:
@@ -62,8 +65,13 @@ class Gauges:
         ticked = await last_heartbeat(self._contexts[0].store)
         found = [reading(metrics.DATABASE_UP, 1), reading(metrics.LAST_TICK, _timestamp(ticked))]
         for context in self._contexts:
+            name = context.store.environment
+            # in the order in which the limiters were listed above
             for bucket in metrics.BUCKETS:
-                found += _rate_limit(context.store.environment, bucket, next(levels))
+                level = next(levels)
+                wait = level.wait.total_seconds()
+                found.append(reading(metrics.RATE_LIMIT_CALLS, level.calls, name, bucket=bucket))
+                found.append(reading(metrics.RATE_LIMIT_WAIT, wait, name, bucket=bucket))
         return found
 
     async def _count(self) -> list[Reading]:
@@ -71,23 +79,11 @@ class Gauges:
         found: list[Reading] = []
         for context in self._contexts:
             name = context.store.environment
-            found += _rows(name, figures[name])
-            found += _webhooks(name, figures[name])
-            found += _provider(name, figures[name])
+            found += _of_environment(name, figures[name])
         return found
 
 
-def _build() -> Reading:
-    labels = {name: words[0] for name, words in metrics.BUILD.labels.items()}
-    return reading(metrics.BUILD, 1, **labels)
-
-
-def _rate_limit(name: str, bucket: str, level: BucketLevel) -> Iterator[Reading]:
-    yield reading(metrics.RATE_LIMIT_CALLS, level.calls, name, bucket=bucket)
-    yield reading(metrics.RATE_LIMIT_WAIT, level.wait.total_seconds(), name, bucket=bucket)
-
-
-def _rows(name: str, figures: Figures) -> Iterator[Reading]:
+def _of_environment(name: str, figures: Figures) -> Iterator[Reading]:
     for state in State:
         yield reading(metrics.ROWS, figures.by_state.get(state, 0), name, state=state)
     for kind in ErrorKind:
@@ -97,9 +93,6 @@ def _rows(name: str, figures: Figures) -> Iterator[Reading]:
     yield reading(metrics.UNLINKED, figures.unlinked, name)
     yield reading(metrics.UNANSWERED, figures.failing, name)
     yield reading(metrics.LAST_CHECK, _timestamp(figures.last_checked), name)
-
-
-def _webhooks(name: str, figures: Figures) -> Iterator[Reading]:
     yield reading(metrics.PENDING, figures.pending, name)
     yield reading(metrics.OLDEST_PENDING, _timestamp(figures.oldest_pending), name)
     yield reading(metrics.DEAD, figures.dead, name)
@@ -107,27 +100,20 @@ def _webhooks(name: str, figures: Figures) -> Iterator[Reading]:
     for trigger, number in figures.webhooked.missed.items():
         yield reading(metrics.MISSED, number, name, trigger=trigger)
     yield reading(metrics.LOSS, figures.webhooked.loss, name)
-
-
-def _provider(name: str, figures: Figures) -> Iterator[Reading]:
-    audit = figures.audit
     for reason in Reason:
         is_open = figures.circuit_reason == reason
         yield reading(metrics.CIRCUIT_OPEN, is_open, name, reason=reason)
+    audit = figures.audit
     is_alarm = (audit.report or {}).get("outcome") == Outcome.ALARM
     yield reading(metrics.LAST_AUDIT, _timestamp(audit.ended_at), name)
     yield reading(metrics.AUDIT_ALARM, is_alarm, name)
     yield reading(metrics.AUDITING, audit.began_at is not None, name)
-    yield reading(metrics.AUDIT_PROGRESS, _progress(figures), name)
-
-
-def _progress(figures: Figures) -> float:
-    if not figures.audit.began_at:
-        return 0.0
-    report = (figures.audit.progress or {}).get("report")
-    if not report or not report["rows"]:
-        return 0.0
-    return min(1.0, float(report["seen"] / report["rows"]))
+    report = (audit.progress or {}).get("report") if audit.began_at else None
+    progress = 0.0
+    # rows may be added during the audit, which then sees more than it counted
+    if report and report["rows"]:
+        progress = min(1.0, float(report["seen"] / report["rows"]))
+    yield reading(metrics.AUDIT_PROGRESS, progress, name)
 
 
 def _timestamp(moment: datetime | None) -> float:

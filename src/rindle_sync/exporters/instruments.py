@@ -33,7 +33,7 @@ REJECTED: Final = (
     "no_json_object",
     "no_signature",
     "no_v1_signature",
-    "not_kept",
+    "not_stored",
     "other_environment",
     "signature_mismatch",
     "timestamp_out_of_window",
@@ -168,7 +168,7 @@ _AUDITS: Final = [outcome for outcome in Outcome if outcome is not Outcome.ALREA
 # Derived from events.
 
 RECEIVED = _counter(
-    "webhooks.received", "webhook", "Signed deliveries.", result=("kept", "duplicate", "ignored")
+    "webhooks.received", "webhook", "Signed deliveries.", result=("stored", "duplicate", "ignored")
 )
 REJECTIONS = _counter("webhooks.rejected", "webhook", "Rejected deliveries.", reason=REJECTED)
 ACK = _histogram("webhooks.ack.duration", SHORT, "How long senders waited for the answer.")
@@ -185,7 +185,7 @@ NOT_APPLIED = _counter(
     "webhook_events.failed",
     "attempt",
     "Failed attempts to apply a webhook event.",
-    result=("put_off", "dead"),
+    result=("postponed", "dead"),
 )
 EVENT_LAG = _histogram("webhook_events.lag", LONG, "From an event until it was applied to its row.")
 CHECKS = _counter("checks", "check", "Checks of rows.", outcome=_CHECKS)
@@ -269,9 +269,7 @@ CIRCUIT_OPEN = _gauge(
     "circuit.open", "{circuit}", "1 where the circuit is open for this reason.", reason=Reason
 )
 LAST_AUDIT = _gauge("audit.ended.timestamp", "s", "When an audit was last completed.")
-AUDIT_ALARM = _gauge(
-    "audit.alarm", "{audit}", "1 where the last audit missed too many rows to be believed."
-)
+AUDIT_ALARM = _gauge("audit.alarm", "{audit}", "1 where the last audit raised the alarm.")
 AUDITING = _gauge("audit.under_way", "{audit}", "1 where an audit has begun and not ended.")
 AUDIT_PROGRESS = _gauge(
     "audit.progress", "1", "The share of settled rows that the audit has compared; 0 without one."

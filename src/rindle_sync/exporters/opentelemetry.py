@@ -21,7 +21,7 @@ from rindle_sync.diagnostics import WITHIN
 from rindle_sync.exporters.counters import readings
 from rindle_sync.exporters.gauges import Gauges
 from rindle_sync.exporters.instruments import COUNTED, GAUGES, Instrument, InstrumentKind, Reading
-from rindle_sync.exporters.traces import FinishedSpan, finished_span
+from rindle_sync.exporters.traces import finished_span
 from rindle_sync.telemetry import Event
 
 _SCOPE: Final = "rindle_sync"
@@ -44,12 +44,18 @@ class OpenTelemetry:
         our_version = version("rindle-sync")
         self._meter: Meter = get_meter(_SCOPE, our_version, meter_provider=meter_provider)
         self._tracer: Tracer = get_tracer(_SCOPE, our_version, tracer_provider=tracer_provider)
-        self._metrics = {instrument.name: self._metric(instrument) for instrument in COUNTED}
+        self._metrics: dict[str, Counter | Histogram] = {}
         for instrument in COUNTED:
-            metric = self._metrics[instrument.name]
-            if isinstance(metric, Counter):
+            name = instrument.name
+            about = {"unit": instrument.unit, "description": instrument.description}
+            if instrument.kind is InstrumentKind.COUNTER:
+                counter = self._metrics[name] = self._meter.create_counter(name, **about)
                 for labels in instrument.combinations(environments):
-                    metric.add(0, labels)
+                    counter.add(0, labels)
+            else:
+                self._metrics[name] = self._meter.create_histogram(
+                    name, **about, explicit_bucket_boundaries_advisory=instrument.buckets
+                )
 
     def handle(self, event: Event) -> None:
         """Count one event, and make a span of it where it took time."""
@@ -61,38 +67,24 @@ class OpenTelemetry:
                 metric.record(reading.value, dict(reading.labels))
         finished = finished_span(event)
         if finished:
-            self._trace(finished)
+            span: Span = self._tracer.start_span(
+                finished.name,
+                kind=finished.kind,
+                attributes=finished.attributes,
+                start_time=finished.began,
+            )
+            if finished.error:
+                span.set_status(Status(StatusCode.ERROR))
+            span.end(end_time=finished.ended)
 
     def watch(self, gauges: Gauges) -> None:
         """Read the gauges whenever metrics are collected, on the loop that runs now."""
         read = partial(_read, gauges, asyncio.get_running_loop())
         for instrument in GAUGES:
             observe = partial(_observe, instrument, read)
-            self._meter.create_observable_gauge(instrument.name, [observe], **_about(instrument))
-
-    def _metric(self, instrument: Instrument) -> Counter | Histogram:
-        if instrument.kind is InstrumentKind.COUNTER:
-            return self._meter.create_counter(instrument.name, **_about(instrument))
-        return self._meter.create_histogram(
-            instrument.name,
-            **_about(instrument),
-            explicit_bucket_boundaries_advisory=instrument.buckets,
-        )
-
-    def _trace(self, finished: FinishedSpan) -> None:
-        span: Span = self._tracer.start_span(
-            finished.name,
-            kind=finished.kind,
-            attributes=finished.attributes,
-            start_time=finished.began,
-        )
-        if finished.error:
-            span.set_status(Status(StatusCode.ERROR))
-        span.end(end_time=finished.ended)
-
-
-def _about(instrument: Instrument) -> dict[str, str]:
-    return {"unit": instrument.unit, "description": instrument.description}
+            self._meter.create_observable_gauge(
+                instrument.name, [observe], instrument.unit, instrument.description
+            )
 
 
 def _observe(
@@ -104,18 +96,15 @@ def _observe(
 
 def _read(gauges: Gauges, loop: asyncio.AbstractEventLoop) -> Iterable[Reading]:
     """Have the loop read the gauges, from a thread of the SDK."""
+    try:
+        is_current = asyncio.get_running_loop() is loop
+    except RuntimeError:
+        is_current = False
     # waiting on the loop's own thread would block it, and an ended loop never answers
-    if not loop.is_running() or _is_current(loop):
+    if is_current or not loop.is_running():
         return gauges.last
     pending = asyncio.run_coroutine_threadsafe(gauges.readings(), loop)
     try:
         return pending.result(WITHIN + 1)
     except TimeoutError:
         return ()
-
-
-def _is_current(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,7 +13,7 @@ from prometheus_client.registry import Collector
 from rindle_sync.diagnostics import CachedQuery
 from rindle_sync.exporters.counters import readings
 from rindle_sync.exporters.gauges import Gauges
-from rindle_sync.exporters.instruments import COUNTED, GAUGES, Instrument, InstrumentKind, Reading
+from rindle_sync.exporters.instruments import COUNTED, GAUGES, InstrumentKind, Reading
 from rindle_sync.telemetry import Event
 
 HOLDS: Final = timedelta(seconds=1)
@@ -27,10 +28,18 @@ class Prometheus:
 
     def __init__(self, environments: Sequence[str]) -> None:
         self._registry = CollectorRegistry()
-        self._metrics = {instrument.name: self._metric(instrument) for instrument in COUNTED}
+        self._metrics: dict[str, Counter | Histogram] = {}
         for instrument in COUNTED:
+            about = instrument.prometheus_name, instrument.description, instrument.label_names
+            metric: Counter | Histogram
+            if instrument.kind is InstrumentKind.COUNTER:
+                metric = Counter(*about, registry=self._registry)
+            else:
+                metric = Histogram(*about, buckets=instrument.buckets, registry=self._registry)
+            # without a first 0, `increase` would miss the first event of a series
             for labels in instrument.combinations(environments):
-                self._metrics[instrument.name].labels(**labels)
+                metric.labels(**labels)
+            self._metrics[instrument.name] = metric
 
     def handle(self, event: Event) -> None:
         """Count one event."""
@@ -43,19 +52,22 @@ class Prometheus:
 
     def text(self, gauges: Iterable[Reading] = ()) -> bytes:
         """All counters and histograms, and these gauges, in the text format."""
-        return bytes(generate_latest(_Families([*self._counted(), *_families(gauges)])))
-
-    def _metric(self, instrument: Instrument) -> Counter | Histogram:
-        about = instrument.prometheus_name, instrument.description, instrument.label_names
-        if instrument.kind is InstrumentKind.COUNTER:
-            return Counter(*about, registry=self._registry)
-        return Histogram(*about, buckets=instrument.buckets, registry=self._registry)
-
-    def _counted(self) -> Iterator[Metric]:
-        # the library adds a series `_created` to each of ours
+        families = []
         for family in self._registry.collect():
+            # the library adds a series `_created` to each of ours
             family.samples = [s for s in family.samples if not s.name.endswith("_created")]
-            yield family
+            families.append(family)
+        by_name: dict[str, list[Reading]] = {}
+        for reading in gauges:
+            by_name.setdefault(reading.instrument.name, []).append(reading)
+        for instrument in GAUGES:
+            name, names = instrument.prometheus_name, instrument.label_names
+            gauge = GaugeMetricFamily(name, instrument.description, labels=names)
+            for reading in by_name.get(instrument.name, []):
+                gauge.add_metric([reading.labels[label] for label in names], reading.value)
+            if gauge.samples:
+                families.append(gauge)
+        return bytes(generate_latest(_Families(families)))
 
 
 class Scraped:
@@ -78,29 +90,12 @@ class Scraped:
         return await asyncio.to_thread(self._exporter.text, await self._gauges.readings())
 
 
+@dataclass(frozen=True, slots=True)
 class _Families(Collector):
     """Families that are made already."""
 
-    def __init__(self, families: Sequence[Metric]) -> None:
-        self._families = families
+    families: Sequence[Metric]
 
     def collect(self) -> Iterator[Metric]:
         """These families."""
-        yield from self._families
-
-
-def _families(gauges: Iterable[Reading]) -> Iterator[Metric]:
-    by_name: dict[str, list[Reading]] = {}
-    for reading in gauges:
-        by_name.setdefault(reading.instrument.name, []).append(reading)
-    for instrument in GAUGES:
-        if instrument.name in by_name:
-            yield _family(instrument, by_name[instrument.name])
-
-
-def _family(instrument: Instrument, gauges: Sequence[Reading]) -> Metric:
-    names = instrument.label_names
-    family = GaugeMetricFamily(instrument.prometheus_name, instrument.description, labels=names)
-    for reading in gauges:
-        family.add_metric([reading.labels[name] for name in names], reading.value)
-    return family
+        yield from self.families

@@ -48,15 +48,12 @@ def finished_span(event: Event) -> FinishedSpan | None:
             name = f"provider {event.way}"
             return _span(event, name, SpanKind.CLIENT, event.duration_ms, error)
         case WebhookVerified() | WebhookRejected():
-            return _message(event, "receive", event.ack_ms)
+            operation, took_ms = "receive", event.ack_ms
         case WebhookProcessed() | WebhookException():
             # no event says when applying began: the span is a moment
-            return _message(event, "process", 0)
+            operation, took_ms = "process", 0
         case _:
             return None
-
-
-def _message(event: Event, operation: str, took_ms: int) -> FinishedSpan:
     # https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
     words = {"messaging.operation.type": operation, "messaging.operation.name": operation}
     error = getattr(event, "reason", None)

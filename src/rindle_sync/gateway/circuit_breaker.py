@@ -64,10 +64,6 @@ class CircuitBreaker:
             return 0
         return min(most, 1)
 
-    def is_open_for(self, reason: Reason) -> bool:
-        """Whether the circuit is open, and for this reason."""
-        return self.opened is not None and self.opened.reason is reason
-
     def enter(self) -> OpenCircuit | None:
         """Begin a call; the open circuit where none may be made."""
         if not self.room(1):
@@ -95,13 +91,10 @@ class CircuitBreaker:
         """A call brought no answer: the tenth in a row, or a trial call, opens the circuit."""
         self._failures += 1
         if self._failures >= RUN or self._probe_until:
-            await self._open(Reason.UNREACHABLE, text)
+            await self.open(Reason.UNREACHABLE, text)
 
-    async def authentication_failed(self, text: str, reason: Reason = Reason.REFUSED) -> None:
-        """The credentials were refused: open the circuit, since every call would be."""
-        await self._open(reason, text)
-
-    async def _open(self, reason: Reason, text: str) -> None:
+    async def open(self, reason: Reason, text: str) -> None:
+        """Open the circuit; refused credentials do so at once, as every call would be refused."""
         now, before = self._now(), self.opened
         if before and now < before.until:
             return  # a call that was under way when the circuit opened

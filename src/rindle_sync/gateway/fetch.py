@@ -15,7 +15,6 @@ from rindle_sync.domain import (
     ObservationSource,
     ProviderAsset,
     Schedule,
-    Trigger,
     is_settled,
     retry_gap,
     scrub,
@@ -32,11 +31,11 @@ from rindle_sync.errors import (
 )
 from rindle_sync.gateway.circuit_breaker import CircuitBreaker, Reason
 from rindle_sync.gateway.identity import IdentityCheck
-from rindle_sync.gateway.provider_call import Operation, call
+from rindle_sync.gateway.provider_call import CallOutcome, Operation
 from rindle_sync.gateway.rate_limiter import RateLimiter
 from rindle_sync.providers import Page, Provider
 from rindle_sync.store import Environments, UnsavedEnvironments
-from rindle_sync.telemetry import Telemetry
+from rindle_sync.telemetry import Called, Telemetry, milliseconds
 
 _log: Final = logging.getLogger("rindle_sync")
 
@@ -68,16 +67,12 @@ class Attempts:
     failures: int = 0
     rate_limited: int = 0
 
-    def count(self, failure: FetchFailure) -> None:
-        """Count a failed attempt."""
+    def count(self, failure: FetchFailure) -> bool:
+        """Count a failed attempt; whether to stop trying for now."""
         if failure.kind is FailureKind.THROTTLED:
             self.rate_limited += 1
         else:
             self.failures += 1
-
-    @property
-    def are_exhausted(self) -> bool:
-        """Whether to stop trying for now."""
         return self.failures >= ATTEMPTS or self.rate_limited >= RATE_LIMITED_ATTEMPTS
 
 
@@ -100,13 +95,16 @@ class ProviderGateway:
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]],
         expected_environment: str | None = None,
+        found_environment: str | None = None,
         has_token: bool = True,
     ) -> None:
         self.provider = provider
         self.reads = reads
         self.creates = creates
         self.circuit = CircuitBreaker(environments, telemetry, now)
-        self.identity = IdentityCheck(environments, self._whoami, expected_environment)
+        self.identity = IdentityCheck(
+            environments, self._whoami, expected_environment, found_environment
+        )
         self.has_token = has_token
         self.sleep = sleep
         self._environments = environments
@@ -116,7 +114,7 @@ class ProviderGateway:
 
     def for_dry_run(self) -> "ProviderGateway":
         """A gateway that neither stores nor emits what it learns of identity and circuit."""
-        gateway = ProviderGateway(
+        return ProviderGateway(
             self.provider,
             UnsavedEnvironments.of(self._environments),
             reads=self.reads,
@@ -126,18 +124,11 @@ class ProviderGateway:
             now=self._now,
             sleep=self.sleep,
             expected_environment=self.identity.expected,
+            found_environment=self.identity.found,
             has_token=self.has_token,
         )
-        gateway.identity.found = self.identity.found
-        return gateway
 
-    async def fetch(self, row: ProviderAsset, trigger: Trigger) -> Observation | FetchFailure:
-        """Fetch `row`, within the rate limit. Raises `AuthenticationFailed`."""
-        if self.circuit.room(1):
-            await self.reads.take(trigger=trigger)
-        return await self.fetch_granted(row)
-
-    async def fetch_granted(self, row: ProviderAsset) -> Observation | FetchFailure:
+    async def fetch(self, row: ProviderAsset) -> Observation | FetchFailure:
         """Fetch `row` with a granted call. Raises `AuthenticationFailed`."""
         secrets = row.provider_asset_id, row.provider_upload_id, row.passthrough
 
@@ -161,9 +152,8 @@ class ProviderGateway:
 
     async def fetch_all(self, rows: Sequence[ProviderAsset]) -> Fetched:
         """Fetch `rows` concurrently, with calls that were granted."""
-        results = await asyncio.gather(
-            *(self.fetch_granted(row) for row in rows), return_exceptions=True
-        )
+        # a refusal of one must not hide what the others were answered
+        results = await asyncio.gather(*(self.fetch(row) for row in rows), return_exceptions=True)
         observed: list[tuple[ProviderAsset, Observation | FetchFailure]] = []
         skipped, calls, error = [], 0, None
         for row, result in zip(rows, results, strict=True):
@@ -186,14 +176,17 @@ class ProviderGateway:
         """
         page: Page | FetchFailure | None = None
         attempts = Attempts()
-        while not attempts.are_exhausted and await take():
+        while await take():
             if attempts.failures:
                 gap = retry_gap(attempts.failures, self._schedule)
                 await self.sleep(gap.total_seconds())
-            page = await self._attempt(lambda at: self._list(at, cursor), "a list page", cursor)
-            if isinstance(page, Page):
+            page = await self._attempt(
+                lambda at: self.call(Operation.LIST, self.provider.list_assets(at, cursor)),
+                "a list page",
+                cursor,
+            )
+            if isinstance(page, Page) or attempts.count(page):
                 return page
-            attempts.count(page)
         return page
 
     async def verify_identity(self) -> FetchFailure | None:
@@ -201,28 +194,48 @@ class ProviderGateway:
 
         Raises `EnvironmentMismatch` and `AuthenticationFailed`.
         """
-        return await self._attempt(lambda _: self.identity.check(), "our environment")
+        return await self._attempt(lambda _: self.identity.check(), "the token's environment")
 
     async def call(self, operation: Operation, request: Awaitable[Result]) -> Result:
-        """The result of a granted call; raises what it raises."""
-        return await call(self._telemetry, self._now, operation, request)
+        """The result of a granted call; raises what it raises.
 
-    async def read(self, operation: Operation, request: Callable[[], Awaitable[Result]]) -> Result:
-        """The result of a reading call within the rate limit, tried again after a 429."""
-        return await self._within(self.reads, operation, request)
+        It is emitted with its outcome and duration, unless it was never sent.
+        """
+        began = self._now()
+        outcome: CallOutcome | None = CallOutcome.UNREACHABLE
+        try:
+            result = await request
+            outcome = CallOutcome.ANSWERED
+        except NotFound:
+            outcome = CallOutcome.NOT_FOUND
+            raise
+        except RateLimited:
+            outcome = CallOutcome.THROTTLED
+            raise
+        except (MissingCredentials, asyncio.CancelledError):
+            outcome = None
+            raise
+        except AuthenticationFailed:
+            outcome = CallOutcome.REFUSED
+            raise
+        finally:
+            if outcome:
+                duration_ms = milliseconds(self._now() - began)
+                self._telemetry.emit(
+                    Called(way=operation.value, answer=outcome.value, duration_ms=duration_ms)
+                )
+        return result
 
-    async def create(
-        self, operation: Operation, request: Callable[[], Awaitable[Result]]
-    ) -> Result:
-        """The result of a creating call, tried again after a 429 only: that was not processed."""
-        return await self._within(self.creates, operation, request)
-
-    async def _within(
+    async def call_within(
         self,
         rate_limiter: RateLimiter,
         operation: Operation,
         request: Callable[[], Awaitable[Result]],
     ) -> Result:
+        """The result of a call within the rate limit, tried again after a 429 only.
+
+        What was answered with a 429 was not processed, so nothing is created twice.
+        """
         for _ in range(RATE_LIMITED_CREATES):
             await rate_limiter.take()
             try:
@@ -235,9 +248,6 @@ class ProviderGateway:
         await self.reads.take()
         return await self.call(Operation.WHOAMI, self.provider.whoami())
 
-    async def _list(self, at: datetime, cursor: str | None) -> Page:
-        return await self.call(Operation.LIST, self.provider.list_assets(at, cursor))
-
     async def _get(self, row: ProviderAsset, at: datetime) -> Observation:
         if row.provider_asset_id:
             request = self.provider.get_asset(row.provider_asset_id, at)
@@ -245,22 +255,24 @@ class ProviderGateway:
         if row.provider_upload_id:
             request = self.provider.get_upload(row.provider_upload_id, at)
             return await self.call(Operation.UPLOAD, request)
-        return Observation(source=ObservationSource.GET, at=at, status="no id to ask by")
+        return Observation(source=ObservationSource.GET, at=at, status="no id to fetch by")
 
     async def _attempt(
         self, request: Callable[[datetime], Awaitable[Result]], about: str, *secrets: str | None
     ) -> Result | FetchFailure:
         at = self._now()
-        if opened := self.circuit.enter():
+        opened = self.circuit.enter()
+        if opened:
             if opened.reason is Reason.UNREACHABLE:
-                text, kind = opened.text, FailureKind.UNREACHABLE
-                return FetchFailure(kind=kind, at=at, text=text, called=False)
+                kind = FailureKind.UNREACHABLE
+                return FetchFailure(kind=kind, at=at, text=opened.text, called=False)
             mismatch = opened.reason is Reason.OTHER_ENVIRONMENT
             refusal = EnvironmentMismatch if mismatch else AuthenticationFailed
             raise refusal(opened.text, was_called=False)
         try:
             # a list page is answered in any environment: it must not close this circuit
-            if self.circuit.is_open_for(Reason.OTHER_ENVIRONMENT):
+            opened = self.circuit.opened
+            if opened and opened.reason is Reason.OTHER_ENVIRONMENT:
                 await self.identity.check()
             result = await request(at)
         except (ProviderError, NotFound) as error:  # a 404 for a list says nothing about a row
@@ -282,14 +294,14 @@ class ProviderGateway:
                 await self.circuit.succeeded()
                 wait = await self.reads.rate_limited(error.retry_after)
                 name, seconds = self.provider.name, wait.total_seconds()
-                _log.warning("%s limits our rate: no call for %.0f s", name, seconds)
+                _log.warning("%s limits the rate: no call for %.0f s", name, seconds)
                 return FetchFailure(kind=FailureKind.THROTTLED, at=at, text=text, wait=wait)
             case MissingCredentials():
                 raise error
             case AuthenticationFailed():
                 mismatch = isinstance(error, EnvironmentMismatch)
                 reason = Reason.OTHER_ENVIRONMENT if mismatch else Reason.REFUSED
-                await self.circuit.authentication_failed(text, reason)
+                await self.circuit.open(reason, text)
                 raise type(error)(text) from None
             case _:
                 await self.circuit.failed(text)

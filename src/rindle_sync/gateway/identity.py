@@ -59,6 +59,7 @@ class IdentityCheck:
         if self.expected or self._attempts >= ATTEMPTS:
             return
         async with self._lock:
+            # asked again: the task that held the lock may have learned it
             if self._attempts >= ATTEMPTS or await self._expect():
                 return
             self._attempts += 1

@@ -1,15 +1,6 @@
-"""One call to the provider, and the event that reports its outcome and duration."""
+"""The words for a call to the provider: what it asks for, and how it ended."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import datetime
 from enum import StrEnum
-from typing import TypeVar
-
-from rindle_sync.errors import AuthenticationFailed, MissingCredentials, NotFound, RateLimited
-from rindle_sync.telemetry import Called, Telemetry, milliseconds
-
-Result = TypeVar("Result")
 
 
 class Operation(StrEnum):
@@ -32,36 +23,3 @@ class CallOutcome(StrEnum):
     REFUSED = "refused"
     UNREACHABLE = "unreachable"
     """5xx, timeout, no connection, or an unreadable body."""
-
-
-async def call(
-    telemetry: Telemetry,
-    now: Callable[[], datetime],
-    operation: Operation,
-    request: Awaitable[Result],
-) -> Result:
-    """The result of `request`; a call that was never sent emits nothing. Raises what it raises."""
-    began = now()
-    outcome: CallOutcome | None = CallOutcome.UNREACHABLE
-    try:
-        result = await request
-        outcome = CallOutcome.ANSWERED
-    except NotFound:
-        outcome = CallOutcome.NOT_FOUND
-        raise
-    except RateLimited:
-        outcome = CallOutcome.THROTTLED
-        raise
-    except (MissingCredentials, asyncio.CancelledError):
-        outcome = None
-        raise
-    except AuthenticationFailed:
-        outcome = CallOutcome.REFUSED
-        raise
-    finally:
-        if outcome:
-            duration_ms = milliseconds(now() - began)
-            telemetry.emit(
-                Called(way=operation.value, answer=outcome.value, duration_ms=duration_ms)
-            )
-    return result

@@ -60,29 +60,28 @@ class RateLimiter:
         First come, first served for each trigger. `keep_waiting` is called every second; the result
         is 0 once it returns False. Raises `DatabaseUnavailable`.
         """
+        capacity = self._bucket.capacity
+        # the least urgent keep at least one call within reach, or they would never run
+        reserve = min(KEPT_FREE.get(trigger, 0.0) * capacity, max(capacity - 1, 0.0))
         async with self._turns[trigger if trigger in KEPT_FREE else Trigger.SYNC]:
             while keep_waiting():
                 now = self._now()
+                left = self._most_left(now)
                 grant = await self._buckets.take(
-                    self._bucket,
-                    now,
-                    most=most,
-                    reserve=self._reserve(trigger),
-                    most_left=self._most_left(now),
+                    self._bucket, now, most=most, reserve=reserve, most_left=left
                 )
                 if grant.calls:
                     return grant.calls
+                # not longer: meanwhile the caller may have to stop, or others give calls back
                 await self._sleep(min(max(grant.wait.total_seconds(), 0.001), 1.0))
             return 0
 
     async def levels(self, limiters: Sequence["RateLimiter"]) -> list[BucketLevel]:
         """The levels of these rate limiters, which share a database."""
-        buckets = [limiter._key for limiter in limiters]  # noqa: SLF001  of the same class
-        return await self._buckets.levels(buckets, self._now())
-
-    @property
-    def _key(self) -> tuple[str, Bucket]:
-        return self._buckets.environment, self._bucket
+        keys = []
+        for limiter in limiters:
+            keys.append((limiter._buckets.environment, limiter._bucket))  # noqa: PERF401, SLF001
+        return await self._buckets.levels(keys, self._now())
 
     async def give_back(self, calls: int) -> None:
         """Return calls that were taken and not made; during a pause they are forfeited."""
@@ -98,6 +97,7 @@ class RateLimiter:
         now = self._now()
         if retry_after is not None:
             wait = timedelta(seconds=min(max(retry_after, 0.0), LONGEST_PAUSE.total_seconds()))
+        # calls that were under way together are limited together: that is one pause, not many
         elif now < self._paused_until:
             return self._paused_until - now
         else:
@@ -113,10 +113,6 @@ class RateLimiter:
         until = now + min(max(wait, timedelta(0)), LONGEST_PAUSE)
         self._paused_until = max(self._paused_until, until)
         await self._buckets.pause(self._bucket, until, now)
-
-    def _reserve(self, trigger: Trigger) -> float:
-        capacity = self._bucket.capacity
-        return min(KEPT_FREE.get(trigger, 0.0) * capacity, max(capacity - 1, 0.0))
 
     def _most_left(self, now: datetime) -> float:
         """The most that the provider's own bucket can hold now; it reports whole calls only."""

@@ -51,10 +51,7 @@ class UploadBounds:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of the provider's list, newest first.
-
-    `cursor` leads to the next page, None at the end.
-    """
+    """One page of the provider's list, newest first; `cursor` leads to the next, if any."""
 
     entries: Sequence[Observation] = field(repr=False)
     cursor: str | None = field(default=None, repr=False)
@@ -102,10 +99,7 @@ class PlaybackKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """A URL that plays for whoever holds it, until it expires.
-
-    Only `expires_at` shows in its `repr`.
-    """
+    """A URL that plays for whoever holds it, until `expires_at`, which alone shows in `repr`."""
 
     url: str = field(repr=False)
     token: str = field(repr=False)
@@ -154,12 +148,10 @@ def derived_event_id(*parts: bytes) -> str:
 
 
 class Provider(Protocol):
-    """One provider account.
+    """One provider account. `at` is the caller's clock when a call begins.
 
-    Each method makes one call, which has a time limit, and raises what `errors` draws:
-
-    `NotFound`, `RateLimited`, `ProviderUnavailable`, `AuthenticationFailed`. `at` is the caller's
-    clock when the call begins.
+    Each method makes one call, within a time limit, and raises `NotFound`, `RateLimited`,
+    `ProviderUnavailable` or `AuthenticationFailed`.
     """
 
     @property
@@ -180,10 +172,7 @@ class Provider(Protocol):
 
     @property
     def webhook_headers(self) -> Sequence[str]:
-        """The headers that `read_observation` needs, in lower case.
-
-        They are stored with the body.
-        """
+        """The headers that `read_observation` needs, in lower case, stored with the body."""
 
     @property
     def advice(self) -> Mapping[FailureKind, str]:
@@ -195,10 +184,7 @@ class Provider(Protocol):
 
     @property
     def clock(self) -> datetime | None:
-        """The provider's own clock as it sent its last answer, to the second.
-
-        None where it has not told.
-        """
+        """The provider's own clock at its last answer, to the second; None where it told none."""
 
     async def get_asset(self, provider_asset_id: str, at: datetime) -> Observation:
         """The asset as it is now."""
@@ -210,16 +196,10 @@ class Provider(Protocol):
         """Up to `page_size` assets, newest first."""
 
     async def create_upload(self, passthrough: str, upload_request: UploadRequest) -> CreatedUpload:
-        """Make a direct upload whose asset will carry `passthrough`.
-
-        Never repeated, since it is not idempotent.
-        """
+        """Make a direct upload whose asset will carry `passthrough`; never repeated."""
 
     async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
-        """Cancel a direct upload; what became of it.
-
-        Raises `AuthenticationFailed` also where it is too late.
-        """
+        """Cancel a direct upload; `AuthenticationFailed` also where it is too late."""
 
     def verify(
         self,
@@ -229,10 +209,7 @@ class Provider(Protocol):
         now: datetime,
         tolerance: float,
     ) -> int:
-        """The position of the secret that signed this delivery.
-
-        Raises `InvalidWebhook`, `ConfigurationError` without secrets.
-        """
+        """The position of the secret that signed; `InvalidWebhook`, `ConfigurationError`."""
 
     def read_event(self, headers: Mapping[str, str], body: bytes) -> ReceivedEvent:
         """What a webhook says about itself, with an event id of ours where it has none.
@@ -252,20 +229,14 @@ class Provider(Protocol):
         """A signed webhook of a type that is not acted on, to try an endpoint with."""
 
     async def whoami(self) -> str | None:
-        """The id of the environment that our credentials belong to.
-
-        None where the provider has no such id.
-        """
+        """The id of the environment of our credentials; None where the provider has no such id."""
 
     async def close(self) -> None:
         """Give the connections back."""
 
 
 class Connect(Protocol):
-    """Makes the `Provider` of one environment.
-
-    Without credentials each call raises `MissingCredentials`.
-    """
+    """Makes a `Provider`; without credentials each call of it raises `MissingCredentials`."""
 
     def __call__(
         self,

@@ -35,7 +35,9 @@ async def knock(url: str, delivery: Delivery, *, within: float = _PATIENCE) -> E
     """
     headers = {**delivery.headers, "content-type": "application/json"}
     try:
-        request = httpx.Request("POST", _with_port(url), content=delivery.body, headers=headers)
+        # on port 0 the transport fails in a way of its own
+        address = url if urlsplit(url).port != 0 else ""
+        request = httpx.Request("POST", address, content=delivery.body, headers=headers)
         async with asyncio.timeout(within), httpx.AsyncHTTPTransport() as transport:
             response = await transport.handle_async_request(request)
             try:
@@ -52,12 +54,8 @@ async def knock(url: str, delivery: Delivery, *, within: float = _PATIENCE) -> E
         raise ProviderUnavailable(type(error).__name__) from None
 
 
-def _with_port(url: str) -> str:
-    """`url`; raises `ValueError` for port 0, on which the transport fails in a way of its own."""
-    return url if urlsplit(url).port != 0 else ""
-
-
 async def _said(response: httpx.Response) -> str | None:
+    # bounded and not unpacked: the address may be anybody's
     content = bytearray()
     async for chunk in response.aiter_raw():
         content += chunk

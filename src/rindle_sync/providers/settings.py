@@ -50,14 +50,21 @@ class SettingsModel(BaseModel):
     @classmethod
     def _no_switch(cls, value: Any) -> Any:
         if isinstance(value, bool):
-            raise ValueError("must not be true or false")  # noqa: TRY004  pydantic wants it; true would pass for 1
+            # true would pass for 1; pydantic wants a ValueError
+            raise ValueError("must not be true or false")  # noqa: TRY004
         return value
 
     @field_validator("*")
     @classmethod
     def _readable(cls, value: Any) -> Any:
         if isinstance(value, Path):
-            _check_file(value)
+            try:
+                if not value.read_text("utf-8").strip():
+                    raise ValueError("names a file with nothing in it")
+            except OSError as error:
+                raise ValueError(f"names a file that cannot be read: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise ValueError("names a file that is no UTF-8 text") from None
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str) and text.encode("utf-8", "replace").decode() != text:
             raise ValueError("must be text in UTF-8")
@@ -104,16 +111,6 @@ class ProviderSettings(SettingsModel):
     def environment_id(self) -> str | None:
         """The provider's own id of the environment of the rows, where a setting names it."""
         return None
-
-
-def _check_file(path: Path) -> None:
-    try:
-        if not path.read_text("utf-8").strip():
-            raise ValueError("names a file with nothing in it")
-    except OSError as error:
-        raise ValueError(f"names a file that cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError("names a file that is no UTF-8 text") from None
 
 
 def split_secrets(value: SecretStr | None) -> SecretStr | None:

@@ -89,10 +89,11 @@ async def apply(context: Context, observed: Sequence[Observed], trigger: Trigger
         if not observed:
             return done
     for left in observed:
-        context.telemetry.emit(_failed(left.row, "conflict"), left.row)
+        failed = Failed(reason="conflict", attempt=left.row.check_failures)
+        context.telemetry.emit(failed, left.row)
     raise Conflict(
         f"{len(observed)} row(s) were written by others {TRIES} times in a row; "
-        "nothing of ours was lost"
+        "nothing was overwritten"
     )
 
 
@@ -174,8 +175,14 @@ async def _read_again(
         row, before = fresh.get(applied.row.id), applied.before
         if row is None or row.passthrough != before.passthrough:
             continue
-        clashed = row.id in clashes
-        observation = _clash(now) if clashed else _observation_of(applied, row)
+        observation = _observation_of(applied, row)
+        if row.id in clashes:
+            text = (
+                "the database does not take the answer: another row holds its asset already, "
+                "or a value is too long"
+            )
+            observation = FetchFailure(kind=FailureKind.CLASH, at=now, text=text)
+        # the lease is still ours: what others have read of the row may not free it
         observed.append(Observed(replace(row, lease_token=before.lease_token), observation))
     return observed
 
@@ -188,18 +195,10 @@ def _observation_of(applied: Applied, row: ProviderAsset) -> Observation | Fetch
     return replace(observation, overtaken=True) if is_news(applied.before, row) else observation
 
 
-def _clash(now: datetime) -> FetchFailure:
-    text = (
-        "the database does not take the answer: another row holds its asset already, "
-        "or a value is too long"
-    )
-    return FetchFailure(kind=FailureKind.CLASH, at=now, text=text)
-
-
 def _events(applied: Applied, change: Change | None, now: datetime) -> Iterator[Event]:
     observation = applied.observation
     if isinstance(observation, FetchFailure):
-        yield _failed(applied.row, observation.kind.value)
+        yield Failed(reason=observation.kind.value, attempt=applied.row.check_failures)
     else:
         if observation and observation.source in FETCH_SOURCES:
             yield _synced(Resolved, applied, now)
@@ -227,7 +226,3 @@ def _synced(event: type[Resolved], applied: Applied, now: datetime) -> Resolved:
         age_ms=milliseconds(before.age(now)),
         no_change=answered_stuck or not applied.changed,
     )
-
-
-def _failed(row: ProviderAsset, reason: str) -> Failed:
-    return Failed(reason=reason, attempt=row.check_failures)

@@ -84,9 +84,8 @@ class Report:
     drift: dict[str, int] = field(default_factory=lambda: {drift.value: 0 for drift in Drift})
     adopted: int = 0
     unlisted: int = 0
-    """Rows that the list lacked, and that were fetched by id."""
+    """Rows that the list lacked and that were fetched by id; `alive` of them are there."""
     alive: int = 0
-    """Those of them that are there after all."""
     calls: int = 0
     pages: int = 0
     notes: list[Note] = field(default_factory=list)
@@ -95,11 +94,6 @@ class Report:
     def ended(self) -> int:
         """Rows that the provider did not find."""
         return self.drift[Drift.MISSING]
-
-    @property
-    def is_alarming(self) -> bool:
-        """Whether more rows would end than is to be believed."""
-        return self.ended > max(MOST_ENDED, SHARE_ENDED * self.rows)
 
     @property
     def is_list_doubtful(self) -> bool:
@@ -116,7 +110,9 @@ class Report:
 
     def figures(self) -> dict[str, Any]:
         """All but the notes, to be kept."""
-        return {name: value for name, value in asdict(self).items() if name != "notes"}
+        figures = asdict(self)
+        del figures["notes"]
+        return figures
 
 
 async def is_audit_due(context: Context, every: timedelta) -> bool:
@@ -145,7 +141,7 @@ async def audit(
     `adopt` assets that no row knows get one. A dry run writes nothing. `on_progress` is called
     after each page. Raises `AuthenticationFailed`, `DatabaseUnavailable`.
     """
-    run = _Audit(FullScan(context, AUDIT, keep_going), accept_mass_change)
+    run = _Audit(context, FullScan(context, AUDIT, keep_going), accept_mass_change)
     try:
         with noting_outcome(run.scan):
             progress = await run.scan.begin()
@@ -155,17 +151,30 @@ async def audit(
                     filled = await backfill(context, keep_going=keep_going)
                     run.report.adopted = filled.adopted
     finally:
-        run.report.outcome = run.scan.outcome
+        report = run.report
+        report.outcome = run.scan.outcome
         try:
             await run.scan.release()
         finally:
-            if run.scan.outcome is not Outcome.ALREADY_RUNNING:
-                run.emit()
+            if report.outcome is not Outcome.ALREADY_RUNNING:
+                now = context.now()
+                context.telemetry.emit(
+                    Audited(
+                        outcome=report.outcome.value,
+                        seen=report.seen,
+                        changed=report.changed,
+                        ended=report.ended,
+                        orphans=report.drift[Drift.ORPHAN],
+                        adopted=report.adopted,
+                        duration_ms=milliseconds(now - (run.scan.began_at or now)),
+                    )
+                )
     return run.report
 
 
 @dataclass(slots=True)
 class _Audit:
+    context: Context
     scan: FullScan
     accept_mass_change: bool
     report: Report = field(default_factory=Report)
@@ -175,20 +184,18 @@ class _Audit:
     """The assets of the last page: one moment may stand on two pages."""
 
     @property
-    def context(self) -> Context:
-        return self.scan.context
-
-    @property
     def must_stop(self) -> bool:
         """Whether more rows would end than is to be believed."""
-        return self.report.is_alarming and not self.accept_mass_change
+        most = max(MOST_ENDED, SHARE_ENDED * self.report.rows)
+        return self.report.ended > most and not self.accept_mass_change
 
     async def run(self, progress: Mapping[str, Any], on_progress: Callable[[Report], None]) -> None:
         await self._resume(progress)
         await self._compare_all(on_progress)
         if self.must_stop:
             self.scan.outcome = Outcome.ALARM
-            await self._clear_candidates()
+            if not self.context.dry_run:
+                await self.context.store.job_runs.clear_candidates()
         elif self.scan.outcome is Outcome.DONE and not self.context.dry_run:
             await self._apply_missing()
             await self._apply_changed()
@@ -204,7 +211,10 @@ class _Audit:
             self.reach = datetime.fromisoformat(reach)
             self.at_reach = set(progress.get("at_reach", ()))
             return
-        await self._clear_candidates()
+        # what an interrupted scan has saved is of no use: begin at the top
+        self.scan.cursor = None
+        if not self.context.dry_run:
+            await self.context.store.job_runs.clear_candidates()
         self.report.rows = await self.context.store.queries.count_settled()
 
     async def _compare_all(self, on_progress: Callable[[Report], None]) -> None:
@@ -216,13 +226,9 @@ class _Audit:
             if not is_compared:
                 self.scan.interrupt()
                 break
-            await self.scan.save(
-                {
-                    "report": self.report.figures(),
-                    "reach": self.reach and self.reach.isoformat(),
-                    "at_reach": sorted(self.at_reach),
-                }
-            )
+            reach, at_reach = self.reach and self.reach.isoformat(), sorted(self.at_reach)
+            figures = self.report.figures()
+            await self.scan.save({"report": figures, "reach": reach, "at_reach": at_reach})
             on_progress(self.report)
             if self.must_stop:
                 break
@@ -258,20 +264,19 @@ class _Audit:
         return verdict is Verdict.CHANGED or (verdict is Verdict.UNCHANGED and is_misplaced)
 
     async def _note_drift(self, observed: Sequence[Observed]) -> None:
-        """Hold back what would change a row until all is compared.
-
-        What only says when its asset was made is applied at once.
-        """
+        """Hold back what would change a row; what only says when its asset was made is applied."""
         drifted: dict[str, datetime] = {}
         for applied in preview(self.context, observed, Trigger.AUDIT, self.context.now()):
             if applied.changed and applied.observation:
-                drifted[applied.row.id] = applied.observation.at
-                provider_asset_id = applied.row.provider_asset_id
-                self.report.note(_drift(applied), applied.row.id, provider_asset_id, _text(applied))
+                row = applied.row
+                drifted[row.id] = applied.observation.at
+                drift, text = _drift(applied)
+                self.report.note(drift, row.id, row.provider_asset_id, text)
         if self.context.dry_run:
             self.report.changed += len(drifted)
             return
-        await self._add_candidates(drifted, is_missing=False)
+        if drifted:
+            await self.context.store.job_runs.add_candidates(drifted, is_missing=False)
         rest = [seen for seen in observed if seen.row.id not in drifted]
         if rest:
             await apply(self.context, rest, Trigger.AUDIT)
@@ -340,17 +345,10 @@ class _Audit:
         report.unlisted += len(present) + len(missing)
         report.alive += len(present)
         report.seen += len(present) + len(missing)
-        await self._add_candidates(missing, is_missing=True)
+        if missing and not self.context.dry_run:
+            await self.context.store.job_runs.add_candidates(missing, is_missing=True)
         await self._note_drift(present)
         return unanswered
-
-    async def _add_candidates(self, rows: Mapping[str, datetime], *, is_missing: bool) -> None:
-        if rows and not self.context.dry_run:
-            await self.context.store.job_runs.add_candidates(rows, is_missing=is_missing)
-
-    async def _clear_candidates(self) -> None:
-        if not self.context.dry_run:
-            await self.context.store.job_runs.clear_candidates()
 
     async def _apply_missing(self) -> None:
         """The audit is believed: each missing row counts as missing once; the sweep confirms it."""
@@ -358,10 +356,10 @@ class _Audit:
         while missing := await store.job_runs.candidates(APPLIED_AT_ONCE, are_missing=True):
             observed = []
             for row in (await store.assets.get_many(list(missing))).values():
-                at = missing[row.id]
-                gone = Observation(source=ObservationSource.GET, at=at, gone=True)
+                gone = Observation(source=ObservationSource.GET, at=missing[row.id], gone=True)
                 observed.append(Observed(row, gone))
             await apply(self.context, observed, Trigger.AUDIT)
+            # last: after a crash they are applied again
             await store.job_runs.clear_candidates(list(missing))
 
     async def _apply_changed(self) -> None:
@@ -380,36 +378,15 @@ class _Audit:
                 raise fetched.error
             await job_runs.clear_candidates(set(batch) - set(fetched.skipped))
 
-    def emit(self) -> None:
-        now, report = self.context.now(), self.report
-        self.context.telemetry.emit(
-            Audited(
-                outcome=report.outcome.value,
-                seen=report.seen,
-                changed=report.changed,
-                ended=report.ended,
-                orphans=report.drift[Drift.ORPHAN],
-                adopted=report.adopted,
-                duration_ms=milliseconds(now - (self.scan.began_at or now)),
-            )
-        )
 
-
-def _drift(applied: Applied) -> Drift:
+def _drift(applied: Applied) -> tuple[Drift, str]:
+    """How a row was out of sync, and the same in words."""
     before, after = applied.before, applied.row
     if before.state is not after.state:
-        return Drift.STATE
-    before_ids = {playback.id for playback in before.playback_ids}
-    after_ids = {playback.id for playback in after.playback_ids}
-    return Drift.POLICY if before_ids == after_ids else Drift.PLAYBACK_IDS
-
-
-def _text(applied: Applied) -> str:
-    before, after = applied.before, applied.row
-    if before.state is not after.state:
-        return f"{before.state} -> {after.state}"
-    return f"playback {_policies(before)} -> {_policies(after)}"
-
-
-def _policies(row: ProviderAsset) -> str:
-    return ", ".join(playback.policy for playback in row.playback_ids) or "none"
+        return Drift.STATE, f"{before.state} -> {after.state}"
+    ids, policies = [], []
+    for row in (before, after):
+        ids.append({playback.id for playback in row.playback_ids})
+        policies.append(", ".join(playback.policy for playback in row.playback_ids) or "none")
+    drift = Drift.POLICY if ids[0] == ids[1] else Drift.PLAYBACK_IDS
+    return drift, f"playback {policies[0]} -> {policies[1]}"

@@ -13,7 +13,6 @@ from rindle_sync.domain import (
     next_check,
     replace,
 )
-from rindle_sync.providers import Page
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.full_scan import FullScan, read_report
 from rindle_sync.reconcile.list_pages import match, untracked
@@ -65,7 +64,12 @@ async def _fill_all(scan: FullScan, filled: Filled, on_progress: Callable[[Fille
     context = scan.context
     is_first = not await context.store.queries.newest_created(1)
     async for page in scan.each():
-        await _fill(context, page, filled)
+        fresh = await untracked(context, page, await match(context, page))
+        filled.assets += len(page.entries)
+        filled.adopted += len(fresh) if context.dry_run else await _adopt(context, fresh)
+        filled.known += len(page.entries) - len(fresh)
+        filled.calls += 1
+        filled.pages += 1
         # else nothing tells that these are the assets of our rows
         if filled.known or (is_first and filled.adopted):
             await context.gateway.identity.learn()
@@ -75,32 +79,23 @@ async def _fill_all(scan: FullScan, filled: Filled, on_progress: Callable[[Fille
         await scan.end(asdict(filled) | {"outcome": scan.outcome.value})
 
 
-async def _fill(context: Context, page: Page, filled: Filled) -> None:
-    fresh = await untracked(context, page, await match(context, page))
-    filled.assets += len(page.entries)
-    filled.adopted += len(fresh) if context.dry_run else await _adopt(context, fresh)
-    filled.known += len(page.entries) - len(fresh)
-    filled.calls += 1
-    filled.pages += 1
-
-
 async def _adopt(context: Context, found: Sequence[Observation]) -> int:
     """Make rows of assets that the provider has and no row knows; how many.
 
     The app's own reference is the passthrough of the asset, where no row has it; else it is made
     up, until `track` gives the row another.
     """
-    named = [observation for observation in found if observation.provider_asset_id]
-    rows = [_adopted_row(context, observation) for observation in named]
+    rows = [_adopted_row(context, entry) for entry in found if entry.provider_asset_id]
     if not rows:
         return 0
     assets = context.store.assets
     added = await assets.add_all(rows)
+    # another row has the passthrough or the upload of the rest: they are added without
     known = {row.id for row in added}
     unnamed = []
     for row in rows:
         if row.id not in known:
-            reference = _made_up_reference(row)
+            reference = f"{ADOPTED}:{row.id}"
             unnamed.append(
                 replace(row, reference=reference, passthrough=None, provider_upload_id=None)
             )
@@ -121,12 +116,8 @@ def _adopted_row(context: Context, observation: Observation) -> ProviderAsset:
         ingest_mode=ADOPTED,
         state=State.PROCESSING,
     )
-    row = replace(row, reference=passthrough or _made_up_reference(row))
+    row = replace(row, reference=passthrough or f"{ADOPTED}:{row.id}")
     now = context.now()
     decision = decide(row, observation, now, context.policy)
     check_at = next_check(decision, observation, now, context.policy, context.schedule)
     return replace(decision.row, check_at=check_at)
-
-
-def _made_up_reference(row: ProviderAsset) -> str:
-    return f"{ADOPTED}:{row.id}"

@@ -34,7 +34,8 @@ class FullScan:
     pages: int = 0
     token: str = field(default_factory=lambda: str(uuid4()))
     began_at: datetime | None = None
-    _cursor: str | None = field(default=None, repr=False)
+    cursor: str | None = field(default=None, repr=False)
+    """The cursor of the next page; None for the top of the list."""
     _bookmark: Bookmark | None = None
     _wait_until: datetime | None = None
     _is_lost: bool = False
@@ -50,14 +51,14 @@ class FullScan:
         progress: Mapping[str, Any] = {}
         if not self.context.dry_run:
             job_run = await self.context.store.job_runs.take(
-                self.kind, now=now, token=self.token, until=self._until()
+                self.kind, now=now, token=self.token, until=now + LEASE
             )
             if job_run is None:
                 self.outcome = Outcome.ALREADY_RUNNING
                 return None
             if job_run.began_at and job_run.progress:
                 progress = job_run.progress
-                self.began_at, self._cursor = job_run.began_at, progress.get("cursor")
+                self.began_at, self.cursor = job_run.began_at, progress.get("cursor")
         if await self.context.gateway.verify_identity():
             self.interrupt()
             return None
@@ -66,16 +67,16 @@ class FullScan:
     async def each(self) -> AsyncIterator[Page]:
         """Every page that is left; afterwards `outcome` says why there are no more."""
         seen: set[str | None] = set()
-        while self._cursor not in seen and (page := await self._fetch()):
-            seen.add(self._cursor)
-            self._cursor = page.cursor
+        while self.cursor not in seen and (page := await self._fetch()):
+            seen.add(self.cursor)
+            self.cursor = page.cursor
             yield page
             if self._is_lost:
                 break
             if not page.cursor:
                 self.outcome = Outcome.DONE
                 return
-        if self._is_lost or self._cursor not in seen:
+        if self._is_lost or self.cursor not in seen:
             self.interrupt()
 
     async def take(self, most: int) -> int:
@@ -97,17 +98,19 @@ class FullScan:
         """Write down how far the scan is."""
         if self.context.dry_run or not self.began_at:
             return
+        # the cursor is that of the next page: a resumed scan begins with it
         is_held = await self.context.store.job_runs.save(
             self.token,
             began_at=self.began_at,
-            progress={**progress, "cursor": self._cursor},
-            until=self._until(),
+            progress={**progress, "cursor": self.cursor},
+            until=self.context.now() + LEASE,
         )
         self._is_lost = not is_held
 
     async def _renew(self) -> None:
         if not self.context.dry_run:
-            await self.context.store.job_runs.renew(self.token, self._until())
+            until = self.context.now() + LEASE
+            await self.context.store.job_runs.renew(self.token, until)
 
     def interrupt(self) -> None:
         """End the scan before the page in hand is done; a resumed scan asks for it again."""
@@ -126,24 +129,24 @@ class FullScan:
         if not self.context.dry_run:
             await self.context.store.job_runs.release(self.token)
 
-    def _until(self) -> datetime:
-        return self.context.now() + LEASE
-
     async def _fetch(self) -> Page | None:
         """The page at the cursor; None where it cannot be had."""
         gateway = self.context.gateway
-        was_resumed = self.pages == 0 and self._cursor is not None
-        page = await gateway.fetch_page(self._cursor, self._take_one)
+        was_resumed = self.pages == 0 and self.cursor is not None
+        page = await gateway.fetch_page(self.cursor, self._take_one)
         if isinstance(page, Page):
             self.pages += 1
-            self._note(page)
+            # sweeps can go on from here later
+            now, cap = self.context.now(), self.context.schedule.cap
+            bookmark = self._bookmark or Bookmark(now, cap, self.cursor)
+            self._bookmark = next_bookmark(bookmark, page)
+            self.context.list_index.follow([], bookmark, self._bookmark)
             return page
         if was_resumed and page:
             top = await gateway.fetch_page(None, self._take_one)
-            if isinstance(
-                top, Page
-            ):  # the list is there, but not this place: begin at the top next time
-                self._cursor = None
+            # the list is there, but not this place: begin at the top next time
+            if isinstance(top, Page):
+                self.cursor = None
                 await self.save({})
         return None
 
@@ -152,13 +155,6 @@ class FullScan:
         self.calls += granted
         await self._renew()
         return granted
-
-    def _note(self, page: Page) -> None:
-        """Bookmarks that sweeps can go on from later."""
-        now, cap = self.context.now(), self.context.schedule.cap
-        bookmark = self._bookmark or Bookmark(now, cap, self._cursor)
-        self._bookmark = next_bookmark(bookmark, page)
-        self.context.list_index.follow([], bookmark, self._bookmark)
 
 
 ReportType = TypeVar("ReportType")

@@ -1,6 +1,6 @@
 """Rows by list page: one call, and every row of ours that stands on the page is brought in sync."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -29,7 +29,11 @@ async def sweep_pages(run: SweepRun, due: Sequence[Due]) -> list[Due]:
     context, index, now = run.context, run.context.list_index, run.context.now()
     listable = [row for row in due if row.id not in run.not_listed]
     candidates = index.candidates(listable, now, context.policy, context.schedule)
-    end_of_first = await _end_of_first_page(context, now) if len(candidates) > 1 else None
+    end_of_first = None
+    if len(candidates) > 1:
+        # when the oldest asset of the first page was made, by our rows and their share of pages
+        per_page = context.gateway.provider.page_size * index.tracked_rate.value_at(now)
+        end_of_first = await context.store.queries.newest_created(max(1, round(per_page)))
     bookmarks = index.bookmarks(now, end_of_first)
     found: set[str] = set()
     bookmark, goal = await _next(run, candidates, bookmarks)
@@ -37,6 +41,7 @@ async def sweep_pages(run: SweepRun, due: Sequence[Due]) -> list[Due]:
         while bookmark:
             page = await context.gateway.fetch_page(bookmark.cursor, run.take_page)
             if not isinstance(page, Page):
+                # after a failure no page is asked for during a while: the rows are fetched by id
                 if page:
                     index.fail(bookmark, now)
                 break
@@ -59,48 +64,31 @@ async def _next(
     run: SweepRun, candidates: Sequence[PageCandidate], bookmarks: Sequence[Bookmark]
 ) -> tuple[Bookmark | None, datetime | None]:
     """The page to ask for, and down to when to go on page by page, whatever they bring."""
-    if bookmark := next_page(candidates, bookmarks, run.allowance.to_spare):
+    bookmark = next_page(candidates, bookmarks, run.allowance.to_spare)
+    if bookmark:
         return bookmark, None
-    return await _page_run(run, candidates, bookmarks) or (None, None)
-
-
-async def _page_run(
-    run: SweepRun, candidates: Sequence[PageCandidate], bookmarks: Sequence[Bookmark]
-) -> tuple[Bookmark, datetime] | None:
-    """Where to begin, and down to when to go, to where many old rows stand together.
-
-    How many pages that takes is known from how many rows of ours stand above them. They are asked
-    for in vain: as many rows may be deferred, so it has to be few pages, and what they lead to has
-    to be worth it.
-    """
+    # Else many old rows may stand together further down. How many pages lead there is known from
+    # how many rows of ours stand above them. They are asked for in vain, and as many rows may be
+    # deferred: so it has to be few pages, and what they lead to has to be worth it.
     expected = sum(row.chance for row in candidates)
     most = int(expected) // ROWS_FOR_A_PAGE_RUN
     if not bookmarks or most < 1 or run.allowance.to_spare < 0:
-        return None
+        return None, None
     context, queries = run.context, run.context.store.queries
-    per_page = _rows_per_page(context, context.now())
+    tracked_share = context.list_index.tracked_rate.value_at(context.now())
+    per_page = context.gateway.provider.page_size * tracked_share
     newest, middle = candidates[0].created_at, candidates[len(candidates) // 2].created_at
     begin = place_above(bookmarks, newest)
     limit = most * per_page
     above = await queries.count_between(newest, begin.reach, most=round(limit) + 1)
     if above > limit:
-        return None
+        return None, None
     worth = expected / 4 * per_page
     among = await queries.count_between(middle, newest, most=round(worth) + 1)
     if above + among > worth:
-        return None
+        return None, None
     run.allowance.most_lost = max(run.allowance.most_lost, most)
     return begin, newest
-
-
-async def _end_of_first_page(context: Context, now: datetime) -> datetime | None:
-    """When the oldest asset of the first page was made, by our rows and their share of pages."""
-    return await context.store.queries.newest_created(max(1, round(_rows_per_page(context, now))))
-
-
-def _rows_per_page(context: Context, now: datetime) -> float:
-    page_size = context.gateway.provider.page_size
-    return page_size * context.list_index.tracked_rate.value_at(now)
 
 
 async def _observe(context: Context, page: Page) -> tuple[list[Observed], set[str], set[str]]:
@@ -111,29 +99,36 @@ async def _observe(context: Context, page: Page) -> tuple[list[Observed], set[st
         await context.gateway.identity.learn()
     observed, due = [], set()
     for row, observation in matched:
-        if _is_to_apply(context, row, observation, now):
+        # left alone is a row that was only just changed, and one that somebody else is checking
+        is_leased = row.lease_until is not None and row.lease_until >= now
+        if is_leased or row.updated_at > now - context.schedule.floor:
+            continue
+        if row.check_at is not None and row.check_at <= now:
+            due.add(row.id)
             observed.append(Observed(row, observation))
-            if row.check_at and row.check_at <= now:
-                due.add(row.id)
+        elif decide(row, observation, now, context.policy).verdict in CHANGES:
+            # the page shows it to be out of sync before its time
+            observed.append(Observed(row, observation))
     return observed, due, {row.id for row, _ in matched}
 
 
 async def match(context: Context, page: Page) -> list[tuple[ProviderAsset, Observation]]:
     """The rows that stand on the page, each with its entry; a repeated entry counts once."""
-    by_asset = {entry.provider_asset_id: entry for entry in page.entries if entry.provider_asset_id}
-    by_upload = {
-        entry.provider_upload_id: entry for entry in page.entries if entry.provider_upload_id
-    }
-    queries = context.store.queries
-    rows = await queries.listed(asset_ids=list(by_asset), upload_ids=list(by_upload))
+    by_asset, by_upload = {}, {}
+    for entry in page.entries:
+        if entry.provider_asset_id:
+            by_asset[entry.provider_asset_id] = entry
+        if entry.provider_upload_id:
+            by_upload[entry.provider_upload_id] = entry
+    rows = await context.store.queries.listed(asset_ids=list(by_asset), upload_ids=list(by_upload))
     matched = []
     for row in rows:
         if row.provider_asset_id:
-            entry = by_asset.get(row.provider_asset_id)
+            listed = by_asset.get(row.provider_asset_id)
         else:
-            entry = by_upload.get(row.provider_upload_id or "")
-        if entry:
-            matched.append((row, entry))
+            listed = by_upload.get(row.provider_upload_id or "")
+        if listed:
+            matched.append((row, listed))
     return matched
 
 
@@ -142,39 +137,18 @@ async def untracked(
 ) -> list[Observation]:
     """The assets of the page that no row knows, and that no row waits for by their passthrough."""
     known = {entry.provider_asset_id for _, entry in matched}
-    unknown = {
-        entry.provider_asset_id: entry
-        for entry in page.entries
-        if entry.provider_asset_id not in known
-    }
-    awaited = await _awaited(
-        context, {entry.passthrough for entry in unknown.values() if entry.passthrough}
-    )
+    unknown = {}
+    for entry in page.entries:
+        if entry.provider_asset_id not in known:
+            unknown[entry.provider_asset_id] = entry
+    passthroughs = {entry.passthrough for entry in unknown.values() if entry.passthrough}
+    rows: Sequence[ProviderAsset] = ()
+    if passthroughs:
+        rows = await context.store.assets.match(
+            provider_asset_ids=(), provider_upload_ids=(), passthroughs=passthroughs
+        )
+    awaited = {row.passthrough for row in rows if row.provider_asset_id is None}
     return [entry for entry in unknown.values() if entry.passthrough not in awaited]
-
-
-async def _awaited(context: Context, passthroughs: Collection[str]) -> set[str | None]:
-    """Those of these passthroughs whose row waits for its asset."""
-    if not passthroughs:
-        return set()
-    rows = await context.store.assets.match(
-        provider_asset_ids=(), provider_upload_ids=(), passthroughs=passthroughs
-    )
-    return {row.passthrough for row in rows if row.provider_asset_id is None}
-
-
-def _is_to_apply(
-    context: Context, row: ProviderAsset, observation: Observation, now: datetime
-) -> bool:
-    """Whether a row is due, or the page shows it to be out of sync before its time.
-
-    Left alone is a row that was only just changed, and one that somebody else is checking.
-    """
-    is_leased = row.lease_until is not None and row.lease_until >= now
-    if is_leased or row.updated_at > now - context.schedule.floor:
-        return False
-    is_due = row.check_at is not None and row.check_at <= now
-    return is_due or decide(row, observation, now, context.policy).verdict in CHANGES
 
 
 def next_bookmark(bookmark: Bookmark, page: Page) -> Bookmark | None:

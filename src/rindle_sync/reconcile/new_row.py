@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import uuid4
 
-from rindle_sync.domain import ProviderAsset, first_check, replace
+from rindle_sync.domain import ProviderAsset, regular_check, replace
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.reconcile.context import Context
 
@@ -44,7 +44,7 @@ def new_row(context: Context, **values: Any) -> ProviderAsset:
         updated_at=now,
         **values,
     )
-    return replace(row, check_at=first_check(row, now, context.policy, context.schedule))
+    return replace(row, check_at=regular_check(row, now, context.policy, context.schedule))
 
 
 def check_text(name: str, value: str | None) -> None:

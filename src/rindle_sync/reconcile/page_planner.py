@@ -66,15 +66,15 @@ class DecayingRate:
     """A learned share; where nothing more is learned, it doubles every hour up to `resting`."""
 
     resting: float
-    value: float = field(init=False)
+    value: float = field(default=0.0, init=False)
+    """What it was at `at`; not read before something is learned."""
     at: datetime | None = None
-
-    def __post_init__(self) -> None:
-        self.value = self.resting
 
     def value_at(self, now: datetime) -> float:
         """What it is by now."""
-        hours = max(0.0, (now - self.at) / _RECOVERY) if self.at else 0.0
+        if self.at is None:
+            return self.resting
+        hours = max(0.0, (now - self.at) / _RECOVERY)
         return float(min(self.resting, max(self.value, 0.01) * 2.0 ** min(hours, 60)))
 
     def learn(self, found: int, of: int, now: datetime) -> None:
@@ -168,7 +168,7 @@ def next_page(
 ) -> Bookmark | None:
     """Where to ask for a page; None where the other candidates are better fetched by id.
 
-    `candidates` are in order, newest first.     `to_spare` is how many pages may be asked for in
+    `candidates` are in order, newest first. `to_spare` is how many pages may be asked for in
     vain on the way to one that pays.
     """
     if to_spare < 0 or not bookmarks:

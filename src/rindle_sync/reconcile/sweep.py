@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from rindle_sync.domain import Due, Outcome, ProviderAsset, Trigger, needs_fetch
+from rindle_sync.domain import Due, Outcome, Trigger, needs_fetch
 from rindle_sync.reconcile.apply import Applied, Observed
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.list_pages import sweep_pages
@@ -45,7 +45,18 @@ async def sweep(
         try:
             await run.release()
         finally:
-            _emit(run, began)
+            result = run.result
+            context.telemetry.emit(
+                Swept(
+                    outcome=result.outcome.value,
+                    looked=result.checked,
+                    changed=result.changed,
+                    unanswered=result.unanswered,
+                    calls=result.calls,
+                    pages=result.pages,
+                    duration_ms=milliseconds(context.now() - began),
+                )
+            )
     return run.result
 
 
@@ -53,10 +64,12 @@ async def check_first(context: Context, row_ids: Sequence[str]) -> None:
     """Check ambiguous rows before all others that are due. Raises as `sweep` does."""
     run, rest = SweepRun(context, lambda: True, trigger=Trigger.SYNC), list(row_ids)
     try:
-        while rest and (granted := await run.take(min(len(rest), context.batch))):
+        while rest:
+            granted = await run.take(min(len(rest), context.batch))
+            if not granted:
+                break
             batch, rest = rest[:granted], rest[granted:]
-            calls = await _check(run, await run.claim(batch))
-            await context.gateway.reads.give_back(granted - calls)
+            await _check(run, batch, granted)
     finally:
         await context.store.assets.release(run.token)
 
@@ -64,7 +77,12 @@ async def check_first(context: Context, row_ids: Sequence[str]) -> None:
 async def _run(run: SweepRun, began: datetime) -> Outcome:
     context, gateway = run.context, run.context.gateway
     while run.keep_going() and gateway.circuit.room(1):
-        due, before = await _survey(run), run.result.checked
+        now, before = context.now(), run.result.checked
+        floor = now - context.schedule.floor
+        found = await context.store.queries.due(
+            due=now, touched_before=floor, now=now, limit=SURVEY
+        )
+        due = [row for row in found if row.id not in run.deferred]
         if not any(row.check_at and row.check_at <= began for row in due):
             break
         if not await run.hold():
@@ -78,21 +96,15 @@ async def _run(run: SweepRun, began: datetime) -> Outcome:
     return how_it_ended(gateway, run.keep_going)
 
 
-async def _survey(run: SweepRun) -> list[Due]:
-    context, now = run.context, run.context.now()
-    floor = now - context.schedule.floor
-    due = await context.store.queries.due(due=now, touched_before=floor, now=now, limit=SURVEY)
-    return [row for row in due if row.id not in run.deferred]
-
-
 async def _check_by_id(run: SweepRun, due: Sequence[Due]) -> None:
     """Apply the rows that need no call, then fetch the others by id, the longest due first."""
     context, began = run.context, run.context.now()
     uncalled, fetched = _plan_checks(context, due, began)
     for start in range(0, len(uncalled), UNCALLED_BATCH):
-        await _check(run, await run.claim(uncalled[start : start + UNCALLED_BATCH]))
+        await _check(run, uncalled[start : start + UNCALLED_BATCH])
     while fetched and context.now() - began < PLAN_FOR:
-        affordable = run.allowance.rows_by_id(len(fetched))
+        # calls lost on pages are made up for
+        affordable = len(fetched) + min(0, run.allowance.saved)
         if affordable <= 0:
             run.deferred.update(fetched)
             break
@@ -100,8 +112,7 @@ async def _check_by_id(run: SweepRun, due: Sequence[Due]) -> None:
         if not granted:
             break
         batch, fetched = fetched[:granted], fetched[granted:]
-        calls = await _check(run, await run.claim(batch))
-        await context.gateway.reads.give_back(granted - calls)
+        await _check(run, batch, granted)
 
 
 def _plan_checks(
@@ -118,12 +129,13 @@ def _plan_checks(
     return sorted(uncalled), fetched
 
 
-async def _check(run: SweepRun, rows: Sequence[ProviderAsset]) -> int:
-    """Check claimed rows side by side and apply them; how many calls that took.
+async def _check(run: SweepRun, row_ids: Sequence[str], granted: int = 0) -> None:
+    """Check rows side by side and apply them, within the granted calls.
 
     A row that was not asked about after all is left untouched: it is not its fault.
     """
-    context, now = run.context, run.context.now()
+    context, rows = run.context, await run.claim(row_ids)
+    now = context.now()
     to_fetch = [row for row in rows if needs_fetch(row, now, context.policy)]
     fetched = await context.gateway.fetch_all(to_fetch)
     run.result.calls += fetched.calls
@@ -131,22 +143,11 @@ async def _check(run: SweepRun, rows: Sequence[ProviderAsset]) -> int:
     observed = [Observed(row, None) for row in rows if row.id not in asked]
     observed += [Observed(row, observation) for row, observation in fetched.observed]
     if observed:
-        await run.apply(observed, {seen.row.id for seen in observed})
+        due = {seen.row.id for seen in observed}
+        run.result.checked += len(due)
+        await run.apply(observed, due)
     if fetched.error:
         raise fetched.error
-    return fetched.calls
-
-
-def _emit(run: SweepRun, began: datetime) -> None:
-    result = run.result
-    run.context.telemetry.emit(
-        Swept(
-            outcome=result.outcome.value,
-            looked=result.checked,
-            changed=result.changed,
-            unanswered=result.unanswered,
-            calls=result.calls,
-            pages=result.pages,
-            duration_ms=milliseconds(run.context.now() - began),
-        )
-    )
+    if granted:
+        # rows that others took meanwhile needed no call
+        await context.gateway.reads.give_back(granted - fetched.calls)

@@ -3,6 +3,7 @@
 from rindle_sync.domain import (
     FailureKind,
     FetchFailure,
+    Observation,
     ProviderAsset,
     Trigger,
     needs_fetch,
@@ -34,8 +35,7 @@ async def sync_row(context: Context, row: ProviderAsset, *, trigger: Trigger) ->
         if applied is None or not isinstance(applied.observation, FetchFailure):
             return applied
         failure = applied.observation
-        attempts.count(failure)
-        if not failure.called or attempts.are_exhausted:
+        if attempts.count(failure) or not failure.called:
             return applied
         if failure.kind is not FailureKind.THROTTLED:
             gap = retry_gap(attempts.failures, context.schedule)
@@ -44,20 +44,19 @@ async def sync_row(context: Context, row: ProviderAsset, *, trigger: Trigger) ->
 
 
 async def _attempt(context: Context, row: ProviderAsset, trigger: Trigger) -> Applied | None:
-    if not needs_fetch(row, context.now(), context.policy):
-        return await _apply(context, Observed(row, None), trigger)
-    at = context.now()
-    try:
-        observation = await context.gateway.fetch(row, trigger)
-    except AuthenticationFailed as error:
-        # the row that was asked for says why it was not answered; then the whole run ends
-        text, called = str(error), error.was_called
-        failure = FetchFailure(kind=FailureKind.REFUSED, at=at, text=text, called=called)
-        await _apply(context, Observed(row, failure), trigger)
-        raise
-    return await _apply(context, Observed(row, observation), trigger)
-
-
-async def _apply(context: Context, observed: Observed, trigger: Trigger) -> Applied | None:
-    applied = await apply(context, [observed], trigger)
+    at, gateway = context.now(), context.gateway
+    observation: Observation | FetchFailure | None = None
+    refusal: AuthenticationFailed | None = None
+    if needs_fetch(row, at, context.policy):
+        try:
+            if gateway.circuit.room(1):
+                await gateway.reads.take(trigger=trigger)
+            observation = await gateway.fetch(row)
+        except AuthenticationFailed as error:
+            # the row that was asked for says why it was not answered; then the whole run ends
+            refusal, text, called = error, str(error), error.was_called
+            observation = FetchFailure(kind=FailureKind.REFUSED, at=at, text=text, called=called)
+    applied = await apply(context, [Observed(row, observation)], trigger)
+    if refusal:
+        raise refusal
     return applied[0] if applied else None

@@ -1,7 +1,6 @@
-"""Runs due jobs, in this process or by Procrastinate or Celery, and tells the app of changes."""
+"""Runs due jobs, here or by Procrastinate or Celery; dispatches changes to the app."""
 
 from rindle_sync.runtime.dispatch import BATCH, CALL_LIMIT, Callback, ChangeEvent, dispatch
-from rindle_sync.runtime.engines.base import Distributed
 from rindle_sync.runtime.heartbeat import (
     SILENT_AFTER,
     EngineState,
@@ -11,3 +10,4 @@ from rindle_sync.runtime.heartbeat import (
 )
 from rindle_sync.runtime.job_runner import JobRunner
 from rindle_sync.runtime.run import Runtime, extra
+from rindle_sync.runtime.runnable import Runnable

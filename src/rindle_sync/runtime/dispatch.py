@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -56,12 +55,19 @@ async def dispatch(
         return 0
     outbox, token, now = context.store.outbox, str(uuid4()), context.now()
     limit = call_limit * len(callbacks) + grace
+    # long enough for every callback: meanwhile no other process may dispatch these changes
     until = now + context.lease + limit
     claimed = await outbox.claim(now=now, token=token, until=until, limit=BATCH)
     if not claimed:
         return 0
+
+    async def call(event: ChangeEvent) -> None:
+        for callback in callbacks:
+            async with asyncio.timeout(call_limit.total_seconds()):
+                await callback(event)
+
     try:
-        await _dispatch_all(context, claimed, token, partial(_call, callbacks, call_limit), limit)
+        await _dispatch_all(context, claimed, token, call, limit)
     except BaseException:
         await outbox.release(token)
         raise
@@ -79,6 +85,7 @@ async def _dispatch_all(
     try:
         await asyncio.gather(*tasks)
     finally:
+        # also after a cancellation: what a callback has handled must not be dispatched again
         ended = []
         for pending, task in zip(claimed, tasks, strict=True):
             if task.done() and not task.cancelled() and task.exception() is None:
@@ -91,6 +98,7 @@ async def _dispatch_change(
 ) -> datetime | None:
     """When to try again; None where every callback has handled the change."""
     calling = asyncio.ensure_future(call(event))
+    # not `wait_for`, which would wait for a callback that ignores its cancellation
     try:
         await asyncio.wait({calling}, timeout=limit.total_seconds())
     except asyncio.CancelledError:
@@ -102,21 +110,9 @@ async def _dispatch_change(
     if calling.done():
         # a callback may await something that was cancelled: that is a failure of the callback
         error = asyncio.CancelledError() if calling.cancelled() else calling.exception()
-    return _retry_at(context, pending, event, error) if error else None
-
-
-async def _call(callbacks: Sequence[Callback], limit: timedelta, event: ChangeEvent) -> None:
-    for callback in callbacks:
-        async with asyncio.timeout(limit.total_seconds()):
-            await callback(event)
-
-
-def _retry_at(
-    context: Context, pending: PendingChange, event: ChangeEvent, error: BaseException
-) -> datetime:
-    attempt = pending.attempts + 1
-    failed = CallbackException(
-        row_id=pending.change.row_id, error=type(error).__name__, attempt=attempt
-    )
+    if error is None:
+        return None
+    kind, attempt = type(error).__name__, pending.attempts + 1
+    failed = CallbackException(row_id=pending.change.row_id, error=kind, attempt=attempt)
     context.telemetry.emit(failed, event.row)
     return context.now() + min(timedelta(seconds=2 ** min(pending.attempts, 12)), LONGEST_WAIT)

@@ -1,4 +1,4 @@
-"""The heartbeat of engines: written whenever one queries what is due."""
+"""The heartbeat of engines that sweep: written whenever one queries what is due."""
 
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -39,7 +39,8 @@ def engine_state(last: datetime | None, now: datetime) -> EngineState:
 
 async def last_heartbeat(store: Store) -> datetime | None:
     """The last heartbeat of an engine on the database of `store`, by the engine's clock."""
-    return await Heartbeat(store.database, store.provider).last()
+    job_runs = JobRuns(store.database, store.provider, _EVERYWHERE)
+    return (await job_runs.get(HEARTBEAT)).ended_at
 
 
 class Heartbeat:
@@ -49,12 +50,9 @@ class Heartbeat:
         self._job_runs = JobRuns(database, provider, _EVERYWHERE)
         self._written_at: datetime | None = None
 
-    async def last(self) -> datetime | None:
-        """The last heartbeat, by the engine's clock."""
-        return (await self._job_runs.get(HEARTBEAT)).ended_at
-
     async def beat(self, now: datetime) -> None:
         """Note that an engine of this process is alive."""
+        # a time before the last heartbeat means that the clock was set back: it is written anew
         if self._written_at is None or not timedelta(0) <= now - self._written_at < EVERY:
             await self._job_runs.note(HEARTBEAT, now)
             self._written_at = now

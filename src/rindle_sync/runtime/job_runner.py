@@ -42,7 +42,8 @@ class JobRunner:
     """How long dead events keep their bodies."""
     wakeups: list[asyncio.Event] = field(default_factory=list)
     """Of the engines in this process: all are set whenever a job is woken."""
-    _woken: set[JobKind] = field(default_factory=set)
+    woken: set[JobKind] = field(default_factory=set)
+    """The jobs that this process has made due, until an engine takes them out."""
     _ambiguous: set[str] = field(default_factory=set)
 
     @property
@@ -56,20 +57,13 @@ class JobRunner:
 
     def wake(self, kind: JobKind) -> None:
         """Have `kind` run soon, if an engine runs in this process."""
-        self._woken.add(kind)
+        self.woken.add(kind)
         for wakeup in self.wakeups:
             wakeup.set()
 
-    def is_woken(self, kind: JobKind) -> bool:
-        """Whether this process has made `kind` due."""
-        return kind in self._woken
-
-    def clear_wakeup(self, kind: JobKind) -> None:
-        """Forget the wake-ups of `kind` so far."""
-        self._woken.discard(kind)
-
     def ambiguous(self) -> list[str]:
         """The ids of the rows that webhook events left ambiguous since the last call."""
+        # a new set: what comes while these rows are checked is for the next call
         ambiguous, self._ambiguous = list(self._ambiguous), set()
         return ambiguous
 
@@ -102,9 +96,13 @@ class JobRunner:
             case JobKind.DISPATCH:
                 await self.dispatch()
             case JobKind.CHECK_AMBIGUOUS:
-                await self.check_first(self.ambiguous())
+                row_ids = self.ambiguous()
+                if row_ids:
+                    await check_first(self.context, row_ids)
             case JobKind.AUDIT:
-                await self._audit_in_turn(keep_going)
+                # another process may have audited since this one found the audit due
+                if await is_audit_due(self.context, self.context.audit_every):
+                    await audit(self.context, keep_going=keep_going)
             case JobKind.PRUNE:
                 await self._prune_in_turn()
 
@@ -114,11 +112,6 @@ class JobRunner:
         while taken := await process_webhook_events(self.context):
             applied += taken
         return applied
-
-    async def check_first(self, row_ids: Sequence[str]) -> None:
-        """Check those of these rows that are due and not leased, before all others."""
-        if row_ids:
-            await check_first(self.context, row_ids)
 
     async def sync_row(self, row: ProviderAsset) -> None:
         """Bring one row in sync; a row that is due and leased is being checked already."""
@@ -137,14 +130,9 @@ class JobRunner:
     async def prune(self) -> int:
         """Empty the bodies of events past their retention, and forget changes never dispatched."""
         store, now = self.context.store, self.context.now()
-        ended_before, dead_before = now - self.keep_ended, now - self.keep_dead
+        ended_before = now - self.keep_ended
         await store.outbox.forget(ended_before)
-        return await store.inbox.prune(ended_before=ended_before, dead_before=dead_before)
-
-    async def _audit_in_turn(self, keep_going: Callable[[], bool]) -> None:
-        """Audit, unless another process has just done so."""
-        if await is_audit_due(self.context, self.context.audit_every):
-            await audit(self.context, keep_going=keep_going)
+        return await store.inbox.prune(ended_before=ended_before, dead_before=now - self.keep_dead)
 
     async def _prune_in_turn(self) -> None:
         """Prune, unless another process is pruning or has just done so."""
@@ -153,6 +141,7 @@ class JobRunner:
         if job_run is None:
             return
         try:
+            # known only under the lease: another process may have pruned a moment ago
             if job_run.ended_at is None or job_run.ended_at <= now - PRUNE_EVERY:
                 emptied = await self.prune()
                 await job_runs.end(token, self.context.now(), {"emptied": emptied})

@@ -1,14 +1,14 @@
 """The engine that the settings name, over the jobs of the environments of this process."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 from rindle_sync.config import EngineName, Settings
-from rindle_sync.domain import Job
+from rindle_sync.domain import Job, JobKind
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.runtime.engines.base import Distributed, Due
 from rindle_sync.runtime.engines.embedded import Embedded
@@ -84,14 +84,17 @@ class Runtime:
         ]
         by_name = {job_runner.environment: job_runner for job_runner in self.job_runners}
 
-        async def due() -> list[Job]:
+        async def due(kinds: Collection[JobKind] = tuple(JobKind)) -> list[Job]:
             now = self.now()
             found: list[Job] = []
             for due_jobs, heartbeat, job_runners in watched:
                 thresholds = [job_runner.due_thresholds(now) for job_runner in job_runners]
                 found += await due_jobs.due(thresholds, now=now)
-                await heartbeat.beat(now)
-            return [job for job in found if by_name[job.environment].can_run(job.kind)]
+                # after the query: it also says that the database answers
+                if JobKind.SWEEP in kinds:
+                    await heartbeat.beat(now)
+            wanted = [job for job in found if job.kind in kinds]
+            return [job for job in wanted if by_name[job.environment].can_run(job.kind)]
 
         return due
 

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, literal, select, tuple_
+import sqlalchemy as sa
 
 from rindle_sync.domain import Due, ErrorKind, ProviderAsset, State
 from rindle_sync.store.assets import read_row
@@ -13,13 +13,13 @@ from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_
 from rindle_sync.store.schema.tables import assets
 from rindle_sync.store.schema.types import RowId, UtcTime
 
-_ROWS: Final = select(*assets.c).where(in_environment(assets))
-_DUES: Final = select(*(assets.c[name] for name in Due.__struct_fields__)).where(
+_ROWS: Final = sa.select(*assets.c).where(in_environment(assets))
+_DUES: Final = sa.select(*(assets.c[name] for name in Due.__struct_fields__)).where(
     in_environment(assets)
 )
 _BETWEEN: Final = (
-    assets.c.provider_created_at > bindparam("after"),
-    assets.c.provider_created_at <= bindparam("until"),
+    assets.c.provider_created_at > sa.bindparam("after"),
+    assets.c.provider_created_at <= sa.bindparam("until"),
 )
 _SETTLED: Final = (
     assets.c.provider_asset_id.is_not(None),
@@ -27,37 +27,35 @@ _SETTLED: Final = (
 )
 
 
-def _among(parameter: str, name: str) -> ColumnElement[bool]:
-    """Whether the column `name` is among the JSON rows `parameter`."""
-    rows = json_table(parameter, f"{parameter}_rows")
-    return assets.c[name].in_(select(json_field(rows, assets.c[name])))
-
-
-def _count(rows: Select[Any]) -> Select[Any]:
-    return select(func.count()).select_from(rows.with_only_columns(assets.c.id).subquery())
-
-
 _DUE: Final = (
     _DUES.where(
-        assets.c.check_at <= bindparam("due"),
-        assets.c.updated_at <= bindparam("touched_before"),
+        assets.c.check_at <= sa.bindparam("due"),
+        assets.c.updated_at <= sa.bindparam("touched_before"),
         is_free(assets),
     )
     .order_by(assets.c.check_at, assets.c.id)
-    .limit(bindparam("most"))
+    .limit(sa.bindparam("most"))
 )
-_BY_ASSET: Final = _ROWS.where(_among("listed", "provider_asset_id"))
+_LISTED: Final = json_table("listed", "listed_rows")
+_BY_ASSET: Final = _ROWS.where(
+    assets.c.provider_asset_id.in_(sa.select(json_field(_LISTED, assets.c.provider_asset_id)))
+)
+_UPLOADS: Final = json_table("uploads", "uploads_rows")
 _BY_UPLOAD: Final = _ROWS.where(
-    assets.c.provider_asset_id.is_(None), _among("uploads", "provider_upload_id")
+    assets.c.provider_asset_id.is_(None),
+    assets.c.provider_upload_id.in_(sa.select(json_field(_UPLOADS, assets.c.provider_upload_id))),
 )
 _NEWEST: Final = (
     _ROWS.with_only_columns(assets.c.provider_created_at)
     .order_by(assets.c.provider_created_at.desc())
-    .offset(bindparam("newer"))
+    .offset(sa.bindparam("newer"))
     .limit(1)
 )
-_COUNT_SETTLED: Final = _count(_ROWS.where(*_SETTLED))
-_COUNT_BETWEEN: Final = _count(_ROWS.where(*_BETWEEN).limit(bindparam("most")))
+_IDS: Final = _ROWS.with_only_columns(assets.c.id)
+_COUNT_SETTLED: Final = sa.select(sa.func.count()).select_from(_IDS.where(*_SETTLED).subquery())
+_COUNT_BETWEEN: Final = sa.select(sa.func.count()).select_from(
+    _IDS.where(*_BETWEEN).limit(sa.bindparam("most")).subquery()
+)
 _MADE_BETWEEN: Final = _DUES.where(*_SETTLED, *_BETWEEN)
 
 
@@ -100,12 +98,12 @@ class AssetQueries(Repository):
 
     async def count_between(self, after: datetime, until: datetime, *, most: int) -> int:
         """The number of rows whose assets were created in this time; stops counting at `most`."""
-        values = {"after": after, "until": until, "most": most}
-        return await self._count(_COUNT_BETWEEN, values)
+        values = self.parameters | {"after": after, "until": until, "most": most}
+        return int((await self.read(_COUNT_BETWEEN, values))[0][0])
 
     async def count_settled(self) -> int:
         """The number of rows with an asset that the provider has finished with."""
-        return await self._count(_COUNT_SETTLED, {})
+        return int((await self.read(_COUNT_SETTLED, self.parameters))[0][0])
 
     async def list_rows(
         self,
@@ -116,30 +114,25 @@ class AssetQueries(Repository):
         limit: int,
     ) -> tuple[list[ProviderAsset], tuple[datetime, str] | None]:
         """Up to `limit` rows, newest assets first, behind the place `after`; and the next place."""
-        place = tuple_(assets.c.provider_created_at, assets.c.id)
-        wanted = select(*assets.c).where(*self.here)
+        wanted = sa.select(*assets.c).where(*self.here)
         if state:
             wanted = wanted.where(assets.c.state == state.value)
         if error_kind:
             wanted = wanted.where(assets.c.error_kind == error_kind.value)
         if after:
-            created_at, row_id = literal(after[0], UtcTime()), literal(after[1], RowId())
-            wanted = wanted.where(place < tuple_(created_at, row_id))
+            created_at, row_id = sa.literal(after[0], UtcTime()), sa.literal(after[1], RowId())
+            # rows of one moment are told apart by their id, so that no page repeats or skips one
+            place = sa.tuple_(assets.c.provider_created_at, assets.c.id)
+            wanted = wanted.where(place < sa.tuple_(created_at, row_id))
         newest = assets.c.provider_created_at.desc(), assets.c.id.desc()
         rows = [read_row(row) for row in await self.read(wanted.order_by(*newest).limit(limit))]
         if len(rows) < limit:
             return rows, None
         return rows, (rows[-1].provider_created_at, rows[-1].id)
 
-    async def _count(self, statement: Select[Any], values: dict[str, Any]) -> int:
-        [(count,)] = await self.read(statement, self.parameters | values)
-        return int(count)
-
-    async def _dues(self, statement: Select[Any], values: dict[str, Any]) -> list[Due]:
+    async def _dues(self, statement: sa.Select[Any], values: dict[str, Any]) -> list[Due]:
         dues = []
         for row in await self.read(statement, self.parameters | values):
-            fields = row._asdict()
-            fields["state"] = State(fields["state"])
-            fields["error_kind"] = fields["error_kind"] and ErrorKind(fields["error_kind"])
-            dues.append(Due(**fields))
+            row_id, state, error_kind, *others = tuple(row)
+            dues.append(Due(row_id, State(state), error_kind and ErrorKind(error_kind), *others))
         return dues

@@ -1,26 +1,14 @@
 """The rows and their changes: reads, leases and writes them, under compare-and-swap."""
 
 from collections.abc import AsyncIterator, Collection, Sequence, Set
-from dataclasses import dataclass, fields
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
 
-from sqlalchemy import (
-    ColumnElement,
-    FromClause,
-    Insert,
-    Row,
-    Update,
-    bindparam,
-    case,
-    insert,
-    null,
-    or_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.domain import (
@@ -44,7 +32,7 @@ class Change:
     """One real change of a row, as stored in `provider_asset_changes`."""
 
     row_id: str
-    reference: str
+    reference: str = field(repr=False)  # it may contain a provider id of its row
     provider_name: str
     environment: str
     version: int
@@ -90,20 +78,20 @@ _read_sent: Final = attrgetter(*_SENT)
 _read_change: Final = attrgetter(*_CHANGE_FIELDS)
 
 
-def _write_statement() -> Update:
+def _write_statement() -> sa.Update:
     sent = json_table("rows", "sent")
     # locked in the order of their ids, so that concurrent writers do not deadlock
-    unread = select(sent.c.value).where(*_unread(sent)).order_by(assets.c.id)
+    unread = sa.select(sent.c.value).where(*_unread(sent)).order_by(assets.c.id)
     rows = once(unread.with_for_update(of=assets), "r")
     values: dict[str, Any] = {name: json_field(rows, assets.c[name]) for name in _WRITTEN}
     # a lease is ended by its holder only: another process may have leased the row since
     mine = json_field(rows, assets.c.lease_token) == assets.c.lease_token
     for name in ("lease_token", "lease_until"):
-        values[name] = case((mine, null()), else_=assets.c[name])
-    return update(assets).where(*_unread(rows)).values(values).returning(assets.c.id)
+        values[name] = sa.case((mine, sa.null()), else_=assets.c[name])
+    return sa.update(assets).where(*_unread(rows)).values(values).returning(assets.c.id)
 
 
-def _unread(rows: FromClause) -> tuple[ColumnElement[bool], ...]:
+def _unread(rows: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
     """Whether a row was not written since the JSON `rows` were read."""
     return (
         assets.c.id == json_field(rows, assets.c.id),
@@ -111,21 +99,18 @@ def _unread(rows: FromClause) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def _change_statement() -> Insert:
-    rows = once(select(json_table("rows", "sent").c.value), "r")
-    values = [json_field(rows, changes.c[name]) for name in _STORED]
-    return insert(changes).from_select(_STORED, select(*values))
-
-
 _WRITE: Final = _write_statement()
 _WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(
     assets,
-    assets.c.check_at <= bindparam("due"),
-    assets.c.id.in_(select(json_field(_WANTED, assets.c.id))),
+    assets.c.check_at <= sa.bindparam("due"),
+    assets.c.id.in_(sa.select(json_field(_WANTED, assets.c.id))),
     first=[assets.c.id],
 )
-_ADD_CHANGES: Final = _change_statement()
+_SENT_CHANGES: Final = once(sa.select(json_table("rows", "sent").c.value), "r")
+_ADD_CHANGES: Final = sa.insert(changes).from_select(
+    _STORED, sa.select(*(json_field(_SENT_CHANGES, changes.c[name]) for name in _STORED))
+)
 
 
 class AssetStore(Repository):
@@ -136,11 +121,11 @@ class AssetStore(Repository):
     async def add(self, row: ProviderAsset) -> None:
         """Insert a new row; raises `AlreadyTracked` when one of its keys is taken."""
         try:
-            await self.execute(insert(assets), _columns(row))
+            await self.execute(sa.insert(assets), _columns(row))
         except IntegrityError:
             raise AlreadyTracked(
                 "a row with this provider id, upload id or passthrough, or (in any environment) "
-                "with this asset id and profile, exists"
+                "with this reference and profile, exists"
             ) from None
 
     async def add_all(self, rows: Sequence[ProviderAsset]) -> list[ProviderAsset]:
@@ -148,17 +133,16 @@ class AssetStore(Repository):
         if not rows:
             return []
         try:
-            await self.execute(insert(assets), [_columns(row) for row in rows])
+            await self.execute(sa.insert(assets), [_columns(row) for row in rows])
+            return list(rows)
         except IntegrityError:
-            return [row for row in rows if await self._is_added(row)]
-        return list(rows)
-
-    async def _is_added(self, row: ProviderAsset) -> bool:
-        try:
-            await self.add(row)
-        except AlreadyTracked:
-            return False
-        return True
+            added = []
+        # some keys are taken, and the database does not say whose: one by one
+        for row in rows:
+            with suppress(AlreadyTracked):
+                await self.add(row)
+                added.append(row)
+        return added
 
     async def rename(self, row_id: str, names: ProviderAsset) -> None:
         """Give a row the app's names in `names`; raises `AlreadyTracked` where one is taken."""
@@ -174,10 +158,10 @@ class AssetStore(Repository):
             if getattr(names, name) is not None:
                 values[name] = getattr(names, name)
         try:
-            await self.execute(update(assets).where(assets.c.id == row_id).values(values))
+            await self.execute(sa.update(assets).where(assets.c.id == row_id).values(values))
         except IntegrityError:
             raise AlreadyTracked(
-                "another row has this asset id and profile, passthrough or upload id"
+                "another row has this reference and profile, passthrough or upload id"
             ) from None
 
     async def find_by_provider_asset_id(self, provider_asset_id: str) -> ProviderAsset | None:
@@ -196,6 +180,7 @@ class AssetStore(Repository):
 
     async def find_by_id_or_reference(self, name: str) -> list[ProviderAsset]:
         """The row with this id, and the rows with this reference, of every profile."""
+        # PostgreSQL refuses a text with a NUL
         if not name.isprintable():
             return []
         called = assets.c.reference == name
@@ -212,9 +197,9 @@ class AssetStore(Repository):
 
     async def make_due(self, row_id: str, now: datetime) -> None:
         """Have the next sweep check a row."""
-        is_later = or_(assets.c.check_at.is_(None), assets.c.check_at > now)
+        is_later = sa.or_(assets.c.check_at.is_(None), assets.c.check_at > now)
         await self.execute(
-            update(assets).where(assets.c.id == row_id, is_later).values(check_at=now)
+            sa.update(assets).where(assets.c.id == row_id, is_later).values(check_at=now)
         )
 
     async def match(
@@ -225,12 +210,12 @@ class AssetStore(Repository):
         passthroughs: Collection[str],
     ) -> list[ProviderAsset]:
         """The rows that have any of these ids."""
-        has_key = or_(
+        has_key = sa.or_(
             assets.c.provider_asset_id.in_(provider_asset_ids),
             assets.c.provider_upload_id.in_(provider_upload_ids),
             assets.c.passthrough.in_(passthroughs),
         )
-        found = await self.read(select(*assets.c).where(*self.here, has_key))
+        found = await self.read(sa.select(*assets.c).where(*self.here, has_key))
         return [read_row(row) for row in found]
 
     async def get(self, row_id: str) -> ProviderAsset | None:
@@ -239,7 +224,7 @@ class AssetStore(Repository):
 
     async def get_many(self, row_ids: Collection[str]) -> dict[str, ProviderAsset]:
         """The existing rows with these ids, by id."""
-        found = await self.read(select(*assets.c).where(assets.c.id.in_(row_ids)))
+        found = await self.read(sa.select(*assets.c).where(assets.c.id.in_(row_ids)))
         return {row.id: row for row in map(read_row, found)}
 
     async def claim(
@@ -281,22 +266,22 @@ class AssetStore(Repository):
 
     async def changes_of(self, row_id: str) -> list[Change]:
         """The real changes of a row, oldest first."""
-        wanted = select(*changes.c).where(changes.c.row_id == row_id).order_by(changes.c.version)
+        wanted = sa.select(*changes.c).where(changes.c.row_id == row_id).order_by(changes.c.version)
         return [read_change(found) for found in await self.read(wanted)]
 
     async def rows(self) -> AsyncIterator[ProviderAsset]:
         """Every row of the environment, streamed."""
-        wanted = select(*assets.c).where(*self.here).order_by(assets.c.id)
+        wanted = sa.select(*assets.c).where(*self.here).order_by(assets.c.id)
         async with self.reading() as connection:
             async for row in await connection.stream(wanted):
                 yield read_row(row)
 
-    async def _find(self, *which: ColumnElement[bool]) -> list[ProviderAsset]:
-        wanted = select(*assets.c).where(*which).order_by(assets.c.reference, assets.c.profile)
+    async def _find(self, *which: sa.ColumnElement[bool]) -> list[ProviderAsset]:
+        wanted = sa.select(*assets.c).where(*which).order_by(assets.c.reference, assets.c.profile)
         return [read_row(found) for found in await self.read(wanted)]
 
 
-def read_row(found: Row[Any]) -> ProviderAsset:
+def read_row(found: sa.Row[Any]) -> ProviderAsset:
     """A line of the rows table; its lease token stays out, since it is not the reader's."""
     values = dict(zip(ROW_FIELDS, found, strict=True))
     values["state"] = State(values["state"])
@@ -306,7 +291,7 @@ def read_row(found: Row[Any]) -> ProviderAsset:
     return ProviderAsset(**values)
 
 
-def read_change(found: Row[Any]) -> Change:
+def read_change(found: sa.Row[Any]) -> Change:
     """A line of the changes table."""
     values = {name: getattr(found, name) for name in _CHANGE_FIELDS}
     values["from_state"] = State(found.from_state)

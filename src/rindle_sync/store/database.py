@@ -2,28 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, ClassVar
+from contextlib import asynccontextmanager, suppress
+from typing import Any, ClassVar, cast
 
-from sqlalchemy import (
-    ColumnElement,
-    Executable,
-    Row,
-    Table,
-    Update,
-    and_,
-    bindparam,
-    inspect,
-    or_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.store.driver_errors import LOCKED, named_errors
-from rindle_sync.store.schema.engine import BUSY_SECONDS, place_of
+from rindle_sync.store.schema.engine import BUSY_SECONDS, file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
 from rindle_sync.store.schema.tables import assets
 
@@ -39,27 +27,34 @@ class Database:
         self.engine = engine
         self._reads = engine.execution_options(reads_only=True)
         self._writer = asyncio.Lock()
-        self._unreleased: dict[tuple[Table, str], None] = {}
-        """The leases that could not be released, oldest first; a dict, used as an ordered set."""
+        self.unreleased: dict[tuple[sa.Table, str], None] = {}
+        """The leases to release next, by table and token; a dict, used as an ordered set."""
 
     @property
     def place(self) -> str:
-        """The file or the address of the database, for people to read."""
-        return place_of(self.engine.url)
+        """The file, or the address without its password, of the database, for people to read."""
+        url = self.engine.url
+        if url.get_backend_name() == "sqlite":
+            return str(file_of(url) or url.database or ":memory:")
+        shown = {name: url.query[name] for name in ("host", "port", "dbname") if name in url.query}
+        return url.set(drivername="postgresql", query=shown).render_as_string(hide_password=True)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Release what is still leased, if the database answers, and close the connections."""
+        with suppress(DatabaseUnavailable):
+            await self.release_all()
+        self.unreleased.clear()
         await self.engine.dispose()
 
     async def ping(self) -> None:
         """Check that the database answers and has the tables."""
         async with self.reading() as connection:
-            await connection.execute(select(assets.c.id).limit(1))
+            await connection.execute(sa.select(assets.c.id).limit(1))
 
     async def has_table(self, name: str) -> bool:
         """Whether the database has a table of this name, of rindle-sync or of another program."""
         async with self.reading() as connection:
-            return await connection.run_sync(lambda session: inspect(session).has_table(name))
+            return await connection.run_sync(lambda session: sa.inspect(session).has_table(name))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -71,52 +66,39 @@ class Database:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at its end."""
-        with named_errors():
-            async with self._turn(), self.engine.begin() as connection:
-                yield connection
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """One writer at a time on SQLite: a queue is fair, the busy wait of SQLite is not."""
-        if self.engine.dialect.name != "sqlite":
-            yield
-            return
+        # one writer at a time on SQLite: a queue is fair, the busy wait of SQLite is not
+        is_queued = self.engine.dialect.name == "sqlite"
+        if is_queued:
+            try:
+                async with asyncio.timeout(BUSY_SECONDS):
+                    await self._writer.acquire()
+            except TimeoutError:
+                raise DatabaseUnavailable(LOCKED) from None
         try:
-            async with asyncio.timeout(BUSY_SECONDS):
-                await self._writer.acquire()
-        except TimeoutError:
-            raise DatabaseUnavailable(LOCKED) from None
-        try:
-            yield
+            with named_errors():
+                async with self.engine.begin() as connection:
+                    yield connection
         finally:
-            self._writer.release()
-
-    async def release(self, table: Table, token: str) -> None:
-        """Release what is leased under `token`, or leave it to a later call on a database error."""
-        self.release_later(table, token)
-        await self.release_all()
-
-    def release_later(self, table: Table, token: str) -> None:
-        """Release what is leased under `token` with the next lease or release."""
-        self._unreleased[table, token] = None
+            if is_queued:
+                self._writer.release()
 
     async def release_all(self) -> None:
-        """Release what could not be released before, instead of waiting until the leases end."""
-        if self._unreleased:
+        """Release what is not released yet, instead of waiting until the leases end."""
+        if self.unreleased:
             async with self.releasing():
                 pass
 
     @asynccontextmanager
     async def releasing(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction that first releases what could not be released before."""
-        unreleased = list(self._unreleased)
+        """One transaction that first releases what is not released yet."""
+        unreleased = list(self.unreleased)
         async with self.writing() as connection:
             for table, token in unreleased:
-                held = update(table).where(table.c.lease_token == token)
+                held = sa.update(table).where(table.c.lease_token == token)
                 await connection.execute(held.values(lease_token=None, lease_until=None))
             yield connection
         for lease in unreleased:
-            self._unreleased.pop(lease, None)
+            self.unreleased.pop(lease, None)
 
 
 class Repository:
@@ -125,7 +107,7 @@ class Repository:
     Every method raises `DatabaseUnavailable` when the database does not answer.
     """
 
-    table: ClassVar[Table]
+    table: ClassVar[sa.Table]
 
     def __init__(self, database: Database, provider: str, environment: str) -> None:
         self.database = database
@@ -145,85 +127,90 @@ class Repository:
         return {"provider": self.provider, "in_environment": self.environment}
 
     @property
-    def here(self) -> tuple[ColumnElement[bool], ...]:
+    def here(self) -> tuple[sa.ColumnElement[bool], ...]:
         """The conditions that a row of `table` is of this environment."""
         return self.here_in(self.table)
 
-    def here_in(self, table: Table) -> tuple[ColumnElement[bool], ...]:
+    def here_in(self, table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
         """The conditions that a row of another table is of this environment."""
         return table.c.provider_name == self.provider, table.c.environment == self.environment
 
-    async def read(self, statement: Executable, values: Any = None) -> Sequence[Row[Any]]:
+    async def read(self, statement: sa.Executable, values: Any = None) -> Sequence[sa.Row[Any]]:
         """The rows that a statement finds."""
         async with self.reading() as connection:
             return (await connection.execute(statement, values)).all()
 
-    async def execute(self, statement: Executable, values: Any = None) -> int:
+    async def execute(self, statement: sa.Executable, values: Any = None) -> int:
         """Run a statement in a transaction of its own; the number of rows that it wrote."""
         async with self.writing() as connection:
             return (await connection.execute(statement, values)).rowcount
 
-    def insert_once(self) -> Executable:
+    def insert_once(self) -> sa.Executable:
         """An insert into `table` that does nothing where a unique key is there already.
 
         https://docs.sqlalchemy.org/en/20/core/connections.html: `preserve_rowcount`
         """
-        counted = {"preserve_rowcount": True}
+        new: Any = postgresql.insert(self.table)
         if self.database.engine.dialect.name == "sqlite":
-            new = sqlite.insert(self.table).on_conflict_do_nothing()
-            return new.execution_options(**counted)
-        return postgresql.insert(self.table).on_conflict_do_nothing().execution_options(**counted)
+            new = sqlite.insert(self.table)
+        return cast(
+            sa.Executable, new.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+        )
 
     async def release(self, token: str) -> None:
         """Release what is leased under `token`, or leave it to a later call on a database error."""
-        await self.database.release(self.table, token)
+        self.database.unreleased[self.table, token] = None
+        await self.database.release_all()
 
     async def lease(
-        self, statement: Executable, token: str, values: Mapping[str, Any]
-    ) -> Sequence[Row[Any]]:
+        self, statement: sa.Executable, token: str, values: Mapping[str, Any]
+    ) -> Sequence[sa.Row[Any]]:
         """Run a statement that leases under `token`; the rows that it returns."""
         began = False
         try:
             async with self.database.releasing() as connection:
                 began = True
                 return (await connection.execute(statement, {**values, "token": token})).all()
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, asyncio.CancelledError):
             if began:  # the commit may have succeeded all the same
-                self.database.release_later(self.table, token)
+                self.database.unreleased[self.table, token] = None
             raise
 
 
-def in_environment(table: Table) -> ColumnElement[bool]:
+def in_environment(table: sa.Table) -> sa.ColumnElement[bool]:
     """Whether a row is of the environment in the parameters `provider` and `in_environment`."""
-    here = table.c.environment == bindparam("in_environment")
-    return and_(table.c.provider_name == bindparam("provider"), here)
+    here = table.c.environment == sa.bindparam("in_environment")
+    return sa.and_(table.c.provider_name == sa.bindparam("provider"), here)
 
 
-def is_free(table: Table) -> ColumnElement[bool]:
+def is_free(table: sa.Table) -> sa.ColumnElement[bool]:
     """Whether no unexpired lease is held on a row; the parameter is `now`."""
-    return or_(table.c.lease_until.is_(None), table.c.lease_until < bindparam("now"))
+    return sa.or_(table.c.lease_until.is_(None), table.c.lease_until < sa.bindparam("now"))
 
 
 def claim_statement(
-    table: Table, *due: ColumnElement[bool], first: Sequence[ColumnElement[Any]]
-) -> Update:
+    table: sa.Table, *due: sa.ColumnElement[bool], first: Sequence[sa.ColumnElement[Any]]
+) -> sa.Update:
     """Lease the `most` first rows that are `due` and free, and return them.
 
     The parameters beside those of `due` are `provider`, `in_environment`, `now`, `token`, `until`
     and `most`.
     """
-    free = select(table.c.id).where(in_environment(table), *due, is_free(table))
-    taken = free.order_by(*first).limit(bindparam("most"))
+    free = sa.select(table.c.id).where(in_environment(table), *due, is_free(table))
+    taken = free.order_by(*first).limit(sa.bindparam("most"))
     # rows that another process is leasing right now are skipped, not waited for
     chosen = taken.with_for_update(skip_locked=True).cte("due")
-    lease: dict[str, Any] = {"lease_token": bindparam("token"), "lease_until": bindparam("until")}
-    return update(table).where(table.c.id == chosen.c.id).values(lease).returning(*table.c)
+    lease: dict[str, Any] = {
+        "lease_token": sa.bindparam("token"),
+        "lease_until": sa.bindparam("until"),
+    }
+    return sa.update(table).where(table.c.id == chosen.c.id).values(lease).returning(*table.c)
 
 
-def outcome_statement(table: Table, names: Sequence[str]) -> Update:
+def outcome_statement(table: sa.Table, names: Sequence[str]) -> sa.Update:
     """Write `names` of the JSON `rows` that are leased under `held`, and end their leases."""
     rows = json_table("rows", "r")
     values: dict[str, Any] = {name: json_field(rows, table.c[name]) for name in names}
-    mine = table.c.lease_token == bindparam("held")
+    mine = table.c.lease_token == sa.bindparam("held")
     ended = values | {"lease_token": None, "lease_until": None}
-    return update(table).where(table.c.id == json_field(rows, table.c.id), mine).values(ended)
+    return sa.update(table).where(table.c.id == json_field(rows, table.c.id), mine).values(ended)

@@ -12,14 +12,14 @@ from rindle_sync.domain import scrub
 from rindle_sync.errors import DatabaseUnavailable, InvalidValue
 from rindle_sync.store.schema.engine import BUSY_SECONDS, READ_ONLY, STATEMENT_SECONDS
 
-_NO_TABLES: Final = "the database lacks our tables; run `rindle-sync migrate`"
+_NO_TABLES: Final = "the database lacks the tables of rindle-sync; run `rindle-sync migrate`"
 _FULL: Final = "the disk of the database is full; make room on it"
 _NO_MORE: Final = "the database takes no more connections; close some, or raise its max_connections"
 _ABOUT_TO: Final = "the database is starting, or about to stop"
 
 ALL_WAIT: Final = (
-    "all our connections wait for the database; is it overloaded, or does somebody hold a lock on "
-    "our tables?"
+    "all connections wait for the database; is it overloaded, or does somebody hold a lock on "
+    "the tables of rindle-sync?"
 )
 
 LOCKED: Final = (
@@ -33,10 +33,10 @@ _BY_STATE: Final = {
     "42P01": _NO_TABLES,
     "53100": _FULL,
     "53300": _NO_MORE,
-    "55P03": "somebody else has held a lock on our tables "
-    f"for over {BUSY_SECONDS} s; what holds it?",
-    "57014": "a statement of ours was cancelled, "
-    f"by somebody or because it took over {STATEMENT_SECONDS} s",
+    "55P03": "another session has held a lock on the tables of "
+    f"rindle-sync for over {BUSY_SECONDS} s; what holds it?",
+    "57014": "a statement was cancelled, "
+    f"by an administrator or because it took over {STATEMENT_SECONDS} s",
     "57P01": _ABOUT_TO,
     "57P02": _ABOUT_TO,
     "57P03": _ABOUT_TO,
@@ -45,11 +45,12 @@ _BY_STATE: Final = {
 # https://www.sqlite.org/rescode.html
 _BY_CODE: Final = {
     5: LOCKED,
-    8: "the SQLite file of database_url is read-only; may we write to it, and to its folder?",
+    8: "the SQLite file of database_url is read-only; "
+    "may this user write to it, and to its folder?",
     10: "the SQLite file cannot be read or written; is its disk full, over a quota, or broken?",
     13: _FULL,
     14: "the SQLite file of database_url cannot be opened; "
-    "does its folder exist, and may we write there?",
+    "does its folder exist, and may this user write there?",
 }
 
 # a server that refuses a connection gives its reason as text only
@@ -71,19 +72,16 @@ def named_errors() -> Iterator[None]:
     except IntegrityError:
         raise
     except DBAPIError as error:
-        kind = InvalidValue if _is_refusal(error) else DatabaseUnavailable
-        raise kind(complaint(error.orig)) from None
+        # classes 22 (data) and 54 (limits) of SQLSTATE: the value is refused
+        if isinstance(error, DataError) or state_of(error.orig)[:2] in {"22", "54"}:
+            raise InvalidValue(complaint(error.orig)) from None
+        raise DatabaseUnavailable(complaint(error.orig)) from None
     except PoolTimeout:
         raise DatabaseUnavailable(ALL_WAIT) from None
     except OSError as error:
         raise DatabaseUnavailable(
             f"no connection to the database ({type(error).__name__}); is it up?"
         ) from None
-
-
-def _is_refusal(error: DBAPIError) -> bool:
-    """Whether the database refuses the value: SQLSTATE classes 22 (data) and 54 (limits)."""
-    return isinstance(error, DataError) or state_of(error.orig)[:2] in {"22", "54"}
 
 
 def state_of(error: BaseException | None) -> str:
@@ -106,4 +104,4 @@ def complaint(error: BaseException | None) -> str:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "OperationalError" in kinds and not (state or code):
         return f"no connection to the database; is it up? ({text})"
-    return f"the database did not do what we asked: {text}"
+    return f"the database refused the statement: {text}"

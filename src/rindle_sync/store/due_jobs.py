@@ -5,19 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Exists,
-    MetaData,
-    Select,
-    Table,
-    Text,
-    bindparam,
-    exists,
-    or_,
-    select,
-)
+import sqlalchemy as sa
 
 from rindle_sync.domain import DueThresholds, Job, JobKind
 from rindle_sync.store.database import Database, is_free
@@ -25,43 +13,45 @@ from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_
 from rindle_sync.store.schema.tables import assets, changes, job_runs, webhook_events
 from rindle_sync.store.schema.types import UtcTime
 
-_THRESHOLDS: Final = Table(
+_THRESHOLDS: Final = sa.Table(
     "thresholds",
-    MetaData(),
-    Column("environment", Text()),
-    Column("touched_before", UtcTime()),
-    Column("audited_before", UtcTime()),
-    Column("pruned_before", UtcTime()),
+    sa.MetaData(),
+    sa.Column("environment", sa.Text()),
+    sa.Column("touched_before", UtcTime()),
+    sa.Column("audited_before", UtcTime()),
+    sa.Column("pruned_before", UtcTime()),
 )
 """No table of the database: the types of the JSON parameter."""
 
 
-def _statement() -> Select[Any]:
+def _statement() -> sa.Select[Any]:
     given = json_table("thresholds", "given")
-    fields = select(*(json_field(given, column).label(column.name) for column in _THRESHOLDS.c))
+    fields = sa.select(*(json_field(given, column).label(column.name) for column in _THRESHOLDS.c))
     thresholds = once(fields, "watched").c
-    now: ColumnElement[Any] = bindparam("now")
+    now: sa.ColumnElement[Any] = sa.bindparam("now")
 
-    def any_of(table: Table, *conditions: ColumnElement[bool]) -> Exists:
+    def any_of(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.Exists:
         is_here = table.c.environment == thresholds.environment
-        return exists().where(table.c.provider_name == bindparam("provider"), is_here, *conditions)
-
-    def is_done_or_held(kind: JobKind, before: ColumnElement[Any]) -> Exists:
-        is_done = job_runs.c.began_at.is_(None) & (job_runs.c.ended_at > before)
-        return any_of(job_runs, job_runs.c.kind == kind.value, or_(is_done, ~is_free(job_runs)))
+        return sa.exists().where(
+            table.c.provider_name == sa.bindparam("provider"), is_here, *conditions
+        )
 
     touched_before = assets.c.updated_at <= thresholds.touched_before
-    due = {
+    due: dict[JobKind, sa.ColumnElement[bool]] = {
         JobKind.SWEEP: any_of(assets, assets.c.check_at <= now, touched_before, is_free(assets)),
         JobKind.PROCESS_WEBHOOK_EVENTS: any_of(
             webhook_events, webhook_events.c.next_attempt_at <= now, is_free(webhook_events)
         ),
         JobKind.DISPATCH: any_of(changes, changes.c.dispatch_at <= now, is_free(changes)),
-        JobKind.AUDIT: thresholds.audited_before.is_not(None)
-        & ~is_done_or_held(JobKind.AUDIT, thresholds.audited_before),
-        JobKind.PRUNE: ~is_done_or_held(JobKind.PRUNE, thresholds.pruned_before),
     }
-    return select(
+    # a job without such a time, as of an audit that is switched off, is never due
+    again = {JobKind.AUDIT: thresholds.audited_before, JobKind.PRUNE: thresholds.pruned_before}
+    for kind, before in again.items():
+        is_done = job_runs.c.began_at.is_(None) & (job_runs.c.ended_at > before)
+        is_held = ~is_free(job_runs)
+        is_kind = job_runs.c.kind == kind.value
+        due[kind] = before.is_not(None) & ~any_of(job_runs, is_kind, is_done | is_held)
+    return sa.select(
         thresholds.environment, *(is_due.label(kind.value) for kind, is_due in due.items())
     )
 

@@ -1,10 +1,10 @@
 """What is stored about each provider environment: its provider id, and an open circuit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-from sqlalchemy import insert, select, update
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.store.database import Repository
@@ -21,13 +21,6 @@ class Environment:
     circuit_opened_at: datetime | None = None
 
 
-_COLUMNS: Final = (
-    environments.c.provider_environment_id,
-    environments.c.circuit_reason,
-    environments.c.circuit_opened_at,
-)
-
-
 class Environments(Repository):
     """One line for each environment."""
 
@@ -35,7 +28,8 @@ class Environments(Repository):
 
     async def get(self) -> Environment:
         """What is known of this environment."""
-        found = await self.read(select(*_COLUMNS).where(*self.here))
+        columns = [environments.c[field.name] for field in fields(Environment)]
+        found = await self.read(sa.select(*columns).where(*self.here))
         return Environment(**found[0]._asdict()) if found else Environment()
 
     async def identify(self, provider_environment_id: str) -> None:
@@ -47,11 +41,11 @@ class Environments(Repository):
         await self._save({"circuit_reason": reason, "circuit_opened_at": opened_at})
 
     async def _save(self, values: dict[str, Any]) -> None:
-        changed = update(environments).where(*self.here).values(values)
+        changed = sa.update(environments).where(*self.here).values(values)
         try:
             async with self.writing() as connection:
                 if not (await connection.execute(changed)).rowcount:
-                    await connection.execute(insert(environments), self.key | values)
+                    await connection.execute(sa.insert(environments), self.key | values)
         except IntegrityError:  # another process was first: its line is there now
             await self.execute(changed)
 

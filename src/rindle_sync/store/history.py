@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, or_, select, update
+import sqlalchemy as sa
 
 from rindle_sync.domain import ProviderAsset, State, Trigger, WebhookEventSummary
 from rindle_sync.store.database import Repository
@@ -16,16 +16,16 @@ from rindle_sync.store.schema.types import UtcTime
 CHECK_TRIGGERS: Final = (Trigger.SWEEP, Trigger.SYNC, Trigger.AUDIT, Trigger.CLI, Trigger.CONSOLE)
 """The triggers that find a change by a check."""
 
-_SENT: Final = once(select(json_table("rows", "sent").c.value), "r")
+_SENT: Final = once(sa.select(json_table("rows", "sent").c.value), "r")
 _NOTE_WEBHOOKS: Final = (
-    update(changes)
+    sa.update(changes)
     .where(
         changes.c.row_id == json_field(_SENT, changes.c.row_id),
         changes.c.to_state == json_field(_SENT, changes.c.to_state),
         changes.c.trigger.in_([trigger.value for trigger in CHECK_TRIGGERS]),
         changes.c.webhook_at.is_(None),
     )
-    .values(webhook_at=bindparam("came_at", type_=UtcTime()))
+    .values(webhook_at=sa.bindparam("came_at", type_=UtcTime()))
 )
 
 
@@ -43,19 +43,19 @@ class History(Repository):
         self, row: ProviderAsset, *, limit: int
     ) -> list[WebhookEventSummary]:
         """The newest `limit` webhook events about a row's asset and upload, oldest first."""
-        ids = {
-            webhook_events.c.provider_asset_id: row.provider_asset_id,
-            webhook_events.c.provider_upload_id: row.provider_upload_id,
-        }
-        about = [column == value for column, value in ids.items() if value is not None]
+        about = []
+        if row.provider_asset_id:
+            about.append(webhook_events.c.provider_asset_id == row.provider_asset_id)
+        if row.provider_upload_id:
+            about.append(webhook_events.c.provider_upload_id == row.provider_upload_id)
         if not about:
             return []
         wanted = (
-            select(*SUMMARY_COLUMNS)
+            sa.select(*SUMMARY_COLUMNS)
             .where(
                 webhook_events.c.provider_name == row.provider_name,
                 webhook_events.c.environment == row.environment,
-                or_(*about),
+                sa.or_(*about),
             )
             .order_by(webhook_events.c.received_at.desc())
             .limit(limit)

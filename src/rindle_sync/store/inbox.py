@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, bindparam, func, or_, select, update
+import sqlalchemy as sa
 
 from rindle_sync.domain import EventStatus, StoredEvent, WebhookEvent, WebhookEventSummary
 from rindle_sync.store.database import Repository, claim_statement, outcome_statement
@@ -15,13 +15,13 @@ from rindle_sync.store.schema.json_rows import json_parameter
 from rindle_sync.store.schema.tables import webhook_events
 
 _FIELDS: Final = tuple(field.name for field in fields(WebhookEvent))
-_SIZE: Final = func.length(webhook_events.c.body)
+_SIZE: Final = sa.func.length(webhook_events.c.body)
 SUMMARY_COLUMNS: Final = (
     *(webhook_events.c[field.name] for field in fields(StoredEvent)),
     _SIZE.label("size"),
 )
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
-_IS_DUE: Final = webhook_events.c.next_attempt_at <= bindparam("now")
+_IS_DUE: Final = webhook_events.c.next_attempt_at <= sa.bindparam("now")
 _CLAIM: Final = claim_statement(webhook_events, _IS_DUE, first=[webhook_events.c.next_attempt_at])
 _OUTCOMES: Final = outcome_statement(webhook_events, _OUTCOME)
 
@@ -39,14 +39,15 @@ class Inbox(Repository):
         """`add` as a task that goes on when its caller stops waiting; `finish` waits for it."""
         task = asyncio.ensure_future(self.add(webhook_event))
         self._storing.add(task)
-        task.add_done_callback(self._ended)
-        return task
 
-    def _ended(self, task: "asyncio.Future[bool]") -> None:
-        self._storing.discard(task)
-        # read, so that asyncio does not log it: the sender was answered to try again
-        if not task.cancelled():
-            task.exception()
+        def ended(task: "asyncio.Future[bool]") -> None:
+            self._storing.discard(task)
+            # read, so that asyncio does not log it: the sender was answered to try again
+            if not task.cancelled():
+                task.exception()
+
+        task.add_done_callback(ended)
+        return task
 
     async def finish(self, within: timedelta) -> None:
         """Wait up to `within` for `storing`, then cancel it; to be called before `close`."""
@@ -85,15 +86,15 @@ class Inbox(Repository):
 
     async def get(self, webhook_event_id: str) -> WebhookEventSummary | None:
         """The event with this id."""
-        wanted = select(*SUMMARY_COLUMNS).where(webhook_events.c.id == webhook_event_id)
-        found = await self.read(wanted)
+        wanted = webhook_events.c.id == webhook_event_id
+        found = await self.read(sa.select(*SUMMARY_COLUMNS).where(wanted))
         return read_summary(found[0]) if found else None
 
     async def list(
         self, *, status: EventStatus | None = None, limit: int = 50
     ) -> list[WebhookEventSummary]:
         """The newest `limit` events, of one status or of all."""
-        wanted = select(*SUMMARY_COLUMNS).where(*self.here)
+        wanted = sa.select(*SUMMARY_COLUMNS).where(*self.here)
         if status:
             wanted = wanted.where(webhook_events.c.status == status.value)
         newest = wanted.order_by(webhook_events.c.received_at.desc()).limit(limit)
@@ -108,7 +109,7 @@ class Inbox(Repository):
         if webhook_event_id:
             wanted = webhook_events.c.id == webhook_event_id
         is_ignored = webhook_events.c.status == EventStatus.IGNORED.value
-        again = update(webhook_events).where(*self.here, wanted, ~is_ignored, _SIZE > 0)
+        again = sa.update(webhook_events).where(*self.here, wanted, ~is_ignored, _SIZE > 0)
         status = EventStatus.PENDING.value
         return await self.execute(
             again.values(status=status, attempts=0, next_attempt_at=now, reason=None)
@@ -121,14 +122,14 @@ class Inbox(Repository):
         """
         status, received_at = webhook_events.c.status, webhook_events.c.received_at
         ended = status.in_([EventStatus.APPLIED.value, EventStatus.IGNORED.value])
-        old = or_(
+        old = sa.or_(
             (status == EventStatus.DEAD.value) & (received_at < dead_before),
             ended & (received_at < ended_before),
         )
-        emptied = update(webhook_events).where(*self.here, old, _SIZE > 0)
+        emptied = sa.update(webhook_events).where(*self.here, old, _SIZE > 0)
         return await self.execute(emptied.values(body=b"", headers=None))
 
 
-def read_summary(found: Row[Any]) -> WebhookEventSummary:
+def read_summary(found: sa.Row[Any]) -> WebhookEventSummary:
     """A line with the columns `SUMMARY_COLUMNS`."""
     return WebhookEventSummary(**found._asdict() | {"status": EventStatus(found.status)})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Update, bindparam, delete, func, insert, select, update
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.store.database import Repository, is_free
@@ -30,6 +30,7 @@ class JobRun:
 
 
 _COLUMNS: Final = (job_runs.c.began_at, job_runs.c.ended_at, job_runs.c.progress)
+_HELD: Final = sa.update(job_runs).where(job_runs.c.lease_token == sa.bindparam("held"))
 
 
 class JobRuns(Repository):
@@ -39,8 +40,8 @@ class JobRuns(Repository):
 
     async def take(self, kind: str, *, now: datetime, token: str, until: datetime) -> JobRun | None:
         """Lease this kind of run; None where another process holds it."""
-        free = update(job_runs).where(*self._of(kind), is_free(job_runs))
-        taken = free.values(lease_token=bindparam("token"), lease_until=until)
+        free = sa.update(job_runs).where(*self.here, job_runs.c.kind == kind, is_free(job_runs))
+        taken = free.values(lease_token=sa.bindparam("token"), lease_until=until)
         found = await self.lease(taken.returning(*_COLUMNS), token, {"now": now})
         if found:
             return JobRun(**found[0]._asdict())
@@ -51,41 +52,43 @@ class JobRuns(Repository):
     async def _add(self, kind: str) -> bool:
         """Insert the line of this kind; False if it is there."""
         # read first: a failed insert would be an error in the log of PostgreSQL at each attempt
-        if await self.read(select(job_runs.c.kind).where(*self._of(kind))):
+        if await self.read(sa.select(job_runs.c.kind).where(*self.here, job_runs.c.kind == kind)):
             return False
         try:
-            await self.execute(insert(job_runs), self.key | {"kind": kind})
+            await self.execute(sa.insert(job_runs), self.key | {"kind": kind})
         except IntegrityError:
             return False
         return True
 
     async def renew(self, token: str, until: datetime) -> None:
         """Extend the lease of the run."""
-        await self.execute(_held(token).values(lease_until=until))
+        await self.execute(_HELD.values(lease_until=until), {"held": token})
 
     async def save(
         self, token: str, *, began_at: datetime, progress: Mapping[str, Any], until: datetime
     ) -> bool:
         """Store the progress and extend the lease; False if another process has taken the run."""
         values = {"began_at": began_at, "progress": progress, "lease_until": until}
-        return await self.execute(_held(token).values(values)) > 0
+        return await self.execute(_HELD.values(values), {"held": token}) > 0
 
     async def end(self, token: str, ended_at: datetime, report: Mapping[str, Any]) -> None:
         """End the run: its report replaces the progress, and its lease ends."""
         values: dict[str, Any] = {"began_at": None, "ended_at": ended_at, "progress": report}
         values |= {"lease_token": None, "lease_until": None}
-        await self.execute(_held(token).values(values))
+        await self.execute(_HELD.values(values), {"held": token})
 
     async def note(self, kind: str, ended_at: datetime) -> None:
         """Store that a run without a lease has ended."""
-        changed = update(job_runs).where(*self._of(kind)).values(ended_at=ended_at)
+        changed = (
+            sa.update(job_runs).where(*self.here, job_runs.c.kind == kind).values(ended_at=ended_at)
+        )
         if not await self.execute(changed):
             await self._add(kind)
             await self.execute(changed)
 
     async def get(self, kind: str) -> JobRun:
         """The state of this kind of run."""
-        found = await self.read(select(*_COLUMNS).where(*self._of(kind)))
+        found = await self.read(sa.select(*_COLUMNS).where(*self.here, job_runs.c.kind == kind))
         return JobRun(**found[0]._asdict()) if found else JobRun()
 
     async def add_candidates(
@@ -94,7 +97,8 @@ class JobRuns(Repository):
         """Store rows, by id, that were not found, or were found changed; known ones stay as is."""
         row_id = deletion_candidates.c.row_id
         async with self.writing() as connection:
-            known = await connection.execute(select(row_id).where(row_id.in_(observed_at)))
+            # the first time counts: a candidate is confirmed only some time after it
+            known = await connection.execute(sa.select(row_id).where(row_id.in_(observed_at)))
             fresh = set(observed_at) - set(known.scalars())
             rows = [
                 {**self.key, "row_id": row, "observed_at": at, "is_missing": is_missing}
@@ -102,11 +106,11 @@ class JobRuns(Repository):
                 if row in fresh
             ]
             if rows:
-                await connection.execute(insert(deletion_candidates), rows)
+                await connection.execute(sa.insert(deletion_candidates), rows)
 
     async def candidates(self, limit: int, *, are_missing: bool) -> dict[str, datetime]:
         """Up to `limit` candidates, by row id, and when each was stored."""
-        wanted = select(deletion_candidates.c.row_id, deletion_candidates.c.observed_at).where(
+        wanted = sa.select(deletion_candidates.c.row_id, deletion_candidates.c.observed_at).where(
             *self.here_in(deletion_candidates), deletion_candidates.c.is_missing.is_(are_missing)
         )
         found = await self.read(wanted.limit(limit))
@@ -115,19 +119,14 @@ class JobRuns(Repository):
     async def count_candidates(self) -> int:
         """The number of candidates."""
         here = self.here_in(deletion_candidates)
-        found = await self.read(select(func.count()).select_from(deletion_candidates).where(*here))
+        found = await self.read(
+            sa.select(sa.func.count()).select_from(deletion_candidates).where(*here)
+        )
         return int(found[0][0])
 
     async def clear_candidates(self, row_ids: Collection[str] | None = None) -> None:
         """Delete these candidates, or all."""
-        gone = delete(deletion_candidates).where(*self.here_in(deletion_candidates))
+        gone = sa.delete(deletion_candidates).where(*self.here_in(deletion_candidates))
         if row_ids is not None:
             gone = gone.where(deletion_candidates.c.row_id.in_(row_ids))
         await self.execute(gone)
-
-    def _of(self, kind: str) -> tuple[ColumnElement[bool], ...]:
-        return *self.here, job_runs.c.kind == kind
-
-
-def _held(token: str) -> Update:
-    return update(job_runs).where(job_runs.c.lease_token == token)

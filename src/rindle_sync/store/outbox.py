@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Update, bindparam, exists, update
+import sqlalchemy as sa
 
 from rindle_sync.store.assets import Change, read_change
 from rindle_sync.store.database import Repository, claim_statement, outcome_statement
@@ -22,14 +22,15 @@ class PendingChange:
     attempts: int
 
 
-def _claim_statement() -> Update:
+def _claim_statement() -> sa.Update:
     earlier = changes.alias("earlier")
-    waits = exists().where(
+    # the app gets the changes of a row in their order: a later one waits, even for a failing one
+    waits = sa.exists().where(
         earlier.c.row_id == changes.c.row_id,
         earlier.c.version < changes.c.version,
         earlier.c.dispatch_at.is_not(None),
     )
-    is_due = changes.c.dispatch_at <= bindparam("now")
+    is_due = changes.c.dispatch_at <= sa.bindparam("now")
     return claim_statement(changes, is_due, ~waits, first=[changes.c.dispatch_at, changes.c.id])
 
 
@@ -68,4 +69,6 @@ class Outbox(Repository):
     async def forget(self, before: datetime) -> int:
         """Stop dispatching changes older than `before`; the number of them."""
         old = changes.c.dispatch_at.is_not(None), changes.c.at < before
-        return await self.execute(update(changes).where(*self.here, *old).values(dispatch_at=None))
+        return await self.execute(
+            sa.update(changes).where(*self.here, *old).values(dispatch_at=None)
+        )

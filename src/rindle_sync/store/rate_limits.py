@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, select, tuple_, update
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import Bucket, BucketLevel, BucketState, Grant, token_bucket
@@ -40,15 +40,20 @@ class RateLimits(Repository):
                 filled = BucketState(limit, filled.filled_at, filled.paused_until)
             return token_bucket.take(bucket, filled, now, most=most, reserve=reserve)
 
+        mine = sa.update(rate_limits).where(*self.here, rate_limits.c.bucket == bucket.name)
         known = self._known.get(bucket.name)
         if known:
             state, grant = taken(known)
-            if grant.calls and await self._swap(bucket, known, state):
+            # written only if the bucket is still as this process left it
+            is_unchanged = sa.tuple_(*_STATE) == sa.tuple_(*asdict(known).values())
+            swap = mine.where(is_unchanged).values(asdict(state))
+            if grant.calls and await self.execute(swap):
+                self._known[bucket.name] = state
                 return grant
         async with self.writing() as connection:
             before = await self._lock(connection, bucket, now)
             state, grant = taken(before)
-            await self._write(connection, bucket, state)
+            await connection.execute(mine.values(asdict(state)))
         self._known[bucket.name] = state
         return grant
 
@@ -68,7 +73,7 @@ class RateLimits(Repository):
         """The levels of buckets, each given with the name of its environment."""
         keys = [(self.provider, environment, bucket.name) for environment, bucket in buckets]
         columns = (rate_limits.c.provider_name, rate_limits.c.environment, rate_limits.c.bucket)
-        wanted = select(*columns, *_STATE).where(tuple_(*columns).in_(keys))
+        wanted = sa.select(*columns, *_STATE).where(sa.tuple_(*columns).in_(keys))
         found = {tuple(line[:3]): BucketState(*tuple(line)[3:]) for line in await self.read(wanted)}
         levels = []
         for key, (_, bucket) in zip(keys, buckets, strict=True):
@@ -79,42 +84,23 @@ class RateLimits(Repository):
     async def _change(
         self, bucket: Bucket, now: datetime, change: Callable[[BucketState], BucketState]
     ) -> None:
+        mine = sa.update(rate_limits).where(*self.here, rate_limits.c.bucket == bucket.name)
         async with self.writing() as connection:
             state = change(await self._lock(connection, bucket, now))
-            await self._write(connection, bucket, state)
+            await connection.execute(mine.values(asdict(state)))
         self._known[bucket.name] = state
-
-    async def _swap(self, bucket: Bucket, before: BucketState, after: BucketState) -> bool:
-        """Write `after` if the bucket is still as `before`."""
-        is_unchanged = tuple_(*_STATE) == tuple_(*_values(before).values())
-        changed = update(rate_limits).where(*self._of(bucket), is_unchanged)
-        is_written = await self.execute(changed.values(_values(after))) > 0
-        if is_written:
-            self._known[bucket.name] = after
-        return is_written
 
     async def _lock(
         self, connection: AsyncConnection, bucket: Bucket, now: datetime
     ) -> BucketState:
         """The bucket, locked until the transaction ends; inserted where it has no line."""
-        wanted = select(*_STATE).where(*self._of(bucket)).with_for_update()
-        found = (await connection.execute(wanted)).one_or_none()
+        wanted = sa.select(*_STATE).where(*self.here, rate_limits.c.bucket == bucket.name)
+        locked = wanted.with_for_update()
+        found = (await connection.execute(locked)).one_or_none()
         if found is None:
             state = token_bucket.full(bucket, now)
-            new = self.key | {"bucket": bucket.name} | _values(state)
+            new = self.key | {"bucket": bucket.name} | asdict(state)
             # another process may be first: then its line counts
             await connection.execute(self.insert_once(), new)
-            found = (await connection.execute(wanted)).one()
+            found = (await connection.execute(locked)).one()
         return BucketState(*found)
-
-    async def _write(self, connection: AsyncConnection, bucket: Bucket, state: BucketState) -> None:
-        await connection.execute(
-            update(rate_limits).where(*self._of(bucket)).values(_values(state))
-        )
-
-    def _of(self, bucket: Bucket) -> tuple[ColumnElement[bool], ...]:
-        return *self.here, rate_limits.c.bucket == bucket.name
-
-
-def _values(state: BucketState) -> dict[str, int]:
-    return asdict(state)

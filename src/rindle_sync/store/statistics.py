@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, Table, Text, bindparam, case, func, or_, select
+import sqlalchemy as sa
 
 from rindle_sync.domain import FINAL, NO_ROW, ErrorKind, EventStatus, State, Trigger
 from rindle_sync.store.database import Repository
@@ -65,67 +65,69 @@ class Figures:
 _NAMES: Final = json_table("environments", "names")
 
 
-def _here(table: Table) -> tuple[ColumnElement[bool], ...]:
-    named = table.c.environment.in_(select(json_field(_NAMES, table.c.environment)))
-    return table.c.provider_name == bindparam("provider"), named
+def _here(table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
+    named = table.c.environment.in_(sa.select(json_field(_NAMES, table.c.environment)))
+    return table.c.provider_name == sa.bindparam("provider"), named
 
 
-def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.sum(case((condition, 1), else_=0))
-
-
-def _counts(table: Table, *figures: ColumnElement[Any], by: Sequence[str] = ()) -> Select[Any]:
+def _counts(
+    table: sa.Table, *figures: sa.ColumnElement[Any], by: Sequence[str] = ()
+) -> sa.Select[Any]:
     """The `figures` of each environment in the parameters, or of each group of it."""
     groups = [table.c[name] for name in ("environment", *by)]
-    return select(*groups, *figures).where(*_here(table)).group_by(*groups)
+    return sa.select(*groups, *figures).where(*_here(table)).group_by(*groups)
 
 
 _FINAL_STATES: Final = [state.value for state in FINAL]
 _FOUND_BY: Final = [Trigger.WEBHOOK.value, *(trigger.value for trigger in CHECK_TRIGGERS)]
-_SINCE: Final = bindparam("since", type_=UtcTime())
+_SINCE: Final = sa.bindparam("since", type_=UtcTime())
 _IS_UNLINKED: Final = assets.c.provider_asset_id.is_(None) & assets.c.state.in_(
     ["pending", "uploading"]
 )
 _ROWS: Final = _counts(
     assets,
-    func.count().label("number"),
-    _number(_IS_UNLINKED).label("unlinked"),
-    _number(assets.c.check_failures > 0).label("failing"),
-    func.max(assets.c.checked_at).label("last_checked"),
+    sa.func.count().label("number"),
+    sa.func.count().filter(_IS_UNLINKED).label("unlinked"),
+    sa.func.count().filter(assets.c.check_failures > 0).label("failing"),
+    sa.func.max(assets.c.checked_at).label("last_checked"),
     by=("state", "error_kind"),
 )
 _DUE: Final = _counts(
-    assets, func.count().label("due"), func.min(assets.c.check_at).label("oldest_due")
-).where(assets.c.check_at <= bindparam("now", type_=UtcTime()))
+    assets, sa.func.count().label("due"), sa.func.min(assets.c.check_at).label("oldest_due")
+).where(assets.c.check_at <= sa.bindparam("now", type_=UtcTime()))
 _PENDING: Final = _counts(
     webhook_events,
-    func.count().label("pending"),
-    func.min(webhook_events.c.next_attempt_at).label("oldest_pending"),
+    sa.func.count().label("pending"),
+    sa.func.min(webhook_events.c.next_attempt_at).label("oldest_pending"),
 ).where(webhook_events.c.next_attempt_at.is_not(None))
 _HAS_FAILED: Final = (webhook_events.c.received_at > _SINCE) & (
     webhook_events.c.reason.is_distinct_from(NO_ROW)
 )
 _DEAD: Final = _counts(
-    webhook_events, func.count().label("dead"), _number(_HAS_FAILED).label("failed")
+    webhook_events,
+    sa.func.count().label("dead"),
+    sa.func.count().filter(_HAS_FAILED).label("failed"),
 ).where(webhook_events.c.status == EventStatus.DEAD.value)
-_CIRCUITS: Final = select(
+_CIRCUITS: Final = sa.select(
     environments.c.environment, environments.c.circuit_reason, environments.c.circuit_opened_at
 ).where(*_here(environments))
-_BY_STATUS: Final = _counts(webhook_events, func.count().label("number"), by=["status"])
-_AUDITS: Final = select(
+_AUDITS: Final = sa.select(
     job_runs.c.environment, job_runs.c.began_at, job_runs.c.ended_at, job_runs.c.progress
-).where(*_here(job_runs), job_runs.c.kind == bindparam("audit"))
+).where(*_here(job_runs), job_runs.c.kind == sa.bindparam("audit"))
 _IS_MISSED: Final = changes.c.webhook_at.is_(None) & (changes.c.trigger != Trigger.WEBHOOK.value)
 # a webhook may still come for the newest changes that a check found
-_IS_AWAITED: Final = _IS_MISSED & (changes.c.at > bindparam("settled_by", type_=UtcTime()))
+_IS_AWAITED: Final = _IS_MISSED & (changes.c.at > sa.bindparam("settled_by", type_=UtcTime()))
 _WEBHOOKED: Final = _counts(
-    changes, func.count().label("found"), _number(_IS_MISSED).label("missed"), by=["trigger"]
+    changes,
+    sa.func.count().label("found"),
+    sa.func.count().filter(_IS_MISSED).label("missed"),
+    by=["trigger"],
 ).where(
     changes.c.at > _SINCE,
     changes.c.to_state.in_(_FINAL_STATES),
-    changes.c.to_state.is_distinct_from(bindparam("never_reported", type_=Text())),
+    changes.c.to_state.is_distinct_from(sa.bindparam("never_reported", type_=sa.Text())),
     changes.c.from_state != changes.c.to_state,
-    or_(changes.c.error_kind.is_(None), changes.c.error_kind == ErrorKind.PROVIDER.value),
+    sa.or_(changes.c.error_kind.is_(None), changes.c.error_kind == ErrorKind.PROVIDER.value),
     ~_IS_AWAITED,
     changes.c.trigger.in_(_FOUND_BY),
 )
@@ -152,7 +154,8 @@ class Statistics(Repository):
         reported them too. Changes to `never_reported` do not count: no webhook reports them.
         """
         found = {name: Figures() for name in names}
-        here = self._names(names)
+        given = json_parameter([{"environment": name} for name in names], assets)
+        here: dict[str, Any] = {"provider": self.provider, "environments": given}
         window = here | {"now": now, "since": since, "settled_by": final_before}
         window["never_reported"] = never_reported
         async with self.reading() as connection:
@@ -160,18 +163,23 @@ class Statistics(Repository):
                 _add_rows(found[line.environment], line)
             for statement in (_DUE, _PENDING, _DEAD, _CIRCUITS):
                 for line in await connection.execute(statement, window):
-                    _add(found[line.environment], line)
+                    # the columns have the names of the figures
+                    for name in line._fields[1:]:
+                        setattr(found[line.environment], name, getattr(line, name))
             for line in await connection.execute(_AUDITS, here | {"audit": audit}):
                 found[line.environment].audit = JobRun(
                     began_at=line.began_at, ended_at=line.ended_at, progress=line.progress
                 )
             for line in await connection.execute(_WEBHOOKED, window):
-                _add_webhooked(found[line.environment].webhooked, line)
+                webhooked, trigger = found[line.environment].webhooked, Trigger(line.trigger)
+                webhooked.found[trigger] = line.found
+                if trigger is not Trigger.WEBHOOK:
+                    webhooked.missed[trigger] = line.missed
         return found
 
     async def rows(self) -> dict[str, int]:
         """The number of rows of each environment that has any; a scan of the table."""
-        counted = select(assets.c.environment, func.count().label("number")).group_by(
+        counted = sa.select(assets.c.environment, sa.func.count().label("number")).group_by(
             assets.c.environment
         )
         found = await self.read(counted.where(assets.c.provider_name == self.provider))
@@ -179,27 +187,23 @@ class Statistics(Repository):
 
     async def webhook_events(self) -> Mapping[str, int]:
         """The number of webhook events by status; a scan of the environment."""
-        found = await self.read(_BY_STATUS, self._names([self.environment]))
+        status = webhook_events.c.status
+        counted = sa.select(status, sa.func.count().label("number")).group_by(status)
+        found = await self.read(counted.where(*self.here_in(webhook_events)))
         return {line.status: line.number for line in found}
 
     async def lateness(self, since: datetime, *, limit: int) -> list[tuple[Trigger, int]]:
         """The triggers and the lateness, in milliseconds, of the newest `limit` changes."""
         wanted = (
-            select(changes.c.trigger, changes.c.late_ms)
+            sa.select(changes.c.trigger, changes.c.late_ms)
             .where(*self.here_in(changes), changes.c.at > since)
             .order_by(changes.c.at.desc())
             .limit(limit)
         )
-        return [
-            (Trigger(trigger), late_ms) for trigger, late_ms in map(tuple, await self.read(wanted))
-        ]
-
-    def _names(self, names: Sequence[str]) -> dict[str, Any]:
-        given = json_parameter([{"environment": name} for name in names], assets)
-        return {"provider": self.provider, "environments": given}
+        return [(Trigger(line.trigger), line.late_ms) for line in await self.read(wanted)]
 
 
-def _add_rows(figures: Figures, line: Row[Any]) -> None:
+def _add_rows(figures: Figures, line: sa.Row[Any]) -> None:
     figures.by_state[line.state] += line.number
     if line.error_kind:
         figures.by_error_kind[line.error_kind] += line.number
@@ -207,16 +211,3 @@ def _add_rows(figures: Figures, line: Row[Any]) -> None:
     figures.failing += line.failing
     checked = [moment for moment in (figures.last_checked, line.last_checked) if moment]
     figures.last_checked = max(checked, default=None)
-
-
-def _add(figures: Figures, line: Row[Any]) -> None:
-    """Set the figures that have the names of the columns of `line`."""
-    _, *names = line._fields
-    for name in names:
-        setattr(figures, name, getattr(line, name))
-
-
-def _add_webhooked(webhooked: WebhookCounts, line: Row[Any]) -> None:
-    webhooked.found[Trigger(line.trigger)] = line.found
-    if line.trigger != Trigger.WEBHOOK.value:
-        webhooked.missed[Trigger(line.trigger)] = line.missed

@@ -306,25 +306,24 @@ class Telemetry:
         """Emit an event, about `row` if given; `at` is when its write was decided, if not now."""
         if not self._listeners:
             return
-        event = replace(event, **self._common(event, row, at or self._now()))
-        if isinstance(event, RowEvent) and event.asset_id and not event.asset_id.startswith("..."):
-            self.emit(RedactionFailed(event=event.name), row, at=at)
-            event = replace(event, asset_id=redact_id(event.asset_id))
-        for listener in tuple(self._listeners):
-            try:
-                listener(event)
-            except Exception as error:  # noqa: BLE001  the app's code may raise anything
-                _log.warning("a listener failed on %s: %s", event.name, type(error).__name__)
-
-    def _common(self, event: Event, row: ProviderAsset | None, at: datetime) -> dict[str, Any]:
+        at = at or self._now()
         values: dict[str, Any] = {"system_time": nanoseconds(at), "environment": self._environment}
         if isinstance(event, ProviderEvent):
             values["provider"] = self._provider
         if row:
             values |= {"row_id": row.id, "reference": row.shown_reference}
-            if isinstance(event, RowEvent):
-                values |= {"profile": row.profile, "asset_id": row.tag}
-        return values
+        if row and isinstance(event, RowEvent):
+            values |= {"profile": row.profile, "asset_id": row.tag}
+        event = replace(event, **values)
+        if isinstance(event, RowEvent) and event.asset_id and not event.asset_id.startswith("..."):
+            self.emit(RedactionFailed(event=event.name), row, at=at)
+            event = replace(event, asset_id=redact_id(event.asset_id))
+        # a copy: a listener may end itself or others while it is called
+        for listener in tuple(self._listeners):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001  the app's code may raise anything
+                _log.warning("a listener failed on %s: %s", event.name, type(error).__name__)
 
 
 def log_event(event: Event) -> None:
@@ -333,6 +332,7 @@ def log_event(event: Event) -> None:
     The record has the event's name and fields as `rindle_event`, for structured logs.
     """
     level = _level(event)
+    # asked first: most events are logged at DEBUG, and their text costs more than the question
     if _log.isEnabledFor(level):
         values: dict[str, Any] = {"environment": event.environment, "row_id": event.row_id}
         values |= {"reference": event.reference} | event.metadata()
@@ -346,7 +346,7 @@ _MISCONFIGURED: Final = {
     "timestamp_out_of_window",
     "other_environment",
     "misconfigured",
-    "not_kept",
+    "not_stored",
 }
 """Rejections that the app can fix: a secret, a clock, an endpoint, the database."""
 
@@ -376,6 +376,7 @@ def _level(event: Event) -> int:
 
 def nanoseconds(moment: datetime) -> int:
     """`moment` as nanoseconds since 1970."""
+    # not by `timestamp()`: a float does not hold the nanoseconds of our time exactly
     return (moment - _EPOCH) // _MICROSECOND * 1000
 
 

@@ -14,7 +14,7 @@ from rindle_sync.domain import (
     ProviderAsset,
     State,
     Trigger,
-    first_check,
+    regular_check,
     replace,
     restart,
     scrub,
@@ -28,7 +28,7 @@ from rindle_sync.errors import (
     RindleSyncError,
 )
 from rindle_sync.gateway import Operation
-from rindle_sync.providers import CreatedUpload, UploadBounds, UploadRequest
+from rindle_sync.providers import UploadBounds, UploadRequest
 from rindle_sync.reconcile import Applied, Context, Observed, apply, check_text, commit, new_row
 
 INGEST_MODE: Final = "direct_upload"
@@ -68,13 +68,30 @@ async def begin_upload(
     passthrough, or the sweep ends it with the reason. Raises `AlreadyTracked`, `ProviderError` and
     its kinds, `Conflict`, `DatabaseUnavailable`.
     """
-    row = await _insert(context, row)
+    provider, policy, schedule = context.gateway.provider, context.policy, context.schedule
+    row = replace(row, check_at=regular_check(row, row.inserted_at, policy, schedule))
+    # first the row: an upload that no row waits for would be lost to the app
     try:
-        created = await _create(context, row, upload_request)
+        await context.store.assets.add(row)
+    except AlreadyTracked:
+        row = await _begin_again(context, row)
+    passthrough = row.passthrough or row.id
+    try:
+        created = await context.gateway.call_within(
+            context.gateway.creates,
+            Operation.CREATE_UPLOAD,
+            lambda: provider.create_upload(passthrough, upload_request),
+        )
     except Exception as error:
         await _apply(context, row, _not_created(context, error))
         raise
-    linked = await _apply(context, row, _linked(context, created))
+    observation = Observation(
+        source=ObservationSource.APP,
+        at=context.now(),
+        state=State.UPLOADING,
+        provider_upload_id=created.provider_upload_id,
+    )
+    linked = await _apply(context, row, observation)
     if linked is None or linked.row.provider_upload_id != created.provider_upload_id:
         raise Conflict(
             "the row was ended or deleted while its upload was made; begin the upload again"
@@ -126,28 +143,23 @@ async def _fetch_upload(context: Context, provider_upload_id: str, at: datetime)
     """Cancel an upload at the provider; what it says of it."""
     gateway = context.gateway
     try:
-        return await gateway.read(
-            Operation.CANCEL_UPLOAD, lambda: gateway.provider.cancel_upload(provider_upload_id, at)
+        return await gateway.call_within(
+            gateway.reads,
+            Operation.CANCEL_UPLOAD,
+            lambda: gateway.provider.cancel_upload(provider_upload_id, at),
         )
     except NotFound:
         return Observation(source=ObservationSource.UPLOAD, at=at, gone=True)
     except AuthenticationFailed as refused:
-        observation = await gateway.read(
-            Operation.UPLOAD, lambda: gateway.provider.get_upload(provider_upload_id, at)
+        observation = await gateway.call_within(
+            gateway.reads,
+            Operation.UPLOAD,
+            lambda: gateway.provider.get_upload(provider_upload_id, at),
         )
         # refused though it is not too late: the token has no permission to cancel
         if observation.state is State.UPLOADING:
             raise refused from None
         return observation
-
-
-async def _insert(context: Context, row: ProviderAsset) -> ProviderAsset:
-    row = replace(row, check_at=first_check(row, row.inserted_at, context.policy, context.schedule))
-    try:
-        await context.store.assets.add(row)
-    except AlreadyTracked:
-        return await _begin_again(context, row)
-    return row
 
 
 async def _begin_again(context: Context, fresh: ProviderAsset) -> ProviderAsset:
@@ -165,34 +177,14 @@ async def _begin_again(context: Context, fresh: ProviderAsset) -> ProviderAsset:
     return replace(decision.row, version=old.version + 1)
 
 
-async def _create(
-    context: Context, row: ProviderAsset, upload_request: UploadRequest
-) -> CreatedUpload:
-    passthrough = row.passthrough or row.id
-    gateway = context.gateway
-    return await gateway.create(
-        Operation.CREATE_UPLOAD, lambda: gateway.provider.create_upload(passthrough, upload_request)
-    )
-
-
-def _linked(context: Context, created: CreatedUpload) -> Observation:
-    return Observation(
-        source=ObservationSource.APP,
-        at=context.now(),
-        state=State.UPLOADING,
-        provider_upload_id=created.provider_upload_id,
-    )
-
-
 def _not_created(context: Context, error: Exception) -> Observation:
     cause = scrub(str(error)) if isinstance(error, RindleSyncError) else type(error).__name__
-    text = f"upload was not made: {cause}"
     return Observation(
         source=ObservationSource.APP,
         at=context.now(),
         state=State.ERRORED,
         error_kind=ErrorKind.UPLOAD,
-        error_text=text,
+        error_text=f"upload was not made: {cause}",
     )
 
 

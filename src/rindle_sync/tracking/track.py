@@ -22,25 +22,21 @@ async def track(context: Context, *, state: State | None, **values: Any) -> Prov
     if state and state not in TRACKABLE:
         raise ConfigurationError("state", f"must be one of {', '.join(TRACKABLE)}")
     default = State.PROCESSING if values.get("provider_asset_id") else State.UPLOADING
-    row = new_row(context, state=state or default, **values)
+    row, assets = new_row(context, state=state or default, **values), context.store.assets
     try:
-        await context.store.assets.add(row)
+        await assets.add(row)
     except AlreadyTracked:
-        adopted = await _adopted(context, row)
+        found = await assets.match(
+            provider_asset_ids=[row.provider_asset_id] if row.provider_asset_id else (),
+            provider_upload_ids=[row.provider_upload_id] if row.provider_upload_id else (),
+            passthroughs=(),
+        )
+        if len(found) != 1 or found[0].ingest_mode != ADOPTED:
+            raise
+        # an adopted row takes the app's values, and keeps its state
+        await assets.rename(found[0].id, row)
+        adopted = await assets.get(found[0].id)
         if adopted is None:
             raise
         return adopted
     return row
-
-
-async def _adopted(context: Context, row: ProviderAsset) -> ProviderAsset | None:
-    """The adopted row of this asset or upload with the app's values; None if there is none."""
-    found = await context.store.assets.match(
-        provider_asset_ids=[row.provider_asset_id] if row.provider_asset_id else (),
-        provider_upload_ids=[row.provider_upload_id] if row.provider_upload_id else (),
-        passthroughs=(),
-    )
-    if len(found) != 1 or found[0].ingest_mode != ADOPTED:
-        return None
-    await context.store.assets.rename(found[0].id, row)
-    return await context.store.assets.get(found[0].id)

@@ -50,13 +50,12 @@ def _get(respond: Respond) -> App:
             raise RuntimeError("metrics and probes are served over HTTP only")
         is_read = scope["method"] in {"GET", "HEAD"}
         status, content_type, body = await respond() if is_read else _NOT_ALLOWED
-        headers = {
-            "content-type": content_type,
-            "content-length": str(len(body)),
-            "cache-control": "no-store",
-        }
-        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-        await send({"type": "http.response.start", "status": status, "headers": raw})
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     return app

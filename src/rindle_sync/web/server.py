@@ -45,18 +45,14 @@ class _Connection(H11Protocol):
 
     def handle_events(self) -> None:
         super().handle_events()
-        if self._is_answering:
+        # there is no cycle before the first request
+        if not getattr(self.cycle, "response_complete", True):
             self._stop_waiting()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self._is_answering:
+        if self.cycle.response_complete:
             self._wait_for_head()
-
-    @property
-    def _is_answering(self) -> bool:
-        # there is no cycle before the first request
-        return not getattr(self.cycle, "response_complete", True)
 
     def _wait_for_head(self) -> None:
         self._stop_waiting()

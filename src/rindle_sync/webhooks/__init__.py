@@ -10,5 +10,6 @@ from rindle_sync.webhooks.asgi import (
     at_paths,
     nowhere,
 )
+from rindle_sync.webhooks.events import WebhookEvents
 from rindle_sync.webhooks.process import process_webhook_events, rows_about
 from rindle_sync.webhooks.receive import LARGEST_BODY, Receiver, Reply

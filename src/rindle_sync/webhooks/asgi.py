@@ -35,6 +35,7 @@ class WebhookApp:
         except _Disconnected:
             return
         await _send(send, reply)
+        # the sender has its answer before the work begins
         if reply.status == 202:
             self._on_stored()
 

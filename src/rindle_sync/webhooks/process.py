@@ -66,6 +66,7 @@ async def process_webhook_events(context: Context) -> int:
     except BaseException:
         await inbox.release(token)
         raise
+    # once they are written: nothing is emitted that a crash would take back
     for outcome in outcomes:
         context.telemetry.emit(outcome.event, outcome.row, at=outcome.decided_at)
     return len(claimed)
@@ -85,6 +86,7 @@ async def _process(context: Context, webhook_events: Sequence[WebhookEvent]) -> 
             outcomes.append(_put_off(context, webhook_event, NO_ROW, WAITS_FOR_ROW))
         else:
             outcomes.append(_put_off(context, webhook_event, "unreadable_data", ()))
+    # by turns: what an event means depends on what the one before it made of the row
     for turn in zip_longest(*by_row.values()):
         next_of_rows = zip(by_row, turn, strict=True)
         next_events = {row_id: event for row_id, event in next_of_rows if event}
@@ -106,7 +108,7 @@ async def _process_turn(
             )
             observed[row_id] = Observed(row, seen)
         except InvalidWebhook as error:
-            outcomes[row_id] = _put_off(context, webhook_event, error.reason, ())
+            outcomes[row_id] = _put_off(context, webhook_event, error.reason, (), row)
         except Exception as error:  # noqa: BLE001  it must not keep other events back
             outcomes[row_id] = _failed(context, webhook_event, row, error)
     results = await _apply_each(context, observed)
@@ -161,7 +163,7 @@ def _outcome(
         return _failed(context, webhook_event, row, result)
     if isinstance(result.observation, FetchFailure):
         reason = result.observation.kind.value
-        return _put_off(context, webhook_event, reason, WAITS_AFTER_FAILURE)
+        return _put_off(context, webhook_event, reason, WAITS_AFTER_FAILURE, row)
     now, decision = context.now(), result.decision
     occurred_at = webhook_event.occurred_at or webhook_event.received_at
     applied = replace(
@@ -185,11 +187,15 @@ def _failed(
     about = webhook_event.id, row.id, row.shown_reference
     name = type(error).__name__
     _log.warning("webhook event %s about row %s (%s) could not be applied: %s", *about, name)
-    return _put_off(context, webhook_event, name, WAITS_AFTER_FAILURE)
+    return _put_off(context, webhook_event, name, WAITS_AFTER_FAILURE, row)
 
 
 def _put_off(
-    context: Context, webhook_event: WebhookEvent, reason: str, waits: tuple[timedelta, ...]
+    context: Context,
+    webhook_event: WebhookEvent,
+    reason: str,
+    waits: tuple[timedelta, ...],
+    row: ProviderAsset | None = None,
 ) -> _Outcome:
     """Try again later, or no more: then the event is dead, not lost."""
     now, attempts = context.now(), webhook_event.attempts + 1
@@ -204,23 +210,22 @@ def _put_off(
     event = WebhookException(
         type=webhook_event.type, reason=reason, attempt=attempts, dead=wait is None
     )
-    return _Outcome(put_off, event, now)
+    return _Outcome(put_off, event, now, row)
 
 
 async def rows_about(
     assets: AssetStore, webhook_events: Sequence[E]
 ) -> list[tuple[E, ProviderAsset | None]]:
     """Each of these webhook events with the row that it is about, where there is one."""
+    ids: dict[str, set[str]] = {}
+    for name in _IDS:
+        ids[name] = {getattr(webhook_event, name) for webhook_event in webhook_events} - {None, ""}
     rows = await assets.match(
-        provider_asset_ids=_ids(webhook_events, "provider_asset_id"),
-        provider_upload_ids=_ids(webhook_events, "provider_upload_id"),
-        passthroughs=_ids(webhook_events, "passthrough"),
+        provider_asset_ids=ids["provider_asset_id"],
+        provider_upload_ids=ids["provider_upload_id"],
+        passthroughs=ids["passthrough"],
     )
     return [(webhook_event, _row_of(webhook_event, rows)) for webhook_event in webhook_events]
-
-
-def _ids(webhook_events: Sequence[StoredEvent], name: str) -> set[str]:
-    return {getattr(webhook_event, name) for webhook_event in webhook_events} - {None, ""}
 
 
 def _row_of(webhook_event: StoredEvent, rows: Sequence[ProviderAsset]) -> ProviderAsset | None:

@@ -41,12 +41,10 @@ class Reply:
 TRY_AGAIN: Final = Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
 
 
-class _TooLarge(Exception):
-    pass
-
-
-class _TooSlow(Exception):
-    pass
+@dataclass(eq=False)
+class _Unread(Exception):
+    reason: str
+    reply: Reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,23 +71,23 @@ class Receiver:
         try:
             body = await _read(lowered, chunks, self.settings.read_within)
             return await self._store(body, lowered, began)
-        except (
-            _TooLarge,
-            _TooSlow,
-            InvalidWebhook,
-            ConfigurationError,
-            DatabaseUnavailable,
-        ) as error:
-            if isinstance(error, DatabaseUnavailable):
-                _log.warning("a webhook event was not stored; its sender will try again: %s", error)
-            reason, reply = _refusal(error)
-            ack_ms = _since(began, self.now())
-            self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=ack_ms))
-            return reply
+        except _Unread as error:
+            reason, reply = error.reason, error.reply
+        except InvalidWebhook as error:
+            reason, reply = error.reason, Reply(400, {"error": "provider_webhook_invalid"})
+        except ConfigurationError:
+            reason, reply = "misconfigured", Reply(500, {"error": "server_misconfigured"})
+        except DatabaseUnavailable as error:
+            _log.warning("a webhook event was not stored; its sender will try again: %s", error)
+            reason, reply = "not_stored", TRY_AGAIN
+        ack_ms = max(0, milliseconds(self.now() - began))
+        self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=ack_ms))
+        return reply
 
     async def _store(self, body: bytes, headers: Mapping[str, str], began: datetime) -> Reply:
         now, settings = self.now(), self.settings
         tolerance = settings.tolerance.total_seconds()
+        # the signature first: what nobody has signed is not read
         secret = self.provider.verify(headers, body, settings.secrets, now, tolerance)
         received = self.provider.read_event(headers, body)
         if settings.environment and received.environment != settings.environment:
@@ -100,12 +98,23 @@ class Receiver:
         if not storing.done():
             raise DatabaseUnavailable("the database took too long to store it")
         is_new = storing.result()
-        self._emit(received, secret, began, is_new=is_new)
+        self.telemetry.emit(
+            WebhookVerified(
+                type=received.type,
+                secret=secret,
+                duplicate=not is_new,
+                acted_on=received.acted_on,
+                ack_ms=max(0, milliseconds(self.now() - began)),
+                # the sender's clock may be ahead
+                delivery_ms=max(0, milliseconds(began - (received.occurred_at or began))),
+            )
+        )
         if not is_new:
-            return Reply(200, {"status": "kept_before"})
+            return Reply(200, {"status": "duplicate"})
         if not received.acted_on:
-            return Reply(200, {"status": "not_acted_on"})
-        return Reply(202, {"status": "kept"})
+            self.telemetry.emit(WebhookIgnored(type=received.type))
+            return Reply(200, {"status": "ignored"})
+        return Reply(202, {"status": "stored"})
 
     def _webhook_event(
         self, received: ReceivedEvent, headers: Mapping[str, str], body: bytes, now: datetime
@@ -128,53 +137,22 @@ class Receiver:
             next_attempt_at=now if received.acted_on else None,
         )
 
-    def _emit(self, received: ReceivedEvent, secret: int, began: datetime, *, is_new: bool) -> None:
-        self.telemetry.emit(
-            WebhookVerified(
-                type=received.type,
-                secret=secret,
-                duplicate=not is_new,
-                acted_on=received.acted_on,
-                ack_ms=_since(began, self.now()),
-                delivery_ms=_since(received.occurred_at or began, began),
-            )
-        )
-        if is_new and not received.acted_on:
-            self.telemetry.emit(WebhookIgnored(type=received.type))
-
-
-def _refusal(error: Exception) -> tuple[str, Reply]:
-    match error:
-        case _TooLarge():
-            return "too_large", Reply(413, {"error": "payload_too_large"})
-        case _TooSlow():
-            return "too_slow", Reply(408, {"error": "request_timeout"})
-        case InvalidWebhook():
-            return error.reason, Reply(400, {"error": "provider_webhook_invalid"})
-        case ConfigurationError():
-            return "misconfigured", Reply(500, {"error": "server_misconfigured"})
-        case _:
-            return "not_kept", TRY_AGAIN
-
 
 async def _read(
     headers: Mapping[str, str], chunks: AsyncIterable[bytes], within: timedelta
 ) -> bytes:
+    too_large = _Unread("too_large", Reply(413, {"error": "payload_too_large"}))
+    # too much is refused unread; 20 digits are plenty, and int() is slow with many
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > LARGEST_BODY:
-        raise _TooLarge
+        raise too_large
     body = bytearray()
     try:
         async with asyncio.timeout(within.total_seconds()):
             async for chunk in chunks:
                 body += chunk
                 if len(body) > LARGEST_BODY:
-                    raise _TooLarge
+                    raise too_large
     except TimeoutError:
-        raise _TooSlow from None
+        raise _Unread("too_slow", Reply(408, {"error": "request_timeout"})) from None
     return bytes(body)
-
-
-def _since(moment: datetime, now: datetime) -> int:
-    """Milliseconds; 0 where the sender's clock is ahead."""
-    return max(0, milliseconds(now - moment))

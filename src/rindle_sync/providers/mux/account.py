@@ -39,7 +39,12 @@ class MuxSettings(ProviderSettings):
     @field_validator("mux_base_url")
     @classmethod
     def _an_address(cls, value: str | None) -> str | None:
-        if value is not None and not _is_address(value):
+        try:
+            parts = urlsplit(value or "http://localhost")
+            is_address = bool(parts.hostname) and parts.username is None and (parts.port or 1) > 0
+        except ValueError:  # its text would show the value
+            is_address = False
+        if not is_address:
             raise ValueError("must be an address without a password, as in https://api.example.com")
         return value
 
@@ -61,14 +66,6 @@ class MuxSettings(ProviderSettings):
         return self.mux_signing_key_id or "", key.get_secret_value() if key else ""
 
 
-def _is_address(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        return bool(parts.hostname) and parts.username is None and (parts.port or 1) > 0
-    except ValueError:  # its text would show the value
-        return False
-
-
 def connect(
     settings: MuxSettings,
     *,
@@ -78,6 +75,7 @@ def connect(
     on_calls_left: CallsLeft,
 ) -> Mux:
     """The environment of Mux that `settings` name."""
+    # half a key counts: who set it means to sign, and is told what is missing
     has_key = bool(settings.mux_signing_key_id or settings.mux_signing_private_key)
     return Mux(
         Credentials(*settings.credentials) if settings.credentials else None,
@@ -90,20 +88,18 @@ def connect(
     )
 
 
-def _buckets(priority: Priority, burst: int, per_second: float, creates: int) -> Buckets:
-    """Both buckets of a token; uploads are created at one a second after the burst."""
-    return Buckets(
-        reads=Bucket(name=f"reads:{priority}", capacity=burst, per_second=per_second),
-        creates=Bucket(name=f"creates:{priority}", capacity=creates, per_second=1),
-    )
-
-
 # https://www.mux.com/docs/core/make-api-requests
 MUX: Final = ProviderEntry(
     settings=MuxSettings,
     buckets={
-        Priority.LOW: _buckets(Priority.LOW, burst=20, per_second=1, creates=4),
-        Priority.HIGH: _buckets(Priority.HIGH, burst=100, per_second=5, creates=20),
+        Priority.LOW: Buckets(
+            reads=Bucket(name="reads:low", capacity=20, per_second=1),
+            creates=Bucket(name="creates:low", capacity=4, per_second=1),
+        ),
+        Priority.HIGH: Buckets(
+            reads=Bucket(name="reads:high", capacity=100, per_second=5),
+            creates=Bucket(name="creates:high", capacity=20, per_second=1),
+        ),
     },
     connect=connect,
 )

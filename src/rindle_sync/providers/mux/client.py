@@ -5,13 +5,13 @@ https://www.mux.com/docs/api-reference
 
 import asyncio
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from importlib.metadata import version
-from ssl import SSLContext
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -22,7 +22,6 @@ from rindle_sync.errors import ConfigurationError, MissingCredentials, ProviderU
 from rindle_sync.providers.base import (
     CallsLeft,
     CreatedUpload,
-    Delivery,
     Page,
     Playback,
     Transport,
@@ -57,6 +56,9 @@ PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core
 CONNECTIONS: Final = 60
 """How many calls are under way at once; one more would wait inside its own time limit."""
 
+# whose certificates we believe: read once, for all environments
+_trusted: Final = cache(httpx.create_ssl_context)
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -70,12 +72,6 @@ class Credentials:
         """The `Authorization` header."""
         pair = f"{self.token_id}:{self.token_secret}".encode()
         return f"Basic {base64.b64encode(pair).decode()}"
-
-
-@cache
-def _trusted() -> SSLContext:
-    """Whose certificates we believe: read once, for all environments."""
-    return httpx.create_ssl_context()
 
 
 class Mux:
@@ -94,6 +90,8 @@ class Mux:
     advice: Mapping[FailureKind, str] = {
         FailureKind.UNREACHABLE: "is mux_base_url right, and may this machine reach it?"
     }
+    verify = staticmethod(webhooks.verify)
+    test_delivery = staticmethod(webhooks.test_delivery)
 
     def __init__(
         self,
@@ -124,14 +122,13 @@ class Mux:
 
     async def get_asset(self, provider_asset_id: str, at: datetime) -> Observation:
         """https://www.mux.com/docs/api-reference/video/assets/get-asset ."""
-        data = await self._get(f"/video/v1/assets/{_segment(provider_asset_id)}")
-        return asset_observation(
-            same(read(data, Asset), provider_asset_id), data, ObservationSource.GET, at
-        )
+        data = await self._data(f"/video/v1/assets/{_segment(provider_asset_id)}")
+        asset = same(read(data, Asset), provider_asset_id)
+        return asset_observation(asset, data, ObservationSource.GET, at)
 
     async def get_upload(self, provider_upload_id: str, at: datetime) -> Observation:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/get-direct-upload ."""
-        data = await self._get(f"/video/v1/uploads/{_segment(provider_upload_id)}")
+        data = await self._data(f"/video/v1/uploads/{_segment(provider_upload_id)}")
         return upload_observation(same(read(data, Upload), provider_upload_id), data, at)
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
@@ -139,26 +136,25 @@ class Mux:
 
         An entry that is no asset is left out.
         """
-        query = {"limit": str(PAGE_SIZE)} | ({"cursor": cursor} if cursor else {})
+        query = {"limit": str(PAGE_SIZE)}
+        if cursor:
+            query["cursor"] = cursor
         return read_list(await self._answer("GET", "/video/v1/assets", query), at)
 
     async def create_upload(self, passthrough: str, upload_request: UploadRequest) -> CreatedUpload:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/create-direct-upload ."""
-        settings = {
-            **upload_request.settings,
-            "playback_policies": [upload_request.playback_policy],
-            "passthrough": passthrough,
-        }
-        body = {
+        asked: dict[str, Any] = {
             "cors_origin": upload_request.cors_origin,
             "timeout": int(upload_request.timeout.total_seconds()),
-            "new_asset_settings": settings,
+            "new_asset_settings": {
+                **upload_request.settings,
+                "playback_policies": [upload_request.playback_policy],
+                "passthrough": passthrough,
+            },
         }
-        asked = body | ({"test": True} if upload_request.test else {})
-        made = read(
-            self._data(await self._body("/video/v1/uploads", method="POST", upload_request=asked)),
-            NewUpload,
-        )
+        if upload_request.test:
+            asked["test"] = True
+        made = read(await self._data("/video/v1/uploads", "POST", asked), NewUpload)
         return CreatedUpload(made.id, made.url)
 
     async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
@@ -167,23 +163,12 @@ class Mux:
         403 when too late.
         """
         path = f"/video/v1/uploads/{_segment(provider_upload_id)}/cancel"
-        data = self._data(await self._body(path, method="PUT"))
+        data = await self._data(path, "PUT")
         return upload_observation(same(read(data, Upload), provider_upload_id), data, at)
 
     async def whoami(self) -> str:
         """https://www.mux.com/docs/api-reference/system/utilities/who-am-i ."""
-        return read(await self._get("/system/v1/whoami"), Environment).environment_id
-
-    def verify(
-        self,
-        headers: Mapping[str, str],
-        body: bytes,
-        secrets: Sequence[str],
-        now: datetime,
-        tolerance: float,
-    ) -> int:
-        """The position of the secret that signed this delivery."""
-        return webhooks.verify(headers, body, secrets, now, tolerance)
+        return read(await self._data("/system/v1/whoami"), Environment).environment_id
 
     def read_event(
         self,
@@ -202,55 +187,39 @@ class Mux:
         """What a webhook says about its asset or upload."""
         return webhooks.read_observation(body, at)
 
-    def test_delivery(self, secret: str, environment: str | None, now: datetime) -> Delivery:
-        """A signed webhook of a type that is not acted on."""
-        return webhooks.test_delivery(secret, environment, now)
-
     async def close(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
 
-    async def _get(self, path: str) -> Mapping[str, Any]:
-        return self._data(await self._body(path))
-
-    @staticmethod
-    def _data(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _data(
+        self, path: str, method: str = "GET", upload_request: Any = None
+    ) -> Mapping[str, Any]:
+        content = await self._answer(method, path, None, upload_request)
+        # the URL of a new upload is what the caller wants; any other would be a leaked key
+        body = decoded(content, keep_urls=method == "POST")
+        if body is None:
+            raise ProviderUnavailable("mux sent a body that is no JSON object")
         data = body.get("data")
         if not isinstance(data, dict):
             raise ProviderUnavailable("mux sent an answer without data")
         return data
 
-    async def _body(
-        self,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        *,
-        method: str = "GET",
-        upload_request: Any = None,
-    ) -> Mapping[str, Any]:
-        body = decoded(
-            await self._answer(method, path, query, upload_request), keep_urls=method == "POST"
-        )
-        if body is None:
-            raise ProviderUnavailable("mux sent a body that is no JSON object")
-        return body
-
     async def _answer(
         self, method: str, path: str, query: Mapping[str, str] | None, upload_request: Any = None
     ) -> bytes:
         status, headers, content = await self._send(method, path, query, upload_request)
-        self.clock = _date(headers.get("date")) or self.clock
+        with suppress(ValueError):
+            sent_at = parsedate_to_datetime(headers.get("date", ""))
+            self.clock = sent_at if sent_at.tzinfo else self.clock
         left = headers.get("x-ratelimit-remaining", "")
         if left.isdecimal() and len(left) < 10:
             self._on_calls_left("creates" if method == "POST" else "reads", int(left))
         if status != (201 if method == "POST" else 200):
             about = "upload" if path.startswith("/video/v1/uploads") else "asset"
             error = refusal(status, headers, decoded(content), self._secrets, about)
-            raise (
-                ConfigurationError("new_asset_settings", str(error))
-                if status in {400, 422} and upload_request
-                else error
-            )
+            if status in {400, 422} and upload_request:
+                raise ConfigurationError("new_asset_settings", str(error))
+            raise error
         return content
 
     async def _send(
@@ -267,6 +236,7 @@ class Mux:
             request = httpx.Request(
                 method, url, params=query, json=upload_request, headers=headers, extensions=limits
             )
+            # the time limits of httpx bound each read, not the whole call
             async with asyncio.timeout(self._timeout):
                 response = await self._transport.handle_async_request(request)
                 try:
@@ -280,9 +250,8 @@ class Mux:
 
 
 async def _content(response: httpx.Response) -> bytes:
-    if "," in response.headers.get(
-        "content-encoding", ""
-    ):  # packed twice, a few bytes hold more than any memory
+    # packed twice, a few bytes hold more than any memory
+    if "," in response.headers.get("content-encoding", ""):
         raise ProviderUnavailable("mux sent an answer packed more than once")
     content = bytearray()
     async for chunk in response.aiter_bytes():
@@ -290,15 +259,6 @@ async def _content(response: httpx.Response) -> bytes:
         if len(content) > LARGEST_ANSWER:
             raise ProviderUnavailable("mux sent an answer too large to be one")
     return bytes(content)
-
-
-def _date(text: str | None) -> datetime | None:
-    """When an answer was sent, by the clock of whoever sent it."""
-    try:
-        moment = parsedate_to_datetime(text or "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None
 
 
 def _segment(provider_id: str) -> str:

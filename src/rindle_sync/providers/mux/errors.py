@@ -30,8 +30,18 @@ def refusal(
 
     `secrets` are kept out of its text.
     """
-    told = scrub(_error_text(body), *secrets)
+    match body:
+        case {"error": dict(error)}:
+            told = errors_text(error)
+        case {"errors": list(errors)}:
+            told = " ".join(text for text in errors if isinstance(text, str))
+        case {"message": str(message)}:
+            told = message
+        case _:
+            told = ""
+    told = scrub(told, *secrets)
     text = f"mux answered {status}" + (f": {told}" if told else "")
+    # a proxy or a wrong address answers 404 as well, without Mux's body
     if status == 404 and body is not None and isinstance(body.get("error"), dict):
         return NotFound(f"mux {about} not found")
     match status:
@@ -47,22 +57,6 @@ def refusal(
             return RateLimited(text, _seconds(headers.get("retry-after")))
         case _:
             return ProviderUnavailable(text)
-
-
-def _error_text(body: Mapping[str, Any] | None) -> str:
-    """What Mux tells in any of its error bodies.
-
-    `error.messages`, `error.message`, `errors`, `message`.
-    """
-    match body:
-        case {"error": dict(error)}:
-            return errors_text(error)
-        case {"errors": list(errors)}:
-            return " ".join(e for e in errors if isinstance(e, str))
-        case {"message": str(message)}:
-            return message
-        case _:
-            return ""
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -6,7 +6,6 @@ https://www.mux.com/docs/guides/secure-video-playback
 """
 
 import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -32,12 +31,6 @@ SMALLEST_KEY: Final = 2048
 _OURS: Final = frozenset({"sub", "aud", "exp", "kid"})
 _REGISTERED: Final = frozenset({"iat", "iss", "jti", "nbf"})
 _MODIFIER = re.compile(r"[a-z][a-z0-9_]*")
-_PEM = re.compile(r"-----BEGIN ([A-Z ]+)-----(.*?)-----END \1-----", re.DOTALL)
-_SPACE = re.compile(r"\s|\\[nr]|[\"']")
-"""What env files put between or around the characters of a key.
-
-White space, escaped line breaks, quotes.
-"""
 
 
 class Audience(StrEnum):
@@ -124,7 +117,13 @@ class Signer:
 
         if not subject:
             raise ConfigurationError("subject", "is empty: a token is for one id")
-        claims: dict[str, Any] = {**_modifiers(modifiers or {}), **_custom(custom)}
+        claims: dict[str, Any] = {**_modifiers(modifiers or {})}
+        if custom is not None:
+            try:
+                claims["custom"] = json.loads(json.dumps(dict(custom), allow_nan=False))
+            except (TypeError, ValueError, RecursionError):
+                text = "must be a mapping that can be written as JSON"
+                raise ConfigurationError("custom", text) from None
         claims |= {
             "sub": subject,
             "aud": audience.value,
@@ -202,11 +201,15 @@ def signed_url(
 
 def _chosen(row: ProviderAsset, kind: PlaybackKind, wanted: PlaybackId | None) -> PlaybackId:
     if row.provider_name != "mux":
-        raise NotPlayable(row.id, "other_provider", "is not kept at Mux")
+        raise NotPlayable(row.id, "other_provider", "is not of Mux")
     if row.state is not State.READY:
         raise NotPlayable(row.id, "not_ready", f"is {row.state}, not ready")
     if wanted is None:
-        return _first(row, "drm" if audience_of(kind) is Audience.DRM_LICENSE else "signed")
+        policy = "drm" if audience_of(kind) is Audience.DRM_LICENSE else "signed"
+        for own in row.playback_ids:
+            if own.policy == policy:
+                return own
+        raise NotPlayable(row.id, f"no_{policy}_id", f"has no playback id whose policy is {policy}")
     # by id alone: the policy that counts is the row's, not the caller's
     for own in row.playback_ids:
         if own.id == wanted.id:
@@ -214,40 +217,27 @@ def _chosen(row: ProviderAsset, kind: PlaybackKind, wanted: PlaybackId | None) -
     raise NotPlayable(row.id, "foreign_id", "does not have this playback id")
 
 
-def _first(row: ProviderAsset, policy: str) -> PlaybackId:
-    for own in row.playback_ids:
-        if own.policy == policy:
-            return own
-    raise NotPlayable(row.id, f"no_{policy}_id", f"has no playback id whose policy is {policy}")
-
-
 def _needs_token(row: ProviderAsset, kind: PlaybackKind, own: PlaybackId) -> PlaybackId:
     """`own`, if a token of `kind` opens it; on a public id a token makes the URL fail."""
     match own.policy, audience_of(kind):
         case "public", _:
-            raise NotPlayable(
-                row.id,
-                "public_id",
-                "has this playback id as public: its URL works only without a token",
-            )
+            text = "has this playback id as public: its URL works only without a token"
+            raise NotPlayable(row.id, "public_id", text)
         case "signed", Audience.DRM_LICENSE:
-            raise NotPlayable(
-                row.id,
-                "no_drm_id",
-                "has this playback id without DRM: there is no license to get for it",
-            )
+            text = "has this playback id without DRM: there is no license to get for it"
+            raise NotPlayable(row.id, "no_drm_id", text)
         case "signed" | "drm", _:
             return own
         case _:
-            raise NotPlayable(
-                row.id, "unknown_policy", "has this playback id under a policy that we do not know"
-            )
+            text = "has this playback id under an unknown policy"
+            raise NotPlayable(row.id, "unknown_policy", text)
 
 
 def _expiry(expires_at: datetime, now: datetime) -> int:
     for name, moment in (("expires_at", expires_at), ("now", now)):
         if moment.utcoffset() is None:
             raise ConfigurationError(name, "must have a time zone, as in datetime.now(UTC)")
+    # whole seconds, as JWT has them, and down: no URL outlives what was asked for
     expiry = floor(expires_at.timestamp())
     if expiry <= now.timestamp():
         raise ConfigurationError("expires_at", "must be later than now, by a second at least")
@@ -256,35 +246,21 @@ def _expiry(expires_at: datetime, now: datetime) -> int:
 
 def _modifiers(modifiers: Mapping[str, object]) -> Mapping[str, object]:
     for name, value in modifiers.items():
+        is_infinite = isinstance(value, float) and not isfinite(value)
         if name in _OURS:
-            raise ConfigurationError(
-                "modifiers",
-                f"cannot set {name}: it comes from the row, the kind, the expiry or the key",
-            )
-        if name in _REGISTERED:
-            raise ConfigurationError("modifiers", f"cannot set {name}: Mux's tokens do not have it")
-        if name == "custom":
-            raise ConfigurationError("modifiers", "cannot set custom: it is an argument of its own")
-        if not _MODIFIER.fullmatch(name):
-            raise ConfigurationError("modifiers", "must be named in lower case, as Mux names them")
-        if not isinstance(value, str | int | float) or (
-            isinstance(value, float) and not isfinite(value)
-        ):
-            raise ConfigurationError(
-                "modifiers", f"must be text, finite numbers or booleans; {name} is not"
-            )
+            text = f"cannot set {name}: it comes from the row, the kind, the expiry or the key"
+        elif name in _REGISTERED:
+            text = f"cannot set {name}: Mux's tokens do not have it"
+        elif name == "custom":
+            text = "cannot set custom: it is an argument of its own"
+        elif not _MODIFIER.fullmatch(name):
+            text = "must be named in lower case, as Mux names them"
+        elif is_infinite or not isinstance(value, str | int | float):
+            text = f"must be text, finite numbers or booleans; {name} is not"
+        else:
+            continue
+        raise ConfigurationError("modifiers", text)
     return modifiers
-
-
-def _custom(custom: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    if custom is None:
-        return {}
-    try:
-        return {"custom": json.loads(json.dumps(dict(custom), allow_nan=False))}
-    except (TypeError, ValueError, RecursionError):
-        raise ConfigurationError(
-            "custom", "must be a mapping that can be written as JSON"
-        ) from None
 
 
 def _parsed(text: str) -> "RSAPrivateKey":
@@ -294,42 +270,21 @@ def _parsed(text: str) -> "RSAPrivateKey":
         from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     except ImportError:
-        raise ConfigurationError(
-            KEY_SETTING, "needs an extra: pip install 'rindle-sync[playback]'"
-        ) from None
+        needed = "needs an extra: pip install 'rindle-sync[playback]'"
+        raise ConfigurationError(KEY_SETTING, needed) from None
     try:
-        key = load_pem_private_key(_pem(text), password=None)
+        # Mux hands out base64 of the PEM, in one line
+        pem = text.encode() if "-----BEGIN" in text else base64.b64decode(text)
+        key = load_pem_private_key(pem, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _bad_key() from None
+        raise ConfigurationError(
+            KEY_SETTING,
+            "is no private key without a password, in PEM with its line breaks or base64 of it; "
+            "Mux shows it once, when the key is created",
+        ) from None
     if not isinstance(key, RSAPrivateKey):
         raise ConfigurationError(KEY_SETTING, "is not an RSA key: Mux signs with RS256")
     if key.key_size < SMALLEST_KEY:
-        raise ConfigurationError(
-            KEY_SETTING,
-            f"has {key.key_size} bits, fewer than {SMALLEST_KEY}: make a new key at Mux",
-        )
+        small = f"has {key.key_size} bits, fewer than {SMALLEST_KEY}: make a new key at Mux"
+        raise ConfigurationError(KEY_SETTING, small)
     return key
-
-
-def _pem(text: str) -> bytes:
-    """The key's PEM with line breaks where they belong, whatever an env file made of them."""
-    found = _PEM.search(text if "-----BEGIN" in text else _from_base64(text))
-    if not found:
-        raise _bad_key()
-    body = _SPACE.sub("", found[2])
-    return f"-----BEGIN {found[1]}-----\n{body}\n-----END {found[1]}-----\n".encode()
-
-
-def _from_base64(text: str) -> str:
-    try:
-        return base64.b64decode(_SPACE.sub("", text), validate=True).decode("ascii")
-    except (binascii.Error, ValueError):
-        raise _bad_key() from None
-
-
-def _bad_key() -> ConfigurationError:
-    return ConfigurationError(
-        KEY_SETTING,
-        "is no private key without a password, in PEM or base64 of it; "
-        "Mux shows it once, when the key is created",
-    )

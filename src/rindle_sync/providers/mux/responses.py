@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
 
@@ -54,11 +55,6 @@ class Errors(msgspec.Struct):
     type: str | None = None
     message: str | None = None
     messages: list[str] | None = None
-
-    def text(self) -> str:
-        """All of it in one line."""
-        told = [*(self.messages or []), *([self.message] if self.message else [])]
-        return ": ".join(filter(None, [self.type, " ".join(told)]))
 
 
 class Asset(msgspec.Struct):
@@ -118,20 +114,15 @@ def decoded(content: bytes, *, keep_urls: bool = False) -> Mapping[str, Any] | N
 
 def _cleaned(content: bytes, *, keep_urls: bool = False) -> Any:
     body = msgspec.json.decode(content)
-    if _is_plain(content):
+    # most answers hold neither, and to walk them is what costs; an escape may hide either
+    may_hide = b"\\u" in content or b"\\/" in content
+    may_have_url = b"://" in content or _URL_KEY.search(content)
+    is_deep = content.count(b"{") + content.count(b"[") >= _DEEPEST
+    if not (may_hide or may_have_url or is_deep):
         return body
-    body = without_nul(body) if b"\\u0000" in content else body
+    if b"\\u0000" in content:
+        body = without_nul(body)
     return body if keep_urls else without_urls(body)
-
-
-def _is_plain(content: bytes) -> bool:
-    """Whether JSON surely has no URL and no NUL, and is not nested too deep to be walked."""
-    # escapes, in which either may hide
-    if b"\\u" in content or b"\\/" in content:
-        return False
-    if b"/" in content and b"://" in content:
-        return False
-    return not _URL_KEY.search(content) and content.count(b"{") + content.count(b"[") < _DEEPEST
 
 
 def read(data: Mapping[str, Any], kind: type[T]) -> T:
@@ -139,13 +130,13 @@ def read(data: Mapping[str, Any], kind: type[T]) -> T:
     try:
         return msgspec.convert(data, kind, strict=False)
     except msgspec.ValidationError:
-        raise ProviderUnavailable("mux sent an answer in a form that we do not know") from None
+        raise ProviderUnavailable("mux sent an answer in an unknown form") from None
 
 
 def same(answer: Named, asked: str) -> Named:
     """`answer`, if it is about the id that was asked for; raises `ProviderUnavailable`."""
     if answer.id != asked:
-        raise ProviderUnavailable("mux answered about something else than we asked for")
+        raise ProviderUnavailable("mux answered about another object than the requested one")
     return answer
 
 
@@ -159,18 +150,12 @@ def read_list(content: bytes, at: datetime) -> Page:
     except _NO_JSON:
         raise ProviderUnavailable("mux sent a body that is no JSON object") from None
     following = without_nul(page.next_cursor) if isinstance(page.next_cursor, str) else None
-    return Page(
-        [observation for entry in entries if (observation := _list_entry(entry, at))],
-        following or None,
-    )
-
-
-def _list_entry(entry: Any, at: datetime) -> Observation | None:
-    """An entry of a list; None if it is no asset that we can read."""
-    try:
-        return asset_observation(read(entry, Asset), entry, ObservationSource.LIST, at)
-    except ProviderError:
-        return None
+    observed = []
+    for entry in entries:
+        with suppress(ProviderError):  # an entry that is no asset must not cost us the others
+            asset = read(entry, Asset)
+            observed.append(asset_observation(asset, entry, ObservationSource.LIST, at))
+    return Page(observed, following or None)
 
 
 def asset_observation(
@@ -178,6 +163,10 @@ def asset_observation(
 ) -> Observation:
     """An asset as what was seen; `data` is kept with it."""
     state = ASSET_STATES.get(asset.status)
+    told = None
+    if asset.errors is not None:
+        ids = (asset.id, asset.upload_id, asset.passthrough)
+        told = scrub(errors_text(asset.errors), *ids) or None
     return Observation(
         source=source,
         at=at,
@@ -189,7 +178,7 @@ def asset_observation(
         playback_ids=_playback_ids(asset),
         created_at=parse_time(asset.created_at),
         error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None,
-        error_text=_reason(asset.errors, asset.id, asset.upload_id, asset.passthrough),
+        error_text=told,
         metadata=data,
     )
 
@@ -199,7 +188,7 @@ def upload_observation(upload: Upload, data: Mapping[str, Any], at: datetime) ->
     state = UPLOAD_STATES.get(upload.status)
     named = (upload.new_asset_settings or {}).get("passthrough")
     passthrough = named if isinstance(named, str) else None
-    told = _reason(upload.error, upload.id, upload.asset_id, passthrough)
+    told = scrub(errors_text(upload.error), upload.id, upload.asset_id, passthrough)
     ended = f"mux upload {upload.status.replace('_', ' ')}" + (f": {told}" if told else "")
     is_assets = upload.status == "errored" and upload.asset_id  # then it is the asset that failed
     failed = ErrorKind.PROVIDER if is_assets else ErrorKind.UPLOAD
@@ -223,16 +212,16 @@ def _playback_ids(asset: Asset) -> tuple[PlaybackId, ...] | None:
     return tuple(PlaybackId(p.id, p.policy) for p in asset.playback_ids)
 
 
-def _reason(errors: Any, *ids: str | None) -> str | None:
-    return None if errors is None else scrub(errors_text(errors), *ids) or None
-
-
 def errors_text(errors: Any) -> str:
     """What Mux says is wrong, in one line, in whatever form it says it."""
     try:
-        return msgspec.convert(errors, Errors, strict=False).text()
+        told = msgspec.convert(errors, Errors, strict=False)
     except msgspec.ValidationError:
         return errors if isinstance(errors, str) else ""
+    messages = list(told.messages or [])
+    if told.message:
+        messages.append(told.message)
+    return ": ".join(filter(None, [told.type, " ".join(messages)]))
 
 
 def parse_time(value: Any) -> datetime | None:

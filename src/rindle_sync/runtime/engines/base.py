@@ -1,24 +1,28 @@
 """What an engine must do. The tables are the queue: its jobs carry no state and may be lost."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
-from rindle_sync.domain import Job
-
-Due = Callable[[], Awaitable[Sequence[Job]]]
-"""Queries the tables, for all environments at once, for the jobs that are due."""
+from rindle_sync.domain import Job, JobKind
 
 
-class Engine(Protocol):
-    """Runs due jobs, again and again."""
+class Due(Protocol):
+    """Queries the tables, for all environments at once, for the jobs that are due."""
+
+    async def __call__(self, kinds: Collection[JobKind] = tuple(JobKind)) -> Sequence[Job]:
+        """Those of `kinds`. Raises `DatabaseUnavailable`.
+
+        It is the heartbeat of an engine that sees to sweeps; one that leaves them to others has no
+        heartbeat, which would hide that the others are dead.
+        """
+
+
+class Distributed(Protocol):
+    """An engine whose jobs run in whatever process is free."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run due jobs until `stop` is set, then let running ones end, in bounded time."""
-
-
-class Distributed(Engine, Protocol):
-    """An engine whose jobs run in whatever process is free."""
 
     async def forward(self, stop: asyncio.Event) -> None:
         """Queue the jobs that this process has made due, and run none, until `stop` is set."""

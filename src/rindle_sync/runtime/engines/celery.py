@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from celery import Celery, signals
@@ -54,19 +55,12 @@ class CeleryEngine:
         """Send tasks for what is due by the tables."""
         now = asyncio.get_running_loop().time()
         passes = now - self._passes_at >= MINUTE
-        self._passes_at = now if passes else self._passes_at
+        if passes:
+            self._passes_at = now
         for job in await self.jobs.due(passes=passes):
             await self._send(job)
 
     async def _send(self, what: Job | str) -> None:
-        try:
-            async with asyncio.timeout(SENDING_SECONDS):
-                await asyncio.to_thread(self._send_now, what)
-        except (OperationalError, OSError) as error:
-            text = f"no task could be sent ({type(error).__name__}); is the broker up?"
-            raise DatabaseUnavailable(text) from None
-
-    def _send_now(self, what: Job | str) -> None:
         arguments: tuple[str, ...]
         match what:
             case Job(environment, kind):
@@ -74,7 +68,13 @@ class CeleryEngine:
                 name, arguments = "rindle_sync.job", (environment, kind.value)
             case row_id:
                 queue, name, arguments = PROVIDER_QUEUE, "rindle_sync.sync", (row_id,)
-        self._app.send_task(name, arguments, queue=queue, retry=False)
+        send = partial(self._app.send_task, name, arguments, queue=queue, retry=False)
+        try:
+            async with asyncio.timeout(SENDING_SECONDS):
+                await asyncio.to_thread(send)  # Celery blocks while it connects to the broker
+        except (OperationalError, OSError) as error:
+            text = f"no task could be sent ({type(error).__name__}); is the broker up?"
+            raise DatabaseUnavailable(text) from None
 
 
 Connecting = Callable[[], AbstractAsyncContextManager[CeleryEngine]]
@@ -105,11 +105,12 @@ def add_tasks(app: Celery, connecting: Connecting, *, every: float) -> None:
         "rindle_sync.tick": {
             "task": "rindle_sync.tick",
             "schedule": every,
+            # the next tick does the same, so one that waits for longer may be dropped
             "options": {"queue": QUICK_QUEUE, "expires": max(1.0, every)},
         }
     }
     for signal in (signals.worker_process_shutdown, signals.worker_shutdown):
-        signal.connect(beside.end, weak=False)
+        signal.connect(beside.end, weak=False)  # nothing else holds this bound method
 
 
 @dataclass
@@ -125,13 +126,21 @@ class _Beside:
 
     def do(self, name: str, work: EngineWork) -> None:
         """Start `work`, unless work of this name is running: the next tick finds the rest."""
+        # a pool of threads may begin several tasks at once
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="rindle_sync", daemon=True)
+                target = partial(asyncio.run, self._serve())
+                self._thread = threading.Thread(target=target, name="rindle_sync", daemon=True)
                 self._thread.start()
         engine = self._opened.result()
+
+        def begin() -> None:
+            if name not in self._running and not engine.stop.is_set():
+                self._running[name] = task = asyncio.ensure_future(work(engine))
+                task.add_done_callback(lambda _: self._running.pop(name))
+
         assert self._loop
-        self._loop.call_soon_threadsafe(self._begin, name, work, engine)
+        self._loop.call_soon_threadsafe(begin)
 
     def end(self, **_: Any) -> None:
         """Let running jobs end, in bounded time."""
@@ -140,25 +149,17 @@ class _Beside:
             self._loop.call_soon_threadsafe(self._opened.result().stop.set)
             self._thread.join()
 
-    def _begin(self, name: str, work: EngineWork, engine: CeleryEngine) -> None:
-        if name not in self._running and not engine.stop.is_set():
-            self._running[name] = task = asyncio.ensure_future(work(engine))
-            task.add_done_callback(lambda _: self._running.pop(name))
-
-    def _run(self) -> None:
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
         try:
-            asyncio.run(self._serve())
+            async with self.connecting() as engine:
+                self._opened.set_result(engine)
+                await engine.forward(engine.stop)
+                if self._running:
+                    _, late = await asyncio.wait(self._running.values(), timeout=engine.drain)
+                    for task in late:
+                        task.cancel()
+                    await asyncio.gather(*late, return_exceptions=True)
         except BaseException as error:  # noqa: BLE001  every waiting task raises it
             if not self._opened.done():
                 self._opened.set_exception(error)
-
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        async with self.connecting() as engine:
-            self._opened.set_result(engine)
-            await engine.forward(engine.stop)
-            if self._running:
-                _, late = await asyncio.wait(self._running.values(), timeout=engine.drain)
-                for task in late:
-                    task.cancel()
-                await asyncio.gather(*late, return_exceptions=True)

@@ -1,7 +1,7 @@
 """The engine that needs nothing: asyncio, in this process."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from rindle_sync.domain import Job, JobKind
@@ -60,48 +60,38 @@ class Embedded:
         try:
             with waking(self._job_runners.values(), self._wakeup):
                 await Loop(self._poll_every, self._drain, self._wakeup).run(self._tick, stop)
-                await self._wait(self._drain)
+                if self._running:
+                    await asyncio.wait(set(self._running.values()), timeout=self._drain)
         finally:
             for task in self._running.values():
                 task.cancel()
-            await self._wait(None)
-
-    async def _wait(self, within: float | None) -> None:
-        if self._running:
-            await asyncio.wait(set(self._running.values()), timeout=within)
+            await asyncio.gather(*self._running.values(), return_exceptions=True)
 
     async def _tick(self) -> None:
-        for job in self._woken():
-            self._start(job)
-        if self._now() - self._polled_at < self._poll_every / 2:
-            return  # a wake-up, just after the last query
-        due = await self._due()
-        self._polled_at = self._now()
-        startable = [job for job in due if self._is_startable(job)]
-        if len(startable) > MOST_STARTS:
-            startable.sort(key=self._turn)
-        for job in startable[:MOST_STARTS]:
-            self._start(job)
-
-    def _is_startable(self, job: Job) -> bool:
-        is_resting = self._rests_until.get(job, 0.0) > self._polled_at
-        return job.kind in self._kinds and job not in self._running and not is_resting
-
-    def _turn(self, job: Job) -> tuple[bool, float]:
-        """The order where not all can start: webhook events first, then who has waited longest."""
-        is_other = job.kind is not JobKind.PROCESS_WEBHOOK_EVENTS
-        return is_other, self._rests_until.get(job, 0.0)
-
-    def _woken(self) -> Iterator[Job]:
+        """Start the jobs that are woken and, unless that was just done, those that are due."""
         for job_runner in self._job_runners.values():
-            for kind in filter(job_runner.is_woken, self._kinds):
+            for kind in self._kinds:
                 job = Job(job_runner.environment, kind)
-                if job not in self._running:
-                    job_runner.clear_wakeup(kind)
-                    yield job
+                if kind in job_runner.woken and job not in self._running:
+                    job_runner.woken.discard(kind)
+                    self._running[job] = asyncio.create_task(self._run(job))
+        clock = asyncio.get_running_loop().time
+        if clock() - self._polled_at < self._poll_every / 2:
+            return  # a wake-up, just after the last query
+        due = await self._due(self._kinds)
+        self._polled_at = clock()
 
-    def _start(self, job: Job) -> None:
-        self._running[job] = asyncio.create_task(self._run(job))
+        startable = []
+        for job in due:
+            is_resting = self._rests_until.get(job, 0.0) > self._polled_at
+            if job not in self._running and not is_resting:
+                startable.append(job)
+        if len(startable) > MOST_STARTS:
+            # not all can start: webhook events come first, then what has waited longest
+            first = JobKind.PROCESS_WEBHOOK_EVENTS
+            startable.sort(key=lambda job: (job.kind is not first, self._rests_until.get(job, 0.0)))
+        for job in startable[:MOST_STARTS]:
+            self._running[job] = asyncio.create_task(self._run(job))
 
     async def _run(self, job: Job) -> None:
         job_runner = self._job_runners[job.environment]
@@ -111,12 +101,9 @@ class Embedded:
             rest = self._rests[job.kind]
             gap = min(rest * 2 ** min(failures, 10), max(rest, LONGEST_GAP))
             self._failures[job] = failures
-            self._rests_until[job] = self._now() + gap
+            self._rests_until[job] = asyncio.get_running_loop().time() + gap
         finally:
             del self._running[job]
-            if job_runner.is_woken(job.kind):
+            # woken while it ran: a tick has passed it over since, and must start it now
+            if job.kind in job_runner.woken:
                 self._wakeup.set()
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()

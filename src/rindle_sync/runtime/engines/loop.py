@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 from rindle_sync.errors import RindleSyncError
@@ -13,50 +14,47 @@ LONGEST_GAP: Final = 60.0
 """The longest gap after failures, in seconds."""
 
 
+@dataclass(slots=True)
 class Loop:
     """Ticks every `interval` seconds and when `wake` is set; after failures with growing gaps.
 
     A tick that ran for a minute before it failed ran well until then: the gap is reset.
     """
 
-    def __init__(self, interval: float, drain: float, wake: asyncio.Event | None = None) -> None:
-        self._interval = interval
-        self._drain = drain
-        self._wake = wake or asyncio.Event()
+    interval: float
+    drain: float
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
         """Tick until `stop` is set; a running tick is cancelled `drain` seconds later."""
+        clock = asyncio.get_running_loop().time
         failures = 0
         while not stop.is_set():
-            began = self._now()
-            well = await self._tick(tick, stop)
-            failures = failures if self._now() - began < LONGEST_GAP else 0
-            failures = 0 if well else failures + 1
-            gap = self._interval * 2 ** min(failures, 10)
-            await self._pause(stop, min(gap, max(self._interval, LONGEST_GAP)))
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
-
-    async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
-        """Wait `seconds`, or until a wake-up or the stop."""
-        waits = [asyncio.ensure_future(event.wait()) for event in (stop, self._wake)]
-        try:
-            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        self._wake.clear()
+            began = clock()
+            is_well = await self._tick(tick, stop)
+            if is_well or clock() - began >= LONGEST_GAP:
+                failures = 0
+            if not is_well:
+                failures += 1
+            gap = min(self.interval * 2 ** min(failures, 10), max(self.interval, LONGEST_GAP))
+            waits = [asyncio.ensure_future(event.wait()) for event in (stop, self.wake)]
+            try:
+                await asyncio.wait(waits, timeout=gap, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+            # before the tick, so that a wake-up during the tick starts the next one at once
+            self.wake.clear()
 
     async def _tick(self, tick: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
         running = asyncio.ensure_future(tick())
         stopping = asyncio.ensure_future(stop.wait())
         try:
             await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait({running}, timeout=self._drain if not running.done() else None)
+            await asyncio.wait({running}, timeout=self.drain if not running.done() else None)
         finally:
             stopping.cancel()
+            # it may have connections and leases to give back: wait until it has ended
             if not running.done():
                 running.cancel()
                 await asyncio.wait({running})
@@ -74,12 +72,10 @@ async def ended_well(work: Awaitable[object], about: str = "") -> bool:
     except asyncio.CancelledError:
         return False
     except RindleSyncError as error:
-        name = type(error).__name__
-        _log.error("%s%s: %s; the rows stay due, trying again", prefix, name, error)
-        return False
+        failure = f"{type(error).__name__}: {error}"
     except Exception as error:  # noqa: BLE001  the loop outlives a bug; its text could hold an id
-        name = type(error).__name__
-        text = "%sa job ended in an unexpected %s; the rows stay due, trying again"
-        _log.error(text, prefix, name)
-        return False
-    return True
+        failure = f"a job ended in an unexpected {type(error).__name__}"
+    else:
+        return True
+    _log.error("%s%s; the rows stay due, trying again", prefix, failure)
+    return False

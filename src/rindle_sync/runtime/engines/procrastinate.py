@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from hashlib import sha256
 from typing import Any, Final
 
 from procrastinate import App, Blueprint, PsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
-from procrastinate.jobs import DeleteJobCondition, JobDeferrer, Status
+from procrastinate.jobs import DeleteJobCondition, Status
 from psycopg_pool import PoolTimeout
 
 from rindle_sync.domain import Job
@@ -25,14 +25,12 @@ from rindle_sync.runtime.engines.queued_jobs import (
     forward,
     log_unknown_job,
 )
-from rindle_sync.runtime.engines.savepoint import savepoint
 from rindle_sync.runtime.job_runner import JobRunner
 from rindle_sync.store import ALL_WAIT, complaint, state_of
 from rindle_sync.store.schema.engine import TIME_LIMITS
 
 NAMESPACE: Final = "rindle_sync"
 
-_LOG_OF_WORKERS: Final = logging.getLogger("procrastinate.worker")
 
 TICK_FIRST, QUICK_FIRST, ROW_FIRST = 30, 20, 10
 """Priorities, for a worker of yours that takes all queues."""
@@ -80,10 +78,8 @@ class Procrastinate:
         self._had_error = False
         self._jobs = Jobs(job_runners, due, lambda: not self._stop.is_set())
         self._fleet = fleet(self._jobs.job_runners)
-        self._quick, self._checks = (
-            f"{QUICK_QUEUE}:{self._fleet}",
-            f"{PROVIDER_QUEUE}:{self._fleet}",
-        )
+        self._quick = f"{QUICK_QUEUE}:{self._fleet}"
+        self._checks = f"{PROVIDER_QUEUE}:{self._fleet}"
         app.add_tasks_from(self._tasks(every), namespace=NAMESPACE)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -95,7 +91,7 @@ class Procrastinate:
 
     async def forward(self, stop: asyncio.Event) -> None:
         """Queue what this process has made due, and call its callbacks, until `stop` is set."""
-        await forward(self._jobs, self._make, stop, every=self._every, drain=self._drain)
+        await forward(self._jobs, self._defer, stop, every=self._every, drain=self._drain)
 
     async def defer_sync(self, row_id: str, *, connection: Any = None) -> None:
         """Queue a check of one row, unless one waits already.
@@ -103,9 +99,7 @@ class Procrastinate:
         With a `connection` of psycopg's the job is queued in its transaction, and exists if that
         commits.
         """
-        deferrer = self._configured("sync", PROVIDER_QUEUE, ROW_FIRST, f"sync:{row_id}", connection)
-        async with self._named_errors(), savepoint(connection) if connection else nullcontext():
-            await deferrer.defer_async(row_id=row_id)
+        await self._defer(row_id, connection)
 
     def _tasks(self, every: float) -> Blueprint:
         tasks = Blueprint()
@@ -114,26 +108,31 @@ class Procrastinate:
         @tasks.periodic(cron=cron(every), periodic_id=self._fleet)
         @tasks.task(name="tick", queue=self._quick, priority=TICK_FIRST, queueing_lock=once)
         async def tick(timestamp: object = None, **_: object) -> None:
-            if isinstance(timestamp, int):
-                await ended_well(self._tick(passes=timestamp % MINUTE < every))
-            else:
+            if not isinstance(timestamp, int):
                 log_unknown_job()
+                return
+            passes = timestamp % MINUTE < every
 
-        @tasks.task(name="job", queue=self._checks)
-        async def job(environment: object = None, kind: object = None, **_: object) -> None:
-            await self._jobs.run(environment, kind)
+            async def queue_due() -> None:
+                for job in await self._jobs.due(passes=passes):
+                    await self._defer(job)
+                if passes:
+                    await self.delete_stalled()
 
-        @tasks.task(name="sync", queue=PROVIDER_QUEUE, priority=ROW_FIRST)
-        async def sync(row_id: object = None, **_: object) -> None:
-            await self._jobs.sync(row_id)
+            await ended_well(queue_due())
 
+        tasks.task(name="job", queue=self._checks)(self._jobs.run)
+        tasks.task(name="sync", queue=PROVIDER_QUEUE, priority=ROW_FIRST)(self._jobs.sync)
         return tasks
 
     async def _work(self) -> None:
         """Run jobs until the stop; raises `DatabaseUnavailable` if a worker ends by itself."""
         await self._renew()
         at_once = 2 * len(self._jobs.job_runners) + PROVIDER_JOBS_TO_SPARE
-        with _worker_errors() as errors:
+        log, handler = logging.getLogger("procrastinate.worker"), _WorkerLog()
+        with ExitStack() as closing:
+            log.addHandler(handler)  # Procrastinate only logs what ends a worker
+            closing.callback(log.removeHandler, handler)
             working = [
                 asyncio.create_task(self._worker(QUICK_AT_ONCE, self._quick)),
                 asyncio.create_task(self._worker(at_once, PROVIDER_QUEUE, self._checks)),
@@ -146,45 +145,48 @@ class Procrastinate:
                     task.cancel()
                 ended = await asyncio.gather(*working, return_exceptions=True)
         if not self._stop.is_set():
-            raise await self._named(*errors, *filter(None, ended))
+            raise await self._named(*handler.errors, *filter(None, ended))
 
     async def _worker(self, at_once: int, *queues: str) -> None:
         await self.app.run_worker_async(
             queues=list(queues),
             name=queues[0],
             concurrency=at_once,
-            delete_jobs=DeleteJobCondition.ALWAYS,
-            install_signal_handlers=False,
+            delete_jobs=DeleteJobCondition.ALWAYS,  # a failed job says nothing: its work stays due
+            install_signal_handlers=False,  # the process decides, by the stop event
             shutdown_graceful_timeout=self._drain,
             update_heartbeat_interval=HEARTBEAT_SECONDS,
             stalled_worker_timeout=STALLED_SECONDS,
         )
 
-    async def _tick(self, *, passes: bool) -> None:
-        for job in await self._jobs.due(passes=passes):
-            await self._defer(job)
-        if passes:
-            await self.delete_stalled()
-
-    async def _make(self, woken: Job | str) -> None:
-        await (self._defer(woken) if isinstance(woken, Job) else self.defer_sync(woken))
-
-    async def _defer(self, job: Job) -> None:
-        quick = job.kind in QUICK
-        queue, priority = (self._quick, QUICK_FIRST) if quick else (self._checks, 0)
-        deferrer = self._configured("job", queue, priority, f"{job.kind}:{job.environment}")
-        async with self._named_errors():
-            await deferrer.defer_async(environment=job.environment, kind=job.kind.value)
-
-    def _configured(
-        self, task: str, queue: str, priority: int, once: str, connection: Any = None
-    ) -> JobDeferrer:
-        """A job that waits once under the name `once`. No `lock`: a dead worker's would stay."""
-        name = f"{NAMESPACE}:{task}"
-        lock = f"{NAMESPACE}:{once}"
-        return self.app.configure_task(
-            name, queue=queue, priority=priority, queueing_lock=lock, connection=connection
+    async def _defer(self, what: Job | str, connection: Any = None) -> None:
+        """Queue a job, or a check of one row, unless the same waits already."""
+        match what:
+            case Job(environment, kind):
+                queue, priority = self._checks, 0
+                if kind in QUICK:
+                    queue, priority = self._quick, QUICK_FIRST
+                task, name = "job", f"{kind}:{environment}"
+                arguments = {"environment": environment, "kind": kind.value}
+            case row_id:
+                queue, priority = PROVIDER_QUEUE, ROW_FIRST
+                task, name, arguments = "sync", f"sync:{row_id}", {"row_id": row_id}
+        deferrer = self.app.configure_task(
+            f"{NAMESPACE}:{task}",
+            queue=queue,
+            priority=priority,
+            queueing_lock=f"{NAMESPACE}:{name}",  # no `lock`: that of a dead worker would stay
+            connection=connection,
         )
+        async with self._named_errors(), AsyncExitStack() as savepoint:
+            if connection:
+                # outside of a transaction, psycopg's `transaction` would commit: begin the app's
+                is_idle = connection.info.transaction_status.name == "IDLE"
+                if is_idle and not connection.autocommit:
+                    await connection.execute("SELECT")
+                # a savepoint: a job that waits already must not break the app's transaction
+                await savepoint.enter_async_context(connection.transaction())
+            await deferrer.defer_async(**arguments)
 
     async def delete_stalled(self) -> None:
         """Delete the jobs that dead workers have left; the tables say what is due."""
@@ -219,13 +221,18 @@ class Procrastinate:
         for error in errors:
             if not isinstance(error, (*_DATABASE_ERRORS, asyncio.CancelledError)):
                 raise error
-        roots = list(_roots(errors))
-        for root in roots:
-            if state := state_of(root):
-                return DatabaseUnavailable(NO_TABLES if state in _NO_SUCH else complaint(root))
-        await self._jobs.query_due()  # raises the cause, if it persists
-        waited = any(isinstance(root, PoolTimeout) for root in roots)
-        return DatabaseUnavailable(ALL_WAIT if waited else CUT_OFF)
+        text = CUT_OFF
+        for error in errors:
+            cause: BaseException | None = error
+            while cause:
+                state = state_of(cause)
+                if state:
+                    return DatabaseUnavailable(NO_TABLES if state in _NO_SUCH else complaint(cause))
+                if isinstance(cause, PoolTimeout):
+                    text = ALL_WAIT
+                cause = cause.__cause__ or cause.__context__
+        await self._jobs.query_due(())  # raises the cause, if it persists
+        return DatabaseUnavailable(text)
 
 
 def fleet(environments: Iterable[str]) -> str:
@@ -248,13 +255,18 @@ def cron(every: float) -> str:
 @asynccontextmanager
 async def opened(conninfo: str) -> AsyncIterator[App]:
     """An app of Procrastinate's for a process without one. Raises `DatabaseUnavailable`."""
+
+    async def limit(session: Any) -> None:
+        await session.execute(TIME_LIMITS)
+        await session.commit()
+
     connector = PsycopgConnector(
         conninfo=conninfo,
         min_size=1,
         max_size=6,
         timeout=10,
         reconnect_timeout=RECONNECT_SECONDS,
-        configure=_limit,
+        configure=limit,
     )
     app = App(connector=connector)
     try:
@@ -267,31 +279,6 @@ async def opened(conninfo: str) -> AsyncIterator[App]:
         await app.close_async()
 
 
-async def _limit(session: Any) -> None:
-    await session.execute(TIME_LIMITS)
-    await session.commit()
-
-
-def _roots(errors: Iterable[BaseException]) -> Iterator[BaseException]:
-    """These errors, each with its causes."""
-    for error in errors:
-        root: BaseException | None = error
-        while root:
-            yield root
-            root = root.__cause__ or root.__context__
-
-
-@contextmanager
-def _worker_errors() -> Iterator[list[BaseException]]:
-    """What ends workers: Procrastinate only logs it."""
-    handler = _WorkerLog()
-    _LOG_OF_WORKERS.addHandler(handler)
-    try:
-        yield handler.errors
-    finally:
-        _LOG_OF_WORKERS.removeHandler(handler)
-
-
 class _WorkerLog(logging.Handler):
     """Keeps the errors that end a worker, and logs a job that could not start."""
 
@@ -302,6 +289,7 @@ class _WorkerLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         worker, action = getattr(record, "worker", None), getattr(record, "action", "")
         name = str(worker.get("name")) if isinstance(worker, dict) else ""
+        # the app may have workers of its own in this process
         if not name.startswith((QUICK_QUEUE, PROVIDER_QUEUE)):
             return
         if action == "job_error":

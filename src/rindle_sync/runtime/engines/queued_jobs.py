@@ -56,15 +56,15 @@ class Jobs:
     def woken(self) -> Iterator[Job | str]:
         """What this process has made due: jobs, and the ids of rows to check."""
         for job_runner in self.job_runners.values():
-            for kind in filter(job_runner.is_woken, set(JobKind) - LOCAL):
-                job_runner.clear_wakeup(kind)
+            for kind in job_runner.woken - LOCAL:
+                job_runner.woken.discard(kind)
                 if kind is JobKind.CHECK_AMBIGUOUS:
                     yield from job_runner.ambiguous()
                 else:
                     yield Job(job_runner.environment, kind)
 
-    async def run(self, environment: object, kind: object) -> None:
-        """Run a job, by its arguments as the queue has them."""
+    async def run(self, environment: object = None, kind: object = None, **_: object) -> None:
+        """Run a job, by its arguments as the queue has them: some may lack, or be unknown."""
         if not (isinstance(environment, str) and isinstance(kind, str) and kind in set(JobKind)):
             log_unknown_job()
         elif environment in self.job_runners:
@@ -74,24 +74,25 @@ class Jobs:
             text = "a job is about the environment %r, which is in no setting of this process"
             _log.error(text, scrub(environment))
 
-    async def sync(self, row_id: object) -> None:
+    async def sync(self, row_id: object = None, **_: object) -> None:
         """Bring one row in sync, by its id as the queue has it."""
-        if isinstance(row_id, str) and is_row_id(row_id):
-            await ended_well(self._sync(row_id), f"row {row_id}")
-        else:
+        if not (isinstance(row_id, str) and is_row_id(row_id)):
             log_unknown_job()
-
-    async def _sync(self, row_id: str) -> None:
+            return
         any_runner = next(iter(self.job_runners.values()))  # all share one table
         assets = any_runner.context.store.assets
-        row = await assets.get(row_id)
-        if row is None:
-            return
-        if row.environment in self.job_runners:
-            about = f"row {row.id} ({row.shown_reference})"
-            await ended_well(self.job_runners[row.environment].sync_row(row), about)
-        else:  # another process has its settings, and finds what is due
-            await assets.make_due(row_id, any_runner.context.now())
+
+        async def sync() -> None:
+            row = await assets.get(row_id)
+            if row is None:
+                return
+            if row.environment in self.job_runners:
+                about = f"row {row.id} ({row.shown_reference})"
+                await ended_well(self.job_runners[row.environment].sync_row(row), about)
+            else:  # another process has its settings, and finds what is due
+                await assets.make_due(row_id, any_runner.context.now())
+
+        await ended_well(sync(), f"row {row_id}")
 
 
 def log_unknown_job() -> None:

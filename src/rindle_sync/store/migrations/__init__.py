@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from rindle_sync.domain import scrub
 from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.store.driver_errors import named_errors
-from rindle_sync.store.schema.engine import make_file
+from rindle_sync.store.schema.engine import file_of
 
 VERSION_TABLE: Final = "rindle_sync_alembic_version"
 """A version table of its own: the app may use Alembic for its tables."""
@@ -23,13 +23,16 @@ VERSION_TABLE: Final = "rindle_sync_alembic_version"
 _UNRELEASED: Final = frozenset({"0001", "0002"})
 """Revisions from before the first release, whose tables have other names."""
 
+_FOLDER: Final = str(Path(__file__).parent)
 _LOCK: Final = 0x52494E44_4C45  # any number that no other program locks on
 
 
 async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
     """Create or migrate the tables; the revision before and after. Concurrent calls are safe."""
     try:
-        make_file(engine.url)
+        file = file_of(engine.url)
+        if file and not file.exists():
+            file.touch()  # only a migration creates a missing file
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade)
     except (DBAPIError, OSError) as error:
@@ -48,7 +51,9 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     before = _current(connection)
-    config = _config()
+    config = Config()
+    config.set_main_option("script_location", _FOLDER.replace("%", "%%"))
+    # a connection of ours: Alembic would open one of its own, outside the lock
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     return before, _newest()
@@ -68,10 +73,4 @@ def _current(connection: Connection) -> str | None:
 
 @cache
 def _newest() -> str:
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    return config
+    return ScriptDirectory(_FOLDER).get_current_head() or ""

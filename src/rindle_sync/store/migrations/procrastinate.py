@@ -35,27 +35,23 @@ async def install_procrastinate(engine: AsyncEngine) -> None:
 
 async def _install(connection: AsyncConnection[Any]) -> None:
     """Apply what is missing; tables without a noted migration belong to the app."""
-    names = sorted(path.name for path in _scripts().iterdir() if path.name.endswith(".sql"))
+    folder: Any = resources.files("procrastinate") / "sql" / "migrations"
+    names = sorted(path.name for path in folder.iterdir() if path.name.endswith(".sql"))
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     await connection.execute(
         "CREATE TABLE IF NOT EXISTS rindle_sync_procrastinate (migration TEXT NOT NULL)"
     )
-    noted = await _value(connection, "SELECT max(migration) FROM rindle_sync_procrastinate")
-    if noted is None and await _value(connection, "SELECT to_regclass('procrastinate_jobs')::text"):
+    found = await connection.execute(
+        "SELECT max(migration), to_regclass('procrastinate_jobs')::text "
+        "FROM rindle_sync_procrastinate"
+    )
+    [(noted, installed)] = await found.fetchall()
+    if noted is None and installed:
         return
     if noted is None:
         await connection.execute(SchemaManager.get_schema())
     for name in names if noted else []:
         if name > noted:
-            await connection.execute(cast(LiteralString, (_scripts() / name).read_text("utf-8")))
+            await connection.execute(cast(LiteralString, (folder / name).read_text("utf-8")))
     if noted != names[-1]:
         await connection.execute("INSERT INTO rindle_sync_procrastinate VALUES (%s)", [names[-1]])
-
-
-def _scripts() -> Any:
-    return resources.files("procrastinate") / "sql" / "migrations"
-
-
-async def _value(connection: AsyncConnection[Any], query: LiteralString) -> Any:
-    row = await (await connection.execute(query)).fetchone()
-    return row and row[0]

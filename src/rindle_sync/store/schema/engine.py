@@ -78,11 +78,8 @@ def conninfo(url: str) -> str:
         raise ConfigurationError(
             "engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…"
         )
-    return _completed(parsed).set(drivername="postgresql").render_as_string(hide_password=False)
-
-
-def _completed(url: URL) -> URL:
-    return url.set(query=_PARAMETERS | dict(url.query))
+    completed = parsed.set(drivername="postgresql", query=_PARAMETERS | dict(parsed.query))
+    return completed.render_as_string(hide_password=False)
 
 
 def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
@@ -97,18 +94,25 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     }
     try:
         if parsed.get_backend_name() == "sqlite":
-            _check_file(_file(parsed))
+            file = file_of(parsed)
+            if file and (file.is_dir() or not file.parent.is_dir()):
+                raise ConfigurationError(
+                    "database_url",
+                    "names a SQLite file in a folder that is not there, or a folder itself",
+                )
             engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
-            prepare_sqlite(engine.sync_engine)
-            _make_no_file(engine.sync_engine, _file(parsed))
+            prepare_sqlite(engine.sync_engine, file)
         else:
+            # asked before each use: a connection may have died with a restart of the server
             options |= {
                 "pool_size": pool_size,
                 "max_overflow": 2,
                 "pool_timeout": 10,
                 "pool_pre_ping": True,
             }
-            engine = create_async_engine(_completed(parsed), **options)
+            engine = create_async_engine(
+                parsed.set(query=_PARAMETERS | dict(parsed.query)), **options
+            )
             _prepare_postgresql(engine.sync_engine)
     except (ArgumentError, ValueError, TypeError, OSError):
         raise ConfigurationError(
@@ -123,33 +127,12 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     return engine
 
 
-def place_of(url: URL) -> str:
-    """The path of a database file, or the address of a server without its password."""
-    if url.get_backend_name() == "sqlite":
-        return str(_file(url) or url.database or ":memory:")
-    named = {name: value for name, value in url.query.items() if name in {"host", "port", "dbname"}}
-    return url.set(drivername="postgresql", query=named).render_as_string(hide_password=True)
-
-
-def make_file(url: URL) -> None:
-    """Create a missing SQLite file, for a migration."""
-    if url.get_backend_name() == "sqlite" and (file := _file(url)) and not file.exists():
-        file.touch()
-
-
-def _file(url: URL) -> Path | None:
+def file_of(url: URL) -> Path | None:
     """The file of a SQLite database; None for one in memory, or named by a URI of SQLite."""
-    path = url.database
+    path = url.database if url.get_backend_name() == "sqlite" else None
     if not path or path == ":memory:" or path.startswith("file:"):
         return None
     return Path(path).absolute()
-
-
-def _check_file(file: Path | None) -> None:
-    if file and (file.is_dir() or not file.parent.is_dir()):
-        raise ConfigurationError(
-            "database_url", "names a SQLite file in a folder that is not there, or a folder itself"
-        )
 
 
 def _switch_to_wal(cursor: Any) -> None:
@@ -165,8 +148,18 @@ def _switch_to_wal(cursor: Any) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
 
 
-def prepare_sqlite(engine: Engine) -> None:
+def prepare_sqlite(engine: Engine, file: Path | None = None) -> None:
     """Configure each connection, and begin each transaction as a reading or a writing one."""
+
+    @event.listens_for(engine, "do_connect")
+    def connecting(*_: Any) -> None:
+        # SQLite would create a missing file, which then lacks the tables: only a migration may
+        if file and not file.exists():
+            raise DatabaseUnavailable(
+                f"there is no database at {file}: does this shell lack the settings of the "
+                "service, database_url above all, as variables (RINDLE_DATABASE_URL) or in a "
+                "file? `rindle-sync migrate` makes a new one"
+            )
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
@@ -188,19 +181,6 @@ def prepare_sqlite(engine: Engine) -> None:
     def began(connection: Any) -> None:
         reads = connection.get_execution_options().get("reads_only", False)
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def _make_no_file(engine: Engine, file: Path | None) -> None:
-    """Refuse to connect to a missing file: only a migration creates one."""
-
-    @event.listens_for(engine, "do_connect")
-    def connecting(*_: Any) -> None:
-        if file and not file.exists():
-            raise DatabaseUnavailable(
-                f"there is no database at {file}: does this shell lack the settings of the "
-                "service, database_url above all, as variables (RINDLE_DATABASE_URL) or in a "
-                "file? `rindle-sync migrate` makes a new one"
-            )
 
 
 def _prepare_postgresql(engine: Engine) -> None:

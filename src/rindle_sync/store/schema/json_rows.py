@@ -2,22 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import (
-    CTE,
-    JSON,
-    Column,
-    ColumnElement,
-    FromClause,
-    Select,
-    Table,
-    Text,
-    bindparam,
-    cast,
-    literal_column,
-)
+import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import TableValuedAlias
 from sqlalchemy.sql.functions import FunctionElement
@@ -30,9 +18,7 @@ def to_json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def from_json(text: str) -> Any:
-    """JSON text as plain values."""
-    return msgspec.json.decode(text)
+from_json: Final = msgspec.json.decode
 
 
 class _JsonRows(FunctionElement[Any]):
@@ -42,14 +28,12 @@ class _JsonRows(FunctionElement[Any]):
     inherit_cache = True
 
 
-@compiles(_JsonRows, "sqlite")
-def _json_rows_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    return f"json_each({compiler.process(element.clauses, **options)})"
-
-
-@compiles(_JsonRows, "postgresql")
-def _json_rows_postgresql(element: Any, compiler: Any, **options: Any) -> str:
-    return f"jsonb_array_elements(CAST({compiler.process(element.clauses, **options)} AS JSONB))"
+@compiles(_JsonRows)
+def _json_rows(element: Any, compiler: Any, **options: Any) -> str:
+    array = compiler.process(element.clauses, **options)
+    if compiler.dialect.name == "sqlite":
+        return f"json_each({array})"
+    return f"jsonb_array_elements(CAST({array} AS JSONB))"
 
 
 class _Typed(FunctionElement[Any]):
@@ -59,37 +43,32 @@ class _Typed(FunctionElement[Any]):
     inherit_cache = True
 
 
-@compiles(_Typed, "sqlite")
-def _typed_sqlite(element: Any, compiler: Any, **options: Any) -> str:
-    text, _ = element.clauses
-    return str(compiler.process(text, **options))
-
-
-@compiles(_Typed, "postgresql")
-def _typed_postgresql(element: Any, compiler: Any, **options: Any) -> str:
-    _, typed = element.clauses
-    return str(compiler.process(typed, **options))
+@compiles(_Typed)
+def _typed(element: Any, compiler: Any, **options: Any) -> str:
+    text, typed = element.clauses
+    needed = text if compiler.dialect.name == "sqlite" else typed
+    return str(compiler.process(needed, **options))
 
 
 def json_table(parameter: str, alias: str) -> TableValuedAlias:
     """The JSON array in the parameter `parameter` as a table."""
-    return _JsonRows(bindparam(parameter, type_=Text())).table_valued("value", name=alias)
+    return _JsonRows(sa.bindparam(parameter, type_=sa.Text())).table_valued("value", name=alias)
 
 
-def once(rows: Select[Any], name: str) -> CTE:
+def once(rows: sa.Select[Any], name: str) -> sa.CTE:
     """`rows`, computed once in a statement: SQLite would parse an element again for each field."""
     return rows.cte(name).prefix_with("MATERIALIZED")
 
 
-def json_field(rows: FromClause, column: Column[Any]) -> ColumnElement[Any]:
+def json_field(rows: sa.FromClause, column: sa.Column[Any]) -> sa.ColumnElement[Any]:
     """The field of JSON `rows` with the name and the type of `column`."""
-    text: ColumnElement[Any] = rows.c.value.op("->>", return_type=Text())(
-        literal_column(f"'{column.name}'")
+    text: sa.ColumnElement[Any] = rows.c.value.op("->>", return_type=sa.Text())(
+        sa.literal_column(f"'{column.name}'")
     )
-    return _Typed(text, cast(text, column.type))
+    return _Typed(text, sa.cast(text, column.type))
 
 
-def json_parameter(rows: Sequence[Mapping[str, Any]], table: Table) -> str:
+def json_parameter(rows: Sequence[Mapping[str, Any]], table: sa.Table) -> str:
     """`rows` as the value of a `json_table` parameter; times and JSON columns are sent as text."""
     sent = []
     for row in rows:
@@ -102,7 +81,7 @@ def json_parameter(rows: Sequence[Mapping[str, Any]], table: Table) -> str:
 
 
 @cache
-def _texts(table: Table) -> Sequence[tuple[str, Callable[[Any], str]]]:
+def _texts(table: sa.Table) -> Sequence[tuple[str, Callable[[Any], str]]]:
     """The columns of `table` whose values are sent as text, and the functions that format them."""
     times = [(c.name, utc_text) for c in table.c if isinstance(c.type, UtcTime)]
-    return [*times, *((c.name, to_json) for c in table.c if isinstance(c.type, JSON))]
+    return [*times, *((c.name, to_json) for c in table.c if isinstance(c.type, sa.JSON))]

@@ -2,74 +2,61 @@
 
 from typing import Final
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    literal_column,
-)
+import sqlalchemy as sa
 
 from rindle_sync.store.schema.types import Json, RowId, Serial, UtcTime
 
-metadata: Final = MetaData()
+metadata: Final = sa.MetaData()
 
 
 def _index(
     name: str,
-    table: Table,
+    table: sa.Table,
     column: str,
     *,
     here: bool = True,
     unique: bool = False,
-    where: ColumnElement[bool] | None = None,
+    where: sa.ColumnElement[bool] | None = None,
 ) -> None:
     """Index a column, with `here` inside each environment; `where` makes it a partial index."""
     environment = (table.c.provider_name, table.c.environment) if here else ()
     columns = (*environment, table.c[column])
-    Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+    sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
-assets: Final = Table(
+assets: Final = sa.Table(
     "media_provider_assets",
     metadata,
-    Column("id", RowId(), primary_key=True),
-    Column("reference", Text(), nullable=False),
-    Column("profile", Text(), nullable=False),
-    Column("provider_name", Text(), nullable=False),
-    Column("environment", Text(), nullable=False),
-    Column("provider_asset_id", Text()),
-    Column("provider_upload_id", Text()),
-    Column("passthrough", Text()),
-    Column("playback_ids", Json, nullable=False),
-    Column("playback_policy", Text()),
-    Column("ingest_mode", Text()),
-    Column("state", Text(), nullable=False),
-    Column("error_kind", Text()),
-    Column("last_sync_error", Text()),
-    Column("last_event_id", Text()),
-    Column("last_event_at", UtcTime()),
-    Column("raw_provider_metadata", Json),
-    Column("provider_created_at", UtcTime(), nullable=False),
-    Column("inserted_at", UtcTime(), nullable=False),
-    Column("updated_at", UtcTime(), nullable=False),
-    Column("observed_at", UtcTime()),
-    Column("checked_at", UtcTime()),
-    Column("check_at", UtcTime()),
-    Column("check_failures", Integer(), nullable=False),
-    Column("missing_since", UtcTime()),
-    Column("decision_log", Json, nullable=False, server_default="[]"),
-    Column("lease_token", RowId()),
-    Column("lease_until", UtcTime()),
-    Column("version", BigInteger(), nullable=False),
-    UniqueConstraint(
+    sa.Column("id", RowId(), primary_key=True),
+    sa.Column("reference", sa.Text(), nullable=False),
+    sa.Column("profile", sa.Text(), nullable=False),
+    sa.Column("provider_name", sa.Text(), nullable=False),
+    sa.Column("environment", sa.Text(), nullable=False),
+    sa.Column("provider_asset_id", sa.Text()),
+    sa.Column("provider_upload_id", sa.Text()),
+    sa.Column("passthrough", sa.Text()),
+    sa.Column("playback_ids", Json, nullable=False),
+    sa.Column("playback_policy", sa.Text()),
+    sa.Column("ingest_mode", sa.Text()),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("error_kind", sa.Text()),
+    sa.Column("last_sync_error", sa.Text()),
+    sa.Column("last_event_id", sa.Text()),
+    sa.Column("last_event_at", UtcTime()),
+    sa.Column("raw_provider_metadata", Json),
+    sa.Column("provider_created_at", UtcTime(), nullable=False),
+    sa.Column("inserted_at", UtcTime(), nullable=False),
+    sa.Column("updated_at", UtcTime(), nullable=False),
+    sa.Column("observed_at", UtcTime()),
+    sa.Column("checked_at", UtcTime()),
+    sa.Column("check_at", UtcTime()),
+    sa.Column("check_failures", sa.Integer(), nullable=False),
+    sa.Column("missing_since", UtcTime()),
+    sa.Column("decision_log", Json, nullable=False, server_default="[]"),
+    sa.Column("lease_token", RowId()),
+    sa.Column("lease_until", UtcTime()),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.UniqueConstraint(
         "reference",
         "profile",
         "provider_name",
@@ -91,28 +78,28 @@ _index(
     where=assets.c.lease_token.is_not(None),
 )
 
-webhook_events: Final = Table(
+webhook_events: Final = sa.Table(
     "provider_webhook_events",
     metadata,
-    Column("id", RowId(), primary_key=True),
-    Column("provider_name", Text(), nullable=False),
-    Column("environment", Text(), nullable=False),
-    Column("event_id", Text(), nullable=False),
-    Column("type", Text(), nullable=False),
-    Column("provider_asset_id", Text()),
-    Column("provider_upload_id", Text()),
-    Column("passthrough", Text()),
-    Column("occurred_at", UtcTime()),
-    Column("received_at", UtcTime(), nullable=False),
-    Column("headers", Json),
-    Column("body", LargeBinary(), nullable=False),
-    Column("status", Text(), nullable=False),
-    Column("attempts", Integer(), nullable=False),
-    Column("next_attempt_at", UtcTime()),
-    Column("reason", Text()),
-    Column("lease_token", RowId()),
-    Column("lease_until", UtcTime()),
-    UniqueConstraint(
+    sa.Column("id", RowId(), primary_key=True),
+    sa.Column("provider_name", sa.Text(), nullable=False),
+    sa.Column("environment", sa.Text(), nullable=False),
+    sa.Column("event_id", sa.Text(), nullable=False),
+    sa.Column("type", sa.Text(), nullable=False),
+    sa.Column("provider_asset_id", sa.Text()),
+    sa.Column("provider_upload_id", sa.Text()),
+    sa.Column("passthrough", sa.Text()),
+    sa.Column("occurred_at", UtcTime()),
+    sa.Column("received_at", UtcTime(), nullable=False),
+    sa.Column("headers", Json),
+    sa.Column("body", sa.LargeBinary(), nullable=False),
+    sa.Column("status", sa.Text(), nullable=False),
+    sa.Column("attempts", sa.Integer(), nullable=False),
+    sa.Column("next_attempt_at", UtcTime()),
+    sa.Column("reason", sa.Text()),
+    sa.Column("lease_token", RowId()),
+    sa.Column("lease_until", UtcTime()),
+    sa.UniqueConstraint(
         "provider_name", "environment", "event_id", name="uq_provider_webhook_events_event"
     ),
 )
@@ -126,7 +113,7 @@ _index(
     "ix_provider_webhook_events_dead",
     webhook_events,
     "received_at",
-    where=webhook_events.c.status == literal_column("'dead'"),
+    where=webhook_events.c.status == sa.literal_column("'dead'"),
 )
 # the webhook events about a row, for its history
 _index("ix_provider_webhook_events_asset", webhook_events, "provider_asset_id")
@@ -137,28 +124,28 @@ _index(
     where=webhook_events.c.provider_upload_id.is_not(None),
 )
 
-changes: Final = Table(
+changes: Final = sa.Table(
     "provider_asset_changes",
     metadata,
-    Column("id", Serial, primary_key=True, autoincrement=True),
-    Column("row_id", RowId(), nullable=False),
-    Column("reference", Text(), nullable=False),
-    Column("provider_name", Text(), nullable=False),
-    Column("environment", Text(), nullable=False),
-    Column("version", BigInteger(), nullable=False),
-    Column("from_state", Text(), nullable=False),
-    Column("to_state", Text(), nullable=False),
-    Column("error_kind", Text()),
-    Column("trigger", Text(), nullable=False),
-    Column("reason", Text(), nullable=False),
-    Column("at", UtcTime(), nullable=False),
-    Column("late_ms", BigInteger(), nullable=False),
-    Column("webhook_at", UtcTime()),
-    Column("dispatch_at", UtcTime()),
-    Column("dispatch_attempts", Integer(), nullable=False, server_default="0"),
-    Column("lease_token", RowId()),
-    Column("lease_until", UtcTime()),
-    UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("row_id", RowId(), nullable=False),
+    sa.Column("reference", sa.Text(), nullable=False),
+    sa.Column("provider_name", sa.Text(), nullable=False),
+    sa.Column("environment", sa.Text(), nullable=False),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("from_state", sa.Text(), nullable=False),
+    sa.Column("to_state", sa.Text(), nullable=False),
+    sa.Column("error_kind", sa.Text()),
+    sa.Column("trigger", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("at", UtcTime(), nullable=False),
+    sa.Column("late_ms", sa.BigInteger(), nullable=False),
+    sa.Column("webhook_at", UtcTime()),
+    sa.Column("dispatch_at", UtcTime()),
+    sa.Column("dispatch_attempts", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("lease_token", RowId()),
+    sa.Column("lease_until", UtcTime()),
+    sa.UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
 )
 _index("ix_provider_asset_changes_at", changes, "at")
 _index(
@@ -168,47 +155,47 @@ _index(
     where=changes.c.dispatch_at.is_not(None),
 )
 
-environments: Final = Table(
+environments: Final = sa.Table(
     "provider_environments",
     metadata,
-    Column("provider_name", Text(), primary_key=True),
-    Column("environment", Text(), primary_key=True),
-    Column("provider_environment_id", Text()),
-    Column("circuit_reason", Text()),
-    Column("circuit_opened_at", UtcTime()),
+    sa.Column("provider_name", sa.Text(), primary_key=True),
+    sa.Column("environment", sa.Text(), primary_key=True),
+    sa.Column("provider_environment_id", sa.Text()),
+    sa.Column("circuit_reason", sa.Text()),
+    sa.Column("circuit_opened_at", UtcTime()),
 )
 
 # millionths of a call and microseconds since 1970: whole numbers, exact on both databases
-rate_limits: Final = Table(
+rate_limits: Final = sa.Table(
     "provider_rate_limits",
     metadata,
-    Column("provider_name", Text(), primary_key=True),
-    Column("environment", Text(), primary_key=True),
-    Column("bucket", Text(), primary_key=True),
-    Column("tokens", BigInteger(), nullable=False),
-    Column("filled_at", BigInteger(), nullable=False),
-    Column("paused_until", BigInteger(), nullable=False),
+    sa.Column("provider_name", sa.Text(), primary_key=True),
+    sa.Column("environment", sa.Text(), primary_key=True),
+    sa.Column("bucket", sa.Text(), primary_key=True),
+    sa.Column("tokens", sa.BigInteger(), nullable=False),
+    sa.Column("filled_at", sa.BigInteger(), nullable=False),
+    sa.Column("paused_until", sa.BigInteger(), nullable=False),
 )
 
-job_runs: Final = Table(
+job_runs: Final = sa.Table(
     "provider_job_runs",
     metadata,
-    Column("provider_name", Text(), primary_key=True),
-    Column("environment", Text(), primary_key=True),
-    Column("kind", Text(), primary_key=True),
-    Column("began_at", UtcTime()),
-    Column("ended_at", UtcTime()),
-    Column("progress", Json),
-    Column("lease_token", RowId()),
-    Column("lease_until", UtcTime()),
+    sa.Column("provider_name", sa.Text(), primary_key=True),
+    sa.Column("environment", sa.Text(), primary_key=True),
+    sa.Column("kind", sa.Text(), primary_key=True),
+    sa.Column("began_at", UtcTime()),
+    sa.Column("ended_at", UtcTime()),
+    sa.Column("progress", Json),
+    sa.Column("lease_token", RowId()),
+    sa.Column("lease_until", UtcTime()),
 )
 
-deletion_candidates: Final = Table(
+deletion_candidates: Final = sa.Table(
     "provider_deletion_candidates",
     metadata,
-    Column("row_id", RowId(), primary_key=True),
-    Column("provider_name", Text(), nullable=False),
-    Column("environment", Text(), nullable=False),
-    Column("observed_at", UtcTime(), nullable=False),
-    Column("is_missing", Boolean(), nullable=False),
+    sa.Column("row_id", RowId(), primary_key=True),
+    sa.Column("provider_name", sa.Text(), nullable=False),
+    sa.Column("environment", sa.Text(), nullable=False),
+    sa.Column("observed_at", UtcTime(), nullable=False),
+    sa.Column("is_missing", sa.Boolean(), nullable=False),
 )

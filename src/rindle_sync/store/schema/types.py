@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Integer, String, Text
+import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -23,22 +23,22 @@ def _text(moment: datetime) -> str:
 class UtcTime(TypeDecorator[datetime]):
     """UTC to the microsecond: `timestamptz`, or on SQLite text of one width that sorts by time."""
 
-    impl = DateTime(timezone=True)
+    impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
         """The column type."""
-        return dialect.type_descriptor(
-            Text() if dialect.name == "sqlite" else DateTime(timezone=True)
-        )
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.Text())
+        return dialect.type_descriptor(sa.DateTime(timezone=True))
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> Any:
         """To the database."""
         if value is None or dialect.name != "sqlite":
             return value
         return utc_text(value)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
         """From the database."""
         if value is None:
             return None
@@ -48,15 +48,15 @@ class UtcTime(TypeDecorator[datetime]):
 class RowId(TypeDecorator[str]):
     """A UUID as text: `uuid` on PostgreSQL, 36 characters on SQLite."""
 
-    impl = String(36)
+    impl = sa.String(36)
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
         """The column type."""
         return dialect.type_descriptor(
-            String(36) if dialect.name == "sqlite" else UUID(as_uuid=False)
+            sa.String(36) if dialect.name == "sqlite" else UUID(as_uuid=False)
         )
 
 
-Json: Final = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-Serial: Final = BigInteger().with_variant(Integer(), "sqlite")
+Json: Final = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+Serial: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

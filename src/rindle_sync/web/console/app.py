@@ -16,14 +16,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from rindle_sync.diagnostics import SPARING, CachedQuery, ConcurrencyLimit
+from rindle_sync.diagnostics import SPARING, CachedQuery, ConcurrencyLimit, explain
 from rindle_sync.domain import ErrorKind, JobKind, ProviderAsset, State, Trigger
 from rindle_sync.errors import AuthenticationFailed, RindleSyncError
 from rindle_sync.reconcile import sync_row
 from rindle_sync.runtime import JobRunner
 from rindle_sync.telemetry import OperatorActed
 from rindle_sync.web.console import views
-from rindle_sync.web.console.forms import Declined, check_origin, is_local, read_form
+from rindle_sync.web.console.forms import LOCAL, Declined, check_origin, read_form
 from rindle_sync.web.console.session import COOKIE, LASTS, Sessions
 from rindle_sync.web.console.templating import HERE, templates
 from rindle_sync.web.console.views import RowFilter
@@ -85,13 +85,8 @@ class Console:
         self._overviews = CachedQuery(self._read_overviews, self._now, HOLDS, times=SPARING)
         self._guessing = asyncio.Lock()
         self._guesses = 0
-        self._app = Starlette(
-            routes=self._routes(), exception_handlers={HTTPException: self._not_found}
-        )
-
-    def _routes(self) -> list[Route]:
         row, event = "/rows/{row_id:uuid}", "/webhook-events/{webhook_event_id:uuid}"
-        return [
+        routes = [
             Route("/", self._page(self._overview)),
             Route("/rows", self._page(self._rows)),
             Route(row, self._page(self._row)),
@@ -104,6 +99,7 @@ class Console:
             Route("/webhook-events/replay-dead", self._action(self._replay), methods=["POST"]),
             Route("/static/{name}", self._open(_static)),
         ]
+        self._app = Starlette(routes=routes, exception_handlers={HTTPException: self._not_found})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
@@ -116,10 +112,14 @@ class Console:
     # who may do what
 
     def _may_act(self, request: Request) -> bool:
-        return self._sessions.is_open(request.cookies.get(COOKIE), self._now())
+        return self._sessions.find(request.cookies.get(COOKIE), self._now()) is not None
 
     def _may_read(self, request: Request) -> bool:
-        return self._may_act(request) if self._sessions.token else is_local(request)
+        if self._sessions.token:
+            return self._may_act(request)
+        # by a local name, too: a foreign one may resolve to this machine (DNS rebinding)
+        client = request.client.host if request.client else ""
+        return request.url.hostname in LOCAL and client in LOCAL
 
     def _page(self, endpoint: Endpoint) -> Endpoint:
         async def read(request: Request) -> Response:
@@ -136,7 +136,8 @@ class Console:
             if not self._may_act(request):
                 raise Declined(401, _SIGN_IN)
             form = await read_form(request)
-            if not self._sessions.has_form_key(request.cookies[COOKIE], form.get("key", "")):
+            signer, cookie = self._sessions.form_signer, request.cookies[COOKIE]
+            if not signer.verify_signature(cookie, form.get("key", "")):
                 raise Declined(403, _FORGED)
             return await endpoint(request)
 
@@ -168,13 +169,15 @@ class Console:
     # answers
 
     def _show(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
-        may_act = self._may_act(request)
+        may_act, form_key = self._may_act(request), b""
+        if may_act:
+            form_key = self._sessions.form_signer.get_signature(request.cookies[COOKIE])
         common = {
             "environments": list(self._job_runners),
             "may_read": self._may_read(request),
             "may_act": may_act,
             "can_sign_in": self._sessions.token is not None,
-            "form_key": self._sessions.form_key(request.cookies[COOKIE]) if may_act else "",
+            "form_key": form_key.decode(),
             "version": version("rindle-sync"),
             "states": list(State),
             "kinds": list(ErrorKind),
@@ -230,8 +233,8 @@ class Console:
     async def _row(self, request: Request) -> Response:
         job_runner, row = await self._find(request)
         async with self._reading():
-            found = await views.row_history(job_runner, row)
-        return self._show(request, "row.html", **found)
+            history = await explain(job_runner.context, row)
+        return self._show(request, "row.html", row=history)
 
     async def _webhook_events(self, request: Request) -> Response:
         environment = self._filter(request).environment
@@ -301,6 +304,7 @@ class Console:
             max_age=int(LASTS.total_seconds()),
             httponly=True,
             samesite="strict",
+            # a proxy that ends TLS passes the request on over plain HTTP
             secure=request.headers.get("x-forwarded-proto") == "https",
         )
         return answer

@@ -23,15 +23,6 @@ class Declined(Exception):
         self.back = back
 
 
-def is_local(request: Request) -> bool:
-    """Whether the request comes from this machine, and by a local name.
-
-    The name is checked since a foreign name may resolve to this machine (DNS rebinding).
-    """
-    client = request.client.host if request.client else ""
-    return request.url.hostname in LOCAL and client in LOCAL
-
-
 def check_origin(request: Request) -> None:
     """Another site may link here; it may not embed or load parts of the console.
 
@@ -51,6 +42,7 @@ async def read_form(request: Request, within: float = FORM_WITHIN) -> dict[str, 
         async with asyncio.timeout(within):
             async for chunk in request.stream():
                 body += chunk
+                # counted as it comes: a request need not tell its length
                 if len(body) > LARGEST_FORM:
                     raise Declined(413, "the form is too large")
     except TimeoutError:

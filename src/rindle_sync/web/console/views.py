@@ -5,17 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rindle_sync.diagnostics import explain, many, of_engine, of_environment, overview
-from rindle_sync.domain import (
-    ErrorKind,
-    EventStatus,
-    ProviderAsset,
-    State,
-    Verdict,
-    WebhookEventSummary,
-    is_row_id,
-    redact_id,
-)
+from rindle_sync.diagnostics import many, of_engine, of_environment, overview
+from rindle_sync.domain import ErrorKind, EventStatus, State, Verdict, is_row_id, redact_id
 from rindle_sync.runtime import JobRunner, last_heartbeat
 from rindle_sync.webhooks import rows_about
 
@@ -62,6 +53,7 @@ class RowFilter:
             environment=environment if environment in environments else environments[0],
             state=State(state) if state in set(State) else None,
             kind=ErrorKind(kind) if kind in set(ErrorKind) else None,
+            # PostgreSQL refuses a text with a NUL
             name=query.get("name", "").replace("\0", "").strip()[:255],
             before=query.get("before", "")[:100],
         )
@@ -112,28 +104,16 @@ def _place(before: str) -> tuple[datetime, str] | None:
         return None
 
 
-async def row_history(job_runner: JobRunner, row: ProviderAsset) -> dict[str, Any]:
-    """One row with its history."""
-    return {"row": await explain(job_runner.context, row)}
-
-
 async def webhook_events(job_runner: JobRunner, status: str) -> dict[str, Any]:
     """The newest webhook events of one environment."""
     store = job_runner.context.store
     wanted = EventStatus(status) if status in set(EventStatus) else None
     events = await store.inbox.list(status=wanted, limit=WEBHOOK_EVENTS)
     about = await rows_about(store.assets, events)
-    return {
-        "events": [_shown(event, row) for event, row in about],
-        "wanted_status": wanted,
-        "statuses": list(EventStatus),
-    }
-
-
-def _shown(event: WebhookEventSummary, row: ProviderAsset | None) -> dict[str, Any]:
-    return {
-        "event": event,
-        "row": row,
-        "tag": redact_id(event.provider_asset_id or event.provider_upload_id),
-        "can_replay": event.status is not EventStatus.IGNORED and bool(event.size),
-    }
+    shown = []
+    for event, row in about:
+        tag = redact_id(event.provider_asset_id or event.provider_upload_id)
+        # a pruned event has no body left to apply
+        can_replay = event.status is not EventStatus.IGNORED and bool(event.size)
+        shown.append({"event": event, "row": row, "tag": tag, "can_replay": can_replay})
+    return {"events": shown, "wanted_status": wanted, "statuses": list(EventStatus)}

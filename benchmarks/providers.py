@@ -1,12 +1,11 @@
-"""The far ends that a sweep is measured against, in this process or in another.
+"""The providers that a sweep is measured against, in this process or in another.
 
 `emulator`: the Mux emulator in this process. The adapter, httpx's ASGI transport, Starlette, and
-the emulator's own work.
-`20 ms`: the same, but every answer takes that long, as over a network.
+the emulator's own work. `20 ms`: the same, but every answer takes that long, as over a network.
 `process`: the emulator in a process of its own, over real HTTP on loopback; its work is not in the
-processor time of the run.
-`instant`: the adapter and ASGI transport, to an ASGI app that only hands out prepared bodies.
-`told`: no HTTP. A Python object returns a finished `Seen`; what is left is ours and the database's.
+processor time of the run. `instant`: the adapter and ASGI transport, to an ASGI app that only hands
+out prepared bodies. `object`: no HTTP. A Python object returns a finished `Observation`; what is
+left is ours and the database's.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ from rindle_sync.providers import Page
 from rindle_sync.providers.mux import Credentials, Mux
 from tests.support.processes import Shell, free_port
 
-FAR_ENDS: Final = ("emulator", "20 ms", "process", "instant", "told")
+PROVIDERS: Final = ("emulator", "20 ms", "process", "instant", "object")
 BASE_URL: Final = "http://mux.invalid"
 LATENCY: Final = 0.02
 READY: Final = Life(ends="ready", after=0)
@@ -163,7 +162,7 @@ class Told(Mux):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """As many ready assets as there are rows, and the far ends in this process that list them."""
+    """As many ready assets as there are rows, and the providers in this process that list them."""
 
     assets: Assets
     emulator: MuxEmulator
@@ -183,8 +182,8 @@ class World:
             Told(assets, observation),
         )
 
-    def provider(self, far_end: str) -> Mux:
-        match far_end:
+    def provider(self, provider: str) -> Mux:
+        match provider:
             case "emulator":
                 return adapter(self.emulator.app)
             case "20 ms":

@@ -1,4 +1,4 @@
-"""What rows at rest cost a sweep.
+"""What settled rows cost a sweep.
 
 Its time and statements beside few and beside many, and the memory of the service.
 """
@@ -17,9 +17,9 @@ from typing import Final
 from sqlalchemy import delete
 
 from benchmarks.bench import Bench, Progress, Road, Sizes, groom, opened, urls
-from benchmarks.far_ends import TOKEN, Assets, World, assets_at, served
 from benchmarks.measures import due_rows
-from benchmarks.tables import fill, rows_at_rest
+from benchmarks.providers import TOKEN, Assets, World, assets_at, served
+from benchmarks.tables import fill, settled_rows
 from rindle_sync.reconcile import sweep
 from rindle_sync.store.schema import assets
 from tests.support.processes import Shell, a_store
@@ -43,15 +43,15 @@ BY_ID: Final = "from rindle_sync.plan import Atlas\nAtlas.__init__.__defaults__ 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rest:
-    """One sweep over 10,000 due rows beside this many at rest.
+class SettledSweep:
+    """One sweep over 10,000 due rows beside this many settled.
 
     Ratios to the smallest table of the run.
     """
 
     database: str
     road: str
-    at_rest: int
+    settled: int
     seconds: float
     ratio: float
     cpu_seconds: float
@@ -66,7 +66,7 @@ class Memory:
 
     database: str
     road: str
-    at_rest: int
+    settled: int
     due: int
     mebibytes: float
     seconds: float
@@ -80,31 +80,31 @@ class _Cost:
     statements: float
 
 
-async def rests(database: str, sizes: Sizes, progress: Progress) -> list[Rest]:
-    """The same sweep in tables that differ only in their rows at rest, on both roads."""
+async def settled_sweeps(database: str, sizes: Sizes, progress: Progress) -> list[SettledSweep]:
+    """The same sweep in tables that differ only in their settled rows, on both roads."""
     world = await World.of(DUE)
     found: dict[tuple[Road, int], list[_Cost]] = {
-        (road, n): [] for road in Road for n in sizes.at_rest
+        (road, n): [] for road in Road for n in sizes.settled
     }
     async with AsyncExitStack() as stack:
         benches: dict[int, Bench] = {}
-        for url, at_rest in zip(
-            stack.enter_context(urls(database, len(sizes.at_rest))), sizes.at_rest, strict=True
+        for url, settled in zip(
+            stack.enter_context(urls(database, len(sizes.settled))), sizes.settled, strict=True
         ):
-            progress(f"{database}: filling {at_rest:,} rows at rest")
-            benches[at_rest] = await stack.enter_async_context(opened(url, world))
-            await fill(benches[at_rest].store, rows_at_rest(at_rest))
+            progress(f"{database}: filling {settled:,} settled rows")
+            benches[settled] = await stack.enter_async_context(opened(url, world))
+            await fill(benches[settled].store, settled_rows(settled))
         for repeat in range(sizes.repeats):
-            for (road, at_rest), costs in found.items():
+            for (road, settled), costs in found.items():
                 progress(
-                    f"{database}: rest, by {road}, {at_rest:,} at rest, "
+                    f"{database}: settled, by {road}, {settled:,} settled, "
                     f"{repeat + 1} of {sizes.repeats}"
                 )
-                costs.append(await _cost(benches[at_rest], world, road))
+                costs.append(await _cost(benches[settled], world, road))
     return [
         measured
         for road in Road
-        for measured in _compared(database, road, {n: found[road, n] for n in sizes.at_rest})
+        for measured in _compared(database, road, {n: found[road, n] for n in sizes.settled})
     ]
 
 
@@ -120,7 +120,7 @@ async def _cost(bench: Bench, world: World, road: Road) -> _Cost:
 
 @asynccontextmanager
 async def _due_beside(bench: Bench, due: Assets) -> AsyncIterator[None]:
-    """Due rows for as long as the block lasts; those at rest stay."""
+    """Due rows for as long as the block lasts; those settled stay."""
     rows = due_rows(due)
     await fill(bench.store, rows)
     groom(bench.url)
@@ -137,19 +137,19 @@ def _slices(row_ids: Sequence[str]) -> Iterator[list[str]]:
     return iter(lambda: list(islice(left, AT_ONCE)), [])
 
 
-def _compared(database: str, road: Road, costs: dict[int, list[_Cost]]) -> list[Rest]:
+def _compared(database: str, road: Road, costs: dict[int, list[_Cost]]) -> list[SettledSweep]:
     found = [
-        Rest(
+        SettledSweep(
             database=database,
             road=road.value,
-            at_rest=at_rest,
+            settled=settled,
             seconds=median(cost.seconds for cost in same),
             ratio=1.0,
             cpu_seconds=median(cost.cpu_seconds for cost in same),
             cpu_ratio=1.0,
             statements=median(cost.statements for cost in same),
         )
-        for at_rest, same in costs.items()
+        for settled, same in costs.items()
     ]
     first = found[0]
     return [
@@ -163,24 +163,24 @@ def _compared(database: str, road: Road, costs: dict[int, list[_Cost]]) -> list[
 
 
 async def memories(database: str, sizes: Sizes, progress: Progress) -> list[Memory]:
-    """The memory of the command line on both roads, beside the most rows at rest.
+    """The memory of the command line on both roads, beside the most settled rows.
 
     The emulator is another process.
     """
-    at_rest = max(sizes.at_rest)
+    settled = max(sizes.settled)
     with urls(database, 1) as (url,):
-        progress(f"{database}: filling {at_rest:,} rows at rest")
+        progress(f"{database}: filling {settled:,} settled rows")
         async with a_store(url) as store:
-            await fill(store, rows_at_rest(at_rest))
+            await fill(store, settled_rows(settled))
         found = []
         for road in Road:
             progress(f"{database}: memory, by {road}")
-            found.append(await _memory(database, url, at_rest, road))
+            found.append(await _memory(database, url, settled, road))
             progress(f"{database}: memory, by {road}: {found[-1].mebibytes:.0f} MiB")
     return found
 
 
-async def _memory(database: str, url: str, at_rest: int, road: Road) -> Memory:
+async def _memory(database: str, url: str, settled: int, road: Road) -> Memory:
     async with served() as address:
         async with a_store(url) as store:
             await fill(store, due_rows(await assets_at(address, DUE)))
@@ -203,7 +203,7 @@ async def _memory(database: str, url: str, at_rest: int, road: Road) -> Memory:
     return Memory(
         database=database,
         road=road.value,
-        at_rest=at_rest,
+        settled=settled,
         due=DUE,
         mebibytes=peak / 1024,
         seconds=seconds,
