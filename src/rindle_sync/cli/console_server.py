@@ -9,7 +9,7 @@ from rindle_sync.cli.output import Serving, extra, say
 from rindle_sync.config import Switch
 from rindle_sync.diagnostics import Readiness
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.exporters import Gauges
+from rindle_sync.exporters import Exporter, Gauges
 from rindle_sync.installation import Installation
 from rindle_sync.web.probes import operations
 
@@ -36,8 +36,7 @@ async def console_server(
                 from rindle_sync.exporters.opentelemetry import OpenTelemetry
             exporter = OpenTelemetry(list(installation))
             exporter.watch(gauges)
-            for service in installation.values():
-                service.telemetry.listen(exporter.handle)
+            _listen(installation, exporter)
         yield _serving(installation, stop, gauges, readiness, closing)
 
 
@@ -80,8 +79,12 @@ def _metrics(installation: Installation, gauges: Gauges, closing: AsyncExitStack
     except ModuleNotFoundError:
         return None
     exporter = Prometheus(list(installation))
-    for service in installation.values():
-        service.telemetry.listen(exporter.handle)
+    _listen(installation, exporter)
     scraped = Scraped(exporter, gauges, installation.any_service.context.now)
     closing.push_async_callback(scraped.close)
     return scraped.text
+
+
+def _listen(installation: Installation, exporter: Exporter) -> None:
+    for service in installation.values():
+        service.telemetry.listen(exporter.handle)

@@ -53,11 +53,12 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
     for check in diagnosis.checked:
         if check not in found:
             yield f"[green]ok[/]       {check}"
-    told: list[Note | DoctorFinding] = [*diagnosis.notes, *diagnosis.findings]
-    for line in told:
-        text = f"{line.check}: {literal(line.text)}"
+    lines: list[Note | DoctorFinding] = [*diagnosis.notes, *diagnosis.findings]
+    for line in lines:
+        where = ""
         if line.environment not in {None, "default"}:
-            text = f"{line.check} in {literal(line.environment)}: {literal(line.text)}"
+            where = f" in {literal(line.environment)}"
+        text = f"{line.check}{where}: {literal(line.text)}"
         if isinstance(line, Note):
             yield f"note     {text}"
         else:

@@ -100,8 +100,7 @@ def show_event(event_id: EventId, reveal: Reveal = False, json_: Json = False) -
 
     found = with_rindle(work)
     if not found:
-        say("no webhook event has this id; `events list` shows the ids")
-        raise typer.Exit(1)
+        raise _failed("no webhook event has this id")
     webhook_event, row = found[0]
     shown = _event(webhook_event, row)
     if reveal:
@@ -134,8 +133,12 @@ def replay_events(
     elif replayed or dead:
         out.print(f"{replayed} pending again")
     if not replayed and not dead:
-        say("no webhook event that can be replayed has this id; `events list` shows the ids")
-        raise typer.Exit(1)
+        raise _failed("no webhook event that can be replayed has this id")
+
+
+def _failed(finding: str) -> typer.Exit:
+    say(f"{finding}; `events list` shows the ids")
+    return typer.Exit(1)
 
 
 @events.command("prune")

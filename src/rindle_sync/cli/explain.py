@@ -19,7 +19,7 @@ from rindle_sync.cli.output import (
     visible,
     with_rindle,
 )
-from rindle_sync.cli.rows import NO_ROW, AnyId
+from rindle_sync.cli.rows import NO_ROW, AnyId, find_rows
 from rindle_sync.diagnostics import Explanation, many, moment_of
 from rindle_sync.domain import ProviderAsset
 
@@ -34,7 +34,7 @@ def explain(any_id: AnyId, reveal: Reveal = False, json_: Json = False) -> None:
     """
 
     async def work(rindle: RindleSync) -> list[tuple[ProviderAsset, Explanation]]:
-        rows = await rindle.find_by_reference(any_id) or await rindle.find_by_provider_id(any_id)
+        rows = await find_rows(rindle, any_id)
         return [(row, await rindle.explain(row)) for row in rows]
 
     found = with_rindle(work)

@@ -15,7 +15,7 @@ from rindle_sync.cli.output import (
     with_installation,
     with_rindle,
 )
-from rindle_sync.domain import State, Trigger, Verdict
+from rindle_sync.domain import ProviderAsset, State, Trigger, Verdict
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.reconcile import Applied, sync_row
 
@@ -99,6 +99,12 @@ def track(
         out.print(f"row {row.id} is tracked as {row.state}")
 
 
+async def find_rows(rindle: RindleSync, any_id: str) -> list[ProviderAsset]:
+    """The rows that an id names: a row's own, the app's reference, or else the provider's."""
+    rows = await rindle.find_by_reference(any_id)
+    return rows or await rindle.find_by_provider_id(any_id)
+
+
 @commands.command()
 def sync(any_id: AnyId, json_: Json = False) -> None:
     """Check one row now, due or not, and bring it in sync.
@@ -110,7 +116,7 @@ def sync(any_id: AnyId, json_: Json = False) -> None:
     async def work(rindle: RindleSync) -> Applied | None:
         # before anything is read: an id that no row has would hide that no token is set
         rindle.settings.account.check_credentials()
-        rows = await rindle.find_by_reference(any_id) or await rindle.find_by_provider_id(any_id)
+        rows = await find_rows(rindle, any_id)
         if not rows:
             return None
         if len(rows) > 1:

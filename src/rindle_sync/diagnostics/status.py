@@ -175,17 +175,11 @@ async def environment_status(context: Context) -> Status:
     by_trigger: dict[str, list[int]] = {trigger.value: [] for trigger in Trigger}
     for trigger, late_ms in late:
         by_trigger[trigger].append(late_ms)
-    lateness = dict.fromkeys(by_trigger, Lateness(0, 0, 0))
-    for name, all_late_ms in by_trigger.items():
-        if all_late_ms:
-            # `quantiles` raises for a single value
-            p95 = quantiles(all_late_ms, n=20)[-1] if len(all_late_ms) > 1 else all_late_ms[0]
-            lateness[name] = Lateness(len(all_late_ms), round(median(all_late_ms)), round(p95))
     return Status(
         **{field.name: getattr(figures, field.name) for field in fields(Overview)},
         last_heartbeat_at=await last_heartbeat(context.store),
         webhook_events={status.value: webhook_events.get(status, 0) for status in EventStatus},
-        lateness=lateness,
+        lateness={trigger: _lateness(late_ms) for trigger, late_ms in by_trigger.items()},
     )
 
 
@@ -223,6 +217,14 @@ def _overview(context: Context, found: Figures, level: BucketLevel, now: datetim
         last_audit=dict(report) if report else None,
         audit_began_at=found.audit.began_at,
     )
+
+
+def _lateness(late_ms: list[int]) -> Lateness:
+    if not late_ms:
+        return Lateness(0, 0, 0)
+    # `quantiles` raises for a single value
+    p95 = quantiles(late_ms, n=20)[-1] if len(late_ms) > 1 else late_ms[0]
+    return Lateness(len(late_ms), round(median(late_ms)), round(p95))
 
 
 def _seconds_since(moment: datetime | None, now: datetime) -> int:

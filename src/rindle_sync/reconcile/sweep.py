@@ -103,8 +103,7 @@ async def _check_by_id(run: SweepRun, due: Sequence[Due]) -> None:
     for start in range(0, len(uncalled), UNCALLED_BATCH):
         await _check(run, uncalled[start : start + UNCALLED_BATCH])
     while fetched and context.now() - began < PLAN_FOR:
-        # calls lost on pages are made up for
-        affordable = len(fetched) + min(0, run.allowance.saved)
+        affordable = run.allowance.rows_by_id(len(fetched))
         if affordable <= 0:
             run.deferred.update(fetched)
             break
@@ -143,9 +142,7 @@ async def _check(run: SweepRun, row_ids: Sequence[str], granted: int = 0) -> Non
     observed = [Observed(row, None) for row in rows if row.id not in asked]
     observed += [Observed(row, observation) for row, observation in fetched.observed]
     if observed:
-        due = {seen.row.id for seen in observed}
-        run.result.checked += len(due)
-        await run.apply(observed, due)
+        await run.apply(observed, {seen.row.id for seen in observed})
     if fetched.error:
         raise fetched.error
     if granted:

@@ -83,6 +83,10 @@ class CallAllowance:
         """How many pages may be asked for in vain, beside one that is not."""
         return self.saved + self.most_lost - 1
 
+    def rows_by_id(self, rows: int) -> int:
+        """How many of so many rows may be fetched by id: calls lost on pages are made up for."""
+        return rows + min(0, self.saved)
+
 
 @dataclass(slots=True)
 class SweepRun:
@@ -153,10 +157,12 @@ class SweepRun:
         return await assets.claim(row_ids, due=now, now=now, token=self.token, until=until)
 
     async def apply(self, observed: Sequence[Observed], due: Collection[str]) -> None:
-        """Apply what was observed, whose `due` rows are counted as checked already.
+        """Apply what was observed; `due` are the rows among it that were due."""
+        self.result.checked += len(due)
+        await self._apply(observed, due)
 
-        Those that were not applied are uncounted.
-        """
+    async def _apply(self, observed: Sequence[Observed], due: Collection[str]) -> None:
+        """Apply rows that are counted as checked already; uncount those that were not applied."""
         result = self.result
         all_applied = await apply(self.context, observed, self.trigger)
         result.checked -= len(due)
@@ -183,7 +189,7 @@ class SweepRun:
                 await under_way
             # counted at once: what pages have saved decides about the next, before this is written
             self.result.checked += len(due)
-            under_way = asyncio.create_task(self.apply(observed, due)) if observed else None
+            under_way = asyncio.create_task(self._apply(observed, due)) if observed else None
 
         try:
             yield apply_next

@@ -27,7 +27,7 @@ class Database:
         self.engine = engine
         self._reads = engine.execution_options(reads_only=True)
         self._writer = asyncio.Lock()
-        self.unreleased: dict[tuple[sa.Table, str], None] = {}
+        self._unreleased: dict[tuple[sa.Table, str], None] = {}
         """The leases to release next, by table and token; a dict, used as an ordered set."""
 
     @property
@@ -43,7 +43,7 @@ class Database:
         """Release what is still leased, if the database answers, and close the connections."""
         with suppress(DatabaseUnavailable):
             await self.release_all()
-        self.unreleased.clear()
+        self._unreleased.clear()
         await self.engine.dispose()
 
     async def ping(self) -> None:
@@ -82,23 +82,27 @@ class Database:
             if is_queued:
                 self._writer.release()
 
+    def release_later(self, table: sa.Table, token: str) -> None:
+        """Release what is leased under `token` with the next lease or release."""
+        self._unreleased[table, token] = None
+
     async def release_all(self) -> None:
         """Release what is not released yet, instead of waiting until the leases end."""
-        if self.unreleased:
+        if self._unreleased:
             async with self.releasing():
                 pass
 
     @asynccontextmanager
     async def releasing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction that first releases what is not released yet."""
-        unreleased = list(self.unreleased)
+        unreleased = list(self._unreleased)
         async with self.writing() as connection:
             for table, token in unreleased:
                 held = sa.update(table).where(table.c.lease_token == token)
                 await connection.execute(held.values(lease_token=None, lease_until=None))
             yield connection
         for lease in unreleased:
-            self.unreleased.pop(lease, None)
+            self._unreleased.pop(lease, None)
 
 
 class Repository:
@@ -159,7 +163,7 @@ class Repository:
 
     async def release(self, token: str) -> None:
         """Release what is leased under `token`, or leave it to a later call on a database error."""
-        self.database.unreleased[self.table, token] = None
+        self.database.release_later(self.table, token)
         await self.database.release_all()
 
     async def lease(
@@ -173,7 +177,7 @@ class Repository:
                 return (await connection.execute(statement, {**values, "token": token})).all()
         except (DatabaseUnavailable, asyncio.CancelledError):
             if began:  # the commit may have succeeded all the same
-                self.database.unreleased[self.table, token] = None
+                self.database.release_later(self.table, token)
             raise
 
 

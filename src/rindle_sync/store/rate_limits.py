@@ -40,20 +40,19 @@ class RateLimits(Repository):
                 filled = BucketState(limit, filled.filled_at, filled.paused_until)
             return token_bucket.take(bucket, filled, now, most=most, reserve=reserve)
 
-        mine = sa.update(rate_limits).where(*self.here, rate_limits.c.bucket == bucket.name)
         known = self._known.get(bucket.name)
         if known:
             state, grant = taken(known)
             # written only if the bucket is still as this process left it
             is_unchanged = sa.tuple_(*_STATE) == sa.tuple_(*asdict(known).values())
-            swap = mine.where(is_unchanged).values(asdict(state))
-            if grant.calls and await self.execute(swap):
+            swap = sa.update(rate_limits).where(*self._of(bucket), is_unchanged)
+            if grant.calls and await self.execute(swap.values(asdict(state))):
                 self._known[bucket.name] = state
                 return grant
         async with self.writing() as connection:
             before = await self._lock(connection, bucket, now)
             state, grant = taken(before)
-            await connection.execute(mine.values(asdict(state)))
+            await self._write(connection, bucket, state)
         self._known[bucket.name] = state
         return grant
 
@@ -84,23 +83,29 @@ class RateLimits(Repository):
     async def _change(
         self, bucket: Bucket, now: datetime, change: Callable[[BucketState], BucketState]
     ) -> None:
-        mine = sa.update(rate_limits).where(*self.here, rate_limits.c.bucket == bucket.name)
         async with self.writing() as connection:
             state = change(await self._lock(connection, bucket, now))
-            await connection.execute(mine.values(asdict(state)))
+            await self._write(connection, bucket, state)
         self._known[bucket.name] = state
 
     async def _lock(
         self, connection: AsyncConnection, bucket: Bucket, now: datetime
     ) -> BucketState:
         """The bucket, locked until the transaction ends; inserted where it has no line."""
-        wanted = sa.select(*_STATE).where(*self.here, rate_limits.c.bucket == bucket.name)
-        locked = wanted.with_for_update()
-        found = (await connection.execute(locked)).one_or_none()
+        wanted = sa.select(*_STATE).where(*self._of(bucket)).with_for_update()
+        found = (await connection.execute(wanted)).one_or_none()
         if found is None:
             state = token_bucket.full(bucket, now)
             new = self.key | {"bucket": bucket.name} | asdict(state)
             # another process may be first: then its line counts
             await connection.execute(self.insert_once(), new)
-            found = (await connection.execute(locked)).one()
+            found = (await connection.execute(wanted)).one()
         return BucketState(*found)
+
+    async def _write(self, connection: AsyncConnection, bucket: Bucket, state: BucketState) -> None:
+        await connection.execute(
+            sa.update(rate_limits).where(*self._of(bucket)).values(asdict(state))
+        )
+
+    def _of(self, bucket: Bucket) -> tuple[sa.ColumnElement[bool], ...]:
+        return *self.here, rate_limits.c.bucket == bucket.name

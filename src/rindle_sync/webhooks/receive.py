@@ -41,10 +41,10 @@ class Reply:
 TRY_AGAIN: Final = Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
 
 
-@dataclass(eq=False)
 class _Unread(Exception):
-    reason: str
-    reply: Reply
+    def __init__(self, reason: str, reply: Reply) -> None:
+        self.reason = reason
+        self.reply = reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +80,7 @@ class Receiver:
         except DatabaseUnavailable as error:
             _log.warning("a webhook event was not stored; its sender will try again: %s", error)
             reason, reply = "not_stored", TRY_AGAIN
-        ack_ms = max(0, milliseconds(self.now() - began))
-        self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=ack_ms))
+        self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=_since(began, self.now())))
         return reply
 
     async def _store(self, body: bytes, headers: Mapping[str, str], began: datetime) -> Reply:
@@ -104,9 +103,8 @@ class Receiver:
                 secret=secret,
                 duplicate=not is_new,
                 acted_on=received.acted_on,
-                ack_ms=max(0, milliseconds(self.now() - began)),
-                # the sender's clock may be ahead
-                delivery_ms=max(0, milliseconds(began - (received.occurred_at or began))),
+                ack_ms=_since(began, self.now()),
+                delivery_ms=_since(received.occurred_at or began, began),
             )
         )
         if not is_new:
@@ -156,3 +154,8 @@ async def _read(
     except TimeoutError:
         raise _Unread("too_slow", Reply(408, {"error": "request_timeout"})) from None
     return bytes(body)
+
+
+def _since(moment: datetime, now: datetime) -> int:
+    """Milliseconds; 0 where the sender's clock is ahead."""
+    return max(0, milliseconds(now - moment))

@@ -163,10 +163,6 @@ def asset_observation(
 ) -> Observation:
     """An asset as what was seen; `data` is kept with it."""
     state = ASSET_STATES.get(asset.status)
-    told = None
-    if asset.errors is not None:
-        ids = (asset.id, asset.upload_id, asset.passthrough)
-        told = scrub(errors_text(asset.errors), *ids) or None
     return Observation(
         source=source,
         at=at,
@@ -178,7 +174,7 @@ def asset_observation(
         playback_ids=_playback_ids(asset),
         created_at=parse_time(asset.created_at),
         error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None,
-        error_text=told,
+        error_text=_reason(asset.errors, asset.id, asset.upload_id, asset.passthrough),
         metadata=data,
     )
 
@@ -188,7 +184,7 @@ def upload_observation(upload: Upload, data: Mapping[str, Any], at: datetime) ->
     state = UPLOAD_STATES.get(upload.status)
     named = (upload.new_asset_settings or {}).get("passthrough")
     passthrough = named if isinstance(named, str) else None
-    told = scrub(errors_text(upload.error), upload.id, upload.asset_id, passthrough)
+    told = _reason(upload.error, upload.id, upload.asset_id, passthrough)
     ended = f"mux upload {upload.status.replace('_', ' ')}" + (f": {told}" if told else "")
     is_assets = upload.status == "errored" and upload.asset_id  # then it is the asset that failed
     failed = ErrorKind.PROVIDER if is_assets else ErrorKind.UPLOAD
@@ -210,6 +206,10 @@ def _playback_ids(asset: Asset) -> tuple[PlaybackId, ...] | None:
     if asset.playback_ids is None:
         return None
     return tuple(PlaybackId(p.id, p.policy) for p in asset.playback_ids)
+
+
+def _reason(errors: Any, *ids: str | None) -> str | None:
+    return None if errors is None else scrub(errors_text(errors), *ids) or None
 
 
 def errors_text(errors: Any) -> str:

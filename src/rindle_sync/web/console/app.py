@@ -23,7 +23,7 @@ from rindle_sync.reconcile import sync_row
 from rindle_sync.runtime import JobRunner
 from rindle_sync.telemetry import OperatorActed
 from rindle_sync.web.console import views
-from rindle_sync.web.console.forms import LOCAL, Declined, check_origin, read_form
+from rindle_sync.web.console.forms import Declined, check_origin, is_local, read_form
 from rindle_sync.web.console.session import COOKIE, LASTS, Sessions
 from rindle_sync.web.console.templating import HERE, templates
 from rindle_sync.web.console.views import RowFilter
@@ -112,14 +112,10 @@ class Console:
     # who may do what
 
     def _may_act(self, request: Request) -> bool:
-        return self._sessions.find(request.cookies.get(COOKIE), self._now()) is not None
+        return self._sessions.is_open(request.cookies.get(COOKIE), self._now())
 
     def _may_read(self, request: Request) -> bool:
-        if self._sessions.token:
-            return self._may_act(request)
-        # by a local name, too: a foreign one may resolve to this machine (DNS rebinding)
-        client = request.client.host if request.client else ""
-        return request.url.hostname in LOCAL and client in LOCAL
+        return self._may_act(request) if self._sessions.token else is_local(request)
 
     def _page(self, endpoint: Endpoint) -> Endpoint:
         async def read(request: Request) -> Response:
@@ -136,8 +132,7 @@ class Console:
             if not self._may_act(request):
                 raise Declined(401, _SIGN_IN)
             form = await read_form(request)
-            signer, cookie = self._sessions.form_signer, request.cookies[COOKIE]
-            if not signer.verify_signature(cookie, form.get("key", "")):
+            if not self._sessions.has_form_key(request.cookies[COOKIE], form.get("key", "")):
                 raise Declined(403, _FORGED)
             return await endpoint(request)
 
@@ -169,15 +164,13 @@ class Console:
     # answers
 
     def _show(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
-        may_act, form_key = self._may_act(request), b""
-        if may_act:
-            form_key = self._sessions.form_signer.get_signature(request.cookies[COOKIE])
+        may_act = self._may_act(request)
         common = {
             "environments": list(self._job_runners),
             "may_read": self._may_read(request),
             "may_act": may_act,
             "can_sign_in": self._sessions.token is not None,
-            "form_key": form_key.decode(),
+            "form_key": self._sessions.form_key(request.cookies[COOKIE]) if may_act else "",
             "version": version("rindle-sync"),
             "states": list(State),
             "kinds": list(ErrorKind),

@@ -23,6 +23,15 @@ class Declined(Exception):
         self.back = back
 
 
+def is_local(request: Request) -> bool:
+    """Whether the request comes from this machine, and by a local name.
+
+    The name is checked since a foreign name may resolve to this machine (DNS rebinding).
+    """
+    client = request.client.host if request.client else ""
+    return request.url.hostname in LOCAL and client in LOCAL
+
+
 def check_origin(request: Request) -> None:
     """Another site may link here; it may not embed or load parts of the console.
 

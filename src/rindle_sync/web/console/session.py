@@ -23,8 +23,7 @@ class Sessions:
         signer: dict[str, Any] = {"digest_method": sha256, "key_derivation": "hmac"}
         # not itsdangerous' timed serializer, which would read the clock of the machine
         self._serializer = URLSafeSerializer(token or "", salt="session", signer_kwargs=signer)
-        self.form_signer = Signer(token or "", salt="form", **signer)
-        """Signs a cookie for the forms of its session: a form of another site is refused."""
+        self._form_signer = Signer(token or "", salt="form", **signer)
         # signed-out sessions by id, with the time at which each would have expired
         self._ended: dict[str, int] = {}
 
@@ -37,17 +36,28 @@ class Sessions:
         session = {"id": token_hex(16), "until": int((now + LASTS).timestamp())}
         return str(self._serializer.dumps(session))
 
+    def is_open(self, cookie: str | None, now: datetime) -> bool:
+        """Whether this cookie belongs to a session that has not ended."""
+        return self._read(cookie, now) is not None
+
     def end(self, cookie: str, now: datetime) -> None:
         """End the session of this cookie before it expires, in this process."""
         self._ended = {i: until for i, until in self._ended.items() if until > now.timestamp()}
-        session = self.find(cookie, now)
+        session = self._read(cookie, now)
         if session:
             self._ended[session["id"]] = session["until"]
         while len(self._ended) > MOST_ENDED:
             del self._ended[next(iter(self._ended))]
 
-    def find(self, cookie: str | None, now: datetime) -> dict[str, Any] | None:
-        """The session of this cookie, unless it has ended."""
+    def form_key(self, cookie: str) -> str:
+        """What each form of this session carries, so that a form of another site is refused."""
+        return self._form_signer.get_signature(cookie).decode()
+
+    def has_form_key(self, cookie: str, form_key: str) -> bool:
+        """Whether a form carries the key of this session."""
+        return self._form_signer.verify_signature(cookie, form_key)
+
+    def _read(self, cookie: str | None, now: datetime) -> dict[str, Any] | None:
         # without a token everybody would know the signing key
         if not self.token or not cookie:
             return None
