@@ -935,6 +935,16 @@ async def test_a_wait_that_is_no_number_of_seconds_is_none(told: str | None) -> 
     assert error.retry_after is None
 
 
+@pytest.mark.parametrize(
+    "date",
+    ["", "soon", "Sun, 29 Nov 2026 22:00:00 +9999999999999", "Fri, 31 Dec 9999 23:59:59 -2359"],
+)
+async def test_an_odd_date_of_an_answer_changes_nothing(date: str) -> None:
+    error = await error_of(FarEnd(429, b"", {"retry-after": "7", "date": date}))
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 7
+
+
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
 @every_call
 async def test_a_redirect_is_not_followed(call: Call, status: int) -> None:
