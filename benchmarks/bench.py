@@ -25,7 +25,7 @@ from rindle_sync.providers import Provider
 from rindle_sync.reconcile import Context, ListIndex
 from rindle_sync.store import AssetQueries, AssetStore, Database, Store
 from rindle_sync.store.schema import open_engine
-from rindle_sync.telemetry import log_event
+from rindle_sync.telemetry import EventLog
 from tests.support import postgres
 
 DATABASES: Final = ("sqlite", "postgresql")
@@ -177,7 +177,7 @@ async def opened(url: str, world: World) -> AsyncIterator[Bench]:
     database, meter = Database(open_engine(url)), Meter()
     meter.listen(database)
     transport = httpx.ASGITransport(world.emulator.app)
-    rindle = RindleSync(chosen, database, [log_event], transport)
+    rindle = RindleSync(chosen, database, [EventLog()], transport)
     store = rindle.store
     rows = store.assets = TimedAssets(database, store.provider, store.environment)
     queries = store.queries = TimedQueries(database, store.provider, store.environment)

@@ -15,7 +15,7 @@ from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings
 from rindle_sync.runtime import ChangeEvent
 from rindle_sync.store import Database
-from rindle_sync.telemetry import Event, log_event
+from rindle_sync.telemetry import Event, EventLog
 from simulation.history import Noted, Written
 from simulation.steps import Stepping
 
@@ -114,7 +114,7 @@ class Host:
         self.stepping = Stepping(self, self.chance)
         self.stepping.on_kill.append(self._killed)
         database = Database(open_engine(self.stepping))
-        listeners = (self._emitted, log_event)
+        listeners = (self._emitted, EventLog())
         self.rindle = RindleSync(settings, database, listeners, Network(self), self.now)
         self.rindle.on_change(self._announced)
 

@@ -5,7 +5,7 @@ Deliveries in, callbacks out, and a URL to play what became ready.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.providers.mux import sign
 from tests.providers.test_playback import a_key, pem
-from tests.support.processes import a_store
+from tests.support.processes import a_store, eventually
 from tests.support.webhooks import SECRET, an_event, receiver_of
 
 
@@ -192,3 +192,43 @@ async def test_an_id_that_no_row_can_have_is_found_nowhere(rindle: RindleSync, o
     assert await rindle.find_by_provider_id(odd) == []
     assert await rindle.find_by_reference(odd) == []
     assert await rindle.sync(odd) is None
+
+
+async def test_a_service_says_at_its_start_whether_the_provider_accepts_the_token(
+    rindle: RindleSync, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rindle_sync")
+
+    async def is_accepted() -> None:
+        assert "default: mux accepts the token" in caplog.text
+
+    await run_until(rindle, is_accepted)
+
+
+async def test_a_token_that_is_refused_is_an_error_in_the_log_at_once_and_ends_nothing(
+    tables_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator = MuxEmulator()
+    settings = plain_settings(
+        database_url=tables_url, mux_token_id=emulator.token_id, mux_token_secret="of-another"
+    )
+    transport = httpx.ASGITransport(app=emulator.app)
+
+    async def is_refused() -> None:
+        assert "AuthenticationFailed" in caplog.text
+
+    async with connect(settings, transport=transport) as rindle:
+        await run_until(rindle, is_refused)
+
+        assert (await rindle.status()).circuit == "refused"
+    assert "check mux_token_id and mux_token_secret" in caplog.text
+    assert "of-another" not in caplog.text
+
+
+async def run_until(rindle: RindleSync, reached: Callable[[], Awaitable[None]]) -> None:
+    """Run the service until `reached` raises nothing."""
+    stop = asyncio.Event()
+    service = asyncio.create_task(rindle.run(stop))
+    await eventually(reached)
+    stop.set()
+    await asyncio.wait_for(service, 10)

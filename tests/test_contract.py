@@ -21,7 +21,7 @@ from rindle_sync.errors import AuthenticationFailed, DatabaseUnavailable
 from rindle_sync.gateway import FIRST_GAP
 from rindle_sync.reconcile import sync
 from rindle_sync.store.schema import changes
-from rindle_sync.telemetry import Failed, Resolved, Stuck, log_event, nanoseconds
+from rindle_sync.telemetry import EventLog, Failed, Resolved, Stuck, nanoseconds
 from tests.support.rows import PUBLIC
 from tests.support.world import ERRORED, NEVER, READY, World, unknown_id
 
@@ -383,7 +383,7 @@ async def test_every_event_about_a_row_and_its_log_line_name_the_app_s_reference
     events = [event for event in world.told if event.row_id == row.id]
     assert {event.reference for event in events} == {"video-1"}
     for event in events:
-        log_event(event)
+        EventLog()(event)
     assert all(
         f"row_id={row.id} reference=video-1 " in record.getMessage() for record in caplog.records
     )

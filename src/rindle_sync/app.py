@@ -35,7 +35,7 @@ from rindle_sync.reconcile import (
 from rindle_sync.runtime import Callback, JobRunner, Runnable, Runtime
 from rindle_sync.store import Database, Store
 from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS, open_engine
-from rindle_sync.telemetry import Listener, Telemetry, log_event
+from rindle_sync.telemetry import EventLog, Listener, Telemetry
 from rindle_sync.tracking import DirectUpload, begin_upload, cancel_upload, track, upload_row
 from rindle_sync.webhooks import Receiver, WebhookApp, WebhookEvents
 
@@ -392,7 +392,7 @@ async def connect(
         raise ConfigurationError("environment", text)
     (settings,) = of_each.values()
     database = Database(open_engine(settings.database_url))
-    rindle = RindleSync(settings, database, (log_event, *listeners), transport)
+    rindle = RindleSync(settings, database, (EventLog(), *listeners), transport)
     try:
         yield rindle
     finally:

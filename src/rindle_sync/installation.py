@@ -15,7 +15,7 @@ from rindle_sync.reconcile import Context
 from rindle_sync.runtime import Runnable, Runtime, extra
 from rindle_sync.store import Database
 from rindle_sync.store.schema import open_engine
-from rindle_sync.telemetry import Listener, log_event
+from rindle_sync.telemetry import EventLog, Listener
 from rindle_sync.webhooks import App, at_paths
 
 
@@ -130,8 +130,9 @@ async def connect_all(
     settings = settings or load_settings()
     database = Database(open_engine(settings.database_url))
     services = {}
+    hearing: tuple[Listener, ...] = (EventLog(), *listeners)
     for name, own in settings.each().items():
-        services[name] = RindleSync(own, database, (log_event, *listeners), transports(name), clock)
+        services[name] = RindleSync(own, database, hearing, transports(name), clock)
     try:
         yield Installation(settings, services, database, clock)
     finally:

@@ -132,7 +132,7 @@ async def test_no_webhook_is_expected_where_none_is_taken(world: World) -> None:
     await world.sync(await world.track())
     world.clock.move(GRACE)
 
-    assert await found(world) == WebhookStatus(expected=0, first=0, late=0, missed=0, loss=0)
+    assert await found(world) == WebhookStatus(expected=0, first=0, late=0, missed=0, loss=None)
     assert (await figures_of([world.context], world.clock.now(), over=DAY))[
         "default"
     ].webhooked.expected == 0

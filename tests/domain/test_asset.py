@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rindle_sync.domain import (
     MAX_ERROR_TEXT,
     Due,
+    PlaybackId,
     State,
     as_row_id,
     is_row_id,
@@ -315,3 +316,10 @@ def test_a_row_has_one_hash_for_each_of_its_versions() -> None:
     assert hash(row) == hash(replace(row, decision_log=["another"]))
     assert hash(row) != hash(replace(row, version=2))
     assert hash(row) != hash(a_row())
+
+
+def test_a_reference_that_is_a_playback_id_of_its_row_is_shown_redacted() -> None:
+    row = a_row(State.READY, reference="play-34", playback_ids=(PlaybackId("play-34", "public"),))
+
+    assert row.shown_reference == "...y-34"
+    assert "play-34" not in repr(row)

@@ -238,7 +238,7 @@ def test_every_reason_to_reject_a_delivery_has_its_series() -> None:
     sources = [
         (SOURCE / file).read_text() for file in ("webhooks/receive.py", "providers/mux/webhooks.py")
     ]
-    raised = r"(?:InvalidWebhook\(|_Unread\(|reason, reply = )\"(\w+)\""
+    raised = r"(?:InvalidWebhook\(|_Unread\(|reason, reply(?:, detail)? = )\"(\w+)\""
     reasons = re.findall(raised, "".join(sources))
 
     assert {*reasons} - {"unreadable_data"} == {*REJECTED} - {
@@ -358,6 +358,10 @@ def by_name(name: str) -> Instrument:
     return found
 
 
+NOT_KNOWN_YET = ("rindle_sync_webhooks_loss_ratio", key({"environment": "default"}))
+"""Without a change, no webhook was expected: a loss of 0 would be a claim."""
+
+
 async def test_every_gauge_has_a_value_on_an_empty_database(world: World) -> None:
     told = await gauge_samples(world)
 
@@ -365,7 +369,7 @@ async def test_every_gauge_has_a_value_on_an_empty_database(world: World) -> Non
         (instrument.prometheus_name, key(labels))
         for instrument in GAUGES
         for labels in instrument.combinations(["default"])
-    }
+    } - {NOT_KNOWN_YET}
     assert {
         series for series in told if series[1] or series[0] in {name for name, _ in words}
     } == words
@@ -539,7 +543,8 @@ async def test_the_gauges_are_read_on_the_loop_when_metrics_are_collected(world:
     gauges = [
         series for series in points if series[0] in {instrument.name for instrument in GAUGES}
     ]
-    assert {name for name, _ in gauges} == {instrument.name for instrument in GAUGES}
+    names = {instrument.name for instrument in GAUGES}
+    assert {name for name, _ in gauges} == names - {"rindle_sync.webhooks.loss"}
     assert points["rindle_sync.rows", key({"environment": "default", "state": "ready"})].value == 1
 
 

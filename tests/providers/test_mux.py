@@ -446,6 +446,21 @@ async def test_an_errored_asset_may_lack_its_playback_ids_and_its_reason() -> No
     )
 
 
+async def test_a_reason_names_no_id_of_the_asset_however_short_it_is() -> None:
+    names = {"id": ID, "upload_id": "up-12", "passthrough": "video-7"}
+    playback_ids = [{"id": "play-34", "policy": "public"}]
+    messages = [f"{ID}, up-12, play-34 and video-7 cannot be read"]
+
+    errors = {"type": "invalid_input", "messages": messages}
+    observation = await get(
+        an_asset(status="errored", **names, playback_ids=playback_ids, errors=errors)
+    )
+
+    assert observation.error_text
+    assert observation.error_text.endswith("cannot be read")
+    assert [name for name in (ID, "up-12", "play-34") if name in observation.error_text] == []
+
+
 @pytest.mark.parametrize("ids", [None, []])
 async def test_no_playback_ids_and_an_empty_list_of_them_are_not_the_same(
     ids: list[object] | None,
@@ -933,6 +948,16 @@ async def test_a_wait_that_is_no_number_of_seconds_is_none(told: str | None) -> 
     error = await error_of(FarEnd(429, b"", {} if told is None else {"retry-after": told}))
     assert isinstance(error, RateLimited)
     assert error.retry_after is None
+
+
+@pytest.mark.parametrize(
+    "date",
+    ["", "soon", "Sun, 29 Nov 2026 22:00:00 +9999999999999", "Fri, 31 Dec 9999 23:59:59 -2359"],
+)
+async def test_an_odd_date_of_an_answer_changes_nothing(date: str) -> None:
+    error = await error_of(FarEnd(429, b"", {"retry-after": "7", "date": date}))
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 7
 
 
 @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])

@@ -342,3 +342,17 @@ def test_a_loop_that_is_cancelled_while_it_waits_leaves_no_task_behind() -> None
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     at_once(told())
+
+
+def test_a_tick_that_succeeds_after_failures_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def told() -> None:
+        ticks = Ticks(6, lambda number: OSError() if number in {2, 3} else None)
+        await Loop(5, drain=15).run(ticks, ticks.stop)
+
+    with caplog.at_level(logging.INFO, "rindle_sync"):
+        at_once(told())
+
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+    assert logged == ["rindle-sync works again after 2 failed attempts"]

@@ -349,7 +349,7 @@ async def test_a_locked_table_leaves_webhooks_their_connections(postgres_tables_
     assert {answer.status_code for answer in answers} == {200, 503}
 
 
-async def test_a_fault_of_ours_is_a_page_and_one_line_without_its_text(
+async def test_a_fault_of_ours_is_a_page_and_logged_with_its_place_and_without_its_text(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     job_runner = a_job_runner(world)
@@ -362,15 +362,21 @@ async def test_a_fault_of_ours_is_a_page_and_one_line_without_its_text(
     assert answer.status_code == 500
     assert "a bug in rindle-sync" in text_of(answer)
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    (line,) = caplog.messages
-    assert re.fullmatch(r"console: unexpected KeyError at \S+test_console\.py:\d+", line)
+    (told,) = caplog.messages
+    assert told.startswith("console: an unexpected error\nTraceback")
+    assert re.search(r"test_console\.py\S+ line \d+, in list_rows", told)
+    assert told.endswith("\nKeyError")
+    assert HIDDEN not in told
+
+
+HIDDEN = "the-id-of-an-asset"
 
 
 class Broken(AssetQueries):
     """Fails, and names what nobody may see."""
 
     async def list_rows(self, *_: object, **__: object) -> NoReturn:
-        raise KeyError("the-id-of-an-asset")
+        raise KeyError(HIDDEN)
 
 
 # acting

@@ -104,11 +104,7 @@ def _table(overviews: Sequence[Overview]) -> Table:
         rows = overview.by_state
         in_flight = overview.rows - rows["ready"] - rows["errored"] - rows["deleted"]
 
-        oldest = missed = "-"
-        if overview.due:
-            oldest = seconds_of(overview.oldest_due_seconds)
-        if overview.webhooks.expected:
-            missed = f"{100 * overview.webhooks.loss:.1f} %"
+        oldest = seconds_of(overview.oldest_due_seconds) if overview.due else "-"
         circuit = overview.circuit
         if circuit != "closed":
             circuit = f"[bold red]{circuit}[/]"
@@ -122,7 +118,7 @@ def _table(overviews: Sequence[Overview]) -> Table:
             oldest,
             f"{overview.pending}",
             f"{overview.dead}",
-            missed,
+            _share(overview.webhooks.loss),
             circuit,
         )
     return table
@@ -172,8 +168,8 @@ def _missed(figures: Status) -> str:
     if not figures.takes_webhooks:
         return "missed webhooks: none are received, since no webhook secret is set"
     if not webhooks.expected:
-        return "missed webhooks: none were expected in the last 24 hours"
-    share = f"{100 * webhooks.loss:.1f} % of {webhooks.expected} in the last 24 hours"
+        return "missed webhooks: not known yet, none were expected in the last 24 hours"
+    share = f"{_share(webhooks.loss)} of {webhooks.expected} in the last 24 hours"
     details = f"({webhooks.missed} never came, {webhooks.late} came after a check)"
     line = f"missed webhooks: {share} {details}"
     return f"[bold red]{line}[/]" if webhooks.missed else line
@@ -187,3 +183,7 @@ def _lateness(figures: Status) -> str:
             late = f"median {median:.1f} s late, 95 % within {p95:.1f} s"
             triggers.append(f"{lateness.changes} by {trigger} ({late})")
     return f"changes found in the last 24 hours: {', '.join(triggers) or 'none'}"
+
+
+def _share(loss: float | None) -> str:
+    return "-" if loss is None else f"{100 * loss:.1f} %"

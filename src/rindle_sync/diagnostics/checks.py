@@ -144,8 +144,9 @@ def _of_webhooks(overview: Overview) -> Iterator[DoctorFinding]:
         )
         yield DoctorFinding(Check.DEAD, Level.WARNING, here, text, remedy)
     webhooks = overview.webhooks
-    if webhooks.expected >= FEWEST_EXPECTED and webhooks.loss > MOST_LOST:
-        share = f"{100 * webhooks.loss:.0f} %"
+    loss = webhooks.loss or 0.0
+    if webhooks.expected >= FEWEST_EXPECTED and loss > MOST_LOST:
+        share = f"{100 * loss:.0f} %"
         text = f"{share} of the webhooks of 24 hours never came; checks found the changes"
         remedy = (
             "is the endpoint set at the provider, with the same secret, "

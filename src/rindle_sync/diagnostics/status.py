@@ -42,8 +42,8 @@ class WebhookStatus:
     """Those that a check found before their webhook came."""
     missed: int
     """Those whose webhook has not come."""
-    loss: float
-    """`missed` as a share of `expected`."""
+    loss: float | None
+    """`missed` as a share of `expected`; None while none was expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +188,8 @@ def _overview(context: Context, found: Figures, level: BucketLevel, now: datetim
     by_kind = {kind.value: found.by_error_kind.get(kind, 0) for kind in ErrorKind}
     webhooked, report = found.webhooked, found.audit.report
     first, missed = webhooked.found[Trigger.WEBHOOK], sum(webhooked.missed.values())
-    late, loss = webhooked.expected - first - missed, round(webhooked.loss, 4)
+    late, loss = webhooked.expected - first - missed, webhooked.loss
+    loss = None if loss is None else round(loss, 4)
     wait_seconds = round(level.wait.total_seconds(), 3)
     return Overview(
         at=now,

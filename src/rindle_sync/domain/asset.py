@@ -186,7 +186,13 @@ class ProviderAsset(_Value, _Row, frozen=True, kw_only=True):
     @property
     def shown_reference(self) -> str:
         """The reference for logs and events: a provider id in it is redacted."""
-        return hide(self.reference, self.provider_asset_id, self.provider_upload_id)
+        return hide(self.reference, *self.secrets)
+
+    @property
+    def secrets(self) -> tuple[str | None, ...]:
+        """The provider's ids of it, which no log and no text for people shows."""
+        playback_ids = (playback_id.id for playback_id in self.playback_ids)
+        return self.provider_asset_id, self.provider_upload_id, *playback_ids
 
 
 class Due(_Value, _Row, frozen=True):

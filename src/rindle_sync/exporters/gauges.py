@@ -99,7 +99,8 @@ def _of_environment(name: str, figures: Figures) -> Iterator[Reading]:
     yield reading(metrics.EXPECTED, figures.webhooked.expected, name)
     for trigger, number in figures.webhooked.missed.items():
         yield reading(metrics.MISSED, number, name, trigger=trigger)
-    yield reading(metrics.LOSS, figures.webhooked.loss, name)
+    if figures.webhooked.loss is not None:  # no series says "not known yet"; 0 would be a claim
+        yield reading(metrics.LOSS, figures.webhooked.loss, name)
     for reason in Reason:
         is_open = figures.circuit_reason == reason
         yield reading(metrics.CIRCUIT_OPEN, is_open, name, reason=reason)

@@ -258,7 +258,11 @@ MISSED = _gauge(
     "Expected changes that no webhook reported, by what found them.",
     trigger=CHECK_TRIGGERS,
 )
-LOSS = _gauge("webhooks.loss", "1", "Missed of expected webhooks of the last hour.")
+LOSS = _gauge(
+    "webhooks.loss",
+    "1",
+    "Missed of expected webhooks of the last hour; absent while none was expected.",
+)
 RATE_LIMIT_CALLS = _gauge(
     "rate_limit.calls_left", "{call}", "Calls that are allowed at once.", bucket=BUCKETS
 )

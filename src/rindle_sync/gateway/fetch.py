@@ -35,7 +35,7 @@ from rindle_sync.gateway.provider_call import CallOutcome, Operation
 from rindle_sync.gateway.rate_limiter import RateLimiter
 from rindle_sync.providers import Page, Provider
 from rindle_sync.store import Environments, UnsavedEnvironments
-from rindle_sync.telemetry import Called, Telemetry, milliseconds
+from rindle_sync.telemetry import Called, Telemetry, milliseconds, scrub_traceback
 
 _log: Final = logging.getLogger("rindle_sync")
 
@@ -130,7 +130,7 @@ class ProviderGateway:
 
     async def fetch(self, row: ProviderAsset) -> Observation | FetchFailure:
         """Fetch `row` with a granted call. Raises `AuthenticationFailed`."""
-        secrets = row.provider_asset_id, row.provider_upload_id, row.passthrough
+        secrets = *row.secrets, row.passthrough
 
         async def observe(at: datetime) -> Observation:
             try:
@@ -280,7 +280,11 @@ class ProviderGateway:
         except RindleSyncError:
             raise
         except Exception as error:  # noqa: BLE001  a bug with one answer must not stop others
-            _log.error("an answer about %s was not understood: %s", about, type(error).__name__)
+            _log.error(
+                "an answer about %s was not understood:\n%s",
+                about,
+                scrub_traceback(error, has_messages=False),
+            )
             text = f"the answer was not understood ({type(error).__name__})"
             return FetchFailure(kind=FailureKind.UNREACHABLE, at=at, text=text)
         await self.circuit.succeeded()

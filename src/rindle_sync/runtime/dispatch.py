@@ -10,7 +10,7 @@ from uuid import uuid4
 from rindle_sync.domain import ProviderAsset
 from rindle_sync.reconcile import Context
 from rindle_sync.store import Change, PendingChange
-from rindle_sync.telemetry import CallbackException
+from rindle_sync.telemetry import CallbackException, scrub_traceback
 
 BATCH: Final = 50
 
@@ -39,6 +39,53 @@ class ChangeEvent:
 Callback = Callable[[ChangeEvent], Awaitable[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Callbacks:
+    """The callbacks of an app, each with its time limit."""
+
+    callbacks: Sequence[Callback]
+    limit: timedelta
+    grace: timedelta
+
+    @property
+    def longest(self) -> timedelta:
+        """How long they may take for one change."""
+        return (self.limit + self.grace) * len(self.callbacks)
+
+    async def call(self, event: ChangeEvent) -> list[tuple[Callback, BaseException]]:
+        """Call every one of them, whichever fails; those that failed."""
+        failed = []
+        for number, callback in enumerate(self.callbacks, start=1):
+            is_last = number == len(self.callbacks)
+            error = await self._error_of(callback, event, is_last=is_last)
+            if error is not None:
+                failed.append((callback, error))
+        return failed
+
+    async def _error_of(
+        self, callback: Callback, event: ChangeEvent, *, is_last: bool
+    ) -> BaseException | None:
+        async def run() -> None:
+            await callback(event)
+
+        # not `wait_for`, which would wait for a callback that ignores its cancellation
+        calling, is_late = asyncio.ensure_future(run()), False
+        try:
+            await asyncio.wait({calling}, timeout=self.limit.total_seconds())
+            if not calling.done():
+                is_late = calling.cancel()
+                await asyncio.wait({calling}, timeout=self.grace.total_seconds())
+        except asyncio.CancelledError:
+            if not (is_last and calling.done()):
+                raise  # else every callback was called, and the outbox must say so
+        finally:
+            calling.cancel()
+        if is_late or not calling.done():
+            return TimeoutError(f"it took longer than {self.limit.total_seconds():g} s")
+        # a callback may await something that was cancelled: that is a failure of the callback
+        return asyncio.CancelledError() if calling.cancelled() else calling.exception()
+
+
 async def dispatch(
     context: Context,
     callbacks: Sequence[Callback],
@@ -48,26 +95,20 @@ async def dispatch(
 ) -> int:
     """Call every callback with each change that is due; how many changes were tried.
 
-    A change is dispatched only after the one before it of the same row. A callback that fails is
-    called again with growing gaps, and holds back only its row.
+    A change is dispatched only after the one before it of the same row. Where a callback fails,
+    all are called again with growing gaps; that holds back only their row.
     """
     if not callbacks:
         return 0
     outbox, token, now = context.store.outbox, str(uuid4()), context.now()
-    limit = call_limit * len(callbacks) + grace
+    called = _Callbacks(callbacks, call_limit, grace)
     # long enough for every callback: meanwhile no other process may dispatch these changes
-    until = now + context.lease + limit
+    until = now + context.lease + called.longest
     claimed = await outbox.claim(now=now, token=token, until=until, limit=BATCH)
     if not claimed:
         return 0
-
-    async def call(event: ChangeEvent) -> None:
-        for callback in callbacks:
-            async with asyncio.timeout(call_limit.total_seconds()):
-                await callback(event)
-
     try:
-        await _dispatch_all(context, claimed, token, call, limit)
+        await _dispatch_all(context, claimed, token, called)
     except BaseException:
         await outbox.release(token)
         raise
@@ -75,13 +116,13 @@ async def dispatch(
 
 
 async def _dispatch_all(
-    context: Context, claimed: Sequence[PendingChange], token: str, call: Callback, limit: timedelta
+    context: Context, claimed: Sequence[PendingChange], token: str, called: _Callbacks
 ) -> None:
     rows = await context.store.assets.get_many([pending.change.row_id for pending in claimed])
     tasks = []
     for pending in claimed:
         event = ChangeEvent(pending.change, rows.get(pending.change.row_id))
-        tasks.append(asyncio.ensure_future(_dispatch_change(context, pending, event, call, limit)))
+        tasks.append(asyncio.ensure_future(_dispatch_change(context, pending, event, called)))
     try:
         await asyncio.gather(*tasks)
     finally:
@@ -94,25 +135,26 @@ async def _dispatch_all(
 
 
 async def _dispatch_change(
-    context: Context, pending: PendingChange, event: ChangeEvent, call: Callback, limit: timedelta
+    context: Context, pending: PendingChange, event: ChangeEvent, called: _Callbacks
 ) -> datetime | None:
     """When to try again; None where every callback has handled the change."""
-    calling = asyncio.ensure_future(call(event))
-    # not `wait_for`, which would wait for a callback that ignores its cancellation
-    try:
-        await asyncio.wait({calling}, timeout=limit.total_seconds())
-    except asyncio.CancelledError:
-        if not calling.done():
-            raise  # else every callback was called, and the outbox must say so
-    finally:
-        calling.cancel()
-    error: BaseException | None = TimeoutError()
-    if calling.done():
-        # a callback may await something that was cancelled: that is a failure of the callback
-        error = asyncio.CancelledError() if calling.cancelled() else calling.exception()
-    if error is None:
+    failed = await called.call(event)
+    if not failed:
         return None
-    kind, attempt = type(error).__name__, pending.attempts + 1
-    failed = CallbackException(row_id=pending.change.row_id, error=kind, attempt=attempt)
-    context.telemetry.emit(failed, event.row)
+    for callback, error in failed:
+        context.telemetry.emit(_failure(pending, event, callback, error), event.row)
     return context.now() + min(timedelta(seconds=2 ** min(pending.attempts, 12)), LONGEST_WAIT)
+
+
+def _failure(
+    pending: PendingChange, event: ChangeEvent, callback: Callback, error: BaseException
+) -> CallbackException:
+    secrets = event.row.secrets if event.row else ()
+    return CallbackException(
+        row_id=pending.change.row_id,
+        reference=event.reference if event.row is None else None,
+        callback=getattr(callback, "__qualname__", type(callback).__qualname__),
+        error=type(error).__name__,
+        attempt=pending.attempts + 1,
+        traceback=scrub_traceback(error, *secrets),
+    )

@@ -1,21 +1,25 @@
 """The engine that the settings name, over the jobs of the environments of this process."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from rindle_sync.config import EngineName, Settings
 from rindle_sync.domain import Job, JobKind
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.runtime.engines.base import Distributed, Due
 from rindle_sync.runtime.engines.embedded import Embedded
+from rindle_sync.runtime.engines.loop import ended_well
 from rindle_sync.runtime.heartbeat import Heartbeat
 from rindle_sync.runtime.job_runner import JobRunner
 from rindle_sync.store import Database, DueJobs
 from rindle_sync.store.schema import conninfo
+
+_log: Final = logging.getLogger("rindle_sync")
 
 E = TypeVar("E")
 
@@ -45,6 +49,14 @@ class Runtime:
     async def run(self, stop: asyncio.Event, *, process_jobs: bool = True) -> None:
         """Run due jobs until `stop` is set; without `process_jobs` only wake other processes."""
         await self.check_ready()
+        trying = asyncio.create_task(_try_tokens(self.job_runners if process_jobs else ()))
+        try:
+            await self._run(stop, process_jobs=process_jobs)
+        finally:
+            trying.cancel()
+            await asyncio.wait({trying})
+
+    async def _run(self, stop: asyncio.Event, *, process_jobs: bool) -> None:
         if self.settings.engine is EngineName.PROCRASTINATE:
             with extra():
                 from rindle_sync.runtime.engines.procrastinate import opened
@@ -97,6 +109,22 @@ class Runtime:
             return [job for job in wanted if by_name[job.environment].can_run(job.kind)]
 
         return due
+
+
+async def _try_tokens(job_runners: Sequence[JobRunner]) -> None:
+    """Log whether the provider accepts each token, so that a wrong one shows at the start."""
+    for job_runner in job_runners:
+        if job_runner.context.gateway.has_token:
+            await ended_well(_try_token(job_runner), job_runner.environment)
+
+
+async def _try_token(job_runner: JobRunner) -> None:
+    gateway, name = job_runner.context.gateway, job_runner.environment
+    failure = await gateway.verify_identity()
+    if failure:
+        _log.warning("%s: whether the token is accepted is not known yet: %s", name, failure.text)
+    else:
+        _log.info("%s: %s accepts the token", name, gateway.provider.name)
 
 
 @contextmanager

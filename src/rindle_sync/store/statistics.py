@@ -33,9 +33,9 @@ class WebhookCounts:
         return sum(self.found.values())
 
     @property
-    def loss(self) -> float:
-        """The share that no webhook has reported; 0 where there was no change."""
-        return sum(self.missed.values()) / self.expected if self.expected else 0.0
+    def loss(self) -> float | None:
+        """The share that no webhook has reported; None while there was no change to report."""
+        return sum(self.missed.values()) / self.expected if self.expected else None
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Typed events and how listeners get them; keeps ids out of other libraries' debug logs."""
 
+from rindle_sync.telemetry.event_log import EventLog
 from rindle_sync.telemetry.events import (
     EVENTS,
     Audited,
@@ -23,8 +24,8 @@ from rindle_sync.telemetry.events import (
     WebhookProcessed,
     WebhookRejected,
     WebhookVerified,
-    log_event,
     milliseconds,
     nanoseconds,
 )
 from rindle_sync.telemetry.log_filter import keep_from_debug
+from rindle_sync.telemetry.tracebacks import scrub_traceback

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from rindle_sync.domain import ProviderAsset, redact_id
+from rindle_sync.telemetry.tracebacks import scrub_traceback
 
 _log: Final = logging.getLogger("rindle_sync")
 _log.addHandler(logging.NullHandler())  # the app configures logging
@@ -152,11 +153,15 @@ class WebhookVerified(ProviderEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookRejected(ProviderEvent):
-    """A webhook was not accepted, and nothing of it was stored."""
+    """A webhook was not accepted, and nothing of it was stored.
+
+    `detail` says what the database said of one that could not be stored.
+    """
 
     name: ClassVar[str] = "rindle.provider.webhook.rejected"
     reason: str
     ack_ms: int
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,11 +195,16 @@ class WebhookException(ProviderEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackException(Event):
-    """A callback of the app raised `error`, by its class name; it is called again."""
+    """A callback of the app raised `error`, by its class name; it is called again.
+
+    `callback` is its name in the app's code, and `traceback` has several lines, without ids.
+    """
 
     name: ClassVar[str] = "rindle.provider_asset.callback_exception"
+    callback: str
     error: str
     attempt: int
+    traceback: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,55 +333,12 @@ class Telemetry:
             try:
                 listener(event)
             except Exception as error:  # noqa: BLE001  the app's code may raise anything
-                _log.warning("a listener failed on %s: %s", event.name, type(error).__name__)
-
-
-def log_event(event: Event) -> None:
-    """A listener that logs each event on one line, at a level that fits it.
-
-    The record has the event's name and fields as `rindle_event`, for structured logs.
-    """
-    level = _level(event)
-    # asked first: most events are logged at DEBUG, and their text costs more than the question
-    if _log.isEnabledFor(level):
-        values: dict[str, Any] = {"environment": event.environment, "row_id": event.row_id}
-        values |= {"reference": event.reference} | event.metadata()
-        text = " ".join(f"{key}={value}" for key, value in values.items() if value is not None)
-        extra = {"rindle_event": {"name": event.name} | values}
-        _log.log(level, "%s %s", event.name, text, extra=extra)
-
-
-_MISCONFIGURED: Final = {
-    "signature_mismatch",
-    "timestamp_out_of_window",
-    "other_environment",
-    "misconfigured",
-    "not_stored",
-}
-"""Rejections that the app can fix: a secret, a clock, an endpoint, the database."""
-
-
-def _level(event: Event) -> int:
-    match event:
-        case (
-            Stuck() | Failed() | UnknownStatus() | CallbackException() | WebhookException(dead=True)
-        ):
-            return logging.WARNING
-        case BreakerOpened() | Audited(outcome="alarm") | RedactionFailed():
-            return logging.ERROR
-        case WebhookRejected(reason=reason) if reason in _MISCONFIGURED:
-            return logging.WARNING
-        case (
-            WebhookRejected()
-            | WebhookException()
-            | StateChange()
-            | BreakerClosed()
-            | Audited()
-            | OperatorActed()
-        ):
-            return logging.INFO
-        case _:
-            return logging.DEBUG
+                _log.warning(
+                    "a listener failed on %s: %s\n%s",
+                    event.name,
+                    type(error).__name__,
+                    scrub_traceback(error),
+                )
 
 
 def nanoseconds(moment: datetime) -> int:

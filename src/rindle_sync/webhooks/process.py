@@ -26,7 +26,13 @@ from rindle_sync.domain import (
 from rindle_sync.errors import DatabaseUnavailable, InvalidWebhook
 from rindle_sync.reconcile import Applied, Context, Observed, apply
 from rindle_sync.store import AssetStore
-from rindle_sync.telemetry import Event, WebhookException, WebhookProcessed, milliseconds
+from rindle_sync.telemetry import (
+    Event,
+    WebhookException,
+    WebhookProcessed,
+    milliseconds,
+    scrub_traceback,
+)
 
 E = TypeVar("E", bound=StoredEvent)
 
@@ -185,9 +191,9 @@ def _failed(
     context: Context, webhook_event: WebhookEvent, row: ProviderAsset, error: Exception
 ) -> _Outcome:
     about = webhook_event.id, row.id, row.shown_reference
-    name = type(error).__name__
-    _log.warning("webhook event %s about row %s (%s) could not be applied: %s", *about, name)
-    return _put_off(context, webhook_event, name, WAITS_AFTER_FAILURE, row)
+    shown = scrub_traceback(error, has_messages=False)
+    _log.warning("webhook event %s about row %s (%s) could not be applied:\n%s", *about, shown)
+    return _put_off(context, webhook_event, type(error).__name__, WAITS_AFTER_FAILURE, row)
 
 
 def _put_off(

@@ -1,7 +1,6 @@
 """Verifies, stores and answers a delivery. Knows no framework, calls no provider."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,8 +24,6 @@ LARGEST_BODY: Final = 1024 * 1024
 
 RETRY_AFTER: Final = 5
 """Seconds after which the sender may try again if a delivery could not be stored."""
-
-_log: Final = logging.getLogger("rindle_sync")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +65,7 @@ class Receiver:
         if method != "POST":
             return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
         lowered, began = {name.lower(): value for name, value in headers.items()}, self.now()
+        detail: str | None = None
         try:
             body = await _read(lowered, chunks, self.settings.read_within)
             return await self._store(body, lowered, began)
@@ -78,9 +76,9 @@ class Receiver:
         except ConfigurationError:
             reason, reply = "misconfigured", Reply(500, {"error": "server_misconfigured"})
         except DatabaseUnavailable as error:
-            _log.warning("a webhook event was not stored; its sender will try again: %s", error)
-            reason, reply = "not_stored", TRY_AGAIN
-        self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=_since(began, self.now())))
+            reason, reply, detail = "not_stored", TRY_AGAIN, str(error)
+        ack_ms = _since(began, self.now())
+        self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=ack_ms, detail=detail))
         return reply
 
     async def _store(self, body: bytes, headers: Mapping[str, str], began: datetime) -> Reply:

@@ -208,7 +208,7 @@ class Mux:
         self, method: str, path: str, query: Mapping[str, str] | None, upload_request: Any = None
     ) -> bytes:
         status, headers, content = await self._send(method, path, query, upload_request)
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):  # an offset of years is not one
             sent_at = parsedate_to_datetime(headers.get("date", ""))
             self.clock = sent_at if sent_at.tzinfo else self.clock
         left = headers.get("x-ratelimit-remaining", "")

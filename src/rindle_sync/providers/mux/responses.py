@@ -162,7 +162,9 @@ def asset_observation(
     asset: Asset, data: Mapping[str, Any], source: ObservationSource, at: datetime
 ) -> Observation:
     """An asset as what was seen; `data` is kept with it."""
-    state = ASSET_STATES.get(asset.status)
+    state, playback_ids = ASSET_STATES.get(asset.status), _playback_ids(asset)
+    ids = [asset.id, asset.upload_id, asset.passthrough]
+    ids += [playback_id.id for playback_id in playback_ids or ()]
     return Observation(
         source=source,
         at=at,
@@ -171,10 +173,10 @@ def asset_observation(
         provider_asset_id=asset.id,
         provider_upload_id=asset.upload_id,
         passthrough=asset.passthrough,
-        playback_ids=_playback_ids(asset),
+        playback_ids=playback_ids,
         created_at=parse_time(asset.created_at),
         error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None,
-        error_text=_reason(asset.errors, asset.id, asset.upload_id, asset.passthrough),
+        error_text=_reason(asset.errors, *ids),
         metadata=data,
     )
 

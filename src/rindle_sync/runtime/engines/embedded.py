@@ -1,6 +1,7 @@
 """The engine that needs nothing: asyncio, in this process."""
 
 import asyncio
+import logging
 from collections.abc import Collection, Sequence
 from typing import Final
 
@@ -8,6 +9,8 @@ from rindle_sync.domain import Job, JobKind
 from rindle_sync.runtime.engines.base import Due
 from rindle_sync.runtime.engines.loop import LONGEST_GAP, Loop, ended_well
 from rindle_sync.runtime.job_runner import JobRunner, waking
+
+_log: Final = logging.getLogger("rindle_sync")
 
 POLL_EVERY: Final = 1.0
 """Seconds between two queries of what is due, unless sweeps or wake-ups come more often."""
@@ -97,7 +100,11 @@ class Embedded:
         job_runner = self._job_runners[job.environment]
         try:
             well = await ended_well(job_runner.run(job.kind, lambda: not self._stop.is_set()))
-            failures = 0 if well else self._failures.get(job, 0) + 1
+            failed = self._failures.get(job, 0)
+            if well and failed:
+                text = "%s: the %s works again after %d failed attempts"
+                _log.info(text, job.environment, job.kind.value, failed)
+            failures = 0 if well else failed + 1
             rest = self._rests[job.kind]
             gap = min(rest * 2 ** min(failures, 10), max(rest, LONGEST_GAP))
             self._failures[job] = failures

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from rindle_sync.errors import RindleSyncError
+from rindle_sync.telemetry import scrub_traceback
 
 _log: Final = logging.getLogger("rindle_sync")
 
@@ -32,6 +33,8 @@ class Loop:
         while not stop.is_set():
             began = clock()
             is_well = await self._tick(tick, stop)
+            if is_well and failures:
+                _log.info("rindle-sync works again after %d failed attempts", failures)
             if is_well or clock() - began >= LONGEST_GAP:
                 failures = 0
             if not is_well:
@@ -72,10 +75,11 @@ async def ended_well(work: Awaitable[object], about: str = "") -> bool:
     except asyncio.CancelledError:
         return False
     except RindleSyncError as error:
-        failure = f"{type(error).__name__}: {error}"
+        name = type(error).__name__
+        _log.error("%s%s: %s; the rows stay due, trying again", prefix, name, error)
+        return False
     except Exception as error:  # noqa: BLE001  the loop outlives a bug; its text could hold an id
-        failure = f"a job ended in an unexpected {type(error).__name__}"
-    else:
-        return True
-    _log.error("%s%s; the rows stay due, trying again", prefix, failure)
-    return False
+        shown = scrub_traceback(error, has_messages=False)
+        _log.error("%sa job ended unexpectedly; the rows stay due, trying again\n%s", prefix, shown)
+        return False
+    return True

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from traceback import extract_tb
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -21,7 +20,7 @@ from rindle_sync.domain import ErrorKind, JobKind, ProviderAsset, State, Trigger
 from rindle_sync.errors import AuthenticationFailed, RindleSyncError
 from rindle_sync.reconcile import sync_row
 from rindle_sync.runtime import JobRunner
-from rindle_sync.telemetry import OperatorActed
+from rindle_sync.telemetry import OperatorActed, scrub_traceback
 from rindle_sync.web.console import views
 from rindle_sync.web.console.forms import Declined, check_origin, is_local, read_form
 from rindle_sync.web.console.session import COOKIE, LASTS, Sessions
@@ -154,9 +153,8 @@ class Console:
             except HTTPException:
                 raise
             except Exception as error:  # noqa: BLE001  a bug of ours; its text could hold an id
-                place = extract_tb(error.__traceback__)[-1]
-                name = type(error).__name__
-                _log.error("console: unexpected %s at %s:%s", name, place.filename, place.lineno)
+                shown = scrub_traceback(error, has_messages=False)
+                _log.error("console: an unexpected error\n%s", shown)
                 return self._decline(request, Declined(500, _FAULT))
 
         return answer
