@@ -260,6 +260,7 @@ async def test_a_static_rendition_prepares_and_becomes_ready_by_the_clock(
     await emulator.deliver_due()
     created, ready = endpoint.of("static_rendition")
     assert created["data"] == {**rendition, "asset_id": asset_id}
+    assert created["object"] == {"type": "static-rendition", "id": rendition["id"]}
     assert (ready["type"], ready["data"]["status"]) == (
         "video.asset.static_rendition.ready",
         "ready",

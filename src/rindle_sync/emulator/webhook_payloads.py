@@ -80,7 +80,7 @@ def _subject_body(event: WebhookEvent) -> tuple[str, str, dict[str, Any]]:
         if state is PartState.DELETED:  # Mux knows no such status of a static rendition
             state = subject.last_state(cause.at)
         body = rendition_body(subject, state) | _part_body(subject, state)
-        return "static_rendition", subject.id, body
+        return "static-rendition", subject.id, body
     asset = subject.asset if isinstance(subject, Part) else subject
     return "asset", asset.id, _asset_snapshot(asset, cause)
 
