@@ -1100,6 +1100,8 @@ async def test_reset_leaves_an_emulator_as_it_was_at_first(
         ),
         ("faults", [], "the body: must be a JSON object"),
         ("assets", {"n": 0}, "n: must be a whole number of at least 1"),
+        ("assets", {"n": 3, "every": 1e308}, "created_at: must not be before 1970"),
+        ("assets", {"n": 2, "every": 10**400}, "every: must be a number"),
         ("assets", {"n": "three"}, "n: must be a whole number"),
         ("assets", {"life": 3}, "life: must be a JSON object"),
         ("assets", {"life": {"ends": "well"}}, "ends: must be one of ready, errored, never"),

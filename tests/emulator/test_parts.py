@@ -11,8 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.emulator.lifecycle import Life, RenditionLife
+from rindle_sync.emulator import Life, MuxEmulator, RenditionLife
 
 START = 1_800_000_000.0
 ASSETS = "/video/v1/assets"
@@ -504,6 +503,15 @@ async def test_the_python_methods_do_what_the_calls_do(
     asset = await shown(mux, asset_id)
     assert len(asset["playback_ids"]) == 1
     assert not asset.keys() & {"static_renditions", "master"}
+
+
+def test_a_field_that_does_not_exist_is_refused(emulator: MuxEmulator, asset_id: str) -> None:
+    with pytest.raises(ValueError, match="passthru: is not a field here; use passthrough"):
+        emulator.update_asset(asset_id, passthru="row-1")
+    with pytest.raises(ValueError, match="language: is not a field here"):
+        emulator.create_track(asset_id, language="en")
+    with pytest.raises(ValueError, match="meta: must be a JSON object"):
+        emulator.update_asset(asset_id, meta="title")
 
 
 async def test_the_same_seed_gives_the_same_parts(clock: Clock) -> None:

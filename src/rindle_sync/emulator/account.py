@@ -25,7 +25,7 @@ from rindle_sync.emulator.lifecycle import (
 )
 from rindle_sync.emulator.parts import MasterAccess
 from rindle_sync.emulator.rate_limits import Priority, RateLimits
-from rindle_sync.emulator.requests import RENDITION, TRACK, read_fields
+from rindle_sync.emulator.requests import ASSET_UPDATE, RENDITION, TRACK, read_known
 from rindle_sync.emulator.timeline import EventType, LifeEvent
 from rindle_sync.emulator.validation import check_number, check_whole, check_word, reject
 from rindle_sync.emulator.webhooks import Deliveries, Endpoint, Webhook, Webhooks
@@ -152,6 +152,7 @@ class MuxAccount:
         """
         duration = check_number("every", every) * (check_whole("n", n, low=1) - 1)
         first = self.now() - duration if created_at is None else created_at
+        self._check_past(first)
         self._check_past(first + duration)
         shared = Settings(
             policies=tuple(policies), passthrough=None if callable(passthrough) else passthrough
@@ -172,10 +173,9 @@ class MuxAccount:
         self.environment.delete_asset(self._asset(asset_id), self.now())
 
     def update_asset(self, asset_id: str, **changes: Any) -> None:
-        """Change `passthrough` or `meta` of an asset now; KeyError if there is none."""
-        asset = self._asset(asset_id)
-        settings = replace(asset.settings, **changes)
-        self.environment.update_asset(asset, self.now(), settings=settings)
+        """Change `passthrough`, `meta` or `thumbnail_time` of an asset; KeyError if none."""
+        asset, changes = self._asset(asset_id), read_known(changes, ASSET_UPDATE)
+        self.environment.update_asset(asset, self.now(), changes)
 
     def create_playback_id(self, asset_id: str, policy: str = "public") -> str:
         """The id of one more playback id of an asset; KeyError if there is no such asset."""
@@ -194,7 +194,7 @@ class MuxAccount:
 
         `fields` are those of Mux: `type` (text), `language_code` (en), `name` and others.
         """
-        given = read_fields({"type": "text", "language_code": "en", **fields}, TRACK)
+        given = read_known({"type": "text", "language_code": "en", **fields}, TRACK)
         asset, life = self._asset(asset_id), life or self.lives.track
         return add_track(self.environment, asset, given, life, self.now()).id
 
@@ -202,7 +202,7 @@ class MuxAccount:
         self, asset_id: str, resolution: str = "highest", *, life: Life | None = None
     ) -> str:
         """The id of a new static rendition of an asset."""
-        given = read_fields({"resolution": resolution}, RENDITION)
+        given = read_known({"resolution": resolution}, RENDITION)
         asset, life = self._asset(asset_id), life or self.lives.static_rendition
         return add_rendition(self.environment, asset, given, life, self.now()).id
 
@@ -331,3 +331,5 @@ class MuxAccount:
     def _check_past(self, created_at: float) -> None:
         if created_at > self.now():
             reject("created_at", "must not be in the future; use an earlier time or move the clock")
+        if created_at < 0:
+            reject("created_at", "must not be before 1970; use a later time or fewer assets")

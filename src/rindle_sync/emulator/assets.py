@@ -2,7 +2,6 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import replace
 
 from rindle_sync.emulator.asset_parts import add_parts
 from rindle_sync.emulator.call import Call
@@ -84,9 +83,7 @@ def update_asset(call: Call) -> ApiResponse:
     if asset is None:
         return NOT_FOUND
     changes = read_fields(call.json(), ASSET_UPDATE)
-    times = {name: changes.pop(name) for name in ("thumbnail_time",) if name in changes}
-    settings = replace(asset.settings, **changes)
-    call.environment.update_asset(asset, call.now, settings=settings, **times)
+    call.environment.update_asset(asset, call.now, changes)
     return shown(call, asset)
 
 

@@ -3,10 +3,10 @@
 import math
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rindle_sync.emulator.history import History
 from rindle_sync.emulator.ids import Ids
@@ -98,16 +98,24 @@ class Environment:
             asset.deleted_at = now
             self.timeline.add(now, EventType.ASSET_DELETED, asset)
 
-    def update_asset(self, asset: Asset, now: float, **changes: object) -> None:
-        """Replace fields of the `AssetVersion` of an asset."""
-        asset.change(now, **changes)
+    def update_asset(self, asset: Asset, now: float, changes: Mapping[str, Any]) -> None:
+        """Change the `passthrough`, `meta` or `thumbnail_time` of an asset."""
+        version = asset.versions.latest
+        names = changes.keys() - {"thumbnail_time"}
+        settings = replace(version.settings, **{name: changes[name] for name in names})
+        time = changes.get("thumbnail_time", version.thumbnail_time)
+        self._change(asset, now, replace(version, settings=settings, thumbnail_time=time))
+
+    def _change(self, asset: Asset, now: float, version: AssetVersion) -> None:
+        asset.versions.change(now, version)
         self.timeline.add(now, EventType.ASSET_UPDATED, asset)
 
     def create_playback_id(self, asset: Asset, policy: str, now: float) -> PlaybackId:
         """One more playback id of an asset."""
         playback_id = PlaybackId(self._ids.new(), policy)
         self.by_playback_id[playback_id.id] = asset, playback_id
-        self.update_asset(asset, now, playback_ids=(*asset.playback_ids, playback_id))
+        playback_ids = (*asset.playback_ids, playback_id)
+        self._change(asset, now, replace(asset.versions.latest, playback_ids=playback_ids))
         return playback_id
 
     def playback_id(self, playback_id: str, now: float) -> tuple[Asset, PlaybackId] | None:
@@ -120,7 +128,7 @@ class Environment:
     def delete_playback_id(self, asset: Asset, playback_id: PlaybackId, now: float) -> None:
         """Remove a playback id of an asset."""
         rest = tuple(other for other in asset.playback_ids if other != playback_id)
-        self.update_asset(asset, now, playback_ids=rest)
+        self._change(asset, now, replace(asset.versions.latest, playback_ids=rest))
 
     def create_track(
         self,

@@ -5,9 +5,9 @@ Knows no JSON and reads no clock.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Final, Literal, TypeVar
+from typing import ClassVar, Final, Literal, TypeVar
 
 from rindle_sync.emulator.history import History
 from rindle_sync.emulator.validation import (
@@ -197,10 +197,6 @@ class Asset:
             for part in self.parts
             if isinstance(part, kind) and part.created_at <= now < part.deleted_at
         ]
-
-    def change(self, now: float, **changes: Any) -> None:
-        """Replace fields of its `AssetVersion` from `now` on."""
-        self.versions.change(now, replace(self.versions.latest, **changes))
 
     @property
     def key(self) -> tuple[float, int]:
