@@ -560,7 +560,8 @@ async def test_there_are_no_live_streams(mux: httpx.AsyncClient) -> None:
 async def test_the_list_can_be_narrowed_to_the_recordings_of_a_live_stream(
     emulator: MuxEmulator, mux: httpx.AsyncClient
 ) -> None:
-    older = emulator.create_asset(live_stream_id="live-1")
+    body = {"live_stream_id": "live-1"}
+    (older,) = (await mux.post("/_emulator/assets", json=body)).json()["ids"]
     emulator.create_assets(3)
     newer = emulator.create_asset(live_stream_id="live-1")
     emulator.create_asset(live_stream_id="live-2")

@@ -144,6 +144,7 @@ class MuxAccount:
         every: float = 0.0,
         passthrough: str | Callable[[int], str] | None = None,
         policies: Sequence[str] = ("public",),
+        live_stream_id: str | None = None,
     ) -> list[str]:
         """The ids of `n` new assets, oldest first, created `every` so many seconds.
 
@@ -155,13 +156,15 @@ class MuxAccount:
         self._check_past(first)
         self._check_past(first + duration)
         shared = Settings(
-            policies=tuple(policies), passthrough=None if callable(passthrough) else passthrough
+            policies=tuple(policies),
+            passthrough=None if callable(passthrough) else passthrough,
+            live_stream_id=live_stream_id,
         )
         ids = []
         for i in range(n):
             settings = shared
             if callable(passthrough):
-                settings = Settings(policies=shared.policies, passthrough=passthrough(i))
+                settings = replace(shared, passthrough=passthrough(i))
             own_life = life(i) if callable(life) else life
             created = first + i * every
             asset = self.environment.create_asset(settings, own_life or self.life, created)

@@ -45,6 +45,7 @@ class AssetsRequest:
     every: float = 0.0
     passthrough: str | None = None
     policies: list[str] = field(default_factory=lambda: ["public"])
+    live_stream_id: str | None = None
 
     def __post_init__(self) -> None:
         check_whole("n", self.n, low=1, high=_MAX_ASSETS)
@@ -112,7 +113,7 @@ def set_fault(account: MuxAccount, body: Any) -> Any:
 
 
 def create_assets(account: MuxAccount, body: Any) -> Any:
-    """Create assets: n, life, created_at, every, passthrough, policies."""
+    """Create assets: n, life, created_at, every, passthrough, policies, live_stream_id."""
     wanted = build(AssetsRequest, body)
     ids = account.create_assets(
         wanted.n,
@@ -121,6 +122,7 @@ def create_assets(account: MuxAccount, body: Any) -> Any:
         every=wanted.every,
         passthrough=wanted.passthrough,
         policies=wanted.policies,
+        live_stream_id=wanted.live_stream_id,
     )
     return {"ids": ids}
 

@@ -148,6 +148,8 @@ class Settings:
         check_word("max_resolution_tier", self.max_resolution_tier, MaxResolution)
         if self.passthrough is not None:
             check_text("passthrough", self.passthrough, longest=255)
+        if self.live_stream_id is not None:
+            check_text("live_stream_id", self.live_stream_id, longest=255)
 
 
 @dataclass(frozen=True, slots=True)
