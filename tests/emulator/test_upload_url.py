@@ -205,6 +205,16 @@ async def test_a_page_can_read_why_a_file_was_refused(
         assert answer.headers["access-control-allow-origin"] == APP
 
 
+async def test_a_wrong_method_at_the_url_is_told_the_right_ones_without_a_token(
+    mux: httpx.AsyncClient, emulator: MuxEmulator
+) -> None:
+    _, url = await new_url(mux)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=emulator.app)) as browser:
+        answer = await browser.delete(url, headers={"Origin": APP})
+    assert (answer.status_code, answer.headers["allow"]) == (405, "PUT, OPTIONS")
+    assert answer.headers["access-control-allow-origin"] == APP
+
+
 # A real browser
 
 

@@ -21,7 +21,7 @@ from rindle_sync.emulator.uploads import cors_headers
 ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 # The URL of an upload carries its own signature and is outside the API's token and rate limits.
-_UPLOAD_URL: Final = frozenset({Operation.SEND_BYTES, Operation.UPLOAD_PREFLIGHT})
+_UPLOAD_URL: Final = "/_upload/"
 
 
 def all_routes(account: MuxAccount, controls: Sequence[Route]) -> list[Route]:
@@ -71,15 +71,15 @@ class _Endpoint:
         response = await self._admit(request)
         self.account.statuses[response.status] += 1
         headers = {"x-request-id": self.account.ids.request(), **response.headers}
-        if self.operation in _UPLOAD_URL:
-            upload_id, origin = request.path_params["id"], request.headers.get("origin")
+        if request.url.path.startswith(_UPLOAD_URL):
+            upload_id, origin = request.path_params.get("id", ""), request.headers.get("origin")
             headers |= cors_headers(self.account.environment, upload_id, origin)
         content_type = None if response.body is None else response.content_type
         return Response(response.raw(), response.status, headers, content_type)
 
     async def _admit(self, request: Request) -> ApiResponse:
         account = self.account
-        if self.operation in _UPLOAD_URL:
+        if request.url.path.startswith(_UPLOAD_URL):
             return await self._process(request)
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         expected = b64encode(f"{account.token_id}:{account.token_secret}".encode()).decode()
