@@ -265,8 +265,26 @@ async def test_a_list_page_never_holds_more_than_a_hundred(
     emulator: MuxEmulator, mux: httpx.AsyncClient
 ) -> None:
     emulator.create_assets(150)
-    assert len((await mux.get(ASSETS, params={"limit": 500})).json()["data"]) == 100
+    for limit, shown in {"101": 100, "2147483647": 100, "0": 1, "-5": 1, "+7": 7}.items():
+        assert len((await mux.get(ASSETS, params={"limit": limit})).json()["data"]) == shown
     assert len((await mux.get(ASSETS)).json()["data"]) == 25
+
+
+async def test_a_page_before_the_first_is_the_first_and_one_past_the_last_is_empty(
+    emulator: MuxEmulator, mux: httpx.AsyncClient
+) -> None:
+    first, *_, last = emulator.create_assets(3)
+    for page, shown in {"0": [last], "-1": [last], "3": [first], "2147483647": []}.items():
+        answer = await mux.get(ASSETS, params={"limit": 1, "page": page})
+        assert [entry["id"] for entry in answer.json()["data"]] == shown
+
+
+async def test_parameters_that_mux_does_not_know_are_ignored(
+    emulator: MuxEmulator, mux: httpx.AsyncClient
+) -> None:
+    emulator.create_assets(2)
+    answer = await mux.get(ASSETS, params={"status": "ready", "limit[]": "x"})
+    assert len(answer.json()["data"]) == 2
 
 
 async def test_a_full_last_page_has_no_next_cursor(
@@ -285,7 +303,15 @@ async def test_the_list_can_be_read_by_page_number(
 
 
 @pytest.mark.parametrize(
-    "query", [{"limit": "0"}, {"limit": "many"}, {"page": "-1"}, {"cursor": "made-up"}]
+    "query",
+    [
+        {"limit": "many"},
+        {"limit": "2.5"},
+        {"limit": ""},
+        {"page": "x"},
+        {"page": "2147483648"},
+        {"cursor": "made-up"},
+    ],
 )
 async def test_a_list_asked_for_in_nonsense_is_refused(
     mux: httpx.AsyncClient, query: dict[str, str]
@@ -435,31 +461,6 @@ def test_an_upload_that_no_longer_waits_cannot_be_finished(emulator: MuxEmulator
 # Bad bodies, credentials, other paths
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "named"),
-    [
-        (ASSETS, {}, "inputs"),
-        (ASSETS, {"inputs": [{}], "passthrough": "x" * 256}, "passthrough"),
-        (ASSETS, {"inputs": [{}], "playback_policies": ["open"]}, "playback_policies"),
-        (ASSETS, {"inputs": [{}], "playback_policies": "public"}, "playback_policies"),
-        (ASSETS, {"inputs": [{}], "meta": {"title": "x" * 513}}, "meta.title"),
-        (ASSETS, {"inputs": [{}], "test": "yes"}, "test"),
-        (UPLOADS, {}, "cors_origin"),
-        (UPLOADS, {"cors_origin": "*", "timeout": 59}, "timeout"),
-        (UPLOADS, {"cors_origin": "*", "timeout": 604_801}, "timeout"),
-        (UPLOADS, {"cors_origin": "*", "new_asset_settings": []}, "new_asset_settings"),
-        (UPLOADS, [], "the body"),
-    ],
-)
-async def test_a_bad_body_is_refused_with_the_name_of_the_field(
-    mux: httpx.AsyncClient, path: str, body: Any, named: str
-) -> None:
-    answer = await mux.post(path, json=body)
-    assert answer.status_code == 400
-    assert answer.json()["error"]["type"] == "invalid_parameters"
-    assert answer.json()["error"]["messages"][0].startswith(f"{named}: ")
-
-
 async def test_a_body_that_is_not_json_is_refused(mux: httpx.AsyncClient) -> None:
     assert (await mux.post(ASSETS, content=b"\xff{")).status_code == 400
 
@@ -487,9 +488,95 @@ async def test_whoami_names_the_environment(clock: Clock) -> None:
         assert (await mux.get("/system/v1/whoami")).json()["data"]["environment_id"] == "env-7"
 
 
-async def test_other_paths_and_methods_are_not_found(mux: httpx.AsyncClient) -> None:
-    for answer in [await mux.get("/video/v1/live-streams"), await mux.patch(ASSETS)]:
-        assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found")
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", f"{ASSETS}/x/input-info"),
+        ("GET", f"{ASSETS}/x/shots"),
+        ("PUT", f"{ASSETS}/x/mp4-support"),
+        ("POST", "/video/v1/live-streams"),
+        ("GET", "/video/v1/drm-configurations"),
+        ("POST", "/system/v1/signing-keys"),
+        ("OPTIONS", "/video/v2/assets"),
+        ("BREW", "/"),
+    ],
+)
+async def test_a_call_that_is_not_served_is_named_and_never_looks_like_a_deleted_asset(
+    mux: httpx.AsyncClient, method: str, path: str
+) -> None:
+    answer = await mux.request(method, path)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (501, "not_implemented")
+    assert f"does not serve {method} {path};" in answer.json()["error"]["messages"][0]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PATCH", ASSETS, "POST, GET, HEAD"),
+        ("OPTIONS", f"{ASSETS}/x", "GET, PATCH, DELETE, HEAD"),
+        ("GET", f"{ASSETS}/x/tracks", "POST"),
+        ("POST", "/system/v1/whoami", "GET, HEAD"),
+        ("BREW", UPLOADS, "POST, GET, HEAD"),
+    ],
+)
+async def test_a_wrong_method_of_a_served_path_is_told_the_right_ones(
+    mux: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    answer = await mux.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json()["error"]["type"] == "method_not_allowed"
+    assert f"{method} is not possible at {path}" in answer.json()["error"]["messages"][0]
+
+
+async def test_head_is_answered_as_get_is(emulator: MuxEmulator, mux: httpx.AsyncClient) -> None:
+    asset_id = emulator.create_asset()
+    assert (await mux.head(f"{ASSETS}/{asset_id}")).status_code == 200
+    assert (await mux.head(f"{ASSETS}/none")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "name", ["%00", "%ff", "a%2Fb", "..%2f..", "%20", "%25", "%F0%9F%8E%AC", "x" * 5000, "%3Cb%3E"]
+)
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{ASSETS}/NAME",
+        f"{ASSETS}/NAME/playback-ids/NAME",
+        f"{UPLOADS}/NAME",
+        "/video/v1/playback-ids/NAME",
+        "/video/v1/live-streams/NAME",
+    ],
+)
+async def test_an_odd_id_names_nothing(mux: httpx.AsyncClient, name: str, path: str) -> None:
+    assert (await mux.get(path.replace("NAME", name))).status_code == 404
+
+
+async def test_there_are_no_live_streams(mux: httpx.AsyncClient) -> None:
+    assert (await mux.get("/video/v1/live-streams")).json() == {"data": []}
+    assert (await mux.get("/video/v1/live-streams/any")).status_code == 404
+    assert (await mux.delete("/video/v1/live-streams/any")).status_code == 404
+
+
+async def test_the_list_can_be_narrowed_to_the_recordings_of_a_live_stream(
+    emulator: MuxEmulator, mux: httpx.AsyncClient
+) -> None:
+    body = {"live_stream_id": "live-1"}
+    (older,) = (await mux.post("/_emulator/assets", json=body)).json()["ids"]
+    emulator.create_assets(3)
+    newer = emulator.create_asset(live_stream_id="live-1")
+    emulator.create_asset(live_stream_id="live-2")
+    upload_id = emulator.create_upload()
+    emulator.finish_upload(upload_id)
+
+    found = (await mux.get(ASSETS, params={"live_stream_id": "live-1", "limit": 1})).json()
+    rest = (
+        await mux.get(ASSETS, params={"live_stream_id": "live-1", "cursor": found["next_cursor"]})
+    ).json()
+    both = await mux.get(ASSETS, params={"live_stream_id": "live-1", "upload_id": upload_id})
+
+    assert [entry["id"] for entry in found["data"] + rest["data"]] == [newer, older]
+    assert (found["data"][0]["live_stream_id"], rest["next_cursor"]) == ("live-1", None)
+    assert both.json()["data"] == []
 
 
 async def test_every_answer_has_a_request_id_of_its_own(mux: httpx.AsyncClient) -> None:
@@ -511,7 +598,7 @@ async def test_calls_are_counted_by_operation_and_by_status(
         await mux.get(path)
 
     assert emulator.calls == Counter(list_assets=1, get_asset=3, unknown=1)
-    assert emulator.statuses == Counter({200: 3, 404: 2})
+    assert emulator.statuses == Counter({200: 3, 404: 1, 501: 1})
     emulator.reset_calls()
     assert emulator.calls.total() == emulator.statuses.total() == 0
 
@@ -1014,6 +1101,8 @@ async def test_reset_leaves_an_emulator_as_it_was_at_first(
         ),
         ("faults", [], "the body: must be a JSON object"),
         ("assets", {"n": 0}, "n: must be a whole number of at least 1"),
+        ("assets", {"n": 3, "every": 1e308}, "created_at: must not be before 1970"),
+        ("assets", {"n": 2, "every": 10**400}, "every: must be a number"),
         ("assets", {"n": "three"}, "n: must be a whole number"),
         ("assets", {"life": 3}, "life: must be a JSON object"),
         ("assets", {"life": {"ends": "well"}}, "ends: must be one of ready, errored, never"),

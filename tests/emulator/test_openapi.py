@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from openapi_schema_validator import OAS31Validator
 
 from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.emulator.lifecycle import Life
+from rindle_sync.emulator.lifecycle import Life, RenditionLife
 
 OPENAPI = Path(__file__).resolve().parents[3] / "shared/mux/openapi_video.json"
 ASSETS = "/video/v1/assets"
@@ -149,6 +150,95 @@ async def test_a_playback_id_is_as_mux_describes_it(mux: Mux, emulator: MuxEmula
     await mux.ask("GET", f"{path}/{playback_id.id}", f"{path}/{{PLAYBACK_ID}}", 200)
 
 
+async def test_an_updated_asset_is_as_mux_describes_it(mux: Mux, emulator: MuxEmulator) -> None:
+    asset_id = emulator.create_asset(life=Life(after=0))
+    change = {"passthrough": "p", "meta": {"title": "t"}, "thumbnail_time": 1.5}
+    await mux.ask("PATCH", f"{ASSETS}/{asset_id}", f"{ASSETS}/{{ASSET_ID}}", 200, json=change)
+
+
+async def test_the_playback_ids_of_an_asset_are_as_mux_describes_them(
+    mux: Mux, emulator: MuxEmulator
+) -> None:
+    path, template = f"{ASSETS}/{emulator.create_asset()}", f"{ASSETS}/{{ASSET_ID}}"
+    made = await mux.ask(
+        "POST", f"{path}/playback-ids", f"{template}/playback-ids", 201, json={"policy": "signed"}
+    )
+    own, own_template = (
+        f"{path}/playback-ids/{made['id']}",
+        f"{template}/playback-ids/{{PLAYBACK_ID}}",
+    )
+    await mux.ask("GET", own, own_template, 200)
+    await mux.ask("DELETE", own, own_template, 204)
+
+
+@pytest.mark.parametrize("ends", ["ready", "errored", "never"])
+@pytest.mark.parametrize("kind", ["text", "audio"])
+async def test_tracks_are_as_mux_describes_them(
+    mux: Mux, emulator: MuxEmulator, clock: Clock, ends: Any, kind: str
+) -> None:
+    emulator.lives = replace(emulator.lives, track=Life(ends, after=5))
+    asset_id = emulator.create_asset(life=Life(after=0))
+    path, template = f"{ASSETS}/{asset_id}", f"{ASSETS}/{{ASSET_ID}}"
+    body = {"url": "https://example.com/a", "type": kind, "language_code": "en", "name": "n"}
+    made = await mux.ask("POST", f"{path}/tracks", f"{template}/tracks", 201, json=body)
+    own, own_template = f"{path}/tracks/{made['id']}", f"{template}/tracks/{{TRACK_ID}}"
+    clock.at += 5
+
+    asset = await mux.ask("GET", path, template, 200)
+    audio = next(track["id"] for track in asset["tracks"] if track["type"] == "audio")
+    await mux.ask(
+        "POST",
+        f"{path}/tracks/{audio}/generate-subtitles",
+        f"{own_template}/generate-subtitles",
+        201,
+        json={"generated_subtitles": [{"language_code": "auto", "name": "n"}]},
+    )
+    await mux.ask("PATCH", own, own_template, 200, json={"closed_captions": True})
+    await mux.ask("GET", ASSETS, ASSETS, 200)
+    await mux.ask("DELETE", own, own_template, 204)
+
+
+@pytest.mark.parametrize("resolution", ["highest", "audio-only", "2160p", "1080p", "270p"])
+@pytest.mark.parametrize("ends", ["ready", "errored", "skipped", "never"])
+async def test_static_renditions_are_as_mux_describes_them(
+    mux: Mux, emulator: MuxEmulator, clock: Clock, ends: Any, resolution: str
+) -> None:
+    emulator.lives = replace(emulator.lives, static_rendition=RenditionLife(ends, after=5))
+    asset_id = emulator.create_asset(life=Life(after=0))
+    path, template = f"{ASSETS}/{asset_id}", f"{ASSETS}/{{ASSET_ID}}"
+    body = {"resolution": resolution, "passthrough": "p"}
+    made = await mux.ask(
+        "POST", f"{path}/static-renditions", f"{template}/static-renditions", 201, json=body
+    )
+    clock.at += 5
+    await mux.ask("GET", path, template, 200)
+    await mux.ask(
+        "DELETE",
+        f"{path}/static-renditions/{made['id']}",
+        f"{template}/static-renditions/{{STATIC_RENDITION_ID}}",
+        204,
+    )
+
+
+@pytest.mark.parametrize("ends", ["ready", "errored", "never"])
+async def test_master_access_is_as_mux_describes_it(
+    mux: Mux, emulator: MuxEmulator, clock: Clock, ends: Any
+) -> None:
+    emulator.lives = replace(emulator.lives, master=Life(ends, after=5))
+    asset_id = emulator.create_asset(life=Life(after=0))
+    path, template = f"{ASSETS}/{asset_id}", f"{ASSETS}/{{ASSET_ID}}"
+    for access in ("temporary", "none", "temporary"):
+        await mux.ask(
+            "PUT",
+            f"{path}/master-access",
+            f"{template}/master-access",
+            200,
+            json={"master_access": access},
+        )
+    clock.at += 5
+    await mux.ask("GET", path, template, 200)
+
+
 async def test_whoami_is_as_mux_describes_it(mux: Mux) -> None:
     await mux.ask("GET", "/system/v1/whoami", "/system/v1/whoami", 200)
 
@@ -163,7 +253,14 @@ async def test_a_refusal_is_as_mux_describes_it(
 
 @pytest.mark.parametrize(
     ("kind", "path"),
-    [("not_found", "x"), ("forbidden", "x"), ("server_error", "x"), (None, "missing")],
+    [
+        ("not_found", "x"),
+        ("forbidden", "x"),
+        ("server_error", "x"),
+        (None, "missing"),
+        (None, "x/shots"),
+        (None, "x/tracks"),
+    ],
 )
 async def test_every_other_refusal_has_the_common_body(
     emulator: MuxEmulator, spec: dict[str, Any], kind: str | None, path: str

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.emulator.lifecycle import Life
+from rindle_sync.emulator.lifecycle import Life, RenditionLife
 from rindle_sync.emulator.timeline import EventType
 from rindle_sync.emulator.webhooks import Webhook
 
@@ -167,11 +167,27 @@ async def one_of_each(emulator: MuxEmulator, clock: Clock) -> None:
     )
     emulator.finish_upload(made)
     emulator.finish_upload(failing)
+    parts_of_each_kind(emulator)
     clock.pass_by(10)
     emulator.cancel_upload(waiting)
     emulator.announce_update(updated)
     clock.pass_by(60)
     await emulator.deliver_due()
+
+
+def parts_of_each_kind(emulator: MuxEmulator) -> None:
+    """An asset with tracks, static renditions and a master that end in every way."""
+    whole, other = (emulator.create_asset(life=Life(after=1)) for _ in range(2))
+    good, bad = Life(after=2, deleted_after=20), Life("errored", after=2)
+    for asset_id, life in ((whole, good), (other, bad)):
+        emulator.create_track(asset_id, life=life, name="English", passthrough="t")
+        emulator.set_master_access(asset_id, "temporary", life=life)
+    for resolution, rendition_life in {
+        "highest": RenditionLife(after=2, deleted_after=20),
+        "audio-only": RenditionLife("errored", after=2),
+        "2160p": RenditionLife(after=2),
+    }.items():
+        emulator.create_static_rendition(whole, resolution, life=rendition_life)
 
 
 # What comes
@@ -210,11 +226,24 @@ async def test_every_event_type_comes_once_and_each_says_what_was_so_then(
 
     assert {kind for kind, _ in said} == set(EventType)
     assert said == {
-        ("video.asset.created", "preparing"): 4,
-        ("video.asset.ready", "ready"): 2,
+        ("video.asset.created", "preparing"): 6,
+        ("video.asset.ready", "ready"): 4,
         ("video.asset.errored", "errored"): 2,
         ("video.asset.updated", "errored"): 1,
         ("video.asset.deleted", "ready"): 1,
+        ("video.asset.track.created", "preparing"): 2,
+        ("video.asset.track.ready", "ready"): 1,
+        ("video.asset.track.errored", "errored"): 1,
+        ("video.asset.track.deleted", "deleted"): 1,
+        ("video.asset.static_rendition.created", "preparing"): 3,
+        ("video.asset.static_rendition.ready", "ready"): 1,
+        ("video.asset.static_rendition.errored", "errored"): 1,
+        ("video.asset.static_rendition.skipped", "skipped"): 1,
+        ("video.asset.static_rendition.deleted", "ready"): 1,
+        ("video.asset.master.preparing", "preparing"): 2,
+        ("video.asset.master.ready", "ready"): 1,
+        ("video.asset.master.errored", "ready"): 1,
+        ("video.asset.master.deleted", "ready"): 1,
         ("video.upload.created", "waiting"): 3,
         ("video.upload.asset_created", "asset_created"): 2,
         ("video.upload.errored", "errored"): 1,

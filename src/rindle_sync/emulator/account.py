@@ -4,19 +4,33 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Final, Literal
 
 import httpx
 
-from rindle_sync.emulator.api import Whoami
+from rindle_sync.emulator.asset_parts import add_parts, add_rendition, add_track, set_master_access
+from rindle_sync.emulator.call import Whoami
 from rindle_sync.emulator.environment import Environment, Truth
 from rindle_sync.emulator.faults import Fault, Faults, Rule
 from rindle_sync.emulator.ids import Ids
-from rindle_sync.emulator.lifecycle import Asset, Life, Settings, Upload
+from rindle_sync.emulator.lifecycle import (
+    Asset,
+    Life,
+    Lives,
+    Policy,
+    RenditionLife,
+    Settings,
+    Upload,
+)
+from rindle_sync.emulator.parts import MasterAccess
 from rindle_sync.emulator.rate_limits import Priority, RateLimits
+from rindle_sync.emulator.requests import ASSET_UPDATE, RENDITION, TRACK, read_known
 from rindle_sync.emulator.timeline import EventType, LifeEvent
-from rindle_sync.emulator.validation import check_number, check_whole, reject
+from rindle_sync.emulator.validation import check_number, check_whole, check_word, reject
 from rindle_sync.emulator.webhooks import Deliveries, Endpoint, Webhook, Webhooks
+
+_PART_SECONDS: Final = 5.0
 
 PriorityWord = Priority | Literal["high", "low"]
 
@@ -45,14 +59,28 @@ class MuxAccount:
         self.token_id = token_id
         self.token_secret = token_secret
         self.whoami = Whoami(environment_id=environment_id)
-        self.life = Life(after=prepare_seconds)
-        self._default_life = self.life
+        self._default_lives = Lives(
+            asset=Life(after=prepare_seconds),
+            track=Life(after=_PART_SECONDS),
+            static_rendition=RenditionLife(after=_PART_SECONDS),
+            master=Life(after=_PART_SECONDS),
+        )
+        self.lives = self._default_lives
         self.limits: RateLimits | None = None
         self.set_rate_limits(rate_limits, retry_after=retry_after)
         self.calls: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self._start(seed)
         self.webhooks = Webhooks(self.environment, seed)
+
+    @property
+    def life(self) -> Life:
+        """The lifecycle of assets created over the API; those of their parts are in `lives`."""
+        return self.lives.asset
+
+    @life.setter
+    def life(self, life: Life) -> None:
+        self.lives = replace(self.lives, asset=life)
 
     def _start(self, seed: int) -> None:
         self.seed = seed
@@ -68,7 +96,7 @@ class MuxAccount:
         self._start(self.seed if seed is None else seed)
         # after `_start`, which makes the environment that they follow
         self.webhooks.restart(self.environment, self.seed, self.now())
-        self.life = self._default_life
+        self.lives = self._default_lives
         if self.limits is not None:
             self.set_rate_limits(self.limits.priority, retry_after=self.limits.retry_after)
         self.reset_calls()
@@ -93,9 +121,16 @@ class MuxAccount:
         policies: Sequence[str] = ("public",),
         meta: Mapping[str, str] | None = None,
         test: bool = False,
+        live_stream_id: str | None = None,
     ) -> str:
         """The id of a new asset; `created_at` is in Unix seconds and not in the future."""
-        settings = Settings(policies=tuple(policies), passthrough=passthrough, meta=meta, test=test)
+        settings = Settings(
+            policies=tuple(policies),
+            passthrough=passthrough,
+            meta=meta,
+            test=test,
+            live_stream_id=live_stream_id,
+        )
         at = self.now() if created_at is None else created_at
         self._check_past(at)
         return self.environment.create_asset(settings, life or self.life, at).id
@@ -109,6 +144,7 @@ class MuxAccount:
         every: float = 0.0,
         passthrough: str | Callable[[int], str] | None = None,
         policies: Sequence[str] = ("public",),
+        live_stream_id: str | None = None,
     ) -> list[str]:
         """The ids of `n` new assets, oldest first, created `every` so many seconds.
 
@@ -117,15 +153,18 @@ class MuxAccount:
         """
         duration = check_number("every", every) * (check_whole("n", n, low=1) - 1)
         first = self.now() - duration if created_at is None else created_at
+        self._check_past(first)
         self._check_past(first + duration)
         shared = Settings(
-            policies=tuple(policies), passthrough=None if callable(passthrough) else passthrough
+            policies=tuple(policies),
+            passthrough=None if callable(passthrough) else passthrough,
+            live_stream_id=live_stream_id,
         )
         ids = []
         for i in range(n):
             settings = shared
             if callable(passthrough):
-                settings = Settings(policies=shared.policies, passthrough=passthrough(i))
+                settings = replace(shared, passthrough=passthrough(i))
             own_life = life(i) if callable(life) else life
             created = first + i * every
             asset = self.environment.create_asset(settings, own_life or self.life, created)
@@ -135,6 +174,50 @@ class MuxAccount:
     def delete_asset(self, asset_id: str) -> None:
         """Delete an asset now; KeyError if there is none."""
         self.environment.delete_asset(self._asset(asset_id), self.now())
+
+    def update_asset(self, asset_id: str, **changes: Any) -> None:
+        """Change `passthrough`, `meta` or `thumbnail_time` of an asset; KeyError if none."""
+        asset, changes = self._asset(asset_id), read_known(changes, ASSET_UPDATE)
+        self.environment.update_asset(asset, self.now(), changes)
+
+    def create_playback_id(self, asset_id: str, policy: str = "public") -> str:
+        """The id of one more playback id of an asset; KeyError if there is no such asset."""
+        check_word("policy", policy, Policy)
+        return self.environment.create_playback_id(self._asset(asset_id), policy, self.now()).id
+
+    def delete_playback_id(self, playback_id: str) -> None:
+        """Remove a playback id from its asset now; KeyError if there is none."""
+        found = self.environment.playback_id(playback_id, self.now())
+        if found is None:
+            raise KeyError(playback_id)
+        self.environment.delete_playback_id(*found, self.now())
+
+    def create_track(self, asset_id: str, *, life: Life | None = None, **fields: Any) -> str:
+        """The id of a new track of an asset.
+
+        `fields` are those of Mux: `type` (text), `language_code` (en), `name` and others.
+        """
+        given = read_known({"type": "text", "language_code": "en", **fields}, TRACK)
+        asset, life = self._asset(asset_id), life or self.lives.track
+        return add_track(self.environment, asset, given, life, self.now()).id
+
+    def create_static_rendition(
+        self, asset_id: str, resolution: str = "highest", *, life: Life | None = None
+    ) -> str:
+        """The id of a new static rendition of an asset."""
+        given = read_known({"resolution": resolution}, RENDITION)
+        asset, life = self._asset(asset_id), life or self.lives.static_rendition
+        return add_rendition(self.environment, asset, given, life, self.now()).id
+
+    def delete_part(self, part_id: str) -> None:
+        """Delete a track or a static rendition now; KeyError if there is none."""
+        self.environment.delete_part(self.environment.parts[part_id], self.now())
+
+    def set_master_access(self, asset_id: str, access: str, *, life: Life | None = None) -> None:
+        """Prepare the master of an asset (`temporary`) or remove it (`none`)."""
+        check_word("access", access, MasterAccess)
+        asset, life = self._asset(asset_id), life or self.lives.master
+        set_master_access(self.environment, asset, access, life, self.now())
 
     def announce_update(self, asset_id: str) -> None:
         """Send `video.asset.updated` for an asset now; KeyError if there is none."""
@@ -169,9 +252,11 @@ class MuxAccount:
 
         ValueError if the upload is no longer waiting, KeyError if there is none.
         """
-        asset = self.environment.finish_upload(self._upload(upload_id), self.life, self.now())
+        upload, now = self._upload(upload_id), self.now()
+        asset = self.environment.finish_upload(upload, self.life, now)
         if asset is None:
             reject("upload_id", "no longer waits for its file; create another upload")
+        add_parts(self.environment, asset, upload.requested, self.lives, now)
         return asset.id
 
     def cancel_upload(self, upload_id: str) -> None:
@@ -249,3 +334,5 @@ class MuxAccount:
     def _check_past(self, created_at: float) -> None:
         if created_at > self.now():
             reject("created_at", "must not be in the future; use an earlier time or move the clock")
+        if created_at < 0:
+            reject("created_at", "must not be before 1970; use a later time or fewer assets")

@@ -1,8 +1,7 @@
 """The emulator's own paths under /_emulator/: set it up and inspect it from any language."""
 
-import json
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -11,20 +10,29 @@ from starlette.routing import Route
 
 from rindle_sync.emulator.account import MuxAccount
 from rindle_sync.emulator.faults import Fault
-from rindle_sync.emulator.lifecycle import Life, Policy
+from rindle_sync.emulator.lifecycle import Life, Policy, RenditionLife
 from rindle_sync.emulator.rate_limits import Priority
 from rindle_sync.emulator.router import ALL_METHODS
 from rindle_sync.emulator.validation import (
     build,
     check_flag,
     check_number,
+    check_object,
     check_whole,
     check_word,
     check_words,
+    parse_json,
 )
 from rindle_sync.emulator.webhooks import Endpoint, Webhook
 
 _MAX_ASSETS: Final = 1_000_000
+
+_LIVES: Final[dict[str, type[Life]]] = {
+    "asset": Life,
+    "track": Life,
+    "static_rendition": RenditionLife,
+    "master": Life,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,7 @@ class AssetsRequest:
     every: float = 0.0
     passthrough: str | None = None
     policies: list[str] = field(default_factory=lambda: ["public"])
+    live_stream_id: str | None = None
 
     def __post_init__(self) -> None:
         check_whole("n", self.n, low=1, high=_MAX_ASSETS)
@@ -104,7 +113,7 @@ def set_fault(account: MuxAccount, body: Any) -> Any:
 
 
 def create_assets(account: MuxAccount, body: Any) -> Any:
-    """Create assets: n, life, created_at, every, passthrough, policies."""
+    """Create assets: n, life, created_at, every, passthrough, policies, live_stream_id."""
     wanted = build(AssetsRequest, body)
     ids = account.create_assets(
         wanted.n,
@@ -113,14 +122,18 @@ def create_assets(account: MuxAccount, body: Any) -> Any:
         every=wanted.every,
         passthrough=wanted.passthrough,
         policies=wanted.policies,
+        live_stream_id=wanted.live_stream_id,
     )
     return {"ids": ids}
 
 
 def set_life(account: MuxAccount, body: Any) -> Any:
-    """Set the life of new assets: ends, after, deleted_after, error_type, error_message."""
-    account.life = build(Life, body)
-    return asdict(account.life)
+    """Set a life: ends, after, deleted_after, error_type, error_message; of (asset, track, ...)."""
+    values = dict(check_object("the body", body))
+    subject = check_word("of", values.pop("of", "asset"), _LIVES)
+    life = build(_LIVES[subject], values)
+    account.lives = replace(account.lives, **{subject: life})
+    return {"of": subject, **asdict(life)}
 
 
 def show_truth(account: MuxAccount, query: Any) -> Any:
@@ -204,9 +217,9 @@ def _endpoint(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
         try:
-            values = json.loads(await request.body() or b"{}")
-        except ValueError:
-            return _error(400, 'the body: must be JSON, such as {"n": 3}')
+            values = parse_json(await request.body() or b"{}")
+        except ValueError as error:
+            return _error(400, str(error))
         arguments = [] if request.method == "DELETE" else [values]
         if request.method in {"GET", "HEAD"}:
             arguments = [request.query_params]

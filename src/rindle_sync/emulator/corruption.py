@@ -4,7 +4,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
-from rindle_sync.emulator.api import Operation
+from rindle_sync.emulator.call import Operation
 from rindle_sync.emulator.faults import DATA_CHANGES, TEXT_CHANGES, Fault, FaultKind, Faults
 from rindle_sync.emulator.responses import (
     NOT_FOUND,

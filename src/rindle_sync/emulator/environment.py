@@ -2,23 +2,41 @@
 
 import math
 from bisect import bisect_left, insort
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from operator import attrgetter
+from typing import Any, TypeVar
 
+from rindle_sync.emulator.history import History
 from rindle_sync.emulator.ids import Ids
 from rindle_sync.emulator.lifecycle import (
     TEST_ASSET_SECONDS,
     Asset,
     AssetState,
+    AssetVersion,
+    Ending,
     Life,
+    Part,
+    PartState,
     PlaybackId,
+    RenditionLife,
     Settings,
     Upload,
     UploadState,
 )
+from rindle_sync.emulator.parts import (
+    MASTER_SECONDS,
+    SOURCE_HEIGHT,
+    Master,
+    Resolution,
+    StaticRendition,
+    Track,
+    TrackDetails,
+)
 from rindle_sync.emulator.timeline import EventType, LifeEvent, Timeline
+
+P = TypeVar("P", bound=Part)
 
 _key = attrgetter("key")
 
@@ -44,6 +62,7 @@ class Environment:
         self._assets_by_age: list[Asset] = []
         self._uploads: dict[str, Upload] = {}
         self.by_playback_id: dict[str, tuple[Asset, PlaybackId]] = {}
+        self.parts: dict[str, Part] = {}
 
     def create_asset(
         self, settings: Settings, life: Life, created_at: float, upload_id: str | None = None
@@ -51,7 +70,8 @@ class Environment:
         """A new asset with the lifecycle `life`; `created_at` may lie in the past."""
         playback_ids = tuple(PlaybackId(self._ids.new(), policy) for policy in settings.policies)
         serial = len(self.assets)
-        asset = Asset(self._ids.new(), serial, created_at, life, settings, playback_ids)
+        versions = History(AssetVersion(settings, playback_ids))
+        asset = Asset(self._ids.new(), serial, created_at, life, versions)
         asset.upload_id = upload_id
         if life.deleted_after is not None:
             asset.deleted_at = created_at + life.deleted_after
@@ -78,17 +98,125 @@ class Environment:
             asset.deleted_at = now
             self.timeline.add(now, EventType.ASSET_DELETED, asset)
 
+    def update_asset(self, asset: Asset, now: float, changes: Mapping[str, Any]) -> None:
+        """Change the `passthrough`, `meta` or `thumbnail_time` of an asset."""
+        version = asset.versions.latest
+        names = changes.keys() - {"thumbnail_time"}
+        settings = replace(version.settings, **{name: changes[name] for name in names})
+        time = changes.get("thumbnail_time", version.thumbnail_time)
+        self._change(asset, now, replace(version, settings=settings, thumbnail_time=time))
+
+    def _change(self, asset: Asset, now: float, version: AssetVersion) -> None:
+        asset.versions.change(now, version)
+        self.timeline.add(now, EventType.ASSET_UPDATED, asset)
+
+    def create_playback_id(self, asset: Asset, policy: str, now: float) -> PlaybackId:
+        """One more playback id of an asset."""
+        playback_id = PlaybackId(self._ids.new(), policy)
+        self.by_playback_id[playback_id.id] = asset, playback_id
+        playback_ids = (*asset.playback_ids, playback_id)
+        self._change(asset, now, replace(asset.versions.latest, playback_ids=playback_ids))
+        return playback_id
+
+    def playback_id(self, playback_id: str, now: float) -> tuple[Asset, PlaybackId] | None:
+        """The asset and the playback id with this id, unless one of the two is deleted."""
+        found = self.by_playback_id.get(playback_id)
+        if found is None or found[0].deleted_at <= now or found[1] not in found[0].playback_ids:
+            return None
+        return found
+
+    def delete_playback_id(self, asset: Asset, playback_id: PlaybackId, now: float) -> None:
+        """Remove a playback id of an asset."""
+        rest = tuple(other for other in asset.playback_ids if other != playback_id)
+        self._change(asset, now, replace(asset.versions.latest, playback_ids=rest))
+
+    def create_track(
+        self,
+        asset: Asset,
+        now: float,
+        *,
+        kind: str,
+        details: TrackDetails,
+        life: Life,
+        is_generated: bool = False,
+    ) -> Track:
+        """One more text or audio track of an asset."""
+        return self._add_part(
+            Track(
+                id=self._ids.new(),
+                asset=asset,
+                created_at=now,
+                life=life,
+                type=kind,
+                details=History(details),
+                is_generated=is_generated,
+            )
+        )
+
+    def create_rendition(
+        self,
+        asset: Asset,
+        now: float,
+        *,
+        resolution: Resolution,
+        life: Life,
+        passthrough: str | None = None,
+    ) -> StaticRendition:
+        """One more static rendition of an asset; skipped if it is higher than the source."""
+        if life.ends == Ending.READY and (resolution.height or 0) > SOURCE_HEIGHT:
+            life = RenditionLife(Ending.SKIPPED, life.after, life.deleted_after)
+        return self._add_part(
+            StaticRendition(
+                id=self._ids.new(),
+                asset=asset,
+                created_at=now,
+                life=life,
+                resolution=resolution,
+                passthrough=passthrough,
+            )
+        )
+
+    def create_master(self, asset: Asset, now: float, life: Life) -> None:
+        """Prepare the master of an asset for download; it is removed a day after it is ready."""
+        master = Master(id=self._ids.new(), asset=asset, created_at=now, life=life)
+        self._add_part(master)
+        if life.deleted_after is None and master.ending is Ending.READY:
+            self.delete_part(master, master.ends_at + MASTER_SECONDS)
+
+    def delete_part(self, part: Part, at: float) -> None:
+        """Delete a part of an asset at a time, if it is not deleted by then."""
+        if at < part.deleted_at:
+            part.deleted_at = at
+            self.timeline.enter(part, PartState.DELETED, at)
+
+    def _add_part(self, part: P) -> P:
+        part.asset.parts += (part,)
+        self.parts[part.id] = part
+        self.timeline.add_part(part)
+        if part.life.deleted_after is not None:
+            self.delete_part(part, part.created_at + part.life.deleted_after)
+        return part
+
     def page(
-        self, now: float, *, limit: int, before: tuple[float, int] | None = None, skip: int = 0
+        self,
+        now: float,
+        *,
+        limit: int,
+        before: tuple[float, int] | None = None,
+        skip: int = 0,
+        fits: Callable[[Asset], bool] = lambda _: True,
     ) -> tuple[list[Asset], bool]:
-        """Up to `limit` assets older than the key `before`, newest first; whether more follow."""
+        """Up to `limit` assets older than the key `before`, newest first; whether more follow.
+
+        Only assets for which `fits` is true.
+        """
         start = len(self._assets_by_age)
         if before is not None:
             start = bisect_left(self._assets_by_age, before, key=_key)
         found: list[Asset] = []
         for place in range(start - 1, -1, -1):
             asset = self._assets_by_age[place]
-            if asset.deleted_at <= now:
+            if asset.deleted_at <= now or not fits(asset):
                 continue
             if skip:
                 skip -= 1
@@ -152,8 +280,10 @@ class Environment:
         passthrough = asset.settings.passthrough
         return Truth(asset.id, asset.state(now), asset.playback_ids, asset.upload_id, passthrough)
 
-    def subject(self, event: LifeEvent) -> Asset | Upload:
-        """The asset or the upload that an event is about, deleted or not."""
+    def subject(self, event: LifeEvent) -> Asset | Upload | Part:
+        """The asset, the upload or the part that an event is about, deleted or not."""
+        if event.part_id is not None:
+            return self.parts[event.part_id]
         if event.type.startswith("video.upload.") and event.upload_id is not None:
             return self._uploads[event.upload_id]
         assert event.asset_id is not None

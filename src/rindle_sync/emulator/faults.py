@@ -6,7 +6,7 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
-from rindle_sync.emulator.api import Operation
+from rindle_sync.emulator.call import Operation
 from rindle_sync.emulator.validation import (
     check_number,
     check_text,
@@ -53,19 +53,32 @@ DATA_CHANGES: Final = frozenset(
 REFUSALS: Final = frozenset(FaultKind) - DELAYS - LATE - TEXT_CHANGES - DATA_CHANGES
 
 _LISTS: Final = frozenset({Operation.LIST_ASSETS, Operation.LIST_UPLOADS})
-_ASSETS: Final = frozenset({Operation.CREATE_ASSET, Operation.GET_ASSET, Operation.LIST_ASSETS})
+_ASSETS: Final = frozenset(
+    {
+        Operation.CREATE_ASSET,
+        Operation.GET_ASSET,
+        Operation.LIST_ASSETS,
+        Operation.UPDATE_ASSET,
+        Operation.UPDATE_MASTER_ACCESS,
+    }
+)
 _UPLOADS: Final = frozenset(
     {Operation.CREATE_UPLOAD, Operation.GET_UPLOAD, Operation.LIST_UPLOADS, Operation.CANCEL_UPLOAD}
 )
-_BY_ID: Final = frozenset(
+_NOT_BY_ID: Final = frozenset(
     {
-        Operation.GET_ASSET,
-        Operation.DELETE_ASSET,
-        Operation.GET_UPLOAD,
-        Operation.CANCEL_UPLOAD,
-        Operation.GET_PLAYBACK_ID,
+        Operation.CREATE_ASSET,
+        Operation.LIST_ASSETS,
+        Operation.CREATE_UPLOAD,
+        Operation.LIST_UPLOADS,
+        Operation.SEND_BYTES,
+        Operation.UPLOAD_PREFLIGHT,
+        Operation.LIST_LIVE_STREAMS,
+        Operation.WHOAMI,
+        Operation.UNKNOWN,
     }
 )
+_BY_ID: Final = frozenset(Operation) - _NOT_BY_ID
 _SCOPES: Final = {
     FaultKind.NOT_FOUND_ONCE: _BY_ID,
     FaultKind.NOT_FOUND: _BY_ID,

@@ -1,11 +1,15 @@
-"""Assets and uploads, and the state of each at a given time; knows no JSON and reads no clock."""
+"""Assets, their parts and uploads, each with its state at a given time.
+
+Knows no JSON and reads no clock.
+"""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal, TypeVar
 
+from rindle_sync.emulator.history import History
 from rindle_sync.emulator.validation import (
     check_flag,
     check_number,
@@ -14,16 +18,20 @@ from rindle_sync.emulator.validation import (
     check_words,
 )
 
+P = TypeVar("P", bound="Part")
+
 TEST_ASSET_SECONDS: Final = 86_400.0
 """Mux deletes assets made with `test: true` after a day."""
 
 
 class Ending(StrEnum):
-    """How the preparation of an asset ends."""
+    """How the preparation of an asset or of a part of one ends."""
 
     READY = "ready"
     ERRORED = "errored"
     NEVER = "never"
+    SKIPPED = "skipped"
+    """Of a static rendition only: the source does not suit it."""
 
 
 class AssetState(StrEnum):
@@ -32,6 +40,16 @@ class AssetState(StrEnum):
     PREPARING = "preparing"
     READY = "ready"
     ERRORED = "errored"
+    DELETED = "deleted"
+
+
+class PartState(StrEnum):
+    """The state of a track, a static rendition or master access."""
+
+    PREPARING = "preparing"
+    READY = "ready"
+    ERRORED = "errored"
+    SKIPPED = "skipped"
     DELETED = "deleted"
 
 
@@ -71,21 +89,44 @@ class MaxResolution(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """The planned lifecycle of an asset; all times are in seconds from its creation."""
+    """The planned lifecycle of an asset or a part of one.
 
-    ends: Ending | Literal["ready", "errored", "never"] = Ending.READY
+    All times are in seconds from the creation of an asset; those of a part begin no earlier than
+    its asset is ready.
+    """
+
+    endings: ClassVar[tuple[Ending, ...]] = (Ending.READY, Ending.ERRORED, Ending.NEVER)
+
+    ends: Ending | Literal["ready", "errored", "never", "skipped"] = Ending.READY
     after: float = 10.0
     deleted_after: float | None = None
     error_type: str = "invalid_input"
     error_message: str = "The input file could not be read as a video."
 
     def __post_init__(self) -> None:
-        check_word("ends", self.ends, Ending)
+        check_word("ends", self.ends, self.endings)
         check_number("after", self.after)
         check_text("error_type", self.error_type, longest=255)
         check_text("error_message", self.error_message, longest=100_000)
         if self.deleted_after is not None:
             check_number("deleted_after", self.deleted_after, low=0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class RenditionLife(Life):
+    """The planned lifecycle of a static rendition, which may be skipped, too."""
+
+    endings: ClassVar[tuple[Ending, ...]] = tuple(Ending)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lives:
+    """The lifecycles of what is created over the API."""
+
+    asset: Life
+    track: Life
+    static_rendition: Life
+    master: Life
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +139,7 @@ class Settings:
     test: bool = False
     video_quality: str = VideoQuality.BASIC
     max_resolution_tier: str = MaxResolution.FULL_HD
+    live_stream_id: str | None = None
 
     def __post_init__(self) -> None:
         check_words("policies", self.policies, Policy)
@@ -106,6 +148,8 @@ class Settings:
         check_word("max_resolution_tier", self.max_resolution_tier, MaxResolution)
         if self.passthrough is not None:
             check_text("passthrough", self.passthrough, longest=255)
+        if self.live_stream_id is not None:
+            check_text("live_stream_id", self.live_stream_id, longest=255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +160,45 @@ class PlaybackId:
     policy: str
 
 
+@dataclass(frozen=True, slots=True)
+class AssetVersion:
+    """What calls can change in an asset."""
+
+    settings: Settings
+    playback_ids: tuple[PlaybackId, ...]
+    thumbnail_time: float | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Asset:
-    """One asset; only `deleted_at` ever changes, its state follows from the time."""
+    """One asset; its state follows from the time, and only calls change the rest."""
 
     id: str
     serial: int
     created_at: float
     life: Life
-    settings: Settings
-    playback_ids: tuple[PlaybackId, ...]
+    versions: History[AssetVersion]
     deleted_at: float = math.inf
     upload_id: str | None = None
+    parts: tuple["Part", ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        """Its settings now."""
+        return self.versions.latest.settings
+
+    @property
+    def playback_ids(self) -> tuple[PlaybackId, ...]:
+        """Its playback ids now."""
+        return self.versions.latest.playback_ids
+
+    def parts_of(self, kind: type[P], now: float) -> list[P]:
+        """Its parts of one kind that exist at `now`, oldest first."""
+        return [
+            part
+            for part in self.parts
+            if isinstance(part, kind) and part.created_at <= now < part.deleted_at
+        ]
 
     @property
     def key(self) -> tuple[float, int]:
@@ -153,8 +224,48 @@ class Asset:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
+class Part:
+    """A part of an asset, with a lifecycle of its own that begins when the asset is ready."""
+
+    id: str
+    asset: Asset
+    created_at: float
+    life: Life
+    deleted_at: float = math.inf
+
+    @property
+    def ending(self) -> Ending:
+        """How its preparation ends: it fails if its asset does."""
+        if self.asset.life.ends == Ending.ERRORED:
+            return Ending.ERRORED
+        return Ending(self.life.ends)
+
+    @property
+    def ends_at(self) -> float:
+        """When its preparation ends."""
+        begins_at = max(self.created_at, self.asset.ends_at)
+        if self.asset.life.ends == Ending.ERRORED:
+            return begins_at
+        return math.inf if self.ending is Ending.NEVER else begins_at + self.life.after
+
+    def state(self, now: float) -> PartState:
+        """Its state at `now`."""
+        return PartState.DELETED if self.deleted_at <= now else self.last_state(now)
+
+    def last_state(self, now: float) -> PartState:
+        """Its state at `now`, or the one before its deletion if it is deleted by then."""
+        if self.ends_at <= now and self.ends_at < self.deleted_at:
+            return PartState(self.ending)
+        return PartState.PREPARING
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
 class Upload:
-    """One direct upload; receiving the file sets `asset`, the cancel call sets `is_cancelled`."""
+    """One direct upload.
+
+    Receiving the whole file sets `asset`, `received` are the bytes until then; the cancel call
+    sets `is_cancelled`.
+    """
 
     id: str
     created_at: float
@@ -165,6 +276,7 @@ class Upload:
     requested: Mapping[str, object]
     life: Life | None = None
     asset: Asset | None = None
+    received: int = 0
     is_cancelled: bool = False
 
     def state(self, now: float) -> UploadState:

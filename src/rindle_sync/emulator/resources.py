@@ -5,7 +5,16 @@ from typing import Any, Final
 from zlib import crc32
 
 from rindle_sync.emulator.ids import derive
-from rindle_sync.emulator.lifecycle import Asset, AssetState, Upload, UploadState, VideoQuality
+from rindle_sync.emulator.lifecycle import (
+    Asset,
+    AssetState,
+    PartState,
+    PlaybackId,
+    Upload,
+    UploadState,
+    VideoQuality,
+)
+from rindle_sync.emulator.parts import Master, Resolution, StaticRendition, Track, TrackType
 
 _ENCODING_TIERS: Final[Mapping[str, str]] = {
     VideoQuality.BASIC: "baseline",
@@ -20,11 +29,13 @@ _PROGRESS: Final = {
 _FRAME_RATE: Final = 29.97
 _TEST_SECONDS: Final = 10.0
 _LONGEST_MILLISECONDS: Final = 3_600_000
+_BITRATE: Final = 2_000_000
 
 
-def asset_body(asset: Asset, state: AssetState) -> dict[str, Any]:
-    """An asset in `state` as the responses of GET, the list and POST show it."""
-    settings = asset.settings
+def asset_body(asset: Asset, state: AssetState, at: float) -> dict[str, Any]:
+    """An asset in `state` as the responses of GET, the list and POST show it at a time."""
+    version = asset.versions.at(at)
+    settings = version.settings
     body: dict[str, Any] = {
         "id": asset.id,
         # Mux writes the times of assets as whole Unix seconds, in a text
@@ -43,14 +54,90 @@ def asset_body(asset: Asset, state: AssetState) -> dict[str, Any]:
         body["meta"] = dict(settings.meta)
     if settings.test:
         body["test"] = True
-    if asset.playback_ids:
-        body["playback_ids"] = [
-            {"policy": playback_id.policy, "id": playback_id.id}
-            for playback_id in asset.playback_ids
-        ]
+    if version.thumbnail_time is not None:
+        body["thumbnail_time"] = version.thumbnail_time
+    if version.playback_ids:
+        body["playback_ids"] = [playback_id_body(shown) for shown in version.playback_ids]
     if asset.upload_id is not None:
         body |= {"ingest_type": "on_demand_direct_upload", "upload_id": asset.upload_id}
-    return body | _result_body(asset, state)
+    if settings.live_stream_id is not None:
+        body |= {"ingest_type": "live_rtmp", "live_stream_id": settings.live_stream_id}
+    body |= _result_body(asset, state)
+    return body | _parts_body(asset, at, body.get("tracks", [])) if asset.parts else body
+
+
+def playback_id_body(playback_id: PlaybackId) -> dict[str, Any]:
+    """A playback id as the responses about it and its asset show it."""
+    return {"policy": playback_id.policy, "id": playback_id.id}
+
+
+def _parts_body(asset: Asset, at: float, main: list[dict[str, Any]]) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    tracks = [track_body(track, track.state(at), at) for track in asset.parts_of(Track, at)]
+    if tracks:
+        body["tracks"] = [*main, *tracks]
+    renditions = asset.parts_of(StaticRendition, at)
+    if renditions:
+        files = [rendition_body(rendition, rendition.state(at)) for rendition in renditions]
+        body["static_renditions"] = {"files": files}
+    for master in asset.parts_of(Master, at):
+        body |= {"master_access": "temporary", "master": {"status": master.state(at)}}
+        if master.state(at) is PartState.READY:
+            body["master"]["url"] = (
+                f"https://master.mux.com/{asset.id}/master.mp4?signature={master.id}"
+            )
+    return body
+
+
+def main_track_types(asset: Asset, at: float) -> dict[str, str]:
+    """The types of the video and the primary audio track, by their ids."""
+    tracks = _result_body(asset, asset.state(at)).get("tracks", [])
+    return {track["id"]: track["type"] for track in tracks}
+
+
+def track_body(track: Track, state: PartState, at: float) -> dict[str, Any]:
+    """An added track in `state` as the responses about it and its asset show it at a time."""
+    details = track.details.at(at)
+    body: dict[str, Any] = {
+        "id": track.id,
+        "type": track.type,
+        "status": state.value,
+        "language_code": details.language_code,
+    }
+    if track.type == TrackType.TEXT:
+        source = "generated_vod" if track.is_generated else "uploaded"
+        body |= {"text_type": "subtitles", "text_source": source}
+    else:
+        body["primary"] = False
+    for name in ("name", "closed_captions", "passthrough"):
+        value = getattr(details, name)
+        if value is not None:
+            body[name] = value
+    return body
+
+
+def rendition_body(rendition: StaticRendition, state: PartState) -> dict[str, Any]:
+    """A static rendition in `state` as the responses about it and its asset show it."""
+    resolution = rendition.resolution
+    is_audio = resolution is Resolution.AUDIO_ONLY
+    is_standard = resolution in {Resolution.HIGHEST, Resolution.AUDIO_ONLY}
+    body: dict[str, Any] = {
+        "id": rendition.id,
+        "name": "audio.m4a" if is_audio else f"{resolution}.mp4",
+        "ext": "m4a" if is_audio else "mp4",
+        "resolution": resolution.value,
+        "type": "standard" if is_standard else "advanced",
+        "status": state.value,
+    }
+    if rendition.passthrough is not None:
+        body["passthrough"] = rendition.passthrough
+    if state is PartState.READY:
+        filesize = int(_seconds(rendition.asset) * _BITRATE / 8)
+        body |= {"bitrate": _BITRATE, "filesize": str(filesize)}
+        body["resolution_tier"] = resolution.tier
+        if resolution.height is not None:
+            body |= {"height": resolution.height, "width": resolution.height * 16 // 9}
+    return body
 
 
 def _result_body(asset: Asset, state: AssetState) -> dict[str, Any]:
@@ -59,10 +146,7 @@ def _result_body(asset: Asset, state: AssetState) -> dict[str, Any]:
         return {"errors": {"type": life.error_type, "messages": [life.error_message]}}
     if state is not AssetState.READY:
         return {}
-    seconds = _TEST_SECONDS
-    if not asset.settings.test:
-        # Derived from the id: the same in every response, and different from asset to asset.
-        seconds = 5.0 + crc32(asset.id.encode()) % _LONGEST_MILLISECONDS / 1000
+    seconds = _seconds(asset)
     video = {
         "type": "video",
         "id": derive(asset.id, "video"),
@@ -76,6 +160,7 @@ def _result_body(asset: Asset, state: AssetState) -> dict[str, Any]:
         "id": derive(asset.id, "audio"),
         "duration": seconds,
         "max_channels": 2,
+        "primary": True,
     }
     return {
         "duration": seconds,
@@ -85,6 +170,13 @@ def _result_body(asset: Asset, state: AssetState) -> dict[str, Any]:
         "max_stored_frame_rate": _FRAME_RATE,
         "tracks": [video, audio],
     }
+
+
+def _seconds(asset: Asset) -> float:
+    if asset.settings.test:
+        return _TEST_SECONDS
+    # Derived from the id: the same in every response, and different from asset to asset.
+    return 5.0 + crc32(asset.id.encode()) % _LONGEST_MILLISECONDS / 1000
 
 
 def upload_body(upload: Upload, now: float, base_url: str) -> dict[str, Any]:

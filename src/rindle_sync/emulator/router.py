@@ -1,31 +1,63 @@
 """Routes calls to Mux's operations, through token check, rate limits, faults and counters."""
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from rindle_sync.emulator.account import MuxAccount
-from rindle_sync.emulator.api import OPERATIONS, Action, Call, Operation, unknown
+from rindle_sync.emulator.call import Action, Call, Operation
 from rindle_sync.emulator.corruption import corrupt, refusal
 from rindle_sync.emulator.faults import DELAYS, LATE, REFUSALS, FaultKind
+from rindle_sync.emulator.operations import OPERATIONS, not_served
 from rindle_sync.emulator.responses import UNAUTHORIZED, ApiResponse, problem, too_many_requests
+from rindle_sync.emulator.uploads import cors_headers
 
 ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+# The URL of an upload carries its own signature and is outside the API's token and rate limits.
+_UPLOAD_URL: Final = "/_upload/"
 
 
 def all_routes(account: MuxAccount, controls: Sequence[Route]) -> list[Route]:
     """Every emulated path of Mux, the paths `controls`, and a fallback for every other path."""
-    mux = [
-        Route(path, _Endpoint(account, operation, action).respond, methods=[method])
-        for method, path, operation, action in OPERATIONS
-    ]
-    other = _Endpoint(account, Operation.UNKNOWN, unknown)
+    by_path: dict[str, dict[str, tuple[Operation, Action]]] = {}
+    for method, path, operation, action in OPERATIONS:
+        by_path.setdefault(path, {})[method] = operation, action
+    mux = [Route(path, _Path(account, actions)) for path, actions in by_path.items()]
     # routes are matched in this order, and most calls are Mux's
-    return [*mux, *controls, Route("/{rest:path}", other.respond, methods=ALL_METHODS)]
+    return [*mux, *controls, Route("/{rest:path}", _Path(account, None))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Path:
+    """All methods of one path, as an ASGI app; without `actions` a path that is not served."""
+
+    account: MuxAccount
+    actions: Mapping[str, tuple[Operation, Action]] | None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = _Endpoint(self.account, *self._choose(scope["method"]))
+        response = await endpoint.respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    def _choose(self, method: str) -> tuple[Operation, Action]:
+        if self.actions is None:
+            return Operation.UNKNOWN, not_served
+        found = self.actions.get("GET" if method == "HEAD" else method)
+        return (Operation.UNKNOWN, self._wrong_method) if found is None else found
+
+    def _wrong_method(self, call: Call) -> ApiResponse:
+        methods = [*(self.actions or ())]
+        allowed = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
+        message = f"{call.method} is not possible at {call.path}; use {allowed}."
+        response = problem(405, "method_not_allowed", message)
+        return replace(response, headers={"Allow": allowed})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +71,15 @@ class _Endpoint:
         response = await self._admit(request)
         self.account.statuses[response.status] += 1
         headers = {"x-request-id": self.account.ids.request(), **response.headers}
+        if request.url.path.startswith(_UPLOAD_URL):
+            upload_id, origin = request.path_params.get("id", ""), request.headers.get("origin")
+            headers |= cors_headers(self.account.environment, upload_id, origin)
         content_type = None if response.body is None else response.content_type
         return Response(response.raw(), response.status, headers, content_type)
 
     async def _admit(self, request: Request) -> ApiResponse:
         account = self.account
-        # The URL of an upload carries its own signature and is outside the API's rate limits.
-        if self.operation is Operation.SEND_BYTES:
+        if request.url.path.startswith(_UPLOAD_URL):
             return await self._process(request)
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         expected = b64encode(f"{account.token_id}:{account.token_secret}".encode()).decode()
@@ -61,14 +95,8 @@ class _Endpoint:
 
     async def _process(self, request: Request) -> ApiResponse:
         account, operation = self.account, self.operation
-        object_id = request.path_params.get("id", "")
-        ids = {object_id} if object_id else set()
-        body = b""
-        if operation is Operation.SEND_BYTES:
-            async for _ in request.stream():  # a video may be large, and its content is not needed
-                pass
-        else:
-            body = await request.body()
+        ids = {name for key, name in request.path_params.items() if key != "rest"}
+        body, size = await self._receive(request)
         for rule in account.faults.firing(DELAYS, operation, ids):
             await account.sleep(rule.fault.wait)
         refusing = next(account.faults.firing(REFUSALS, operation, ids), None)
@@ -77,17 +105,7 @@ class _Endpoint:
                 await account.sleep(refusing.fault.wait)
             return refusal(refusing.fault)
         # Built only now: during a delay time passes, and other calls change the account.
-        call = Call(
-            environment=account.environment,
-            whoami=account.whoami,
-            life=account.life,
-            now=account.now(),
-            id=object_id,
-            query=request.query_params,
-            headers=request.headers,
-            body=body,
-            base_url=str(request.base_url).rstrip("/"),
-        )
+        call = self._call(request, body, size)
         try:
             response = self.action(call)
         except ValueError as error:
@@ -96,3 +114,31 @@ class _Endpoint:
         for rule in account.faults.firing(LATE, operation, ids):
             await account.sleep(rule.fault.wait)
         return response
+
+    async def _receive(self, request: Request) -> tuple[bytes, int]:
+        if self.operation is not Operation.SEND_BYTES:
+            body = await request.body()
+            return body, len(body)
+        size = 0
+        async for chunk in request.stream():  # a video may be large, and is not needed
+            size += len(chunk)
+        return b"", size
+
+    def _call(self, request: Request, body: bytes, size: int) -> Call:
+        account = self.account
+        raw_path = request.scope.get("raw_path") or request.url.path.encode()
+        return Call(
+            environment=account.environment,
+            whoami=account.whoami,
+            lives=account.lives,
+            now=account.now(),
+            method=request.method,
+            path=raw_path.partition(b"?")[0].decode("latin-1"),
+            id=request.path_params.get("id", ""),
+            part_id=request.path_params.get("part_id", ""),
+            query=request.query_params,
+            headers=request.headers,
+            body=body,
+            size=size,
+            base_url=str(request.base_url).rstrip("/"),
+        )

@@ -1,14 +1,16 @@
 """Every event of assets and uploads in order of time: what webhooks report."""
 
+import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from rindle_sync.emulator.lifecycle import Asset, Ending
+from rindle_sync.emulator.lifecycle import Asset, Ending, Part, PartState
+from rindle_sync.emulator.parts import Master, StaticRendition, Track
 
 
 class EventType(StrEnum):
@@ -19,20 +21,61 @@ class EventType(StrEnum):
     ASSET_ERRORED = "video.asset.errored"
     ASSET_UPDATED = "video.asset.updated"
     ASSET_DELETED = "video.asset.deleted"
+    TRACK_CREATED = "video.asset.track.created"
+    TRACK_READY = "video.asset.track.ready"
+    TRACK_ERRORED = "video.asset.track.errored"
+    TRACK_DELETED = "video.asset.track.deleted"
+    RENDITION_CREATED = "video.asset.static_rendition.created"
+    RENDITION_READY = "video.asset.static_rendition.ready"
+    RENDITION_ERRORED = "video.asset.static_rendition.errored"
+    RENDITION_SKIPPED = "video.asset.static_rendition.skipped"
+    RENDITION_DELETED = "video.asset.static_rendition.deleted"
+    MASTER_PREPARING = "video.asset.master.preparing"
+    MASTER_READY = "video.asset.master.ready"
+    MASTER_ERRORED = "video.asset.master.errored"
+    MASTER_DELETED = "video.asset.master.deleted"
     UPLOAD_CREATED = "video.upload.created"
     UPLOAD_ASSET_CREATED = "video.upload.asset_created"
     UPLOAD_ERRORED = "video.upload.errored"
     UPLOAD_CANCELLED = "video.upload.cancelled"
 
 
+PART_EVENTS: Final[Mapping[type[Part], Mapping[PartState, EventType]]] = {
+    Track: {
+        PartState.PREPARING: EventType.TRACK_CREATED,
+        PartState.READY: EventType.TRACK_READY,
+        PartState.ERRORED: EventType.TRACK_ERRORED,
+        PartState.DELETED: EventType.TRACK_DELETED,
+    },
+    StaticRendition: {
+        PartState.PREPARING: EventType.RENDITION_CREATED,
+        PartState.READY: EventType.RENDITION_READY,
+        PartState.ERRORED: EventType.RENDITION_ERRORED,
+        PartState.SKIPPED: EventType.RENDITION_SKIPPED,
+        PartState.DELETED: EventType.RENDITION_DELETED,
+    },
+    Master: {
+        PartState.PREPARING: EventType.MASTER_PREPARING,
+        PartState.READY: EventType.MASTER_READY,
+        PartState.ERRORED: EventType.MASTER_ERRORED,
+        PartState.DELETED: EventType.MASTER_DELETED,
+    },
+}
+"""The event with which each kind of part enters each state."""
+
+
 @dataclass(frozen=True, slots=True)
 class LifeEvent:
-    """An event of an asset, of an upload, or of both; `at` is in Unix seconds."""
+    """An event of an asset, of an upload, or of both; `at` is in Unix seconds.
+
+    `part_id` is the track, the static rendition or the master that it is about.
+    """
 
     at: float
     type: EventType
     asset_id: str | None
     upload_id: str | None
+    part_id: str | None = None
 
 
 class PlannedEvent(NamedTuple):
@@ -43,15 +86,21 @@ class PlannedEvent(NamedTuple):
     type: EventType
     asset: Asset | None
     upload_id: str | None
+    part: Part | None = None
 
     def life_event(self) -> LifeEvent | None:
-        """The event as users see it; None if a deletion of the asset comes before it."""
+        """The event as users see it; None if a deletion of its subject comes before it."""
         if self.asset is None:
             return LifeEvent(self.at, self.type, None, self.upload_id)
         is_deletion = self.type is EventType.ASSET_DELETED and self.at == self.asset.deleted_at
         if self.at >= self.asset.deleted_at and not is_deletion:
             return None
-        return LifeEvent(self.at, self.type, self.asset.id, self.upload_id)
+        if self.part is None:
+            return LifeEvent(self.at, self.type, self.asset.id, self.upload_id)
+        is_last = self.type is PART_EVENTS[type(self.part)][PartState.DELETED]
+        if self.at >= self.part.deleted_at and not (is_last and self.at == self.part.deleted_at):
+            return None
+        return LifeEvent(self.at, self.type, self.asset.id, self.upload_id, self.part.id)
 
 
 _when = itemgetter(0, 1)
@@ -84,14 +133,19 @@ class Timeline:
         """Every feed to which new events are added."""
 
     def add(
-        self, at: float, what: EventType, asset: Asset | None, upload_id: str | None = None
+        self,
+        at: float,
+        what: EventType,
+        asset: Asset | None,
+        upload_id: str | None = None,
+        part: Part | None = None,
     ) -> None:
         """Plan an event; one of an asset from an upload names the upload too."""
         if asset is not None:
             upload_id = asset.upload_id
         self._created += 1
         self._is_sorted = False
-        planned = PlannedEvent(at, self._created, what, asset, upload_id)
+        planned = PlannedEvent(at, self._created, what, asset, upload_id, part)
         self._planned.append(planned)
         for feed in self.feeds:
             heappush(feed.planned, planned)
@@ -108,6 +162,16 @@ class Timeline:
             self.add(asset.ends_at, EventType.ASSET_ERRORED, asset)
             if has_upload:
                 self.add(asset.ends_at, EventType.UPLOAD_ERRORED, asset)
+
+    def add_part(self, part: Part) -> None:
+        """Plan all events of a new part of an asset but its deletion."""
+        self.enter(part, PartState.PREPARING, part.created_at)
+        if part.ends_at != math.inf:
+            self.enter(part, PartState(part.ending), part.ends_at)
+
+    def enter(self, part: Part, state: PartState, at: float) -> None:
+        """Plan the event with which a part of an asset enters a state."""
+        self.add(at, PART_EVENTS[type(part)][state], part.asset, part=part)
 
     def between(self, since: float, until: float) -> Iterator[LifeEvent]:
         """The events from `since` on and before `until`, in order."""

@@ -1,6 +1,8 @@
 """Checks of request fields; each ValueError names the field and says how to correct it."""
 
+import json
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 T = TypeVar("T", bound="DataclassInstance")
+V = TypeVar("V")
+
+_DEEPEST = 100
 
 
 def reject(field: str, reason: str) -> NoReturn:
@@ -18,25 +23,64 @@ def reject(field: str, reason: str) -> NoReturn:
     raise ValueError(f"{field}: {reason}")
 
 
+def parse_json(body: bytes) -> Any:
+    """A JSON value that nests no deeper than 100 levels."""
+    try:
+        value = json.loads(body, parse_constant=lambda word: reject("the body", f"has {word}"))
+    except (ValueError, RecursionError):
+        reject("the body", 'must be JSON, such as {"n": 3}, and not nest too deeply')
+    _check_depth(value)
+    return value
+
+
+def _check_depth(value: object) -> None:
+    level: list[object] = [value]
+    for _ in range(_DEEPEST):
+        nested: list[object] = []
+        for holder in level:
+            if isinstance(holder, dict):
+                nested.extend(holder.values())
+            elif isinstance(holder, list):
+                nested.extend(holder)
+        level = nested
+    if level:
+        reject("the body", f"must not nest deeper than {_DEEPEST} levels")
+
+
 def check_number(field: str, value: object, *, low: float = 0.0, high: float = math.inf) -> float:
     """A finite number from `low` to `high`."""
     # In Python true and false are integers, in JSON they are not.
     if isinstance(value, bool) or not isinstance(value, int | float):
-        reject(field, f"must be a number of at least {_range(low, high)}")
-    if not math.isfinite(value) or not low <= value <= high:
-        reject(field, f"must be a number of at least {_range(low, high)}")
+        reject(field, f"must be a number{_range(low, high)}")
+    # -(2**63) to 2**63: integers beyond the range of floating point cannot be calculated with
+    is_finite = -(2**63) <= value <= 2**63 if isinstance(value, int) else math.isfinite(value)
+    if not is_finite or not low <= value <= high:
+        reject(field, f"must be a number{_range(low, high)}")
     return value
 
 
 def check_whole(field: str, value: object, *, low: int, high: float = math.inf) -> int:
     """A whole number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        reject(field, f"must be a whole number of at least {_range(low, high)}")
+        reject(field, f"must be a whole number{_range(low, high)}")
     return value
 
 
+def check_integer(field: str, value: object, *, low: int, high: float = math.inf) -> int:
+    """An integer of JSON Schema from `low` to `high`: 60.0 is one, as 60 is."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return check_whole(field, value, low=low, high=high)
+
+
 def _range(low: float, high: float) -> str:
-    return f"{low:g}" if high == math.inf else f"{low:g} and at most {high:.15g}"
+    if low == -math.inf:
+        return ""
+    return (
+        f" of at least {low:g}"
+        if high == math.inf
+        else f" of at least {low:g} and at most {high:.15g}"
+    )
 
 
 def check_text(field: str, value: object, *, longest: int) -> str:
@@ -65,9 +109,9 @@ def check_url(field: str, value: object) -> str:
     return text
 
 
-def check_word(field: str, value: object, words: type[StrEnum]) -> str:
+def check_word(field: str, value: object, words: Iterable[str]) -> str:
     """One of the values of an enumeration."""
-    if value not in list(words):
+    if not isinstance(value, str) or value not in list(words):
         reject(field, f"must be one of {', '.join(words)}")
     return str(value)
 
@@ -77,6 +121,13 @@ def check_words(field: str, value: object, words: type[StrEnum]) -> tuple[str, .
     if not isinstance(value, list | tuple):
         reject(field, f"must be a list with any of {', '.join(words)}")
     return tuple(check_word(field, word, words) for word in value)
+
+
+def check_list(field: str, value: object, check: Callable[[str, Any], V]) -> list[V]:
+    """A JSON list, each of whose entries passes `check`."""
+    if not isinstance(value, list):
+        reject(field, "must be a list")
+    return [check(f"{field}[{place}]", entry) for place, entry in enumerate(value)]
 
 
 def check_object(field: str, value: object) -> dict[str, Any]:

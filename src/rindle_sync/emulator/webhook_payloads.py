@@ -6,10 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rindle_sync.emulator.api import Whoami
-from rindle_sync.emulator.lifecycle import Asset, AssetState, Upload, UploadState
-from rindle_sync.emulator.resources import asset_body, upload_snapshot
-from rindle_sync.emulator.timeline import EventType, LifeEvent
+from rindle_sync.emulator.call import Whoami
+from rindle_sync.emulator.lifecycle import Asset, AssetState, Part, PartState, Upload, UploadState
+from rindle_sync.emulator.parts import StaticRendition, Track
+from rindle_sync.emulator.resources import asset_body, rendition_body, track_body, upload_snapshot
+from rindle_sync.emulator.timeline import PART_EVENTS, EventType, LifeEvent
 
 SIGNATURE_HEADER: Final = "Mux-Signature"
 
@@ -32,32 +33,26 @@ class WebhookEvent:
 
     id: str
     cause: LifeEvent
-    subject: Asset | Upload
+    subject: Asset | Upload | Part
     attempts: list[dict[str, Any]] = field(default_factory=list)
 
     def forged(self) -> "WebhookEvent":
         """A false event with the same id: the asset is deleted, or the upload cancelled."""
-        is_asset = isinstance(self.subject, Asset)
+        subject = self.subject.asset if isinstance(self.subject, Part) else self.subject
+        is_asset = isinstance(subject, Asset)
         false_type = EventType.ASSET_DELETED if is_asset else EventType.UPLOAD_CANCELLED
-        return WebhookEvent(self.id, replace(self.cause, type=false_type), self.subject)
+        return WebhookEvent(self.id, replace(self.cause, type=false_type), subject)
 
 
 # https://www.mux.com/docs/core/listen-for-webhooks
 def write_payload(event: WebhookEvent, whoami: Whoami) -> bytes:
     """The body of a delivery, with the attempts so far and the state at the time of the event."""
-    cause, subject = event.cause, event.subject
-    if isinstance(subject, Asset):
-        kind = "asset"
-        state = _ASSET_STATES.get(cause.type) or subject.last_state(cause.at)
-        # Here, and only here, Mux writes `created_at` as a number.
-        data = asset_body(subject, state) | {"created_at": int(subject.created_at)}
-    else:
-        kind = "upload"
-        data = upload_snapshot(subject, _UPLOAD_STATES[cause.type])
+    cause = event.cause
+    kind, subject_id, data = _subject_body(event)
     envelope = {
         "type": cause.type,
         "request_id": None,
-        "object": {"type": kind, "id": subject.id},
+        "object": {"type": kind, "id": subject_id},
         "id": event.id,
         "environment": {"name": whoami.environment_name, "id": whoami.environment_id},
         "data": data,
@@ -67,6 +62,50 @@ def write_payload(event: WebhookEvent, whoami: Whoami) -> bytes:
         "accessor": None,
     }
     return json.dumps(envelope, separators=(",", ":")).encode()
+
+
+def _subject_body(event: WebhookEvent) -> tuple[str, str, dict[str, Any]]:
+    cause, subject = event.cause, event.subject
+    if isinstance(subject, Upload):
+        return "upload", subject.id, upload_snapshot(subject, _UPLOAD_STATES[cause.type])
+    if isinstance(subject, Track):
+        state = _part_state(subject, cause.type)
+        return (
+            "track",
+            subject.id,
+            track_body(subject, state, cause.at) | _part_body(subject, state),
+        )
+    if isinstance(subject, StaticRendition):
+        state = _part_state(subject, cause.type)
+        if state is PartState.DELETED:  # Mux knows no such status of a static rendition
+            state = subject.last_state(cause.at)
+        body = rendition_body(subject, state) | _part_body(subject, state)
+        return "static-rendition", subject.id, body
+    asset = subject.asset if isinstance(subject, Part) else subject
+    return "asset", asset.id, _asset_snapshot(asset, cause)
+
+
+def _asset_snapshot(asset: Asset, cause: LifeEvent) -> dict[str, Any]:
+    state = _ASSET_STATES.get(cause.type) or asset.last_state(cause.at)
+    body = asset_body(asset, state, cause.at)
+    # Here, and only here, Mux writes these two as numbers.
+    body["created_at"] = int(asset.created_at)
+    for file in body.get("static_renditions", {}).get("files", []):
+        if "filesize" in file:
+            file["filesize"] = int(file["filesize"])
+    return body
+
+
+def _part_state(part: Part, what: EventType) -> PartState:
+    states = {event: state for state, event in PART_EVENTS[type(part)].items()}
+    return states[what]
+
+
+def _part_body(part: Part, state: PartState) -> dict[str, Any]:
+    body: dict[str, Any] = {"asset_id": part.asset.id}
+    if state is PartState.ERRORED:
+        body["error"] = {"type": part.life.error_type, "messages": [part.life.error_message]}
+    return body
 
 
 def timestamp(at: float) -> str:
