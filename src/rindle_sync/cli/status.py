@@ -13,7 +13,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rindle_sync.cli.output import Json, literal, out, print_json, until_stopped, with_installation
-from rindle_sync.diagnostics import Overview, Status, ago, moment_of, of_names, seconds_of
+from rindle_sync.diagnostics import (
+    Overview,
+    Status,
+    ago,
+    moment_of,
+    of_names,
+    seconds_of,
+    waiting_text,
+)
+from rindle_sync.domain import EventStatus
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.installation import Installation
 
@@ -150,6 +159,10 @@ def _lines(figures: Status) -> Iterator[str]:
     if figures.oldest_pending_seconds:
         by_status += f", the oldest due for {seconds_of(figures.oldest_pending_seconds)}"
     yield f"webhook events: {by_status}"
+    has_begun = bool(figures.last_heartbeat_at or figures.webhook_events[EventStatus.APPLIED])
+    waiting = waiting_text(figures.pending, figures.oldest_pending_seconds, has_begun=has_begun)
+    if waiting:
+        yield f"[bold red]{literal(waiting)}[/]"
     yield _missed(figures)
     yield _lateness(figures)
     limit = figures.rate_limit

@@ -63,10 +63,14 @@ def open_transport(url: str, *, connections: int = 1) -> httpx.AsyncHTTPTranspor
 
 def proxy_for(url: str) -> Proxy | None:
     """The proxy that leads to `url`; None where it is reached directly, as this machine is."""
-    parts, proxies = urlsplit(url), getproxies_environment()
+    try:
+        parts, proxies = urlsplit(url), getproxies_environment()
+        host, port = parts.hostname or "", parts.port
+    except ValueError:  # no address: the call says so
+        return None
     for name in (parts.scheme, "all"):
         address = proxies.get(name, "").strip()
-        if address and not _is_direct(parts.hostname or "", parts.port, proxies.get("no", "")):
+        if address and not _is_direct(host, port, proxies.get("no", "")):
             is_url = "://" in address
             return Proxy(f"{name}_proxy".upper(), address if is_url else f"http://{address}")
     return None
