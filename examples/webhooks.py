@@ -65,9 +65,8 @@ def create_app(
 
     routes = [Route("/videos/{reference}", begin, methods=["POST"]), Route("/rows/{row_id}", state)]
     app = Starlette(routes=routes, lifespan=lifespan)
-    # Once, and before a mount at "/". Not at /webhooks/mux: Starlette would redirect to
-    # /webhooks/mux/.
-    app.mount("/webhooks", webhook_app(lambda: app.state.rindle))
+    # once, here, and before a mount at "/"
+    app.mount("/webhooks", webhook_app(lambda: app.state.rindle.webhooks))
     return app
 
 

@@ -11,8 +11,9 @@ from concurrent.futures import Future
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from rindle_sync import RindleSync, Settings, WebhookResponse, connect
+from rindle_sync import RindleSync, Settings, connect
 from rindle_sync.providers import Transport
+from rindle_sync.webhooks import WebhookResponse
 
 T = TypeVar("T")
 PATIENCE = 30.0

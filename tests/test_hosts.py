@@ -26,7 +26,7 @@ from rindle_sync import RindleSync, Settings, State, connect, connect_all, webho
 from rindle_sync.config import plain_settings
 from rindle_sync.diagnostics import waiting_text
 from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.errors import ServiceClosed, WrongEventLoop
+from rindle_sync.errors import AlreadyClosed, WrongEventLoop
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime.engines.loop import Loop
 from tests.support.processes import a_store, eventually
@@ -95,7 +95,7 @@ async def test_an_endpoint_that_is_mounted_once_serves_each_service_that_runs_in
             yield
 
     app = framework(lifespan=lifespan)
-    app.mount("/webhooks", webhook_app(lambda: app.state.rindle))
+    app.mount("/webhooks", webhook_app(lambda: app.state.rindle.webhooks))
     app.mount("/", StaticFiles(directory=tmp_path, html=True))
     browser = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app")
 
@@ -125,7 +125,7 @@ NOTHING: dict[str, Any] = {}
 
 @pytest.mark.parametrize(
     "nothing",
-    [lambda: None, lambda: NOTHING["rindle"], lambda: Starlette().state.rindle],
+    [lambda: None, lambda: NOTHING["rindle"], lambda: Starlette().state.rindle.webhooks],
     ids=["None", "LookupError", "AttributeError"],
 )
 async def test_while_no_service_runs_the_sender_is_told_to_try_again(
@@ -172,7 +172,7 @@ async def test_a_closed_service_refuses_all_else_by_name(rindle: RindleSync) -> 
         partial(rindle.run, asyncio.Event()),
     ]
     for call in calls:
-        with pytest.raises(ServiceClosed, match="connect"):
+        with pytest.raises(AlreadyClosed, match="connect"):
             await call()
 
 
@@ -181,7 +181,7 @@ async def test_an_engine_whose_service_was_closed_ends_and_says_why(rindle: Rind
         await rindle.close()
         await rindle.status()
 
-    with pytest.raises(ServiceClosed):
+    with pytest.raises(AlreadyClosed):
         await asyncio.wait_for(Loop(0.01, 1).run(tick, asyncio.Event()), 20)
 
 
@@ -196,7 +196,7 @@ async def test_services_of_many_environments_close_their_database_last(
         for service in services:
             assert (await service.receive({}, b"{}")).status == 400
     for service in services:
-        with pytest.raises(ServiceClosed):
+        with pytest.raises(AlreadyClosed):
             await service.status()
 
 

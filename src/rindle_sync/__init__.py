@@ -9,7 +9,7 @@ from rindle_sync.providers import PlaybackKind
 from rindle_sync.runtime import ChangeEvent
 from rindle_sync.telemetry import Event
 from rindle_sync.tracking import DirectUpload
-from rindle_sync.webhooks import WebhookResponse, webhook_app
+from rindle_sync.webhooks import webhook_app
 
 __all__ = [
     "ChangeEvent",
@@ -23,7 +23,6 @@ __all__ = [
     "RindleSyncError",
     "Settings",
     "State",
-    "WebhookResponse",
     "connect",
     "connect_all",
     "load_settings",

@@ -357,7 +357,7 @@ class RindleSync(Runnable):
         """Give back all connections; a webhook event that is being stored has its time to be so.
 
         The service is of no use after that: it answers deliveries with 503, and all else raises
-        `ServiceClosed`.
+        `AlreadyClosed`.
         """
         await self.finish()
         await self.store.database.close()

@@ -14,7 +14,7 @@ RindleSyncError
 ├── NotPlayable                no signed URL can be made for this row: `reason` says why
 ├── InvalidValue               the database cannot store a value: trying again will not help
 ├── DatabaseUnavailable        the database does not answer, or is not migrated
-├── ServiceClosed              the service was closed before: connect again
+├── AlreadyClosed              the service was closed before: connect again
 ├── WrongEventLoop             the service belongs to another event loop: connect in this one
 └── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
 """
@@ -109,7 +109,7 @@ class DatabaseUnavailable(RindleSyncError):
     """The database cannot be reached, is locked beyond the time limit, or lacks the tables."""
 
 
-class ServiceClosed(RindleSyncError):
+class AlreadyClosed(RindleSyncError):
     """The service was closed, by the end of its `connect` block or by `close`: connect again."""
 
     def __init__(self) -> None:

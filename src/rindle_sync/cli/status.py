@@ -97,12 +97,23 @@ def _board(overviews: Sequence[Overview], elsewhere: Mapping[str, int]) -> Rende
         if overview.circuit != "closed":
             since = seconds_of(overview.circuit_open_seconds)
             lines.append(f"{prefix}[bold red]circuit open[/]: {overview.circuit}, for {since}")
+        waiting = _waiting(overview)
+        if waiting:
+            lines.append(f"{prefix}[bold red]{literal(waiting)}[/]")
         lines += [
             f"[bold yellow]{literal(finding.text)}[/]: {literal(finding.remedy)}"
             for finding in of_names(overview, elsewhere)
         ]
     figures = _full(first) if isinstance(first, Status) else _table(overviews)
     return Group(*map(Text.from_markup, lines), figures)
+
+
+def _waiting(overview: Overview) -> str | None:
+    has_begun = True
+    if isinstance(overview, Status):
+        applied = overview.webhook_events[EventStatus.APPLIED]
+        has_begun = bool(overview.last_heartbeat_at or applied)
+    return waiting_text(overview.pending, overview.oldest_pending_seconds, has_begun=has_begun)
 
 
 def _table(overviews: Sequence[Overview]) -> Table:
@@ -159,10 +170,6 @@ def _lines(figures: Status) -> Iterator[str]:
     if figures.oldest_pending_seconds:
         by_status += f", the oldest due for {seconds_of(figures.oldest_pending_seconds)}"
     yield f"webhook events: {by_status}"
-    has_begun = bool(figures.last_heartbeat_at or figures.webhook_events[EventStatus.APPLIED])
-    waiting = waiting_text(figures.pending, figures.oldest_pending_seconds, has_begun=has_begun)
-    if waiting:
-        yield f"[bold red]{literal(waiting)}[/]"
     yield _missed(figures)
     yield _lateness(figures)
     limit = figures.rate_limit

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from rindle_sync.errors import DatabaseUnavailable, ServiceClosed, WrongEventLoop
+from rindle_sync.errors import AlreadyClosed, DatabaseUnavailable, WrongEventLoop
 from rindle_sync.store.driver_errors import LOCKED, named_errors
 from rindle_sync.store.schema.engine import BUSY_SECONDS, file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
@@ -20,7 +20,7 @@ class Database:
     """The connections of this process to one database.
 
     Every statement on them raises `DatabaseUnavailable` when the database does not answer, and
-    `InvalidValue` for a value that it cannot store; `ServiceClosed` and `WrongEventLoop` where they
+    `InvalidValue` for a value that it cannot store; `AlreadyClosed` and `WrongEventLoop` where they
     cannot be used.
     """
 
@@ -52,9 +52,9 @@ class Database:
         await self.engine.dispose()
 
     def check_usable(self) -> None:
-        """Raise `ServiceClosed` after `close`, `WrongEventLoop` outside the loop of first use."""
+        """Raise `AlreadyClosed` after `close`, `WrongEventLoop` outside the loop of first use."""
         if self.is_closed:
-            raise ServiceClosed
+            raise AlreadyClosed
         # the connections, and what waits for them, belong to one loop
         loop = asyncio.get_running_loop()
         self._loop = self._loop or loop

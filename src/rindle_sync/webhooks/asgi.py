@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from rindle_sync.webhooks.receive import TRY_AGAIN, Receiver, Reply, WebhookResponse
 
@@ -53,29 +53,20 @@ class WebhookApp:
         return reply.response
 
 
-class Service(Protocol):
-    """What has a webhook endpoint, as `RindleSync` has."""
+def webhook_app(find: Callable[[], App | None]) -> App:
+    """An ASGI app to mount once, as your app is made, for the endpoint that runs at the time.
 
-    @property
-    def webhooks(self) -> App:
-        """The endpoint."""
-        ...
-
-
-def webhook_app(find: Callable[[], Service | None]) -> App:
-    """An ASGI app to mount once, as your app is made: the endpoint of the service `find` returns.
-
-    `find` is called for each request. While it returns None, or raises `AttributeError` or
-    `LookupError` since nothing is there yet, requests are answered 503 with `Retry-After`.
+    `find` returns that endpoint, at each request. While it returns None, or raises `AttributeError`
+    or `LookupError` since nothing is there yet, requests are answered 503 with `Retry-After`.
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            service = find()
+            endpoint = find()
         except (AttributeError, LookupError) as error:
-            _log.info("a webhook request found no running service (%s)", type(error).__name__)
-            service = None
-        await (service.webhooks if service else try_again)(scope, receive, send)
+            _log.info("a webhook request found no endpoint (%s)", type(error).__name__)
+            endpoint = None
+        await (endpoint or try_again)(scope, receive, send)
 
     return app
 

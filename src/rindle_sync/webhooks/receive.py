@@ -11,10 +11,10 @@ from uuid import uuid4
 
 from rindle_sync.domain import EventStatus, ReceivedEvent, WebhookEvent, WebhookSettings
 from rindle_sync.errors import (
+    AlreadyClosed,
     ConfigurationError,
     DatabaseUnavailable,
     InvalidWebhook,
-    ServiceClosed,
 )
 from rindle_sync.providers import Provider
 from rindle_sync.reconcile import Context
@@ -92,7 +92,7 @@ class Receiver:
             return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
         try:
             self.inbox.database.check_usable()
-        except ServiceClosed:
+        except AlreadyClosed:
             return TRY_AGAIN
         lowered, began = {name.lower(): value for name, value in headers.items()}, self.now()
         try:
@@ -104,7 +104,7 @@ class Receiver:
             reason, reply = error.reason, Reply(400, {"error": "provider_webhook_invalid"})
         except ConfigurationError:
             reason, reply = "misconfigured", Reply(500, {"error": "server_misconfigured"})
-        except (DatabaseUnavailable, ServiceClosed) as error:
+        except (DatabaseUnavailable, AlreadyClosed) as error:
             _log.warning("a webhook event was not stored; its sender will try again: %s", error)
             reason, reply = "not_stored", TRY_AGAIN
         self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=_since(began, self.now())))

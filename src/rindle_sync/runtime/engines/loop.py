@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from rindle_sync.errors import RindleSyncError, ServiceClosed
+from rindle_sync.errors import AlreadyClosed, RindleSyncError
 
 _log: Final = logging.getLogger("rindle_sync")
 
@@ -58,8 +58,8 @@ class Loop:
             if not running.done():
                 running.cancel()
                 await asyncio.wait({running})
-        if not running.cancelled() and isinstance(running.exception(), ServiceClosed):
-            raise ServiceClosed  # no later tick can go well
+        if not running.cancelled() and isinstance(running.exception(), AlreadyClosed):
+            raise AlreadyClosed  # no later tick can go well
         return await ended_well(running)
 
 
