@@ -348,6 +348,15 @@ async def test_a_host_in_which_nothing_applies_events_says_so_once_in_a_while(
     assert "pending" in [finding.check for finding in doctor.findings]
 
 
+async def test_a_host_that_connects_for_each_request_is_warned_as_well(
+    sqlite_tables_url: str, emulator: MuxEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with connect(settings_at(sqlite_tables_url, emulator)) as rindle:
+        await rindle.receive(*signed())
+
+    assert "nothing has applied any yet" in caplog.text
+
+
 async def test_a_host_in_which_an_engine_runs_says_nothing(
     rindle: RindleSync, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -258,8 +258,7 @@ class RindleSync(Runnable):
 
     def _note_stored(self) -> None:
         self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
-        if not self.job_runner.wakeups:  # no engine runs in this process
-            self.waiting_events.note_stored()
+        self.waiting_events.note_stored(has_engine=bool(self.job_runner.wakeups))
 
     @cached_property
     def waiting_events(self) -> WaitingEvents:

@@ -14,6 +14,7 @@ _log: Final = logging.getLogger("rindle_sync")
 
 LOOK_EVERY: Final = timedelta(minutes=1)
 WARN_EVERY: Final = timedelta(minutes=10)
+CLOSE_WITHIN: Final = 1.0
 
 
 class WaitingEvents:
@@ -25,19 +26,22 @@ class WaitingEvents:
         self._warned_at: datetime | None = None
         self._looking: asyncio.Task[None] | None = None
 
-    def note_stored(self) -> None:
+    def note_stored(self, *, has_engine: bool) -> None:
         """Look in the background: the sender does not wait for it."""
         now = self._context.now()
         if _is_over(self._looked_at, now, LOOK_EVERY):
             self._looked_at = now
-            self._looking = asyncio.create_task(self.look())
+            self._looking = asyncio.create_task(self.look(has_engine=has_engine))
 
-    async def look(self) -> None:
-        """Log a warning if there is reason for one, and none was logged lately."""
+    async def look(self, *, has_engine: bool = False) -> None:
+        """Log a warning if there is reason for one, and none was logged lately.
+
+        An engine of this process may have had no time yet for its first heartbeat.
+        """
         store, now = self._context.store, self._context.now()
         try:
             waiting, since, was_applied = await store.inbox.waiting(now)
-            has_begun = was_applied or await last_heartbeat(store) is not None
+            has_begun = has_engine or was_applied or await last_heartbeat(store) is not None
         except RindleSyncError:
             return  # a database in trouble is reported by who needs it
         seconds = int((now - since).total_seconds()) if since else 0
@@ -47,8 +51,9 @@ class WaitingEvents:
             _log.warning("%s: %s", store.environment, text)
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Stop looking, after a moment: a host that connects for each request ends at once."""
         if self._looking:
+            await asyncio.wait({self._looking}, timeout=CLOSE_WITHIN)
             self._looking.cancel()
             await asyncio.wait({self._looking})
 
