@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from rindle_sync import ChangeEvent, RindleSync, Settings, connect
+from rindle_sync import ChangeEvent, RindleSync, Settings, connect, webhook_app
 from rindle_sync.providers import Transport
 from rindle_sync.runtime import Callback
 
@@ -55,8 +55,6 @@ def create_app(
             await rindle.migrate()
             rindle.on_change(handle_change)
             app.state.rindle = rindle
-            # Not at /webhooks/mux: Starlette would redirect to /webhooks/mux/.
-            app.mount("/webhooks", rindle.webhooks)
             stop = asyncio.Event()
             service = asyncio.create_task(rindle.run(stop))
             try:
@@ -66,7 +64,10 @@ def create_app(
                 await service
 
     routes = [Route("/videos/{reference}", begin, methods=["POST"]), Route("/rows/{row_id}", state)]
-    return Starlette(routes=routes, lifespan=lifespan)
+    app = Starlette(routes=routes, lifespan=lifespan)
+    # once, here, and before a mount at "/"
+    app.mount("/webhooks", webhook_app(lambda: app.state.rindle.webhooks))
+    return app
 
 
 app = create_app()

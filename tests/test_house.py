@@ -41,9 +41,9 @@ CLOCK = (
 # Names that stand only in these packages or modules; a name stands for what it contains, too.
 NAMES = {
     "the clock is read in app and the emulator": (CLOCK, ("app", "emulator")),
-    "the environment is read in config alone": (
+    "settings are read in config, and the way out of the process in one module": (
         ("os.environ", "os.environb", "os.getenv", "dotenv"),
-        ("config",),
+        ("config", "providers.network"),
     ),
     "databases are spoken to in store": (
         ("sqlalchemy", "alembic", "sqlite3", "aiosqlite", "psycopg"),
@@ -87,7 +87,7 @@ LONGEST_MODULE = 400
 LONGEST_FUNCTION = 50
 P95_FUNCTION = 30
 MEDIAN_FUNCTION = 9
-MOST_PUBLIC_NAMES = 15
+MOST_PUBLIC_NAMES = 16
 
 
 @dataclass(frozen=True)

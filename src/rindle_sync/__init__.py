@@ -9,6 +9,7 @@ from rindle_sync.providers import PlaybackKind
 from rindle_sync.runtime import ChangeEvent
 from rindle_sync.telemetry import Event
 from rindle_sync.tracking import DirectUpload
+from rindle_sync.webhooks import webhook_app
 
 __all__ = [
     "ChangeEvent",
@@ -26,4 +27,5 @@ __all__ = [
     "connect_all",
     "load_settings",
     "redact_id",
+    "webhook_app",
 ]

@@ -9,10 +9,10 @@ from inspect import iscoroutinefunction
 from typing import Any, Final
 
 from rindle_sync.config import Settings, load_settings
-from rindle_sync.diagnostics import Explanation, Status, environment_status, explain
-from rindle_sync.domain import Bucket, JobKind, ProviderAsset, State, Trigger, as_row_id
+from rindle_sync.diagnostics import Explanation, Status, WaitingEvents, environment_status, explain
+from rindle_sync.domain import JobKind, ProviderAsset, State, Trigger, as_row_id
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.gateway import ProviderGateway, RateLimiter
+from rindle_sync.gateway import ProviderGateway, rate_limiters
 from rindle_sync.providers import (
     Modifiers,
     PlaybackKind,
@@ -37,7 +37,7 @@ from rindle_sync.store import Database, Store
 from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS, open_engine
 from rindle_sync.telemetry import EventLog, Listener, Telemetry
 from rindle_sync.tracking import DirectUpload, begin_upload, cancel_upload, track, upload_row
-from rindle_sync.webhooks import Receiver, WebhookApp, WebhookEvents
+from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse, receiver_of
 
 SPARE_CONNECTIONS: Final = 10
 """Connections to the provider beyond those of a sweep, for single syncs."""
@@ -79,8 +79,9 @@ class RindleSync(Runnable):
     @cached_property
     def context(self) -> Context:
         """What reconciling needs. Without credentials every call raises `MissingCredentials`."""
-        settings = self.settings
-        reads, creates = self._rate_limiters()
+        settings, stored, sleep = self.settings, self.store.rate_limits, asyncio.sleep
+        share = settings.provider_rate_limit_share
+        reads, creates = rate_limiters(stored, settings.buckets, share, self._now, sleep)
 
         def note_calls_left(kind: str, left: int) -> None:
             (reads if kind == "reads" else creates).note_calls_left(left)
@@ -100,7 +101,7 @@ class RindleSync(Runnable):
             telemetry=self.telemetry,
             schedule=settings.schedule,
             now=self._now,
-            sleep=asyncio.sleep,
+            sleep=sleep,
             expected_environment=settings.account.environment_id,
             has_token=settings.account.credentials is not None,
         )
@@ -134,28 +135,6 @@ class RindleSync(Runnable):
     def runtime(self) -> Runtime:
         """The jobs of this environment, and how they are run."""
         return Runtime([self.job_runner], self.settings, self.store.database, self._now)
-
-    def _rate_limiters(self) -> tuple[RateLimiter, RateLimiter]:
-        """Our share of the provider's buckets, of reads and of creates."""
-        limits, share = self.settings.buckets, self.settings.provider_rate_limit_share
-        limiters = []
-        for bucket in (limits.reads, limits.creates):
-            ours = Bucket(
-                name=bucket.name,
-                capacity=max(1.0, bucket.capacity * share),
-                per_second=bucket.per_second * share,
-            )
-            limiter = RateLimiter(
-                self.store.rate_limits,
-                ours,
-                now=self._now,
-                sleep=asyncio.sleep,
-                kept_for_app=bucket.capacity * (1 - share),
-            )
-            limiters.append(limiter)
-        reads, creates = limiters
-        # one and the same where the provider has one bucket: what it reports holds for both
-        return reads, reads if limits.creates == limits.reads else creates
 
     async def track(
         self,
@@ -274,15 +253,24 @@ class RindleSync(Runnable):
 
     @property
     def webhooks(self) -> WebhookApp:
-        """The webhook endpoint, an ASGI app to mount in yours."""
-        receiver = Receiver(
-            provider=self.context.gateway.provider,
-            inbox=self.store.inbox,
-            telemetry=self.telemetry,
-            settings=self.context.webhooks,
-            now=self._now,
-        )
-        return WebhookApp(receiver, lambda: self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS))
+        """The webhook endpoint of this service, an ASGI app; `webhook_app` is one to mount."""
+        return WebhookApp(receiver_of(self.context), self._note_stored)
+
+    def _note_stored(self) -> None:
+        self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+        self.waiting_events.note_stored(has_engine=bool(self.job_runner.wakeups))
+
+    @cached_property
+    def waiting_events(self) -> WaitingEvents:
+        """Warns where webhook events wait and nothing applies them."""
+        return WaitingEvents(self.context)
+
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
+        """Store one webhook request that was posted to a host of any kind; what to answer it.
+
+        `body` is what came, unread and unchanged. Raises `WrongEventLoop`.
+        """
+        return await self.webhooks.receive(headers, body)
 
     @property
     def webhook_events(self) -> WebhookEvents:
@@ -365,12 +353,21 @@ class RindleSync(Runnable):
         await self.runtime.run(stop)
 
     async def close(self) -> None:
-        """Give back all connections; a webhook event that is being stored has its time to be so."""
+        """Give back all connections; a webhook event that is being stored has its time to be so.
+
+        The service is of no use after that: it answers deliveries with 503, and all else raises
+        `AlreadyClosed`.
+        """
+        await self.finish()
+        await self.store.database.close()
+
+    async def finish(self) -> None:
+        """Let go of all but the database, which services of other environments may share."""
         # a service that was never used has made no connections, and must make none to close
         if "context" in self.__dict__:
+            await self.waiting_events.close()
             await self.store.inbox.finish(self.context.webhooks.store_within)
             await self.context.gateway.provider.close()
-        await self.store.database.close()
 
 
 @asynccontextmanager

@@ -14,6 +14,8 @@ RindleSyncError
 ├── NotPlayable                no signed URL can be made for this row: `reason` says why
 ├── InvalidValue               the database cannot store a value: trying again will not help
 ├── DatabaseUnavailable        the database does not answer, or is not migrated
+├── AlreadyClosed              the service was closed before: connect again
+├── WrongEventLoop             the service belongs to another event loop: connect in this one
 └── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
 """
 
@@ -105,6 +107,24 @@ class InvalidValue(RindleSyncError):
 
 class DatabaseUnavailable(RindleSyncError):
     """The database cannot be reached, is locked beyond the time limit, or lacks the tables."""
+
+
+class AlreadyClosed(RindleSyncError):
+    """The service was closed, by the end of its `connect` block or by `close`: connect again."""
+
+    def __init__(self) -> None:
+        super().__init__("this service was closed: call connect() again, and use what it returns")
+
+
+class WrongEventLoop(RindleSyncError):
+    """The service was first used in another event loop, to which its connections belong."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this service belongs to the event loop in which it was first used: call connect() in "
+            "each loop that uses one, or run one loop in a thread and hand it coroutines by "
+            "asyncio.run_coroutine_threadsafe, as examples/wsgi.py does"
+        )
 
 
 class ConfigurationError(RindleSyncError):

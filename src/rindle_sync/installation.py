@@ -137,7 +137,7 @@ async def connect_all(
         yield Installation(settings, services, database, clock)
     finally:
         for service in services.values():
-            await service.close()
+            await service.finish()
         await database.close()
 
 

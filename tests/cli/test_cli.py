@@ -881,6 +881,19 @@ mux_base_url = "{url}"
 """
 
 
+async def test_status_says_that_webhook_events_wait_where_nothing_applies_them(
+    shell: Shell, store: Store
+) -> None:
+    row = a_row()
+    await store.inbox.add(a_kept_notice(row, row.updated_at))
+
+    told = await shell.run("status")
+
+    assert "1 webhook event waits, and nothing has applied any yet: start `rindle-sync run`" in (
+        told.out
+    )
+
+
 async def test_of_several_environments_status_tells_a_line_each(
     shell: Shell, far_end: FarEnd
 ) -> None:

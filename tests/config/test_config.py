@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from rindle_sync.app import RindleSync
-from rindle_sync.config import fields_of, load_settings
+from rindle_sync.config import Settings, fields_of, load_settings
 from rindle_sync.domain import Policy, Schedule, StuckPolicy
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import PREFIX, Priority
@@ -307,6 +307,120 @@ def test_a_typo_in_a_variable_is_refused_with_a_suggestion(
 def test_other_peoples_variables_are_left_alone(set_variable: SetVariable, variable: str) -> None:
     set_variable(variable, "anything")
     assert load_settings().sweep_batch == 50
+
+
+@pytest.mark.parametrize(
+    "service", ["OPERATOR", "CONSOLE", "LISTEN", "MUX_TOKEN", "SYNC", "X_PORT"]
+)
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "tcp://10.0.0.1:80"),
+        ("PORT", "udp://10.0.0.1:80"),
+        ("SERVICE_HOST", "10.0.0.1"),
+        ("SERVICE_PORT", "80"),
+        ("SERVICE_PORT_HTTP", "80"),
+        ("PORT_80_TCP", "tcp://10.0.0.1:80"),
+        ("PORT_80_TCP_PROTO", "tcp"),
+        ("PORT_80_TCP_PORT", "80"),
+        ("PORT_80_TCP_ADDR", "10.0.0.1"),
+    ],
+)
+def test_what_kubernetes_says_of_a_service_is_no_setting_whatever_it_is_called(
+    set_variable: SetVariable, service: str, variable: str, value: str
+) -> None:
+    set_variable(f"RINDLE_{service}_{variable}", value)
+
+    settings = load_settings()
+
+    assert (settings.console_port, settings.listen_port) == (8001, 8000)
+    assert Settings().console_port == 8001
+
+
+def test_the_port_of_a_service_called_rindle_is_no_setting(set_variable: SetVariable) -> None:
+    set_variable("RINDLE_PORT", "tcp://10.0.0.1:80")
+    set_variable("RINDLE_SERVICE_HOST", "10.0.0.1")
+    set_variable("RINDLE_ENVIRONMENTS__LIVE_PORT", "tcp://10.0.0.1:80")
+
+    assert load_settings().environments == {}
+
+
+def test_a_port_that_is_mistyped_is_still_refused(set_variable: SetVariable) -> None:
+    set_variable("RINDLE_CONSOLE_PORTS", "8001")
+    assert refusal().setting == "RINDLE_CONSOLE_PORTS"
+
+
+# what stands around a value
+
+AROUND = ("{}\n", " {} ", "\ufeff{}\r\n", "\t{}\u00a0")
+TRIMMED = {
+    "database_url": "sqlite:///x.sqlite3",
+    "environment": "staging",
+    "listen_host": "localhost",
+    "engine": "procrastinate",
+    "sweep_batch": "7",
+    "provider": "mux",
+    "mux_environment_id": "env-1",
+    "mux_base_url": "https://mux.example",
+    "mux_token_id": "an-id",
+    "mux_token_secret": PLANTED,
+    "mux_webhook_secrets": f"{PLANTED},other",
+    "mux_signing_key_id": "key-1",
+    "console_token": PLANTED,
+}
+
+
+def values_of(settings: Settings) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name in TRIMMED:
+        value = getattr(settings, name, None) or getattr(settings.account, name, None)
+        found[name] = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+    return found
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("source", ["variables", "file", "arguments", "Settings"])
+def test_each_setting_is_trimmed_wherever_it_comes_from(
+    set_variable: SetVariable, write_file: WriteFile, source: str, around: str
+) -> None:
+    given: dict[str, Any] = {name: around.format(text) for name, text in TRIMMED.items()}
+    if source == "variables":
+        for name, text in given.items():
+            set_variable(variable_of(name), text)
+        settings = load_settings()
+    elif source == "file":
+        lines = [f"{name} = {json.dumps(text)}" for name, text in given.items()]
+        write_file("\ufeff" + "\n".join(lines))
+        settings = load_settings()
+    elif source == "arguments":
+        settings = load_settings(**given)
+    else:
+        settings = Settings(**given)
+
+    assert values_of(settings) == TRIMMED
+
+
+def test_what_stands_in_the_table_of_an_environment_is_trimmed_too(
+    set_variable: SetVariable, write_file: WriteFile
+) -> None:
+    write_file('[environments.live]\nprovider = "mux\\n"\nmux_token_id = " an-id\\n"')
+    set_variable("RINDLE_ENVIRONMENTS__LIVE__MUX_TOKEN_SECRET", f"{PLANTED}\n")
+
+    assert load_settings().each()["live"].account.credentials == ("an-id", PLANTED)
+
+
+def test_the_names_of_files_are_trimmed_and_so_is_what_stands_in_them(
+    set_variable: SetVariable, write_file: WriteFile
+) -> None:
+    secret = write_file(f"\ufeff{PLANTED}\r\n", "token-secret")
+    config = write_file(f'mux_token_id = "an-id"\nmux_token_secret_file = "{secret} "', "x.toml")
+    set_variable("RINDLE_CONFIG", f"{config}\n")
+
+    assert load_settings().account.credentials == ("an-id", PLANTED)
+
+
+def test_a_setting_of_blanks_alone_is_as_an_empty_one() -> None:
+    assert "environment" in str(refusal(environment=" \n"))
 
 
 # values that are none

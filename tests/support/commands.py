@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import TextIO
 from unittest.mock import patch
 
 COLUMNS = {"COLUMNS": "80"}
@@ -35,6 +36,15 @@ def run(
     arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
 ) -> tuple[int, str, str]:
     """The exit code, the output and the complaints of a command; to be called in a thread."""
+    out, err = io.StringIO(), io.StringIO()
+    code = run_into(out, err, arguments, folder, environment)
+    return code, out.getvalue(), err.getvalue()
+
+
+def run_into(
+    out: TextIO, err: TextIO, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> int:
+    """The exit code of a command with these standard streams; to be called in a thread."""
     with ExitStack() as stack:
         stack.enter_context(_alone)
         stack.enter_context(chdir(folder))
@@ -43,13 +53,12 @@ def run(
         stack.enter_context(_fresh_logging())
         stack.enter_context(_without_signal_handlers())
         stack.callback(overrides.clear)
-        out = stack.enter_context(redirect_stdout(io.StringIO()))
-        err = stack.enter_context(redirect_stderr(io.StringIO()))
-        code = _exit_code(err)
-    return code, out.getvalue(), err.getvalue()
+        stack.enter_context(redirect_stdout(out))
+        stack.enter_context(redirect_stderr(err))
+        return _exit_code(err)
 
 
-def _exit_code(err: io.StringIO) -> int:
+def _exit_code(err: TextIO) -> int:
     """As the interpreter makes it of what `main` raises."""
     try:
         main()

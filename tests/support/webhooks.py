@@ -11,9 +11,8 @@ from sqlalchemy import select
 
 from rindle_sync.domain import EventStatus, ProviderAsset, WebhookEvent, WebhookSettings
 from rindle_sync.providers.mux import sign
-from rindle_sync.reconcile import Context
 from rindle_sync.store.schema import webhook_events
-from rindle_sync.webhooks import Receiver, Reply, process_webhook_events
+from rindle_sync.webhooks import Receiver, Reply, process_webhook_events, receiver_of
 from tests.support.world import World
 
 SECRET = "whsec-of-the-tests"
@@ -97,17 +96,6 @@ async def deliver(
 def a_receiver(world: World) -> Receiver:
     """The endpoint of this world, as it is set up now."""
     return receiver_of(world.context)
-
-
-def receiver_of(context: Context) -> Receiver:
-    """The endpoint of one environment."""
-    return Receiver(
-        provider=context.gateway.provider,
-        inbox=context.store.inbox,
-        telemetry=context.telemetry,
-        settings=context.webhooks,
-        now=context.now,
-    )
 
 
 async def tell_ready(world: World, row: ProviderAsset) -> None:

@@ -1,6 +1,7 @@
 """Commands; they print and decide nothing."""
 
 import asyncio
+import sys
 from importlib.metadata import version
 from typing import Annotated, Final
 
@@ -8,6 +9,7 @@ import typer
 
 from rindle_sync.cli import demo, doctor, events, explain, rows, run, scans, status
 from rindle_sync.cli.output import out, override, say_error
+from rindle_sync.cli.streams import OutputFailed, prepare
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 
 app: Final = typer.Typer(
@@ -57,15 +59,25 @@ app.add_typer(events.events, name="events")
 
 def main() -> None:
     """Run the command line; a failure is one sentence and an exit code, never a traceback."""
+    prepare()
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except RindleSyncError as error:
         say_error(str(error))
         code = 2 if isinstance(error, ConfigurationError) else 1
         raise SystemExit(code) from None
-    # a full disk, or a pipe whose reader has gone; what follows are the codes that shells expect
+    except OutputFailed as error:
+        if error.has_reader:
+            say_error(f"the report could not be written ({error})")
+        raise SystemExit(1) from None
     except OSError as error:
-        raise SystemExit(f"error: the report could not be written ({error.strerror})") from None
+        file = f": {error.filename}" if error.filename else ""
+        say_error(f"the system refused a call ({error.strerror or type(error).__name__}{file})")
+        raise SystemExit(1) from None
+    # the codes that shells expect
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except asyncio.CancelledError:

@@ -1,6 +1,5 @@
 """Commands that need no account: the demo, drawn as it runs, and the emulator."""
 
-import asyncio
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
@@ -9,7 +8,7 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from rindle_sync.cli.output import Json, extra, out, print_json, say, until_stopped
+from rindle_sync.cli.output import Json, extra, out, print_json, run_in_loop, say, until_stopped
 from rindle_sync.providers import Priority
 
 if TYPE_CHECKING:
@@ -40,10 +39,10 @@ def demo(
 
     played = partial(play, assets, seed, WebhookFaults(drop=drop, double=double))
     if json_ or not out.is_terminal:
-        report = asyncio.run(played(lambda _: None))
+        report = run_in_loop(played(lambda _: None))
     else:
         with Live(console=out, refresh_per_second=8) as live:
-            report = asyncio.run(played(lambda snapshot: live.update(_drawn(snapshot, assets))))
+            report = run_in_loop(played(lambda snapshot: live.update(_drawn(snapshot, assets))))
     if json_:
         print_json(asdict(report))
     else:
@@ -118,4 +117,4 @@ def emulator(
     token = "token id emulator-token-id, secret emulator-token-secret"  # noqa: S105
     say(f"Mux emulator on http://{host}:{port}; {token}")
     say(f"controls and help: curl http://{host}:{port}/_emulator/")
-    asyncio.run(until_stopped(lambda stop: serve(mux.app, listening, stop, lifespan=True)))
+    run_in_loop(until_stopped(lambda stop: serve(mux.app, listening, stop, lifespan=True)))

@@ -28,7 +28,10 @@ T = TypeVar("T")
 WIDE: Final = 1000
 """The width of output that is not a terminal: no line is broken."""
 
-out: Final = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+# there is no standard output at all where who started the process has closed it
+_IS_TERMINAL: Final = sys.stdout is not None and sys.stdout.isatty()
+
+out: Final = Console(highlight=False, width=None if _IS_TERMINAL else WIDE)
 err: Final = Console(stderr=True, highlight=False)
 
 _HINTS: Final = {
@@ -89,20 +92,41 @@ def _run(connecting: AbstractAsyncContextManager[S], work: Callable[[S], Awaitab
         task = asyncio.current_task()
         # SIGTERM cancels the work, so that leases are given back before the process ends
         if task:
-            # Windows has no signal handlers in its loop; there a lease ends by time
-            with suppress(NotImplementedError):
-                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+            on_signals(task.cancel, signal.SIGTERM)
         async with connecting as service:
             return await work(service)
 
-    return asyncio.run(connected())
+    return run_in_loop(connected())
+
+
+def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, in an event loop in which the driver of PostgreSQL works."""
+    factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(work)
+
+
+def on_signals(call: Callable[[], object], *numbers: signal.Signals) -> None:
+    """Have `call` called in the running loop when the process gets one of these signals."""
+    loop = asyncio.get_running_loop()
+
+    def wake(*_: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(call)
+
+    for number in numbers:
+        try:
+            loop.add_signal_handler(number, call)
+        except NotImplementedError:
+            # the loops of Windows have no handlers; the process has, in its main thread
+            with suppress(ValueError):
+                signal.signal(number, wake)
 
 
 async def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Run `work` with an event that SIGTERM and Ctrl-C set; it ends when the event is set."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    on_signals(stop.set, signal.SIGTERM, signal.SIGINT)
     await work(stop)
 
 

@@ -13,7 +13,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rindle_sync.cli.output import Json, literal, out, print_json, until_stopped, with_installation
-from rindle_sync.diagnostics import Overview, Status, ago, moment_of, of_names, seconds_of
+from rindle_sync.diagnostics import (
+    Overview,
+    Status,
+    ago,
+    moment_of,
+    of_names,
+    seconds_of,
+    waiting_text,
+)
+from rindle_sync.domain import EventStatus
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.installation import Installation
 
@@ -88,12 +97,23 @@ def _board(overviews: Sequence[Overview], elsewhere: Mapping[str, int]) -> Rende
         if overview.circuit != "closed":
             since = seconds_of(overview.circuit_open_seconds)
             lines.append(f"{prefix}[bold red]circuit open[/]: {overview.circuit}, for {since}")
+        waiting = _waiting(overview)
+        if waiting:
+            lines.append(f"{prefix}[bold red]{literal(waiting)}[/]")
         lines += [
             f"[bold yellow]{literal(finding.text)}[/]: {literal(finding.remedy)}"
             for finding in of_names(overview, elsewhere)
         ]
     figures = _full(first) if isinstance(first, Status) else _table(overviews)
     return Group(*map(Text.from_markup, lines), figures)
+
+
+def _waiting(overview: Overview) -> str | None:
+    has_begun = True
+    if isinstance(overview, Status):
+        applied = overview.webhook_events[EventStatus.APPLIED]
+        has_begun = bool(overview.last_heartbeat_at or applied)
+    return waiting_text(overview.pending, overview.oldest_pending_seconds, has_begun=has_begun)
 
 
 def _table(overviews: Sequence[Overview]) -> Table:

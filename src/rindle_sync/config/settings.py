@@ -39,6 +39,7 @@ from rindle_sync.providers import (
     ProviderSettings,
     SettingsModel,
     provider_entry,
+    trimmed,
     variable_of,
 )
 
@@ -84,7 +85,7 @@ class ServiceSettings(SettingsModel):
     @field_validator("engine", mode="before")
     @classmethod
     def _no_engine_of_the_apps(cls, value: Any) -> Any:
-        if value == "celery":
+        if trimmed(value) == "celery":
             raise ValueError(
                 "celery is run by your own app: call add_celery_tasks there, see docs/engines.md"
             )
@@ -100,11 +101,19 @@ class ServiceSettings(SettingsModel):
                 )
         return value
 
+    @field_validator("console_token", mode="before")
+    @classmethod
+    def _no_blanks(cls, value: Any) -> Any:
+        # an empty one is none: who sets blanks would have an open console without knowing
+        if value and not trimmed(value):
+            raise ValueError("must have at least 16 characters")
+        return value
+
     @field_validator("console_token")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
         text = value.get_secret_value() if value else ""
-        if text and len(text.strip()) < 16:
+        if text and len(text) < 16:
             raise ValueError("must have at least 16 characters")
         return value if text else None
 
@@ -275,7 +284,7 @@ def account_type(provider: str) -> type[ProviderSettings]:
 
 def named_provider(values: Mapping[str, Any]) -> str:
     """The provider that these settings pick."""
-    provider = values.get("provider", DEFAULT_PROVIDER)
+    provider = trimmed(values.get("provider", DEFAULT_PROVIDER))
     return provider if isinstance(provider, str) else ""
 
 

@@ -1,7 +1,14 @@
 """Answers how things stand, from the tables; changes nothing."""
 
 from rindle_sync.diagnostics.cached_query import SPARING, WITHIN, CachedQuery, ConcurrencyLimit
-from rindle_sync.diagnostics.checks import Check, Level, of_engine, of_environment, of_names
+from rindle_sync.diagnostics.checks import (
+    Check,
+    Level,
+    of_engine,
+    of_environment,
+    of_names,
+    waiting_text,
+)
 from rindle_sync.diagnostics.explain import Explanation, MomentKind, explain
 from rindle_sync.diagnostics.humanize import ago, many, moment_of, seconds_of
 from rindle_sync.diagnostics.readiness import OK, Readiness
@@ -17,3 +24,4 @@ from rindle_sync.diagnostics.status import (
     figures_of,
     overview,
 )
+from rindle_sync.diagnostics.waiting_events import WaitingEvents

@@ -69,14 +69,32 @@ _CIRCUIT: Final = {
 }
 
 
+_UNAPPLIED: Final = "nothing applies webhook events"
+_APPLIES: Final = (
+    "start `rindle-sync run` or a worker, or call `rindle.run(stop)` or "
+    "`rindle.process_webhook_events()` in your app"
+)
+
+
+def waiting_text(waiting: int, oldest_seconds: int, *, has_begun: bool) -> str | None:
+    """What is wrong if webhook events wait and nothing applies them; None if nothing is.
+
+    `has_begun` says whether an engine has ever run, or any event was ever applied.
+    """
+    if not waiting or (has_begun and oldest_seconds <= LONGEST_PENDING.total_seconds()):
+        return None
+    lately = "lately" if has_begun else "yet"
+    waits = many(waiting, "webhook event waits", "webhook events wait")
+    return f"{waits}, and nothing has applied any {lately}: {_APPLIES}"
+
+
 def of_engine(last: datetime | None, now: datetime) -> Iterator[DoctorFinding]:
     """Whether an engine is alive; `last` is its last heartbeat."""
     state = engine_state(last, now)
     if state is EngineState.NEVER_RAN:
         text = "no engine has ever run on this database"
-        yield DoctorFinding(
-            Check.ENGINE, Level.ERROR, None, text, "start `rindle-sync run`, or a worker"
-        )
+        remedy = "start `rindle-sync run`, or a worker, or call `rindle.run(stop)` in your app"
+        yield DoctorFinding(Check.ENGINE, Level.ERROR, None, text, remedy)
     elif state is EngineState.AHEAD and last:
         text = f"the last engine heartbeat is {span_of(last - now)} ahead: was a clock set back?"
         remedy = "keep the clocks of all machines in sync (NTP), and check that an engine runs"
@@ -134,8 +152,7 @@ def _of_webhooks(overview: Overview) -> Iterator[DoctorFinding]:
     here = overview.environment
     if overview.oldest_pending_seconds > LONGEST_PENDING.total_seconds():
         text = f"a webhook event has been due for {seconds_of(overview.oldest_pending_seconds)}"
-        remedy = "no engine applies webhook events: does one run?"
-        yield DoctorFinding(Check.PENDING, Level.ERROR, here, text, remedy)
+        yield DoctorFinding(Check.PENDING, Level.ERROR, here, text, f"{_UNAPPLIED}: {_APPLIES}")
     if overview.failed:
         text = f"{many(overview.failed, 'webhook event')} of 24 hours could not be applied"
         remedy = (

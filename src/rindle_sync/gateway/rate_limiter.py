@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rindle_sync.domain import Bucket, BucketLevel, Trigger
+from rindle_sync.providers import Buckets
 from rindle_sync.store import RateLimits
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
@@ -121,3 +122,25 @@ class RateLimiter:
         left, reported_at = self._left
         earned = max(0.0, (now - reported_at).total_seconds()) * self._bucket.per_second
         return left + 0.99 + earned - self._kept_for_app
+
+
+def rate_limiters(
+    stored: RateLimits,
+    limits: Buckets,
+    share: float,
+    now: Callable[[], datetime],
+    sleep: Callable[[float], Awaitable[None]],
+) -> tuple[RateLimiter, RateLimiter]:
+    """Our `share` of the provider's buckets, of reads and of creates."""
+    limiters = []
+    for bucket in (limits.reads, limits.creates):
+        ours = Bucket(
+            name=bucket.name,
+            capacity=max(1.0, bucket.capacity * share),
+            per_second=bucket.per_second * share,
+        )
+        kept_for_app = bucket.capacity * (1 - share)
+        limiters.append(RateLimiter(stored, ours, now=now, sleep=sleep, kept_for_app=kept_for_app))
+    reads, creates = limiters
+    # one and the same where the provider has one bucket: what it reports holds for both
+    return reads, reads if limits.creates == limits.reads else creates

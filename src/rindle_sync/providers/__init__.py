@@ -18,4 +18,10 @@ from rindle_sync.providers.base import (
 )
 from rindle_sync.providers.endpoint_probe import knock
 from rindle_sync.providers.registry import DEFAULT_PROVIDER, PROVIDERS, provider_entry
-from rindle_sync.providers.settings import PREFIX, ProviderSettings, SettingsModel, variable_of
+from rindle_sync.providers.settings import (
+    PREFIX,
+    ProviderSettings,
+    SettingsModel,
+    trimmed,
+    variable_of,
+)

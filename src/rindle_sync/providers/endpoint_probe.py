@@ -10,6 +10,7 @@ import httpx
 
 from rindle_sync.errors import ConfigurationError, ProviderUnavailable
 from rindle_sync.providers.base import Delivery
+from rindle_sync.providers.network import open_transport
 
 _PATIENCE: Final = 10.0
 
@@ -38,7 +39,7 @@ async def knock(url: str, delivery: Delivery, *, within: float = _PATIENCE) -> E
         # on port 0 the transport fails in a way of its own
         address = url if urlsplit(url).port != 0 else ""
         request = httpx.Request("POST", address, content=delivery.body, headers=headers)
-        async with asyncio.timeout(within), httpx.AsyncHTTPTransport() as transport:
+        async with asyncio.timeout(within), open_transport(address) as transport:
             response = await transport.handle_async_request(request)
             try:
                 return EndpointAnswer(response.status_code, await _said(response))

@@ -1,5 +1,6 @@
 """What all classes of settings have in common, and what each provider's own must offer."""
 
+import string
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -10,14 +11,29 @@ from rindle_sync.errors import ConfigurationError
 
 PREFIX: Final = "RINDLE_"
 
+_AROUND: Final = string.whitespace + "\u00a0\u2028\u2029\ufeff"
+
 
 def variable_of(name: str) -> str:
     """The variable of a setting by its full name, which begins with its table if it has one."""
     return (PREFIX + name.replace(".", "__")).upper().replace("-", "_")
 
 
+def trimmed(value: Any) -> Any:
+    """Text, also a secret, without the blanks, line ends and byte order mark around it."""
+    # a secret store or an editor adds them, and a token with a line end is refused as wrong
+    plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(plain, str):
+        return value
+    bare = plain.strip(_AROUND)
+    return SecretStr(bare) if isinstance(value, SecretStr) else bare
+
+
 class SettingsModel(BaseModel):
-    """Some settings. For `x` there may be `x_file`, which names a file that holds it."""
+    """Some settings, each `trimmed`.
+
+    For `x` there may be `x_file`, which names a file that holds it.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=True
@@ -35,31 +51,31 @@ class SettingsModel(BaseModel):
         read = dict(values)
         for name in cls.model_fields:
             file = f"{name}_file"
-            path = read.get(file)
+            path = trimmed(read.get(file))
             if file not in cls.model_fields or not isinstance(path, str | Path):
                 continue
-            if read.get(name):
+            if trimmed(read.get(name)):
                 raise ValueError(
                     f"{name} and {file} are both set: which one counts? (unset one of them)"
                 )
             with suppress(OSError, ValueError):  # named where the file's own setting is checked
-                read[name] = Path(path).read_text("utf-8").strip()
+                read[name] = trimmed(Path(path).read_text("utf-8"))
         return read
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_switch(cls, value: Any) -> Any:
+    def _plain(cls, value: Any) -> Any:
         if isinstance(value, bool):
             # true would pass for 1; pydantic wants a ValueError
             raise ValueError("must not be true or false")  # noqa: TRY004
-        return value
+        return trimmed(value)
 
     @field_validator("*")
     @classmethod
     def _readable(cls, value: Any) -> Any:
         if isinstance(value, Path):
             try:
-                if not value.read_text("utf-8").strip():
+                if not trimmed(value.read_text("utf-8")):
                     raise ValueError("names a file with nothing in it")
             except OSError as error:
                 raise ValueError(f"names a file that cannot be read: {error.strerror}") from None
@@ -115,7 +131,7 @@ class ProviderSettings(SettingsModel):
 
 def split_secrets(value: SecretStr | None) -> SecretStr | None:
     """Secrets with a comma between each two, without blanks; None where there is none."""
-    parts = [part.strip() for part in value.get_secret_value().split(",")] if value else []
+    parts = [trimmed(part) for part in value.get_secret_value().split(",")] if value else []
     if not any(parts):
         return None
     if not all(parts):

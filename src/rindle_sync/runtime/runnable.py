@@ -21,7 +21,9 @@ class Runnable:
         """Create or migrate the tables, and those of the engine; the revision before and after."""
         from rindle_sync.store.migrations import upgrade
 
-        engine = self.runtime.database.engine
+        database = self.runtime.database
+        database.check_usable()
+        engine = database.engine
         if self.settings.engine is EngineName.PROCRASTINATE:
             with extra():
                 from rindle_sync.store.migrations.procrastinate import install_procrastinate

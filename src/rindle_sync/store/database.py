@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from rindle_sync.errors import DatabaseUnavailable
+from rindle_sync.errors import AlreadyClosed, DatabaseUnavailable, WrongEventLoop
 from rindle_sync.store.driver_errors import LOCKED, named_errors
 from rindle_sync.store.schema.engine import BUSY_SECONDS, file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
@@ -20,7 +20,8 @@ class Database:
     """The connections of this process to one database.
 
     Every statement on them raises `DatabaseUnavailable` when the database does not answer, and
-    `InvalidValue` for a value that it cannot store.
+    `InvalidValue` for a value that it cannot store; `AlreadyClosed` and `WrongEventLoop` where they
+    cannot be used.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -29,6 +30,8 @@ class Database:
         self._writer = asyncio.Lock()
         self._unreleased: dict[tuple[sa.Table, str], None] = {}
         """The leases to release next, by table and token; a dict, used as an ordered set."""
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.is_closed = False
 
     @property
     def place(self) -> str:
@@ -44,7 +47,19 @@ class Database:
         with suppress(DatabaseUnavailable):
             await self.release_all()
         self._unreleased.clear()
+        # a pool opens connections again after its end, which nobody would close
+        self.is_closed = True
         await self.engine.dispose()
+
+    def check_usable(self) -> None:
+        """Raise `AlreadyClosed` after `close`, `WrongEventLoop` outside the loop of first use."""
+        if self.is_closed:
+            raise AlreadyClosed
+        # the connections, and what waits for them, belong to one loop
+        loop = asyncio.get_running_loop()
+        self._loop = self._loop or loop
+        if loop is not self._loop:
+            raise WrongEventLoop
 
     async def ping(self) -> None:
         """Check that the database answers and has the tables."""
@@ -59,6 +74,7 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """A connection that only reads."""
+        self.check_usable()
         with named_errors():
             async with self._reads.connect() as connection:
                 yield connection
@@ -66,6 +82,7 @@ class Database:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at its end."""
+        self.check_usable()
         # one writer at a time on SQLite: a queue is fair, the busy wait of SQLite is not
         is_queued = self.engine.dialect.name == "sqlite"
         if is_queued:

@@ -100,6 +100,16 @@ class Inbox(Repository):
         newest = wanted.order_by(webhook_events.c.received_at.desc()).limit(limit)
         return [read_summary(found) for found in await self.read(newest)]
 
+    async def waiting(self, now: datetime) -> tuple[int, datetime | None, bool]:
+        """How many events are due, since when, and whether any was ever applied."""
+        next_attempt_at, status = webhook_events.c.next_attempt_at, webhook_events.c.status
+        counted = sa.select(
+            sa.func.count().label("number"), sa.func.min(next_attempt_at).label("since")
+        )
+        [due] = await self.read(counted.where(*self.here, next_attempt_at <= now))
+        applied = sa.select(status).where(*self.here, status == EventStatus.APPLIED.value)
+        return due.number, due.since, bool(await self.read(applied.limit(1)))
+
     async def replay(self, now: datetime, *, webhook_event_id: str | None = None) -> int:
         """Make one event, or all dead ones, pending again; the number of them.
 

@@ -9,7 +9,8 @@ from rindle_sync.webhooks.asgi import (
     at_most,
     at_paths,
     nowhere,
+    webhook_app,
 )
 from rindle_sync.webhooks.events import WebhookEvents
 from rindle_sync.webhooks.process import process_webhook_events, rows_about
-from rindle_sync.webhooks.receive import LARGEST_BODY, Receiver, Reply
+from rindle_sync.webhooks.receive import LARGEST_BODY, Receiver, Reply, WebhookResponse, receiver_of

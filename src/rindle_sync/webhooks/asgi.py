@@ -1,15 +1,18 @@
 """The webhook endpoint as a plain ASGI app, to mount in any ASGI app; needs no framework."""
 
-import json
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, Final
 
-from rindle_sync.webhooks.receive import TRY_AGAIN, Receiver, Reply
+from rindle_sync.webhooks.receive import TRY_AGAIN, Receiver, Reply, WebhookResponse
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+_log: Final = logging.getLogger("rindle_sync")
 
 
 class _Disconnected(Exception):
@@ -25,8 +28,7 @@ class WebhookApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
-        if scope["type"] != "http":
-            raise RuntimeError("the webhook endpoint is HTTP only; mount it under its own path")
+        refuse_other_than_http(scope)
         headers = {}
         for name, value in scope["headers"]:
             headers[name.decode("latin-1")] = value.decode("latin-1")
@@ -38,6 +40,35 @@ class WebhookApp:
         # the sender has its answer before the work begins
         if reply.status == 202:
             self._on_stored()
+
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
+        """One delivery that was posted to a host of any kind, and is read already."""
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield body
+
+        reply = await self._receiver.receive("POST", headers, chunks())
+        if reply.status == 202:
+            self._on_stored()
+        return reply.response
+
+
+def webhook_app(find: Callable[[], App | None]) -> App:
+    """An ASGI app to mount once, as your app is made, for the endpoint that runs at the time.
+
+    `find` returns that endpoint, at each request. While it returns None, or raises `AttributeError`
+    or `LookupError` since nothing is there yet, requests are answered 503 with `Retry-After`.
+    """
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            endpoint = find()
+        except (AttributeError, LookupError) as error:
+            _log.info("a webhook request found no endpoint (%s)", type(error).__name__)
+            endpoint = None
+        await (endpoint or try_again)(scope, receive, send)
+
+    return app
 
 
 async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
@@ -51,15 +82,22 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
 
 
 async def _send(send: Send, reply: Reply) -> None:
-    body = json.dumps(dict(reply.body)).encode()
-    headers = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        **reply.headers,
-    }
-    raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": reply.status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+    response = reply.response
+    raw = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
+    await send({"type": "http.response.start", "status": response.status, "headers": raw})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+def refuse_other_than_http(scope: Scope) -> None:
+    """Raise for the lifespan of a host, or a WebSocket."""
+    if scope["type"] != "http":
+        raise RuntimeError("the webhook endpoint is HTTP only; mount it under its own path")
+
+
+async def try_again(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer 503 with `Retry-After`."""
+    refuse_other_than_http(scope)
+    await _send(send, TRY_AGAIN)
 
 
 async def nowhere(_scope: Scope, _receive: Receive, send: Send) -> None:

@@ -1,6 +1,7 @@
 """Verifies, stores and answers a delivery. Knows no framework, calls no provider."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,8 +9,14 @@ from typing import Final
 from uuid import uuid4
 
 from rindle_sync.domain import EventStatus, ReceivedEvent, WebhookEvent, WebhookSettings
-from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, InvalidWebhook
+from rindle_sync.errors import (
+    AlreadyClosed,
+    ConfigurationError,
+    DatabaseUnavailable,
+    InvalidWebhook,
+)
 from rindle_sync.providers import Provider
+from rindle_sync.reconcile import Context
 from rindle_sync.store import Inbox
 from rindle_sync.telemetry import (
     Telemetry,
@@ -27,12 +34,28 @@ RETRY_AFTER: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookResponse:
+    """An answer, as any HTTP host can send it."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What to answer; the provider stores and shows answers, so they hold no secret."""
 
     status: int
     body: Mapping[str, str]
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def response(self) -> WebhookResponse:
+        """The same as JSON, with all of its headers."""
+        body = json.dumps(dict(self.body)).encode()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        return WebhookResponse(self.status, headers | dict(self.headers), body)
 
 
 TRY_AGAIN: Final = Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
@@ -64,6 +87,10 @@ class Receiver:
         """
         if method != "POST":
             return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
+        try:
+            self.inbox.database.check_usable()
+        except AlreadyClosed:
+            return TRY_AGAIN
         lowered, began = {name.lower(): value for name, value in headers.items()}, self.now()
         detail: str | None = None
         try:
@@ -75,7 +102,7 @@ class Receiver:
             reason, reply = error.reason, Reply(400, {"error": "provider_webhook_invalid"})
         except ConfigurationError:
             reason, reply = "misconfigured", Reply(500, {"error": "server_misconfigured"})
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, AlreadyClosed) as error:
             reason, reply, detail = "not_stored", TRY_AGAIN, str(error)
         ack_ms = _since(began, self.now())
         self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=ack_ms, detail=detail))
@@ -132,6 +159,17 @@ class Receiver:
             status=EventStatus.PENDING if received.acted_on else EventStatus.IGNORED,
             next_attempt_at=now if received.acted_on else None,
         )
+
+
+def receiver_of(context: Context) -> Receiver:
+    """The receiver of one environment."""
+    return Receiver(
+        provider=context.gateway.provider,
+        inbox=context.store.inbox,
+        telemetry=context.telemetry,
+        settings=context.webhooks,
+        now=context.now,
+    )
 
 
 async def _read(

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import quote
@@ -29,7 +28,7 @@ from rindle_sync.providers.base import (
     UploadRequest,
 )
 from rindle_sync.providers.mux import webhooks
-from rindle_sync.providers.mux.errors import refusal
+from rindle_sync.providers.mux.errors import refusal, unreachable
 from rindle_sync.providers.mux.responses import (
     Asset,
     Environment,
@@ -42,7 +41,7 @@ from rindle_sync.providers.mux.responses import (
     same,
     upload_observation,
 )
-from rindle_sync.telemetry import keep_from_debug
+from rindle_sync.providers.network import open_transport, proxy_for
 
 BASE_URL: Final = "https://api.mux.com"
 _USER_AGENT: Final = f"rindle-sync/{version('rindle-sync')}"
@@ -55,9 +54,6 @@ A list page of a hundred assets has a few hundred thousand.
 PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core/make-api-requests
 CONNECTIONS: Final = 60
 """How many calls are under way at once; one more would wait inside its own time limit."""
-
-# whose certificates we believe: read once, for all environments
-_trusted: Final = cache(httpx.create_ssl_context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +100,9 @@ class Mux:
         on_calls_left: CallsLeft = lambda _kind, _left: None,
         playback: Playback | None = None,
     ) -> None:
-        keep_from_debug("httpcore.http11", "httpcore.http2")  # they log the headers of answers
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._transport = transport or httpx.AsyncHTTPTransport(limits=limits, verify=_trusted())
         self._base_url = (base_url or BASE_URL).rstrip("/")
+        self._transport = transport or open_transport(self._base_url, connections=connections)
+        self._proxy = None if transport else proxy_for(self._base_url)
         self._timeout = timeout
         self._headers = {
             "accept": "application/json",
@@ -246,7 +241,7 @@ class Mux:
         except (TimeoutError, httpx.TimeoutException):
             raise ProviderUnavailable(f"mux did not answer within {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise ProviderUnavailable(f"mux cannot be reached ({type(error).__name__})") from None
+            raise ProviderUnavailable(unreachable(error, self._proxy)) from None
 
 
 async def _content(response: httpx.Response) -> bytes:

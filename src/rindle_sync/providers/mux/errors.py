@@ -15,6 +15,7 @@ from rindle_sync.errors import (
     RindleSyncError,
 )
 from rindle_sync.providers.mux.responses import errors_text
+from rindle_sync.providers.network import Proxy
 
 _LONGEST_WAIT: Final = 86_400.0
 
@@ -53,10 +54,26 @@ def refusal(
             return AuthenticationFailed(
                 f"{text}; check mux_token_id and mux_token_secret, and that the token may do this"
             )
+        case 407:  # not an answer of Mux
+            return ProviderUnavailable(
+                f"{text}; it comes from a proxy: are its user and password in HTTP_PROXY right?"
+            )
         case 429:
             return RateLimited(text, _seconds(headers.get("retry-after")))
         case _:
             return ProviderUnavailable(text)
+
+
+def unreachable(error: Exception, proxy: Proxy | None) -> str:
+    """Why there was no answer; the error's own text may hold anything and is not shown."""
+    text = f"mux cannot be reached ({type(error).__name__})"
+    if proxy:
+        status = str(error)[:3] if isinstance(error, httpx.ProxyError) else ""
+        said = f", which answered {status}" if status.isdecimal() else ""
+        text = f"{text} through the proxy that {proxy.variable} names{said}"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        text += ": its certificate is not trusted; SSL_CERT_FILE may name others to trust"
+    return text
 
 
 def _seconds(retry_after: str | None) -> float | None:

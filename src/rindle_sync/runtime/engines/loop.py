@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from rindle_sync.errors import RindleSyncError
+from rindle_sync.errors import AlreadyClosed, RindleSyncError
 from rindle_sync.telemetry import scrub_traceback
 
 _log: Final = logging.getLogger("rindle_sync")
@@ -61,6 +61,8 @@ class Loop:
             if not running.done():
                 running.cancel()
                 await asyncio.wait({running})
+        if not running.cancelled() and isinstance(running.exception(), AlreadyClosed):
+            raise AlreadyClosed  # no later tick can go well
         return await ended_well(running)
 
 
