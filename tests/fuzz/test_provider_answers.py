@@ -529,13 +529,18 @@ def check_delivery(delivery: ReceivedEvent) -> None:
         assert delivery.acted_on == (delivery.type != "video.asset.track.ready")
 
 
-def urls_in(value: Any) -> list[str]:
+def urls_in(value: Any, *, of_provider: bool = False) -> list[str]:
+    """The URLs of files, and those in texts of the provider; not what the app gave."""
     if isinstance(value, dict):
-        named = [key for key in value if key.endswith("url")]
-        return named + [url for inner in value.values() for url in urls_in(inner)]
+        found = [key for key in value if key.endswith("url")]
+        for key, inner in value.items():
+            if key not in {"passthrough", "meta"} or of_provider:
+                found += urls_in(inner, of_provider=of_provider or key in {"error", "errors"})
+        return found
     if isinstance(value, list):
-        return [url for inner in value for url in urls_in(inner)]
-    return [value] if isinstance(value, str) and A_URL.search(value) else []
+        return [url for inner in value for url in urls_in(inner, of_provider=of_provider)]
+    is_url = of_provider and isinstance(value, str) and A_URL.search(value)
+    return [value] if is_url else []
 
 
 def check_seen(observation: Observation) -> None:
@@ -574,7 +579,7 @@ def check_text(observation: Observation) -> None:
 
 
 def check_metadata(observation: Observation) -> None:
-    """What is kept is JSON that any database takes, without NUL and without URLs."""
+    """What is kept is JSON that any database takes, without NUL and the URLs of files."""
     assert isinstance(observation.metadata, dict)
     text = to_json(observation.metadata)
     assert "\\u0000" not in text
