@@ -10,13 +10,14 @@ from rindle_sync.domain import (
     ProviderAsset,
     State,
     decide,
+    is_text,
     next_check,
     replace,
 )
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.full_scan import FullScan, read_report
 from rindle_sync.reconcile.list_pages import match, untracked
-from rindle_sync.reconcile.new_row import ADOPTED, is_text, new_row
+from rindle_sync.reconcile.new_row import ADOPTED, new_row
 from rindle_sync.reconcile.sweep_run import noting_outcome
 
 BACKFILL: Final = "backfill"

@@ -19,6 +19,7 @@ from rindle_sync.domain import (
     State,
     Trigger,
     as_row_id,
+    is_text,
     replace,
 )
 from rindle_sync.errors import AlreadyTracked, InvalidValue
@@ -180,8 +181,7 @@ class AssetStore(Repository):
 
     async def find_by_id_or_reference(self, name: str) -> list[ProviderAsset]:
         """The row with this id, and the rows with this reference, of every profile."""
-        # PostgreSQL refuses a text with a NUL
-        if not name.isprintable():
+        if not is_text(name):
             return []
         called = assets.c.reference == name
         if row_id := as_row_id(name):
@@ -190,7 +190,7 @@ class AssetStore(Repository):
 
     async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
         """The rows whose asset or upload has this provider id."""
-        if not provider_id.isprintable():
+        if not is_text(provider_id):
             return []
         is_asset = assets.c.provider_asset_id == provider_id
         return await self._find(*self.here, is_asset | (assets.c.provider_upload_id == provider_id))
