@@ -9,7 +9,7 @@ from typing import Final
 from uuid import uuid4
 
 from rindle_sync.domain import EventStatus, ReceivedEvent, WebhookEvent, WebhookSettings
-from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, InvalidWebhook
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, InvalidValue, InvalidWebhook
 from rindle_sync.providers import Provider
 from rindle_sync.store import Inbox
 from rindle_sync.telemetry import (
@@ -70,18 +70,29 @@ class Receiver:
         lowered, began = {name.lower(): value for name, value in headers.items()}, self.now()
         try:
             body = await _read(lowered, chunks, self.settings.read_within)
-            return await self._store(body, lowered, began)
+            refused, reply = await self._store_or_refuse(body, lowered, began)
         except _Unread as error:
-            reason, reply = error.reason, error.reply
-        except InvalidWebhook as error:
-            reason, reply = error.reason, Reply(400, {"error": "provider_webhook_invalid"})
-        except ConfigurationError:
-            reason, reply = "misconfigured", Reply(500, {"error": "server_misconfigured"})
-        except DatabaseUnavailable as error:
-            _log.warning("a webhook event was not stored; its sender will try again: %s", error)
-            reason, reply = "not_stored", TRY_AGAIN
-        self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=_since(began, self.now())))
+            refused, reply = error.reason, error.reply
+        if refused:
+            self.telemetry.emit(WebhookRejected(reason=refused, ack_ms=_since(began, self.now())))
         return reply
+
+    async def _store_or_refuse(
+        self, body: bytes, headers: Mapping[str, str], began: datetime
+    ) -> tuple[str | None, Reply]:
+        """Why the delivery is refused, None if it is not, and the answer."""
+        try:
+            return None, await self._store(body, headers, began)
+        except InvalidWebhook as error:
+            return error.reason, Reply(400, {"error": "provider_webhook_invalid"})
+        except ConfigurationError:
+            return "misconfigured", Reply(500, {"error": "server_misconfigured"})
+        except (DatabaseUnavailable, InvalidValue) as error:
+            cause = str(error)
+        except Exception as error:  # noqa: BLE001  the sender keeps what is not answered with 2xx
+            cause = type(error).__name__
+        _log.warning("a webhook event was not stored; its sender will try again: %s", cause)
+        return "not_stored", TRY_AGAIN
 
     async def _store(self, body: bytes, headers: Mapping[str, str], began: datetime) -> Reply:
         now, settings = self.now(), self.settings
