@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from rindle_sync.domain import EventStatus, Observation, Outcome, ProviderAsset, State, Trigger
+from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.reconcile import Observed, apply, audit, backfill
 from rindle_sync.store.schema import metadata, open_engine
 from rindle_sync.telemetry import Failed
@@ -208,3 +210,24 @@ async def test_what_the_database_cannot_hold_is_found_nowhere(latin1: World) -> 
     assert await store.assets.find_by_reference("\U0001f3ac", "default") is None
     assert await store.assets.find_by_provider_id("\U0001f3ac") == []
     assert await store.queries.listed(asset_ids=["\U0001f3ac"], upload_ids=["\U0001f3ac"]) == []
+
+
+async def test_a_page_with_ids_that_are_no_text_is_backfilled_and_audited(world: World) -> None:
+    odd_ids = ["a\x01b", "two\nlines", "\u202e", "\ufffd", "x" * 255]
+    page = [{"id": name, "status": "ready", "upload_id": f"{name[:9]}\n"} for name in odd_ids]
+    answers = {"/system/v1/whoami": {"environment_id": "env-1"}, "/video/v1/assets": page}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"data": answers[request.url.path]})
+
+    transport = httpx.MockTransport(answer)
+    world.with_gateway(provider=Mux(Credentials("id", "secret"), transport=transport))
+
+    filled = await backfill(world.context)
+    world.clock.move(timedelta(hours=2))
+    report = await audit(world.context)
+
+    rows = [row async for row in world.context.store.assets.rows()]
+    assert (filled.outcome, filled.adopted) == (Outcome.DONE, len(odd_ids))
+    assert {row.provider_asset_id for row in rows} == set(odd_ids)
+    assert (report.outcome, report.seen) == (Outcome.DONE, len(odd_ids))

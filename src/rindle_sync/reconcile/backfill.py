@@ -118,20 +118,18 @@ def _without_names(row: ProviderAsset, refused: Mapping[str, str]) -> ProviderAs
 
 
 def _adopted_row(context: Context, observation: Observation) -> ProviderAsset:
-    passthrough = observation.passthrough
-    if passthrough and not is_text(passthrough):
-        passthrough = None
     row = new_row(
-        context,
-        reference=passthrough or ADOPTED,
-        profile="default",
+        context, reference=ADOPTED, profile="default", ingest_mode=ADOPTED, state=State.PROCESSING
+    )
+    passthrough = observation.passthrough or ""
+    row = replace(
+        row,
+        # what the provider says is kept exactly; a reference is only made of what is text
+        reference=passthrough if is_text(passthrough) else f"{ADOPTED}:{row.id}",
         provider_asset_id=observation.provider_asset_id,
         provider_upload_id=observation.provider_upload_id,
-        passthrough=passthrough,
-        ingest_mode=ADOPTED,
-        state=State.PROCESSING,
+        passthrough=passthrough or None,
     )
-    row = replace(row, reference=passthrough or f"{ADOPTED}:{row.id}")
     now = context.now()
     decision = decide(row, observation, now, context.policy)
     check_at = next_check(decision, observation, now, context.policy, context.schedule)
