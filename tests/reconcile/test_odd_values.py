@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from rindle_sync.domain import EventStatus, Observation, Outcome, ProviderAsset, State, Trigger
 from rindle_sync.providers.mux import Credentials, Mux
@@ -51,9 +52,9 @@ async def check_set_aside(world: World, row: ProviderAsset, cause: str) -> None:
     """The row is as it was, says why, and is tried again."""
     after = await world.now_is(row)
     assert (after.state, after.check_failures) == (row.state, row.check_failures + 1)
-    text = after.last_sync_error or ""
-    assert text.startswith("the database does not take the answer: ")
-    assert cause in text
+    error = after.last_sync_error or ""
+    assert error.startswith("the database does not take the answer: ")
+    assert cause in error
     assert after.check_at
     assert after.check_at > world.clock.now()
     assert after.lease_until is None
@@ -231,3 +232,44 @@ async def test_a_page_with_ids_that_are_no_text_is_backfilled_and_audited(world:
     assert (filled.outcome, filled.adopted) == (Outcome.DONE, len(odd_ids))
     assert {row.provider_asset_id for row in rows} == set(odd_ids)
     assert (report.outcome, report.seen) == (Outcome.DONE, len(odd_ids))
+
+
+async def add_trigger(world: World, row: ProviderAsset, condition: str) -> None:
+    """Somebody's trigger that refuses some updates of `row`."""
+    of_row = f"WHEN (NEW.id = '{row.id}'{condition})"
+    when = f"BEFORE UPDATE ON media_provider_assets FOR EACH ROW {of_row}"
+    function = (
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'not this row'; END $$"
+    )
+    async with world.context.store.database.engine.begin() as connection:
+        if connection.dialect.name == "sqlite":
+            body = "BEGIN SELECT RAISE(ABORT, 'not this row'); END"
+        else:
+            await connection.execute(text(function))
+            body = "EXECUTE FUNCTION refuse()"
+        await connection.execute(text(f"CREATE TRIGGER refusing {when} {body}"))
+
+
+async def test_a_row_that_a_trigger_refuses_is_set_aside(world: World) -> None:
+    odd, other = await world.track(), await world.track()
+    await add_trigger(world, odd, " AND NEW.state = 'ready'")
+
+    await world.sweep()
+
+    assert (await world.now_is(other)).state is State.READY
+    await check_set_aside(world, odd, "")
+
+
+async def test_a_row_that_cannot_be_written_at_all_stops_no_other(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd, other = await world.track(), await world.track()
+    await add_trigger(world, odd, " AND NEW.version > OLD.version")
+
+    result = await world.sweep()
+
+    assert (result.outcome, result.checked, result.changed) == (Outcome.DONE, 1, 1)
+    assert (await world.now_is(other)).state is State.READY
+    assert await world.now_is(odd) == odd
+    assert f"row {odd.id} ({odd.reference}) cannot be written" in caplog.text

@@ -22,6 +22,10 @@ ALL_WAIT: Final = (
     "the tables of rindle-sync?"
 )
 
+_OTHER_ENCODING: Final = (
+    "the database answers in another encoding than UTF-8; is client_encoding set for this user?"
+)
+
 LOCKED: Final = (
     f"another process has been writing to the SQLite file for over {BUSY_SECONDS} s; what holds it?"
 )
@@ -79,9 +83,11 @@ def named_errors() -> Iterator[None]:
             raise InvalidValue(complaint(error.orig)) from None
         raise DatabaseUnavailable(complaint(error.orig)) from None
     # raised before it was sent: its encoding is not the database's, or it is too large or too deep
-    except (StatementError, UnicodeError, OverflowError, RecursionError) as error:
+    except (StatementError, UnicodeEncodeError, OverflowError, RecursionError) as error:
         cause = (error.orig if isinstance(error, StatementError) else None) or error
         raise InvalidValue(f"a value cannot be sent to it ({type(cause).__name__})") from None
+    except UnicodeDecodeError:
+        raise DatabaseUnavailable(_OTHER_ENCODING) from None
     except PoolTimeout:
         raise DatabaseUnavailable(ALL_WAIT) from None
     except OSError as error:
