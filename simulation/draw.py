@@ -99,6 +99,8 @@ class Plan:
     failing_callbacks: float
     old: int = field(default=0)
     """How many foreign assets there are from before."""
+    odd_text: bool = False
+    """Whether every answer about assets holds a text that no strict reader takes, to the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ def plan(seed: int) -> Plan:
             return _with_few_calls(drawn)
         case 7:
             return _with_another_token(drawn)
+        case 13:
+            return _with_odd_text(drawn)
         case 23:
             return _with_a_list_that_lacks_entries(drawn)
         case 31:
@@ -189,6 +193,13 @@ def _with_another_token(drawn: Plan) -> Plan:
         commands=[*drawn.commands, Command(begins + 80, "audit")],
         audits=True,
     )
+
+
+def _with_odd_text(drawn: Plan) -> Plan:
+    """Answers that are odd to the end, seldom a webhook to make up for them, and a backfill."""
+    webhooks = drawn.webhooks | {"drop": 1.0 if drawn.seed % 3 else 0.3}
+    commands = [*drawn.commands, Command(0.8 * drawn.trouble, "backfill")]
+    return replace(drawn, odd_text=True, webhooks=webhooks, commands=commands)
 
 
 def _with_a_list_that_lacks_entries(drawn: Plan) -> Plan:

@@ -88,6 +88,7 @@ def broken(world: World) -> Iterator[str]:
     yield from _told_calls(world)
     yield from _leaks(world)
     yield from _deliveries(world)
+    yield from _texts(world)
     yield from _rest(world)
 
 
@@ -259,6 +260,20 @@ def _leaks(world: World) -> Iterator[str]:
             yield f"secrets: {name} stands in {line[:200]!r}"
     for entry in world.history.of(RedactionFailed):
         yield f"secrets: {entry.host} was about to tell an id in {entry.what.event}"
+
+
+def _texts(world: World) -> Iterator[str]:
+    """What the app has given to the provider stands in our tables exactly."""
+    (rows,) = world.place.read("SELECT * FROM media_provider_assets")
+    for row in rows:
+        told = _json(row["raw_provider_metadata"]) or {}
+        if row["provider_asset_id"] is None or told.get("id") != row["provider_asset_id"]:
+            continue
+        given = world.emulator.truth(row["provider_asset_id"]).passthrough
+        if told.get("passthrough") != given:
+            yield f"texts: {row['id']} has another passthrough in its metadata than its asset"
+        if row["ingest_mode"] == "adopted" and row["passthrough"] not in {None, given}:
+            yield f"texts: {row['id']} was adopted with another passthrough than its asset's"
 
 
 def _secrets(world: World) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,7 @@ database: Any = import_module("rindle_sync.store.database")
 decide: Any = import_module("rindle_sync.domain.decide")
 fetch: Any = import_module("rindle_sync.gateway.fetch")
 inbox: Any = import_module("rindle_sync.store.inbox")
+lenient_json: Any = import_module("rindle_sync.providers.mux.lenient_json")
 list_pages: Any = import_module("rindle_sync.reconcile.list_pages")
 outbox: Any = import_module("rindle_sync.store.outbox")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
@@ -287,6 +288,23 @@ def _age_after() -> Patches:
     return [patch.object(apply, "_synced", synced)]
 
 
+def _read_strictly() -> Patches:
+    """An answer with one odd value in it is no answer."""
+    return [
+        patch.object(lenient_json, "_decode", _no_json),
+        patch.object(lenient_json, "storable", lambda value: value),
+    ]
+
+
+def _no_json(_: str) -> Any:
+    raise ValueError("odd")
+
+
+def _hide_before_meaning() -> Patches:
+    """URLs are hidden in what the app gave, too."""
+    return [patch.object(responses, "without_file_urls", responses._with_hidden_urls)]
+
+
 def _give_up() -> Patches:
     """A row that was not answered about is not checked again."""
     return [patch.object(schedule, "_after_failure", lambda *_: None)]
@@ -329,6 +347,8 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _hidden_call,
         _stuck_for_ever,
         _age_after,
+        _read_strictly,
+        _hide_before_meaning,
         _give_up,
         _unlinked,
     )

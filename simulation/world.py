@@ -94,6 +94,8 @@ class World:
         if plan.old:
             life = Life(ends="ready", after=0)
             self.emulator.create_assets(plan.old, every=30.0, life=life)
+        if plan.odd_text:
+            self.emulator.add_fault("odd_text")
         self._tell_webhooks(plan.webhooks)
         stop = asyncio.Event()
         couriers = asyncio.ensure_future(self._deliver(stop))
@@ -300,7 +302,9 @@ class World:
         if video.kind == "upload":
             await self._upload(f"upload{number}", video, life)
             return
-        asset_id = self.emulator.create_asset(life=life)
+        # the app's own data is exact, though it looks like the address of a file
+        passthrough = f"s3://videos/{number}.mp4?key=1" if self.plan.odd_text else None
+        asset_id = self.emulator.create_asset(life=life, passthrough=passthrough)
         if video.kind == "tracked":
             reference, began = f"video{number}", self.loop.moment
             self.known.append(asset_id)

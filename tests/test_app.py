@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -176,12 +177,13 @@ async def test_a_service_that_cannot_work_says_so_as_it_starts(
             await rindle.run(asyncio.Event())
 
 
+@pytest.mark.parametrize("odd", [datetime.now(UTC), "half an emoji \ud83d", float("nan")])
 async def test_settings_that_json_cannot_carry_are_refused_and_make_no_row(
-    rindle: RindleSync,
+    rindle: RindleSync, odd: object
 ) -> None:
     with pytest.raises(ConfigurationError, match="new_asset_settings"):
         await rindle.begin_upload(
-            reference="video-1", cors_origin="*", new_asset_settings={"at": datetime.now(UTC)}
+            reference="video-1", cors_origin="*", new_asset_settings={"odd": odd}
         )
 
     assert [row async for row in rindle.store.assets.rows()] == []
@@ -232,3 +234,43 @@ async def run_until(rindle: RindleSync, reached: Callable[[], Awaitable[None]]) 
     await eventually(reached)
     stop.set()
     await asyncio.wait_for(service, 10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["می\u200cخواهم", "動画\u3000一", "10\u00a0km", "Donau\u00addampf", "👨\u200d👩", "s3://a/b"],
+)
+async def test_a_text_of_any_script_is_kept_exactly_and_found_by(
+    rindle: RindleSync, text: str
+) -> None:
+    row = await rindle.track(
+        reference=text, profile=text, provider_asset_id="asset-1", passthrough=text
+    )
+
+    [found] = await rindle.find_by_reference(text)
+    assert (found.id, found.reference, found.profile) == (row.id, text, text)
+    assert found.passthrough == text
+
+
+@pytest.mark.parametrize("name", ["reference", "profile", "passthrough", "provider_asset_id"])
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a\x00b", "control character: character 2 is U\\+0000"),
+        ("a\ud83d", "lone surrogate: character 2 is U\\+D83D"),
+        ("\u202eb", "bidirectional override"),
+        ("x" * 256, "at most 255 characters, not 256"),
+        (" ", "empty or blank"),
+        (5, "must be a text, not int"),
+    ],
+)
+async def test_what_no_row_can_hold_is_refused_by_the_name_of_its_field(
+    rindle: RindleSync, name: str, text: Any, fault: str
+) -> None:
+    values = {"reference": "video-1", "provider_asset_id": "asset-1"} | {name: text}
+
+    with pytest.raises(ConfigurationError, match=f"^{name}: .*{fault}") as refused:
+        await rindle.track(**values)
+
+    assert refused.value.setting == name
+    assert [row async for row in rindle.store.assets.rows()] == []

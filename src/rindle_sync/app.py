@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.diagnostics import Explanation, Status, WaitingEvents, environment_status, explain
-from rindle_sync.domain import JobKind, ProviderAsset, State, Trigger, as_row_id
+from rindle_sync.domain import JobKind, ProviderAsset, State, Trigger, as_row_id, is_text
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.gateway import ProviderGateway, rate_limiters
 from rindle_sync.providers import (
@@ -188,7 +188,7 @@ class RindleSync(Runnable):
         """Bring one row in sync now; None where no row has this provider id."""
         self.settings.account.check_credentials()
         # no provider has such ids, and PostgreSQL refuses a NUL in a text
-        if not provider_asset_id.isprintable():
+        if not is_text(provider_asset_id):
             return None
         return await sync(self.context, provider_asset_id, trigger=trigger)
 

@@ -550,7 +550,7 @@ class Killing:
     async def fill(self, stage: Stage) -> None:
         database = Database(open_engine(self.prepared))
         store = Store(database, "mux", "default")
-        assert await store.assets.add_all(stage.rows) == stage.rows
+        assert (await store.assets.add_all(stage.rows)).rows == stage.rows
         await database.close()
         order = self.order(self.road.before, PREPARED, self.prepared, given=stage.given)
         await live(order, self.road.before)

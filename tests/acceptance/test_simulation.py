@@ -36,6 +36,8 @@ FOUND_BY = {
     "hidden-call": 1463,
     "stuck-for-ever": 56,
     "age-after": 0,
+    "read-strictly": 53,
+    "hide-before-meaning": 53,
     "give-up": 0,
     "unlinked": 15,
 }

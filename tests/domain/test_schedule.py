@@ -265,6 +265,12 @@ def test_a_row_at_rest_that_gets_no_answer_is_retried_with_gaps_up_to_the_cap(
     assert gap(a_row(State.READY, check_failures=failures), failure()) == wait
 
 
+def test_a_row_at_rest_whose_answer_the_database_refuses_is_retried_ever_more_seldom() -> None:
+    row = a_row(State.READY, check_failures=9)
+
+    assert gap(row, failure(FailureKind.CLASH)) == retry_gap(10, SCHEDULE) > SCHEDULE.cap
+
+
 def test_rows_of_one_age_are_drawn_apart_over_the_whole_jitter() -> None:
     rows = [a_row(id=f"row-{n}", updated_at=NOW - 8 * MINUTE) for n in range(200)]
     low, high = jittered(2 * MINUTE)

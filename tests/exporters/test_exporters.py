@@ -238,7 +238,7 @@ def test_every_reason_to_reject_a_delivery_has_its_series() -> None:
     sources = [
         (SOURCE / file).read_text() for file in ("webhooks/receive.py", "providers/mux/webhooks.py")
     ]
-    raised = r"(?:InvalidWebhook\(|_Unread\(|reason, reply(?:, detail)? = )\"(\w+)\""
+    raised = r"(?:InvalidWebhook\(|_Refused\()\"(\w+)\""
     reasons = re.findall(raised, "".join(sources))
 
     assert {*reasons} - {"unreadable_data"} == {*REJECTED} - {

@@ -44,7 +44,7 @@ from rindle_sync.providers import Page
 from rindle_sync.providers.mux import Credentials, Mux, sign
 from rindle_sync.store.schema.json_rows import to_json
 from rindle_sync.webhooks import LARGEST_BODY
-from tests.support.fuzz import fuzz
+from tests.support.fuzz import fuzz, odd_texts
 from tests.support.rows import NOW
 from tests.support.webhooks import SECRET, an_event, an_upload_event
 
@@ -529,13 +529,18 @@ def check_delivery(delivery: ReceivedEvent) -> None:
         assert delivery.acted_on == (delivery.type != "video.asset.track.ready")
 
 
-def urls_in(value: Any) -> list[str]:
+def urls_in(value: Any, *, of_provider: bool = False) -> list[str]:
+    """The URLs of files, and those in texts of the provider; not what the app gave."""
     if isinstance(value, dict):
-        named = [key for key in value if key.endswith("url")]
-        return named + [url for inner in value.values() for url in urls_in(inner)]
+        found = [key for key in value if key.endswith("url")]
+        for key, inner in value.items():
+            if key not in {"passthrough", "meta"} or of_provider:
+                found += urls_in(inner, of_provider=of_provider or key in {"error", "errors"})
+        return found
     if isinstance(value, list):
-        return [url for inner in value for url in urls_in(inner)]
-    return [value] if isinstance(value, str) and A_URL.search(value) else []
+        return [url for inner in value for url in urls_in(inner, of_provider=of_provider)]
+    is_url = of_provider and isinstance(value, str) and A_URL.search(value)
+    return [value] if is_url else []
 
 
 def check_seen(observation: Observation) -> None:
@@ -574,7 +579,7 @@ def check_text(observation: Observation) -> None:
 
 
 def check_metadata(observation: Observation) -> None:
-    """What is kept is JSON that any database takes, without NUL and without URLs."""
+    """What is kept is JSON that any database takes, without NUL and the URLs of files."""
     assert isinstance(observation.metadata, dict)
     text = to_json(observation.metadata)
     assert "\\u0000" not in text
@@ -614,6 +619,30 @@ def test_a_whole_webhook_event_is_read_and_both_readings_agree(event: dict[str, 
     assert delivery.provider_asset_id == observation.provider_asset_id
     assert delivery.provider_upload_id == observation.provider_upload_id
     assert (observation.passthrough or None) in {None, delivery.passthrough}
+
+
+@fuzz(100)
+@given(st.lists(st.none() | odd_texts, min_size=1, max_size=5), st.data())
+async def test_an_odd_text_in_a_list_page_costs_no_entry_and_no_other_field(
+    texts: list[bytes | None], data: st.DataObject
+) -> None:
+    field_name = data.draw(st.sampled_from(["passthrough", "meta", "created_at", "upload_id"]))
+    page = []
+    for number, text in enumerate(texts):
+        entry = b'{"id": "asset-%d", "status": "ready", "duration": 1.5' % number
+        page.append(entry + (b', "%s": %s' % (field_name.encode(), text) if text else b"") + b"}")
+    body = b'{"data": [' + b", ".join(page) + b'], "next_cursor": "more"}'
+
+    seen = await FarEnd(200, [], [body]).mux.list_assets(NOW)
+
+    assert [entry.provider_asset_id for entry in seen.entries] == [
+        f"asset-{number}" for number in range(len(texts))
+    ]
+    assert seen.cursor == "more"
+    for observation in seen.entries:
+        check_seen(observation)
+        assert observation.state is State.READY
+        assert (observation.metadata or {})["duration"] == 1.5
 
 
 def _at_depth(frames: int, work: Callable[[], object]) -> object:

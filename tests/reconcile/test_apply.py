@@ -589,7 +589,7 @@ async def test_a_clash_says_so_and_is_tried_again_like_a_check_without_an_answer
 
     text = (
         "the database does not take the answer: another row holds its asset already, "
-        "or a value is too long"
+        "or a constraint refuses it"
     )
     assert await world.now_is(waiting) == replace(
         waiting,

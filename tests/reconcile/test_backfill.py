@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rindle_sync.domain import ErrorKind, Outcome, PlaybackId, ProviderAsset, State
+from rindle_sync.domain import ErrorKind, Outcome, PlaybackId, ProviderAsset, State, is_text
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import AlreadyTracked, AuthenticationFailed
@@ -114,7 +114,11 @@ async def test_the_apps_own_reference_is_what_the_asset_was_passed_through_with(
 
 
 @pytest.mark.parametrize(
-    "passthrough", ["x" * 255, " ", "two\nlines", '{"user": 1}', "nul\x00", "é" * 255, "\u2028"]
+    "passthrough",
+    [
+        *("x" * 255, " ", "two\nlines", '{"user": 1}', '{\n "user": 1\n}', "é" * 255, "\u2028"),
+        *("s3://bucket/one.mp4?key=1", "\u202e", "می\u200cخواهم", "nul\x00"),
+    ],
 )
 async def test_every_asset_gets_a_row_whatever_it_was_passed_through_with(
     world: World, passthrough: str
@@ -123,8 +127,11 @@ async def test_every_asset_gets_a_row_whatever_it_was_passed_through_with(
 
     filled = await backfill(world.context)
 
+    row, kept = (await rows_of(world))[asset], passthrough.replace("\x00", "\ufffd")
     assert filled.adopted == 1
-    assert (await rows_of(world))[asset].state is State.READY
+    assert (row.state, row.passthrough) == (State.READY, kept)
+    assert (row.raw_provider_metadata or {})["passthrough"] == kept
+    assert row.reference == (kept if is_text(kept) else f"{ADOPTED}:{row.id}")
 
 
 async def test_assets_of_one_passthrough_all_get_a_row(world: World) -> None:

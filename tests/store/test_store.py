@@ -235,7 +235,7 @@ async def test_a_unique_key_of_another_row_keeps_one_row_out_and_no_other(
 
     written = await store.write([Write(clash), Write(next_of(fine, state=State.READY))])
 
-    assert (written.ids, written.clashes) == ({fine.id}, {wants.id})
+    assert (written.ids, set(written.refused)) == ({fine.id}, {wants.id})
     assert await store.get(wants.id) == wants
 
 
@@ -384,10 +384,10 @@ async def test_new_rows_are_added_at_once_or_without_those_whose_keys_are_taken(
     rows = [a_row() for _ in range(4)]
     fresh, [taken, *more] = rows[:2], rows[2:]
 
-    assert await store.add_all(fresh) == fresh
-    assert await store.add_all([]) == []
+    assert (await store.add_all(fresh)).rows == fresh
+    assert list((await store.add_all([])).rows) == []
     await store.add(taken)
-    assert await store.add_all([replace(taken, id=str(uuid4())), *more]) == more
+    assert (await store.add_all([replace(taken, id=str(uuid4())), *more])).rows == more
 
     assert {row.id async for row in store.rows()} == {row.id for row in rows}
 

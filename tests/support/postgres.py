@@ -135,10 +135,11 @@ def own_server() -> Iterator[Server]:
 
 
 @contextmanager
-def new_database(server: str) -> Iterator[str]:
+def new_database(server: str, encoding: str = "UTF8") -> Iterator[str]:
     """The URL of a fresh, empty database on `server`, dropped after the block."""
     name = f"rindle_test_{uuid4().hex}"
-    _execute(server, sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE 'C'")
+    _execute(server, create.format(sql.Identifier(name), sql.Literal(encoding)))
     try:
         yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
     finally:

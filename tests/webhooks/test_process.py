@@ -171,7 +171,7 @@ async def test_a_webhook_event_that_cannot_be_read_is_dead_and_keeps_no_other_ba
 ) -> None:
     row, other = await world.track(), await world.track()
 
-    await applied(world, an_event(row, playback_ids="nonsense"), an_event(other))
+    await applied(world, an_event(row) | {"data": None}, an_event(other))
 
     assert (await world.now_is(other)).state is State.READY
     assert sorted(n.status for n in await world.context.store.inbox.list()) == [
@@ -184,7 +184,7 @@ async def test_what_goes_wrong_about_a_known_row_names_the_row(world: World) -> 
     """Every event about a row has the key to join on, and the app's own id of it."""
     row = await world.track(reference="video-1")
 
-    await applied(world, an_event(row, playback_ids="nonsense"), an_event("nobody"))
+    await applied(world, an_event(row) | {"data": None}, an_event("nobody"))
 
     told = [(e.row_id, e.reference) for e in world.events(WebhookException)]
     assert sorted(told, key=str) == [(row.id, "video-1"), (None, None)]

@@ -288,6 +288,34 @@ async def test_what_cannot_be_stored_is_to_be_sent_again(world: World) -> None:
     assert (reply.status, reply.headers) == (503, {"Retry-After": "5"})
 
 
+BROKEN = {
+    "a constraint of somebody else's": (
+        "CREATE TRIGGER odd BEFORE INSERT ON provider_webhook_events "
+        "BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "ALTER TABLE provider_webhook_events ADD CHECK (type = 'none')",
+    ),
+    "a column that is gone": (
+        "ALTER TABLE provider_webhook_events DROP COLUMN headers",
+        "ALTER TABLE provider_webhook_events DROP COLUMN headers",
+    ),
+}
+
+
+@pytest.mark.parametrize(("on_sqlite", "on_postgresql"), BROKEN.values(), ids=BROKEN)
+async def test_whatever_the_store_raises_the_sender_is_asked_to_try_again(
+    world: World, on_sqlite: str, on_postgresql: str
+) -> None:
+    with_secrets(world)
+    async with world.context.store.database.engine.begin() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        await connection.execute(text(on_sqlite if is_sqlite else on_postgresql))
+
+    reply = await deliver(world, an_event("asset-1"))
+
+    assert (reply.status, reply.headers) == (503, {"Retry-After": "5"})
+    assert [e.reason for e in world.told if isinstance(e, WebhookRejected)] == ["not_stored"]
+
+
 def lock(world: World) -> TextClause:
     """What locks the webhook events inside a transaction; the one of SQLite is a lock itself."""
     return text(

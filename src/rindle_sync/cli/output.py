@@ -17,7 +17,7 @@ from rich.markup import escape
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.cli import logs
 from rindle_sync.config import EngineName, LogFormat, Settings, load_settings
-from rindle_sync.domain import Outcome
+from rindle_sync.domain import Outcome, shown_text
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.telemetry import Event
@@ -132,7 +132,7 @@ async def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> Non
 
 def visible(value: object) -> str:
     """A value as text without control characters, and without any that reverse a line."""
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in str(value))
+    return shown_text(str(value))
 
 
 def literal(value: object) -> str:

@@ -249,7 +249,7 @@ class FailureKind(StrEnum):
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
     CLASH = "clash"
-    """There is an answer, but it names an asset that another row has."""
+    """There is an answer, but the database refuses it: another row has its asset, or a value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

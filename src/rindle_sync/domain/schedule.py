@@ -92,7 +92,9 @@ def _after_failure(
     regular = regular_check(row, now, policy, schedule)
     if regular and row.check_failures % ATTEMPTS == 0:
         return regular
-    soon = now + min(retry_gap(row.check_failures, schedule), schedule.cap)
+    # a value that the database refuses is seldom another one soon
+    cap = schedule.watch_cap if failure.kind is FailureKind.CLASH else schedule.cap
+    soon = now + min(retry_gap(row.check_failures, schedule), cap)
     return min(soon, regular or soon)
 
 

@@ -1,11 +1,12 @@
 """The effect of each fault on a response."""
 
+import re
 from dataclasses import replace
 from random import Random
 from typing import Any, Final
 
 from rindle_sync.emulator.call import Operation
-from rindle_sync.emulator.faults import DATA_CHANGES, TEXT_CHANGES, Fault, FaultKind, Faults
+from rindle_sync.emulator.faults import DATA_CHANGES, TEXT_CHANGES, Fault, FaultKind, Faults, Rule
 from rindle_sync.emulator.responses import (
     NOT_FOUND,
     UNAUTHORIZED,
@@ -26,6 +27,16 @@ _REFUSALS: Final = {
     FaultKind.SERVER_ERROR: problem(500, "internal_error", "An internal error occurred."),
     FaultKind.BAD_GATEWAY: web_page(502, "Bad Gateway"),
 }
+
+_ODD: Final = (
+    rb'"half an emoji: \ud83d"',
+    b'"no UTF-8: \xff"',
+    b'"raw: \x01\n"',
+    rb'"\u0000"',
+    b"1e400",
+    b"[" * 3000 + b"]" * 3000,
+)
+"""What real answers hold now and then, and no strict reader takes."""
 
 
 def refusal(fault: Fault) -> ApiResponse:
@@ -49,11 +60,23 @@ def corrupt(response: ApiResponse, faults: Faults, operation: Operation) -> ApiR
             data = _change_data(data, rule.fault, rule.chance)
     response = replace(response, body=response.body | {"data": data})
     for rule in faults.firing(TEXT_CHANGES, operation, ids):
-        raw = response.raw()
-        is_truncated = rule.fault.kind == FaultKind.TRUNCATED
-        broken = raw[: len(raw) // 2] if is_truncated else b'{"data": {"id": oops'
-        response = replace(response, body=broken)
+        response = replace(response, body=_change_text(response.raw(), rule))
     return response
+
+
+def _change_text(raw: bytes, rule: Rule) -> bytes:
+    match rule.fault.kind:
+        case FaultKind.TRUNCATED:
+            return raw[: len(raw) // 2]
+        case FaultKind.ODD_TEXT:
+            # every object has a status: the odd field is put before that of one of them
+            places = [found.start() for found in re.finditer(b'"status":', raw)]
+            if not places:
+                return raw
+            place, odd = rule.chance.choice(places), rule.chance.choice(_ODD)
+            return raw[:place] + b'"odd":' + odd + b"," + raw[place:]
+        case _:
+            return b'{"data": {"id": oops'
 
 
 def _change_data(data: Any, fault: Fault, chance: Random) -> Any:

@@ -31,6 +31,7 @@ class FaultKind(StrEnum):
     BAD_GATEWAY = "bad_gateway"
     BROKEN_JSON = "broken_json"
     TRUNCATED = "truncated"
+    ODD_TEXT = "odd_text"
     UNKNOWN_STATUS = "unknown_status"
     MISSING_PLAYBACK_IDS = "missing_playback_ids"
     REPEATED_ENTRIES = "repeated_entries"
@@ -40,7 +41,7 @@ class FaultKind(StrEnum):
 
 DELAYS: Final = frozenset({FaultKind.LATENCY})
 LATE: Final = frozenset({FaultKind.LATE_ANSWER})
-TEXT_CHANGES: Final = frozenset({FaultKind.BROKEN_JSON, FaultKind.TRUNCATED})
+TEXT_CHANGES: Final = frozenset({FaultKind.BROKEN_JSON, FaultKind.TRUNCATED, FaultKind.ODD_TEXT})
 DATA_CHANGES: Final = frozenset(
     {
         FaultKind.UNKNOWN_STATUS,
@@ -82,6 +83,7 @@ _BY_ID: Final = frozenset(Operation) - _NOT_BY_ID
 _SCOPES: Final = {
     FaultKind.NOT_FOUND_ONCE: _BY_ID,
     FaultKind.NOT_FOUND: _BY_ID,
+    FaultKind.ODD_TEXT: _ASSETS | _UPLOADS,
     FaultKind.UNKNOWN_STATUS: _ASSETS | _UPLOADS,
     FaultKind.MISSING_PLAYBACK_IDS: _ASSETS,
     FaultKind.REPEATED_ENTRIES: _LISTS,

@@ -1,6 +1,7 @@
 """Decide, compare-and-swap, emit: the one way in which a row changes."""
 
-from collections.abc import Iterator, Sequence, Set
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 from rindle_sync.domain import (
     CHANGES,
     FETCH_SOURCES,
+    MAX_ERROR_TEXT,
     Decision,
     FailureKind,
     FetchFailure,
@@ -33,6 +35,8 @@ from rindle_sync.telemetry import (
     UnknownStatus,
     milliseconds,
 )
+
+_log: Final = logging.getLogger("rindle_sync")
 
 TRIES: Final = 5
 """How often a row that others write meanwhile is read and decided again."""
@@ -72,9 +76,10 @@ async def apply(context: Context, observed: Sequence[Observed], trigger: Trigger
     """Bring rows to what was observed, and emit what was written.
 
     It takes a constant number of statements. A row that somebody else wrote since it was read is
-    read and decided again. Left out is a row that is gone, or one whose verdict without the
-    provider no longer stands: it stays due. A dry run decides and writes nothing. Raises `Conflict`
-    after `TRIES`, with all other rows applied, and `DatabaseUnavailable`.
+    read and decided again. One with a value that the database refuses gets the reason as its error.
+    Left out is a row that is gone, one that cannot be written at all, or one whose verdict without
+    the provider no longer stands: it stays due. A dry run decides and writes nothing. Raises
+    `Conflict` after `TRIES`, with all other rows applied, and `DatabaseUnavailable`.
     """
     if context.dry_run:
         return preview(context, observed, trigger, context.now())
@@ -85,7 +90,7 @@ async def apply(context: Context, observed: Sequence[Observed], trigger: Trigger
         written = await _write_and_emit(context, decided, trigger, now)
         done += [applied for applied in decided if applied.row.id in written.ids]
         lost = [applied for applied in decided if applied.row.id not in written.ids]
-        observed = await _read_again(context, lost, written.clashes, now)
+        observed = await _read_again(context, lost, written.refused, now)
         if not observed:
             return done
     for left in observed:
@@ -164,9 +169,12 @@ def _change(applied: Applied, trigger: Trigger, now: datetime) -> Change | None:
 
 
 async def _read_again(
-    context: Context, lost: Sequence[Applied], clashes: Set[str], now: datetime
+    context: Context, lost: Sequence[Applied], refused: Mapping[str, str], now: datetime
 ) -> list[Observed]:
-    """The rows that others wrote, as they are now; one that the app began anew is left out."""
+    """The rows to decide again, as they are now; those that the database refused say why.
+
+    Left out are rows that the app began anew, and those that take not even the reason.
+    """
     if not lost:
         return []
     fresh = await context.store.assets.get_many([applied.row.id for applied in lost])
@@ -176,15 +184,27 @@ async def _read_again(
         if row is None or row.passthrough != before.passthrough:
             continue
         observation = _observation_of(applied, row)
-        if row.id in clashes:
-            text = (
-                "the database does not take the answer: another row holds its asset already, "
-                "or a value is too long"
-            )
+        if row.id in refused:
+            if _was_refused(applied):
+                about = row.id, row.shown_reference, refused[row.id]
+                _log.error("row %s (%s) cannot be written, not even its error: %s", *about)
+                continue
+            text = refusal_text(refused[row.id])
             observation = FetchFailure(kind=FailureKind.CLASH, at=now, text=text)
         # the lease is still ours: what others have read of the row may not free it
         observed.append(Observed(replace(row, lease_token=before.lease_token), observation))
     return observed
+
+
+def _was_refused(applied: Applied) -> bool:
+    observation = applied.observation
+    return isinstance(observation, FetchFailure) and observation.kind is FailureKind.CLASH
+
+
+def refusal_text(reason: str) -> str:
+    """Why an answer could not be written, in letters that every database has."""
+    text = f"the database does not take the answer: {reason}"
+    return text.encode("ascii", "backslashreplace").decode()[:MAX_ERROR_TEXT]
 
 
 def _observation_of(applied: Applied, row: ProviderAsset) -> Observation | FetchFailure | None:

@@ -1,6 +1,7 @@
 """First use on an account that has assets: a row for each of them, page by page."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -10,16 +11,20 @@ from rindle_sync.domain import (
     ProviderAsset,
     State,
     decide,
+    is_text,
     next_check,
     replace,
 )
+from rindle_sync.reconcile.apply import refusal_text
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.full_scan import FullScan, read_report
 from rindle_sync.reconcile.list_pages import match, untracked
-from rindle_sync.reconcile.new_row import ADOPTED, is_text, new_row
+from rindle_sync.reconcile.new_row import ADOPTED, new_row
 from rindle_sync.reconcile.sweep_run import noting_outcome
 
 BACKFILL: Final = "backfill"
+
+_log: Final = logging.getLogger("rindle_sync")
 
 
 @dataclass(slots=True)
@@ -90,33 +95,41 @@ async def _adopt(context: Context, found: Sequence[Observation]) -> int:
         return 0
     assets = context.store.assets
     added = await assets.add_all(rows)
-    # another row has the passthrough or the upload of the rest: they are added without
-    known = {row.id for row in added}
-    unnamed = []
-    for row in rows:
-        if row.id not in known:
-            reference = f"{ADOPTED}:{row.id}"
-            unnamed.append(
-                replace(row, reference=reference, passthrough=None, provider_upload_id=None)
-            )
-    return len(added) + len(await assets.add_all(unnamed))
+    # another row has the passthrough or the upload of the rest, or the database refuses a value
+    known = {row.id for row in added.rows}
+    bare = [_without_names(row, added.refused) for row in rows if row.id not in known]
+    without = await assets.add_all(bare)
+    for row in bare:
+        if reason := without.refused.get(row.id):
+            _log.error("no row was made of asset %s: %s", row.tag, refusal_text(reason))
+    return len(added.rows) + len(without.rows)
+
+
+def _without_names(row: ProviderAsset, refused: Mapping[str, str]) -> ProviderAsset:
+    """`row` without what other rows may have; and where it was refused, without what may be why."""
+    reference = f"{ADOPTED}:{row.id}"
+    row = replace(row, reference=reference, passthrough=None, provider_upload_id=None)
+    reason = refused.get(row.id)
+    if reason is None:
+        return row
+    error = refusal_text(reason)
+    _log.warning("row %s was made without the provider's metadata: %s", row.id, error)
+    return replace(row, raw_provider_metadata=None, last_sync_error=error)
 
 
 def _adopted_row(context: Context, observation: Observation) -> ProviderAsset:
-    passthrough = observation.passthrough
-    if passthrough and not is_text(passthrough):
-        passthrough = None
     row = new_row(
-        context,
-        reference=passthrough or ADOPTED,
-        profile="default",
+        context, reference=ADOPTED, profile="default", ingest_mode=ADOPTED, state=State.PROCESSING
+    )
+    passthrough = observation.passthrough or ""
+    row = replace(
+        row,
+        # what the provider says is kept exactly; a reference is only made of what is text
+        reference=passthrough if is_text(passthrough) else f"{ADOPTED}:{row.id}",
         provider_asset_id=observation.provider_asset_id,
         provider_upload_id=observation.provider_upload_id,
-        passthrough=passthrough,
-        ingest_mode=ADOPTED,
-        state=State.PROCESSING,
+        passthrough=passthrough or None,
     )
-    row = replace(row, reference=passthrough or f"{ADOPTED}:{row.id}")
     now = context.now()
     decision = decide(row, observation, now, context.policy)
     check_at = next_check(decision, observation, now, context.policy, context.schedule)

@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 
 from rindle_sync.domain import Outcome, Trigger
+from rindle_sync.errors import InvalidValue
 from rindle_sync.providers import Page
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.list_pages import next_bookmark
@@ -99,13 +100,17 @@ class FullScan:
         if self.context.dry_run or not self.began_at:
             return
         # the cursor is that of the next page: a resumed scan begins with it
-        is_held = await self.context.store.job_runs.save(
-            self.token,
-            began_at=self.began_at,
-            progress={**progress, "cursor": self.cursor},
-            until=self.context.now() + LEASE,
-        )
-        self._is_lost = not is_held
+        try:
+            is_held = await self.context.store.job_runs.save(
+                self.token,
+                began_at=self.began_at,
+                progress={**progress, "cursor": self.cursor},
+                until=self.context.now() + LEASE,
+            )
+        except InvalidValue:  # the scan goes on; one that is interrupted now begins anew
+            await self._renew()
+        else:
+            self._is_lost = not is_held
 
     async def _renew(self) -> None:
         if not self.context.dry_run:

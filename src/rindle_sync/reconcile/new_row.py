@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import uuid4
 
-from rindle_sync.domain import ProviderAsset, regular_check, replace
+from rindle_sync.domain import ProviderAsset, regular_check, replace, text_fault
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.reconcile.context import Context
 
@@ -23,9 +23,6 @@ TEXTS: Final = (
     "ingest_mode",
 )
 """The texts of a new row."""
-
-LONGEST_ID: Final = 255
-"""The longest id or reference of a row, in characters; no provider's own is longer."""
 
 
 def new_row(context: Context, **values: Any) -> ProviderAsset:
@@ -49,12 +46,9 @@ def new_row(context: Context, **values: Any) -> ProviderAsset:
 
 def check_text(name: str, value: str | None) -> None:
     """Raise `ConfigurationError` unless `value` is a text that a row can hold, or None."""
-    if not isinstance(value, str | None):
-        raise ConfigurationError(name, "must be a text")
-    if value is not None and not is_text(value):
-        raise ConfigurationError(name, f"must be 1 to {LONGEST_ID} printable characters")
-
-
-def is_text(value: str) -> bool:
-    """Whether a row can hold this text."""
-    return bool(value.strip()) and len(value) <= LONGEST_ID and value.isprintable()
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise ConfigurationError(name, f"must be a text, not {type(value).__name__}")
+    if fault := text_fault(value):
+        raise ConfigurationError(name, fault)

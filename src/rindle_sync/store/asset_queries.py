@@ -7,6 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from rindle_sync.domain import Due, ErrorKind, ProviderAsset, State
+from rindle_sync.errors import InvalidValue
 from rindle_sync.store.assets import read_row
 from rindle_sync.store.database import Repository, in_environment, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
@@ -81,11 +82,21 @@ class AssetQueries(Repository):
             "listed": json_parameter(listed, assets),
             "uploads": json_parameter(uploads, assets),
         } | self.parameters
-        async with self.reading() as connection:
-            found = [*await connection.execute(_BY_ASSET, values)]
-            if uploads:
-                found += await connection.execute(_BY_UPLOAD, values)
-        return [read_row(row) for row in found]
+        try:
+            async with self.reading() as connection:
+                found = [*await connection.execute(_BY_ASSET, values)]
+                if uploads:
+                    found += await connection.execute(_BY_UPLOAD, values)
+            return [read_row(row) for row in found]
+        except InvalidValue:
+            rows: list[ProviderAsset] = []
+        # a value that the database cannot hold stands in no row, and must not hide the others
+        if len(listed) + len(uploads) > 1:
+            for asset_id in asset_ids:
+                rows += await self.listed(asset_ids=[asset_id], upload_ids=())
+            for upload_id in upload_ids:
+                rows += await self.listed(asset_ids=(), upload_ids=[upload_id])
+        return rows
 
     async def newest_created(self, place: int) -> datetime | None:
         """When the asset of the `place`th newest row was created; None if there are fewer rows."""

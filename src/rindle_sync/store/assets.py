@@ -1,7 +1,6 @@
 """The rows and their changes: reads, leases and writes them, under compare-and-swap."""
 
-from collections.abc import AsyncIterator, Collection, Sequence, Set
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +18,7 @@ from rindle_sync.domain import (
     State,
     Trigger,
     as_row_id,
+    is_text,
     replace,
 )
 from rindle_sync.errors import AlreadyTracked, InvalidValue
@@ -59,12 +59,21 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The ids of the rows that were written, and of those that clash with a key of another row."""
+    """The ids of the rows that were written, and of those that the database refused, and why."""
 
     ids: Set[str]
-    clashes: Set[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The rows that were added, and the ids of those that hold a value it refused, and why."""
+
+    rows: Sequence[ProviderAsset]
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+_TAKEN: Final = "another row holds its asset already, or a constraint refuses it"
 _FIXED: Final = {
     *("id", "reference", "profile", "provider_name", "environment", "inserted_at"),
     *("lease_token", "lease_until"),
@@ -128,21 +137,25 @@ class AssetStore(Repository):
                 "with this reference and profile, exists"
             ) from None
 
-    async def add_all(self, rows: Sequence[ProviderAsset]) -> list[ProviderAsset]:
-        """Insert new rows and return them, but those whose keys are taken."""
+    async def add_all(self, rows: Sequence[ProviderAsset]) -> Added:
+        """Insert new rows, but those whose keys are taken or whose values are refused."""
         if not rows:
-            return []
+            return Added(())
         try:
             await self.execute(sa.insert(assets), [_columns(row) for row in rows])
-            return list(rows)
-        except IntegrityError:
-            added = []
-        # some keys are taken, and the database does not say whose: one by one
+            return Added(rows)
+        except (IntegrityError, InvalidValue):
+            added, refused = [], {}
+        # the database does not say whose key or value it is: one by one
         for row in rows:
-            with suppress(AlreadyTracked):
+            try:
                 await self.add(row)
                 added.append(row)
-        return added
+            except AlreadyTracked:
+                pass
+            except InvalidValue as error:
+                refused[row.id] = str(error)
+        return Added(added, refused)
 
     async def rename(self, row_id: str, names: ProviderAsset) -> None:
         """Give a row the app's names in `names`; raises `AlreadyTracked` where one is taken."""
@@ -180,8 +193,7 @@ class AssetStore(Repository):
 
     async def find_by_id_or_reference(self, name: str) -> list[ProviderAsset]:
         """The row with this id, and the rows with this reference, of every profile."""
-        # PostgreSQL refuses a text with a NUL
-        if not name.isprintable():
+        if not is_text(name):
             return []
         called = assets.c.reference == name
         if row_id := as_row_id(name):
@@ -190,7 +202,7 @@ class AssetStore(Repository):
 
     async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
         """The rows whose asset or upload has this provider id."""
-        if not provider_id.isprintable():
+        if not is_text(provider_id):
             return []
         is_asset = assets.c.provider_asset_id == provider_id
         return await self._find(*self.here, is_asset | (assets.c.provider_upload_id == provider_id))
@@ -210,13 +222,23 @@ class AssetStore(Repository):
         passthroughs: Collection[str],
     ) -> list[ProviderAsset]:
         """The rows that have any of these ids."""
-        has_key = sa.or_(
-            assets.c.provider_asset_id.in_(provider_asset_ids),
-            assets.c.provider_upload_id.in_(provider_upload_ids),
-            assets.c.passthrough.in_(passthroughs),
+        keys = (
+            (assets.c.provider_asset_id, provider_asset_ids),
+            (assets.c.provider_upload_id, provider_upload_ids),
+            (assets.c.passthrough, passthroughs),
         )
-        found = await self.read(sa.select(*assets.c).where(*self.here, has_key))
-        return [read_row(row) for row in found]
+        wanted = sa.select(*assets.c).where(*self.here)
+        has_key = sa.or_(*(column.in_(values) for column, values in keys))
+        try:
+            return [read_row(row) for row in await self.read(wanted.where(has_key))]
+        except InvalidValue:
+            found = {}
+        # a value that the database cannot hold stands in no row, and must not hide the others
+        for column, values in keys:
+            for value in values:
+                for row in await self._find(*self.here, column == value):
+                    found[row.id] = row
+        return list(found.values())
 
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id."""
@@ -239,25 +261,32 @@ class AssetStore(Repository):
     async def write(self, writes: Sequence[Write]) -> Written:
         """Write the rows that were not written since they were read, and their changes.
 
-        One transaction of two statements, however many rows. When a key of another row clashes
-        with one of them, they are written one by one.
+        One transaction of two statements, however many rows. When the database refuses it, for a
+        key of another row or for a value of any kind, they are written one by one.
         """
         try:
             return Written(await self._write(writes))
-        except (IntegrityError, InvalidValue):
-            if len(writes) == 1:
-                return Written(frozenset(), frozenset({writes[0].row.id}))
-        ids, clashes = set[str](), set[str]()
+        except IntegrityError:
+            reason = _TAKEN
+        except InvalidValue as error:
+            reason = str(error)
+        if len(writes) == 1:
+            return Written(frozenset(), {writes[0].row.id: reason})
+        ids, refused = set[str](), dict[str, str]()
         for write in writes:
             written = await self.write([write])
             ids |= written.ids
-            clashes |= written.clashes
-        return Written(ids, clashes)
+            refused |= written.refused
+        return Written(ids, refused)
 
     async def _write(self, writes: Sequence[Write]) -> Set[str]:
         rows = [dict(zip(_SENT, _read_sent(write.row), strict=True)) for write in writes]
+        try:
+            sent = json_parameter(rows, assets)
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise InvalidValue(f"a value is no JSON ({type(error).__name__})") from None
         async with self.writing() as connection:
-            found = await connection.execute(_WRITE, {"rows": json_parameter(rows, assets)})
+            found = await connection.execute(_WRITE, {"rows": sent})
             ids = frozenset(found.scalars())
             stored = [_change(w.change) for w in writes if w.change and w.row.id in ids]
             if stored:
@@ -278,7 +307,10 @@ class AssetStore(Repository):
 
     async def _find(self, *which: sa.ColumnElement[bool]) -> list[ProviderAsset]:
         wanted = sa.select(*assets.c).where(*which).order_by(assets.c.reference, assets.c.profile)
-        return [read_row(found) for found in await self.read(wanted)]
+        try:
+            return [read_row(found) for found in await self.read(wanted)]
+        except InvalidValue:  # what the database cannot hold stands in no row
+            return []
 
 
 def read_row(found: sa.Row[Any]) -> ProviderAsset:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from rindle_sync.domain import scrub
@@ -20,6 +20,10 @@ _ABOUT_TO: Final = "the database is starting, or about to stop"
 ALL_WAIT: Final = (
     "all connections wait for the database; is it overloaded, or does somebody hold a lock on "
     "the tables of rindle-sync?"
+)
+
+_OTHER_ENCODING: Final = (
+    "the database answers in another encoding than UTF-8; is client_encoding set for this user?"
 )
 
 LOCKED: Final = (
@@ -53,6 +57,9 @@ _BY_CODE: Final = {
     "does its folder exist, and may this user write there?",
 }
 
+_REFUSES_VALUE: Final = frozenset({"22", "44", "54", "P0"})
+"""The classes of SQLSTATE for a value: data, view check, program limit, and a trigger's own."""
+
 # a server that refuses a connection gives its reason as text only
 _BY_WORDS: Final = (
     (re.compile(r"no such table"), _NO_TABLES),
@@ -72,10 +79,15 @@ def named_errors() -> Iterator[None]:
     except IntegrityError:
         raise
     except DBAPIError as error:
-        # classes 22 (data) and 54 (limits) of SQLSTATE: the value is refused
-        if isinstance(error, DataError) or state_of(error.orig)[:2] in {"22", "54"}:
+        if isinstance(error, DataError) or state_of(error.orig)[:2] in _REFUSES_VALUE:
             raise InvalidValue(complaint(error.orig)) from None
         raise DatabaseUnavailable(complaint(error.orig)) from None
+    # raised before it was sent: its encoding is not the database's, or it is too large or too deep
+    except (StatementError, UnicodeEncodeError, OverflowError, RecursionError) as error:
+        cause = (error.orig if isinstance(error, StatementError) else None) or error
+        raise InvalidValue(f"a value cannot be sent to it ({type(cause).__name__})") from None
+    except UnicodeDecodeError:
+        raise DatabaseUnavailable(_OTHER_ENCODING) from None
     except PoolTimeout:
         raise DatabaseUnavailable(ALL_WAIT) from None
     except OSError as error:

@@ -9,12 +9,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from rindle_sync.domain import EventStatus, StoredEvent, WebhookEvent, WebhookEventSummary
+from rindle_sync.errors import InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, outcome_statement
 from rindle_sync.store.schema.engine import STATEMENT_SECONDS
 from rindle_sync.store.schema.json_rows import json_parameter
 from rindle_sync.store.schema.tables import webhook_events
 
 _FIELDS: Final = tuple(field.name for field in fields(WebhookEvent))
+_NAMES: Final = ("provider_asset_id", "provider_upload_id", "passthrough")
 _SIZE: Final = sa.func.length(webhook_events.c.body)
 SUMMARY_COLUMNS: Final = (
     *(webhook_events.c[field.name] for field in fields(StoredEvent)),
@@ -63,7 +65,14 @@ class Inbox(Repository):
         """Store an event; False if the event id is stored already, whatever it said then."""
         values = {name: getattr(webhook_event, name) for name in _FIELDS}
         # PostgreSQL would log a failed insert with the provider's event id
-        return await self.execute(self.insert_once(), values) > 0
+        try:
+            return await self.execute(self.insert_once(), values) > 0
+        except InvalidValue:
+            # a name that the database cannot hold stands in no row; the body has it all the same
+            odd = [name for name in _NAMES if not (values[name] or "").isascii()]
+            if not odd:
+                raise
+        return await self.execute(self.insert_once(), values | dict.fromkeys(odd)) > 0
 
     async def claim(
         self, *, now: datetime, token: str, until: datetime, limit: int

@@ -113,7 +113,7 @@ def _check(upload_request: UploadRequest, bounds: UploadBounds, policy: Policy) 
         raise ConfigurationError("playback_policy", f"must be one of {', '.join(sorted(policies))}")
     check_text("cors_origin", upload_request.cors_origin)
     try:
-        json.dumps(upload_request.settings)
+        json.dumps(upload_request.settings, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError):
         raise ConfigurationError("new_asset_settings", "must be plain JSON values") from None
 

@@ -13,6 +13,7 @@ from rindle_sync.errors import (
     AlreadyClosed,
     ConfigurationError,
     DatabaseUnavailable,
+    InvalidValue,
     InvalidWebhook,
 )
 from rindle_sync.providers import Provider
@@ -24,6 +25,7 @@ from rindle_sync.telemetry import (
     WebhookRejected,
     WebhookVerified,
     milliseconds,
+    scrub_traceback,
 )
 
 LARGEST_BODY: Final = 1024 * 1024
@@ -61,10 +63,11 @@ class Reply:
 TRY_AGAIN: Final = Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
 
 
-class _Unread(Exception):
-    def __init__(self, reason: str, reply: Reply) -> None:
+class _Refused(Exception):
+    def __init__(self, reason: str, reply: Reply, detail: str | None = None) -> None:
         self.reason = reason
         self.reply = reply
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,21 +95,32 @@ class Receiver:
         except AlreadyClosed:
             return TRY_AGAIN
         lowered, began = {name.lower(): value for name, value in headers.items()}, self.now()
-        detail: str | None = None
         try:
             body = await _read(lowered, chunks, self.settings.read_within)
-            return await self._store(body, lowered, began)
-        except _Unread as error:
-            reason, reply = error.reason, error.reply
+            return await self._store_or_refuse(body, lowered, began)
+        except _Refused as refused:
+            ack_ms = _since(began, self.now())
+            self.telemetry.emit(
+                WebhookRejected(reason=refused.reason, ack_ms=ack_ms, detail=refused.detail)
+            )
+            return refused.reply
+
+    async def _store_or_refuse(
+        self, body: bytes, headers: Mapping[str, str], began: datetime
+    ) -> Reply:
+        try:
+            return await self._store(body, headers, began)
         except InvalidWebhook as error:
-            reason, reply = error.reason, Reply(400, {"error": "provider_webhook_invalid"})
+            reply = Reply(400, {"error": "provider_webhook_invalid"})
+            raise _Refused(error.reason, reply) from None
         except ConfigurationError:
-            reason, reply = "misconfigured", Reply(500, {"error": "server_misconfigured"})
-        except (DatabaseUnavailable, AlreadyClosed) as error:
-            reason, reply, detail = "not_stored", TRY_AGAIN, str(error)
-        ack_ms = _since(began, self.now())
-        self.telemetry.emit(WebhookRejected(reason=reason, ack_ms=ack_ms, detail=detail))
-        return reply
+            reply = Reply(500, {"error": "server_misconfigured"})
+            raise _Refused("misconfigured", reply) from None
+        except (DatabaseUnavailable, InvalidValue, AlreadyClosed) as error:
+            raise _Refused("not_stored", TRY_AGAIN, str(error)) from None
+        except Exception as error:  # noqa: BLE001  the sender keeps what is not answered with 2xx
+            shown = scrub_traceback(error, has_messages=False)
+            raise _Refused("not_stored", TRY_AGAIN, shown) from None
 
     async def _store(self, body: bytes, headers: Mapping[str, str], began: datetime) -> Reply:
         now, settings = self.now(), self.settings
@@ -175,7 +189,7 @@ def receiver_of(context: Context) -> Receiver:
 async def _read(
     headers: Mapping[str, str], chunks: AsyncIterable[bytes], within: timedelta
 ) -> bytes:
-    too_large = _Unread("too_large", Reply(413, {"error": "payload_too_large"}))
+    too_large = _Refused("too_large", Reply(413, {"error": "payload_too_large"}))
     # too much is refused unread; 20 digits are plenty, and int() is slow with many
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > LARGEST_BODY:
@@ -188,7 +202,7 @@ async def _read(
                 if len(body) > LARGEST_BODY:
                     raise too_large
     except TimeoutError:
-        raise _Unread("too_slow", Reply(408, {"error": "request_timeout"})) from None
+        raise _Refused("too_slow", Reply(408, {"error": "request_timeout"})) from None
     return bytes(body)
 
 

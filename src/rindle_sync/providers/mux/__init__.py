@@ -2,5 +2,5 @@
 
 from rindle_sync.providers.mux.client import Credentials, Mux
 from rindle_sync.providers.mux.playback import Signer, signed_url
-from rindle_sync.providers.mux.responses import parse_time, without_urls
+from rindle_sync.providers.mux.responses import parse_time, without_file_urls
 from rindle_sync.providers.mux.webhooks import sign

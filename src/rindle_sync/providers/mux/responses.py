@@ -1,7 +1,7 @@
 """Mux's JSON, its words and encodings, as what was seen; sends nothing."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, TypeVar
@@ -20,6 +20,7 @@ from rindle_sync.domain import (
 )
 from rindle_sync.errors import ProviderError, ProviderUnavailable
 from rindle_sync.providers.base import Page
+from rindle_sync.providers.mux import lenient_json
 
 ASSET_STATES: Final = {
     "preparing": State.PROCESSING,
@@ -34,49 +35,38 @@ UPLOAD_STATES: Final = {
     "timed_out": State.ERRORED,
 }
 
-_NO_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+LONGEST_ID: Final = 255
+
 _URL_KEY: Final = re.compile(rb'url"\s*:')
-_DEEPEST: Final = 100
-"""How many objects and lists a JSON text may hold, and be surely flat enough for others to walk."""
 _TIMES: Final = frozenset({str, int, float})
+_OF_THE_APP: Final = frozenset({"passthrough", "meta"})
+"""The fields that hold what the app gave: they are kept exactly, whatever is in them."""
+_MAY_QUOTE: Final = frozenset({"error", "errors", "input", "inputs"})
+"""The fields whose texts may be or quote the address of an input file."""
 
-
-class _PlaybackId(msgspec.Struct):
-    id: str
-    policy: str = "unknown"
-
-
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
-
-
-class Errors(msgspec.Struct):
-    """What Mux says is wrong: one message or several."""
-
-    type: str | None = None
-    message: str | None = None
-    messages: list[str] | None = None
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
 
 
 class Asset(msgspec.Struct):
-    """What we read of an asset; all else may be there or not."""
+    """What we read of an asset; all but the id may be there or not, or be of another type."""
 
     id: Id
-    status: str = ""
+    status: Any = None
     created_at: Any = None
-    playback_ids: list[_PlaybackId] | None = None
-    passthrough: str | None = None
-    upload_id: Id | None = None
+    playback_ids: Any = None
+    passthrough: Any = None
+    upload_id: Any = None
     errors: Any = None
 
 
 class Upload(msgspec.Struct):
-    """What we read of a direct upload."""
+    """What we read of a direct upload; all but the id may be there or not."""
 
     id: Id
-    status: str = ""
-    asset_id: Id | None = None
+    status: Any = None
+    asset_id: Any = None
     error: Any = None
-    new_asset_settings: dict[str, Any] | None = None
+    new_asset_settings: Any = None
 
 
 class NewUpload(msgspec.Struct):
@@ -104,25 +94,22 @@ Named = TypeVar("Named", Asset, Upload)
 
 
 def decoded(content: bytes, *, keep_urls: bool = False) -> Mapping[str, Any] | None:
-    """The JSON object in `content`, without NUL and URLs; None for anything else."""
+    """The JSON object in `content`, without the URLs of files; None for anything else."""
     try:
         body = _cleaned(content, keep_urls=keep_urls)
-    except _NO_JSON:
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
 
 
 def _cleaned(content: bytes, *, keep_urls: bool = False) -> Any:
-    body = msgspec.json.decode(content)
+    body = lenient_json.decode(content)
     # most answers hold neither, and to walk them is what costs; an escape may hide either
     may_hide = b"\\u" in content or b"\\/" in content
     may_have_url = b"://" in content or _URL_KEY.search(content)
-    is_deep = content.count(b"{") + content.count(b"[") >= _DEEPEST
-    if not (may_hide or may_have_url or is_deep):
+    if keep_urls or not (may_hide or may_have_url):
         return body
-    if b"\\u0000" in content:
-        body = without_nul(body)
-    return body if keep_urls else without_urls(body)
+    return without_file_urls(body)
 
 
 def read(data: Mapping[str, Any], kind: type[T]) -> T:
@@ -142,37 +129,52 @@ def same(answer: Named, asked: str) -> Named:
 
 def read_list(content: bytes, at: datetime) -> Page:
     """A page of a list, without entries that are no assets; `ProviderUnavailable` for no list."""
-    try:
-        page = msgspec.json.decode(content, type=List)
-        entries = [_cleaned(bytes(entry)) for entry in page.data]
-    except msgspec.ValidationError:
-        raise ProviderUnavailable("mux sent a list that is none") from None
-    except _NO_JSON:
-        raise ProviderUnavailable("mux sent a body that is no JSON object") from None
-    following = without_nul(page.next_cursor) if isinstance(page.next_cursor, str) else None
+    entries, following = _entries(content)
     observed = []
     for entry in entries:
         with suppress(ProviderError):  # an entry that is no asset must not cost us the others
             asset = read(entry, Asset)
             observed.append(asset_observation(asset, entry, ObservationSource.LIST, at))
-    return Page(observed, following or None)
+    return Page(observed, following if isinstance(following, str) and following else None)
+
+
+def _entries(content: bytes) -> tuple[Sequence[Any], Any]:
+    """What a page of a list holds, and the cursor that follows it."""
+    try:
+        # by entry: most of a page needs no second look
+        page = msgspec.json.decode(content, type=List)
+        entries = []
+        for entry in page.data:
+            with suppress(ValueError, RecursionError):
+                entries.append(_cleaned(bytes(entry)))
+    except (ValueError, RecursionError):
+        body = decoded(content)
+        if body is None:
+            raise ProviderUnavailable("mux sent a body that is no JSON object") from None
+        listed = body.get("data")
+        if not isinstance(listed, list):
+            raise ProviderUnavailable("mux sent a list that is none") from None
+        return listed, body.get("next_cursor")
+    return entries, lenient_json.storable(page.next_cursor)
 
 
 def asset_observation(
     asset: Asset, data: Mapping[str, Any], source: ObservationSource, at: datetime
 ) -> Observation:
     """An asset as what was seen; `data` is kept with it."""
-    state, playback_ids = ASSET_STATES.get(asset.status), _playback_ids(asset)
-    ids = [asset.id, asset.upload_id, asset.passthrough]
+    status, upload_id = _text(asset.status), text_id(asset.upload_id)
+    passthrough, playback_ids = _text(asset.passthrough), _playback_ids(asset)
+    state = ASSET_STATES.get(status)
+    ids = [asset.id, upload_id, passthrough]
     ids += [playback_id.id for playback_id in playback_ids or ()]
     return Observation(
         source=source,
         at=at,
         state=state,
-        status=asset.status if state else scrub(asset.status)[:64],
+        status=status if state else scrub(status)[:64],
         provider_asset_id=asset.id,
-        provider_upload_id=asset.upload_id,
-        passthrough=asset.passthrough,
+        provider_upload_id=upload_id,
+        passthrough=passthrough or None,
         playback_ids=playback_ids,
         created_at=parse_time(asset.created_at),
         error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None,
@@ -183,21 +185,22 @@ def asset_observation(
 
 def upload_observation(upload: Upload, data: Mapping[str, Any], at: datetime) -> Observation:
     """A direct upload as what was seen of the row that waits for it."""
-    state = UPLOAD_STATES.get(upload.status)
-    named = (upload.new_asset_settings or {}).get("passthrough")
-    passthrough = named if isinstance(named, str) else None
-    told = _reason(upload.error, upload.id, upload.asset_id, passthrough)
-    ended = f"mux upload {upload.status.replace('_', ' ')}" + (f": {told}" if told else "")
-    is_assets = upload.status == "errored" and upload.asset_id  # then it is the asset that failed
+    status, asset_id, settings = _text(upload.status), text_id(upload.asset_id), None
+    if isinstance(upload.new_asset_settings, dict):
+        settings = upload.new_asset_settings.get("passthrough")
+    state, passthrough = UPLOAD_STATES.get(status), _text(settings)
+    told = _reason(upload.error, upload.id, asset_id, passthrough)
+    ended = f"mux upload {status.replace('_', ' ')}" + (f": {told}" if told else "")
+    is_assets = status == "errored" and asset_id  # then it is the asset that failed
     failed = ErrorKind.PROVIDER if is_assets else ErrorKind.UPLOAD
     return Observation(
         source=ObservationSource.UPLOAD,
         at=at,
         state=state,
-        status=scrub(upload.status)[:64],
-        provider_asset_id=upload.asset_id,
+        status=scrub(status)[:64],
+        provider_asset_id=asset_id,
         provider_upload_id=upload.id,
-        passthrough=passthrough,
+        passthrough=passthrough or None,
         error_kind=failed if state is State.ERRORED else None,
         error_text=ended[:MAX_ERROR_TEXT].rstrip() if state is State.ERRORED else None,
         metadata=data,
@@ -205,9 +208,25 @@ def upload_observation(upload: Upload, data: Mapping[str, Any], at: datetime) ->
 
 
 def _playback_ids(asset: Asset) -> tuple[PlaybackId, ...] | None:
-    if asset.playback_ids is None:
+    """The playback ids that can be read; None where none is said, or none of them can be."""
+    if not isinstance(asset.playback_ids, list):
         return None
-    return tuple(PlaybackId(p.id, p.policy) for p in asset.playback_ids)
+    found = []
+    for entry in asset.playback_ids:
+        playback_id = text_id(entry.get("id")) if isinstance(entry, dict) else None
+        if playback_id:
+            found.append(PlaybackId(playback_id, _text(entry.get("policy")) or "unknown"))
+    # what cannot be read says nothing of what the asset has
+    return tuple(found) if found or not asset.playback_ids else None
+
+
+def text_id(value: Any) -> str | None:
+    """`value` where it can be an id; else None."""
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_ID else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _reason(errors: Any, *ids: str | None) -> str | None:
@@ -216,14 +235,12 @@ def _reason(errors: Any, *ids: str | None) -> str | None:
 
 def errors_text(errors: Any) -> str:
     """What Mux says is wrong, in one line, in whatever form it says it."""
-    try:
-        told = msgspec.convert(errors, Errors, strict=False)
-    except msgspec.ValidationError:
-        return errors if isinstance(errors, str) else ""
-    messages = list(told.messages or [])
-    if told.message:
-        messages.append(told.message)
-    return ": ".join(filter(None, [told.type, " ".join(messages)]))
+    if not isinstance(errors, dict):
+        return _text(errors)
+    told = errors.get("messages")
+    messages = [_text(message) for message in told] if isinstance(told, list) else []
+    messages.append(_text(errors.get("message")))
+    return ": ".join(filter(None, [_text(errors.get("type")), " ".join(filter(None, messages))]))
 
 
 def parse_time(value: Any) -> datetime | None:
@@ -237,29 +254,35 @@ def parse_time(value: Any) -> datetime | None:
         return None
 
 
-def without_nul(data: Any) -> Any:
-    """`data` without the character NUL, which no PostgreSQL text can hold."""
+def without_file_urls(data: Any) -> Any:
+    """`data` without the URLs of files: an upload's, an input's or a master's is a key to the file.
+
+    They stand in fields named so, in inputs and in error texts. What the app gave stays exact.
+    """
     match data:
-        case str():
-            return data.replace("\x00", "")
         case dict():
-            return {without_nul(key): without_nul(value) for key, value in data.items()}
+            kept = {}
+            for key, value in data.items():
+                if key in _MAY_QUOTE:
+                    kept[key] = _with_hidden_urls(without_file_urls(value))
+                elif key in _OF_THE_APP:
+                    kept[key] = value
+                elif not key.endswith("url"):
+                    kept[key] = without_file_urls(value)
+            return kept
         case list():
-            return [without_nul(value) for value in data]
+            return [without_file_urls(value) for value in data]
         case _:
             return data
 
 
-def without_urls(data: Any) -> Any:
-    """`data` without any URL: an upload's, an input's or a master's is a key to the file."""
+def _with_hidden_urls(data: Any) -> Any:
     match data:
         case str():
-            return hide_urls(data) if "://" in data else data
+            return hide_urls(data)
         case dict():
-            return {
-                key: without_urls(value) for key, value in data.items() if not key.endswith("url")
-            }
+            return {key: _with_hidden_urls(value) for key, value in data.items()}
         case list():
-            return [without_urls(value) for value in data]
+            return [_with_hidden_urls(value) for value in data]
         case _:
             return data

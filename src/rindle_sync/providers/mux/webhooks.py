@@ -24,18 +24,19 @@ from rindle_sync.domain import (
 from rindle_sync.errors import ConfigurationError, InvalidWebhook, ProviderError
 from rindle_sync.providers.base import Delivery
 from rindle_sync.providers.mux.responses import (
+    LONGEST_ID,
     Asset,
     Upload,
     asset_observation,
     decoded,
     parse_time,
     read,
+    text_id,
     upload_observation,
-    without_urls,
+    without_file_urls,
 )
 
 SIGNATURE_HEADER: Final = "mux-signature"
-LONGEST_ID: Final = 255
 
 # the type says more than the snapshot beside it: a deleted asset's still says "ready"
 _ASSET_EVENTS: Final[Mapping[str, State | None]] = {
@@ -145,11 +146,11 @@ def read_event(body: bytes) -> ReceivedEvent:
     return ReceivedEvent(
         event_id=envelope.id,
         type=envelope.type,
-        environment=_text(_object(envelope.environment).get("id")),
+        environment=text_id(_object(envelope.environment).get("id")),
         occurred_at=parse_time(envelope.created_at),
-        provider_asset_id=_text(data.get("asset_id") if is_upload else subject),
-        provider_upload_id=_text(subject if is_upload else data.get("upload_id")),
-        passthrough=_text(passthrough),
+        provider_asset_id=text_id(data.get("asset_id") if is_upload else subject),
+        provider_upload_id=text_id(subject if is_upload else data.get("upload_id")),
+        passthrough=text_id(passthrough),
         acted_on=is_upload or envelope.type in _ASSET_EVENTS,
     )
 
@@ -161,7 +162,7 @@ def read_observation(body: bytes, at: datetime) -> Observation:
     """
     envelope = _envelope(body)
     try:
-        data = without_urls(_object(envelope.data))
+        data = without_file_urls(_object(envelope.data))
         if envelope.type in _UPLOAD_EVENTS:
             # the type says how the upload stands; the snapshot may be newer than the event
             upload = msgspec.structs.replace(
@@ -196,7 +197,3 @@ def _envelope(body: bytes) -> _Envelope:
 
 def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_ID else None
