@@ -17,6 +17,7 @@ from rindle_sync.domain.asset import (
     State,
     Trigger,
     as_row_id,
+    contradiction,
     is_row_id,
     replace,
 )
@@ -39,6 +40,7 @@ from rindle_sync.domain.schedule import ATTEMPTS, Schedule, next_check, regular_
 from rindle_sync.domain.token_bucket import Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (
     NO_ROW,
+    UNTRACKED,
     WAITS_AFTER_FAILURE,
     WAITS_FOR_ROW,
     EventStatus,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -68,6 +68,10 @@ class ObservationSource(StrEnum):
     WEBHOOK = "webhook"
     APP = "app"
     """Not fetched: the app created a direct upload, or failed to."""
+
+
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+"""How far the clocks of two machines may differ."""
 
 
 FETCH_SOURCES: Final = frozenset(
@@ -234,6 +238,29 @@ class Observation(_Value, frozen=True, kw_only=True):
     metadata: Mapping[str, Any] | None = None
     overtaken: bool = False
     """Whether another process wrote news into the row during the fetch: no clock orders the two."""
+
+
+class HasProviderIds(Protocol):
+    """What names an asset, an upload, or both."""
+
+    @property
+    def provider_asset_id(self) -> str | None:
+        """The asset's."""
+
+    @property
+    def provider_upload_id(self) -> str | None:
+        """The upload's."""
+
+
+def contradiction(row: HasProviderIds, other: HasProviderIds) -> str | None:
+    """What the two do not share, `asset` or `upload`, by the strongest id that both have."""
+    for what, ours, theirs in (
+        ("asset", row.provider_asset_id, other.provider_asset_id),
+        ("upload", row.provider_upload_id, other.provider_upload_id),
+    ):
+        if ours and theirs:
+            return None if ours == theirs else what
+    return None
 
 
 class FailureKind(StrEnum):

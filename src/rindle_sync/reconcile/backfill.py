@@ -86,20 +86,17 @@ async def _adopt(context: Context, found: Sequence[Observation]) -> int:
     up, until `track` gives the row another.
     """
     rows = [_adopted_row(context, entry) for entry in found if entry.provider_asset_id]
-    if not rows:
-        return 0
-    assets = context.store.assets
-    added = await assets.add_all(rows)
-    # another row has the passthrough or the upload of the rest: they are added without
-    known = {row.id for row in added}
-    unnamed = []
-    for row in rows:
-        if row.id not in known:
-            reference = f"{ADOPTED}:{row.id}"
-            unnamed.append(
-                replace(row, reference=reference, passthrough=None, provider_upload_id=None)
-            )
-    return len(added) + len(await assets.add_all(unnamed))
+    left = await _add(context, rows)
+    # another row has the reference of the rest, or else their upload: they are added without
+    left = await _add(context, [replace(row, reference=f"{ADOPTED}:{row.id}") for row in left])
+    left = await _add(context, [replace(row, provider_upload_id=None) for row in left])
+    return len(rows) - len(left)
+
+
+async def _add(context: Context, rows: Sequence[ProviderAsset]) -> Sequence[ProviderAsset]:
+    """Insert rows; those of them that have a key of another row, and were not inserted."""
+    added = {row.id for row in await context.store.assets.add_all(rows)}
+    return [row for row in rows if row.id not in added]
 
 
 def _adopted_row(context: Context, observation: Observation) -> ProviderAsset:

@@ -62,8 +62,8 @@ class Receiver:
     ) -> Reply:
         """The answer to one request; header names in any case.
 
-        202 stored, 200 stored before or not acted on, 400 not valid, 405, 408, 413, 500 no secret
-        set, 503 not stored.
+        202 stored or revived, 200 stored before or not acted on, 400 not valid, 405, 408, 413, 500
+        no secret set, 503 not stored.
         """
         if method != "POST":
             return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
@@ -110,7 +110,7 @@ class Receiver:
         if not is_new:
             return Reply(200, {"status": "duplicate"})
         if not received.acted_on:
-            self.telemetry.emit(WebhookIgnored(type=received.type))
+            self.telemetry.emit(WebhookIgnored(type=received.type, reason="not_acted_on"))
             return Reply(200, {"status": "ignored"})
         return Reply(202, {"status": "stored"})
 
