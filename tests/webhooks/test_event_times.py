@@ -102,6 +102,20 @@ async def test_no_time_of_an_event_shuts_out_later_ones(
 
 
 @pytest.mark.parametrize("time", ABSURD)
+async def test_an_absurd_time_is_neither_stored_nor_counted_as_lateness(
+    world: World, time: str
+) -> None:
+    row = await world.track(State.UPLOADING)
+
+    await applied(world, stamped(row, "ready", time))
+
+    [webhook_event] = await world.context.store.inbox.list()
+    [change] = await world.context.store.assets.changes_of(row.id)
+    assert webhook_event.occurred_at is None
+    assert 0 <= change.late_ms <= 3_600_000  # since the row's last change, an hour ago
+
+
+@pytest.mark.parametrize("time", ABSURD)
 async def test_an_event_that_changed_nothing_does_not_move_the_time_of_the_last_one(
     world: World, time: str
 ) -> None:

@@ -1,6 +1,7 @@
 """What a row is, what an observation says of it, what becomes of it, when it is checked. Pure."""
 
 from rindle_sync.domain.asset import (
+    CLOCK_TOLERANCE,
     FETCH_SOURCES,
     FINAL,
     IN_FLIGHT,
@@ -18,6 +19,7 @@ from rindle_sync.domain.asset import (
     Trigger,
     as_row_id,
     contradiction,
+    credible,
     is_row_id,
     replace,
 )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, Protocol
@@ -72,6 +72,8 @@ class ObservationSource(StrEnum):
 
 CLOCK_TOLERANCE: Final = timedelta(minutes=5)
 """How far the clocks of two machines may differ."""
+
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 FETCH_SOURCES: Final = frozenset(
@@ -238,6 +240,13 @@ class Observation(_Value, frozen=True, kw_only=True):
     metadata: Mapping[str, Any] | None = None
     overtaken: bool = False
     """Whether another process wrote news into the row during the fetch: no clock orders the two."""
+
+
+def credible(moment: datetime | None, now: datetime) -> datetime | None:
+    """A time that a provider gave; None where it cannot be one of a past event."""
+    if moment is None or not _EARLIEST <= moment <= now + CLOCK_TOLERANCE:
+        return None
+    return moment
 
 
 class HasProviderIds(Protocol):

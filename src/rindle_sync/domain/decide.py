@@ -42,7 +42,6 @@ from enum import StrEnum
 from typing import Any, Final
 
 from rindle_sync.domain.asset import (
-    CLOCK_TOLERANCE,
     IN_FLIGHT,
     WATCHED,
     Due,
@@ -54,6 +53,7 @@ from rindle_sync.domain.asset import (
     ProviderAsset,
     State,
     contradiction,
+    credible,
     replace,
 )
 
@@ -230,7 +230,7 @@ def _stale_event(row: ProviderAsset, observation: Observation) -> str | None:
 def _with_credible_time(observation: Observation, now: datetime) -> Observation:
     """The observation, its event dated by our clock where the provider's cannot be right."""
     occurred_at = observation.occurred_at
-    if occurred_at is None or occurred_at <= now + CLOCK_TOLERANCE:
+    if occurred_at == credible(occurred_at, now):
         return observation
     return replace(observation, occurred_at=min(observation.at, now))
 

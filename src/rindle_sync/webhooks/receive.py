@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.domain import EventStatus, ReceivedEvent, WebhookEvent, WebhookSettings
+from rindle_sync.domain import EventStatus, ReceivedEvent, WebhookEvent, WebhookSettings, credible
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, InvalidWebhook
 from rindle_sync.providers import Provider
 from rindle_sync.store import Inbox
@@ -127,7 +127,7 @@ class Receiver:
             provider_asset_id=received.provider_asset_id,
             provider_upload_id=received.provider_upload_id,
             passthrough=received.passthrough,
-            occurred_at=received.occurred_at,
+            occurred_at=credible(received.occurred_at, now),
             received_at=now,
             headers={name: headers[name] for name in names if name in headers},
             body=body,
