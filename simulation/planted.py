@@ -287,7 +287,7 @@ def _time_before_meaning() -> Patches:
 
 def _believe_any_time() -> Patches:
     """The time of an event is believed however far it is ahead."""
-    return [patch.object(decide, "_with_credible_time", lambda observation, _: observation)]
+    return [patch.object(decide, "with_credible_time", lambda observation, _: observation)]
 
 
 def _move_by_nothing() -> Patches:

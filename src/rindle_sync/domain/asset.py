@@ -272,6 +272,14 @@ def contradiction(row: HasProviderIds, other: HasProviderIds) -> str | None:
     return None
 
 
+def with_credible_time(observation: Observation, now: datetime) -> Observation:
+    """The observation, its event dated by our clock where the provider's cannot be right."""
+    occurred_at = observation.occurred_at
+    if occurred_at == credible(occurred_at, now):
+        return observation
+    return replace(observation, occurred_at=min(observation.at, now))
+
+
 class FailureKind(StrEnum):
     """Why a fetch brought no observation."""
 

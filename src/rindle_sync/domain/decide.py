@@ -53,8 +53,8 @@ from rindle_sync.domain.asset import (
     ProviderAsset,
     State,
     contradiction,
-    credible,
     replace,
+    with_credible_time,
 )
 
 _RANK: Final = {
@@ -131,7 +131,7 @@ def decide(
     if observation is None:
         return _without_answer(row, now, policy)
     if isinstance(observation, Observation):
-        observation = _with_credible_time(observation, now)
+        observation = with_credible_time(observation, now)
     if reason := _stale(row, observation):
         return Decision(Verdict.STALE, row, reason)
     if isinstance(observation, FetchFailure):
@@ -225,14 +225,6 @@ def _stale_event(row: ProviderAsset, observation: Observation) -> str | None:
     if _is_older(row, observation) and not _says_more(row, observation):
         return "the event is older than the last one applied"
     return None
-
-
-def _with_credible_time(observation: Observation, now: datetime) -> Observation:
-    """The observation, its event dated by our clock where the provider's cannot be right."""
-    occurred_at = observation.occurred_at
-    if occurred_at == credible(occurred_at, now):
-        return observation
-    return replace(observation, occurred_at=min(observation.at, now))
 
 
 def _is_older(row: ProviderAsset, observation: Observation) -> bool:
