@@ -232,19 +232,25 @@ def _with_shared_names(drawn: Plan) -> Plan:
 
 
 def _with_misdated_events(drawn: Plan) -> Plan:
-    """Events whose times contradict their order, of assets that are soon deleted."""
+    """Events whose times contradict their order, of assets that are soon deleted.
+
+    Without audits: nothing else tells that they are.
+    """
     chance = Random(f"{drawn.seed}:times")
     videos = []
     for _ in range(4):
         video = _video(chance, drawn.trouble, 0.0, 0.4)
         after = chance.uniform(1.0, drawn.trouble / 3)
-        gone = after + chance.uniform(0.5, 10.0)
-        videos.append(replace(video, kind="tracked", ends="ready", after=after, deleted_after=gone))
+        soon = replace(video, kind="tracked", ends="ready", after=after, told_after=0.1)
+        videos.append(replace(soon, deleted_after=after + chance.uniform(2.0, 25.0)))
     return replace(
         drawn,
         videos=sorted([*drawn.videos, *videos], key=lambda video: video.at),
         webhooks=drawn.webhooks | {"drop": 0.0},
-        misdated=chance.choice((0.3, 0.7)),
+        settings=drawn.settings | {"audit_days": 0.0},
+        commands=[command for command in drawn.commands if command.name != "audit"],
+        audits=False,
+        misdated=chance.choice((0.7, 1.0)),
     )
 
 

@@ -282,7 +282,13 @@ def _awaited_by_any_name() -> Patches:
 
 def _time_before_meaning() -> Patches:
     """An event that is older than the last one is stale, whatever it says."""
-    return [patch.object(decide, "_says_more", lambda *_: False)]
+    original = decide._stale_event
+
+    def stale_event(row: Any, observation: Any) -> Any:
+        is_older = decide._is_older(row, observation)
+        return "it is older" if is_older else original(row, observation)
+
+    return [patch.object(decide, "_stale_event", stale_event)]
 
 
 def _believe_any_time() -> Patches:

@@ -458,8 +458,8 @@ def _misdated(body: bytes, plan: Plan) -> bytes:
     if chance.random() >= plan.misdated:
         return body
     created_at = datetime.fromisoformat(event["created_at"])
-    near = created_at + timedelta(seconds=chance.uniform(-20, 20))
-    event["created_at"] = chance.choice((near.isoformat(), near.isoformat(), *_ABSURD))
+    near = created_at + timedelta(seconds=chance.uniform(-60, 60))
+    event["created_at"] = chance.choice((*[near.isoformat()] * 6, *_ABSURD))
     return json.dumps(event).encode()
 
 
