@@ -326,16 +326,20 @@ def _event_times(world: World) -> Iterator[str]:
 
 
 def _letters(world: World) -> Iterator[str]:
-    """A dead letter is about a row that is known."""
-    rows, dead = world.place.read(
+    """A dead letter is about a row that is known; one that is sent again is tried again."""
+    rows, left = world.place.read(
         "SELECT provider_asset_id, provider_upload_id FROM media_provider_assets",
-        "SELECT id, type, provider_asset_id, provider_upload_id FROM provider_webhook_events "
-        "WHERE status = 'dead'",
+        "SELECT id, type, status, provider_asset_id, provider_upload_id "
+        "FROM provider_webhook_events WHERE status = 'dead' OR reason = 'untracked'",
     )
     known = {provider_id for row in rows for provider_id in row.values()} - {None}
-    for line in dead:
-        if not {line["provider_asset_id"], line["provider_upload_id"]} & known:
-            yield f"letters: {line['id']} of {line['type']} is dead, and no row has its ids"
+    for line in left:
+        event = f"{line['id']} of {line['type']}"
+        is_known = bool({line["provider_asset_id"], line["provider_upload_id"]} & known)
+        if line["status"] == "dead" and not is_known:
+            yield f"letters: {event} is dead, and no row has its ids"
+        elif line["status"] == "ignored" and is_known and world.all_sent_again:
+            yield f"letters: {event} was sent again when its row was there, and not applied"
 
 
 def _rest(world: World) -> Iterator[str]:

@@ -319,6 +319,16 @@ def _foreign_dead() -> Patches:
     return [patch.object(process, "_without_row", without_row)]
 
 
+def _once_and_for_all() -> Patches:
+    """An event that is sent again is left as it is, applied or not."""
+
+    async def add(self: Inbox, webhook_event: Any) -> bool:
+        values = {name: getattr(webhook_event, name) for name in inbox._FIELDS}
+        return await self.execute(self.insert_once(), values) > 0
+
+    return [patch.object(Inbox, "add", add)]
+
+
 def _untagged() -> Patches:
     """Events have whole ids."""
     return [patch.object(ProviderAsset, "tag", property(lambda self: self.provider_asset_id))]
@@ -414,6 +424,7 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _believe_any_time,
         _move_by_nothing,
         _foreign_dead,
+        _once_and_for_all,
         _untagged,
         _unscrubbed,
         _free_calls,

@@ -71,6 +71,8 @@ class World:
     """By the app's reference, the asset or the upload that it tracks under it."""
     filled: set[str] = field(default_factory=set)
     """The assets that were there when a backfill came to its end."""
+    all_sent_again: bool = False
+    """Whether every event was sent once more after that."""
     emulator: MuxEmulator = field(init=False)
     other: MuxEmulator = field(init=False)
     settings: Settings = field(init=False)
@@ -185,6 +187,7 @@ class World:
         if self.plan.backfills:
             await self._rest(began, self.is_quiet)
             await self._backfill()
+            await self._send_again()
         await self._rest(began, self.is_at_rest)
         stop.set()
         for host in self.hosts:
@@ -223,6 +226,12 @@ class World:
                 return
             await asyncio.sleep(_RETRY)
         self.failures.append("history: no backfill came to its end")
+
+    async def _send_again(self) -> None:
+        """Every event that was acknowledged, as an operator has the provider send it again."""
+        for body in sorted(self.acknowledged):
+            await self._on_some_host(partial(_delivered, self.moment, body.encode()))
+        self.all_sent_again = True
 
     # --- the provider's side
 
@@ -443,6 +452,16 @@ class _Door(httpx.AsyncBaseTransport):
         if response.is_success:
             self._world.acknowledged.add(body.decode())
         return response
+
+
+async def _delivered(now: Callable[[], datetime], body: bytes, rindle: RindleSync) -> None:
+    request = httpx.Request(
+        "POST",
+        "https://app.example.com/hooks",
+        headers={"Mux-Signature": sign(body, SECRET, now())},
+        content=body,
+    )
+    await httpx.ASGITransport(app=rindle.webhooks).handle_async_request(request)
 
 
 def _is_forged(headers: httpx.Headers, body: bytes) -> bool:

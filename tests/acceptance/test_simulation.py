@@ -36,6 +36,7 @@ FOUND_BY = {
     "believe-any-time": 12,
     "move-by-nothing": 2,
     "foreign-dead": 2,
+    "once-and-for-all": 2,
     "untagged": 0,
     "unscrubbed": 9,
     "free-calls": 224,

@@ -38,14 +38,24 @@ async def waited(world: World, event: dict[str, Any]) -> WebhookEventSummary:
 
 
 async def died(world: World, row: ProviderAsset, event: dict[str, Any]) -> WebhookEventSummary:
-    """The event about `row`, which names an asset that another row has."""
+    """The event about `row`, which a fault of ours has kept from being applied."""
+
+    class Faulty(type(world.context.gateway.provider)):  # type: ignore[misc]
+        """The real adapter, with a fault."""
+
+        def read_observation(self, *_: Any) -> Any:
+            return 1 / 0
+
+    provider = world.context.gateway.provider
+    world.with_provider(Faulty(None))
     await deliver(world, event)
     for seconds in (0, 2, 10, 60, 300):
         world.clock.move(seconds)
         await process_webhook_events(world.context)
+    world.with_provider(provider)
     webhook_event = await only_event(world)
-    assert (webhook_event.status, webhook_event.reason) == (EventStatus.DEAD, "clash")
-    assert (await world.now_is(row)).state is State.UPLOADING
+    assert (webhook_event.status, webhook_event.reason) == (EventStatus.DEAD, "ZeroDivisionError")
+    assert await world.now_is(row) == row
     return webhook_event
 
 
@@ -53,23 +63,6 @@ async def pruned(world: World) -> None:
     world.clock.move(LATER)
     now = world.clock.now()
     await world.context.store.inbox.prune(ended_before=now, dead_before=now)
-
-
-async def clashing(world: World) -> tuple[ProviderAsset, dict[str, Any]]:
-    """A row, and an event about it that is dead until the other row of its asset is gone."""
-    row = await world.track(State.UPLOADING, provider_asset_id=None, provider_upload_id="upload-1")
-    await world.track(provider_asset_id="asset-1", life=NEVER, id=OTHER)
-    return row, an_upload_event("upload-1", "video.upload.asset_created", asset_id="asset-1")
-
-
-OTHER = "00000000-0000-4000-8000-000000000007"
-
-
-async def without_the_other_row(world: World) -> None:
-    other = await world.context.store.assets.get(OTHER)
-    assert other
-    async with world.context.store.assets.writing() as connection:
-        await connection.exec_driver_sql(f"DELETE FROM media_provider_assets WHERE id = '{OTHER}'")
 
 
 async def test_an_event_that_no_row_is_tracked_for_in_155_seconds_is_untracked(
@@ -98,7 +91,8 @@ async def test_events_of_assets_that_others_track_are_no_dead_letters(world: Wor
 async def test_an_event_about_a_known_row_that_cannot_be_applied_is_a_dead_letter(
     world: World,
 ) -> None:
-    row, event = await clashing(world)
+    row = await world.track()
+    event = an_event(row)
 
     await died(world, row, event)
 
@@ -180,19 +174,19 @@ async def test_an_event_of_a_type_that_is_not_acted_on_is_never_tried(world: Wor
 async def test_a_dead_event_that_is_sent_again_is_revived_with_its_body(
     world: World, *, is_pruned: bool
 ) -> None:
-    row, event = await clashing(world)
+    row = await world.track()
+    event = an_event(row)
     dead = await died(world, row, event)
     if is_pruned:
         await pruned(world)
-    await without_the_other_row(world)
 
     answer = await deliver(world, event)
     [body] = (await kept_bodies(world)).values()
     await process_webhook_events(world.context)
 
     assert (answer.status, answer.body) == (202, {"status": "stored"})
-    assert b"upload-1" in body
-    assert (await world.now_is(row)).provider_asset_id == "asset-1"
+    assert b"video.asset.ready" in body
+    assert (await world.now_is(row)).state is State.READY
     again = await only_event(world)
     assert (again.id, again.status, again.attempts) == (dead.id, EventStatus.APPLIED, 1)
 
@@ -243,7 +237,8 @@ async def test_a_pending_event_that_is_sent_again_keeps_its_place(world: World) 
 
 
 async def test_a_dead_event_of_another_environment_is_not_revived(world: World) -> None:
-    row, event = await clashing(world)
+    row = await world.track()
+    event = an_event(row)
     await died(world, row, event)
     here = world.context.store.inbox
     elsewhere = type(here)(here.database, here.provider, "elsewhere")

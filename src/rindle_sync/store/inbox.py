@@ -70,7 +70,7 @@ class Inbox(Repository):
     async def add(self, webhook_event: WebhookEvent) -> bool:
         """Store an event, or revive one that was not applied; False if nothing is left to do.
 
-        An event id is stored once. One that is dead or ignored becomes as it was sent now.
+        An event id is stored once. One that is dead or untracked becomes as it was sent now.
         """
         values = {name: getattr(webhook_event, name) for name in _FIELDS}
         # PostgreSQL would log a failed insert with the provider's event id
@@ -78,7 +78,8 @@ class Inbox(Repository):
             return True
         if webhook_event.status is not EventStatus.PENDING:
             return False
-        is_left = webhook_events.c.status.in_([EventStatus.DEAD.value, EventStatus.IGNORED.value])
+        is_dead = webhook_events.c.status == EventStatus.DEAD.value
+        is_left = is_dead | (webhook_events.c.reason == UNTRACKED)
         left = sa.update(webhook_events).where(
             *self.here, webhook_events.c.event_id == webhook_event.event_id, is_left
         )
