@@ -4,7 +4,7 @@ A function of the seed alone.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
@@ -48,7 +48,7 @@ class Video:
 
     at: float
     kind: str
-    """`tracked`, `foreign`, `upload`."""
+    """`tracked`, `foreign`, `upload`, `own`: an upload that the app makes without us."""
     ends: str
     after: float
     deleted_after: float | None
@@ -101,6 +101,12 @@ class Plan:
     """How many foreign assets there are from before."""
     odd_text: bool = False
     """Whether every answer about assets holds a text that no strict reader takes, to the end."""
+    passthrough: str | None = None
+    """What the assets carry that the app did not make by `begin_upload`; all the same text."""
+    misdated: float = 0.0
+    """The chance that the time of an event is wrong."""
+    backfills: bool = False
+    """Whether a backfill comes to its end when all is at rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,19 +166,8 @@ def plan(seed: int) -> Plan:
     Most histories are short: what goes wrong mostly does so about one row, and soon.
     """
     drawn = _plain(seed)
-    match seed % 40:
-        case 4 | 24:
-            return _with_few_calls(drawn)
-        case 7:
-            return _with_another_token(drawn)
-        case 13:
-            return _with_odd_text(drawn)
-        case 23:
-            return _with_a_list_that_lacks_entries(drawn)
-        case 31:
-            return _with_assets_not_found_once(drawn)
-        case _:
-            return drawn
+    special = _SPECIAL.get(seed % 40)
+    return special(drawn) if special else drawn
 
 
 def _with_few_calls(drawn: Plan) -> Plan:
@@ -226,6 +221,45 @@ def _with_assets_not_found_once(drawn: Plan) -> Plan:
             *drawn.commands,
             *(Command(begins + chance.uniform(0, 120), "sync") for _ in range(4)),
         ],
+    )
+
+
+def _with_shared_names(drawn: Plan) -> Plan:
+    """Assets and uploads of one passthrough, and webhooks that mostly come."""
+    chance = Random(f"{drawn.seed}:names")
+    videos = []
+    for kind in ("own", "own", "own", "foreign", "tracked"):
+        video = _video(chance, drawn.trouble, 0.0, 0.5)
+        videos.append(replace(video, kind=kind))
+    return replace(
+        drawn,
+        videos=sorted([*drawn.videos, *videos], key=lambda video: video.at),
+        webhooks=drawn.webhooks | {"drop": chance.choice((0.0, 0.1))},
+        passthrough="user-42",
+        backfills=True,
+    )
+
+
+def _with_misdated_events(drawn: Plan) -> Plan:
+    """Events whose times contradict their order, of assets that are soon deleted.
+
+    Without audits: nothing else tells that they are.
+    """
+    chance = Random(f"{drawn.seed}:times")
+    videos = []
+    for _ in range(4):
+        video = _video(chance, drawn.trouble, 0.0, 0.4)
+        after = chance.uniform(1.0, drawn.trouble / 3)
+        soon = replace(video, kind="tracked", ends="ready", after=after, told_after=0.1)
+        videos.append(replace(soon, deleted_after=after + chance.uniform(2.0, 25.0)))
+    return replace(
+        drawn,
+        videos=sorted([*drawn.videos, *videos], key=lambda video: video.at),
+        webhooks=drawn.webhooks | {"drop": 0.0},
+        settings=drawn.settings | {"audit_days": 0.0},
+        commands=[command for command in drawn.commands if command.name != "audit"],
+        audits=False,
+        misdated=chance.choice((0.7, 1.0)),
     )
 
 
@@ -353,3 +387,18 @@ def _window(chance: Random, trouble: float) -> Window:
 def _drawn_out(chance: Random, low: float, high: float) -> float:
     """From `low` to `high`, every order of magnitude as likely as another."""
     return math.exp(chance.uniform(math.log(low), math.log(max(low, high))))
+
+
+_SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
+    2: _with_shared_names,
+    4: _with_few_calls,
+    7: _with_another_token,
+    12: _with_misdated_events,
+    13: _with_odd_text,
+    22: _with_shared_names,
+    23: _with_a_list_that_lacks_entries,
+    24: _with_few_calls,
+    31: _with_assets_not_found_once,
+    32: _with_misdated_events,
+}
+"""Which of forty histories are about something that would be rare else."""

@@ -8,7 +8,10 @@ from typing import Any, Final
 
 from rindle_sync.telemetry import Event
 
-NOTED: Final = ("state", "error_kind", "version", "updated_at", "playback_ids", "provider_asset_id")
+NOTED: Final = (
+    *("state", "error_kind", "version", "updated_at", "playback_ids", "provider_asset_id"),
+    "last_event_at",
+)
 """The columns of a row that are noted, before and after."""
 
 _NONE: Final[tuple[object, ...]] = ("[]", [])
@@ -31,6 +34,8 @@ class Written:
     was_updated_at: datetime
     lost_playback_ids: bool
     provider_asset_id: str | None
+    moved_event: bool
+    """Whether the time of the last event is another one."""
 
     @classmethod
     def of(cls, row_id: str, *values: Any) -> "Written":
@@ -48,6 +53,8 @@ class Written:
             to_played,
             _,
             asset_id,
+            event_at,
+            to_event_at,
         ) = values
         updated = datetime.fromisoformat(str(updated_at))
         updated = updated if updated.tzinfo else updated.replace(tzinfo=UTC)
@@ -63,6 +70,7 @@ class Written:
             updated,
             lost,
             asset_id,
+            event_at != to_event_at,
         )
 
     def __str__(self) -> str:

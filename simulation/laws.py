@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
+from rindle_sync.domain import CLOCK_TOLERANCE
 from rindle_sync.emulator.lifecycle import AssetState, UploadState
 from rindle_sync.telemetry import (
     Called,
@@ -89,6 +90,9 @@ def broken(world: World) -> Iterator[str]:
     yield from _leaks(world)
     yield from _deliveries(world)
     yield from _texts(world)
+    yield from _names(world)
+    yield from _event_times(world)
+    yield from _letters(world)
     yield from _rest(world)
 
 
@@ -116,6 +120,8 @@ def _changes(world: World) -> Iterator[str]:
     for key, row in rows.items():
         if (row.from_state, row.from_kind) != (row.to_state, row.to_kind) and key not in noted:
             yield f"changes: {row.row_id} v{row.to_version} was written, but not noted"
+        if row.moved_event and key not in noted:
+            yield f"times: {row.row_id} v{row.to_version} was moved by an event of no change"
 
 
 def _ended_rightly(world: World, at: float, written: Written) -> Iterator[str]:
@@ -299,6 +305,56 @@ def _deliveries(world: World) -> Iterator[str]:
     )
     if accepted:
         yield f"deliveries: {accepted} forged ones were accepted"
+
+
+def _names(world: World) -> Iterator[str]:
+    """A row has the asset and the upload of its own, and a backfill leaves no asset out."""
+    (rows,) = world.place.read("SELECT * FROM media_provider_assets")
+    for row in rows:
+        asset_id, upload_id = row["provider_asset_id"], row["provider_upload_id"]
+        tracked = world.own.get(row["reference"])
+        if tracked and tracked not in {asset_id, upload_id}:
+            yield f"names: {row['id']} has another asset or upload than the app tracks"
+        truth = world.emulator.truth(asset_id) if asset_id else None
+        if truth and upload_id and truth.upload_id != upload_id:
+            yield f"names: {row['id']} has the asset of another upload"
+    left = world.filled - {row["provider_asset_id"] for row in rows}
+    if left:
+        yield f"names: a backfill left out {len(left)} of {len(world.filled)} assets of one name"
+
+
+def _event_times(world: World) -> Iterator[str]:
+    """A deletion counts whatever its time says, and no event is taken to be from the future."""
+    rows, deleted = world.place.read(
+        "SELECT id, state, error_kind, provider_asset_id, last_event_at FROM media_provider_assets",
+        "SELECT provider_asset_id FROM provider_webhook_events "
+        "WHERE type = 'video.asset.deleted' AND status = 'applied'",
+    )
+    gone = {line["provider_asset_id"] for line in deleted}
+    for row in rows:
+        is_ended = row["state"] == "deleted" or row["error_kind"] == "not_found"
+        if row["provider_asset_id"] in gone and not is_ended:
+            yield f"times: {row['id']} is {row['state']}, and its deletion was applied"
+        last = _moment(row["last_event_at"])
+        if last and last > world.moment() + CLOCK_TOLERANCE + timedelta(seconds=_SKEWS):
+            yield f"times: {row['id']} has an event of {last:%Y}"
+
+
+def _letters(world: World) -> Iterator[str]:
+    """A dead letter is about a row that is known; one that is sent again is tried again."""
+    rows, left = world.place.read(
+        "SELECT provider_asset_id, provider_upload_id FROM media_provider_assets",
+        "SELECT id, type, status, provider_asset_id, provider_upload_id "
+        "FROM provider_webhook_events WHERE status = 'dead' OR reason = 'untracked'",
+    )
+    known = {provider_id for row in rows for provider_id in row.values()} - {None}
+    for line in left:
+        event = f"{line['id']} of {line['type']}"
+        is_known = bool({line["provider_asset_id"], line["provider_upload_id"]} & known)
+        if line["status"] == "dead" and not is_known:
+            yield f"letters: {event} is dead, and no row has its ids"
+        elif line["status"] == "ignored" and is_known and world.all_sent_again:
+            yield f"letters: {event} was sent again when its row was there, and not applied"
 
 
 def _rest(world: World) -> Iterator[str]:

@@ -15,7 +15,17 @@ from unittest.mock import patch
 from sqlalchemy import bindparam, select
 
 from rindle_sync.config import EnvironmentSettings
-from rindle_sync.domain import Grant, Observation, ObservationSource, ProviderAsset, State, replace
+from rindle_sync.domain import (
+    NO_ROW,
+    WAITS_FOR_ROW,
+    Grant,
+    Observation,
+    ObservationSource,
+    ProviderAsset,
+    State,
+    Verdict,
+    replace,
+)
 from rindle_sync.errors import AuthenticationFailed
 from rindle_sync.gateway import IdentityCheck
 from rindle_sync.providers.mux import Mux
@@ -32,6 +42,7 @@ fetch: Any = import_module("rindle_sync.gateway.fetch")
 inbox: Any = import_module("rindle_sync.store.inbox")
 lenient_json: Any = import_module("rindle_sync.providers.mux.lenient_json")
 list_pages: Any = import_module("rindle_sync.reconcile.list_pages")
+process: Any = import_module("rindle_sync.webhooks.process")
 outbox: Any = import_module("rindle_sync.store.outbox")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
 schedule: Any = import_module("rindle_sync.domain.schedule")
@@ -235,6 +246,90 @@ def _lease_for_ever() -> Patches:
         ]
 
 
+def _by_any_name() -> Patches:
+    """An event is about the first row that shares a name with it; passthroughs count as unique."""
+
+    def row_of(webhook_event: Any, rows: Any) -> Any:
+        for name in ("provider_asset_id", "provider_upload_id", "passthrough"):
+            value = getattr(webhook_event, name)
+            for row in rows:
+                if value and getattr(row, name) == value and not contradiction(row, webhook_event):
+                    return row
+        return None
+
+    def contradiction(row: Any, other: Any) -> Any:
+        both = row.provider_asset_id and other.provider_asset_id
+        return "asset" if both and row.provider_asset_id != other.provider_asset_id else None
+
+    return [
+        *_awaited_by_any_name(),
+        patch.object(process, "_row_of", row_of),
+        patch.object(decide, "contradiction", contradiction),
+    ]
+
+
+def _awaited_by_any_name() -> Patches:
+    """A row waits for every asset of its passthrough."""
+    original = AssetStore.match
+
+    async def match(self: AssetStore, *, passthroughs: Any, **ids: Any) -> Any:
+        found = {row.id: row for row in await original(self, passthroughs=passthroughs, **ids)}
+        named = assets.c.passthrough.in_(passthroughs)
+        lines = await self.read(select(*assets.c).where(*self.here, named))
+        return [*(found | {row.id: row for row in map(asset_store.read_row, lines)}).values()]
+
+    return [patch.object(AssetStore, "match", match)]
+
+
+def _time_before_meaning() -> Patches:
+    """An event that is older than the last one is stale, whatever it says."""
+    original = decide._stale_event
+
+    def stale_event(row: Any, observation: Any) -> Any:
+        is_older = decide._is_older(row, observation)
+        return "it is older" if is_older else original(row, observation)
+
+    return [patch.object(decide, "_stale_event", stale_event)]
+
+
+def _believe_any_time() -> Patches:
+    """The time of an event is believed however far it is ahead."""
+    return [patch.object(decide, "with_credible_time", lambda observation, _: observation)]
+
+
+def _move_by_nothing() -> Patches:
+    """An event that changed nothing becomes the last one all the same."""
+    original = decide._from_webhook
+
+    def from_webhook(row: Any, observation: Any, now: Any) -> Any:
+        decision = original(row, observation, now)
+        if decision.verdict is not Verdict.UNCHANGED:
+            return decision
+        after = replace(decision.row, last_event_at=observation.occurred_at)
+        return dataclasses.replace(decision, row=after)
+
+    return [patch.object(decide, "_from_webhook", from_webhook)]
+
+
+def _foreign_dead() -> Patches:
+    """An event of an asset that nobody tracks ends as a dead letter."""
+
+    def without_row(context: Any, webhook_event: Any) -> Any:
+        return process._put_off(context, webhook_event, NO_ROW, WAITS_FOR_ROW)
+
+    return [patch.object(process, "_without_row", without_row)]
+
+
+def _once_and_for_all() -> Patches:
+    """An event that is sent again is left as it is, applied or not."""
+
+    async def add(self: Inbox, webhook_event: Any) -> bool:
+        values = {name: getattr(webhook_event, name) for name in inbox._FIELDS}
+        return await self.execute(self.insert_once(), values) > 0
+
+    return [patch.object(Inbox, "add", add)]
+
+
 def _untagged() -> Patches:
     """Events have whole ids."""
     return [patch.object(ProviderAsset, "tag", property(lambda self: self.provider_asset_id))]
@@ -341,6 +436,13 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _dispatch_at_most_once,
         _dispatch_in_any_order,
         _lease_for_ever,
+        _by_any_name,
+        _awaited_by_any_name,
+        _time_before_meaning,
+        _believe_any_time,
+        _move_by_nothing,
+        _foreign_dead,
+        _once_and_for_all,
         _untagged,
         _unscrubbed,
         _free_calls,

@@ -69,7 +69,7 @@ class Connection(sqlite3.Connection):
     def watch(self, host: Stepping) -> "Connection":
         """Note for `host` what is written."""
         self.host, self.wrote = host, []
-        self.create_function("simulation_wrote", 13, self._note_row)
+        self.create_function("simulation_wrote", 1 + 2 * len(NOTED), self._note_row)
         self.create_function("simulation_changed", 4, self._note_change)
         for trigger in (
             "PRAGMA temp_store=MEMORY",

@@ -1,12 +1,13 @@
 """One history: hosts, a provider, an app with users, an operator, and what goes wrong."""
 
 import asyncio
+import json
 import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any, Final, TypeVar
@@ -17,8 +18,9 @@ from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings, plain_settings
 from rindle_sync.domain import Outcome
 from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.emulator.lifecycle import Life
+from rindle_sync.emulator.lifecycle import AssetState, Life
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
+from rindle_sync.providers.mux import sign
 from rindle_sync.runtime.engines import embedded
 from simulation.clock import BEGIN, VirtualLoop
 from simulation.draw import ASSET_FAULTS, Command, Plan, Video, Window
@@ -38,6 +40,9 @@ _RETRY: Final = 7.0
 
 _AUDITS: Final = 200
 """How often an audit is begun or gone on with until it must have come to its end."""
+
+_ABSURD: Final = ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2031-01-01T00:00:00Z")
+"""Times that no event has."""
 
 _TIMED: Final = {"late_answer": 1.8}
 _EMULATED: Final = frozenset(name for name, _ in ASSET_FAULTS)
@@ -62,6 +67,12 @@ class World:
     failures: list[str] = field(default_factory=list)
     """Why the history could not go on, if it could not."""
     acknowledged: set[str] = field(default_factory=set)
+    own: dict[str, str] = field(default_factory=dict)
+    """By the app's reference, the asset or the upload that it tracks under it."""
+    filled: set[str] = field(default_factory=set)
+    """The assets that were there when a backfill came to its end."""
+    all_sent_again: bool = False
+    """Whether every event was sent once more after that."""
     emulator: MuxEmulator = field(init=False)
     other: MuxEmulator = field(init=False)
     settings: Settings = field(init=False)
@@ -175,6 +186,10 @@ class World:
         if self.plan.audits:
             await self._rest(began, self.is_quiet)  # what then is at rest is what an audit compares
             await self._audit()
+        if self.plan.backfills:
+            await self._rest(began, self.is_quiet)
+            await self._backfill()
+            await self._send_again()
         await self._rest(began, self.is_at_rest)
         stop.set()
         for host in self.hosts:
@@ -197,6 +212,28 @@ class World:
                 return
             await asyncio.sleep(_RETRY)
         self.failures.append("history: no audit came to its end")
+
+    async def _backfill(self) -> None:
+        """A backfill that comes to its end, and which assets then should have a row."""
+        for _ in range(_AUDITS):
+            there = {
+                asset_id
+                for asset_id, truth in self.emulator.truths().items()
+                if truth.passthrough == self.plan.passthrough
+                and truth.state is not AssetState.DELETED
+            }
+            filled = await self._on_some_host(lambda rindle: rindle.backfill())
+            if filled and filled.outcome is Outcome.DONE:
+                self.filled = there
+                return
+            await asyncio.sleep(_RETRY)
+        self.failures.append("history: no backfill came to its end")
+
+    async def _send_again(self) -> None:
+        """Every event that was acknowledged, as an operator has the provider send it again."""
+        for body in sorted(self.acknowledged):
+            await self._on_some_host(partial(_delivered, self.moment, body.encode()))
+        self.all_sent_again = True
 
     # --- the provider's side
 
@@ -302,11 +339,17 @@ class World:
         if video.kind == "upload":
             await self._upload(f"upload{number}", video, life)
             return
-        # the app's own data is exact, though it looks like the address of a file
-        passthrough = f"s3://videos/{number}.mp4?key=1" if self.plan.odd_text else None
+        if video.kind == "own":
+            await self._own_upload(f"own{number}", video, life)
+            return
+        passthrough = self.plan.passthrough
+        if self.plan.odd_text:
+            # the app's own data is exact, though it looks like the address of a file
+            passthrough = f"s3://videos/{number}.mp4?key=1"
         asset_id = self.emulator.create_asset(life=life, passthrough=passthrough)
         if video.kind == "tracked":
             reference, began = f"video{number}", self.loop.moment
+            self.own[reference] = asset_id
             self.known.append(asset_id)
             await asyncio.sleep(video.told_after)
             await self._on_some_host(
@@ -317,6 +360,19 @@ class World:
                 await asyncio.sleep(began + video.asked_after - self.loop.moment)
                 with suppress(RindleSyncError, HostDied):
                     await host.ask(lambda rindle: rindle.sync(asset_id))
+
+    async def _own_upload(self, reference: str, video: Video, life: Life) -> None:
+        """An upload that the app makes by itself, tracks, and then sends the file of."""
+        passthrough = self.plan.passthrough
+        upload_id = self.emulator.create_upload(life=life, passthrough=passthrough)
+        self.own[reference] = upload_id
+        await self._on_some_host(
+            lambda rindle: rindle.track(
+                reference=reference, provider_upload_id=upload_id, passthrough=passthrough
+            )
+        )
+        await asyncio.sleep(video.told_after)
+        self.emulator.finish_upload(upload_id)
 
     async def _upload(self, reference: str, video: Video, life: Life) -> None:
         for _ in range(1 + video.again):
@@ -385,10 +441,14 @@ class _Door(httpx.AsyncBaseTransport):
         host = self._world.some_host()
         if host is None:
             raise httpx.ConnectError("nobody is there")
-        body = await request.aread()
+        body, headers = await request.aread(), request.headers
+        if self._world.plan.misdated and not _is_forged(headers, body):
+            body = _misdated(body, self._world.plan)
+            headers = httpx.Headers({**headers, "Mux-Signature": sign(body, SECRET, host.now())})
+            headers["Content-Length"] = str(len(body))
 
         async def answered(rindle: RindleSync) -> httpx.Response:
-            copy = httpx.Request(request.method, request.url, headers=request.headers, content=body)
+            copy = httpx.Request(request.method, request.url, headers=headers, content=body)
             return await httpx.ASGITransport(app=rindle.webhooks).handle_async_request(copy)
 
         try:
@@ -398,6 +458,34 @@ class _Door(httpx.AsyncBaseTransport):
         if response.is_success:
             self._world.acknowledged.add(body.decode())
         return response
+
+
+async def _delivered(now: Callable[[], datetime], body: bytes, rindle: RindleSync) -> None:
+    request = httpx.Request(
+        "POST",
+        "https://app.example.com/hooks",
+        headers={"Mux-Signature": sign(body, SECRET, now())},
+        content=body,
+    )
+    await httpx.ASGITransport(app=rindle.webhooks).handle_async_request(request)
+
+
+def _is_forged(headers: httpx.Headers, body: bytes) -> bool:
+    given = headers["Mux-Signature"]
+    at = datetime.fromtimestamp(int(given.split(",")[0].removeprefix("t=")), UTC)
+    return sign(body, SECRET, at) != given
+
+
+def _misdated(body: bytes, plan: Plan) -> bytes:
+    """The event, perhaps with another time; the same one whenever it is sent."""
+    event = json.loads(body)
+    chance = Random(f"{plan.seed}:times:{event['id']}")
+    if chance.random() >= plan.misdated:
+        return body
+    created_at = datetime.fromisoformat(event["created_at"])
+    near = created_at + timedelta(seconds=chance.uniform(-60, 60))
+    event["created_at"] = chance.choice((*[near.isoformat()] * 6, *_ABSURD))
+    return json.dumps(event).encode()
 
 
 class _Logged(logging.Handler):

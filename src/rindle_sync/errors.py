@@ -82,7 +82,7 @@ class Conflict(RindleSyncError):
 
 
 class AlreadyTracked(RindleSyncError):
-    """A row has this provider id, upload id, passthrough, or reference and profile already.
+    """A row has this provider id, upload id, or reference and profile already.
 
     `row_id` is the row that blocks an upload, so that the app can cancel it; else None.
     """

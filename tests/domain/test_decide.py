@@ -1,7 +1,7 @@
 """The table of `decide`: every row against every observation, around the stuck threshold."""
 
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rindle_sync.domain import (
     CHANGES,
+    CLOCK_TOLERANCE,
     IN_FLIGHT,
     WATCHED,
     Decision,
@@ -247,10 +248,62 @@ def test_a_slow_look_that_began_before_a_webhook_came_in_does_not_overwrite_it()
     )
 
 
-def test_a_webhook_older_than_the_last_one_applied_is_stale() -> None:
-    row = a_row(State.PROCESSING, last_event_at=NOW)
+@pytest.mark.parametrize(("row_is", "says"), list(product(ROWS, State)))
+def test_an_event_older_than_the_last_one_counts_if_it_says_more(
+    row_is: tuple[State, ErrorKind | None], says: State
+) -> None:
+    """The same verdict as in order, and a check is due; but one that says no more is stale."""
+    row = replace(row_of(*row_is), last_event_at=NOW)
+    in_order, older = (settled(row, a_webhook(says, occurred_at=at)) for at in (NOW, OLD))
 
-    assert settled(row, a_webhook(State.READY, occurred_at=OLD)).verdict is Verdict.STALE
+    if RANK[says] > rank(*row_is):
+        assert (older.verdict, older.row.state) == (in_order.verdict, in_order.row.state)
+        assert older.row.last_event_at == NOW
+        assert older.is_doubtful == (older.verdict is Verdict.CHANGED)
+    else:
+        assert (older.verdict, older.row) == (Verdict.STALE, row)
+
+
+def test_a_deletion_stamped_a_moment_before_the_last_update_counts() -> None:
+    row = a_row(State.READY, last_event_at=NOW)
+
+    deleted = settled(row, a_webhook(State.DELETED, occurred_at=NOW - timedelta(milliseconds=1)))
+
+    assert (deleted.verdict, deleted.row.state) == (Verdict.CHANGED, State.DELETED)
+
+
+def test_an_older_event_that_names_the_asset_links_the_row() -> None:
+    row = a_row(
+        State.UPLOADING, provider_asset_id=None, provider_upload_id="upload-1", last_event_at=NOW
+    )
+    names = {"provider_asset_id": "asset-1", "provider_upload_id": "upload-1"}
+
+    linked = settled(row, a_webhook(State.UPLOADING, occurred_at=OLD, **names))
+
+    assert (linked.row.provider_asset_id, linked.is_doubtful) == ("asset-1", True)
+
+
+@pytest.mark.parametrize("year", [1, 1970, 2027, 2031, 9999])
+def test_an_event_with_an_absurd_time_shuts_out_no_later_one(year: int) -> None:
+    absurd = datetime(year, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    row = a_row(State.PROCESSING)
+
+    first = settled(row, a_webhook(State.PROCESSING, occurred_at=absurd, playback_ids=(PUBLIC,)))
+    later = NOW + timedelta(seconds=1)
+    news = a_webhook(State.PROCESSING, at=later, playback_ids=(SIGNED,))
+    second = decide(first.row, news, later, DECLARE)
+
+    assert first.row.last_event_at == NOW
+    assert second.row.playback_ids == (SIGNED,)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(0), CLOCK_TOLERANCE])
+def test_the_time_of_an_event_is_believed_as_far_ahead_as_clocks_may_differ(
+    ahead: timedelta,
+) -> None:
+    row = settled(a_row(State.PROCESSING), a_webhook(State.READY, occurred_at=NOW + ahead)).row
+
+    assert row.last_event_at == NOW + ahead
 
 
 def test_the_same_event_again_is_stale() -> None:
@@ -381,9 +434,13 @@ CASES: dict[tuple[str, str], list[Case]] = {
         (a_row(State.PROCESSING), None),
         (a_row(State.ERRORED, error_kind=ErrorKind.STUCK, updated_at=LATE), None),
     ],
-    ("about another asset", "has its asset"): [
+    ("about another asset or upload", "has an asset or upload"): [
         (a_row(State.PROCESSING), a_look(State.READY, provider_asset_id="asset-2")),
         (a_row(State.PROCESSING), a_webhook(State.READY, provider_asset_id="asset-2")),
+        (
+            a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id="upload-1"),
+            a_webhook(State.READY, provider_asset_id="asset-2", provider_upload_id="upload-2"),
+        ),
     ],
     ("a check begun before the newest applied", "anything"): [
         (a_row(state, observed_at=NOW), a_look(State.READY, at=OLD))
@@ -436,13 +493,17 @@ CASES: dict[tuple[str, str], list[Case]] = {
         (a_row(State.PROCESSING), a_look(State.READY)),
         (a_row(State.READY), a_look(State.PROCESSING)),
     ],
-    ("a webhook, older or repeated", "anything"): [
-        (a_row(State.PROCESSING, last_event_at=NOW), a_webhook(State.READY, occurred_at=OLD)),
-        (a_row(State.PROCESSING, last_event_id="event-1"), a_webhook(event_id="event-1")),
+    ("a webhook, repeated", "anything"): [
+        (a_row(State.PROCESSING, last_event_id="event-1"), a_webhook(event_id="event-1"))
     ],
     ("a webhook, lower rank", "anything"): [
         (a_row(State.READY), a_webhook(State.PROCESSING)),
         (a_row(State.ERRORED, error_kind=ErrorKind.STUCK), a_webhook(State.UPLOADING)),
+    ],
+    ("a webhook, older, says no more", "anything"): [
+        (a_row(State.READY, last_event_at=NOW), a_webhook(State.READY, occurred_at=OLD)),
+        (a_row(State.READY, last_event_at=NOW), a_webhook(State.ERRORED, occurred_at=OLD)),
+        (a_row(State.READY, last_event_at=NOW), a_webhook(None, occurred_at=OLD)),
     ],
     ("a webhook, unknown status word", "anything"): [
         (a_row(State.PROCESSING), a_webhook(None)),
@@ -869,10 +930,15 @@ def test_a_row_that_has_its_asset_takes_no_upload_over() -> None:
 def test_an_upload_that_is_known_is_not_taken_for_another() -> None:
     row = a_row(State.UPLOADING, provider_asset_id=None, provider_upload_id="upload-1")
 
-    assert (
-        settled(row, a_look(State.READY, provider_upload_id="upload-2")).row.provider_upload_id
-        == "upload-1"
-    )
+    assert settled(row, a_look(State.READY, provider_upload_id="upload-2")).row == row
+
+
+def test_the_strongest_id_that_both_have_decides() -> None:
+    row = a_row(provider_asset_id="asset-1", provider_upload_id="upload-1")
+
+    after = settled(row, a_look(provider_asset_id="asset-1", provider_upload_id="upload-2")).row
+
+    assert (after.state, after.provider_upload_id) == (State.READY, "upload-1")
 
 
 def test_an_error_that_the_provider_gives_no_reason_for_says_at_least_who_says_it() -> None:
@@ -929,13 +995,11 @@ def test_playback_ids_come_in_by_webhook_while_the_asset_is_in_flight() -> None:
     )
 
 
-def test_a_webhook_that_says_what_we_know_is_noted() -> None:
-    row = a_row(State.READY)
+def test_a_webhook_that_says_what_we_know_makes_no_later_one_look_older() -> None:
+    row = a_row(State.READY, last_event_id="event-0", last_event_at=OLD)
 
     assert settled(row, a_webhook(State.READY, event_id="event-1")) == Decision(
-        Verdict.UNCHANGED,
-        replace(row, observed_at=NOW, last_event_id="event-1", last_event_at=NOW),
-        "the event says nothing new",
+        Verdict.UNCHANGED, replace(row, observed_at=NOW), "the event says nothing new"
     )
 
 
@@ -973,6 +1037,13 @@ def test_a_doubt_about_an_asset_that_was_not_found_says_so() -> None:
             "it is about another asset",
         ),
         (
+            a_row(provider_asset_id=None, provider_upload_id="upload-1", passthrough="shared"),
+            a_webhook(
+                provider_asset_id="asset-2", provider_upload_id="upload-2", passthrough="shared"
+            ),
+            "it is about another upload",
+        ),
+        (
             a_row(),
             a_look(State.UPLOADING, source=ObservationSource.UPLOAD),
             "it is about the upload, and the row has its asset by now",
@@ -994,8 +1065,8 @@ def test_a_doubt_about_an_asset_that_was_not_found_says_so() -> None:
         ),
         (a_row(last_event_id="event-1"), a_webhook(event_id="event-1"), "the same event again"),
         (
-            a_row(last_event_at=NOW),
-            a_webhook(occurred_at=BEFORE),
+            a_row(State.READY, last_event_at=NOW),
+            a_webhook(State.READY, occurred_at=BEFORE),
             "the event is older than the last one applied",
         ),
         (a_row(State.READY), a_webhook(State.PROCESSING), "the row is further on"),
@@ -1132,6 +1203,30 @@ def test_an_older_look_never_beats_a_newer_one(
         return
 
     assert decide(after.row, older, NOW, policy).row == after.row
+
+
+@given(rows(), observations(), policies)
+def test_no_event_moves_the_time_of_the_last_one_further_ahead_than_clocks_may_differ(
+    row: ProviderAsset, observation: Observation | FetchFailure, policy: Policy
+) -> None:
+    after = decide(row, observation, NOW, policy).row
+
+    if after.last_event_at != row.last_event_at:
+        assert after.last_event_at is not None
+        assert after.last_event_at <= NOW + CLOCK_TOLERANCE
+
+
+@given(rows(), st.permutations(range(4)), st.lists(moments, min_size=4, max_size=4))
+def test_a_deletion_counts_whatever_the_order_and_the_times_of_the_events(
+    row: ProviderAsset, order: list[int], times: list[datetime]
+) -> None:
+    says = [State.PROCESSING, State.READY, State.READY, State.DELETED]
+
+    for number in order:
+        event = a_webhook(says[number], occurred_at=times[number])
+        row = decide(row, event, NOW, DECLARE).row
+
+    assert row.state is State.DELETED
 
 
 @given(rows(), observations(), policies)

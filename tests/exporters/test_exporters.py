@@ -156,7 +156,8 @@ async def deliver_some(world: World, row: ProviderAsset) -> None:
         await deliver(world, event)
     await deliver(world, an_event(row, "video.asset.warning"))
     await deliver(world, event, secret="another")
-    await deliver(world, an_event(PLANTED))
+    # about nothing that has an id: it can never be applied
+    await deliver(world, an_event(PLANTED) | {"data": {}, "object": None})
     for _ in range(12):
         await process_webhook_events(world.context)
         world.clock.move(60)

@@ -512,10 +512,7 @@ async def test_an_asset_that_a_row_waits_for_is_no_orphan(world: World) -> None:
     upload = world.emulator.create_upload(life=READY, passthrough="row-1")
     world.emulator.finish_upload(upload)
     by_passthrough = await world.track(
-        State.UPLOADING,
-        provider_asset_id=None,
-        provider_upload_id=unknown_id(),
-        passthrough="row-1",
+        State.PENDING, provider_asset_id=None, passthrough="row-1", check_at=None
     )
     upload = world.emulator.create_upload(life=READY)
     linked = world.emulator.finish_upload(upload)
@@ -526,7 +523,7 @@ async def test_an_asset_that_a_row_waits_for_is_no_orphan(world: World) -> None:
     report = await audit(world.context, adopt=True)
 
     assert (report.drift[Drift.ORPHAN], report.adopted) == (0, 0)
-    assert (await world.now_is(by_passthrough)).state is State.UPLOADING
+    assert (await world.now_is(by_passthrough)).state is State.PENDING
     assert (await world.now_is(by_upload)).provider_asset_id == linked
 
 

@@ -239,18 +239,11 @@ async def test_a_unique_key_of_another_row_keeps_one_row_out_and_no_other(
     assert await store.get(wants.id) == wants
 
 
-@pytest.mark.parametrize(
-    "same", ["provider_asset_id", "provider_upload_id", "passthrough", "reference"]
-)
+@pytest.mark.parametrize("same", ["provider_asset_id", "provider_upload_id", "reference"])
 async def test_a_key_is_tracked_once(store: AssetStore, same: str) -> None:
     row = a_full_row()
     await store.add(row)
-    fresh = {
-        "id": str(uuid4()),
-        "provider_asset_id": "other",
-        "provider_upload_id": "other",
-        "passthrough": "other",
-    }
+    fresh = {"id": str(uuid4()), "provider_asset_id": "other", "provider_upload_id": "other"}
 
     with pytest.raises(AlreadyTracked):
         await store.add(replace(row, **{"reference": "other"} | fresh | {same: getattr(row, same)}))

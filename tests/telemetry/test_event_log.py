@@ -62,7 +62,8 @@ def test_a_delivery_is_one_line_at_debug(caplog: pytest.LogCaptureFixture) -> No
     plain = {"type": "video.asset.warning", "secret": 0, "ack_ms": 2, "delivery_ms": 20}
     verified = WebhookVerified(**plain, duplicate=False, acted_on=False)  # type: ignore[arg-type]
 
-    logged = levels(caplog, EventLog(), verified, WebhookIgnored(type="video.asset.warning"))
+    ignored = WebhookIgnored(type="video.asset.warning", reason="not_acted_on")
+    logged = levels(caplog, EventLog(), verified, ignored)
 
     assert logged == ["DEBUG"]
 

@@ -502,15 +502,6 @@ async def test_a_failed_row_of_another_environment_is_not_begun_anew(world: Worl
     assert world.emulator.calls[CREATE] == 0
 
 
-async def test_a_passthrough_that_is_taken_is_refused_before_any_call(world: World) -> None:
-    await begun(world, passthrough="ours-1")
-
-    with pytest.raises(AlreadyTracked):
-        await begun(world, passthrough="ours-1")
-
-    assert world.emulator.calls[CREATE] == 1
-
-
 async def test_of_two_that_begin_one_asset_at_once_one_gets_a_link(world: World) -> None:
     came = await asyncio.gather(
         *(

@@ -149,10 +149,9 @@ async def a_world_with_problems(world: World) -> ProviderAsset:
             state, reference=f"video-{state}", error_kind=kind, last_sync_error=text, check_at=None
         )
     with_secrets(world)
-    await deliver(world, an_event("nobody"))
-    for _ in range(6):
-        await process_webhook_events(world.context)
-        world.clock.move(120)
+    await deliver(world, an_event("nobody") | {"data": {}, "object": None})
+    await process_webhook_events(world.context)
+    world.clock.move(720)
     return await world.track(reference="video-that-waits")
 
 

@@ -404,10 +404,8 @@ async def test_a_dead_webhook_event_is_replayed(
     world: World, browser: httpx.AsyncClient, which: str
 ) -> None:
     with_secrets(world)
-    await deliver(world, an_event("nobody"))
-    for _ in range(6):
-        await process_webhook_events(world.context)
-        world.clock.move(120)
+    await deliver(world, an_event("nobody") | {"data": {}, "object": None})
+    await process_webhook_events(world.context)
     [webhook_event] = await world.context.store.inbox.list(status=EventStatus.DEAD)
     await signed_in(browser)
     key = key_in((await browser.get("/webhook-events")).text)

@@ -130,42 +130,6 @@ async def test_a_webhook_event_whose_row_is_not_there_yet_waits_for_it(world: Wo
     assert (await only_event(world)).status is EventStatus.APPLIED
 
 
-async def test_a_webhook_event_without_a_row_waits_5_15_45_90_seconds_and_is_then_dead_not_lost(
-    world: World,
-) -> None:
-    await deliver(world, an_event(unknown_id()))
-
-    for seconds in (0, 5, 15, 45, 90):
-        world.clock.move(seconds)
-        assert await process_webhook_events(world.context) == 1
-        assert await process_webhook_events(world.context) == 0
-
-    webhook_event = await only_event(world)
-    assert (webhook_event.status, webhook_event.attempts, webhook_event.reason) == (
-        EventStatus.DEAD,
-        5,
-        "no_row",
-    )
-    assert [e.dead for e in world.events(WebhookException) if isinstance(e, WebhookException)] == [
-        False
-    ] * 4 + [True]
-
-
-async def test_a_dead_event_can_be_applied_again(world: World) -> None:
-    asset = world.emulator.create_asset(life=NEVER)
-    await deliver(world, an_event(asset))
-    for seconds in (0, 5, 15, 45, 90):
-        world.clock.move(seconds)
-        await process_webhook_events(world.context)
-    row = await world.track(provider_asset_id=asset)
-
-    replayed = await world.context.store.inbox.replay(world.clock.now())
-    await process_webhook_events(world.context)
-
-    assert replayed == 1
-    assert (await world.now_is(row)).state is State.READY
-
-
 async def test_a_webhook_event_that_cannot_be_read_is_dead_and_keeps_no_other_back(
     world: World,
 ) -> None:

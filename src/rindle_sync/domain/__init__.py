@@ -1,6 +1,7 @@
 """What a row is, what an observation says of it, what becomes of it, when it is checked. Pure."""
 
 from rindle_sync.domain.asset import (
+    CLOCK_TOLERANCE,
     FETCH_SOURCES,
     FINAL,
     IN_FLIGHT,
@@ -17,6 +18,8 @@ from rindle_sync.domain.asset import (
     State,
     Trigger,
     as_row_id,
+    contradiction,
+    credible,
     is_row_id,
     replace,
 )
@@ -40,6 +43,7 @@ from rindle_sync.domain.text import is_text, shown_text, text_fault
 from rindle_sync.domain.token_bucket import Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (
     NO_ROW,
+    UNTRACKED,
     WAITS_AFTER_FAILURE,
     WAITS_FOR_ROW,
     EventStatus,

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from msgspec import Struct, structs
@@ -68,6 +68,12 @@ class ObservationSource(StrEnum):
     WEBHOOK = "webhook"
     APP = "app"
     """Not fetched: the app created a direct upload, or failed to."""
+
+
+CLOCK_TOLERANCE: Final = timedelta(minutes=5)
+"""How far the clocks of two machines may differ."""
+
+_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 FETCH_SOURCES: Final = frozenset(
@@ -240,6 +246,44 @@ class Observation(_Value, frozen=True, kw_only=True):
     metadata: Mapping[str, Any] | None = None
     overtaken: bool = False
     """Whether another process wrote news into the row during the fetch: no clock orders the two."""
+
+
+def credible(moment: datetime | None, now: datetime) -> datetime | None:
+    """A time that a provider gave; None where it cannot be one of a past event."""
+    if moment is None or not _EARLIEST <= moment <= now + CLOCK_TOLERANCE:
+        return None
+    return moment
+
+
+class HasProviderIds(Protocol):
+    """What names an asset, an upload, or both."""
+
+    @property
+    def provider_asset_id(self) -> str | None:
+        """The asset's."""
+
+    @property
+    def provider_upload_id(self) -> str | None:
+        """The upload's."""
+
+
+def contradiction(row: HasProviderIds, other: HasProviderIds) -> str | None:
+    """What the two do not share, `asset` or `upload`, by the strongest id that both have."""
+    for what, ours, theirs in (
+        ("asset", row.provider_asset_id, other.provider_asset_id),
+        ("upload", row.provider_upload_id, other.provider_upload_id),
+    ):
+        if ours and theirs:
+            return None if ours == theirs else what
+    return None
+
+
+def with_credible_time(observation: Observation, now: datetime) -> Observation:
+    """The observation, its event dated by our clock where the provider's cannot be right."""
+    occurred_at = observation.occurred_at
+    if occurred_at == credible(occurred_at, now):
+        return observation
+    return replace(observation, occurred_at=min(observation.at, now))
 
 
 class FailureKind(StrEnum):

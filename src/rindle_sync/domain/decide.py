@@ -10,7 +10,7 @@ tests/domain/test_decide.py compares the two and checks every line.
 | nothing yet                             | `pending` past the grace, without an id | changed      |
 | nothing yet                             | anything else without an id             | unchanged    |
 | nothing yet                             | anything else                           | needs_fetch  |
-| about another asset                     | has its asset                           | stale        |
+| about another asset or upload           | has an asset or upload                  | stale        |
 | a check begun before the newest applied | anything                                | stale        |
 | a check of an upload                    | has its asset                           | stale        |
 | a check, overtaken by others' news      | says otherwise, and is not behind       | ambiguous    |
@@ -23,8 +23,9 @@ tests/domain/test_decide.py compares the two and checks every line.
 | a check, in flight                      | same state, past the threshold          | stuck        |
 | a check                                 | same state, same playback ids           | unchanged    |
 | a check                                 | anything else                           | changed      |
-| a webhook, older or repeated            | anything                                | stale        |
+| a webhook, repeated                     | anything                                | stale        |
 | a webhook, lower rank                   | anything                                | stale        |
+| a webhook, older, says no more          | anything                                | stale        |
 | a webhook, unknown status word          | anything                                | ambiguous    |
 | a webhook, but for a deletion           | `errored`, its asset was not found      | ambiguous    |
 | a webhook, higher rank                  | anything                                | changed      |
@@ -51,7 +52,9 @@ from rindle_sync.domain.asset import (
     ObservationSource,
     ProviderAsset,
     State,
+    contradiction,
     replace,
+    with_credible_time,
 )
 
 _RANK: Final = {
@@ -114,6 +117,8 @@ class Decision:
     verdict: Verdict
     row: ProviderAsset
     reason: str
+    is_doubtful: bool = False
+    """Whether a check is to confirm at once what the row became."""
 
 
 def decide(
@@ -125,6 +130,8 @@ def decide(
     """What becomes of `row`; `observation` is None before anything is fetched."""
     if observation is None:
         return _without_answer(row, now, policy)
+    if isinstance(observation, Observation):
+        observation = with_credible_time(observation, now)
     if reason := _stale(row, observation):
         return Decision(Verdict.STALE, row, reason)
     if isinstance(observation, FetchFailure):
@@ -199,11 +206,10 @@ def _stale(row: ProviderAsset, observation: Observation | FetchFailure) -> str |
 
 
 def _about_something_else(row: ProviderAsset, observation: Observation) -> str | None:
-    if row.provider_asset_id:
-        if observation.provider_asset_id not in {None, row.provider_asset_id}:
-            return "it is about another asset"
-        if observation.source is ObservationSource.UPLOAD:
-            return "it is about the upload, and the row has its asset by now"
+    if other := contradiction(row, observation):
+        return f"it is about another {other}"
+    if row.provider_asset_id and observation.source is ObservationSource.UPLOAD:
+        return "it is about the upload, and the row has its asset by now"
     begun = row.state in {State.PENDING, State.UPLOADING}
     if observation.source is ObservationSource.APP and not begun:
         return "the row was ended meanwhile"
@@ -213,12 +219,27 @@ def _about_something_else(row: ProviderAsset, observation: Observation) -> str |
 def _stale_event(row: ProviderAsset, observation: Observation) -> str | None:
     if observation.event_id and observation.event_id == row.last_event_id:
         return "the same event again"
-    occurred_at, last = observation.occurred_at, row.last_event_at
-    if occurred_at and last and occurred_at < last:
-        return "the event is older than the last one applied"
     if observation.state and _RANK[observation.state] < _rank(row):
         return "the row is further on"
+    # what an event means beats what its time says: stamps tie, contradict, and may be wrong
+    if _is_older(row, observation) and not _says_more(row, observation):
+        return "the event is older than the last one applied"
     return None
+
+
+def _is_older(row: ProviderAsset, observation: Observation) -> bool:
+    """Whether the event occurred before the last one that changed the row."""
+    occurred_at, last = observation.occurred_at, row.last_event_at
+    return occurred_at is not None and last is not None and occurred_at < last
+
+
+def _says_more(row: ProviderAsset, observation: Observation) -> bool:
+    """Whether the event is further on than the row, or as far and names the asset it lacks."""
+    if observation.state is None:
+        return False
+    ahead = _RANK[observation.state] - _rank(row)
+    links = row.provider_asset_id is None and observation.provider_asset_id is not None
+    return ahead > 0 or (links and ahead == 0)
 
 
 def _rank(row: ProviderAsset) -> int:
@@ -237,11 +258,14 @@ def _from_webhook(row: ProviderAsset, observation: Observation, now: datetime) -
         reason = f"the event says {state}, and the provider did not find it"
         return Decision(Verdict.AMBIGUOUS, row, reason)
     after = _become(row, observation)
-    ahead = _RANK[state] - _rank(row)
-    links = row.provider_asset_id is None and observation.provider_asset_id is not None
-    if ahead > 0 or (links and ahead == 0):
-        return _changed(after, now, f"the event says {state}")
+    if _says_more(row, observation):
+        is_older = _is_older(row, observation)
+        reason = f"the event says {state}" + (", and is older than the last one" * is_older)
+        changed = replace(after, updated_at=now)
+        return Decision(Verdict.CHANGED, changed, reason, is_doubtful=is_older)
     if not is_news(row, after):
+        # an event that changed nothing must not make later ones look older
+        after = replace(after, last_event_id=row.last_event_id, last_event_at=row.last_event_at)
         return Decision(Verdict.UNCHANGED, after, "the event says nothing new")
     if after.state is row.state and row.state in IN_FLIGHT:
         return _changed(after, now, "the event says more about the asset")
@@ -368,5 +392,6 @@ def _become(row: ProviderAsset, observation: Observation, **checked: Any) -> Pro
         values["provider_upload_id"] = row.provider_upload_id or observation.provider_upload_id
     if observation.source is ObservationSource.WEBHOOK:
         values["last_event_id"] = observation.event_id
-        values["last_event_at"] = observation.occurred_at
+        occurred = [at for at in (row.last_event_at, observation.occurred_at) if at]
+        values["last_event_at"] = max(occurred, default=None)
     return replace(row, **values)

@@ -9,7 +9,7 @@
 | a fetch failure                | soon, twice; then like an answered row                          |
 | rate limited                   | when the provider allows it, or after the floor                 |
 | refused                        | as planned before: it stays due                                 |
-| ambiguous                      | now                                                             |
+| ambiguous, doubtful            | now                                                             |
 | a webhook that changed nothing | as planned before                                               |
 | pending, without an id         | when its upload should have been created                        |
 | settled, deleted               | never                                                           |
@@ -71,7 +71,7 @@ def next_check(
         source = observation.source
     if row.state is State.DELETED or not row.is_fetchable:
         return regular_check(row, now, policy, schedule)
-    if decision.verdict is Verdict.AMBIGUOUS:
+    if decision.verdict is Verdict.AMBIGUOUS or decision.is_doubtful:
         return now
     if source is ObservationSource.WEBHOOK and decision.verdict not in CHANGES:
         return row.check_at

@@ -17,7 +17,10 @@ class EventStatus(StrEnum):
 
 
 NO_ROW: Final = "no_row"
-"""The reason of a dead event about an asset that no row tracks."""
+"""The reason of a pending event that no row is there for yet."""
+
+UNTRACKED: Final = "untracked"
+"""The reason of an ignored event about an asset that no row tracks."""
 
 WAITS_FOR_ROW: Final = tuple(timedelta(seconds=s) for s in (5, 15, 45, 90))
 """The wait before each new attempt while no row has the event's ids."""
@@ -77,6 +80,12 @@ class WebhookEventSummary(StoredEvent):
 
     size: int
     """In bytes; 0 once the body was pruned."""
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether it has its body still, and is of a type that is acted on."""
+        is_acted_on = self.status is not EventStatus.IGNORED or self.reason == UNTRACKED
+        return is_acted_on and self.size > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from rindle_sync.domain import (
     ProviderAsset,
     Trigger,
     Verdict,
+    credible,
     decide,
     is_news,
     log_decision,
@@ -150,7 +151,9 @@ def _change(applied: Applied, trigger: Trigger, now: datetime) -> Change | None:
     if not applied.changed:
         return None
     before, after, observation = applied.before, applied.row, applied.observation
-    occurred_at = observation.occurred_at if isinstance(observation, Observation) else None
+    occurred_at = None
+    if isinstance(observation, Observation):
+        occurred_at = credible(observation.occurred_at, now)
     known_at = occurred_at or before.checked_at or before.updated_at
     return Change(
         row_id=after.id,

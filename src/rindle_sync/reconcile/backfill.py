@@ -91,30 +91,33 @@ async def _adopt(context: Context, found: Sequence[Observation]) -> int:
     up, until `track` gives the row another.
     """
     rows = [_adopted_row(context, entry) for entry in found if entry.provider_asset_id]
-    if not rows:
-        return 0
-    assets = context.store.assets
-    added = await assets.add_all(rows)
-    # another row has the passthrough or the upload of the rest, or the database refuses a value
+    left = await _add(context, rows)
+    # another row has the reference of the rest, or else their upload: they are added without
+    left = await _add(context, [replace(row, reference=f"{ADOPTED}:{row.id}") for row in left])
+    left = await _add(context, [replace(row, provider_upload_id=None) for row in left])
+    for row in left:
+        if row.last_sync_error:
+            _log.error("no row was made of asset %s: %s", row.tag, row.last_sync_error)
+    return len(rows) - len(left)
+
+
+async def _add(context: Context, rows: Sequence[ProviderAsset]) -> Sequence[ProviderAsset]:
+    """Insert rows; those of them that were not inserted, since a row has a key of theirs.
+
+    Those whose values the database refused come back without what may be why.
+    """
+    added = await context.store.assets.add_all(rows)
     known = {row.id for row in added.rows}
-    bare = [_without_names(row, added.refused) for row in rows if row.id not in known]
-    without = await assets.add_all(bare)
-    for row in bare:
-        if reason := without.refused.get(row.id):
-            _log.error("no row was made of asset %s: %s", row.tag, refusal_text(reason))
-    return len(added.rows) + len(without.rows)
+    return [_accepted(row, added.refused) for row in rows if row.id not in known]
 
 
-def _without_names(row: ProviderAsset, refused: Mapping[str, str]) -> ProviderAsset:
-    """`row` without what other rows may have; and where it was refused, without what may be why."""
-    reference = f"{ADOPTED}:{row.id}"
-    row = replace(row, reference=reference, passthrough=None, provider_upload_id=None)
+def _accepted(row: ProviderAsset, refused: Mapping[str, str]) -> ProviderAsset:
     reason = refused.get(row.id)
     if reason is None:
         return row
     error = refusal_text(reason)
-    _log.warning("row %s was made without the provider's metadata: %s", row.id, error)
-    return replace(row, raw_provider_metadata=None, last_sync_error=error)
+    _log.warning("row %s is made without the provider's metadata: %s", row.id, error)
+    return replace(row, passthrough=None, raw_provider_metadata=None, last_sync_error=error)
 
 
 def _adopted_row(context: Context, observation: Observation) -> ProviderAsset:

@@ -135,7 +135,10 @@ async def match(context: Context, page: Page) -> list[tuple[ProviderAsset, Obser
 async def untracked(
     context: Context, page: Page, matched: Sequence[tuple[ProviderAsset, Observation]]
 ) -> list[Observation]:
-    """The assets of the page that no row knows, and that no row waits for by their passthrough."""
+    """The assets of the page that no row knows or waits for.
+
+    By its passthrough a row waits for an asset only as long as it has no id of the provider.
+    """
     known = {entry.provider_asset_id for _, entry in matched}
     unknown = {}
     for entry in page.entries:
@@ -147,7 +150,7 @@ async def untracked(
         rows = await context.store.assets.match(
             provider_asset_ids=(), provider_upload_ids=(), passthroughs=passthroughs
         )
-    awaited = {row.passthrough for row in rows if row.provider_asset_id is None}
+    awaited = {row.passthrough for row in rows}
     return [entry for entry in unknown.values() if entry.passthrough not in awaited]
 
 

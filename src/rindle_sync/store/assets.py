@@ -133,8 +133,8 @@ class AssetStore(Repository):
             await self.execute(sa.insert(assets), _columns(row))
         except IntegrityError:
             raise AlreadyTracked(
-                "a row with this provider id, upload id or passthrough, or (in any environment) "
-                "with this reference and profile, exists"
+                "a row with this provider id or upload id, or (in any environment) with this "
+                "reference and profile, exists"
             ) from None
 
     async def add_all(self, rows: Sequence[ProviderAsset]) -> Added:
@@ -167,14 +167,16 @@ class AssetStore(Repository):
             # a process that has read the row under its old names must read it again
             "version": assets.c.version + 1,
         }
-        for name in ("passthrough", "provider_upload_id"):
-            if getattr(names, name) is not None:
-                values[name] = getattr(names, name)
+        if names.passthrough is not None:
+            values["passthrough"] = names.passthrough
+        # the provider's ids in a row never change hands
+        upload_id = sa.func.coalesce(assets.c.provider_upload_id, names.provider_upload_id)
+        values["provider_upload_id"] = upload_id
         try:
             await self.execute(sa.update(assets).where(assets.c.id == row_id).values(values))
         except IntegrityError:
             raise AlreadyTracked(
-                "another row has this reference and profile, passthrough or upload id"
+                "another row has this reference and profile, or this upload id"
             ) from None
 
     async def find_by_provider_asset_id(self, provider_asset_id: str) -> ProviderAsset | None:
@@ -221,22 +223,23 @@ class AssetStore(Repository):
         provider_upload_ids: Collection[str],
         passthroughs: Collection[str],
     ) -> list[ProviderAsset]:
-        """The rows that have any of these ids."""
+        """The rows with any of these ids; by passthrough those without an id of the provider."""
+        has_no_id = assets.c.provider_asset_id.is_(None) & assets.c.provider_upload_id.is_(None)
         keys = (
-            (assets.c.provider_asset_id, provider_asset_ids),
-            (assets.c.provider_upload_id, provider_upload_ids),
-            (assets.c.passthrough, passthroughs),
+            (assets.c.provider_asset_id, provider_asset_ids, sa.true()),
+            (assets.c.provider_upload_id, provider_upload_ids, sa.true()),
+            (assets.c.passthrough, passthroughs, has_no_id),
         )
         wanted = sa.select(*assets.c).where(*self.here)
-        has_key = sa.or_(*(column.in_(values) for column, values in keys))
+        has_key = sa.or_(*(column.in_(values) & is_meant for column, values, is_meant in keys))
         try:
             return [read_row(row) for row in await self.read(wanted.where(has_key))]
         except InvalidValue:
             found = {}
         # a value that the database cannot hold stands in no row, and must not hide the others
-        for column, values in keys:
+        for column, values, is_meant in keys:
             for value in values:
-                for row in await self._find(*self.here, column == value):
+                for row in await self._find(*self.here, column == value, is_meant):
                     found[row.id] = row
         return list(found.values())
 

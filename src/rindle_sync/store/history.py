@@ -47,7 +47,10 @@ class History(Repository):
         if row.provider_asset_id:
             about.append(webhook_events.c.provider_asset_id == row.provider_asset_id)
         if row.provider_upload_id:
-            about.append(webhook_events.c.provider_upload_id == row.provider_upload_id)
+            of_upload = webhook_events.c.provider_upload_id == row.provider_upload_id
+            if row.provider_asset_id:  # an event of another asset is not about this row
+                of_upload &= webhook_events.c.provider_asset_id.is_(None)
+            about.append(of_upload)
         if not about:
             return []
         wanted = (

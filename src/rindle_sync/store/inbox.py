@@ -8,7 +8,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from rindle_sync.domain import EventStatus, StoredEvent, WebhookEvent, WebhookEventSummary
+from rindle_sync.domain import (
+    UNTRACKED,
+    EventStatus,
+    ProviderAsset,
+    StoredEvent,
+    WebhookEvent,
+    WebhookEventSummary,
+)
 from rindle_sync.errors import InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, outcome_statement
 from rindle_sync.store.schema.engine import STATEMENT_SECONDS
@@ -25,6 +32,7 @@ SUMMARY_COLUMNS: Final = (
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
 _IS_DUE: Final = webhook_events.c.next_attempt_at <= sa.bindparam("now")
 _CLAIM: Final = claim_statement(webhook_events, _IS_DUE, first=[webhook_events.c.next_attempt_at])
+_AGAIN: Final = {"status": EventStatus.PENDING.value, "attempts": 0, "reason": None}
 _OUTCOMES: Final = outcome_statement(webhook_events, _OUTCOME)
 
 
@@ -62,17 +70,30 @@ class Inbox(Repository):
             await asyncio.wait(late, timeout=STATEMENT_SECONDS)
 
     async def add(self, webhook_event: WebhookEvent) -> bool:
-        """Store an event; False if the event id is stored already, whatever it said then."""
+        """Store an event, or revive one that was not applied; False if nothing is left to do.
+
+        An event id is stored once. One that is dead or untracked becomes as it was sent now.
+        """
         values = {name: getattr(webhook_event, name) for name in _FIELDS}
         # PostgreSQL would log a failed insert with the provider's event id
         try:
-            return await self.execute(self.insert_once(), values) > 0
+            is_new = await self.execute(self.insert_once(), values) > 0
         except InvalidValue:
             # a name that the database cannot hold stands in no row; the body has it all the same
             odd = [name for name in _NAMES if not (values[name] or "").isascii()]
             if not odd:
                 raise
-        return await self.execute(self.insert_once(), values | dict.fromkeys(odd)) > 0
+            values |= dict.fromkeys(odd)
+            is_new = await self.execute(self.insert_once(), values) > 0
+        if is_new or webhook_event.status is not EventStatus.PENDING:
+            return is_new
+        is_dead = webhook_events.c.status == EventStatus.DEAD.value
+        is_left = is_dead | (webhook_events.c.reason == UNTRACKED)
+        left = sa.update(webhook_events).where(
+            *self.here, webhook_events.c.event_id == webhook_event.event_id, is_left
+        )
+        del values["id"]
+        return await self.execute(left.values(values)) > 0
 
     async def claim(
         self, *, now: datetime, token: str, until: datetime, limit: int
@@ -122,17 +143,29 @@ class Inbox(Repository):
     async def replay(self, now: datetime, *, webhook_event_id: str | None = None) -> int:
         """Make one event, or all dead ones, pending again; the number of them.
 
-        Ignored events and those whose body was pruned stay as they are.
+        Events of a type that is not acted on, and those whose body was pruned, stay as they are.
         """
         wanted = webhook_events.c.status == EventStatus.DEAD.value
         if webhook_event_id:
             wanted = webhook_events.c.id == webhook_event_id
-        is_ignored = webhook_events.c.status == EventStatus.IGNORED.value
-        again = sa.update(webhook_events).where(*self.here, wanted, ~is_ignored, _SIZE > 0)
-        status = EventStatus.PENDING.value
-        return await self.execute(
-            again.values(status=status, attempts=0, next_attempt_at=now, reason=None)
+        is_acted_on = sa.or_(
+            webhook_events.c.status != EventStatus.IGNORED.value,
+            webhook_events.c.reason == UNTRACKED,
         )
+        again = sa.update(webhook_events).where(*self.here, wanted, is_acted_on, _SIZE > 0)
+        return await self.execute(again.values(_AGAIN | {"next_attempt_at": now}))
+
+    async def revive_untracked(self, row: ProviderAsset, now: datetime) -> int:
+        """Make the events pending again that came before `row` was tracked; the number of them."""
+        table = webhook_events.c
+        ids = [
+            (table.provider_asset_id, row.provider_asset_id),
+            (table.provider_upload_id, row.provider_upload_id),
+        ]
+        about = sa.or_(*(column == provider_id for column, provider_id in ids if provider_id))
+        is_untracked = (table.status == EventStatus.IGNORED.value) & (table.reason == UNTRACKED)
+        again = sa.update(webhook_events).where(*self.here, about, is_untracked, _SIZE > 0)
+        return await self.execute(again.values(_AGAIN | {"next_attempt_at": now}))
 
     async def prune(self, *, ended_before: datetime, dead_before: datetime) -> int:
         """Empty the bodies of old events; the number of them.

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from rindle_sync.domain import FINAL, NO_ROW, ErrorKind, EventStatus, State, Trigger
+from rindle_sync.domain import FINAL, ErrorKind, EventStatus, State, Trigger
 from rindle_sync.store.database import Repository
 from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.store.job_runs import JobRun
@@ -55,7 +55,7 @@ class Figures:
     """The earliest next attempt of a pending event."""
     dead: int = 0
     failed: int = 0
-    """Events that died since `since` for another reason than a missing row."""
+    """Events that died since `since`."""
     circuit_reason: str | None = None
     circuit_opened_at: datetime | None = None
     audit: JobRun = field(default_factory=JobRun)
@@ -100,9 +100,7 @@ _PENDING: Final = _counts(
     sa.func.count().label("pending"),
     sa.func.min(webhook_events.c.next_attempt_at).label("oldest_pending"),
 ).where(webhook_events.c.next_attempt_at.is_not(None))
-_HAS_FAILED: Final = (webhook_events.c.received_at > _SINCE) & (
-    webhook_events.c.reason.is_distinct_from(NO_ROW)
-)
+_HAS_FAILED: Final = webhook_events.c.received_at > _SINCE
 _DEAD: Final = _counts(
     webhook_events,
     sa.func.count().label("dead"),

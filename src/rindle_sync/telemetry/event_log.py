@@ -49,7 +49,7 @@ class EventLog:
 
     def __call__(self, event: Event) -> None:
         """Log `event`."""
-        if isinstance(event, WebhookIgnored):
+        if isinstance(event, WebhookIgnored) and event.reason == "not_acted_on":
             return  # its delivery has a line, which says so
         level = _level(event)
         more: dict[str, Any] = {}

@@ -176,10 +176,14 @@ class WebhookProcessed(ProviderEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookIgnored(ProviderEvent):
-    """A webhook event of a type that says nothing about a row was stored and not applied."""
+    """A webhook event was stored and not applied.
+
+    `reason` is not_acted_on for a type that says nothing about a row, or untracked.
+    """
 
     name: ClassVar[str] = "rindle.provider.webhook.ignored"
     type: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from rindle_sync.domain import ProviderAsset, State
+from rindle_sync.domain import ProviderAsset, State, contradiction
 from rindle_sync.errors import AlreadyTracked, ConfigurationError
 from rindle_sync.reconcile import ADOPTED, Context, new_row
 
@@ -25,13 +25,15 @@ async def track(context: Context, *, state: State | None, **values: Any) -> Prov
     row, assets = new_row(context, state=state or default, **values), context.store.assets
     try:
         await assets.add(row)
+        await context.store.inbox.revive_untracked(row, context.now())
     except AlreadyTracked:
         found = await assets.match(
             provider_asset_ids=[row.provider_asset_id] if row.provider_asset_id else (),
             provider_upload_ids=[row.provider_upload_id] if row.provider_upload_id else (),
             passthroughs=(),
         )
-        if len(found) != 1 or found[0].ingest_mode != ADOPTED:
+        is_adopted = len(found) == 1 and found[0].ingest_mode == ADOPTED
+        if not is_adopted or contradiction(found[0], row):
             raise
         # an adopted row takes the app's values, and keeps its state
         await assets.rename(found[0].id, row)

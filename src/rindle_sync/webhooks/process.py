@@ -11,6 +11,7 @@ from uuid import uuid4
 from rindle_sync.domain import (
     FINAL,
     NO_ROW,
+    UNTRACKED,
     WAITS_AFTER_FAILURE,
     WAITS_FOR_ROW,
     EventStatus,
@@ -21,6 +22,7 @@ from rindle_sync.domain import (
     Trigger,
     Verdict,
     WebhookEvent,
+    contradiction,
     next_wait,
 )
 from rindle_sync.errors import DatabaseUnavailable, InvalidWebhook
@@ -29,6 +31,7 @@ from rindle_sync.store import AssetStore
 from rindle_sync.telemetry import (
     Event,
     WebhookException,
+    WebhookIgnored,
     WebhookProcessed,
     milliseconds,
     scrub_traceback,
@@ -36,8 +39,10 @@ from rindle_sync.telemetry import (
 
 E = TypeVar("E", bound=StoredEvent)
 
-_IDS: Final = ("provider_asset_id", "provider_upload_id", "passthrough")
-"""The ids by which an event names its row, the strongest first."""
+_PROVIDER_IDS: Final = ("provider_asset_id", "provider_upload_id")
+"""The provider's ids by which an event names its row, the strongest first."""
+
+_IDS: Final = (*_PROVIDER_IDS, "passthrough")
 
 BATCH: Final = 50
 """How many webhook events are applied at once."""
@@ -88,8 +93,7 @@ async def _process(context: Context, webhook_events: Sequence[WebhookEvent]) -> 
             rows[row.id] = row
             by_row.setdefault(row.id, []).append(webhook_event)
         elif any(getattr(webhook_event, name) for name in _IDS):
-            # the row may be there in a moment: apps track an asset after they have created it
-            outcomes.append(_put_off(context, webhook_event, NO_ROW, WAITS_FOR_ROW))
+            outcomes.append(_without_row(context, webhook_event))
         else:
             outcomes.append(_put_off(context, webhook_event, "unreadable_data", ()))
     # by turns: what an event means depends on what the one before it made of the row
@@ -164,7 +168,7 @@ def _outcome(
     result: Applied | Exception | None,
 ) -> _Outcome:
     if result is None:  # the row was deleted meanwhile
-        return _put_off(context, webhook_event, NO_ROW, WAITS_FOR_ROW)
+        return _without_row(context, webhook_event)
     if isinstance(result, Exception):
         return _failed(context, webhook_event, row, result)
     if isinstance(result.observation, FetchFailure):
@@ -194,6 +198,22 @@ def _failed(
     shown = scrub_traceback(error, has_messages=False)
     _log.warning("webhook event %s about row %s (%s) could not be applied:\n%s", *about, shown)
     return _put_off(context, webhook_event, type(error).__name__, WAITS_AFTER_FAILURE, row)
+
+
+def _without_row(context: Context, webhook_event: WebhookEvent) -> _Outcome:
+    """Wait for the row: apps track an asset after they have created it. Else others track it."""
+    attempts = webhook_event.attempts + 1
+    if next_wait(attempts, WAITS_FOR_ROW) is not None:
+        return _put_off(context, webhook_event, NO_ROW, WAITS_FOR_ROW)
+    ignored = replace(
+        webhook_event,
+        status=EventStatus.IGNORED,
+        attempts=attempts,
+        next_attempt_at=None,
+        reason=UNTRACKED,
+    )
+    event = WebhookIgnored(type=webhook_event.type, reason=UNTRACKED)
+    return _Outcome(ignored, event, context.now())
 
 
 def _put_off(
@@ -235,12 +255,14 @@ async def rows_about(
 
 
 def _row_of(webhook_event: StoredEvent, rows: Sequence[ProviderAsset]) -> ProviderAsset | None:
-    """The row of an event: by asset, by upload, by passthrough; never one of another asset."""
-    asset_id = webhook_event.provider_asset_id
-    for name in _IDS:
+    """The row of an event: by asset, by upload, by passthrough; never one that it contradicts."""
+    for name in _PROVIDER_IDS:
         value = getattr(webhook_event, name)
         for row in rows:
-            is_other = asset_id is not None and row.provider_asset_id not in {None, asset_id}
-            if value and getattr(row, name) == value and not is_other:
+            is_named = value and getattr(row, name) == value
+            if is_named and not contradiction(row, webhook_event):
                 return row
-    return None
+    # many assets may carry one passthrough: it names only a row that waits for its first id
+    text = webhook_event.passthrough
+    waiting = [row for row in rows if text and row.passthrough == text and not row.is_fetchable]
+    return waiting[0] if len(waiting) == 1 else None

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.domain import EventStatus, ReceivedEvent, WebhookEvent, WebhookSettings
+from rindle_sync.domain import EventStatus, ReceivedEvent, WebhookEvent, WebhookSettings, credible
 from rindle_sync.errors import (
     AlreadyClosed,
     ConfigurationError,
@@ -85,8 +85,8 @@ class Receiver:
     ) -> Reply:
         """The answer to one request; header names in any case.
 
-        202 stored, 200 stored before or not acted on, 400 not valid, 405, 408, 413, 500 no secret
-        set, 503 not stored.
+        202 stored or revived, 200 stored before or not acted on, 400 not valid, 405, 408, 413, 500
+        no secret set, 503 not stored.
         """
         if method != "POST":
             return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
@@ -149,7 +149,7 @@ class Receiver:
         if not is_new:
             return Reply(200, {"status": "duplicate"})
         if not received.acted_on:
-            self.telemetry.emit(WebhookIgnored(type=received.type))
+            self.telemetry.emit(WebhookIgnored(type=received.type, reason="not_acted_on"))
             return Reply(200, {"status": "ignored"})
         return Reply(202, {"status": "stored"})
 
@@ -166,7 +166,7 @@ class Receiver:
             provider_asset_id=received.provider_asset_id,
             provider_upload_id=received.provider_upload_id,
             passthrough=received.passthrough,
-            occurred_at=received.occurred_at,
+            occurred_at=credible(received.occurred_at, now),
             received_at=now,
             headers={name: headers[name] for name in names if name in headers},
             body=body,

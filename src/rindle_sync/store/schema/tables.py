@@ -65,7 +65,13 @@ assets: Final = sa.Table(
 )
 _index("uq_media_provider_assets_provider_asset_id", assets, "provider_asset_id", unique=True)
 _index("uq_media_provider_assets_provider_upload_id", assets, "provider_upload_id", unique=True)
-_index("uq_media_provider_assets_passthrough", assets, "passthrough", unique=True)
+# many assets may carry one passthrough: it names only a row that has no id of the provider yet
+_index(
+    "ix_media_provider_assets_passthrough",
+    assets,
+    "passthrough",
+    where=assets.c.provider_asset_id.is_(None) & assets.c.provider_upload_id.is_(None),
+)
 # settled rows have no check_at: the scan of due rows costs nothing for them
 _index("ix_media_provider_assets_due", assets, "check_at", where=assets.c.check_at.is_not(None))
 # a list page is a range of creation times: this finds the rows that should be on it

@@ -114,6 +114,5 @@ async def webhook_events(job_runner: JobRunner, status: str) -> dict[str, Any]:
     for event, row in about:
         tag = redact_id(event.provider_asset_id or event.provider_upload_id)
         # a pruned event has no body left to apply
-        can_replay = event.status is not EventStatus.IGNORED and bool(event.size)
-        shown.append({"event": event, "row": row, "tag": tag, "can_replay": can_replay})
+        shown.append({"event": event, "row": row, "tag": tag, "can_replay": event.can_replay})
     return {"events": shown, "wanted_status": wanted, "statuses": list(EventStatus)}

@@ -32,8 +32,10 @@ def upgrade() -> None:
         "provider_webhook_events",
         "provider_asset_changes",
     )
-    for name in ("provider_asset_id", "provider_upload_id", "passthrough"):
+    for name in ("provider_asset_id", "provider_upload_id"):
         _index(f"uq_{rows}_{name}", rows, name, unique=True)
+    where = "provider_asset_id IS NULL AND provider_upload_id IS NULL"
+    _index(f"ix_{rows}_passthrough", rows, "passthrough", where=where)
     _index(f"ix_{rows}_due", rows, "check_at", where="check_at IS NOT NULL")
     _index(f"ix_{rows}_created", rows, "provider_created_at")
     where = "lease_token IS NOT NULL"
