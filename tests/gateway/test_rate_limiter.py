@@ -19,8 +19,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rindle_sync.domain import Bucket, Trigger
-from rindle_sync.gateway import JITTER, LONGEST_PAUSE, RateLimiter
+from rindle_sync.domain import LONGEST_PAUSE, Bucket, Trigger
+from rindle_sync.gateway import JITTER, RateLimiter
 from rindle_sync.store import Database, RateLimits
 from rindle_sync.store.schema import open_engine
 from tests.support.taker import SHARED

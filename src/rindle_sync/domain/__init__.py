@@ -20,6 +20,7 @@ from rindle_sync.domain.asset import (
     is_row_id,
     replace,
 )
+from rindle_sync.domain.clocks import LONGEST_WAIT, TOLERANCE, has_come, is_ahead, lasts
 from rindle_sync.domain.decide import (
     CHANGES,
     Decision,
@@ -35,8 +36,17 @@ from rindle_sync.domain.decide import (
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
 from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
 from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide_urls, redact_id, scrub
-from rindle_sync.domain.schedule import ATTEMPTS, Schedule, next_check, regular_check, retry_gap
-from rindle_sync.domain.token_bucket import Bucket, BucketLevel, BucketState, Grant
+from rindle_sync.domain.schedule import (
+    ATTEMPTS,
+    LongestGaps,
+    Schedule,
+    is_due,
+    longest_gaps,
+    next_check,
+    regular_check,
+    retry_gap,
+)
+from rindle_sync.domain.token_bucket import LONGEST_PAUSE, Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (
     NO_ROW,
     WAITS_AFTER_FAILURE,

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
+from rindle_sync.domain.clocks import is_ahead
 from rindle_sync.domain.redact import hide, redact_id
 
 replace: Final = structs.replace
@@ -114,11 +115,21 @@ class _Row:
     __slots__ = ()
     provider_asset_id: str | None
     provider_upload_id: str | None
+    provider_created_at: datetime
     updated_at: datetime
 
     def age(self, now: datetime) -> timedelta:
-        """The time since the last real change."""
-        return now - self.updated_at
+        """The time since the last real change, never negative.
+
+        Since the asset was created, where a wrong clock has written the change.
+        """
+        is_unknown = is_ahead(self.updated_at, now)
+        since = self.provider_created_at if is_unknown else self.updated_at
+        return max(now - since, timedelta(0))
+
+    def has_changed_since(self, moment: datetime, now: datetime) -> bool:
+        """Whether the last real change is newer than `moment`, as far as its time is known."""
+        return self.updated_at > moment and not is_ahead(self.updated_at, now)
 
     @property
     def is_fetchable(self) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.domain import ProviderAsset
+from rindle_sync.domain import LONGEST_WAIT, ProviderAsset
 from rindle_sync.reconcile import Context
 from rindle_sync.store import Change, PendingChange
 from rindle_sync.telemetry import CallbackException
@@ -20,7 +20,7 @@ CALL_LIMIT: Final = timedelta(seconds=30)
 GRACE: Final = timedelta(seconds=5)
 """How long a callback may take to end once it is cancelled; then it is abandoned."""
 
-LONGEST_WAIT: Final = timedelta(minutes=10)
+LONGEST_RETRY: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ async def dispatch(
     outbox, token, now = context.store.outbox, str(uuid4()), context.now()
     limit = call_limit * len(callbacks) + grace
     # long enough for every callback: meanwhile no other process may dispatch these changes
-    until = now + context.lease + limit
+    until = now + min(context.lease + limit, LONGEST_WAIT)
     claimed = await outbox.claim(now=now, token=token, until=until, limit=BATCH)
     if not claimed:
         return 0
@@ -115,4 +115,4 @@ async def _dispatch_change(
     kind, attempt = type(error).__name__, pending.attempts + 1
     failed = CallbackException(row_id=pending.change.row_id, error=kind, attempt=attempt)
     context.telemetry.emit(failed, event.row)
-    return context.now() + min(timedelta(seconds=2 ** min(pending.attempts, 12)), LONGEST_WAIT)
+    return context.now() + min(timedelta(seconds=2 ** min(pending.attempts, 12)), LONGEST_RETRY)

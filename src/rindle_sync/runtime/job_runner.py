@@ -10,11 +10,14 @@ from uuid import uuid4
 
 from rindle_sync.domain import (
     PROVIDER_JOBS,
+    TOLERANCE,
     DueThresholds,
     JobKind,
     ProviderAsset,
     Trigger,
     Verdict,
+    is_ahead,
+    is_due,
 )
 from rindle_sync.reconcile import Context, audit, check_first, is_audit_due, sweep, sync_row
 from rindle_sync.runtime.dispatch import Callback, dispatch
@@ -79,9 +82,12 @@ class JobRunner:
 
     def due_thresholds(self, now: datetime) -> DueThresholds:
         """When the jobs of this environment are due."""
+        longest = self.context.longest_gaps
         return DueThresholds(
             environment=self.environment,
             touched_before=now - self.context.schedule.floor,
+            latest_check=now + longest.others + TOLERANCE,
+            latest_watched_check=now + longest.watched + TOLERANCE,
             audited_before=now - self.context.audit_every if self.context.audit_every else None,
             pruned_before=now - PRUNE_EVERY,
         )
@@ -115,7 +121,7 @@ class JobRunner:
 
     async def sync_row(self, row: ProviderAsset) -> None:
         """Bring one row in sync; a row that is due and leased is being checked already."""
-        if row.check_at and row.check_at <= self.context.now():
+        if is_due(row, self.context.now(), self.context.longest_gaps):
             await check_first(self.context, [row.id])
         else:
             await sync_row(self.context, row, trigger=Trigger.SYNC)
@@ -142,7 +148,8 @@ class JobRunner:
             return
         try:
             # known only under the lease: another process may have pruned a moment ago
-            if job_run.ended_at is None or job_run.ended_at <= now - PRUNE_EVERY:
+            last = None if is_ahead(job_run.ended_at, now) else job_run.ended_at
+            if last is None or last <= now - PRUNE_EVERY:
                 emptied = await self.prune()
                 await job_runs.end(token, self.context.now(), {"emptied": emptied})
         finally:
