@@ -127,8 +127,8 @@ def decide(
     row = _believed(row, now)
     if observation is None:
         return _without_answer(row, now, policy)
-    if isinstance(observation, Observation) and is_ahead(observation.at, now):
-        observation = replace(observation, at=now)
+    if isinstance(observation, Observation):
+        observation = _dated(observation, now)
     if reason := _stale(row, observation):
         return Decision(Verdict.STALE, row, reason)
     if isinstance(observation, FetchFailure):
@@ -151,8 +151,16 @@ def _believed(row: ProviderAsset, now: datetime) -> ProviderAsset:
 
     Else every check would count as stale, and every event as old, until these times have come.
     """
+    if row.state is State.DELETED:
+        return row
     wrong = [name for name in _KNOWN_AT if is_ahead(getattr(row, name), now)]
     return replace(row, **dict.fromkeys(wrong)) if wrong else row
+
+
+def _dated(observation: Observation, now: datetime) -> Observation:
+    """The observation with no time that is further ahead than clocks may differ."""
+    names = [name for name in ("at", "occurred_at") if is_ahead(getattr(observation, name), now)]
+    return replace(observation, **dict.fromkeys(names, now)) if names else observation
 
 
 def needs_fetch(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:

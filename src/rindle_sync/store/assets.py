@@ -28,7 +28,6 @@ from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import assets, changes
-from rindle_sync.store.schema.types import UtcTime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,20 +108,14 @@ def due_parameters(now: datetime, longest: LongestGaps) -> dict[str, Any]:
     return {"latest_check": others, "latest_watched_check": watched}
 
 
-def is_planned_wrongly(
-    latest: sa.ColumnElement[Any], latest_watched: sa.ColumnElement[Any]
-) -> sa.ColumnElement[bool]:
-    """Whether a check is planned for later than any can be: a clock was wrong that planned it."""
-    is_watched = assets.c.error_kind.in_([kind.value for kind in WATCHED])
-    within = sa.func.coalesce(is_watched, sa.false()) & (assets.c.check_at <= latest_watched)
-    return (assets.c.check_at > latest) & ~within
-
-
 HAS_COME: Final = assets.c.check_at <= sa.bindparam("due")
-IS_PLANNED_WRONGLY: Final = is_planned_wrongly(
-    sa.bindparam("latest_check", type_=UtcTime()),
-    sa.bindparam("latest_watched_check", type_=UtcTime()),
+IS_UNWATCHED: Final = assets.c.error_kind.is_(None) | assets.c.error_kind.not_in(
+    [kind.value for kind in WATCHED]
 )
+IS_PLANNED_WRONGLY: Final = (assets.c.check_at > sa.bindparam("latest_check")) & (
+    IS_UNWATCHED | (assets.c.check_at > sa.bindparam("latest_watched_check"))
+)
+"""Whether a check is planned for later than any can be: a wrong clock has planned it."""
 _WRITE: Final = _write_statement()
 _WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(

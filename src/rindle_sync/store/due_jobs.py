@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from rindle_sync.domain import DueThresholds, Job, JobKind
-from rindle_sync.store.assets import is_planned_wrongly
+from rindle_sync.store.assets import IS_UNWATCHED
 from rindle_sync.store.database import Database, clock, has_come, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import assets, changes, job_runs, webhook_events
@@ -39,14 +39,20 @@ def _statement() -> sa.Select[Any]:
             table.c.provider_name == sa.bindparam("provider"), is_here, *conditions
         )
 
+    def last_check(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+        # the end of the index: PostgreSQL would read the whole table for a threshold from JSON
+        is_here = assets.c.environment == thresholds.environment
+        is_ours = assets.c.provider_name == sa.bindparam("provider")
+        wanted = sa.select(sa.func.max(assets.c.check_at)).where(is_ours, is_here, *conditions)
+        return wanted.where(assets.c.check_at.is_not(None)).scalar_subquery()
+
     is_untouched = assets.c.updated_at <= thresholds.touched_before
     checkable = is_untouched | is_ahead(assets.c.updated_at), is_free(assets)
-    latest = thresholds.latest_check, thresholds.latest_watched_check
     next_attempt_at, dispatch_at = webhook_events.c.next_attempt_at, changes.c.dispatch_at
     due: dict[JobKind, sa.ColumnElement[bool]] = {
-        # apart, since each is a range of the index
         JobKind.SWEEP: any_of(assets, assets.c.check_at <= now, *checkable)
-        | any_of(assets, is_planned_wrongly(*latest), *checkable),
+        | (last_check(IS_UNWATCHED) > thresholds.latest_check)
+        | (last_check() > thresholds.latest_watched_check),
         JobKind.PROCESS_WEBHOOK_EVENTS: any_of(
             webhook_events, has_come(next_attempt_at), is_free(webhook_events)
         ),
