@@ -177,7 +177,7 @@ async def test_a_heartbeat_that_lies_ahead_proves_no_engine(
     async def revisions() -> tuple[str, str]:
         return "1", "1"
 
-    readiness = Readiness(world.context, revisions, runs_engine=True)
+    readiness = Readiness([world.context], revisions, runs_engine=True)
     world.clock.move(120)
     beaten = world.clock.now() + timedelta(seconds=ahead)
     await Heartbeat(world.context.store.database, "mux").beat(beaten)
@@ -194,7 +194,7 @@ async def test_a_clock_that_was_set_back_after_the_start_is_no_grace_without_end
     async def revisions() -> tuple[str, str]:
         return "1", "1"
 
-    readiness = Readiness(world.context, revisions, runs_engine=True)
+    readiness = Readiness([world.context], revisions, runs_engine=True)
     world.clock.move(-3600)
 
     assert (await readiness.checks())["engine"] != "ok"

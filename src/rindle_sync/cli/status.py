@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rindle_sync.cli.output import Json, literal, out, print_json, until_stopped, with_installation
-from rindle_sync.diagnostics import Overview, Status, ago, moment_of, of_names, seconds_of
+from rindle_sync.diagnostics import Overview, Status, ago, moment_of, of_names, of_times, seconds_of
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.installation import Installation
 
@@ -90,7 +90,7 @@ def _board(overviews: Sequence[Overview], elsewhere: Mapping[str, int]) -> Rende
             lines.append(f"{prefix}[bold red]circuit open[/]: {overview.circuit}, for {since}")
         lines += [
             f"[bold yellow]{literal(finding.text)}[/]: {literal(finding.remedy)}"
-            for finding in of_names(overview, elsewhere)
+            for finding in (*of_names(overview, elsewhere), *of_times(overview))
         ]
     figures = _full(first) if isinstance(first, Status) else _table(overviews)
     return Group(*map(Text.from_markup, lines), figures)

@@ -1,10 +1,17 @@
 """Answers how things stand, from the tables; changes nothing."""
 
 from rindle_sync.diagnostics.cached_query import SPARING, WITHIN, CachedQuery, ConcurrencyLimit
-from rindle_sync.diagnostics.checks import Check, Level, of_engine, of_environment, of_names
+from rindle_sync.diagnostics.checks import (
+    Check,
+    Level,
+    of_engine,
+    of_environment,
+    of_names,
+    of_times,
+)
 from rindle_sync.diagnostics.explain import Explanation, MomentKind, explain
 from rindle_sync.diagnostics.humanize import ago, many, moment_of, seconds_of
-from rindle_sync.diagnostics.readiness import OK, Readiness
+from rindle_sync.diagnostics.readiness import OK, WARNING, Readiness
 from rindle_sync.diagnostics.status import (
     DAY,
     GRACE,

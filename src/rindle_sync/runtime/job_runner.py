@@ -26,6 +26,9 @@ from rindle_sync.webhooks import process_webhook_events
 
 PRUNE_EVERY: Final = timedelta(hours=1)
 
+LONGEST_PRUNE_GAP: Final = timedelta(days=1)
+"""After a longer gap the first turn prunes nothing; the next one does, an hour later."""
+
 PRUNE_LEASE: Final = timedelta(seconds=90)
 """How long a process that may have died keeps others from pruning."""
 
@@ -150,7 +153,10 @@ class JobRunner:
             # known only under the lease: another process may have pruned a moment ago
             last = None if is_ahead(job_run.ended_at, now) else job_run.ended_at
             if last is None or last <= now - PRUNE_EVERY:
-                emptied = await self.prune()
+                # after a gap the clock is not trusted yet: one that is a year ahead for a moment
+                # would empty what is to be kept
+                is_regular = last is not None and last > now - LONGEST_PRUNE_GAP
+                emptied = await self.prune() if is_regular else 0
                 await job_runs.end(token, self.context.now(), {"emptied": emptied})
         finally:
             await job_runs.release(token)

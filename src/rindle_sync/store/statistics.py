@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from rindle_sync.domain import FINAL, NO_ROW, ErrorKind, EventStatus, State, Trigger
+from rindle_sync.domain import FINAL, NO_ROW, TOLERANCE, ErrorKind, EventStatus, State, Trigger
 from rindle_sync.store.database import Repository
 from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.store.job_runs import JobRun
@@ -124,6 +124,8 @@ _WEBHOOKED: Final = _counts(
     by=["trigger"],
 ).where(
     changes.c.at > _SINCE,
+    # what a wrong clock has dated would count for as long as it was ahead
+    changes.c.at <= sa.bindparam("ahead", type_=UtcTime()),
     changes.c.to_state.in_(_FINAL_STATES),
     changes.c.to_state.is_distinct_from(sa.bindparam("never_reported", type_=sa.Text())),
     changes.c.from_state != changes.c.to_state,
@@ -157,7 +159,7 @@ class Statistics(Repository):
         given = json_parameter([{"environment": name} for name in names], assets)
         here: dict[str, Any] = {"provider": self.provider, "environments": given}
         window = here | {"now": now, "since": since, "settled_by": final_before}
-        window["never_reported"] = never_reported
+        window |= {"never_reported": never_reported, "ahead": now + TOLERANCE}
         async with self.reading() as connection:
             for line in await connection.execute(_ROWS, here):
                 _add_rows(found[line.environment], line)
@@ -192,11 +194,13 @@ class Statistics(Repository):
         found = await self.read(counted.where(*self.here_in(webhook_events)))
         return {line.status: line.number for line in found}
 
-    async def lateness(self, since: datetime, *, limit: int) -> list[tuple[Trigger, int]]:
+    async def lateness(
+        self, since: datetime, *, now: datetime, limit: int
+    ) -> list[tuple[Trigger, int]]:
         """The triggers and the lateness, in milliseconds, of the newest `limit` changes."""
         wanted = (
             sa.select(changes.c.trigger, changes.c.late_ms)
-            .where(*self.here_in(changes), changes.c.at > since)
+            .where(*self.here_in(changes), changes.c.at > since, changes.c.at <= now + TOLERANCE)
             .order_by(changes.c.at.desc())
             .limit(limit)
         )
