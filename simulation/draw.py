@@ -99,6 +99,8 @@ class Plan:
     failing_callbacks: float
     old: int = field(default=0)
     """How many foreign assets there are from before."""
+    wrong_clock: float = 0.0
+    """By how many seconds the clocks of all hosts are off while there is a `wrong_clock`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,8 @@ def plan(seed: int) -> Plan:
             return _with_few_calls(drawn)
         case 7:
             return _with_another_token(drawn)
+        case 13 | 26 | 38:
+            return _with_a_wrong_clock(drawn)
         case 23:
             return _with_a_list_that_lacks_entries(drawn)
         case 31:
@@ -188,6 +192,21 @@ def _with_another_token(drawn: Plan) -> Plan:
         windows=[*drawn.windows, Window("other_token", begins, ends, 1.0)],
         commands=[*drawn.commands, Command(begins + 80, "audit")],
         audits=True,
+    )
+
+
+def _with_a_wrong_clock(drawn: Plan) -> Plan:
+    """Clocks that are wrong for a while, by hours or a year, and then are right again."""
+    chance = Random(f"{drawn.seed}:clock")
+    off = chance.choice((1, 1, -1)) * chance.choice((3 * 3600.0, 365 * 86_400.0))
+    begins = drawn.trouble * chance.uniform(0.1, 0.8)
+    ends = begins + (drawn.trouble - begins) * chance.choice((0.2, 0.5, 1.0))
+    return replace(
+        drawn,
+        wrong_clock=off,
+        windows=[*drawn.windows, Window("wrong_clock", begins, ends, 1.0)],
+        # what lies ahead by less than clocks may differ is believed
+        calm=drawn.calm + 300,
     )
 
 

@@ -38,6 +38,7 @@ FOUND_BY = {
     "age-after": 0,
     "give-up": 0,
     "unlinked": 15,
+    "believe-every-time": 238,
 }
 """A seed that finds each planted fault: `python -m simulation 0-2999 --fault all` names more."""
 
