@@ -9,25 +9,46 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
+import httpx
 import pytest
+from msgspec import structs
 
-from rindle_sync.diagnostics import Check, ago, explain, of_environment, overview
+from rindle_sync.app import lease_of
+from rindle_sync.config import plain_settings
+from rindle_sync.diagnostics import Check, Readiness, ago, explain, of_environment, overview
 from rindle_sync.domain import (
     LONGEST_PAUSE,
+    LONGEST_WAIT,
     TOLERANCE,
+    WAITS_AFTER_FAILURE,
+    WAITS_FOR_ROW,
     ErrorKind,
     EventStatus,
     JobKind,
     Outcome,
+    Policy,
     ProviderAsset,
+    Schedule,
     State,
+    decide,
+    is_due,
+    next_check,
 )
 from rindle_sync.gateway import RUN, CircuitBreaker, Reason
-from rindle_sync.reconcile import audit, is_audit_due
-from rindle_sync.runtime import ChangeEvent, Heartbeat, JobRunner, dispatch
+from rindle_sync.reconcile import SWEEP_LEASE, audit, is_audit_due
+from rindle_sync.runtime import (
+    LONGEST_RETRY,
+    PRUNE_LEASE,
+    ChangeEvent,
+    Heartbeat,
+    JobRunner,
+    dispatch,
+)
 from rindle_sync.store import DueJobs
+from rindle_sync.web.console.session import Sessions
+from rindle_sync.web.probes import operations
 from rindle_sync.webhooks import process_webhook_events
-from tests.support.rows import GAPS, a_row
+from tests.support.rows import GAPS, NOW, a_404, a_look, a_row
 from tests.support.webhooks import a_kept_notice
 from tests.support.world import NEVER, READY, World, a_job_runner, a_rate_limiter
 
@@ -409,9 +430,27 @@ async def test_status_and_doctor_name_the_times_that_lie_in_the_future(
         "provider_job_runs.ended_at": (1, ahead),
         "provider_rate_limits.filled_at": (1, ahead),
     }
-    (finding,) = [one for one in of_environment(found) if one.check is Check.STORED_TIMES]
+    (finding,) = [known for known in of_environment(found) if known.check is Check.STORED_TIMES]
     assert "1 of media_provider_assets.check_at" in finding.text
     assert "NTP" in finding.remedy
+
+
+async def test_readyz_names_them_and_the_process_stays_ready(world: World) -> None:
+    async def revisions() -> tuple[str, str]:
+        return "1", "1"
+
+    readiness = Readiness([world.context], revisions, runs_engine=False)
+    await world.track(check_at=world.clock.now() + YEAR)
+    app = operations(readiness.checks, None)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:
+        answer = await client.get("http://operations/readyz")
+    await readiness.close()
+
+    found = answer.json()["checks"]["stored_times"]
+    assert (answer.status_code, answer.json()["ready"]) == (200, True)
+    assert found.startswith("warning: stored times lie in the future: 1 of media_provider_assets")
+    assert "365 d ahead" in found
 
 
 async def test_no_time_is_named_that_a_right_clock_can_have_written(world: World) -> None:
@@ -439,3 +478,40 @@ async def test_a_moment_in_the_future_is_not_called_now(world: World) -> None:
 
     assert ago(now + HOURS, now) == "3 h ahead of the clock here"
     assert ago(now + SECOND, now) == "0 s ago"
+
+
+# the bounds
+
+
+def test_nothing_is_leased_or_put_off_for_longer_than_the_longest_wait() -> None:
+    settings = plain_settings(database_url="sqlite:///x", provider_timeout_seconds=300)
+
+    assert lease_of(settings) <= LONGEST_WAIT
+    assert LONGEST_RETRY <= LONGEST_WAIT
+    assert max(WAITS_FOR_ROW + WAITS_AFTER_FAILURE) <= LONGEST_WAIT
+    assert max(SWEEP_LEASE, PRUNE_LEASE) <= LONGEST_WAIT
+
+
+@pytest.mark.parametrize("kind", [None, ErrorKind.STUCK])
+def test_no_check_is_planned_for_later_than_the_longest_gap(kind: ErrorKind | None) -> None:
+    state = State.ERRORED if kind else State.PROCESSING
+    ages = [timedelta(0), timedelta(hours=1), timedelta(days=1), timedelta(days=6)]
+    for age in ages:
+        row = a_row(state, error_kind=kind, updated_at=NOW - age)
+        for observation in (None, a_look(State.PROCESSING), a_404()):
+            decision = decide(row, observation, NOW, Policy())
+            check_at = next_check(decision, observation, NOW, Policy(), Schedule())
+            assert check_at is None or check_at > NOW
+            assert not is_due(
+                structs.replace(row, check_at=check_at, error_kind=decision.row.error_kind),
+                NOW,
+                GAPS,
+            )
+
+
+def test_a_session_of_the_console_that_was_begun_under_a_wrong_clock_is_over() -> None:
+    sessions = Sessions("a-token-for-the-console")
+    cookie = sessions.begin(NOW + YEAR)
+
+    assert not sessions.is_open(cookie, NOW)
+    assert sessions.is_open(sessions.begin(NOW + SECOND), NOW)

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from itertools import chain
 from typing import Final
 
 from rindle_sync.diagnostics.cached_query import SPARING, WITHIN, CachedQuery
@@ -19,6 +20,9 @@ WARNING: Final = "warning: "
 
 TIMES_HOLD: Final = timedelta(seconds=60)
 """How long the search for wrong times is cached: its cost grows with what is under way."""
+
+TIMES_WITHIN: Final = 1.0
+"""Seconds that the other checks wait for it; what it finds later is told the next time."""
 
 HOLDS: Final = timedelta(seconds=1)
 """How long an answer is cached: frequent requests cost the database no more."""
@@ -44,7 +48,9 @@ class Readiness:
         self._runs_engine = runs_engine
         self._began_at = context.now()
         self._query = CachedQuery(self._checked, context.now, HOLDS)
-        self._times = CachedQuery(self._wrong_times, context.now, TIMES_HOLD, times=SPARING)
+        self._times = CachedQuery(
+            self._wrong_times, context.now, TIMES_HOLD, times=SPARING, within=TIMES_WITHIN
+        )
 
     async def checks(self) -> dict[str, str]:
         """`ok`, or what is wrong, by the name of the check."""
@@ -81,5 +87,5 @@ class Readiness:
     async def _wrong_times(self) -> str:
         """The stored times that no right clock can have written, in words; empty without any."""
         found = await wrong_times_of(self._contexts, self._context.now())
-        wrong = [times for of_one in found.values() for times in of_one]
+        wrong = list(chain.from_iterable(found.values()))
         return text_of_times(wrong) if wrong else ""

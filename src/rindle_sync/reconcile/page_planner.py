@@ -72,7 +72,8 @@ class DecayingRate:
 
     def value_at(self, now: datetime) -> float:
         """What it is by now."""
-        if self.at is None:
+        # a time to come is that of a clock that was set back since: what was learned then is old
+        if self.at is None or now < self.at:
             return self.resting
         hours = max(0.0, (now - self.at) / _RECOVERY)
         return float(min(self.resting, max(self.value, 0.01) * 2.0 ** min(hours, 60)))

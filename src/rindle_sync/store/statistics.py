@@ -81,6 +81,8 @@ def _counts(
 _FINAL_STATES: Final = [state.value for state in FINAL]
 _FOUND_BY: Final = [Trigger.WEBHOOK.value, *(trigger.value for trigger in CHECK_TRIGGERS)]
 _SINCE: Final = sa.bindparam("since", type_=UtcTime())
+# what a wrong clock has dated would count for as long as it was ahead
+_BY_NOW: Final = sa.bindparam("ahead", type_=UtcTime())
 _IS_UNLINKED: Final = assets.c.provider_asset_id.is_(None) & assets.c.state.in_(
     ["pending", "uploading"]
 )
@@ -89,7 +91,7 @@ _ROWS: Final = _counts(
     sa.func.count().label("number"),
     sa.func.count().filter(_IS_UNLINKED).label("unlinked"),
     sa.func.count().filter(assets.c.check_failures > 0).label("failing"),
-    sa.func.max(assets.c.checked_at).label("last_checked"),
+    sa.func.max(assets.c.checked_at).filter(assets.c.checked_at <= _BY_NOW).label("last_checked"),
     by=("state", "error_kind"),
 )
 _DUE: Final = _counts(
@@ -124,8 +126,7 @@ _WEBHOOKED: Final = _counts(
     by=["trigger"],
 ).where(
     changes.c.at > _SINCE,
-    # what a wrong clock has dated would count for as long as it was ahead
-    changes.c.at <= sa.bindparam("ahead", type_=UtcTime()),
+    changes.c.at <= _BY_NOW,
     changes.c.to_state.in_(_FINAL_STATES),
     changes.c.to_state.is_distinct_from(sa.bindparam("never_reported", type_=sa.Text())),
     changes.c.from_state != changes.c.to_state,
@@ -161,7 +162,7 @@ class Statistics(Repository):
         window = here | {"now": now, "since": since, "settled_by": final_before}
         window |= {"never_reported": never_reported, "ahead": now + TOLERANCE}
         async with self.reading() as connection:
-            for line in await connection.execute(_ROWS, here):
+            for line in await connection.execute(_ROWS, window):
                 _add_rows(found[line.environment], line)
             for statement in (_DUE, _PENDING, _DEAD, _CIRCUITS):
                 for line in await connection.execute(statement, window):
