@@ -29,7 +29,7 @@ FOUND_BY = {
     "wipe-playback-ids": 1600,
     "dispatch-at-most-once": 15,
     "dispatch-in-any-order": 15,
-    "lease-for-ever": 41,
+    "lease-for-ever": 31,
     "untagged": 0,
     "unscrubbed": 9,
     "free-calls": 224,

@@ -102,8 +102,10 @@ _PENDING: Final = _counts(
     sa.func.count().label("pending"),
     sa.func.min(webhook_events.c.next_attempt_at).label("oldest_pending"),
 ).where(webhook_events.c.next_attempt_at.is_not(None))
-_HAS_FAILED: Final = (webhook_events.c.received_at > _SINCE) & (
-    webhook_events.c.reason.is_distinct_from(NO_ROW)
+_HAS_FAILED: Final = (
+    (webhook_events.c.received_at > _SINCE)
+    & (webhook_events.c.received_at <= _BY_NOW)
+    & webhook_events.c.reason.is_distinct_from(NO_ROW)
 )
 _DEAD: Final = _counts(
     webhook_events,
