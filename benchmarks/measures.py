@@ -162,11 +162,14 @@ async def _scan(bench: Bench) -> list[Due]:
     context, moment = bench.rindle.context, now()
     floor = moment - context.schedule.floor
     return await context.store.queries.due(
-        due=moment, touched_before=floor, now=moment, limit=SURVEY
+        due=moment, touched_before=floor, now=moment, longest=context.longest_gaps, limit=SURVEY
     )
 
 
 async def _claim(bench: Bench, row_ids: Sequence[str], token: str) -> list[ProviderAsset]:
     moment = now()
     until = moment + timedelta(minutes=2)
-    return await bench.store.assets.claim(row_ids, due=moment, now=moment, token=token, until=until)
+    longest = bench.rindle.context.longest_gaps
+    return await bench.store.assets.claim(
+        row_ids, due=moment, now=moment, longest=longest, token=token, until=until
+    )

@@ -107,6 +107,8 @@ class Plan:
     """The chance that the time of an event is wrong."""
     backfills: bool = False
     """Whether a backfill comes to its end when all is at rest."""
+    wrong_clock: float = 0.0
+    """By how many seconds the clocks of all hosts are off while there is a `wrong_clock`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,21 @@ def _with_odd_text(drawn: Plan) -> Plan:
     webhooks = drawn.webhooks | {"drop": 1.0 if drawn.seed % 3 else 0.3}
     commands = [*drawn.commands, Command(0.8 * drawn.trouble, "backfill")]
     return replace(drawn, odd_text=True, webhooks=webhooks, commands=commands)
+
+
+def _with_a_wrong_clock(drawn: Plan) -> Plan:
+    """Clocks that are wrong for a while, by hours or a year, and then are right again."""
+    chance = Random(f"{drawn.seed}:clock")
+    off = chance.choice((1, 1, -1)) * chance.choice((3 * 3600.0, 365 * 86_400.0))
+    begins = drawn.trouble * chance.uniform(0.1, 0.8)
+    ends = begins + (drawn.trouble - begins) * chance.choice((0.2, 0.5, 1.0))
+    return replace(
+        drawn,
+        wrong_clock=off,
+        windows=[*drawn.windows, Window("wrong_clock", begins, ends, 1.0)],
+        # what lies ahead by less than clocks may differ is believed
+        calm=drawn.calm + 300,
+    )
 
 
 def _with_a_list_that_lacks_entries(drawn: Plan) -> Plan:
@@ -395,10 +412,13 @@ _SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
     7: _with_another_token,
     12: _with_misdated_events,
     13: _with_odd_text,
+    18: _with_a_wrong_clock,
     22: _with_shared_names,
     23: _with_a_list_that_lacks_entries,
     24: _with_few_calls,
+    26: _with_a_wrong_clock,
     31: _with_assets_not_found_once,
     32: _with_misdated_events,
+    38: _with_a_wrong_clock,
 }
 """Which of forty histories are about something that would be rare else."""

@@ -83,6 +83,9 @@ class Surroundings(Protocol):
     def moment(self) -> datetime:
         """The true time."""
 
+    def clock_off(self) -> timedelta:
+        """How far the clocks of all hosts are off now."""
+
     def network_fails(self) -> bool:
         """Whether this call does not get through."""
 
@@ -148,7 +151,7 @@ class Host:
 
     def now(self) -> datetime:
         """What the clock of this host shows."""
-        return self.around.moment() + self.skew
+        return self.around.moment() + self.skew + self.around.clock_off()
 
     def spawn(self, work: Coroutine[Any, Any, Answer]) -> "asyncio.Task[Answer]":
         """Run `work` on this host: it dies with it."""

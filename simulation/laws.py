@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
-from rindle_sync.domain import CLOCK_TOLERANCE
+from rindle_sync.domain import TOLERANCE
 from rindle_sync.emulator.lifecycle import AssetState, UploadState
 from rindle_sync.telemetry import (
     Called,
@@ -181,7 +181,10 @@ def _ages(world: World) -> Iterator[str]:
         elif isinstance(event, Resolved):
             if key not in last:
                 yield f"events: {entry.host} resolved {event.row_id}, which it has not written"
-            elif event.age_ms != (age := _age(event, last[key])):
+            elif event.age_ms != (age := _age(event, last[key])) and not (
+                # how long ago a time in the future was is not known
+                age < 0 <= event.age_ms
+            ):
                 yield f"ages: {event.row_id} was told to be {event.age_ms} ms old, and was {age}"
         elif (
             isinstance(event, StateChange)
@@ -228,6 +231,9 @@ def _calls(world: World) -> Iterator[str]:
             e.what.left_at for e in world.history.of(Call) if (e.what.method == "POST") is is_post
         )
         level, last, most = 0.0, 0.0, max(1.0, burst * share) + per_second * share * _SKEWS + 1
+        if world.plan.wrong_clock:
+            # to one whose clock jumps, long enough has passed for a full bucket: there and back
+            most += 2 * max(1.0, burst * share)
         for at in times:
             level = max(0.0, level - (at - last) * per_second * share) + 1
             last = at
@@ -336,7 +342,7 @@ def _event_times(world: World) -> Iterator[str]:
         if row["provider_asset_id"] in gone and not is_ended:
             yield f"times: {row['id']} is {row['state']}, and its deletion was applied"
         last = _moment(row["last_event_at"])
-        if last and last > world.moment() + CLOCK_TOLERANCE + timedelta(seconds=_SKEWS):
+        if last and last > world.moment() + TOLERANCE + timedelta(seconds=_SKEWS):
             yield f"times: {row['id']} has an event of {last:%Y}"
 
 
@@ -401,12 +407,15 @@ def _row_at_rest(world: World, row: Mapping[str, Any], *, is_audited: bool) -> I
     bound = 2 * (settings["sweep_interval_seconds"] + world.plan.polling) + 90
     if check_at and now - check_at > timedelta(seconds=bound):
         yield f"rest: {row['id']} is due since {milliseconds(now - check_at) / 1000:.0f} s"
+    if check_at and check_at - now > _longest_gap(settings):
+        ahead = milliseconds(check_at - now) / 1000
+        yield f"rest: {row['id']} is to be checked in {ahead:.0f} s, later than any row"
     wanted = _wanted(world, row, is_audited=is_audited)
     age = now - (_moment(row["inserted_at"]) or now)
-    if age > timedelta(seconds=settings["provider_stuck_threshold_seconds"]) and {
-        _PREPARING,
-        _WAITING,
-    } & {*wanted}:
+    # where a clock was wrong, nobody knows how old a row is
+    threshold = timedelta(seconds=settings["provider_stuck_threshold_seconds"])
+    may_be_stuck = age > threshold or world.plan.wrong_clock
+    if may_be_stuck and {_PREPARING, _WAITING} & {*wanted}:
         wanted = [*wanted, ("errored", "stuck")]
     if state not in wanted:
         right = " or ".join(f"{name}/{kind}" for name, kind in wanted)
@@ -416,6 +425,13 @@ def _row_at_rest(world: World, row: Mapping[str, Any], *, is_audited: bool) -> I
         # an answer may tell of none, and what it made ready is at rest: only an audit asks again
         if (ids or world.plan.audits) and ids != world.playback_ids(row["provider_asset_id"]):
             yield f"rest: {row['id']} has other playback ids than its asset"
+
+
+def _longest_gap(settings: Mapping[str, Any]) -> timedelta:
+    """The longest time to the next check that these settings allow."""
+    caps = settings["provider_check_cap_seconds"], settings["provider_watch_cap_seconds"]
+    gap = max(*caps, settings["provider_confirm_seconds"], 600.0)
+    return timedelta(seconds=gap * (1 + settings["provider_check_jitter"]) + _SKEWS)
 
 
 def _moment(found: Any) -> datetime | None:

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, Final
 from unittest.mock import patch
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
 from rindle_sync.config import EnvironmentSettings
 from rindle_sync.domain import (
@@ -36,16 +36,19 @@ from rindle_sync.telemetry import milliseconds
 # by name: the face of a package may give a function the name of its module
 apply: Any = import_module("rindle_sync.reconcile.apply")
 asset_store: Any = import_module("rindle_sync.store.assets")
+clocks: Any = import_module("rindle_sync.domain.clocks")
 database: Any = import_module("rindle_sync.store.database")
 decide: Any = import_module("rindle_sync.domain.decide")
 fetch: Any = import_module("rindle_sync.gateway.fetch")
 inbox: Any = import_module("rindle_sync.store.inbox")
 lenient_json: Any = import_module("rindle_sync.providers.mux.lenient_json")
+job_runner: Any = import_module("rindle_sync.runtime.job_runner")
 list_pages: Any = import_module("rindle_sync.reconcile.list_pages")
 process: Any = import_module("rindle_sync.webhooks.process")
 outbox: Any = import_module("rindle_sync.store.outbox")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
 schedule: Any = import_module("rindle_sync.domain.schedule")
+token_bucket: Any = import_module("rindle_sync.domain.token_bucket")
 
 Patches = Sequence[Any]
 
@@ -226,7 +229,7 @@ def _dispatch_in_any_order() -> Patches:
     """A change is dispatched whether or not the one before it was."""
     statement = database.claim_statement(
         changes,
-        changes.c.dispatch_at <= bindparam("now"),
+        database.has_come(changes.c.dispatch_at),
         first=[changes.c.dispatch_at, changes.c.id],
     )
     return [patch.object(outbox, "_CLAIM", statement)]
@@ -237,7 +240,7 @@ def _lease_for_ever() -> Patches:
     with patch.object(database, "is_free", lambda table: table.c.lease_until.is_(None)):
         claim = database.claim_statement(
             webhook_events,
-            webhook_events.c.next_attempt_at <= bindparam("now"),
+            database.has_come(webhook_events.c.next_attempt_at),
             first=[webhook_events.c.next_attempt_at],
         )
         return [
@@ -417,6 +420,12 @@ def _unlinked() -> Patches:
     return [patch.object(decide, "_become", become)]
 
 
+def _believe_every_time() -> Patches:
+    """A stored time is believed however far ahead it lies."""
+    modules = clocks, token_bucket, database, asset_store, job_runner
+    return [patch.object(module, "TOLERANCE", timedelta(days=36_500)) for module in modules]
+
+
 PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
     made.__name__.removeprefix("_").replace("_", "-"): made
     for made in (
@@ -453,6 +462,7 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _hide_before_meaning,
         _give_up,
         _unlinked,
+        _believe_every_time,
     )
 }
 """Every planted fault by its name."""

@@ -161,6 +161,10 @@ class World:
     def _odds(self, kind: str) -> float:
         return max((window.chance for window in self._open if window.kind == kind), default=0.0)
 
+    def clock_off(self) -> timedelta:
+        """How far the clocks of all hosts are off now."""
+        return timedelta(seconds=self.plan.wrong_clock * self._odds("wrong_clock"))
+
     def network_fails(self) -> bool:
         """Whether this call does not get through."""
         return self._chance.random() < self._odds("network")

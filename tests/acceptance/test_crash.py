@@ -36,6 +36,7 @@ from tests.support.processes import (
     serving,
     settings_for,
 )
+from tests.support.rows import GAPS
 from tests.support.webhooks import SECRET, an_event
 
 ROWS = 120
@@ -221,6 +222,7 @@ async def claimed(store: Store, now: datetime) -> set[str]:
         [row.id for row in await all_rows(store)],
         due=now,
         now=now,
+        longest=GAPS,
         token=(token := "00000000-0000-4000-8000-000000000000"),
         until=now + timedelta(hours=1),
     )

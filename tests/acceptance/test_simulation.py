@@ -29,7 +29,7 @@ FOUND_BY = {
     "wipe-playback-ids": 721,
     "dispatch-at-most-once": 15,
     "dispatch-in-any-order": 15,
-    "lease-for-ever": 41,
+    "lease-for-ever": 31,
     "by-any-name": 2,
     "awaited-by-any-name": 2,
     "time-before-meaning": 32,
@@ -47,6 +47,7 @@ FOUND_BY = {
     "hide-before-meaning": 53,
     "give-up": 0,
     "unlinked": 15,
+    "believe-every-time": 238,
 }
 """A seed that finds each planted fault: `python -m simulation 0-2999 --fault all` names more."""
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rindle_sync.domain import (
     CHANGES,
-    CLOCK_TOLERANCE,
     IN_FLIGHT,
+    TOLERANCE,
     WATCHED,
     Decision,
     ErrorKind,
@@ -297,7 +297,7 @@ def test_an_event_with_an_absurd_time_shuts_out_no_later_one(year: int) -> None:
     assert second.row.playback_ids == (SIGNED,)
 
 
-@pytest.mark.parametrize("ahead", [timedelta(0), CLOCK_TOLERANCE])
+@pytest.mark.parametrize("ahead", [timedelta(0), TOLERANCE])
 def test_the_time_of_an_event_is_believed_as_far_ahead_as_clocks_may_differ(
     ahead: timedelta,
 ) -> None:
@@ -1114,6 +1114,7 @@ def test_a_webhook_that_tells_neither_its_id_nor_its_time_counts() -> None:
 # properties
 
 states = st.sampled_from(State)
+LAST = NOW + timedelta(seconds=20_000)
 moments = st.integers(-20_000, 20_000).map(lambda s: NOW + timedelta(seconds=s))
 maybe_playback = st.none() | st.lists(
     st.sampled_from([PUBLIC, SIGNED, PlaybackId("p3", "drm")]), unique=True
@@ -1198,11 +1199,11 @@ def test_an_older_look_never_beats_a_newer_one(
         getattr(older, "source", None),
     }:
         return
-    after = decide(row, newer, NOW, policy)
+    after = decide(row, newer, LAST, policy)
     if isinstance(newer, FetchFailure) or after.verdict is Verdict.STALE:
         return
 
-    assert decide(after.row, older, NOW, policy).row == after.row
+    assert decide(after.row, older, LAST, policy).row == after.row
 
 
 @given(rows(), observations(), policies)
@@ -1213,7 +1214,7 @@ def test_no_event_moves_the_time_of_the_last_one_further_ahead_than_clocks_may_d
 
     if after.last_event_at != row.last_event_at:
         assert after.last_event_at is not None
-        assert after.last_event_at <= NOW + CLOCK_TOLERANCE
+        assert after.last_event_at <= NOW + TOLERANCE
 
 
 @given(rows(), st.permutations(range(4)), st.lists(moments, min_size=4, max_size=4))
@@ -1277,3 +1278,41 @@ def test_the_newest_truth_never_goes_back(at: datetime) -> None:
         ).row.observed_at
         or NOW
     ) >= NOW
+
+
+@pytest.mark.parametrize("ahead", [TOLERANCE + timedelta(seconds=1), timedelta(days=365)])
+def test_a_time_that_no_right_clock_can_have_written_is_unknown(ahead: timedelta) -> None:
+    at = NOW + ahead
+    row = a_row(observed_at=at, last_event_at=at, missing_since=at, checked_at=at)
+
+    checked = decide(row, a_look(State.READY), NOW, Policy())
+    told = decide(row, a_webhook(State.READY), NOW, Policy())
+
+    assert (checked.verdict, checked.row.observed_at) == (Verdict.CHANGED, NOW)
+    assert (checked.row.last_event_at, checked.row.checked_at) == (None, NOW)
+    assert (told.verdict, told.row.last_event_at) == (Verdict.CHANGED, NOW)
+
+
+def test_a_time_within_the_tolerance_is_believed() -> None:
+    row = a_row(observed_at=NOW + TOLERANCE)
+
+    assert decide(row, a_look(State.READY), NOW, Policy()).verdict is Verdict.STALE
+
+
+def test_an_observation_of_a_time_to_come_counts_as_made_now() -> None:
+    at = NOW + timedelta(days=365)
+
+    checked = decide(a_row(), a_look(State.READY, at=at), NOW, Policy())
+    told = decide(a_row(), a_webhook(State.READY, at=at, occurred_at=at), NOW, Policy())
+
+    assert checked.row.observed_at == NOW
+    assert (told.row.observed_at, told.row.last_event_at) == (NOW, NOW)
+
+
+def test_the_age_of_a_row_that_a_wrong_clock_has_changed_counts_from_its_asset() -> None:
+    changed = a_row(updated_at=NOW + timedelta(hours=3), provider_created_at=OLD)
+    made = a_row(updated_at=NOW + timedelta(hours=3))
+
+    assert changed.age(NOW) == NOW - OLD
+    assert made.age(NOW) == timedelta(0)
+    assert a_row(updated_at=NOW + timedelta(seconds=1)).age(NOW) == timedelta(0)

@@ -19,8 +19,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rindle_sync.domain import Bucket, Trigger
-from rindle_sync.gateway import JITTER, LONGEST_PAUSE, RateLimiter
+from rindle_sync.domain import LONGEST_PAUSE, Bucket, Trigger
+from rindle_sync.gateway import JITTER, RateLimiter
 from rindle_sync.store import Database, RateLimits
 from rindle_sync.store.schema import open_engine
 from tests.support.taker import SHARED
@@ -669,7 +669,7 @@ async def test_a_step_back_of_the_clock_earns_nothing(world: World) -> None:
     assert world.clock.now() - began >= SECOND
 
 
-@pytest.mark.parametrize("behind", [SECOND, timedelta(minutes=5), timedelta(hours=1)])
+@pytest.mark.parametrize("behind", [SECOND, timedelta(minutes=1), timedelta(minutes=5)])
 async def test_a_process_whose_clock_is_behind_gets_nothing_more(
     world: World, behind: timedelta
 ) -> None:

@@ -34,7 +34,7 @@ from rindle_sync.errors import Conflict
 from rindle_sync.reconcile import TRIES, Observed, apply, commit, preview
 from rindle_sync.store import AssetStore, Change, Write, Written
 from rindle_sync.telemetry import Failed, Resolved, StateChange, Stuck, UnknownStatus, nanoseconds
-from tests.support.rows import PUBLIC, a_404, a_look, a_row, a_webhook
+from tests.support.rows import GAPS, PUBLIC, a_404, a_look, a_row, a_webhook
 from tests.support.world import NEVER, World
 
 
@@ -558,7 +558,7 @@ async def test_a_lease_is_given_back_even_when_somebody_else_wrote_the_row_meanw
     async def claimed() -> list[ProviderAsset]:
         due, until, token = now + timedelta(days=1), now + timedelta(minutes=1), str(uuid4())
         return await world.context.store.assets.claim(
-            [row.id], due=due, now=now, token=token, until=until
+            [row.id], due=due, now=now, longest=GAPS, token=token, until=until
         )
 
     [held] = await claimed()

@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from rindle_sync.domain import Due, ErrorKind, ProviderAsset, State, replace
 from rindle_sync.store import AssetQueries
-from tests.support.rows import NOW, OLD, a_row
+from tests.support.rows import GAPS, NOW, OLD, a_row
 from tests.support.world import World
 
 SECOND = timedelta(seconds=1)
@@ -42,7 +42,9 @@ def elsewhere(row: ProviderAsset) -> list[ProviderAsset]:
 
 
 async def due(queries: AssetQueries, *, limit: int = 100, now: datetime = NOW) -> list[Due]:
-    return await queries.due(due=NOW, touched_before=NOW - FLOOR, now=now, limit=limit)
+    return await queries.due(
+        due=NOW, touched_before=NOW - FLOOR, now=now, longest=GAPS, limit=limit
+    )
 
 
 async def ids_due(queries: AssetQueries, *, limit: int = 100, now: datetime = NOW) -> list[str]:
@@ -112,7 +114,7 @@ async def test_a_row_that_somebody_checks_is_left_out_until_the_lease_ends(
     held, free = a_row(check_at=NOW), a_row(check_at=NOW)
     await add(world, held, free)
     claim = world.context.store.assets.claim
-    await claim([held.id], due=NOW, now=NOW, token=str(uuid4()), until=NOW + FLOOR)
+    await claim([held.id], due=NOW, now=NOW, longest=GAPS, token=str(uuid4()), until=NOW + FLOOR)
 
     assert await ids_due(queries) == [free.id]
     assert await ids_due(queries, now=NOW + FLOOR) == [free.id]

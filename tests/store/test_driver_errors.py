@@ -123,7 +123,7 @@ class Scene:
         for told in (
             f"DatabaseUnavailable: {trouble}",
             "the rows stay due, trying again",
-            "its sender will try again",
+            "reason=not_stored",
         ):
             await self.running.says(told)
 

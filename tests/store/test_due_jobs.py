@@ -7,6 +7,7 @@ from rindle_sync.domain import Job, JobKind, State
 from rindle_sync.reconcile import audit
 from rindle_sync.runtime import ChangeEvent, JobRunner
 from rindle_sync.store import DueJobs
+from tests.support.rows import GAPS
 from tests.support.world import World
 from tests.support.world import a_job_runner as jobs_of
 
@@ -66,7 +67,12 @@ async def test_a_row_that_changed_within_the_floor_or_is_leased_is_not_due(world
     await world.track(updated_at=now - timedelta(seconds=1))
     held = await world.track()
     await world.context.store.assets.claim(
-        [held.id], due=now, now=now, token=held.id, until=now + job_runner.context.lease
+        [held.id],
+        due=now,
+        now=now,
+        longest=GAPS,
+        token=held.id,
+        until=now + job_runner.context.lease,
     )
 
     assert await kinds_due(world, job_runner) == set()

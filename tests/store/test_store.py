@@ -16,7 +16,7 @@ from rindle_sync.errors import AlreadyTracked, DatabaseUnavailable
 from rindle_sync.store import AssetStore, Change, Database, Write
 from rindle_sync.store.migrations import VERSION_TABLE, revisions, upgrade
 from rindle_sync.store.schema import assets, metadata, open_engine
-from tests.support.rows import NOW, OLD, PUBLIC, SIGNED, a_row
+from tests.support.rows import GAPS, NOW, OLD, PUBLIC, SIGNED, a_row
 
 SECOND = timedelta(seconds=1)
 
@@ -86,6 +86,7 @@ async def claim(
         [row.id for row in rows],
         due=NOW + at,
         now=NOW + at,
+        longest=GAPS,
         token=token or str(uuid4()),
         until=NOW + at + 60 * SECOND,
     )
@@ -281,7 +282,7 @@ async def test_a_claimed_row_comes_as_it_is_with_the_token_that_it_is_claimed_un
     row, token, until = a_row(check_at=NOW), str(uuid4()), NOW + 60 * SECOND
     await store.add(row)
 
-    claimed = await store.claim([row.id], due=NOW, now=NOW, token=token, until=until)
+    claimed = await store.claim([row.id], due=NOW, now=NOW, longest=GAPS, token=token, until=until)
 
     assert claimed == [replace(row, lease_token=token, lease_until=until)]
 
@@ -362,7 +363,7 @@ async def test_a_lease_that_was_committed_as_its_taker_was_cancelled_ends_as_the
 async def test_a_write_ends_the_lease_of_its_holder_and_of_nobody_else(store: AssetStore) -> None:
     row, token, until = a_row(check_at=NOW), str(uuid4()), NOW + 60 * SECOND
     await store.add(row)
-    [held] = await store.claim([row.id], due=NOW, now=NOW, token=token, until=until)
+    [held] = await store.claim([row.id], due=NOW, now=NOW, longest=GAPS, token=token, until=until)
 
     await store.write([Write(next_of(row))])
     assert await claim(store, row) == []

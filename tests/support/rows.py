@@ -9,12 +9,16 @@ from rindle_sync.domain import (
     Observation,
     ObservationSource,
     PlaybackId,
+    Policy,
     ProviderAsset,
+    Schedule,
     State,
+    longest_gaps,
 )
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 OLD = NOW - timedelta(hours=3)
+GAPS = longest_gaps(Policy(), Schedule())
 PUBLIC = PlaybackId("playback-0001", "public")
 SIGNED = PlaybackId("playback-0002", "signed")
 

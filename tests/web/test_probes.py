@@ -257,7 +257,7 @@ async def test_tables_that_are_not_the_newest_are_reported(sqlite_shell: Shell) 
 
 async def test_a_silent_engine_is_reported_after_a_minute(world: World) -> None:
     readiness = Readiness(
-        world.context, lambda: revisions(world.context.store.database.engine), runs_engine=True
+        [world.context], lambda: revisions(world.context.store.database.engine), runs_engine=True
     )
     began = (await readiness.checks())["engine"]
     world.clock.move(SILENT_AFTER + timedelta(seconds=1))

@@ -26,7 +26,7 @@ async def console_server(
     contexts = [service.context for service in installation.values()]
     gauges = Gauges(contexts)
     revisions_here = partial(revisions, installation.database.engine)
-    readiness = Readiness(contexts[0], revisions_here, runs_engine=runs_engine)
+    readiness = Readiness(contexts, revisions_here, runs_engine=runs_engine)
     async with AsyncExitStack() as closing:
         # closed in reverse order: the exporters query the gauges until they are closed
         closing.push_async_callback(gauges.close)

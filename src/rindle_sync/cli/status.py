@@ -19,6 +19,7 @@ from rindle_sync.diagnostics import (
     ago,
     moment_of,
     of_names,
+    of_times,
     seconds_of,
     waiting_text,
 )
@@ -102,7 +103,7 @@ def _board(overviews: Sequence[Overview], elsewhere: Mapping[str, int]) -> Rende
             lines.append(f"{prefix}[bold red]{literal(waiting)}[/]")
         lines += [
             f"[bold yellow]{literal(finding.text)}[/]: {literal(finding.remedy)}"
-            for finding in of_names(overview, elsewhere)
+            for finding in (*of_names(overview, elsewhere), *of_times(overview))
         ]
     figures = _full(first) if isinstance(first, Status) else _table(overviews)
     return Group(*map(Text.from_markup, lines), figures)

@@ -7,11 +7,12 @@ from rindle_sync.diagnostics.checks import (
     of_engine,
     of_environment,
     of_names,
+    of_times,
     waiting_text,
 )
 from rindle_sync.diagnostics.explain import Explanation, MomentKind, explain
 from rindle_sync.diagnostics.humanize import ago, many, moment_of, seconds_of
-from rindle_sync.diagnostics.readiness import OK, Readiness
+from rindle_sync.diagnostics.readiness import OK, WARNING, Readiness
 from rindle_sync.diagnostics.status import (
     DAY,
     GRACE,

@@ -14,6 +14,9 @@ WITHIN: Final = 5.0
 SPARING: Final = 20
 """For expensive queries: an answer is cached this many times as long as the query took."""
 
+LONGEST_QUERY: Final = timedelta(minutes=5)
+"""A query that seems to take longer counts as one that took this long."""
+
 
 class CachedQuery(Generic[T]):
     """Runs a query when its last answer is older than `holds`; callers meanwhile share one run.
@@ -61,7 +64,9 @@ class CachedQuery(Generic[T]):
         answer = await self._query()
         now = self._now()
         self._answer = answer, now
-        self._holds = max(self._shortest, self._times * (now - began))
+        # a clock that was set during the query makes its duration days, or negative
+        taken = min(now - began, LONGEST_QUERY)
+        self._holds = max(self._shortest, self._times * taken)
         return answer
 
     def _end(self, running: asyncio.Task[T]) -> None:

@@ -1,6 +1,6 @@
 """What needs attention in an environment, by its figures, and what to do about it. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -10,6 +10,7 @@ from rindle_sync.diagnostics.humanize import many, seconds_of, span_of
 from rindle_sync.diagnostics.status import Overview
 from rindle_sync.gateway import Reason
 from rindle_sync.runtime import EngineState, engine_state
+from rindle_sync.store import WrongTimes
 
 LONGEST_DUE: Final = timedelta(minutes=10)
 LONGEST_PENDING: Final = timedelta(minutes=5)
@@ -35,6 +36,7 @@ class Check(StrEnum):
     TABLES = "tables"
     ENVIRONMENT = "environment"
     ENGINE = "engine"
+    STORED_TIMES = "stored_times"
     CIRCUIT = "circuit"
     OVERDUE = "overdue"
     STUCK = "stuck"
@@ -116,8 +118,33 @@ def of_names(overview: Overview, elsewhere: Mapping[str, int]) -> Iterator[Docto
     yield DoctorFinding(Check.ENVIRONMENT, Level.WARNING, here, text, remedy)
 
 
+def of_times(overview: Overview) -> Iterator[DoctorFinding]:
+    """Whether there are stored times that no right clock can have written."""
+    if overview.wrong_times:
+        text = text_of_times(overview.wrong_times)
+        yield DoctorFinding(
+            Check.STORED_TIMES, Level.WARNING, overview.environment, text, TIMES_REMEDY
+        )
+
+
+TIMES_REMEDY: Final = (
+    "a clock is or was wrong: keep the clocks of all machines in sync (NTP), and check the one "
+    "here; these times are not believed, and are replaced as the work goes on"
+)
+
+
+def text_of_times(wrong_times: Sequence[WrongTimes]) -> str:
+    """Which times are wrong, how many, and how far ahead they lie."""
+    columns = [
+        f"{times.number} of {times.column} (up to {seconds_of(times.seconds_ahead)} ahead)"
+        for times in wrong_times
+    ]
+    return f"stored times lie in the future: {', '.join(columns)}"
+
+
 def of_environment(overview: Overview) -> Iterator[DoctorFinding]:
     """What needs attention in one environment."""
+    yield from of_times(overview)
     yield from _of_rows(overview)
     yield from _of_webhooks(overview)
     if overview.last_audit and overview.last_audit.get("outcome") == "alarm":

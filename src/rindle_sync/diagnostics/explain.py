@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from rindle_sync.diagnostics.humanize import span_of
+from rindle_sync.diagnostics.humanize import moment_of, span_of
 from rindle_sync.diagnostics.status import GRACE
 from rindle_sync.domain import (
     IN_FLIGHT,
+    LONGEST_WAIT,
     WATCHED,
     ErrorKind,
     EventStatus,
@@ -18,6 +19,8 @@ from rindle_sync.domain import (
     State,
     StoredEvent,
     Trigger,
+    has_come,
+    is_due,
     read_log,
 )
 from rindle_sync.reconcile import Context
@@ -201,8 +204,11 @@ def _next(case: _Case) -> str:
         if case.context.audit_every:
             return "at the next audit, or by a webhook: it is settled"
         return "never, but for a webhook: it is settled, and there are no audits (audit_days is 0)"
-    if row.check_at <= now:
-        return _why_not_yet(case, f"due for {span_of(now - row.check_at)}")
+    if is_due(row, now, case.context.longest_gaps):
+        due = f"due for {span_of(now - row.check_at)}"
+        if row.check_at > now:
+            due = f"due, since a wrong clock planned it for {moment_of(row.check_at)}"
+        return _why_not_yet(case, due)
     condition = ""
     if case.circuit:
         condition = ", unless the circuit is still open"
@@ -213,7 +219,7 @@ def _next(case: _Case) -> str:
 
 def _why_not_yet(case: _Case, due: str) -> str:
     row, now, floor = case.row, case.now, case.context.schedule.floor
-    if row.lease_until and row.lease_until > now:
+    if row.lease_until and not has_come(row.lease_until, now, LONGEST_WAIT):
         return f"now: a process has leased it, for {span_of(row.lease_until - now)} at most"
     if case.circuit:
         return f"{due}, but the circuit is open: {case.circuit}"

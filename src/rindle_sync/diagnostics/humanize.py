@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from rindle_sync.domain import is_ahead
+
 
 def many(number: int, thing: str, things: str = "") -> str:
     """A number and its noun; the plural is `things`, or has an s."""
@@ -29,4 +31,8 @@ def moment_of(moment: datetime | None) -> str:
 
 def ago(moment: datetime | None, now: datetime) -> str:
     """How long before `now` it was."""
-    return f"{span_of(max(now - moment, timedelta(0)))} ago" if moment else "never"
+    if moment is None:
+        return "never"
+    if is_ahead(moment, now):
+        return f"{span_of(moment - now)} ahead of the clock here"
+    return f"{span_of(max(now - moment, timedelta(0)))} ago"

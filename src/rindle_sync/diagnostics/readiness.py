@@ -1,15 +1,28 @@
 """Whether this process can do its work, check by check; knows no HTTP."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from itertools import chain
 from typing import Final
 
-from rindle_sync.diagnostics.cached_query import WITHIN, CachedQuery
+from rindle_sync.diagnostics.cached_query import SPARING, WITHIN, CachedQuery
+from rindle_sync.diagnostics.checks import TIMES_REMEDY, text_of_times
+from rindle_sync.diagnostics.humanize import span_of
+from rindle_sync.diagnostics.status import wrong_times_of
 from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.reconcile import Context
 from rindle_sync.runtime import SILENT_AFTER, EngineState, engine_state, last_heartbeat
 
 OK: Final = "ok"
+
+WARNING: Final = "warning: "
+"""How the text of a check begins that does not make the process unready."""
+
+TIMES_HOLD: Final = timedelta(seconds=60)
+"""How long the search for wrong times is cached: its cost grows with what is under way."""
+
+TIMES_WITHIN: Final = 1.0
+"""Seconds that the other checks wait for it; what it finds later is told the next time."""
 
 HOLDS: Final = timedelta(seconds=1)
 """How long an answer is cached: frequent requests cost the database no more."""
@@ -23,16 +36,21 @@ class Readiness:
 
     def __init__(
         self,
-        context: Context,
+        contexts: Sequence[Context],
         revisions: Callable[[], Awaitable[tuple[str | None, str]]],
         *,
         runs_engine: bool,
     ) -> None:
+        self._contexts = contexts
+        context = contexts[0]
         self._context = context
         self._revisions = revisions
         self._runs_engine = runs_engine
         self._began_at = context.now()
         self._query = CachedQuery(self._checked, context.now, HOLDS)
+        self._times = CachedQuery(
+            self._wrong_times, context.now, TIMES_HOLD, times=SPARING, within=TIMES_WITHIN
+        )
 
     async def checks(self) -> dict[str, str]:
         """`ok`, or what is wrong, by the name of the check."""
@@ -41,6 +59,7 @@ class Readiness:
     async def close(self) -> None:
         """Stop checking."""
         await self._query.close()
+        await self._times.close()
 
     async def _checked(self) -> dict[str, str]:
         found = {"database": OK, "tables": OK}
@@ -55,7 +74,18 @@ class Readiness:
                 # a process that has just started has had no time for a heartbeat
                 states = {engine_state(last, now), engine_state(self._began_at, now)}
                 silence = f"no heartbeat for {SILENT_AFTER.total_seconds():g} s"
+                if last and EngineState.AHEAD in states:
+                    silence = f"the last heartbeat is {span_of(last - now)} ahead"
                 found["engine"] = OK if EngineState.ALIVE in states else silence
+            if at == newest and (wrong := await self._times.get()):
+                # rindle-sync works on all the same, so it is no reason to take this process out
+                found["stored_times"] = f"{WARNING}{wrong}; {TIMES_REMEDY}"
         except DatabaseUnavailable:
             return {"database": "does not answer"}
         return found
+
+    async def _wrong_times(self) -> str:
+        """The stored times that no right clock can have written, in words; empty without any."""
+        found = await wrong_times_of(self._contexts, self._context.now())
+        wrong = list(chain.from_iterable(found.values()))
+        return text_of_times(wrong) if wrong else ""

@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from statistics import median, quantiles
 from typing import Any, Final
 
-from rindle_sync.domain import BucketLevel, ErrorKind, EventStatus, State, Trigger
+from rindle_sync.domain import BucketLevel, ErrorKind, EventStatus, LongestGaps, State, Trigger
 from rindle_sync.reconcile import AUDIT, Context
 from rindle_sync.runtime import last_heartbeat
-from rindle_sync.store import Figures, WebhookCounts
+from rindle_sync.store import Figures, WebhookCounts, WrongTimes
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
@@ -98,6 +98,8 @@ class Overview:
     """The figures of the last audit that was done or raised the alarm."""
     audit_began_at: datetime | None
     """When an audit began that has not ended."""
+    wrong_times: list[WrongTimes]
+    """Times further ahead than a right clock can have written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,10 +141,23 @@ async def overview(contexts: Sequence[Context]) -> list[Overview]:
     now, reads = contexts[0].now(), [context.gateway.reads for context in contexts]
     figures = await figures_of(contexts, now, over=DAY)
     levels = await reads[0].levels(reads)
+    wrong = await wrong_times_of(contexts, now)
     overviews = []
     for context, level in zip(contexts, levels, strict=True):
-        overviews.append(_overview(context, figures[context.store.environment], level, now))
+        name = context.store.environment
+        overviews.append(_overview(context, figures[name], level, wrong[name], now))
     return overviews
+
+
+async def wrong_times_of(contexts: Sequence[Context], now: datetime) -> dict[str, list[WrongTimes]]:
+    """The stored times that no right clock can have written, by the name of the environment."""
+    found: dict[str, list[WrongTimes]] = {}
+    for same in _by_provider(contexts):
+        gaps = [context.longest_gaps for context in same]
+        longest = LongestGaps(max(gap.others for gap in gaps), max(gap.watched for gap in gaps))
+        names = [context.store.environment for context in same]
+        found |= await same[0].store.wrong_times.of(names, now=now, longest=longest)
+    return found
 
 
 def _by_provider(contexts: Sequence[Context]) -> list[list[Context]]:
@@ -171,7 +186,9 @@ async def environment_status(context: Context) -> Status:
     """The figures of one environment."""
     (figures,) = await overview([context])
     webhook_events = await context.store.statistics.webhook_events()
-    late = await context.store.statistics.lateness(figures.at - DAY, limit=MOST_CHANGES)
+    late = await context.store.statistics.lateness(
+        figures.at - DAY, now=figures.at, limit=MOST_CHANGES
+    )
     by_trigger: dict[str, list[int]] = {trigger.value: [] for trigger in Trigger}
     for trigger, late_ms in late:
         by_trigger[trigger].append(late_ms)
@@ -183,7 +200,13 @@ async def environment_status(context: Context) -> Status:
     )
 
 
-def _overview(context: Context, found: Figures, level: BucketLevel, now: datetime) -> Overview:
+def _overview(
+    context: Context,
+    found: Figures,
+    level: BucketLevel,
+    wrong_times: list[WrongTimes],
+    now: datetime,
+) -> Overview:
     by_state = {state.value: found.by_state.get(state, 0) for state in State}
     by_kind = {kind.value: found.by_error_kind.get(kind, 0) for kind in ErrorKind}
     webhooked, report = found.webhooked, found.audit.report
@@ -217,6 +240,7 @@ def _overview(context: Context, found: Figures, level: BucketLevel, now: datetim
         last_audit_at=found.audit.ended_at,
         last_audit=dict(report) if report else None,
         audit_began_at=found.audit.began_at,
+        wrong_times=wrong_times,
     )
 
 

@@ -1,7 +1,6 @@
 """What a row is, what an observation says of it, what becomes of it, when it is checked. Pure."""
 
 from rindle_sync.domain.asset import (
-    CLOCK_TOLERANCE,
     FETCH_SOURCES,
     FINAL,
     IN_FLIGHT,
@@ -19,10 +18,10 @@ from rindle_sync.domain.asset import (
     Trigger,
     as_row_id,
     contradiction,
-    credible,
     is_row_id,
     replace,
 )
+from rindle_sync.domain.clocks import LONGEST_WAIT, TOLERANCE, credible, has_come, is_ahead, lasts
 from rindle_sync.domain.decide import (
     CHANGES,
     Decision,
@@ -38,9 +37,18 @@ from rindle_sync.domain.decide import (
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
 from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
 from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide, hide_urls, redact_id, scrub
-from rindle_sync.domain.schedule import ATTEMPTS, Schedule, next_check, regular_check, retry_gap
+from rindle_sync.domain.schedule import (
+    ATTEMPTS,
+    LongestGaps,
+    Schedule,
+    is_due,
+    longest_gaps,
+    next_check,
+    regular_check,
+    retry_gap,
+)
 from rindle_sync.domain.text import is_text, shown_text, text_fault
-from rindle_sync.domain.token_bucket import Bucket, BucketLevel, BucketState, Grant
+from rindle_sync.domain.token_bucket import LONGEST_PAUSE, Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (
     NO_ROW,
     UNTRACKED,

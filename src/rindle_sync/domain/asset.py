@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, Protocol
@@ -10,6 +10,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
+from rindle_sync.domain.clocks import credible, is_ahead
 from rindle_sync.domain.redact import hide, redact_id
 
 replace: Final = structs.replace
@@ -70,12 +71,6 @@ class ObservationSource(StrEnum):
     """Not fetched: the app created a direct upload, or failed to."""
 
 
-CLOCK_TOLERANCE: Final = timedelta(minutes=5)
-"""How far the clocks of two machines may differ."""
-
-_EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
-
-
 FETCH_SOURCES: Final = frozenset(
     {ObservationSource.GET, ObservationSource.LIST, ObservationSource.UPLOAD}
 )
@@ -120,11 +115,21 @@ class _Row:
     __slots__ = ()
     provider_asset_id: str | None
     provider_upload_id: str | None
+    provider_created_at: datetime
     updated_at: datetime
 
     def age(self, now: datetime) -> timedelta:
-        """The time since the last real change."""
-        return now - self.updated_at
+        """The time since the last real change, never negative.
+
+        Since the asset was created, where a wrong clock has written the change.
+        """
+        is_unknown = is_ahead(self.updated_at, now)
+        since = self.provider_created_at if is_unknown else self.updated_at
+        return max(now - since, timedelta(0))
+
+    def has_changed_since(self, moment: datetime, now: datetime) -> bool:
+        """Whether the last real change is newer than `moment`, as far as its time is known."""
+        return self.updated_at > moment and not is_ahead(self.updated_at, now)
 
     @property
     def is_fetchable(self) -> bool:
@@ -248,13 +253,6 @@ class Observation(_Value, frozen=True, kw_only=True):
     """Whether another process wrote news into the row during the fetch: no clock orders the two."""
 
 
-def credible(moment: datetime | None, now: datetime) -> datetime | None:
-    """A time that a provider gave; None where it cannot be one of a past event."""
-    if moment is None or not _EARLIEST <= moment <= now + CLOCK_TOLERANCE:
-        return None
-    return moment
-
-
 class HasProviderIds(Protocol):
     """What names an asset, an upload, or both."""
 
@@ -279,11 +277,17 @@ def contradiction(row: HasProviderIds, other: HasProviderIds) -> str | None:
 
 
 def with_credible_time(observation: Observation, now: datetime) -> Observation:
-    """The observation, its event dated by our clock where the provider's cannot be right."""
+    """The observation, dated by `now` where no right clock can have given its time.
+
+    An event whose time cannot be right counts as of when it came in.
+    """
+    at = now if is_ahead(observation.at, now) else observation.at
     occurred_at = observation.occurred_at
-    if occurred_at == credible(occurred_at, now):
+    if occurred_at != credible(occurred_at, now):
+        occurred_at = min(at, now)
+    if (at, occurred_at) == (observation.at, observation.occurred_at):
         return observation
-    return replace(observation, occurred_at=min(observation.at, now))
+    return replace(observation, at=at, occurred_at=occurred_at)
 
 
 class FailureKind(StrEnum):

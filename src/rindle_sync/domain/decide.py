@@ -56,6 +56,7 @@ from rindle_sync.domain.asset import (
     replace,
     with_credible_time,
 )
+from rindle_sync.domain.clocks import is_ahead
 
 _RANK: Final = {
     State.PENDING: 0,
@@ -128,6 +129,7 @@ def decide(
     policy: Policy,
 ) -> Decision:
     """What becomes of `row`; `observation` is None before anything is fetched."""
+    row = _believed(row, now)
     if observation is None:
         return _without_answer(row, now, policy)
     if isinstance(observation, Observation):
@@ -144,6 +146,20 @@ def decide(
     if observation.source is ObservationSource.WEBHOOK:
         return _from_webhook(row, observation, now)
     return _from_fetch(row, observation, now, policy)
+
+
+_KNOWN_AT: Final = ("observed_at", "last_event_at", "checked_at", "missing_since")
+
+
+def _believed(row: ProviderAsset, now: datetime) -> ProviderAsset:
+    """The row without the times that no right clock can have written: they are unknown.
+
+    Else every check would count as stale, and every event as old, until these times have come.
+    """
+    if row.state is State.DELETED:
+        return row
+    wrong = [name for name in _KNOWN_AT if is_ahead(getattr(row, name), now)]
+    return replace(row, **dict.fromkeys(wrong)) if wrong else row
 
 
 def needs_fetch(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
@@ -188,7 +204,9 @@ def _without_answer(row: ProviderAsset, now: datetime, policy: Policy) -> Decisi
         text = f"{row.provider_name} upload was not begun"
         ended = replace(row, state=State.ERRORED, error_kind=ErrorKind.UPLOAD, last_sync_error=text)
         return _changed(ended, now, "the upload was not begun")
-    return Decision(Verdict.UNCHANGED, row, "there is no id to fetch by")
+    # no check will ever date such a row: its wait begins now
+    known = replace(row, updated_at=now) if is_ahead(row.updated_at, now) else row
+    return Decision(Verdict.UNCHANGED, known, "there is no id to fetch by")
 
 
 def _stale(row: ProviderAsset, observation: Observation | FetchFailure) -> str | None:

@@ -40,6 +40,10 @@ class DueThresholds:
     audited_before: datetime | None
     """An audit is due if the last one ended before this; None for no audits."""
     pruned_before: datetime
+    latest_check: datetime
+    """A check that is planned for later than this was planned by a wrong clock."""
+    latest_watched_check: datetime
+    """The same of rows that are errored as stuck or not found."""
 
 
 class Outcome(StrEnum):

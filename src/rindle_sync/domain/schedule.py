@@ -23,6 +23,7 @@ from zlib import crc32
 from rindle_sync.domain.asset import (
     IN_FLIGHT,
     WATCHED,
+    Due,
     FailureKind,
     FetchFailure,
     Observation,
@@ -30,7 +31,9 @@ from rindle_sync.domain.asset import (
     ProviderAsset,
     State,
 )
+from rindle_sync.domain.clocks import has_come, is_ahead
 from rindle_sync.domain.decide import CHANGES, Decision, Policy, Verdict
+from rindle_sync.domain.token_bucket import LONGEST_PAUSE
 
 ATTEMPTS: Final = 3
 """Attempts to fetch a row before a fetch failure makes it wait like an answered row."""
@@ -50,6 +53,30 @@ class Schedule:
     watch_cap: timedelta = timedelta(hours=6)
     recovery: timedelta = timedelta(days=7)
     retry: timedelta = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class LongestGaps:
+    """The longest time to the next check that `next_check` can give."""
+
+    others: timedelta
+    watched: timedelta
+    """Of rows that are errored as stuck or not found."""
+
+
+def longest_gaps(policy: Policy, schedule: Schedule) -> LongestGaps:
+    """The longest gaps by these settings: what lies further ahead, a wrong clock has written."""
+    most = 1 + schedule.jitter
+    waits = (schedule.cap * most, schedule.floor, policy.confirm, policy.begin_grace, LONGEST_PAUSE)
+    others = max(waits)
+    watched = (schedule.watch_cap * most, schedule.watch_floor * most)
+    return LongestGaps(others, max(others, *watched))
+
+
+def is_due(row: ProviderAsset | Due, now: datetime, longest: LongestGaps) -> bool:
+    """Whether the row is to be checked: its time has come, or is not to be believed."""
+    gap = longest.watched if row.error_kind in WATCHED else longest.others
+    return has_come(row.check_at, now, gap)
 
 
 def retry_gap(failures: int, schedule: Schedule) -> timedelta:
@@ -116,7 +143,14 @@ def regular_check(
     share = crc32(f"{row.id}:{row.version}".encode()) / 0xFFFFFFFF
     gap = min(max(age * schedule.growth, floor), cap) * (1 + schedule.jitter * share)
     if is_watched:
-        return now + gap if age <= schedule.recovery else None
+        # a clock that jumped ahead, now or when it ended, must not end the watch: once more
+        is_doubtful = is_ahead(row.updated_at, now) or _is_very_late(row, now, schedule)
+        return now + gap if age <= schedule.recovery or is_doubtful else None
     # at the threshold itself a row is not stuck yet
     overdue = row.updated_at + policy.stuck_threshold + timedelta.resolution
     return max(min(now + gap, overdue), now + schedule.floor)
+
+
+def _is_very_late(row: ProviderAsset, now: datetime, schedule: Schedule) -> bool:
+    """Whether the check before this one was planned for a time that is long past."""
+    return row.check_at is not None and now - row.check_at > schedule.watch_cap

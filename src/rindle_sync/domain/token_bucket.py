@@ -7,11 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from rindle_sync.domain.clocks import TOLERANCE
+
 CALL: Final = 1_000_000
 """One call, in tokens."""
 
 _FORGIVEN: Final = CALL // 1000
 """A thousandth of a call: without it, rounding would ask for ever smaller waits."""
+
+LONGEST_PAUSE: Final = timedelta(hours=1)
+"""The longest pause, however long the provider asks to wait."""
 
 _LONGEST: Final = 1e9
 """Seconds after which every bucket counts as full."""
@@ -61,12 +66,27 @@ def full(bucket: Bucket, now: datetime) -> BucketState:
 
 def fill(bucket: Bucket, state: BucketState, now: datetime) -> BucketState:
     """The bucket refilled up to `now`: not during a pause, and not beyond its capacity."""
+    state = believed(state, now)
     since = max(state.filled_at, state.paused_until)
     longest = round(min(bucket.capacity / bucket.per_second, _LONGEST) * 1_000_000) + 1
     elapsed = max(0, min(micros(now) - since, longest))
     earned = elapsed * round(bucket.per_second * CALL) // 1_000_000
     tokens = min(state.tokens + earned, round(bucket.capacity * CALL))
     return BucketState(tokens, max(state.filled_at, micros(now)), state.paused_until)
+
+
+def believed(state: BucketState, now: datetime) -> BucketState:
+    """The bucket as a right clock would have written it.
+
+    Where its time is further ahead than clocks may differ, the clock was wrong that wrote it: the
+    time counts as `now`, and what was left of a pause then is left of it now.
+    """
+    ahead = state.filled_at - micros(now)
+    if ahead > _micros_of(TOLERANCE):
+        state = BucketState(state.tokens, micros(now), max(0, state.paused_until - ahead))
+    if state.paused_until - micros(now) > _micros_of(LONGEST_PAUSE + TOLERANCE):
+        return replace(state, paused_until=0)
+    return state
 
 
 def take(
@@ -83,6 +103,7 @@ def take(
 
 def give_back(bucket: Bucket, state: BucketState, calls: int, now: datetime) -> BucketState:
     """The bucket with unused calls put back; during a pause they are forfeited."""
+    state = believed(state, now)
     if state.paused_until > micros(now):
         return state
     tokens = min(state.tokens + calls * CALL, round(bucket.capacity * CALL))
@@ -91,6 +112,7 @@ def give_back(bucket: Bucket, state: BucketState, calls: int, now: datetime) -> 
 
 def pause(state: BucketState, until: datetime, now: datetime) -> BucketState:
     """The bucket emptied, and paused until `until`: after that, calls are allowed one by one."""
+    state = believed(state, now)
     paused_until = max(state.paused_until, micros(until))
     return BucketState(0, max(state.filled_at, micros(now)), paused_until)
 
@@ -98,7 +120,7 @@ def pause(state: BucketState, until: datetime, now: datetime) -> BucketState:
 def level_of(bucket: Bucket, state: BucketState, now: datetime) -> BucketLevel:
     """The level of a bucket at `now`."""
     filled = fill(bucket, state, now)
-    paused = timedelta(microseconds=max(0, state.paused_until - micros(now)))
+    paused = timedelta(microseconds=max(0, filled.paused_until - micros(now)))
     calls = max(0.0, filled.tokens / CALL)
     return BucketLevel(calls, bucket.capacity, _wait(bucket, filled, now, 0), paused)
 
@@ -108,7 +130,12 @@ def micros(moment: datetime) -> int:
     return round(moment.timestamp() * 1_000_000)
 
 
+def _micros_of(span: timedelta) -> int:
+    return span // timedelta(microseconds=1)
+
+
 def _wait(bucket: Bucket, state: BucketState, now: datetime, reserve: float) -> timedelta:
-    paused = max(0, state.paused_until - micros(now)) / 1_000_000
     missing = max(0.0, reserve + 1 - state.tokens / CALL) / bucket.per_second
-    return timedelta(seconds=paused + missing)
+    # tokens are added from `filled_at` on only, which another machine's clock may have written
+    begins = max(state.paused_until, state.filled_at if missing else 0)
+    return timedelta(seconds=max(0, begins - micros(now)) / 1_000_000 + missing)

@@ -11,10 +11,4 @@ from rindle_sync.gateway.circuit_breaker import (
 from rindle_sync.gateway.fetch import RATE_LIMITED_CREATES, Attempts, Fetched, ProviderGateway
 from rindle_sync.gateway.identity import IdentityCheck
 from rindle_sync.gateway.provider_call import CallOutcome, Operation
-from rindle_sync.gateway.rate_limiter import (
-    JITTER,
-    KEPT_FREE,
-    LONGEST_PAUSE,
-    RateLimiter,
-    rate_limiters,
-)
+from rindle_sync.gateway.rate_limiter import JITTER, KEPT_FREE, RateLimiter, rate_limiters

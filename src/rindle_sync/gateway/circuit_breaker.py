@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from rindle_sync.domain import lasts
 from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.store import Environments
 from rindle_sync.telemetry import BreakerClosed, BreakerOpened, Telemetry, milliseconds
@@ -60,7 +61,7 @@ class CircuitBreaker:
         if self.opened is None:
             return most
         now = self._now()
-        if now < self.opened.until or (self._probe_until and now < self._probe_until):
+        if lasts(self.opened.until, now, LONGEST_GAP) or lasts(self._probe_until, now, PROBE):
             return 0
         return min(most, 1)
 
@@ -79,7 +80,7 @@ class CircuitBreaker:
         if opened:
             open_ms = milliseconds(self._now() - opened.at)
             self._telemetry.emit(BreakerClosed(reason=opened.reason.value, open_ms=open_ms))
-        if self._noted_until is None or self._now() >= self._noted_until:
+        if not lasts(self._noted_until, self._now(), LONGEST_GAP):
             self._noted_until = self._now() + LONGEST_GAP
             try:
                 await self._environments.note_circuit(None, None)
@@ -96,7 +97,7 @@ class CircuitBreaker:
     async def open(self, reason: Reason, text: str) -> None:
         """Open the circuit; refused credentials do so at once, as every call would be refused."""
         now, before = self._now(), self.opened
-        if before and now < before.until:
+        if before and lasts(before.until, now, LONGEST_GAP):
             return  # a call that was under way when the circuit opened
         self._probe_until = self._noted_until = None
         self.opened = OpenCircuit(reason, text, before.at if before else now, now + self._gap)

@@ -7,12 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from rindle_sync.domain import Bucket, BucketLevel, Trigger
+from rindle_sync.domain import LONGEST_PAUSE, Bucket, BucketLevel, Trigger, lasts
 from rindle_sync.providers import Buckets
 from rindle_sync.store import RateLimits
-
-LONGEST_PAUSE: Final = timedelta(hours=1)
-"""The longest pause, however long the provider asks to wait."""
 
 FIRST_BACKOFF: Final = timedelta(seconds=1)
 LONGEST_BACKOFF: Final = timedelta(seconds=60)
@@ -99,10 +96,10 @@ class RateLimiter:
         if retry_after is not None:
             wait = timedelta(seconds=min(max(retry_after, 0.0), LONGEST_PAUSE.total_seconds()))
         # calls that were under way together are limited together: that is one pause, not many
-        elif now < self._paused_until:
+        elif lasts(self._paused_until, now, LONGEST_PAUSE):
             return self._paused_until - now
         else:
-            again = now - self._paused_until < 2 * self._backoff
+            again = timedelta(0) <= now - self._paused_until < 2 * self._backoff
             self._backoff = min(self._backoff * 2, LONGEST_BACKOFF) if again else FIRST_BACKOFF
             wait = self._backoff * (1 + JITTER * self._chance())
         await self.pause(wait)
@@ -112,7 +109,8 @@ class RateLimiter:
         """Allow no call in any process for `wait`, and then one by one."""
         now = self._now()
         until = now + min(max(wait, timedelta(0)), LONGEST_PAUSE)
-        self._paused_until = max(self._paused_until, until)
+        is_longer = lasts(self._paused_until, now, LONGEST_PAUSE) and self._paused_until > until
+        self._paused_until = self._paused_until if is_longer else until
         await self._buckets.pause(self._bucket, until, now)
 
     def _most_left(self, now: datetime) -> float:
@@ -120,6 +118,8 @@ class RateLimiter:
         if self._left is None:
             return self._bucket.capacity
         left, reported_at = self._left
+        if now < reported_at:  # this clock was set back: what was earned since is not known
+            self._left = left, now
         earned = max(0.0, (now - reported_at).total_seconds()) * self._bucket.per_second
         return left + 0.99 + earned - self._kept_for_app
 

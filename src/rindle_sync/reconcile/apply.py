@@ -167,7 +167,7 @@ def _change(applied: Applied, trigger: Trigger, now: datetime) -> Change | None:
         trigger=trigger,
         reason=applied.decision.reason,
         at=now,
-        late_ms=max(0, milliseconds(now - known_at)),
+        late_ms=milliseconds(now - known_at),
     )
 
 

@@ -19,6 +19,7 @@ from rindle_sync.domain import (
     Trigger,
     Verdict,
     decide,
+    is_ahead,
     is_settled,
     redact_id,
 )
@@ -120,9 +121,10 @@ async def is_audit_due(context: Context, every: timedelta) -> bool:
     job_run = await context.store.job_runs.get(AUDIT)
     if not every:
         return False
-    if job_run.ended_at is None or job_run.began_at is not None:
+    ended_at, now = job_run.ended_at, context.now()
+    if ended_at is None or job_run.began_at is not None or is_ahead(ended_at, now):
         return True
-    return context.now() - job_run.ended_at >= every
+    return now - ended_at >= every
 
 
 async def audit(
@@ -253,7 +255,7 @@ class _Audit:
 
     def _has_drifted(self, row: ProviderAsset, observation: Observation) -> bool:
         now = self.context.now()
-        if row.updated_at > now - self.context.schedule.floor:
+        if row.has_changed_since(now - self.context.schedule.floor, now):
             return False
         verdict = decide(row, observation, now, self.context.policy).verdict
         if verdict is Verdict.STALE and row.state is State.DELETED:

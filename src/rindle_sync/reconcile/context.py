@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from rindle_sync.domain import Policy, Schedule, WebhookSettings
+from rindle_sync.domain import LongestGaps, Policy, Schedule, WebhookSettings, longest_gaps
 from rindle_sync.gateway import ProviderGateway
 from rindle_sync.reconcile.page_planner import ListIndex
 from rindle_sync.store import Store
@@ -30,6 +30,11 @@ class Context:
     audit_every: timedelta = timedelta(days=7)
     """How often settled rows are compared with the provider's list; never, where it is 0."""
     dry_run: bool = False
+
+    @property
+    def longest_gaps(self) -> LongestGaps:
+        """The longest time to the next check of a row."""
+        return longest_gaps(self.policy, self.schedule)
 
     def for_dry_run(self) -> "Context":
         """The same, but nothing of what is found is written or emitted; the provider is asked."""

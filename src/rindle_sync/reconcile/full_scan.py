@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
-from rindle_sync.domain import Outcome, Trigger
+from rindle_sync.domain import Outcome, Trigger, lasts
 from rindle_sync.errors import InvalidValue
 from rindle_sync.providers import Page
 from rindle_sync.reconcile.context import Context
@@ -92,8 +92,7 @@ class FullScan:
         return 0
 
     def _may_wait(self) -> bool:
-        is_in_time = self._wait_until is None or self.context.now() < self._wait_until
-        return is_in_time and self.keep_going()
+        return self.keep_going() and lasts(self._wait_until, self.context.now(), PATIENCE)
 
     async def save(self, progress: Mapping[str, Any]) -> None:
         """Write down how far the scan is."""

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from rindle_sync.domain import CHANGES, Due, Observation, ProviderAsset, decide
+from rindle_sync.domain import (
+    CHANGES,
+    LONGEST_WAIT,
+    Due,
+    Observation,
+    ProviderAsset,
+    decide,
+    has_come,
+    is_due,
+)
 from rindle_sync.providers import Page
 from rindle_sync.reconcile.apply import Observed
 from rindle_sync.reconcile.context import Context
@@ -100,10 +109,10 @@ async def _observe(context: Context, page: Page) -> tuple[list[Observed], set[st
     observed, due = [], set()
     for row, observation in matched:
         # left alone is a row that was only just changed, and one that somebody else is checking
-        is_leased = row.lease_until is not None and row.lease_until >= now
-        if is_leased or row.updated_at > now - context.schedule.floor:
+        is_leased = row.lease_until and not has_come(row.lease_until, now, LONGEST_WAIT)
+        if is_leased or row.has_changed_since(now - context.schedule.floor, now):
             continue
-        if row.check_at is not None and row.check_at <= now:
+        if is_due(row, now, context.longest_gaps):
             due.add(row.id)
             observed.append(Observed(row, observation))
         elif decide(row, observation, now, context.policy).verdict in CHANGES:

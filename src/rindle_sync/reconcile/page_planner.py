@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from rindle_sync.domain import Due, ErrorKind, Policy, Schedule, needs_fetch
+from rindle_sync.domain import Due, ErrorKind, Policy, Schedule, lasts, needs_fetch
 
 MOST_BOOKMARKS: Final = 1000
 """How many places in the list are remembered."""
@@ -72,7 +72,8 @@ class DecayingRate:
 
     def value_at(self, now: datetime) -> float:
         """What it is by now."""
-        if self.at is None:
+        # a time to come is that of a clock that was set back since: what was learned then is old
+        if self.at is None or now < self.at:
             return self.resting
         hours = max(0.0, (now - self.at) / _RECOVERY)
         return float(min(self.resting, max(self.value, 0.01) * 2.0 ** min(hours, 60)))
@@ -108,7 +109,7 @@ class ListIndex:
         Not among them are rows that the provider did not find before, and rows that need no call.
         After an outage of ours a row past the stuck threshold is a candidate, too.
         """
-        if self._rests_until and now < self._rests_until:
+        if lasts(self._rests_until, now, LIST_RESTS):
             return []
         linked, uploads = self.linked_rate.value_at(now), self.upload_rate.value_at(now)
         candidates = []

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from rindle_sync.domain import Due, Outcome, Trigger, needs_fetch
+from rindle_sync.domain import Due, Outcome, Trigger, is_due, needs_fetch
 from rindle_sync.reconcile.apply import Applied, Observed
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.list_pages import sweep_pages
@@ -80,10 +80,10 @@ async def _run(run: SweepRun, began: datetime) -> Outcome:
         now, before = context.now(), run.result.checked
         floor = now - context.schedule.floor
         found = await context.store.queries.due(
-            due=now, touched_before=floor, now=now, limit=SURVEY
+            due=now, touched_before=floor, now=now, longest=context.longest_gaps, limit=SURVEY
         )
         due = [row for row in found if row.id not in run.deferred]
-        if not any(row.check_at and row.check_at <= began for row in due):
+        if not any(is_due(row, began, context.longest_gaps) for row in due):
             break
         if not await run.hold():
             return Outcome.ALREADY_RUNNING

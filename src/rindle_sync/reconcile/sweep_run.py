@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import uuid4
 
-from rindle_sync.domain import FailureKind, FetchFailure, Outcome, ProviderAsset, Trigger
+from rindle_sync.domain import FailureKind, FetchFailure, Outcome, ProviderAsset, Trigger, lasts
 from rindle_sync.errors import AuthenticationFailed
 from rindle_sync.gateway import ProviderGateway, Reason
 from rindle_sync.reconcile.apply import Applied, Observed, apply
@@ -118,7 +118,7 @@ class SweepRun:
         context, now = self.context, self.context.now()
         if context.dry_run or self.trigger is not Trigger.SWEEP:
             return True
-        if self._leased_until and self._leased_until - now > SWEEP_LEASE / 2:
+        if lasts(self._leased_until, now + SWEEP_LEASE / 2, SWEEP_LEASE / 2):
             return True
         is_held, self._leased_until = self._leased_until is not None, now + SWEEP_LEASE
         job_runs = context.store.job_runs
@@ -153,8 +153,10 @@ class SweepRun:
         assets, now = self.context.store.assets, self.context.now()
         if self.context.dry_run:
             return list((await assets.get_many(row_ids)).values())
-        until = now + self.context.lease
-        return await assets.claim(row_ids, due=now, now=now, token=self.token, until=until)
+        longest, until = self.context.longest_gaps, now + self.context.lease
+        return await assets.claim(
+            row_ids, due=now, now=now, longest=longest, token=self.token, until=until
+        )
 
     async def apply(self, observed: Sequence[Observed], due: Collection[str]) -> None:
         """Apply what was observed; `due` are the rows among it that were due."""

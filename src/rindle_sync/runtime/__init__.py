@@ -1,6 +1,13 @@
 """Runs due jobs, here or by Procrastinate or Celery; dispatches changes to the app."""
 
-from rindle_sync.runtime.dispatch import BATCH, CALL_LIMIT, Callback, ChangeEvent, dispatch
+from rindle_sync.runtime.dispatch import (
+    BATCH,
+    CALL_LIMIT,
+    LONGEST_RETRY,
+    Callback,
+    ChangeEvent,
+    dispatch,
+)
 from rindle_sync.runtime.heartbeat import (
     SILENT_AFTER,
     EngineState,
@@ -8,6 +15,6 @@ from rindle_sync.runtime.heartbeat import (
     engine_state,
     last_heartbeat,
 )
-from rindle_sync.runtime.job_runner import JobRunner
+from rindle_sync.runtime.job_runner import PRUNE_LEASE, JobRunner
 from rindle_sync.runtime.run import Runtime, extra
 from rindle_sync.runtime.runnable import Runnable

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.domain import ProviderAsset
+from rindle_sync.domain import LONGEST_WAIT, ProviderAsset
 from rindle_sync.reconcile import Context
 from rindle_sync.store import Change, PendingChange
 from rindle_sync.telemetry import CallbackException, scrub_traceback
@@ -20,7 +20,7 @@ CALL_LIMIT: Final = timedelta(seconds=30)
 GRACE: Final = timedelta(seconds=5)
 """How long a callback may take to end once it is cancelled; then it is abandoned."""
 
-LONGEST_WAIT: Final = timedelta(minutes=10)
+LONGEST_RETRY: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ async def dispatch(
     outbox, token, now = context.store.outbox, str(uuid4()), context.now()
     called = _Callbacks(callbacks, call_limit, grace)
     # long enough for every callback: meanwhile no other process may dispatch these changes
-    until = now + context.lease + called.longest
+    until = now + min(context.lease + called.longest, LONGEST_WAIT)
     claimed = await outbox.claim(now=now, token=token, until=until, limit=BATCH)
     if not claimed:
         return 0

@@ -10,11 +10,14 @@ from uuid import uuid4
 
 from rindle_sync.domain import (
     PROVIDER_JOBS,
+    TOLERANCE,
     DueThresholds,
     JobKind,
     ProviderAsset,
     Trigger,
     Verdict,
+    is_ahead,
+    is_due,
 )
 from rindle_sync.reconcile import Context, audit, check_first, is_audit_due, sweep, sync_row
 from rindle_sync.runtime.dispatch import Callback, dispatch
@@ -22,6 +25,9 @@ from rindle_sync.telemetry import Event, StateChange, WebhookProcessed
 from rindle_sync.webhooks import process_webhook_events
 
 PRUNE_EVERY: Final = timedelta(hours=1)
+
+LONGEST_PRUNE_GAP: Final = timedelta(days=1)
+"""After a longer gap the first turn prunes nothing; the next one does, an hour later."""
 
 PRUNE_LEASE: Final = timedelta(seconds=90)
 """How long a process that may have died keeps others from pruning."""
@@ -79,9 +85,12 @@ class JobRunner:
 
     def due_thresholds(self, now: datetime) -> DueThresholds:
         """When the jobs of this environment are due."""
+        longest = self.context.longest_gaps
         return DueThresholds(
             environment=self.environment,
             touched_before=now - self.context.schedule.floor,
+            latest_check=now + longest.others + TOLERANCE,
+            latest_watched_check=now + longest.watched + TOLERANCE,
             audited_before=now - self.context.audit_every if self.context.audit_every else None,
             pruned_before=now - PRUNE_EVERY,
         )
@@ -115,7 +124,7 @@ class JobRunner:
 
     async def sync_row(self, row: ProviderAsset) -> None:
         """Bring one row in sync; a row that is due and leased is being checked already."""
-        if row.check_at and row.check_at <= self.context.now():
+        if is_due(row, self.context.now(), self.context.longest_gaps):
             await check_first(self.context, [row.id])
         else:
             await sync_row(self.context, row, trigger=Trigger.SYNC)
@@ -142,8 +151,12 @@ class JobRunner:
             return
         try:
             # known only under the lease: another process may have pruned a moment ago
-            if job_run.ended_at is None or job_run.ended_at <= now - PRUNE_EVERY:
-                emptied = await self.prune()
+            last = None if is_ahead(job_run.ended_at, now) else job_run.ended_at
+            if last is None or last <= now - PRUNE_EVERY:
+                # after a gap the clock is not trusted yet: one that is a year ahead for a moment
+                # would empty what is to be kept
+                is_regular = last is not None and last > now - LONGEST_PRUNE_GAP
+                emptied = await self.prune() if is_regular else 0
                 await job_runs.end(token, self.context.now(), {"emptied": emptied})
         finally:
             await job_runs.release(token)

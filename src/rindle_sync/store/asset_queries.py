@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from rindle_sync.domain import Due, ErrorKind, ProviderAsset, State
+from rindle_sync.domain import Due, ErrorKind, LongestGaps, ProviderAsset, State
 from rindle_sync.errors import InvalidValue
-from rindle_sync.store.assets import read_row
-from rindle_sync.store.database import Repository, in_environment, is_free
+from rindle_sync.store.assets import HAS_COME, IS_PLANNED_WRONGLY, due_parameters, read_row
+from rindle_sync.store.database import Repository, clock, in_environment, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import assets
 from rindle_sync.store.schema.types import RowId, UtcTime
@@ -28,15 +28,16 @@ _SETTLED: Final = (
 )
 
 
-_DUE: Final = (
-    _DUES.where(
-        assets.c.check_at <= sa.bindparam("due"),
-        assets.c.updated_at <= sa.bindparam("touched_before"),
-        is_free(assets),
-    )
-    .order_by(assets.c.check_at, assets.c.id)
-    .limit(sa.bindparam("most"))
-)
+def _due_statement() -> sa.CompoundSelect[Any]:
+    is_untouched = assets.c.updated_at <= sa.bindparam("touched_before")
+    free = _DUES.where(is_untouched | is_ahead(assets.c.updated_at), is_free(assets))
+    # two ranges of one index, each read in order: cheaper than one condition with an `or`
+    due = sa.union_all(free.where(HAS_COME), free.where(IS_PLANNED_WRONGLY))
+    check_at, row_id = due.selected_columns["check_at"], due.selected_columns["id"]
+    return due.order_by(check_at, row_id).limit(sa.bindparam("most"))
+
+
+_DUE: Final = _due_statement()
 _LISTED: Final = json_table("listed", "listed_rows")
 _BY_ASSET: Final = _ROWS.where(
     assets.c.provider_asset_id.in_(sa.select(json_field(_LISTED, assets.c.provider_asset_id)))
@@ -66,10 +67,20 @@ class AssetQueries(Repository):
     table = assets
 
     async def due(
-        self, *, due: datetime, touched_before: datetime, now: datetime, limit: int
+        self,
+        *,
+        due: datetime,
+        touched_before: datetime,
+        now: datetime,
+        longest: LongestGaps,
+        limit: int,
     ) -> list[Due]:
-        """Up to `limit` rows that are due by `due` and not leased, the longest due first."""
-        values = {"due": due, "touched_before": touched_before, "now": now, "most": limit}
+        """Up to `limit` rows that are due by `due` and not leased, the longest due first.
+
+        Last come those whose check a wrong clock has planned, for later than `longest` allows.
+        """
+        values = clock(now) | due_parameters(now, longest)
+        values |= {"due": due, "touched_before": touched_before, "most": limit}
         return await self._dues(_DUE, values)
 
     async def listed(
@@ -141,7 +152,7 @@ class AssetQueries(Repository):
             return rows, None
         return rows, (rows[-1].provider_created_at, rows[-1].id)
 
-    async def _dues(self, statement: sa.Select[Any], values: dict[str, Any]) -> list[Due]:
+    async def _dues(self, statement: sa.Executable, values: dict[str, Any]) -> list[Due]:
         dues = []
         for row in await self.read(statement, self.parameters | values):
             row_id, state, error_kind, *others = tuple(row)

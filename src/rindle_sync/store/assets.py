@@ -12,7 +12,10 @@ from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.domain import (
     ROW_FIELDS,
+    TOLERANCE,
+    WATCHED,
     ErrorKind,
+    LongestGaps,
     PlaybackId,
     ProviderAsset,
     State,
@@ -22,7 +25,7 @@ from rindle_sync.domain import (
     replace,
 )
 from rindle_sync.errors import AlreadyTracked, InvalidValue
-from rindle_sync.store.database import Repository, claim_statement
+from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import assets, changes
 
@@ -108,11 +111,25 @@ def _unread(rows: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
+def due_parameters(now: datetime, longest: LongestGaps) -> dict[str, Any]:
+    """The parameters of `IS_PLANNED_WRONGLY`."""
+    others, watched = now + longest.others + TOLERANCE, now + longest.watched + TOLERANCE
+    return {"latest_check": others, "latest_watched_check": watched}
+
+
+HAS_COME: Final = assets.c.check_at <= sa.bindparam("due")
+IS_UNWATCHED: Final = assets.c.error_kind.is_(None) | assets.c.error_kind.not_in(
+    [kind.value for kind in WATCHED]
+)
+IS_PLANNED_WRONGLY: Final = (assets.c.check_at > sa.bindparam("latest_check")) & (
+    IS_UNWATCHED | (assets.c.check_at > sa.bindparam("latest_watched_check"))
+)
+"""Whether a check is planned for later than any can be: a wrong clock has planned it."""
 _WRITE: Final = _write_statement()
 _WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(
     assets,
-    assets.c.check_at <= sa.bindparam("due"),
+    HAS_COME | IS_PLANNED_WRONGLY,
     assets.c.id.in_(sa.select(json_field(_WANTED, assets.c.id))),
     first=[assets.c.id],
 )
@@ -253,12 +270,23 @@ class AssetStore(Repository):
         return {row.id: row for row in map(read_row, found)}
 
     async def claim(
-        self, row_ids: Collection[str], *, due: datetime, now: datetime, token: str, until: datetime
+        self,
+        row_ids: Collection[str],
+        *,
+        due: datetime,
+        now: datetime,
+        longest: LongestGaps,
+        token: str,
+        until: datetime,
     ) -> list[ProviderAsset]:
-        """Lease those of these rows that are due by `due` and free, in one statement."""
+        """Lease those of these rows that are due by `due` and free, in one statement.
+
+        Due are also those whose check a wrong clock has planned, for later than `longest` allows.
+        """
         wanted = json_parameter([{"id": row_id} for row_id in row_ids], assets)
-        values = {"wanted": wanted, "due": due, "now": now, "until": until, "most": len(row_ids)}
-        claimed = await self.lease(_CLAIM, token, self.parameters | values)
+        values = self.parameters | clock(now) | due_parameters(now, longest)
+        values |= {"wanted": wanted, "due": due, "until": until, "most": len(row_ids)}
+        claimed = await self.lease(_CLAIM, token, values)
         return [replace(read_row(row), lease_token=token) for row in claimed]
 
     async def write(self, writes: Sequence[Write]) -> Written:

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import Any, ClassVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from rindle_sync.domain import LONGEST_WAIT, TOLERANCE
 from rindle_sync.errors import AlreadyClosed, DatabaseUnavailable, WrongEventLoop
 from rindle_sync.store.driver_errors import LOCKED, named_errors
 from rindle_sync.store.schema.engine import BUSY_SECONDS, file_of
@@ -204,9 +206,32 @@ def in_environment(table: sa.Table) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.provider_name == sa.bindparam("provider"), here)
 
 
+def clock(now: datetime) -> dict[str, Any]:
+    """The parameters of `is_free`, `has_come` and `is_ahead`."""
+    return {"now": now, "ahead": now + TOLERANCE, "latest": now + LONGEST_WAIT + TOLERANCE}
+
+
 def is_free(table: sa.Table) -> sa.ColumnElement[bool]:
-    """Whether no unexpired lease is held on a row; the parameter is `now`."""
-    return sa.or_(table.c.lease_until.is_(None), table.c.lease_until < sa.bindparam("now"))
+    """Whether no unexpired lease is held on a row.
+
+    A lease that ends later than any can is no lease: a clock was wrong that took it.
+    """
+    until = table.c.lease_until
+    return sa.or_(until.is_(None), until < sa.bindparam("now"), until > sa.bindparam("latest"))
+
+
+def has_come(moment: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Whether something that is put off until `moment` is due: now, or at no time to be believed.
+
+    That it is not null is said for the sake of partial indexes.
+    """
+    come = sa.or_(moment <= sa.bindparam("now"), moment > sa.bindparam("latest"))
+    return moment.is_not(None) & come
+
+
+def is_ahead(moment: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    """Whether `moment`, which says when something was, is further ahead than clocks may differ."""
+    return moment > sa.bindparam("ahead")
 
 
 def claim_statement(
@@ -214,8 +239,8 @@ def claim_statement(
 ) -> sa.Update:
     """Lease the `most` first rows that are `due` and free, and return them.
 
-    The parameters beside those of `due` are `provider`, `in_environment`, `now`, `token`, `until`
-    and `most`.
+    The parameters beside those of `due` and `clock` are `provider`, `in_environment`, `token`,
+    `until` and `most`.
     """
     free = sa.select(table.c.id).where(in_environment(table), *due, is_free(table))
     taken = free.order_by(*first).limit(sa.bindparam("most"))

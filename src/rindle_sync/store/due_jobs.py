@@ -8,7 +8,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from rindle_sync.domain import DueThresholds, Job, JobKind
-from rindle_sync.store.database import Database, is_free
+from rindle_sync.store.assets import IS_UNWATCHED
+from rindle_sync.store.database import Database, clock, has_come, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import assets, changes, job_runs, webhook_events
 from rindle_sync.store.schema.types import UtcTime
@@ -20,6 +21,8 @@ _THRESHOLDS: Final = sa.Table(
     sa.Column("touched_before", UtcTime()),
     sa.Column("audited_before", UtcTime()),
     sa.Column("pruned_before", UtcTime()),
+    sa.Column("latest_check", UtcTime()),
+    sa.Column("latest_watched_check", UtcTime()),
 )
 """No table of the database: the types of the JSON parameter."""
 
@@ -36,18 +39,30 @@ def _statement() -> sa.Select[Any]:
             table.c.provider_name == sa.bindparam("provider"), is_here, *conditions
         )
 
-    touched_before = assets.c.updated_at <= thresholds.touched_before
+    def last_check(*conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+        # the end of the index: PostgreSQL would read the whole table for a threshold from JSON
+        is_here = assets.c.environment == thresholds.environment
+        is_ours = assets.c.provider_name == sa.bindparam("provider")
+        wanted = sa.select(sa.func.max(assets.c.check_at)).where(is_ours, is_here, *conditions)
+        return wanted.where(assets.c.check_at.is_not(None)).scalar_subquery()
+
+    is_untouched = assets.c.updated_at <= thresholds.touched_before
+    checkable = is_untouched | is_ahead(assets.c.updated_at), is_free(assets)
+    next_attempt_at, dispatch_at = webhook_events.c.next_attempt_at, changes.c.dispatch_at
     due: dict[JobKind, sa.ColumnElement[bool]] = {
-        JobKind.SWEEP: any_of(assets, assets.c.check_at <= now, touched_before, is_free(assets)),
+        JobKind.SWEEP: any_of(assets, assets.c.check_at <= now, *checkable)
+        | (last_check(IS_UNWATCHED) > thresholds.latest_check)
+        | (last_check() > thresholds.latest_watched_check),
         JobKind.PROCESS_WEBHOOK_EVENTS: any_of(
-            webhook_events, webhook_events.c.next_attempt_at <= now, is_free(webhook_events)
+            webhook_events, has_come(next_attempt_at), is_free(webhook_events)
         ),
-        JobKind.DISPATCH: any_of(changes, changes.c.dispatch_at <= now, is_free(changes)),
+        JobKind.DISPATCH: any_of(changes, has_come(dispatch_at), is_free(changes)),
     }
     # a job without such a time, as of an audit that is switched off, is never due
     again = {JobKind.AUDIT: thresholds.audited_before, JobKind.PRUNE: thresholds.pruned_before}
     for kind, before in again.items():
-        is_done = job_runs.c.began_at.is_(None) & (job_runs.c.ended_at > before)
+        ended_at = job_runs.c.ended_at
+        is_done = job_runs.c.began_at.is_(None) & (ended_at > before) & ~is_ahead(ended_at)
         is_held = ~is_free(job_runs)
         is_kind = job_runs.c.kind == kind.value
         due[kind] = before.is_not(None) & ~any_of(job_runs, is_kind, is_done | is_held)
@@ -70,7 +85,7 @@ class DueJobs:
         """The jobs that are due and not held by another process. Raises `DatabaseUnavailable`."""
         await self.database.release_all()  # what is still leased would not count as due
         given = json_parameter([asdict(threshold) for threshold in thresholds], _THRESHOLDS)
-        values = {"thresholds": given, "provider": self.provider, "now": now}
+        values = {"thresholds": given, "provider": self.provider, **clock(now)}
         async with self.database.reading() as connection:
             lines = (await connection.execute(_DUE, values)).mappings().all()
         jobs = []

@@ -17,7 +17,13 @@ from rindle_sync.domain import (
     WebhookEventSummary,
 )
 from rindle_sync.errors import InvalidValue
-from rindle_sync.store.database import Repository, claim_statement, outcome_statement
+from rindle_sync.store.database import (
+    Repository,
+    claim_statement,
+    clock,
+    has_come,
+    outcome_statement,
+)
 from rindle_sync.store.schema.engine import STATEMENT_SECONDS
 from rindle_sync.store.schema.json_rows import json_parameter
 from rindle_sync.store.schema.tables import webhook_events
@@ -30,7 +36,7 @@ SUMMARY_COLUMNS: Final = (
     _SIZE.label("size"),
 )
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
-_IS_DUE: Final = webhook_events.c.next_attempt_at <= sa.bindparam("now")
+_IS_DUE: Final = has_come(webhook_events.c.next_attempt_at)
 _CLAIM: Final = claim_statement(webhook_events, _IS_DUE, first=[webhook_events.c.next_attempt_at])
 _AGAIN: Final = {"status": EventStatus.PENDING.value, "attempts": 0, "reason": None}
 _OUTCOMES: Final = outcome_statement(webhook_events, _OUTCOME)
@@ -99,7 +105,7 @@ class Inbox(Repository):
         self, *, now: datetime, token: str, until: datetime, limit: int
     ) -> list[WebhookEvent]:
         """Lease up to `limit` due events in one statement; in the order in which they occurred."""
-        values = self.parameters | {"now": now, "until": until, "most": limit}
+        values = self.parameters | clock(now) | {"until": until, "most": limit}
         claimed = []
         for row in await self.lease(_CLAIM, token, values):
             event = {name: getattr(row, name) for name in _FIELDS}

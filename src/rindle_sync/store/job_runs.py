@@ -8,7 +8,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.store.database import Repository, is_free
+from rindle_sync.store.database import Repository, clock, is_free
 from rindle_sync.store.schema.tables import deletion_candidates, job_runs
 
 
@@ -42,7 +42,7 @@ class JobRuns(Repository):
         """Lease this kind of run; None where another process holds it."""
         free = sa.update(job_runs).where(*self.here, job_runs.c.kind == kind, is_free(job_runs))
         taken = free.values(lease_token=sa.bindparam("token"), lease_until=until)
-        found = await self.lease(taken.returning(*_COLUMNS), token, {"now": now})
+        found = await self.lease(taken.returning(*_COLUMNS), token, clock(now))
         if found:
             return JobRun(**found[0]._asdict())
         if await self._add(kind):

@@ -8,7 +8,13 @@ from typing import Final
 import sqlalchemy as sa
 
 from rindle_sync.store.assets import Change, read_change
-from rindle_sync.store.database import Repository, claim_statement, outcome_statement
+from rindle_sync.store.database import (
+    Repository,
+    claim_statement,
+    clock,
+    has_come,
+    outcome_statement,
+)
 from rindle_sync.store.schema.json_rows import json_parameter
 from rindle_sync.store.schema.tables import changes
 
@@ -30,7 +36,7 @@ def _claim_statement() -> sa.Update:
         earlier.c.version < changes.c.version,
         earlier.c.dispatch_at.is_not(None),
     )
-    is_due = changes.c.dispatch_at <= sa.bindparam("now")
+    is_due = has_come(changes.c.dispatch_at)
     return claim_statement(changes, is_due, ~waits, first=[changes.c.dispatch_at, changes.c.id])
 
 
@@ -47,7 +53,7 @@ class Outbox(Repository):
         self, *, now: datetime, token: str, until: datetime, limit: int
     ) -> list[PendingChange]:
         """Lease up to `limit` due changes, of each row only its earliest; in one statement."""
-        values = self.parameters | {"now": now, "until": until, "most": limit}
+        values = self.parameters | clock(now) | {"until": until, "most": limit}
         found = [
             PendingChange(row.id, read_change(row), row.dispatch_attempts)
             for row in await self.lease(_CLAIM, token, values)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from rindle_sync.domain import FINAL, ErrorKind, EventStatus, State, Trigger
+from rindle_sync.domain import FINAL, TOLERANCE, ErrorKind, EventStatus, State, Trigger
 from rindle_sync.store.database import Repository
 from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.store.job_runs import JobRun
@@ -81,6 +81,8 @@ def _counts(
 _FINAL_STATES: Final = [state.value for state in FINAL]
 _FOUND_BY: Final = [Trigger.WEBHOOK.value, *(trigger.value for trigger in CHECK_TRIGGERS)]
 _SINCE: Final = sa.bindparam("since", type_=UtcTime())
+# what a wrong clock has dated would count for as long as it was ahead
+_BY_NOW: Final = sa.bindparam("ahead", type_=UtcTime())
 _IS_UNLINKED: Final = assets.c.provider_asset_id.is_(None) & assets.c.state.in_(
     ["pending", "uploading"]
 )
@@ -89,7 +91,7 @@ _ROWS: Final = _counts(
     sa.func.count().label("number"),
     sa.func.count().filter(_IS_UNLINKED).label("unlinked"),
     sa.func.count().filter(assets.c.check_failures > 0).label("failing"),
-    sa.func.max(assets.c.checked_at).label("last_checked"),
+    sa.func.max(assets.c.checked_at).filter(assets.c.checked_at <= _BY_NOW).label("last_checked"),
     by=("state", "error_kind"),
 )
 _DUE: Final = _counts(
@@ -100,7 +102,9 @@ _PENDING: Final = _counts(
     sa.func.count().label("pending"),
     sa.func.min(webhook_events.c.next_attempt_at).label("oldest_pending"),
 ).where(webhook_events.c.next_attempt_at.is_not(None))
-_HAS_FAILED: Final = webhook_events.c.received_at > _SINCE
+_HAS_FAILED: Final = (webhook_events.c.received_at > _SINCE) & (
+    webhook_events.c.received_at <= _BY_NOW
+)
 _DEAD: Final = _counts(
     webhook_events,
     sa.func.count().label("dead"),
@@ -122,6 +126,7 @@ _WEBHOOKED: Final = _counts(
     by=["trigger"],
 ).where(
     changes.c.at > _SINCE,
+    changes.c.at <= _BY_NOW,
     changes.c.to_state.in_(_FINAL_STATES),
     changes.c.to_state.is_distinct_from(sa.bindparam("never_reported", type_=sa.Text())),
     changes.c.from_state != changes.c.to_state,
@@ -155,9 +160,9 @@ class Statistics(Repository):
         given = json_parameter([{"environment": name} for name in names], assets)
         here: dict[str, Any] = {"provider": self.provider, "environments": given}
         window = here | {"now": now, "since": since, "settled_by": final_before}
-        window["never_reported"] = never_reported
+        window |= {"never_reported": never_reported, "ahead": now + TOLERANCE}
         async with self.reading() as connection:
-            for line in await connection.execute(_ROWS, here):
+            for line in await connection.execute(_ROWS, window):
                 _add_rows(found[line.environment], line)
             for statement in (_DUE, _PENDING, _DEAD, _CIRCUITS):
                 for line in await connection.execute(statement, window):
@@ -190,11 +195,13 @@ class Statistics(Repository):
         found = await self.read(counted.where(*self.here_in(webhook_events)))
         return {line.status: line.number for line in found}
 
-    async def lateness(self, since: datetime, *, limit: int) -> list[tuple[Trigger, int]]:
+    async def lateness(
+        self, since: datetime, *, now: datetime, limit: int
+    ) -> list[tuple[Trigger, int]]:
         """The triggers and the lateness, in milliseconds, of the newest `limit` changes."""
         wanted = (
             sa.select(changes.c.trigger, changes.c.late_ms)
-            .where(*self.here_in(changes), changes.c.at > since)
+            .where(*self.here_in(changes), changes.c.at > since, changes.c.at <= now + TOLERANCE)
             .order_by(changes.c.at.desc())
             .limit(limit)
         )

@@ -10,6 +10,7 @@ from rindle_sync.store.job_runs import JobRuns
 from rindle_sync.store.outbox import Outbox
 from rindle_sync.store.rate_limits import RateLimits
 from rindle_sync.store.statistics import Statistics
+from rindle_sync.store.wrong_times import WrongTimesQuery
 
 
 class Store:
@@ -29,3 +30,4 @@ class Store:
         self.history = History(*of)
         self.rate_limits = RateLimits(*of)
         self.statistics = Statistics(*of)
+        self.wrong_times = WrongTimesQuery(*of)

@@ -352,5 +352,5 @@ def nanoseconds(moment: datetime) -> int:
 
 
 def milliseconds(span: timedelta) -> int:
-    """`span` in whole milliseconds."""
-    return span // _MILLISECOND
+    """`span` in whole milliseconds; 0 for a negative one, as a clock makes that is set back."""
+    return max(0, span // _MILLISECOND)

@@ -186,7 +186,7 @@ def _outcome(
     event = WebhookProcessed(
         type=webhook_event.type,
         verdict=decision.verdict.value,
-        lag_ms=max(0, milliseconds(now - occurred_at)),
+        lag_ms=milliseconds(now - occurred_at),
     )
     return _Outcome(applied, event, now, result.row)
 

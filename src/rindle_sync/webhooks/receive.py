@@ -208,4 +208,4 @@ async def _read(
 
 def _since(moment: datetime, now: datetime) -> int:
     """Milliseconds; 0 where the sender's clock is ahead."""
-    return max(0, milliseconds(now - moment))
+    return milliseconds(now - moment)

@@ -1,12 +1,14 @@
 """Who is signed in: a signed cookie holds the session; the process keeps only those signed out."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from hmac import compare_digest
 from secrets import token_hex
 from typing import Any, Final
 
 from itsdangerous import BadData, Signer, URLSafeSerializer
+
+from rindle_sync.domain import has_come
 
 COOKIE: Final = "rindle_sync_session"
 LASTS: Final = timedelta(hours=12)
@@ -65,5 +67,6 @@ class Sessions:
             session: dict[str, Any] = self._serializer.loads(cookie)
         except BadData:
             return None
-        has_ended = session["id"] in self._ended or session["until"] <= now.timestamp()
-        return None if has_ended else session
+        # one that was begun under a clock far ahead would last until that time has come
+        is_over = has_come(datetime.fromtimestamp(session["until"], UTC), now, LASTS)
+        return None if is_over or session["id"] in self._ended else session
