@@ -236,13 +236,26 @@ OPERATIONS: Final[tuple[tuple[str, str, Operation, Action], ...]] = (
 )
 
 
+def _read_advanced(entry: object) -> object:
+    """The policy of one of `advanced_playback_policies`, which alone can be drm."""
+    values, name = check_object("advanced_playback_policies", entry), "drm_configuration_id"
+    if (values.get("policy") == "drm") != bool(values.get(name)):
+        reject(
+            f"advanced_playback_policies.{name}", "must be set for the policy drm, and for no other"
+        )
+    return values.get("policy")
+
+
 def read_settings(values: Mapping[str, Any]) -> Settings:
     """The settings of a new asset, by Mux's current or deprecated field names."""
     policies = values.get("playback_policies", values.get("playback_policy", []))
     advanced = values.get("advanced_playback_policies", [])
     if not isinstance(advanced, list):
         reject("advanced_playback_policies", "must be a list of objects with a policy")
-    named = [check_object("advanced_playback_policies", entry).get("policy") for entry in advanced]
+    named = [_read_advanced(entry) for entry in advanced]
+    plain = check_words("playback_policies", policies, Policy)
+    if Policy.DRM in plain:
+        reject("playback_policies", "cannot have drm; use advanced_playback_policies")
     meta: dict[str, str] | None = None
     if "meta" in values:
         given, meta = check_object("meta", values["meta"]), {}
@@ -250,10 +263,7 @@ def read_settings(values: Mapping[str, Any]) -> Settings:
             if name in given:
                 meta[name] = check_text(f"meta.{name}", given[name], longest=longest)
     return Settings(
-        policies=(
-            *check_words("playback_policies", policies, Policy),
-            *check_words("advanced_playback_policies", named, Policy),
-        ),
+        policies=(*plain, *check_words("advanced_playback_policies", named, Policy)),
         passthrough=values.get("passthrough"),
         meta=meta,
         test=values.get("test", False),
