@@ -35,6 +35,7 @@ from rindle_sync.domain.decide import (
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
 from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
 from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide_urls, redact_id, scrub
+from rindle_sync.domain.refresh import is_refreshed
 from rindle_sync.domain.schedule import ATTEMPTS, Schedule, next_check, regular_check, retry_gap
 from rindle_sync.domain.token_bucket import Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (

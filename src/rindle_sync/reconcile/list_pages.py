@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from rindle_sync.domain import CHANGES, Due, Observation, ProviderAsset, decide
+from rindle_sync.domain import CHANGES, Due, Observation, ProviderAsset, decide, is_refreshed
 from rindle_sync.providers import Page
 from rindle_sync.reconcile.apply import Observed
 from rindle_sync.reconcile.context import Context
@@ -106,8 +106,10 @@ async def _observe(context: Context, page: Page) -> tuple[list[Observed], set[st
         if row.check_at is not None and row.check_at <= now:
             due.add(row.id)
             observed.append(Observed(row, observation))
-        elif decide(row, observation, now, context.policy).verdict in CHANGES:
-            # the page shows it to be out of sync before its time
+            continue
+        decision = decide(row, observation, now, context.policy)
+        # the page shows it to be out of sync before its time, or says more of it than is stored
+        if decision.verdict in CHANGES or is_refreshed(row, decision.row):
             observed.append(Observed(row, observation))
     return observed, due, {row.id for row, _ in matched}
 
