@@ -1,5 +1,6 @@
 """Everything that happened, in order: what the laws are checked on, and what a person reads."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,8 +11,6 @@ from rindle_sync.telemetry import Event
 
 NOTED: Final = ("state", "error_kind", "version", "updated_at", "playback_ids", "provider_asset_id")
 """The columns of a row that are noted, before and after."""
-
-_NONE: Final[tuple[object, ...]] = ("[]", [])
 
 OF_LEASES: Final = ("lease_token", "lease_until")
 """The columns whose change alone is no write."""
@@ -29,7 +28,7 @@ class Written:
     from_version: int
     to_version: int
     was_updated_at: datetime
-    lost_playback_ids: bool
+    lost_playback_ids: frozenset[str]
     provider_asset_id: str | None
 
     @classmethod
@@ -51,7 +50,7 @@ class Written:
         ) = values
         updated = datetime.fromisoformat(str(updated_at))
         updated = updated if updated.tzinfo else updated.replace(tzinfo=UTC)
-        lost = played not in _NONE and to_played in _NONE
+        lost = _ids(played) - _ids(to_played)
         return cls(
             str(row_id),
             state,
@@ -68,6 +67,12 @@ class Written:
     def __str__(self) -> str:
         states = f"{self.from_state}/{self.from_kind} -> {self.to_state}/{self.to_kind}"
         return f"writes {self.row_id} v{self.from_version} -> v{self.to_version}: {states}"
+
+
+def _ids(playback_ids: Any) -> frozenset[str]:
+    """The playback ids in a column, as SQLite or PostgreSQL gives it."""
+    shown = json.loads(playback_ids) if isinstance(playback_ids, str) else playback_ids
+    return frozenset(playback["id"] for playback in shown or ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from random import Random
@@ -17,7 +17,7 @@ from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings, plain_settings
 from rindle_sync.domain import Outcome
 from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.emulator.lifecycle import Life
+from rindle_sync.emulator.lifecycle import AssetState, Life, PlaybackId
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
 from rindle_sync.runtime.engines import embedded
 from simulation.clock import BEGIN, VirtualLoop
@@ -106,6 +106,8 @@ class World:
             ]
             for window in plan.windows:
                 group.create_task(self._go_wrong(window))
+            for at, edit in plan.edits:
+                group.create_task(self._edit(at, edit))
             for command in plan.commands:
                 group.create_task(self._operate(command))
             group.create_task(self._become_calm(stop, lives))
@@ -222,6 +224,10 @@ class World:
         playback_ids = self.emulator.truth(asset_id).playback_ids
         return {(playback_id.id, playback_id.policy) for playback_id in playback_ids}
 
+    def title(self, asset_id: str) -> Any:
+        """What the app has called an asset; None for nothing."""
+        return self.emulator.environment.assets[asset_id].settings.meta
+
     def _tell_webhooks(self, faults: dict[str, Any]) -> None:
         self.emulator.clear_webhooks()
         self.emulator.add_webhook(
@@ -313,6 +319,24 @@ class World:
                 await asyncio.sleep(began + video.asked_after - self.loop.moment)
                 with suppress(RindleSyncError, HostDied):
                     await host.ask(lambda rindle: rindle.sync(asset_id))
+
+    async def _edit(self, at: float, edit: str) -> None:
+        """Change an asset that is ready; a deletion of playback ids has no webhook of its own."""
+        await asyncio.sleep(at)
+        now, environment = self.moment().timestamp(), self.emulator.environment
+        assets = [environment.assets[asset_id] for asset_id in self.known]
+        ready = [asset for asset in assets if asset.state(now) is AssetState.READY]
+        if not ready:
+            return
+        asset = self._chance.choice(ready)
+        self.note("user", f"edits {asset.id}: {edit}")
+        if edit == "title":
+            asset.settings = replace(asset.settings, meta={"title": f"edited at {at:.0f}"})
+            self.emulator.announce_update(asset.id)
+        elif edit == "removal":
+            asset.playback_ids = ()
+        else:
+            asset.playback_ids = (PlaybackId(f"replacement{at:.0f}of{asset.id}", "public"),)
 
     async def _upload(self, reference: str, video: Video, life: Life) -> None:
         for _ in range(1 + video.again):
