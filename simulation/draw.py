@@ -99,6 +99,9 @@ class Plan:
     failing_callbacks: float
     old: int = field(default=0)
     """How many foreign assets there are from before."""
+    edits: Sequence[tuple[float, str]] = ()
+    """When and how the app changes a ready asset at the provider: `title`, `removal` or
+    `replacement` of its playback ids."""
     odd_text: bool = False
     """Whether every answer about assets holds a text that no strict reader takes, to the end."""
     passthrough: str | None = None
@@ -158,6 +161,9 @@ _LONG: Final = _Size(
 _AT_ONCE: Final = (0.1, 0.11)
 """The part of the trouble in which all assets are made, where they are made at once."""
 
+_APART: Final = 20.0
+"""Seconds by which a lie about playback ids is shorter than what would make it believed."""
+
 _EVERY: Final = 16
 """So many short histories there are for each middle one, and so many of those for each long one."""
 
@@ -211,6 +217,40 @@ def _with_a_wrong_clock(drawn: Plan) -> Plan:
         windows=[*drawn.windows, Window("wrong_clock", begins, ends, 1.0)],
         # what lies ahead by less than clocks may differ is believed
         calm=drawn.calm + 300,
+    )
+
+
+def _with_edits_at_the_provider(drawn: Plan) -> Plan:
+    """Assets that change once they are ready, and an audit that finds what no webhook says.
+
+    For a while before, answers lack playback ids that are there, to an operator who asks.
+    """
+    chance, begins = Random(f"{drawn.seed}:edits"), drawn.trouble
+    videos = [
+        replace(
+            _video(chance, begins, *_AT_ONCE),
+            kind="tracked",
+            ends="ready",
+            after=chance.uniform(1, 20),
+            deleted_after=None,
+            told_after=chance.uniform(0, 20),
+        )
+        for _ in range(3)
+    ]
+    return replace(
+        drawn,
+        trouble=begins + 120,
+        settings=drawn.settings | {"audit_days": 1.0},
+        windows=[
+            *(window for window in drawn.windows if window.kind != "missing_playback_ids"),
+            Window("missing_playback_ids", begins, begins + 30, 1.0),
+        ],
+        commands=[Command(begins + chance.uniform(0, 30), "sync") for _ in range(3)],
+        videos=sorted(videos, key=lambda video: video.at),
+        edits=[
+            (begins + chance.uniform(0, 110), edit) for edit in ("title", "removal", "replacement")
+        ],
+        audits=True,
     )
 
 
@@ -309,7 +349,7 @@ def _plain(seed: int) -> Plan:
         retry_after=chance.random() < 0.5,
         webhooks=_webhooks(chance, size.late),
         videos=sorted(videos, key=lambda video: video.at),
-        windows=_windows(chance, trouble),
+        windows=_windows(chance, trouble, settings["provider_confirm_seconds"]),
         commands=_commands(chance, trouble, chance.choice(size.commands), audits=audits),
         audits=audits,
         crashes=chance.choice((0.0, 0.3, 0.9)),
@@ -381,12 +421,20 @@ def _video(chance: Random, trouble: float, first: float, last: float) -> Video:
     )
 
 
-def _windows(chance: Random, trouble: float) -> Sequence[Window]:
+def _windows(chance: Random, trouble: float, confirm: float) -> Sequence[Window]:
     windows = [_window(chance, trouble) for _ in range(chance.choice((0, 1, 2, 3, 5)))]
     lies = [
         window for window in windows if window.kind == "not_found_once"
     ]  # twice would be the truth, as far as we know
-    return [window for window in windows if window not in lies[1:]]
+    absent = [window for window in windows if window.kind == "missing_playback_ids"]
+    return [
+        # two answers without playback ids, so far apart, would be the truth as well
+        replace(window, ends=min(window.ends, window.begins + confirm - _APART))
+        if window in absent
+        else window
+        for window in windows
+        if window not in lies[1:] and window not in absent[1:]
+    ]
 
 
 def _window(chance: Random, trouble: float) -> Window:
@@ -418,6 +466,8 @@ _SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
     24: _with_few_calls,
     26: _with_a_wrong_clock,
     31: _with_assets_not_found_once,
+    33: _with_edits_at_the_provider,
+    35: _with_edits_at_the_provider,
     32: _with_misdated_events,
     38: _with_a_wrong_clock,
 }

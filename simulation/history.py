@@ -1,5 +1,6 @@
 """Everything that happened, in order: what the laws are checked on, and what a person reads."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,11 +11,9 @@ from rindle_sync.telemetry import Event
 
 NOTED: Final = (
     *("state", "error_kind", "version", "updated_at", "playback_ids", "provider_asset_id"),
-    "last_event_at",
+    *("last_event_at", "raw_provider_metadata"),
 )
 """The columns of a row that are noted, before and after."""
-
-_NONE: Final[tuple[object, ...]] = ("[]", [])
 
 OF_LEASES: Final = ("lease_token", "lease_until")
 """The columns whose change alone is no write."""
@@ -32,10 +31,10 @@ class Written:
     from_version: int
     to_version: int
     was_updated_at: datetime
-    lost_playback_ids: bool
+    lost_playback_ids: frozenset[str]
     provider_asset_id: str | None
     moved_event: bool
-    """Whether the time of the last event is another one."""
+    """Whether the time of the last event is another one, and the metadata is not."""
 
     @classmethod
     def of(cls, row_id: str, *values: Any) -> "Written":
@@ -55,10 +54,12 @@ class Written:
             asset_id,
             event_at,
             to_event_at,
+            metadata,
+            to_metadata,
         ) = values
         updated = datetime.fromisoformat(str(updated_at))
         updated = updated if updated.tzinfo else updated.replace(tzinfo=UTC)
-        lost = played not in _NONE and to_played in _NONE
+        lost = _ids(played) - _ids(to_played)
         return cls(
             str(row_id),
             state,
@@ -70,12 +71,18 @@ class Written:
             updated,
             lost,
             asset_id,
-            event_at != to_event_at,
+            event_at != to_event_at and metadata == to_metadata,
         )
 
     def __str__(self) -> str:
         states = f"{self.from_state}/{self.from_kind} -> {self.to_state}/{self.to_kind}"
         return f"writes {self.row_id} v{self.from_version} -> v{self.to_version}: {states}"
+
+
+def _ids(playback_ids: Any) -> frozenset[str]:
+    """The playback ids in a column, as SQLite or PostgreSQL gives it."""
+    shown = json.loads(playback_ids) if isinstance(playback_ids, str) else playback_ids
+    return frozenset(playback["id"] for playback in shown or ())
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,9 +104,17 @@ def _writes(world: World) -> Iterator[str]:
         if written.to_version != written.from_version + 1:
             versions = f"over v{written.from_version} as v{written.to_version}"
             yield f"versions: {written.row_id} was written {versions}"
-        if written.lost_playback_ids and written.to_state in {"processing", "ready"}:
+        if _lost_wrongly(world, written):
             yield f"playback ids: {written.row_id} lost its own, and the asset did not"
         yield from _ended_rightly(world, entry.at, written)
+
+
+def _lost_wrongly(world: World, written: Written) -> bool:
+    """Whether a row has lost playback ids that its asset has still."""
+    if not written.lost_playback_ids or written.to_state not in {"processing", "ready"}:
+        return False
+    shown = world.playback_ids(written.provider_asset_id) if written.provider_asset_id else ()
+    return not written.lost_playback_ids.isdisjoint(name for name, _ in shown)
 
 
 def _changes(world: World) -> Iterator[str]:
@@ -425,6 +433,9 @@ def _row_at_rest(world: World, row: Mapping[str, Any], *, is_audited: bool) -> I
         # an answer may tell of none, and what it made ready is at rest: only an audit asks again
         if (ids or world.plan.audits) and ids != world.playback_ids(row["provider_asset_id"]):
             yield f"rest: {row['id']} has other playback ids than its asset"
+        stored = _json(row["raw_provider_metadata"]) or {}
+        if world.plan.audits and stored.get("meta") != world.title(row["provider_asset_id"]):
+            yield f"rest: {row['id']} does not know what its asset was called after it was ready"
 
 
 def _longest_gap(settings: Mapping[str, Any]) -> timedelta:

@@ -45,6 +45,8 @@ lenient_json: Any = import_module("rindle_sync.providers.mux.lenient_json")
 job_runner: Any = import_module("rindle_sync.runtime.job_runner")
 list_pages: Any = import_module("rindle_sync.reconcile.list_pages")
 process: Any = import_module("rindle_sync.webhooks.process")
+reconcile_audit: Any = import_module("rindle_sync.reconcile.audit")
+refresh: Any = import_module("rindle_sync.domain.refresh")
 outbox: Any = import_module("rindle_sync.store.outbox")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
 schedule: Any = import_module("rindle_sync.domain.schedule")
@@ -209,8 +211,36 @@ def _one_404() -> Patches:
 
 def _wipe_playback_ids() -> Patches:
     """An answer that does not speak of playback ids takes them away."""
-    original = responses._playback_ids
-    return [patch.object(responses, "_playback_ids", lambda told: original(told) or ())]
+    return [
+        patch.object(decide, "joined_playback_ids", lambda _, answer: answer.playback_ids or ())
+    ]
+
+
+def _one_answer_without_playback_ids() -> Patches:
+    """Playback ids that one whole answer lacks are removed."""
+    original = decide.without_absent
+
+    def without_absent(row: Any, after: Any, observation: Any, _: Any) -> Any:
+        absent = refresh.absent_playback_ids(row, observation)
+        since = observation.at - timedelta(days=1)
+        row = replace(row, absent_playback_ids=absent, playback_absent_since=since)
+        return original(row, after, observation, timedelta(0))
+
+    return [patch.object(decide, "without_absent", without_absent)]
+
+
+def _playback_ids_for_ever() -> Patches:
+    """Playback ids that the provider has no more are kept."""
+    return [patch.object(decide, "without_absent", lambda _, after, *__: after)]
+
+
+def _only_news_is_stored() -> Patches:
+    """What an answer says beside news is thrown away, and so is a snapshot."""
+    return [
+        patch.object(reconcile_audit, "is_refreshed", lambda *_: False),
+        patch.object(list_pages, "is_refreshed", lambda *_: False),
+        patch.object(decide, "newer_metadata", lambda row, _: row.raw_provider_metadata),
+    ]
 
 
 def _dispatch_at_most_once() -> Patches:
@@ -442,6 +472,9 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _answer_first,
         _one_404,
         _wipe_playback_ids,
+        _one_answer_without_playback_ids,
+        _playback_ids_for_ever,
+        _only_news_is_stored,
         _dispatch_at_most_once,
         _dispatch_in_any_order,
         _lease_for_ever,

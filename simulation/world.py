@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -18,7 +18,7 @@ from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings, plain_settings
 from rindle_sync.domain import Outcome
 from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.emulator.lifecycle import AssetState, Life
+from rindle_sync.emulator.lifecycle import AssetState, Life, PlaybackId
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime.engines import embedded
@@ -119,6 +119,8 @@ class World:
             ]
             for window in plan.windows:
                 group.create_task(self._go_wrong(window))
+            for at, edit in plan.edits:
+                group.create_task(self._edit(at, edit))
             for command in plan.commands:
                 group.create_task(self._operate(command))
             group.create_task(self._become_calm(stop, lives))
@@ -265,6 +267,10 @@ class World:
         playback_ids = self.emulator.truth(asset_id).playback_ids
         return {(playback_id.id, playback_id.policy) for playback_id in playback_ids}
 
+    def title(self, asset_id: str) -> Any:
+        """What the app has called an asset; None for nothing."""
+        return self.emulator.environment.assets[asset_id].settings.meta
+
     def _tell_webhooks(self, faults: dict[str, Any]) -> None:
         self.emulator.clear_webhooks()
         self.emulator.add_webhook(
@@ -377,6 +383,24 @@ class World:
         )
         await asyncio.sleep(video.told_after)
         self.emulator.finish_upload(upload_id)
+
+    async def _edit(self, at: float, edit: str) -> None:
+        """Change an asset that is ready; of a change of playback ids no webhook is sent."""
+        await asyncio.sleep(at)
+        now, environment = self.moment().timestamp(), self.emulator.environment
+        assets = [environment.assets[asset_id] for asset_id in self.known]
+        ready = [asset for asset in assets if asset.state(now) is AssetState.READY]
+        if not ready:
+            return
+        asset = self._chance.choice(ready)
+        self.note("user", f"edits {asset.id}: {edit}")
+        if edit == "title":
+            environment.update_asset(asset, now, {"meta": {"title": f"edited at {at:.0f}"}})
+            return
+        playback_ids: tuple[PlaybackId, ...] = ()
+        if edit == "replacement":
+            playback_ids = (PlaybackId(f"replacement{at:.0f}of{asset.id}", "public"),)
+        asset.versions.change(now, replace(asset.versions.latest, playback_ids=playback_ids))
 
     async def _upload(self, reference: str, video: Video, life: Life) -> None:
         for _ in range(1 + video.again):

@@ -183,14 +183,14 @@ class RindleSync(Runnable):
         return await self.store.assets.find_by_provider_id(provider_id)
 
     async def sync(
-        self, provider_asset_id: str, *, trigger: Trigger = Trigger.SYNC
+        self, provider_asset_id: str, *, ask_first: bool = False, trigger: Trigger = Trigger.SYNC
     ) -> Applied | None:
-        """Bring one row in sync now; None where no row has this provider id."""
+        """Bring one row in sync now, asked about first or not; None where none has this id."""
         self.settings.account.check_credentials()
         # no provider has such ids, and PostgreSQL refuses a NUL in a text
         if not is_text(provider_asset_id):
             return None
-        return await sync(self.context, provider_asset_id, trigger=trigger)
+        return await sync(self.context, provider_asset_id, trigger=trigger, ask_first=ask_first)
 
     async def sweep(
         self, *, dry_run: bool = False, on_applied: Callable[[Applied], None] | None = None
@@ -283,16 +283,17 @@ class RindleSync(Runnable):
         reference: str,
         cors_origin: str,
         profile: str = "default",
-        playback_policy: str = "public",
+        playback_policy: str | Sequence[str] | None = None,
         expires_in: timedelta = timedelta(hours=1),
         test: bool = False,
         new_asset_settings: Mapping[str, Any] | None = None,
     ) -> DirectUpload:
         """Create a direct upload: a row first, then the provider's upload.
 
-        Its URL is for the browser, once. A row for this reference and profile that has failed
-        begins anew. Raises `AlreadyTracked`, `ConfigurationError`, `ProviderError` and its kinds
-        (the row is errored then, and may begin anew), `Conflict`, `DatabaseUnavailable`.
+        Its URL is for the browser, once. Playback policies are one or several, by default those in
+        the settings. A row for this reference and profile that has failed begins anew. Raises
+        `AlreadyTracked`, `ConfigurationError`, `ProviderError` and its kinds (the row is errored
+        then, and may begin anew), `Conflict`, `DatabaseUnavailable`.
         """
         request = UploadRequest(
             cors_origin=cors_origin,

@@ -751,6 +751,17 @@ async def test_a_row_that_is_stuck_or_not_found_is_told_by_sync(
     assert "stuck in :processing past threshold" in stuck.out
 
 
+async def test_sync_asks_about_a_row_past_the_stuck_threshold_before_it_is_declared_stuck(
+    far_end: FarEnd, store: Store, shell: Shell
+) -> None:
+    finished = far_end.emulator.create_asset(life=READY)
+    await add_due(store, finished)
+
+    ended = await shell.but(provider_stuck_threshold_seconds=1800).run("sync", finished, "--json")
+
+    assert (ended.code, ended.json["to"], ended.json["error_kind"]) == (0, "ready", None)
+
+
 async def test_a_video_is_explained_by_the_apps_own_id_and_without_the_providers(
     shell: Shell, far_end: FarEnd
 ) -> None:

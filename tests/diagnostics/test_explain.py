@@ -108,15 +108,22 @@ async def test_what_comes_next_is_told_with_its_reason(world: World) -> None:
     due = await world.track(check_at=now - timedelta(minutes=3))
     fresh = await world.track(updated_at=now - timedelta(seconds=10))
     missing = await world.track(State.READY, check_at=now + timedelta(minutes=9), missing_since=now)
+    lacking = await world.track(
+        State.READY, check_at=now + timedelta(minutes=9), playback_absent_since=now
+    )
     gone = await world.track(State.DELETED, check_at=None)
 
-    nexts = [(await told(world, row.id)).next for row in (later, due, fresh, missing, gone)]
+    nexts = [
+        (await told(world, row.id)).next for row in (later, due, fresh, missing, lacking, gone)
+    ]
 
     assert nexts == [
         "in 7 min: it is in flight, and checked with growing gaps",
         "due for 3 min: at the next sweep, as the rate limit allows",
         "in 20 s: it changed a moment ago, and is not checked yet",
         "in 9 min: the provider did not find it; it is checked again before it counts as deleted",
+        "in 9 min: the provider lacks playback ids of it; it is checked again before they are "
+        "removed",
         "never: it is deleted at the provider, and stays so",
     ]
 

@@ -405,6 +405,13 @@ ONCE_MISSING = {
 FAILURES = [FetchFailure(kind=kind, at=NOW, text="no answer") for kind in FailureKind]
 
 
+def an_absent_row(since: datetime, *absent: PlaybackId, **values: Any) -> ProviderAsset:
+    """A `ready` row whose playback ids, or those in `absent`, a check has lacked since then."""
+    values.setdefault("playback_ids", (PUBLIC,))
+    ids = tuple(sorted(playback.id for playback in absent or values["playback_ids"]))
+    return a_row(State.READY, absent_playback_ids=ids, playback_absent_since=since, **values)
+
+
 def lines_of(text: str) -> list[tuple[str, ...]]:
     """The first three cells of each line of a table."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -484,6 +491,14 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("a check, in flight", "same state, past the threshold"): [
         (a_row(State.PROCESSING, updated_at=LATE), a_look(State.PROCESSING))
     ],
+    ("a check, lacks playback ids", "`ready`, and all else is the same"): [
+        (a_row(State.READY, playback_ids=(PUBLIC,)), a_look(State.READY, playback_ids=lacking))
+        for lacking in (None, ())
+    ],
+    ("a check, lacks the same ones later", "`ready`, and all else is the same"): [
+        (an_absent_row(ONCE_MISSING["confirmed"]), a_look(State.READY, playback_ids=lacking))
+        for lacking in (None, ())
+    ],
     ("a check", "same state, same playback ids"): [
         (a_row(State.READY, playback_ids=(PUBLIC,)), a_look(State.READY, playback_ids=(PUBLIC,))),
         (a_row(State.PROCESSING), a_look(State.PROCESSING)),
@@ -505,7 +520,7 @@ CASES: dict[tuple[str, str], list[Case]] = {
         (a_row(State.READY, last_event_at=NOW), a_webhook(State.ERRORED, occurred_at=OLD)),
         (a_row(State.READY, last_event_at=NOW), a_webhook(None, occurred_at=OLD)),
     ],
-    ("a webhook, unknown status word", "anything"): [
+    ("a webhook, unknown type or status word", "anything"): [
         (a_row(State.PROCESSING), a_webhook(None)),
         (a_row(State.READY), a_webhook(None)),
     ],
@@ -532,6 +547,8 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("a webhook, same rank", "anything else"): [
         (a_row(State.READY), a_webhook(State.ERRORED)),
         (a_row(State.READY, playback_ids=(PUBLIC,)), a_webhook(playback_ids=(SIGNED,))),
+        (a_row(State.READY, playback_ids=(PUBLIC, SIGNED)), a_webhook(playback_ids=(SIGNED,))),
+        (an_absent_row(ONCE_MISSING["confirmed"]), a_webhook(playback_ids=())),
     ],
     ("a fetch failure", "anything"): [
         (row_of(state, kind), failure)
@@ -914,7 +931,13 @@ def test_what_a_look_does_not_speak_of_stays() -> None:
     )
 
     assert settled(row, a_look(State.READY)).row == replace(
-        row, state=State.READY, observed_at=NOW, checked_at=NOW, updated_at=NOW
+        row,
+        state=State.READY,
+        observed_at=NOW,
+        checked_at=NOW,
+        updated_at=NOW,
+        absent_playback_ids=(PUBLIC.id,),
+        playback_absent_since=NOW,
     )
 
 
@@ -1006,7 +1029,7 @@ def test_a_webhook_that_says_what_we_know_makes_no_later_one_look_older() -> Non
 @pytest.mark.parametrize(
     ("says", "reason"),
     [
-        (None, "the event has an unknown status"),
+        (None, "the event does not say the state"),
         (State.ERRORED, "the event says errored, the row says ready"),
     ],
 )

@@ -1630,7 +1630,7 @@ def test_only_an_upload_takes_its_passthrough_from_its_settings() -> None:
 
 def test_an_event_may_consist_of_its_type_and_its_id_alone() -> None:
     assert read_event(b'{"type": "video.asset.unheard_of", "id": "event-1"}') == ReceivedEvent(
-        event_id="event-1", type="video.asset.unheard_of", acted_on=False
+        event_id="event-1", type="video.asset.unheard_of", acted_on=True
     )
 
 
@@ -1749,8 +1749,20 @@ def test_an_event_about_an_upload_is_seen_as_its_type_says(
         error_kind=kind,
         error_text=text,
         event_id="event-1",
-        metadata=data,
+        metadata=None,
     )
+
+
+def test_only_of_an_upload_without_an_asset_an_event_is_kept() -> None:
+    data = {"id": UPLOAD, "status": "waiting", "timeout": 60}
+    event = an_upload_event(UPLOAD, "video.upload.created")
+
+    seen = [
+        read_observation(body_of(event | {"data": told}), NOW).metadata
+        for told in (data, data | {"asset_id": ID})
+    ]
+
+    assert seen == [data, None]
 
 
 @pytest.mark.parametrize("data", [None, [], {}, {"id": 7}, {"id": ""}])

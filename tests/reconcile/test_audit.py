@@ -307,7 +307,9 @@ async def test_playback_ids_and_policies_that_differ_are_settled_and_reported(wo
     assert drift(report, playback_ids=1, policy=1)
     assert report.changed == 2
     assert {note.row_id for note in report.notes} == {another.id, opened.id}
-    assert (await world.now_is(another)).playback_ids == (PlaybackId(there.id, "signed"),)
+    # what the provider has no more goes when a second answer lacks it
+    added = (PlaybackId(there.id, "signed"), PlaybackId("other-1", "signed"))
+    assert (await world.now_is(another)).playback_ids == added
     assert (await world.now_is(opened)).playback_ids == (PlaybackId(same.id, "signed"),)
     assert {e.by for e in world.told if isinstance(e, StateChange)} == {"audit"}
     assert [(await world.now_is(row)).version for row in rows] == [1] * 5

@@ -77,11 +77,7 @@ class Toy:
 
     name = "toy"
     page_size = PAGE_SIZE
-    upload_bounds = UploadBounds(
-        shortest=timedelta(minutes=2),
-        longest=timedelta(hours=6),
-        playback_policies=frozenset({"public"}),
-    )
+    upload_bounds = UploadBounds(shortest=timedelta(minutes=2), longest=timedelta(hours=6))
     reports_deletion = False
     webhook_headers = ("toy-time",)
     advice: Mapping[FailureKind, str] = {}
@@ -111,6 +107,11 @@ class Toy:
             if isinstance(video, dict) and "uid" in video
         ]
         return Page(entries, answer.get("next"))
+
+    def playback_policies(self, upload_request: UploadRequest) -> Sequence[str]:
+        if set(upload_request.playback_policies) - {"public"}:
+            raise ConfigurationError("playback_policy", "must be public")
+        return ("public",)
 
     async def create_upload(self, passthrough: str, _: UploadRequest) -> CreatedUpload:
         video = await self._call("POST", f"/videos?tag={passthrough}")

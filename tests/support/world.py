@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from rindle_sync.domain import Bucket, PlaybackId, Policy, ProviderAsset, Schedule, State, Trigger
 from rindle_sync.emulator import Life, MuxEmulator
+from rindle_sync.emulator.resources import asset_body
 from rindle_sync.gateway import ProviderGateway, RateLimiter
 from rindle_sync.providers import Provider
 from rindle_sync.providers.mux import Credentials, Mux
@@ -97,6 +98,7 @@ class World:
                 ),
                 **{
                     "provider_created_at": datetime.fromtimestamp(int(began + every * place), UTC),
+                    "raw_provider_metadata": self.body_of(asset_id),
                     **values,
                 },
             )
@@ -104,6 +106,11 @@ class World:
         ]
         await self.context.store.assets.add_all(rows)
         return rows
+
+    def body_of(self, asset_id: str) -> dict[str, Any]:
+        """An asset as the provider shows it."""
+        asset = self.emulator.environment.assets[asset_id]
+        return asset_body(asset, asset.state(self.clock.seconds()))
 
     async def tables(self, *but: str) -> dict[str, list[str]]:
         """All that stands in the tables, `but` for some."""

@@ -399,6 +399,19 @@ async def test_a_row_is_synced_now_and_the_action_is_emitted(
     assert acts(world) == [("sign_in", "done", None), ("sync", "changed", row.id)]
 
 
+async def test_a_row_past_the_stuck_threshold_is_asked_about_when_a_person_syncs_it(
+    world: World, browser: httpx.AsyncClient
+) -> None:
+    row = await world.track(life=READY, updated_at=world.clock.now() - timedelta(hours=3))
+    await signed_in(browser)
+    key = key_in((await browser.get(f"/rows/{row.id}")).text)
+
+    answer = await browser.post(f"/rows/{row.id}/sync", data={"key": key})
+
+    assert answer.headers["location"] == f"/rows/{row.id}?done=changed"
+    assert ((await world.now_is(row)).state, world.calls) == (State.READY, 1)
+
+
 @pytest.mark.parametrize("which", ["one", "all"])
 async def test_a_dead_webhook_event_is_replayed(
     world: World, browser: httpx.AsyncClient, which: str

@@ -74,7 +74,8 @@ def track(
         ),
     ] = None,
     playback_policy: Annotated[
-        str | None, typer.Option(help="public, signed or drm, as you asked for it.")
+        str | None,
+        typer.Option(help="public, signed or drm, as you asked for it; several with commas."),
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -109,8 +110,9 @@ async def find_rows(rindle: RindleSync, any_id: str) -> list[ProviderAsset]:
 def sync(any_id: AnyId, json_: Json = False) -> None:
     """Check one row now, due or not, and bring it in sync.
 
-    An id that several rows have is refused: name the row by its own id then. Exit code 1 if there
-    is no such row, or no answer.
+    The provider is always asked: a row past the stuck threshold is declared stuck only if the
+    answer leaves it in flight. An id that several rows have is refused: name the row by its own id
+    then. Exit code 1 if there is no such row, or no answer.
     """
 
     async def work(rindle: RindleSync) -> Applied | None:
@@ -123,7 +125,7 @@ def sync(any_id: AnyId, json_: Json = False) -> None:
             listed = ", ".join(f"{row.id} ({row.profile})" for row in rows)
             text = f"is ambiguous: {len(rows)} rows have it. Name one by its own id: {listed}"
             raise ConfigurationError("ID", text)
-        return await sync_row(rindle.context, rows[0], trigger=Trigger.CLI)
+        return await sync_row(rindle.context, rows[0], trigger=Trigger.CLI, ask_first=True)
 
     applied = with_rindle(work)
     if applied is None:

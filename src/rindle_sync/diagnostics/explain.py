@@ -236,6 +236,8 @@ def _why_not_yet(case: _Case, due: str) -> str:
 def _why(row: ProviderAsset) -> str:
     if row.missing_since:
         return "the provider did not find it; it is checked again before it counts as deleted"
+    if row.playback_absent_since:
+        return "the provider lacks playback ids of it; it is checked again before they are removed"
     if row.check_failures:
         return f"the last {row.check_failures} checks had no answer"
     if row.state in IN_FLIGHT:

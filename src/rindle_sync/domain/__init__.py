@@ -37,6 +37,7 @@ from rindle_sync.domain.decide import (
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
 from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
 from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide, hide_urls, redact_id, scrub
+from rindle_sync.domain.refresh import is_refreshed
 from rindle_sync.domain.schedule import (
     ATTEMPTS,
     LongestGaps,

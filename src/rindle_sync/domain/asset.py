@@ -76,6 +76,9 @@ FETCH_SOURCES: Final = frozenset(
 )
 """The sources that are a call to the provider."""
 
+WHOLE_SOURCES: Final = frozenset({ObservationSource.GET, ObservationSource.LIST})
+"""The sources that show the whole asset as it is now: what they lack, it does not have."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlaybackId:
@@ -88,7 +91,7 @@ class PlaybackId:
 _HIDDEN: Final = {
     *("provider_asset_id", "provider_upload_id", "passthrough", "playback_ids", "lease_token"),
     *("last_event_id", "event_id", "last_sync_error", "error_text", "decision_log"),
-    *("metadata", "raw_provider_metadata"),
+    *("metadata", "raw_provider_metadata", "absent_playback_ids"),
 }
 """Fields that may contain provider ids, or are long."""
 
@@ -171,6 +174,10 @@ class ProviderAsset(_Value, _Row, frozen=True, kw_only=True):
     check_failures: int = 0
     missing_since: datetime | None = None
     """When a settled row was first answered with a 404, unless a later check found it."""
+    absent_playback_ids: tuple[str, ...] = ()
+    """Those of a `ready` row that the last whole answer lacked; a second one removes them."""
+    playback_absent_since: datetime | None = None
+    """When they were first absent."""
     decision_log: Sequence[Any] = ()
     """The last decisions, oldest first; `read_log` decodes them."""
     lease_token: str | None = None

@@ -21,12 +21,14 @@ tests/domain/test_decide.py compares the two and checks every line.
 | a check, unknown status word            | anything                                | unchanged    |
 | a check, in flight                      | `errored` as `stuck`                    | unchanged    |
 | a check, in flight                      | same state, past the threshold          | stuck        |
+| a check, lacks playback ids             | `ready`, and all else is the same       | unchanged    |
+| a check, lacks the same ones later      | `ready`, and all else is the same       | changed      |
 | a check                                 | same state, same playback ids           | unchanged    |
 | a check                                 | anything else                           | changed      |
 | a webhook, repeated                     | anything                                | stale        |
 | a webhook, lower rank                   | anything                                | stale        |
 | a webhook, older, says no more          | anything                                | stale        |
-| a webhook, unknown status word          | anything                                | ambiguous    |
+| a webhook, unknown type or status word  | anything                                | ambiguous    |
 | a webhook, but for a deletion           | `errored`, its asset was not found      | ambiguous    |
 | a webhook, higher rank                  | anything                                | changed      |
 | a webhook, same rank, names an asset    | has no asset yet                        | changed      |
@@ -57,6 +59,12 @@ from rindle_sync.domain.asset import (
     with_credible_time,
 )
 from rindle_sync.domain.clocks import is_ahead
+from rindle_sync.domain.refresh import (
+    absent_playback_ids,
+    joined_playback_ids,
+    newer_metadata,
+    without_absent,
+)
 
 _RANK: Final = {
     State.PENDING: 0,
@@ -89,7 +97,8 @@ class Policy:
     stuck_threshold: timedelta = timedelta(seconds=7200)
     stuck_policy: StuckPolicy = StuckPolicy.DECLARE
     confirm: timedelta = timedelta(minutes=10)
-    """The least time between two 404s that delete a settled row."""
+    """The least time between two answers that take something away: 404s that delete a settled row,
+    and whole assets that lack playback ids of it."""
     begin_grace: timedelta = timedelta(minutes=10)
     """How long a row may wait for its direct upload to be created."""
 
@@ -270,7 +279,8 @@ def _rank(row: ProviderAsset) -> int:
 def _from_webhook(row: ProviderAsset, observation: Observation, now: datetime) -> Decision:
     state = observation.state
     if state is None:
-        return Decision(Verdict.AMBIGUOUS, row, "the event has an unknown status")
+        refreshed = replace(row, raw_provider_metadata=newer_metadata(row, observation))
+        return Decision(Verdict.AMBIGUOUS, refreshed, "the event does not say the state")
     was_not_found = row.error_kind is ErrorKind.NOT_FOUND and row.provider_asset_id
     if was_not_found and state is not State.DELETED:
         reason = f"the event says {state}, and the provider did not find it"
@@ -281,20 +291,30 @@ def _from_webhook(row: ProviderAsset, observation: Observation, now: datetime) -
         reason = f"the event says {state}" + (", and is older than the last one" * is_older)
         changed = replace(after, updated_at=now)
         return Decision(Verdict.CHANGED, changed, reason, is_doubtful=is_older)
-    if not is_news(row, after):
-        # an event that changed nothing must not make later ones look older
-        after = replace(after, last_event_id=row.last_event_id, last_event_at=row.last_event_at)
+    if not (is_news(row, after) or _lacks_playback_ids(row, observation)):
+        metadata = newer_metadata(row, observation)
+        if metadata == row.raw_provider_metadata:
+            # an event that changed nothing must not make later ones look older
+            after = replace(after, last_event_id=row.last_event_id, last_event_at=row.last_event_at)
+        after = replace(after, raw_provider_metadata=metadata)
         return Decision(Verdict.UNCHANGED, after, "the event says nothing new")
     if after.state is row.state and row.state in IN_FLIGHT:
         return _changed(after, now, "the event says more about the asset")
-    return Decision(Verdict.AMBIGUOUS, row, f"the event says {state}, the row says {row.state}")
+    reason = f"the event says {state}, the row says {row.state}"
+    if after.state is row.state:
+        reason = "the event has other playback ids than the row"
+    return Decision(Verdict.AMBIGUOUS, row, reason)
+
+
+def _lacks_playback_ids(row: ProviderAsset, observation: Observation) -> bool:
+    return observation.playback_ids is not None and bool(absent_playback_ids(row, observation))
 
 
 def _from_fetch(
     row: ProviderAsset, observation: Observation, now: datetime, policy: Policy
 ) -> Decision:
     # before all else: not even a 404 counts against what was written during the call
-    if observation.overtaken and _contradicts(row, observation):
+    if observation.overtaken and _contradicts(row, observation, policy):
         return Decision(Verdict.AMBIGUOUS, row, "others wrote during the check what it did not see")
     if observation.gone:
         return _missing(row, observation, now, policy)
@@ -305,19 +325,25 @@ def _from_fetch(
     after = _become(row, observation, checked_at=now, check_failures=0, missing_since=None)
     if after.state is row.state and _past_threshold(row, now, policy):
         return _stuck(row, after, now)
+    after = without_absent(row, after, observation, policy.confirm)
     if not is_news(row, after):
-        return Decision(Verdict.UNCHANGED, after, "in sync")
-    return _changed(after, now, f"the provider says {observation.state}")
+        absent = "playback ids are absent, to be confirmed"
+        reason = absent if after.absent_playback_ids else "in sync"
+        return Decision(Verdict.UNCHANGED, after, reason)
+    gone = len(after.playback_ids) < len(row.playback_ids)
+    reason = "playback ids are gone" if gone else f"the provider says {observation.state}"
+    return _changed(after, now, reason)
 
 
-def _contradicts(row: ProviderAsset, observation: Observation) -> bool:
+def _contradicts(row: ProviderAsset, observation: Observation, policy: Policy) -> bool:
     """Whether an answer says other than the row, and is not mere progress."""
     if observation.gone:
         return True
     if observation.state is None or _still_stuck(row, observation):
         return False
     is_ahead = _RANK[observation.state] > _rank(row)
-    return not is_ahead and is_news(row, _become(row, observation))
+    after = without_absent(row, _become(row, observation), observation, policy.confirm)
+    return not is_ahead and is_news(row, after)
 
 
 def _missing(
@@ -352,6 +378,7 @@ def _checked(row: ProviderAsset, observation: Observation, now: datetime) -> Pro
         text = _LOST_REASON.get(row.error_kind)
     return replace(
         row,
+        raw_provider_metadata=observation.metadata or row.raw_provider_metadata,
         observed_at=observation.at,
         checked_at=now,
         check_failures=0,
@@ -392,6 +419,7 @@ def _become(row: ProviderAsset, observation: Observation, **checked: Any) -> Pro
     values: dict[str, Any] = checked | {
         "provider_asset_id": row.provider_asset_id or observation.provider_asset_id,
         "raw_provider_metadata": observation.metadata or row.raw_provider_metadata,
+        "playback_ids": joined_playback_ids(row, observation),
         "provider_created_at": observation.created_at or row.provider_created_at,
         # a webhook may be processed after a check that began later
         "observed_at": max(row.observed_at or observation.at, observation.at),
@@ -399,12 +427,12 @@ def _become(row: ProviderAsset, observation: Observation, **checked: Any) -> Pro
     }
     if observation.state:
         values |= {"state": observation.state, "error_kind": None}
+    if observation.state not in {None, State.READY}:
+        values |= {"absent_playback_ids": (), "playback_absent_since": None}
     if observation.state is State.ERRORED:
         text = observation.error_text or f"{row.provider_name} says errored"
         values["error_kind"] = observation.error_kind or ErrorKind.PROVIDER
         values["last_sync_error"] = text
-    if observation.playback_ids is not None:
-        values["playback_ids"] = observation.playback_ids
     # only a row that still waits for its asset takes an upload id over
     if not row.provider_asset_id:
         values["provider_upload_id"] = row.provider_upload_id or observation.provider_upload_id

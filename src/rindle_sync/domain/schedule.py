@@ -6,6 +6,7 @@
 |                                | stuck threshold                                                 |
 | errored as stuck or not found  | after a share of its age, from the watch floor to the watch cap |
 | missing once                   | when the second 404 counts                                      |
+| playback ids absent            | when the second answer without them counts                      |
 | a fetch failure                | soon, twice; then like an answered row                          |
 | rate limited                   | when the provider allows it, or after the floor                 |
 | refused                        | as planned before: it stays due                                 |
@@ -133,6 +134,8 @@ def regular_check(
         return row.updated_at + policy.begin_grace if row.state is State.PENDING else None
     if row.missing_since:
         return max(row.missing_since + policy.confirm, now + schedule.floor)
+    if row.playback_absent_since and row.state is State.READY:
+        return max(row.playback_absent_since + policy.confirm, now + schedule.floor)
     floor, cap = schedule.floor, schedule.cap
     if is_watched := row.error_kind in WATCHED:
         floor, cap = schedule.watch_floor, schedule.watch_cap

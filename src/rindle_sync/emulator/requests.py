@@ -224,9 +224,14 @@ def read_settings(options: Mapping[str, Any]) -> Settings:
         reject("mp4_support", "excludes static_renditions; leave it out, it is deprecated")
     policies = options.get("playback_policies", options.get("playback_policy", ()))
     advanced = options.get("advanced_playback_policies", [])
+    if Policy.DRM in policies:
+        reject("playback_policies", "cannot have drm; use advanced_playback_policies")
     for entry in advanced:
         if "policy" not in entry:
             reject("advanced_playback_policies", "each entry must have a policy")
+        if (entry["policy"] == Policy.DRM) != bool(entry.get("drm_configuration_id")):
+            name = "advanced_playback_policies.drm_configuration_id"
+            reject(name, "must be set for the policy drm, and for no other")
     return Settings(
         policies=(*policies, *(entry["policy"] for entry in advanced)),
         passthrough=options.get("passthrough"),

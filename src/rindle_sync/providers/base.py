@@ -42,11 +42,10 @@ class Buckets:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadBounds:
-    """What a direct upload may be like; no `playback_policies`: the provider checks them itself."""
+    """How long a direct upload may wait for its file."""
 
     shortest: timedelta
     longest: timedelta
-    playback_policies: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +61,20 @@ class UploadRequest:
     """What a direct upload, and the asset made of it, shall be like."""
 
     cors_origin: str
-    playback_policy: str = "public"
+    playback_policy: str | Sequence[str] | None = None
+    """One or several; None for what `settings` say, or else the provider's default."""
     timeout: timedelta = timedelta(hours=1)
     """How long the upload waits for its file, within the provider's `UploadBounds`."""
     test: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     """More of the provider's own settings for the new asset."""
+
+    @property
+    def playback_policies(self) -> tuple[str, ...]:
+        """The playback policies beside `settings`."""
+        if isinstance(self.playback_policy, str):
+            return (self.playback_policy,)
+        return tuple(self.playback_policy or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +171,7 @@ class Provider(Protocol):
 
     @property
     def upload_bounds(self) -> UploadBounds:
-        """What a direct upload may be like."""
+        """How long a direct upload may wait for its file."""
 
     @property
     def reports_deletion(self) -> bool:
@@ -194,6 +201,13 @@ class Provider(Protocol):
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         """Up to `page_size` assets, newest first."""
+
+    def playback_policies(self, upload_request: UploadRequest) -> Sequence[str]:
+        """The playback policies that the asset of an upload will have; makes no call.
+
+        Raises `ConfigurationError` for policies that the provider does not have or that contradict
+        each other.
+        """
 
     async def create_upload(self, passthrough: str, upload_request: UploadRequest) -> CreatedUpload:
         """Make a direct upload whose asset will carry `passthrough`; never repeated."""

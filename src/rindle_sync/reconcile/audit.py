@@ -20,6 +20,7 @@ from rindle_sync.domain import (
     Verdict,
     decide,
     is_ahead,
+    is_refreshed,
     is_settled,
     redact_id,
 )
@@ -257,16 +258,15 @@ class _Audit:
         now = self.context.now()
         if row.has_changed_since(now - self.context.schedule.floor, now):
             return False
-        verdict = decide(row, observation, now, self.context.policy).verdict
+        decision = decide(row, observation, now, self.context.policy)
+        verdict = decision.verdict
         if verdict is Verdict.STALE and row.state is State.DELETED:
             text = "deleted here, but there at the provider"
             self.report.note(Drift.REVIVED, row.id, row.provider_asset_id, text)
-        created = observation.created_at
-        is_misplaced = created is not None and created != row.provider_created_at
-        return verdict is Verdict.CHANGED or (verdict is Verdict.UNCHANGED and is_misplaced)
+        return verdict is Verdict.CHANGED or is_refreshed(row, decision.row)
 
     async def _note_drift(self, observed: Sequence[Observed]) -> None:
-        """Hold back what would change a row; what only says when its asset was made is applied."""
+        """Hold back what would change a row; what only says more of its asset is applied."""
         drifted: dict[str, datetime] = {}
         for applied in preview(self.context, observed, Trigger.AUDIT, self.context.now()):
             if applied.changed and applied.observation:
@@ -274,6 +274,10 @@ class _Audit:
                 drifted[row.id] = applied.observation.at
                 drift, text = _drift(applied)
                 self.report.note(drift, row.id, row.provider_asset_id, text)
+            elif set(applied.row.absent_playback_ids) - set(applied.before.absent_playback_ids):
+                text = "playback ids are absent, to be confirmed"
+                row_id, provider_asset_id = applied.row.id, applied.row.provider_asset_id
+                self.report.note(Drift.PLAYBACK_IDS, row_id, provider_asset_id, text)
         if self.context.dry_run:
             self.report.changed += len(drifted)
             return

@@ -13,6 +13,7 @@ from rindle_sync.domain import (
     decide,
     has_come,
     is_due,
+    is_refreshed,
 )
 from rindle_sync.providers import Page
 from rindle_sync.reconcile.apply import Observed
@@ -115,8 +116,10 @@ async def _observe(context: Context, page: Page) -> tuple[list[Observed], set[st
         if is_due(row, now, context.longest_gaps):
             due.add(row.id)
             observed.append(Observed(row, observation))
-        elif decide(row, observation, now, context.policy).verdict in CHANGES:
-            # the page shows it to be out of sync before its time
+            continue
+        decision = decide(row, observation, now, context.policy)
+        # the page shows it to be out of sync before its time, or says more of it than is stored
+        if decision.verdict in CHANGES or is_refreshed(row, decision.row):
             observed.append(Observed(row, observation))
     return observed, due, {row.id for row, _ in matched}
 

@@ -29,8 +29,10 @@ def new_row(context: Context, **values: Any) -> ProviderAsset:
     """A row that is not stored yet; raises `ConfigurationError` for a value that none can have."""
     for name in TEXTS:
         check_text(name, values.get(name))
-    if values.get("playback_policy") not in {None, *POLICIES}:
-        raise ConfigurationError("playback_policy", f"must be one of {', '.join(POLICIES)}")
+    policies = (values.get("playback_policy") or POLICIES[0]).split(",")
+    if not set(policies) <= set(POLICIES):
+        text = f"must be of {', '.join(POLICIES)}; several with commas between them"
+        raise ConfigurationError("playback_policy", text)
     now = context.now()
     row = ProviderAsset(
         id=str(uuid4()),

@@ -1,10 +1,13 @@
 """One row: fetch, decide, write, emit. The contract of the per-row sync."""
 
+from dataclasses import replace
+
 from rindle_sync.domain import (
     FailureKind,
     FetchFailure,
     Observation,
     ProviderAsset,
+    StuckPolicy,
     Trigger,
     needs_fetch,
     retry_gap,
@@ -16,19 +19,34 @@ from rindle_sync.reconcile.context import Context
 
 
 async def sync(
-    context: Context, provider_asset_id: str, *, trigger: Trigger = Trigger.SYNC
+    context: Context,
+    provider_asset_id: str,
+    *,
+    trigger: Trigger = Trigger.SYNC,
+    ask_first: bool = False,
 ) -> Applied | None:
     """Bring the row with this provider id in sync; None where there is no such row any more.
 
-    Raises `AuthenticationFailed` (no other row will fare better), `Conflict` and
-    `DatabaseUnavailable`.
+    `ask_first` is that of `sync_row`. Raises `AuthenticationFailed` (no other row will fare
+    better), `Conflict` and `DatabaseUnavailable`.
     """
     row = await context.store.assets.find_by_provider_asset_id(provider_asset_id)
-    return await sync_row(context, row, trigger=trigger) if row else None
+    if row is None:
+        return None
+    return await sync_row(context, row, trigger=trigger, ask_first=ask_first)
 
 
-async def sync_row(context: Context, row: ProviderAsset, *, trigger: Trigger) -> Applied | None:
-    """Bring `row` in sync; makes up to three calls, not counting those that were rate limited."""
+async def sync_row(
+    context: Context, row: ProviderAsset, *, trigger: Trigger, ask_first: bool = False
+) -> Applied | None:
+    """Bring `row` in sync; makes up to three calls, not counting those that were rate limited.
+
+    With `ask_first` no verdict stands without a call: the row is stuck only if the answer leaves it
+    in flight, whatever the stuck policy is.
+    """
+    if ask_first:
+        policy = replace(context.policy, stuck_policy=StuckPolicy.ASK_FIRST)
+        context = replace(context, policy=policy)
     attempts = Attempts()
     while True:
         applied = await _attempt(context, row, trigger)

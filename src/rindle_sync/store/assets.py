@@ -350,6 +350,7 @@ def read_row(found: sa.Row[Any]) -> ProviderAsset:
     values["state"] = State(values["state"])
     values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])
     values["playback_ids"] = tuple(PlaybackId(p["id"], p["policy"]) for p in values["playback_ids"])
+    values["absent_playback_ids"] = tuple(values["absent_playback_ids"])
     values["lease_token"] = None
     return ProviderAsset(**values)
 

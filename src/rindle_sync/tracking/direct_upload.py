@@ -47,13 +47,15 @@ def upload_row(
     context: Context, reference: str, profile: str, upload_request: UploadRequest
 ) -> ProviderAsset:
     """The row of an upload that is not created yet; `ConfigurationError` for an invalid request."""
-    _check(upload_request, context.gateway.provider.upload_bounds, context.policy)
+    provider = context.gateway.provider
+    _check(upload_request, provider.upload_bounds, context.policy)
+    policies = provider.playback_policies(upload_request)
     return new_row(
         context,
         reference=reference,
         profile=profile,
         passthrough=str(uuid4()),
-        playback_policy=upload_request.playback_policy,
+        playback_policy=",".join(policies) or None,
         ingest_mode=INGEST_MODE,
         state=State.PENDING,
     )
@@ -108,9 +110,6 @@ def _check(upload_request: UploadRequest, bounds: UploadBounds, policy: Policy) 
             f"must be from {least} to {most} seconds, and within provider_stuck_threshold_seconds"
         )
         raise ConfigurationError("expires_in", text)
-    policies = bounds.playback_policies
-    if policies and upload_request.playback_policy not in policies:
-        raise ConfigurationError("playback_policy", f"must be one of {', '.join(sorted(policies))}")
     check_text("cors_origin", upload_request.cors_origin)
     try:
         json.dumps(upload_request.settings, ensure_ascii=False, allow_nan=False).encode()

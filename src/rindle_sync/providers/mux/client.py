@@ -29,6 +29,7 @@ from rindle_sync.providers.base import (
 )
 from rindle_sync.providers.mux import webhooks
 from rindle_sync.providers.mux.errors import refusal, unreachable
+from rindle_sync.providers.mux.new_asset import asset_settings, playback_policies
 from rindle_sync.providers.mux.responses import (
     Asset,
     Environment,
@@ -88,6 +89,7 @@ class Mux:
     }
     verify = staticmethod(webhooks.verify)
     test_delivery = staticmethod(webhooks.test_delivery)
+    playback_policies = staticmethod(playback_policies)
 
     def __init__(
         self,
@@ -141,11 +143,7 @@ class Mux:
         asked: dict[str, Any] = {
             "cors_origin": upload_request.cors_origin,
             "timeout": int(upload_request.timeout.total_seconds()),
-            "new_asset_settings": {
-                **upload_request.settings,
-                "playback_policies": [upload_request.playback_policy],
-                "passthrough": passthrough,
-            },
+            "new_asset_settings": {**asset_settings(upload_request), "passthrough": passthrough},
         }
         if upload_request.test:
             asked["test"] = True

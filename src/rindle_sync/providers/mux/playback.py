@@ -209,12 +209,14 @@ def _chosen(row: ProviderAsset, kind: PlaybackKind, wanted: PlaybackId | None) -
         for own in row.playback_ids:
             if own.policy == policy:
                 return own
-        raise NotPlayable(row.id, f"no_{policy}_id", f"has no playback id whose policy is {policy}")
+        text = f"has no playback id whose policy is {policy}: it never had one, or it was removed"
+        raise NotPlayable(row.id, f"no_{policy}_id", text)
     # by id alone: the policy that counts is the row's, not the caller's
     for own in row.playback_ids:
         if own.id == wanted.id:
             return _needs_token(row, kind, own)
-    raise NotPlayable(row.id, "foreign_id", "does not have this playback id")
+    text = "does not have this playback id: it is of a different row, or was removed"
+    raise NotPlayable(row.id, "foreign_id", text)
 
 
 def _needs_token(row: ProviderAsset, kind: PlaybackKind, own: PlaybackId) -> PlaybackId:

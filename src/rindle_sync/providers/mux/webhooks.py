@@ -6,6 +6,7 @@ https://www.mux.com/docs/core/verify-webhook-signatures
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -38,10 +39,20 @@ from rindle_sync.providers.mux.responses import (
 
 SIGNATURE_HEADER: Final = "mux-signature"
 
+_ABOUT_ASSETS: Final = "video.asset."
+"""How the types of all events about an asset begin, those about a part of it among them."""
+_UPDATED: Final = "video.asset.updated"
+_WARNING: Final = "video.asset.warning"
+_LATER_EVENTS: Final = re.compile(
+    r"video\.asset\.(live_stream_completed|non_standard_input_detected|warning"
+    r"|(master|static_renditions)\..+)"
+)
+"""Those about more than the state whose `id` is the asset's; all but a warning hold all of it."""
+
 # the type says more than the snapshot beside it: a deleted asset's still says "ready"
 _ASSET_EVENTS: Final[Mapping[str, State | None]] = {
     "video.asset.created": None,
-    "video.asset.updated": None,
+    _UPDATED: None,
     "video.asset.ready": State.READY,
     "video.asset.errored": State.ERRORED,
     "video.asset.deleted": State.DELETED,
@@ -136,23 +147,37 @@ def read_event(body: bytes) -> ReceivedEvent:
     Raises `InvalidWebhook` where it has no type or no event id.
     """
     envelope = _envelope(body)
-    data = _object(envelope.data)
-    subject = data.get("id") or _object(envelope.object).get("id")
-    is_upload = envelope.type in _UPLOAD_EVENTS
-    settings = data.get("new_asset_settings")
-    passthrough = data.get("passthrough")
-    if is_upload and isinstance(settings, dict):
-        passthrough = settings.get("passthrough")
+    asset_id, upload_id, passthrough = _subject(envelope)
     return ReceivedEvent(
         event_id=envelope.id,
         type=envelope.type,
         environment=text_id(_object(envelope.environment).get("id")),
         occurred_at=parse_time(envelope.created_at),
-        provider_asset_id=text_id(data.get("asset_id") if is_upload else subject),
-        provider_upload_id=text_id(subject if is_upload else data.get("upload_id")),
-        passthrough=text_id(passthrough),
-        acted_on=is_upload or envelope.type in _ASSET_EVENTS,
+        provider_asset_id=asset_id,
+        provider_upload_id=upload_id,
+        passthrough=passthrough,
+        acted_on=envelope.type in _UPLOAD_EVENTS or envelope.type.startswith(_ABOUT_ASSETS),
     )
+
+
+def _subject(envelope: _Envelope) -> tuple[str | None, str | None, str | None]:
+    """The asset, the upload and the passthrough that an event is about.
+
+    Of a track or a rendition neither id nor passthrough are the asset's; `asset_id` names it.
+    """
+    data, named = _object(envelope.data), _object(envelope.object)
+    passthrough = data.get("passthrough")
+    if envelope.type in _UPLOAD_EVENTS:
+        settings = data.get("new_asset_settings")
+        if isinstance(settings, dict):
+            passthrough = settings.get("passthrough")
+        upload_id = data.get("id") or named.get("id")
+        return text_id(data.get("asset_id")), text_id(upload_id), text_id(passthrough)
+    of_object = named.get("id") if named.get("type") == "asset" else None
+    if envelope.type in _ASSET_EVENTS or _LATER_EVENTS.fullmatch(envelope.type):
+        asset_id = data.get("id") or of_object
+        return text_id(asset_id), text_id(data.get("upload_id")), text_id(passthrough)
+    return text_id(data.get("asset_id") or of_object), None, None
 
 
 def read_observation(body: bytes, at: datetime) -> Observation:
@@ -169,17 +194,36 @@ def read_observation(body: bytes, at: datetime) -> Observation:
                 read(data, Upload), status=_UPLOAD_EVENTS[envelope.type]
             )
             observation = replace(
-                upload_observation(upload, data, at), source=ObservationSource.WEBHOOK
+                upload_observation(upload, data, at),
+                source=ObservationSource.WEBHOOK,
+                # beside an asset it would replace what is known of that
+                metadata=None if upload.asset_id else data,
             )
-        else:
+        elif envelope.type in _ASSET_EVENTS:
             asset = read(data, Asset)
             observation = asset_observation(asset, data, ObservationSource.WEBHOOK, at)
-            state = _ASSET_EVENTS.get(envelope.type) or observation.state
+            state = _ASSET_EVENTS[envelope.type] or observation.state
             failed = ErrorKind.PROVIDER if state is State.ERRORED else None
             observation = replace(observation, state=state, error_kind=failed)
+            if envelope.type == _UPDATED and observation.playback_ids is None:
+                # Mux leaves the field out where there are none: a check sees whether they went
+                observation = replace(observation, playback_ids=())
+        else:
+            observation = _later_observation(envelope, data, at)
     except (ProviderError, RecursionError):
         raise InvalidWebhook("unreadable_data") from None
     return replace(observation, event_id=envelope.id, occurred_at=parse_time(envelope.created_at))
+
+
+def _later_observation(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> Observation:
+    """What an event about more than the state of its asset says; a check brings the rest."""
+    is_whole = envelope.type != _WARNING and _LATER_EVENTS.fullmatch(envelope.type)
+    return Observation(
+        source=ObservationSource.WEBHOOK,
+        at=at,
+        provider_asset_id=_subject(envelope)[0],
+        metadata=data if is_whole else None,
+    )
 
 
 def _envelope(body: bytes) -> _Envelope:

@@ -52,6 +52,8 @@ assets: Final = sa.Table(
     sa.Column("check_at", UtcTime()),
     sa.Column("check_failures", sa.Integer(), nullable=False),
     sa.Column("missing_since", UtcTime()),
+    sa.Column("absent_playback_ids", Json, nullable=False, server_default="[]"),
+    sa.Column("playback_absent_since", UtcTime()),
     sa.Column("decision_log", Json, nullable=False, server_default="[]"),
     sa.Column("lease_token", RowId()),
     sa.Column("lease_until", UtcTime()),

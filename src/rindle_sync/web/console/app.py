@@ -251,7 +251,9 @@ class Console:
         outcome, path = "failed", f"/rows/{row.id}"
         try:
             async with asyncio.timeout(LONGEST_SYNC):
-                applied = await sync_row(job_runner.context, row, trigger=Trigger.CONSOLE)
+                applied = await sync_row(
+                    job_runner.context, row, trigger=Trigger.CONSOLE, ask_first=True
+                )
             outcome = applied.decision.verdict.value if applied else "gone"
         except TimeoutError:
             outcome = "late"

@@ -77,6 +77,8 @@ def _create_rows() -> None:
         Column("check_at", UtcTime()),
         Column("check_failures", Integer(), nullable=False),
         Column("missing_since", UtcTime()),
+        Column("absent_playback_ids", Json, nullable=False, server_default="[]"),
+        Column("playback_absent_since", UtcTime()),
         Column("decision_log", Json, nullable=False, server_default="[]"),
         Column("lease_token", RowId()),
         Column("lease_until", UtcTime()),
