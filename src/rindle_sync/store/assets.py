@@ -23,6 +23,7 @@ from rindle_sync.domain import (
 )
 from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.database import Repository, claim_statement
+from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import assets, changes
 
@@ -254,6 +255,7 @@ class AssetStore(Repository):
             clashes |= written.clashes
         return Written(ids, clashes)
 
+    @retried
     async def _write(self, writes: Sequence[Write]) -> Set[str]:
         rows = [dict(zip(_SENT, _read_sent(write.row), strict=True)) for write in writes]
         async with self.writing() as connection:

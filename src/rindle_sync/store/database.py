@@ -3,17 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.errors import DatabaseUnavailable
-from rindle_sync.store.driver_errors import LOCKED, named_errors
+from rindle_sync.store.driver_errors import LOCKED, named_errors, retried
 from rindle_sync.store.schema.engine import BUSY_SECONDS, file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
 from rindle_sync.store.schema.tables import assets
+
+ENCODING_REMEDY: Final = (
+    "use a database in UTF-8: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
+)
 
 
 class Database:
@@ -49,12 +53,33 @@ class Database:
     async def ping(self) -> None:
         """Check that the database answers and has the tables."""
         async with self.reading() as connection:
-            await connection.execute(sa.select(assets.c.id).limit(1))
+            # a table of Rindle's has the same name, and no reference
+            await connection.execute(sa.select(assets.c.id, assets.c.reference).limit(1))
 
     async def has_table(self, name: str) -> bool:
         """Whether the database has a table of this name, of rindle-sync or of another program."""
         async with self.reading() as connection:
             return await connection.run_sync(lambda session: sa.inspect(session).has_table(name))
+
+    async def encoding_trouble(self) -> str | None:
+        """What is wrong with the encoding of the database; None where it stores every text."""
+        if self.engine.dialect.name == "sqlite":
+            return None
+        async with self.reading() as connection:
+            shown = await connection.exec_driver_sql("SHOW server_encoding")
+            encoding = str(shown.scalar_one())
+        if encoding == "UTF8":
+            return None
+        return f"its encoding is {encoding}, which cannot store every text"
+
+    async def is_pooled(self) -> bool:
+        """Whether a pooler, such as PgBouncer, is between; it gives out process ids of its own."""
+        if self.engine.dialect.name == "sqlite":
+            return False
+        async with self.reading() as connection:
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            server = await connection.exec_driver_sql("SELECT pg_backend_pid()")
+            return bool(server.scalar_one() != driver.info.backend_pid)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -86,6 +111,7 @@ class Database:
         """Release what is leased under `token` with the next lease or release."""
         self._unreleased[table, token] = None
 
+    @retried
     async def release_all(self) -> None:
         """Release what is not released yet, instead of waiting until the leases end."""
         if self._unreleased:
@@ -144,6 +170,7 @@ class Repository:
         async with self.reading() as connection:
             return (await connection.execute(statement, values)).all()
 
+    @retried
     async def execute(self, statement: sa.Executable, values: Any = None) -> int:
         """Run a statement in a transaction of its own; the number of rows that it wrote."""
         async with self.writing() as connection:
@@ -166,6 +193,7 @@ class Repository:
         self.database.release_later(self.table, token)
         await self.database.release_all()
 
+    @retried
     async def lease(
         self, statement: sa.Executable, token: str, values: Mapping[str, Any]
     ) -> Sequence[sa.Row[Any]]:
