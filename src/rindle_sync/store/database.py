@@ -76,10 +76,11 @@ class Database:
         """Whether a pooler, such as PgBouncer, is between; it gives out process ids of its own."""
         if self.engine.dialect.name == "sqlite":
             return False
+        from rindle_sync.store.sessions import is_own
+
         async with self.reading() as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            server = await connection.exec_driver_sql("SELECT pg_backend_pid()")
-            return bool(server.scalar_one() != driver.info.backend_pid)
+            driver = (await connection.get_raw_connection()).driver_connection
+            return not await is_own(driver)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -10,8 +10,6 @@ from typing import Any, Final
 from procrastinate import App, Blueprint, PsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 from procrastinate.jobs import DeleteJobCondition, Status
-from psycopg import Error, IsolationLevel
-from psycopg.rows import tuple_row
 from psycopg_pool import PoolTimeout
 
 from rindle_sync.domain import Job
@@ -29,7 +27,7 @@ from rindle_sync.runtime.engines.queued_jobs import (
 )
 from rindle_sync.runtime.job_runner import JobRunner
 from rindle_sync.store import ALL_WAIT, complaint, state_of
-from rindle_sync.store.schema.engine import SESSION
+from rindle_sync.store.sessions import DriverError, is_own, prepare_session
 
 NAMESPACE: Final = "rindle_sync"
 
@@ -50,7 +48,7 @@ NO_TABLES: Final = (
 
 CUT_OFF: Final = "a worker was cut off from the database"
 
-_DATABASE_ERRORS: Final = (ConnectorException, Error, OSError, PoolTimeout)
+_DATABASE_ERRORS: Final = (ConnectorException, DriverError, OSError, PoolTimeout)
 
 _NO_SUCH: Final = frozenset({"42P01", "42883"})
 """The SQLSTATEs of a missing table and of a missing function."""
@@ -268,31 +266,16 @@ def cron(every: float) -> str:
     return f"* * * * * */{seconds}"
 
 
-async def is_own(session: Any) -> bool:
-    """Whether a session of psycopg's is a server's; a pooler gives out process ids of its own."""
-    cursor = session.cursor(row_factory=tuple_row)
-    server = await (await cursor.execute("SELECT pg_backend_pid()")).fetchone()
-    return bool(server == (session.info.backend_pid,))
-
-
 @asynccontextmanager
 async def opened(conninfo: str) -> AsyncIterator[App]:
     """An app of Procrastinate's for a process without one. Raises `DatabaseUnavailable`."""
-
-    async def limit(session: Any) -> None:
-        # behind a pooler the session is shared with other programs: the role may have limits
-        if await is_own(session):
-            await session.execute(SESSION)
-        await session.commit()
-        await session.set_isolation_level(IsolationLevel.READ_COMMITTED)
-
     connector = PsycopgConnector(
         conninfo=conninfo,
         min_size=1,
         max_size=6,
         timeout=10,
         reconnect_timeout=RECONNECT_SECONDS,
-        configure=limit,
+        configure=prepare_session,
         kwargs={"prepare_threshold": None},
     )
     app = App(connector=connector)
