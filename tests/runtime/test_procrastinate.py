@@ -160,7 +160,7 @@ async def test_its_sessions_have_our_time_limits_and_what_the_url_says(postgres_
             for name in ("search_path", "lock_timeout", "statement_timeout")
         }
 
-    assert "tcp_user_timeout=25000" in conninfo(postgres_url)
+    assert "tcp_user_timeout='25000'" in conninfo(postgres_url)
     assert {name: line["it"] for name, line in shown.items() if line} == {
         "search_path": "of_the_app",
         "lock_timeout": "15s",

@@ -138,8 +138,11 @@ def own_server() -> Iterator[Server]:
 def new_database(server: str, encoding: str = "UTF8") -> Iterator[str]:
     """The URL of a fresh, empty database on `server`, dropped after the block."""
     name = f"rindle_test_{uuid4().hex}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING {} LOCALE 'C'")
-    _execute(server, create.format(sql.Identifier(name), sql.Literal(encoding)))
+    make = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+    if encoding != "UTF8":
+        of = sql.SQL(" ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'")
+        make += of.format(sql.Literal(encoding))
+    _execute(server, make)
     try:
         yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
     finally:
@@ -177,7 +180,7 @@ def _execute(server: str, statement: sql.Composed) -> None:
 def _first_that_starts(choices: Iterable[str]) -> Iterator[Server]:
     reasons = []
     for choice in choices:
-        account = _account()
+        account = unprivileged()
         folder = _folder(account)
         try:
             bindir = (
@@ -200,7 +203,8 @@ def _first_that_starts(choices: Iterable[str]) -> Iterator[Server]:
     )
 
 
-def _account() -> Account:
+def unprivileged() -> Account:
+    """Whom servers run as."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     options: dict[str, Any] = {"env": {**settings, "LC_ALL": "C"}, "cwd": "/"}
     if os.geteuid() != 0:

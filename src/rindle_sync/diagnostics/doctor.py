@@ -30,7 +30,7 @@ from rindle_sync.errors import (
 from rindle_sync.providers import knock
 from rindle_sync.reconcile import Context
 from rindle_sync.runtime import Runtime, last_heartbeat
-from rindle_sync.store import Database
+from rindle_sync.store import ENCODING_REMEDY, Database
 
 SHORTEST_SECRET: Final = 16
 MOST_SKEW: Final = timedelta(seconds=5)
@@ -48,7 +48,7 @@ class Note:
     """Why a check was not made, or what it does not prove; no finding."""
 
     check: Check
-    environment: str
+    environment: str | None
     text: str
 
 
@@ -88,6 +88,8 @@ async def examine(
         told.append(trouble)
     else:
         checked += OF_TABLES
+        if await database.is_pooled():
+            told.append(Note(Check.DATABASE, None, _POOLED))
         told += [found async for found in _of_tables(settings, contexts)]
     if ping and trouble is None:
         asked: list[DoctorFinding | Note] = []
@@ -154,6 +156,10 @@ def _of_all_settings(
             yield DoctorFinding(Check.CREDENTIALS, Level.ERROR, name, text, remedy)
 
 
+_POOLED: Final = (
+    "a pooler is between: its pool_mode must be transaction or session, and jobs of Procrastinate "
+    "start up to a second later"
+)
 _MIGRATE: Final = "run `rindle-sync migrate`"
 _TROUBLE: Final = "docs/production.md says what each trouble means"
 
@@ -161,18 +167,23 @@ _TROUBLE: Final = "docs/production.md says what each trouble means"
 async def _of_database(
     settings: Settings, context: Context, database: Database
 ) -> DoctorFinding | None:
-    from rindle_sync.store.migrations import revisions
+    from rindle_sync.store.migrations import RUN_NEWER, is_newer, revisions
 
     try:
+        if trouble := await database.encoding_trouble():
+            return DoctorFinding(Check.DATABASE, Level.ERROR, None, trouble, ENCODING_REMEDY)
         at, newest = await revisions(database.engine)
-        if at is not None and at != newest:
+        if is_newer(at):
+            text = f"the tables are at {at}, of a newer version of rindle-sync"
+            return DoctorFinding(Check.TABLES, Level.ERROR, None, text, RUN_NEWER)
+        if at not in {None, newest}:
             text = f"the tables are at {at}, and {newest} is the newest"
             return DoctorFinding(Check.TABLES, Level.ERROR, None, text, _MIGRATE)
         await Runtime((), settings, database, context.now).check_ready()
-    except DatabaseUnavailable as trouble:
-        if "migrate" in str(trouble):
-            return DoctorFinding(Check.TABLES, Level.ERROR, None, str(trouble), _MIGRATE)
-        return DoctorFinding(Check.DATABASE, Level.ERROR, None, str(trouble), _TROUBLE)
+    except DatabaseUnavailable as unavailable:
+        if "migrate" in str(unavailable):
+            return DoctorFinding(Check.TABLES, Level.ERROR, None, str(unavailable), _MIGRATE)
+        return DoctorFinding(Check.DATABASE, Level.ERROR, None, str(unavailable), _TROUBLE)
     return None
 
 

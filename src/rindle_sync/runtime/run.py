@@ -38,7 +38,14 @@ class Runtime:
 
         Raises `DatabaseUnavailable`, `ConfigurationError`.
         """
+        from rindle_sync.store.migrations import is_newer, revisions
+
         await self.database.ping()
+        at, newest = await revisions(self.database.engine)
+        # on newer tables the version before goes on, while its processes are restarted
+        if at not in {None, newest} and not is_newer(at):
+            text = f"the tables are at {at}, and {newest} is the newest: run `rindle-sync migrate`"
+            raise DatabaseUnavailable(text)
         if self.settings.engine is EngineName.PROCRASTINATE:
             conninfo(self.settings.database_url)
             with extra():

@@ -3,8 +3,10 @@
 from typing import Any
 
 from rindle_sync.config import EngineName, Settings
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.runtime.engines.base import Distributed
 from rindle_sync.runtime.run import Runtime, extra
+from rindle_sync.store import ENCODING_REMEDY
 
 
 class Runnable:
@@ -18,11 +20,17 @@ class Runnable:
         raise NotImplementedError
 
     async def migrate(self) -> tuple[str | None, str]:
-        """Create or migrate the tables, and those of the engine; the revision before and after."""
+        """Create or migrate the tables, and those of the engine; the revision before and after.
+
+        Raises `ConfigurationError` for a database whose encoding is not UTF-8,
+        `DatabaseUnavailable`.
+        """
         from rindle_sync.store.migrations import upgrade
 
         database = self.runtime.database
         database.check_usable()
+        if trouble := await database.encoding_trouble():
+            raise ConfigurationError("database_url", f"{trouble}; {ENCODING_REMEDY}")
         engine = database.engine
         if self.settings.engine is EngineName.PROCRASTINATE:
             with extra():

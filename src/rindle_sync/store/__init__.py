@@ -2,7 +2,7 @@
 
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore, Change, Write, Written, read_row
-from rindle_sync.store.database import Database
+from rindle_sync.store.database import ENCODING_REMEDY, Database
 from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
 from rindle_sync.store.due_jobs import DueJobs
 from rindle_sync.store.environments import Environment, Environments, UnsavedEnvironments

@@ -26,6 +26,7 @@ from rindle_sync.domain import (
 )
 from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, clock
+from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import assets, changes
 
@@ -310,6 +311,7 @@ class AssetStore(Repository):
             refused |= written.refused
         return Written(ids, refused)
 
+    @retried
     async def _write(self, writes: Sequence[Write]) -> Set[str]:
         rows = [dict(zip(_SENT, _read_sent(write.row), strict=True)) for write in writes]
         try:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -12,10 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.domain import LONGEST_WAIT, TOLERANCE
 from rindle_sync.errors import AlreadyClosed, DatabaseUnavailable, WrongEventLoop
-from rindle_sync.store.driver_errors import LOCKED, named_errors
+from rindle_sync.store.driver_errors import LOCKED, named_errors, retried
 from rindle_sync.store.schema.engine import BUSY_SECONDS, file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
 from rindle_sync.store.schema.tables import assets
+
+ENCODING_REMEDY: Final = (
+    "use a database in UTF-8: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
+)
 
 
 class Database:
@@ -66,12 +70,34 @@ class Database:
     async def ping(self) -> None:
         """Check that the database answers and has the tables."""
         async with self.reading() as connection:
-            await connection.execute(sa.select(assets.c.id).limit(1))
+            # a table of Rindle's has the same name, and no reference
+            await connection.execute(sa.select(assets.c.id, assets.c.reference).limit(1))
 
     async def has_table(self, name: str) -> bool:
         """Whether the database has a table of this name, of rindle-sync or of another program."""
         async with self.reading() as connection:
             return await connection.run_sync(lambda session: sa.inspect(session).has_table(name))
+
+    async def encoding_trouble(self) -> str | None:
+        """What is wrong with the encoding of the database; None where it stores every text."""
+        if self.engine.dialect.name == "sqlite":
+            return None
+        async with self.reading() as connection:
+            shown = await connection.exec_driver_sql("SHOW server_encoding")
+            encoding = str(shown.scalar_one())
+        if encoding == "UTF8":
+            return None
+        return f"its encoding is {encoding}, which cannot store every text"
+
+    async def is_pooled(self) -> bool:
+        """Whether a pooler, such as PgBouncer, is between; it gives out process ids of its own."""
+        if self.engine.dialect.name == "sqlite":
+            return False
+        from rindle_sync.store.sessions import is_own
+
+        async with self.reading() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            return not await is_own(driver)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -105,6 +131,7 @@ class Database:
         """Release what is leased under `token` with the next lease or release."""
         self._unreleased[table, token] = None
 
+    @retried
     async def release_all(self) -> None:
         """Release what is not released yet, instead of waiting until the leases end."""
         if self._unreleased:
@@ -163,6 +190,7 @@ class Repository:
         async with self.reading() as connection:
             return (await connection.execute(statement, values)).all()
 
+    @retried
     async def execute(self, statement: sa.Executable, values: Any = None) -> int:
         """Run a statement in a transaction of its own; the number of rows that it wrote."""
         async with self.writing() as connection:
@@ -185,6 +213,7 @@ class Repository:
         self.database.release_later(self.table, token)
         await self.database.release_all()
 
+    @retried
     async def lease(
         self, statement: sa.Executable, token: str, values: Mapping[str, Any]
     ) -> Sequence[sa.Row[Any]]:

@@ -1,9 +1,10 @@
 """Turns driver errors into `DatabaseUnavailable` or `InvalidValue`, with a text that helps."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -12,10 +13,25 @@ from rindle_sync.domain import scrub
 from rindle_sync.errors import DatabaseUnavailable, InvalidValue
 from rindle_sync.store.schema.engine import BUSY_SECONDS, READ_ONLY, STATEMENT_SECONDS
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ATTEMPTS: Final = 5
+"""How often a transaction is run that the database rolls back in favour of another one."""
+
 _NO_TABLES: Final = "the database lacks the tables of rindle-sync; run `rindle-sync migrate`"
+_OTHER_TABLES: Final = (
+    "the tables lack a column: they are of an older version of rindle-sync, or of another program "
+    "(Rindle has one of the same name); run `rindle-sync migrate`, which tells these apart"
+)
 _FULL: Final = "the disk of the database is full; make room on it"
 _NO_MORE: Final = "the database takes no more connections; close some, or raise its max_connections"
 _ABOUT_TO: Final = "the database is starting, or about to stop"
+
+_COLLIDED: Final = (
+    f"a transaction was rolled back {ATTEMPTS} times in favour of others; does another program "
+    "lock the tables of rindle-sync in an order of its own?"
+)
 
 ALL_WAIT: Final = (
     "all connections wait for the database; is it overloaded, or does somebody hold a lock on "
@@ -32,9 +48,10 @@ LOCKED: Final = (
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _BY_STATE: Final = {
-    READ_ONLY: "the database is read-only; "
-    "does database_url lead to the primary, and not to a standby?",
+    READ_ONLY: "the database is read-only; does database_url lead to the primary, and not to a "
+    "standby, and is default_transaction_read_only off?",
     "42P01": _NO_TABLES,
+    "42703": _OTHER_TABLES,
     "53100": _FULL,
     "53300": _NO_MORE,
     "55P03": "another session has held a lock on the tables of "
@@ -60,12 +77,46 @@ _BY_CODE: Final = {
 _REFUSES_VALUE: Final = frozenset({"22", "44", "54", "P0"})
 """The classes of SQLSTATE for a value: data, view check, program limit, and a trigger's own."""
 
-# a server that refuses a connection gives its reason as text only
+# a server or a pooler that refuses a connection gives its reason as text only
 _BY_WORDS: Final = (
     (re.compile(r"no such table"), _NO_TABLES),
+    (re.compile(r"no such column|has no column named"), _OTHER_TABLES),
+    (
+        re.compile(r"unsupported startup parameter"),
+        "the pooler refuses an option of database_url: leave it out, or add it to "
+        "ignore_startup_parameters of PgBouncer",
+    ),
+    (
+        re.compile(r"in statement pooling mode"),
+        "the pooler is in statement mode, which has no transactions; "
+        "set pool_mode = transaction or session",
+    ),
+    (re.compile(r"query_wait_timeout"), ALL_WAIT),
+    (re.compile(r"max_client_conn|max_db_connections"), _NO_MORE),
     (re.compile(r"too many (clients|connections)|connection slots are reserved"), _NO_MORE),
     (re.compile(r"the database system is "), _ABOUT_TO),
 )
+
+
+_ROLLED_BACK: Final = frozenset({"40001", "40P01"})
+"""Serialization failure and deadlock: the database has rolled the transaction back."""
+
+
+class RolledBack(DatabaseUnavailable):
+    """The database has rolled back a transaction in favour of another one; it may be run again."""
+
+
+def retried(work: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """`work`, which is one transaction, run again where it is `RolledBack`; `ATTEMPTS` in all."""
+
+    @wraps(work)
+    async def attempted(*arguments: P.args, **named: P.kwargs) -> T:
+        for _ in range(ATTEMPTS - 1):
+            with suppress(RolledBack):
+                return await work(*arguments, **named)
+        return await work(*arguments, **named)
+
+    return attempted
 
 
 @contextmanager
@@ -81,6 +132,8 @@ def named_errors() -> Iterator[None]:
     except DBAPIError as error:
         if isinstance(error, DataError) or state_of(error.orig)[:2] in _REFUSES_VALUE:
             raise InvalidValue(complaint(error.orig)) from None
+        if state_of(error.orig) in _ROLLED_BACK:
+            raise RolledBack(_COLLIDED) from None
         raise DatabaseUnavailable(complaint(error.orig)) from None
     # raised before it was sent: its encoding is not the database's, or it is too large or too deep
     except (StatementError, UnicodeEncodeError, OverflowError, RecursionError) as error:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.store.database import Repository
+from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.schema.tables import environments
 
 
@@ -40,6 +41,7 @@ class Environments(Repository):
         """Store why and since when the circuit is open, or None and None if it is closed."""
         await self._save({"circuit_reason": reason, "circuit_opened_at": opened_at})
 
+    @retried
     async def _save(self, values: dict[str, Any]) -> None:
         changed = sa.update(environments).where(*self.here).values(values)
         try:

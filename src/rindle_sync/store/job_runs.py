@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.store.database import Repository, clock, is_free
+from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.schema.tables import deletion_candidates, job_runs
 
 
@@ -91,6 +92,7 @@ class JobRuns(Repository):
         found = await self.read(sa.select(*_COLUMNS).where(*self.here, job_runs.c.kind == kind))
         return JobRun(**found[0]._asdict()) if found else JobRun()
 
+    @retried
     async def add_candidates(
         self, observed_at: Mapping[str, datetime], *, is_missing: bool
     ) -> None:

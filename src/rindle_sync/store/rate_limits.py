@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import Bucket, BucketLevel, BucketState, Grant, token_bucket
 from rindle_sync.store.database import Repository
+from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.schema.tables import rate_limits
 
 _STATE: Final = (rate_limits.c.tokens, rate_limits.c.filled_at, rate_limits.c.paused_until)
@@ -24,6 +25,7 @@ class RateLimits(Repository):
         super().__init__(*of)
         self._known: dict[str, BucketState] = {}
 
+    @retried
     async def take(
         self, bucket: Bucket, now: datetime, *, most: int, reserve: float, most_left: float
     ) -> Grant:
@@ -80,6 +82,7 @@ class RateLimits(Repository):
             levels.append(token_bucket.level_of(bucket, state, now))
         return levels
 
+    @retried
     async def _change(
         self, bucket: Bucket, now: datetime, change: Callable[[BucketState], BucketState]
     ) -> None:

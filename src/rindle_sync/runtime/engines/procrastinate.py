@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from hashlib import sha256
 from typing import Any, Final
@@ -27,7 +27,7 @@ from rindle_sync.runtime.engines.queued_jobs import (
 )
 from rindle_sync.runtime.job_runner import JobRunner
 from rindle_sync.store import ALL_WAIT, complaint, state_of
-from rindle_sync.store.schema.engine import TIME_LIMITS
+from rindle_sync.store.sessions import DriverError, is_own, prepare_session
 
 NAMESPACE: Final = "rindle_sync"
 
@@ -48,10 +48,13 @@ NO_TABLES: Final = (
 
 CUT_OFF: Final = "a worker was cut off from the database"
 
-_DATABASE_ERRORS: Final = (ConnectorException, OSError, PoolTimeout)
+_DATABASE_ERRORS: Final = (ConnectorException, DriverError, OSError, PoolTimeout)
 
 _NO_SUCH: Final = frozenset({"42P01", "42883"})
 """The SQLSTATEs of a missing table and of a missing function."""
+
+POLLING_SECONDS: Final = 1.0
+"""How often a worker looks for jobs behind a pooler, where it cannot be notified."""
 
 RECONNECT_SECONDS: Final = 5.0
 """After this long the pool gives up a connection attempt: the next caller tries at once."""
@@ -128,14 +131,15 @@ class Procrastinate:
     async def _work(self) -> None:
         """Run jobs until the stop; raises `DatabaseUnavailable` if a worker ends by itself."""
         await self._renew()
+        polling = await self._polling()
         at_once = 2 * len(self._jobs.job_runners) + PROVIDER_JOBS_TO_SPARE
         log, handler = logging.getLogger("procrastinate.worker"), _WorkerLog()
         with ExitStack() as closing:
             log.addHandler(handler)  # Procrastinate only logs what ends a worker
             closing.callback(log.removeHandler, handler)
             working = [
-                asyncio.create_task(self._worker(QUICK_AT_ONCE, self._quick)),
-                asyncio.create_task(self._worker(at_once, PROVIDER_QUEUE, self._checks)),
+                asyncio.create_task(self._worker(polling, QUICK_AT_ONCE, self._quick)),
+                asyncio.create_task(self._worker(polling, at_once, PROVIDER_QUEUE, self._checks)),
             ]
             stopping = asyncio.create_task(self._stop.wait())
             try:
@@ -147,7 +151,16 @@ class Procrastinate:
         if not self._stop.is_set():
             raise await self._named(*handler.errors, *filter(None, ended))
 
-    async def _worker(self, at_once: int, *queues: str) -> None:
+    async def _polling(self) -> Mapping[str, Any]:
+        """How workers find jobs: LISTEN is of a session, which behind a pooler is not theirs."""
+        connector = self.app.connector
+        if isinstance(connector, PsycopgConnector):
+            async with self._named_errors(), connector.pool.connection() as session:
+                if not await is_own(session):
+                    return {"listen_notify": False, "fetch_job_polling_interval": POLLING_SECONDS}
+        return {}
+
+    async def _worker(self, polling: Mapping[str, Any], at_once: int, *queues: str) -> None:
         await self.app.run_worker_async(
             queues=list(queues),
             name=queues[0],
@@ -157,6 +170,7 @@ class Procrastinate:
             shutdown_graceful_timeout=self._drain,
             update_heartbeat_interval=HEARTBEAT_SECONDS,
             stalled_worker_timeout=STALLED_SECONDS,
+            **polling,
         )
 
     async def _defer(self, what: Job | str, connection: Any = None) -> None:
@@ -255,18 +269,14 @@ def cron(every: float) -> str:
 @asynccontextmanager
 async def opened(conninfo: str) -> AsyncIterator[App]:
     """An app of Procrastinate's for a process without one. Raises `DatabaseUnavailable`."""
-
-    async def limit(session: Any) -> None:
-        await session.execute(TIME_LIMITS)
-        await session.commit()
-
     connector = PsycopgConnector(
         conninfo=conninfo,
         min_size=1,
         max_size=6,
         timeout=10,
         reconnect_timeout=RECONNECT_SECONDS,
-        configure=limit,
+        configure=prepare_session,
+        kwargs={"prepare_threshold": None},
     )
     app = App(connector=connector)
     try:

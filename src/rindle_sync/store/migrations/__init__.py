@@ -1,5 +1,6 @@
 """The Alembic migrations of the tables; `upgrade` brings a database to the newest revision."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -8,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,9 +17,16 @@ from rindle_sync.domain import scrub
 from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.store.driver_errors import named_errors
 from rindle_sync.store.schema.engine import file_of
+from rindle_sync.store.schema.tables import assets, metadata
 
 VERSION_TABLE: Final = "rindle_sync_alembic_version"
 """A version table of its own: the app may use Alembic for its tables."""
+
+_NUMBERED: Final = re.compile(r"rindle_(\d+)")
+
+RUN_NEWER: Final = (
+    "run the newer version, or restore a backup of the database from before it was migrated"
+)
 
 _UNRELEASED: Final = frozenset({"0001", "0002"})
 """Revisions from before the first release, whose tables have other names."""
@@ -28,7 +36,10 @@ _LOCK: Final = 0x52494E44_4C45  # any number that no other program locks on
 
 
 async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
-    """Create or migrate the tables; the revision before and after. Concurrent calls are safe."""
+    """Create or migrate the tables; the revision before and after. Concurrent calls are safe.
+
+    Raises `DatabaseUnavailable`, also for tables of a newer version or of another program.
+    """
     try:
         file = file_of(engine.url)
         if file and not file.exists():
@@ -51,12 +62,43 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     before = _current(connection)
+    if is_newer(before):
+        raise DatabaseUnavailable(
+            f"the tables are at {before}, of a newer version of rindle-sync than this one "
+            f"(at {_newest()}): {RUN_NEWER}"
+        )
+    if before is None:
+        _refuse_other_tables(connection)
     config = Config()
     config.set_main_option("script_location", _FOLDER.replace("%", "%%"))
     # a connection of ours: Alembic would open one of its own, outside the lock
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
     return before, _newest()
+
+
+def _refuse_other_tables(connection: Connection) -> None:
+    """Raise `DatabaseUnavailable` for a table that has the name of one of ours."""
+    inspector = inspect(connection)
+    for name in sorted(set(inspector.get_table_names()) & set(metadata.tables)):
+        whose = "of another program"
+        columns = {column["name"] for column in inspector.get_columns(name)}
+        # https://hexdocs.pm/rindle: it refers to Rindle's `media_assets`
+        if name == assets.name and "asset_id" in columns and "reference" not in columns:
+            whose = "of Rindle, the Elixir library, with other columns"
+        raise DatabaseUnavailable(
+            f"the database has a table {name} already, {whose}: give rindle-sync a database of its "
+            "own, or on PostgreSQL a schema (CREATE SCHEMA rindle_sync, and at the end of "
+            "database_url ?options=-csearch_path%3Drindle_sync)"
+        )
+
+
+def is_newer(revision: str | None) -> bool:
+    """Whether a newer version of rindle-sync has made the tables: revisions are numbered."""
+    if revision is None:
+        return False
+    number, newest = (_NUMBERED.fullmatch(name) for name in (revision, _newest()))
+    return number is None or newest is None or int(number[1]) > int(newest[1])
 
 
 def _current(connection: Connection) -> str | None:

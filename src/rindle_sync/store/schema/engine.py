@@ -6,12 +6,13 @@ from sqlite3 import OperationalError
 from typing import Any, Final
 
 from sqlalchemy import Engine, ExceptionContext, event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.store.schema.json_rows import from_json, to_json
+from rindle_sync.store.schema.urls import DRIVER_MISSING, engine_url
 from rindle_sync.telemetry import keep_from_debug
 
 BUSY_SECONDS: Final = 15
@@ -20,10 +21,22 @@ BUSY_SECONDS: Final = 15
 STATEMENT_SECONDS: Final = 30
 """Seconds that one statement may take on PostgreSQL."""
 
-TIME_LIMITS: Final = (
+BEGIN: Final = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED; "
+    f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
+    f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'; "
+    "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'"
+)
+"""Begins each transaction on PostgreSQL, in one round trip, and leaves nothing to the session.
+
+Whatever defaults the server, the database, the role or a pooler has: behind a pooler the session is
+shared with other programs.
+"""
+
+SESSION: Final = (
     f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{BUSY_SECONDS}s'"
 )
-"""The first statements of each session on PostgreSQL."""
+"""The same limits for a session that is ours alone, and whose transactions a library begins."""
 
 SWITCHES: Final = 10
 """Attempts to switch a new SQLite file to its write-ahead log."""
@@ -31,7 +44,7 @@ SWITCHES: Final = 10
 READ_ONLY: Final = "25006"
 """SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
-_PARAMETERS: Final = {
+_DEFAULTS: Final = {
     "application_name": "rindle-sync",
     "connect_timeout": "10",
     "keepalives_idle": "10",
@@ -44,31 +57,17 @@ _PARAMETERS: Final = {
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
+_FIXED: Final = {"client_encoding": "utf8"}
+"""Whatever the URL, `PGCLIENTENCODING` or the server says."""
+
 _VERBOSE: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
 """At DEBUG, SQLAlchemy logs every row that it reads, and aiosqlite every parameter."""
 
 
-def engine_url(url: str) -> URL:
-    """`url` with an async driver; raises `ConfigurationError` for an unsupported database."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(
-            "database_url",
-            "is no database URL; write sqlite:///rindle-sync.sqlite3 "
-            "or postgresql://user:password@host:5432/database",
-        ) from None
-    match parsed.drivername.split("+")[0]:
-        case "sqlite":
-            return parsed.set(drivername="sqlite+aiosqlite")
-        case "postgresql" | "postgres":
-            return parsed.set(drivername="postgresql+psycopg")
-        case other:
-            raise ConfigurationError(
-                "database_url",
-                f"names a database that is not supported ({other}); "
-                "use sqlite:/// or postgresql://",
-            )
+def parameters(url: URL) -> dict[str, Any]:
+    """The parameters of each connection to PostgreSQL, whichever library makes it."""
+    named = url.translate_connect_args(username="user", database="dbname")
+    return {**_DEFAULTS, **named, **url.query, **_FIXED}
 
 
 def conninfo(url: str) -> str:
@@ -78,8 +77,11 @@ def conninfo(url: str) -> str:
         raise ConfigurationError(
             "engine", "is procrastinate, which needs PostgreSQL: set database_url to postgresql://…"
         )
-    completed = parsed.set(drivername="postgresql", query=_PARAMETERS | dict(parsed.query))
-    return completed.render_as_string(hide_password=False)
+    return " ".join(f"{name}={_quoted(value)}" for name, value in parameters(parsed).items())
+
+
+def _quoted(value: object) -> str:
+    return "'" + str(value).replace("\\", r"\\").replace("'", r"\'") + "'"
 
 
 def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
@@ -111,7 +113,9 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
                 "pool_pre_ping": True,
             }
             engine = create_async_engine(
-                parsed.set(query=_PARAMETERS | dict(parsed.query)), **options
+                parsed.set(query={**_DEFAULTS, **parsed.query, **_FIXED}),
+                **options,
+                connect_args={"prepare_threshold": None},  # a pooler may change the session
             )
             _prepare_postgresql(engine.sync_engine)
     except (ArgumentError, ValueError, TypeError, OSError):
@@ -119,11 +123,7 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
             "database_url", "has a part that is not understood; see docs/settings.md"
         ) from None
     except ModuleNotFoundError:
-        raise ConfigurationError(
-            "database_url",
-            "names PostgreSQL, whose driver is not installed; "
-            "pip install 'rindle-sync[postgresql]'",
-        ) from None
+        raise ConfigurationError("database_url", DRIVER_MISSING) from None
     return engine
 
 
@@ -186,9 +186,11 @@ def prepare_sqlite(engine: Engine, file: Path | None = None) -> None:
 def _prepare_postgresql(engine: Engine) -> None:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _: Any) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(f"{TIME_LIMITS}; SET timezone = 'UTC'")
-        connection.commit()
+        connection.autocommit = True  # psycopg would send a BEGIN of its own
+
+    @event.listens_for(engine, "begin")
+    def began(connection: Any) -> None:
+        connection.exec_driver_sql(BEGIN)
 
     # a server that became a standby still answers; a new connection may reach the primary
     @event.listens_for(engine, "handle_error")

@@ -7,7 +7,6 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import TableValuedAlias
 from sqlalchemy.sql.functions import FunctionElement
 
 from rindle_sync.store.schema.types import UtcTime, utc_text
@@ -50,7 +49,7 @@ def _typed(element: Any, compiler: Any, **options: Any) -> str:
     return str(compiler.process(needed, **options))
 
 
-def json_table(parameter: str, alias: str) -> TableValuedAlias:
+def json_table(parameter: str, alias: str) -> sa.TableValuedAlias:
     """The JSON array in the parameter `parameter` as a table."""
     return _JsonRows(sa.bindparam(parameter, type_=sa.Text())).table_valued("value", name=alias)
 
