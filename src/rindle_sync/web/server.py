@@ -110,6 +110,10 @@ async def serve(
         access_log=False,
         log_level="warning",
         lifespan="on" if lifespan else "off",
+        # given, so that uvicorn does not read them from FORWARDED_ALLOW_IPS and WEB_CONCURRENCY
+        proxy_headers=False,
+        forwarded_allow_ips="",
+        workers=1,
         timeout_keep_alive=head_within,
         timeout_graceful_shutdown=5,
         backlog=BACKLOG,
