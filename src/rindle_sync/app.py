@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ from rindle_sync.reconcile import (
 from rindle_sync.runtime import Callback, JobRunner, Runnable, Runtime
 from rindle_sync.store import Database, Store
 from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS, open_engine
-from rindle_sync.telemetry import Listener, Telemetry, log_event
+from rindle_sync.telemetry import Listener, RateLimitWaiting, Telemetry, log_event, milliseconds
 from rindle_sync.tracking import DirectUpload, begin_upload, cancel_upload, track, upload_row
 from rindle_sync.webhooks import Receiver, WebhookApp, WebhookEvents
 
@@ -151,11 +151,15 @@ class RindleSync(Runnable):
                 now=self._now,
                 sleep=asyncio.sleep,
                 kept_for_app=bucket.capacity * (1 - share),
+                on_wait=partial(self._emit_wait, bucket.name),
             )
             limiters.append(limiter)
         reads, creates = limiters
         # one and the same where the provider has one bucket: what it reports holds for both
         return reads, reads if limits.creates == limits.reads else creates
+
+    def _emit_wait(self, bucket: str, wait: timedelta) -> None:
+        self.telemetry.emit(RateLimitWaiting(bucket=bucket, wait_ms=milliseconds(wait)))
 
     async def track(
         self,

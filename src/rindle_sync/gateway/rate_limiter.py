@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from rindle_sync.domain import Bucket, BucketLevel, Trigger
+from rindle_sync.errors import RateLimited
 from rindle_sync.store import RateLimits
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
@@ -24,8 +25,27 @@ KEPT_FREE: Final = {Trigger.SWEEP: 0.1, Trigger.AUDIT: 0.5}
 """The share of a full bucket that a trigger leaves to more urgent ones; others may empty it."""
 
 
+LONGEST_WAIT: Final = timedelta(seconds=10)
+"""How long a caller waits for a call: somebody waits for its answer."""
+
+LONGEST_WAITS: Final = {Trigger.SWEEP: timedelta(minutes=1), Trigger.AUDIT: timedelta(minutes=5)}
+"""How long a pass waits; then it ends, and is due again."""
+
+
+def longest_wait(trigger: Trigger) -> timedelta:
+    """How long a call of `trigger` is waited for."""
+    return LONGEST_WAITS.get(trigger, LONGEST_WAIT)
+
+
+WORTH_TELLING: Final = timedelta(seconds=5)
+"""A wait this long is told to whoever follows the work; others are the pace of the rate limit."""
+
+
 class RateLimiter:
-    """Grants the calls of `bucket`; `kept_for_app` of the provider's limit are left to the app."""
+    """Grants the calls of `bucket`; `kept_for_app` of the provider's limit are left to the app.
+
+    `on_wait` is called as a wait that is worth telling begins.
+    """
 
     def __init__(
         self,
@@ -36,6 +56,8 @@ class RateLimiter:
         sleep: Callable[[float], Awaitable[None]],
         kept_for_app: float = 0.0,
         chance: Callable[[], float] = random.random,
+        on_wait: Callable[[timedelta], None] = lambda _: None,
+        waits: Callable[[Trigger], timedelta] = longest_wait,
     ) -> None:
         self._buckets = buckets
         self._bucket = bucket
@@ -46,6 +68,9 @@ class RateLimiter:
         self._paused_until = datetime.min.replace(tzinfo=UTC)
         self._backoff = timedelta(0)
         self._left: tuple[float, datetime] | None = None
+        self._on_wait = on_wait
+        self._waits = waits
+        self._refused_until: dict[Trigger, datetime] = {}
         self._turns: defaultdict[Trigger, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def take(
@@ -54,12 +79,16 @@ class RateLimiter:
         keep_waiting: Callable[[], bool] = lambda: True,
         *,
         trigger: Trigger = Trigger.SYNC,
+        since: datetime | None = None,
     ) -> int:
         """Wait until a call is allowed; the number of calls that are, up to `most`.
 
         First come, first served for each trigger. `keep_waiting` is called every second; the result
-        is 0 once it returns False. Raises `DatabaseUnavailable`.
+        is 0 once it returns False. Raises `RateLimited` where no call is allowed within the longest
+        wait of the trigger, counted from `since`; and `DatabaseUnavailable`.
         """
+        deadline = (since or self._now()) + self._waits(trigger)
+        is_told = False
         capacity = self._bucket.capacity
         # the least urgent keep at least one call within reach, or they would never run
         reserve = min(KEPT_FREE.get(trigger, 0.0) * capacity, max(capacity - 1, 0.0))
@@ -72,9 +101,30 @@ class RateLimiter:
                 )
                 if grant.calls:
                     return grant.calls
+                if now + grant.wait > deadline:
+                    raise self._refused(trigger, now, grant.wait)
+                if grant.wait >= WORTH_TELLING and not is_told:
+                    is_told = True
+                    self._on_wait(grant.wait)
                 # not longer: meanwhile the caller may have to stop, or others give calls back
                 await self._sleep(min(max(grant.wait.total_seconds(), 0.001), 1.0))
             return 0
+
+    def is_refused(self, trigger: Trigger) -> bool:
+        """Whether `trigger` was told to come back later than now."""
+        until = self._refused_until.get(trigger)
+        # after a pause calls are earned; what a clock that was wrong has left is not believed
+        return until is not None and timedelta(0) < until - self._now() <= 2 * LONGEST_PAUSE
+
+    def _refused(self, trigger: Trigger, now: datetime, wait: timedelta) -> RateLimited:
+        until, seconds = now + wait, wait.total_seconds()
+        self._refused_until[trigger] = until
+        return RateLimited(
+            f"the rate limit of {self._buckets.provider} allows no call before "
+            f"{until:%H:%M:%S} UTC; try again in {seconds:.0f} s",
+            seconds,
+            was_called=False,
+        )
 
     async def levels(self, limiters: Sequence["RateLimiter"]) -> list[BucketLevel]:
         """The levels of these rate limiters, which share a database."""

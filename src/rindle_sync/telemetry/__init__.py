@@ -11,6 +11,7 @@ from rindle_sync.telemetry.events import (
     Failed,
     Listener,
     OperatorActed,
+    RateLimitWaiting,
     RedactionFailed,
     Resolved,
     StateChange,
