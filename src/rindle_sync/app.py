@@ -4,15 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from inspect import iscoroutinefunction
 from typing import Any, Final
 
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.diagnostics import Explanation, Status, environment_status, explain
-from rindle_sync.domain import Bucket, JobKind, ProviderAsset, State, Trigger, as_row_id
+from rindle_sync.domain import JobKind, ProviderAsset, State, Trigger, as_row_id
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.gateway import ProviderGateway, RateLimiter
+from rindle_sync.gateway import ProviderGateway, rate_limiters
 from rindle_sync.providers import (
     Modifiers,
     PlaybackKind,
@@ -35,7 +35,7 @@ from rindle_sync.reconcile import (
 from rindle_sync.runtime import Callback, JobRunner, Runnable, Runtime
 from rindle_sync.store import Database, Store
 from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS, open_engine
-from rindle_sync.telemetry import Listener, RateLimitWaiting, Telemetry, log_event, milliseconds
+from rindle_sync.telemetry import Listener, Telemetry, log_event
 from rindle_sync.tracking import DirectUpload, begin_upload, cancel_upload, track, upload_row
 from rindle_sync.webhooks import Receiver, WebhookApp, WebhookEvents
 
@@ -80,7 +80,14 @@ class RindleSync(Runnable):
     def context(self) -> Context:
         """What reconciling needs. Without credentials every call raises `MissingCredentials`."""
         settings = self.settings
-        reads, creates = self._rate_limiters()
+        reads, creates = rate_limiters(
+            self.store.rate_limits,
+            (settings.buckets.reads, settings.buckets.creates),
+            share=settings.provider_rate_limit_share,
+            telemetry=self.telemetry,
+            now=self._now,
+            sleep=asyncio.sleep,
+        )
 
         def note_calls_left(kind: str, left: int) -> None:
             (reads if kind == "reads" else creates).note_calls_left(left)
@@ -134,32 +141,6 @@ class RindleSync(Runnable):
     def runtime(self) -> Runtime:
         """The jobs of this environment, and how they are run."""
         return Runtime([self.job_runner], self.settings, self.store.database, self._now)
-
-    def _rate_limiters(self) -> tuple[RateLimiter, RateLimiter]:
-        """Our share of the provider's buckets, of reads and of creates."""
-        limits, share = self.settings.buckets, self.settings.provider_rate_limit_share
-        limiters = []
-        for bucket in (limits.reads, limits.creates):
-            ours = Bucket(
-                name=bucket.name,
-                capacity=max(1.0, bucket.capacity * share),
-                per_second=bucket.per_second * share,
-            )
-            limiter = RateLimiter(
-                self.store.rate_limits,
-                ours,
-                now=self._now,
-                sleep=asyncio.sleep,
-                kept_for_app=bucket.capacity * (1 - share),
-                on_wait=partial(self._emit_wait, bucket.name),
-            )
-            limiters.append(limiter)
-        reads, creates = limiters
-        # one and the same where the provider has one bucket: what it reports holds for both
-        return reads, reads if limits.creates == limits.reads else creates
-
-    def _emit_wait(self, bucket: str, wait: timedelta) -> None:
-        self.telemetry.emit(RateLimitWaiting(bucket=bucket, wait_ms=milliseconds(wait)))
 
     async def track(
         self,

@@ -18,4 +18,5 @@ from rindle_sync.gateway.rate_limiter import (
     LONGEST_WAIT,
     LONGEST_WAITS,
     RateLimiter,
+    rate_limiters,
 )

@@ -5,11 +5,13 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from rindle_sync.domain import Bucket, BucketLevel, Trigger
 from rindle_sync.errors import RateLimited
 from rindle_sync.store import RateLimits
+from rindle_sync.telemetry import RateLimitWaiting, Telemetry, milliseconds
 
 LONGEST_PAUSE: Final = timedelta(hours=1)
 """The longest pause, however long the provider asks to wait."""
@@ -171,3 +173,35 @@ class RateLimiter:
         left, reported_at = self._left
         earned = max(0.0, (now - reported_at).total_seconds()) * self._bucket.per_second
         return left + 0.99 + earned - self._kept_for_app
+
+
+def rate_limiters(
+    buckets: RateLimits,
+    limits: tuple[Bucket, Bucket],
+    *,
+    share: float,
+    telemetry: Telemetry,
+    now: Callable[[], datetime],
+    sleep: Callable[[float], Awaitable[None]],
+) -> tuple[RateLimiter, RateLimiter]:
+    """Our `share` of the provider's `limits`, of reads and of creates; waits are emitted."""
+    limiters = []
+    for limit in limits:
+        capacity = max(1.0, limit.capacity * share)
+        ours = Bucket(name=limit.name, capacity=capacity, per_second=limit.per_second * share)
+        limiter = RateLimiter(
+            buckets,
+            ours,
+            now=now,
+            sleep=sleep,
+            kept_for_app=limit.capacity * (1 - share),
+            on_wait=partial(_emit_wait, telemetry, limit.name),
+        )
+        limiters.append(limiter)
+    reads, creates = limiters
+    # one and the same where the provider has one bucket: what it reports holds for both
+    return reads, reads if limits[0] == limits[1] else creates
+
+
+def _emit_wait(telemetry: Telemetry, bucket: str, wait: timedelta) -> None:
+    telemetry.emit(RateLimitWaiting(bucket=bucket, wait_ms=milliseconds(wait)))

@@ -12,7 +12,7 @@ from rindle_sync.domain import (
     retry_gap,
 )
 from rindle_sync.errors import AuthenticationFailed, RateLimited
-from rindle_sync.gateway import Attempts
+from rindle_sync.gateway import LONGEST_WAIT, Attempts
 from rindle_sync.reconcile.apply import Applied, Observed, apply
 from rindle_sync.reconcile.context import Context
 
@@ -37,7 +37,8 @@ async def sync_row(context: Context, row: ProviderAsset, *, trigger: Trigger) ->
         if applied is None or not isinstance(applied.observation, FetchFailure):
             return applied
         failure = applied.observation
-        if attempts.count(failure) or not failure.called:
+        is_far = failure.wait is not None and failure.wait > LONGEST_WAIT
+        if attempts.count(failure) or not failure.called or is_far:
             return applied
         if failure.kind is not FailureKind.THROTTLED:
             gap = retry_gap(attempts.failures, context.schedule)

@@ -200,10 +200,7 @@ class CallbackException(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateLimitWaiting(ProviderEvent):
-    """Work waits for the rate limit of `bucket`, for `wait_ms` as far as is known.
-
-    Waits below five seconds are not told.
-    """
+    """Work waits for the rate limit of `bucket`, five seconds or more, as far as is known."""
 
     name: ClassVar[str] = "rindle.provider.rate_limit.waiting"
     bucket: str
