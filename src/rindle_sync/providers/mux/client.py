@@ -265,7 +265,9 @@ async def _content(response: httpx.Response, most: int) -> bytes:
         raise ProviderUnavailable("mux sent an answer packed in a way that was not asked for")
     unpacker = zlib.decompressobj(wbits=_GZIP) if packing == "gzip" else None
     content = bytearray()
-    async for part in response.aiter_raw():
+    # the stream itself: a transport of the app's may have read the response already
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for part in response.stream:
         # one byte more than allowed tells that there is more
         content += unpacker.decompress(part, most + 1 - len(content)) if unpacker else part
         if len(content) > most:
