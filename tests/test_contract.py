@@ -268,17 +268,34 @@ async def test_a_check_without_an_answer_is_tried_three_times_in_all(world: Worl
 
 
 async def test_a_429_waits_as_long_as_the_provider_asks_and_costs_no_attempt(world: World) -> None:
-    world.emulator.add_fault("rate_limited", times=4, retry_after=90)
+    world.emulator.add_fault("rate_limited", times=4, retry_after=9)
     row = await world.track()
     began = world.clock.now()
 
     await world.sync(row)
 
     assert (await world.now_is(row)).state is State.READY
-    assert world.clock.now() - began >= timedelta(seconds=4 * 90)
+    assert world.clock.now() - began >= timedelta(seconds=4 * 9)
     assert [(e.reason, e.attempt) for e in world.events() if isinstance(e, Failed)] == [
         ("throttled", 0)
     ] * 4
+
+
+async def test_a_429_postpones_the_row_and_nobody_waits_beyond_a_bound(world: World) -> None:
+    world.emulator.add_fault("rate_limited", times=1, retry_after=90)
+    row, began = await world.track(), world.clock.now()
+
+    settled = await world.sync(row)
+
+    after = await world.now_is(row)
+    assert settled
+    assert settled.decision.verdict is Verdict.UNANSWERED
+    assert (after.state, after.check_at, after.check_failures) == (
+        row.state,
+        began + timedelta(seconds=90),
+        0,
+    )
+    assert (world.clock.now(), world.calls) == (began, 1)
 
 
 async def test_a_429_that_names_no_time_is_waited_for_longer_each_time(world: World) -> None:

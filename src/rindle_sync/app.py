@@ -79,29 +79,32 @@ class RindleSync(Runnable):
     @cached_property
     def context(self) -> Context:
         """What reconciling needs. Without credentials every call raises `MissingCredentials`."""
-        settings, stored, sleep = self.settings, self.store.rate_limits, asyncio.sleep
-        share = settings.provider_rate_limit_share
-        reads, creates = rate_limiters(stored, settings.buckets, share, self._now, sleep)
-
-        def note_calls_left(kind: str, left: int) -> None:
-            (reads if kind == "reads" else creates).note_calls_left(left)
+        settings = self.settings
+        limiters = rate_limiters(
+            self.store.rate_limits,
+            (settings.buckets.reads, settings.buckets.creates),
+            share=settings.provider_rate_limit_share,
+            telemetry=self.telemetry,
+            now=self._now,
+            sleep=asyncio.sleep,
+        )
 
         provider = provider_entry(settings.provider).connect(
             settings.account,
             timeout=settings.provider_timeout_seconds,
             connections=settings.sweep_batch + SPARE_CONNECTIONS,
             transport=self._transport,
-            on_calls_left=note_calls_left,
+            on_calls_left=limiters.note_calls_left,
         )
         gateway = ProviderGateway(
             provider,
             self.store.environments,
-            reads=reads,
-            creates=creates,
+            reads=limiters.reads,
+            creates=limiters.creates,
             telemetry=self.telemetry,
             schedule=settings.schedule,
             now=self._now,
-            sleep=sleep,
+            sleep=asyncio.sleep,
             expected_environment=settings.account.environment_id,
             has_token=settings.account.credentials is not None,
         )

@@ -3,7 +3,7 @@
 RindleSyncError
 ├── NotFound                   the provider has no such object: decide what that means for the row
 ├── ProviderError              the provider gave no answer: nothing is known, try again
-│   ├── RateLimited            not before `retry_after` seconds
+│   ├── RateLimited            no call before `retry_after` seconds: try again then
 │   ├── ProviderUnavailable    5xx, timeout, refused connection, unreadable body
 │   └── AuthenticationFailed   401 or 403, for every row: stop and fix the credentials
 │       ├── MissingCredentials     no credentials are configured: no call was made
@@ -33,14 +33,18 @@ class ProviderError(RindleSyncError):
 
 
 class RateLimited(ProviderError):
-    """The provider did not process the call (429).
+    """The provider did not process the call (429), or the rate limit allowed none for too long.
 
-    `retry_after` is the wait that it asked for in seconds, or None.
+    `retry_after` is the wait in seconds, or None where the provider named none. `was_called` is
+    False where no call was made.
     """
 
-    def __init__(self, text: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, text: str, retry_after: float | None = None, *, was_called: bool = True
+    ) -> None:
         super().__init__(text)
         self.retry_after = retry_after
+        self.was_called = was_called
 
 
 class ProviderUnavailable(ProviderError):

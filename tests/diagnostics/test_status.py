@@ -264,4 +264,5 @@ async def test_the_meter_reads_the_share_of_webhooks_that_are_lost(
 
     figures = await found(world)
     assert figures.expected == number
+    assert figures.loss is not None
     assert abs(figures.loss - lost) <= 3.5 * sqrt(lost * (1 - lost) / number)

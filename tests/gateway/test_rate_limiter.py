@@ -80,6 +80,7 @@ def rate_limiter_of(
     """The rate limiter of another process, whose pauses are not drawn apart."""
     clock = clock or world.clock
     plain: dict[str, Any] = {"now": clock.now, "sleep": clock.sleep, "chance": lambda: 0.0}
+    plain |= {"waits": lambda _: timedelta(days=9)}
     return RateLimiter(buckets_of(world), bucket, **plain | options)
 
 

@@ -6,14 +6,16 @@ import gzip
 import json
 import logging
 import math
+import resource
 import socket
 import time
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
 import httpx
@@ -44,7 +46,7 @@ from rindle_sync.errors import (
 )
 from rindle_sync.providers import Page, UploadRequest
 from rindle_sync.providers.mux import Credentials, Mux, parse_time, sign, without_file_urls
-from rindle_sync.providers.mux.client import LARGEST_ANSWER
+from rindle_sync.providers.mux.client import LARGEST_ANSWER, LARGEST_PAGE
 from rindle_sync.providers.mux.lenient_json import storable
 from rindle_sync.providers.mux.responses import decoded
 from rindle_sync.providers.mux.webhooks import read_event, read_observation, verify
@@ -1862,11 +1864,99 @@ def test_every_time_in_muxs_payloads_is_read(vectors: dict[str, Any]) -> None:
     assert [each for each in told if parse_time(each) is None] == []
 
 
-async def test_an_answer_that_is_too_large_to_be_one_is_not_read_to_its_end() -> None:
-    padding = b'{"data": {"id": "' + ID.encode() + b'", "x": "' + b"a" * LARGEST_ANSWER + b'"}}'
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_that_is_too_large_to_be_one_is_not_read_to_its_end(
+    packed: Any, status: int
+) -> None:
+    mux, given = endless(status, packed=packed)
 
     with pytest.raises(ProviderUnavailable, match="too large"):
-        await FarEnd(200, padding).mux.get_asset(ID, NOW)
+        await mux.get_asset(ID, NOW)
+    with pytest.raises(ProviderUnavailable, match="too large"):
+        await mux.list_assets(NOW)
+    # what was read is bounded for each of the two calls
+    assert sum(given) <= (LARGEST_ANSWER + LARGEST_PAGE + 2 * len(PART)) * 1.1
+
+
+PART: Final = b" " * (1024 * 1024)
+
+
+def endless(status: int, *, packed: bool) -> tuple[Mux, list[int]]:
+    """A provider whose answers have no end; how much of them it has given, as unpacked."""
+    given: list[int] = []
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)
+
+        async def parts() -> AsyncIterator[bytes]:
+            while True:
+                given.append(len(PART))
+                part = packer.compress(PART) + packer.flush(zlib.Z_SYNC_FLUSH)
+                yield part if packed else PART
+
+        headers = {"content-encoding": "gzip"} if packed else {}
+        return httpx.Response(status, headers=headers, content=parts())
+
+    return Mux(TOKEN, transport=httpx.MockTransport(answer)), given
+
+
+async def test_fifty_bombs_at_once_take_no_more_memory_than_their_bound() -> None:
+    packer = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
+    bomb = b"".join(packer.compress(PART) for _ in range(64)) + packer.flush()
+    async with listening(sending(bomb)) as url:
+        mux = Mux(TOKEN, base_url=url, timeout=60)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        longest = asyncio.create_task(_longest_stall())
+        calls = [mux.get_asset(ID, NOW) for _ in range(50)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        longest.cancel()
+        await mux.close()
+        more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+    assert {str(outcome) for outcome in outcomes} == {"mux sent an answer too large to be one"}
+    assert more * 1024 < 50 * 3 * LARGEST_ANSWER
+    assert await longest < 2
+
+
+async def _longest_stall() -> float:
+    """The longest time in which the loop did nothing else, until cancelled."""
+    longest, clock = 0.0, asyncio.get_running_loop().time
+    with suppress(asyncio.CancelledError):
+        while True:
+            began = clock()
+            await asyncio.sleep(0)
+            longest = max(longest, clock() - began)
+    return longest
+
+
+def sending(body: bytes) -> Callable[[asyncio.StreamWriter], Awaitable[None]]:
+    async def talk(writer: asyncio.StreamWriter) -> None:
+        head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("bend", "complaint"),
+    [
+        (lambda packed: packed[:-9], "only a part"),
+        (lambda packed: packed * 2, "more than one"),
+        (lambda packed: packed + b"x", "more than one"),
+        (lambda packed: packed[:20] + b"xxxx" + packed[24:], "cannot be reached"),
+        (lambda _: b"", "only a part"),
+    ],
+)
+async def test_a_packed_answer_that_is_not_whole_is_none(
+    bend: Callable[[bytes], bytes], complaint: str
+) -> None:
+    packed = gzip.compress(json.dumps({"data": an_asset()}).encode())
+    far_end = FarEnd(200, bend(packed), {"content-encoding": "gzip"})
+
+    with pytest.raises(ProviderUnavailable, match=complaint):
+        await far_end.mux.get_asset(ID, NOW)
 
 
 async def test_as_many_calls_as_a_sweep_makes_at_once_do_not_wait_for_each_other() -> None:
@@ -1901,5 +1991,5 @@ async def test_an_answer_that_is_packed_twice_is_not_unpacked() -> None:
 
     mux = Mux(TOKEN, transport=httpx.MockTransport(answer))
 
-    with pytest.raises(ProviderUnavailable, match="packed more than once"):
+    with pytest.raises(ProviderUnavailable, match="packed in a way that was not asked for"):
         await mux.get_asset(ID, NOW)

@@ -1047,7 +1047,8 @@ async def test_an_audit_waits_where_half_of_the_bucket_is_gone(world: World) -> 
 
     report = await audit(world.context, keep_going=lambda: world.clock.now() < until)
 
-    assert (report.outcome, report.calls) == (Outcome.STOPPED, 0)
+    assert (report.outcome, report.calls) == (Outcome.RATE_LIMITED, 0)
+    assert report.retry_after == pytest.approx(1000, abs=1)
     assert await world.context.gateway.reads.take(100) == 10
 
 

@@ -1,5 +1,6 @@
 """Playback ids that the provider has no more: kept at first, then removed by a second answer."""
 
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -27,7 +28,9 @@ async def a_video(world: World, **values: Any) -> ProviderAsset:
 def at_provider(world: World, row: ProviderAsset, *playback_ids: PlaybackId) -> None:
     """The asset has these playback ids from now on."""
     asset = world.emulator.environment.assets[row.provider_asset_id or ""]
-    asset.playback_ids = tuple(Shown(p.id, p.policy) for p in playback_ids)
+    shown = tuple(Shown(p.id, p.policy) for p in playback_ids)
+    version = dataclasses.replace(asset.versions.latest, playback_ids=shown)
+    asset.versions.change(world.clock.seconds(), version)
 
 
 async def changes(world: World, row: ProviderAsset) -> list[tuple[State, State, str]]:

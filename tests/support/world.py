@@ -110,7 +110,8 @@ class World:
     def body_of(self, asset_id: str) -> dict[str, Any]:
         """An asset as the provider shows it."""
         asset = self.emulator.environment.assets[asset_id]
-        return asset_body(asset, asset.state(self.clock.seconds()))
+        now = self.clock.seconds()
+        return asset_body(asset, asset.state(now), now)
 
     async def tables(self, *but: str) -> dict[str, list[str]]:
         """All that stands in the tables, `but` for some."""

@@ -23,8 +23,8 @@ from rindle_sync.runtime import SILENT_AFTER, Heartbeat
 from rindle_sync.store.migrations import revisions
 from rindle_sync.telemetry import EVENTS
 from rindle_sync.web.probes import operations
-from rindle_sync.web.server import listen, serve
-from rindle_sync.webhooks import App, at_most
+from rindle_sync.web.server import Limits
+from rindle_sync.webhooks import at_most
 from tests.support.processes import (
     PATIENCE,
     Ended,
@@ -39,6 +39,7 @@ from tests.support.processes import (
     serving,
     settings_for,
 )
+from tests.support.server import served
 from tests.support.world import READY, World
 
 SECRET = "whsec-of-the-tests"
@@ -362,19 +363,6 @@ async def test_a_host_that_is_none_of_ours_is_named_by_its_setting(
     assert "(no such address)" in ended.complaint
 
 
-@asynccontextmanager
-async def served(app: App, head_within: int = 1) -> AsyncIterator[int]:
-    """An app behind our server; its port."""
-    listening, stop = listen("127.0.0.1", 0), asyncio.Event()
-    port = listening.getsockname()[1]
-    serving = asyncio.create_task(serve(app, listening, stop, head_within=head_within))
-    try:
-        yield port
-    finally:
-        stop.set()
-        await serving
-
-
 async def fine() -> dict[str, str]:
     return {"database": "ok"}
 
@@ -383,7 +371,7 @@ async def fine() -> dict[str, str]:
     "sent", [b"", b"GET / HTTP/1.1\r\n", b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\nGET /healthz"]
 )
 async def test_a_connection_that_sends_no_whole_head_is_closed(sent: bytes) -> None:
-    async with served(operations(fine, None)) as port:
+    async with served(operations(fine, None), limits=Limits(head_within=1)) as port:
         answers, asks = await asyncio.open_connection("127.0.0.1", port)
         asks.write(sent)
         answered = asyncio.create_task(answers.read())
@@ -405,7 +393,7 @@ async def test_an_answer_may_take_longer_than_a_head() -> None:
         return {"database": "ok"}
 
     async with (
-        served(operations(slow, None)) as port,
+        served(operations(slow, None), limits=Limits(head_within=1)) as port,
         httpx.AsyncClient(timeout=PATIENCE) as client,
     ):
         assert (await client.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200
@@ -413,7 +401,7 @@ async def test_an_answer_may_take_longer_than_a_head() -> None:
 
 async def test_a_thousand_idle_connections_keep_no_probe_from_its_answer() -> None:
     async with (
-        served(operations(fine, None), head_within=60) as port,
+        served(operations(fine, None), limits=Limits(head_within=60)) as port,
         httpx.AsyncClient(timeout=PATIENCE) as client,
     ):
         idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(1100)]

@@ -416,3 +416,23 @@ async def test_a_sender_that_hangs_up_leaves_nothing(world: World) -> None:
 
     assert sent == []
     assert await stored(world) == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip", "GZIP"])
+async def test_a_packed_delivery_is_refused_unread(world: World, encoding: str) -> None:
+    with_secrets(world)
+    row = await world.track()
+
+    reply = await deliver(world, an_event(row), **{"Content-Encoding": encoding})
+
+    assert (reply.status, reply.body) == (415, {"error": "unsupported_encoding"})
+    assert await world.context.store.inbox.list() == []
+
+
+async def test_a_delivery_that_says_that_it_is_not_packed_is_stored(world: World) -> None:
+    with_secrets(world)
+    row = await world.track()
+
+    reply = await deliver(world, an_event(row), **{"Content-Encoding": "identity"})
+
+    assert reply.status == 202

@@ -52,7 +52,7 @@ def _serving(
         return None
     try:
         from rindle_sync.web.console.app import Console
-        from rindle_sync.web.server import listen, serve
+        from rindle_sync.web.server import OPERATIONS, listen, serve
     except ModuleNotFoundError:
         say("no console, metrics and probes: they need an extra; pip install 'rindle-sync[server]'")
         return None
@@ -66,11 +66,13 @@ def _serving(
         say(f"no console, metrics and probes: {error}")
         return None
     say(f"console, metrics and probes at http://{settings.console_host}:{settings.console_port}")
+    if settings.console_base_url:
+        say(f"browsers find the console at {settings.console_base_url}")
     token = settings.console_token.get_secret_value() if settings.console_token else None
-    console = Console(installation.runtime.job_runners, token)
+    console = Console(installation.runtime.job_runners, token, settings.console_base_url)
     closing.push_async_callback(console.close)
     app = operations(readiness.checks, _metrics(installation, gauges, closing), console)
-    return partial(serve, app, listening, stop)
+    return partial(serve, app, listening, stop, limits=OPERATIONS)
 
 
 def _metrics(installation: Installation, gauges: Gauges, closing: AsyncExitStack) -> Metrics | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from rindle_sync.cli.output import Json, literal, out, print_json, with_installation
+from rindle_sync.cli.output import Json, literal, out, print_json, say_wait, with_installation
 from rindle_sync.diagnostics import Level, many
 from rindle_sync.diagnostics.checks import DoctorFinding
 from rindle_sync.diagnostics.doctor import Diagnosis, Note
@@ -36,7 +36,7 @@ def doctor(
     means and what to do. Exit code 1 on any finding.
     """
     diagnosis = with_installation(
-        lambda installation: installation.doctor(ping=ping, endpoint=endpoint)
+        lambda installation: installation.doctor(ping=ping, endpoint=endpoint), say_wait
     )
     if json_:
         print_json(asdict(diagnosis))

@@ -7,20 +7,21 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rindle_sync.app import RindleSync, connect
+from rindle_sync.app import RindleSync, connect, now
 from rindle_sync.cli import logs
 from rindle_sync.config import EngineName, LogFormat, Settings, load_settings
+from rindle_sync.diagnostics import moment_of, seconds_of
 from rindle_sync.domain import Outcome, shown_text
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.installation import Installation, connect_all
-from rindle_sync.telemetry import Event
+from rindle_sync.telemetry import Event, RateLimitWaiting
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -158,10 +159,24 @@ def say_error(sentence: str) -> None:
         err.print(sentence, markup=False, soft_wrap=True)
 
 
-def say_hint(outcome: Outcome) -> None:
+def say_hint(outcome: Outcome, retry_after: float | None = None) -> None:
     """Tell the user what to do after a pass that did not run or had no answer."""
     if outcome in _HINTS:
         say(_HINTS[outcome])
+    if retry_after is not None:
+        at = moment_of(now() + timedelta(seconds=retry_after))
+        say(
+            f"the rate limit allows no call for {seconds_of(retry_after)}: run it again at {at}. "
+            "Nothing is lost"
+        )
+
+
+def say_wait(event: Event) -> None:
+    """A listener that tells the user what a command waits for while it does."""
+    if isinstance(event, RateLimitWaiting):
+        wait = event.wait_ms / 1000
+        at = moment_of(now() + timedelta(seconds=wait))
+        say(f"waiting for the rate limit of {event.provider}: {seconds_of(wait)}, until {at}")
 
 
 def log_reveal(subject: str) -> None:

@@ -12,6 +12,7 @@ from rindle_sync.cli.output import (
     override,
     print_json,
     say,
+    say_wait,
     with_installation,
     with_rindle,
 )
@@ -127,7 +128,7 @@ def sync(any_id: AnyId, json_: Json = False) -> None:
             raise ConfigurationError("ID", text)
         return await sync_row(rindle.context, rows[0], trigger=Trigger.CLI, ask_first=True)
 
-    applied = with_rindle(work)
+    applied = with_rindle(work, say_wait)
     if applied is None:
         say(NO_ROW)
         raise typer.Exit(1)

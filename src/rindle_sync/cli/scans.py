@@ -10,7 +10,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from rindle_sync.app import RindleSync
-from rindle_sync.cli.output import Json, err, out, print_json, say, say_hint, with_rindle
+from rindle_sync.cli.output import Json, err, out, print_json, say, say_hint, say_wait, with_rindle
 from rindle_sync.cli.run import pass_report
 from rindle_sync.diagnostics import many
 from rindle_sync.domain import Outcome
@@ -53,7 +53,7 @@ def sweep(dry_run: DryRun = False, json_: Json = False) -> None:
         print_json(report)
     else:
         _print_sweep(result, changes, dry_run=dry_run)
-    say_hint(result.outcome)
+    say_hint(result.outcome, result.retry_after)
     if result.outcome not in {Outcome.DONE, Outcome.ALREADY_RUNNING}:
         raise typer.Exit(1)
 
@@ -131,7 +131,7 @@ def audit(
         print_json(asdict(report))
     elif report.outcome is not Outcome.REFUSED:
         _print_report(report, dry_run=dry_run)
-    say_hint(report.outcome)
+    say_hint(report.outcome, report.retry_after)
     if report.outcome is not Outcome.DONE or any(report.drift.values()):
         raise typer.Exit(1)
 
@@ -192,7 +192,7 @@ def backfill(dry_run: DryRun = False, json_: Json = False) -> None:
             f"{many(filled.assets, 'asset')} on {many(filled.pages, 'page')}: "
             f"{many(filled.adopted, 'row')} {made}, {filled.known} had one: {filled.outcome}"
         )
-    say_hint(filled.outcome)
+    say_hint(filled.outcome, filled.retry_after)
     if filled.outcome is not Outcome.DONE:
         raise typer.Exit(1)
 
@@ -209,7 +209,7 @@ def _made(work: Callable[[RindleSync], Awaitable[R]], refused: R) -> R:
             say(str(error))
             return refused
 
-    return with_rindle(guarded)
+    return with_rindle(guarded, say_wait)
 
 
 @contextmanager

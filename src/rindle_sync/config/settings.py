@@ -7,7 +7,8 @@ from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from re import fullmatch
-from typing import Any, Self
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -41,6 +42,10 @@ from rindle_sync.providers import (
     provider_entry,
     trimmed,
     variable_of,
+)
+
+_BASE_URL: Final = (
+    r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_-][A-Za-z0-9._~-]*)*/?"
 )
 
 
@@ -78,6 +83,7 @@ class ServiceSettings(SettingsModel):
     console_port: int = Field(default=8001, ge=0, le=65_535)
     console_token: SecretStr | None = None
     console_token_file: Path | None = None
+    console_base_url: str | None = None
     opentelemetry: Switch = Switch.OFF
     log_format: LogFormat = LogFormat.TEXT
     sweep_interval_seconds: float = Field(default=5, ge=0.001, le=86_400)
@@ -116,6 +122,29 @@ class ServiceSettings(SettingsModel):
         if text and len(text) < 16:
             raise ValueError("must have at least 16 characters")
         return value if text else None
+
+    @field_validator("console_base_url")
+    @classmethod
+    def _plain_address(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        if not fullmatch(_BASE_URL, value):
+            raise ValueError(
+                "must be an address like https://ops.example.com/rindle, with nothing after its "
+                "path and no user in it"
+            )
+        _ = urlsplit(value).port  # raises ValueError where it is out of range
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _proxied_with_token(self) -> Self:
+        if self.console_base_url and self.console_token is None:
+            raise ValueError(
+                "console_base_url is set, so a proxy makes everybody a reader on this machine: "
+                f"set console_token as well (set {PREFIX}CONSOLE_TOKEN or console_token in the "
+                "TOML file)"
+            )
+        return self
 
 
 class EnvironmentSettings(SettingsModel):

@@ -22,18 +22,8 @@ from rindle_sync.domain.asset import (
     replace,
 )
 from rindle_sync.domain.clocks import LONGEST_WAIT, TOLERANCE, credible, has_come, is_ahead, lasts
-from rindle_sync.domain.decide import (
-    CHANGES,
-    Decision,
-    Policy,
-    StuckPolicy,
-    Verdict,
-    decide,
-    is_news,
-    is_settled,
-    needs_fetch,
-    restart,
-)
+from rindle_sync.domain.decide import decide, is_news, is_settled, needs_fetch, restart
+from rindle_sync.domain.decision import CHANGES, Decision, Policy, StuckPolicy, Verdict
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
 from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
 from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide, hide_urls, redact_id, scrub

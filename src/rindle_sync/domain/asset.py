@@ -318,7 +318,7 @@ class FetchFailure:
     wait: timedelta | None = None
     """How long the provider asks to wait."""
     called: bool = True
-    """False where the open circuit prevented the call."""
+    """False where the open circuit, or the rate limit, prevented the call."""
 
 
 def is_row_id(text: str) -> bool:

@@ -38,9 +38,7 @@ tests/domain/test_decide.py compares the two and checks every line.
 | a fetch failure                         | anything                                | unanswered   |
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 from typing import Any, Final
 
 from rindle_sync.domain.asset import (
@@ -59,6 +57,7 @@ from rindle_sync.domain.asset import (
     with_credible_time,
 )
 from rindle_sync.domain.clocks import is_ahead
+from rindle_sync.domain.decision import Decision, Policy, StuckPolicy, Verdict
 from rindle_sync.domain.refresh import (
     absent_playback_ids,
     joined_playback_ids,
@@ -81,54 +80,6 @@ _LOST_REASON: Final[dict[ErrorKind | None, str]] = {
     ErrorKind.UPLOAD: "the upload failed",
 }
 """Restores the reason of an errored row whose text a failed check has overwritten."""
-
-
-class StuckPolicy(StrEnum):
-    """What to do with a row in flight past the threshold: end it at once, or fetch it first."""
-
-    DECLARE = "declare"
-    ASK_FIRST = "ask-first"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """The settings that a verdict depends on."""
-
-    stuck_threshold: timedelta = timedelta(seconds=7200)
-    stuck_policy: StuckPolicy = StuckPolicy.DECLARE
-    confirm: timedelta = timedelta(minutes=10)
-    """The least time between two answers that take something away: 404s that delete a settled row,
-    and whole assets that lack playback ids of it."""
-    begin_grace: timedelta = timedelta(minutes=10)
-    """How long a row may wait for its direct upload to be created."""
-
-
-class Verdict(StrEnum):
-    """The outcome of `decide`."""
-
-    NEEDS_FETCH = "needs_fetch"
-    CHANGED = "changed"
-    UNCHANGED = "unchanged"
-    STUCK = "stuck"
-    MISSING_ONCE = "missing_once"
-    STALE = "stale"
-    AMBIGUOUS = "ambiguous"
-    UNANSWERED = "unanswered"
-
-
-CHANGES: Final = frozenset({Verdict.CHANGED, Verdict.STUCK})
-"""The verdicts that are a real change of the row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A verdict, the row as it should become, and the reason in a few words."""
-
-    verdict: Verdict
-    row: ProviderAsset
-    reason: str
-    is_doubtful: bool = False
-    """Whether a check is to confirm at once what the row became."""
 
 
 def decide(

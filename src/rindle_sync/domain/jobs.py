@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from rindle_sync.domain.asset import Trigger
+
 
 class JobKind(StrEnum):
     """A kind of work; each job processes everything of its kind that is due."""
@@ -18,8 +20,12 @@ class JobKind(StrEnum):
     PRUNE = "prune"
 
 
-PROVIDER_JOBS: Final = frozenset({JobKind.SWEEP, JobKind.CHECK_AMBIGUOUS, JobKind.AUDIT})
-"""The jobs that call the provider."""
+PROVIDER_JOBS: Final = {
+    JobKind.SWEEP: Trigger.SWEEP,
+    JobKind.CHECK_AMBIGUOUS: Trigger.SYNC,
+    JobKind.AUDIT: Trigger.AUDIT,
+}
+"""The jobs that call the provider, and the trigger of their calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,8 @@ class Outcome(StrEnum):
     STOPPED = "stopped"
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
+    RATE_LIMITED = "rate_limited"
+    """The rate limit allowed no further call for too long."""
     ALREADY_RUNNING = "already_running"
     """Another process is running it."""
     ALARM = "alarm"

@@ -33,7 +33,7 @@ from rindle_sync.domain.asset import (
     State,
 )
 from rindle_sync.domain.clocks import has_come, is_ahead
-from rindle_sync.domain.decide import CHANGES, Decision, Policy, Verdict
+from rindle_sync.domain.decision import CHANGES, Decision, Policy, Verdict
 from rindle_sync.domain.token_bucket import LONGEST_PAUSE
 
 ATTEMPTS: Final = 3

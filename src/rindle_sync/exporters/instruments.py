@@ -35,6 +35,7 @@ REJECTED: Final = (
     "no_v1_signature",
     "not_stored",
     "other_environment",
+    "packed",
     "signature_mismatch",
     "timestamp_out_of_window",
     "too_large",

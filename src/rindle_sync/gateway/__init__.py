@@ -11,4 +11,11 @@ from rindle_sync.gateway.circuit_breaker import (
 from rindle_sync.gateway.fetch import RATE_LIMITED_CREATES, Attempts, Fetched, ProviderGateway
 from rindle_sync.gateway.identity import IdentityCheck
 from rindle_sync.gateway.provider_call import CallOutcome, Operation
-from rindle_sync.gateway.rate_limiter import JITTER, KEPT_FREE, RateLimiter, rate_limiters
+from rindle_sync.gateway.rate_limiter import (
+    CALLER_WAIT,
+    JITTER,
+    KEPT_FREE,
+    LONGEST_WAITS,
+    RateLimiter,
+    rate_limiters,
+)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from rindle_sync.domain import (
@@ -234,15 +234,21 @@ class ProviderGateway:
     ) -> Result:
         """The result of a call within the rate limit, tried again after a 429 only.
 
-        What was answered with a 429 was not processed, so nothing is created twice.
+        What was answered with a 429 was not processed, so nothing is created twice. Raises
+        `RateLimited` rather than wait for long.
         """
+        wait = timedelta(0)
         for _ in range(RATE_LIMITED_CREATES):
             await rate_limiter.take()
             try:
                 return await self.call(operation, request())
             except RateLimited as error:
-                await rate_limiter.rate_limited(error.retry_after)
-        raise RateLimited("the provider limited the rate of every attempt; try again later")
+                wait = await rate_limiter.rate_limited(error.retry_after)
+        seconds = wait.total_seconds()
+        raise RateLimited(
+            f"{self.provider.name} limited the rate of every attempt; try again in {seconds:.0f} s",
+            seconds,
+        )
 
     async def _whoami(self) -> str | None:
         await self.reads.take()
@@ -294,11 +300,17 @@ class ProviderGateway:
         self, error: ProviderError | NotFound, at: datetime, text: str
     ) -> FetchFailure:
         match error:
+            case RateLimited(was_called=False, retry_after=seconds):
+                wait = timedelta(seconds=seconds or 0)
+                return FetchFailure(
+                    kind=FailureKind.THROTTLED, at=at, text=text, wait=wait, called=False
+                )
             case RateLimited():
                 await self.circuit.succeeded()
                 wait = await self.reads.rate_limited(error.retry_after)
                 name, seconds = self.provider.name, wait.total_seconds()
                 _log.warning("%s limits the rate: no call for %.0f s", name, seconds)
+                text = f"{text}; no call before {self._now() + wait:%H:%M:%S} UTC"
                 return FetchFailure(kind=FailureKind.THROTTLED, at=at, text=text, wait=wait)
             case MissingCredentials():
                 raise error

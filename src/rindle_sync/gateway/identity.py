@@ -62,10 +62,10 @@ class IdentityCheck:
             # asked again: the task that held the lock may have learned it
             if self._attempts >= ATTEMPTS or await self._expect():
                 return
-            self._attempts += 1
             try:
                 found = await self._find()
-            except ProviderError:
+            except ProviderError as error:
+                self._attempts += getattr(error, "was_called", True)
                 return
             await self._environments.identify(found)
             self.expected = found

@@ -5,11 +5,13 @@ import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 from rindle_sync.domain import LONGEST_PAUSE, Bucket, BucketLevel, Trigger, lasts
-from rindle_sync.providers import Buckets
+from rindle_sync.errors import RateLimited
 from rindle_sync.store import RateLimits
+from rindle_sync.telemetry import RateLimitWaiting, Telemetry, milliseconds
 
 FIRST_BACKOFF: Final = timedelta(seconds=1)
 LONGEST_BACKOFF: Final = timedelta(seconds=60)
@@ -22,8 +24,27 @@ KEPT_FREE: Final = {Trigger.SWEEP: 0.1, Trigger.AUDIT: 0.5}
 """The share of a full bucket that a trigger leaves to more urgent ones; others may empty it."""
 
 
+CALLER_WAIT: Final = timedelta(seconds=10)
+"""How long a caller waits for a call: somebody waits for its answer."""
+
+LONGEST_WAITS: Final = {Trigger.SWEEP: timedelta(minutes=1), Trigger.AUDIT: timedelta(minutes=5)}
+"""How long a pass waits; then it ends, and is due again."""
+
+
+def longest_wait(trigger: Trigger) -> timedelta:
+    """How long a call of `trigger` is waited for."""
+    return LONGEST_WAITS.get(trigger, CALLER_WAIT)
+
+
+WORTH_TELLING: Final = timedelta(seconds=5)
+"""A wait this long is told to whoever follows the work; others are the pace of the rate limit."""
+
+
 class RateLimiter:
-    """Grants the calls of `bucket`; `kept_for_app` of the provider's limit are left to the app."""
+    """Grants the calls of `bucket`; `kept_for_app` of the provider's limit are left to the app.
+
+    `on_wait` is called as a wait that is worth telling begins.
+    """
 
     def __init__(
         self,
@@ -34,6 +55,8 @@ class RateLimiter:
         sleep: Callable[[float], Awaitable[None]],
         kept_for_app: float = 0.0,
         chance: Callable[[], float] = random.random,
+        on_wait: Callable[[timedelta], None] = lambda _: None,
+        waits: Callable[[Trigger], timedelta] = longest_wait,
     ) -> None:
         self._buckets = buckets
         self._bucket = bucket
@@ -44,6 +67,9 @@ class RateLimiter:
         self._paused_until = datetime.min.replace(tzinfo=UTC)
         self._backoff = timedelta(0)
         self._left: tuple[float, datetime] | None = None
+        self._on_wait = on_wait
+        self._waits = waits
+        self._refused_until: dict[Trigger, datetime] = {}
         self._turns: defaultdict[Trigger, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def take(
@@ -52,12 +78,16 @@ class RateLimiter:
         keep_waiting: Callable[[], bool] = lambda: True,
         *,
         trigger: Trigger = Trigger.SYNC,
+        since: datetime | None = None,
     ) -> int:
         """Wait until a call is allowed; the number of calls that are, up to `most`.
 
         First come, first served for each trigger. `keep_waiting` is called every second; the result
-        is 0 once it returns False. Raises `DatabaseUnavailable`.
+        is 0 once it returns False. Raises `RateLimited` where no call is allowed within the longest
+        wait of the trigger, counted from `since`; and `DatabaseUnavailable`.
         """
+        deadline = (since or self._now()) + self._waits(trigger)
+        is_told = False
         capacity = self._bucket.capacity
         # the least urgent keep at least one call within reach, or they would never run
         reserve = min(KEPT_FREE.get(trigger, 0.0) * capacity, max(capacity - 1, 0.0))
@@ -70,9 +100,30 @@ class RateLimiter:
                 )
                 if grant.calls:
                     return grant.calls
+                if now + grant.wait > deadline:
+                    raise self._refused(trigger, now, grant.wait)
+                if grant.wait >= WORTH_TELLING and not is_told:
+                    is_told = True
+                    self._on_wait(grant.wait)
                 # not longer: meanwhile the caller may have to stop, or others give calls back
                 await self._sleep(min(max(grant.wait.total_seconds(), 0.001), 1.0))
             return 0
+
+    def is_refused(self, trigger: Trigger) -> bool:
+        """Whether `trigger` was told to come back later than now."""
+        until = self._refused_until.get(trigger)
+        # after a pause calls are earned; what a clock that was wrong has left is not believed
+        return until is not None and timedelta(0) < until - self._now() <= 2 * LONGEST_PAUSE
+
+    def _refused(self, trigger: Trigger, now: datetime, wait: timedelta) -> RateLimited:
+        until, seconds = now + wait, wait.total_seconds()
+        self._refused_until[trigger] = until
+        return RateLimited(
+            f"the rate limit of {self._buckets.provider} allows no call before "
+            f"{until:%H:%M:%S} UTC; try again in {seconds:.0f} s",
+            seconds,
+            was_called=False,
+        )
 
     async def levels(self, limiters: Sequence["RateLimiter"]) -> list[BucketLevel]:
         """The levels of these rate limiters, which share a database."""
@@ -124,23 +175,44 @@ class RateLimiter:
         return left + 0.99 + earned - self._kept_for_app
 
 
+class RateLimiters(NamedTuple):
+    """The limiters of calls that only read, and of creates."""
+
+    reads: RateLimiter
+    creates: RateLimiter
+
+    def note_calls_left(self, kind: str, left: int) -> None:
+        """Note how many calls of a kind, `reads` or `creates`, the provider says are left."""
+        (self.reads if kind == "reads" else self.creates).note_calls_left(left)
+
+
 def rate_limiters(
-    stored: RateLimits,
-    limits: Buckets,
+    buckets: RateLimits,
+    limits: tuple[Bucket, Bucket],
+    *,
     share: float,
+    telemetry: Telemetry,
     now: Callable[[], datetime],
     sleep: Callable[[float], Awaitable[None]],
-) -> tuple[RateLimiter, RateLimiter]:
-    """Our `share` of the provider's buckets, of reads and of creates."""
+) -> RateLimiters:
+    """Our `share` of the provider's `limits`, of reads and of creates; waits are emitted."""
     limiters = []
-    for bucket in (limits.reads, limits.creates):
-        ours = Bucket(
-            name=bucket.name,
-            capacity=max(1.0, bucket.capacity * share),
-            per_second=bucket.per_second * share,
+    for limit in limits:
+        capacity = max(1.0, limit.capacity * share)
+        ours = Bucket(name=limit.name, capacity=capacity, per_second=limit.per_second * share)
+        limiter = RateLimiter(
+            buckets,
+            ours,
+            now=now,
+            sleep=sleep,
+            kept_for_app=limit.capacity * (1 - share),
+            on_wait=partial(_emit_wait, telemetry, limit.name),
         )
-        kept_for_app = bucket.capacity * (1 - share)
-        limiters.append(RateLimiter(stored, ours, now=now, sleep=sleep, kept_for_app=kept_for_app))
+        limiters.append(limiter)
     reads, creates = limiters
     # one and the same where the provider has one bucket: what it reports holds for both
-    return reads, reads if limits.creates == limits.reads else creates
+    return RateLimiters(reads, reads if limits[0] == limits[1] else creates)
+
+
+def _emit_wait(telemetry: Telemetry, bucket: str, wait: timedelta) -> None:
+    telemetry.emit(RateLimitWaiting(bucket=bucket, wait_ms=milliseconds(wait)))

@@ -91,6 +91,8 @@ class Report:
     calls: int = 0
     pages: int = 0
     notes: list[Note] = field(default_factory=list)
+    retry_after: float | None = None
+    """Seconds until the next call is allowed, where the rate limit ended the audit."""
 
     @property
     def ended(self) -> int:
@@ -155,7 +157,7 @@ async def audit(
                     run.report.adopted = filled.adopted
     finally:
         report = run.report
-        report.outcome = run.scan.outcome
+        report.outcome, report.retry_after = run.scan.outcome, run.scan.retry_after
         try:
             await run.scan.release()
         finally:

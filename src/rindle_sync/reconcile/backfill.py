@@ -38,6 +38,8 @@ class Filled:
     """Assets that had a row before."""
     calls: int = 0
     pages: int = 0
+    retry_after: float | None = None
+    """Seconds until the next call is allowed, where the rate limit ended the backfill."""
 
 
 async def backfill(
@@ -60,7 +62,7 @@ async def backfill(
                 filled = resumed if resumed and progress.get("cursor") else filled
                 await _fill_all(scan, filled, on_progress)
     finally:
-        filled.outcome = scan.outcome
+        filled.outcome, filled.retry_after = scan.outcome, scan.retry_after
         await scan.release()
     return filled
 

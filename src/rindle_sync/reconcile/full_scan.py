@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import msgspec
 
-from rindle_sync.domain import Outcome, Trigger, lasts
-from rindle_sync.errors import InvalidValue
+from rindle_sync.domain import FailureKind, Outcome, Trigger, lasts
+from rindle_sync.errors import InvalidValue, RateLimited
 from rindle_sync.providers import Page
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.list_pages import next_bookmark
@@ -38,6 +38,8 @@ class FullScan:
     cursor: str | None = field(default=None, repr=False)
     """The cursor of the next page; None for the top of the list."""
     _bookmark: Bookmark | None = None
+    retry_after: float | None = None
+    """Seconds until the next call is allowed, where the rate limit ended the scan."""
     _wait_until: datetime | None = None
     _is_lost: bool = False
     """Another process has taken the scan over."""
@@ -60,7 +62,10 @@ class FullScan:
             if job_run.began_at and job_run.progress:
                 progress = job_run.progress
                 self.began_at, self.cursor = job_run.began_at, progress.get("cursor")
-        if await self.context.gateway.verify_identity():
+        failure = await self.context.gateway.verify_identity()
+        if failure:
+            if failure.kind is FailureKind.THROTTLED and failure.wait:
+                self.retry_after = failure.wait.total_seconds()
             self.interrupt()
             return None
         return progress
@@ -83,9 +88,16 @@ class FullScan:
     async def take(self, most: int) -> int:
         """Wait for spare calls; how many of `most` may be made, none when the scan is to end."""
         gateway, now = self.context.gateway, self.context.now
+        since = now()
         while self.keep_going() and not self._is_lost and (room := gateway.circuit.room(most)):
             self._wait_until = now() + PATIENCE
-            granted = await gateway.reads.take(room, self._may_wait, trigger=Trigger.AUDIT)
+            try:
+                granted = await gateway.reads.take(
+                    room, self._may_wait, trigger=Trigger.AUDIT, since=since
+                )
+            except RateLimited as error:
+                self.retry_after = error.retry_after
+                return 0
             if granted:
                 return granted
             await self._renew()
@@ -121,7 +133,9 @@ class FullScan:
         self.outcome = Outcome.ALREADY_RUNNING
         if not self._is_lost:
             gateway = self.context.gateway
-            self.outcome = how_it_ended(gateway, self.keep_going, otherwise=Outcome.UNREACHABLE)
+            is_limited = self.retry_after is not None
+            otherwise = Outcome.RATE_LIMITED if is_limited else Outcome.UNREACHABLE
+            self.outcome = how_it_ended(gateway, self.keep_going, otherwise)
 
     async def end(self, report: Mapping[str, Any]) -> None:
         """The scan is complete."""

@@ -89,6 +89,8 @@ async def _run(run: SweepRun, began: datetime) -> Outcome:
             return Outcome.ALREADY_RUNNING
         run.allowance.most_lost = min(1 + len(due) // ROWS_FOR_A_LOSS, MOST_LOST)
         await _check_by_id(run, await sweep_pages(run, due))
+        if run.is_limited:
+            return Outcome.RATE_LIMITED
         if context.dry_run or run.result.checked == before:
             break
     if run.failed and run.failed == run.result.checked - run.result.uncalled:

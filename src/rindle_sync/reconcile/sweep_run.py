@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from uuid import uuid4
 
 from rindle_sync.domain import FailureKind, FetchFailure, Outcome, ProviderAsset, Trigger, lasts
-from rindle_sync.errors import AuthenticationFailed
+from rindle_sync.errors import AuthenticationFailed, RateLimited
 from rindle_sync.gateway import ProviderGateway, Reason
 from rindle_sync.reconcile.apply import Applied, Observed, apply
 from rindle_sync.reconcile.context import Context
@@ -61,6 +61,8 @@ class SweepResult:
     calls: int = 0
     pages: int = 0
     """How many of the calls were for list pages."""
+    retry_after: float | None = None
+    """Seconds until the next call is allowed, where the rate limit ended the run."""
 
 
 @dataclass(slots=True)
@@ -128,6 +130,11 @@ class SweepRun:
         taken = await job_runs.take(SWEEP, now=now, token=self.token, until=self._leased_until)
         return taken is not None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether the rate limit has ended this run."""
+        return self.result.retry_after is not None
+
     async def take_page(self) -> int:
         """Wait until a list page may be asked for, and hold the run meanwhile; 0 where none may.
 
@@ -143,8 +150,11 @@ class SweepRun:
         gateway = self.context.gateway
         room = gateway.circuit.room(most)
         granted = 0
-        if room:
-            granted = await gateway.reads.take(room, self.keep_going, trigger=self.trigger)
+        if room and not self.is_limited:
+            try:
+                granted = await gateway.reads.take(room, self.keep_going, trigger=self.trigger)
+            except RateLimited as error:
+                self.result.retry_after = error.retry_after
         await self.hold()
         return granted
 

@@ -1,6 +1,7 @@
 """One row: fetch, decide, write, emit. The contract of the per-row sync."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from rindle_sync.domain import (
     FailureKind,
@@ -12,8 +13,8 @@ from rindle_sync.domain import (
     needs_fetch,
     retry_gap,
 )
-from rindle_sync.errors import AuthenticationFailed
-from rindle_sync.gateway import Attempts
+from rindle_sync.errors import AuthenticationFailed, RateLimited
+from rindle_sync.gateway import CALLER_WAIT, Attempts
 from rindle_sync.reconcile.apply import Applied, Observed, apply
 from rindle_sync.reconcile.context import Context
 
@@ -53,7 +54,8 @@ async def sync_row(
         if applied is None or not isinstance(applied.observation, FetchFailure):
             return applied
         failure = applied.observation
-        if attempts.count(failure) or not failure.called:
+        is_far = failure.wait is not None and failure.wait > CALLER_WAIT
+        if attempts.count(failure) or not failure.called or is_far:
             return applied
         if failure.kind is not FailureKind.THROTTLED:
             gap = retry_gap(attempts.failures, context.schedule)
@@ -70,6 +72,12 @@ async def _attempt(context: Context, row: ProviderAsset, trigger: Trigger) -> Ap
             if gateway.circuit.room(1):
                 await gateway.reads.take(trigger=trigger)
             observation = await gateway.fetch(row)
+        except RateLimited as error:
+            # postponed as by a 429 of its own; nobody waits here for as long
+            wait = timedelta(seconds=error.retry_after or 0)
+            observation = FetchFailure(
+                kind=FailureKind.THROTTLED, at=at, text=str(error), wait=wait, called=False
+            )
         except AuthenticationFailed as error:
             # the row that was asked for says why it was not answered; then the whole run ends
             refusal, text, called = error, str(error), error.was_called

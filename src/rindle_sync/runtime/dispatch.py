@@ -143,7 +143,7 @@ async def _dispatch_change(
         return None
     for callback, error in failed:
         context.telemetry.emit(_failure(pending, event, callback, error), event.row)
-    return context.now() + min(timedelta(seconds=2 ** min(pending.attempts, 12)), LONGEST_WAIT)
+    return context.now() + min(timedelta(seconds=2 ** min(pending.attempts, 12)), LONGEST_RETRY)
 
 
 def _failure(

@@ -58,8 +58,12 @@ class JobRunner:
         return self.context.store.environment
 
     def can_run(self, kind: JobKind) -> bool:
-        """Whether this process can run `kind`: jobs that call the provider need a token."""
-        return self.context.gateway.has_token or kind not in PROVIDER_JOBS
+        """Whether this process can run `kind` now.
+
+        Jobs that call the provider need a token, and wait until the rate limit allows calls again.
+        """
+        gateway, trigger = self.context.gateway, PROVIDER_JOBS.get(kind)
+        return trigger is None or (gateway.has_token and not gateway.reads.is_refused(trigger))
 
     def wake(self, kind: JobKind) -> None:
         """Have `kind` run soon, if an engine runs in this process."""
@@ -77,7 +81,7 @@ class JobRunner:
         """Wake the job that an event about a row makes due."""
         if isinstance(event, StateChange):
             self.wake(JobKind.DISPATCH)
-        elif not isinstance(event, WebhookProcessed) or not self.can_run(JobKind.CHECK_AMBIGUOUS):
+        elif not isinstance(event, WebhookProcessed) or not self.context.gateway.has_token:
             return
         elif event.verdict == Verdict.AMBIGUOUS and event.row_id:
             self._ambiguous.add(event.row_id)

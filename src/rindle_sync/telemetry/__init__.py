@@ -12,6 +12,7 @@ from rindle_sync.telemetry.events import (
     Failed,
     Listener,
     OperatorActed,
+    RateLimitWaiting,
     RedactionFailed,
     Resolved,
     StateChange,

@@ -108,7 +108,8 @@ class Called(ProviderEvent):
 class Swept(ProviderEvent):
     """A sweep has ended.
 
-    `outcome` is done, stopped, unreachable, refused, already_running or failed. `looked` counts
+    `outcome` is done, stopped, unreachable, refused, rate_limited, already_running or failed.
+    `looked` counts
     checks, `calls` calls to the provider, and `pages` those of them that fetched list pages.
     """
 
@@ -212,6 +213,15 @@ class CallbackException(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimitWaiting(ProviderEvent):
+    """Work waits for the rate limit of `bucket`, five seconds or more, as far as is known."""
+
+    name: ClassVar[str] = "rindle.provider.rate_limit.waiting"
+    bucket: str
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerOpened(ProviderEvent):
     """The circuit opened for `retry_ms`.
 
@@ -234,7 +244,9 @@ class BreakerClosed(ProviderEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audited(ProviderEvent):
-    """An audit has ended; `outcome` is done, alarm, stopped, unreachable, refused or failed.
+    """An audit has ended.
+
+    `outcome` is done, alarm, stopped, unreachable, refused, rate_limited or failed.
 
     `ended` counts rows that the provider did not find; with the outcome alarm they were too many.
     """
@@ -280,6 +292,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     WebhookIgnored,
     WebhookException,
     CallbackException,
+    RateLimitWaiting,
     BreakerOpened,
     BreakerClosed,
     Audited,

@@ -85,8 +85,8 @@ class Receiver:
     ) -> Reply:
         """The answer to one request; header names in any case.
 
-        202 stored or revived, 200 stored before or not acted on, 400 not valid, 405, 408, 413, 500
-        no secret set, 503 not stored.
+        202 stored or revived, 200 stored before or not acted on, 400 not valid, 405, 408, 413, 415,
+        500 no secret set, 503 not stored.
         """
         if method != "POST":
             return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
@@ -190,6 +190,9 @@ async def _read(
     headers: Mapping[str, str], chunks: AsyncIterable[bytes], within: timedelta
 ) -> bytes:
     too_large = _Refused("too_large", Reply(413, {"error": "payload_too_large"}))
+    # nothing is unpacked before its signature is verified, and no provider packs its webhooks
+    if headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
+        raise _Refused("packed", Reply(415, {"error": "unsupported_encoding"}))
     # too much is refused unread; 20 digits are plenty, and int() is slow with many
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > LARGEST_BODY:

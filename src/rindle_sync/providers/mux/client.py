@@ -5,6 +5,7 @@ https://www.mux.com/docs/api-reference
 
 import asyncio
 import base64
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -46,15 +47,18 @@ from rindle_sync.providers.network import open_transport, proxy_for
 
 BASE_URL: Final = "https://api.mux.com"
 _USER_AGENT: Final = f"rindle-sync/{version('rindle-sync')}"
-LARGEST_ANSWER: Final = 8 * 1024 * 1024
-"""The largest answer that is read, in bytes.
+LARGEST_PAGE: Final = 8 * 1024 * 1024
+"""The largest list page that is read, in bytes; a hundred assets have a few hundred thousand."""
 
-A list page of a hundred assets has a few hundred thousand.
-"""
+LARGEST_ANSWER: Final = 1024 * 1024
+"""The largest other answer, in bytes: a batch of them is read at once."""
 
 PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core/make-api-requests
 CONNECTIONS: Final = 60
 """How many calls are under way at once; one more would wait inside its own time limit."""
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_UNREADABLE: Final = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,8 @@ class Mux:
         self._timeout = timeout
         self._headers = {
             "accept": "application/json",
-            "accept-encoding": "gzip, deflate",
+            # a list page is a fifth to a tenth of its size so, and unpacked within a millisecond
+            "accept-encoding": "gzip",
             "user-agent": _USER_AGENT,
         }
         self._on_calls_left = on_calls_left
@@ -233,24 +238,37 @@ class Mux:
             async with asyncio.timeout(self._timeout):
                 response = await self._transport.handle_async_request(request)
                 try:
-                    return response.status_code, response.headers, await _content(response)
+                    most = LARGEST_ANSWER if query is None else LARGEST_PAGE
+                    return response.status_code, response.headers, await _content(response, most)
                 finally:
                     await response.aclose()
         except (TimeoutError, httpx.TimeoutException):
             raise ProviderUnavailable(f"mux did not answer within {self._timeout:g} s") from None
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError) as error:
+        except (*_UNREADABLE, OSError, ValueError) as error:
             raise ProviderUnavailable(unreachable(error, self._proxy)) from None
 
 
-async def _content(response: httpx.Response) -> bytes:
-    # packed twice, a few bytes hold more than any memory
-    if "," in response.headers.get("content-encoding", ""):
-        raise ProviderUnavailable("mux sent an answer packed more than once")
+async def _content(response: httpx.Response, most: int) -> bytes:
+    """The body; a few packed bytes may hold more than any memory, so it is bounded as it is read.
+
+    httpx would unpack each part of it whole.
+    """
+    packing = response.headers.get("content-encoding", "").strip().lower()
+    if packing not in {"", "identity", "gzip"}:
+        raise ProviderUnavailable("mux sent an answer packed in a way that was not asked for")
+    unpacker = zlib.decompressobj(wbits=_GZIP) if packing == "gzip" else None
     content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > LARGEST_ANSWER:
+    # the stream itself: a transport of the app's may have read the response already
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for part in response.stream:
+        # one byte more than allowed tells that there is more
+        content += unpacker.decompress(part, most + 1 - len(content)) if unpacker else part
+        if len(content) > most:
             raise ProviderUnavailable("mux sent an answer too large to be one")
+        if unpacker and unpacker.unused_data:
+            raise ProviderUnavailable("mux sent more than one packed answer")
+    if unpacker and not unpacker.eof:
+        raise ProviderUnavailable("mux sent only a part of a packed answer")
     return bytes(content)
 
 

@@ -22,7 +22,7 @@ from rindle_sync.reconcile import sync_row
 from rindle_sync.runtime import JobRunner
 from rindle_sync.telemetry import OperatorActed, scrub_traceback
 from rindle_sync.web.console import views
-from rindle_sync.web.console.forms import Declined, check_origin, is_local, read_form
+from rindle_sync.web.console.forms import Address, Declined, check_origin, is_local, read_form
 from rindle_sync.web.console.session import COOKIE, LASTS, Sessions
 from rindle_sync.web.console.templating import HERE, templates
 from rindle_sync.web.console.views import RowFilter
@@ -59,7 +59,8 @@ _HEADERS: Final = {
         "img-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     ),
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # with no-referrer, browsers would send no origin with our own forms either
+    "referrer-policy": "same-origin",
     "cache-control": "no-store",
 }
 _STATIC: Final = {
@@ -72,13 +73,19 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Console:
-    """The console of these environments; with a `token` an operator can sign in and act."""
+    """The console of these environments; with a `token` an operator can sign in and act.
 
-    def __init__(self, job_runners: Sequence[JobRunner], token: str | None) -> None:
+    `base_url` is the address that browsers use, where a proxy stands before the console.
+    """
+
+    def __init__(
+        self, job_runners: Sequence[JobRunner], token: str | None, base_url: str | None = None
+    ) -> None:
         self._job_runners = {job_runner.environment: job_runner for job_runner in job_runners}
         self._any = job_runners[0]
         self._now: Callable[[], datetime] = self._any.context.now
         self._sessions = Sessions(token)
+        self._address = Address.of(base_url)
         self._templates = templates()
         self._slots = ConcurrencyLimit(READS, within=READ_WITHIN)
         self._overviews = CachedQuery(self._read_overviews, self._now, HOLDS, times=SPARING)
@@ -99,10 +106,13 @@ class Console:
             Route("/static/{name}", self._open(_static)),
         ]
         self._app = Starlette(routes=routes, exception_handlers={HTTPException: self._not_found})
+        # its redirect would name the host and the scheme that the request claims
+        self._app.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
-        await self._app(scope, receive, send)
+        path = self._address.within(scope["path"])
+        await self._app({**scope, "path": path}, receive, send)
 
     async def close(self) -> None:
         """Stop reading."""
@@ -142,7 +152,7 @@ class Console:
 
         async def answer(request: Request) -> Response:
             try:
-                check_origin(request)
+                check_origin(request, self._address)
                 return await endpoint(request)
             except Declined as declined:
                 return self._decline(request, declined)
@@ -172,7 +182,8 @@ class Console:
             "version": version("rindle-sync"),
             "states": list(State),
             "kinds": list(ErrorKind),
-            "path": request.url.path,
+            "base": self._address.path,
+            "path": request.scope["path"],
             "done": views.done(request.query_params),
             "now": self._now(),
         }
@@ -263,7 +274,7 @@ class Console:
             raise Declined(503, str(error), back=path) from None
         finally:
             self._emit(job_runner, "sync", outcome, row)
-        return _redirect(path, done=outcome)
+        return self._redirect(path, done=outcome)
 
     async def _replay(self, request: Request) -> Response:
         environment = self._filter(request).environment
@@ -275,7 +286,7 @@ class Console:
         number = await job_runner.context.store.inbox.replay(now, webhook_event_id=event_id)
         job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
         self._emit(job_runner, action, "done" if number else "nothing")
-        return _redirect(
+        return self._redirect(
             "/webhook-events", environment=environment, done="replayed", number=str(number)
         )
 
@@ -290,15 +301,15 @@ class Console:
             await self._delay_guess()
             return self._show(request, "sign_in.html", 403, is_wrong=True)
         self._emit(self._any, "sign_in", "done")
-        answer = _redirect("/")
+        answer = self._redirect("/")
         answer.set_cookie(
             COOKIE,
             self._sessions.begin(self._now()),
             max_age=int(LASTS.total_seconds()),
             httponly=True,
             samesite="strict",
-            # a proxy that ends TLS passes the request on over plain HTTP
-            secure=request.headers.get("x-forwarded-proto") == "https",
+            secure=self._address.is_secure,
+            path=self._address.path or "/",
         )
         return answer
 
@@ -314,20 +325,27 @@ class Console:
 
     async def _sign_out(self, request: Request) -> Response:
         self._sessions.end(request.cookies[COOKIE], self._now())
-        answer = _redirect("/sign-in")
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        answer = self._redirect("/sign-in")
+        answer.delete_cookie(
+            COOKIE,
+            httponly=True,
+            samesite="strict",
+            secure=self._address.is_secure,
+            path=self._address.path or "/",
+        )
         return answer
+
+    def _redirect(self, path: str, **query: str) -> Response:
+        url = f"{self._address.path}{path}"
+        if query:
+            url = f"{url}?{urlencode(query)}"
+        return RedirectResponse(url, 303, headers=_HEADERS)
 
     def _emit(
         self, job_runner: JobRunner, action: str, outcome: str, row: ProviderAsset | None = None
     ) -> None:
         event = OperatorActed(action=action, outcome=outcome)
         job_runner.context.telemetry.emit(event, row)
-
-
-def _redirect(path: str, **query: str) -> Response:
-    url = f"{path}?{urlencode(query)}" if query else path
-    return RedirectResponse(url, 303, headers=_HEADERS)
 
 
 async def _static(request: Request) -> Response:
