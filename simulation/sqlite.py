@@ -99,6 +99,12 @@ class Session:
         self.host.fail()
         return await self._when_free(lambda: self.connection.execute(statement, values))
 
+    async def run_sync(self, work: Callable[[sqlalchemy.Connection], Result]) -> Result:
+        """Run several statements as one step, once nobody else writes."""
+        await self.host.go_on()
+        self.host.fail()
+        return await self._when_free(lambda: work(self.connection))
+
     async def begin(self) -> sqlalchemy.Transaction:
         """Begin a transaction, once nobody else writes."""
         self.host.fail()

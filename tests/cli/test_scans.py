@@ -33,7 +33,7 @@ from tests.support.processes import (
     settings_for,
 )
 from tests.support.rows import a_row
-from tests.support.world import ERRORED, NEVER, READY, unknown_id
+from tests.support.world import ERRORED, NEVER, READY, body_of, unknown_id
 
 HOUR = timedelta(hours=1)
 OTHER_ENVIRONMENT = "QkX7vSomebodyElse9Wp2"
@@ -82,6 +82,7 @@ async def shelve(
                 PlaybackId(p.id, p.policy) for p in emulator.truth(asset).playback_ids
             ),
             provider_created_at=datetime.fromtimestamp(began + 60 * place, UTC),
+            raw_provider_metadata=body_of(emulator, asset),
             updated_at=datetime.now(UTC) - HOUR,
             **values,
         )
@@ -178,7 +179,7 @@ async def test_a_pass_that_is_made_elsewhere_says_when_to_come_again(
     store: Store, shell: Shell, command: list[str]
 ) -> None:
     now = datetime.now(UTC)
-    await store.job_runs.take(command[0], now=now, token=str(uuid4()), until=now + HOUR)
+    await store.job_runs.take(command[0], now=now, token=str(uuid4()), until=now + HOUR / 6)
 
     ended = await shell.run(*command)
 

@@ -154,7 +154,7 @@ async def deliver_some(world: World, row: ProviderAsset) -> None:
     event = an_event(row, id="event-of-the-test")
     for _ in range(2):
         await deliver(world, event)
-    await deliver(world, an_event(row, "video.asset.warning"))
+    await deliver(world, an_event(row, "video.live_stream.active"))
     await deliver(world, event, secret="another")
     # about nothing that has an id: it can never be applied
     await deliver(world, an_event(PLANTED) | {"data": {}, "object": None})

@@ -73,7 +73,7 @@ async def test_a_row_is_left_alone_before_its_time(world: World) -> None:
 @pytest.mark.long_on_postgresql
 async def test_a_run_checks_each_row_once_even_when_it_takes_long(world: World) -> None:
     world.without_pages()
-    world.with_reads(1, 0.01)
+    world.with_reads(1, 0.02)
     rows = [
         await world.track(life=NEVER, updated_at=world.clock.now() - 2 * FLOOR) for _ in range(5)
     ]

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import text
 
 from rindle_sync.config import Settings, plain_settings
-from rindle_sync.diagnostics import Check
+from rindle_sync.diagnostics import Check, Readiness
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.installation import Installation, connect_all
-from rindle_sync.store.migrations import VERSION_TABLE
+from rindle_sync.store.migrations import VERSION_TABLE, is_newer, revisions
 from tests.support import postgres
 from tests.support.processes import Shell
 
@@ -67,6 +67,18 @@ async def test_tables_of_a_newer_version_are_named_and_left_alone(tables_url: st
 
     assert "rindle_999" in told
     assert remedy.startswith("run the newer version")
+
+
+async def test_a_process_of_the_version_before_stays_ready_on_newer_tables(tables_url: str) -> None:
+    async with on(tables_url, at("rindle_999")) as installation:
+        engine = installation.database.engine
+        readiness = Readiness(
+            installation.contexts, lambda: revisions(engine), runs_engine=False, is_newer=is_newer
+        )
+        checks = await readiness.checks()
+        await readiness.close()
+
+    assert checks["tables"] == "warning: are of a newer version of rindle-sync"
 
 
 async def test_migrate_after_a_rollback_ends_with_a_sentence(

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from rindle_sync.domain import Bucket, State
+from rindle_sync.domain import Bucket, State, replace
 from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.runtime.engines.procrastinate import opened
 from rindle_sync.store import Database, Store, Write
@@ -141,7 +141,7 @@ async def test_jobs_of_procrastinate_are_queued_in_read_committed(postgres_url: 
 async def write_row(store: Store) -> None:
     row = a_row()
     await store.assets.add(row)
-    written = await store.assets.write([Write(row)])
+    written = await store.assets.write([Write(replace(row, version=row.version + 1))])
     assert (len(written.ids), written.refused) == (1, {})
 
 

@@ -109,9 +109,7 @@ class World:
 
     def body_of(self, asset_id: str) -> dict[str, Any]:
         """An asset as the provider shows it."""
-        asset = self.emulator.environment.assets[asset_id]
-        now = self.clock.seconds()
-        return asset_body(asset, asset.state(now), now)
+        return body_of(self.emulator, asset_id)
 
     async def tables(self, *but: str) -> dict[str, list[str]]:
         """All that stands in the tables, `but` for some."""
@@ -275,3 +273,9 @@ def a_job_runner(world: World, environment: str = "default") -> JobRunner:
 def unknown_id() -> str:
     """An id that the provider never gave."""
     return f"unknown{uuid4().hex}"
+
+
+def body_of(emulator: MuxEmulator, asset_id: str) -> dict[str, Any]:
+    """An asset as the provider shows it."""
+    asset, now = emulator.environment.assets[asset_id], emulator.now()
+    return asset_body(asset, asset.state(now), now)

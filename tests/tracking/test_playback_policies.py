@@ -1,5 +1,6 @@
 """Which playback policies a new asset is asked for: as the app gives them, and nothing beside."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -41,7 +42,8 @@ async def begun(rindle: RindleSync, **values: Any) -> str | None:
 def asked_for(mux: MuxEmulator) -> dict[str, Any]:
     """What Mux was asked for, as far as it is about playback."""
     [upload] = mux.environment.uploads(limit=10)
-    return {name: value for name, value in upload.requested.items() if "playback" in name}
+    asked = json.loads(json.dumps(upload.requested))
+    return {name: value for name, value in asked.items() if "playback" in name}
 
 
 @pytest.mark.parametrize(

@@ -465,13 +465,10 @@ def test_what_fails_in_the_background_is_logged_without_its_text(
         loop.run_forever()
 
     (told,) = caplog.messages
-    what, *_, last = told.splitlines()
     assert (
-        what
+        told
         == "something in the background ended in an unexpected ValueError (a callback); going on"
     )
-    assert last == "ValueError"
-    assert "the-id-of-an-asset" not in told
 
 
 # OpenTelemetry

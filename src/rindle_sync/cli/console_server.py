@@ -21,12 +21,12 @@ async def console_server(
     installation: Installation, stop: asyncio.Event, *, runs_engine: bool
 ) -> AsyncIterator[Serving | None]:
     """Serve console, metrics and probes, on a listener that is open already; None if nowhere."""
-    from rindle_sync.store.migrations import revisions
+    from rindle_sync.store.migrations import is_newer, revisions
 
     contexts = [service.context for service in installation.values()]
     gauges = Gauges(contexts)
     revisions_here = partial(revisions, installation.database.engine)
-    readiness = Readiness(contexts, revisions_here, runs_engine=runs_engine)
+    readiness = Readiness(contexts, revisions_here, runs_engine=runs_engine, is_newer=is_newer)
     async with AsyncExitStack() as closing:
         # closed in reverse order: the exporters query the gauges until they are closed
         closing.push_async_callback(gauges.close)

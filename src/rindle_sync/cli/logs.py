@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from rindle_sync.config import LogFormat
-from rindle_sync.telemetry import scrub_traceback
 
 LOG: Final = logging.getLogger("rindle_sync")
 
@@ -39,20 +38,14 @@ class LoopErrors:
         self._quiet_until = 0.0
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Log one error by its type and place: its text, and arguments, could hold ids."""
+        """Log one error by its type: its text, and the arguments of a callback, could hold ids."""
         if loop.time() < self._quiet_until:
             return
         self._quiet_until = loop.time() + 1
-        error = context.get("exception")
+        error = type(context.get("exception")).__name__
         what = "a callback" if "handle" in context else context["message"]
-        name, place = type(error).__name__, ""
-        if error and not isinstance(error, OSError):  # a failing system is no bug to find
-            place = "\n" + scrub_traceback(error, has_messages=False)
         LOG.error(
-            "something in the background ended in an unexpected %s (%s); going on%s",
-            name,
-            what,
-            place,
+            "something in the background ended in an unexpected %s (%s); going on", error, what
         )
 
 

@@ -31,7 +31,8 @@ HOLDS: Final = timedelta(seconds=1)
 class Readiness:
     """Checks the database, its tables, and, where this process `runs_engine`, the engine.
 
-    `revisions` gives the revision of the tables, and the newest. No text of the database is shown.
+    `revisions` gives the revision of the tables, and the newest; `is_newer` says whether a newer
+    version of rindle-sync has made the tables. No text of the database is shown.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Readiness:
         revisions: Callable[[], Awaitable[tuple[str | None, str]]],
         *,
         runs_engine: bool,
+        is_newer: Callable[[str | None], bool] = lambda _: False,
     ) -> None:
+        self._is_newer = is_newer
         self._contexts = contexts
         context = contexts[0]
         self._context = context
@@ -65,11 +68,15 @@ class Readiness:
         found = {"database": OK, "tables": OK}
         try:
             at, newest = await self._revisions()
-            if not at:
+            if self._is_newer(at):
+                # the version before goes on, while its processes are restarted
+                found["tables"] = f"{WARNING}are of a newer version of rindle-sync"
+            elif not at:
                 found["tables"] = "are not there"
             elif at != newest:
                 found["tables"] = f"are at {at}, and {newest} is the newest"
-            elif self._runs_engine:
+            is_usable = found["tables"] == OK or self._is_newer(at)
+            if is_usable and self._runs_engine:
                 last, now = await last_heartbeat(self._context.store), self._context.now()
                 # a process that has just started has had no time for a heartbeat
                 states = {engine_state(last, now), engine_state(self._began_at, now)}
@@ -77,7 +84,7 @@ class Readiness:
                 if last and EngineState.AHEAD in states:
                     silence = f"the last heartbeat is {span_of(last - now)} ahead"
                 found["engine"] = OK if EngineState.ALIVE in states else silence
-            if at == newest and (wrong := await self._times.get()):
+            if is_usable and (wrong := await self._times.get()):
                 # rindle-sync works on all the same, so it is no reason to take this process out
                 found["stored_times"] = f"{WARNING}{wrong}; {TIMES_REMEDY}"
         except DatabaseUnavailable:
