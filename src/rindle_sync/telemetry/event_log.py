@@ -1,4 +1,4 @@
-"""A listener that logs events at a level that fits; strangers cannot fill the log with it."""
+"""A listener that logs events at a level that fits; no sender of forgeries can fill the log."""
 
 import logging
 from typing import Any, Final
