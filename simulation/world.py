@@ -191,6 +191,8 @@ class World:
         began = self.moment()
         if self.plan.audits:
             await self._rest(began, self.is_quiet)  # what then is at rest is what an audit compares
+            # it leaves alone what was only just changed
+            await asyncio.sleep(self.plan.settings["provider_polling_floor_seconds"])
             await self._audit()
         if self.plan.backfills:
             await self._rest(began, self.is_quiet)

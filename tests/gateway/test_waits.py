@@ -75,6 +75,17 @@ async def test_a_crowd_that_waits_together_waits_no_longer_than_one_alone(world:
 # uploads
 
 
+async def test_all_the_429s_of_one_upload_hold_it_up_no_longer_than_one_wait(world: World) -> None:
+    world.emulator.add_fault("rate_limited", operation=CREATE, retry_after=4)
+    began = world.clock.now()
+
+    with pytest.raises(RateLimited) as refused:
+        await begun(world)
+
+    assert world.clock.now() - began <= CALLER_WAIT
+    assert refused.value.retry_after == pytest.approx(4, abs=1)
+
+
 async def test_one_429_of_an_hour_holds_up_no_upload(world: World) -> None:
     world.emulator.add_fault("rate_limited", operation=CREATE, times=1, retry_after=HOUR)
     began = world.clock.now()

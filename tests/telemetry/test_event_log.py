@@ -8,6 +8,7 @@ from rindle_sync.telemetry import (
     CallbackException,
     Event,
     EventLog,
+    WebhookException,
     WebhookIgnored,
     WebhookRejected,
     WebhookVerified,
@@ -66,6 +67,16 @@ def test_a_delivery_is_one_line_at_debug(caplog: pytest.LogCaptureFixture) -> No
     logged = levels(caplog, EventLog(), verified, ignored)
 
     assert logged == ["DEBUG"]
+
+
+def test_an_event_of_an_asset_that_nobody_tracks_is_no_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plain = {"type": "video.asset.ready", "attempt": 1, "dead": False}
+    foreign = WebhookException(reason="no_row", **plain)  # type: ignore[arg-type]
+    failed = WebhookException(reason="clash", **plain)  # type: ignore[arg-type]
+
+    assert levels(caplog, EventLog(), foreign, failed) == ["DEBUG", "INFO"]
 
 
 def test_the_traceback_of_a_callback_follows_its_line(caplog: pytest.LogCaptureFixture) -> None:

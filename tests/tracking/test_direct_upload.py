@@ -424,7 +424,7 @@ async def test_webhooks_of_an_upload_whose_answer_was_lost_do_not_revive_its_row
     assert (await the_row(world)).state is State.ERRORED
 
 
-@pytest.mark.parametrize(("retry_after", "seconds"), [(7, 14), (None, 2)])
+@pytest.mark.parametrize(("retry_after", "seconds"), [(4, 8), (None, 2)])
 async def test_a_rate_limited_call_waits_and_is_made_again(
     world: World, retry_after: int | None, seconds: int
 ) -> None:

@@ -39,6 +39,11 @@ class OpenCircuit:
     at: datetime
     until: datetime
 
+    @property
+    def shown(self) -> str:
+        """Why no call is made, and when the next one is."""
+        return f"{self.text}; no call before {self.until:%H:%M:%S} UTC"
+
 
 class CircuitBreaker:
     """The breaker of one environment in this process; its changes are emitted, and stored."""

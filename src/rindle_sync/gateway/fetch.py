@@ -237,9 +237,9 @@ class ProviderGateway:
         What was answered with a 429 was not processed, so nothing is created twice. Raises
         `RateLimited` rather than wait for long.
         """
-        wait = timedelta(0)
+        wait, began = timedelta(0), self._now()
         for _ in range(RATE_LIMITED_CREATES):
-            await rate_limiter.take()
+            await rate_limiter.take(since=began)
             try:
                 return await self.call(operation, request())
             except RateLimited as error:
@@ -271,10 +271,10 @@ class ProviderGateway:
         if opened:
             if opened.reason is Reason.UNREACHABLE:
                 kind = FailureKind.UNREACHABLE
-                return FetchFailure(kind=kind, at=at, text=opened.text, called=False)
+                return FetchFailure(kind=kind, at=at, text=opened.shown, called=False)
             mismatch = opened.reason is Reason.OTHER_ENVIRONMENT
             refusal = EnvironmentMismatch if mismatch else AuthenticationFailed
-            raise refusal(opened.text, was_called=False)
+            raise refusal(opened.shown, was_called=False)
         try:
             # a list page is answered in any environment: it must not close this circuit
             opened = self.circuit.opened

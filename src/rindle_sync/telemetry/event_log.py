@@ -3,6 +3,7 @@
 import logging
 from typing import Any, Final
 
+from rindle_sync.domain import NO_ROW
 from rindle_sync.telemetry.events import (
     Audited,
     BreakerClosed,
@@ -92,6 +93,8 @@ def _level(event: Event) -> int:
             return logging.ERROR
         case WebhookRejected(reason=reason) if reason in _MISCONFIGURED:
             return logging.WARNING
+        case WebhookException(reason=reason) if reason == NO_ROW:
+            return logging.DEBUG  # assets of others in the same environment have events, too
         case (
             WebhookRejected()
             | WebhookException()
