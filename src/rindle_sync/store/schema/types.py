@@ -42,7 +42,11 @@ class UtcTime(TypeDecorator[datetime]):
         """From the database."""
         if value is None:
             return None
-        return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+        if not isinstance(value, str):
+            return value.astimezone(UTC)
+        moment = datetime.fromisoformat(value)
+        # SQLite's own datetime('now'), with which somebody may have set it, is UTC without saying
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class RowId(TypeDecorator[str]):
