@@ -97,6 +97,25 @@ async def test_an_answer_that_is_taken_slowly_is_whole() -> None:
     assert body == LARGE
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ],
+)
+async def test_strangers_write_no_warning_with_what_is_no_request(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(answering) as port:
+        with asking(port, sent) as client:
+            client.settimeout(5)
+            await asyncio.to_thread(client.recv, 100)
+
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 async def test_requests_that_come_before_their_answers_are_bounded() -> None:
     async with served(answering) as port:
         answers, asks = await asyncio.open_connection("127.0.0.1", port)

@@ -30,6 +30,8 @@ RESTART_AFTER: Final = 1.0
 """Seconds until a server that has ended by itself is started again."""
 
 _log: Final = logging.getLogger("rindle_sync")
+_requests_log: Final = logging.getLogger("rindle_sync.requests")
+_requests_log.setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,8 @@ class _Connection(H11Protocol):
 
     def __init__(self, clients: _Clients, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        # uvicorn warns of each request that is malformed: strangers could fill the log
+        self.logger = _requests_log
         self._clients = clients
         self._limits = clients.limits
         self._head_timer: asyncio.TimerHandle | None = None
