@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 import uvicorn
+from h11 import LocalProtocolError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rindle_sync.errors import ConfigurationError
@@ -112,6 +113,15 @@ class _Connection(H11Protocol):
         self._pipelined += 1
         if self._pipelined >= MOST_PIPELINED:
             self.cycle.keep_alive = False
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless an answer has begun; either way the connection ends."""
+        if self.cycle:
+            # an app that answers before it has read the rest would fail with a traceback
+            self.cycle.disconnected = True
+        with suppress(LocalProtocolError):
+            super().send_400_response(msg)
+        self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()
