@@ -156,6 +156,11 @@ def test_no_path_of_sqlite_has_a_zero(path: str) -> None:
     assert "code zero" in str(refused_by_sqlite(f"sqlite:///{path}"))
 
 
+def test_a_path_of_sqlite_that_cannot_be_looked_for_is_refused_with_the_reason() -> None:
+    """Here the name is too long; a folder that this user may not enter is told so as well."""
+    assert "cannot be looked for (" in str(refused_by_sqlite(f"sqlite:///{'a' * 300}"))
+
+
 @pytest.mark.parametrize("options", ["", "?mode=ro", "?mode=ro&uri=false", "?uri=maybe"])
 def test_a_uri_of_sqlite_has_a_form_that_works(options: str) -> None:
     """Without its option it would be the name of a new file."""
@@ -212,6 +217,16 @@ async def test_a_host_of_the_environment_that_no_network_has_is_a_wrong_setting(
 def test_sqlite_has_no_host(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="write sqlite:///path"):
         open_engine("sqlite://rindle.sqlite3")
+
+
+@pytest.mark.parametrize("command", ["migrate", "status"])
+async def test_a_file_that_is_no_database_is_told_as_such(command: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database" * 1000)
+
+    ended = await Shell(tmp_path, {"database_url": f"sqlite:///{tmp_path}/notes.txt"}).run(command)
+
+    assert ended.code == 1
+    assert "the file of database_url is no SQLite database" in ended.err
 
 
 @pytest.mark.parametrize("engine", ["embedded", "procrastinate"])

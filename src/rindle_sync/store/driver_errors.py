@@ -69,9 +69,11 @@ _BY_CODE: Final = {
     8: "the SQLite file of database_url is read-only; "
     "may this user write to it, and to its folder?",
     10: "the SQLite file cannot be read or written; is its disk full, over a quota, or broken?",
+    11: "the SQLite file is broken; restore a backup of it",
     13: _FULL,
     14: "the SQLite file of database_url cannot be opened; "
     "does its folder exist, and may this user write there?",
+    26: "the file of database_url is no SQLite database",
 }
 
 _REFUSES_VALUE: Final = frozenset({"22", "44", "54", "P0"})

@@ -116,7 +116,7 @@ class _Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless an answer has begun; either way the connection ends."""
-        if self.cycle:
+        if self.cycle is not None:
             # an app that answers before it has read the rest would fail with a traceback
             self.cycle.disconnected = True
         with suppress(LocalProtocolError):
