@@ -800,3 +800,11 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path, write_file: WriteFile) -> 
     assert PLANTED not in repr(settings)
     assert "are both set" in str(refusal(mux_token_secret="other", mux_token_secret_file=secret))
     assert "nothing in it" in str(refusal(mux_token_secret_file=write_file("", "empty")))
+
+
+@pytest.mark.parametrize("name", FREE_TEXT)
+def test_no_setting_has_a_zero_which_ends_a_text_for_libraries_in_c(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="code zero") as refused:
+        load_settings(**{name: "postgresql://a\0b-c-d-e-f-g-h-i"})
+
+    assert refused.value.setting == name

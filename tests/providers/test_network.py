@@ -166,6 +166,8 @@ async def test_a_host_that_no_proxy_names_is_reached_without_one(
         ("other.com, API.mux.com", "https://api.mux.com", True),
         ("api.mux.com:8443", "https://api.mux.com:8443", True),
         ("api.mux.com:8443", "https://api.mux.com", False),
+        ("api.mux.com:443", "https://api.mux.com", True),
+        ("api.mux.com:80", "https://api.mux.com", False),
         ("ux.com", "https://api.mux.com", False),
         ("10.0.0.0/8", "http://10.1.2.3:8010", True),
         ("10.0.0.0/8,mux.com", "http://11.1.2.3:8010", False),
@@ -232,7 +234,14 @@ async def test_a_proxy_that_is_not_there_is_named(
 
 @pytest.mark.parametrize(
     "address",
-    [f"ftp://user:{PASSWORD}@proxy:1", f"http://user:{PASSWORD}@proxy:none", "http://", "://x"],
+    [
+        f"ftp://user:{PASSWORD}@proxy:1",
+        f"http://user:{PASSWORD}@proxy:none",
+        f"http://user:{PASSWORD}@proxy:99999",
+        f"http://user:{PASSWORD}@proxy:0",
+        "http://",
+        "://x",
+    ],
 )
 def test_a_proxy_that_is_none_is_a_configuration_error_without_its_password(
     monkeypatch: pytest.MonkeyPatch, address: str
@@ -343,10 +352,11 @@ async def test_a_certificate_that_is_not_trusted_is_named_with_the_way_to_trust_
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+@pytest.mark.parametrize("name", ["missing", "too-long" * 1000])
 def test_certificates_that_are_not_there_are_a_configuration_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, name: str
 ) -> None:
-    monkeypatch.setenv(variable, str(tmp_path / "missing"))
+    monkeypatch.setenv(variable, str(tmp_path / name))
 
     with pytest.raises(ConfigurationError, match="not there") as refused:
         open_transport(f"https://{FAR}")
@@ -362,3 +372,18 @@ def test_a_file_without_certificates_is_a_configuration_error(
 
     with pytest.raises(ConfigurationError, match="certificates in PEM"):
         open_transport(f"https://{FAR}")
+
+
+def test_a_log_of_keys_that_cannot_be_written_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, certificate: Path
+) -> None:
+    """The library opens it together with the certificates."""
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(certificate.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
+
+    with pytest.raises(ConfigurationError, match="cannot be written") as refused:
+        open_transport(f"https://{FAR}")
+
+    assert refused.value.setting == "SSLKEYLOGFILE"

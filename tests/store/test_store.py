@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -113,6 +113,21 @@ async def test_a_written_row_comes_back_as_it_was_written(store: AssetStore) -> 
     assert (await store.write([Write(after)])).ids == {row.id}
 
     assert await store.get(row.id) == after
+
+
+async def test_a_time_that_somebody_has_set_by_hand_is_in_utc(store: AssetStore) -> None:
+    """By `datetime('now')` of SQLite or `now()` of PostgreSQL, whatever zone a session has."""
+    row = a_row()
+    await store.add(row)
+
+    async with store.database.writing() as connection:
+        await connection.execute(
+            text("UPDATE media_provider_assets SET check_at = '2026-11-29 10:00'")
+        )
+
+    found = await store.get(row.id)
+    assert found
+    assert found.check_at == datetime(2026, 11, 29, 10, tzinfo=UTC)
 
 
 async def test_every_field_of_a_row_is_a_column_of_its_table(store: AssetStore) -> None:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
-from rindle_sync.errors import ConfigurationError
+from rindle_sync.errors import ConfigurationError, InvalidValue
 from rindle_sync.store import Database
 from rindle_sync.store.schema import conninfo, open_engine
 from rindle_sync.store.schema.urls import engine_url
@@ -122,6 +122,12 @@ async def test_an_encoded_password_arrives_as_it_is(sign: str, postgres_url: str
         f"postgresql://app@host:99999/{HIDDEN}",
         f"postgresql:/app:{HIDDEN}@host/app",
         f"postgresql://app:%00{HIDDEN}@host/app",
+        f"postgresql://app:\0{HIDDEN}@host/app",
+        f"postgresql://app@host/app?password=x&{HIDDEN}=1",
+        f"postgresql://app@host/app?password=x&{HIDDEN}",
+        f"postgresql://app@host/app?sslpassword=x&{HIDDEN}",
+        f"postgresql://app:{HIDDEN}@host..internal/app",
+        f"postgresql://app:{HIDDEN}@{'a' * 64}/app",
     ],
 )
 def test_what_is_no_url_is_refused_without_being_shown(url: str) -> None:
@@ -145,9 +151,82 @@ async def test_a_path_of_sqlite_may_hold_an_encoded_question_mark(tmp_path: Path
     assert (tmp_path / "what? now.sqlite3").is_file()
 
 
+@pytest.mark.parametrize("path", ["a%00b.sqlite3", "a\0b.sqlite3", "file:a%00b?uri=true"])
+def test_no_path_of_sqlite_has_a_zero(path: str) -> None:
+    assert "code zero" in str(refused_by_sqlite(f"sqlite:///{path}"))
+
+
+def test_a_path_of_sqlite_that_cannot_be_looked_for_is_refused_with_the_reason() -> None:
+    """Here the name is too long; a folder that this user may not enter is told so as well."""
+    assert "cannot be looked for (" in str(refused_by_sqlite(f"sqlite:///{'a' * 300}"))
+
+
+@pytest.mark.parametrize("options", ["", "?mode=ro", "?mode=ro&uri=false", "?uri=maybe"])
+def test_a_uri_of_sqlite_has_a_form_that_works(options: str) -> None:
+    """Without its option it would be the name of a new file."""
+    assert "mode=ro&uri=true" in str(refused_by_sqlite(f"sqlite:///file:a.sqlite3{options}"))
+
+
+def refused_by_sqlite(url: str) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as refused:
+        open_engine(url)
+    return refused.value
+
+
+@pytest.mark.parametrize("option", ["host=a..b", "host=a,b..c&port=1,2"])
+def test_a_host_that_no_network_has_is_refused(option: str) -> None:
+    assert "between two dots" in refusal(at(option))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "load_balance_hosts=all",
+        "require_auth=token",
+        "sslnegotiation=auto",
+        "ssl_min_protocol_version=TLSv9",
+        "keepalives=999999999999",
+        "hostaddr=db.internal",
+        "service=nobody",
+    ],
+)
+async def test_a_value_that_postgresql_refuses_is_a_wrong_setting(
+    option: str, tmp_path: Path
+) -> None:
+    url = f"postgresql://app:{HIDDEN}@127.0.0.1:1/app?{option}"
+
+    ended = await Shell(tmp_path, {"database_url": url}).run("status")
+
+    assert ended.code == 2
+    assert "error database_url: " in ended.err
+    assert HIDDEN not in ended.err
+
+
+async def test_a_host_of_the_environment_that_no_network_has_is_a_wrong_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PGHOST", "a..b")
+    database = Database(open_engine("postgresql:///app"))
+
+    with pytest.raises((ConfigurationError, InvalidValue)):
+        async with database.reading():
+            pass
+    await database.close()
+
+
 def test_sqlite_has_no_host(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="write sqlite:///path"):
         open_engine("sqlite://rindle.sqlite3")
+
+
+@pytest.mark.parametrize("command", ["migrate", "status"])
+async def test_a_file_that_is_no_database_is_told_as_such(command: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no database" * 1000)
+
+    ended = await Shell(tmp_path, {"database_url": f"sqlite:///{tmp_path}/notes.txt"}).run(command)
+
+    assert ended.code == 1
+    assert "the file of database_url is no SQLite database" in ended.err
 
 
 @pytest.mark.parametrize("engine", ["embedded", "procrastinate"])

@@ -59,6 +59,24 @@ async def test_a_request_that_a_proxy_forwards_is_never_local(
         assert (await reader.get("/rows", headers=sent)).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["", 'a"b.evil.example', "a{b}.evil.example", "\u00fc.evil.example", "localhost@evil.example"],
+)
+async def test_a_name_that_the_library_cannot_read_is_not_local(world: World, host: str) -> None:
+    """A library of ours takes the address of this server for it, and any name may lead here."""
+    async with a_browser(world, token=None) as reader:
+        answer = await reader.get("/rows", headers=[(b"host", host.encode("latin-1"))])
+
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8001", "127.0.0.1:8001", "[::1]:8001"])
+async def test_this_machine_has_these_names(world: World, host: str) -> None:
+    async with a_browser(world, token=None) as reader:
+        assert (await reader.get("/rows", headers={"host": host})).status_code == 200
+
+
 @pytest.mark.parametrize("proxy", [nginx, small_proxy])
 async def test_a_proxy_without_a_word_of_itself_makes_nobody_local(
     world: World, tmp_path: Path, proxy: Proxy

@@ -97,6 +97,52 @@ async def test_an_answer_that_is_taken_slowly_is_whole() -> None:
     assert body == LARGE
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
+    ],
+)
+async def test_strangers_write_no_warning_with_what_is_no_request(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(answering) as port:
+        with asking(port, sent) as client:
+            client.settimeout(5)
+            await asyncio.to_thread(client.recv, 100)
+
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+@pytest.mark.parametrize("path", [b"/small", b"/large", b"/parts"])
+@pytest.mark.parametrize("pause", [0, 0.2])
+async def test_a_body_that_is_no_http_behind_its_answer_writes_no_line(
+    path: bytes, pause: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The app answers a request whose body it need not read, while that turns out to be none."""
+    sent = b"POST " + path + b" HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    failed: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+    async with served(answering) as port:
+        with asking(port, sent if pause else sent + b"zz\r\n") as client:
+            client.settimeout(PATIENCE)
+            await asyncio.sleep(pause)
+            with suppress(ConnectionError):
+                if pause:
+                    client.sendall(b"zz\r\n")
+                await asyncio.to_thread(_read_to_the_end, client)
+        await is_answered(port)
+
+    assert ([record.getMessage() for record in caplog.records], failed) == ([], [])
+
+
+def _read_to_the_end(client: socket.socket) -> None:
+    while client.recv(CHUNK):
+        pass
+
+
 async def test_requests_that_come_before_their_answers_are_bounded() -> None:
     async with served(answering) as port:
         answers, asks = await asyncio.open_connection("127.0.0.1", port)

@@ -202,7 +202,7 @@ async def _of_tables(
 
 _ADVICE: Final = {
     FailureKind.REFUSED: "fix the token: is it of this environment, and not revoked?",
-    FailureKind.THROTTLED: "somebody else uses up its rate limit; try again in a minute",
+    FailureKind.THROTTLED: "something else uses up its rate limit; try again later",
     FailureKind.UNREACHABLE: "is its address right, and may this machine reach it?",
 }
 

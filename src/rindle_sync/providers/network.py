@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
@@ -21,6 +20,8 @@ from rindle_sync.telemetry import keep_from_debug
 
 _FILE: Final = "SSL_CERT_FILE"
 _FOLDER: Final = "SSL_CERT_DIR"
+_KEY_LOG: Final = "SSLKEYLOGFILE"
+_PORTS: Final = {"http": 80, "https": 443}
 _SOCKS: Final = ("socks5", "socks5h")
 
 
@@ -45,7 +46,8 @@ def open_transport(url: str, *, connections: int = 1) -> httpx.AsyncHTTPTranspor
     try:
         # only a proxy that is reached by TLS may have a context
         of_proxy = trusted if proxy.url.startswith("https:") else None
-        if not urlsplit(proxy.url).hostname:
+        address = urlsplit(proxy.url)
+        if not address.hostname or address.port == 0:  # asking for a port raises for a wrong one
             raise ValueError("no host")  # noqa: TRY301  told below, as all that is no address
         through = httpx.Proxy(proxy.url, ssl_context=of_proxy)
         return httpx.AsyncHTTPTransport(limits=limits, verify=trusted, proxy=through)
@@ -65,7 +67,7 @@ def proxy_for(url: str) -> Proxy | None:
     """The proxy that leads to `url`; None where it is reached directly, as this machine is."""
     try:
         parts, proxies = urlsplit(url), getproxies_environment()
-        host, port = parts.hostname or "", parts.port
+        host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
     except ValueError:  # no address: the call says so
         return None
     for name in (parts.scheme, "all"):
@@ -102,12 +104,16 @@ def _holds(network: str, address: IPv4Address | IPv6Address) -> bool:
 @cache
 def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
     """Whose certificates are believed: read once for all environments of a process."""
-    if file and not Path(file).is_file():
+    if file and not os.path.isfile(file):  # noqa: PTH113  a name too long raises nothing here
         raise ConfigurationError(_FILE, "names a file that is not there: correct or unset it")
     if folder and not file and not any(map(os.path.isdir, folder.split(os.pathsep))):
         raise ConfigurationError(_FOLDER, "names a folder that is not there: correct or unset it")
     try:
         return httpx.create_ssl_context()
-    except OSError:  # one that may not be read, or holds no certificate
+    except OSError as error:  # one that may not be read, or holds no certificate
+        key_log = os.environ.get(_KEY_LOG)
+        if key_log and error.filename == key_log:
+            text = "names a file that cannot be written: correct or unset it"
+            raise ConfigurationError(_KEY_LOG, text) from None
         text = "names a file that cannot be read as certificates in PEM: correct or unset it"
         raise ConfigurationError(_FILE, text) from None

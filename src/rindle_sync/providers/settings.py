@@ -84,6 +84,9 @@ class SettingsModel(BaseModel):
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str) and text.encode("utf-8", "replace").decode() != text:
             raise ValueError("must be text in UTF-8")
+        if isinstance(text, str) and "\0" in text:
+            # what is written in C takes it for the end of the text
+            raise ValueError("must not have a character with the code zero")
         return value
 
     def name_of(self, setting: str) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from rindle_sync.domain import scrub
-from rindle_sync.errors import DatabaseUnavailable, InvalidValue
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, InvalidValue
 from rindle_sync.store.schema.engine import BUSY_SECONDS, READ_ONLY, STATEMENT_SECONDS
 
 P = ParamSpec("P")
@@ -69,9 +69,11 @@ _BY_CODE: Final = {
     8: "the SQLite file of database_url is read-only; "
     "may this user write to it, and to its folder?",
     10: "the SQLite file cannot be read or written; is its disk full, over a quota, or broken?",
+    11: "the SQLite file is broken; restore a backup of it",
     13: _FULL,
     14: "the SQLite file of database_url cannot be opened; "
     "does its folder exist, and may this user write there?",
+    26: "the file of database_url is no SQLite database",
 }
 
 _REFUSES_VALUE: Final = frozenset({"22", "44", "54", "P0"})
@@ -97,6 +99,15 @@ _BY_WORDS: Final = (
     (re.compile(r"the database system is "), _ABOUT_TO),
 )
 
+
+_WRONG_VALUE: Final = re.compile(
+    r"invalid \S+ value: |invalid integer value |invalid port number|could not match \d+ |"
+    r"could not parse network address|definition of service|certificate file .* does not exist"
+)
+"""What libpq says before it tries to connect, about an option of the URL or a PG… variable.
+
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
+"""
 
 _ROLLED_BACK: Final = frozenset({"40001", "40P01"})
 """Serialization failure and deadlock: the database has rolled the transaction back."""
@@ -134,7 +145,7 @@ def named_errors() -> Iterator[None]:
             raise InvalidValue(complaint(error.orig)) from None
         if state_of(error.orig) in _ROLLED_BACK:
             raise RolledBack(_COLLIDED) from None
-        raise DatabaseUnavailable(complaint(error.orig)) from None
+        raise unavailable(error.orig) from None
     # raised before it was sent: its encoding is not the database's, or it is too large or too deep
     except (StatementError, UnicodeEncodeError, OverflowError, RecursionError) as error:
         cause = (error.orig if isinstance(error, StatementError) else None) or error
@@ -143,6 +154,10 @@ def named_errors() -> Iterator[None]:
         raise DatabaseUnavailable(_OTHER_ENCODING) from None
     except PoolTimeout:
         raise DatabaseUnavailable(ALL_WAIT) from None
+    except UnicodeError:
+        raise ConfigurationError(
+            "database_url", "or PGHOST names a host that no network has"
+        ) from None
     except OSError as error:
         raise DatabaseUnavailable(
             f"no connection to the database ({type(error).__name__}); is it up?"
@@ -152,6 +167,17 @@ def named_errors() -> Iterator[None]:
 def state_of(error: BaseException | None) -> str:
     """The SQLSTATE of an error of a PostgreSQL driver; empty where the server gave none."""
     return getattr(error, "sqlstate", None) or ""
+
+
+def unavailable(error: BaseException | None) -> DatabaseUnavailable | ConfigurationError:
+    """What to raise where a driver raised `error`."""
+    wrong = _WRONG_VALUE.search(str(error))
+    if wrong and not state_of(error):
+        text = scrub(str(error)[wrong.start() :])
+        return ConfigurationError(
+            "database_url", f"or a PG… variable has an option that PostgreSQL refuses: {text}"
+        )
+    return DatabaseUnavailable(complaint(error))
 
 
 def complaint(error: BaseException | None) -> str:

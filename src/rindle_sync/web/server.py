@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 import uvicorn
+from h11 import LocalProtocolError
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from rindle_sync.errors import ConfigurationError
@@ -30,6 +31,8 @@ RESTART_AFTER: Final = 1.0
 """Seconds until a server that has ended by itself is started again."""
 
 _log: Final = logging.getLogger("rindle_sync")
+_requests_log: Final = logging.getLogger("rindle_sync.requests")
+_requests_log.setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +73,8 @@ class _Connection(H11Protocol):
 
     def __init__(self, clients: _Clients, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        # uvicorn warns of each request that is malformed: strangers could fill the log
+        self.logger = _requests_log
         self._clients = clients
         self._limits = clients.limits
         self._head_timer: asyncio.TimerHandle | None = None
@@ -108,6 +113,15 @@ class _Connection(H11Protocol):
         self._pipelined += 1
         if self._pipelined >= MOST_PIPELINED:
             self.cycle.keep_alive = False
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless an answer has begun; either way the connection ends."""
+        if self.cycle is not None:
+            # an app that answers before it has read the rest would fail with a traceback
+            self.cycle.disconnected = True
+        with suppress(LocalProtocolError):
+            super().send_400_response(msg)
+        self.transport.close()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.domain import scrub
 from rindle_sync.errors import DatabaseUnavailable
-from rindle_sync.store.driver_errors import named_errors
+from rindle_sync.store.driver_errors import complaint, named_errors
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.tables import assets, metadata
 
@@ -47,7 +47,7 @@ async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
         async with engine.begin() as connection:
             return await connection.run_sync(_upgrade)
     except (DBAPIError, OSError) as error:
-        text = scrub(str(getattr(error, "orig", error)))
+        text = complaint(error.orig) if isinstance(error, DBAPIError) else scrub(str(error))
         raise DatabaseUnavailable(f"the tables could not be migrated: {text}") from None
 
 

@@ -97,11 +97,7 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     try:
         if parsed.get_backend_name() == "sqlite":
             file = file_of(parsed)
-            if file and (file.is_dir() or not file.parent.is_dir()):
-                raise ConfigurationError(
-                    "database_url",
-                    "names a SQLite file in a folder that is not there, or a folder itself",
-                )
+            _check_folder(file)
             engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
             prepare_sqlite(engine.sync_engine, file)
         else:
@@ -125,6 +121,21 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     except ModuleNotFoundError:
         raise ConfigurationError("database_url", DRIVER_MISSING) from None
     return engine
+
+
+def _check_folder(file: Path | None) -> None:
+    if file is None:
+        return
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            file.lstat()
+    except OSError as error:  # a name too long, or a folder that this user may not look into
+        text = f"names a SQLite file that cannot be looked for ({error.strerror})"
+        raise ConfigurationError("database_url", text) from None
+    if file.is_dir() or not file.parent.is_dir():
+        raise ConfigurationError(
+            "database_url", "names a SQLite file in a folder that is not there, or a folder itself"
+        )
 
 
 def file_of(url: URL) -> Path | None:

@@ -42,7 +42,9 @@ class UtcTime(TypeDecorator[datetime]):
         """From the database."""
         if value is None:
             return None
-        return datetime.fromisoformat(value) if isinstance(value, str) else value.astimezone(UTC)
+        moment: datetime = datetime.fromisoformat(value) if isinstance(value, str) else value
+        # SQLite's own datetime('now'), with which somebody may have set it, is UTC without saying
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 class RowId(TypeDecorator[str]):

@@ -32,10 +32,23 @@ _FILE: Final = (
     "has a ? behind the path of a SQLite file, which has no options; write %3F for a ? in the path"
 )
 
+_URI: Final = (
+    "names a SQLite file by a URI; write sqlite:///file:/path?mode=ro&uri=true, "
+    "or leave out file: and all behind the path"
+)
+_AMPERSAND: Final = (
+    "has an option behind a password that PostgreSQL does not have; leave it out, "
+    "or write %26 for a & in the password"
+)
+_ZERO: Final = "has a character with the code zero, which no database takes: leave it out"
+_NO_NAME: Final = (
+    "names a host that no network has: between two dots of a name are 1 to 63 characters"
+)
+
 _URL: Final = re.compile(r"([a-z][a-z0-9]{1,30})(?:\+\w+)?://(.*)", re.DOTALL)
 _PARTS: Final = re.compile(r"([^/?]*)(?:/([^?]*))?(?:\?(.*))?", re.DOTALL)
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.%~-]*)(?::(\d{1,5})?)?")
-_ENCODED_WRONG: Final = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
+_ENCODED_WRONG: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 _NO_CACHE: Final = "leave it out: rindle-sync prepares no statements, so any pooler may be between"
 _OWN_POOL: Final = "leave it out: rindle-sync sizes its own pool of connections"
@@ -72,6 +85,8 @@ def engine_url(url: str) -> URL:
     parts = _URL.fullmatch(url)
     if parts is None:
         raise ConfigurationError(SETTING, _FORMS)
+    if re.search("%00|\x00", url):
+        raise ConfigurationError(SETTING, _ZERO)
     kind, rest = parts.groups()
     match kind:
         case "sqlite":
@@ -94,6 +109,8 @@ def _sqlite(rest: str) -> URL:
         raise ConfigurationError(SETTING, _FILE)
     file = path[1:] if is_uri else unquote(path[1:])
     options = dict(parse_qsl(query, keep_blank_values=True))
+    if is_uri and options.get("uri") != "true":
+        raise ConfigurationError(SETTING, _URI)
     return URL.create("sqlite+aiosqlite", database=file or None, query=options)
 
 
@@ -112,15 +129,27 @@ def _postgresql(rest: str) -> URL:
     located = _HOST.fullmatch(place)
     if located is None or int(located[2] or 0) > 65_535:
         raise ConfigurationError(SETTING, _FORMS)
+    host = unquote(located[1]).strip("[]")
+    _check_names(host)
     return URL.create(
         "postgresql+psycopg",
         username=unquote(user) or None,
         password=unquote(password) or None,
-        host=unquote(located[1]).strip("[]") or None,
+        host=host or None,
         port=int(located[2]) if located[2] else None,
         database=unquote(database) or None,
         query=_options(query),
     )
+
+
+def _check_names(hosts: str) -> None:
+    """Refuse a name that cannot be looked up; a path is that of a socket."""
+    for host in hosts.split(","):
+        try:
+            if not host.startswith(("/", "@")):
+                host.encode("idna")
+        except UnicodeError:
+            raise ConfigurationError(SETTING, _NO_NAME) from None
 
 
 def _options(query: str) -> dict[str, str]:
@@ -128,9 +157,13 @@ def _options(query: str) -> dict[str, str]:
     known = _known_options() if query else frozenset()
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
-            raise ConfigurationError(SETTING, _unknown(name, known))
+            # after a password, it may be the rest of one that has a raw &
+            is_shown = not any(before.endswith("password") for before in options)
+            raise ConfigurationError(SETTING, _unknown(name, known) if is_shown else _AMPERSAND)
         if name == "host" and (name in options or re.fullmatch(r"[^/:]+:\d+", value)):
             raise ConfigurationError(SETTING, _SEVERAL)
+        if name == "host":
+            _check_names(value)
         if name in options:
             raise ConfigurationError(SETTING, f"has the option {name} twice; write it once")
         form = _VALUES.get(name)

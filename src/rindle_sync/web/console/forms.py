@@ -1,6 +1,7 @@
 """What is believed of a request from a browser: where it comes from, and the form that it sends."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +12,9 @@ LARGEST_FORM: Final = 16 * 1024
 FORM_WITHIN: Final = 10.0
 """Seconds in which a whole form must arrive."""
 
-LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
+LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_LOCAL_HOST: Final = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
 FORWARDING: Final = (
     "cf-",
@@ -89,7 +92,9 @@ def is_local(request: Request) -> bool:
     if any(name.startswith(FORWARDING) for name in request.headers):
         return False
     client = request.client.host if request.client else ""
-    return request.url.hostname in LOCAL and client in LOCAL
+    # not `request.url`: for a name that it cannot read, it takes the address of this server
+    host = request.headers.get("host", "")
+    return _LOCAL_HOST.fullmatch(host) is not None and client in LOCAL
 
 
 def check_origin(request: Request, address: Address) -> None:
