@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 from rindle_sync.domain import (
     ROW_FIELDS,
     TOLERANCE,
-    WATCHED,
     ErrorKind,
     LongestGaps,
     PlaybackId,
@@ -28,7 +27,7 @@ from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
-from rindle_sync.store.schema.tables import assets, changes
+from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,12 +118,13 @@ def due_parameters(now: datetime, longest: LongestGaps) -> dict[str, Any]:
 
 
 HAS_COME: Final = assets.c.check_at <= sa.bindparam("due")
-IS_UNWATCHED: Final = assets.c.error_kind.is_(None) | assets.c.error_kind.not_in(
-    [kind.value for kind in WATCHED]
+PLANNED_WRONGLY: Final = (
+    IS_UNWATCHED & (assets.c.check_at > sa.bindparam("latest_check")),
+    ~IS_UNWATCHED & (assets.c.check_at > sa.bindparam("latest_watched_check")),
 )
-IS_PLANNED_WRONGLY: Final = (assets.c.check_at > sa.bindparam("latest_check")) & (
-    IS_UNWATCHED | (assets.c.check_at > sa.bindparam("latest_watched_check"))
-)
+"""Either is a range of an index."""
+
+IS_PLANNED_WRONGLY: Final = sa.or_(*PLANNED_WRONGLY)
 """Whether a check is planned for later than any can be: a wrong clock has planned it."""
 _WRITE: Final = _write_statement()
 _WANTED: Final = json_table("wanted", "w")
