@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from rindle_sync.domain import Due, ErrorKind, LongestGaps, ProviderAsset, State
 from rindle_sync.errors import InvalidValue
-from rindle_sync.store.assets import HAS_COME, PLANNED_WRONGLY, due_parameters, read_row
+from rindle_sync.store.assets import HAS_COME, PLANNED_WRONGLY, read_row
 from rindle_sync.store.database import Repository, clock, in_environment, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import assets
@@ -79,7 +79,7 @@ class AssetQueries(Repository):
 
         Last come those whose check a wrong clock has planned, for later than `longest` allows.
         """
-        values = clock(now) | due_parameters(now, longest)
+        values = clock(now) | longest.latest(now)
         values |= {"due": due, "touched_before": touched_before, "most": limit}
         return await self._dues(_DUE, values)
 

@@ -12,7 +12,6 @@ from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.domain import (
     ROW_FIELDS,
-    TOLERANCE,
     ErrorKind,
     LongestGaps,
     PlaybackId,
@@ -111,12 +110,6 @@ def _unread(rows: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def due_parameters(now: datetime, longest: LongestGaps) -> dict[str, Any]:
-    """The parameters of `IS_PLANNED_WRONGLY`."""
-    others, watched = now + longest.others + TOLERANCE, now + longest.watched + TOLERANCE
-    return {"latest_check": others, "latest_watched_check": watched}
-
-
 HAS_COME: Final = assets.c.check_at <= sa.bindparam("due")
 PLANNED_WRONGLY: Final = (
     IS_UNWATCHED & (assets.c.check_at > sa.bindparam("latest_check")),
@@ -125,7 +118,11 @@ PLANNED_WRONGLY: Final = (
 """Either is a range of an index."""
 
 IS_PLANNED_WRONGLY: Final = sa.or_(*PLANNED_WRONGLY)
-"""Whether a check is planned for later than any can be: a wrong clock has planned it."""
+"""Whether a check is planned for later than any can be: a wrong clock has planned it.
+
+The parameters are those of `LongestGaps.latest`.
+"""
+
 _WRITE: Final = _write_statement()
 _WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(
@@ -285,7 +282,7 @@ class AssetStore(Repository):
         Due are also those whose check a wrong clock has planned, for later than `longest` allows.
         """
         wanted = json_parameter([{"id": row_id} for row_id in row_ids], assets)
-        values = self.parameters | clock(now) | due_parameters(now, longest)
+        values = self.parameters | clock(now) | longest.latest(now)
         values |= {"wanted": wanted, "due": due, "until": until, "most": len(row_ids)}
         claimed = await self.lease(_CLAIM, token, values)
         return [replace(read_row(row), lease_token=token) for row in claimed]
