@@ -42,7 +42,6 @@ decide: Any = import_module("rindle_sync.domain.decide")
 fetch: Any = import_module("rindle_sync.gateway.fetch")
 inbox: Any = import_module("rindle_sync.store.inbox")
 lenient_json: Any = import_module("rindle_sync.providers.mux.lenient_json")
-job_runner: Any = import_module("rindle_sync.runtime.job_runner")
 list_pages: Any = import_module("rindle_sync.reconcile.list_pages")
 process: Any = import_module("rindle_sync.webhooks.process")
 reconcile_audit: Any = import_module("rindle_sync.reconcile.audit")
@@ -452,7 +451,7 @@ def _unlinked() -> Patches:
 
 def _believe_every_time() -> Patches:
     """A stored time is believed however far ahead it lies."""
-    modules = clocks, token_bucket, database, asset_store, job_runner
+    modules = clocks, token_bucket, database, schedule
     return [patch.object(module, "TOLERANCE", timedelta(days=36_500)) for module in modules]
 
 

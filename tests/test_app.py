@@ -15,7 +15,15 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
-from rindle_sync import ChangeEvent, ErrorKind, PlaybackKind, RindleSync, State, connect
+from rindle_sync import (
+    ChangeEvent,
+    ErrorKind,
+    PlaybackKind,
+    RindleSync,
+    State,
+    connect,
+    connect_all,
+)
 from rindle_sync.config import plain_settings
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
@@ -225,6 +233,37 @@ async def test_a_token_that_is_refused_is_an_error_in_the_log_at_once_and_ends_n
         assert (await rindle.status()).circuit == "refused"
     assert "check mux_token_id and mux_token_secret" in caplog.text
     assert "of-another" not in caplog.text
+
+
+class Silent(httpx.AsyncBaseTransport):
+    """A provider that never answers."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.calls += 1
+        await asyncio.Event().wait()
+        raise AssertionError(request)
+
+
+async def test_tokens_that_nobody_answers_about_do_not_hold_up_the_end(tables_url: str) -> None:
+    silent, stop = Silent(), asyncio.Event()
+    account = {"mux_token_id": "id", "mux_token_secret": "secret"}
+    settings = plain_settings(
+        database_url=tables_url,
+        environments={"live": account, "test": account, "trial": account},
+        audit_days=0,
+    )
+
+    async def is_asked() -> None:
+        assert silent.calls
+
+    async with connect_all(settings, transports=lambda _: silent) as installation:
+        service = asyncio.create_task(installation.run(stop))
+        await eventually(is_asked)
+        stop.set()
+        await asyncio.wait_for(service, 3)
 
 
 async def run_until(rindle: RindleSync, reached: Callable[[], Awaitable[None]]) -> None:

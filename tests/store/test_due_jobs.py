@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import event
 
 from rindle_sync.domain import Job, JobKind, State
 from rindle_sync.reconcile import audit
@@ -100,3 +103,30 @@ async def test_each_environment_has_its_own_jobs(world: World) -> None:
     assert await due_of(world, first, second) == {Job("other", JobKind.SWEEP)}
     assert await due_of(world, first) == set()
     assert await due_of(world) == set()
+
+
+async def test_a_search_for_wrongly_planned_checks_passes_over_no_watched_row(world: World) -> None:
+    database, now = world.context.store.database, world.clock.now()
+    sent: list[tuple[str, Any]] = []
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    await due_of(world, a_job_runner(world))
+    await world.context.store.queries.due(
+        due=now, touched_before=now, now=now, longest=GAPS, limit=10
+    )
+    event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+
+    surveys = [(text, given) for text, given in sent if "coalesce" in text]
+    assert len(surveys) == 2
+    for text, given in surveys:
+        async with database.reading() as connection:
+            explain = "EXPLAIN QUERY PLAN "
+            if connection.dialect.name == "postgresql":
+                explain = "EXPLAIN "
+                await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+                await connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
+            plan = str((await connection.exec_driver_sql(explain + text, given)).all())
+        assert "ix_media_provider_assets_due_unwatched" in plan

@@ -38,7 +38,7 @@ from rindle_sync.domain.schedule import (
     regular_check,
     retry_gap,
 )
-from rindle_sync.domain.text import is_text, shown_text, text_fault
+from rindle_sync.domain.text import LONGEST_TEXT, is_text, shown_text, text_fault
 from rindle_sync.domain.token_bucket import LONGEST_PAUSE, Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (
     NO_ROW,

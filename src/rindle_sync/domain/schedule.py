@@ -32,7 +32,7 @@ from rindle_sync.domain.asset import (
     ProviderAsset,
     State,
 )
-from rindle_sync.domain.clocks import has_come, is_ahead
+from rindle_sync.domain.clocks import TOLERANCE, has_come, is_ahead
 from rindle_sync.domain.decision import CHANGES, Decision, Policy, Verdict
 from rindle_sync.domain.token_bucket import LONGEST_PAUSE
 
@@ -63,6 +63,11 @@ class LongestGaps:
     others: timedelta
     watched: timedelta
     """Of rows that are errored as stuck or not found."""
+
+    def latest(self, now: datetime) -> dict[str, datetime]:
+        """The latest times that a right clock can have planned checks for."""
+        others, watched = now + self.others + TOLERANCE, now + self.watched + TOLERANCE
+        return {"latest_check": others, "latest_watched_check": watched}
 
 
 def longest_gaps(policy: Policy, schedule: Schedule) -> LongestGaps:

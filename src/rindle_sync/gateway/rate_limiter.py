@@ -111,9 +111,8 @@ class RateLimiter:
 
     def is_refused(self, trigger: Trigger) -> bool:
         """Whether `trigger` was told to come back later than now."""
-        until = self._refused_until.get(trigger)
-        # after a pause calls are earned; what a clock that was wrong has left is not believed
-        return until is not None and timedelta(0) < until - self._now() <= 2 * LONGEST_PAUSE
+        # after a pause calls are earned, so that a refusal may be for longer than one
+        return lasts(self._refused_until.get(trigger), self._now(), 2 * LONGEST_PAUSE)
 
     def _refused(self, trigger: Trigger, now: datetime, wait: timedelta) -> RateLimited:
         until, seconds = now + wait, wait.total_seconds()

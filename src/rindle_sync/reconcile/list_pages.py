@@ -108,12 +108,13 @@ async def _observe(context: Context, page: Page) -> tuple[list[Observed], set[st
     if matched:
         await context.gateway.identity.learn()
     observed, due = [], set()
+    floor, longest = now - context.schedule.floor, context.longest_gaps
     for row, observation in matched:
         # left alone is a row that was only just changed, and one that somebody else is checking
         is_leased = row.lease_until and not has_come(row.lease_until, now, LONGEST_WAIT)
-        if is_leased or row.has_changed_since(now - context.schedule.floor, now):
+        if is_leased or row.has_changed_since(floor, now):
             continue
-        if is_due(row, now, context.longest_gaps):
+        if is_due(row, now, longest):
             due.add(row.id)
             observed.append(Observed(row, observation))
             continue

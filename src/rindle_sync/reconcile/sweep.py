@@ -75,15 +75,15 @@ async def check_first(context: Context, row_ids: Sequence[str]) -> None:
 
 
 async def _run(run: SweepRun, began: datetime) -> Outcome:
-    context, gateway = run.context, run.context.gateway
+    context, gateway, longest = run.context, run.context.gateway, run.context.longest_gaps
     while run.keep_going() and gateway.circuit.room(1):
         now, before = context.now(), run.result.checked
         floor = now - context.schedule.floor
         found = await context.store.queries.due(
-            due=now, touched_before=floor, now=now, longest=context.longest_gaps, limit=SURVEY
+            due=now, touched_before=floor, now=now, longest=longest, limit=SURVEY
         )
         due = [row for row in found if row.id not in run.deferred]
-        if not any(is_due(row, began, context.longest_gaps) for row in due):
+        if not any(is_due(row, began, longest) for row in due):
             break
         if not await run.hold():
             return Outcome.ALREADY_RUNNING

@@ -10,7 +10,6 @@ from uuid import uuid4
 
 from rindle_sync.domain import (
     PROVIDER_JOBS,
-    TOLERANCE,
     DueThresholds,
     JobKind,
     ProviderAsset,
@@ -89,14 +88,12 @@ class JobRunner:
 
     def due_thresholds(self, now: datetime) -> DueThresholds:
         """When the jobs of this environment are due."""
-        longest = self.context.longest_gaps
         return DueThresholds(
             environment=self.environment,
             touched_before=now - self.context.schedule.floor,
-            latest_check=now + longest.others + TOLERANCE,
-            latest_watched_check=now + longest.watched + TOLERANCE,
             audited_before=now - self.context.audit_every if self.context.audit_every else None,
             pruned_before=now - PRUNE_EVERY,
+            **self.context.longest_gaps.latest(now),
         )
 
     async def run(self, kind: JobKind, keep_going: Callable[[], bool] = lambda: True) -> None:

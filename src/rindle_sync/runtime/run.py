@@ -120,9 +120,9 @@ class Runtime:
 
 async def _try_tokens(job_runners: Sequence[JobRunner]) -> None:
     """Log whether the provider accepts each token, so that a wrong one shows at the start."""
-    for job_runner in job_runners:
-        if job_runner.context.gateway.has_token:
-            await ended_well(_try_token(job_runner), job_runner.environment)
+    able = [runner for runner in job_runners if runner.context.gateway.has_token]
+    # at once: a provider that does not answer about one must not hold up the others, or the stop
+    await asyncio.gather(*(ended_well(_try_token(runner), runner.environment) for runner in able))
 
 
 async def _try_token(job_runner: JobRunner) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from rindle_sync.domain import Due, ErrorKind, LongestGaps, ProviderAsset, State
 from rindle_sync.errors import InvalidValue
-from rindle_sync.store.assets import HAS_COME, IS_PLANNED_WRONGLY, due_parameters, read_row
+from rindle_sync.store.assets import HAS_COME, PLANNED_WRONGLY, read_row
 from rindle_sync.store.database import Repository, clock, in_environment, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import assets
@@ -31,8 +31,8 @@ _SETTLED: Final = (
 def _due_statement() -> sa.CompoundSelect[Any]:
     is_untouched = assets.c.updated_at <= sa.bindparam("touched_before")
     free = _DUES.where(is_untouched | is_ahead(assets.c.updated_at), is_free(assets))
-    # two ranges of one index, each read in order: cheaper than one condition with an `or`
-    due = sa.union_all(free.where(HAS_COME), free.where(IS_PLANNED_WRONGLY))
+    # ranges of an index, each read in order: cheaper than one condition with an `or`
+    due = sa.union_all(*(free.where(is_due) for is_due in (HAS_COME, *PLANNED_WRONGLY)))
     check_at, row_id = due.selected_columns["check_at"], due.selected_columns["id"]
     return due.order_by(check_at, row_id).limit(sa.bindparam("most"))
 
@@ -79,7 +79,7 @@ class AssetQueries(Repository):
 
         Last come those whose check a wrong clock has planned, for later than `longest` allows.
         """
-        values = clock(now) | due_parameters(now, longest)
+        values = clock(now) | longest.latest(now)
         values |= {"due": due, "touched_before": touched_before, "most": limit}
         return await self._dues(_DUE, values)
 

@@ -12,8 +12,6 @@ from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.domain import (
     ROW_FIELDS,
-    TOLERANCE,
-    WATCHED,
     ErrorKind,
     LongestGaps,
     PlaybackId,
@@ -28,7 +26,7 @@ from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
-from rindle_sync.store.schema.tables import assets, changes
+from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,20 +110,19 @@ def _unread(rows: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
     )
 
 
-def due_parameters(now: datetime, longest: LongestGaps) -> dict[str, Any]:
-    """The parameters of `IS_PLANNED_WRONGLY`."""
-    others, watched = now + longest.others + TOLERANCE, now + longest.watched + TOLERANCE
-    return {"latest_check": others, "latest_watched_check": watched}
-
-
 HAS_COME: Final = assets.c.check_at <= sa.bindparam("due")
-IS_UNWATCHED: Final = assets.c.error_kind.is_(None) | assets.c.error_kind.not_in(
-    [kind.value for kind in WATCHED]
+PLANNED_WRONGLY: Final = (
+    IS_UNWATCHED & (assets.c.check_at > sa.bindparam("latest_check")),
+    ~IS_UNWATCHED & (assets.c.check_at > sa.bindparam("latest_watched_check")),
 )
-IS_PLANNED_WRONGLY: Final = (assets.c.check_at > sa.bindparam("latest_check")) & (
-    IS_UNWATCHED | (assets.c.check_at > sa.bindparam("latest_watched_check"))
-)
-"""Whether a check is planned for later than any can be: a wrong clock has planned it."""
+"""Either is a range of an index."""
+
+IS_PLANNED_WRONGLY: Final = sa.or_(*PLANNED_WRONGLY)
+"""Whether a check is planned for later than any can be: a wrong clock has planned it.
+
+The parameters are those of `LongestGaps.latest`.
+"""
+
 _WRITE: Final = _write_statement()
 _WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(
@@ -285,7 +282,7 @@ class AssetStore(Repository):
         Due are also those whose check a wrong clock has planned, for later than `longest` allows.
         """
         wanted = json_parameter([{"id": row_id} for row_id in row_ids], assets)
-        values = self.parameters | clock(now) | due_parameters(now, longest)
+        values = self.parameters | clock(now) | longest.latest(now)
         values |= {"wanted": wanted, "due": due, "until": until, "most": len(row_ids)}
         claimed = await self.lease(_CLAIM, token, values)
         return [replace(read_row(row), lease_token=token) for row in claimed]

@@ -8,10 +8,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from rindle_sync.domain import DueThresholds, Job, JobKind
-from rindle_sync.store.assets import IS_UNWATCHED
 from rindle_sync.store.database import Database, clock, has_come, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
-from rindle_sync.store.schema.tables import assets, changes, job_runs, webhook_events
+from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes, job_runs, webhook_events
 from rindle_sync.store.schema.types import UtcTime
 
 _THRESHOLDS: Final = sa.Table(

@@ -70,7 +70,7 @@ def _here(table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
     return table.c.provider_name == sa.bindparam("provider"), named
 
 
-def _counts(
+def counts(
     table: sa.Table, *figures: sa.ColumnElement[Any], by: Sequence[str] = ()
 ) -> sa.Select[Any]:
     """The `figures` of each environment in the parameters, or of each group of it."""
@@ -86,7 +86,7 @@ _BY_NOW: Final = sa.bindparam("ahead", type_=UtcTime())
 _IS_UNLINKED: Final = assets.c.provider_asset_id.is_(None) & assets.c.state.in_(
     ["pending", "uploading"]
 )
-_ROWS: Final = _counts(
+_ROWS: Final = counts(
     assets,
     sa.func.count().label("number"),
     sa.func.count().filter(_IS_UNLINKED).label("unlinked"),
@@ -94,10 +94,10 @@ _ROWS: Final = _counts(
     sa.func.max(assets.c.checked_at).filter(assets.c.checked_at <= _BY_NOW).label("last_checked"),
     by=("state", "error_kind"),
 )
-_DUE: Final = _counts(
+_DUE: Final = counts(
     assets, sa.func.count().label("due"), sa.func.min(assets.c.check_at).label("oldest_due")
 ).where(assets.c.check_at <= sa.bindparam("now", type_=UtcTime()))
-_PENDING: Final = _counts(
+_PENDING: Final = counts(
     webhook_events,
     sa.func.count().label("pending"),
     sa.func.min(webhook_events.c.next_attempt_at).label("oldest_pending"),
@@ -105,7 +105,7 @@ _PENDING: Final = _counts(
 _HAS_FAILED: Final = (webhook_events.c.received_at > _SINCE) & (
     webhook_events.c.received_at <= _BY_NOW
 )
-_DEAD: Final = _counts(
+_DEAD: Final = counts(
     webhook_events,
     sa.func.count().label("dead"),
     sa.func.count().filter(_HAS_FAILED).label("failed"),
@@ -119,7 +119,7 @@ _AUDITS: Final = sa.select(
 _IS_MISSED: Final = changes.c.webhook_at.is_(None) & (changes.c.trigger != Trigger.WEBHOOK.value)
 # a webhook may still come for the newest changes that a check found
 _IS_AWAITED: Final = _IS_MISSED & (changes.c.at > sa.bindparam("settled_by", type_=UtcTime()))
-_WEBHOOKED: Final = _counts(
+_WEBHOOKED: Final = counts(
     changes,
     sa.func.count().label("found"),
     sa.func.count().filter(_IS_MISSED).label("missed"),

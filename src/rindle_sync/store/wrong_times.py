@@ -8,10 +8,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from rindle_sync.domain import LONGEST_PAUSE, TOLERANCE, LongestGaps, token_bucket
-from rindle_sync.store.assets import IS_PLANNED_WRONGLY, due_parameters
+from rindle_sync.store.assets import IS_PLANNED_WRONGLY
 from rindle_sync.store.database import Repository, clock
-from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
+from rindle_sync.store.schema.json_rows import json_parameter
 from rindle_sync.store.schema.tables import assets, changes, job_runs, rate_limits, webhook_events
+from rindle_sync.store.statistics import counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,7 @@ def _statement(table: sa.Table) -> sa.Select[Any]:
     for name, is_wrong in wrong.items():
         figures.append(sa.func.count().filter(is_wrong).label(f"number_{name}"))
         figures.append(sa.func.max(table.c[name]).filter(is_wrong).label(f"last_{name}"))
-    names = json_table("environments", "names")
-    is_here = table.c.environment.in_(sa.select(json_field(names, table.c.environment)))
-    is_ours = table.c.provider_name == sa.bindparam("provider")
-    counted = sa.select(table.c.environment, *figures).where(is_ours, is_here, _WAITING[table])
-    return counted.group_by(table.c.environment)
+    return counts(table, *figures).where(_WAITING[table])
 
 
 _STATEMENTS: Final = {table.name: _statement(table) for table in _PAST}
@@ -88,7 +85,7 @@ class WrongTimesQuery(Repository):
     ) -> Mapping[str, list[WrongTimes]]:
         """The wrong times of these environments; a scan of what waits for something."""
         found: dict[str, list[WrongTimes]] = {name: [] for name in names}
-        values = clock(now) | due_parameters(now, longest)
+        values = clock(now) | longest.latest(now)
         values["provider"] = self.provider
         values["environments"] = json_parameter([{"environment": name} for name in names], assets)
         values["ahead_micros"] = token_bucket.micros(now + TOLERANCE)

@@ -109,8 +109,8 @@ class Swept(ProviderEvent):
     """A sweep has ended.
 
     `outcome` is done, stopped, unreachable, refused, rate_limited, already_running or failed.
-    `looked` counts
-    checks, `calls` calls to the provider, and `pages` those of them that fetched list pages.
+    `looked` counts checks, `calls` calls to the provider, and `pages` those of them that fetched
+    list pages.
     """
 
     name: ClassVar[str] = "rindle.provider.sweep.completed"

@@ -99,7 +99,7 @@ class Receiver:
             body = await _read(lowered, chunks, self.settings.read_within)
             return await self._store_or_refuse(body, lowered, began)
         except _Refused as refused:
-            ack_ms = _since(began, self.now())
+            ack_ms = milliseconds(self.now() - began)
             self.telemetry.emit(
                 WebhookRejected(reason=refused.reason, ack_ms=ack_ms, detail=refused.detail)
             )
@@ -142,8 +142,8 @@ class Receiver:
                 secret=secret,
                 duplicate=not is_new,
                 acted_on=received.acted_on,
-                ack_ms=_since(began, self.now()),
-                delivery_ms=_since(received.occurred_at or began, began),
+                ack_ms=milliseconds(self.now() - began),
+                delivery_ms=milliseconds(began - (received.occurred_at or began)),
             )
         )
         if not is_new:
@@ -207,8 +207,3 @@ async def _read(
     except TimeoutError:
         raise _Refused("too_slow", Reply(408, {"error": "request_timeout"})) from None
     return bytes(body)
-
-
-def _since(moment: datetime, now: datetime) -> int:
-    """Milliseconds; 0 where the sender's clock is ahead."""
-    return milliseconds(now - moment)

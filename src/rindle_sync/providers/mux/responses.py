@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 
 from rindle_sync.domain import (
+    LONGEST_TEXT,
     MAX_ERROR_TEXT,
     ErrorKind,
     Observation,
@@ -35,8 +36,6 @@ UPLOAD_STATES: Final = {
     "timed_out": State.ERRORED,
 }
 
-LONGEST_ID: Final = 255
-
 _URL_KEY: Final = re.compile(rb'url"\s*:')
 _TIMES: Final = frozenset({str, int, float})
 _OF_THE_APP: Final = frozenset({"passthrough", "meta"})
@@ -44,7 +43,7 @@ _OF_THE_APP: Final = frozenset({"passthrough", "meta"})
 _MAY_QUOTE: Final = frozenset({"error", "errors", "input", "inputs"})
 """The fields whose texts may be or quote the address of an input file."""
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_TEXT)]
 
 
 class Asset(msgspec.Struct):
@@ -185,10 +184,10 @@ def asset_observation(
 
 def upload_observation(upload: Upload, data: Mapping[str, Any], at: datetime) -> Observation:
     """A direct upload as what was seen of the row that waits for it."""
-    status, asset_id, settings = _text(upload.status), text_id(upload.asset_id), None
-    if isinstance(upload.new_asset_settings, dict):
-        settings = upload.new_asset_settings.get("passthrough")
-    state, passthrough = UPLOAD_STATES.get(status), _text(settings)
+    status, asset_id = _text(upload.status), text_id(upload.asset_id)
+    settings = upload.new_asset_settings
+    named = settings.get("passthrough") if isinstance(settings, dict) else None
+    state, passthrough = UPLOAD_STATES.get(status), _text(named)
     told = _reason(upload.error, upload.id, asset_id, passthrough)
     ended = f"mux upload {status.replace('_', ' ')}" + (f": {told}" if told else "")
     is_assets = status == "errored" and asset_id  # then it is the asset that failed
@@ -222,7 +221,7 @@ def _playback_ids(asset: Asset) -> tuple[PlaybackId, ...] | None:
 
 def text_id(value: Any) -> str | None:
     """`value` where it can be an id; else None."""
-    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_ID else None
+    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT else None
 
 
 def _text(value: Any) -> str:

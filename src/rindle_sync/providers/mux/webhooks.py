@@ -15,6 +15,7 @@ from uuid import uuid4
 import msgspec
 
 from rindle_sync.domain import (
+    LONGEST_TEXT,
     ErrorKind,
     Observation,
     ObservationSource,
@@ -25,7 +26,6 @@ from rindle_sync.domain import (
 from rindle_sync.errors import ConfigurationError, InvalidWebhook, ProviderError
 from rindle_sync.providers.base import Delivery
 from rindle_sync.providers.mux.responses import (
-    LONGEST_ID,
     Asset,
     Upload,
     asset_observation,
@@ -234,7 +234,7 @@ def _envelope(body: bytes) -> _Envelope:
         envelope = msgspec.convert(content, _Envelope)
     except msgspec.ValidationError:
         raise InvalidWebhook("no_event") from None
-    if not (0 < len(envelope.id) <= LONGEST_ID and 0 < len(envelope.type) <= LONGEST_ID):
+    if not (0 < len(envelope.id) <= LONGEST_TEXT and 0 < len(envelope.type) <= LONGEST_TEXT):
         raise InvalidWebhook("no_event")
     return envelope
 

@@ -76,6 +76,18 @@ _index(
 )
 # settled rows have no check_at: the scan of due rows costs nothing for them
 _index("ix_media_provider_assets_due", assets, "check_at", where=assets.c.check_at.is_not(None))
+IS_UNWATCHED: Final = sa.func.coalesce(assets.c.error_kind, sa.literal_column("''")).not_in(
+    [sa.literal_column("'stuck'"), sa.literal_column("'not_found'")]
+)
+"""Whether a row is not errored as stuck or not found: those are checked after far longer gaps."""
+
+# its end shows whether a wrong clock has planned a check, however many watched rows lie there
+_index(
+    "ix_media_provider_assets_due_unwatched",
+    assets,
+    "check_at",
+    where=assets.c.check_at.is_not(None) & IS_UNWATCHED,
+)
 # a list page is a range of creation times: this finds the rows that should be on it
 _index("ix_media_provider_assets_created", assets, "provider_created_at")
 _index(

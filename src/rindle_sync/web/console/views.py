@@ -6,7 +6,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from rindle_sync.diagnostics import many, of_engine, of_environment, overview
-from rindle_sync.domain import ErrorKind, EventStatus, State, Verdict, is_row_id, redact_id
+from rindle_sync.domain import (
+    LONGEST_TEXT,
+    ErrorKind,
+    EventStatus,
+    State,
+    Verdict,
+    is_row_id,
+    redact_id,
+)
 from rindle_sync.runtime import JobRunner, last_heartbeat
 from rindle_sync.webhooks import rows_about
 
@@ -54,7 +62,7 @@ class RowFilter:
             state=State(state) if state in set(State) else None,
             kind=ErrorKind(kind) if kind in set(ErrorKind) else None,
             # PostgreSQL refuses a text with a NUL
-            name=query.get("name", "").replace("\0", "").strip()[:255],
+            name=query.get("name", "").replace("\0", "").strip()[:LONGEST_TEXT],
             before=query.get("before", "")[:100],
         )
 

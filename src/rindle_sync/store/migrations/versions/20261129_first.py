@@ -37,6 +37,8 @@ def upgrade() -> None:
     where = "provider_asset_id IS NULL AND provider_upload_id IS NULL"
     _index(f"ix_{rows}_passthrough", rows, "passthrough", where=where)
     _index(f"ix_{rows}_due", rows, "check_at", where="check_at IS NOT NULL")
+    where = "check_at IS NOT NULL AND coalesce(error_kind, '') NOT IN ('stuck', 'not_found')"
+    _index(f"ix_{rows}_due_unwatched", rows, "check_at", where=where)
     _index(f"ix_{rows}_created", rows, "provider_created_at")
     where = "lease_token IS NOT NULL"
     op.create_index(f"ix_{rows}_lease", rows, ["lease_token"], **_where(where))
