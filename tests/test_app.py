@@ -225,7 +225,9 @@ async def test_a_token_that_is_refused_is_an_error_in_the_log_at_once_and_ends_n
     transport = httpx.ASGITransport(app=emulator.app)
 
     async def is_refused() -> None:
-        assert "AuthenticationFailed" in caplog.text
+        assert "default: AuthenticationFailed" in caplog.text
+        # of a job, too, the line names the environment
+        assert "default: audit: AuthenticationFailed" in caplog.text
 
     async with connect(settings, transport=transport) as rindle:
         await run_until(rindle, is_refused)

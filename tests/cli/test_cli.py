@@ -6,6 +6,7 @@ That no traceback is shown, `Shell` checks for all.
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -877,6 +878,7 @@ async def test_a_delivery_is_told_with_its_asset_and_row_and_reveals_what_to_tra
     assert (shown.json["asset"], shown.json["row_id"]) == ("...XY12", None)
     assert "asset-of-others-XY12" not in listed.out + shown.out
     assert "provider_asset_id: asset-of-others-XY12" in revealed.out
+    assert re.search(r"^received_at: [-\d]+ [:\d]+ UTC$", revealed.out, re.MULTILINE)
     assert f"the provider's ids of webhook event {other.id} were revealed" in revealed.err
     assert "reference: video\\x1b[2J-1\\u202e (default)" in explained.out
 

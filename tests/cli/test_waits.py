@@ -67,7 +67,7 @@ async def test_a_sync_says_when_its_row_may_be_checked(
     ended = await shell.run("sync", row.id, within=WITHIN)
 
     assert ended.code == 1
-    assert re.search(r"mux answered 429.*; no call before [\d:]+ UTC", ended.out)
+    assert re.search(r"mux answered 429.*retry later; no call before [\d:]+ UTC", ended.out)
 
 
 async def test_a_ping_says_so_too(far_end: FarEnd, shell: Shell) -> None:
@@ -78,6 +78,7 @@ async def test_a_ping_says_so_too(far_end: FarEnd, shell: Shell) -> None:
     assert first.code == second.code == 1
     assert "429" in first.out
     assert re.search(r"no call before [\d:]+ UTC; try again in 3\d{3} s", second.out)
+    assert "try again then" in second.out
 
 
 async def test_a_wait_is_named_while_it_takes_place(

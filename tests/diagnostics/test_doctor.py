@@ -123,9 +123,8 @@ async def test_a_database_that_is_gone_lacks_tables_or_is_behind_is_found(
 
     assert [check for check, _ in told(gone)] == [Check.DATABASE]
     assert Check.ENGINE not in gone.checked
-    assert told(empty) == [
-        (Check.TABLES, "the database lacks the tables of rindle-sync; run `rindle-sync migrate`")
-    ]
+    assert told(empty) == [(Check.TABLES, "the database lacks the tables of rindle-sync")]
+    assert [finding.remedy for finding in empty.findings] == ["run `rindle-sync migrate`"]
     assert told(behind) == [
         (Check.TABLES, "the tables are at rindle_0, and rindle_1 is the newest")
     ]

@@ -112,10 +112,13 @@ async def test_what_comes_next_is_told_with_its_reason(world: World) -> None:
         State.READY, check_at=now + timedelta(minutes=9), playback_absent_since=now
     )
     gone = await world.track(State.DELETED, check_at=None)
+    failing = await world.track(check_at=now + timedelta(minutes=9), check_failures=1)
+    limited = await world.track(
+        State.READY, check_at=now + timedelta(minutes=9), last_sync_error="mux answered 429"
+    )
+    rows = (later, due, fresh, missing, lacking, gone, failing, limited)
 
-    nexts = [
-        (await told(world, row.id)).next for row in (later, due, fresh, missing, lacking, gone)
-    ]
+    nexts = [(await told(world, row.id)).next for row in rows]
 
     assert nexts == [
         "in 7 min: it is in flight, and checked with growing gaps",
@@ -125,6 +128,8 @@ async def test_what_comes_next_is_told_with_its_reason(world: World) -> None:
         "in 9 min: the provider lacks playback ids of it; it is checked again before they are "
         "removed",
         "never: it is deleted at the provider, and stays so",
+        "in 9 min: the last check had no answer",
+        "in 9 min: the last check had no answer",
     ]
 
 

@@ -898,9 +898,9 @@ async def test_an_app_begins_again_after_a_cancel(rindle: RindleSync, far_end: M
     assert far_end.calls[CREATE] == 2
 
 
-@pytest.mark.parametrize("expires_in", [timedelta(seconds=59), timedelta(days=7, seconds=1)])
+@pytest.mark.parametrize("expires_in", [timedelta(seconds=59), timedelta(days=7, seconds=1), 3600])
 async def test_a_time_that_the_provider_does_not_take_is_refused_before_there_is_a_row(
-    rindle: RindleSync, expires_in: timedelta
+    rindle: RindleSync, expires_in: Any
 ) -> None:
     with pytest.raises(ConfigurationError, match="expires_in"):
         await rindle.begin_upload(reference="video-1", cors_origin="*", expires_in=expires_in)

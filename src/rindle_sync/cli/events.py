@@ -1,6 +1,7 @@
 """Commands about the stored webhook events."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
@@ -19,6 +20,7 @@ from rindle_sync.cli.output import (
     visible,
     with_rindle,
 )
+from rindle_sync.diagnostics import moment_of
 from rindle_sync.domain import EventStatus, ProviderAsset, WebhookEventSummary, redact_id
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.webhooks import rows_about
@@ -30,7 +32,10 @@ events: Final = typer.Typer(
 EventAndRow = tuple[WebhookEventSummary, ProviderAsset | None]
 
 EventId = Annotated[
-    str, typer.Argument(help="Its id, as `events list` shows it.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="EVENT_ID", help="Its id, as `events list` shows it.", show_default=False
+    ),
 ]
 
 
@@ -113,13 +118,15 @@ def show_event(event_id: EventId, reveal: Reveal = False, json_: Json = False) -
         return
     for name, value in shown.items():
         if value is not None:
-            out.print(f"{name}: {visible(value)}", markup=False, soft_wrap=True)
+            shown_value = moment_of(value) if isinstance(value, datetime) else visible(value)
+            out.print(f"{name}: {shown_value}", markup=False, soft_wrap=True)
 
 
 @events.command("replay")
 def replay_events(
     event_id: Annotated[
-        str | None, typer.Argument(help="Its id; this or --dead.", show_default=False)
+        str | None,
+        typer.Argument(metavar="EVENT_ID", help="Its id; this or --dead.", show_default=False),
     ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="All that are dead.")] = False,
     json_: Json = False,

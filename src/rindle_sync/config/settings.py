@@ -140,9 +140,8 @@ class ServiceSettings(SettingsModel):
     def _proxied_with_token(self) -> Self:
         if self.console_base_url and self.console_token is None:
             raise ValueError(
-                "console_base_url is set, so a proxy makes everybody a reader on this machine: "
-                f"set console_token as well (set {PREFIX}CONSOLE_TOKEN or console_token in the "
-                "TOML file)"
+                "console_base_url needs console_token, since behind a proxy everybody seems to be "
+                f"on this machine (set {PREFIX}CONSOLE_TOKEN or console_token in the TOML file)"
             )
         return self
 

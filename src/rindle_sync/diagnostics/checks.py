@@ -171,7 +171,9 @@ def _of_rows(overview: Overview) -> Iterator[DoctorFinding]:
         yield DoctorFinding(Check.OVERDUE, Level.ERROR, here, text, remedy)
     if overview.stuck:
         text = f"{many(overview.stuck, 'row was', 'rows were')} in flight for too long"
-        remedy = "`rindle-sync explain` one: is the provider slow, or does the asset really hang?"
+        remedy = (
+            "look at one by `rindle-sync explain`: is the provider slow, or does it really hang?"
+        )
         yield DoctorFinding(Check.STUCK, Level.WARNING, here, text, remedy)
 
 

@@ -156,10 +156,7 @@ def _of_all_settings(
             yield DoctorFinding(Check.CREDENTIALS, Level.ERROR, name, text, remedy)
 
 
-_POOLED: Final = (
-    "a pooler is between: its pool_mode must be transaction or session, and jobs of Procrastinate "
-    "start up to a second later"
-)
+_POOLED: Final = "a pooler is between: jobs of Procrastinate start up to a second later"
 _MIGRATE: Final = "run `rindle-sync migrate`"
 _TROUBLE: Final = "docs/production.md says what each trouble means"
 
@@ -181,8 +178,9 @@ async def _of_database(
             return DoctorFinding(Check.TABLES, Level.ERROR, None, text, _MIGRATE)
         await Runtime((), settings, database, context.now).check_ready()
     except DatabaseUnavailable as unavailable:
-        if "migrate" in str(unavailable):
-            return DoctorFinding(Check.TABLES, Level.ERROR, None, str(unavailable), _MIGRATE)
+        text, _, command = str(unavailable).partition("; run ")
+        if "migrate" in command:
+            return DoctorFinding(Check.TABLES, Level.ERROR, None, text, f"run {command}")
         return DoctorFinding(Check.DATABASE, Level.ERROR, None, str(unavailable), _TROUBLE)
     return None
 
@@ -202,7 +200,7 @@ async def _of_tables(
 
 _ADVICE: Final = {
     FailureKind.REFUSED: "fix the token: is it of this environment, and not revoked?",
-    FailureKind.THROTTLED: "something else uses up its rate limit; try again later",
+    FailureKind.THROTTLED: "another program uses up the rate limit of this token; try again then",
     FailureKind.UNREACHABLE: "is its address right, and may this machine reach it?",
 }
 
@@ -230,7 +228,7 @@ async def _of_provider(context: Context) -> AsyncIterator[DoctorFinding | Note]:
     # the answer to that call also told the provider's time
     clock = context.gateway.provider.clock
     if clock is None:
-        yield Note(Check.CLOCK, here, "not checked: the provider sent no readable time")
+        yield Note(Check.CLOCK, here, "not checked: there was no answer with a readable time")
         return
     skew = context.now() - clock
     if abs(skew) > MOST_SKEW:

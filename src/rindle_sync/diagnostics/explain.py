@@ -239,12 +239,14 @@ def _why(row: ProviderAsset) -> str:
     if row.playback_absent_since:
         return "the provider lacks playback ids of it; it is checked again before they are removed"
     if row.check_failures:
-        return f"the last {row.check_failures} checks had no answer"
+        checks = "check" if row.check_failures == 1 else f"{row.check_failures} checks"
+        return f"the last {checks} had no answer"
     if row.state in IN_FLIGHT:
         return "it is in flight, and checked with growing gaps"
     if row.error_kind in WATCHED:
         return "the provider may bring it back, and it is checked with growing gaps"
-    return "it is watched"
+    is_unanswered = row.state is State.READY and row.last_sync_error
+    return "the last check had no answer" if is_unanswered else "it is to be checked once more"
 
 
 _BY_KIND: Final[dict[ErrorKind | None, str]] = {

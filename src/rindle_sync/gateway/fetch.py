@@ -310,7 +310,7 @@ class ProviderGateway:
                 wait = await self.reads.rate_limited(error.retry_after)
                 name, seconds = self.provider.name, wait.total_seconds()
                 _log.warning("%s limits the rate: no call for %.0f s", name, seconds)
-                text = f"{text}; no call before {self._now() + wait:%H:%M:%S} UTC"
+                text = f"{text.rstrip('.')}; no call before {self._now() + wait:%H:%M:%S} UTC"
                 return FetchFailure(kind=FailureKind.THROTTLED, at=at, text=text, wait=wait)
             case MissingCredentials():
                 raise error

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -103,6 +103,8 @@ async def begin_upload(
 
 
 def _check(upload_request: UploadRequest, bounds: UploadBounds, policy: Policy) -> None:
+    if not isinstance(upload_request.timeout, timedelta):
+        raise ConfigurationError("expires_in", "must be a timedelta")
     longest = min(bounds.longest, policy.stuck_threshold)
     if not bounds.shortest <= upload_request.timeout <= longest:
         least, most = (f"{bound.total_seconds():g}" for bound in (bounds.shortest, bounds.longest))

@@ -99,7 +99,8 @@ class Embedded:
     async def _run(self, job: Job) -> None:
         job_runner = self._job_runners[job.environment]
         try:
-            well = await ended_well(job_runner.run(job.kind, lambda: not self._stop.is_set()))
+            work = job_runner.run(job.kind, lambda: not self._stop.is_set())
+            well = await ended_well(work, f"{job.environment}: {job.kind.value}")
             failed = self._failures.get(job, 0)
             if well and failed:
                 text = "%s: the %s works again after %d failed attempts"

@@ -69,7 +69,7 @@ class Loop:
 async def ended_well(work: Awaitable[object], about: str = "") -> bool:
     """Whether `work` succeeded; a failure is logged, without a text that could hold an id.
 
-    `about` names the row that it is about, if it is about one.
+    `about` names the job or the row that it is about.
     """
     prefix = f"{about}: " if about else ""
     try:

@@ -69,7 +69,8 @@ class Jobs:
             log_unknown_job()
         elif environment in self.job_runners:
             job_runner = self.job_runners[environment]
-            await ended_well(job_runner.run(JobKind(kind), self._keep_going))
+            work = job_runner.run(JobKind(kind), self._keep_going)
+            await ended_well(work, f"{environment}: {kind}")
         else:
             text = "a job is about the environment %r, which is in no setting of this process"
             _log.error(text, scrub(environment))

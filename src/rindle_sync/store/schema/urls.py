@@ -50,7 +50,7 @@ _PARTS: Final = re.compile(r"([^/?]*)(?:/([^?]*))?(?:\?(.*))?", re.DOTALL)
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.%~-]*)(?::(\d{1,5})?)?")
 _ENCODED_WRONG: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
-_NO_CACHE: Final = "leave it out: rindle-sync prepares no statements, so any pooler may be between"
+_NO_CACHE: Final = "leave it out: rindle-sync prepares no statements"
 _OWN_POOL: Final = "leave it out: rindle-sync sizes its own pool of connections"
 _SSL: Final = "write sslmode=require, or sslmode=verify-full with sslrootcert"
 _SCHEMA: Final = (
