@@ -454,11 +454,18 @@ CASES: dict[tuple[str, str], list[Case]] = {
         for state in State
         if state is not State.DELETED
     ],
-    ("a check of an upload", "has its asset"): [
+    ("a check or an event of an upload", "has its asset"): [
         (
             a_row(State.PROCESSING, provider_upload_id="upload-1"),
             a_look(State.READY, source=ObservationSource.UPLOAD),
-        )
+        ),
+        *(
+            (
+                a_row(state, provider_upload_id="upload-1"),
+                a_webhook(State.ERRORED, provider_upload_id="upload-1"),
+            )
+            for state in (State.PROCESSING, State.READY)
+        ),
     ],
     ("a check, overtaken by others' news", "says otherwise, and is not behind"): [
         (a_row(State.READY), a_look(State.PROCESSING, overtaken=True)),
@@ -1329,6 +1336,14 @@ def test_an_observation_of_a_time_to_come_counts_as_made_now() -> None:
 
     assert checked.row.observed_at == NOW
     assert (told.row.observed_at, told.row.last_event_at) == (NOW, NOW)
+
+
+@pytest.mark.parametrize("year", [1, 1970, 1999, 2031, 9999])
+def test_a_time_at_which_no_asset_was_made_is_unknown(year: int) -> None:
+    row, made = a_row(), NOW.replace(year=year)
+
+    for seen in (a_look(State.READY, created_at=made), a_webhook(State.READY, created_at=made)):
+        assert decide(row, seen, NOW, DECLARE).row.provider_created_at == row.provider_created_at
 
 
 def test_the_age_of_a_row_that_a_wrong_clock_has_changed_counts_from_its_asset() -> None:

@@ -602,6 +602,27 @@ async def test_a_large_change_goes_through_when_it_is_believed(world: World) -> 
     assert await world.states() == {State.READY: 30, State.DELETED: 90}
 
 
+@pytest.mark.parametrize("year", [1, 1970, 9999])
+async def test_one_asset_whose_creation_time_is_wrong_hides_no_deletion(
+    world: World, year: int
+) -> None:
+    rows = await world.shelve(250)
+    await known(world)
+    lose(world, [rows[3], rows[-3]])
+
+    def with_a_wrong_time(page: Page) -> Page:
+        first, *rest = page.entries
+        first = replace(first, created_at=datetime(year, 12, 31, tzinfo=UTC))
+        return dataclasses.replace(page, entries=[first, *rest])
+
+    world.with_provider(Lists(world.context.gateway.provider, with_a_wrong_time))
+
+    report = await audit(world.context)
+
+    assert (report.outcome, report.unlisted, report.calls) == (Outcome.DONE, 2, 3 + 2)
+    assert await suspected(world) == {rows[3].id, rows[-3].id}
+
+
 async def test_an_alarm_is_not_forgotten_by_going_on(world: World) -> None:
     """Fifteen rows gone on each of the pages.
 

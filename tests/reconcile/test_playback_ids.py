@@ -211,3 +211,18 @@ async def test_ids_are_absent_of_a_row_that_an_answer_makes_ready_without_them(
     await world.sweep()
 
     assert (await world.now_is(row)).playback_ids == (SIGNED,)
+
+
+async def test_a_time_that_a_clock_ahead_has_left_makes_no_calls_without_end(world: World) -> None:
+    ahead = world.clock.now() + timedelta(hours=3)
+    absent = {"absent_playback_ids": (PUBLIC.id,), "playback_absent_since": ahead}
+    row = await a_video(world, check_at=ahead + CONFIRM, **absent)
+    world.emulator.add_fault("unknown_status", operation="get_asset")
+    world.without_pages()
+    world.with_reads(5, 0.001)
+
+    await world.sweep()
+
+    after, now = await world.now_is(row), world.clock.now()
+    assert world.calls == 1
+    assert (after.absent_playback_ids, after.check_at) == ((PUBLIC.id,), now + CONFIRM)

@@ -7,6 +7,7 @@ import pytest
 
 from rindle_sync.diagnostics import overview
 from rindle_sync.domain import EventStatus, ProviderAsset, State, WebhookEventSummary
+from rindle_sync.store import AssetStore
 from rindle_sync.telemetry import WebhookException, WebhookIgnored
 from rindle_sync.tracking import track
 from rindle_sync.webhooks import process_webhook_events
@@ -251,3 +252,36 @@ async def test_a_dead_event_of_another_environment_is_not_revived(world: World) 
 
     assert [e.status for e in await elsewhere.list()] == [EventStatus.DEAD]
     assert [e.status for e in await here.list()] == [EventStatus.PENDING]
+
+
+async def test_an_event_whose_asset_is_tracked_during_its_last_attempt_is_applied(
+    world: World,
+) -> None:
+    asset_id, made = unknown_id(), list[ProviderAsset]()
+    store = world.context.store
+
+    class Tracking(AssetStore):
+        """The real rows; the app makes one just after the worker has found none."""
+
+        async def match(self, **names: Any) -> list[ProviderAsset]:
+            found = await super().match(**names)
+            if not (found or made) and world.clock.now() >= last_attempt:
+                values = {"reference": "video-1", "profile": "default"}
+                ready = track(
+                    world.context, state=State.READY, provider_asset_id=asset_id, **values
+                )
+                made.append(await ready)
+            return found
+
+    last_attempt = world.clock.now() + timedelta(seconds=sum(WAITS))
+    store.assets = Tracking(store.database, store.provider, store.environment)
+    await deliver(world, an_event(asset_id, "video.asset.deleted"))
+    for seconds in WAITS:
+        world.clock.move(seconds)
+        await process_webhook_events(world.context)
+
+    await process_webhook_events(world.context)
+
+    [row] = made
+    assert (await only_event(world)).status is EventStatus.APPLIED
+    assert (await world.now_is(row)).state is State.DELETED

@@ -20,6 +20,7 @@ from rindle_sync.domain.asset import (
     contradiction,
     is_row_id,
     replace,
+    with_credible_time,
 )
 from rindle_sync.domain.clocks import LONGEST_WAIT, TOLERANCE, credible, has_come, is_ahead, lasts
 from rindle_sync.domain.decide import decide, is_news, is_settled, needs_fetch, restart

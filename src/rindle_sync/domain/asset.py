@@ -283,18 +283,27 @@ def contradiction(row: HasProviderIds, other: HasProviderIds) -> str | None:
     return None
 
 
+def is_of_upload(observation: Observation) -> bool:
+    """Whether it shows an upload, and not an asset: an event does that names no asset."""
+    if observation.source is ObservationSource.WEBHOOK:
+        return bool(observation.provider_upload_id) and not observation.provider_asset_id
+    return observation.source is ObservationSource.UPLOAD
+
+
 def with_credible_time(observation: Observation, now: datetime) -> Observation:
     """The observation, dated by `now` where no right clock can have given its time.
 
-    An event whose time cannot be right counts as of when it came in.
+    An event whose time cannot be right counts as of when it came in; such a time of an asset's
+    creation counts as unknown.
     """
     at = now if is_ahead(observation.at, now) else observation.at
     occurred_at = observation.occurred_at
     if occurred_at != credible(occurred_at, now):
         occurred_at = min(at, now)
-    if (at, occurred_at) == (observation.at, observation.occurred_at):
+    dated = at, occurred_at, credible(observation.created_at, now)
+    if dated == (observation.at, observation.occurred_at, observation.created_at):
         return observation
-    return replace(observation, at=at, occurred_at=occurred_at)
+    return replace(observation, at=at, occurred_at=occurred_at, created_at=dated[2])
 
 
 class FailureKind(StrEnum):

@@ -12,7 +12,7 @@ tests/domain/test_decide.py compares the two and checks every line.
 | nothing yet                             | anything else                           | needs_fetch  |
 | about another asset or upload           | has an asset or upload                  | stale        |
 | a check begun before the newest applied | anything                                | stale        |
-| a check of an upload                    | has its asset                           | stale        |
+| a check or an event of an upload        | has its asset                           | stale        |
 | a check, overtaken by others' news      | says otherwise, and is not behind       | ambiguous    |
 | a check, 404                            | not settled                             | changed      |
 | a check, 404                            | settled                                 | missing_once |
@@ -53,6 +53,7 @@ from rindle_sync.domain.asset import (
     ProviderAsset,
     State,
     contradiction,
+    is_of_upload,
     replace,
     with_credible_time,
 )
@@ -118,8 +119,12 @@ def _believed(row: ProviderAsset, now: datetime) -> ProviderAsset:
     """
     if row.state is State.DELETED:
         return row
-    wrong = [name for name in _KNOWN_AT if is_ahead(getattr(row, name), now)]
-    return replace(row, **dict.fromkeys(wrong)) if wrong else row
+    names = [name for name in _KNOWN_AT if is_ahead(getattr(row, name), now)]
+    wrong: dict[str, datetime | None] = dict.fromkeys(names)
+    # still to be confirmed: counted from now on
+    if is_ahead(row.playback_absent_since, now):
+        wrong["playback_absent_since"] = now
+    return replace(row, **wrong) if wrong else row
 
 
 def needs_fetch(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
@@ -186,7 +191,7 @@ def _stale(row: ProviderAsset, observation: Observation | FetchFailure) -> str |
 def _about_something_else(row: ProviderAsset, observation: Observation) -> str | None:
     if other := contradiction(row, observation):
         return f"it is about another {other}"
-    if row.provider_asset_id and observation.source is ObservationSource.UPLOAD:
+    if row.provider_asset_id and is_of_upload(observation):
         return "it is about the upload, and the row has its asset by now"
     begun = row.state in {State.PENDING, State.UPLOADING}
     if observation.source is ObservationSource.APP and not begun:

@@ -11,6 +11,7 @@
 | rate limited                   | when the provider allows it, or after the floor                 |
 | refused                        | as planned before: it stays due                                 |
 | ambiguous, doubtful            | now                                                             |
+| made due during the check      | now: the answer may be older than what made it due              |
 | a webhook that changed nothing | as planned before                                               |
 | pending, without an id         | when its upload should have been created                        |
 | settled, deleted               | never                                                           |
@@ -22,6 +23,7 @@ from typing import Final
 from zlib import crc32
 
 from rindle_sync.domain.asset import (
+    FETCH_SOURCES,
     IN_FLIGHT,
     WATCHED,
     Due,
@@ -112,7 +114,15 @@ def next_check(
         return row.check_at and now + schedule.floor
     if isinstance(observation, FetchFailure):
         return _after_failure(row, observation, now, policy, schedule)
-    return regular_check(row, now, policy, schedule)
+    regular = regular_check(row, now, policy, schedule)
+    return row.check_at if _came_due_meanwhile(row, observation, now) else regular
+
+
+def _came_due_meanwhile(row: ProviderAsset, observation: Observation | None, now: datetime) -> bool:
+    """Whether the row came due after this check began, as by a webhook that left it ambiguous."""
+    if observation is None or observation.source not in FETCH_SOURCES:
+        return False
+    return row.check_at is not None and observation.at < row.check_at <= now
 
 
 def _after_failure(

@@ -18,6 +18,7 @@ from rindle_sync.domain import (
     is_settled,
     retry_gap,
     scrub,
+    with_credible_time,
 )
 from rindle_sync.errors import (
     AuthenticationFailed,
@@ -185,7 +186,12 @@ class ProviderGateway:
                 "a list page",
                 cursor,
             )
-            if isinstance(page, Page) or attempts.count(page):
+            if isinstance(page, Page):
+                # a wrong time of one asset must not say where the page begins or ends
+                now = self._now()
+                entries = [with_credible_time(entry, now) for entry in page.entries]
+                return Page(entries, page.cursor)
+            if attempts.count(page):
                 return page
         return page
 

@@ -227,9 +227,9 @@ class AssetStore(Repository):
     async def make_due(self, row_id: str, now: datetime) -> None:
         """Have the next sweep check a row."""
         is_later = sa.or_(assets.c.check_at.is_(None), assets.c.check_at > now)
-        await self.execute(
-            sa.update(assets).where(assets.c.id == row_id, is_later).values(check_at=now)
-        )
+        # a check that is under way must read the row again, or it would plan the next one
+        values = {"check_at": now, "version": assets.c.version + 1}
+        await self.execute(sa.update(assets).where(assets.c.id == row_id, is_later).values(values))
 
     async def match(
         self,

@@ -27,7 +27,10 @@ class WrongTimes:
 
 
 _PAST: Final = {
-    assets: ("updated_at", "observed_at", "last_event_at", "missing_since"),
+    assets: (
+        *("updated_at", "observed_at", "last_event_at", "missing_since"),
+        "playback_absent_since",
+    ),
     webhook_events: ("received_at",),
     changes: ("at",),
     job_runs: ("began_at", "ended_at"),

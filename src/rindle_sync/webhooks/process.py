@@ -80,7 +80,17 @@ async def process_webhook_events(context: Context) -> int:
     # once they are written: nothing is emitted that a crash would take back
     for outcome in outcomes:
         context.telemetry.emit(outcome.event, outcome.row, at=outcome.decided_at)
+    await _revive_tracked(context, [outcome.webhook_event for outcome in outcomes])
     return len(claimed)
+
+
+async def _revive_tracked(context: Context, ended: Sequence[WebhookEvent]) -> None:
+    """Revive events that ended as untracked while their row was made."""
+    untracked = [webhook_event for webhook_event in ended if webhook_event.reason == UNTRACKED]
+    # only now: `track` revives what is untracked by then, and did not find these
+    for _, row in await rows_about(context.store.assets, untracked) if untracked else ():
+        if row:
+            await context.store.inbox.revive_untracked(row, context.now())
 
 
 async def _process(context: Context, webhook_events: Sequence[WebhookEvent]) -> list[_Outcome]:
