@@ -605,7 +605,7 @@ async def test_a_sqlite_file_that_cannot_be_used_is_one_sentence(tmp_path: Path)
     cases = {
         f"sqlite:///{tmp_path}/missing/x.sqlite3": (2, "database_url", ["status"]),
         f"sqlite:///{tmp_path}": (2, "database_url", ["migrate"]),
-        f"sqlite:///{no_database}": (1, "not a database", ["migrate"]),
+        f"sqlite:///{no_database}": (1, "no SQLite database", ["migrate"]),
         read_only: (1, "read-only", ["track", "--reference", "a", "--upload-id", "u"]),
     }
 
