@@ -185,7 +185,6 @@ def test_a_host_that_no_network_has_is_refused(option: str) -> None:
         "require_auth=token",
         "sslnegotiation=auto",
         "ssl_min_protocol_version=TLSv9",
-        "keepalives=999999999999",
         "hostaddr=db.internal",
         "service=nobody",
     ],

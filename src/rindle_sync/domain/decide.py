@@ -297,9 +297,9 @@ def _contradicts(row: ProviderAsset, observation: Observation, policy: Policy) -
         return True
     if observation.state is None or _still_stuck(row, observation):
         return False
-    is_ahead = _RANK[observation.state] > _rank(row)
+    is_further = _RANK[observation.state] > _rank(row)
     after = without_absent(row, _become(row, observation), observation, policy.confirm)
-    return not is_ahead and is_news(row, after)
+    return not is_further and is_news(row, after)
 
 
 def _missing(

@@ -73,7 +73,7 @@ class _Connection(H11Protocol):
 
     def __init__(self, clients: _Clients, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # uvicorn warns of each request that is malformed: strangers could fill the log
+        # uvicorn warns of each request that is malformed: anybody could fill the log
         self.logger = _requests_log
         self._clients = clients
         self._limits = clients.limits
