@@ -34,7 +34,7 @@ class Written:
     lost_playback_ids: frozenset[str]
     provider_asset_id: str | None
     moved_event: bool
-    """Whether the time of the last event is another one, and the metadata is not."""
+    """Whether the last event has another time, and the metadata is as before."""
 
     @classmethod
     def of(cls, row_id: str, *values: Any) -> "Written":
@@ -71,7 +71,7 @@ class Written:
             updated,
             lost,
             asset_id,
-            event_at != to_event_at and metadata == to_metadata,
+            to_event_at not in {None, event_at} and metadata == to_metadata,
         )
 
     def __str__(self) -> str:
