@@ -515,3 +515,15 @@ def test_a_session_of_the_console_that_was_begun_under_a_wrong_clock_is_over() -
 
     assert not sessions.is_open(cookie, NOW)
     assert sessions.is_open(sessions.begin(NOW + SECOND), NOW)
+
+
+@wrong_by
+async def test_the_audit_finds_the_deletion_of_a_row_that_a_wrong_clock_has_dated(
+    world: World, off: timedelta
+) -> None:
+    dated, _ = await world.shelve(2, provider_created_at=world.clock.now() + off)
+    world.emulator.delete_asset(dated.provider_asset_id or "")
+
+    await audit(world.context)
+
+    assert (await world.now_is(dated)).missing_since

@@ -52,6 +52,8 @@ SETTLED: Final = frozenset({State.READY, State.ERRORED})
 APPLIED_AT_ONCE: Final = 100
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST: Final = datetime.max.replace(tzinfo=UTC)
+"""A wrong clock may have dated a row far ahead; it is compared with the newest assets."""
 
 
 class Drift(StrEnum):
@@ -293,7 +295,7 @@ class _Audit:
         """Fetch the rows that should have stood on this page, or the one before, and did not."""
         created = [entry.created_at for entry in page.entries if entry.created_at]
         bottom = min(created, default=None) if page.cursor else _EARLIEST
-        top = self.reach or self.context.now() + timedelta(days=1)
+        top = self.reach or _LATEST
         listed = {entry.provider_asset_id for entry in page.entries if entry.provider_asset_id}
         if bottom is None or bottom >= top:
             self.at_reach |= listed
