@@ -52,8 +52,6 @@ SETTLED: Final = frozenset({State.READY, State.ERRORED})
 APPLIED_AT_ONCE: Final = 100
 
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LATEST: Final = datetime.max.replace(tzinfo=UTC)
-"""A wrong clock may have dated a row far ahead; it is compared with the newest assets."""
 
 
 class Drift(StrEnum):
@@ -295,7 +293,7 @@ class _Audit:
         """Fetch the rows that should have stood on this page, or the one before, and did not."""
         created = [entry.created_at for entry in page.entries if entry.created_at]
         bottom = min(created, default=None) if page.cursor else _EARLIEST
-        top = self.reach or _LATEST
+        top = self.reach or datetime.max.replace(tzinfo=UTC)  # a wrong clock may have dated rows
         listed = {entry.provider_asset_id for entry in page.entries if entry.provider_asset_id}
         if bottom is None or bottom >= top:
             self.at_reach |= listed
