@@ -45,8 +45,7 @@ class Readiness:
     ) -> None:
         self._is_newer = is_newer
         self._contexts = contexts
-        context = contexts[0]
-        self._context = context
+        self._context = context = contexts[0]
         self._revisions = revisions
         self._runs_engine = runs_engine
         self._began_at = context.now()
@@ -68,14 +67,15 @@ class Readiness:
         found = {"database": OK, "tables": OK}
         try:
             at, newest = await self._revisions()
-            if self._is_newer(at):
+            is_newer = self._is_newer(at)
+            if is_newer:
                 # the version before goes on, while its processes are restarted
                 found["tables"] = f"{WARNING}are of a newer version of rindle-sync"
             elif not at:
                 found["tables"] = "are not there"
             elif at != newest:
                 found["tables"] = f"are at {at}, and {newest} is the newest"
-            is_usable = found["tables"] == OK or self._is_newer(at)
+            is_usable = is_newer or found["tables"] == OK
             if is_usable and self._runs_engine:
                 last, now = await last_heartbeat(self._context.store), self._context.now()
                 # a process that has just started has had no time for a heartbeat

@@ -14,8 +14,8 @@ TOLERANCE: Final = timedelta(minutes=5)
 LONGEST_WAIT: Final = timedelta(minutes=15)
 """Nothing but a check of a row is leased, or put off, for longer than this."""
 
-
 _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""No time of a provider's lies before it."""
 
 
 def is_ahead(moment: datetime | None, now: datetime, longest: timedelta = timedelta(0)) -> bool:
