@@ -1,0 +1,111 @@
+"""What the parts of the public object share: the settings, joined to provider, engine and store."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Final
+
+from rindle_sync.config import Settings
+from rindle_sync.gateway import ProviderGateway, rate_limiters
+from rindle_sync.providers import Transport, provider_entry
+from rindle_sync.reconcile import Context
+from rindle_sync.runtime import Callback, JobRunner
+from rindle_sync.store import Database, Store
+from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS
+from rindle_sync.telemetry import Listener, Telemetry
+
+SPARE_CONNECTIONS: Final = 10
+"""Connections to the provider beyond those of a sweep, for single syncs."""
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def lease_of(settings: Settings) -> timedelta:
+    """Longer than a check, and everything that is written after it, can take."""
+    # a lease that ends too early has two processes check the same row
+    seconds = 60 + settings.provider_timeout_seconds + 2 * (BUSY_SECONDS + STATEMENT_SECONDS)
+    return timedelta(seconds=seconds)
+
+
+class Core:
+    """One provider environment: its settings, and what they are joined to."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        listeners: Sequence[Listener] = (),
+        transport: Transport | None = None,
+        clock: Callable[[], datetime] = now,
+    ):
+        name = settings.provider
+        self.settings = settings
+        self.store = Store(database, name, settings.environment)
+        self.telemetry = Telemetry(
+            *listeners, now=clock, provider=name, environment=settings.environment
+        )
+        self._now = clock
+        self._callbacks: list[Callback] = []
+        self._transport = transport
+
+    @cached_property
+    def context(self) -> Context:
+        """What reconciling needs. Without credentials every call raises `MissingCredentials`."""
+        settings = self.settings
+        limiters = rate_limiters(
+            self.store.rate_limits,
+            (settings.buckets.reads, settings.buckets.creates),
+            share=settings.provider_rate_limit_share,
+            telemetry=self.telemetry,
+            now=self._now,
+            sleep=asyncio.sleep,
+        )
+
+        provider = provider_entry(settings.provider).connect(
+            settings.account,
+            timeout=settings.provider_timeout_seconds,
+            connections=settings.sweep_batch + SPARE_CONNECTIONS,
+            transport=self._transport,
+            on_calls_left=limiters.note_calls_left,
+        )
+        gateway = ProviderGateway(
+            provider,
+            self.store.environments,
+            reads=limiters.reads,
+            creates=limiters.creates,
+            telemetry=self.telemetry,
+            schedule=settings.schedule,
+            now=self._now,
+            sleep=asyncio.sleep,
+            expected_environment=settings.account.environment_id,
+            has_token=settings.account.credentials is not None,
+        )
+        return Context(
+            store=self.store,
+            gateway=gateway,
+            telemetry=self.telemetry,
+            policy=settings.policy,
+            schedule=settings.schedule,
+            now=self._now,
+            lease=lease_of(settings),
+            batch=settings.sweep_batch,
+            webhooks=settings.webhooks,
+            audit_every=timedelta(days=settings.audit_days),
+        )
+
+    @cached_property
+    def job_runner(self) -> JobRunner:
+        """The jobs of this environment, for an engine to run."""
+        settings = self.settings
+        job_runner = JobRunner(
+            context=self.context,
+            callbacks=self._callbacks,
+            keep_ended=timedelta(days=settings.webhook_event_retention_days),
+            keep_dead=timedelta(days=settings.dead_webhook_event_retention_days),
+        )
+        self.telemetry.listen(job_runner.handle)
+        return job_runner

@@ -1,0 +1,165 @@
+"""The public object: its parts, its jobs, and how it is opened and closed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import cached_property
+
+from rindle_sync.app.callbacks import Callbacks
+from rindle_sync.app.playing import Playing
+from rindle_sync.app.uploads import Uploads
+from rindle_sync.config import Settings, load_settings
+from rindle_sync.diagnostics import Status, WaitingEvents, environment_status
+from rindle_sync.domain import JobKind
+from rindle_sync.errors import ConfigurationError
+from rindle_sync.providers import Transport
+from rindle_sync.reconcile import (
+    Applied,
+    Context,
+    Filled,
+    Report,
+    SweepResult,
+    audit,
+    backfill,
+    sweep,
+)
+from rindle_sync.runtime import Runnable, Runtime
+from rindle_sync.store import Database
+from rindle_sync.store.schema import open_engine
+from rindle_sync.telemetry import EventLog, Listener
+from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse, receiver_of
+
+
+class RindleSync(Uploads, Playing, Callbacks, Runnable):
+    """The service for one provider environment, for an app that embeds it; made by `connect`."""
+
+    @property
+    def runtime(self) -> Runtime:
+        """The jobs of this environment, and how they are run."""
+        return Runtime([self.job_runner], self.settings, self.store.database, self._now)
+
+    async def sweep(
+        self, *, dry_run: bool = False, on_applied: Callable[[Applied], None] | None = None
+    ) -> SweepResult:
+        """Check every row that is due now; a dry run calls `on_applied`, and writes nothing."""
+        return await sweep(self._working_context(dry_run=dry_run), on_applied=on_applied)
+
+    async def audit(
+        self,
+        *,
+        dry_run: bool = False,
+        adopt: bool = False,
+        accept_mass_change: bool = False,
+        on_progress: Callable[[Report], None] = lambda _: None,
+    ) -> Report:
+        """Compare every settled row with the provider's list.
+
+        `on_progress` is called after each page. Raises `ConfigurationError`,
+        `AuthenticationFailed`, `DatabaseUnavailable`.
+        """
+        return await audit(
+            self._working_context(dry_run=dry_run),
+            adopt=adopt,
+            accept_mass_change=accept_mass_change,
+            on_progress=on_progress,
+        )
+
+    async def backfill(
+        self, *, dry_run: bool = False, on_progress: Callable[[Filled], None] = lambda _: None
+    ) -> Filled:
+        """Make a row of every asset that no row knows; `on_progress` is called after each page.
+
+        Raises `ConfigurationError`, `AuthenticationFailed`, `DatabaseUnavailable`.
+        """
+        context = self._working_context(dry_run=dry_run)
+        return await backfill(context, on_progress=on_progress)
+
+    def _working_context(self, *, dry_run: bool) -> Context:
+        self.settings.account.check_credentials()
+        return self.context.for_dry_run() if dry_run else self.context
+
+    async def status(self) -> Status:
+        """How the rows stand."""
+        return await environment_status(self.context)
+
+    @property
+    def webhooks(self) -> WebhookApp:
+        """The webhook endpoint of this service, an ASGI app; `webhook_app` is one to mount."""
+        return WebhookApp(receiver_of(self.context), self._note_stored)
+
+    def _note_stored(self) -> None:
+        self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+        self.waiting_events.note_stored(has_engine=bool(self.job_runner.wakeups))
+
+    @cached_property
+    def waiting_events(self) -> WaitingEvents:
+        """Warns where webhook events wait and nothing applies them."""
+        return WaitingEvents(self.context)
+
+    async def receive(self, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
+        """Store one webhook request that was posted to a host of any kind; what to answer it.
+
+        `body` is what came, unread and unchanged. Raises `WrongEventLoop`.
+        """
+        return await self.webhooks.receive(headers, body)
+
+    @property
+    def webhook_events(self) -> WebhookEvents:
+        """The stored webhook events."""
+        return WebhookEvents(self.store, self._now, self.job_runner.prune)
+
+    async def process_webhook_events(self) -> int:
+        """Apply every stored webhook event whose time has come; how many."""
+        return await self.job_runner.process_webhook_events()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sweep every few seconds, and process webhook events as they come, until `stop` is set.
+
+        Raises `ConfigurationError` without credentials, `DatabaseUnavailable` without our tables;
+        later failures are logged by `rindle_sync` and tried again.
+        """
+        self.settings.account.check_credentials()
+        await self.runtime.run(stop)
+
+    async def close(self) -> None:
+        """Give back all connections; a webhook event that is being stored has its time to be so.
+
+        The service is of no use after that: it answers deliveries with 503, and all else raises
+        `AlreadyClosed`.
+        """
+        await self.finish()
+        await self.store.database.close()
+
+    async def finish(self) -> None:
+        """Let go of all but the database, which services of other environments may share."""
+        # a service that was never used has made no connections, and must make none to close
+        if "context" in self.__dict__:
+            await self.waiting_events.close()
+            await self.store.inbox.finish(self.context.webhooks.store_within)
+            await self.context.gateway.provider.close()
+
+
+@asynccontextmanager
+async def connect(
+    settings: Settings | None = None,
+    *,
+    listeners: Sequence[Listener] = (),
+    transport: Transport | None = None,
+) -> AsyncIterator[RindleSync]:
+    """The service for `settings` (default: those of this process).
+
+    `transport` replaces the network in tests.
+    """
+    settings = settings or load_settings()
+    of_each = settings.each()
+    if len(of_each) > 1:
+        names = ", ".join(of_each)
+        text = f"must name one of {names}: --environment, RINDLE_ENVIRONMENT"
+        raise ConfigurationError("environment", text)
+    (settings,) = of_each.values()
+    database = Database(open_engine(settings.database_url))
+    rindle = RindleSync(settings, database, (EventLog(), *listeners), transport)
+    try:
+        yield rindle
+    finally:
+        await rindle.close()

@@ -1,0 +1,71 @@
+"""The part of the public object that tracks, finds and syncs rows."""
+
+from rindle_sync.app.core import Core
+from rindle_sync.diagnostics import Explanation, explain
+from rindle_sync.domain import ProviderAsset, State, Trigger, as_row_id, is_text
+from rindle_sync.reconcile import Applied, sync
+from rindle_sync.tracking import track
+
+
+class Rows(Core):
+    """Rows: how they come to be, and how one is found and brought in sync."""
+
+    async def track(
+        self,
+        *,
+        reference: str,
+        profile: str = "default",
+        provider_asset_id: str | None = None,
+        provider_upload_id: str | None = None,
+        passthrough: str | None = None,
+        state: State | None = None,
+        playback_policy: str | None = None,
+        ingest_mode: str | None = None,
+    ) -> ProviderAsset:
+        """Register a row, to be kept in sync from now on.
+
+        `reference` is the app's own id of it. `state` is `processing` where there is a provider id,
+        else `uploading`. A row that was adopted from the provider's list keeps its state, and gets
+        the app's reference. Raises `AlreadyTracked`, `ConfigurationError`.
+        """
+        return await track(
+            self.context,
+            reference=reference,
+            profile=profile,
+            provider_asset_id=provider_asset_id,
+            provider_upload_id=provider_upload_id,
+            passthrough=passthrough,
+            playback_policy=playback_policy,
+            ingest_mode=ingest_mode,
+            state=state,
+        )
+
+    async def get(self, row_id: str) -> ProviderAsset | None:
+        """The row with this id of ours."""
+        known = as_row_id(row_id)
+        return await self.store.assets.get(known) if known else None
+
+    async def find_by_reference(self, reference: str) -> list[ProviderAsset]:
+        """The rows of this environment with the app's own reference, of every profile.
+
+        A row is found by its id of ours, too.
+        """
+        return await self.store.assets.find_by_id_or_reference(reference)
+
+    async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
+        """The rows of this environment whose asset or upload has this id at the provider."""
+        return await self.store.assets.find_by_provider_id(provider_id)
+
+    async def sync(
+        self, provider_asset_id: str, *, ask_first: bool = False, trigger: Trigger = Trigger.SYNC
+    ) -> Applied | None:
+        """Bring one row in sync now, asked about first or not; None where none has this id."""
+        self.settings.account.check_credentials()
+        # no provider has such ids, and PostgreSQL refuses a NUL in a text
+        if not is_text(provider_asset_id):
+            return None
+        return await sync(self.context, provider_asset_id, trigger=trigger, ask_first=ask_first)
+
+    async def explain(self, row: ProviderAsset) -> Explanation:
+        """Why a row stands as it does, and what comes next; reads the database only."""
+        return await explain(self.context, row)
