@@ -6,6 +6,7 @@ from rindle_sync.domain.asset import (
     IN_FLIGHT,
     ROW_FIELDS,
     WATCHED,
+    ChangeKind,
     Due,
     ErrorKind,
     FailureKind,
@@ -27,6 +28,17 @@ from rindle_sync.domain.decide import decide, is_news, is_settled, needs_fetch, 
 from rindle_sync.domain.decision import CHANGES, Decision, Policy, StuckPolicy, Verdict
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
 from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
+from rindle_sync.domain.media import (
+    MEDIA_FIELDS,
+    Master,
+    Media,
+    OutputStatus,
+    Rendition,
+    Track,
+    TrackKind,
+    media_fields,
+    media_values,
+)
 from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide, hide_urls, redact_id, scrub
 from rindle_sync.domain.refresh import is_refreshed
 from rindle_sync.domain.schedule import (

@@ -11,6 +11,7 @@ from uuid import UUID
 from msgspec import Struct, structs
 
 from rindle_sync.domain.clocks import credible, is_ahead
+from rindle_sync.domain.media import Master, Media, Rendition, Track
 from rindle_sync.domain.redact import hide, redact_id
 
 replace: Final = structs.replace
@@ -46,6 +47,13 @@ class ErrorKind(StrEnum):
 
 WATCHED: Final = frozenset({ErrorKind.STUCK, ErrorKind.NOT_FOUND})
 """The kinds of errored row that are still checked, since the provider may bring them back."""
+
+
+class ChangeKind(StrEnum):
+    """What a change is of: the state or playback ids of a row, or its media alone."""
+
+    STATE = "state"
+    MEDIA = "media"
 
 
 class Trigger(StrEnum):
@@ -92,6 +100,7 @@ _HIDDEN: Final = {
     *("provider_asset_id", "provider_upload_id", "passthrough", "playback_ids", "lease_token"),
     *("last_event_id", "event_id", "last_sync_error", "error_text", "decision_log"),
     *("metadata", "raw_provider_metadata", "absent_playback_ids"),
+    *("media", "title", "tracks", "renditions"),
 }
 """Fields that may contain provider ids, or are long."""
 
@@ -160,6 +169,25 @@ class ProviderAsset(_Value, _Row, frozen=True, kw_only=True):
     last_event_id: str | None = None
     last_event_at: datetime | None = None
     raw_provider_metadata: Mapping[str, Any] | None = None
+    duration: float | None = None
+    """Seconds; None until the provider knows it."""
+    aspect_ratio: str | None = None
+    """Width and height, as in `16:9`."""
+    resolution: str | None = None
+    """The highest that is stored, as in `1080p`, or `audio-only`."""
+    max_frame_rate: float | None = None
+    """Frames a second."""
+    title: str | None = None
+    is_live: bool = False
+    """Whether it is a live stream that goes on."""
+    is_test: bool = False
+    tracks: tuple[Track, ...] = ()
+    """Audio tracks and captions."""
+    renditions: tuple[Rendition, ...] = ()
+    """Files to download."""
+    master: Master | None = None
+    media_updated_at: datetime | None = None
+    """Last change of what `Media` holds."""
     provider_created_at: datetime
     """When the provider created the asset; until that is known, when the row was inserted."""
     inserted_at: datetime
@@ -256,6 +284,8 @@ class Observation(_Value, frozen=True, kw_only=True):
     error_text: str | None = None
     event_id: str | None = None
     metadata: Mapping[str, Any] | None = None
+    media: Media | None = None
+    """What `metadata` says of the media; None where it is no whole asset."""
     overtaken: bool = False
     """Whether another process wrote news into the row during the fetch: no clock orders the two."""
 

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from rindle_sync.domain import Due, ErrorKind, LongestGaps, ProviderAsset, State
 from rindle_sync.errors import InvalidValue
-from rindle_sync.store.assets import HAS_COME, PLANNED_WRONGLY, read_row
+from rindle_sync.store.assets import HAS_COME, PLANNED_WRONGLY
 from rindle_sync.store.database import Repository, clock, in_environment, is_ahead, is_free
+from rindle_sync.store.lines import read_row
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import assets
 from rindle_sync.store.schema.types import RowId, UtcTime

@@ -1,54 +1,28 @@
 """The rows and their changes: reads, leases and writes them, under compare-and-swap."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.domain import (
-    ROW_FIELDS,
-    ErrorKind,
-    LongestGaps,
-    PlaybackId,
-    ProviderAsset,
-    State,
-    Trigger,
-    as_row_id,
-    is_text,
-    replace,
-)
+from rindle_sync.domain import ROW_FIELDS, LongestGaps, ProviderAsset, as_row_id, is_text, replace
 from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.driver_errors import retried
+from rindle_sync.store.lines import (
+    CHANGE_COLUMNS,
+    Change,
+    change_columns,
+    columns_of,
+    read_change,
+    read_row,
+)
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One real change of a row, as stored in `provider_asset_changes`."""
-
-    row_id: str
-    reference: str = field(repr=False)  # it may contain a provider id of its row
-    provider_name: str
-    environment: str
-    version: int
-    """The row's version after the change: it orders the changes of a row."""
-    from_state: State
-    to_state: State
-    error_kind: ErrorKind | None
-    trigger: Trigger
-    reason: str
-    at: datetime
-    late_ms: int
-    """How late it was found: since the event or, at most, since the last check."""
-    webhook_at: datetime | None = None
-    """When a webhook reported it, if a check had found it first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +57,7 @@ _FIXED: Final = {
 """The columns that `write` does not set from the row."""
 _WRITTEN: Final = tuple(name for name in ROW_FIELDS if name not in _FIXED)
 _SENT: Final = ("id", "lease_token", *_WRITTEN)
-_CHANGE_FIELDS: Final = tuple(field.name for field in fields(Change))
-_STORED: Final = (*_CHANGE_FIELDS, "dispatch_at")
 _read_sent: Final = attrgetter(*_SENT)
-_read_change: Final = attrgetter(*_CHANGE_FIELDS)
 
 
 def _write_statement() -> sa.Update:
@@ -132,9 +103,8 @@ _CLAIM: Final = claim_statement(
     first=[assets.c.id],
 )
 _SENT_CHANGES: Final = once(sa.select(json_table("rows", "sent").c.value), "r")
-_ADD_CHANGES: Final = sa.insert(changes).from_select(
-    _STORED, sa.select(*(json_field(_SENT_CHANGES, changes.c[name]) for name in _STORED))
-)
+_NEW_CHANGES: Final = (json_field(_SENT_CHANGES, changes.c[name]) for name in CHANGE_COLUMNS)
+_ADD_CHANGES: Final = sa.insert(changes).from_select(CHANGE_COLUMNS, sa.select(*_NEW_CHANGES))
 
 
 class AssetStore(Repository):
@@ -145,7 +115,7 @@ class AssetStore(Repository):
     async def add(self, row: ProviderAsset) -> None:
         """Insert a new row; raises `AlreadyTracked` when one of its keys is taken."""
         try:
-            await self.execute(sa.insert(assets), _columns(row))
+            await self.execute(sa.insert(assets), columns_of(row))
         except IntegrityError:
             raise AlreadyTracked(
                 "a row with this provider id or upload id, or (in any environment) with this "
@@ -157,7 +127,7 @@ class AssetStore(Repository):
         if not rows:
             return Added(())
         try:
-            await self.execute(sa.insert(assets), [_columns(row) for row in rows])
+            await self.execute(sa.insert(assets), [columns_of(row) for row in rows])
             return Added(rows)
         except (IntegrityError, InvalidValue):
             added, refused = [], {}
@@ -318,7 +288,7 @@ class AssetStore(Repository):
         async with self.writing() as connection:
             found = await connection.execute(_WRITE, {"rows": sent})
             ids = frozenset(found.scalars())
-            stored = [_change(w.change) for w in writes if w.change and w.row.id in ids]
+            stored = [change_columns(w.change) for w in writes if w.change and w.row.id in ids]
             if stored:
                 await connection.execute(_ADD_CHANGES, {"rows": json_parameter(stored, changes)})
         return ids
@@ -341,39 +311,3 @@ class AssetStore(Repository):
             return [read_row(found) for found in await self.read(wanted)]
         except InvalidValue:  # what the database cannot hold stands in no row
             return []
-
-
-def read_row(found: sa.Row[Any]) -> ProviderAsset:
-    """A line of the rows table; its lease token stays out, since it is not the reader's."""
-    values = dict(zip(ROW_FIELDS, found, strict=True))
-    values["state"] = State(values["state"])
-    values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])
-    values["playback_ids"] = tuple(PlaybackId(p["id"], p["policy"]) for p in values["playback_ids"])
-    values["absent_playback_ids"] = tuple(values["absent_playback_ids"])
-    values["lease_token"] = None
-    return ProviderAsset(**values)
-
-
-def read_change(found: sa.Row[Any]) -> Change:
-    """A line of the changes table."""
-    values = {name: getattr(found, name) for name in _CHANGE_FIELDS}
-    values["from_state"] = State(found.from_state)
-    values["to_state"] = State(found.to_state)
-    values["error_kind"] = found.error_kind and ErrorKind(found.error_kind)
-    values["trigger"] = Trigger(found.trigger)
-    return Change(**values)
-
-
-def _columns(row: ProviderAsset) -> dict[str, Any]:
-    """The column values of a new row."""
-    values = {name: getattr(row, name) for name in ROW_FIELDS}
-    values["playback_ids"] = [{"id": p.id, "policy": p.policy} for p in row.playback_ids]
-    for name, value in values.items():
-        if isinstance(value, StrEnum):
-            values[name] = value.value
-    return values
-
-
-def _change(change: Change) -> dict[str, Any]:
-    """The column values of a new change, due for dispatch at once."""
-    return dict(zip(_STORED, (*_read_change(change), change.at), strict=True))

@@ -7,7 +7,6 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from rindle_sync.store.assets import Change, read_change
 from rindle_sync.store.database import (
     Repository,
     claim_statement,
@@ -15,6 +14,7 @@ from rindle_sync.store.database import (
     has_come,
     outcome_statement,
 )
+from rindle_sync.store.lines import Change, read_change
 from rindle_sync.store.schema.json_rows import json_parameter
 from rindle_sync.store.schema.tables import changes
 

@@ -44,6 +44,17 @@ assets: Final = sa.Table(
     sa.Column("last_event_id", sa.Text()),
     sa.Column("last_event_at", UtcTime()),
     sa.Column("raw_provider_metadata", Json),
+    sa.Column("duration", sa.Double()),
+    sa.Column("aspect_ratio", sa.Text()),
+    sa.Column("resolution", sa.Text()),
+    sa.Column("max_frame_rate", sa.Double()),
+    sa.Column("title", sa.Text()),
+    sa.Column("is_live", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("is_test", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("tracks", Json, nullable=False, server_default="[]"),
+    sa.Column("renditions", Json, nullable=False, server_default="[]"),
+    sa.Column("master", Json),
+    sa.Column("media_updated_at", UtcTime()),
     sa.Column("provider_created_at", UtcTime(), nullable=False),
     sa.Column("inserted_at", UtcTime(), nullable=False),
     sa.Column("updated_at", UtcTime(), nullable=False),
@@ -117,6 +128,7 @@ webhook_events: Final = sa.Table(
     sa.Column("attempts", sa.Integer(), nullable=False),
     sa.Column("next_attempt_at", UtcTime()),
     sa.Column("reason", sa.Text()),
+    sa.Column("for_app", sa.Boolean(), nullable=False, server_default=sa.false()),
     sa.Column("lease_token", RowId()),
     sa.Column("lease_until", UtcTime()),
     sa.UniqueConstraint(
@@ -153,6 +165,7 @@ changes: Final = sa.Table(
     sa.Column("provider_name", sa.Text(), nullable=False),
     sa.Column("environment", sa.Text(), nullable=False),
     sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("kind", sa.Text(), nullable=False, server_default="state"),
     sa.Column("from_state", sa.Text(), nullable=False),
     sa.Column("to_state", sa.Text(), nullable=False),
     sa.Column("error_kind", sa.Text()),
@@ -173,6 +186,53 @@ _index(
     changes,
     "dispatch_at",
     where=changes.c.dispatch_at.is_not(None),
+)
+
+# the changes that not every callback of the app has handled, by callback
+change_deliveries: Final = sa.Table(
+    "provider_change_deliveries",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("provider_name", sa.Text(), nullable=False),
+    sa.Column("environment", sa.Text(), nullable=False),
+    sa.Column("change_id", sa.BigInteger(), nullable=False),
+    sa.Column("callback", sa.Text(), nullable=False),
+    sa.Column("row_id", RowId(), nullable=False),
+    sa.Column("version", sa.BigInteger(), nullable=False),
+    sa.Column("dispatch_at", UtcTime()),
+    sa.Column("dispatch_attempts", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("lease_token", RowId()),
+    sa.Column("lease_until", UtcTime()),
+    sa.UniqueConstraint(
+        "change_id", "callback", name="uq_provider_change_deliveries_change_callback"
+    ),
+)
+_index(
+    "ix_provider_change_deliveries_dispatch",
+    change_deliveries,
+    "dispatch_at",
+    where=change_deliveries.c.dispatch_at.is_not(None),
+)
+
+# the ids that a row had before: late events about them match nothing, and no scan adopts them
+superseded: Final = sa.Table(
+    "provider_superseded_assets",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("provider_name", sa.Text(), nullable=False),
+    sa.Column("environment", sa.Text(), nullable=False),
+    sa.Column("provider_asset_id", sa.Text()),
+    sa.Column("provider_upload_id", sa.Text()),
+    sa.Column("row_id", RowId(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("at", UtcTime(), nullable=False),
+)
+_index("ix_provider_superseded_assets_asset", superseded, "provider_asset_id")
+_index(
+    "ix_provider_superseded_assets_upload",
+    superseded,
+    "provider_upload_id",
+    where=superseded.c.provider_upload_id.is_not(None),
 )
 
 environments: Final = sa.Table(

@@ -1,0 +1,103 @@
+"""A line of the rows table, and of the changes table, as the domain has it; and the way back."""
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from operator import attrgetter
+from typing import Any, Final, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from rindle_sync.domain import (
+    ROW_FIELDS,
+    ChangeKind,
+    ErrorKind,
+    Master,
+    OutputStatus,
+    PlaybackId,
+    ProviderAsset,
+    Rendition,
+    State,
+    Track,
+    Trigger,
+)
+
+P = TypeVar("P", Track, Rendition, Master)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One real change of a row, as stored in `provider_asset_changes`."""
+
+    row_id: str
+    reference: str = field(repr=False)  # it may contain a provider id of its row
+    provider_name: str
+    environment: str
+    version: int
+    """The row's version after the change: it orders the changes of a row."""
+    from_state: State
+    to_state: State
+    error_kind: ErrorKind | None
+    trigger: Trigger
+    reason: str
+    at: datetime
+    late_ms: int
+    """How late it was found: since the event or, at most, since the last check."""
+    webhook_at: datetime | None = None
+    """When a webhook reported it, if a check had found it first."""
+    kind: ChangeKind = ChangeKind.STATE
+
+
+_CHANGE_FIELDS: Final = tuple(field.name for field in fields(Change))
+CHANGE_COLUMNS: Final = (*_CHANGE_FIELDS, "dispatch_at")
+"""The columns of a new change."""
+_read_change: Final = attrgetter(*_CHANGE_FIELDS)
+_STATUSES: Final = frozenset(OutputStatus)
+
+
+def read_part(kind: type[P], stored: dict[str, Any]) -> P:
+    """A part of a row's media, also as another version of rindle-sync has stored it."""
+    if stored.get("status") not in _STATUSES:
+        stored = stored | {"status": OutputStatus.UNKNOWN.value}
+    return msgspec.convert(stored, kind)
+
+
+def read_row(found: sa.Row[Any]) -> ProviderAsset:
+    """A line of the rows table; its lease token stays out, since it is not the reader's."""
+    values = dict(zip(ROW_FIELDS, found, strict=True))
+    values["state"] = State(values["state"])
+    values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])
+    values["playback_ids"] = tuple(PlaybackId(p["id"], p["policy"]) for p in values["playback_ids"])
+    values["tracks"] = tuple(read_part(Track, track) for track in values["tracks"])
+    values["renditions"] = tuple(read_part(Rendition, file) for file in values["renditions"])
+    values["master"] = values["master"] and read_part(Master, values["master"])
+    values["absent_playback_ids"] = tuple(values["absent_playback_ids"])
+    values["lease_token"] = None
+    return ProviderAsset(**values)
+
+
+def read_change(found: sa.Row[Any]) -> Change:
+    """A line of the changes table."""
+    values = {name: getattr(found, name) for name in _CHANGE_FIELDS}
+    values["from_state"] = State(found.from_state)
+    values["to_state"] = State(found.to_state)
+    values["error_kind"] = found.error_kind and ErrorKind(found.error_kind)
+    values["trigger"] = Trigger(found.trigger)
+    values["kind"] = ChangeKind(found.kind)
+    return Change(**values)
+
+
+def columns_of(row: ProviderAsset) -> dict[str, Any]:
+    """The column values of a new row."""
+    values = {name: getattr(row, name) for name in ROW_FIELDS}
+    values["playback_ids"] = [{"id": p.id, "policy": p.policy} for p in row.playback_ids]
+    for name, value in values.items():
+        if isinstance(value, StrEnum):
+            values[name] = value.value
+    return values
+
+
+def change_columns(change: Change) -> dict[str, Any]:
+    """The column values of a new change, due for dispatch at once."""
+    return dict(zip(CHANGE_COLUMNS, (*_read_change(change), change.at), strict=True))
