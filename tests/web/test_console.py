@@ -364,7 +364,7 @@ async def test_a_fault_of_ours_is_a_page_and_logged_with_its_place_and_without_i
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     (told,) = caplog.messages
     assert told.startswith("console: an unexpected error\nTraceback")
-    assert re.search(r"test_console\.py\S+ line \d+, in list_rows", told)
+    assert re.search(r"test_console\.py\S+ line \d+, in page", told)
     assert told.endswith("\nKeyError")
     assert HIDDEN not in told
 
@@ -375,7 +375,7 @@ HIDDEN = "the-id-of-an-asset"
 class Broken(AssetQueries):
     """Fails, and names what nobody may see."""
 
-    async def list_rows(self, *_: object, **__: object) -> NoReturn:
+    async def page(self, *_: object, **__: object) -> NoReturn:
         raise KeyError(HIDDEN)
 
 

@@ -41,6 +41,18 @@ from rindle_sync.domain.media import (
 )
 from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide, hide_urls, redact_id, scrub
 from rindle_sync.domain.refresh import is_refreshed
+from rindle_sync.domain.row_filter import (
+    MOST_LISTED,
+    Place,
+    RowFilter,
+    RowFilters,
+    RowPage,
+    check_limit,
+    cursor_of,
+    place_of,
+    question_of,
+    row_filter,
+)
 from rindle_sync.domain.schedule import (
     ATTEMPTS,
     LongestGaps,
