@@ -11,7 +11,7 @@ RindleSyncError
 ├── InvalidWebhook             a webhook unsigned, too old or unreadable: respond with 400
 ├── Conflict                   another process wrote the row at each attempt: read it, start over
 ├── AlreadyTracked             another row has one of these ids
-├── NotPlayable                no signed URL can be made for this row: `reason` says why
+├── NotPlayable                there is nothing to play of this row: `reason` says why
 ├── InvalidValue               the database cannot store a value: trying again will not help
 ├── DatabaseUnavailable        the database does not answer, or is not migrated
 ├── AlreadyClosed              the service was closed before: connect again
@@ -97,7 +97,7 @@ class AlreadyTracked(RindleSyncError):
 
 
 class NotPlayable(RindleSyncError):
-    """No signed URL can be made for the row or the playback id; `reason` is a fixed word."""
+    """Nothing can be played of the row in this way; `reason` is a fixed word."""
 
     def __init__(self, row_id: str, reason: str, text: str) -> None:
         super().__init__(f"row {row_id} {text}")

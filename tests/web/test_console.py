@@ -112,7 +112,7 @@ async def test_rows_are_filtered_and_found_by_the_apps_own_id(
     assert await shown("kind=stuck") == ["a-stuck-one"]
     assert await shown("name=a-stuck-one") == ["a-stuck-one"]
     assert await shown("name=nobody") == []
-    assert await shown("state=nonsense&kind=nonsense&before=nonsense&environment=nonsense") == [
+    assert await shown("state=nonsense&kind=nonsense&after=nonsense&environment=nonsense") == [
         "a-ready-one",
         "a-stuck-one",
     ]
@@ -121,11 +121,11 @@ async def test_rows_are_filtered_and_found_by_the_apps_own_id(
 @pytest.mark.parametrize(
     "query",
     [
-        "before=0001-01-01T00%3A00%3A00%2B23%3A00_00000000-0000-4000-8000-000000000001",
-        "before=9999-12-31T23%3A59%3A59-23%3A00_00000000-0000-4000-8000-000000000001",
-        "before=2026-01-01T00%3A00%3A00_urn:uuid:00000000-0000-4000-8000-000000000001",
-        "before=2026-01-01T00%3A00%3A00_00000000000040008000000000000001",
-        "before=0001-01-01_00000000-0000-4000-8000-000000000001",
+        "after=0001-01-01T00%3A00%3A00%2B23%3A00_00000000-0000-4000-8000-000000000001",
+        "after=9999-12-31T23%3A59%3A59-23%3A00_00000000-0000-4000-8000-000000000001",
+        "after=2026-01-01T00%3A00%3A00_urn:uuid:00000000-0000-4000-8000-000000000001",
+        "after=2026-01-01T00%3A00%3A00_00000000000040008000000000000001",
+        "after=0001-01-01_00000000-0000-4000-8000-000000000001",
         "name=%00",
         "name=urn:uuid:00000000-0000-4000-8000-000000000001",
     ],
