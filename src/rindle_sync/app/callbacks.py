@@ -14,7 +14,7 @@ class Callbacks(Core):
         """Have the async `callback` called with each real change of a row (as a decorator, too).
 
         Called after the commit, in the order of each row, at least once; a callback that raises is
-        called again later.
+        called again later. Raises `ConfigurationError` for a function that is not async.
         """
         if not (iscoroutinefunction(callback) or iscoroutinefunction(type(callback).__call__)):
             raise ConfigurationError("on_change", "wants an async function")
@@ -22,5 +22,8 @@ class Callbacks(Core):
         return callback
 
     async def dispatch(self) -> int:
-        """Call the callbacks with every change that is due to be dispatched; how many."""
+        """Call the callbacks with every change that is due to be dispatched; how many.
+
+        Raises `DatabaseUnavailable`.
+        """
         return await self.job_runner.dispatch()

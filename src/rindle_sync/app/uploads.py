@@ -26,10 +26,11 @@ class Uploads(Rows):
     ) -> DirectUpload:
         """Create a direct upload: a row first, then the provider's upload.
 
-        Its URL is for the browser, once. Playback policies are one or several, by default those in
-        the settings. A row for this reference and profile that has failed begins anew. Raises
-        `AlreadyTracked`, `ConfigurationError`, `ProviderError` and its kinds (the row is errored
-        then, and may begin anew), `Conflict`, `DatabaseUnavailable`.
+        Its URL is for the browser, once, and waits for its file for `expires_in` (1 minute to 7
+        days at Mux). Playback policies are one or several, by default those in the settings. A row
+        for this reference and profile that has failed begins anew. Raises `AlreadyTracked`,
+        `ConfigurationError`, `ProviderError` and its kinds (the row is errored then, and may begin
+        anew), `Conflict`, `DatabaseUnavailable`.
         """
         request = UploadRequest(
             cors_origin=cors_origin,
@@ -43,7 +44,11 @@ class Uploads(Rows):
         return await begin_upload(self.context, row, request)
 
     async def cancel_upload(self, row_id: str) -> ProviderAsset | None:
-        """Cancel the upload of a row that still waits for its file; the row as it then stands."""
+        """Cancel the upload of a row that still waits for its file; the row as it then stands.
+
+        None where no row has this id. Raises `ConfigurationError` without credentials,
+        `ProviderError` and its kinds, `DatabaseUnavailable`.
+        """
         self.settings.account.check_credentials()
         row = await self.get(row_id)
         return await cancel_upload(self.context, row) if row else None

@@ -5,3 +5,14 @@ from rindle_sync.providers.mux.playback import MuxPlayback
 from rindle_sync.providers.mux.responses import parse_time, without_file_urls
 from rindle_sync.providers.mux.signing import Audience, Signer
 from rindle_sync.providers.mux.webhooks import sign
+
+__all__ = [
+    "Audience",
+    "Credentials",
+    "Mux",
+    "MuxPlayback",
+    "Signer",
+    "parse_time",
+    "sign",
+    "without_file_urls",
+]
