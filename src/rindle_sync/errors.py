@@ -88,12 +88,14 @@ class Conflict(RindleSyncError):
 class AlreadyTracked(RindleSyncError):
     """A row has this provider id, upload id, or reference and profile already.
 
-    `row_id` is the row that blocks an upload, so that the app can cancel it; else None.
+    `row_id` is that row, where it is known. `differs` names the fields in which it is another
+    than the app says.
     """
 
-    def __init__(self, text: str, row_id: str | None = None) -> None:
+    def __init__(self, text: str, row_id: str | None = None, differs: tuple[str, ...] = ()) -> None:
         super().__init__(text)
         self.row_id = row_id
+        self.differs = differs
 
 
 class NotPlayable(RindleSyncError):

@@ -7,4 +7,12 @@ from rindle_sync.tracking.direct_upload import (
     cancel_upload,
     upload_row,
 )
-from rindle_sync.tracking.track import track
+from rindle_sync.tracking.track import (
+    ARGUMENTS,
+    AT_ONCE,
+    Refusal,
+    TrackedMany,
+    track,
+    track_many,
+    tracked_row,
+)
