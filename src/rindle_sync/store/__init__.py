@@ -1,5 +1,7 @@
 """Every table, migration and SQL statement; decides nothing."""
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore, Write, Written
 from rindle_sync.store.database import ENCODING_REMEDY, Database
@@ -10,7 +12,15 @@ from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.store.inbox import Inbox
 from rindle_sync.store.job_runs import JobRun, JobRuns
 from rindle_sync.store.lines import Change, read_row
-from rindle_sync.store.outbox import Outbox, PendingChange
+from rindle_sync.store.outbox import (
+    Claimed,
+    NewCall,
+    NotRecorded,
+    Outbox,
+    Outcomes,
+    PendingCall,
+    PendingChange,
+)
 from rindle_sync.store.rate_limits import RateLimits
 from rindle_sync.store.statistics import Figures, WebhookCounts
 from rindle_sync.store.store import Store

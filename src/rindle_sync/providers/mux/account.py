@@ -10,6 +10,7 @@ from rindle_sync.domain import Bucket
 from rindle_sync.providers.base import Buckets, CallsLeft, Priority, ProviderEntry, Transport
 from rindle_sync.providers.mux.client import Credentials, Mux
 from rindle_sync.providers.mux.playback import KEY_ID_SETTING, KEY_SETTING, MuxPlayback
+from rindle_sync.providers.mux.webhooks import ACTED_ON
 from rindle_sync.providers.settings import ProviderSettings, split_secrets
 
 
@@ -91,6 +92,7 @@ def connect(
 # https://www.mux.com/docs/core/make-api-requests
 MUX: Final = ProviderEntry(
     settings=MuxSettings,
+    acted_on=ACTED_ON,
     buckets={
         Priority.LOW: Buckets(
             reads=Bucket(name="reads:low", capacity=20, per_second=1),
