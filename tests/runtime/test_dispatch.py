@@ -536,7 +536,7 @@ async def test_nothing_is_taken_up_where_nobody_listens(
 ) -> None:
     row, heard = await a_row_that_went_through(world, State.READY), Heard()
 
-    assert await dispatch(world.context, callbacks) == 0
+    assert await dispatch(world.context, registered(*callbacks)) == 0
     await told(world, heard)
 
     assert heard.states(row) == [State.READY]
