@@ -20,18 +20,12 @@ from rindle_sync.store.schema import change_deliveries, changes
 from rindle_sync.telemetry import CallbackException
 from tests.runtime.test_dispatch import Heard, a_row_that_went_through, told
 from tests.support.callbacks import registered
+from tests.support.crash_points import app_changes
 from tests.support.rows import a_row
 from tests.support.world import World
 
 SECOND = timedelta(seconds=1)
 STATES = [State.UPLOADING, State.PROCESSING, State.READY]
-
-app_changes = sa.Table(
-    "app_changes",
-    sa.MetaData(),
-    sa.Column("row_id", sa.Text(), nullable=False),
-    sa.Column("version", sa.BigInteger(), nullable=False),
-)
 
 
 async def make_app_table(world: World) -> None:
@@ -413,7 +407,11 @@ async def test_a_change_is_dispatched_after_the_transaction_that_wrote_it(world:
     row = a_row(State.PENDING)
     database, heard = world.context.store.database, Heard()
     values = {"at": world.clock.now(), "dispatch_at": world.clock.now()}
-    about = {"row_id": row.id, "reference": row.reference, "environment": row.environment}
+    about: dict[str, Any] = {
+        "row_id": row.id,
+        "reference": row.reference,
+        "environment": row.environment,
+    }
     about |= {"provider_name": row.provider_name, "version": 2, "from_state": "pending"}
     about |= {"to_state": "ready", "trigger": "app", "reason": "for the test", "late_ms": 0}
 

@@ -31,8 +31,8 @@ NOT_WANTED: Final = "not_wanted"
 WAITS_AFTER_FAILURE: Final = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300))
 """The wait after each failure to apply an event; a fifth failure makes it dead."""
 
-WAITS_FOR_APP: Final = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300, 900, 3600))
-"""The wait after each failure of a callback of the app; a seventh failure makes the event dead."""
+WAITS_FOR_APP: Final = tuple(timedelta(seconds=s) for s in (2, 10, 60, *[300] * 3, *[900] * 3))
+"""The wait after each failure of a callback of the app; a tenth failure makes the event dead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

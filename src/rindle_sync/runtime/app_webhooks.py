@@ -119,7 +119,8 @@ async def _deliver(
         error = await limit.error_of(call, is_last=is_last)
         if error is not None:
             failures.append(type(error).__name__)
-            shown = scrub_traceback(error)
+            # its text could hold an id of the provider
+            shown = scrub_traceback(error, has_messages=False)
             about = callback.name, stored.id, stored.type
             _log.warning("the callback %s failed on webhook event %s (%s):\n%s", *about, shown)
     if failures:

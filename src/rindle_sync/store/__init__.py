@@ -1,10 +1,8 @@
 """Every table, migration and SQL statement; decides nothing."""
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore, Write, Written
-from rindle_sync.store.database import ENCODING_REMEDY, Database
+from rindle_sync.store.database import ENCODING_REMEDY, AsyncConnection, Database
 from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
 from rindle_sync.store.due_jobs import DueJobs
 from rindle_sync.store.environments import Environment, Environments, UnsavedEnvironments

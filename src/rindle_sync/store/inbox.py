@@ -177,12 +177,13 @@ class Inbox(Repository):
         return [read_summary(found) for found in await self.read(newest)]
 
     async def waiting(self, now: datetime) -> tuple[int, datetime | None, bool]:
-        """How many events are due, since when, and whether any was ever applied."""
+        """How many events about rows are due, since when, and whether any was ever applied."""
         next_attempt_at, status = webhook_events.c.next_attempt_at, webhook_events.c.status
         counted = sa.select(
             sa.func.count().label("number"), sa.func.min(next_attempt_at).label("since")
         )
-        [due] = await self.read(counted.where(*self.here, next_attempt_at <= now))
+        is_due = next_attempt_at <= now, ~webhook_events.c.for_app
+        [due] = await self.read(counted.where(*self.here, *is_due))
         applied = sa.select(status).where(*self.here, status == EventStatus.APPLIED.value)
         return due.number, due.since, bool(await self.read(applied.limit(1)))
 
