@@ -200,7 +200,7 @@ async def test_a_callback_that_is_not_async_is_refused_as_it_is_registered(
             """Hears of it."""
 
     with pytest.raises(ConfigurationError, match="async function"):
-        rindle.on_change(print)  # type: ignore[arg-type]
+        rindle.on_change(print)  # type: ignore[call-overload]
     rindle.on_change(Callable())
 
 

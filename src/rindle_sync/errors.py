@@ -14,6 +14,8 @@ RindleSyncError
 ├── NotPlayable                there is nothing to play of this row: `reason` says why
 ├── InvalidValue               the database cannot store a value: trying again will not help
 ├── DatabaseUnavailable        the database does not answer, or is not migrated
+├── WriteInsideCallback        a transactional callback holds the only write lock (SQLite)
+├── TransactionEnded           a transactional callback ended the transaction it was given
 ├── AlreadyClosed              the service was closed before: connect again
 ├── WrongEventLoop             the service belongs to another event loop: connect in this one
 └── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
@@ -113,6 +115,29 @@ class InvalidValue(RindleSyncError):
 
 class DatabaseUnavailable(RindleSyncError):
     """The database cannot be reached, is locked beyond the time limit, or lacks the tables."""
+
+
+class WriteInsideCallback(RindleSyncError):
+    """rindle-sync would write from inside a transactional callback, whose lock it would wait for.
+
+    On SQLite alone: one transaction writes at a time, and the callback's is open.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "on SQLite rindle-sync cannot write while a transactional callback holds the write "
+            "lock: write through the connection that the callback was given, or after it returns"
+        )
+
+
+class TransactionEnded(RindleSyncError):
+    """A transactional callback has ended its transaction, or left it failed: nothing was noted."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a transactional callback must neither commit nor roll back the connection that it was "
+            "given, nor go on after a failed statement: raise, or use connection.begin_nested()"
+        )
 
 
 class AlreadyClosed(RindleSyncError):

@@ -70,6 +70,7 @@ BAD_TEXTS = {
     "log_format": ("nonsense", "", "JSON"),
     "mux_token_id_file": ("/no/such/file", "/"),
     "mux_token_secret_file": ("/no/such/file", "/"),
+    "webhook_types": ("live", "a.b,", "video.asset.*", "video.upload.created", "a b.c", "a.[bc]"),
     "mux_webhook_secrets_file": ("/no/such/file", "/"),
     "mux_signing_private_key_file": ("/no/such/file", "/"),
     "console_token": ("too short", " " * 20),

@@ -94,10 +94,12 @@ class RindleSync(Uploads, Playing, Listing, Callbacks, Runnable):
     @property
     def webhooks(self) -> WebhookApp:
         """The webhook endpoint of this service, an ASGI app; `webhook_app` is one to mount."""
-        return WebhookApp(receiver_of(self.context), self._note_stored)
+        return WebhookApp(receiver_of(self.context, self.wants_webhook), self._note_stored)
 
     def _note_stored(self) -> None:
         self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+        if self._webhook_callbacks:
+            self.job_runner.wake(JobKind.DISPATCH)
         self.waiting_events.note_stored(has_engine=bool(self.job_runner.wakeups))
 
     @cached_property

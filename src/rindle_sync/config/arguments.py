@@ -1,6 +1,6 @@
 """What settings can be given in code: for type checkers and editors; what counts is `Settings`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -11,6 +11,7 @@ class SettingsArguments(TypedDict, total=False):
     """Every setting by its name, with those of Mux; words may be members of their enumeration."""
 
     database_url: str
+    database_schema: str | None
     environment: str
     environments: Mapping[str, Mapping[str, Any]]
     engine: str
@@ -25,6 +26,7 @@ class SettingsArguments(TypedDict, total=False):
     log_format: str
     sweep_interval_seconds: float
     provider: str
+    webhook_types: Sequence[str]
     webhook_tolerance_seconds: float
     webhook_event_retention_days: float
     dead_webhook_event_retention_days: float

@@ -31,7 +31,7 @@ from rindle_sync.config.reading import (
     variables,
     with_variables,
 )
-from rindle_sync.domain import Policy, Schedule, StuckPolicy, WebhookSettings
+from rindle_sync.domain import Policy, Schedule, StuckPolicy, WebhookSettings, pattern_fault
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import (
     DEFAULT_PROVIDER,
@@ -42,6 +42,7 @@ from rindle_sync.providers import (
     ProviderSettings,
     SettingsModel,
     provider_entry,
+    split_list,
     trimmed,
 )
 
@@ -154,6 +155,7 @@ class EnvironmentSettings(SettingsModel):
     """
 
     provider: str = DEFAULT_PROVIDER
+    webhook_types: tuple[str, ...] = ()
     webhook_tolerance_seconds: float = Field(default=300, ge=1, le=86_400)
     webhook_event_retention_days: float = Field(default=7, ge=0.001, le=3650)
     dead_webhook_event_retention_days: float = Field(default=30, ge=0.001, le=3650)
@@ -182,6 +184,17 @@ class EnvironmentSettings(SettingsModel):
     def _registered(cls, value: str) -> str:
         if value not in PROVIDERS:
             raise ValueError(f"must be one of {', '.join(PROVIDERS)}")
+        return value
+
+    _split = field_validator("webhook_types", mode="before")(split_list)
+
+    @field_validator("webhook_types")
+    @classmethod
+    def _for_the_app(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        acted_on = provider_entry(info.data.get("provider", DEFAULT_PROVIDER)).acted_on
+        for fault in (pattern_fault(pattern, acted_on) for pattern in value):
+            if fault:
+                raise ValueError(fault)
         return value
 
     @model_validator(mode="wrap")
@@ -259,6 +272,7 @@ class EnvironmentSettings(SettingsModel):
             secrets=self.account.webhook_secrets,
             tolerance=timedelta(seconds=self.webhook_tolerance_seconds),
             environment=self.account.environment_id,
+            types=self.webhook_types,
         )
 
 

@@ -67,8 +67,10 @@ from rindle_sync.domain.text import LONGEST_TEXT, is_text, shown_text, text_faul
 from rindle_sync.domain.token_bucket import LONGEST_PAUSE, Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (
     NO_ROW,
+    NOT_WANTED,
     UNTRACKED,
     WAITS_AFTER_FAILURE,
+    WAITS_FOR_APP,
     WAITS_FOR_ROW,
     EventStatus,
     ReceivedEvent,
@@ -78,3 +80,4 @@ from rindle_sync.domain.webhook_event import (
     WebhookSettings,
     next_wait,
 )
+from rindle_sync.domain.webhook_types import matches_any, pattern_fault

@@ -28,6 +28,7 @@ from rindle_sync.providers.settings import (
     PREFIX,
     ProviderSettings,
     SettingsModel,
+    split_list,
     trimmed,
     variable_of,
 )

@@ -212,4 +212,6 @@ class ProviderEntry:
 
     settings: type[ProviderSettings]
     buckets: Mapping[Priority, Buckets]
+    acted_on: Sequence[str]
+    """The types of webhook events that say something about a row; `*` may stand at the end."""
     connect: Connect

@@ -11,6 +11,7 @@ from rindle_sync.providers.base import Buckets, CallsLeft, Priority, ProviderEnt
 from rindle_sync.providers.mux.client import Credentials, Mux
 from rindle_sync.providers.mux.playback import MuxPlayback
 from rindle_sync.providers.mux.signing import KEY_ID_SETTING, KEY_SETTING, Signer
+from rindle_sync.providers.mux.webhooks import ACTED_ON
 from rindle_sync.providers.settings import ProviderSettings, split_secrets
 
 
@@ -92,6 +93,7 @@ def connect(
 # https://www.mux.com/docs/core/make-api-requests
 MUX: Final = ProviderEntry(
     settings=MuxSettings,
+    acted_on=ACTED_ON,
     buckets={
         Priority.LOW: Buckets(
             reads=Bucket(name="reads:low", capacity=20, per_second=1),
