@@ -9,7 +9,9 @@ from rindle_sync.store.inbox import Inbox
 from rindle_sync.store.job_runs import JobRuns
 from rindle_sync.store.outbox import Outbox
 from rindle_sync.store.rate_limits import RateLimits
+from rindle_sync.store.removal import Removal
 from rindle_sync.store.statistics import Statistics
+from rindle_sync.store.superseded import Superseded
 from rindle_sync.store.wrong_times import WrongTimesQuery
 
 
@@ -30,4 +32,6 @@ class Store:
         self.history = History(*of)
         self.rate_limits = RateLimits(*of)
         self.statistics = Statistics(*of)
+        self.superseded = Superseded(*of)
+        self.removal = Removal(*of)
         self.wrong_times = WrongTimesQuery(*of)
