@@ -5,6 +5,7 @@ from typing import Any
 
 from rindle_sync.app.rows import Rows
 from rindle_sync.domain import ProviderAsset
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import AssetRequest
 from rindle_sync.tracking import (
     PreparedAsset,
@@ -56,16 +57,19 @@ class Lifecycle(Rows):
         test: bool = False,
         new_asset_settings: Mapping[str, Any] | None = None,
         replace: bool = False,
+        connection: Any = None,
     ) -> PreparedAsset:
         """Write the row of an asset; `start_asset` has the provider make the asset.
 
-        The arguments are those of `create_asset`. A row that nobody starts within ten minutes is
-        errored, and may begin anew. Raises `AlreadyTracked`, `ConfigurationError`, `Conflict`,
-        `DatabaseUnavailable`.
+        The arguments are those of `create_asset`, and your app's own `connection`, in whose
+        transaction the row is written. A row that nobody starts within ten minutes is errored, and
+        may begin anew. What is prepared can be pickled, and then holds `input`. Raises
+        `AlreadyTracked`, `ConfigurationError`, `Conflict`, `DatabaseUnavailable`.
         """
         request = _request(input, playback_policy, new_asset_settings, test=test)
         row = asset_row(self.context, reference, profile, request)
-        return await prepare_asset(self.context, row, request, replacing=replace)
+        context = self._context_in(connection)
+        return await prepare_asset(context, row, request, replacing=replace)
 
     async def start_asset(self, prepared: PreparedAsset) -> ProviderAsset:
         """Have the asset of a prepared row made, once its transaction is committed.
@@ -83,20 +87,23 @@ class Lifecycle(Rows):
         provider_asset_id: str | None = None,
         provider_upload_id: str | None = None,
         playback_policy: str | None = None,
+        connection: Any = None,
     ) -> ProviderAsset | None:
         """Give a row another asset, or upload, that the provider has; the row as it then stands.
 
         None where there is no such row. The row is due, and becomes what the provider says of the
         new asset; what it had before matches no row any more. The provider is not asked, and keeps
-        the old asset. Raises `AlreadyTracked` where another row has it, `ConfigurationError`,
-        `Conflict`, `DatabaseUnavailable`.
+        the old asset. With your app's own `connection` it is written in its transaction. Raises
+        `AlreadyTracked` where another row has it, `ConfigurationError`, `Conflict`,
+        `DatabaseUnavailable`.
         """
-        row = await self.get(row_id)
+        context = self._context_in(connection)
+        row = await self._row_of(context, row_id)
         if row is None:
             return None
         given = {} if playback_policy is None else {"playback_policy": playback_policy}
         return await replace_asset(
-            self.context,
+            context,
             row,
             provider_asset_id=provider_asset_id,
             provider_upload_id=provider_upload_id,
@@ -110,26 +117,28 @@ class Lifecycle(Rows):
         history: bool = False,
         webhook_bodies: bool = False,
         delete_asset: bool = False,
+        connection: Any = None,
     ) -> ProviderAsset | None:
         """Forget a row; returns it as it was, None where there is no such row.
 
         Nothing makes a row of its asset again, but a `track` of it. With `history` its changes are
         deleted, those not dispatched among them; with `webhook_bodies` the bodies of the webhook
         events about it. With `delete_asset` the provider deletes the asset first: if it does not,
-        nothing is forgotten. Raises `ProviderError` and its kinds, `AlreadyBegun`,
-        `DatabaseUnavailable`.
+        nothing is forgotten. With your app's own `connection` the row is deleted in its
+        transaction; `delete_asset` takes none. Raises `ConfigurationError`,
+        `ProviderError` and its kinds, `AlreadyBegun`, `DatabaseUnavailable`.
         """
         if delete_asset:
+            if connection is not None:
+                text = "cannot take back what `delete_asset` deletes at the provider: give only one"
+                raise ConfigurationError("connection", text)
             self.settings.account.check_credentials()
-        row = await self.get(row_id)
+        context = self._context_in(connection)
+        row = await self._row_of(context, row_id)
         if row is None:
             return None
         return await untrack(
-            self.context,
-            row,
-            history=history,
-            webhook_bodies=webhook_bodies,
-            delete_asset=delete_asset,
+            context, row, history=history, webhook_bodies=webhook_bodies, delete_asset=delete_asset
         )
 
 

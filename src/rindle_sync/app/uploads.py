@@ -56,7 +56,7 @@ class Uploads(Rows):
         begin = resume_upload if resume else begin_upload
         return await begin(self.context, row, request, replacing=replace)
 
-    async def prepare_upload(
+    async def prepare_upload(  # noqa: PLR0913  what an upload can be like
         self,
         *,
         reference: str,
@@ -67,12 +67,14 @@ class Uploads(Rows):
         test: bool = False,
         new_asset_settings: Mapping[str, Any] | None = None,
         replace: bool = False,
+        connection: Any = None,
     ) -> PreparedUpload:
         """Write the row of a direct upload; `start_upload` has the provider create the upload.
 
-        The arguments are those of `begin_upload`. A row that nobody starts within ten minutes is
-        errored, and may begin anew. Raises `AlreadyTracked`, `ConfigurationError`, `Conflict`,
-        `DatabaseUnavailable`.
+        The arguments are those of `begin_upload`, and your app's own `connection`, in whose
+        transaction the row is written. A row that nobody starts within ten minutes is errored, and
+        may begin anew. What is prepared can be pickled. Raises `AlreadyTracked`,
+        `ConfigurationError`, `Conflict`, `DatabaseUnavailable`.
         """
         request = UploadRequest(
             cors_origin=cors_origin,
@@ -82,7 +84,8 @@ class Uploads(Rows):
             settings=new_asset_settings or {},
         )
         row = upload_row(self.context, reference, profile, request)
-        return await prepare_upload(self.context, row, request, replacing=replace)
+        context = self._context_in(connection)
+        return await prepare_upload(context, row, request, replacing=replace)
 
     async def start_upload(self, prepared: PreparedUpload) -> DirectUpload:
         """Create the upload of a prepared row, once its transaction is committed.
@@ -96,5 +99,5 @@ class Uploads(Rows):
     async def cancel_upload(self, row_id: str) -> ProviderAsset | None:
         """Cancel the upload of a row that still waits for its file; the row as it then stands."""
         self.settings.account.check_credentials()
-        row = await self.get(row_id)
+        row = await self._row_of(self.context, row_id)
         return await cancel_upload(self.context, row) if row else None

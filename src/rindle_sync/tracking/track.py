@@ -25,6 +25,7 @@ async def track(context: Context, *, state: State | None, **values: Any) -> Prov
     row, assets = new_row(context, state=state or default, **values), context.store.assets
     try:
         await assets.add(row)
+        await context.store.superseded.forget(row.provider_asset_id, row.provider_upload_id)
         await context.store.inbox.revive_untracked(row, context.now())
     except AlreadyTracked:
         found = await assets.match(
