@@ -89,14 +89,22 @@ class Conflict(RindleSyncError):
 class AlreadyTracked(RindleSyncError):
     """A row has this provider id, upload id, or reference and profile already.
 
-    `row_id` is the row that is in the way, so that the app can cancel or replace it, and `state`
-    the state of that row; None where there may be several.
+    `row_id` is that row, where it is known, so that the app can cancel or replace it, and `state`
+    its state. `differs` names the fields in which it is another than the app says.
     """
 
-    def __init__(self, text: str, row_id: str | None = None, state: str | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        row_id: str | None = None,
+        state: str | None = None,
+        *,
+        differs: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(text)
         self.row_id = row_id
         self.state = state
+        self.differs = differs
 
 
 class AlreadyBegun(AlreadyTracked):

@@ -306,3 +306,29 @@ async def test_an_explicit_track_forgets_that_an_asset_was_replaced(world: World
     )
 
     assert await former(world) == []
+
+
+async def test_a_tombstone_begins_anew_by_a_track_of_another_asset(world: World) -> None:
+    row = await world.track(State.DELETED, reference="video-1")
+    other = world.emulator.create_asset(life=READY)
+    values = {"reference": "video-1", "profile": "default"}
+
+    same = await track(world.context, provider_asset_id=row.provider_asset_id, **values)
+    after = await track(world.context, provider_asset_id=other, **values)
+
+    assert same.state is State.DELETED
+    assert (after.id, after.state, after.provider_asset_id) == (row.id, State.PROCESSING, other)
+    assert await former(world) == [(row.provider_asset_id, None, row.id, "replaced")]
+
+
+@pytest.mark.parametrize("state", [state for state in State if state is not State.DELETED])
+async def test_a_track_of_another_asset_replaces_no_living_one(world: World, state: State) -> None:
+    row = await world.track(state, reference="video-1")
+
+    with pytest.raises(AlreadyTracked) as raised:
+        await track(
+            world.context, reference="video-1", profile="default", provider_asset_id="asset-2"
+        )
+
+    assert (raised.value.row_id, raised.value.state) == (row.id, state)
+    assert await world.now_is(row) == row

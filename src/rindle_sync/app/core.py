@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 from rindle_sync.config import Settings
 from rindle_sync.domain import ProviderAsset, as_row_id
@@ -13,7 +13,7 @@ from rindle_sync.gateway import ProviderGateway, rate_limiters
 from rindle_sync.providers import Transport, provider_entry
 from rindle_sync.reconcile import Context
 from rindle_sync.runtime import Callback, JobRunner
-from rindle_sync.store import Database, Store
+from rindle_sync.store import AnyConnection, Database, Store
 from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS
 from rindle_sync.telemetry import Listener, Telemetry
 
@@ -99,7 +99,7 @@ class Core:
             audit_every=timedelta(days=settings.audit_days),
         )
 
-    def _context_in(self, connection: Any) -> Context:
+    def _context_in(self, connection: AnyConnection | None) -> Context:
         """The context within the app's own transaction, where it gives a `connection`.
 
         Nothing is emitted of what the app may still roll back.

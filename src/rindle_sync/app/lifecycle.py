@@ -7,6 +7,7 @@ from rindle_sync.app.rows import Rows
 from rindle_sync.domain import ProviderAsset
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import AssetRequest
+from rindle_sync.store import AnyConnection
 from rindle_sync.tracking import (
     PreparedAsset,
     asset_row,
@@ -57,7 +58,7 @@ class Lifecycle(Rows):
         test: bool = False,
         new_asset_settings: Mapping[str, Any] | None = None,
         replace: bool = False,
-        connection: Any = None,
+        connection: AnyConnection | None = None,
     ) -> PreparedAsset:
         """Write the row of an asset; `start_asset` has the provider make the asset.
 
@@ -87,7 +88,7 @@ class Lifecycle(Rows):
         provider_asset_id: str | None = None,
         provider_upload_id: str | None = None,
         playback_policy: str | None = None,
-        connection: Any = None,
+        connection: AnyConnection | None = None,
     ) -> ProviderAsset | None:
         """Give a row another asset, or upload, that the provider has; the row as it then stands.
 
@@ -117,7 +118,7 @@ class Lifecycle(Rows):
         history: bool = False,
         webhook_bodies: bool = False,
         delete_asset: bool = False,
-        connection: Any = None,
+        connection: AnyConnection | None = None,
     ) -> ProviderAsset | None:
         """Forget a row; returns it as it was, None where there is no such row.
 

@@ -7,6 +7,7 @@ from typing import Any
 from rindle_sync.app.rows import Rows
 from rindle_sync.domain import ProviderAsset
 from rindle_sync.providers import UploadRequest
+from rindle_sync.store import AnyConnection
 from rindle_sync.tracking import (
     DirectUpload,
     PreparedUpload,
@@ -22,7 +23,7 @@ from rindle_sync.tracking import (
 class Uploads(Rows):
     """Direct uploads: begun, resumed and cancelled."""
 
-    async def begin_upload(  # noqa: PLR0913  what an upload can be like
+    async def begin_upload(
         self,
         *,
         reference: str,
@@ -56,7 +57,7 @@ class Uploads(Rows):
         begin = resume_upload if resume else begin_upload
         return await begin(self.context, row, request, replacing=replace)
 
-    async def prepare_upload(  # noqa: PLR0913  what an upload can be like
+    async def prepare_upload(
         self,
         *,
         reference: str,
@@ -67,7 +68,7 @@ class Uploads(Rows):
         test: bool = False,
         new_asset_settings: Mapping[str, Any] | None = None,
         replace: bool = False,
-        connection: Any = None,
+        connection: AnyConnection | None = None,
     ) -> PreparedUpload:
         """Write the row of a direct upload; `start_upload` has the provider create the upload.
 

@@ -144,28 +144,6 @@ class AssetStore(Repository):
                 refused[row.id] = str(error)
         return Added(added, refused)
 
-    async def rename(self, row_id: str, names: ProviderAsset) -> None:
-        """Give a row the app's names in `names`; raises `AlreadyTracked` where one is taken."""
-        values: dict[str, Any] = {
-            "reference": names.reference,
-            "profile": names.profile,
-            "playback_policy": names.playback_policy,
-            "ingest_mode": names.ingest_mode,
-            # a process that has read the row under its old names must read it again
-            "version": assets.c.version + 1,
-        }
-        if names.passthrough is not None:
-            values["passthrough"] = names.passthrough
-        # the provider's ids in a row never change hands
-        upload_id = sa.func.coalesce(assets.c.provider_upload_id, names.provider_upload_id)
-        values["provider_upload_id"] = upload_id
-        try:
-            await self.execute(sa.update(assets).where(assets.c.id == row_id).values(values))
-        except IntegrityError:
-            raise AlreadyTracked(
-                "another row has this reference and profile, or this upload id"
-            ) from None
-
     async def find_by_provider_asset_id(self, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id of an asset."""
         found = await self._find(*self.here, assets.c.provider_asset_id == provider_asset_id)

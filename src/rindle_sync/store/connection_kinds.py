@@ -2,7 +2,7 @@
 
 import sqlite3
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import aiosqlite
 import sqlalchemy as sa
@@ -17,6 +17,24 @@ from rindle_sync.store.app_connections import (
     SqlAlchemyConnection,
     SqliteConnection,
 )
+
+if TYPE_CHECKING:
+    import psycopg
+
+    AnyConnection: TypeAlias = (
+        AsyncConnection
+        | AsyncSession
+        | async_scoped_session[Any]
+        | sa.Connection
+        | Session
+        | scoped_session[Any]
+        | psycopg.Connection[Any]
+        | psycopg.AsyncConnection[Any]
+        | sqlite3.Connection
+        | aiosqlite.Connection
+    )
+else:
+    AnyConnection = Any  # psycopg is an extra
 
 _KINDS: Final = (
     "must be the app's own connection: of SQLAlchemy (Connection, Session, AsyncConnection, "

@@ -62,6 +62,12 @@ class Database:
         self._server: Server | None = None
 
     @property
+    def schema(self) -> str | None:
+        """The schema of PostgreSQL that has our tables; None where the search path leads there."""
+        translated = self.engine.sync_engine.get_execution_options().get("schema_translate_map")
+        return (translated or {}).get(None)
+
+    @property
     def place(self) -> str:
         """The file, or the address without its password, of the database, for people to read."""
         url = self.engine.url

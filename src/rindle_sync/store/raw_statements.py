@@ -1,6 +1,6 @@
 """Our statements as text and parameters for a driver, and what the driver finds as rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -66,9 +66,7 @@ class RawStatement:
 
     def result(self, found: Found) -> RawResult:
         """What the driver found, with the types of the columns."""
-        columns = []
-        if found.lines:
-            columns = list(self._statement.exported_columns)
+        columns = list(getattr(self._statement, "exported_columns", ()))
         reads = [_reader(column.type, self._dialect) for column in columns]
         rows = [
             tuple(read(value) for read, value in zip(reads, line, strict=True))
@@ -99,9 +97,3 @@ def dialect_of(backend: str, paramstyle: str | None = None) -> Dialect:
         return SQLiteDialect(**options, paramstyle=paramstyle or "named")
     dialect: Dialect = postgresql(**options, paramstyle=paramstyle or "pyformat")
     return dialect
-
-
-def parameters_of(raw: RawStatement) -> Mapping[str, Any] | Sequence[Any]:
-    """The parameters of a statement with one set of values."""
-    parameters: Mapping[str, Any] | Sequence[Any] = raw.parameters[0]
-    return parameters

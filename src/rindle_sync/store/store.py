@@ -13,6 +13,7 @@ from rindle_sync.store.environments import Environments
 from rindle_sync.store.history import History
 from rindle_sync.store.inbox import Inbox
 from rindle_sync.store.job_runs import JobRuns
+from rindle_sync.store.new_rows import NewRows
 from rindle_sync.store.outbox import Outbox
 from rindle_sync.store.rate_limits import RateLimits
 from rindle_sync.store.removal import Removal
@@ -32,6 +33,7 @@ class Store:
         self.environment = environment
         of = (database, provider, environment)
         self.assets = AssetStore(*of)
+        self.new_rows = NewRows(*of)
         self.queries = AssetQueries(*of)
         self.inbox = Inbox(*of)
         self.outbox = Outbox(*of)

@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from rindle_sync.domain import ProviderAsset
 from rindle_sync.errors import InvalidValue
 from rindle_sync.store.database import Repository
 from rindle_sync.store.schema.tables import deletion_candidates, superseded
@@ -80,8 +81,10 @@ class Superseded(Repository):
         async with self.writing() as connection:
             await supersede(connection, self.key, [ids])
 
-    async def forget(self, provider_asset_id: str | None, provider_upload_id: str | None) -> None:
-        """Forget ids, at least one, that a row has again at the app's request."""
-        given = zip(_COLUMNS, (provider_asset_id, provider_upload_id), strict=True)
-        again = sa.or_(*(column == provider_id for column, provider_id in given if provider_id))
+    async def forget(self, rows: Collection[ProviderAsset]) -> None:
+        """Forget the ids of these rows, which have them again at the app's request."""
+        asset_ids = {row.provider_asset_id for row in rows} - {None}
+        upload_ids = {row.provider_upload_id for row in rows} - {None}
+        asset_id, upload_id = _COLUMNS
+        again = asset_id.in_(asset_ids) | upload_id.in_(upload_ids)
         await self.execute(sa.delete(superseded).where(*self.here, again))

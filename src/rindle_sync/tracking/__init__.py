@@ -19,5 +19,13 @@ from rindle_sync.tracking.new_asset import (
     start_asset,
 )
 from rindle_sync.tracking.replace import replace_asset
-from rindle_sync.tracking.track import track
+from rindle_sync.tracking.track import (
+    ARGUMENTS,
+    AT_ONCE,
+    Refusal,
+    TrackedMany,
+    track,
+    track_many,
+    tracked_row,
+)
 from rindle_sync.tracking.untrack import untrack

@@ -33,13 +33,16 @@ async def replace_asset(
         **given,
         **({"playback_policy": row.playback_policy, "ingest_mode": row.ingest_mode} | values),
     )
-    if _is_about(row, fresh):
-        return row
+    return row if _is_about(row, fresh) else await replace_row(context, row, fresh)
+
+
+async def replace_row(context: Context, row: ProviderAsset, fresh: ProviderAsset) -> ProviderAsset:
+    """`row` with all that `fresh` says. Raises `AlreadyTracked`, `Conflict`."""
     await _free(context, row, fresh)
     decision = reassign(row, fresh, context.now(), "replaced")
     await write_again(context, row, decision)
-    await context.store.superseded.forget(provider_asset_id, provider_upload_id)
-    await context.store.inbox.revive_untracked(fresh, context.now())
+    await context.store.superseded.forget([fresh])
+    await context.store.inbox.revive_untracked([fresh], context.now())
     return await context.store.assets.get(row.id) or decision.row
 
 
