@@ -65,7 +65,7 @@ PRELUDE = "import logging; logging.basicConfig(level=logging.DEBUG)"
 FAULTS = [
     kind
     for kind in FaultKind
-    if kind not in {"repeated_entries", "dropped_entries", "out_of_order"}
+    if kind not in {"repeated_entries", "dropped_entries", "out_of_order", "lagging_list"}
 ]
 
 

@@ -840,6 +840,27 @@ async def test_a_list_can_come_out_of_order(emulator: MuxEmulator, mux: httpx.As
     assert seen != ids[::-1]
 
 
+async def test_a_list_can_lag_behind_what_is_so(
+    emulator: MuxEmulator, mux: httpx.AsyncClient, clock: Clock
+) -> None:
+    gone, preparing = (emulator.create_asset(life=Life(after=5)) for _ in range(2))
+    clock.pass_by(10)
+    emulator.delete_asset(gone)
+    new = emulator.create_asset()
+    emulator.add_fault("lagging_list", seconds=8)
+
+    listed = [(await mux.get(ASSETS)).json()["data"]]
+    clock.pass_by(8)
+    listed.append((await mux.get(ASSETS)).json()["data"])
+
+    assert [[(entry["id"], entry["status"]) for entry in page] for page in listed] == [
+        [(preparing, "preparing"), (gone, "preparing")],
+        [(new, "preparing"), (preparing, "ready")],
+    ]
+    assert await status_of(mux, preparing) == "ready"
+    assert await status_of(mux, gone) == "404"
+
+
 async def test_faults_of_a_list_do_nothing_to_an_empty_one(
     emulator: MuxEmulator, mux: httpx.AsyncClient
 ) -> None:
@@ -1126,6 +1147,12 @@ async def test_reset_leaves_an_emulator_as_it_was_at_first(
         ("assets", {"life": {"ends": "well"}}, "ends: must be one of ready, errored, never"),
         ("assets", {"life": {"deleted_after": 0}}, "deleted_after: must be a number"),
         ("assets", {"created_at": 9e9}, "created_at: must not be in the future"),
+        ("assets", {"live_seconds": 3}, "live_stream_id: is missing"),
+        (
+            "assets",
+            {"live_stream_id": "x", "live_seconds": 0},
+            "live_seconds: must be a number of at least 0.001",
+        ),
         ("assets", {"policies": 3}, "policies: must be a list"),
         ("assets", {"policies": ["open"]}, "policies: must be one of public, signed, drm"),
         ("assets", {"passthrough": 3}, "passthrough: must be a text"),

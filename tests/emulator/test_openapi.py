@@ -105,6 +105,22 @@ async def test_a_created_asset_is_as_mux_describes_it(mux: Mux) -> None:
     await mux.ask("DELETE", f"{ASSETS}/{asset['id']}", f"{ASSETS}/{{ASSET_ID}}", 204)
 
 
+@pytest.mark.parametrize("ends", ["ready", "errored", "never"])
+@pytest.mark.parametrize("live_seconds", [None, 60])
+async def test_a_live_recording_is_as_mux_describes_it(
+    mux: Mux, emulator: MuxEmulator, clock: Clock, ends: Any, live_seconds: float | None
+) -> None:
+    asset_id = emulator.create_asset(
+        life=Life(ends, after=5), live_stream_id="live-1", live_seconds=live_seconds
+    )
+    emulator.create_static_rendition(asset_id)
+    emulator.create_track(asset_id)
+    for seconds in (0, 10, 60):
+        clock.at += seconds
+        await mux.ask("GET", f"{ASSETS}/{asset_id}", f"{ASSETS}/{{ASSET_ID}}", 200)
+        await mux.ask("GET", ASSETS, ASSETS, 200)
+
+
 @pytest.mark.parametrize("count", [0, 3, 30])
 async def test_a_list_of_assets_is_as_mux_describes_it(
     mux: Mux, emulator: MuxEmulator, count: int

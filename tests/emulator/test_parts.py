@@ -521,3 +521,103 @@ async def test_the_same_seed_gives_the_same_parts(clock: Clock) -> None:
         asset_id = emulator.create_asset()
         made.append((emulator.create_track(asset_id), emulator.create_static_rendition(asset_id)))
     assert made[0] == made[1]
+
+
+# Live recordings
+
+
+async def test_a_live_recording_is_ready_grows_and_is_completed_by_the_clock(
+    emulator: MuxEmulator, mux: httpx.AsyncClient, clock: Clock, endpoint: Endpoint
+) -> None:
+    asset_id = emulator.create_asset(
+        life=Life(after=5), live_stream_id="live-1", live_seconds=100.5
+    )
+    seen = []
+    for seconds in (0, 5, 8, 50, 37.5, 60):
+        clock.pass_by(seconds)
+        asset = await shown(mux, asset_id)
+        progress = asset["progress"]["state"]
+        seen.append((asset["status"], asset["is_live"], asset.get("duration"), progress))
+
+    assert seen == [
+        ("preparing", True, None, "ingesting"),
+        ("ready", True, 0.0, "live"),
+        ("ready", True, 12.0, "live"),
+        ("ready", True, 60.0, "live"),
+        ("ready", False, 100.5, "completed"),
+        ("ready", False, 100.5, "completed"),
+    ]
+    await emulator.deliver_due()
+    assert [event["type"].removeprefix("video.asset.") for event in endpoint.came] == [
+        "created",
+        "ready",
+        "live_stream_completed",
+    ]
+    completed = endpoint.came[-1]["data"]
+    assert (completed["is_live"], completed["duration"]) == (False, 100.5)
+    assert completed["recording_times"] == [
+        {"started_at": {"seconds": int(START), "nanos": 0}, "duration": 100.5, "type": "content"}
+    ]
+
+
+async def test_files_of_a_live_recording_wait_for_its_end_and_captions_do_not(
+    emulator: MuxEmulator, mux: httpx.AsyncClient, clock: Clock
+) -> None:
+    asset_id = emulator.create_asset(life=Life(after=0), live_stream_id="live-1", live_seconds=60)
+    emulator.create_track(asset_id)
+    emulator.create_static_rendition(asset_id)
+    emulator.set_master_access(asset_id, "temporary")
+
+    states = []
+    for seconds in (5, 59, 1):
+        clock.pass_by(seconds)
+        states.append([output.state for output in emulator.truth(asset_id).outputs])
+
+    assert states == [
+        ["ready", "preparing", "preparing"],
+        ["ready", "preparing", "preparing"],
+        ["ready", "ready", "ready"],
+    ]
+
+
+# The truth
+
+
+async def test_the_truth_names_every_output_with_its_state(
+    emulator: MuxEmulator, mux: httpx.AsyncClient, clock: Clock, asset_id: str
+) -> None:
+    text = emulator.create_track(asset_id)
+    audio = emulator.create_track(asset_id, type="audio", life=Life("errored", after=1))
+    rendition = emulator.create_static_rendition(asset_id, life=RenditionLife("skipped"))
+    emulator.set_master_access(asset_id, "temporary")
+    clock.pass_by(2)
+
+    told = [(output.id, output.kind, output.state) for output in emulator.truth(asset_id).outputs]
+    assert told[:3] == [
+        (text, "text", "preparing"),
+        (audio, "audio", "errored"),
+        (rendition, "static_rendition", "preparing"),
+    ]
+    assert [(kind, state) for _, kind, state in told[3:]] == [("master", "preparing")]
+    assert emulator.truth(asset_id).seconds == (await shown(mux, asset_id))["duration"]
+
+    clock.pass_by(10)
+    emulator.delete_part(text)
+    emulator.set_master_access(asset_id, "none")
+    told = [(output.id, output.kind, output.state) for output in emulator.truth(asset_id).outputs]
+    assert told == [(audio, "audio", "errored"), (rendition, "static_rendition", "skipped")]
+
+
+async def test_only_webhooks_say_why_a_track_failed(
+    emulator: MuxEmulator, mux: httpx.AsyncClient, clock: Clock, asset_id: str, endpoint: Endpoint
+) -> None:
+    life = Life("errored", after=1, error_type="bad_captions", error_message="Line 3 is odd.")
+    emulator.create_track(asset_id, life=life)
+    clock.pass_by(2)
+    emulator.announce_update(asset_id)
+    await emulator.deliver_due()
+
+    why = {"type": "bad_captions", "messages": ["Line 3 is odd."]}
+    assert endpoint.of("track.errored")[0]["data"]["error"] == why
+    assert endpoint.of("updated")[0]["data"]["tracks"][-1]["error"] == why
+    assert "error" not in (await shown(mux, asset_id))["tracks"][-1]

@@ -168,6 +168,7 @@ async def one_of_each(emulator: MuxEmulator, clock: Clock) -> None:
     emulator.finish_upload(made)
     emulator.finish_upload(failing)
     parts_of_each_kind(emulator)
+    emulator.create_asset(life=Life(after=2), live_stream_id="live-1", live_seconds=20.5)
     clock.pass_by(10)
     emulator.cancel_upload(waiting)
     emulator.announce_update(updated)
@@ -226,11 +227,12 @@ async def test_every_event_type_comes_once_and_each_says_what_was_so_then(
 
     assert {kind for kind, _ in said} == set(EventType)
     assert said == {
-        ("video.asset.created", "preparing"): 6,
-        ("video.asset.ready", "ready"): 4,
+        ("video.asset.created", "preparing"): 7,
+        ("video.asset.ready", "ready"): 5,
         ("video.asset.errored", "errored"): 2,
         ("video.asset.updated", "errored"): 1,
         ("video.asset.deleted", "ready"): 1,
+        ("video.asset.live_stream_completed", "ready"): 1,
         ("video.asset.track.created", "preparing"): 2,
         ("video.asset.track.ready", "ready"): 1,
         ("video.asset.track.errored", "errored"): 1,

@@ -56,7 +56,7 @@ class Playing(Rows):
         go into the token; `modifiers` too, or into the query of a public URL. Raises
         `NotPlayable`, `ConfigurationError`, and for an id `DatabaseUnavailable`.
         """
-        found = await self._row_of(row)
+        found = await self._given(row)
         if found is None:
             return None
         return self._playback.url(found, kind, PlaybackRequest(**options), now=self._now(), of=of)
@@ -88,13 +88,13 @@ class Playing(Rows):
         tokens end. `modifiers` are for the video, those in `poster` for the poster. Raises
         `NotPlayable`, `ConfigurationError`, and for an id `DatabaseUnavailable`.
         """
-        found = await self._row_of(row)
+        found = await self._given(row)
         if found is None:
             return None
         request = PlaybackRequest(**options)
         return self._playback.bundle(found, request, now=self._now(), poster=poster)
 
-    async def _row_of(self, row: ProviderAsset | str) -> ProviderAsset | None:
+    async def _given(self, row: ProviderAsset | str) -> ProviderAsset | None:
         return await self.get(row) if isinstance(row, str) else row
 
     @property

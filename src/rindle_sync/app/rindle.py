@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 
 from rindle_sync.app.callbacks import Callbacks
+from rindle_sync.app.lifecycle import Lifecycle
 from rindle_sync.app.listing import Listing
 from rindle_sync.app.playing import Playing
 from rindle_sync.app.uploads import Uploads
@@ -31,7 +32,7 @@ from rindle_sync.telemetry import EventLog, Listener
 from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse, receiver_of
 
 
-class RindleSync(Uploads, Playing, Listing, Callbacks, Runnable):
+class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
     """The service for one provider environment, for an app that embeds it; made by `connect`.
 
     Every method raises `AlreadyClosed` after `close`, and `WrongEventLoop` in another event loop

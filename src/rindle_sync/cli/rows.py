@@ -107,6 +107,16 @@ async def find_rows(rindle: RindleSync, any_id: str) -> list[ProviderAsset]:
     return rows or await rindle.find_by_provider_id(any_id)
 
 
+async def named_row(rindle: RindleSync, any_id: str) -> ProviderAsset | None:
+    """The row that an id names; raises `ConfigurationError` where several have it."""
+    rows = await find_rows(rindle, any_id)
+    if len(rows) > 1:
+        listed = ", ".join(f"{row.id} ({row.profile})" for row in rows)
+        text = f"is ambiguous: {len(rows)} rows have it. Name one by its own id: {listed}"
+        raise ConfigurationError("ID", text)
+    return rows[0] if rows else None
+
+
 @commands.command()
 def sync(any_id: AnyId, json_: Json = False) -> None:
     """Check one row now, due or not, and bring it in sync.
@@ -119,14 +129,10 @@ def sync(any_id: AnyId, json_: Json = False) -> None:
     async def work(rindle: RindleSync) -> Applied | None:
         # before anything is read: an id that no row has would hide that no token is set
         rindle.settings.account.check_credentials()
-        rows = await find_rows(rindle, any_id)
-        if not rows:
+        row = await named_row(rindle, any_id)
+        if row is None:
             return None
-        if len(rows) > 1:
-            listed = ", ".join(f"{row.id} ({row.profile})" for row in rows)
-            text = f"is ambiguous: {len(rows)} rows have it. Name one by its own id: {listed}"
-            raise ConfigurationError("ID", text)
-        return await sync_row(rindle.context, rows[0], trigger=Trigger.CLI, ask_first=True)
+        return await sync_row(rindle.context, row, trigger=Trigger.CLI, ask_first=True)
 
     applied = with_rindle(work, say_wait)
     if applied is None:

@@ -122,14 +122,19 @@ class MuxAccount:
         meta: Mapping[str, str] | None = None,
         test: bool = False,
         live_stream_id: str | None = None,
+        live_seconds: float | None = None,
     ) -> str:
-        """The id of a new asset; `created_at` is in Unix seconds and not in the future."""
+        """The id of a new asset; `created_at` is in Unix seconds and not in the future.
+
+        With `live_seconds` it records a live stream that goes on so long after its creation.
+        """
         settings = Settings(
             policies=tuple(policies),
             passthrough=passthrough,
             meta=meta,
             test=test,
             live_stream_id=live_stream_id,
+            live_seconds=live_seconds,
         )
         at = self.now() if created_at is None else created_at
         self._check_past(at)
@@ -145,6 +150,7 @@ class MuxAccount:
         passthrough: str | Callable[[int], str] | None = None,
         policies: Sequence[str] = ("public",),
         live_stream_id: str | None = None,
+        live_seconds: float | None = None,
     ) -> list[str]:
         """The ids of `n` new assets, oldest first, created `every` so many seconds.
 
@@ -159,6 +165,7 @@ class MuxAccount:
             policies=tuple(policies),
             passthrough=None if callable(passthrough) else passthrough,
             live_stream_id=live_stream_id,
+            live_seconds=live_seconds,
         )
         ids = []
         for i in range(n):

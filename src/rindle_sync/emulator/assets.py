@@ -44,7 +44,8 @@ def _page(call: Call) -> tuple[list[Asset], bool]:
     if upload_id:
         upload = call.environment.upload(upload_id)
         made = [] if upload is None or upload.asset is None else [upload.asset]
-        return [asset for asset in made if call.now < asset.deleted_at and fits(asset)], False
+        there = [asset for asset in made if asset.created_at <= call.now < asset.deleted_at]
+        return [asset for asset in there if fits(asset)], False
     if cursor:
         before = _read_cursor(cursor)
         return call.environment.page(call.now, limit=limit, before=before, fits=fits)

@@ -46,6 +46,7 @@ class AssetsRequest:
     passthrough: str | None = None
     policies: list[str] = field(default_factory=lambda: ["public"])
     live_stream_id: str | None = None
+    live_seconds: float | None = None
 
     def __post_init__(self) -> None:
         check_whole("n", self.n, low=1, high=_MAX_ASSETS)
@@ -113,7 +114,7 @@ def set_fault(account: MuxAccount, body: Any) -> Any:
 
 
 def create_assets(account: MuxAccount, body: Any) -> Any:
-    """Create assets: n, life, created_at, every, passthrough, policies, live_stream_id."""
+    """Create assets: n, life, created_at, passthrough, policies, live_stream_id, ..."""
     wanted = build(AssetsRequest, body)
     ids = account.create_assets(
         wanted.n,
@@ -123,6 +124,7 @@ def create_assets(account: MuxAccount, body: Any) -> Any:
         passthrough=wanted.passthrough,
         policies=wanted.policies,
         live_stream_id=wanted.live_stream_id,
+        live_seconds=wanted.live_seconds,
     )
     return {"ids": ids}
 

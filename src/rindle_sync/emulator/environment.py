@@ -42,6 +42,16 @@ _key = attrgetter("key")
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """The true state of a track, a static rendition or a master; a deleted one is left out."""
+
+    id: str
+    kind: str
+    """`text`, `audio`, `static_rendition` or `master`."""
+    state: PartState
+
+
+@dataclass(frozen=True, slots=True)
 class Truth:
     """The true state of one asset, whatever faulty responses say."""
 
@@ -50,6 +60,10 @@ class Truth:
     playback_ids: tuple[PlaybackId, ...]
     upload_id: str | None
     passthrough: str | None
+    is_live: bool = False
+    seconds: float | None = None
+    """How long its video is; None while it is not ready."""
+    outputs: tuple[Output, ...] = ()
 
 
 class Environment:
@@ -216,7 +230,8 @@ class Environment:
         found: list[Asset] = []
         for place in range(start - 1, -1, -1):
             asset = self._assets_by_age[place]
-            if asset.deleted_at <= now or not fits(asset):
+            is_there = asset.created_at <= now < asset.deleted_at
+            if not is_there or not fits(asset):
                 continue
             if skip:
                 skip -= 1
@@ -277,8 +292,20 @@ class Environment:
     def truth(self, asset_id: str, now: float) -> Truth:
         """The true state of one asset; KeyError if it never existed."""
         asset = self.assets[asset_id]
-        passthrough = asset.settings.passthrough
-        return Truth(asset.id, asset.state(now), asset.playback_ids, asset.upload_id, passthrough)
+        state = asset.state(now)
+        is_ready = state is AssetState.READY
+        return Truth(
+            asset.id,
+            state,
+            asset.playback_ids,
+            asset.upload_id,
+            asset.settings.passthrough,
+            asset.is_live(now),
+            asset.seconds(now) if is_ready else None,
+            tuple(
+                Output(part.id, part.kind, part.state(now)) for part in asset.parts_of(Part, now)
+            ),
+        )
 
     def subject(self, event: LifeEvent) -> Asset | Upload | Part:
         """The asset, the upload or the part that an event is about, deleted or not."""

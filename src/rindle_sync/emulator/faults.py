@@ -37,10 +37,12 @@ class FaultKind(StrEnum):
     REPEATED_ENTRIES = "repeated_entries"
     DROPPED_ENTRIES = "dropped_entries"
     OUT_OF_ORDER = "out_of_order"
+    LAGGING_LIST = "lagging_list"
 
 
 DELAYS: Final = frozenset({FaultKind.LATENCY})
 LATE: Final = frozenset({FaultKind.LATE_ANSWER})
+LAGS: Final = frozenset({FaultKind.LAGGING_LIST})
 TEXT_CHANGES: Final = frozenset({FaultKind.BROKEN_JSON, FaultKind.TRUNCATED, FaultKind.ODD_TEXT})
 DATA_CHANGES: Final = frozenset(
     {
@@ -51,7 +53,7 @@ DATA_CHANGES: Final = frozenset(
         FaultKind.OUT_OF_ORDER,
     }
 )
-REFUSALS: Final = frozenset(FaultKind) - DELAYS - LATE - TEXT_CHANGES - DATA_CHANGES
+REFUSALS: Final = frozenset(FaultKind) - DELAYS - LATE - LAGS - TEXT_CHANGES - DATA_CHANGES
 
 _LISTS: Final = frozenset({Operation.LIST_ASSETS, Operation.LIST_UPLOADS})
 _ASSETS: Final = frozenset(
@@ -89,9 +91,10 @@ _SCOPES: Final = {
     FaultKind.REPEATED_ENTRIES: _LISTS,
     FaultKind.DROPPED_ENTRIES: _LISTS,
     FaultKind.OUT_OF_ORDER: _LISTS,
+    FaultKind.LAGGING_LIST: frozenset({Operation.LIST_ASSETS}),
 }
 _ANY: Final = frozenset(Operation)
-_TIMED: Final = DELAYS | LATE
+_TIMED: Final = DELAYS | LATE | LAGS
 _LONG_SILENCE: Final = 86_400.0
 
 
@@ -135,7 +138,7 @@ class Fault:
 
     @property
     def wait(self) -> float:
-        """How long it delays a response, in seconds."""
+        """How long it delays a response, or how old the list is that it shows, in seconds."""
         return _LONG_SILENCE if self.seconds is None else self.seconds
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Final, Literal, TypeVar
+from zlib import crc32
 
 from rindle_sync.emulator.history import History
 from rindle_sync.emulator.validation import (
@@ -16,12 +17,18 @@ from rindle_sync.emulator.validation import (
     check_text,
     check_word,
     check_words,
+    reject,
 )
 
 P = TypeVar("P", bound="Part")
 
 TEST_ASSET_SECONDS: Final = 86_400.0
 """Mux deletes assets made with `test: true` after a day."""
+
+_TEST_SECONDS: Final = 10.0
+_LONGEST_MILLISECONDS: Final = 3_600_000
+_SEGMENT_SECONDS: Final = 6.0
+"""A live recording grows by so much at once."""
 
 
 class Ending(StrEnum):
@@ -140,6 +147,8 @@ class Settings:
     video_quality: str = VideoQuality.BASIC
     max_resolution_tier: str = MaxResolution.FULL_HD
     live_stream_id: str | None = None
+    live_seconds: float | None = None
+    """For how long the live stream goes on that it records; None: it is over."""
 
     def __post_init__(self) -> None:
         check_words("policies", self.policies, Policy)
@@ -150,6 +159,10 @@ class Settings:
             check_text("passthrough", self.passthrough, longest=255)
         if self.live_stream_id is not None:
             check_text("live_stream_id", self.live_stream_id, longest=255)
+        if self.live_seconds is not None:
+            check_number("live_seconds", self.live_seconds, low=0.001)
+            if self.live_stream_id is None:
+                reject("live_stream_id", "is missing; live_seconds belongs to a live stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +225,30 @@ class Asset:
             return math.inf
         return self.created_at + self.life.after
 
+    @property
+    def completed_at(self) -> float:
+        """When its video is whole: a live recording grows after it is ready."""
+        seconds = self.settings.live_seconds
+        if seconds is None or self.life.ends != Ending.READY:
+            return self.ends_at
+        return max(self.ends_at, self.created_at + seconds)
+
+    def is_live(self, now: float) -> bool:
+        """Whether the live stream that it records goes on."""
+        return self.settings.live_seconds is not None and now < self.completed_at
+
+    def seconds(self, now: float) -> float:
+        """How long its video is at `now`."""
+        if self.settings.live_seconds is not None:
+            recorded = min(now, self.completed_at) - self.created_at
+            return (
+                recorded // _SEGMENT_SECONDS * _SEGMENT_SECONDS if self.is_live(now) else recorded
+            )
+        if self.settings.test:
+            return _TEST_SECONDS
+        # Derived from the id: the same in every response, and different from asset to asset.
+        return 5.0 + crc32(self.id.encode()) % _LONGEST_MILLISECONDS / 1000
+
     def state(self, now: float) -> AssetState:
         """Its state at `now`."""
         return AssetState.DELETED if self.deleted_at <= now else self.last_state(now)
@@ -227,11 +264,19 @@ class Asset:
 class Part:
     """A part of an asset, with a lifecycle of its own that begins when the asset is ready."""
 
+    needs_whole_video: ClassVar[bool] = True
+    """Whether it begins only when a live recording is completed."""
+
     id: str
     asset: Asset
     created_at: float
     life: Life
     deleted_at: float = math.inf
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        raise NotImplementedError
 
     @property
     def ending(self) -> Ending:
@@ -243,7 +288,9 @@ class Part:
     @property
     def ends_at(self) -> float:
         """When its preparation ends."""
-        begins_at = max(self.created_at, self.asset.ends_at)
+        asset = self.asset
+        begins_at = asset.completed_at if self.needs_whole_video else asset.ends_at
+        begins_at = max(self.created_at, begins_at)
         if self.asset.life.ends == Ending.ERRORED:
             return begins_at
         return math.inf if self.ending is Ending.NEVER else begins_at + self.life.after

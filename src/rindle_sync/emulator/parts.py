@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import ClassVar, Final
 
 from rindle_sync.emulator.history import History
 from rindle_sync.emulator.lifecycle import Part
@@ -79,9 +79,16 @@ class TrackDetails:
 class Track(Part):
     """A text or audio track that was added to an asset."""
 
+    needs_whole_video: ClassVar[bool] = False
+
     type: str
     details: History[TrackDetails]
     is_generated: bool = False
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        return self.type
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -91,7 +98,17 @@ class StaticRendition(Part):
     resolution: Resolution
     passthrough: str | None = None
 
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        return "static_rendition"
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Master(Part):
     """The master of an asset, downloadable for a time; its events are events of the asset."""
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        return "master"

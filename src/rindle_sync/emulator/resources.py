@@ -1,8 +1,8 @@
 """The JSON of Mux's objects: https://www.mux.com/docs/api-reference/video."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
-from zlib import crc32
 
 from rindle_sync.emulator.ids import derive
 from rindle_sync.emulator.lifecycle import (
@@ -27,8 +27,6 @@ _PROGRESS: Final = {
     AssetState.ERRORED: {"state": "errored", "progress": -1},
 }
 _FRAME_RATE: Final = 29.97
-_TEST_SECONDS: Final = 10.0
-_LONGEST_MILLISECONDS: Final = 3_600_000
 _BITRATE: Final = 2_000_000
 
 
@@ -61,9 +59,24 @@ def asset_body(asset: Asset, state: AssetState, at: float) -> dict[str, Any]:
     if asset.upload_id is not None:
         body |= {"ingest_type": "on_demand_direct_upload", "upload_id": asset.upload_id}
     if settings.live_stream_id is not None:
-        body |= {"ingest_type": "live_rtmp", "live_stream_id": settings.live_stream_id}
-    body |= _result_body(asset, state)
+        body |= _recording_body(asset, state, at)
+    body |= _result_body(asset, state, at)
     return body | _parts_body(asset, at, body.get("tracks", [])) if asset.parts else body
+
+
+def _recording_body(asset: Asset, state: AssetState, at: float) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "ingest_type": "live_rtmp",
+        "live_stream_id": asset.settings.live_stream_id,
+        "is_live": asset.is_live(at),
+    }
+    if state is AssetState.READY and body["is_live"]:
+        body["progress"] = {"state": "live", "progress": -1}
+    if state is AssetState.READY and asset.settings.live_seconds is not None:
+        began_at = datetime.fromtimestamp(asset.created_at, UTC).isoformat()
+        recorded = {"started_at": began_at, "duration": asset.seconds(at), "type": "content"}
+        body["recording_times"] = [recorded]
+    return body
 
 
 def playback_id_body(playback_id: PlaybackId) -> dict[str, Any]:
@@ -91,7 +104,7 @@ def _parts_body(asset: Asset, at: float, main: list[dict[str, Any]]) -> dict[str
 
 def main_track_types(asset: Asset, at: float) -> dict[str, str]:
     """The types of the video and the primary audio track, by their ids."""
-    tracks = _result_body(asset, asset.state(at)).get("tracks", [])
+    tracks = _result_body(asset, asset.state(at), at).get("tracks", [])
     return {track["id"]: track["type"] for track in tracks}
 
 
@@ -132,7 +145,7 @@ def rendition_body(rendition: StaticRendition, state: PartState) -> dict[str, An
     if rendition.passthrough is not None:
         body["passthrough"] = rendition.passthrough
     if state is PartState.READY:
-        filesize = int(_seconds(rendition.asset) * _BITRATE / 8)
+        filesize = int(rendition.asset.seconds(rendition.ends_at) * _BITRATE / 8)
         body |= {"bitrate": _BITRATE, "filesize": str(filesize)}
         body["resolution_tier"] = resolution.tier
         if resolution.height is not None:
@@ -140,13 +153,13 @@ def rendition_body(rendition: StaticRendition, state: PartState) -> dict[str, An
     return body
 
 
-def _result_body(asset: Asset, state: AssetState) -> dict[str, Any]:
+def _result_body(asset: Asset, state: AssetState, at: float) -> dict[str, Any]:
     if state is AssetState.ERRORED:
         life = asset.life
         return {"errors": {"type": life.error_type, "messages": [life.error_message]}}
     if state is not AssetState.READY:
         return {}
-    seconds = _seconds(asset)
+    seconds = asset.seconds(at)
     video = {
         "type": "video",
         "id": derive(asset.id, "video"),
@@ -170,13 +183,6 @@ def _result_body(asset: Asset, state: AssetState) -> dict[str, Any]:
         "max_stored_frame_rate": _FRAME_RATE,
         "tracks": [video, audio],
     }
-
-
-def _seconds(asset: Asset) -> float:
-    if asset.settings.test:
-        return _TEST_SECONDS
-    # Derived from the id: the same in every response, and different from asset to asset.
-    return 5.0 + crc32(asset.id.encode()) % _LONGEST_MILLISECONDS / 1000
 
 
 def upload_body(upload: Upload, now: float, base_url: str) -> dict[str, Any]:

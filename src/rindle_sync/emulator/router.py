@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from rindle_sync.emulator.account import MuxAccount
 from rindle_sync.emulator.call import Action, Call, Operation
 from rindle_sync.emulator.corruption import corrupt, refusal
-from rindle_sync.emulator.faults import DELAYS, LATE, REFUSALS, FaultKind
+from rindle_sync.emulator.faults import DELAYS, LAGS, LATE, REFUSALS, FaultKind
 from rindle_sync.emulator.operations import OPERATIONS, not_served
 from rindle_sync.emulator.responses import UNAUTHORIZED, ApiResponse, problem, too_many_requests
 from rindle_sync.emulator.uploads import cors_headers
@@ -106,6 +106,8 @@ class _Endpoint:
             return refusal(refusing.fault)
         # Built only now: during a delay time passes, and other calls change the account.
         call = self._call(request, body, size)
+        for rule in account.faults.firing(LAGS, operation, ids):
+            call = replace(call, now=call.now - rule.fault.wait)
         try:
             response = self.action(call)
         except ValueError as error:

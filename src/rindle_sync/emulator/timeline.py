@@ -21,6 +21,7 @@ class EventType(StrEnum):
     ASSET_ERRORED = "video.asset.errored"
     ASSET_UPDATED = "video.asset.updated"
     ASSET_DELETED = "video.asset.deleted"
+    LIVE_STREAM_COMPLETED = "video.asset.live_stream_completed"
     TRACK_CREATED = "video.asset.track.created"
     TRACK_READY = "video.asset.track.ready"
     TRACK_ERRORED = "video.asset.track.errored"
@@ -158,6 +159,8 @@ class Timeline:
         self.add(asset.created_at, EventType.ASSET_CREATED, asset)
         if asset.life.ends == Ending.READY:
             self.add(asset.ends_at, EventType.ASSET_READY, asset)
+            if asset.settings.live_seconds is not None:
+                self.add(asset.completed_at, EventType.LIVE_STREAM_COMPLETED, asset)
         elif asset.life.ends == Ending.ERRORED:
             self.add(asset.ends_at, EventType.ASSET_ERRORED, asset)
             if has_upload:

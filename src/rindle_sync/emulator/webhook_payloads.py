@@ -88,12 +88,23 @@ def _subject_body(event: WebhookEvent) -> tuple[str, str, dict[str, Any]]:
 def _asset_snapshot(asset: Asset, cause: LifeEvent) -> dict[str, Any]:
     state = _ASSET_STATES.get(cause.type) or asset.last_state(cause.at)
     body = asset_body(asset, state, cause.at)
-    # Here, and only here, Mux writes these two as numbers.
+    # Here, and only here, Mux writes these as numbers.
     body["created_at"] = int(asset.created_at)
     for file in body.get("static_renditions", {}).get("files", []):
         if "filesize" in file:
             file["filesize"] = int(file["filesize"])
+    for recording in body.get("recording_times", []):
+        recording["started_at"] = _seconds_and_nanos(recording["started_at"])
+    for track in asset.parts_of(Track, cause.at):
+        if track.state(cause.at) is PartState.ERRORED:
+            shown = next(shown for shown in body["tracks"] if shown["id"] == track.id)
+            shown |= _error_body(track)
     return body
+
+
+def _seconds_and_nanos(moment: str) -> dict[str, int]:
+    at = datetime.fromisoformat(moment)
+    return {"seconds": int(at.timestamp()), "nanos": at.microsecond * 1000}
 
 
 def _part_state(part: Part, what: EventType) -> PartState:
@@ -104,8 +115,14 @@ def _part_state(part: Part, what: EventType) -> PartState:
 def _part_body(part: Part, state: PartState) -> dict[str, Any]:
     body: dict[str, Any] = {"asset_id": part.asset.id}
     if state is PartState.ERRORED:
-        body["error"] = {"type": part.life.error_type, "messages": [part.life.error_message]}
+        body |= _error_body(part)
     return body
+
+
+# only webhooks say why a part failed
+def _error_body(part: Part) -> dict[str, Any]:
+    life = part.life
+    return {"error": {"type": life.error_type, "messages": [life.error_message]}}
 
 
 def timestamp(at: float) -> str:

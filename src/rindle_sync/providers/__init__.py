@@ -1,13 +1,16 @@
 """What a video provider must do, and how each one does it."""
 
 from rindle_sync.providers.base import (
+    AssetRequest,
     Buckets,
     CreatedUpload,
     Delivery,
+    NewAsset,
     Page,
     Priority,
     Provider,
     ProviderEntry,
+    ReopenedUpload,
     Transport,
     UploadBounds,
     UploadRequest,

@@ -16,7 +16,9 @@ from rindle_sync.store.job_runs import JobRuns
 from rindle_sync.store.new_rows import NewRows
 from rindle_sync.store.outbox import Outbox
 from rindle_sync.store.rate_limits import RateLimits
+from rindle_sync.store.removal import Removal
 from rindle_sync.store.statistics import Statistics
+from rindle_sync.store.superseded import Superseded
 from rindle_sync.store.wrong_times import WrongTimesQuery
 
 T = TypeVar("T")
@@ -40,6 +42,8 @@ class Store:
         self.history = History(*of)
         self.rate_limits = RateLimits(*of)
         self.statistics = Statistics(*of)
+        self.superseded = Superseded(*of)
+        self.removal = Removal(*of)
         self.wrong_times = WrongTimesQuery(*of)
 
     def within(self, connection: Any) -> "Store":

@@ -10,6 +10,7 @@ from rindle_sync.domain import ProviderAsset, State, contradiction
 from rindle_sync.errors import AlreadyTracked, ConfigurationError, Conflict, InvalidValue
 from rindle_sync.reconcile import ADOPTED, TEXTS, Context, new_row
 from rindle_sync.store import Store
+from rindle_sync.tracking.replace import replace_row
 
 TRACKABLE: Final = (State.PENDING, State.UPLOADING, State.PROCESSING, State.READY)
 """The states in which a row may begin; only the provider says the others."""
@@ -87,7 +88,8 @@ def tracked_row(context: Context, *, state: State | None = None, **values: Any) 
 async def track(context: Context, *, connection: Any = None, **values: Any) -> ProviderAsset:
     """Insert a row for an asset or an upload; an adopted row of it becomes the app's own.
 
-    A row that differs in nothing is returned as it stands. Raises `AlreadyTracked` where one
+    A row that differs in nothing is returned as it stands; a deleted one begins anew about another
+    asset. Raises `AlreadyTracked` where one
     differs, `ConfigurationError`.
     """
     context = context if connection is None else context.within(connection)
@@ -97,9 +99,24 @@ async def track(context: Context, *, connection: Any = None, **values: Any) -> P
         return await _track(store, [row], now)
 
     outcome = (await context.store.together(work))[row.id]
+    if isinstance(outcome, AlreadyTracked):
+        return await _begin_tombstone_again(context, row, outcome)
     if isinstance(outcome, Exception):
         raise outcome
     return outcome.row
+
+
+async def _begin_tombstone_again(
+    context: Context, row: ProviderAsset, blocked: AlreadyTracked
+) -> ProviderAsset:
+    """The deleted row of this reference, about the new asset; else raises what blocks it."""
+    found = await context.store.assets.get(blocked.row_id) if blocked.row_id else None
+    is_deleted = found is not None and found.state is State.DELETED
+    if found is None or not is_deleted or "provider_asset_id" not in blocked.differs:
+        raise blocked
+    if any(getattr(found, name) != getattr(row, name) for name in _NAMES):
+        raise blocked
+    return await replace_row(context, found, row)
 
 
 async def track_many(
@@ -189,6 +206,7 @@ async def _track(store: Store, rows: Sequence[ProviderAsset], now: datetime) -> 
     found = [(row, outcomes[row.id]) for row in rows]
     new = [row for row, outcome in found if isinstance(outcome, _Found) and outcome.is_new]
     if new:
+        await store.superseded.forget(new)
         await store.inbox.revive_untracked(new, now)
     return outcomes
 
@@ -243,4 +261,4 @@ def _already_tracked(
 ) -> AlreadyTracked:
     keys = " and this ".join(_shared(found, row))
     text = f"row {found.id} has this {keys}, and another {', '.join(differs)}"
-    return AlreadyTracked(text, row_id=found.id, differs=differs)
+    return AlreadyTracked(text, found.id, found.state, differs=differs)

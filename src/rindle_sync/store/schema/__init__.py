@@ -8,5 +8,6 @@ from rindle_sync.store.schema.tables import (
     changes,
     job_runs,
     metadata,
+    superseded,
     webhook_events,
 )
