@@ -27,23 +27,28 @@ from rindle_sync.domain import (
     WebhookEventSummary,
 )
 from rindle_sync.providers import (
+    AssetRequest,
     Modifiers,
     PlaybackBundle,
     PlaybackOptions,
     PlaybackRequest,
     PlaybackUrl,
     Transport,
+    UploadRequest,
 )
 from rindle_sync.reconcile import Applied, Drift, Filled, Report, SweepResult
 from rindle_sync.reconcile.audit import Note
-from rindle_sync.runtime import Callback
+from rindle_sync.runtime import Callback, TransactionalCallback, WebhookFunction, WebhookReceived
 from rindle_sync.runtime.engines.base import Distributed
-from rindle_sync.store import Change, WrongTimes
+from rindle_sync.store import AnyConnection, Change, Tracking, WrongTimes
 from rindle_sync.telemetry import Listener
+from rindle_sync.tracking import PreparedAsset, PreparedUpload, Refusal, TrackedMany
 from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse
 
 __all__ = [
+    "AnyConnection",
     "Applied",
+    "AssetRequest",
     "Callback",
     "Change",
     "ChangeKind",
@@ -72,7 +77,10 @@ __all__ = [
     "PlaybackOptions",
     "PlaybackRequest",
     "PlaybackUrl",
+    "PreparedAsset",
+    "PreparedUpload",
     "RateLimitStatus",
+    "Refusal",
     "Rendition",
     "Report",
     "RowFilters",
@@ -82,12 +90,18 @@ __all__ = [
     "SweepResult",
     "Track",
     "TrackKind",
+    "TrackedMany",
+    "Tracking",
+    "TransactionalCallback",
     "Transport",
     "Trigger",
+    "UploadRequest",
     "Verdict",
     "WebhookApp",
     "WebhookEventSummary",
     "WebhookEvents",
+    "WebhookFunction",
+    "WebhookReceived",
     "WebhookResponse",
     "WebhookStatus",
     "WrongTimes",

@@ -11,7 +11,7 @@ from rindle_sync.store.schema import metadata, open_engine
 PAGE = Path(__file__).parents[2] / "docs" / "reading.md"
 TABLES = ("media_provider_assets", "provider_asset_changes")
 INTERNAL = {
-    *("absent_playback_ids", "check_failures", "decision_log", "dispatch_at"),
+    *("absent_playback_ids", "begun_at", "check_failures", "decision_log", "dispatch_at"),
     *("dispatch_attempts", "lease_token", "lease_until", "missing_since"),
     *("playback_absent_since", "raw_provider_metadata"),
 }

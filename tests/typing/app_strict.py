@@ -1,9 +1,14 @@
 """An app that uses everything public, for the type checkers; nothing of it is run."""
 
 import asyncio
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
+
+import psycopg
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.orm import Session
 
 from rindle_sync import (
     ChangeEvent,
@@ -27,6 +32,7 @@ from rindle_sync.errors import AlreadyTracked, ConfigurationError, NotPlayable, 
 from rindle_sync.providers.mux import MuxPlayback, Signer
 from rindle_sync.types import (
     Applied,
+    ChangeKind,
     Explanation,
     Filled,
     Listener,
@@ -36,14 +42,19 @@ from rindle_sync.types import (
     PlaybackId,
     PlaybackRequest,
     PlaybackUrl,
+    PreparedAsset,
+    PreparedUpload,
     Rendition,
     Report,
     RowPage,
     Status,
     SweepResult,
     Track,
+    TrackedMany,
+    Tracking,
     TrackKind,
     WebhookEventSummary,
+    WebhookReceived,
     WebhookResponse,
 )
 
@@ -154,9 +165,69 @@ async def uploads(rindle: RindleSync) -> str:
     return upload.url
 
 
+async def assets(rindle: RindleSync) -> None:
+    row = await rindle.create_asset(
+        reference="video-3", input="https://app.example/film.mp4", playback_policy="signed"
+    )
+    assert_type(row, ProviderAsset)
+    assert_type(await rindle.replace(row.id, provider_asset_id="asset-2"), ProviderAsset | None)
+    assert_type(
+        await rindle.untrack(row.id, history=True, webhook_bodies=True), ProviderAsset | None
+    )
+
+
+async def in_one_transaction(
+    rindle: RindleSync,
+    engine: AsyncEngine,
+    session: Session,
+    file: sqlite3.Connection,
+    raw: psycopg.AsyncConnection[Any],
+) -> None:
+    async with engine.begin() as connection, AsyncSession(connection) as other:
+        row = await rindle.track(reference="video-4", provider_asset_id="a", connection=connection)
+        upload = await rindle.prepare_upload(
+            reference="video-5", cors_origin="https://app.example", connection=other
+        )
+        asset = await rindle.prepare_asset(
+            reference="video-6",
+            input=[{"url": "https://app.example/film.mp4"}],
+            connection=connection,
+        )
+        await rindle.replace(row.id, provider_upload_id="upload-2", connection=connection)
+        await rindle.untrack(row.id, connection=session)
+    assert_type(upload, PreparedUpload)
+    assert_type(asset, PreparedAsset)
+    assert_type(await rindle.start_upload(upload), DirectUpload)
+    assert_type(await rindle.start_asset(asset), ProviderAsset)
+    many = await rindle.track_many([{"reference": "a", "provider_asset_id": "b"}], connection=file)
+    assert_type(many, TrackedMany)
+    assert_type(many.added, list[ProviderAsset])
+    assert_type([refusal.reason for refusal in many.refused], list[str])
+    tracking = rindle.tracking(reference="video-7", provider_upload_id="upload-3")
+    assert_type(tracking, Tracking)
+    await connection.execute(tracking.statement)
+    await rindle.track(reference="video-8", provider_asset_id="c", connection=raw)
+    # a cursor is no connection
+    await rindle.track(reference="video-9", connection=raw.cursor())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 async def changed(event: ChangeEvent) -> None:
+    assert_type((event.id, event.version, event.reference), tuple[int, int, str])
+    assert_type(event.kind, ChangeKind)
     assert_type(event.row, ProviderAsset | None)
     assert_type(event.change.to_state, State)
+
+
+async def changed_once(event: ChangeEvent, connection: AsyncConnection) -> None:
+    async with AsyncSession(connection) as session:
+        assert_type(session, AsyncSession)
+        await changed(event)
+
+
+async def stream_event(event: WebhookReceived) -> None:
+    assert_type((event.id, event.type), tuple[str, str])
+    assert_type(event.occurred_at, datetime | None)
+    assert_type(event.data, Mapping[str, Any])
 
 
 async def changes(rindle: RindleSync) -> None:
@@ -166,7 +237,29 @@ async def changes(rindle: RindleSync) -> None:
     async def heard(event: ChangeEvent) -> None:
         await changed(event)
 
-    rindle.on_change(heard)
+    rindle.on_change(heard, state="ready", adopted=False)
+    rindle.on_change(changed_once, transactional=True, kind="media", name="once")
+
+    @rindle.on_change(transactional=True, state=[State.READY, State.ERRORED])
+    async def heard_once(event: ChangeEvent, connection: AsyncConnection) -> None:
+        await changed_once(event, connection)
+
+    @rindle.on_change(kind=ChangeKind.STATE)
+    async def heard_too(event: ChangeEvent) -> None:
+        await changed(event)
+
+    rindle.on_change(heard_too)
+    rindle.on_change(heard_once, transactional=True)
+    # each form has a callback of its own
+    rindle.on_change(changed_once)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    rindle.on_webhook("video.live_stream.*", stream_event)
+
+    @rindle.on_webhook("video.live_stream.idle")
+    async def idle(event: WebhookReceived) -> None:
+        await stream_event(event)
+
+    rindle.on_webhook("video.live_stream.idle", idle)
+    assert_type(rindle.wants_webhook("video.live_stream.idle"), bool)
     assert_type(await rindle.dispatch(), int)
 
 

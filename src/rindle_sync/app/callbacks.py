@@ -143,7 +143,7 @@ class Callbacks(Core):
         return register if callback is None else register(callback)
 
     def wants_webhook(self, event_type: str) -> bool:
-        """Whether a webhook event of this type is to be stored for the app."""
+        """Whether a webhook event of this type is to be stored for the app. Raises nothing."""
         patterns = [callback.pattern for callback in self._webhook_callbacks]
         return matches_any(event_type, [*self.settings.webhook_types, *patterns])
 

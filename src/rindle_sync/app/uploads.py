@@ -73,10 +73,10 @@ class Uploads(Rows):
     ) -> PreparedUpload:
         """Write the row of a direct upload; `start_upload` has the provider create the upload.
 
-        The arguments are those of `begin_upload`, and your app's own `connection`, in whose
-        transaction the row is written. A row that nobody starts within ten minutes is errored, and
-        may begin anew. What is prepared can be pickled. Raises `AlreadyTracked`,
-        `ConfigurationError`, `Conflict`, `DatabaseUnavailable`.
+        The arguments are those of `begin_upload` (`expires_in` begins with the start), and your
+        app's own `connection`, in whose transaction the row is written. A row that nobody starts
+        within ten minutes is errored, and may begin anew. What is prepared can be pickled. Raises
+        `AlreadyTracked`, `ConfigurationError`, `Conflict`, `DatabaseUnavailable`.
         """
         request = UploadRequest(
             cors_origin=cors_origin,
