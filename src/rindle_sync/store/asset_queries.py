@@ -173,7 +173,7 @@ class AssetQueries(Repository):
         return int((await self.read(counted, self._values(wanted)))[0][0])
 
     def _conditions(self, wanted: RowFilter) -> list[sa.ColumnElement[bool]]:
-        conditions = [*self.here]
+        conditions = [*(self.here if wanted.references is None else self.here_by_another_index)]
         if wanted.states is not None:
             conditions.append(assets.c.state.in_([state.value for state in wanted.states]))
         if wanted.error_kinds is not None:

@@ -165,7 +165,7 @@ class AssetStore(Repository):
         called = assets.c.reference == name
         if row_id := as_row_id(name):
             called |= assets.c.id == row_id
-        return await self._find(*self.here, called)
+        return await self._find(*self.here_by_another_index, called)
 
     async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
         """The rows whose asset or upload has this provider id."""

@@ -276,6 +276,15 @@ class Repository:
         """The conditions that a row of `table` is of this environment."""
         return self.here_in(self.table)
 
+    @property
+    def here_by_another_index(self) -> tuple[sa.ColumnElement[bool], ...]:
+        """As `here`, where an index that does not begin with the environment is to be used.
+
+        SQLite keeps no statistics, and takes the environment's index: it would read all its rows.
+        """
+        name = self.table.c.provider_name.concat("")
+        return name == self.provider, self.table.c.environment.concat("") == self.environment
+
     def here_in(self, table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
         """The conditions that a row of another table is of this environment."""
         return table.c.provider_name == self.provider, table.c.environment == self.environment
