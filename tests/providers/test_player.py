@@ -1,8 +1,9 @@
 """What a page needs to play a row: URLs of every policy, captions, files, and whole players."""
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_type_hints
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -17,7 +18,13 @@ from rindle_sync.domain import (
     TrackKind,
 )
 from rindle_sync.errors import ConfigurationError, NotPlayable
-from rindle_sync.providers import PlaybackBundle, PlaybackKind, PlaybackRequest, PlaybackUrl
+from rindle_sync.providers import (
+    PlaybackBundle,
+    PlaybackKind,
+    PlaybackOptions,
+    PlaybackRequest,
+    PlaybackUrl,
+)
 from rindle_sync.providers.mux import MuxPlayback
 from rindle_sync.providers.mux.playback import url_of
 from tests.providers.test_playback import DRM, HOUR, LICENCES, OTHERS, a_signer, claims
@@ -366,3 +373,10 @@ def test_a_row_that_is_not_ready_has_no_player() -> None:
         bundle(a_row(State.PROCESSING, playback_ids=(PUBLIC,)))
 
     assert refused.value.reason == "not_ready"
+
+
+def test_the_options_of_a_method_are_the_fields_of_a_request() -> None:
+    options = get_type_hints(PlaybackOptions)
+
+    assert options == get_type_hints(PlaybackRequest)
+    assert list(options) == [field.name for field in fields(PlaybackRequest)]

@@ -5,14 +5,14 @@ import re
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 from uuid import uuid4
 
 import pytest
 
 from rindle_sync import RindleSync, connect
 from rindle_sync.config import plain_settings
-from rindle_sync.domain import ErrorKind, ProviderAsset, State
+from rindle_sync.domain import ErrorKind, ProviderAsset, RowFilters, State, row_filter
 from rindle_sync.errors import ConfigurationError
 from tests.support.processes import Shell
 from tests.support.rows import NOW, a_row
@@ -326,3 +326,10 @@ async def test_the_command_names_what_is_wrong(
 
     assert ended.code == 2
     assert name in ended.err
+
+
+def test_the_filters_of_a_method_are_those_that_are_checked() -> None:
+    told = get_type_hints(row_filter)
+    told.pop("return")
+
+    assert get_type_hints(RowFilters) == told
