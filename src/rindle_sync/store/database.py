@@ -13,10 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.domain import LONGEST_WAIT, TOLERANCE
 from rindle_sync.errors import AlreadyClosed, DatabaseUnavailable, WrongEventLoop
-from rindle_sync.store.driver_errors import LOCKED, NO_TABLES, named_errors, retried
-from rindle_sync.store.schema.engine import BUSY_SECONDS, file_of
+from rindle_sync.store.driver_errors import NO_TABLES, named_errors, retried
+from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
 from rindle_sync.store.schema.tables import assets
+from rindle_sync.store.write_queue import NoQueue, WriteQueue
 
 ENCODING_REMEDY: Final = (
     "use a database in UTF-8: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
@@ -54,11 +55,12 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self._reads = engine.execution_options(reads_only=True)
-        self._writer = asyncio.Lock()
         self._unreleased: dict[tuple[sa.Table, str], None] = {}
         """The leases to release next, by table and token; a dict, used as an ordered set."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self.is_closed = False
+        is_queued = engine.dialect.name == "sqlite"
+        self._writers = WriteQueue(file_of(engine.sync_engine.url)) if is_queued else NoQueue()
         self._server: Server | None = None
 
     @property
@@ -151,21 +153,11 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at its end."""
         self.check_usable()
-        # one writer at a time on SQLite: a queue is fair, the busy wait of SQLite is not
-        is_queued = self.engine.dialect.name == "sqlite"
-        if is_queued:
-            try:
-                async with asyncio.timeout(BUSY_SECONDS):
-                    await self._writer.acquire()
-            except TimeoutError:
-                raise DatabaseUnavailable(LOCKED) from None
-        try:
+        async with self._writers.turn() as has_begun:
             with named_errors():
                 async with self.engine.begin() as connection:
+                    has_begun()
                     yield connection
-        finally:
-            if is_queued:
-                self._writer.release()
 
     def release_later(self, table: sa.Table, token: str) -> None:
         """Release what is leased under `token` with the next lease or release."""
