@@ -66,8 +66,7 @@ class Database:
     @property
     def schema(self) -> str | None:
         """The schema of PostgreSQL that has our tables; None where the search path leads there."""
-        translated = self.engine.sync_engine.get_execution_options().get("schema_translate_map")
-        return (translated or {}).get(None)
+        return schema_of(self.engine)
 
     @property
     def place(self) -> str:
@@ -106,7 +105,9 @@ class Database:
     async def has_table(self, name: str) -> bool:
         """Whether the database has a table of this name, of rindle-sync or of another program."""
         async with self.reading() as connection:
-            return await connection.run_sync(lambda session: sa.inspect(session).has_table(name))
+            return await connection.run_sync(
+                lambda session: sa.inspect(session).has_table(name, schema=self.schema)
+            )
 
     async def encoding_trouble(self) -> str | None:
         """What is wrong with the encoding of the database; None where it stores every text."""
@@ -134,7 +135,8 @@ class Database:
         if self._server is None or again:
             async with self.reading() as connection:
                 name, began = (await connection.execute(SERVER)).one()
-                found = await connection.execute(_SCHEMA, {"name": assets.name})
+                table = f'"{self.schema}".{assets.name}' if self.schema else assets.name
+                found = await connection.execute(_SCHEMA, {"name": table})
                 schema = found.scalar_one_or_none()
             if schema is None:
                 raise DatabaseUnavailable(NO_TABLES)
@@ -259,6 +261,13 @@ class Repository:
             if began:  # the commit may have succeeded all the same
                 self.database.release_later(self.table, token)
             raise
+
+
+def schema_of(engine: AsyncEngine) -> str | None:
+    """The schema of PostgreSQL that `open_engine` was given."""
+    translated = engine.sync_engine.get_execution_options().get("schema_translate_map", {})
+    schema: str | None = translated.get(None)
+    return schema
 
 
 def in_environment(table: sa.Table) -> sa.ColumnElement[bool]:
