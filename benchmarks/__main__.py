@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks.bench import DATABASES, Progress, Sizes
+from benchmarks.dispatches import dispatches
 from benchmarks.environments import environments
 from benchmarks.fleet import endpoints_of_a_fleet, workers
 from benchmarks.measures import applies, claims
@@ -28,6 +29,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "memory": memories,
     "apply": applies,
     "claim": claims,
+    "dispatch": dispatches,
     "workers": workers,
     "endpoints": endpoints_of_a_fleet,
     "environments": environments,

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bench import Road, Sizes
+from benchmarks.dispatches import DispatchRate
 from benchmarks.environments import Environments
 from benchmarks.fleet import Receiving, Sweeping
 from benchmarks.measures import ApplyRate, Claim
@@ -41,6 +42,7 @@ class Report:
     memory: list[Memory] = field(default_factory=list)
     apply: list[ApplyRate] = field(default_factory=list)
     claim: list[Claim] = field(default_factory=list)
+    dispatch: list[DispatchRate] = field(default_factory=list)
     webhooks: list[Endpoint] = field(default_factory=list)
     workers: list[Sweeping] = field(default_factory=list)
     endpoints: list[Receiving] = field(default_factory=list)
@@ -60,6 +62,7 @@ class Report:
             _memories(self.memory),
             _settlings(self.apply),
             _claims(self.claim),
+            _dispatches(self.dispatch),
             _endpoints(self.webhooks),
             _workers(self.workers),
             _fleet_endpoints(self.endpoints),
@@ -197,6 +200,21 @@ def _settlings(figures: Sequence[ApplyRate]) -> Table | None:
         ("batch", "rows/s", "SQL/row", "transactions/row"),
         rows,
     )
+
+
+def _dispatches(figures: Sequence[DispatchRate]) -> Table | None:
+    rows = [
+        (
+            d.database,
+            d.callbacks,
+            f"{d.changes_per_second:,.0f}",
+            f"{d.statements:.2f}",
+            f"{d.transactions:.2f}",
+        )
+        for d in figures
+    ]
+    heads = ("changes/s", "SQL/change", "transactions/change")
+    return _table("Changes dispatched to callbacks", ("database", "callbacks"), heads, rows)
 
 
 def _claims(figures: Sequence[Claim]) -> Table | None:

@@ -26,7 +26,7 @@ from rindle_sync.emulator.faults import FaultKind
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.providers.mux import sign
-from rindle_sync.runtime import ChangeEvent
+from rindle_sync.runtime import ChangeEvent, WebhookReceived
 from rindle_sync.telemetry import Event
 from tests.support.processes import (
     FarEnd,
@@ -242,15 +242,21 @@ async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> Non
         planted.say("results", repr(changed))
         raise ValueError(planted.asset())
 
+    @rindle.on_webhook("video.live_stream.*")
+    async def fails_too(event: WebhookReceived) -> None:
+        planted.say("results", repr(event))
+        raise ValueError(planted.asset())
+
     asset, stranger = planted.asset(), planted.asset()
     await rindle.track(reference="video-told", provider_asset_id=asset)
     secret = rindle.context.webhooks.secrets[0]
-    receiver = receiver_of(rindle.context)
+    receiver = receiver_of(rindle.context, rindle.wants_webhook)
     broken = {"playback_ids": planted.keep(a_secret())}
     for event in (
         an_event(asset),
         an_event(stranger),
         an_event(stranger, **broken),
+        an_event(stranger, "video.live_stream.active", id=planted.keep(a_secret())),
         {"type": planted.keep(a_secret())},
     ):
         for key in (secret, planted.keep(a_secret())):

@@ -32,6 +32,7 @@ FOUND_BY = {
     "only-news-is-stored": 73,
     "dispatch-at-most-once": 15,
     "dispatch-in-any-order": 15,
+    "forget-failed-calls": 15,
     "lease-for-ever": 18,
     "by-any-name": 2,
     "awaited-by-any-name": 2,

@@ -11,6 +11,7 @@ class SettingsArguments(TypedDict, total=False):
     """Every setting by its name, with those of Mux; words may be members of their enumeration."""
 
     database_url: str
+    database_schema: str | None
     environment: str
     environments: Mapping[str, Mapping[str, Any]]
     engine: str

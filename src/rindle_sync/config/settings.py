@@ -166,7 +166,7 @@ class EnvironmentSettings(SettingsModel):
     """
 
     provider: str = DEFAULT_PROVIDER
-    webhook_types: tuple[str, ...] = ()
+    webhook_types: tuple[str, ...] | None = None
     webhook_tolerance_seconds: float = Field(default=300, ge=1, le=86_400)
     webhook_event_retention_days: float = Field(default=7, ge=0.001, le=3650)
     dead_webhook_event_retention_days: float = Field(default=30, ge=0.001, le=3650)
@@ -201,9 +201,9 @@ class EnvironmentSettings(SettingsModel):
 
     @field_validator("webhook_types")
     @classmethod
-    def _for_the_app(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _for_the_app(cls, value: Any, info: ValidationInfo) -> Any:
         acted_on = provider_entry(info.data.get("provider", DEFAULT_PROVIDER)).acted_on
-        for fault in (pattern_fault(pattern, acted_on) for pattern in value):
+        for fault in (pattern_fault(pattern, acted_on) for pattern in value or ()):
             if fault:
                 raise ValueError(fault)
         return value
@@ -283,7 +283,7 @@ class EnvironmentSettings(SettingsModel):
             secrets=self.account.webhook_secrets,
             tolerance=timedelta(seconds=self.webhook_tolerance_seconds),
             environment=self.account.environment_id,
-            types=self.webhook_types,
+            types=self.webhook_types or (),
         )
 
 

@@ -135,7 +135,7 @@ class ProviderSettings(SettingsModel):
 def split_list(value: Any) -> Any:
     """A list out of text with a comma between each two, each part without blanks."""
     if isinstance(value, str):
-        value = value.split(",") if value else []
+        value = value.split(",") if value else None
     return [trimmed(part) for part in value] if isinstance(value, list | tuple) else value
 
 
