@@ -177,8 +177,10 @@ async def test_track_of_the_same_twice_is_refused(tables_url: str, tmp_path: Pat
 
         assert await all_rows(store) == [row]
     assert (same_id.code, same_asset.code) == (1, 1)
-    assert same_id.complaint.startswith("error a row with this provider id")
-    assert (same_asset.out, same_asset.complaint) == ("", same_id.complaint)
+    has = f"error row {row.id} has this"
+    assert same_id.complaint == f"{has} provider_asset_id, and another reference\n"
+    told = f"{has} reference and profile, and another provider_asset_id\n"
+    assert (same_asset.out, same_asset.complaint) == ("", told)
 
 
 async def test_track_takes_no_odd_text(store: Store, shell: Shell) -> None:

@@ -15,6 +15,7 @@ from rindle_sync.domain import ROW_FIELDS, ErrorKind, ProviderAsset, State, Trig
 from rindle_sync.errors import AlreadyTracked, DatabaseUnavailable
 from rindle_sync.store import AssetStore, Change, Database, Write
 from rindle_sync.store.migrations import VERSION_TABLE, revisions, upgrade
+from rindle_sync.store.new_rows import NewRows
 from rindle_sync.store.schema import assets, metadata, open_engine
 from tests.support.rows import GAPS, NOW, OLD, PUBLIC, SIGNED, a_row
 
@@ -409,9 +410,10 @@ async def test_a_row_gets_the_apps_own_names_and_keeps_all_else(store: AssetStor
     for added in (row, other):
         await store.add(added)
 
-    await store.rename(row.id, names)
-    with pytest.raises(AlreadyTracked):
-        await store.rename(other.id, names)
+    new_rows = NewRows(store.database, "mux", "default")
+    [taken] = (await new_rows.take_over({row.id: names})).values()
+    assert taken.reference == "video-1"
+    assert await new_rows.take_over({other.id: names}) == {}
 
     renamed = {
         name: getattr(names, name)

@@ -9,10 +9,11 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
-from rindle_sync.domain import EventStatus, ProviderAsset, WebhookEvent, WebhookSettings
+from rindle_sync.domain import UNTRACKED, EventStatus, ProviderAsset, WebhookEvent, WebhookSettings
 from rindle_sync.providers.mux import sign
 from rindle_sync.store.schema import webhook_events
 from rindle_sync.webhooks import Receiver, Reply, process_webhook_events, receiver_of
+from tests.support.rows import NOW, a_row
 from tests.support.world import World
 
 SECRET = "whsec-of-the-tests"
@@ -75,6 +76,12 @@ def a_kept_notice(row: ProviderAsset, now: datetime) -> WebhookEvent:
         status=EventStatus.PENDING,
         next_attempt_at=now,
     )
+
+
+def an_untracked_event(asset_id: str) -> WebhookEvent:
+    """A stored event about an asset that no row tracked in time."""
+    kept = a_kept_notice(a_row(provider_asset_id=asset_id), NOW)
+    return replace(kept, status=EventStatus.IGNORED, reason=UNTRACKED, next_attempt_at=None)
 
 
 async def kept_bodies(world: World) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ The row first, then the call, then the link, and what becomes of each when a ste
 import asyncio
 import dataclasses
 import logging
+import pickle
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
@@ -14,14 +15,15 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import plain_settings
-from rindle_sync.domain import ErrorKind, ProviderAsset, State, Trigger, replace
+from rindle_sync.domain import DIRECT_UPLOAD, ErrorKind, ProviderAsset, State, Trigger, replace
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life, Upload
 from rindle_sync.errors import (
+    AlreadyBegun,
     AlreadyTracked,
     AuthenticationFailed,
     ConfigurationError,
@@ -35,7 +37,16 @@ from rindle_sync.providers import UploadRequest
 from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.store.schema import assets, changes, webhook_events
 from rindle_sync.telemetry import Failed, StateChange, Stuck
-from rindle_sync.tracking import INGEST_MODE, DirectUpload, begin_upload, cancel_upload
+from rindle_sync.tracking import (
+    DirectUpload,
+    PreparedUpload,
+    begin_upload,
+    cancel_upload,
+    prepare_upload,
+    resume_upload,
+    start_upload,
+    upload_row,
+)
 from rindle_sync.webhooks import WebhookApp, process_webhook_events
 from tests.support.rows import a_row
 from tests.support.webhooks import (
@@ -58,7 +69,7 @@ def a_new_row(world: World, **values: Any) -> ProviderAsset:
     """A row as `RindleSync.begin_upload` makes it."""
     now = world.clock.now()
     made = {
-        "ingest_mode": INGEST_MODE,
+        "ingest_mode": DIRECT_UPLOAD,
         "playback_policy": "public",
         "updated_at": now,
         "passthrough": str(uuid4()),
@@ -471,9 +482,7 @@ async def test_a_wrong_token_is_said_and_told_to_nobody(world: World) -> None:
 # rows that are there already
 
 
-@pytest.mark.parametrize(
-    "state", [State.PENDING, State.UPLOADING, State.PROCESSING, State.READY, State.DELETED]
-)
+@pytest.mark.parametrize("state", [State.PENDING, State.UPLOADING, State.PROCESSING, State.READY])
 async def test_an_asset_that_has_not_failed_is_not_begun_again(world: World, state: State) -> None:
     row = await world.track(state, reference="video-1")
 
@@ -512,8 +521,8 @@ async def test_of_two_that_begin_one_asset_at_once_one_gets_a_link(world: World)
     )
 
     assert sorted(type(result).__name__ for result in came) == [
-        "AlreadyTracked",
-        "AlreadyTracked",
+        "AlreadyBegun",
+        "AlreadyBegun",
         "DirectUpload",
     ]
     assert len(uploads(world)) == 1
@@ -569,7 +578,7 @@ async def test_a_row_begun_anew_is_as_it_is_wished_for_now(world: World) -> None
 
     row = await begun(world, reference="video-1", playback_policy="signed")
 
-    assert (row.playback_policy, row.ingest_mode) == ("signed", INGEST_MODE)
+    assert (row.playback_policy, row.ingest_mode) == ("signed", DIRECT_UPLOAD)
 
 
 @pytest.mark.parametrize("type_", ["created", "asset_created", "cancelled", "errored"])
@@ -837,6 +846,183 @@ async def test_an_upload_that_another_row_holds_is_given_to_nobody(world: World)
     assert [e.reason for e in world.events(Failed) if isinstance(e, Failed)] == ["clash"]
 
 
+# two steps
+
+
+async def prepared(world: World, reference: str = "video-1") -> PreparedUpload:
+    row = upload_row(world.context, reference, "default", WISH)
+    return await prepare_upload(world.context, row, WISH)
+
+
+async def test_a_prepared_upload_is_made_by_one_process_alone(world: World) -> None:
+    waiting = pickle.loads(pickle.dumps(await prepared(world)))
+    assert (world.calls, (await the_row(world)).state) == (0, State.PENDING)
+
+    came = await asyncio.gather(
+        *(start_upload(world.context, waiting) for _ in range(3)), return_exceptions=True
+    )
+
+    assert sorted(type(result).__name__ for result in came) == [
+        "AlreadyBegun",
+        "AlreadyBegun",
+        "DirectUpload",
+    ]
+    assert (len(uploads(world)), (await the_row(world)).state) == (1, State.UPLOADING)
+
+
+async def test_a_prepared_upload_that_nobody_starts_ends_by_itself(world: World) -> None:
+    waiting = await prepared(world)
+
+    world.clock.move(GRACE)
+    await world.sweep()
+
+    assert (await the_row(world)).last_sync_error == "mux upload was not begun"
+    with pytest.raises(Conflict):
+        await start_upload(world.context, waiting)
+    assert world.calls == 0
+
+
+async def test_an_upload_that_is_started_late_has_its_own_grace(world: World) -> None:
+    waiting = await prepared(world)
+    world.clock.move(GRACE - MINUTE)
+
+    async def sweep(_: float) -> None:
+        world.clock.move(2 * MINUTE)
+        await world.sweep()
+
+    world.emulator.sleep = sweep
+    world.emulator.add_fault("latency", operation=CREATE, seconds=1)
+    await start_upload(world.context, waiting)
+
+    assert (await the_row(world)).state is State.UPLOADING
+
+
+async def test_what_was_prepared_in_a_transaction_that_failed_cannot_be_started(
+    world: World,
+) -> None:
+    async with world.context.store.database.engine.connect() as connection:
+        row = upload_row(world.context, "video-1", "default", WISH)
+        waiting = await prepare_upload(world.context.within(connection), row, WISH)
+        await connection.rollback()
+
+    with pytest.raises(Conflict):
+        await start_upload(world.context, waiting)
+    assert (await world.states(), world.calls) == ({}, 0)
+
+
+async def test_a_row_of_another_kind_is_not_started_as_an_upload(world: World) -> None:
+    row = await world.track(State.ERRORED, provider_asset_id=None)
+
+    with pytest.raises(Conflict):
+        await start_upload(world.context, PreparedUpload(row_id=row.id, request=WISH))
+    assert world.calls == 0
+
+
+# resuming
+
+
+async def resumed(world: World, reference: str = "video-1", **options: Any) -> DirectUpload:
+    row = upload_row(world.context, reference, "default", WISH)
+    return await resume_upload(world.context, row, WISH, **options)
+
+
+async def test_a_page_that_was_reloaded_gets_its_upload_again(world: World) -> None:
+    first = await resumed(world)
+    world.clock.move(MINUTE)
+
+    again = await resumed(world)
+
+    assert again == first
+    assert len(uploads(world)) == 1
+    assert await send_file(world, again) == 200
+
+
+@pytest.mark.parametrize("why", ["cancelled", "timed out", "errored", "not found"])
+async def test_an_upload_that_waits_no_more_is_made_anew_in_the_same_row(
+    world: World, why: str
+) -> None:
+    first = await resumed(world)
+    row = await now_is(world, first)
+    if why == "cancelled":
+        world.emulator.cancel_upload(row.provider_upload_id or "")
+    elif why == "timed out":
+        world.clock.move(WISH.timeout)
+    elif why == "errored":
+        await cancel_upload(world.context, row)
+    else:
+        world.emulator.reset()
+
+    again = await resumed(world)
+
+    assert again.row_id == first.row_id
+    assert (await now_is(world, again)).state is State.UPLOADING
+    assert await send_file(world, again) == 200
+
+
+async def test_an_upload_whose_file_has_come_is_not_made_again(world: World) -> None:
+    first = await resumed(world)
+    asset = world.emulator.finish_upload((await now_is(world, first)).provider_upload_id or "")
+
+    with pytest.raises(AlreadyTracked) as raised:
+        await resumed(world)
+
+    assert (raised.value.row_id, raised.value.state) == (first.row_id, State.PROCESSING)
+    assert (await now_is(world, first)).provider_asset_id == asset
+    assert len(uploads(world)) == 1
+
+
+async def test_a_prepared_upload_is_begun_by_whoever_resumes_it(world: World) -> None:
+    waiting = await prepared(world)
+
+    link = await resumed(world)
+
+    assert (link.row_id, len(uploads(world))) == (waiting.row_id, 1)
+    with pytest.raises(AlreadyBegun):
+        await start_upload(world.context, waiting)
+
+
+async def test_an_upload_whose_url_was_lost_with_its_process_is_made_anew(world: World) -> None:
+    await begin_lost(world)
+    row = await the_row(world)
+
+    with pytest.raises(AlreadyBegun):
+        await resumed(world)
+    world.clock.move(world.context.lease)
+    link = await resumed(world)
+
+    after = await now_is(world, link)
+    assert (after.id, after.state, after.passthrough != row.passthrough) == (
+        row.id,
+        State.UPLOADING,
+        True,
+    )
+
+
+async def begin_lost(world: World) -> None:
+    """A process that dies in its call."""
+    world.emulator.sleep = asyncio.sleep
+    world.emulator.add_fault("silence", operation=CREATE, times=1)
+    beginning = asyncio.create_task(resumed(world))
+    async with asyncio.timeout(10):
+        while not world.emulator.calls[CREATE]:  # noqa: ASYNC110  the emulator has no event to wait for
+            await asyncio.sleep(0.01)
+    beginning.cancel()
+    with suppress(asyncio.CancelledError):
+        await beginning
+    world.emulator.sleep = world.clock.sleep
+
+
+async def test_an_upload_that_cannot_be_asked_about_is_left_as_it_is(world: World) -> None:
+    row = await now_is(world, await resumed(world))
+    world.emulator.add_fault("server_error", operation=LOOK)
+
+    with pytest.raises(ProviderUnavailable):
+        await resumed(world)
+
+    assert await world.now_is(row) == row
+    assert len(uploads(world)) == 1
+
+
 # for an app that embeds it
 
 
@@ -867,7 +1053,7 @@ async def test_an_app_begins_an_upload_with_its_own_id_and_origin(
     assert row
     assert (row.reference, row.profile, row.state) == ("video-1", "default", State.UPLOADING)
     assert (row.ingest_mode, row.playback_policy, row.passthrough) == (
-        INGEST_MODE,
+        DIRECT_UPLOAD,
         "signed",
         upload.settings.passthrough,
     )
@@ -883,6 +1069,22 @@ async def test_an_app_cancels_an_upload_by_the_row_s_id(rindle: RindleSync) -> N
     assert row.error_kind is ErrorKind.UPLOAD
     assert await rindle.cancel_upload(str(uuid4())) is None
     assert await rindle.cancel_upload("no id") is None
+
+
+async def test_an_app_prepares_an_upload_with_its_own_row(
+    rindle: RindleSync, far_end: MuxEmulator
+) -> None:
+    async with rindle.store.database.engine.begin() as connection:
+        waiting = await rindle.prepare_upload(
+            reference="video-1", cors_origin="*", connection=connection
+        )
+        await connection.execute(text("CREATE TABLE videos (rindle_row TEXT)"))
+
+    link = await rindle.start_upload(waiting)
+    again = await rindle.begin_upload(reference="video-1", cors_origin="*", resume=True)
+
+    assert (link.row_id, again.url) == (waiting.row_id, link.url)
+    assert far_end.calls[CREATE] == 1
 
 
 async def test_an_app_begins_again_after_a_cancel(rindle: RindleSync, far_end: MuxEmulator) -> None:

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Final
 
 from rindle_sync.config import Settings
+from rindle_sync.domain import ProviderAsset, as_row_id
 from rindle_sync.gateway import ProviderGateway, rate_limiters
 from rindle_sync.providers import Transport, provider_entry
 from rindle_sync.reconcile import Context
 from rindle_sync.runtime import Callback, JobRunner
-from rindle_sync.store import Database, Store
+from rindle_sync.store import AnyConnection, Database, Store
 from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS
 from rindle_sync.telemetry import Listener, Telemetry
 
@@ -96,6 +98,24 @@ class Core:
             webhooks=settings.webhooks,
             audit_every=timedelta(days=settings.audit_days),
         )
+
+    def _context_in(self, connection: AnyConnection | None) -> Context:
+        """The context within the app's own transaction, where it gives a `connection`.
+
+        Nothing is emitted of what the app may still roll back.
+        """
+        if connection is None:
+            return self.context
+        within, silent = self.context.within(connection), Telemetry(now=self._now)
+        return replace(within, telemetry=silent)
+
+    async def _row_of(self, context: Context, row_id: str) -> ProviderAsset | None:
+        """The row with this id of ours, if it is of this environment."""
+        known = as_row_id(row_id)
+        row = await context.store.assets.get(known) if known else None
+        if row is None or row.provider_name != self.store.provider:
+            return None
+        return row if row.environment == self.store.environment else None
 
     @cached_property
     def job_runner(self) -> JobRunner:

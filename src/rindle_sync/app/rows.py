@@ -1,10 +1,14 @@
 """The part of the public object that tracks, finds and syncs rows."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from rindle_sync.app.core import Core
 from rindle_sync.diagnostics import Explanation, explain
 from rindle_sync.domain import ProviderAsset, State, Trigger, as_row_id, is_text
 from rindle_sync.reconcile import Applied, sync
-from rindle_sync.tracking import track
+from rindle_sync.store import AnyConnection, Tracking
+from rindle_sync.tracking import TrackedMany, track, track_many, tracked_row
 
 
 class Rows(Core):
@@ -21,14 +25,49 @@ class Rows(Core):
         state: State | None = None,
         playback_policy: str | None = None,
         ingest_mode: str | None = None,
+        connection: AnyConnection | None = None,
     ) -> ProviderAsset:
-        """Register a row, to be kept in sync from now on.
+        """Register a row, to be kept in sync from now on; or the row that differs in nothing.
 
         `reference` is the app's own id of it. `state` is `processing` where there is a provider id,
         else `uploading`. A row that was adopted from the provider's list keeps its state, and gets
-        the app's reference. Raises `AlreadyTracked`, `ConfigurationError`.
+        the app's reference. With the app's own `connection` the row is part of the transaction that
+        is open there, which the app commits. Raises `AlreadyTracked` where a row has one of these
+        ids and differs, `ConfigurationError`, `DatabaseUnavailable`, `InvalidValue`.
         """
         return await track(
+            self.context,
+            connection=connection,
+            reference=reference,
+            profile=profile,
+            provider_asset_id=provider_asset_id,
+            provider_upload_id=provider_upload_id,
+            passthrough=passthrough,
+            playback_policy=playback_policy,
+            ingest_mode=ingest_mode,
+            state=state,
+        )
+
+    def tracking(
+        self,
+        *,
+        reference: str,
+        profile: str = "default",
+        provider_asset_id: str | None = None,
+        provider_upload_id: str | None = None,
+        passthrough: str | None = None,
+        state: State | None = None,
+        playback_policy: str | None = None,
+        ingest_mode: str | None = None,
+        paramstyle: str | None = None,
+    ) -> Tracking:
+        """The row that `track` would insert, and its statement, for the app to run itself.
+
+        Calls and stores nothing. `paramstyle` is that of the app's driver: `pyformat`, `format`,
+        `named`, `qmark` or `numeric_dollar`; by default the first, or on SQLite `named`. The
+        statement inserts nothing where a key is taken. Raises `ConfigurationError`.
+        """
+        row = tracked_row(
             self.context,
             reference=reference,
             profile=profile,
@@ -39,6 +78,23 @@ class Rows(Core):
             ingest_mode=ingest_mode,
             state=state,
         )
+        return self.store.new_rows.tracking(row, paramstyle)
+
+    async def track_many(
+        self,
+        rows: Iterable[Mapping[str, Any]],
+        *,
+        connection: AnyConnection | None = None,
+        dry_run: bool = False,
+    ) -> TrackedMany:
+        """Track many rows, each given by the arguments of `track`, in a few statements.
+
+        What is wrong with one of them is told in the result, and stops no other. Without a
+        `connection` every 500 rows are one transaction: what has ended is tracked, and calling it
+        again does the rest. A dry run writes nothing. Raises `ConfigurationError` for the
+        connection, `DatabaseUnavailable`.
+        """
+        return await track_many(self.context, rows, connection=connection, dry_run=dry_run)
 
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours."""

@@ -23,14 +23,16 @@ from rindle_sync.store.lines import (
 )
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
+from rindle_sync.store.superseded import SupersededIds, supersede
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A row to write, one version above the stored one, and its change."""
+    """A row to write, one version above the stored one, its change, and the ids that it loses."""
 
     row: ProviderAsset
     change: Change | None = None
+    superseded: SupersededIds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,28 +143,6 @@ class AssetStore(Repository):
             except InvalidValue as error:
                 refused[row.id] = str(error)
         return Added(added, refused)
-
-    async def rename(self, row_id: str, names: ProviderAsset) -> None:
-        """Give a row the app's names in `names`; raises `AlreadyTracked` where one is taken."""
-        values: dict[str, Any] = {
-            "reference": names.reference,
-            "profile": names.profile,
-            "playback_policy": names.playback_policy,
-            "ingest_mode": names.ingest_mode,
-            # a process that has read the row under its old names must read it again
-            "version": assets.c.version + 1,
-        }
-        if names.passthrough is not None:
-            values["passthrough"] = names.passthrough
-        # the provider's ids in a row never change hands
-        upload_id = sa.func.coalesce(assets.c.provider_upload_id, names.provider_upload_id)
-        values["provider_upload_id"] = upload_id
-        try:
-            await self.execute(sa.update(assets).where(assets.c.id == row_id).values(values))
-        except IntegrityError:
-            raise AlreadyTracked(
-                "another row has this reference and profile, or this upload id"
-            ) from None
 
     async def find_by_provider_asset_id(self, provider_asset_id: str) -> ProviderAsset | None:
         """The row with this provider id of an asset."""
@@ -291,6 +271,9 @@ class AssetStore(Repository):
             stored = [change_columns(w.change) for w in writes if w.change and w.row.id in ids]
             if stored:
                 await connection.execute(_ADD_CHANGES, {"rows": json_parameter(stored, changes)})
+            left = [w.superseded for w in writes if w.superseded and w.row.id in ids]
+            if left:
+                await supersede(connection, self.key, left)
         return ids
 
     async def changes_of(self, row_id: str) -> list[Change]:

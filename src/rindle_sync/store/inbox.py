@@ -161,14 +161,12 @@ class Inbox(Repository):
         again = sa.update(webhook_events).where(*self.here, wanted, is_acted_on, _SIZE > 0)
         return await self.execute(again.values(_AGAIN | {"next_attempt_at": now}))
 
-    async def revive_untracked(self, row: ProviderAsset, now: datetime) -> int:
-        """Make the events pending again that came before `row` was tracked; the number of them."""
+    async def revive_untracked(self, rows: Sequence[ProviderAsset], now: datetime) -> int:
+        """Make the events pending again that came before these rows were tracked; how many."""
         table = webhook_events.c
-        ids = [
-            (table.provider_asset_id, row.provider_asset_id),
-            (table.provider_upload_id, row.provider_upload_id),
-        ]
-        about = sa.or_(*(column == provider_id for column, provider_id in ids if provider_id))
+        asset_ids = {row.provider_asset_id for row in rows} - {None}
+        upload_ids = {row.provider_upload_id for row in rows} - {None}
+        about = table.provider_asset_id.in_(asset_ids) | table.provider_upload_id.in_(upload_ids)
         is_untracked = (table.status == EventStatus.IGNORED.value) & (table.reason == UNTRACKED)
         again = sa.update(webhook_events).where(*self.here, about, is_untracked, _SIZE > 0)
         return await self.execute(again.values(_AGAIN | {"next_attempt_at": now}))

@@ -90,7 +90,7 @@ async def _revive_tracked(context: Context, ended: Sequence[WebhookEvent]) -> No
     # only now: `track` revives what is untracked by then, and did not find these
     for _, row in await rows_about(context.store.assets, untracked) if untracked else ():
         if row:
-            await context.store.inbox.revive_untracked(row, context.now())
+            await context.store.inbox.revive_untracked([row], context.now())
 
 
 async def _process(context: Context, webhook_events: Sequence[WebhookEvent]) -> list[_Outcome]:

@@ -2,4 +2,11 @@
 
 from rindle_sync.store.schema.engine import BUSY_SECONDS, STATEMENT_SECONDS, conninfo, open_engine
 from rindle_sync.store.schema.json_rows import json_field, json_parameter
-from rindle_sync.store.schema.tables import assets, changes, job_runs, metadata, webhook_events
+from rindle_sync.store.schema.tables import (
+    assets,
+    changes,
+    job_runs,
+    metadata,
+    superseded,
+    webhook_events,
+)
