@@ -118,8 +118,8 @@ def _renditions(data: Mapping[str, Any]) -> Iterator[Rendition]:
 
 def read_rendition(entry: Mapping[str, Any], asset: Mapping[str, Any]) -> Rendition | None:
     """A file to download; None for what cannot be read."""
-    name = word(entry.get("name"))
-    if name is None:
+    name = text(entry.get("name"))[:LONGEST_TEXT]
+    if not name:
         return None
     status, height = _status(entry.get("status")), count(entry.get("height"))
     by_height = f"{height}p" if height else None
