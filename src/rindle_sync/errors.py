@@ -11,6 +11,7 @@ RindleSyncError
 ├── InvalidWebhook             a webhook unsigned, too old or unreadable: respond with 400
 ├── Conflict                   another process wrote the row at each attempt: read it, start over
 ├── AlreadyTracked             another row has one of these ids
+│   └── AlreadyBegun           the provider was asked for it already: wait what comes of it
 ├── NotPlayable                no signed URL can be made for this row: `reason` says why
 ├── InvalidValue               the database cannot store a value: trying again will not help
 ├── DatabaseUnavailable        the database does not answer, or is not migrated
@@ -88,12 +89,21 @@ class Conflict(RindleSyncError):
 class AlreadyTracked(RindleSyncError):
     """A row has this provider id, upload id, or reference and profile already.
 
-    `row_id` is the row that blocks an upload, so that the app can cancel it; else None.
+    `row_id` is the row that is in the way, so that the app can cancel or replace it, and `state`
+    the state of that row; None where there may be several.
     """
 
-    def __init__(self, text: str, row_id: str | None = None) -> None:
+    def __init__(self, text: str, row_id: str | None = None, state: str | None = None) -> None:
         super().__init__(text)
         self.row_id = row_id
+        self.state = state
+
+
+class AlreadyBegun(AlreadyTracked):
+    """The provider was asked for this row's upload or asset already, and a second is not made.
+
+    Another process is at it, or was; or the answer was lost, and it may be there all the same.
+    """
 
 
 class NotPlayable(RindleSyncError):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from rindle_sync.domain import (
     CHANGES,
+    FROM_URL,
     IN_FLIGHT,
     TOLERANCE,
     WATCHED,
@@ -412,6 +413,12 @@ def an_absent_row(since: datetime, *absent: PlaybackId, **values: Any) -> Provid
     return a_row(State.READY, absent_playback_ids=ids, playback_absent_since=since, **values)
 
 
+def an_unclear_row(ago: timedelta) -> ProviderAsset:
+    """A row whose asset the provider was asked to make, so long ago, without an answer."""
+    began = {"ingest_mode": FROM_URL, "begun_at": NOW - ago, "updated_at": NOW - ago}
+    return a_row(State.PENDING, provider_asset_id=None, **began)
+
+
 def lines_of(text: str) -> list[tuple[str, ...]]:
     """The first three cells of each line of a table."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
@@ -428,6 +435,10 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("nothing yet", "in flight past the threshold, `declare`"): [
         (a_row(State.PROCESSING, updated_at=LATE), None),
         (a_row(State.UPLOADING, updated_at=LATE, **UPLOAD_ROW), None),
+    ],
+    ("nothing yet", "asset asked for, no answer"): [
+        (an_unclear_row(timedelta(0)), None),
+        (an_unclear_row(DECLARE.begin_grace), None),
     ],
     ("nothing yet", "`pending` past the grace, without an id"): [
         (a_row(State.PENDING, provider_asset_id=None, updated_at=NOW - DECLARE.begin_grace), None)
@@ -470,6 +481,12 @@ CASES: dict[tuple[str, str], list[Case]] = {
     ("a check, overtaken by others' news", "says otherwise, and is not behind"): [
         (a_row(State.READY), a_look(State.PROCESSING, overtaken=True)),
         (a_row(State.PROCESSING), a_404(overtaken=True)),
+    ],
+    ("a look for its asset, not there", "asset asked for, within the grace"): [
+        (an_unclear_row(DECLARE.begin_grace - timedelta(seconds=1)), a_404())
+    ],
+    ("a look for its asset, not there", "asset asked for, past the grace"): [
+        (an_unclear_row(DECLARE.begin_grace), a_404())
     ],
     ("a check, 404", "not settled"): [
         (a_row(State.PROCESSING), a_404()),
@@ -667,7 +684,9 @@ def test_a_failed_row_begun_anew_keeps_only_its_id_and_its_birth() -> None:
     )
 
 
-@pytest.mark.parametrize("state", [state for state in State if state is not State.ERRORED])
+@pytest.mark.parametrize(
+    "state", [state for state in State if state not in {State.ERRORED, State.DELETED}]
+)
 def test_a_row_that_has_not_failed_is_never_begun_anew(state: State) -> None:
     assert restart(a_row(state), a_row(State.PENDING), NOW) is None
 

@@ -37,13 +37,16 @@ from rindle_sync.errors import (
     RateLimited,
 )
 from rindle_sync.providers import (
+    AssetRequest,
     Buckets,
     CreatedUpload,
     Delivery,
+    NewAsset,
     Page,
     Priority,
     ProviderEntry,
     ProviderSettings,
+    ReopenedUpload,
     Transport,
     UploadBounds,
     UploadRequest,
@@ -108,14 +111,27 @@ class Toy:
         ]
         return Page(entries, answer.get("next"))
 
-    def playback_policies(self, upload_request: UploadRequest) -> Sequence[str]:
-        if set(upload_request.playback_policies) - {"public"}:
+    async def reopen_upload(self, provider_upload_id: str, at: datetime) -> ReopenedUpload:
+        observation = await self.get_upload(provider_upload_id, at)
+        url = f"http://toy/upload/{provider_upload_id}"
+        is_waiting = observation.state is State.UPLOADING
+        return ReopenedUpload(observation, url if is_waiting else None, timedelta(hours=1))
+
+    def playback_policies(self, request: NewAsset) -> Sequence[str]:
+        if set(request.playback_policies) - {"public"}:
             raise ConfigurationError("playback_policy", "must be public")
         return ("public",)
 
     async def create_upload(self, passthrough: str, _: UploadRequest) -> CreatedUpload:
         video = await self._call("POST", f"/videos?tag={passthrough}")
         return CreatedUpload(video["uid"], f"http://toy/upload/{video['uid']}")
+
+    async def create_asset(self, passthrough: str, _: AssetRequest, at: datetime) -> Observation:
+        video = await self._call("POST", f"/videos?copy={passthrough}")
+        return replace(seen(video, ObservationSource.APP, at), provider_upload_id=None)
+
+    async def delete_asset(self, provider_asset_id: str) -> None:
+        await self._call("DELETE", f"/videos/{provider_asset_id}")
 
     async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
         await self._call("DELETE", f"/videos/{provider_upload_id}")
@@ -302,7 +318,10 @@ class ToyServer:
         uid = scope["path"].removeprefix("/videos").strip("/")
         match scope["method"]:
             case "POST":
-                return 200, {"uid": self.create("awaiting", argument)}
+                is_copy = scope["query_string"].startswith(b"copy")
+                return 200, self.videos[
+                    self.create("encoding" if is_copy else "awaiting", argument)
+                ]
             case "GET" if not uid:
                 newest, start = list(self.videos.values())[::-1], int(argument)
                 rest = newest[start + PAGE_SIZE :]

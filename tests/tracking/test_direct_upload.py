@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import plain_settings
-from rindle_sync.domain import ErrorKind, ProviderAsset, State, Trigger, replace
+from rindle_sync.domain import DIRECT_UPLOAD, ErrorKind, ProviderAsset, State, Trigger, replace
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life, Upload
 from rindle_sync.errors import (
@@ -35,7 +35,7 @@ from rindle_sync.providers import UploadRequest
 from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.store.schema import assets, changes, webhook_events
 from rindle_sync.telemetry import Failed, StateChange, Stuck
-from rindle_sync.tracking import INGEST_MODE, DirectUpload, begin_upload, cancel_upload
+from rindle_sync.tracking import DirectUpload, begin_upload, cancel_upload
 from rindle_sync.webhooks import WebhookApp, process_webhook_events
 from tests.support.rows import a_row
 from tests.support.webhooks import (
@@ -58,7 +58,7 @@ def a_new_row(world: World, **values: Any) -> ProviderAsset:
     """A row as `RindleSync.begin_upload` makes it."""
     now = world.clock.now()
     made = {
-        "ingest_mode": INGEST_MODE,
+        "ingest_mode": DIRECT_UPLOAD,
         "playback_policy": "public",
         "updated_at": now,
         "passthrough": str(uuid4()),
@@ -471,9 +471,7 @@ async def test_a_wrong_token_is_said_and_told_to_nobody(world: World) -> None:
 # rows that are there already
 
 
-@pytest.mark.parametrize(
-    "state", [State.PENDING, State.UPLOADING, State.PROCESSING, State.READY, State.DELETED]
-)
+@pytest.mark.parametrize("state", [State.PENDING, State.UPLOADING, State.PROCESSING, State.READY])
 async def test_an_asset_that_has_not_failed_is_not_begun_again(world: World, state: State) -> None:
     row = await world.track(state, reference="video-1")
 
@@ -512,8 +510,8 @@ async def test_of_two_that_begin_one_asset_at_once_one_gets_a_link(world: World)
     )
 
     assert sorted(type(result).__name__ for result in came) == [
-        "AlreadyTracked",
-        "AlreadyTracked",
+        "AlreadyBegun",
+        "AlreadyBegun",
         "DirectUpload",
     ]
     assert len(uploads(world)) == 1
@@ -569,7 +567,7 @@ async def test_a_row_begun_anew_is_as_it_is_wished_for_now(world: World) -> None
 
     row = await begun(world, reference="video-1", playback_policy="signed")
 
-    assert (row.playback_policy, row.ingest_mode) == ("signed", INGEST_MODE)
+    assert (row.playback_policy, row.ingest_mode) == ("signed", DIRECT_UPLOAD)
 
 
 @pytest.mark.parametrize("type_", ["created", "asset_created", "cancelled", "errored"])
@@ -867,7 +865,7 @@ async def test_an_app_begins_an_upload_with_its_own_id_and_origin(
     assert row
     assert (row.reference, row.profile, row.state) == ("video-1", "default", State.UPLOADING)
     assert (row.ingest_mode, row.playback_policy, row.passthrough) == (
-        INGEST_MODE,
+        DIRECT_UPLOAD,
         "signed",
         upload.settings.passthrough,
     )

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from functools import cached_property
 
 from rindle_sync.app.callbacks import Callbacks
+from rindle_sync.app.lifecycle import Lifecycle
 from rindle_sync.app.playing import Playing
 from rindle_sync.app.uploads import Uploads
 from rindle_sync.config import Settings, load_settings
@@ -30,7 +31,7 @@ from rindle_sync.telemetry import EventLog, Listener
 from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse, receiver_of
 
 
-class RindleSync(Uploads, Playing, Callbacks, Runnable):
+class RindleSync(Uploads, Lifecycle, Playing, Callbacks, Runnable):
     """The service for one provider environment, for an app that embeds it; made by `connect`."""
 
     @property

@@ -7,13 +7,22 @@ from typing import Any
 from rindle_sync.app.rows import Rows
 from rindle_sync.domain import ProviderAsset
 from rindle_sync.providers import UploadRequest
-from rindle_sync.tracking import DirectUpload, begin_upload, cancel_upload, upload_row
+from rindle_sync.tracking import (
+    DirectUpload,
+    PreparedUpload,
+    begin_upload,
+    cancel_upload,
+    prepare_upload,
+    resume_upload,
+    start_upload,
+    upload_row,
+)
 
 
 class Uploads(Rows):
-    """Direct uploads: begun and cancelled."""
+    """Direct uploads: begun, resumed and cancelled."""
 
-    async def begin_upload(
+    async def begin_upload(  # noqa: PLR0913  what an upload can be like
         self,
         *,
         reference: str,
@@ -23,13 +32,17 @@ class Uploads(Rows):
         expires_in: timedelta = timedelta(hours=1),
         test: bool = False,
         new_asset_settings: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        replace: bool = False,
     ) -> DirectUpload:
         """Create a direct upload: a row first, then the provider's upload.
 
         Its URL is for the browser, once. Playback policies are one or several, by default those in
-        the settings. A row for this reference and profile that has failed begins anew. Raises
-        `AlreadyTracked`, `ConfigurationError`, `ProviderError` and its kinds (the row is errored
-        then, and may begin anew), `Conflict`, `DatabaseUnavailable`.
+        the settings. A row for this reference and profile that has failed, or was deleted, begins
+        anew; with `replace` one that is ready, too. With `resume` an upload that still waits for
+        its file is returned again, as it was first asked for. Raises `AlreadyTracked` (with
+        `row_id` and `state`), `ConfigurationError`, `ProviderError` and its kinds (the row is
+        errored then, and may begin anew), `Conflict`, `DatabaseUnavailable`.
         """
         request = UploadRequest(
             cors_origin=cors_origin,
@@ -40,7 +53,45 @@ class Uploads(Rows):
         )
         self.settings.account.check_credentials()
         row = upload_row(self.context, reference, profile, request)
-        return await begin_upload(self.context, row, request)
+        begin = resume_upload if resume else begin_upload
+        return await begin(self.context, row, request, replacing=replace)
+
+    async def prepare_upload(
+        self,
+        *,
+        reference: str,
+        cors_origin: str,
+        profile: str = "default",
+        playback_policy: str | Sequence[str] | None = None,
+        expires_in: timedelta = timedelta(hours=1),
+        test: bool = False,
+        new_asset_settings: Mapping[str, Any] | None = None,
+        replace: bool = False,
+    ) -> PreparedUpload:
+        """Write the row of a direct upload; `start_upload` has the provider create the upload.
+
+        The arguments are those of `begin_upload`. A row that nobody starts within ten minutes is
+        errored, and may begin anew. Raises `AlreadyTracked`, `ConfigurationError`, `Conflict`,
+        `DatabaseUnavailable`.
+        """
+        request = UploadRequest(
+            cors_origin=cors_origin,
+            playback_policy=playback_policy,
+            timeout=expires_in,
+            test=test,
+            settings=new_asset_settings or {},
+        )
+        row = upload_row(self.context, reference, profile, request)
+        return await prepare_upload(self.context, row, request, replacing=replace)
+
+    async def start_upload(self, prepared: PreparedUpload) -> DirectUpload:
+        """Create the upload of a prepared row, once its transaction is committed.
+
+        Of several calls for one row, in any process, one creates the upload; the others raise
+        `AlreadyBegun`. Raises also what `begin_upload` does.
+        """
+        self.settings.account.check_credentials()
+        return await start_upload(self.context, prepared)
 
     async def cancel_upload(self, row_id: str) -> ProviderAsset | None:
         """Cancel the upload of a row that still waits for its file; the row as it then stands."""

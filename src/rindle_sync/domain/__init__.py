@@ -1,8 +1,10 @@
 """What a row is, what an observation says of it, what becomes of it, when it is checked. Pure."""
 
 from rindle_sync.domain.asset import (
+    DIRECT_UPLOAD,
     FETCH_SOURCES,
     FINAL,
+    FROM_URL,
     IN_FLIGHT,
     ROW_FIELDS,
     WATCHED,
@@ -23,8 +25,9 @@ from rindle_sync.domain.asset import (
     replace,
     with_credible_time,
 )
+from rindle_sync.domain.attempt import attempt_age, is_same_attempt, reassign, restart
 from rindle_sync.domain.clocks import LONGEST_WAIT, TOLERANCE, credible, has_come, is_ahead, lasts
-from rindle_sync.domain.decide import decide, is_news, is_settled, needs_fetch, restart
+from rindle_sync.domain.decide import decide, is_news, is_settled, needs_fetch
 from rindle_sync.domain.decision import CHANGES, Decision, Policy, StuckPolicy, Verdict
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
 from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome

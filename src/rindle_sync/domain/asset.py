@@ -45,6 +45,10 @@ class ErrorKind(StrEnum):
     UPLOAD = "upload"
 
 
+DIRECT_UPLOAD: Final = "direct_upload"
+FROM_URL: Final = "url"
+"""The `ingest_mode` of rows whose upload, or asset, rindle-sync has the provider make."""
+
 WATCHED: Final = frozenset({ErrorKind.STUCK, ErrorKind.NOT_FOUND})
 """The kinds of errored row that are still checked, since the provider may bring them back."""
 
@@ -125,8 +129,11 @@ class _Row:
     """What a whole row and its excerpt have in common."""
 
     __slots__ = ()
+    state: State
     provider_asset_id: str | None
     provider_upload_id: str | None
+    ingest_mode: str | None
+    begun_at: datetime | None
     provider_created_at: datetime
     updated_at: datetime
 
@@ -147,6 +154,12 @@ class _Row:
     def is_fetchable(self) -> bool:
         """Whether the row has an id to fetch by."""
         return bool(self.provider_asset_id or self.provider_upload_id)
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether the provider was asked to make its asset, and nobody knows if it did."""
+        is_waiting = self.state is State.PENDING and not self.is_fetchable
+        return is_waiting and self.begun_at is not None and self.ingest_mode == FROM_URL
 
 
 class ProviderAsset(_Value, _Row, frozen=True, kw_only=True):
@@ -191,6 +204,8 @@ class ProviderAsset(_Value, _Row, frozen=True, kw_only=True):
     provider_created_at: datetime
     """When the provider created the asset; until that is known, when the row was inserted."""
     inserted_at: datetime
+    begun_at: datetime | None = None
+    """When the provider was asked to make its upload or asset; None where that was not begun."""
     updated_at: datetime
     """Last real change."""
     observed_at: datetime | None = None
@@ -253,6 +268,8 @@ class Due(_Value, _Row, frozen=True):
     provider_asset_id: str | None = None
     provider_upload_id: str | None = None
     missing_since: datetime | None = None
+    ingest_mode: str | None = None
+    begun_at: datetime | None = None
 
 
 ROW_FIELDS: Final = ProviderAsset.__struct_fields__

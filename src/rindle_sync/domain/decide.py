@@ -7,6 +7,7 @@ tests/domain/test_decide.py compares the two and checks every line.
 |-----------------------------------------|-----------------------------------------|--------------|
 | any                                     | `deleted`                               | stale        |
 | nothing yet                             | in flight past the threshold, `declare` | stuck        |
+| nothing yet                             | asset asked for, no answer              | needs_fetch  |
 | nothing yet                             | `pending` past the grace, without an id | changed      |
 | nothing yet                             | anything else without an id             | unchanged    |
 | nothing yet                             | anything else                           | needs_fetch  |
@@ -14,6 +15,8 @@ tests/domain/test_decide.py compares the two and checks every line.
 | a check begun before the newest applied | anything                                | stale        |
 | a check or an event of an upload        | has its asset                           | stale        |
 | a check, overtaken by others' news      | says otherwise, and is not behind       | ambiguous    |
+| a look for its asset, not there         | asset asked for, within the grace       | unchanged    |
+| a look for its asset, not there         | asset asked for, past the grace         | changed      |
 | a check, 404                            | not settled                             | changed      |
 | a check, 404                            | settled                                 | missing_once |
 | a check, second 404, too soon           | settled                                 | unchanged    |
@@ -57,6 +60,7 @@ from rindle_sync.domain.asset import (
     replace,
     with_credible_time,
 )
+from rindle_sync.domain.attempt import attempt_age, not_begun, not_listed
 from rindle_sync.domain.clocks import is_ahead
 from rindle_sync.domain.decision import Decision, Policy, StuckPolicy, Verdict
 from rindle_sync.domain.refresh import (
@@ -131,7 +135,7 @@ def needs_fetch(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool
     """Whether a verdict on `row` needs a call to the provider."""
     if policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy):
         return False
-    return row.is_fetchable
+    return row.is_fetchable or row.is_unclear
 
 
 def is_settled(row: ProviderAsset | Due) -> bool:
@@ -151,24 +155,13 @@ def is_news(before: ProviderAsset, after: ProviderAsset) -> bool:
     return before.provider_asset_id != after.provider_asset_id
 
 
-def restart(row: ProviderAsset, fresh: ProviderAsset, now: datetime) -> Decision | None:
-    """The errored `row` begun again as `fresh`, at the app's request; None for any other row."""
-    if row.state is not State.ERRORED:
-        return None
-    # observed now: late answers about the attempt before are stale
-    after = replace(fresh, id=row.id, inserted_at=row.inserted_at, observed_at=now)
-    return _changed(after, now, "begun again")
-
-
 def _without_answer(row: ProviderAsset, now: datetime, policy: Policy) -> Decision:
     if policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy):
         return _stuck(row, row, now)
-    if row.is_fetchable:
+    if row.is_fetchable or row.is_unclear:
         return Decision(Verdict.NEEDS_FETCH, row, "the provider knows")
-    if row.state is State.PENDING and row.age(now) >= policy.begin_grace:
-        text = f"{row.provider_name} upload was not begun"
-        ended = replace(row, state=State.ERRORED, error_kind=ErrorKind.UPLOAD, last_sync_error=text)
-        return _changed(ended, now, "the upload was not begun")
+    if row.state is State.PENDING and attempt_age(row, now) >= policy.begin_grace:
+        return not_begun(row, now)
     # no check will ever date such a row: its wait begins now
     known = replace(row, updated_at=now) if is_ahead(row.updated_at, now) else row
     return Decision(Verdict.UNCHANGED, known, "there is no id to fetch by")
@@ -305,6 +298,8 @@ def _contradicts(row: ProviderAsset, observation: Observation, policy: Policy) -
 def _missing(
     row: ProviderAsset, observation: Observation, now: datetime, policy: Policy
 ) -> Decision:
+    if row.is_unclear:
+        return not_listed(_checked(row, observation, now), now, policy)
     checked = replace(_checked(row, observation, now), missing_since=row.missing_since)
     if not is_settled(row):
         about = "asset" if row.provider_asset_id else "upload"

@@ -14,6 +14,8 @@
 | made due during the check      | now: the answer may be older than what made it due              |
 | a webhook that changed nothing | as planned before                                               |
 | pending, without an id         | when its upload should have been created                        |
+| asset asked for, no answer     | after a share of its age, from the floor to the cap; and at the |
+|                                | end of the grace                                                |
 | settled, deleted               | never                                                           |
 """
 
@@ -34,6 +36,7 @@ from rindle_sync.domain.asset import (
     ProviderAsset,
     State,
 )
+from rindle_sync.domain.attempt import attempt_age
 from rindle_sync.domain.clocks import TOLERANCE, has_come, is_ahead
 from rindle_sync.domain.decision import CHANGES, Decision, Policy, Verdict
 from rindle_sync.domain.token_bucket import LONGEST_PAUSE
@@ -104,7 +107,7 @@ def next_check(
     row, source = decision.row, None
     if isinstance(observation, Observation):
         source = observation.source
-    if row.state is State.DELETED or not row.is_fetchable:
+    if row.state is State.DELETED or not (row.is_fetchable or row.is_unclear):
         return regular_check(row, now, policy, schedule)
     if decision.verdict is Verdict.AMBIGUOUS or decision.is_doubtful:
         return now
@@ -146,7 +149,7 @@ def regular_check(
 ) -> datetime | None:
     """When to check a row that is new or was answered; None for never."""
     if row.state is State.DELETED or not row.is_fetchable:
-        return row.updated_at + policy.begin_grace if row.state is State.PENDING else None
+        return _without_id(row, now, policy, schedule) if row.state is State.PENDING else None
     if row.missing_since:
         return max(row.missing_since + policy.confirm, now + schedule.floor)
     if row.playback_absent_since and row.state is State.READY:
@@ -167,6 +170,16 @@ def regular_check(
     # at the threshold itself a row is not stuck yet
     overdue = row.updated_at + policy.stuck_threshold + timedelta.resolution
     return max(min(now + gap, overdue), now + schedule.floor)
+
+
+def _without_id(row: ProviderAsset, now: datetime, policy: Policy, schedule: Schedule) -> datetime:
+    begun_at = None if is_ahead(row.begun_at, now) else row.begun_at
+    end = (begun_at or row.updated_at) + policy.begin_grace
+    if not row.is_unclear:
+        return end
+    # until then a look can only find it; after that, a whole one ends the row
+    gap = min(max(attempt_age(row, now) * schedule.growth, schedule.floor), schedule.cap)
+    return min(now + gap, end) if end > now else now + gap
 
 
 def _is_very_late(row: ProviderAsset, now: datetime, schedule: Schedule) -> bool:

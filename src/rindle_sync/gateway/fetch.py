@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -31,6 +31,7 @@ from rindle_sync.errors import (
     RindleSyncError,
 )
 from rindle_sync.gateway.circuit_breaker import CircuitBreaker, Reason
+from rindle_sync.gateway.find_made import find_made
 from rindle_sync.gateway.identity import IdentityCheck
 from rindle_sync.gateway.provider_call import CallOutcome, Operation
 from rindle_sync.gateway.rate_limiter import RateLimiter
@@ -130,7 +131,12 @@ class ProviderGateway:
         )
 
     async def fetch(self, row: ProviderAsset) -> Observation | FetchFailure:
-        """Fetch `row` with a granted call. Raises `AuthenticationFailed`."""
+        """Fetch `row` with a granted call. Raises `AuthenticationFailed`.
+
+        An unclear row may take a few more calls.
+        """
+        if row.is_unclear:
+            return (await self._find_made([row]))[row.id]
         secrets = *row.secrets, row.passthrough
 
         async def observe(at: datetime) -> Observation:
@@ -153,8 +159,14 @@ class ProviderGateway:
 
     async def fetch_all(self, rows: Sequence[ProviderAsset]) -> Fetched:
         """Fetch `rows` concurrently, with calls that were granted."""
+        unclear = [row for row in rows if row.is_unclear]
+        made = asyncio.ensure_future(self._find_made(unclear))
+
+        async def fetch(row: ProviderAsset) -> Observation | FetchFailure:
+            return (await made)[row.id] if row.is_unclear else await self.fetch(row)
+
         # a refusal of one must not hide what the others were answered
-        results = await asyncio.gather(*(self.fetch(row) for row in rows), return_exceptions=True)
+        results = await asyncio.gather(*(fetch(row) for row in rows), return_exceptions=True)
         observed: list[tuple[ProviderAsset, Observation | FetchFailure]] = []
         skipped, calls, error = [], 0, None
         for row, result in zip(rows, results, strict=True):
@@ -167,6 +179,33 @@ class ProviderGateway:
             else:
                 skipped.append(row.id)
         return Fetched(observed, skipped, calls, error)
+
+    async def _find_made(
+        self, rows: Sequence[ProviderAsset]
+    ) -> Mapping[str, Observation | FetchFailure]:
+        """Look for the assets of unclear `rows`, with as many granted calls, and with more."""
+        granted = len(rows)
+
+        async def look(at: datetime) -> Mapping[str, Observation | FetchFailure]:
+            async def fetch_page(cursor: str | None) -> Page:
+                nonlocal granted
+                granted = granted or await self.reads.take()
+                granted -= 1
+                return await self.call(Operation.LIST, self.provider.list_assets(at, cursor))
+
+            made = await find_made(rows, at, fetch_page)
+            if any(isinstance(found, Observation) and found.gone for found in made.values()):
+                # in another environment, none of the assets would be listed
+                await self.identity.check()
+            return made
+
+        if not rows:
+            return {}
+        made = await self._attempt(look, f"{len(rows)} assets that were asked for")
+        await self.reads.give_back(granted)
+        if isinstance(made, FetchFailure):
+            return dict.fromkeys([row.id for row in rows], made)
+        return made
 
     async def fetch_page(
         self, cursor: str | None, take: Callable[[], Awaitable[int]]

@@ -12,6 +12,8 @@ class Operation(StrEnum):
     WHOAMI = "whoami"
     CREATE_UPLOAD = "create_upload"
     CANCEL_UPLOAD = "cancel_upload"
+    CREATE_ASSET = "create_asset"
+    DELETE_ASSET = "delete_asset"
 
 
 class CallOutcome(StrEnum):

@@ -1,15 +1,18 @@
 """What a video provider must do, and how each one does it."""
 
 from rindle_sync.providers.base import (
+    AssetRequest,
     Buckets,
     CreatedUpload,
     Delivery,
     Modifiers,
+    NewAsset,
     Page,
     PlaybackKind,
     Priority,
     Provider,
     ProviderEntry,
+    ReopenedUpload,
     SignedUrl,
     Transport,
     UploadBounds,

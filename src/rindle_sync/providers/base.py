@@ -57,16 +57,13 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UploadRequest:
-    """What a direct upload, and the asset made of it, shall be like."""
+class NewAsset:
+    """What a new asset shall be like, however its file comes to the provider."""
 
-    cors_origin: str
     playback_policy: str | Sequence[str] | None = None
     """One or several; None for what `settings` say, or else the provider's default."""
-    timeout: timedelta = timedelta(hours=1)
-    """How long the upload waits for its file, within the provider's `UploadBounds`."""
     test: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """More of the provider's own settings for the new asset."""
 
     @property
@@ -77,12 +74,39 @@ class UploadRequest:
         return tuple(self.playback_policy or ())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadRequest(NewAsset):
+    """What a direct upload, and the asset made of it, shall be like."""
+
+    cors_origin: str
+    timeout: timedelta = timedelta(hours=1)
+    """How long the upload waits for its file, within the provider's `UploadBounds`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetRequest(NewAsset):
+    """What an asset shall be made of, and be like."""
+
+    inputs: Sequence[Mapping[str, Any]] = field(repr=False)
+    """The provider's own inputs, the first with the `url` of the file: mostly a key to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class CreatedUpload:
     """A direct upload that was just made. `url` takes the file, once: it is a key."""
 
     provider_upload_id: str = field(repr=False)
     url: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenedUpload:
+    """A direct upload as it is now; its `url`, a key, only while it waits for its file."""
+
+    observation: Observation = field(repr=False)
+    url: str | None = field(repr=False)
+    timeout: timedelta
+    """How long it waits in all."""
 
 
 class PlaybackKind(StrEnum):
@@ -202,8 +226,11 @@ class Provider(Protocol):
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
         """Up to `page_size` assets, newest first."""
 
-    def playback_policies(self, upload_request: UploadRequest) -> Sequence[str]:
-        """The playback policies that the asset of an upload will have; makes no call.
+    async def reopen_upload(self, provider_upload_id: str, at: datetime) -> ReopenedUpload:
+        """The direct upload as it is now, with its URL while it waits for its file."""
+
+    def playback_policies(self, request: NewAsset) -> Sequence[str]:
+        """The playback policies that a new asset will have; makes no call.
 
         Raises `ConfigurationError` for policies that the provider does not have or that contradict
         each other.
@@ -211,6 +238,17 @@ class Provider(Protocol):
 
     async def create_upload(self, passthrough: str, upload_request: UploadRequest) -> CreatedUpload:
         """Make a direct upload whose asset will carry `passthrough`; never repeated."""
+
+    async def create_asset(
+        self, passthrough: str, request: AssetRequest, at: datetime
+    ) -> Observation:
+        """Make an asset that carries `passthrough`; never repeated. No error shows an input.
+
+        After `ProviderUnavailable` it may have been made all the same; after any other error not.
+        """
+
+    async def delete_asset(self, provider_asset_id: str) -> None:
+        """Delete an asset, and all that plays it."""
 
     async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
         """Cancel a direct upload; `AuthenticationFailed` also where it is too late."""

@@ -20,13 +20,14 @@ from rindle_sync.domain import (
     credible,
     decide,
     is_news,
+    is_same_attempt,
     log_decision,
     next_check,
     replace,
 )
 from rindle_sync.errors import Conflict
 from rindle_sync.reconcile.context import Context
-from rindle_sync.store import Change, Write, Written
+from rindle_sync.store import REPLACED, Change, SupersededIds, Write, Written
 from rindle_sync.telemetry import (
     Event,
     Failed,
@@ -118,7 +119,10 @@ def preview(
 async def commit(
     context: Context, before: ProviderAsset, decision: Decision, trigger: Trigger
 ) -> bool:
-    """Write a decision of the app's own, and emit it; False if another writer was first."""
+    """Write a decision of the app's own, and emit it; False if another writer was first.
+
+    Ids of the provider that the row has no longer are superseded.
+    """
     now = context.now()
     planned = _planned(context, Observed(before, None), decision, trigger, now)
     written = await _write_and_emit(context, [planned], trigger, now)
@@ -128,13 +132,33 @@ async def commit(
 async def _write_and_emit(
     context: Context, decided: Sequence[Applied], trigger: Trigger, now: datetime
 ) -> Written:
-    writes = [Write(applied.row, _change(applied, trigger, now)) for applied in decided]
+    writes = []
+    for applied in decided:
+        left = _left(applied.before, applied.row, now)
+        writes.append(Write(applied.row, _change(applied, trigger, now), left))
     written = await context.store.assets.write(writes)
     for applied, write in zip(decided, writes, strict=True):
         if write.row.id in written.ids:
             for event in _events(applied, write.change, now):
                 context.telemetry.emit(event, write.row, at=now)
     return written
+
+
+def _left(before: ProviderAsset, after: ProviderAsset, now: datetime) -> SupersededIds | None:
+    """The ids that the row has no longer; only what the app begins anew loses any."""
+    asset_id, upload_id = before.provider_asset_id, before.provider_upload_id
+    if asset_id in {None, after.provider_asset_id} and upload_id in {
+        None,
+        after.provider_upload_id,
+    }:
+        return None
+    return SupersededIds(
+        row_id=before.id,
+        provider_asset_id=asset_id if asset_id != after.provider_asset_id else None,
+        provider_upload_id=upload_id if upload_id != after.provider_upload_id else None,
+        reason=REPLACED,
+        at=now,
+    )
 
 
 def _planned(
@@ -176,7 +200,7 @@ async def _read_again(
 ) -> list[Observed]:
     """The rows to decide again, as they are now; those that the database refused say why.
 
-    Left out are rows that the app began anew, and those that take not even the reason.
+    Left out are rows that the app untracked or began anew, and those that take not even the reason.
     """
     if not lost:
         return []
@@ -184,7 +208,7 @@ async def _read_again(
     observed = []
     for applied in lost:
         row, before = fresh.get(applied.row.id), applied.before
-        if row is None or row.passthrough != before.passthrough:
+        if row is None or not is_same_attempt(before, row):
             continue
         observation = _observation_of(applied, row)
         if row.id in refused:

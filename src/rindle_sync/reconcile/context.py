@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from rindle_sync.domain import LongestGaps, Policy, Schedule, WebhookSettings, longest_gaps
 from rindle_sync.gateway import ProviderGateway
@@ -40,3 +41,10 @@ class Context:
         """The same, but nothing of what is found is written or emitted; the provider is asked."""
         gateway, telemetry = self.gateway.for_dry_run(), Telemetry(now=self.now)
         return replace(self, gateway=gateway, telemetry=telemetry, dry_run=True)
+
+    def within(self, connection: Any) -> "Context":
+        """The same, but rows are read and written in the transaction on the app's `connection`.
+
+        Raises `ConfigurationError` for an object that is no such connection.
+        """
+        return replace(self, store=self.store.within(connection))

@@ -148,7 +148,7 @@ async def match(context: Context, page: Page) -> list[tuple[ProviderAsset, Obser
 async def untracked(
     context: Context, page: Page, matched: Sequence[tuple[ProviderAsset, Observation]]
 ) -> list[Observation]:
-    """The assets of the page that no row knows or waits for.
+    """The assets of the page that no row knows or waits for, or had before.
 
     By its passthrough a row waits for an asset only as long as it has no id of the provider.
     """
@@ -164,7 +164,20 @@ async def untracked(
             provider_asset_ids=(), provider_upload_ids=(), passthroughs=passthroughs
         )
     awaited = {row.passthrough for row in rows}
-    return [entry for entry in unknown.values() if entry.passthrough not in awaited]
+    found = [entry for entry in unknown.values() if entry.passthrough not in awaited]
+    if not found:
+        return found
+    asset_ids, upload_ids = await context.store.superseded.known(
+        provider_asset_ids=[entry.provider_asset_id for entry in found if entry.provider_asset_id],
+        provider_upload_ids=[
+            entry.provider_upload_id for entry in found if entry.provider_upload_id
+        ],
+    )
+    return [
+        entry
+        for entry in found
+        if entry.provider_asset_id not in asset_ids and entry.provider_upload_id not in upload_ids
+    ]
 
 
 def next_bookmark(bookmark: Bookmark, page: Page) -> Bookmark | None:

@@ -14,4 +14,5 @@ from rindle_sync.store.outbox import Outbox, PendingChange
 from rindle_sync.store.rate_limits import RateLimits
 from rindle_sync.store.statistics import Figures, WebhookCounts
 from rindle_sync.store.store import Store
+from rindle_sync.store.superseded import FORGOTTEN, REPLACED, SupersededIds
 from rindle_sync.store.wrong_times import WrongTimes

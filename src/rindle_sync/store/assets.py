@@ -23,14 +23,16 @@ from rindle_sync.store.lines import (
 )
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
+from rindle_sync.store.superseded import SupersededIds, supersede
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A row to write, one version above the stored one, and its change."""
+    """A row to write, one version above the stored one, its change, and the ids that it loses."""
 
     row: ProviderAsset
     change: Change | None = None
+    superseded: SupersededIds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +293,9 @@ class AssetStore(Repository):
             stored = [change_columns(w.change) for w in writes if w.change and w.row.id in ids]
             if stored:
                 await connection.execute(_ADD_CHANGES, {"rows": json_parameter(stored, changes)})
+            left = [w.superseded for w in writes if w.superseded and w.row.id in ids]
+            if left:
+                await supersede(connection, self.key, left)
         return ids
 
     async def changes_of(self, row_id: str) -> list[Change]:

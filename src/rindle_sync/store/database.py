@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final, cast
 
@@ -12,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.domain import LONGEST_WAIT, TOLERANCE
 from rindle_sync.errors import AlreadyClosed, DatabaseUnavailable, WrongEventLoop
-from rindle_sync.store.driver_errors import LOCKED, named_errors, retried
+from rindle_sync.store.driver_errors import LOCKED, NO_TABLES, named_errors, retried
 from rindle_sync.store.schema.engine import BUSY_SECONDS, file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
 from rindle_sync.store.schema.tables import assets
@@ -20,6 +21,26 @@ from rindle_sync.store.schema.tables import assets
 ENCODING_REMEDY: Final = (
     "use a database in UTF-8: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
 )
+
+
+SERVER: Final = sa.text(
+    "SELECT CAST(current_database() AS TEXT) AS name, "
+    "CAST(extract(epoch FROM pg_postmaster_start_time()) AS TEXT) AS began"
+).columns(sa.column("name", sa.Text()), sa.column("began", sa.Text()))
+"""What tells a database of PostgreSQL from all others."""
+
+_SCHEMA: Final = sa.text(
+    "SELECT CAST(nspname AS TEXT) FROM pg_class AS c "
+    "JOIN pg_namespace AS n ON c.relnamespace = n.oid WHERE c.oid = to_regclass(:name)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A database of PostgreSQL, and the schema that has our tables."""
+
+    identity: tuple[str, str]
+    schema: str
 
 
 class Database:
@@ -38,6 +59,7 @@ class Database:
         """The leases to release next, by table and token; a dict, used as an ordered set."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self.is_closed = False
+        self._server: Server | None = None
 
     @property
     def place(self) -> str:
@@ -98,6 +120,18 @@ class Database:
         async with self.reading() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             return not await is_own(driver)
+
+    async def server(self, *, again: bool = False) -> Server:
+        """The database of PostgreSQL, asked once, or `again`; raises `DatabaseUnavailable`."""
+        if self._server is None or again:
+            async with self.reading() as connection:
+                name, began = (await connection.execute(SERVER)).one()
+                found = await connection.execute(_SCHEMA, {"name": assets.name})
+                schema = found.scalar_one_or_none()
+            if schema is None:
+                raise DatabaseUnavailable(NO_TABLES)
+            self._server = Server((name, began), schema)
+        return self._server
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

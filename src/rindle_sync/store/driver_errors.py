@@ -19,7 +19,7 @@ T = TypeVar("T")
 ATTEMPTS: Final = 5
 """How often a transaction is run that the database rolls back in favour of another one."""
 
-_NO_TABLES: Final = "the database lacks the tables of rindle-sync; run `rindle-sync migrate`"
+NO_TABLES: Final = "the database lacks the tables of rindle-sync; run `rindle-sync migrate`"
 _OTHER_TABLES: Final = (
     "the tables lack a column: they are of an older version of rindle-sync, or of another program "
     "(Rindle has one of the same name); run `rindle-sync migrate`, which tells these apart"
@@ -28,7 +28,7 @@ _FULL: Final = "the disk of the database is full; make room on it"
 _NO_MORE: Final = "the database takes no more connections; close some, or raise its max_connections"
 _ABOUT_TO: Final = "the database is starting, or about to stop"
 
-_COLLIDED: Final = (
+COLLIDED: Final = (
     f"a transaction was rolled back {ATTEMPTS} times in favour of others; does another program "
     "lock the tables of rindle-sync in an order of its own?"
 )
@@ -50,7 +50,7 @@ LOCKED: Final = (
 _BY_STATE: Final = {
     READ_ONLY: "the database is read-only; does database_url lead to the primary, and not to a "
     "standby, and is default_transaction_read_only off?",
-    "42P01": _NO_TABLES,
+    "42P01": NO_TABLES,
     "42703": _OTHER_TABLES,
     "53100": _FULL,
     "53300": _NO_MORE,
@@ -81,7 +81,7 @@ _REFUSES_VALUE: Final = frozenset({"22", "44", "54", "P0"})
 
 # a server or a pooler that refuses a connection gives its reason as text only
 _BY_WORDS: Final = (
-    (re.compile(r"no such table"), _NO_TABLES),
+    (re.compile(r"no such table"), NO_TABLES),
     (re.compile(r"no such column|has no column named"), _OTHER_TABLES),
     (
         re.compile(r"unsupported startup parameter"),
@@ -144,7 +144,7 @@ def named_errors() -> Iterator[None]:
         if isinstance(error, DataError) or state_of(error.orig)[:2] in _REFUSES_VALUE:
             raise InvalidValue(complaint(error.orig)) from None
         if state_of(error.orig) in _ROLLED_BACK:
-            raise RolledBack(_COLLIDED) from None
+            raise RolledBack(COLLIDED) from None
         raise unavailable(error.orig) from None
     # raised before it was sent: its encoding is not the database's, or it is too large or too deep
     except (StatementError, UnicodeEncodeError, OverflowError, RecursionError) as error:
@@ -169,6 +169,12 @@ def state_of(error: BaseException | None) -> str:
     return getattr(error, "sqlstate", None) or ""
 
 
+def code_of(error: BaseException | None) -> int:
+    """The primary result code of an error of SQLite; 0 for any other error."""
+    # it is the lowest byte: https://www.sqlite.org/rescode.html
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
 def unavailable(error: BaseException | None) -> DatabaseUnavailable | ConfigurationError:
     """What to raise where a driver raised `error`."""
     wrong = _WRONG_VALUE.search(str(error))
@@ -183,8 +189,7 @@ def unavailable(error: BaseException | None) -> DatabaseUnavailable | Configurat
 def complaint(error: BaseException | None) -> str:
     """What is wrong and how to fix it, where a driver raised `error`."""
     state, text = state_of(error), scrub(str(error))
-    # the lowest byte is the primary result code: https://www.sqlite.org/rescode.html
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = code_of(error)
     named = _BY_STATE.get(state) or _BY_CODE.get(code)
     if named:
         return named

@@ -1,16 +1,26 @@
 """All repositories of one provider environment."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore
+from rindle_sync.store.borrowed import Borrowed, Lent, RolledBackInside
+from rindle_sync.store.connection_kinds import app_connection
 from rindle_sync.store.database import Database
+from rindle_sync.store.driver_errors import COLLIDED, RolledBack, retried
 from rindle_sync.store.environments import Environments
 from rindle_sync.store.history import History
 from rindle_sync.store.inbox import Inbox
 from rindle_sync.store.job_runs import JobRuns
 from rindle_sync.store.outbox import Outbox
 from rindle_sync.store.rate_limits import RateLimits
+from rindle_sync.store.removal import Removal
 from rindle_sync.store.statistics import Statistics
+from rindle_sync.store.superseded import Superseded
 from rindle_sync.store.wrong_times import WrongTimesQuery
+
+T = TypeVar("T")
 
 
 class Store:
@@ -30,4 +40,30 @@ class Store:
         self.history = History(*of)
         self.rate_limits = RateLimits(*of)
         self.statistics = Statistics(*of)
+        self.superseded = Superseded(*of)
+        self.removal = Removal(*of)
         self.wrong_times = WrongTimesQuery(*of)
+
+    def within(self, connection: Any) -> "Store":
+        """The same repositories in the transaction that is open on the app's own `connection`.
+
+        Raises `ConfigurationError` for an object that is no such connection; the methods of the
+        repositories raise it where the connection cannot be used, or leads elsewhere.
+        """
+        borrowed = Borrowed(self.database, app_connection(connection))
+        return Store(borrowed, self.provider, self.environment)
+
+    @retried
+    async def together(self, work: Callable[["Store"], Awaitable[T]]) -> T:
+        """What `work` returns, all of whose writes are one transaction.
+
+        It is run again where the database rolls the transaction back in favour of another one.
+        """
+        if isinstance(self.database, Lent):
+            return await work(self)
+        try:
+            async with self.database.writing() as connection:
+                lent = Lent(self.database, connection)
+                return await work(Store(lent, self.provider, self.environment))
+        except RolledBackInside:
+            raise RolledBack(COLLIDED) from None

@@ -94,8 +94,8 @@ class UnknownStatus(RowEvent):
 class Called(ProviderEvent):
     """A call to the provider has ended.
 
-    `way` is asset, list, upload, whoami, create_upload or cancel_upload; `answer` is answered,
-    not_found, throttled, refused or unreachable.
+    `way` is asset, list, upload, whoami, create_upload, cancel_upload, create_asset or
+    delete_asset; `answer` is answered, not_found, throttled, refused or unreachable.
     """
 
     name: ClassVar[str] = "rindle.provider.call.completed"

@@ -1,12 +1,10 @@
-"""Begins and cancels direct uploads: first the row, then the provider, then their link."""
+"""Begins, resumes and cancels direct uploads."""
 
-import json
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
-from uuid import uuid4
 
 from rindle_sync.domain import (
+    DIRECT_UPLOAD,
     ErrorKind,
     Observation,
     ObservationSource,
@@ -14,24 +12,24 @@ from rindle_sync.domain import (
     ProviderAsset,
     State,
     Trigger,
-    regular_check,
-    replace,
-    restart,
-    scrub,
+    attempt_age,
+    reassign,
 )
-from rindle_sync.errors import (
-    AlreadyTracked,
-    AuthenticationFailed,
-    ConfigurationError,
-    Conflict,
-    NotFound,
-    RindleSyncError,
-)
+from rindle_sync.errors import AuthenticationFailed, ConfigurationError, NotFound
 from rindle_sync.gateway import Operation
 from rindle_sync.providers import UploadBounds, UploadRequest
-from rindle_sync.reconcile import Applied, Context, Observed, apply, check_text, commit, new_row
-
-INGEST_MODE: Final = "direct_upload"
+from rindle_sync.reconcile import Context, Observed, apply, check_text
+from rindle_sync.tracking.creation import (
+    begun,
+    call,
+    check_json,
+    in_the_way,
+    insert,
+    link,
+    made_row,
+    take,
+    write_again,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,26 +41,45 @@ class DirectUpload:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedUpload:
+    """A row that waits for its upload to be made, and how; another process may start it."""
+
+    row_id: str
+    request: UploadRequest
+
+
 def upload_row(
     context: Context, reference: str, profile: str, upload_request: UploadRequest
 ) -> ProviderAsset:
     """The row of an upload that is not created yet; `ConfigurationError` for an invalid request."""
-    provider = context.gateway.provider
-    _check(upload_request, provider.upload_bounds, context.policy)
-    policies = provider.playback_policies(upload_request)
-    return new_row(
-        context,
-        reference=reference,
-        profile=profile,
-        passthrough=str(uuid4()),
-        playback_policy=",".join(policies) or None,
-        ingest_mode=INGEST_MODE,
-        state=State.PENDING,
-    )
+    _check(upload_request, context.gateway.provider.upload_bounds, context.policy)
+    return made_row(context, reference, profile, upload_request, DIRECT_UPLOAD)
+
+
+async def prepare_upload(
+    context: Context, row: ProviderAsset, request: UploadRequest, *, replacing: bool = False
+) -> PreparedUpload:
+    """Write the new `row`, for `start_upload`; the provider is not asked.
+
+    A row that nobody starts is ended by the sweep. Raises as `insert` does.
+    """
+    inserted = await insert(context, row, replacing=replacing)
+    return PreparedUpload(row_id=inserted.id, request=request)
+
+
+async def start_upload(context: Context, prepared: PreparedUpload) -> DirectUpload:
+    """Create the upload of a prepared row; of several that try, one does.
+
+    Raises `AlreadyBegun`, `Conflict`, `ConfigurationError`, `ProviderError` and its kinds.
+    """
+    _check(prepared.request, context.gateway.provider.upload_bounds, context.policy)
+    row = await take(context, prepared.row_id, DIRECT_UPLOAD)
+    return await _create(context, row, prepared.request)
 
 
 async def begin_upload(
-    context: Context, row: ProviderAsset, upload_request: UploadRequest
+    context: Context, row: ProviderAsset, upload_request: UploadRequest, *, replacing: bool = False
 ) -> DirectUpload:
     """Create a direct upload for the new `row`; a failed row of its reference begins again.
 
@@ -70,35 +87,76 @@ async def begin_upload(
     passthrough, or the sweep ends it with the reason. Raises `AlreadyTracked`, `ProviderError` and
     its kinds, `Conflict`, `DatabaseUnavailable`.
     """
-    provider, policy, schedule = context.gateway.provider, context.policy, context.schedule
-    row = replace(row, check_at=regular_check(row, row.inserted_at, policy, schedule))
     # first the row: an upload that no row waits for would be lost to the app
+    row = await insert(context, begun(context, row), replacing=replacing)
+    return await _create(context, row, upload_request)
+
+
+async def resume_upload(
+    context: Context, row: ProviderAsset, upload_request: UploadRequest, *, replacing: bool = False
+) -> DirectUpload:
+    """The upload that this reference waits for the file of, or a new one in the same row.
+
+    `row` is a new one. Raises as `begin_upload`, and `AlreadyTracked` once the file has come.
+    """
+    old = await context.store.assets.find_by_reference(row.reference, row.profile)
+    if old and old.environment == row.environment:
+        if old.state is State.UPLOADING and old.provider_upload_id:
+            reopened = await _reopen(context, old, old.provider_upload_id)
+            if reopened:
+                return reopened
+        elif old.state is State.PENDING and old.ingest_mode == DIRECT_UPLOAD:
+            return await _take_over(context, old, row, upload_request)
+    return await begin_upload(context, row, upload_request, replacing=replacing)
+
+
+async def _take_over(
+    context: Context, old: ProviderAsset, fresh: ProviderAsset, upload_request: UploadRequest
+) -> DirectUpload:
+    """A new upload in a row whose own was not made, or whose URL was lost with a process."""
+    now = context.now()
+    # while its call may be under way, another upload would make that one useless
+    if old.begun_at and attempt_age(old, now) < context.lease:
+        raise in_the_way(old)
+    row = await write_again(context, old, reassign(old, begun(context, fresh), now, "begun again"))
+    return await _create(context, row, upload_request)
+
+
+async def _reopen(
+    context: Context, row: ProviderAsset, provider_upload_id: str
+) -> DirectUpload | None:
+    """The upload while it waits for its file; else the row becomes what the provider says."""
+    gateway, at = context.gateway, context.now()
     try:
-        await context.store.assets.add(row)
-    except AlreadyTracked:
-        row = await _begin_again(context, row)
-    passthrough = row.passthrough or row.id
-    try:
-        created = await context.gateway.call_within(
-            context.gateway.creates,
-            Operation.CREATE_UPLOAD,
-            lambda: provider.create_upload(passthrough, upload_request),
+        reopened = await gateway.call_within(
+            gateway.reads,
+            Operation.UPLOAD,
+            lambda: gateway.provider.reopen_upload(provider_upload_id, at),
         )
-    except Exception as error:
-        await _apply(context, row, _not_created(context, error))
-        raise
+    except NotFound:
+        gone = Observation(source=ObservationSource.UPLOAD, at=at, gone=True)
+        await apply(context, [Observed(row, gone)], Trigger.APP)
+        return None
+    if reopened.url is None:
+        await apply(context, [Observed(row, reopened.observation)], Trigger.APP)
+        return None
+    expires_at = row.updated_at + reopened.timeout
+    return DirectUpload(row_id=row.id, url=reopened.url, expires_at=expires_at)
+
+
+async def _create(context: Context, row: ProviderAsset, request: UploadRequest) -> DirectUpload:
+    provider, passthrough = context.gateway.provider, row.passthrough or row.id
+    created = await call(
+        context, row, Operation.CREATE_UPLOAD, lambda: provider.create_upload(passthrough, request)
+    )
     observation = Observation(
         source=ObservationSource.APP,
         at=context.now(),
         state=State.UPLOADING,
         provider_upload_id=created.provider_upload_id,
     )
-    linked = await _apply(context, row, observation)
-    if linked is None or linked.row.provider_upload_id != created.provider_upload_id:
-        raise Conflict(
-            "the row was ended or deleted while its upload was made; begin the upload again"
-        )
-    expires_at = context.now() + upload_request.timeout
+    await link(context, row, observation)
+    expires_at = context.now() + request.timeout
     return DirectUpload(row_id=row.id, url=created.url, expires_at=expires_at)
 
 
@@ -113,10 +171,7 @@ def _check(upload_request: UploadRequest, bounds: UploadBounds, policy: Policy) 
         )
         raise ConfigurationError("expires_in", text)
     check_text("cors_origin", upload_request.cors_origin)
-    try:
-        json.dumps(upload_request.settings, ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError):
-        raise ConfigurationError("new_asset_settings", "must be plain JSON values") from None
+    check_json("new_asset_settings", upload_request.settings)
 
 
 async def cancel_upload(context: Context, row: ProviderAsset) -> ProviderAsset:
@@ -125,6 +180,9 @@ async def cancel_upload(context: Context, row: ProviderAsset) -> ProviderAsset:
     Raises `ProviderError` and its kinds, `DatabaseUnavailable`.
     """
     if row.state not in {State.PENDING, State.UPLOADING} or row.provider_asset_id:
+        return row
+    # its asset may exist: a row that had ended could begin anew, and make a second one
+    if row.is_unclear:
         return row
     at = context.now()
     observation = Observation(
@@ -136,8 +194,8 @@ async def cancel_upload(context: Context, row: ProviderAsset) -> ProviderAsset:
     )
     if row.provider_upload_id:
         observation = await _fetch_upload(context, row.provider_upload_id, at)
-    applied = await _apply(context, row, observation)
-    return applied.row if applied else row
+    applied = await apply(context, [Observed(row, observation)], Trigger.APP)
+    return applied[0].row if applied else row
 
 
 async def _fetch_upload(context: Context, provider_upload_id: str, at: datetime) -> Observation:
@@ -161,34 +219,3 @@ async def _fetch_upload(context: Context, provider_upload_id: str, at: datetime)
         if observation.state is State.UPLOADING:
             raise refused from None
         return observation
-
-
-async def _begin_again(context: Context, fresh: ProviderAsset) -> ProviderAsset:
-    now = context.now()
-    old = await context.store.assets.find_by_reference(fresh.reference, fresh.profile)
-    decision = restart(old, fresh, now) if old and old.environment == fresh.environment else None
-    if old is None or decision is None:
-        text = (
-            "this reference and profile are tracked, and have not failed: "
-            "cancel the upload, or use another profile"
-        )
-        raise AlreadyTracked(text, row_id=old.id if old else None)
-    if not await commit(context, old, decision, Trigger.APP):
-        raise Conflict("the row was changed at the same moment; begin the upload again")
-    return replace(decision.row, version=old.version + 1)
-
-
-def _not_created(context: Context, error: Exception) -> Observation:
-    cause = scrub(str(error)) if isinstance(error, RindleSyncError) else type(error).__name__
-    return Observation(
-        source=ObservationSource.APP,
-        at=context.now(),
-        state=State.ERRORED,
-        error_kind=ErrorKind.UPLOAD,
-        error_text=f"upload was not made: {cause}",
-    )
-
-
-async def _apply(context: Context, row: ProviderAsset, observation: Observation) -> Applied | None:
-    applied = await apply(context, [Observed(row, observation)], Trigger.APP)
-    return applied[0] if applied else None

@@ -17,20 +17,22 @@ from urllib.parse import quote
 
 import httpx
 
-from rindle_sync.domain import FailureKind, Observation, ObservationSource, ReceivedEvent
+from rindle_sync.domain import FailureKind, Observation, ObservationSource, ReceivedEvent, State
 from rindle_sync.errors import ConfigurationError, MissingCredentials, ProviderUnavailable
 from rindle_sync.providers.base import (
+    AssetRequest,
     CallsLeft,
     CreatedUpload,
     Page,
     Playback,
+    ReopenedUpload,
     Transport,
     UploadBounds,
     UploadRequest,
 )
 from rindle_sync.providers.mux import webhooks
 from rindle_sync.providers.mux.errors import refusal, unreachable
-from rindle_sync.providers.mux.new_asset import asset_settings, playback_policies
+from rindle_sync.providers.mux.new_asset import asset_body, playback_policies, upload_body
 from rindle_sync.providers.mux.responses import (
     Asset,
     Environment,
@@ -42,6 +44,7 @@ from rindle_sync.providers.mux.responses import (
     read_list,
     same,
     upload_observation,
+    without_file_urls,
 )
 from rindle_sync.providers.network import open_transport, proxy_for
 
@@ -57,6 +60,7 @@ PAGE_SIZE: Final = 100  # the most that Mux lists: https://www.mux.com/docs/core
 CONNECTIONS: Final = 60
 """How many calls are under way at once; one more would wait inside its own time limit."""
 
+_SUCCESS: Final = {"POST": 201, "DELETE": 204}
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _UNREADABLE: Final = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, zlib.error)
 
@@ -145,15 +149,34 @@ class Mux:
 
     async def create_upload(self, passthrough: str, upload_request: UploadRequest) -> CreatedUpload:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/create-direct-upload ."""
-        asked: dict[str, Any] = {
-            "cors_origin": upload_request.cors_origin,
-            "timeout": int(upload_request.timeout.total_seconds()),
-            "new_asset_settings": {**asset_settings(upload_request), "passthrough": passthrough},
-        }
-        if upload_request.test:
-            asked["test"] = True
-        made = read(await self._data("/video/v1/uploads", "POST", asked), NewUpload)
+        asked = upload_body(passthrough, upload_request)
+        # its URL is what the caller wants; any other would be a leaked key
+        data = await self._data("/video/v1/uploads", "POST", asked, keep_urls=True)
+        made = read(data, NewUpload)
         return CreatedUpload(made.id, made.url)
+
+    async def reopen_upload(self, provider_upload_id: str, at: datetime) -> ReopenedUpload:
+        """https://www.mux.com/docs/api-reference/video/direct-uploads/get-direct-upload ."""
+        path = f"/video/v1/uploads/{_segment(provider_upload_id)}"
+        data = await self._data(path, keep_urls=True)
+        upload = same(read(data, Upload), provider_upload_id)
+        observation = upload_observation(upload, without_file_urls(data), at)
+        is_waiting = observation.state is State.UPLOADING and isinstance(upload.url, str)
+        seconds = upload.timeout if isinstance(upload.timeout, int) else 0
+        return ReopenedUpload(
+            observation, upload.url if is_waiting else None, timedelta(seconds=seconds)
+        )
+
+    async def create_asset(
+        self, passthrough: str, request: AssetRequest, at: datetime
+    ) -> Observation:
+        """https://www.mux.com/docs/api-reference/video/assets/create-asset ."""
+        data = await self._data("/video/v1/assets", "POST", asset_body(passthrough, request))
+        return asset_observation(read(data, Asset), data, ObservationSource.APP, at)
+
+    async def delete_asset(self, provider_asset_id: str) -> None:
+        """https://www.mux.com/docs/api-reference/video/assets/delete-asset ."""
+        await self._answer("DELETE", f"/video/v1/assets/{_segment(provider_asset_id)}", None)
 
     async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
         """https://www.mux.com/docs/api-reference/video/direct-uploads/cancel-direct-upload .
@@ -190,11 +213,10 @@ class Mux:
         await self._transport.aclose()
 
     async def _data(
-        self, path: str, method: str = "GET", upload_request: Any = None
+        self, path: str, method: str = "GET", asked: Any = None, *, keep_urls: bool = False
     ) -> Mapping[str, Any]:
-        content = await self._answer(method, path, None, upload_request)
-        # the URL of a new upload is what the caller wants; any other would be a leaked key
-        body = decoded(content, keep_urls=method == "POST")
+        content = await self._answer(method, path, None, asked)
+        body = decoded(content, keep_urls=keep_urls)
         if body is None:
             raise ProviderUnavailable("mux sent a body that is no JSON object")
         data = body.get("data")
@@ -203,25 +225,25 @@ class Mux:
         return data
 
     async def _answer(
-        self, method: str, path: str, query: Mapping[str, str] | None, upload_request: Any = None
+        self, method: str, path: str, query: Mapping[str, str] | None, asked: Any = None
     ) -> bytes:
-        status, headers, content = await self._send(method, path, query, upload_request)
+        status, headers, content = await self._send(method, path, query, asked)
         with suppress(ValueError, OverflowError):  # an offset of years is not one
             sent_at = parsedate_to_datetime(headers.get("date", ""))
             self.clock = sent_at if sent_at.tzinfo else self.clock
         left = headers.get("x-ratelimit-remaining", "")
         if left.isdecimal() and len(left) < 10:
             self._on_calls_left("creates" if method == "POST" else "reads", int(left))
-        if status != (201 if method == "POST" else 200):
+        if status != _SUCCESS.get(method, 200):
             about = "upload" if path.startswith("/video/v1/uploads") else "asset"
             error = refusal(status, headers, decoded(content), self._secrets, about)
-            if status in {400, 422} and upload_request:
+            if status in {400, 422} and asked:
                 raise ConfigurationError("new_asset_settings", str(error))
             raise error
         return content
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None, upload_request: Any
+        self, method: str, path: str, query: Mapping[str, str] | None, asked: Any
     ) -> tuple[int, httpx.Headers, bytes]:
         if self._credentials is None:
             raise MissingCredentials(
@@ -232,7 +254,7 @@ class Mux:
         try:
             url = f"{self._base_url}{path}"
             request = httpx.Request(
-                method, url, params=query, json=upload_request, headers=headers, extensions=limits
+                method, url, params=query, json=asked, headers=headers, extensions=limits
             )
             # the time limits of httpx bound each read, not the whole call
             async with asyncio.timeout(self._timeout):

@@ -1,13 +1,14 @@
-"""What a direct upload asks Mux to make its asset like, and the playback policies in it.
+"""What a new asset shall be like, in Mux's words, and the playback policies in it.
 
 https://www.mux.com/docs/api-reference/video/direct-uploads/create-direct-upload
+https://www.mux.com/docs/api-reference/video/assets/create-asset
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.providers.base import UploadRequest
+from rindle_sync.providers.base import AssetRequest, NewAsset, UploadRequest
 
 POLICIES: Final = ("public", "signed", "drm")
 DEFAULT: Final = ("public",)
@@ -22,24 +23,47 @@ _DRM_REMEDY: Final = (
 )
 
 
-def asset_settings(upload_request: UploadRequest) -> Mapping[str, Any]:
+def upload_body(passthrough: str, request: UploadRequest) -> dict[str, Any]:
+    """The body of the call that makes a direct upload."""
+    body: dict[str, Any] = {
+        "cors_origin": request.cors_origin,
+        "timeout": int(request.timeout.total_seconds()),
+        "new_asset_settings": {**_asset_settings(request), "passthrough": passthrough},
+    }
+    if request.test:
+        body["test"] = True
+    return body
+
+
+def asset_body(passthrough: str, request: AssetRequest) -> dict[str, Any]:
+    """The body of the call that makes an asset."""
+    inputs = [dict(given) for given in request.inputs]
+    body = {**_asset_settings(request), "inputs": inputs, "passthrough": passthrough}
+    # the older name of the same field
+    body.pop("input", None)
+    if request.test:
+        body["test"] = True
+    return body
+
+
+def _asset_settings(request: NewAsset) -> Mapping[str, Any]:
     """The app's settings; playback policies are added only where the app gives none there."""
-    if _in_settings(upload_request.settings) is not None:
-        return upload_request.settings
-    policies = playback_policies(upload_request)
-    return {**upload_request.settings, _PLAIN: list(policies)}
+    if _in_settings(request.settings) is not None:
+        return request.settings
+    policies = playback_policies(request)
+    return {**request.settings, _PLAIN: list(policies)}
 
 
-def playback_policies(upload_request: UploadRequest) -> Sequence[str]:
+def playback_policies(request: NewAsset) -> Sequence[str]:
     """The playback policies that the new asset will have; makes no call.
 
     Raises `ConfigurationError` for policies that Mux does not have, for DRM without a
     configuration, and where argument and settings disagree.
     """
-    asked = upload_request.playback_policies
+    asked = request.playback_policies
     for policy in asked:
         _check(_DEPRECATED, policy)
-    given = _in_settings(upload_request.settings)
+    given = _in_settings(request.settings)
     if given is None:
         if "drm" in asked:
             raise ConfigurationError(_DEPRECATED, _DRM_REMEDY)

@@ -66,6 +66,8 @@ class Upload(msgspec.Struct):
     asset_id: Any = None
     error: Any = None
     new_asset_settings: Any = None
+    timeout: Any = None
+    url: Any = None
 
 
 class NewUpload(msgspec.Struct):

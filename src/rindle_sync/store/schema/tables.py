@@ -57,6 +57,7 @@ assets: Final = sa.Table(
     sa.Column("media_updated_at", UtcTime()),
     sa.Column("provider_created_at", UtcTime(), nullable=False),
     sa.Column("inserted_at", UtcTime(), nullable=False),
+    sa.Column("begun_at", UtcTime()),
     sa.Column("updated_at", UtcTime(), nullable=False),
     sa.Column("observed_at", UtcTime()),
     sa.Column("checked_at", UtcTime()),

@@ -33,6 +33,7 @@ def upgrade() -> None:
     op.add_column(rows, Column("renditions", Json, nullable=False, server_default="[]"))
     op.add_column(rows, Column("master", Json))
     op.add_column(rows, Column("media_updated_at", UtcTime()))
+    op.add_column(rows, Column("begun_at", UtcTime()))
     op.add_column("provider_webhook_events", _flag("for_app"))
     kind: Column[str] = Column("kind", Text(), nullable=False, server_default="state")
     op.add_column("provider_asset_changes", kind)

@@ -1,0 +1,42 @@
+"""Which kind of connection the app has passed."""
+
+import sqlite3
+import sys
+from typing import Any, Final
+
+import aiosqlite
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+from sqlalchemy.orm import Session, scoped_session
+
+from rindle_sync.errors import ConfigurationError
+from rindle_sync.store.app_connections import (
+    ARGUMENT,
+    AiosqliteConnection,
+    AppConnection,
+    SqlAlchemyConnection,
+    SqliteConnection,
+)
+
+_KINDS: Final = (
+    "must be the app's own connection: of SQLAlchemy (Connection, Session, AsyncConnection, "
+    "AsyncSession), of psycopg (Connection, AsyncConnection), of sqlite3 or of aiosqlite"
+)
+
+
+def app_connection(connection: Any) -> AppConnection:
+    """The app's connection, of whatever kind; raises `ConfigurationError` for another object."""
+    kinds = (AsyncConnection, AsyncSession, async_scoped_session, sa.Connection, Session)
+    if isinstance(connection, (*kinds, scoped_session)):
+        return SqlAlchemyConnection(connection)
+    if isinstance(connection, sqlite3.Connection):
+        return SqliteConnection(connection)
+    if isinstance(connection, aiosqlite.Connection):
+        return AiosqliteConnection(connection)
+    # where psycopg is not imported, nothing is of it
+    if "psycopg" in sys.modules:
+        from rindle_sync.store.psycopg_connections import psycopg_connection
+
+        if found := psycopg_connection(connection):
+            return found
+    raise ConfigurationError(ARGUMENT, f"{_KINDS}; not {type(connection).__name__}")

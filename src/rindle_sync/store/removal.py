@@ -1,0 +1,69 @@
+"""Forgets a row, and on request what is stored about it."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from rindle_sync.store.database import Repository
+from rindle_sync.store.driver_errors import retried
+from rindle_sync.store.schema.tables import assets, change_deliveries, changes, webhook_events
+from rindle_sync.store.superseded import FORGOTTEN, SupersededIds, supersede
+
+
+class Removal(Repository):
+    """Deletes rows."""
+
+    table = assets
+
+    @retried
+    async def remove(
+        self,
+        row_id: str,
+        now: datetime,
+        *,
+        history: bool = False,
+        webhook_bodies: bool = False,
+        remember: bool = True,
+    ) -> bool:
+        """Delete a row in one transaction; False where it is gone.
+
+        With `history` its changes go, too; with `webhook_bodies` the bodies of the webhook events
+        about it are emptied. With `remember` its ids are superseded.
+        """
+        deleted = sa.delete(assets).where(*self.here, assets.c.id == row_id)
+        async with self.writing() as connection:
+            # the ids that it has at this moment: a webhook may just have brought one
+            ids = assets.c.provider_asset_id, assets.c.provider_upload_id
+            found = (await connection.execute(deleted.returning(*ids))).one_or_none()
+            if found is None:
+                return False
+            left = SupersededIds(
+                row_id=row_id,
+                provider_asset_id=found.provider_asset_id if remember else None,
+                provider_upload_id=found.provider_upload_id if remember else None,
+                reason=FORGOTTEN,
+                at=now,
+            )
+            await supersede(connection, self.key, [left])
+            if history:
+                for table in (change_deliveries, changes):
+                    await connection.execute(sa.delete(table).where(table.c.row_id == row_id))
+            if webhook_bodies:
+                await self._empty_webhooks(connection, found)
+        return True
+
+    async def _empty_webhooks(self, connection: AsyncConnection, ids: sa.Row[Any, Any]) -> None:
+        # the lines stay, so that an event that is delivered again is not taken for a new one
+        table = webhook_events.c
+        pairs = (
+            (table.provider_asset_id, ids.provider_asset_id),
+            (table.provider_upload_id, ids.provider_upload_id),
+        )
+        about = [column == provider_id for column, provider_id in pairs if provider_id]
+        if about:
+            emptied = sa.update(webhook_events).where(
+                *self.here_in(webhook_events), sa.or_(*about), sa.func.length(table.body) > 0
+            )
+            await connection.execute(emptied.values(body=b"", headers=None))

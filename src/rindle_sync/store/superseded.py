@@ -1,0 +1,87 @@
+"""The provider's ids that rows had before: what no event is about, and no scan adopts."""
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from rindle_sync.errors import InvalidValue
+from rindle_sync.store.database import Repository
+from rindle_sync.store.schema.tables import deletion_candidates, superseded
+
+REPLACED: Final = "replaced"
+FORGOTTEN: Final = "untracked"
+"""The reasons of ids: their row has others by now, or there is no row any more."""
+
+_COLUMNS: Final = superseded.c.provider_asset_id, superseded.c.provider_upload_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupersededIds:
+    """What a row had until `at`, and why it has it no longer."""
+
+    row_id: str
+    provider_asset_id: str | None = field(repr=False)
+    provider_upload_id: str | None = field(repr=False)
+    reason: str
+    at: datetime
+
+
+async def supersede(
+    connection: AsyncConnection, here: dict[str, Any], left: Collection[SupersededIds]
+) -> None:
+    """Remember these ids, in the transaction that takes them from their rows."""
+    lines = []
+    for ids in left:
+        if ids.provider_asset_id or ids.provider_upload_id:
+            names = "row_id", "provider_asset_id", "provider_upload_id", "reason", "at"
+            lines.append(here | {name: getattr(ids, name) for name in names})
+    if lines:
+        await connection.execute(sa.insert(superseded), lines)
+    # what an audit missed was the asset that the row had then
+    row_ids = [ids.row_id for ids in left]
+    await connection.execute(
+        sa.delete(deletion_candidates).where(deletion_candidates.c.row_id.in_(row_ids))
+    )
+
+
+class Superseded(Repository):
+    """The ids that rows had before."""
+
+    table = superseded
+
+    async def known(
+        self, *, provider_asset_ids: Collection[str], provider_upload_ids: Collection[str]
+    ) -> tuple[set[str], set[str]]:
+        """Those of these ids, of assets and of uploads, that a row had before."""
+        given = provider_asset_ids, provider_upload_ids
+        has_id = sa.or_(*(column.in_(ids) for column, ids in zip(_COLUMNS, given, strict=True)))
+        try:
+            found = await self._lines(has_id)
+        except InvalidValue:
+            found = []
+            # a value that the database cannot hold was no row's, and must not hide the others
+            for column, ids in zip(_COLUMNS, given, strict=True):
+                for provider_id in ids:
+                    with suppress(InvalidValue):
+                        found += await self._lines(column == provider_id)
+        asset_ids = {line.provider_asset_id for line in found} & set(provider_asset_ids)
+        return asset_ids, {line.provider_upload_id for line in found} & set(provider_upload_ids)
+
+    async def _lines(self, which: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
+        return list(await self.read(sa.select(*_COLUMNS).where(*self.here, which)))
+
+    async def add(self, ids: SupersededIds) -> None:
+        """Remember ids that no row has had."""
+        async with self.writing() as connection:
+            await supersede(connection, self.key, [ids])
+
+    async def forget(self, provider_asset_id: str | None, provider_upload_id: str | None) -> None:
+        """Forget ids, at least one, that a row has again at the app's request."""
+        given = zip(_COLUMNS, (provider_asset_id, provider_upload_id), strict=True)
+        again = sa.or_(*(column == provider_id for column, provider_id in given if provider_id))
+        await self.execute(sa.delete(superseded).where(*self.here, again))

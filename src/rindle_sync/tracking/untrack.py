@@ -1,0 +1,56 @@
+"""Forgets a row, and on request deletes its asset at the provider first."""
+
+from rindle_sync.domain import ProviderAsset, State
+from rindle_sync.errors import AlreadyBegun, NotFound
+from rindle_sync.gateway import Operation
+from rindle_sync.reconcile import Context
+from rindle_sync.tracking.direct_upload import cancel_upload
+
+
+async def untrack(
+    context: Context,
+    row: ProviderAsset,
+    *,
+    history: bool = False,
+    webhook_bodies: bool = False,
+    delete_asset: bool = False,
+) -> ProviderAsset:
+    """Delete `row`; returns it as it was. Nothing makes a row of its asset again but `track`.
+
+    With `history` its changes go, too, those that were not dispatched among them; with
+    `webhook_bodies` the bodies of the webhook events about it. With `delete_asset` its asset at the
+    provider, or the upload that waits for its file, goes first: where the provider does not do
+    that, nothing is forgotten. Raises `ProviderError` and its kinds, `AlreadyBegun`.
+    """
+    if delete_asset:
+        row = await _delete_at_provider(context, row)
+    await context.store.removal.remove(
+        row.id,
+        context.now(),
+        history=history,
+        webhook_bodies=webhook_bodies,
+        # what is not there any more nobody can find
+        remember=not delete_asset,
+    )
+    return row
+
+
+async def _delete_at_provider(context: Context, row: ProviderAsset) -> ProviderAsset:
+    if row.is_unclear or (row.state is State.PENDING and row.begun_at and not row.is_fetchable):
+        text = "the provider was asked for its asset, and nobody knows yet which it is: try again"
+        raise AlreadyBegun(text, row.id, row.state)
+    gateway = context.gateway
+    if row.provider_upload_id and not row.provider_asset_id:
+        row = await cancel_upload(context, row)
+    provider_asset_id = row.provider_asset_id
+    if provider_asset_id:
+        try:
+            await gateway.call_within(
+                gateway.reads,
+                Operation.DELETE_ASSET,
+                lambda: gateway.provider.delete_asset(provider_asset_id),
+            )
+        except NotFound:
+            # with a token of another environment every asset is not found
+            await gateway.identity.check()
+    return row
