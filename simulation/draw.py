@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
+from simulation.acts import Act, draw_acts
 from simulation.outputs import Output, draw_outputs, draw_recordings
 
 ASSET_FAULTS: Final = (
@@ -117,6 +118,10 @@ class Plan:
     outputs: Sequence[Output] = ()
     live: Mapping[int, float] = field(default_factory=dict)
     """By the number of a video that records a live stream, for how many seconds that goes on."""
+    acts: Sequence[Act] = ()
+    """What the app does with rows that it has."""
+    from_urls: Sequence[int] = ()
+    """The numbers of the uploads that are no uploads: their files are fetched."""
     lag: float = 0.0
     """By how many seconds a `lagging_list` is behind."""
 
@@ -182,7 +187,7 @@ def plan(seed: int) -> Plan:
     """
     drawn = _plain(seed)
     special = _SPECIAL.get(seed % 40)
-    return _with_outputs(special(drawn) if special else drawn)
+    return _with_acts(_with_outputs(special(drawn) if special else drawn))
 
 
 def _with_outputs(drawn: Plan) -> Plan:
@@ -193,6 +198,19 @@ def _with_outputs(drawn: Plan) -> Plan:
     number = len(drawn.videos)
     outputs = draw_outputs(chance, number, longest)
     return replace(drawn, outputs=outputs, live=draw_recordings(chance, number, longest))
+
+
+def _with_acts(drawn: Plan) -> Plan:
+    """Rows that get another asset, are untracked or begin anew, in one history of five."""
+    chance = Random(f"{drawn.seed}:acts")
+    if chance.random() > 1 / 5:
+        return drawn
+    numbers = range(len(drawn.videos))
+    return replace(
+        drawn,
+        acts=draw_acts(chance, len(numbers), drawn.trouble / 2),
+        from_urls=[number for number in numbers if chance.random() < 0.5],
+    )
 
 
 def _with_few_calls(drawn: Plan) -> Plan:

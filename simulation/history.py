@@ -14,8 +14,12 @@ _OF_JSON: Final = ("playback_ids", "tracks", "renditions", "master")
 NOTED: Final = (
     *("state", "error_kind", "version", "updated_at", "playback_ids", "provider_asset_id"),
     *("last_event_at", "raw_provider_metadata", *MEDIA_FIELDS, "media_updated_at"),
+    *("last_event_id", "passthrough", "provider_upload_id"),
 )
 """The columns of a row that are noted, before and after."""
+
+_OF_ATTEMPT: Final = ("provider_asset_id", "provider_upload_id", "passthrough")
+"""What a row gains, and has another of only with another attempt or asset."""
 
 OF_LEASES: Final = ("lease_token", "lease_until")
 """The columns whose change alone is no write."""
@@ -35,10 +39,15 @@ class Written:
     was_updated_at: datetime
     lost_playback_ids: frozenset[str]
     provider_asset_id: str | None
+    provider_upload_id: str | None
     moved_event: bool
     """Whether the last event has another time, and the metadata is as before."""
     moved: frozenset[str]
     """The noted columns that have another value."""
+    is_anew: bool
+    """Whether the row is about another asset, upload or attempt than before."""
+    event_id: str | None
+    """The event that became the last one of the row, if one did."""
     reopened: bool
     """Whether an output that had ended is under way again."""
     lost_reason: bool
@@ -52,7 +61,8 @@ class Written:
             for side in (values[::2], values[1::2])
         )
         moved = frozenset(name for name in NOTED if before[name] != after[name])
-        outputs = _outputs(before), _outputs(after)
+        is_anew = any(before[name] not in {None, after[name]} for name in _OF_ATTEMPT)
+        outputs = _outputs({} if is_anew else before), _outputs(after)
         updated = datetime.fromisoformat(str(before["updated_at"]))
         is_event = "last_event_at" in moved and after["last_event_at"] is not None
         return cls(
@@ -66,8 +76,11 @@ class Written:
             was_updated_at=updated if updated.tzinfo else updated.replace(tzinfo=UTC),
             lost_playback_ids=_ids(before["playback_ids"]) - _ids(after["playback_ids"]),
             provider_asset_id=after["provider_asset_id"],
+            provider_upload_id=after["provider_upload_id"],
             moved_event=is_event and "raw_provider_metadata" not in moved,
             moved=moved,
+            is_anew=is_anew,
+            event_id=after["last_event_id"] if "last_event_id" in moved else None,
             reopened=_is_reopened(*outputs),
             lost_reason=_has_lost_reason(*outputs),
         )
@@ -87,6 +100,8 @@ Outputs = dict[str, tuple[str, str | None]]
 
 
 def _outputs(row: Mapping[str, Any]) -> Outputs:
+    if not row:
+        return {}
     found = {track["id"]: (track["status"], track.get("error")) for track in row["tracks"]}
     found |= {file["name"]: (file["status"], file.get("error")) for file in row["renditions"]}
     master = row["master"]

@@ -21,6 +21,8 @@ from rindle_sync.telemetry import (
     milliseconds,
     nanoseconds,
 )
+from simulation.act_laws import attempts, forgotten
+from simulation.acts import FILE
 from simulation.history import Entry, Noted, Written
 from simulation.host import Announced, Call
 from simulation.media_laws import media_at_rest, media_changes
@@ -35,6 +37,9 @@ _MOVES: Final[Mapping[str, frozenset[str]]] = {
     "deleted": frozenset({"deleted"}),
 }
 """Which state may follow which in one write, where the provider itself never goes back."""
+
+_BEGINNINGS: Final = frozenset({"pending", "uploading", "processing"})
+"""The states of a row that begins anew, or has another asset."""
 
 _LAGS: Final = {("ready", "processing")}
 """The moves beside these where a list shows what was so a while ago."""
@@ -90,6 +95,8 @@ def broken(world: World) -> Iterator[str]:
     yield from media_changes(world)
     yield from _events(world)
     yield from _ages(world)
+    yield from attempts(world)
+    yield from forgotten(world)
     yield from _announcements(world)
     yield from _calls(world)
     yield from _told_calls(world)
@@ -105,8 +112,9 @@ def broken(world: World) -> Iterator[str]:
 def _writes(world: World) -> Iterator[str]:
     for entry in world.history.of(Written):
         written: Written = entry.what
+        moves = _BEGINNINGS if written.is_anew else _MOVES[written.from_state]
         is_lag = world.plan.lag and (written.from_state, written.to_state) in _LAGS
-        if written.to_state not in _MOVES[written.from_state] and not is_lag:
+        if written.to_state not in moves and not is_lag:
             yield f"states: {written.row_id} moved from {written.from_state} to {written.to_state}"
         if written.to_version != written.from_version + 1:
             versions = f"over v{written.from_version} as v{written.to_version}"
@@ -235,6 +243,8 @@ def _announcements(world: World) -> Iterator[str]:
     heard = [call for announced in calls.values() for call in announced if not call.failed]
     done = {(call.row_id, call.version) for call in heard}
     for entry in world.history.of(Noted):
+        if entry.what.row_id in world.without_history:
+            continue
         if (entry.what.row_id, entry.what.version) not in done:
             yield f"announcements: {entry.what.row_id} v{entry.what.version} was never announced"
 
@@ -311,6 +321,7 @@ def _texts(world: World) -> Iterator[str]:
 
 def _secrets(world: World) -> Iterator[tuple[str, str]]:
     yield "the webhook secret", SECRET
+    yield "the address of a file", FILE.partition("?")[2]
     for far in (world.emulator, world.other):
         yield "the token", far.token_secret
         for truth in far.truths().values():

@@ -11,6 +11,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any, Final
 from unittest.mock import patch
+from uuid import UUID
 
 from sqlalchemy import select
 
@@ -28,7 +29,7 @@ from rindle_sync.domain import (
     Verdict,
     replace,
 )
-from rindle_sync.errors import AuthenticationFailed
+from rindle_sync.errors import AuthenticationFailed, ProviderUnavailable
 from rindle_sync.gateway import IdentityCheck
 from rindle_sync.providers.mux import Mux
 from rindle_sync.store import AssetStore, Inbox, Outbox, RateLimits, Write
@@ -38,6 +39,7 @@ from rindle_sync.telemetry import milliseconds
 # by name: the face of a package may give a function the name of its module
 apply: Any = import_module("rindle_sync.reconcile.apply")
 asset_store: Any = import_module("rindle_sync.store.assets")
+creation: Any = import_module("rindle_sync.tracking.creation")
 clocks: Any = import_module("rindle_sync.domain.clocks")
 database: Any = import_module("rindle_sync.store.database")
 decide: Any = import_module("rindle_sync.domain.decide")
@@ -53,6 +55,7 @@ outputs: Any = import_module("rindle_sync.domain.outputs")
 outbox: Any = import_module("rindle_sync.store.outbox")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
 schedule: Any = import_module("rindle_sync.domain.schedule")
+superseded: Any = import_module("rindle_sync.store.superseded")
 token_bucket: Any = import_module("rindle_sync.domain.token_bucket")
 
 Patches = Sequence[Any]
@@ -511,6 +514,39 @@ def _one_kind_of_output() -> Patches:
     return [patch.object(mux_media, "_renditions", renditions)]
 
 
+def _adopt_the_forgotten() -> Patches:
+    """A scan makes rows of assets that were untracked or replaced."""
+
+    async def known(*_: Any, **__: Any) -> tuple[set[str], set[str]]:
+        return set(), set()
+
+    return [patch.object(superseded.Superseded, "known", known)]
+
+
+def _make_twice() -> Patches:
+    """Where the answer to the making of an asset is lost, it is made again."""
+    original = Mux.create_asset
+
+    async def create_asset(self: Mux, passthrough: str, request: Any, at: Any) -> Any:
+        try:
+            return await original(self, passthrough, request, at)
+        except ProviderUnavailable:
+            return await original(self, passthrough, request, at)
+
+    return [patch.object(Mux, "create_asset", create_asset)]
+
+
+def _lost_is_not_made() -> Patches:
+    """Where the answer to the making of an asset is lost, it counts as not made."""
+    unclear = property(lambda _: False)
+    return [patch.object(ProviderAsset, "is_unclear", unclear)]
+
+
+def _one_name_for_all_attempts() -> Patches:
+    """A new attempt has the passthrough of the one before."""
+    return [patch.object(creation, "uuid4", lambda: UUID(int=42))]
+
+
 PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
     made.__name__.removeprefix("_").replace("_", "-"): made
     for made in (
@@ -557,6 +593,10 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _media_by_order_of_arrival,
         _forget_reasons,
         _one_kind_of_output,
+        _adopt_the_forgotten,
+        _make_twice,
+        _lost_is_not_made,
+        _one_name_for_all_attempts,
     )
 }
 """Every planted fault by its name."""

@@ -22,6 +22,7 @@ from rindle_sync.emulator.lifecycle import AssetState, Ending, Life, PlaybackId
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime.engines import embedded
+from simulation.acts import FILE, perform
 from simulation.clock import BEGIN, VirtualLoop
 from simulation.draw import ASSET_FAULTS, Command, Plan, Video, Window
 from simulation.history import History
@@ -72,6 +73,10 @@ class World:
     """By the app's reference, the asset or the upload that it tracks under it."""
     filled: set[str] = field(default_factory=set)
     """The assets that were there when a backfill came to its end."""
+    untracked: set[str] = field(default_factory=set)
+    """The assets that the app has untracked."""
+    without_history: set[str] = field(default_factory=set)
+    """The rows that the app has untracked with their history."""
     all_sent_again: bool = False
     """Whether every event was sent once more after that."""
     emulator: MuxEmulator = field(init=False)
@@ -217,7 +222,7 @@ class World:
     async def _audit(self) -> None:
         """An audit that comes to its end: an answer may be slow even now."""
         for _ in range(_AUDITS):
-            report = await self._on_some_host(lambda rindle: rindle.audit())
+            report = await self.on_some_host(lambda rindle: rindle.audit())
             if report and report.outcome is Outcome.DONE:
                 return
             await asyncio.sleep(_RETRY)
@@ -232,7 +237,7 @@ class World:
                 if truth.passthrough == self.plan.passthrough
                 and truth.state is not AssetState.DELETED
             }
-            filled = await self._on_some_host(lambda rindle: rindle.backfill())
+            filled = await self.on_some_host(lambda rindle: rindle.backfill())
             if filled and filled.outcome is Outcome.DONE:
                 self.filled = there
                 return
@@ -242,7 +247,7 @@ class World:
     async def _send_again(self) -> None:
         """Every event that was acknowledged, as an operator has the provider send it again."""
         for body in sorted(self.acknowledged):
-            await self._on_some_host(partial(_delivered, self.moment, body.encode()))
+            await self.on_some_host(partial(_delivered, self.moment, body.encode()))
         self.all_sent_again = True
 
     # --- the provider's side
@@ -328,7 +333,13 @@ class World:
         alive = [host for host in self.hosts if host.is_alive]
         return self._chance.choice(alive) if alive else None
 
-    async def _on_some_host(self, work: Callable[[RindleSync], Awaitable[Answer]]) -> Answer | None:
+    def delete(self, asset_id: str) -> None:
+        """Delete an asset at the provider, if it is there still."""
+        if self.gone_at(asset_id) is None:
+            self.note("user", f"deletes {asset_id}")
+            self.emulator.delete_asset(asset_id)
+
+    async def on_some_host(self, work: Callable[[RindleSync], Awaitable[Answer]]) -> Answer | None:
         """What `work` comes to, tried until some host has done it; None where a host says no."""
         while True:
             host = self.some_host()
@@ -350,6 +361,9 @@ class World:
     async def _live(self, number: int, video: Video) -> None:
         await asyncio.sleep(video.at)
         life = Life(ends=video.ends, after=video.after, deleted_after=video.deleted_after)  # type: ignore[arg-type]
+        if video.kind == "upload" and number in self.plan.from_urls:
+            await self._create(f"made{number}", video, life)
+            return
         if video.kind == "upload":
             await self._upload(f"upload{number}", video, life)
             return
@@ -373,7 +387,7 @@ class World:
             self.own[reference] = asset_id
             self.known.append(asset_id)
             await asyncio.sleep(video.told_after)
-            await self._on_some_host(
+            await self.on_some_host(
                 lambda rindle: rindle.track(reference=reference, provider_asset_id=asset_id)
             )
             host = self.some_host()
@@ -381,6 +395,9 @@ class World:
                 await asyncio.sleep(began + video.asked_after - self.loop.moment)
                 with suppress(RindleSyncError, HostDied):
                     await host.ask(lambda rindle: rindle.sync(asset_id))
+            for act in self.plan.acts:
+                if act.video == number:
+                    await perform(self, act, reference, asset_id)
         await outputs
 
     def _make_outputs(self, number: int, asset_id: str) -> "asyncio.Future[list[None]]":
@@ -407,12 +424,25 @@ class World:
             with suppress(RindleSyncError, HostDied):
                 await host.ask(lambda rindle: rindle.sync(asset_id))
 
+    async def _create(self, reference: str, video: Video, life: Life) -> None:
+        """An asset that the provider makes of a file; if it fails, perhaps another."""
+        create = partial(
+            RindleSync.create_asset,
+            reference=reference,
+            input=FILE,
+            new_asset_settings={"static_renditions": [{"resolution": "highest"}]},
+        )
+        for _ in range(1 + video.again):
+            self.emulator.life = life
+            await self.on_some_host(create)
+            await asyncio.sleep(video.told_after)
+
     async def _own_upload(self, number: int, video: Video, life: Life) -> None:
         """An upload that the app makes by itself, tracks, and then sends the file of."""
         reference, passthrough = f"own{number}", self.plan.passthrough
         upload_id = self.emulator.create_upload(life=life, passthrough=passthrough)
         self.own[reference] = upload_id
-        await self._on_some_host(
+        await self.on_some_host(
             lambda rindle: rindle.track(
                 reference=reference, provider_upload_id=upload_id, passthrough=passthrough
             )
@@ -440,7 +470,7 @@ class World:
 
     async def _upload(self, reference: str, video: Video, life: Life) -> None:
         for _ in range(1 + video.again):
-            made = await self._on_some_host(
+            made = await self.on_some_host(
                 lambda rindle: rindle.begin_upload(
                     reference=reference,
                     cors_origin="https://app.example.com",
@@ -451,7 +481,7 @@ class World:
                 return
             await asyncio.sleep(video.told_after)
             if video.fate == "cancelled":
-                await self._on_some_host(partial(RindleSync.cancel_upload, row_id=made.row_id))
+                await self.on_some_host(partial(RindleSync.cancel_upload, row_id=made.row_id))
             elif video.fate == "sent":
                 await self._send_file(made.url, life)
             if not video.again:
