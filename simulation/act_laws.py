@@ -34,9 +34,9 @@ def forgotten(world: World) -> Iterator[str]:
         "SELECT event_id AS id, provider_asset_id, provider_upload_id FROM provider_webhook_events",
     )
     for row in rows:
-        if row["provider_asset_id"] in world.untracked:
-            yield f"superseded: {row['id']} has an asset that was untracked"
-    about = {event["id"]: event for event in events}
+        if row["provider_asset_id"] in world.superseded:
+            yield f"superseded: {row['id']} has an asset that was untracked or replaced"
+    about = {line["id"]: line for line in events}
     for entry in world.history.of(Written):
         written: Written = entry.what
         event = about.get(written.event_id) if written.event_id else None
@@ -47,5 +47,5 @@ def forgotten(world: World) -> Iterator[str]:
             (event["provider_upload_id"], written.provider_upload_id),
         )
         if any(told and known and told != known for told, known in pairs):
-            row = f"{written.row_id} v{written.to_version}"
-            yield f"superseded: {row} was written by an event about what it has no more"
+            written_row = f"{written.row_id} v{written.to_version}"
+            yield f"superseded: {written_row} was written by an event about what it has no more"

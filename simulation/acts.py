@@ -85,6 +85,7 @@ async def _replace(world: "World", act: Act, reference: str, row_id: str) -> Non
     new = world.emulator.create_asset(life=act.life)
     replace = partial(RindleSync.replace, row_id=row_id, provider_asset_id=new)
     if await world.on_some_host(replace):
+        world.superseded.add(world.own[reference])
         world.own[reference] = new
         world.known.append(new)
 
@@ -92,16 +93,20 @@ async def _replace(world: "World", act: Act, reference: str, row_id: str) -> Non
 async def _untrack(world: "World", act: Act, reference: str, row_id: str) -> None:
     asset_id = world.own.pop(reference)
     world.known.remove(asset_id)
-    options = {"history": act.with_history, "delete_asset": not act.is_kept}
     if act.with_history:
         world.without_history.add(row_id)
-    await world.on_some_host(partial(RindleSync.untrack, row_id=row_id, **options))
-    world.untracked.add(asset_id)
+    untrack = partial(
+        RindleSync.untrack, row_id=row_id, history=act.with_history, delete_asset=not act.is_kept
+    )
+    await world.on_some_host(untrack)
+    # what a faulty 404 has untracked without its deletion is there, and may be adopted
+    if act.is_kept or world.gone_at(asset_id) is not None:
+        world.superseded.add(asset_id)
     if not act.is_kept:
         return
     await asyncio.sleep(act.ends_after)
     if act.is_repeated:
-        world.untracked.remove(asset_id)
+        world.superseded.remove(asset_id)
         track = partial(RindleSync.track, reference=reference, provider_asset_id=asset_id)
         await world.on_some_host(track)
         world.own[reference] = asset_id

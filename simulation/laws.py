@@ -357,7 +357,7 @@ def _names(world: World) -> Iterator[str]:
         truth = world.emulator.truth(asset_id) if asset_id else None
         if truth and upload_id and truth.upload_id != upload_id:
             yield f"names: {row['id']} has the asset of another upload"
-    left = world.filled - {row["provider_asset_id"] for row in rows}
+    left = world.filled - world.superseded - {row["provider_asset_id"] for row in rows}
     if left:
         yield f"names: a backfill left out {len(left)} of {len(world.filled)} assets of one name"
 

@@ -73,8 +73,8 @@ class World:
     """By the app's reference, the asset or the upload that it tracks under it."""
     filled: set[str] = field(default_factory=set)
     """The assets that were there when a backfill came to its end."""
-    untracked: set[str] = field(default_factory=set)
-    """The assets that the app has untracked."""
+    superseded: set[str] = field(default_factory=set)
+    """The assets that the app has untracked, or replaced by others."""
     without_history: set[str] = field(default_factory=set)
     """The rows that the app has untracked with their history."""
     all_sent_again: bool = False
