@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from rindle_sync.domain import (
     ChangeKind,
@@ -141,7 +142,49 @@ def test_the_media_of_a_late_event_does_not_take_the_place_of_a_newer_answer(
     )
 
     assert of_media(late) == MEDIA
-    assert of_media(newer) == OTHER
+    # an event takes no output away
+    kept = structs.replace(OTHER, tracks=MEDIA.tracks, renditions=MEDIA.renditions)
+    assert of_media(newer) == kept
+
+
+ENDED = Media(
+    tracks=(a_track(),), renditions=(a_rendition(),), master=Master(status=OutputStatus.READY)
+)
+BEFORE = Media(
+    tracks=(a_track("processing"),),
+    renditions=(a_rendition("processing"),),
+    master=Master(status=OutputStatus.PROCESSING),
+    is_live=True,
+)
+
+
+@pytest.mark.parametrize("told", [BEFORE, Media(), ENDED])
+@pytest.mark.parametrize("state", [State.PROCESSING, State.READY])
+def test_an_event_that_comes_late_takes_no_output_away_nor_back_and_a_check_decides(
+    told: Media, state: State
+) -> None:
+    row = a_row(state, media_updated_at=OLD, **media_fields(ENDED))
+    event = a_webhook(State.READY, media=told, occurred_at=NOW - MINUTE)
+
+    decision = decide(row, event, NOW, POLICY)
+    after = of_media(decision.row)
+
+    assert (after.tracks, after.renditions, after.master) == (
+        ENDED.tracks,
+        ENDED.renditions,
+        ENDED.master,
+    )
+    assert decision.row.is_live is (told.is_live and state is State.PROCESSING)
+    assert decision.row.state is State.READY
+    due_at = next_check(decision, event, NOW, POLICY, SCHEDULE)
+    assert (due_at == NOW) is (told != ENDED)
+
+
+def test_a_check_takes_outputs_away_and_back() -> None:
+    row = a_row(State.READY, media_updated_at=OLD, **media_fields(ENDED))
+
+    for media in (BEFORE, Media()):
+        assert of_media(decide(row, a_look(State.READY, media=media), NOW, POLICY).row) == media
 
 
 def test_a_check_begun_before_the_newest_applied_brings_no_media() -> None:

@@ -67,6 +67,7 @@ from rindle_sync.domain.media import MEDIA_FIELDS, media_values
 from rindle_sync.domain.outputs import ends_output, media_news, media_of, shows_output, with_output
 from rindle_sync.domain.refresh import (
     absent_playback_ids,
+    has_doubtful_outputs,
     is_newer,
     joined_playback_ids,
     newer_metadata,
@@ -99,6 +100,8 @@ def decide(
 ) -> Decision:
     """What becomes of `row`; `observation` is None before anything is fetched."""
     decision = _decide(without_wrong_times(row, now), observation, now, policy)
+    if has_doubtful_outputs(row, observation, decision.verdict):
+        decision = replaced(decision, is_doubtful=True)
     news = media_news(row, decision.row)
     if not news:
         return decision

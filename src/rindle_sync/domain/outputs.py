@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace as replaced
 from typing import Any, Final, TypeVar
 
-from rindle_sync.domain.asset import Observation, ProviderAsset, replace
+from rindle_sync.domain.asset import Observation, ObservationSource, ProviderAsset, State, replace
 from rindle_sync.domain.media import (
     MEDIA_FIELDS,
     Master,
@@ -79,25 +79,62 @@ def media_news(before: ProviderAsset, after: ProviderAsset) -> tuple[str, ...]:
 
 
 def media_of(row: ProviderAsset, observation: Observation) -> Mapping[str, Any]:
-    """What a row takes over of the media in an observation, by field; nothing where it has none."""
+    """What a row takes over of the media in an observation, by field; nothing where it has none.
+
+    An event may be older than the one before it: it takes no output away, and none back to where it
+    has not ended. See `contradicts_outputs`.
+    """
     media = observation.media
     if media is None:
         return {}
+    is_event = observation.source is ObservationSource.WEBHOOK
     values = media_fields(media)
-    values["tracks"] = _joined(row.tracks, media.tracks)
-    values["renditions"] = _joined(row.renditions, media.renditions)
-    values["master"] = media.master and _with_reason(media.master, row.master)
+    values["tracks"] = _joined(row.tracks, media.tracks, is_event=is_event)
+    values["renditions"] = _joined(row.renditions, media.renditions, is_event=is_event)
+    master = media.master and _with_reason(media.master, row.master)
+    if is_event and row.master:
+        master = _further(master, row.master) if master else row.master
+    values["master"] = master
+    values["is_live"] = media.is_live and not (is_event and _is_completed(row))
     return values
 
 
-def _joined(before: tuple[O, ...], outputs: tuple[O, ...]) -> tuple[O, ...]:
+def contradicts_outputs(row: ProviderAsset, observation: Observation) -> bool:
+    """Whether an event lacks an output that the row has, or shows one as it was before its end.
+
+    The event is the older of the two, or the output was deleted or is made again: a check decides.
+    """
+    media = observation.media
+    if media is None or observation.source is not ObservationSource.WEBHOOK:
+        return False
+    told = output_statuses(media)
+    for key, status in output_statuses(row).items():
+        told_status = told.get(key)
+        is_back = status in FINISHED and told_status not in FINISHED
+        if key != LIVE and (told_status is None or is_back):
+            return True
+    return media.is_live and _is_completed(row)
+
+
+def _is_completed(row: ProviderAsset) -> bool:
+    """Whether the live stream is known to be over, if it is one."""
+    return row.state is State.READY and row.media_updated_at is not None and not row.is_live
+
+
+def _joined(before: tuple[O, ...], outputs: tuple[O, ...], *, is_event: bool) -> tuple[O, ...]:
     """`outputs` with the reasons that only an event has told; in the order of before, if equal."""
     if not before:
         return outputs
     known = {output_key(output): output for output in before}
-    joined = tuple(_with_reason(output, known.get(output_key(output))) for output in outputs)
+    joined: list[O] = []
+    for output in outputs:
+        was = known.pop(output_key(output), None)
+        with_reason = _with_reason(output, was)
+        joined.append(_further(with_reason, was) if is_event and was else with_reason)
+    if is_event:
+        joined += known.values()
     # the provider may list them in any order
-    return before if frozenset(before) == frozenset(joined) else joined
+    return before if frozenset(before) == frozenset(joined) else tuple(joined)
 
 
 P = TypeVar("P", Track, Rendition, Master)
@@ -107,6 +144,12 @@ def _with_reason(output: P, before: P | None) -> P:
     if output.status is not OutputStatus.ERRORED or output.error or before is None:
         return output
     return replaced(output, error=before.error)
+
+
+def _further(output: P, before: P) -> P:
+    """The one of the two that is further on."""
+    is_back = before.status in FINISHED and output.status not in FINISHED
+    return before if is_back else output
 
 
 def shows_output(row: ProviderAsset, observation: Observation) -> bool:
