@@ -29,7 +29,7 @@ def needs_fetch(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool
     """Whether a verdict on `row` needs a call to the provider."""
     if policy.stuck_policy is StuckPolicy.DECLARE and is_past_threshold(row, now, policy):
         return False
-    return row.is_fetchable
+    return row.is_fetchable or row.is_unclear
 
 
 def is_past_threshold(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
