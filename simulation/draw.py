@@ -209,7 +209,7 @@ def _with_acts(drawn: Plan) -> Plan:
     return replace(
         drawn,
         acts=draw_acts(chance, len(numbers), drawn.trouble / 2),
-        from_urls=[number for number in numbers if chance.random() < 0.5],
+        from_urls=drawn.from_urls or [number for number in numbers if chance.random() < 0.5],
     )
 
 
@@ -287,6 +287,30 @@ def _with_edits_at_the_provider(drawn: Plan) -> Plan:
         ],
         audits=True,
     )
+
+
+def _with_lost_answers(drawn: Plan) -> Plan:
+    """Assets that the provider makes of files while answers get lost, and no webhook comes."""
+    chance, trouble = Random(f"{drawn.seed}:lost"), 90.0
+    videos = [
+        replace(_video(chance, trouble, 0.0, 0.5), kind="upload", deleted_after=None)
+        for _ in range(4)
+    ]
+    return replace(
+        drawn,
+        trouble=trouble,
+        videos=sorted(videos, key=lambda video: video.at),
+        from_urls=range(len(videos)),
+        windows=[*drawn.windows, Window("network", 0.0, trouble, 0.4)],
+        webhooks=drawn.webhooks | {"drop": 1.0},
+        settings=drawn.settings | {"audit_days": 0.0},
+        commands=[command for command in drawn.commands if command.name not in _SCANS],
+        audits=False,
+    )
+
+
+_SCANS: Final = {"audit", "backfill"}
+"""The commands that look through the whole list."""
 
 
 def _with_lagging_lists(drawn: Plan) -> Plan:
@@ -517,6 +541,7 @@ _SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
     18: _with_a_wrong_clock,
     19: _with_lagging_lists,
     22: _with_shared_names,
+    21: _with_lost_answers,
     23: _with_a_list_that_lacks_entries,
     24: _with_few_calls,
     26: _with_a_wrong_clock,
