@@ -15,6 +15,7 @@ RindleSyncError
 ├── NotPlayable                no signed URL can be made for this row: `reason` says why
 ├── InvalidValue               the database cannot store a value: trying again will not help
 ├── DatabaseUnavailable        the database does not answer, or is not migrated
+│   └── LockedByThisProcess        this process holds the lock on the SQLite file: pass `connection`
 ├── AlreadyClosed              the service was closed before: connect again
 ├── WrongEventLoop             the service belongs to another event loop: connect in this one
 └── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
@@ -49,7 +50,14 @@ class RateLimited(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """The provider failed (5xx), exceeded the time limit, or sent an unreadable body."""
+    """The provider failed (5xx), exceeded the time limit, or sent an unreadable body.
+
+    `was_sent` is False where the request has not left: the provider has done nothing for it.
+    """
+
+    def __init__(self, text: str, *, was_sent: bool = True) -> None:
+        super().__init__(text)
+        self.was_sent = was_sent
 
 
 class AuthenticationFailed(ProviderError):
@@ -129,6 +137,17 @@ class InvalidValue(RindleSyncError):
 
 class DatabaseUnavailable(RindleSyncError):
     """The database cannot be reached, is locked beyond the time limit, or lacks the tables."""
+
+
+class LockedByThisProcess(DatabaseUnavailable):
+    """A transaction is open on another connection of this process, so that waiting cannot help."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this very process has had a transaction open on the SQLite file for a while, on a "
+            "connection of its own, and rindle-sync cannot write until it ends: pass that "
+            "connection, as in track(…, connection=connection), or commit first"
+        )
 
 
 class AlreadyClosed(RindleSyncError):
