@@ -185,13 +185,19 @@ async def _apply_each(
 async def _note_late(context: Context, results: Iterable[Applied | Exception]) -> None:
     """Note the webhooks whose change a check had found before: they were late, not missed."""
     late = []
+    outputs: dict[str, tuple[str, ...]] = {}
     for result in results:
-        if isinstance(result, Applied) and result.decision.verdict in KNOWN_BEFORE:
-            observation = result.observation
-            if isinstance(observation, Observation) and observation.state in FINAL:
-                late.append((result.row.id, observation.state))
+        if not isinstance(result, Applied) or not isinstance(result.observation, Observation):
+            continue
+        observation = result.observation
+        if observation.reported:
+            outputs[result.row.id] = observation.reported
+        if result.decision.verdict in KNOWN_BEFORE and observation.state in FINAL:
+            late.append((result.row.id, observation.state))
     if late:
         await context.store.history.note_webhooks(late, context.now())
+    if outputs:
+        await context.store.history.note_outputs(outputs, context.now())
 
 
 def _outcome(
