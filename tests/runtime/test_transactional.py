@@ -190,6 +190,33 @@ async def test_a_callback_that_takes_too_long_writes_nothing(world: World) -> No
     assert await left(world) == 1
 
 
+async def test_a_stop_during_a_statement_takes_back_what_was_written(world: World) -> None:
+    await a_row_that_went_through(world, State.READY)
+    is_sqlite = world.context.store.database.engine.dialect.name == "sqlite"
+    began, long_statement = asyncio.Event(), "SELECT pg_sleep(20)"
+    if is_sqlite:
+        numbers = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 5e6)"
+        long_statement = f"{numbers} SELECT count(*) FROM n"
+
+    async def is_stopped(event: ChangeEvent, connection: AsyncConnection) -> None:
+        await keep(event, connection)
+        began.set()
+        await connection.execute(sa.text(long_statement))
+
+    dispatching = asyncio.create_task(handed_over(world, is_stopped))
+    await asyncio.wait_for(began.wait(), 10)
+    await asyncio.sleep(0)
+    dispatching.cancel()
+    async with asyncio.timeout(15):
+        await asyncio.wait({dispatching})
+        after_the_stop = await kept(world)
+        await handed_over(world, keep)
+
+    assert after_the_stop == Counter()
+    assert await kept(world) == Counter(await noted(world))
+    assert await left(world) == 0
+
+
 async def test_nobody_is_called_whose_lease_was_lost(world: World) -> None:
     await a_row_that_went_through(world, State.READY)
     called: list[int] = []

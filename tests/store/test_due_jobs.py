@@ -10,6 +10,7 @@ from rindle_sync.domain import Job, JobKind, State
 from rindle_sync.reconcile import audit
 from rindle_sync.runtime import ChangeEvent, JobRunner
 from rindle_sync.store import DueJobs
+from rindle_sync.telemetry import CallbackException
 from tests.support.callbacks import registered
 from tests.support.rows import GAPS
 from tests.support.world import World
@@ -61,6 +62,22 @@ async def test_a_due_row_makes_a_sweep_due_until_it_was_checked(world: World) ->
     assert await kinds_due(world, job_runner) == {JobKind.SWEEP}
     await job_runner.run(JobKind.SWEEP)
     assert (await world.now_is(row)).state is State.READY
+    assert await kinds_due(world, job_runner) == {JobKind.DISPATCH}
+    await job_runner.run(JobKind.DISPATCH)
+    assert await kinds_due(world, job_runner) == set()
+
+
+async def test_a_call_that_failed_makes_a_dispatch_due_when_its_time_has_come(world: World) -> None:
+    async def fails_once(_: ChangeEvent) -> None:
+        if not world.events(CallbackException):
+            raise LookupError
+
+    job_runner = replace(await pruned(world), callbacks=registered(fails_once))
+    await world.sync(await world.track())
+    await job_runner.run(JobKind.DISPATCH)
+
+    assert await kinds_due(world, job_runner) == set()
+    world.clock.move(timedelta(seconds=1))
     assert await kinds_due(world, job_runner) == {JobKind.DISPATCH}
     await job_runner.run(JobKind.DISPATCH)
     assert await kinds_due(world, job_runner) == set()

@@ -191,7 +191,11 @@ class TimeLimit:
                 await asyncio.wait({calling}, timeout=self.grace.total_seconds())
         except asyncio.CancelledError:
             if not (is_last and calling.done()):
-                raise  # else every callback was called, and the database must say so
+                # it may be using a connection that its caller takes back
+                calling.cancel()
+                await asyncio.wait({calling}, timeout=self.grace.total_seconds())
+                raise
+            # else every callback was called, and the database must say so
         finally:
             calling.cancel()
         if is_late or not calling.done():
