@@ -289,11 +289,11 @@ async def make_replace_and_forget(planted: Planted, rindle: RindleSync) -> None:
                 planted.say("results", repr(await rindle.start_asset(prepared)))
             except RindleSyncError as error:
                 planted.fail(error)
-    begun = await rindle.prepare_upload(reference="film-up", cors_origin="*")
-    link = await rindle.start_upload(begun)
+    waiting = await rindle.prepare_upload(reference="film-up", cors_origin="*")
+    link = await rindle.start_upload(waiting)
     again = await rindle.begin_upload(reference="film-up", cors_origin="*", resume=True)
     planted.keep(again.url.rpartition("=")[2])
-    planted.say("results", repr(begun), repr(link), repr(again))
+    planted.say("results", repr(waiting), repr(link), repr(again))
     held, other = planted.asset(), planted.asset()
     await rindle.track(reference="film-held", provider_asset_id=held)
     for asset in (other, held):
