@@ -16,6 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rindle_sync.app import RindleSync
 from rindle_sync.cli.output import err, out, print_json, say, visible, with_rindle
 from rindle_sync.diagnostics import many
+from rindle_sync.domain import hide
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.tracking import ARGUMENTS, AT_ONCE
 
@@ -83,10 +84,16 @@ async def _track(rindle: RindleSync, batch: Sequence[Line], report: FileReport) 
     refused = [RefusedLine(line.number, None, line.fault) for line in batch if line.fault]
     for refusal in result.refused:
         line = good[refusal.index]
-        reference = line.values.get("reference")
-        shown = None if reference is None else visible(reference)
+        shown = _shown_reference(line.values)
         refused.append(RefusedLine(line.number, shown, refusal.reason, refusal.row_id))
     report.refused += sorted(refused, key=lambda told: told.line)
+
+
+def _shown_reference(values: Mapping[str, Any]) -> str | None:
+    """The reference for the report: a provider id in it is redacted."""
+    reference = values.get("reference")
+    ids = [str(values.get(name) or "") for name in ("provider_asset_id", "provider_upload_id")]
+    return None if reference is None else visible(hide(str(reference), *ids))
 
 
 def _csv_lines(file: IO[str]) -> Iterator[Line]:
