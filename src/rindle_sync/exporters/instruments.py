@@ -245,9 +245,9 @@ UNANSWERED = _gauge("rows.unanswered", "{row}", "Rows whose last check brought n
 LAST_CHECK = _gauge(
     "checks.last_answered.timestamp", "s", "When a check of any row was last answered."
 )
-PENDING = _gauge("inbox.pending", "{event}", "Webhook events that are to be applied.")
+PENDING = _gauge("inbox.pending", "{event}", "Webhook events to apply, or for the app.")
 OLDEST_PENDING = _gauge(
-    "inbox.oldest_pending.timestamp", "s", "Since when the oldest pending webhook event is due."
+    "inbox.oldest_pending.timestamp", "s", "Since when the oldest of them about a row is due."
 )
 DEAD = _gauge("inbox.dead", "{event}", "Webhook events that could not be applied.")
 EXPECTED = _gauge(
