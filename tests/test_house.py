@@ -49,9 +49,10 @@ NAMES = {
         ("sqlalchemy", "alembic", "sqlite3", "aiosqlite", "psycopg"),
         DATABASE,
     ),
-    "sleeps stand in app, engines and the emulator": (
+    # a lock of SQLite tells nobody when it is free
+    "sleeps stand in app, engines, the emulator and the queue of SQLite": (
         ("asyncio.sleep", "time.sleep"),
-        ("app", "runtime.engines", "emulator"),
+        ("app", "runtime.engines", "emulator", "store.write_queue"),
     ),
     "printing stands in cli and demo": (
         ("builtins.print", "sys.stdout", "sys.stderr", "rich", "typer"),

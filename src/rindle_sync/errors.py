@@ -15,6 +15,7 @@ RindleSyncError
 ├── NotPlayable                there is nothing to play of this row: `reason` says why
 ├── InvalidValue               the database cannot store a value: trying again will not help
 ├── DatabaseUnavailable        the database does not answer, or is not migrated
+│   └── LockedByThisProcess        this process holds the lock on the SQLite file: pass `connection`
 ├── WriteInsideCallback        a transactional callback holds the only write lock (SQLite)
 ├── TransactionEnded           a transactional callback ended the transaction it was given
 ├── AlreadyClosed              the service was closed before: connect again
@@ -131,6 +132,17 @@ class InvalidValue(RindleSyncError):
 
 class DatabaseUnavailable(RindleSyncError):
     """The database cannot be reached, is locked beyond the time limit, or lacks the tables."""
+
+
+class LockedByThisProcess(DatabaseUnavailable):
+    """A transaction is open on another connection of this process, so that waiting cannot help."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this very process has had a transaction open on the SQLite file for a while, on a "
+            "connection of its own, and rindle-sync cannot write until it ends: pass that "
+            "connection, as in track(…, connection=connection), or commit first"
+        )
 
 
 class WriteInsideCallback(RindleSyncError):

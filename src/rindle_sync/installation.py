@@ -138,7 +138,8 @@ async def connect_all(
     `ConfigurationError`.
     """
     settings = settings or load_settings()
-    database = Database(open_engine(settings.database_url))
+    engine = open_engine(settings.database_url, schema=settings.database_schema)
+    database = Database(engine)
     services = {}
     hearing: tuple[Listener, ...] = (EventLog(), *listeners)
     for name, own in settings.each().items():

@@ -178,8 +178,8 @@ async def test_track_of_the_same_twice_is_refused(tables_url: str, tmp_path: Pat
         assert await all_rows(store) == [row]
     assert (same_id.code, same_asset.code) == (1, 1)
     has = f"error row {row.id} has this"
-    assert same_id.complaint == f"{has} provider_asset_id, and another reference\n"
-    told = f"{has} reference and profile, and another provider_asset_id\n"
+    assert same_id.complaint == f"{has} provider_asset_id, and another reference"
+    told = f"{has} reference and profile, and another provider_asset_id"
     assert (same_asset.out, same_asset.complaint) == ("", told)
 
 

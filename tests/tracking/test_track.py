@@ -158,8 +158,9 @@ async def test_an_object_that_is_no_connection_is_refused(rindle: RindleSync, wr
 # many rows
 
 
-def library(count: int) -> list[dict[str, Any]]:
-    return [{"reference": f"video-{n}", "provider_asset_id": f"asset-{n}"} for n in range(count)]
+def library(count: int, first: int = 0) -> list[dict[str, Any]]:
+    numbers = range(first, first + count)
+    return [{"reference": f"video-{n}", "provider_asset_id": f"asset-{n}"} for n in numbers]
 
 
 async def test_many_rows_are_tracked_in_a_few_statements(rindle: RindleSync) -> None:

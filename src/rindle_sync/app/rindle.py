@@ -175,7 +175,8 @@ async def connect(
         text = f"must name one of {names}: --environment, RINDLE_ENVIRONMENT"
         raise ConfigurationError("environment", text)
     (settings,) = of_each.values()
-    database = Database(open_engine(settings.database_url))
+    engine = open_engine(settings.database_url, schema=settings.database_schema)
+    database = Database(engine)
     rindle = RindleSync(settings, database, (EventLog(), *listeners), transport)
     try:
         yield rindle

@@ -1,5 +1,6 @@
 """Commands about the tables and single rows: migrate, track, sync."""
 
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -16,6 +17,7 @@ from rindle_sync.cli.output import (
     with_installation,
     with_rindle,
 )
+from rindle_sync.cli.track_file import track_file
 from rindle_sync.domain import ProviderAsset, State, Trigger, Verdict
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.reconcile import Applied, sync_row
@@ -57,7 +59,9 @@ def migrate(engine: Engine = None, json_: Json = False) -> None:
 
 @commands.command()
 def track(
-    reference: Annotated[str, typer.Option(help="Your app's own id of the video.")],
+    reference: Annotated[
+        str | None, typer.Option(help="Your app's own id of the video.", show_default=False)
+    ] = None,
     profile: Annotated[
         str, typer.Option(help="Which of its renditions or uses this is.")
     ] = "default",
@@ -78,9 +82,36 @@ def track(
         str | None,
         typer.Option(help="public, signed or drm, as you asked for it; several with commas."),
     ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Register every line of a file: CSV with a header, or JSON lines (.jsonl).",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --from: report, and write nothing.")
+    ] = False,
     json_: Json = False,
 ) -> None:
-    """Register one row, to be kept in sync from now on."""
+    """Register one row, or those of a file, to be kept in sync from now on.
+
+    What is registered already, and differs in nothing, is left as it stands. The columns of a file
+    are reference, profile, provider_asset_id, provider_upload_id, passthrough, playback_policy,
+    ingest_mode and state; all but reference and one of the ids may be left out. Exit code 1 where a
+    row is refused: the other lines of a file are registered all the same.
+    """
+    if file:
+        if reference or provider_asset_id or upload_id:
+            text = "reads the rows from a file: leave out the options of a single row"
+            raise ConfigurationError("--from", text)
+        track_file(file, dry_run=dry_run, json_=json_)
+        return
+    if dry_run:
+        raise ConfigurationError("--dry-run", "is for --from, which reads the rows from a file")
+    if reference is None:
+        raise ConfigurationError("--reference", "or --from is needed")
     if not (provider_asset_id or upload_id):
         text = "or --upload-id is needed: without an id of the provider there is nothing to check"
         raise ConfigurationError("--provider-asset-id", text)

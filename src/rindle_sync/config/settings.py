@@ -76,6 +76,7 @@ class ServiceSettings(SettingsModel):
     """What is one for the whole process."""
 
     database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False, exclude=True)
+    database_schema: str | None = None
     environment: str = Field(default="default", min_length=1)
     environments: dict[str, dict[str, Any]] = Field(default={}, repr=False, exclude=True)
     engine: EngineName = EngineName.EMBEDDED
@@ -89,6 +90,16 @@ class ServiceSettings(SettingsModel):
     opentelemetry: Switch = Switch.OFF
     log_format: LogFormat = LogFormat.TEXT
     sweep_interval_seconds: float = Field(default=5, ge=0.001, le=86_400)
+
+    @field_validator("database_schema")
+    @classmethod
+    def _plain_schema(cls, value: str | None) -> str | None:
+        if value and not fullmatch(r"(?!pg_)[a-z_][a-z0-9_]{0,62}", value):
+            raise ValueError(
+                "must be a name of small letters, digits and _, at most 63, that begins with no "
+                "digit and not with pg_"
+            )
+        return value or None
 
     @field_validator("engine", mode="before")
     @classmethod

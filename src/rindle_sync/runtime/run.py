@@ -67,7 +67,10 @@ class Runtime:
         if self.settings.engine is EngineName.PROCRASTINATE:
             with extra():
                 from rindle_sync.runtime.engines.procrastinate import opened
-            async with opened(conninfo(self.settings.database_url)) as app:
+            settings = self.settings
+            async with opened(
+                conninfo(settings.database_url), schema=settings.database_schema
+            ) as app:
                 engine = self.procrastinate(app)
                 await (engine.run(stop) if process_jobs else engine.forward(stop))
         elif process_jobs:

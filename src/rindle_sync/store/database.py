@@ -19,10 +19,11 @@ from rindle_sync.errors import (
     WriteInsideCallback,
     WrongEventLoop,
 )
-from rindle_sync.store.driver_errors import LOCKED, NO_TABLES, named_errors, retried
-from rindle_sync.store.schema.engine import BUSY_SECONDS, file_of
+from rindle_sync.store.driver_errors import NO_TABLES, named_errors, retried
+from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
 from rindle_sync.store.schema.tables import assets
+from rindle_sync.store.write_queue import NoQueue, WriteQueue
 
 ENCODING_REMEDY: Final = (
     "use a database in UTF-8: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
@@ -75,19 +76,19 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self._reads = engine.execution_options(reads_only=True)
-        self._writer = asyncio.Lock()
         self._lent = asyncio.Semaphore(1 if self._has_one_writer else LENT_AT_ONCE)
         self._unreleased: dict[tuple[sa.Table, str], None] = {}
         """The leases to release next, by table and token; a dict, used as an ordered set."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self.is_closed = False
+        is_queued = engine.dialect.name == "sqlite"
+        self._writers = WriteQueue(file_of(engine.sync_engine.url)) if is_queued else NoQueue()
         self._server: Server | None = None
 
     @property
     def schema(self) -> str | None:
         """The schema of PostgreSQL that has our tables; None where the search path leads there."""
-        translated = self.engine.sync_engine.get_execution_options().get("schema_translate_map")
-        return (translated or {}).get(None)
+        return schema_of(self.engine)
 
     @property
     def _has_one_writer(self) -> bool:
@@ -130,7 +131,9 @@ class Database:
     async def has_table(self, name: str) -> bool:
         """Whether the database has a table of this name, of rindle-sync or of another program."""
         async with self.reading() as connection:
-            return await connection.run_sync(lambda session: sa.inspect(session).has_table(name))
+            return await connection.run_sync(
+                lambda session: sa.inspect(session).has_table(name, schema=self.schema)
+            )
 
     async def encoding_trouble(self) -> str | None:
         """What is wrong with the encoding of the database; None where it stores every text."""
@@ -158,7 +161,8 @@ class Database:
         if self._server is None or again:
             async with self.reading() as connection:
                 name, began = (await connection.execute(SERVER)).one()
-                found = await connection.execute(_SCHEMA, {"name": assets.name})
+                table = f'"{self.schema}".{assets.name}' if self.schema else assets.name
+                found = await connection.execute(_SCHEMA, {"name": table})
                 schema = found.scalar_one_or_none()
             if schema is None:
                 raise DatabaseUnavailable(NO_TABLES)
@@ -177,24 +181,14 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at its end."""
         self.check_usable()
-        # one writer at a time on SQLite: a queue is fair, the busy wait of SQLite is not
-        is_queued = self._has_one_writer
-        if is_queued:
-            lent = _lent_here.get()
-            if lent and lent.is_open and lent.database is self:
-                raise WriteInsideCallback  # it would wait for itself
-            try:
-                async with asyncio.timeout(BUSY_SECONDS):
-                    await self._writer.acquire()
-            except TimeoutError:
-                raise DatabaseUnavailable(LOCKED) from None
-        try:
+        lent = _lent_here.get()
+        if self._has_one_writer and lent and lent.is_open and lent.database is self:
+            raise WriteInsideCallback  # it would wait for itself
+        async with self._writers.turn() as has_begun:
             with named_errors():
                 async with self.engine.begin() as connection:
+                    has_begun()
                     yield connection
-        finally:
-            if is_queued:
-                self._writer.release()
 
     @asynccontextmanager
     async def lending(self) -> AsyncIterator[AsyncConnection]:
@@ -315,6 +309,13 @@ class Repository:
         """Run a statement that leases under `token`; the rows that it returns."""
         async with self.database.leasing(token, self.table) as connection:
             return (await connection.execute(statement, {**values, "token": token})).all()
+
+
+def schema_of(engine: AsyncEngine) -> str | None:
+    """The schema of PostgreSQL that `open_engine` was given."""
+    translated = engine.sync_engine.get_execution_options().get("schema_translate_map", {})
+    schema: str | None = translated.get(None)
+    return schema
 
 
 def in_environment(table: sa.Table) -> sa.ColumnElement[bool]:

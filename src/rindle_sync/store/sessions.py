@@ -11,11 +11,13 @@ DriverError: Final = Error
 """The base class of the driver's errors."""
 
 
-async def prepare_session(session: Any) -> None:
+async def prepare_session(session: Any, *, schema: str | None = None) -> None:
     """Give a new session our time limits and isolation, and nothing that others would notice."""
-    # behind a pooler the session is shared with other programs: there the role may have limits
+    # behind a pooler the session is shared with other programs: there the role may have them
     if await is_own(session):
         await session.execute(SESSION)
+        if schema:
+            await session.execute("SELECT set_config('search_path', %s, false)", [schema])
     await session.commit()
     await session.set_isolation_level(IsolationLevel.READ_COMMITTED)
 

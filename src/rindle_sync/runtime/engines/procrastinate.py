@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final
 
@@ -267,15 +268,18 @@ def cron(every: float) -> str:
 
 
 @asynccontextmanager
-async def opened(conninfo: str) -> AsyncIterator[App]:
-    """An app of Procrastinate's for a process without one. Raises `DatabaseUnavailable`."""
+async def opened(conninfo: str, *, schema: str | None = None) -> AsyncIterator[App]:
+    """An app of Procrastinate's for a process without one. Raises `DatabaseUnavailable`.
+
+    Its tables are in `schema`, or where the search path leads.
+    """
     connector = PsycopgConnector(
         conninfo=conninfo,
         min_size=1,
         max_size=6,
         timeout=10,
         reconnect_timeout=RECONNECT_SECONDS,
-        configure=prepare_session,
+        configure=partial(prepare_session, schema=schema),
         kwargs={"prepare_threshold": None},
     )
     app = App(connector=connector)

@@ -5,19 +5,23 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.domain import scrub
-from rindle_sync.errors import DatabaseUnavailable
-from rindle_sync.store.driver_errors import complaint, named_errors
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
+from rindle_sync.store.database import schema_of
+from rindle_sync.store.driver_errors import complaint, named_errors, state_of
+from rindle_sync.store.migrations.quiet import quiet
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.tables import assets, metadata
+
+with quiet():  # at its first import, Alembic logs a line for each of its plugins
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
 VERSION_TABLE: Final = "rindle_sync_alembic_version"
 """A version table of its own: the app may use Alembic for its tables."""
@@ -32,6 +36,7 @@ _UNRELEASED: Final = frozenset({"0001", "0002"})
 """Revisions from before the first release, whose tables have other names."""
 
 _FOLDER: Final = str(Path(__file__).parent)
+_NOT_PERMITTED: Final = "42501"
 _LOCK: Final = 0x52494E44_4C45  # any number that no other program locks on
 
 
@@ -45,7 +50,7 @@ async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
         if file and not file.exists():
             file.touch()  # only a migration creates a missing file
         async with engine.begin() as connection:
-            return await connection.run_sync(_upgrade)
+            return await connection.run_sync(_upgrade, schema_of(engine))
     except (DBAPIError, OSError) as error:
         text = complaint(error.orig) if isinstance(error, DBAPIError) else scrub(str(error))
         raise DatabaseUnavailable(f"the tables could not be migrated: {text}") from None
@@ -55,13 +60,15 @@ async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
     """The revision of the database and the newest one; raises `DatabaseUnavailable`."""
     with named_errors():
         async with engine.execution_options(reads_only=True).connect() as connection:
-            return await connection.run_sync(_current), _newest()
+            return await connection.run_sync(_current, schema_of(engine)), _newest()
 
 
-def _upgrade(connection: Connection) -> tuple[str | None, str]:
+def _upgrade(connection: Connection, schema: str | None) -> tuple[str | None, str]:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    before = _current(connection)
+    if schema:
+        enter_schema(connection, schema)
+    before = _current(connection, schema)
     if is_newer(before):
         raise DatabaseUnavailable(
             f"the tables are at {before}, of a newer version of rindle-sync than this one "
@@ -73,8 +80,29 @@ def _upgrade(connection: Connection) -> tuple[str | None, str]:
     config.set_main_option("script_location", _FOLDER.replace("%", "%%"))
     # a connection of ours: Alembic would open one of its own, outside the lock
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    config.attributes["schema"] = schema
+    with quiet():
+        command.upgrade(config, "head")
     return before, _newest()
+
+
+def enter_schema(connection: Connection, schema: str) -> None:
+    """Make the schema if it is missing; what follows in this transaction is made in it."""
+    there = text("SELECT 1 FROM pg_namespace WHERE nspname = :schema")
+    quoted = connection.dialect.identifier_preparer.quote_schema(schema)
+    try:
+        # asked first: to make it needs a right, though it be there
+        if not connection.execute(there, {"schema": schema}).first():
+            connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {quoted}"))
+    except DBAPIError as error:
+        if state_of(error.orig) != _NOT_PERMITTED:
+            raise
+        raise ConfigurationError(
+            "database_schema",
+            f"names the schema {schema}, which is not there, and which this user may not make: run "
+            f"CREATE SCHEMA {schema} AUTHORIZATION, with this user's name, as another one",
+        ) from None
+    connection.execute(text(f"SET LOCAL search_path TO {quoted}"))
 
 
 def _refuse_other_tables(connection: Connection) -> None:
@@ -88,8 +116,8 @@ def _refuse_other_tables(connection: Connection) -> None:
             whose = "of Rindle, the Elixir library, with other columns"
         raise DatabaseUnavailable(
             f"the database has a table {name} already, {whose}: give rindle-sync a database of its "
-            "own, or on PostgreSQL a schema (CREATE SCHEMA rindle_sync, and at the end of "
-            "database_url ?options=-csearch_path%3Drindle_sync)"
+            "own, or on PostgreSQL a schema (database_schema = rindle_sync, which this command "
+            "makes)"
         )
 
 
@@ -101,10 +129,11 @@ def is_newer(revision: str | None) -> bool:
     return number is None or newest is None or int(number[1]) > int(newest[1])
 
 
-def _current(connection: Connection) -> str | None:
-    revision = MigrationContext.configure(
-        connection, opts={"version_table": VERSION_TABLE}
-    ).get_current_revision()
+def _current(connection: Connection, schema: str | None) -> str | None:
+    options = {"version_table": VERSION_TABLE, "version_table_schema": schema}
+    with quiet():
+        context = MigrationContext.configure(connection, opts=options)
+        revision = context.get_current_revision()
     if revision in _UNRELEASED:
         raise DatabaseUnavailable(
             f"the tables were made by an unreleased version of rindle-sync (revision {revision}): "

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.domain import scrub
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
+from rindle_sync.store.database import schema_of
+from rindle_sync.store.migrations import enter_schema
 
 _LOCK: Final = 0x52494E44_4C46  # any number that no other program locks on
 
@@ -25,6 +27,8 @@ async def install_procrastinate(engine: AsyncEngine) -> None:
         )
     try:
         async with engine.begin() as connection:
+            if schema := schema_of(engine):
+                await connection.run_sync(enter_schema, schema)
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None
             await _install(cast(AsyncConnection[Any], driver))

@@ -60,6 +60,10 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 _FIXED: Final = {"client_encoding": "utf8"}
 """Whatever the URL, `PGCLIENTENCODING` or the server says."""
 
+_NO_SCHEMAS: Final = (
+    "is for PostgreSQL, and database_url names SQLite: leave it out; a file has no schemas"
+)
+
 _VERBOSE: Final = ("sqlalchemy.engine.Engine.rindle_sync", "aiosqlite")
 """At DEBUG, SQLAlchemy logs every row that it reads, and aiosqlite every parameter."""
 
@@ -84,15 +88,21 @@ def _quoted(value: object) -> str:
     return "'" + str(value).replace("\\", r"\\").replace("'", r"\'") + "'"
 
 
-def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
-    """An engine for `url` with time limits; no log and no error text shows parameters."""
+def open_engine(url: str, *, schema: str | None = None, pool_size: int = 5) -> AsyncEngine:
+    """An engine for `url` with time limits; no log and no error text shows parameters.
+
+    On PostgreSQL our tables are in `schema`, whatever the search path says.
+    """
     parsed = engine_url(url)
+    if schema and parsed.get_backend_name() != "postgresql":
+        raise ConfigurationError("database_schema", _NO_SCHEMAS)
     keep_from_debug(*_VERBOSE)
     options: dict[str, Any] = {
         "hide_parameters": True,
         "logging_name": "rindle_sync",
         "json_serializer": to_json,
         "json_deserializer": from_json,
+        "execution_options": {"schema_translate_map": {None: schema}} if schema else {},
     }
     try:
         if parsed.get_backend_name() == "sqlite":

@@ -53,9 +53,7 @@ _ENCODED_WRONG: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NO_CACHE: Final = "leave it out: rindle-sync prepares no statements"
 _OWN_POOL: Final = "leave it out: rindle-sync sizes its own pool of connections"
 _SSL: Final = "write sslmode=require, or sslmode=verify-full with sslrootcert"
-_SCHEMA: Final = (
-    "write options=-csearch_path%3Dname, or behind a pooler ALTER ROLE … SET search_path = name"
-)
+_SCHEMA: Final = "leave it out, and set database_schema"
 _ADVICE: Final = {
     **dict.fromkeys(("prepare_threshold", "pgbouncer", "statement_cache_size"), _NO_CACHE),
     **dict.fromkeys(("prepared_statement_cache_size", "preparethreshold"), _NO_CACHE),

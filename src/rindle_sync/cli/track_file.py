@@ -1,0 +1,169 @@
+"""Tracks the rows of a file: `rindle-sync track --from`."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Final
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from rindle_sync.app import RindleSync
+from rindle_sync.cli.output import err, out, print_json, say, visible, with_rindle
+from rindle_sync.diagnostics import many
+from rindle_sync.errors import ConfigurationError
+from rindle_sync.tracking import ARGUMENTS, AT_ONCE
+
+OPTION: Final = "--from"
+JSON_LINES: Final = (".jsonl", ".ndjson")
+
+MOST_SHOWN: Final = 50
+"""How many refused lines are shown; --json has all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What stands in a line: the arguments of `track`, or what is wrong with it."""
+
+    number: int
+    values: Mapping[str, Any] = field(default_factory=dict)
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A line that was not tracked, and the row that has a key of it."""
+
+    line: int
+    reference: str | None
+    reason: str
+    row_id: str | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the lines so far."""
+
+    dry_run: bool
+    added: int = 0
+    present: int = 0
+    refused: list[Refused] = field(default_factory=list)
+
+
+def track_file(path: Path, *, dry_run: bool, json_: bool) -> None:
+    """Track every line of a file, and report; exit code 1 where one was refused."""
+    tally = Tally(dry_run)
+    with _opened(path) as file, _progress() as show:
+        lines = _json_lines(file) if path.suffix in JSON_LINES else _csv_lines(file)
+
+        async def work(rindle: RindleSync) -> None:
+            while batch := list(islice(lines, AT_ONCE)):
+                await _track(rindle, batch, tally)
+                show(tally)
+
+        with_rindle(work)
+    if json_:
+        print_json(asdict(tally))
+    else:
+        _print(tally)
+    if tally.refused:
+        raise typer.Exit(1)
+
+
+async def _track(rindle: RindleSync, batch: Sequence[Line], tally: Tally) -> None:
+    good = [line for line in batch if line.fault is None]
+    result = await rindle.track_many([line.values for line in good], dry_run=tally.dry_run)
+    tally.added += len(result.added)
+    tally.present += len(result.present)
+    refused = [Refused(line.number, None, line.fault) for line in batch if line.fault]
+    for refusal in result.refused:
+        line = good[refusal.index]
+        reference = line.values.get("reference")
+        shown = None if reference is None else visible(reference)
+        refused.append(Refused(line.number, shown, refusal.reason, refusal.row_id))
+    tally.refused += sorted(refused, key=lambda told: told.line)
+
+
+def _csv_lines(file: IO[str]) -> Iterator[Line]:
+    """The lines of a CSV file whose first one names the columns; an empty cell is not given."""
+    reader = csv.reader(file)
+    try:
+        columns = next(reader, [])
+        _check_columns(columns)
+        for cells in reader:
+            if len(cells) > len(columns):
+                text = f"has {many(len(cells), 'cell')}, and there are {len(columns)} columns"
+                yield Line(reader.line_num, fault=text)
+            elif any(cells):
+                named = zip(columns, cells, strict=False)
+                yield Line(reader.line_num, {name: cell for name, cell in named if cell})
+    except csv.Error as error:
+        raise ConfigurationError(OPTION, f"is no CSV: line {reader.line_num}: {error}") from None
+
+
+def _check_columns(columns: Sequence[str]) -> None:
+    for name in columns:
+        if name not in ARGUMENTS:
+            near = get_close_matches(name, ARGUMENTS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(ARGUMENTS)}"
+            text = f"has the column {visible(name)}, which is unknown; {hint}"
+            raise ConfigurationError(OPTION, text)
+    if len(set(columns)) < len(columns):
+        raise ConfigurationError(OPTION, "names a column twice in its first line")
+    if "reference" not in columns:
+        text = "must name its columns in the first line, reference among them"
+        raise ConfigurationError(OPTION, text)
+
+
+def _json_lines(file: IO[str]) -> Iterator[Line]:
+    """The lines of a file with one JSON object in each."""
+    for number, text in enumerate(file, 1):
+        if not text.strip():
+            continue
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError):
+            yield Line(number, fault="is no JSON")
+            continue
+        is_object = isinstance(values, dict)
+        yield Line(number, values) if is_object else Line(number, fault="is no JSON object")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    try:
+        # what is no UTF-8 is refused by its line, and stops no other
+        file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    except OSError as error:
+        text = f"names a file that cannot be read ({error.strerror})"
+        raise ConfigurationError(OPTION, text) from None
+    with file:
+        yield file
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Tally], None]]:
+    """A callback that keeps a line of progress on a terminal."""
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("reading the file")
+        yield lambda tally: progress.update(task, description=_sentence(tally))
+
+
+def _sentence(tally: Tally) -> str:
+    tracked = "would be tracked" if tally.dry_run else "tracked"
+    refused = f", {len(tally.refused)} refused" if tally.refused else ""
+    return f"{many(tally.added, 'row')} {tracked}, {tally.present} known already{refused}"
+
+
+def _print(tally: Tally) -> None:
+    for told in tally.refused[:MOST_SHOWN]:
+        say(f"line {told.line}: {told.reason}")
+    if len(tally.refused) > MOST_SHOWN:
+        say(f"and {len(tally.refused) - MOST_SHOWN} more lines; --json shows them")
+    out.print(_sentence(tally))

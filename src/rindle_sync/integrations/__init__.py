@@ -1,0 +1,1 @@
+"""One framework each, in a module of its own."""
