@@ -9,6 +9,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
+from simulation.acts import Act, draw_acts
+from simulation.outputs import Output, draw_outputs, draw_recordings
+
 ASSET_FAULTS: Final = (
     ("silence", 3),
     ("late_answer", 4),
@@ -112,6 +115,15 @@ class Plan:
     """Whether a backfill comes to its end when all is at rest."""
     wrong_clock: float = 0.0
     """By how many seconds the clocks of all hosts are off while there is a `wrong_clock`."""
+    outputs: Sequence[Output] = ()
+    live: Mapping[int, float] = field(default_factory=dict)
+    """By the number of a video that records a live stream, for how many seconds that goes on."""
+    acts: Sequence[Act] = ()
+    """What the app does with rows that it has."""
+    from_urls: Sequence[int] = ()
+    """The numbers of the uploads that are no uploads: their files are fetched."""
+    lag: float = 0.0
+    """By how many seconds a `lagging_list` is behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +187,30 @@ def plan(seed: int) -> Plan:
     """
     drawn = _plain(seed)
     special = _SPECIAL.get(seed % 40)
-    return special(drawn) if special else drawn
+    return _with_acts(_with_outputs(special(drawn) if special else drawn))
+
+
+def _with_outputs(drawn: Plan) -> Plan:
+    """Tracks, renditions, masters and live recordings, in one history of three."""
+    chance, longest = Random(f"{drawn.seed}:outputs"), drawn.trouble / 2
+    if chance.random() > 1 / 3:
+        return drawn
+    number = len(drawn.videos)
+    outputs = draw_outputs(chance, number, longest)
+    return replace(drawn, outputs=outputs, live=draw_recordings(chance, number, longest))
+
+
+def _with_acts(drawn: Plan) -> Plan:
+    """Rows that get another asset, are untracked or begin anew, in one history of five."""
+    chance = Random(f"{drawn.seed}:acts")
+    if chance.random() > 1 / 5:
+        return drawn
+    numbers = range(len(drawn.videos))
+    return replace(
+        drawn,
+        acts=draw_acts(chance, len(numbers), drawn.trouble / 2),
+        from_urls=drawn.from_urls or [number for number in numbers if chance.random() < 0.5],
+    )
 
 
 def _with_few_calls(drawn: Plan) -> Plan:
@@ -251,6 +286,49 @@ def _with_edits_at_the_provider(drawn: Plan) -> Plan:
             (begins + chance.uniform(0, 110), edit) for edit in ("title", "removal", "replacement")
         ],
         audits=True,
+    )
+
+
+def _with_lost_answers(drawn: Plan) -> Plan:
+    """Assets that the provider makes of files while answers get lost, and no webhook comes."""
+    chance, trouble = Random(f"{drawn.seed}:lost"), 90.0
+    videos = [
+        replace(_video(chance, trouble, 0.0, 0.5), kind="upload", deleted_after=None)
+        for _ in range(4)
+    ]
+    return replace(
+        drawn,
+        trouble=trouble,
+        videos=sorted(videos, key=lambda video: video.at),
+        from_urls=range(len(videos)),
+        windows=[*drawn.windows, Window("network", 0.0, trouble, 0.4)],
+        webhooks=drawn.webhooks | {"drop": 1.0},
+        settings=drawn.settings | {"audit_days": 0.0},
+        commands=[command for command in drawn.commands if command.name not in _SCANS],
+        audits=False,
+    )
+
+
+_SCANS: Final = {"audit", "backfill"}
+"""The commands that look through the whole list."""
+
+
+def _with_lagging_lists(drawn: Plan) -> Plan:
+    """Lists that show what was so a while ago, of many videos whose outputs are under way."""
+    chance, trouble = Random(f"{drawn.seed}:lag"), 300.0
+    videos = sorted(
+        (
+            replace(_video(chance, trouble, *_AT_ONCE), kind="tracked", ends="ready")
+            for _ in range(6)
+        ),
+        key=lambda video: video.at,
+    )
+    return replace(
+        drawn,
+        trouble=trouble,
+        videos=videos,
+        windows=[*drawn.windows, Window("lagging_list", 0.0, trouble, 0.7)],
+        lag=chance.uniform(1.0, 60.0),
     )
 
 
@@ -461,7 +539,9 @@ _SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
     12: _with_misdated_events,
     13: _with_odd_text,
     18: _with_a_wrong_clock,
+    19: _with_lagging_lists,
     22: _with_shared_names,
+    21: _with_lost_answers,
     23: _with_a_list_that_lacks_entries,
     24: _with_few_calls,
     26: _with_a_wrong_clock,

@@ -33,6 +33,8 @@ _WAYS: Final = (
     ("whoami", "GET", "/system/v1/whoami"),
     ("create_upload", "POST", "/video/v1/uploads"),
     ("cancel_upload", "PUT", "/video/v1/uploads/[^/]+/cancel"),
+    ("create_asset", "POST", "/video/v1/assets"),
+    ("delete_asset", "DELETE", "/video/v1/assets/[^/]+"),
 )
 
 

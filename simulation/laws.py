@@ -9,19 +9,23 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
-from rindle_sync.domain import TOLERANCE
+from rindle_sync.domain import TOLERANCE, ChangeKind
 from rindle_sync.emulator.lifecycle import AssetState, UploadState
 from rindle_sync.telemetry import (
     Called,
     Event,
+    MediaChange,
     RedactionFailed,
     Resolved,
     StateChange,
     milliseconds,
     nanoseconds,
 )
+from simulation.act_laws import attempts, forgotten
+from simulation.acts import FILE
 from simulation.history import Entry, Noted, Written
 from simulation.host import Announced, Call
+from simulation.media_laws import media_at_rest, media_changes
 from simulation.world import SECRET, World
 
 _MOVES: Final[Mapping[str, frozenset[str]]] = {
@@ -33,6 +37,12 @@ _MOVES: Final[Mapping[str, frozenset[str]]] = {
     "deleted": frozenset({"deleted"}),
 }
 """Which state may follow which in one write, where the provider itself never goes back."""
+
+_BEGINNINGS: Final = frozenset({"pending", "uploading", "processing"})
+"""The states of a row that begins anew, or has another asset."""
+
+_LAGS: Final = {("ready", "processing")}
+"""The moves beside these where a list shows what was so a while ago."""
 
 _NARROW: Final = 2.0
 """Seconds before its death in which a host may have written what it could not tell any more."""
@@ -82,8 +92,11 @@ def broken(world: World) -> Iterator[str]:
     """Every law that the history broke, each in a line that names the row."""
     yield from _writes(world)
     yield from _changes(world)
+    yield from media_changes(world)
     yield from _events(world)
     yield from _ages(world)
+    yield from attempts(world)
+    yield from forgotten(world)
     yield from _announcements(world)
     yield from _calls(world)
     yield from _told_calls(world)
@@ -99,7 +112,9 @@ def broken(world: World) -> Iterator[str]:
 def _writes(world: World) -> Iterator[str]:
     for entry in world.history.of(Written):
         written: Written = entry.what
-        if written.to_state not in _MOVES[written.from_state]:
+        moves = _BEGINNINGS if written.is_anew else _MOVES[written.from_state]
+        is_lag = world.plan.lag and (written.from_state, written.to_state) in _LAGS
+        if written.to_state not in moves and not is_lag:
             yield f"states: {written.row_id} moved from {written.from_state} to {written.to_state}"
         if written.to_version != written.from_version + 1:
             versions = f"over v{written.from_version} as v{written.to_version}"
@@ -155,23 +170,29 @@ def _ended_rightly(world: World, at: float, written: Written) -> Iterator[str]:
 
 def _events(world: World) -> Iterator[str]:
     """Every event comes after its write, and every write has its event, unless its host died."""
-    told: dict[tuple[str, str, str, str], list[Entry]] = defaultdict(list)
+    told: dict[tuple[str, str, str, str, str], list[Entry]] = defaultdict(list)
     for entry in world.history.of(StateChange):
         event: StateChange = entry.what
-        told[entry.host, str(event.row_id), event.from_state, event.to_state].append(entry)
+        key = ChangeKind.STATE, event.from_state, event.to_state
+        told[entry.host, str(event.row_id), *key].append(entry)
+    for entry in world.history.of(MediaChange):
+        media: MediaChange = entry.what
+        key = ChangeKind.MEDIA, media.state, media.state
+        told[entry.host, str(media.row_id), *key].append(entry)
     deaths = {host.name: host.died_at for host in world.hosts if host.died_at is not None}
     for entry in world.history.of(Noted):
         noted: Noted = entry.what
-        tellings = told[entry.host, noted.row_id, noted.from_state, noted.to_state]
+        key = ChangeKind(noted.kind), noted.from_state, noted.to_state
+        tellings = told[entry.host, noted.row_id, *key]
         later = [telling for telling in tellings if telling.number > entry.number]
         if later:
             tellings.remove(later[0])
         elif deaths.get(entry.host, 1e12) - entry.at > _NARROW:
             row = f"{noted.row_id} v{noted.version}"
             yield f"events: {row} was written by {entry.host}, but not told"
-    for (host, row_id, before, after), left in told.items():
+    for (host, row_id, kind, before, after), left in told.items():
         if left:
-            told_of = f"{row_id} from {before} to {after}"
+            told_of = f"a {kind} change of {row_id} from {before} to {after}"
             yield f"events: {host} told of {told_of}, which was not written before"
 
 
@@ -222,6 +243,8 @@ def _announcements(world: World) -> Iterator[str]:
     heard = [call for announced in calls.values() for call in announced if not call.failed]
     done = {(call.row_id, call.version) for call in heard}
     for entry in world.history.of(Noted):
+        if entry.what.row_id in world.without_history:
+            continue
         if (entry.what.row_id, entry.what.version) not in done:
             yield f"announcements: {entry.what.row_id} v{entry.what.version} was never announced"
 
@@ -298,12 +321,14 @@ def _texts(world: World) -> Iterator[str]:
 
 def _secrets(world: World) -> Iterator[tuple[str, str]]:
     yield "the webhook secret", SECRET
+    yield "the address of a file", FILE.partition("?")[2]
     for far in (world.emulator, world.other):
         yield "the token", far.token_secret
         for truth in far.truths().values():
             yield "an asset id", truth.asset_id
             yield from (("an upload id", truth.upload_id) for _ in (1,) if truth.upload_id)
             yield from (("a playback id", playback_id.id) for playback_id in truth.playback_ids)
+            yield from (("an output's id", output.id) for output in truth.outputs)
 
 
 def _deliveries(world: World) -> Iterator[str]:
@@ -332,7 +357,7 @@ def _names(world: World) -> Iterator[str]:
         truth = world.emulator.truth(asset_id) if asset_id else None
         if truth and upload_id and truth.upload_id != upload_id:
             yield f"names: {row['id']} has the asset of another upload"
-    left = world.filled - {row["provider_asset_id"] for row in rows}
+    left = world.filled - world.superseded - {row["provider_asset_id"] for row in rows}
     if left:
         yield f"names: a backfill left out {len(left)} of {len(world.filled)} assets of one name"
 
@@ -438,6 +463,7 @@ def _row_at_rest(world: World, row: Mapping[str, Any], *, is_audited: bool) -> I
         stored = _json(row["raw_provider_metadata"]) or {}
         if world.plan.audits and stored.get("meta") != world.title(row["provider_asset_id"]):
             yield f"rest: {row['id']} does not know what its asset was called after it was ready"
+        yield from media_at_rest(world, row, is_audited=is_audited)
 
 
 def _longest_gap(settings: Mapping[str, Any]) -> timedelta:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from importlib import import_module
 from typing import Any, Final
 from unittest.mock import patch
+from uuid import UUID
 
 from sqlalchemy import select
 
@@ -18,15 +19,17 @@ from rindle_sync.config import EnvironmentSettings
 from rindle_sync.domain import (
     NO_ROW,
     WAITS_FOR_ROW,
+    ChangeKind,
     Grant,
     Observation,
     ObservationSource,
+    OutputStatus,
     ProviderAsset,
     State,
     Verdict,
     replace,
 )
-from rindle_sync.errors import AuthenticationFailed
+from rindle_sync.errors import AuthenticationFailed, ProviderUnavailable
 from rindle_sync.gateway import IdentityCheck
 from rindle_sync.providers.mux import Mux
 from rindle_sync.store import AssetStore, Inbox, Outbox, Outcomes, RateLimits, Write
@@ -36,6 +39,7 @@ from rindle_sync.telemetry import milliseconds
 # by name: the face of a package may give a function the name of its module
 apply: Any = import_module("rindle_sync.reconcile.apply")
 asset_store: Any = import_module("rindle_sync.store.assets")
+creation: Any = import_module("rindle_sync.tracking.creation")
 clocks: Any = import_module("rindle_sync.domain.clocks")
 database: Any = import_module("rindle_sync.store.database")
 decide: Any = import_module("rindle_sync.domain.decide")
@@ -46,9 +50,12 @@ list_pages: Any = import_module("rindle_sync.reconcile.list_pages")
 process: Any = import_module("rindle_sync.webhooks.process")
 reconcile_audit: Any = import_module("rindle_sync.reconcile.audit")
 refresh: Any = import_module("rindle_sync.domain.refresh")
+mux_media: Any = import_module("rindle_sync.providers.mux.media")
+outputs: Any = import_module("rindle_sync.domain.outputs")
 outbox: Any = import_module("rindle_sync.store.outbox")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
 schedule: Any = import_module("rindle_sync.domain.schedule")
+superseded: Any = import_module("rindle_sync.store.superseded")
 token_bucket: Any = import_module("rindle_sync.domain.token_bucket")
 
 Patches = Sequence[Any]
@@ -467,6 +474,91 @@ def _believe_every_time() -> Patches:
     return [patch.object(module, "TOLERANCE", timedelta(days=36_500)) for module in modules]
 
 
+def _unwatched_outputs() -> Patches:
+    """A ready row is not checked again for what is still made of its asset."""
+    return [patch.object(schedule, "has_unfinished_outputs", lambda _: False)]
+
+
+def _moved_by_media() -> Patches:
+    """Media that differ move the time of the last change of state."""
+    original = apply.decide
+
+    def decide_and_move(row: Any, observation: Any, now: Any, policy: Any) -> Any:
+        decision = original(row, observation, now, policy)
+        if not decision.media:
+            return decision
+        return dataclasses.replace(decision, row=replace(decision.row, updated_at=now))
+
+    return [patch.object(apply, "decide", decide_and_move)]
+
+
+def _silent_media() -> Patches:
+    """Media that differ are written, and no line of it."""
+    original = apply._change
+
+    def change(applied: Any, trigger: Any, now: Any) -> Any:
+        found = original(applied, trigger, now)
+        return found if found and found.kind is ChangeKind.STATE else None
+
+    return [patch.object(apply, "_change", change)]
+
+
+def _media_by_order_of_arrival() -> Patches:
+    """A late event brings media back that a check has found outdated."""
+    return [
+        patch.object(decide, "is_newer", lambda *_: True),
+        patch.object(outputs, "ends_output", lambda *_: True),
+    ]
+
+
+def _forget_reasons() -> Patches:
+    """Why an output failed, which events alone say, is lost at the next check."""
+    return [patch.object(outputs, "_with_reason", lambda output, _: output)]
+
+
+def _one_kind_of_output() -> Patches:
+    """Renditions are known once they are ready, and not before."""
+    original = mux_media._renditions
+
+    def renditions(data: Any) -> Any:
+        return [file for file in original(data) if file.status is OutputStatus.READY]
+
+    return [patch.object(mux_media, "_renditions", renditions)]
+
+
+def _adopt_the_forgotten() -> Patches:
+    """A scan makes rows of assets that were untracked or replaced."""
+
+    async def known(*_: Any, **__: Any) -> tuple[set[str], set[str]]:
+        return set(), set()
+
+    return [patch.object(superseded.Superseded, "known", known)]
+
+
+def _make_twice() -> Patches:
+    """Where the answer to the making of an asset is lost, it is made again."""
+    original = Mux.create_asset
+
+    async def create_asset(self: Mux, passthrough: str, request: Any, at: Any) -> Any:
+        try:
+            return await original(self, passthrough, request, at)
+        except ProviderUnavailable:
+            return await original(self, passthrough, request, at)
+
+    return [patch.object(Mux, "create_asset", create_asset)]
+
+
+def _lost_is_not_made() -> Patches:
+    """Where the answer to the making of an asset is lost, it counts as not made."""
+    unclear = property(lambda _: False)
+    return [patch.object(ProviderAsset, "is_unclear", unclear)]
+
+
+def _one_name_for_all_attempts() -> Patches:
+    """A new attempt has the passthrough of the one before."""
+    return [patch.object(creation, "uuid4", lambda: UUID(int=42))]
+
+
 PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
     made.__name__.removeprefix("_").replace("_", "-"): made
     for made in (
@@ -508,6 +600,16 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _give_up,
         _unlinked,
         _believe_every_time,
+        _unwatched_outputs,
+        _moved_by_media,
+        _silent_media,
+        _media_by_order_of_arrival,
+        _forget_reasons,
+        _one_kind_of_output,
+        _adopt_the_forgotten,
+        _make_twice,
+        _lost_is_not_made,
+        _one_name_for_all_attempts,
     )
 }
 """Every planted fault by its name."""

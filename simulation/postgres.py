@@ -32,7 +32,7 @@ END $$;
 CREATE OR REPLACE FUNCTION simulation_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO simulation_log (what) VALUES (jsonb_build_array(
-    NEW.row_id, NEW.version, NEW.from_state, NEW.to_state));
+    NEW.row_id, NEW.version, NEW.kind, NEW.from_state, NEW.to_state));
   RETURN NULL;
 END $$;
 CREATE OR REPLACE TRIGGER simulation_wrote AFTER UPDATE ON media_provider_assets FOR EACH ROW
@@ -94,9 +94,8 @@ class PostgresPlace:
 
 
 def _noted(what: list[Any]) -> Written | Noted:
-    if len(what) == 4:
-        row_id, version, *states = what
-        return Noted(row_id, version, *states)
+    if len(what) == 5:
+        return Noted(*what)
     return Written.of(*what)
 
 

@@ -39,7 +39,8 @@ BEGIN SELECT simulation_wrote(NEW.id, {", ".join(f"OLD.{n}, NEW.{n}" for n in NO
 """
 _NOTE_CHANGE: Final = """
 CREATE TEMP TRIGGER simulation_change AFTER INSERT ON main.provider_asset_changes
-BEGIN SELECT simulation_changed(NEW.row_id, NEW.version, NEW.from_state, NEW.to_state); END
+BEGIN SELECT simulation_changed(
+  NEW.row_id, NEW.version, NEW.kind, NEW.from_state, NEW.to_state); END
 """
 
 
@@ -70,7 +71,7 @@ class Connection(sqlite3.Connection):
         """Note for `host` what is written."""
         self.host, self.wrote = host, []
         self.create_function("simulation_wrote", 1 + 2 * len(NOTED), self._note_row)
-        self.create_function("simulation_changed", 4, self._note_change)
+        self.create_function("simulation_changed", 5, self._note_change)
         for trigger in (
             "PRAGMA temp_store=MEMORY",
             _NOTE_UPDATE,

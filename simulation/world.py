@@ -18,18 +18,20 @@ from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings, plain_settings
 from rindle_sync.domain import Outcome
 from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.emulator.lifecycle import AssetState, Life, PlaybackId
+from rindle_sync.emulator.lifecycle import AssetState, Ending, Life, PlaybackId
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime.engines import embedded
+from simulation.acts import FILE, perform
 from simulation.clock import BEGIN, VirtualLoop
 from simulation.draw import ASSET_FAULTS, Command, Plan, Video, Window
 from simulation.history import History
 from simulation.host import Host, HostDied
+from simulation.outputs import Output, make
 from simulation.stores import Place
 
 Answer = TypeVar("Answer")
-Ending = Callable[["World", datetime], bool]
+Rest = Callable[["World", datetime], bool]
 
 SECRET: Final = "simulated-webhook-secret"
 _GLANCE: Final = 30.0
@@ -44,8 +46,8 @@ _AUDITS: Final = 200
 _ABSURD: Final = ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2031-01-01T00:00:00Z")
 """Times that no event has."""
 
-_TIMED: Final = {"late_answer": 1.8}
-_EMULATED: Final = frozenset(name for name, _ in ASSET_FAULTS)
+_LATE_ANSWER: Final = 1.8
+_EMULATED: Final = frozenset(name for name, _ in ASSET_FAULTS) | {"lagging_list"}
 
 
 @dataclass(slots=True, eq=False)
@@ -55,9 +57,9 @@ class World:
     plan: Plan
     loop: VirtualLoop
     place: Place
-    is_quiet: Ending
+    is_quiet: Rest
     """Whether nothing is under way any more, and each row was looked at since then."""
-    is_at_rest: Ending
+    is_at_rest: Rest
     """The same, and whether all is as it should be."""
     history: History = field(default_factory=History)
     hosts: list[Host] = field(default_factory=list)
@@ -71,6 +73,10 @@ class World:
     """By the app's reference, the asset or the upload that it tracks under it."""
     filled: set[str] = field(default_factory=set)
     """The assets that were there when a backfill came to its end."""
+    superseded: set[str] = field(default_factory=set)
+    """The assets that the app has untracked, or replaced by others."""
+    without_history: set[str] = field(default_factory=set)
+    """The rows that the app has untracked with their history."""
     all_sent_again: bool = False
     """Whether every event was sent once more after that."""
     emulator: MuxEmulator = field(init=False)
@@ -139,7 +145,8 @@ class World:
         self._open[window] = None
         rule = None
         if window.kind in _EMULATED:
-            seconds = _TIMED.get(window.kind)
+            times = {"late_answer": _LATE_ANSWER, "lagging_list": self.plan.lag}
+            seconds = times.get(window.kind)
             rule = self.emulator.add_fault(window.kind, probability=window.chance, seconds=seconds)
         self._strike(window)
         self.note("world", f"fault {window.kind} begins, {window.chance:.0%}")
@@ -204,7 +211,7 @@ class World:
             if host.is_alive:
                 await host.stop()
 
-    async def _rest(self, began: datetime, is_over: Ending) -> None:
+    async def _rest(self, began: datetime, is_over: Rest) -> None:
         """Wait until the calm is over; where the plan says so, for all its time."""
         ends = self.moment() + timedelta(seconds=self.plan.calm)
         while (left := (ends - self.moment()).total_seconds()) > 0:
@@ -215,7 +222,7 @@ class World:
     async def _audit(self) -> None:
         """An audit that comes to its end: an answer may be slow even now."""
         for _ in range(_AUDITS):
-            report = await self._on_some_host(lambda rindle: rindle.audit())
+            report = await self.on_some_host(lambda rindle: rindle.audit())
             if report and report.outcome is Outcome.DONE:
                 return
             await asyncio.sleep(_RETRY)
@@ -230,7 +237,7 @@ class World:
                 if truth.passthrough == self.plan.passthrough
                 and truth.state is not AssetState.DELETED
             }
-            filled = await self._on_some_host(lambda rindle: rindle.backfill())
+            filled = await self.on_some_host(lambda rindle: rindle.backfill())
             if filled and filled.outcome is Outcome.DONE:
                 self.filled = there
                 return
@@ -240,7 +247,7 @@ class World:
     async def _send_again(self) -> None:
         """Every event that was acknowledged, as an operator has the provider send it again."""
         for body in sorted(self.acknowledged):
-            await self._on_some_host(partial(_delivered, self.moment, body.encode()))
+            await self.on_some_host(partial(_delivered, self.moment, body.encode()))
         self.all_sent_again = True
 
     # --- the provider's side
@@ -326,7 +333,13 @@ class World:
         alive = [host for host in self.hosts if host.is_alive]
         return self._chance.choice(alive) if alive else None
 
-    async def _on_some_host(self, work: Callable[[RindleSync], Awaitable[Answer]]) -> Answer | None:
+    def delete(self, asset_id: str) -> None:
+        """Delete an asset at the provider, if it is there still."""
+        if self.gone_at(asset_id) is None:
+            self.note("user", f"deletes {asset_id}")
+            self.emulator.delete_asset(asset_id)
+
+    async def on_some_host(self, work: Callable[[RindleSync], Awaitable[Answer]]) -> Answer | None:
         """What `work` comes to, tried until some host has done it; None where a host says no."""
         while True:
             host = self.some_host()
@@ -348,23 +361,33 @@ class World:
     async def _live(self, number: int, video: Video) -> None:
         await asyncio.sleep(video.at)
         life = Life(ends=video.ends, after=video.after, deleted_after=video.deleted_after)  # type: ignore[arg-type]
+        if video.kind == "upload" and number in self.plan.from_urls:
+            await self._create(f"made{number}", video, life)
+            return
         if video.kind == "upload":
             await self._upload(f"upload{number}", video, life)
             return
         if video.kind == "own":
-            await self._own_upload(f"own{number}", video, life)
+            await self._own_upload(number, video, life)
             return
         passthrough = self.plan.passthrough
         if self.plan.odd_text:
             # the app's own data is exact, though it looks like the address of a file
             passthrough = f"s3://videos/{number}.mp4?key=1"
-        asset_id = self.emulator.create_asset(life=life, passthrough=passthrough)
+        live_seconds = self.plan.live.get(number)
+        asset_id = self.emulator.create_asset(
+            life=life,
+            passthrough=passthrough,
+            live_stream_id="live-1" if live_seconds else None,
+            live_seconds=live_seconds,
+        )
+        outputs = self._make_outputs(number, asset_id)
         if video.kind == "tracked":
             reference, began = f"video{number}", self.loop.moment
             self.own[reference] = asset_id
             self.known.append(asset_id)
             await asyncio.sleep(video.told_after)
-            await self._on_some_host(
+            await self.on_some_host(
                 lambda rindle: rindle.track(reference=reference, provider_asset_id=asset_id)
             )
             host = self.some_host()
@@ -372,19 +395,60 @@ class World:
                 await asyncio.sleep(began + video.asked_after - self.loop.moment)
                 with suppress(RindleSyncError, HostDied):
                     await host.ask(lambda rindle: rindle.sync(asset_id))
+            for act in self.plan.acts:
+                if act.video == number:
+                    await perform(self, act, reference, asset_id)
+        await outputs
 
-    async def _own_upload(self, reference: str, video: Video, life: Life) -> None:
+    def _make_outputs(self, number: int, asset_id: str) -> "asyncio.Future[list[None]]":
+        """Have made what the plan says of a video: with it, or later by calls of the app's own."""
+        wanted = [output for output in self.plan.outputs if output.video == number]
+        for output in wanted:
+            if output.asked_after is None:
+                make(self.emulator, asset_id, output)
+        later = [output for output in wanted if output.asked_after is not None]
+        return asyncio.gather(*(self._make_later(asset_id, output) for output in later))
+
+    async def _make_later(self, asset_id: str, output: Output) -> None:
+        asset = self.emulator.environment.assets[asset_id]
+        if asset.ends_at == math.inf or asset.life.ends != Ending.READY:
+            return
+        asked_at = asset.ends_at + (output.asked_after or 0.0)
+        await asyncio.sleep(asked_at - self.moment().timestamp())
+        if self.gone_at(asset_id) is not None:
+            return
+        self.note("user", f"asks for {output.kind} {output.name} of {asset_id}")
+        make(self.emulator, asset_id, output)
+        host = self.some_host()
+        if host and output.is_told:
+            with suppress(RindleSyncError, HostDied):
+                await host.ask(lambda rindle: rindle.sync(asset_id))
+
+    async def _create(self, reference: str, video: Video, life: Life) -> None:
+        """An asset that the provider makes of a file; if it fails, perhaps another."""
+        create = partial(
+            RindleSync.create_asset,
+            reference=reference,
+            input=FILE,
+            new_asset_settings={"static_renditions": [{"resolution": "highest"}]},
+        )
+        for _ in range(1 + video.again):
+            self.emulator.life = life
+            await self.on_some_host(create)
+            await asyncio.sleep(video.told_after)
+
+    async def _own_upload(self, number: int, video: Video, life: Life) -> None:
         """An upload that the app makes by itself, tracks, and then sends the file of."""
-        passthrough = self.plan.passthrough
+        reference, passthrough = f"own{number}", self.plan.passthrough
         upload_id = self.emulator.create_upload(life=life, passthrough=passthrough)
         self.own[reference] = upload_id
-        await self._on_some_host(
+        await self.on_some_host(
             lambda rindle: rindle.track(
                 reference=reference, provider_upload_id=upload_id, passthrough=passthrough
             )
         )
         await asyncio.sleep(video.told_after)
-        self.emulator.finish_upload(upload_id)
+        await self._make_outputs(number, self.emulator.finish_upload(upload_id))
 
     async def _edit(self, at: float, edit: str) -> None:
         """Change an asset that is ready; of a change of playback ids no webhook is sent."""
@@ -406,7 +470,7 @@ class World:
 
     async def _upload(self, reference: str, video: Video, life: Life) -> None:
         for _ in range(1 + video.again):
-            made = await self._on_some_host(
+            made = await self.on_some_host(
                 lambda rindle: rindle.begin_upload(
                     reference=reference,
                     cors_origin="https://app.example.com",
@@ -417,7 +481,7 @@ class World:
                 return
             await asyncio.sleep(video.told_after)
             if video.fate == "cancelled":
-                await self._on_some_host(partial(RindleSync.cancel_upload, row_id=made.row_id))
+                await self.on_some_host(partial(RindleSync.cancel_upload, row_id=made.row_id))
             elif video.fate == "sent":
                 await self._send_file(made.url, life)
             if not video.again:

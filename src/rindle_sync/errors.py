@@ -52,7 +52,14 @@ class RateLimited(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """The provider failed (5xx), exceeded the time limit, or sent an unreadable body."""
+    """The provider failed (5xx), exceeded the time limit, or sent an unreadable body.
+
+    `was_sent` is False where the request has not left: the provider has done nothing for it.
+    """
+
+    def __init__(self, text: str, *, was_sent: bool = True) -> None:
+        super().__init__(text)
+        self.was_sent = was_sent
 
 
 class AuthenticationFailed(ProviderError):

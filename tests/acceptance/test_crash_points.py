@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -184,6 +184,96 @@ async def begin_one(living: Living, reference: str) -> str:
     return link.url
 
 
+async def begin_in_two_steps(living: Living) -> None:
+    """The row in the app's transaction, the provider's call after its commit."""
+    for reference in APP_ASSETS:
+        async with living.rindle.store.database.engine.begin() as connection:
+            prepared = await living.rindle.prepare_upload(
+                reference=reference, cors_origin=ORIGIN, connection=connection
+            )
+        link = await living.rindle.start_upload(prepared)
+        living.journal.note("link", reference=reference, url=link.url)
+        living.points.reach(f"after the URL for {reference}")
+
+
+async def resume(living: Living) -> None:
+    """Pages are loaded again: each gets its upload by one call, a new one where none waits."""
+    for reference in APP_ASSETS:
+        try:
+            link = await living.rindle.begin_upload(
+                reference=reference, cors_origin=ORIGIN, resume=True
+            )
+        except AlreadyTracked:
+            continue  # its file has come
+        living.journal.note("link", reference=reference, url=link.url)
+        await send_file(link.url)
+        living.points.reach(f"after the file for {reference}")
+
+
+async def resume_again(living: Living) -> None:
+    await resume(living)
+    await caught_up(living)
+    await caught_up(living)
+
+
+async def create(living: Living) -> None:
+    for reference in APP_ASSETS:
+        await create_one(living, reference)
+
+
+async def create_one(living: Living, reference: str) -> None:
+    """An asset from a URL, one in two steps, the other in one."""
+    film = "https://files.example/film.mp4"
+    if reference == APP_ASSETS[0]:
+        prepared = await living.rindle.prepare_asset(reference=reference, input=film)
+        row = await living.rindle.start_asset(prepared)
+    else:
+        row = await living.rindle.create_asset(reference=reference, input=film)
+    living.points.reach(f"after the asset for {reference}")
+    living.journal.note("created", row_id=row.id)
+
+
+async def create_again(living: Living) -> None:
+    """What was made is found; what was not has ended, and is made now."""
+    await caught_up(living)
+    for reference in APP_ASSETS:
+        with suppress(AlreadyTracked):
+            await create_one(living, reference)
+    await caught_up(living)
+    await caught_up(living)
+
+
+async def replace_all(living: Living) -> None:
+    for row_id, other in zip(living.given["rows"], living.given["others"], strict=False):
+        assert await living.rindle.replace(row_id, **other)
+        living.points.reach("after a row was replaced")
+
+
+async def replace_again(living: Living) -> None:
+    await replace_all(living)
+    await caught_up(living)
+    await fill_again(living)
+
+
+async def forget_all(living: Living) -> None:
+    options: list[dict[str, Any]] = [
+        {},
+        {"history": True, "webhook_bodies": True},
+        {"delete_asset": True},
+    ]
+    for row_id, chosen in zip(living.given["rows"], options, strict=True):
+        await living.rindle.untrack(row_id, **chosen)
+        living.points.reach("after a row was forgotten")
+
+
+async def forget_again(living: Living) -> None:
+    await caught_up(living)
+    await forget_all(living)
+    await fill_again(living)
+    # an event about what is not remembered waits for a row a few times
+    await caught_up(living)
+
+
 async def begin_again(living: Living) -> None:
     """Browsers use the URLs that they were given; for the others the app begins again."""
     links: dict[str, str] = living.given["links"]
@@ -259,6 +349,10 @@ class Stage:
     more_rows: int = 0
     is_kept: bool = False
     """Whether the app keeps each change in a table of its own."""
+    others: list[dict[str, str]] = field(default_factory=list)
+    """The asset, or upload, that each row is to get."""
+    all_are_known: bool = False
+    """Whether each asset at the far end is one of a row in the end."""
 
     @property
     def given(self) -> dict[str, Any]:
@@ -267,6 +361,7 @@ class Stage:
             "rows": ids,
             "assets": [row.provider_asset_id for row in self.rows],
             "events": self.events,
+            "others": self.others,
         }
 
 
@@ -393,6 +488,40 @@ def failed_row(emulator: MuxEmulator) -> Stage:
     return Stage([failed], more_rows=1)
 
 
+def failed_asset(emulator: MuxEmulator) -> Stage:
+    stage = failed_row(emulator)
+    return dataclasses.replace(stage, all_are_known=True)
+
+
+def to_replace(emulator: MuxEmulator) -> Stage:
+    """One that is ready, one that failed, and one that is being made, and what each is to get.
+
+    An asset, one that a backfill has adopted, and an upload.
+    """
+    emulator.life = READY
+    ready, failed, begun, adopted = rows_of(emulator, READY, ERRORED, READY, READY)
+    [ready] = at_rest(emulator, ready)
+    failed = replace(failed, state=State.ERRORED, error_kind=ErrorKind.PROVIDER, check_at=None)
+    adopted = replace(adopted, ingest_mode="adopted", reference="adopted:1")
+    upload = emulator.create_upload()
+    emulator.finish_upload(upload)
+    return Stage(
+        [ready, failed, begun, adopted],
+        more_rows=-1,
+        others=[
+            {"provider_asset_id": emulator.create_asset(life=READY)},
+            {"provider_asset_id": adopted.provider_asset_id or ""},
+            {"provider_upload_id": upload},
+        ],
+    )
+
+
+def to_forget(emulator: MuxEmulator) -> Stage:
+    rows = rows_of(emulator, READY, READY, READY)
+    events = [a_ready_event(emulator, row, f"event-{row.reference}") for row in rows]
+    return Stage(rows, events, more_rows=-3)
+
+
 def uploads(emulator: MuxEmulator) -> Stage:
     """One that waits for its file, one whose file has come, and a row whose upload was not made."""
     emulator.life = READY
@@ -428,6 +557,11 @@ ROADS = {
     "audit": Road(audit_and_confirm, library, again=audit_again),
     "backfill": Road(fill, strange_library, again=fill_again),
     "begin_upload": Road(begin, failed_row, again=begin_again),
+    "two steps": Road(begin_in_two_steps, failed_row, again=begin_again),
+    "resume": Road(resume, failed_row, again=resume_again),
+    "create_asset": Road(create, failed_asset, again=create_again),
+    "replace": Road(replace_all, to_replace, again=replace_again),
+    "untrack": Road(forget_all, to_forget, before=deliver, again=forget_again),
     "cancel_upload": Road(cancel, uploads, again=cancel_again),
     "announce": Road(dispatch_changes, stuck_rows, before=become_stuck_then_ready),
     "hand over": Road(
@@ -473,6 +607,9 @@ class Aftermath:
                 assert agrees(row, self.emulator.truth(row.provider_asset_id)), row
             else:
                 assert row.error_kind is ErrorKind.UPLOAD, row
+        if self.stage.all_are_known:
+            there = self.emulator.environment.assets
+            assert set(there) == {row.provider_asset_id for row in self.rows}
 
     def every_webhook_is_kept_and_applied(self) -> None:
         kept = [line.event_id for line in self.tables["provider_webhook_events"]]

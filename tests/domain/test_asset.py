@@ -286,7 +286,7 @@ def test_a_value_shows_its_fields_but_for_those_that_may_hold_an_id() -> None:
 
     assert repr(due) == (
         f"Due(id='row-1', state={State.READY!r}, error_kind=None, provider_created_at={NOW!r}, "
-        f"updated_at={NOW!r}, check_at=None, missing_since=None, "
+        f"updated_at={NOW!r}, check_at=None, missing_since=None, playback_absent_since=None, "
         "ingest_mode=None, begun_at=None)"
     )
 

@@ -29,10 +29,23 @@ from rindle_sync.domain import (
     StuckPolicy,
     Verdict,
     decide,
+    media_fields,
     replace,
     restart,
 )
-from tests.support.rows import NOW, OLD, PUBLIC, SIGNED, a_404, a_look, a_row, a_webhook
+from tests.support.rows import (
+    CAPTIONS,
+    MEDIA,
+    NOW,
+    OLD,
+    PUBLIC,
+    SIGNED,
+    a_404,
+    a_look,
+    a_row,
+    a_track,
+    a_webhook,
+)
 
 DECLARE = Policy()
 ASK_FIRST = Policy(stuck_policy=StuckPolicy.ASK_FIRST)
@@ -544,7 +557,15 @@ CASES: dict[tuple[str, str], list[Case]] = {
         (a_row(State.READY, last_event_at=NOW), a_webhook(State.ERRORED, occurred_at=OLD)),
         (a_row(State.READY, last_event_at=NOW), a_webhook(None, occurred_at=OLD)),
     ],
+    ("a webhook about outputs", "shows them so already"): [
+        (a_row(State.READY, tracks=(CAPTIONS,)), a_webhook(None, output=CAPTIONS)),
+        (a_row(State.PROCESSING, tracks=(CAPTIONS,)), a_webhook(None, output=CAPTIONS)),
+        (a_row(State.READY), a_webhook(None, output=CAPTIONS, output_gone=True)),
+        (a_row(State.READY, **media_fields(MEDIA)), a_webhook(None, media=MEDIA)),
+    ],
     ("a webhook, unknown type or status word", "anything"): [
+        (a_row(State.READY, tracks=(CAPTIONS,)), a_webhook(None, output=a_track("processing"))),
+        (a_row(State.PROCESSING, **media_fields(MEDIA)), a_webhook(None, media=MEDIA)),
         (a_row(State.PROCESSING), a_webhook(None)),
         (a_row(State.READY), a_webhook(None)),
     ],

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rindle_sync.domain import ErrorKind, PlaybackId, State, replace
+from rindle_sync.domain import ErrorKind, ObservationSource, PlaybackId, State, replace
 from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.errors import (
     AuthenticationFailed,
@@ -29,6 +29,7 @@ from rindle_sync.errors import (
     RindleSyncError,
 )
 from rindle_sync.providers import (
+    AssetRequest,
     Delivery,
     PlaybackKind,
     PlaybackRequest,
@@ -47,6 +48,7 @@ ID = "aPlantedIdOfAVideo0123456789abcdef"
 SECRET, OTHER_SECRET = "a-secret-of-the-tests-1", "a-secret-of-the-tests-2"
 HOUR = timedelta(hours=1)
 REQUEST = UploadRequest(cors_origin="https://app.example")
+ASSET_REQUEST = AssetRequest(inputs=[{"url": "https://files.example/film.mp4?key=s3cr3t-0123"}])
 
 
 class Wire(httpx.AsyncBaseTransport):
@@ -384,6 +386,9 @@ async def test_without_credentials_nothing_is_called(case: Case) -> None:
         provider.get_asset(ID, NOW),
         provider.list_assets(NOW),
         provider.create_upload("passthrough", REQUEST),
+        provider.create_asset("passthrough", ASSET_REQUEST, NOW),
+        provider.delete_asset(ID),
+        provider.reopen_upload(ID, NOW),
     ):
         with pytest.raises(MissingCredentials):
             await call
@@ -568,3 +573,79 @@ async def test_playback_without_a_key_is_refused_by_the_setting(
             sign_url()
         assert refused.value.setting.startswith(f"{case.name}_")
     assert case.wire.calls == 0
+
+
+async def test_an_upload_can_be_had_again_while_it_waits_for_its_file(
+    case: Case, provider: Provider
+) -> None:
+    upload = await provider.create_upload("the-passthrough", REQUEST)
+    waiting = await provider.reopen_upload(upload.provider_upload_id, NOW)
+    asset_id = case.take_file(upload.provider_upload_id)
+    linked = await provider.reopen_upload(upload.provider_upload_id, NOW)
+
+    assert (waiting.url, waiting.observation.state) == (upload.url, State.UPLOADING)
+    assert waiting.timeout >= timedelta(minutes=1)
+    assert upload.url not in repr(waiting)
+    assert upload.url not in str(waiting.observation.metadata)
+    assert (linked.url, linked.observation.provider_asset_id) == (None, asset_id)
+
+
+# assets
+
+
+async def test_an_asset_is_made_of_a_url_and_deleted(case: Case, provider: Provider) -> None:
+    made = await provider.create_asset("the-passthrough", ASSET_REQUEST, NOW)
+    asset_id = made.provider_asset_id or ""
+    found = await provider.get_asset(asset_id, NOW)
+    await provider.delete_asset(asset_id)
+
+    assert (made.source, made.at, made.passthrough) == (
+        ObservationSource.APP,
+        NOW,
+        "the-passthrough",
+    )
+    assert (found.provider_asset_id, found.passthrough) == (asset_id, "the-passthrough")
+    for call in (provider.get_asset(asset_id, NOW), provider.delete_asset(asset_id)):
+        with pytest.raises(NotFound):
+            await call
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 422, 429, 500])
+async def test_no_error_about_a_new_asset_shows_its_file(
+    case: Case, provider: Provider, status: int
+) -> None:
+    url = ASSET_REQUEST.inputs[0]["url"]
+    told = {"type": "invalid_parameters", "messages": [f"cannot get {url}"], "message": url}
+    case.wire.answers(status, {"error": told, "message": url, "errors": [url]})
+
+    with pytest.raises(RindleSyncError) as raised:
+        await provider.create_asset("passthrough", ASSET_REQUEST, NOW)
+
+    shown = repr(raised.value) + repr(ASSET_REQUEST)
+    assert "s3cr3t" not in shown
+    assert "files.example" not in shown
+
+
+async def test_each_method_makes_one_call(case: Case, provider: Provider) -> None:
+    upload_id = (await provider.create_upload("passthrough", REQUEST)).provider_upload_id
+    asset_id = case.create()
+    calls = (
+        provider.get_asset(asset_id, NOW),
+        provider.get_upload(upload_id, NOW),
+        provider.reopen_upload(upload_id, NOW),
+        provider.list_assets(NOW),
+        provider.create_upload("passthrough", REQUEST),
+        provider.create_asset("passthrough", ASSET_REQUEST, NOW),
+        provider.delete_asset(asset_id),
+        provider.cancel_upload(upload_id, NOW),
+    )
+    for number, call in enumerate(calls, start=2):
+        await call
+        assert case.wire.calls == number
+
+    # also where it fails: a create that is repeated may make two
+    case.wire.answers(500, {})
+    before = case.wire.calls
+    with pytest.raises(ProviderUnavailable):
+        await provider.create_asset("passthrough", ASSET_REQUEST, NOW)
+    assert case.wire.calls == before + 1

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from rindle_sync.domain import (
     ErrorKind,
+    Media,
     Observation,
     ObservationSource,
     PlaybackId,
@@ -1692,6 +1693,7 @@ def test_an_event_about_an_asset_is_seen_as_it_is() -> None:
         created_at=CREATED,
         event_id="event-1",
         metadata=event["data"] | {"master": {}},
+        media=Media(),
     )
 
 

@@ -6,13 +6,18 @@ from uuid import uuid4
 
 from rindle_sync.domain import (
     ErrorKind,
+    Media,
     Observation,
     ObservationSource,
+    OutputStatus,
     PlaybackId,
     Policy,
     ProviderAsset,
+    Rendition,
     Schedule,
     State,
+    Track,
+    TrackKind,
     longest_gaps,
 )
 
@@ -21,6 +26,23 @@ OLD = NOW - timedelta(hours=3)
 GAPS = longest_gaps(Policy(), Schedule())
 PUBLIC = PlaybackId("playback-0001", "public")
 SIGNED = PlaybackId("playback-0002", "signed")
+
+
+def a_track(status: str = "ready", **values: Any) -> Track:
+    """Captions."""
+    kind = values.pop("kind", TrackKind.CAPTIONS)
+    track_id = values.pop("id", "track-0001")
+    return Track(id=track_id, kind=kind, status=OutputStatus(status), **values)
+
+
+def a_rendition(status: str = "ready", **values: Any) -> Rendition:
+    """A file to download."""
+    name = values.pop("name", "1080p.mp4")
+    return Rendition(name=name, status=OutputStatus(status), **values)
+
+
+CAPTIONS = a_track()
+MEDIA = Media(duration=61.5, title="A title", tracks=(CAPTIONS,), renditions=(a_rendition(),))
 
 
 def a_row(state: State = State.PROCESSING, **values: Any) -> ProviderAsset:

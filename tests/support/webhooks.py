@@ -107,11 +107,9 @@ def a_receiver(world: World) -> Receiver:
 
 async def tell_ready(world: World, row: ProviderAsset) -> None:
     """The webhook that the asset of `row` is ready comes now, with what is true, and is applied."""
-    truth = world.emulator.truth(row.provider_asset_id or "")
-    playback_ids = [
-        {"id": playback.id, "policy": playback.policy} for playback in truth.playback_ids
-    ]
-    await deliver(world, an_event(row, playback_ids=playback_ids, at=world.clock.now().isoformat()))
+    event = an_event(row, at=world.clock.now().isoformat())
+    event["data"] = world.body_of(row.provider_asset_id or "")
+    await deliver(world, event)
     await process_webhook_events(world.context)
 
 

@@ -15,23 +15,33 @@ from uuid import uuid4
 import httpx
 from sqlalchemy import select
 
-from rindle_sync.domain import Bucket, PlaybackId, Policy, ProviderAsset, Schedule, State, Trigger
+from rindle_sync.domain import (
+    Bucket,
+    PlaybackId,
+    Policy,
+    ProviderAsset,
+    Schedule,
+    State,
+    Trigger,
+    media_fields,
+)
 from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.emulator.resources import asset_body
 from rindle_sync.gateway import ProviderGateway, RateLimiter
 from rindle_sync.providers import Provider
-from rindle_sync.providers.mux import Credentials, Mux
+from rindle_sync.providers.mux import Credentials, Mux, asset_media
 from rindle_sync.reconcile import Applied, Context, ListIndex, SweepResult, sweep, sync
 from rindle_sync.runtime import JobRunner
 from rindle_sync.store import Database, Store
 from rindle_sync.store.migrations import upgrade
 from rindle_sync.store.schema import metadata, open_engine
-from rindle_sync.telemetry import Called, Event, StateChange, Swept, Telemetry
+from rindle_sync.telemetry import Called, Event, MediaChange, StateChange, Swept, Telemetry
 from tests.support.rows import NOW, a_row
 
 READY = Life(ends="ready", after=0)
 NEVER = Life(ends="never")
 ERRORED = Life(ends="errored", after=0)
+_OF_A_WRITE = (Swept, StateChange, MediaChange)
 
 
 class Clock:
@@ -99,6 +109,7 @@ class World:
                 **{
                     "provider_created_at": datetime.fromtimestamp(int(began + every * place), UTC),
                     "raw_provider_metadata": self.body_of(asset_id),
+                    **media_fields(asset_media(self.body_of(asset_id))),
                     **values,
                 },
             )
@@ -179,7 +190,7 @@ class World:
         return [
             e
             for e in self.told
-            if (isinstance(e, kinds) if kinds else not isinstance(e, Swept | StateChange))
+            if (isinstance(e, kinds) if kinds else not isinstance(e, _OF_A_WRITE))
         ]
 
     def names(self) -> list[str]:

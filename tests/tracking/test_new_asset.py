@@ -31,6 +31,7 @@ from rindle_sync.errors import (
     RindleSyncError,
 )
 from rindle_sync.providers import AssetRequest
+from rindle_sync.providers.mux import Credentials, Mux
 from rindle_sync.reconcile import backfill
 from rindle_sync.store.schema import assets, changes, webhook_events
 from rindle_sync.tracking import (
@@ -44,6 +45,7 @@ from rindle_sync.tracking import (
     untrack,
 )
 from rindle_sync.webhooks import process_webhook_events
+from tests.support.processes import free_port
 from tests.support.webhooks import an_event, deliver, with_secrets
 from tests.support.world import READY, World
 
@@ -302,6 +304,21 @@ async def test_a_refusal_made_nothing_and_ends_the_row_at_once(world: World) -> 
     assert (row.state, row.error_kind) == (State.ERRORED, ErrorKind.UPLOAD)
     assert (row.last_sync_error or "").startswith("asset was not made: mux answered 401")
     assert (await made(world)).id == row.id
+
+
+async def test_a_call_that_was_never_sent_made_nothing_and_ends_the_row_at_once(
+    world: World,
+) -> None:
+    provider = world.context.gateway.provider
+    unused = f"http://127.0.0.1:{free_port()}"
+    world.with_provider(Mux(Credentials("id", "secret"), base_url=unused))
+
+    with pytest.raises(ProviderUnavailable):
+        await made(world)
+
+    assert (await the_row(world)).error_kind is ErrorKind.UPLOAD
+    world.with_provider(provider)
+    assert (await made(world)).state is State.PROCESSING
 
 
 async def test_a_late_webhook_of_an_earlier_attempt_is_not_about_the_new_one(world: World) -> None:

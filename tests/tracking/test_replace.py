@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from rindle_sync.domain import ErrorKind, Media, ProviderAsset, State, Trigger
+from rindle_sync.domain import (
+    UNTRACKED,
+    ErrorKind,
+    EventStatus,
+    Media,
+    ProviderAsset,
+    State,
+    Trigger,
+)
 from rindle_sync.errors import AlreadyTracked, ConfigurationError, Conflict
 from rindle_sync.providers import UploadRequest
 from rindle_sync.reconcile import ADOPTED, audit, backfill, sync_row
@@ -134,6 +142,8 @@ async def test_late_events_of_the_old_asset_match_nothing(world: World, type_: s
     await process_webhook_events(world.context)
 
     assert await world.now_is(row) == after
+    [kept] = await world.context.store.inbox.list()
+    assert (kept.status, kept.reason) == (EventStatus.IGNORED, UNTRACKED)
 
 
 async def test_neither_list_nor_scan_brings_the_old_asset_back(world: World) -> None:

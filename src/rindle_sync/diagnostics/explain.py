@@ -12,6 +12,7 @@ from rindle_sync.domain import (
     IN_FLIGHT,
     LONGEST_WAIT,
     WATCHED,
+    ChangeKind,
     ErrorKind,
     EventStatus,
     LoggedDecision,
@@ -20,6 +21,7 @@ from rindle_sync.domain import (
     StoredEvent,
     Trigger,
     has_come,
+    has_unfinished_outputs,
     is_due,
     read_log,
 )
@@ -171,6 +173,8 @@ def _change_text(change: Change) -> str:
     text = f"{change.from_state} -> {change.to_state}"
     if change.error_kind:
         text += f" ({change.error_kind})"
+    if change.kind is ChangeKind.MEDIA:
+        text = "media"
     text += f": {change.reason}"
     if change.late_ms:
         # a webhook says when it happened; a check only finds that it has
@@ -245,6 +249,12 @@ def _why(row: ProviderAsset) -> str:
         return "it is in flight, and checked with growing gaps"
     if row.error_kind in WATCHED:
         return "the provider may bring it back, and it is checked with growing gaps"
+    return _why_ready(row)
+
+
+def _why_ready(row: ProviderAsset) -> str:
+    if row.state is State.READY and has_unfinished_outputs(row):
+        return "some of its tracks or files are not finished, and it is checked with growing gaps"
     is_unanswered = row.state is State.READY and row.last_sync_error
     return "the last check had no answer" if is_unanswered else "it is to be checked once more"
 
@@ -303,6 +313,8 @@ def _came_without_webhook(case: _Case) -> bool:
     found = [
         change.at
         for change in case.changes
-        if change.to_state is State.READY and change.trigger in CHECK_TRIGGERS
+        if change.kind is ChangeKind.STATE
+        and change.to_state is State.READY
+        and change.trigger in CHECK_TRIGGERS
     ]
     return bool(found) and case.now - found[-1] > GRACE

@@ -27,7 +27,7 @@ from rindle_sync.domain.asset import (
 )
 from rindle_sync.domain.attempt import attempt_age, is_same_attempt, reassign, restart
 from rindle_sync.domain.clocks import LONGEST_WAIT, TOLERANCE, credible, has_come, is_ahead, lasts
-from rindle_sync.domain.decide import decide, is_news, is_settled, needs_fetch
+from rindle_sync.domain.decide import decide
 from rindle_sync.domain.decision import CHANGES, Decision, Policy, StuckPolicy, Verdict
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
 from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
@@ -41,6 +41,15 @@ from rindle_sync.domain.media import (
     TrackKind,
     media_fields,
     media_values,
+)
+from rindle_sync.domain.outputs import (
+    FINISHED,
+    LIVE,
+    MASTER,
+    finished_outputs,
+    has_unfinished_outputs,
+    output_key,
+    output_statuses,
 )
 from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide, hide_urls, redact_id, scrub
 from rindle_sync.domain.refresh import is_refreshed
@@ -66,6 +75,7 @@ from rindle_sync.domain.schedule import (
     regular_check,
     retry_gap,
 )
+from rindle_sync.domain.standing import is_news, is_settled, needs_fetch
 from rindle_sync.domain.text import LONGEST_TEXT, is_text, shown_text, text_fault
 from rindle_sync.domain.token_bucket import LONGEST_PAUSE, Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (

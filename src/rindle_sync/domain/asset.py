@@ -104,7 +104,7 @@ _HIDDEN: Final = {
     *("provider_asset_id", "provider_upload_id", "passthrough", "playback_ids", "lease_token"),
     *("last_event_id", "event_id", "last_sync_error", "error_text", "decision_log"),
     *("metadata", "raw_provider_metadata", "absent_playback_ids"),
-    *("media", "title", "tracks", "renditions"),
+    *("media", "title", "tracks", "renditions", "output", "reported"),
 }
 """Fields that may contain provider ids, or are long."""
 
@@ -268,6 +268,7 @@ class Due(_Value, _Row, frozen=True):
     provider_asset_id: str | None = None
     provider_upload_id: str | None = None
     missing_since: datetime | None = None
+    playback_absent_since: datetime | None = None
     ingest_mode: str | None = None
     begun_at: datetime | None = None
 
@@ -303,6 +304,12 @@ class Observation(_Value, frozen=True, kw_only=True):
     metadata: Mapping[str, Any] | None = None
     media: Media | None = None
     """What `metadata` says of the media; None where it is no whole asset."""
+    output: Track | Rendition | None = None
+    """The output that an event is about, where it holds that alone."""
+    output_gone: bool = False
+    """Whether the event says that this output was deleted."""
+    reported: tuple[str, ...] = ()
+    """The keys of the outputs whose end an event reports."""
     overtaken: bool = False
     """Whether another process wrote news into the row during the fetch: no clock orders the two."""
 

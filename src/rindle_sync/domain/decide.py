@@ -31,6 +31,7 @@ tests/domain/test_decide.py compares the two and checks every line.
 | a webhook, repeated                     | anything                                | stale        |
 | a webhook, lower rank                   | anything                                | stale        |
 | a webhook, older, says no more          | anything                                | stale        |
+| a webhook about outputs                 | shows them so already                   | unchanged    |
 | a webhook, unknown type or status word  | anything                                | ambiguous    |
 | a webhook, but for a deletion           | `errored`, its asset was not found      | ambiguous    |
 | a webhook, higher rank                  | anything                                | changed      |
@@ -41,13 +42,12 @@ tests/domain/test_decide.py compares the two and checks every line.
 | a fetch failure                         | anything                                | unanswered   |
 """
 
+from dataclasses import replace as replaced
 from datetime import datetime
 from typing import Any, Final
 
 from rindle_sync.domain.asset import (
     IN_FLIGHT,
-    WATCHED,
-    Due,
     ErrorKind,
     FailureKind,
     FetchFailure,
@@ -63,12 +63,17 @@ from rindle_sync.domain.asset import (
 from rindle_sync.domain.attempt import attempt_age, not_begun, not_listed
 from rindle_sync.domain.clocks import is_ahead
 from rindle_sync.domain.decision import Decision, Policy, StuckPolicy, Verdict
+from rindle_sync.domain.media import MEDIA_FIELDS, media_values
+from rindle_sync.domain.outputs import ends_output, media_news, media_of, shows_output, with_output
 from rindle_sync.domain.refresh import (
     absent_playback_ids,
+    has_doubtful_outputs,
+    is_newer,
     joined_playback_ids,
     newer_metadata,
     without_absent,
 )
+from rindle_sync.domain.standing import is_news, is_past_threshold, is_settled, without_wrong_times
 
 _RANK: Final = {
     State.PENDING: 0,
@@ -94,7 +99,21 @@ def decide(
     policy: Policy,
 ) -> Decision:
     """What becomes of `row`; `observation` is None before anything is fetched."""
-    row = _believed(row, now)
+    decision = _decide(without_wrong_times(row, now), observation, now, policy)
+    if has_doubtful_outputs(row, observation, decision.verdict):
+        decision = replaced(decision, is_doubtful=True)
+    news = media_news(row, decision.row)
+    if not news:
+        return decision
+    return replaced(decision, row=replace(decision.row, media_updated_at=now), media=news)
+
+
+def _decide(
+    row: ProviderAsset,
+    observation: Observation | FetchFailure | None,
+    now: datetime,
+    policy: Policy,
+) -> Decision:
     if observation is None:
         return _without_answer(row, now, policy)
     if isinstance(observation, Observation):
@@ -113,50 +132,8 @@ def decide(
     return _from_fetch(row, observation, now, policy)
 
 
-_KNOWN_AT: Final = ("observed_at", "last_event_at", "checked_at", "missing_since")
-
-
-def _believed(row: ProviderAsset, now: datetime) -> ProviderAsset:
-    """The row without the times that no right clock can have written: they are unknown.
-
-    Else every check would count as stale, and every event as old, until these times have come.
-    """
-    if row.state is State.DELETED:
-        return row
-    names = [name for name in _KNOWN_AT if is_ahead(getattr(row, name), now)]
-    wrong: dict[str, datetime | None] = dict.fromkeys(names)
-    # still to be confirmed: counted from now on
-    if is_ahead(row.playback_absent_since, now):
-        wrong["playback_absent_since"] = now
-    return replace(row, **wrong) if wrong else row
-
-
-def needs_fetch(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
-    """Whether a verdict on `row` needs a call to the provider."""
-    if policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy):
-        return False
-    return row.is_fetchable or row.is_unclear
-
-
-def is_settled(row: ProviderAsset | Due) -> bool:
-    """Whether the provider has finished with the row, so that only the audit checks it again."""
-    if row.state is State.ERRORED:
-        return row.error_kind not in WATCHED
-    return row.state is State.READY
-
-
-def is_news(before: ProviderAsset, after: ProviderAsset) -> bool:
-    """Whether the provider's truth differs between the two."""
-    if before.state is not after.state or before.error_kind is not after.error_kind:
-        return True
-    # the provider may list playback ids in any order
-    if frozenset(before.playback_ids) != frozenset(after.playback_ids):
-        return True
-    return before.provider_asset_id != after.provider_asset_id
-
-
 def _without_answer(row: ProviderAsset, now: datetime, policy: Policy) -> Decision:
-    if policy.stuck_policy is StuckPolicy.DECLARE and _past_threshold(row, now, policy):
+    if policy.stuck_policy is StuckPolicy.DECLARE and is_past_threshold(row, now, policy):
         return _stuck(row, row, now)
     if row.is_fetchable or row.is_unclear:
         return Decision(Verdict.NEEDS_FETCH, row, "the provider knows")
@@ -210,9 +187,9 @@ def _is_older(row: ProviderAsset, observation: Observation) -> bool:
 
 
 def _says_more(row: ProviderAsset, observation: Observation) -> bool:
-    """Whether the event is further on than the row, or as far and names the asset it lacks."""
+    """Whether the event is further on than the row or its output, or names the asset it lacks."""
     if observation.state is None:
-        return False
+        return ends_output(row, observation)
     ahead = _RANK[observation.state] - _rank(row)
     links = row.provider_asset_id is None and observation.provider_asset_id is not None
     return ahead > 0 or (links and ahead == 0)
@@ -228,8 +205,7 @@ def _rank(row: ProviderAsset) -> int:
 def _from_webhook(row: ProviderAsset, observation: Observation, now: datetime) -> Decision:
     state = observation.state
     if state is None:
-        refreshed = replace(row, raw_provider_metadata=newer_metadata(row, observation))
-        return Decision(Verdict.AMBIGUOUS, refreshed, "the event does not say the state")
+        return _from_later_event(row, observation)
     was_not_found = row.error_kind is ErrorKind.NOT_FOUND and row.provider_asset_id
     if was_not_found and state is not State.DELETED:
         reason = f"the event says {state}, and the provider did not find it"
@@ -241,11 +217,11 @@ def _from_webhook(row: ProviderAsset, observation: Observation, now: datetime) -
         changed = replace(after, updated_at=now)
         return Decision(Verdict.CHANGED, changed, reason, is_doubtful=is_older)
     if not (is_news(row, after) or _lacks_playback_ids(row, observation)):
-        metadata = newer_metadata(row, observation)
-        if metadata == row.raw_provider_metadata:
+        newer = _newer_snapshot(row, observation)
+        if newer["raw_provider_metadata"] == row.raw_provider_metadata:
             # an event that changed nothing must not make later ones look older
             after = replace(after, last_event_id=row.last_event_id, last_event_at=row.last_event_at)
-        after = replace(after, raw_provider_metadata=metadata)
+        after = replace(after, **newer)
         return Decision(Verdict.UNCHANGED, after, "the event says nothing new")
     if after.state is row.state and row.state in IN_FLIGHT:
         return _changed(after, now, "the event says more about the asset")
@@ -253,6 +229,25 @@ def _from_webhook(row: ProviderAsset, observation: Observation, now: datetime) -
     if after.state is row.state:
         reason = "the event has other playback ids than the row"
     return Decision(Verdict.AMBIGUOUS, row, reason)
+
+
+def _from_later_event(row: ProviderAsset, observation: Observation) -> Decision:
+    """An event about outputs: what it shows of them is taken over, and a check brings the rest."""
+    after = replace(row, **_newer_snapshot(row, observation))
+    after = with_output(after, observation, is_newer=is_newer(row, observation))
+    shown = replace(row, **media_of(row, observation))
+    is_shown = observation.media is not None and row.state is State.READY and shown == row
+    if after == row and (is_shown or shows_output(row, observation)):
+        return Decision(Verdict.UNCHANGED, row, "the row shows it already")
+    return Decision(Verdict.AMBIGUOUS, after, "the event does not say the state")
+
+
+def _newer_snapshot(row: ProviderAsset, observation: Observation) -> dict[str, Any]:
+    """Metadata and media: those of the event, unless the last check was answered after it."""
+    media = media_of(row, observation)
+    if not is_newer(row, observation):
+        media = dict(zip(MEDIA_FIELDS, media_values(row), strict=True))
+    return {"raw_provider_metadata": newer_metadata(row, observation), **media}
 
 
 def _lacks_playback_ids(row: ProviderAsset, observation: Observation) -> bool:
@@ -272,7 +267,7 @@ def _from_fetch(
         reason = known if observation.state else "an unknown status"
         return Decision(Verdict.UNCHANGED, _checked(row, observation, now), reason)
     after = _become(row, observation, checked_at=now, check_failures=0, missing_since=None)
-    if after.state is row.state and _past_threshold(row, now, policy):
+    if after.state is row.state and is_past_threshold(row, now, policy):
         return _stuck(row, after, now)
     after = without_absent(row, after, observation, policy.confirm)
     if not is_news(row, after):
@@ -329,6 +324,7 @@ def _checked(row: ProviderAsset, observation: Observation, now: datetime) -> Pro
         text = _LOST_REASON.get(row.error_kind)
     return replace(
         row,
+        **media_of(row, observation),
         raw_provider_metadata=observation.metadata or row.raw_provider_metadata,
         observed_at=observation.at,
         checked_at=now,
@@ -336,10 +332,6 @@ def _checked(row: ProviderAsset, observation: Observation, now: datetime) -> Pro
         missing_since=None,
         last_sync_error=text,
     )
-
-
-def _past_threshold(row: ProviderAsset | Due, now: datetime, policy: Policy) -> bool:
-    return row.state in IN_FLIGHT and row.age(now) > policy.stuck_threshold
 
 
 def _still_stuck(row: ProviderAsset, observation: Observation) -> bool:
@@ -368,6 +360,7 @@ def _changed(after: ProviderAsset, now: datetime, reason: str) -> Decision:
 def _become(row: ProviderAsset, observation: Observation, **checked: Any) -> ProviderAsset:
     """The row as the observation describes it, with `checked`; what it does not mention stays."""
     values: dict[str, Any] = checked | {
+        **media_of(row, observation),
         "provider_asset_id": row.provider_asset_id or observation.provider_asset_id,
         "raw_provider_metadata": observation.metadata or row.raw_provider_metadata,
         "playback_ids": joined_playback_ids(row, observation),

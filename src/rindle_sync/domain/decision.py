@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from rindle_sync.domain.asset import ProviderAsset
+from rindle_sync.domain.asset import ChangeKind, ProviderAsset
 
 
 class StuckPolicy(StrEnum):
@@ -54,3 +54,12 @@ class Decision:
     reason: str
     is_doubtful: bool = False
     """Whether a check is to confirm at once what the row became."""
+    media: tuple[str, ...] = ()
+    """The fields of `Media` that are new in the row."""
+
+    @property
+    def kind(self) -> ChangeKind | None:
+        """What kind of change it is; None for none."""
+        if self.verdict in CHANGES:
+            return ChangeKind.STATE
+        return ChangeKind.MEDIA if self.media else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct, structs
 
@@ -100,6 +100,6 @@ media_values: Final = attrgetter(*MEDIA_FIELDS)
 """The values of `MEDIA_FIELDS` of a row or a `Media`, to compare."""
 
 
-def media_fields(media: Media) -> dict[str, object]:
+def media_fields(media: Media) -> dict[str, Any]:
     """The values of `media` by name, for a row to take over."""
     return structs.asdict(media)

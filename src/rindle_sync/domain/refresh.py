@@ -6,12 +6,15 @@ from typing import Any
 
 from rindle_sync.domain.asset import (
     WHOLE_SOURCES,
+    FetchFailure,
     Observation,
     PlaybackId,
     ProviderAsset,
     State,
     replace,
 )
+from rindle_sync.domain.decision import Verdict
+from rindle_sync.domain.outputs import contradicts_outputs, media_news
 
 
 def is_refreshed(before: ProviderAsset, after: ProviderAsset) -> bool:
@@ -20,6 +23,7 @@ def is_refreshed(before: ProviderAsset, after: ProviderAsset) -> bool:
         before.raw_provider_metadata != after.raw_provider_metadata
         or before.absent_playback_ids != after.absent_playback_ids
         or before.provider_created_at != after.provider_created_at
+        or bool(media_news(before, after))
     )
 
 
@@ -58,9 +62,25 @@ def without_absent(
     return replace(after, playback_ids=left, absent_playback_ids=(), playback_absent_since=None)
 
 
+def is_newer(row: ProviderAsset, observation: Observation) -> bool:
+    """Whether a webhook's event occurred after the last check was answered."""
+    checked_at, occurred_at = row.checked_at, observation.occurred_at
+    return checked_at is None or (occurred_at is not None and occurred_at > checked_at)
+
+
+def has_doubtful_outputs(
+    row: ProviderAsset, observation: Observation | FetchFailure | None, verdict: Verdict
+) -> bool:
+    """Whether a check is to say which outputs there are: an event that counts contradicts."""
+    if not isinstance(observation, Observation) or not contradicts_outputs(row, observation):
+        return False
+    if verdict is Verdict.UNCHANGED:
+        return is_newer(row, observation)
+    return verdict is Verdict.CHANGED
+
+
 def newer_metadata(row: ProviderAsset, observation: Observation) -> Mapping[str, Any] | None:
     """The snapshot of a webhook, unless the last check was answered after its event."""
-    checked_at, occurred_at = row.checked_at, observation.occurred_at
-    if checked_at and (occurred_at is None or occurred_at <= checked_at):
+    if not is_newer(row, observation):
         return row.raw_provider_metadata
     return observation.metadata or row.raw_provider_metadata

@@ -5,6 +5,8 @@
 | in flight                      | after a share of its age, from the floor to the cap; and at the |
 |                                | stuck threshold                                                 |
 | errored as stuck or not found  | after a share of its age, from the watch floor to the watch cap |
+| ready, outputs unfinished      | like one in flight, by the age of its media; past the stuck     |
+|                                | threshold like one errored as stuck                             |
 | missing once                   | when the second 404 counts                                      |
 | playback ids absent            | when the second answer without them counts                      |
 | a fetch failure                | soon, twice; then like an answered row                          |
@@ -28,6 +30,7 @@ from rindle_sync.domain.asset import (
     FETCH_SOURCES,
     IN_FLIGHT,
     WATCHED,
+    ChangeKind,
     Due,
     FailureKind,
     FetchFailure,
@@ -38,7 +41,8 @@ from rindle_sync.domain.asset import (
 )
 from rindle_sync.domain.attempt import attempt_age
 from rindle_sync.domain.clocks import TOLERANCE, has_come, is_ahead
-from rindle_sync.domain.decision import CHANGES, Decision, Policy, Verdict
+from rindle_sync.domain.decision import Decision, Policy, Verdict
+from rindle_sync.domain.outputs import has_unfinished_outputs
 from rindle_sync.domain.token_bucket import LONGEST_PAUSE
 
 ATTEMPTS: Final = 3
@@ -67,7 +71,7 @@ class LongestGaps:
 
     others: timedelta
     watched: timedelta
-    """Of rows that are errored as stuck or not found."""
+    """Of rows that are errored as stuck or not found, or are ready and have outputs."""
 
     def latest(self, now: datetime) -> dict[str, datetime]:
         """The latest times that a right clock can have planned checks for."""
@@ -86,8 +90,10 @@ def longest_gaps(policy: Policy, schedule: Schedule) -> LongestGaps:
 
 def is_due(row: ProviderAsset | Due, now: datetime, longest: LongestGaps) -> bool:
     """Whether the row is to be checked: its time has come, or is not to be believed."""
-    gap = longest.watched if row.error_kind in WATCHED else longest.others
-    return has_come(row.check_at, now, gap)
+    is_to_be_confirmed = row.missing_since or row.playback_absent_since
+    has_outputs = row.state is State.READY and not is_to_be_confirmed
+    is_watched = row.error_kind in WATCHED or has_outputs
+    return has_come(row.check_at, now, longest.watched if is_watched else longest.others)
 
 
 def retry_gap(failures: int, schedule: Schedule) -> timedelta:
@@ -111,14 +117,23 @@ def next_check(
         return regular_check(row, now, policy, schedule)
     if decision.verdict is Verdict.AMBIGUOUS or decision.is_doubtful:
         return now
-    if source is ObservationSource.WEBHOOK and decision.verdict not in CHANGES:
+    if source is ObservationSource.WEBHOOK and decision.kind is None:
         return row.check_at
     if decision.verdict is Verdict.STALE:
         return row.check_at and now + schedule.floor
     if isinstance(observation, FetchFailure):
         return _after_failure(row, observation, now, policy, schedule)
     regular = regular_check(row, now, policy, schedule)
-    return row.check_at if _came_due_meanwhile(row, observation, now) else regular
+    return row.check_at if _stays_due(decision, observation, now) else regular
+
+
+def _stays_due(decision: Decision, observation: Observation | None, now: datetime) -> bool:
+    """Whether the row was made due for more than what was just observed."""
+    row = decision.row
+    is_event = observation is not None and observation.source is ObservationSource.WEBHOOK
+    if decision.kind is ChangeKind.MEDIA and is_event:
+        return row.check_failures > 0 or (row.check_at is not None and row.check_at <= now)
+    return _came_due_meanwhile(row, observation, now)
 
 
 def _came_due_meanwhile(row: ProviderAsset, observation: Observation | None, now: datetime) -> bool:
@@ -150,23 +165,12 @@ def regular_check(
     """When to check a row that is new or was answered; None for never."""
     if row.state is State.DELETED or not row.is_fetchable:
         return _without_id(row, now, policy, schedule) if row.state is State.PENDING else None
-    if row.missing_since:
-        return max(row.missing_since + policy.confirm, now + schedule.floor)
-    if row.playback_absent_since and row.state is State.READY:
-        return max(row.playback_absent_since + policy.confirm, now + schedule.floor)
-    floor, cap = schedule.floor, schedule.cap
-    if is_watched := row.error_kind in WATCHED:
-        floor, cap = schedule.watch_floor, schedule.watch_cap
-    elif row.state is not State.PENDING and row.state not in IN_FLIGHT:
-        return None
-    age = row.age(now)
-    # from 0 to 1, evenly spread over rows; a row keeps its share until its next write
-    share = crc32(f"{row.id}:{row.version}".encode()) / 0xFFFFFFFF
-    gap = min(max(age * schedule.growth, floor), cap) * (1 + schedule.jitter * share)
-    if is_watched:
-        # a clock that jumped ahead, now or when it ended, must not end the watch: once more
-        is_doubtful = is_ahead(row.updated_at, now) or _is_very_late(row, now, schedule)
-        return now + gap if age <= schedule.recovery or is_doubtful else None
+    absent_since = row.playback_absent_since if row.state is State.READY else None
+    if since := row.missing_since or absent_since:
+        return max(since + policy.confirm, now + schedule.floor)
+    if row.state is not State.PENDING and row.state not in IN_FLIGHT:
+        return _check_after_end(row, now, policy, schedule)
+    gap = _gap(row, row.age(now), schedule.floor, schedule.cap, schedule)
     # at the threshold itself a row is not stuck yet
     overdue = row.updated_at + policy.stuck_threshold + timedelta.resolution
     return max(min(now + gap, overdue), now + schedule.floor)
@@ -180,6 +184,46 @@ def _without_id(row: ProviderAsset, now: datetime, policy: Policy, schedule: Sch
     # until then a look can only find it; after that, a whole one ends the row
     gap = min(max(attempt_age(row, now) * schedule.growth, schedule.floor), schedule.cap)
     return min(now + gap, end) if end > now else now + gap
+
+
+def _check_after_end(
+    row: ProviderAsset, now: datetime, policy: Policy, schedule: Schedule
+) -> datetime | None:
+    """When to check a row that is `ready` or `errored`; None for one that is settled for good."""
+    if row.error_kind in WATCHED:
+        return _watched_check(row, row.age(now), now, schedule)
+    if row.state is not State.READY or not has_unfinished_outputs(row):
+        return None
+    age = _age_of_media(row, now)
+    if age > policy.stuck_threshold:
+        return _watched_check(row, age, now, schedule)
+    return now + _gap(row, age, schedule.floor, schedule.cap, schedule)
+
+
+def _gap(
+    row: ProviderAsset, age: timedelta, floor: timedelta, cap: timedelta, schedule: Schedule
+) -> timedelta:
+    # from 0 to 1, evenly spread over rows; a row keeps its share until its next write
+    share = crc32(f"{row.id}:{row.version}".encode()) / 0xFFFFFFFF
+    return min(max(age * schedule.growth, floor), cap) * (1 + schedule.jitter * share)
+
+
+def _watched_check(
+    row: ProviderAsset, age: timedelta, now: datetime, schedule: Schedule
+) -> datetime | None:
+    # a clock that jumped ahead, now or when it ended, must not end the watch: once more
+    is_doubtful = is_ahead(row.updated_at, now) or _is_very_late(row, now, schedule)
+    if age > schedule.recovery and not is_doubtful:
+        return None
+    return now + _gap(row, age, schedule.watch_floor, schedule.watch_cap, schedule)
+
+
+def _age_of_media(row: ProviderAsset, now: datetime) -> timedelta:
+    """The time since the last change of what the row shows of its outputs, never negative."""
+    changed_at = row.media_updated_at
+    if changed_at is None or is_ahead(changed_at, now):
+        return row.age(now)
+    return max(now - changed_at, timedelta(0))
 
 
 def _is_very_late(row: ProviderAsset, now: datetime, schedule: Schedule) -> bool:

@@ -49,6 +49,8 @@ class Output:
     kind: str
     """`text`, `audio`, `static_rendition` or `master`."""
     state: PartState
+    name: str | None = None
+    """The name of its file, of a static rendition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +305,8 @@ class Environment:
             asset.is_live(now),
             asset.seconds(now) if is_ready else None,
             tuple(
-                Output(part.id, part.kind, part.state(now)) for part in asset.parts_of(Part, now)
+                Output(part.id, part.kind, part.state(now), part.name)
+                for part in asset.parts_of(Part, now)
             ),
         )
 

@@ -279,6 +279,11 @@ class Part:
         raise NotImplementedError
 
     @property
+    def name(self) -> str | None:
+        """The name of its file, if it is one to download by that name."""
+        return None
+
+    @property
     def ending(self) -> Ending:
         """How its preparation ends: it fails if its asset does."""
         if self.asset.life.ends == Ending.ERRORED:

@@ -103,6 +103,17 @@ class StaticRendition(Part):
         """What it is, in a word."""
         return "static_rendition"
 
+    @property
+    def extension(self) -> str:
+        """The ending of its file's name."""
+        return "m4a" if self.resolution is Resolution.AUDIO_ONLY else "mp4"
+
+    @property
+    def name(self) -> str:
+        """The name of its file."""
+        is_audio = self.resolution is Resolution.AUDIO_ONLY
+        return f"{'audio' if is_audio else self.resolution.value}.{self.extension}"
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Master(Part):

@@ -132,12 +132,11 @@ def track_body(track: Track, state: PartState, at: float) -> dict[str, Any]:
 def rendition_body(rendition: StaticRendition, state: PartState) -> dict[str, Any]:
     """A static rendition in `state` as the responses about it and its asset show it."""
     resolution = rendition.resolution
-    is_audio = resolution is Resolution.AUDIO_ONLY
     is_standard = resolution in {Resolution.HIGHEST, Resolution.AUDIO_ONLY}
     body: dict[str, Any] = {
         "id": rendition.id,
-        "name": "audio.m4a" if is_audio else f"{resolution}.mp4",
-        "ext": "m4a" if is_audio else "mp4",
+        "name": rendition.name,
+        "ext": rendition.extension,
         "resolution": resolution.value,
         "type": "standard" if is_standard else "advanced",
         "status": state.value,

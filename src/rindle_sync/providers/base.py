@@ -186,7 +186,8 @@ class Provider(Protocol):
     ) -> Observation:
         """Make an asset that carries `passthrough`; never repeated. No error shows an input.
 
-        After `ProviderUnavailable` it may have been made all the same; after any other error not.
+        After `ProviderUnavailable` it may have been made all the same, unless that says that the
+        request was not sent; after any other error not.
         """
 
     async def delete_asset(self, provider_asset_id: str) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replaced
 from datetime import datetime
 from typing import Final
 
@@ -10,6 +11,7 @@ from rindle_sync.domain import (
     CHANGES,
     FETCH_SOURCES,
     MAX_ERROR_TEXT,
+    ChangeKind,
     Decision,
     FailureKind,
     FetchFailure,
@@ -19,6 +21,7 @@ from rindle_sync.domain import (
     Verdict,
     credible,
     decide,
+    finished_outputs,
     is_news,
     is_same_attempt,
     log_decision,
@@ -31,6 +34,7 @@ from rindle_sync.store import REPLACED, Change, SupersededIds, Write, Written
 from rindle_sync.telemetry import (
     Event,
     Failed,
+    MediaChange,
     Resolved,
     StateChange,
     Stuck,
@@ -70,7 +74,7 @@ class Applied:
 
     @property
     def changed(self) -> bool:
-        """Whether this was a real change."""
+        """Whether this was a real change, and not one of media alone."""
         return self.decision.verdict in CHANGES
 
 
@@ -168,18 +172,19 @@ def _planned(
     check_at = next_check(decision, observation, now, context.policy, context.schedule)
     log = log_decision(before.decision_log, observation, decision, trigger, now)
     after = replace(decision.row, check_at=check_at, decision_log=log, version=before.version + 1)
-    return Applied(before, Decision(decision.verdict, after, decision.reason), observation)
+    return Applied(before, replaced(decision, row=after), observation)
 
 
 def _change(applied: Applied, trigger: Trigger, now: datetime) -> Change | None:
-    if not applied.changed:
+    kind = applied.decision.kind
+    if kind is None:
         return None
     before, after, observation = applied.before, applied.row, applied.observation
     occurred_at = None
     if isinstance(observation, Observation):
         occurred_at = credible(observation.occurred_at, now)
     known_at = occurred_at or before.checked_at or before.updated_at
-    return Change(
+    change = Change(
         row_id=after.id,
         reference=after.reference,
         provider_name=after.provider_name,
@@ -192,6 +197,18 @@ def _change(applied: Applied, trigger: Trigger, now: datetime) -> Change | None:
         reason=applied.decision.reason,
         at=now,
         late_ms=milliseconds(now - known_at),
+        kind=kind,
+    )
+    return _of_media(change, applied) if kind is ChangeKind.MEDIA else change
+
+
+def _of_media(change: Change, applied: Applied) -> Change:
+    ended = finished_outputs(applied.before, applied.row)
+    is_reported = change.trigger is Trigger.WEBHOOK
+    return replaced(
+        change,
+        reason=", ".join(applied.decision.media),
+        outputs=dict.fromkeys(ended, is_reported) or None,
     )
 
 
@@ -253,7 +270,14 @@ def _events(applied: Applied, change: Change | None, now: datetime) -> Iterator[
                 yield UnknownStatus(status=observation.status)
         if applied.decision.verdict is Verdict.STUCK:
             yield _synced(Stuck, applied, now)
-    if change:
+    if change and change.kind is ChangeKind.MEDIA:
+        yield MediaChange(
+            state=change.to_state.value,
+            fields=change.reason,
+            by=change.trigger.value,
+            late_ms=change.late_ms,
+        )
+    elif change:
         yield StateChange(
             from_state=change.from_state.value,
             to_state=change.to_state.value,

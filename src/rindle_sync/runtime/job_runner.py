@@ -22,7 +22,7 @@ from rindle_sync.reconcile import Context, audit, check_first, is_audit_due, swe
 from rindle_sync.runtime.app_webhooks import WebhookCallback, dispatch_webhook_events
 from rindle_sync.runtime.callbacks import ChangeCallback
 from rindle_sync.runtime.dispatch import dispatch
-from rindle_sync.telemetry import Event, StateChange, WebhookProcessed
+from rindle_sync.telemetry import Event, MediaChange, StateChange, WebhookProcessed
 from rindle_sync.webhooks import process_webhook_events
 
 PRUNE_EVERY: Final = timedelta(hours=1)
@@ -86,7 +86,7 @@ class JobRunner:
 
     def handle(self, event: Event) -> None:
         """Wake the job that an event about a row makes due."""
-        if isinstance(event, StateChange):
+        if isinstance(event, StateChange | MediaChange):
             self.wake(JobKind.DISPATCH)
         elif not isinstance(event, WebhookProcessed) or not self.context.gateway.has_token:
             return

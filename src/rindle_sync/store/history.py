@@ -1,13 +1,14 @@
 """The webhook events about a row, and which changes a webhook reported after a check found them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 
-from rindle_sync.domain import ProviderAsset, State, Trigger, WebhookEventSummary
+from rindle_sync.domain import ChangeKind, ProviderAsset, State, Trigger, WebhookEventSummary
 from rindle_sync.store.database import Repository
+from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.inbox import SUMMARY_COLUMNS, read_summary
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import changes, webhook_events
@@ -21,11 +22,29 @@ _NOTE_WEBHOOKS: Final = (
     sa.update(changes)
     .where(
         changes.c.row_id == json_field(_SENT, changes.c.row_id),
+        changes.c.kind == ChangeKind.STATE.value,
         changes.c.to_state == json_field(_SENT, changes.c.to_state),
         changes.c.trigger.in_([trigger.value for trigger in CHECK_TRIGGERS]),
         changes.c.webhook_at.is_(None),
     )
     .values(webhook_at=sa.bindparam("came_at", type_=UtcTime()))
+)
+
+_UNREPORTED: Final = (
+    sa.select(changes.c.id, changes.c.row_id, changes.c.outputs)
+    .where(
+        changes.c.row_id.in_(sa.bindparam("row_ids", expanding=True)),
+        changes.c.outputs.is_not(None),
+        changes.c.webhook_at.is_(None),
+        changes.c.trigger.in_([trigger.value for trigger in CHECK_TRIGGERS]),
+    )
+    .order_by(changes.c.id)
+    .with_for_update()
+)
+_REPORT: Final = (
+    sa.update(changes)
+    .where(changes.c.id == sa.bindparam("change_id"))
+    .values(outputs=sa.bindparam("reported"), webhook_at=sa.bindparam("came_at", type_=UtcTime()))
 )
 
 
@@ -38,6 +57,22 @@ class History(Repository):
         """Store with changes that a check found first, by row id and state, that a webhook came."""
         rows = [{"row_id": row_id, "to_state": state.value} for row_id, state in reported]
         await self.execute(_NOTE_WEBHOOKS, {"rows": json_parameter(rows, changes), "came_at": now})
+
+    @retried
+    async def note_outputs(self, reported: Mapping[str, Collection[str]], now: datetime) -> None:
+        """Store with changes that a check found first which outputs a webhook has reported.
+
+        `reported` are their keys by row id. Once all are, the webhook has come.
+        """
+        async with self.writing() as connection:
+            found = await connection.execute(_UNREPORTED, {"row_ids": list(reported)})
+            for line in found.all():
+                outputs = dict(line.outputs)
+                outputs |= dict.fromkeys(outputs.keys() & set(reported[line.row_id]), True)
+                if outputs != line.outputs:
+                    values = {"change_id": line.id, "reported": outputs}
+                    came_at = now if all(outputs.values()) else None
+                    await connection.execute(_REPORT, values | {"came_at": came_at})
 
     async def webhook_events_about(
         self, row: ProviderAsset, *, limit: int

@@ -1,5 +1,6 @@
 """A line of the rows table, and of the changes table, as the domain has it; and the way back."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -47,6 +48,11 @@ class Change:
     webhook_at: datetime | None = None
     """When a webhook reported it, if a check had found it first."""
     kind: ChangeKind = ChangeKind.STATE
+    outputs: Mapping[str, bool] | None = field(default=None, repr=False)
+    """The outputs that a change of media found ended, by key; whether a webhook reported each.
+
+    None where it found none.
+    """
 
 
 _CHANGE_FIELDS: Final = tuple(field.name for field in fields(Change))

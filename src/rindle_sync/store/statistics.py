@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from rindle_sync.domain import FINAL, TOLERANCE, ErrorKind, EventStatus, State, Trigger
+from rindle_sync.domain import FINAL, TOLERANCE, ChangeKind, ErrorKind, EventStatus, State, Trigger
 from rindle_sync.store.database import Repository
 from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.store.job_runs import JobRun
@@ -123,6 +123,18 @@ _AUDITS: Final = sa.select(
 _IS_MISSED: Final = changes.c.webhook_at.is_(None) & (changes.c.trigger != Trigger.WEBHOOK.value)
 # a webhook may still come for the newest changes that a check found
 _IS_AWAITED: Final = _IS_MISSED & (changes.c.at > sa.bindparam("settled_by", type_=UtcTime()))
+_IS_STATE: Final = changes.c.kind == ChangeKind.STATE.value
+_IS_REPORTED: Final = sa.or_(
+    sa.and_(
+        _IS_STATE,
+        changes.c.to_state.in_(_FINAL_STATES),
+        changes.c.to_state.is_distinct_from(sa.bindparam("never_reported", type_=sa.Text())),
+        changes.c.from_state != changes.c.to_state,
+        sa.or_(changes.c.error_kind.is_(None), changes.c.error_kind == ErrorKind.PROVIDER.value),
+    ),
+    changes.c.outputs.is_not(None),
+)
+"""Whether a webhook should report a change."""
 _WEBHOOKED: Final = counts(
     changes,
     sa.func.count().label("found"),
@@ -131,10 +143,7 @@ _WEBHOOKED: Final = counts(
 ).where(
     changes.c.at > _SINCE,
     changes.c.at <= _BY_NOW,
-    changes.c.to_state.in_(_FINAL_STATES),
-    changes.c.to_state.is_distinct_from(sa.bindparam("never_reported", type_=sa.Text())),
-    changes.c.from_state != changes.c.to_state,
-    sa.or_(changes.c.error_kind.is_(None), changes.c.error_kind == ErrorKind.PROVIDER.value),
+    _IS_REPORTED,
     ~_IS_AWAITED,
     changes.c.trigger.in_(_FOUND_BY),
 )
@@ -202,10 +211,11 @@ class Statistics(Repository):
     async def lateness(
         self, since: datetime, *, now: datetime, limit: int
     ) -> list[tuple[Trigger, int]]:
-        """The triggers and the lateness, in milliseconds, of the newest `limit` changes."""
+        """The triggers and lateness, in milliseconds, of the newest `limit` changes of state."""
         wanted = (
             sa.select(changes.c.trigger, changes.c.late_ms)
-            .where(*self.here_in(changes), changes.c.at > since, changes.c.at <= now + TOLERANCE)
+            .where(*self.here_in(changes), _IS_STATE)
+            .where(changes.c.at > since, changes.c.at <= now + TOLERANCE)
             .order_by(changes.c.at.desc())
             .limit(limit)
         )

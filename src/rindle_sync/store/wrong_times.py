@@ -36,7 +36,7 @@ class WrongTimes:
 _PAST: Final = {
     assets: (
         *("updated_at", "observed_at", "last_event_at", "missing_since"),
-        "playback_absent_since",
+        *("playback_absent_since", "media_updated_at"),
     ),
     webhook_events: ("received_at",),
     changes: ("at",),

@@ -11,6 +11,7 @@ from rindle_sync.telemetry.events import (
     Event,
     Failed,
     Listener,
+    MediaChange,
     OperatorActed,
     RateLimitWaiting,
     RedactionFailed,

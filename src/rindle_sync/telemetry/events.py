@@ -136,6 +136,20 @@ class StateChange(RowEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediaChange(RowEvent):
+    """The media of a row alone has changed; emitted after the write.
+
+    `fields` names what has, as in `tracks, duration`.
+    """
+
+    name: ClassVar[str] = "rindle.provider_asset.media_change"
+    state: str
+    fields: str
+    by: str
+    late_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookVerified(ProviderEvent):
     """A webhook was verified and stored; `secret` is the position of the secret that matched.
 
@@ -286,6 +300,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     Called,
     Swept,
     StateChange,
+    MediaChange,
     WebhookVerified,
     WebhookRejected,
     WebhookProcessed,

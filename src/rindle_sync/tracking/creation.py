@@ -152,8 +152,10 @@ async def call(
 
 def _failed(context: Context, row: ProviderAsset, error: Exception) -> Observation | FetchFailure:
     cause = scrub(str(error)) if isinstance(error, RindleSyncError) else type(error).__name__
-    is_refused = isinstance(error, RindleSyncError) and not isinstance(error, ProviderUnavailable)
-    if row.is_unclear and not is_refused:
+    may_be_there = not isinstance(error, RindleSyncError)
+    if isinstance(error, ProviderUnavailable):
+        may_be_there = error.was_sent
+    if row.is_unclear and may_be_there:
         text = f"whether the asset was made is not known: {cause}"
         return FetchFailure(kind=FailureKind.UNREACHABLE, at=context.now(), text=text)
     return Observation(

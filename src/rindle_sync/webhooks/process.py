@@ -97,21 +97,44 @@ async def _process(context: Context, webhook_events: Sequence[WebhookEvent]) -> 
     """Apply the events, those of each row in their order, and of many rows in few statements."""
     rows: dict[str, ProviderAsset] = {}
     by_row: dict[str, list[WebhookEvent]] = {}
-    outcomes = []
+    without_row = []
     for webhook_event, row in await rows_about(context.store.assets, webhook_events):
         if row:
             rows[row.id] = row
             by_row.setdefault(row.id, []).append(webhook_event)
-        elif any(getattr(webhook_event, name) for name in _IDS):
-            outcomes.append(_without_row(context, webhook_event))
         else:
-            outcomes.append(_put_off(context, webhook_event, "unreadable_data", ()))
+            without_row.append(webhook_event)
+    outcomes = await _process_without_row(context, without_row) if without_row else []
     # by turns: what an event means depends on what the one before it made of the row
     for turn in zip_longest(*by_row.values()):
         next_of_rows = zip(by_row, turn, strict=True)
         next_events = {row_id: event for row_id, event in next_of_rows if event}
         outcomes += await _process_turn(context, next_events, rows)
     return outcomes
+
+
+async def _process_without_row(
+    context: Context, webhook_events: Sequence[WebhookEvent]
+) -> list[_Outcome]:
+    asset_ids, upload_ids = await context.store.superseded.known(
+        provider_asset_ids=_named(webhook_events, "provider_asset_id"),
+        provider_upload_ids=_named(webhook_events, "provider_upload_id"),
+    )
+    outcomes = []
+    for webhook_event in webhook_events:
+        if not any(getattr(webhook_event, name) for name in _IDS):
+            outcomes.append(_put_off(context, webhook_event, "unreadable_data", ()))
+            continue
+        # what a row had before, no row will wait for, but that the app may track it again
+        has_asset = webhook_event.provider_asset_id in asset_ids
+        is_superseded = has_asset or webhook_event.provider_upload_id in upload_ids
+        outcomes.append(_without_row(context, webhook_event, is_superseded=is_superseded))
+    return outcomes
+
+
+def _named(webhook_events: Sequence[StoredEvent], name: str) -> set[str]:
+    """The ids of one kind that these events name."""
+    return {getattr(webhook_event, name) for webhook_event in webhook_events} - {None, ""}
 
 
 async def _process_turn(
@@ -162,13 +185,19 @@ async def _apply_each(
 async def _note_late(context: Context, results: Iterable[Applied | Exception]) -> None:
     """Note the webhooks whose change a check had found before: they were late, not missed."""
     late = []
+    outputs: dict[str, tuple[str, ...]] = {}
     for result in results:
-        if isinstance(result, Applied) and result.decision.verdict in KNOWN_BEFORE:
-            observation = result.observation
-            if isinstance(observation, Observation) and observation.state in FINAL:
-                late.append((result.row.id, observation.state))
+        if not isinstance(result, Applied) or not isinstance(result.observation, Observation):
+            continue
+        observation = result.observation
+        if observation.reported:
+            outputs[result.row.id] = observation.reported
+        if result.decision.verdict in KNOWN_BEFORE and observation.state in FINAL:
+            late.append((result.row.id, observation.state))
     if late:
         await context.store.history.note_webhooks(late, context.now())
+    if outputs:
+        await context.store.history.note_outputs(outputs, context.now())
 
 
 def _outcome(
@@ -210,10 +239,12 @@ def _failed(
     return _put_off(context, webhook_event, type(error).__name__, WAITS_AFTER_FAILURE, row)
 
 
-def _without_row(context: Context, webhook_event: WebhookEvent) -> _Outcome:
+def _without_row(
+    context: Context, webhook_event: WebhookEvent, *, is_superseded: bool = False
+) -> _Outcome:
     """Wait for the row: apps track an asset after they have created it. Else others track it."""
     attempts = webhook_event.attempts + 1
-    if next_wait(attempts, WAITS_FOR_ROW) is not None:
+    if next_wait(attempts, WAITS_FOR_ROW) is not None and not is_superseded:
         return _put_off(context, webhook_event, NO_ROW, WAITS_FOR_ROW)
     ignored = replace(
         webhook_event,
@@ -253,13 +284,10 @@ async def rows_about(
     assets: AssetStore, webhook_events: Sequence[E]
 ) -> list[tuple[E, ProviderAsset | None]]:
     """Each of these webhook events with the row that it is about, where there is one."""
-    ids: dict[str, set[str]] = {}
-    for name in _IDS:
-        ids[name] = {getattr(webhook_event, name) for webhook_event in webhook_events} - {None, ""}
     rows = await assets.match(
-        provider_asset_ids=ids["provider_asset_id"],
-        provider_upload_ids=ids["provider_upload_id"],
-        passthroughs=ids["passthrough"],
+        provider_asset_ids=_named(webhook_events, "provider_asset_id"),
+        provider_upload_ids=_named(webhook_events, "provider_upload_id"),
+        passthroughs=_named(webhook_events, "passthrough"),
     )
     return [(webhook_event, _row_of(webhook_event, rows)) for webhook_event in webhook_events]
 

@@ -62,6 +62,7 @@ CONNECTIONS: Final = 60
 
 _SUCCESS: Final = {"POST": 201, "DELETE": 204}
 _GZIP: Final = 16 + zlib.MAX_WBITS
+_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _UNREADABLE: Final = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, zlib.error)
 
 
@@ -264,10 +265,12 @@ class Mux:
                     return response.status_code, response.headers, await _content(response, most)
                 finally:
                     await response.aclose()
-        except (TimeoutError, httpx.TimeoutException):
-            raise ProviderUnavailable(f"mux did not answer within {self._timeout:g} s") from None
+        except (TimeoutError, httpx.TimeoutException) as error:
+            text = f"mux did not answer within {self._timeout:g} s"
+            raise ProviderUnavailable(text, was_sent=not isinstance(error, _UNSENT)) from None
         except (*_UNREADABLE, OSError, ValueError) as error:
-            raise ProviderUnavailable(unreachable(error, self._proxy)) from None
+            text = unreachable(error, self._proxy)
+            raise ProviderUnavailable(text, was_sent=not isinstance(error, _UNSENT)) from None
 
 
 async def _content(response: httpx.Response, most: int) -> bytes:

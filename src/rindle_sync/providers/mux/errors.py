@@ -14,7 +14,7 @@ from rindle_sync.errors import (
     RateLimited,
     RindleSyncError,
 )
-from rindle_sync.providers.mux.responses import errors_text
+from rindle_sync.providers.mux.fields import errors_text
 from rindle_sync.providers.network import Proxy
 
 _LONGEST_WAIT: Final = 86_400.0

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -22,6 +22,8 @@ from rindle_sync.domain import (
 from rindle_sync.errors import ProviderError, ProviderUnavailable
 from rindle_sync.providers.base import Page
 from rindle_sync.providers.mux import lenient_json
+from rindle_sync.providers.mux.fields import parse_time, reason, text, text_id
+from rindle_sync.providers.mux.media import asset_media
 
 ASSET_STATES: Final = {
     "preparing": State.PROCESSING,
@@ -37,7 +39,6 @@ UPLOAD_STATES: Final = {
 }
 
 _URL_KEY: Final = re.compile(rb'url"\s*:')
-_TIMES: Final = frozenset({str, int, float})
 _OF_THE_APP: Final = frozenset({"passthrough", "meta"})
 """The fields that hold what the app gave: they are kept exactly, whatever is in them."""
 _MAY_QUOTE: Final = frozenset({"error", "errors", "input", "inputs"})
@@ -163,8 +164,8 @@ def asset_observation(
     asset: Asset, data: Mapping[str, Any], source: ObservationSource, at: datetime
 ) -> Observation:
     """An asset as what was seen; `data` is kept with it."""
-    status, upload_id = _text(asset.status), text_id(asset.upload_id)
-    passthrough, playback_ids = _text(asset.passthrough), _playback_ids(asset)
+    status, upload_id = text(asset.status), text_id(asset.upload_id)
+    passthrough, playback_ids = text(asset.passthrough), _playback_ids(asset)
     state = ASSET_STATES.get(status)
     ids = [asset.id, upload_id, passthrough]
     ids += [playback_id.id for playback_id in playback_ids or ()]
@@ -179,18 +180,19 @@ def asset_observation(
         playback_ids=playback_ids,
         created_at=parse_time(asset.created_at),
         error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None,
-        error_text=_reason(asset.errors, *ids),
+        error_text=reason(asset.errors, *ids),
         metadata=data,
+        media=asset_media(data),
     )
 
 
 def upload_observation(upload: Upload, data: Mapping[str, Any], at: datetime) -> Observation:
     """A direct upload as what was seen of the row that waits for it."""
-    status, asset_id = _text(upload.status), text_id(upload.asset_id)
+    status, asset_id = text(upload.status), text_id(upload.asset_id)
     settings = upload.new_asset_settings
     named = settings.get("passthrough") if isinstance(settings, dict) else None
-    state, passthrough = UPLOAD_STATES.get(status), _text(named)
-    told = _reason(upload.error, upload.id, asset_id, passthrough)
+    state, passthrough = UPLOAD_STATES.get(status), text(named)
+    told = reason(upload.error, upload.id, asset_id, passthrough)
     ended = f"mux upload {status.replace('_', ' ')}" + (f": {told}" if told else "")
     is_assets = status == "errored" and asset_id  # then it is the asset that failed
     failed = ErrorKind.PROVIDER if is_assets else ErrorKind.UPLOAD
@@ -216,43 +218,9 @@ def _playback_ids(asset: Asset) -> tuple[PlaybackId, ...] | None:
     for entry in asset.playback_ids:
         playback_id = text_id(entry.get("id")) if isinstance(entry, dict) else None
         if playback_id:
-            found.append(PlaybackId(playback_id, _text(entry.get("policy")) or "unknown"))
+            found.append(PlaybackId(playback_id, text(entry.get("policy")) or "unknown"))
     # what cannot be read says nothing of what the asset has
     return tuple(found) if found or not asset.playback_ids else None
-
-
-def text_id(value: Any) -> str | None:
-    """`value` where it can be an id; else None."""
-    return value if isinstance(value, str) and 0 < len(value) <= LONGEST_TEXT else None
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _reason(errors: Any, *ids: str | None) -> str | None:
-    return None if errors is None else scrub(errors_text(errors), *ids) or None
-
-
-def errors_text(errors: Any) -> str:
-    """What Mux says is wrong, in one line, in whatever form it says it."""
-    if not isinstance(errors, dict):
-        return _text(errors)
-    told = errors.get("messages")
-    messages = [_text(message) for message in told] if isinstance(told, list) else []
-    messages.append(_text(errors.get("message")))
-    return ": ".join(filter(None, [_text(errors.get("type")), " ".join(filter(None, messages))]))
-
-
-def parse_time(value: Any) -> datetime | None:
-    """A time in an encoding of Mux's: unix seconds, as a number or text, or ISO 8601; else None."""
-    try:
-        if isinstance(value, str) and not value.replace(".", "", 1).isdigit():
-            moment = datetime.fromisoformat(value)
-            return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return datetime.fromtimestamp(float(value), UTC) if type(value) in _TIMES else None
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def without_file_urls(data: Any) -> Any:

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
@@ -15,24 +15,29 @@ from uuid import uuid4
 import msgspec
 
 from rindle_sync.domain import (
+    FINISHED,
+    LIVE,
     LONGEST_TEXT,
+    MASTER,
     ErrorKind,
+    Media,
     Observation,
     ObservationSource,
     ReceivedEvent,
     State,
+    output_key,
     replace,
 )
 from rindle_sync.errors import ConfigurationError, InvalidWebhook, ProviderError
 from rindle_sync.providers.base import Delivery
+from rindle_sync.providers.mux.fields import parse_time, text_id
+from rindle_sync.providers.mux.media import asset_media, read_rendition, read_track
 from rindle_sync.providers.mux.responses import (
     Asset,
     Upload,
     asset_observation,
     decoded,
-    parse_time,
     read,
-    text_id,
     upload_observation,
     without_file_urls,
 )
@@ -48,6 +53,13 @@ _LATER_EVENTS: Final = re.compile(
     r"|(master|static_renditions)\..+)"
 )
 """Those about more than the state whose `id` is the asset's; all but a warning hold all of it."""
+
+_LIVE_ENDED: Final = "video.asset.live_stream_completed"
+_ENDS: Final = frozenset({"ready", "errored"})
+_OUTPUT_EVENTS: Final = {"track": read_track, "static_rendition": read_rendition}
+"""How the part of an asset is read that an event holds, by what follows `video.asset.`."""
+_OUTPUT_WORDS: Final = {word: word for word in ("ready", "errored", "skipped")}
+"""The statuses that the last word of such a type says."""
 
 # the type says more than the snapshot beside it: a deleted asset's still says "ready"
 _ASSET_EVENTS: Final[Mapping[str, State | None]] = {
@@ -223,13 +235,36 @@ def read_observation(body: bytes, at: datetime) -> Observation:
 
 def _later_observation(envelope: _Envelope, data: Mapping[str, Any], at: datetime) -> Observation:
     """What an event about more than the state of its asset says; a check brings the rest."""
-    is_whole = envelope.type != _WARNING and _LATER_EVENTS.fullmatch(envelope.type)
-    return Observation(
-        source=ObservationSource.WEBHOOK,
-        at=at,
-        provider_asset_id=_subject(envelope)[0],
-        metadata=data if is_whole else None,
+    observation = Observation(
+        source=ObservationSource.WEBHOOK, at=at, provider_asset_id=_subject(envelope)[0]
     )
+    about, _, word = envelope.type.removeprefix(_ABOUT_ASSETS).rpartition(".")
+    if envelope.type != _WARNING and _LATER_EVENTS.fullmatch(envelope.type):
+        media = asset_media(data)
+        reported = tuple(_reported(envelope.type, media))
+        return replace(observation, metadata=data, media=media, reported=reported)
+    if about not in _OUTPUT_EVENTS:
+        return observation
+    # the type says more than the status beside it
+    status = {"status": _OUTPUT_WORDS.get(word, data.get("status"))}
+    output = _OUTPUT_EVENTS[about](dict(data) | status, {})
+    if output is None or word == "deleted":
+        return replace(observation, output=output, output_gone=word == "deleted")
+    is_finished = output.status in FINISHED
+    return replace(
+        observation, output=output, reported=(output_key(output),) if is_finished else ()
+    )
+
+
+def _reported(event_type: str, media: Media) -> Iterator[str]:
+    """The keys of the outputs whose end an event with the whole asset reports."""
+    about, _, word = event_type.removeprefix(_ABOUT_ASSETS).rpartition(".")
+    if event_type == _LIVE_ENDED and not media.is_live:
+        yield LIVE
+    elif about == "master" and word in _ENDS:
+        yield MASTER
+    elif about == "static_renditions" and word in _ENDS:
+        yield from (output_key(file) for file in media.renditions if file.status in FINISHED)
 
 
 def _envelope(body: bytes) -> _Envelope:

@@ -88,10 +88,18 @@ _index(
 )
 # settled rows have no check_at: the scan of due rows costs nothing for them
 _index("ix_media_provider_assets_due", assets, "check_at", where=assets.c.check_at.is_not(None))
-IS_UNWATCHED: Final = sa.func.coalesce(assets.c.error_kind, sa.literal_column("''")).not_in(
-    [sa.literal_column("'stuck'"), sa.literal_column("'not_found'")]
+_HAS_NO_OUTPUTS: Final = sa.or_(
+    assets.c.state != sa.literal_column("'ready'"),
+    assets.c.missing_since.is_not(None),
+    assets.c.playback_absent_since.is_not(None),
 )
-"""Whether a row is not errored as stuck or not found: those are checked after far longer gaps."""
+IS_UNWATCHED: Final = _HAS_NO_OUTPUTS & sa.func.coalesce(
+    assets.c.error_kind, sa.literal_column("''")
+).not_in([sa.literal_column("'stuck'"), sa.literal_column("'not_found'")])
+"""Whether a row is not checked after far longer gaps than others.
+
+Those errored as stuck or not found are, and those that are ready, for outputs of theirs.
+"""
 
 # its end shows whether a wrong clock has planned a check, however many watched rows lie there
 _index(
@@ -184,6 +192,7 @@ changes: Final = sa.Table(
     sa.Column("at", UtcTime(), nullable=False),
     sa.Column("late_ms", sa.BigInteger(), nullable=False),
     sa.Column("webhook_at", UtcTime()),
+    sa.Column("outputs", Json),
     sa.Column("dispatch_at", UtcTime()),
     sa.Column("dispatch_attempts", sa.Integer(), nullable=False, server_default="0"),
     sa.Column("lease_token", RowId()),

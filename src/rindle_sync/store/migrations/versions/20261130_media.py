@@ -37,6 +37,8 @@ def upgrade() -> None:
     _let_events_be_for_the_app()
     kind: Column[str] = Column("kind", Text(), nullable=False, server_default="state")
     op.add_column("provider_asset_changes", kind)
+    op.add_column("provider_asset_changes", Column("outputs", Json))
+    _watch_ready_rows(rows)
     _create_change_deliveries()
     _create_superseded_assets()
 
@@ -50,6 +52,19 @@ def _let_events_be_for_the_app() -> None:
     op.create_index(
         f"ix_{events}_object", events, columns, sqlite_where=where, postgresql_where=where
     )
+
+
+def _watch_ready_rows(rows: str) -> None:
+    """Ready rows are checked after long gaps, too, as long as their outputs are being made."""
+    name = f"ix_{rows}_due_unwatched"
+    op.drop_index(name, rows)
+    where = text(
+        "check_at IS NOT NULL AND (state != 'ready' OR missing_since IS NOT NULL "
+        "OR playback_absent_since IS NOT NULL) "
+        "AND coalesce(error_kind, '') NOT IN ('stuck', 'not_found')"
+    )
+    columns = ["provider_name", "environment", "check_at"]
+    op.create_index(name, rows, columns, sqlite_where=where, postgresql_where=where)
 
 
 def _flag(name: str) -> Column[bool]:
