@@ -21,7 +21,7 @@ from rindle_sync.domain import (
 from rindle_sync.reconcile import Context, audit, check_first, is_audit_due, sweep, sync_row
 from rindle_sync.runtime.dispatch import Callback, dispatch
 from rindle_sync.telemetry import Event, StateChange, WebhookProcessed
-from rindle_sync.webhooks import process_webhook_events
+from rindle_sync.webhooks import BATCH, process_webhook_events
 
 PRUNE_EVERY: Final = timedelta(hours=1)
 
@@ -118,8 +118,10 @@ class JobRunner:
 
     async def process_webhook_events(self) -> int:
         """Apply every stored webhook event whose time has come; how many."""
-        applied = 0
-        while taken := await process_webhook_events(self.context):
+        applied = taken = await process_webhook_events(self.context)
+        # after a batch that was not full nothing waits
+        while taken == BATCH:
+            taken = await process_webhook_events(self.context)
             applied += taken
         return applied
 
