@@ -65,7 +65,7 @@ async def test_an_event_that_is_delivered_twice_at_once_is_new_once(inbox: Inbox
     [first] = events(1)
     again = replace(first, id=str(uuid4()))
 
-    outcomes = await asyncio.gather(inbox.storing(first), inbox.storing(again))
+    outcomes = list(await asyncio.gather(inbox.storing(first), inbox.storing(again)))
 
     assert outcomes == [True, False]
     assert await stored(inbox) == {first.id}
