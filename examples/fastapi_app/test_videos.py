@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,15 +110,19 @@ async def test_an_uploaded_video_becomes_ready_and_its_page_plays_it(
     assert "Holidays" in front.text
 
 
-async def test_a_video_that_mux_has_already_is_added_in_one_transaction(
-    browser: httpx.AsyncClient, mux: MuxEmulator
+async def test_each_change_of_a_video_that_mux_has_already_counts_once(
+    app: FastAPI, browser: httpx.AsyncClient, mux: MuxEmulator
 ) -> None:
     asset_id = mux.create_asset()
     made = await browser.post(
         "/videos/existing", json={"title": "Old", "provider_asset_id": asset_id}
     )
 
-    assert (await until(browser, made.json()["id"], "ready"))["changes"] == 1
+    shown = await until(browser, made.json()["id"], "ready")
+    [row] = await app.state.rindle.find_by_reference(made.json()["id"])
+
+    assert row.provider_asset_id == asset_id
+    assert shown["changes"] == len(await app.state.rindle.store.assets.changes_of(row.id))
 
 
 async def test_neither_table_has_a_video_whose_tracking_is_refused(
@@ -140,20 +145,32 @@ async def numbers(app: FastAPI) -> tuple[int, int]:
     return videos or 0, await rindle.count()
 
 
-async def test_a_hundred_requests_at_once_leave_both_tables_agreeing(
+async def test_a_hundred_videos_at_once_are_in_both_tables(
     app: FastAPI, browser: httpx.AsyncClient, mux: MuxEmulator
 ) -> None:
-    async def begin(number: int) -> str:
-        made = await browser.post("/videos", json={"title": f"Video {number}"}, timeout=60)
-        assert made.status_code == 201, made.text
-        return str(made.json()["id"])
+    async def add(asset_id: str) -> int:
+        existing = {"title": "Old", "provider_asset_id": asset_id}
+        return (await browser.post("/videos/existing", json=existing)).status_code
 
-    video_ids = await asyncio.gather(*(begin(number) for number in range(100)))
-    rows = [await app.state.rindle.find_by_reference(video_id) for video_id in video_ids]
+    asset_ids = mux.create_assets(100)
 
+    assert set(await asyncio.gather(*map(add, asset_ids))) == {201}
     assert await numbers(app) == (100, 100)
-    assert {row.state for [row] in rows} == {"uploading"}
-    assert mux.calls["create_upload"] == 100
+
+
+async def test_of_a_hundred_uploads_at_once_those_past_the_rate_limit_can_be_tried_again(
+    app: FastAPI, browser: httpx.AsyncClient, mux: MuxEmulator
+) -> None:
+    async def begin(number: int) -> int:
+        made = await browser.post("/videos", json={"title": f"Video {number}"})
+        return made.status_code
+
+    statuses = Counter(await asyncio.gather(*map(begin, range(100))))
+
+    assert set(statuses) == {201, 503}
+    assert await numbers(app) == (100, 100)
+    assert mux.calls["create_upload"] == statuses[201]
+    assert await app.state.rindle.count(state="errored") == statuses[503]
 
 
 async def test_a_page_that_was_reloaded_gets_its_upload_again(

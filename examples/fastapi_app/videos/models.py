@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import DateTime, event
+from sqlalchemy import DateTime, Double, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -20,7 +20,7 @@ class Video(Base):
     id: Mapped[str] = mapped_column(primary_key=True, default=lambda: str(uuid4()))
     title: Mapped[str]
     state: Mapped[str] = mapped_column(default="pending")
-    duration: Mapped[float | None]
+    duration: Mapped[float | None] = mapped_column(Double)
     changes: Mapped[int] = mapped_column(default=0)
     """How many changes rindle-sync has reported: each counts once."""
     created_at: Mapped[datetime] = mapped_column(

@@ -13,7 +13,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), primary_key=True),
         sa.Column("title", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
-        sa.Column("duration", sa.Float()),
+        sa.Column("duration", sa.Double()),
         sa.Column("changes", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
     )
