@@ -193,9 +193,8 @@ async def test_a_deleted_video_leaves_no_row_in_either_table(
     assert await numbers(app) == (0, 0)
 
 
-async def test_alembic_proposes_no_change_beside_rindle_syncs_tables(
-    app: FastAPI, database_url: str
-) -> None:
+@pytest.mark.usefixtures("app")
+async def test_alembic_proposes_no_change_beside_rindle_syncs_tables(database_url: str) -> None:
     engine = create_engine(database_url.replace("+aiosqlite", ""))
     with engine.connect() as connection:
         options = {"include_name": include_name}

@@ -29,7 +29,7 @@ class Video(Base):
 
 
 def open_engine(url: str) -> AsyncEngine:
-    """The app's engine. On SQLite each transaction begins as a writing one, so that none fails late."""
+    """The app's engine. On SQLite each transaction begins as a writing one: none fails late."""
     engine = create_async_engine(url)
     if engine.dialect.name == "sqlite":
 
