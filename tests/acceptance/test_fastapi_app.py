@@ -153,8 +153,9 @@ async def in_sync(store: Store) -> None:
     assert {row.reference for row in rows} == set(shown)
     for row in rows:
         changes = await store.assets.changes_of(row.id)
-        assert row.state in {State.READY, State.UPLOADING, State.ERRORED}
-        assert shown[row.reference] == (row.state.value if changes else "processing", len(changes))
+        # an upload that was prepared, and not begun, is pending until its ten minutes are over
+        assert row.state in {State.READY, State.UPLOADING, State.ERRORED, State.PENDING}
+        assert shown[row.reference] == (row.state.value, len(changes))
 
 
 async def end_leases(store: Store) -> None:
