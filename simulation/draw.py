@@ -122,6 +122,12 @@ class Plan:
     """What the app does with rows that it has."""
     from_urls: Sequence[int] = ()
     """The numbers of the uploads that are no uploads: their files are fetched."""
+    in_steps: Sequence[int] = ()
+    """The numbers of the uploads that are prepared, and then started by two hosts."""
+    reloaded: Sequence[int] = ()
+    """The numbers of the uploads whose page is loaded once more."""
+    in_app: Sequence[int] = ()
+    """The numbers of the videos that are tracked in a transaction of the app's own."""
     lag: float = 0.0
     """By how many seconds a `lagging_list` is behind."""
 
@@ -206,10 +212,16 @@ def _with_acts(drawn: Plan) -> Plan:
     if chance.random() > 1 / 5:
         return drawn
     numbers = range(len(drawn.videos))
+    from_urls, in_steps, reloaded, in_app = (
+        [number for number in numbers if chance.random() < 0.5] for _ in range(4)
+    )
     return replace(
         drawn,
         acts=draw_acts(chance, len(numbers), drawn.trouble / 2),
-        from_urls=drawn.from_urls or [number for number in numbers if chance.random() < 0.5],
+        from_urls=drawn.from_urls or from_urls,
+        in_steps=in_steps,
+        reloaded=reloaded,
+        in_app=in_app,
     )
 
 

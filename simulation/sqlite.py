@@ -133,6 +133,7 @@ class Engine:
     ) -> None:
         self.sync_engine = sync_engine
         self.dialect = sync_engine.dialect
+        self.url = sync_engine.url
         self._host = host
         self._free = free
 
