@@ -325,6 +325,28 @@ _SCANS: Final = {"audit", "backfill"}
 """The commands that look through the whole list."""
 
 
+def _with_slow_answers(drawn: Plan) -> Plan:
+    """Videos that the app has looked at just as they become ready, and answers that are slow.
+
+    The webhooks come at once, and overtake them.
+    """
+    chance, trouble = Random(f"{drawn.seed}:slow"), 60.0
+    videos = []
+    for _ in range(8):
+        after = chance.uniform(5.0, 30.0)
+        asked_after = after - chance.uniform(0.0, 1.5)
+        video = replace(_video(chance, trouble, 0.0, 0.4), kind="tracked", ends="ready")
+        told = replace(video, after=after, told_after=0.1, asked_after=asked_after)
+        videos.append(replace(told, deleted_after=None))
+    return replace(
+        drawn,
+        trouble=trouble,
+        videos=sorted(videos, key=lambda video: video.at),
+        windows=[Window("late_answer", 0.0, trouble, 1.0)],
+        webhooks=drawn.webhooks | {"drop": 0.0, "shuffle": 0.0, "delay": (0.0, 0.0)},
+    )
+
+
 def _with_lagging_lists(drawn: Plan) -> Plan:
     """Lists that show what was so a while ago, of many videos whose outputs are under way."""
     chance, trouble = Random(f"{drawn.seed}:lag"), 300.0
@@ -557,6 +579,7 @@ _SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
     23: _with_a_list_that_lacks_entries,
     24: _with_few_calls,
     26: _with_a_wrong_clock,
+    27: _with_slow_answers,
     31: _with_assets_not_found_once,
     33: _with_edits_at_the_provider,
     35: _with_edits_at_the_provider,
