@@ -47,6 +47,7 @@ process: Any = import_module("rindle_sync.webhooks.process")
 reconcile_audit: Any = import_module("rindle_sync.reconcile.audit")
 refresh: Any = import_module("rindle_sync.domain.refresh")
 outbox: Any = import_module("rindle_sync.store.outbox")
+fields: Any = import_module("rindle_sync.providers.mux.fields")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
 schedule: Any = import_module("rindle_sync.domain.schedule")
 token_bucket: Any = import_module("rindle_sync.domain.token_bucket")
@@ -369,7 +370,7 @@ def _untagged() -> Patches:
 
 def _unscrubbed() -> Patches:
     """Texts are kept as they come."""
-    return [patch.object(responses, "scrub", _as_it_is), patch.object(fetch, "scrub", _as_it_is)]
+    return [patch.object(module, "scrub", _as_it_is) for module in (fields, responses, fetch)]
 
 
 def _as_it_is(text: str, *secrets: str | None) -> str:
