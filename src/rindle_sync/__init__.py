@@ -2,18 +2,7 @@
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import Settings, load_settings
-from rindle_sync.domain import (
-    ChangeKind,
-    ErrorKind,
-    Master,
-    OutputStatus,
-    ProviderAsset,
-    Rendition,
-    State,
-    Track,
-    TrackKind,
-    redact_id,
-)
+from rindle_sync.domain import ErrorKind, ProviderAsset, State, redact_id
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.providers import PlaybackKind
@@ -24,22 +13,16 @@ from rindle_sync.webhooks import webhook_app
 
 __all__ = [
     "ChangeEvent",
-    "ChangeKind",
     "DirectUpload",
     "ErrorKind",
     "Event",
     "Installation",
-    "Master",
-    "OutputStatus",
     "PlaybackKind",
     "ProviderAsset",
-    "Rendition",
     "RindleSync",
     "RindleSyncError",
     "Settings",
     "State",
-    "Track",
-    "TrackKind",
     "connect",
     "connect_all",
     "load_settings",
