@@ -209,6 +209,7 @@ async def use_everything(planted: Planted, rindle: RindleSync) -> None:
     await clash(planted, rindle)
     await twice(planted, rindle)
     await take_webhooks_and_uploads(planted, rindle)
+    await make_replace_and_forget(planted, rindle)
     await add_due(rindle.store, *(planted.asset() for _ in range(3)))
     planted.say(
         "results",
@@ -263,6 +264,38 @@ async def take_webhooks_and_uploads(planted: Planted, rindle: RindleSync) -> Non
     upload = await rindle.begin_upload(reference="video-up", cors_origin="*")
     planted.keep(upload.url.rpartition("=")[2])
     planted.say("results", repr(upload), repr(await rindle.cancel_upload(upload.row_id)))
+
+
+async def make_replace_and_forget(planted: Planted, rindle: RindleSync) -> None:
+    """Assets from signed URLs, answered and not, and rows that get others and are forgotten."""
+    emulator = planted.far_end.emulator
+    for kind in (None, "unauthorized", "server_error", "broken_json"):
+        if kind:
+            emulator.add_fault(kind, operation="create_asset", times=1)
+        film = f"https://files.test/{planted.keep(a_secret())}?key={planted.keep(a_secret())}"
+        odd = {"video_quality": film} if kind == "unauthorized" else {}
+        prepared = await rindle.prepare_asset(
+            reference=f"film-{kind}", input=film, new_asset_settings=odd
+        )
+        planted.say("results", repr(prepared))
+        for _ in range(2):
+            try:
+                planted.say("results", repr(await rindle.start_asset(prepared)))
+            except RindleSyncError as error:
+                planted.fail(error)
+    waiting = await rindle.prepare_upload(reference="film-up", cors_origin="*")
+    link = await rindle.start_upload(waiting)
+    again = await rindle.begin_upload(reference="film-up", cors_origin="*", resume=True)
+    planted.keep(again.url.rpartition("=")[2])
+    planted.say("results", repr(waiting), repr(link), repr(again))
+    held, other = planted.asset(), planted.asset()
+    await rindle.track(reference="film-held", provider_asset_id=held)
+    for asset in (other, held):
+        try:
+            planted.say("results", repr(await rindle.replace(link.row_id, provider_asset_id=asset)))
+        except RindleSyncError as error:
+            planted.fail(error)
+    planted.say("results", repr(await rindle.untrack(link.row_id, delete_asset=True)))
 
 
 async def twice(planted: Planted, rindle: RindleSync) -> None:

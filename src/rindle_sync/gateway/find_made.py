@@ -1,7 +1,7 @@
 """Finds assets whose creation nobody saw answered: by passthrough, in the newest list pages."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from rindle_sync.domain import (
@@ -17,6 +17,9 @@ from rindle_sync.providers import Page
 
 MOST_PAGES: Final = 20
 """How many pages one look reads; where more assets are newer than the rows, it says nothing."""
+
+NEXT_LOOK: Final = timedelta(minutes=10)
+"""When to look again after that."""
 
 
 async def find_made(
@@ -39,7 +42,8 @@ async def find_made(
     for row in waiting.values():
         gone = Observation(source=ObservationSource.LIST, at=at, gone=True)
         text = f"{row.provider_name} lists too many new assets to look for that of this row"
-        unknown = FetchFailure(kind=FailureKind.UNREACHABLE, at=at, text=text)
+        # not a failure of the provider: the bound on our calls was reached
+        unknown = FetchFailure(kind=FailureKind.THROTTLED, at=at, text=text, wait=NEXT_LOOK)
         found[row.id] = gone if is_whole else unknown
     return found
 

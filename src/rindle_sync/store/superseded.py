@@ -42,7 +42,8 @@ async def supersede(
             names = "row_id", "provider_asset_id", "provider_upload_id", "reason", "at"
             lines.append(here | {name: getattr(ids, name) for name in names})
     if lines:
-        await connection.execute(sa.insert(superseded), lines)
+        # inline: a driver's own connection must not be asked for the new numbers
+        await connection.execute(sa.insert(superseded).inline(), lines)
     # what an audit missed was the asset that the row had then
     row_ids = [ids.row_id for ids in left]
     await connection.execute(
