@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from rindle_sync import ChangeEvent, RindleSync, Settings, connect
-from rindle_sync.providers import Transport
+from rindle_sync.types import Transport
 
 
 @asynccontextmanager

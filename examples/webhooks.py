@@ -15,8 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from rindle_sync import ChangeEvent, RindleSync, Settings, connect, webhook_app
-from rindle_sync.providers import Transport
-from rindle_sync.runtime import Callback
+from rindle_sync.types import Callback, Transport
 
 
 async def print_change(event: ChangeEvent) -> None:

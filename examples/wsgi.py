@@ -12,8 +12,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 from rindle_sync import RindleSync, Settings, connect
-from rindle_sync.providers import Transport
-from rindle_sync.webhooks import WebhookResponse
+from rindle_sync.types import Transport, WebhookResponse
 
 T = TypeVar("T")
 PATIENCE = 30.0

@@ -404,7 +404,8 @@ def _rest(world: World) -> Iterator[str]:
         "WHERE provider_environment_id IS NOT NULL",
         "SELECT id, type, reason, received_at FROM provider_webhook_events "
         "WHERE status = 'pending'",
-        "SELECT row_id AS id, version FROM provider_asset_changes WHERE dispatch_at IS NOT NULL",
+        "SELECT row_id AS id, version FROM provider_asset_changes WHERE dispatch_at IS NOT NULL "
+        "UNION ALL SELECT row_id AS id, version FROM provider_change_deliveries",
     )
     for line in webhook_events:
         if world.moment() - (_moment(line["received_at"]) or world.moment()) < timedelta(
@@ -424,6 +425,7 @@ def is_quiet(world: World, since: datetime) -> bool:
     rows, waiting = world.place.read(
         "SELECT state, checked_at FROM media_provider_assets WHERE check_at IS NOT NULL",
         "SELECT row_id AS id FROM provider_asset_changes WHERE dispatch_at IS NOT NULL "
+        "UNION ALL SELECT row_id AS id FROM provider_change_deliveries "
         "UNION ALL SELECT id FROM provider_webhook_events WHERE status = 'pending'",
     )
     looked_at = all((checked := _moment(row["checked_at"])) and checked > since for row in rows)

@@ -32,7 +32,7 @@ from rindle_sync.domain import (
 from rindle_sync.errors import AuthenticationFailed, ProviderUnavailable
 from rindle_sync.gateway import IdentityCheck
 from rindle_sync.providers.mux import Mux
-from rindle_sync.store import AssetStore, Inbox, Outbox, RateLimits, Write
+from rindle_sync.store import AssetStore, Inbox, Outbox, Outcomes, RateLimits, Write
 from rindle_sync.store.schema import assets, changes, json_field, json_parameter, webhook_events
 from rindle_sync.telemetry import milliseconds
 
@@ -256,7 +256,7 @@ def _dispatch_at_most_once() -> Patches:
 
     async def claim(self: Outbox, **values: Any) -> Any:
         claimed = await original(self, **values)
-        await self.end([(change, None) for change in claimed], values["token"])
+        await self.end(Outcomes(claimed.changes, calls=claimed.calls), values["token"])
         return claimed
 
     return [patch.object(Outbox, "claim", claim)]
@@ -272,6 +272,17 @@ def _dispatch_in_any_order() -> Patches:
     return [patch.object(outbox, "_CLAIM", statement)]
 
 
+def _forget_failed_calls() -> Patches:
+    """A callback that failed is not called again."""
+    original = Outbox.end
+
+    async def end(self: Outbox, outcomes: Outcomes, token: str) -> None:
+        outcomes.new_calls.clear()
+        await original(self, outcomes, token)
+
+    return [patch.object(Outbox, "end", end)]
+
+
 def _lease_for_ever() -> Patches:
     """What a killed process held is never free again."""
     with patch.object(database, "is_free", lambda table: table.c.lease_until.is_(None)):
@@ -283,6 +294,7 @@ def _lease_for_ever() -> Patches:
         return [
             patch.object(inbox, "_CLAIM", claim),
             patch.object(outbox, "_CLAIM", outbox._claim_statement()),
+            patch.object(outbox, "_CLAIM_CALLS", outbox._call_claim_statement()),
         ]
 
 
@@ -569,6 +581,7 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _only_news_is_stored,
         _dispatch_at_most_once,
         _dispatch_in_any_order,
+        _forget_failed_calls,
         _lease_for_ever,
         _by_any_name,
         _awaited_by_any_name,

@@ -25,11 +25,13 @@ from rindle_sync import (
     connect_all,
 )
 from rindle_sync.config import plain_settings
+from rindle_sync.domain import replace as replaced
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.providers.mux import sign
 from tests.providers.test_playback import a_key, pem
 from tests.support.processes import a_store, eventually
+from tests.support.rows import PUBLIC, SIGNED, a_row
 from tests.support.webhooks import SECRET, an_event, receiver_of
 
 
@@ -124,6 +126,36 @@ async def test_a_url_for_a_row_that_is_not_there_is_none(rindle: RindleSync) -> 
     assert await rindle.cancel_upload("no-uuid") is None
 
 
+async def test_a_row_is_played_without_its_database_or_a_key(sqlite_url: str) -> None:
+    row = a_row(State.READY, playback_ids=(PUBLIC,), title="A film")
+    nowhere = plain_settings(database_url=sqlite_url)
+    async with connect(nowhere) as rindle:  # there are no tables
+        url = await rindle.playback_url(row, PlaybackKind.THUMBNAIL_JPG, modifiers={"time": 3})
+        player = await rindle.playback_bundle(row)
+
+        with pytest.raises(ConfigurationError, match=r"^mux_signing_key_id: is not set"):
+            await rindle.playback_url(
+                replaced(row, playback_ids=(SIGNED,)),
+                PlaybackKind.VIDEO,
+                expires_at=datetime.now(UTC) + timedelta(hours=1),
+            )
+
+    assert url.url == f"https://image.mux.com/{PUBLIC.id}/thumbnail.jpg?time=3"
+    assert (player.playback_id, player.title, player.tokens) == (PUBLIC.id, "A film", {})
+
+
+async def test_a_player_is_found_by_the_id_of_its_row(rindle: RindleSync) -> None:
+    row = a_row(State.READY, playback_ids=(SIGNED,))
+    await rindle.store.assets.add(row)
+    later = datetime.now(UTC) + timedelta(hours=1)
+
+    player = await rindle.playback_bundle(row.id, expires_at=later)
+
+    assert player
+    assert sorted(player.tokens) == ["playback", "storyboard", "thumbnail"]
+    assert await rindle.playback_bundle("no-uuid", expires_at=later) is None
+
+
 async def test_an_upload_may_not_wait_for_longer_than_a_row_may_be_in_flight(
     rindle: RindleSync,
 ) -> None:
@@ -168,7 +200,7 @@ async def test_a_callback_that_is_not_async_is_refused_as_it_is_registered(
             """Hears of it."""
 
     with pytest.raises(ConfigurationError, match="async function"):
-        rindle.on_change(print)  # type: ignore[arg-type]
+        rindle.on_change(print)  # type: ignore[call-overload]
     rindle.on_change(Callable())
 
 

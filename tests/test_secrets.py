@@ -393,6 +393,8 @@ async def test_no_command_prints_a_secret(planted: Planted, tmp_path: Path) -> N
             debug.run("track", "--reference", "video-1", "--upload-id", new),
             debug.run("sweep"),
             debug.run("events", "list", "--json"),
+            debug.run("list"),
+            debug.run("list", "--json"),
             debug.run("events", "replay", "--dead"),
             plain.run("sync", gone),
             plain.run("sync", new),

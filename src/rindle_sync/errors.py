@@ -12,10 +12,12 @@ RindleSyncError
 ├── Conflict                   another process wrote the row at each attempt: read it, start over
 ├── AlreadyTracked             another row has one of these ids
 │   └── AlreadyBegun           the provider was asked for it already: wait what comes of it
-├── NotPlayable                no signed URL can be made for this row: `reason` says why
+├── NotPlayable                there is nothing to play of this row: `reason` says why
 ├── InvalidValue               the database cannot store a value: trying again will not help
 ├── DatabaseUnavailable        the database does not answer, or is not migrated
 │   └── LockedByThisProcess        this process holds the lock on the SQLite file: pass `connection`
+├── WriteInsideCallback        a transactional callback holds the only write lock (SQLite)
+├── TransactionEnded           a transactional callback ended the transaction it was given
 ├── AlreadyClosed              the service was closed before: connect again
 ├── WrongEventLoop             the service belongs to another event loop: connect in this one
 └── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
@@ -123,7 +125,7 @@ class AlreadyBegun(AlreadyTracked):
 
 
 class NotPlayable(RindleSyncError):
-    """No signed URL can be made for the row or the playback id; `reason` is a fixed word."""
+    """Nothing can be played of the row in this way; `reason` is a fixed word."""
 
     def __init__(self, row_id: str, reason: str, text: str) -> None:
         super().__init__(f"row {row_id} {text}")
@@ -147,6 +149,29 @@ class LockedByThisProcess(DatabaseUnavailable):
             "this very process has had a transaction open on the SQLite file for a while, on a "
             "connection of its own, and rindle-sync cannot write until it ends: pass that "
             "connection, as in track(…, connection=connection), or commit first"
+        )
+
+
+class WriteInsideCallback(RindleSyncError):
+    """rindle-sync would write from inside a transactional callback, whose lock it would wait for.
+
+    On SQLite alone: one transaction writes at a time, and the callback's is open.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "on SQLite rindle-sync cannot write while a transactional callback holds the write "
+            "lock: write through the connection that the callback was given, or after it returns"
+        )
+
+
+class TransactionEnded(RindleSyncError):
+    """A transactional callback has ended its transaction, or left it failed: nothing was noted."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a transactional callback must neither commit nor roll back the connection that it was "
+            "given, nor go on after a failed statement: raise, or use connection.begin_nested()"
         )
 
 

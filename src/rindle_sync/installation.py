@@ -80,11 +80,17 @@ class Installation(Runnable, Mapping[str, RindleSync]):
         return [service.settings.environment for service in without]
 
     async def overview(self) -> list[Overview]:
-        """How the rows of each environment stand, in a few statements for all."""
+        """How the rows of each environment stand, in a few statements for all.
+
+        Raises `DatabaseUnavailable`.
+        """
         return await overview(self.contexts)
 
     async def elsewhere(self, overviews: Sequence[Overview]) -> dict[str, int]:
-        """The number of rows of environments that no setting names, where one of ours has none."""
+        """The number of rows of environments that no setting names, where one of ours has none.
+
+        Raises `DatabaseUnavailable`.
+        """
         return await elsewhere(self.contexts, overviews, self.settings.environments)
 
     async def doctor(self, *, ping: bool = False, endpoint: str | None = None) -> Diagnosis:
@@ -98,14 +104,17 @@ class Installation(Runnable, Mapping[str, RindleSync]):
         )
 
     def celery(self, app: Any) -> Any:
-        """Our tasks on an app of Celery's, for a process that sends them and runs none."""
+        """Our tasks on an app of Celery's, for a process that sends them and runs none.
+
+        Raises `ConfigurationError` without the extra.
+        """
         return self.runtime.celery(app)
 
     def webhooks(self, path: str) -> App:
         """The webhook endpoints of all environments.
 
         At `path` where there is one environment alone, else at `path`/<environment>. The provider's
-        name replaces `{provider}` in it.
+        name replaces `{provider}` in it. Raises nothing.
         """
         many = bool(self.settings.environments)
         apps = {}
@@ -125,7 +134,8 @@ async def connect_all(
 ) -> AsyncIterator[Installation]:
     """The services of all environments in `settings` (default: those of this process).
 
-    `transports` gives what replaces the network in tests, for the name of an environment.
+    `transports` gives what replaces the network in tests, for the name of an environment. Raises
+    `ConfigurationError`.
     """
     settings = settings or load_settings()
     engine = open_engine(settings.database_url, schema=settings.database_schema)

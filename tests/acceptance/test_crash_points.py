@@ -37,9 +37,9 @@ from rindle_sync.providers.mux import sign
 from rindle_sync.reconcile import ListIndex, sweep
 from rindle_sync.store import Database, Store, read_row
 from rindle_sync.store.migrations import upgrade
-from rindle_sync.store.schema import metadata
 from rindle_sync.store.schema.engine import engine_url, open_engine
 from tests.support.crash_points import (
+    TABLES,
     Act,
     Databases,
     Ended,
@@ -47,6 +47,7 @@ from tests.support.crash_points import (
     Living,
     Order,
     SqliteFiles,
+    app_changes,
     forking,
     live,
     postgres_databases,
@@ -157,6 +158,18 @@ async def become_stuck_then_ready(living: Living) -> None:
 
 async def dispatch_changes(living: Living) -> None:
     assert await living.rindle.dispatch()
+
+
+async def hand_over_changes(living: Living) -> None:
+    """Dispatch to a callback that writes to the app's table, beside those that do not."""
+    living.rindle.on_change(living.keep, transactional=True)
+    living.rindle.on_change(living.hear, name="heard last")
+    await living.rindle.dispatch()
+
+
+async def hand_over_the_rest(living: Living) -> None:
+    await hand_over_changes(living)
+    await caught_up(living)
 
 
 async def begin(living: Living) -> None:
@@ -334,6 +347,8 @@ class Stage:
     rows: list[ProviderAsset]
     events: list[dict[str, Any]] = field(default_factory=list)
     more_rows: int = 0
+    is_kept: bool = False
+    """Whether the app keeps each change in a table of its own."""
     others: list[dict[str, str]] = field(default_factory=list)
     """The asset, or upload, that each row is to get."""
     all_are_known: bool = False
@@ -423,6 +438,10 @@ def due_few(emulator: MuxEmulator) -> Stage:
 
 def stuck_rows(emulator: MuxEmulator) -> Stage:
     return Stage(rows_of(emulator, READY, ERRORED, READY, updated_at=PREPARED - timedelta(hours=3)))
+
+
+def kept_rows(emulator: MuxEmulator) -> Stage:
+    return dataclasses.replace(stuck_rows(emulator), is_kept=True)
 
 
 def library(emulator: MuxEmulator) -> Stage:
@@ -545,6 +564,9 @@ ROADS = {
     "untrack": Road(forget_all, to_forget, before=deliver, again=forget_again),
     "cancel_upload": Road(cancel, uploads, again=cancel_again),
     "announce": Road(dispatch_changes, stuck_rows, before=become_stuck_then_ready),
+    "hand over": Road(
+        hand_over_changes, kept_rows, before=become_stuck_then_ready, again=hand_over_the_rest
+    ),
 }
 
 
@@ -573,6 +595,7 @@ class Aftermath:
         self.every_row_is_in_sync()
         self.every_webhook_is_kept_and_applied()
         self.every_change_was_announced_in_order()
+        self.the_app_has_each_change_exactly_once()
         self.every_link_has_led_to_its_row()
         self.nothing_is_left_to_do()
 
@@ -607,6 +630,11 @@ class Aftermath:
             assert set(told) == {line.version for line in lines}
             self.changes_lead_to(row, lines)
 
+    def the_app_has_each_change_exactly_once(self) -> None:
+        changes = self.tables["provider_asset_changes"] if self.stage.is_kept else []
+        kept = [(line.row_id, line.version) for line in self.tables["app_changes"]]
+        assert sorted(kept) == sorted((line.row_id, line.version) for line in changes)
+
     def changes_lead_to(self, row: ProviderAsset, lines: list[Any]) -> None:
         """Each change leads on from the one before it, and the last one to where the row is."""
         began = {row.id: row.state for row in self.stage.rows}
@@ -634,6 +662,7 @@ class Aftermath:
                 f"a lease in {name} is held"
             )
         assert [line for line in self.tables["provider_asset_changes"] if line.dispatch_at] == []
+        assert self.tables["provider_change_deliveries"] == []
         assert [line for line in self.tables["provider_job_runs"] if line.began_at] == []
         assert self.tables["provider_deletion_candidates"] == []
 
@@ -644,10 +673,7 @@ def tables_of(url: str) -> dict[str, list[Any]]:
     )
     try:
         with engine.connect() as connection:
-            return {
-                table.name: list(connection.execute(select(table)))
-                for table in metadata.sorted_tables
-            }
+            return {table.name: list(connection.execute(select(table))) for table in TABLES}
     finally:
         engine.dispose()
 
@@ -776,6 +802,8 @@ def migrated(databases: Databases) -> str:
     async def migrate() -> None:
         engine = open_engine(url)
         await upgrade(engine)
+        async with engine.begin() as connection:
+            await connection.run_sync(app_changes.create)
         await engine.dispose()
 
     asyncio.run(migrate())

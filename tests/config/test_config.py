@@ -2,16 +2,17 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from pydantic import SecretStr
 
 from rindle_sync.app import RindleSync
-from rindle_sync.config import Settings, fields_of, load_settings
+from rindle_sync.config import Settings, SettingsArguments, fields_of, load_settings
 from rindle_sync.domain import Policy, Schedule, StuckPolicy
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import PREFIX, Priority
@@ -69,6 +70,7 @@ BAD_TEXTS = {
     "log_format": ("nonsense", "", "JSON"),
     "mux_token_id_file": ("/no/such/file", "/"),
     "mux_token_secret_file": ("/no/such/file", "/"),
+    "webhook_types": ("live", "a.b,", "video.asset.*", "video.upload.created", "a b.c", "a.[bc]"),
     "mux_webhook_secrets_file": ("/no/such/file", "/"),
     "mux_signing_private_key_file": ("/no/such/file", "/"),
     "console_token": ("too short", " " * 20),
@@ -531,7 +533,8 @@ def test_blank_credentials_are_missing_credentials(
 ) -> None:
     for each in ("mux_token_id", "mux_token_secret"):
         set_variable(variable_of(each), "given")
-    settings = load_settings(**{name: text})
+    given: dict[str, Any] = {name: text}
+    settings = load_settings(**given)
 
     with pytest.raises(ConfigurationError, match=variable_of(name)) as refused:
         settings.account.check_credentials()
@@ -558,7 +561,8 @@ def test_credentials_are_given_to_who_asks(set_variable: SetVariable) -> None:
 
 
 def test_neither_credentials_nor_the_database_url_are_shown() -> None:
-    settings = load_settings(**dict.fromkeys(HIDDEN, f"sqlite:///{PLANTED}"))
+    given: dict[str, Any] = dict.fromkeys(HIDDEN, f"sqlite:///{PLANTED}")
+    settings = load_settings(**given)
 
     shown = (
         repr(settings),
@@ -804,7 +808,29 @@ def test_a_secret_may_stand_in_a_file(tmp_path: Path, write_file: WriteFile) -> 
 
 @pytest.mark.parametrize("name", FREE_TEXT)
 def test_no_setting_has_a_zero_which_ends_a_text_for_libraries_in_c(name: str) -> None:
+    given: dict[str, Any] = {name: "postgresql://a\0b-c-d-e-f-g-h-i"}
+
     with pytest.raises(ConfigurationError, match="code zero") as refused:
-        load_settings(**{name: "postgresql://a\0b-c-d-e-f-g-h-i"})
+        load_settings(**given)
 
     assert refused.value.setting == name
+
+
+def members(annotation: Any) -> set[Any]:
+    """The types of a union, or the type itself."""
+    return {get_origin(kind) or kind for kind in get_args(annotation) or (annotation,)}
+
+
+@pytest.mark.parametrize("name", sorted({*fields_of(), *get_type_hints(SettingsArguments)}))
+def test_a_setting_can_be_given_in_code_by_its_type(name: str) -> None:
+    told = get_type_hints(SettingsArguments)[name]
+    annotation = fields_of()[name].annotation
+    if get_origin(annotation) in {dict, tuple}:
+        assert get_origin(told) in {Mapping, Sequence}
+        return
+
+    kinds = members(annotation)
+    # secrets, paths and words are given as text, too
+    plain = {str for kind in kinds if kind in {SecretStr, Path}}
+    words = {kind for kind in kinds if issubclass(kind, StrEnum)}
+    assert members(told) == (kinds - words) | plain | {str for _ in words}

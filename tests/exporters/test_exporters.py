@@ -36,6 +36,7 @@ from rindle_sync.runtime import ChangeEvent, Heartbeat, dispatch
 from rindle_sync.telemetry import EVENTS, Called, Event, Resolved, UnknownStatus, WebhookVerified
 from rindle_sync.web.console.app import Console
 from rindle_sync.webhooks import process_webhook_events
+from tests.support.callbacks import registered
 from tests.support.rows import a_row
 from tests.support.webhooks import an_event, deliver, tell_ready, with_secrets
 from tests.support.world import NEVER, World, a_context, a_job_runner, a_world
@@ -133,7 +134,7 @@ async def everything_happens(world: World) -> list[str]:
     await tell_ready(world, told)
     await deliver_some(world, told)
     await check_rows(world)
-    await dispatch(world.context, [failing])
+    await dispatch(world.context, registered(failing))
     await the_provider_is_down(world)
     world.emulator.create_asset()
     await audit(world.context)

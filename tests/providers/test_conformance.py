@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rindle_sync.domain import ErrorKind, ObservationSource, State, replace
+from rindle_sync.domain import ErrorKind, ObservationSource, PlaybackId, State, replace
 from rindle_sync.emulator import Life, MuxEmulator
 from rindle_sync.errors import (
     AuthenticationFailed,
@@ -32,6 +32,7 @@ from rindle_sync.providers import (
     AssetRequest,
     Delivery,
     PlaybackKind,
+    PlaybackRequest,
     Priority,
     Provider,
     ProviderEntry,
@@ -559,12 +560,14 @@ async def test_playback_without_a_key_is_refused_by_the_setting(
     playback = provider.playback
     if playback is None:
         return
-    row = replace(a_row(State.READY), provider_name=case.name)
+    ids = (PlaybackId("playback-1", "signed"),)
+    row = replace(a_row(State.READY), provider_name=case.name, playback_ids=ids)
+    request = PlaybackRequest(expires_at=NOW + HOUR)
 
     assert not playback.has_key
     for sign_url in (
         playback.check,
-        lambda: playback.signed_url(row, PlaybackKind.VIDEO, expires_at=NOW + HOUR, now=NOW),
+        lambda: playback.url(row, PlaybackKind.VIDEO, request, now=NOW),
     ):
         with pytest.raises(ConfigurationError) as refused:
             sign_url()

@@ -1,4 +1,7 @@
-"""Signed playback: what a URL and its token hold, which keys sign, and which rows are refused."""
+"""Signed playback: what a URL and its token hold, which keys sign, and which rows are refused.
+
+Public playback, captions, files and whole players are in `test_player.py`.
+"""
 
 import base64
 import functools
@@ -30,9 +33,9 @@ from hypothesis import strategies as st
 
 from rindle_sync.domain import PlaybackId, ProviderAsset, State, replace
 from rindle_sync.errors import ConfigurationError, NotPlayable
-from rindle_sync.providers import PlaybackKind, SignedUrl
-from rindle_sync.providers.mux import Signer, signed_url
-from rindle_sync.providers.mux.playback import Audience, audience_of, url_of
+from rindle_sync.providers import PlaybackKind, PlaybackRequest, PlaybackUrl
+from rindle_sync.providers.mux import Audience, MuxPlayback, Signer
+from rindle_sync.providers.mux.playback import audience_of, url_of
 from tests.support.rows import NOW, PUBLIC, SIGNED, a_row
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +45,10 @@ DRM = PlaybackId("playback-0003", "drm")
 KEY_ID = "signing-key-0001"
 HOUR = NOW + timedelta(hours=1)
 LICENCES = [kind for kind in PlaybackKind if audience_of(kind) is Audience.DRM_LICENSE]
-OTHERS = [kind for kind in PlaybackKind if kind not in LICENCES]
+PARTS = {"captions", "rendition", "audio"}
+OTHERS = [
+    kind for kind in PlaybackKind if kind not in LICENCES and kind.partition(".")[0] not in PARTS
+]
 
 
 @functools.cache
@@ -63,9 +69,20 @@ def a_ready_row(*playback_ids: PlaybackId, **values: Any) -> ProviderAsset:
     return a_row(State.READY, playback_ids=playback_ids or (PUBLIC, SIGNED), **values)
 
 
-def signed(row: ProviderAsset | None = None, **values: Any) -> SignedUrl:
-    values = {"kind": PlaybackKind.VIDEO, "expires_at": HOUR, "now": NOW, **values}
-    return signed_url(row or a_ready_row(), a_signer(), **values)
+def signed(
+    row: ProviderAsset | None = None,
+    kind: PlaybackKind = PlaybackKind.VIDEO,
+    now: datetime = NOW,
+    **values: Any,
+) -> PlaybackUrl:
+    values = {"expires_at": HOUR, "policy": "signed", **values}
+    request = PlaybackRequest(**values)
+    return MuxPlayback(a_signer()).url(row or a_ready_row(), kind, request, now=now)
+
+
+def token_of(url: PlaybackUrl) -> str:
+    assert url.token
+    return url.token
 
 
 def claims(token: str, audience: str = "v", key: Any = None) -> dict[str, Any]:
@@ -111,12 +128,12 @@ def test_an_id_cannot_lead_to_another_address() -> None:
 )
 def test_each_kind_has_its_audience(family: str, audience: str) -> None:
     for kind in (kind for kind in PlaybackKind if kind.startswith(family)):
-        token = signed(kind=kind).token
+        token = token_of(signed(kind=kind))
         assert claims(token, audience)["aud"] == audience
 
 
 def test_the_key_id_is_in_header_and_claims() -> None:
-    token = signed().token
+    token = token_of(signed())
 
     assert jwt.get_unverified_header(token) == {"alg": "RS256", "kid": KEY_ID, "typ": "JWT"}
     assert claims(token) == {
@@ -128,7 +145,8 @@ def test_the_key_id_is_in_header_and_claims() -> None:
 
 
 def test_modifiers_and_the_apps_own_data_stand_in_the_claims() -> None:
-    token = signed(modifiers={"time": 2.5, "fit_mode": "crop"}, custom={"session": "s-1"}).token
+    modifiers, custom = {"time": 2.5, "fit_mode": "crop"}, {"session": "s-1"}
+    token = token_of(signed(modifiers=modifiers, custom=custom))
 
     told = claims(token)
     assert (told["time"], told["fit_mode"], told["custom"]) == (2.5, "crop", {"session": "s-1"})
@@ -139,9 +157,10 @@ def test_the_expiry_is_told_as_the_token_says_it() -> None:
 
     url = signed(expires_at=HOUR.astimezone(east))
 
+    assert url.expires_at
     assert url.expires_at == HOUR.replace(microsecond=0)
     assert url.expires_at.tzinfo is UTC
-    assert url.expires_at.timestamp() == claims(url.token)["exp"]
+    assert url.expires_at.timestamp() == claims(token_of(url))["exp"]
 
 
 def test_the_token_stands_alone_for_players_that_ask_for_it() -> None:
@@ -213,15 +232,17 @@ def test_an_expiry_that_is_past_is_refused(late: timedelta) -> None:
 
 @pytest.mark.parametrize("name", ["expires_at", "now"])
 def test_a_time_without_a_zone_is_refused(name: str) -> None:
+    values: dict[str, Any] = {name: HOUR.replace(tzinfo=None)}
+
     with pytest.raises(ConfigurationError, match="time zone") as refused:
-        signed(None, **{name: HOUR.replace(tzinfo=None)})
+        signed(None, **values)
 
     assert refused.value.setting == name
 
 
 def test_there_is_no_default_expiry() -> None:
-    with pytest.raises(TypeError, match="expires_at"):
-        signed_url(a_ready_row(), a_signer(), kind=PlaybackKind.VIDEO, now=NOW)  # type: ignore[call-arg]
+    with pytest.raises(ConfigurationError, match=r"^expires_at: is needed"):
+        signed(expires_at=None)
 
 
 @pytest.mark.parametrize("name", ["sub", "aud", "exp", "kid", "iat", "nbf", "iss", "jti", "custom"])
@@ -262,36 +283,43 @@ def test_a_row_that_is_not_ready_is_refused(state: State) -> None:
     assert (refused.value.row_id, refused.value.reason) == (row.id, "not_ready")
 
 
-REFUSED: list[tuple[str, tuple[PlaybackId, ...], PlaybackId | None, PlaybackKind]] = [
-    ("no_signed_id", (PUBLIC,), None, PlaybackKind.VIDEO),
-    ("no_signed_id", (DRM,), None, PlaybackKind.VIDEO),
-    ("no_drm_id", (SIGNED,), None, PlaybackKind.LICENSE_WIDEVINE),
-    ("no_drm_id", (SIGNED, DRM), SIGNED, PlaybackKind.LICENSE_WIDEVINE),
-    ("public_id", (PUBLIC, SIGNED), PUBLIC, PlaybackKind.VIDEO),
-    ("public_id", (PUBLIC, SIGNED), PlaybackId(PUBLIC.id, "signed"), PlaybackKind.VIDEO),
-    ("foreign_id", (SIGNED,), PlaybackId("another", "signed"), PlaybackKind.VIDEO),
-    (
-        "unknown_policy",
-        (PlaybackId("new", "quantum"),),
-        PlaybackId("new", "quantum"),
-        PlaybackKind.VIDEO,
-    ),
+VIDEO, WIDEVINE = PlaybackKind.VIDEO, PlaybackKind.LICENSE_WIDEVINE
+QUANTUM = PlaybackId("new", "quantum")
+ANY: dict[str, Any] = {"policy": None}
+REFUSED: list[tuple[str, tuple[PlaybackId, ...], dict[str, Any], PlaybackKind]] = [
+    ("no_signed_id", (PUBLIC,), {"policy": "signed"}, VIDEO),
+    ("no_signed_id", (DRM,), {"policy": "signed"}, VIDEO),
+    ("no_public_id", (SIGNED, DRM), {"policy": "public"}, VIDEO),
+    ("no_drm_id", (PUBLIC, SIGNED), {"policy": "drm"}, VIDEO),
+    ("no_drm_id", (SIGNED,), ANY, WIDEVINE),
+    ("no_drm_id", (SIGNED, DRM), {"playback_id": SIGNED}, WIDEVINE),
+    ("no_drm_id", (PUBLIC, DRM), {"playback_id": PUBLIC}, WIDEVINE),
+    ("foreign_id", (SIGNED,), {"playback_id": PlaybackId("another", "signed")}, VIDEO),
+    ("unknown_policy", (QUANTUM,), {"playback_id": QUANTUM}, VIDEO),
+    ("unknown_policy", (QUANTUM,), ANY, VIDEO),
 ]
 
 
-@pytest.mark.parametrize(("reason", "own", "named", "kind"), REFUSED)
-def test_an_id_that_a_token_does_not_open_is_refused(
-    reason: str, own: tuple[PlaybackId, ...], named: PlaybackId | None, kind: PlaybackKind
+@pytest.mark.parametrize(("reason", "own", "options", "kind"), REFUSED)
+def test_what_does_not_play_is_refused(
+    reason: str, own: tuple[PlaybackId, ...], options: dict[str, Any], kind: PlaybackKind
 ) -> None:
     with pytest.raises(NotPlayable) as refused:
-        signed(a_ready_row(*own), playback_id=named, kind=kind)
+        signed(a_ready_row(*own), kind=kind, **options)
 
     assert refused.value.reason == reason
 
 
 def test_a_row_without_playback_ids_is_refused() -> None:
-    with pytest.raises(NotPlayable, match="policy is signed"):
-        signed(replace(a_ready_row(), playback_ids=()))
+    with pytest.raises(NotPlayable, match="no playback id") as refused:
+        signed(replace(a_ready_row(), playback_ids=()), policy=None)
+
+    assert refused.value.reason == "no_playback_id"
+
+
+def test_a_policy_that_is_none_is_refused_by_its_name() -> None:
+    with pytest.raises(ConfigurationError, match=r"^policy: must be one of public, signed, drm"):
+        signed(policy="secret")
 
 
 def test_another_providers_row_is_refused() -> None:
@@ -304,11 +332,11 @@ def test_a_license_is_for_the_first_drm_id(kind: PlaybackKind) -> None:
     url = signed(a_ready_row(SIGNED, DRM), kind=kind)
 
     assert url.url.startswith(f"{url_of(kind, DRM.id)}?token=")
-    assert claims(url.token, "d")["sub"] == DRM.id
+    assert claims(token_of(url), "d")["sub"] == DRM.id
 
 
 def test_a_drm_id_is_signed_for_when_it_is_named() -> None:
-    assert claims(signed(a_ready_row(SIGNED, DRM), playback_id=DRM).token)["sub"] == DRM.id
+    assert claims(token_of(signed(a_ready_row(SIGNED, DRM), playback_id=DRM)))["sub"] == DRM.id
 
 
 # keys
@@ -438,21 +466,23 @@ def test_neither_a_signer_nor_a_url_shows_what_it_holds() -> None:
     url = signed()
     shown = f"{a_signer()!r} {a_signer()} {url!r} {url}"
 
-    assert shown.startswith("Signer() Signer() SignedUrl(expires_at=")
-    assert [secret for secret in (KEY_ID, SIGNED.id, url.token, "mux.com") if secret in shown] == []
+    assert shown.startswith("Signer() Signer() PlaybackUrl(expires_at=")
+    assert [
+        secret for secret in (KEY_ID, SIGNED.id, token_of(url), "mux.com") if secret in shown
+    ] == []
 
 
-@pytest.mark.parametrize(("reason", "own", "named", "kind"), REFUSED)
+@pytest.mark.parametrize(("reason", "own", "options", "kind"), REFUSED)
 def test_a_refusal_shows_no_id_but_the_rows(
-    reason: str, own: tuple[PlaybackId, ...], named: PlaybackId | None, kind: PlaybackKind
+    reason: str, own: tuple[PlaybackId, ...], options: dict[str, Any], kind: PlaybackKind
 ) -> None:
     row = a_ready_row(*own)
 
     with pytest.raises(NotPlayable) as refused:
-        signed(row, playback_id=named, kind=kind)
+        signed(row, kind=kind, **options)
 
     shown = f"{refused.value} {refused.value!r}"
-    ids = [row.provider_asset_id, *(p.id for p in own), *([named.id] if named else [])]
+    ids = [row.provider_asset_id, *(p.id for p in own), "another"]
     assert row.id in shown
     assert [secret for secret in ids if secret and f" {secret} " in shown] == []
 
@@ -489,7 +519,7 @@ def test_without_the_extra_a_key_is_refused_with_the_extras_name(lacking: str) -
 import sys
 sys.modules[{lacking!r}] = None
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.providers.mux.playback import Signer
+from rindle_sync.providers.mux import Signer
 try:
     Signer("id", "key")
 except ConfigurationError as error:
@@ -560,7 +590,7 @@ def test_every_address_of_mux_is_ours(examples: dict[str, Any]) -> None:
 
     untracked = [
         kind
-        for kind in PlaybackKind
+        for kind in (*OTHERS, *LICENCES)
         if not any(re.fullmatch(pattern, url_of(kind, "abc")) for pattern in patterns)
     ]
     assert untracked == []
@@ -578,14 +608,17 @@ def test_the_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> Non
 
     assert capsys.readouterr().out.splitlines() == [
         "https://stream.mux.com/a-signed-id.m3u8?token=…",
-        "https://image.mux.com/a-signed-id/thumbnail.webp?token=…",
-        "public_id",
+        "https://image.mux.com/a-public-id/thumbnail.webp?time=12.5&width=640",
+        "no_drm_id",
     ]
 
 
-@pytest.mark.parametrize(
-    "word",
-    [*PlaybackKind, *Audience, *sorted({"not_ready", "other_provider", *(r[0] for r in REFUSED)})],
+REASONS = (
+    *("no_captions", "no_drm_id", "no_playback_id", "no_public_id", "no_rendition"),
+    *("no_signed_id", "not_ready", "foreign_id", "other_provider", "unknown_policy"),
 )
+
+
+@pytest.mark.parametrize("word", [*PlaybackKind, *Audience, *REASONS])
 def test_every_word_is_on_the_page(word: str) -> None:
     assert f"`{word}`" in (ROOT / "docs" / "playback.md").read_text(encoding="utf-8")

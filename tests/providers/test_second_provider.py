@@ -178,11 +178,11 @@ async def test_its_own_bounds_hold_for_an_upload(
     assert server.videos == {}
 
 
-async def test_playback_that_it_does_not_sign_is_refused(
+async def test_playback_that_it_does_not_have_is_refused(
     rindle: RindleSync, server: ToyServer
 ) -> None:
     row = await rindle.track(reference="video-1", provider_asset_id=server.create())
-    with pytest.raises(ConfigurationError, match="toy has no signed playback"):
+    with pytest.raises(ConfigurationError, match="toy has no playback URLs"):
         await rindle.playback_url(
             row.id, PlaybackKind.VIDEO, expires_at=datetime.now(UTC) + timedelta(hours=1)
         )

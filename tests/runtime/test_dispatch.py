@@ -21,11 +21,12 @@ from rindle_sync.domain import ProviderAsset, State, Trigger, replace
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.providers import UploadRequest
 from rindle_sync.runtime import BATCH, CALL_LIMIT, Callback, ChangeEvent, dispatch
-from rindle_sync.store import Change, Database, Write
-from rindle_sync.store.schema import assets, changes, open_engine
+from rindle_sync.store import Change, Database, NewCall, Outcomes, Write
+from rindle_sync.store.schema import assets, change_deliveries, open_engine
 from rindle_sync.telemetry import CallbackException
 from rindle_sync.tracking import begin_upload, cancel_upload
 from rindle_sync.webhooks import process_webhook_events
+from tests.support.callbacks import registered
 from tests.support.rows import a_row
 from tests.support.webhooks import an_event, deliver, with_secrets
 from tests.support.world import Clock, World, a_context
@@ -59,10 +60,19 @@ class Heard:
         return [event.change.to_state for event in self.changes if event.change.row_id == row.id]
 
 
+def changes_into(heard: list[ChangeEvent]) -> Callback:
+    """A callback with another name than `Heard`."""
+
+    async def hears(event: ChangeEvent) -> None:
+        heard.append(event)
+
+    return hears
+
+
 async def told(world: World, *callbacks: Callback) -> int:
     """Announce until nothing is due at this moment; how many changes were taken up."""
     number = 0
-    while taken := await dispatch(world.context, callbacks):
+    while taken := await dispatch(world.context, registered(*callbacks)):
         number += taken
     return number
 
@@ -100,27 +110,23 @@ async def a_row_that_went_through(world: World, *states: State) -> ProviderAsset
 
 
 async def again_at(world: World) -> datetime:
-    """When the only change that is left is to be announced again."""
+    """When the only call that is left is to be made again."""
     async with world.context.store.database.reading() as connection:
-        found = await connection.execute(
-            select(changes.c.dispatch_at).where(changes.c.dispatch_at.is_not(None))
-        )
+        found = await connection.execute(select(change_deliveries.c.dispatch_at))
         return found.scalar_one()  # type: ignore[no-any-return]
 
 
 async def claimed(world: World, *, limit: int = BATCH) -> int:
     """Take changes up as an announcer does that is then killed."""
-    now = world.clock.now()
-    return len(
-        await world.context.store.outbox.claim(
-            now=now, token=HELD, until=now + world.context.lease, limit=limit
-        )
-    )
+    taken = await world.context.store.outbox.claim(**a_lease(world), limit=limit)
+    return len(taken.changes) + len(taken.calls)
 
 
-def _lease(world: World) -> dict[str, Any]:
+def a_lease(world: World, *callbacks: Callback) -> dict[str, Any]:
+    names = [callback.name for callback in registered(*callbacks)]
     now = world.clock.now()
-    return {"now": now, "token": HELD, "until": now + world.context.lease}
+    until = now + world.context.lease
+    return {"now": now, "token": HELD, "until": until, "callbacks": names}
 
 
 # by whichever road
@@ -322,7 +328,8 @@ async def test_a_failure_is_told_by_its_name_and_without_its_text(
 
     [failure] = [e for e in world.events(CallbackException) if isinstance(e, CallbackException)]
     assert failure.row_id == row.id
-    assert (failure.callback, failure.error, failure.attempt) == ("Heard", "RuntimeError", 1)
+    name = "tests.runtime.test_dispatch.Heard"
+    assert (failure.callback, failure.error, failure.attempt) == (name, "RuntimeError", 1)
     assert "secret-0123456789" not in repr(failure) + caplog.text
 
 
@@ -340,7 +347,7 @@ async def test_each_failure_is_told_with_its_attempt(world: World) -> None:
     assert len(heard.changes) == 1
 
 
-async def test_every_callback_is_called_and_all_of_them_again_when_one_fails(world: World) -> None:
+async def test_a_callback_that_fails_is_called_again_alone(world: World) -> None:
     row = await a_row_that_went_through(world, State.READY)
     first, second, third = Heard(), Heard({row.id: 1}), Heard()
 
@@ -350,7 +357,52 @@ async def test_every_callback_is_called_and_all_of_them_again_when_one_fails(wor
     await told(world, first, second, third)
 
     assert at_first == [1, 0, 1]
-    assert [len(heard.changes) for heard in (first, second, third)] == [2, 1, 2]
+    assert [heard.calls for heard in (first, second, third)] == [1, 2, 1]
+    assert len(second.changes) == 1
+
+
+async def test_a_callback_that_fails_holds_back_its_later_calls_for_the_row_and_nothing_else(
+    world: World,
+) -> None:
+    states = [State.UPLOADING, State.PROCESSING, State.READY]
+    row, other = [await a_row_that_went_through(world, *states) for _ in range(2)]
+    fails, goes_on = Heard({row.id: 1}), Heard()
+
+    await told(world, fails, goes_on)
+    at_first = fails.states(row)
+    world.clock.move(SECOND)
+    await told(world, fails, goes_on)
+
+    assert at_first == []
+    assert [fails.states(row), fails.states(other)] == [states, states]
+    assert [goes_on.states(row), goes_on.states(other)] == [states, states]
+    assert (fails.calls, goes_on.calls) == (7, 6)
+
+
+async def test_a_call_that_is_left_waits_for_a_process_that_has_the_callback(world: World) -> None:
+    row = await a_row_that_went_through(world, State.PROCESSING)
+    heard, other = Heard({row.id: 1}), changes_into([])
+    await told(world, heard)
+    world.clock.move(SECOND)
+
+    assert await told(world, other) == 0
+    await told(world, heard)
+
+    assert heard.states(row) == [State.PROCESSING]
+
+
+async def test_calls_of_a_callback_that_is_no_more_are_forgotten_as_changes_are(
+    world: World,
+) -> None:
+    row = await a_row_that_went_through(world, State.PROCESSING)
+    heard = Heard({row.id: 1})
+    await told(world, heard)
+    world.clock.move(timedelta(days=8))
+
+    await world.context.store.outbox.forget(world.clock.now() - timedelta(days=7))
+
+    assert await told(world, heard) == 0
+    assert (await world.tables())["provider_change_deliveries"] == []
 
 
 async def test_a_callback_that_is_over_its_time_is_given_up_and_called_again(
@@ -392,15 +444,15 @@ async def test_a_callback_that_awaits_something_cancelled_keeps_back_only_its_ro
             await work
         await heard(changed)
 
-    await dispatch(world.context, [awaits_something_cancelled])
+    await dispatch(world.context, registered(awaits_something_cancelled))
 
     assert heard.states(other) == [State.READY]
     assert [
         e.error for e in world.events(CallbackException) if isinstance(e, CallbackException)
     ] == ["CancelledError"]
-    assert await claimed(world) == 0
+    assert await told(world, awaits_something_cancelled) == 0
     world.clock.move(SECOND)
-    assert await claimed(world) == 1
+    assert await told(world, awaits_something_cancelled) == 1
 
 
 # several announcers
@@ -425,7 +477,7 @@ async def test_a_change_that_is_being_told_is_told_by_nobody_else(world: World) 
         began.set()
         await may_end.wait()
 
-    telling = asyncio.create_task(dispatch(world.context, [slow]))
+    telling = asyncio.create_task(dispatch(world.context, registered(slow)))
     await asyncio.wait_for(began.wait(), 10)
     meanwhile = await told(world, other)
     may_end.set()
@@ -452,11 +504,12 @@ async def test_what_a_killed_dispatcher_had_taken_up_is_told_when_its_lease_ends
 
 async def test_a_dispatcher_that_comes_back_after_its_lease_undoes_nothing(world: World) -> None:
     await a_row_that_went_through(world, State.READY)
-    late = await world.context.store.outbox.claim(**_lease(world), limit=1)
+    late = await world.context.store.outbox.claim(**a_lease(world), limit=1)
     world.clock.move(world.context.lease + SECOND)
     await told(world, Heard())
 
-    await world.context.store.outbox.end([(late[0], world.clock.now())], HELD)
+    again = NewCall(pending=late.changes[0], callback="the app's", at=world.clock.now(), attempts=1)
+    await world.context.store.outbox.end(Outcomes(late.changes, [again]), HELD)
 
     assert await claimed(world) == 0
 
@@ -469,7 +522,7 @@ async def test_a_lease_outlives_all_callbacks_that_take_as_long_as_they_may(worl
         world.clock.move(CALL_LIMIT)
         taken.append(await claimed(world))
 
-    await dispatch(world.context, [slow] * 8)
+    await dispatch(world.context, registered(*[slow] * 8))
 
     assert taken == [0] * 8
 
@@ -483,7 +536,7 @@ async def test_nothing_is_taken_up_where_nobody_listens(
 ) -> None:
     row, heard = await a_row_that_went_through(world, State.READY), Heard()
 
-    assert await dispatch(world.context, callbacks) == 0
+    assert await dispatch(world.context, registered(*callbacks)) == 0
     await told(world, heard)
 
     assert heard.states(row) == [State.READY]
@@ -512,7 +565,7 @@ async def test_a_dispatcher_that_is_stopped_gives_back_what_it_had_taken_up(worl
         began.set()
         await asyncio.Event().wait()
 
-    telling = asyncio.create_task(dispatch(world.context, [hangs]))
+    telling = asyncio.create_task(dispatch(world.context, registered(hangs)))
     await asyncio.wait_for(began.wait(), 10)
     telling.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -603,7 +656,7 @@ async def test_a_callback_that_does_not_let_itself_be_ended_is_left_behind(world
     await world.sync(stubborn)
     await world.sync(other)
 
-    dispatching = dispatch(world.context, [clings], call_limit=short, grace=short)
+    dispatching = dispatch(world.context, registered(clings), call_limit=short, grace=short)
     assert await asyncio.wait_for(dispatching, 10) == 2
 
     over.set()
@@ -627,35 +680,38 @@ async def test_a_stop_while_a_callback_hangs_does_not_dispatch_the_others_again(
 
     for row in (hangs, *others):
         await world.sync(row)
-    announcing = asyncio.create_task(dispatch(world.context, [hears]))
+    announcing = asyncio.create_task(dispatch(world.context, registered(hears)))
     async with asyncio.timeout(10):
         await all_heard.wait()
     announcing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await announcing
 
-    await dispatch(world.context, [hears])
+    await dispatch(world.context, registered(hears))
 
     assert Counter(heard) == {hangs.id: 2} | dict.fromkeys((row.id for row in others), 1)
 
 
 async def test_a_stop_as_the_last_callback_fails_waits_its_time_as_ever(world: World) -> None:
     row = await a_row_that_went_through(world, State.READY)
-    heard = Heard()
+    heard: list[str] = []
 
-    async def fails_as_it_is_stopped(_: ChangeEvent) -> None:
-        announcing.cancel()
-        raise LookupError
+    async def fails_as_it_is_stopped(changed: ChangeEvent) -> None:
+        if not announcing.done():
+            announcing.cancel()
+            raise LookupError
+        heard.append(changed.change.row_id)
 
-    announcing = asyncio.create_task(dispatch(world.context, [fails_as_it_is_stopped]))
+    callbacks = registered(fails_as_it_is_stopped)
+    announcing = asyncio.create_task(dispatch(world.context, callbacks))
     with pytest.raises(asyncio.CancelledError):
         await announcing
-    at_once = await told(world, heard)
+    at_once = await dispatch(world.context, callbacks)
     world.clock.move(SECOND)
-    await told(world, heard)
+    await dispatch(world.context, callbacks)
 
     assert at_once == 0
-    assert heard.states(row) == [State.READY]
+    assert heard == [row.id]
     assert [
         e.error for e in world.events(CallbackException) if isinstance(e, CallbackException)
     ] == ["LookupError"]
@@ -667,6 +723,6 @@ async def test_a_service_hears_only_of_its_own_environment(world: World) -> None
     heard = Heard()
     elsewhere = a_context(world, "staging")
 
-    assert await dispatch(elsewhere, [heard]) == 0
+    assert await dispatch(elsewhere, registered(heard)) == 0
     assert await elsewhere.store.outbox.forget(world.clock.now() + SECOND) == 0
-    assert await dispatch(world.context, [heard]) == 1
+    assert await dispatch(world.context, registered(heard)) == 1

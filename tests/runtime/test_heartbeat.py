@@ -8,6 +8,7 @@ from rindle_sync.domain import Job, JobKind
 from rindle_sync.runtime import ChangeEvent, Runtime, last_heartbeat
 from rindle_sync.runtime.engines.embedded import Embedded
 from rindle_sync.runtime.engines.queued_jobs import Jobs, forward
+from tests.support.callbacks import registered
 from tests.support.processes import eventually
 from tests.support.world import World, a_job_runner
 
@@ -22,7 +23,7 @@ async def test_a_process_that_only_calls_callbacks_has_no_heartbeat(world: World
     async def queue(_: Job | str) -> None:
         pass
 
-    job_runner = replace(a_job_runner(world), callbacks=(on_change,))
+    job_runner = replace(a_job_runner(world), callbacks=registered(on_change))
     runtime = Runtime([job_runner], plain_settings(), world.context.store.database, world.clock.now)
     jobs, stop = Jobs([job_runner], runtime._due()), asyncio.Event()  # noqa: SLF001  what engines ask
     await world.track(provider_asset_id=None)

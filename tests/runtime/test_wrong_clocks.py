@@ -48,6 +48,7 @@ from rindle_sync.store import DueJobs
 from rindle_sync.web.console.session import Sessions
 from rindle_sync.web.probes import operations
 from rindle_sync.webhooks import process_webhook_events
+from tests.support.callbacks import registered
 from tests.support.rows import GAPS, NOW, a_404, a_look, a_row
 from tests.support.webhooks import a_kept_notice
 from tests.support.world import NEVER, READY, World, a_job_runner, a_rate_limiter
@@ -339,10 +340,10 @@ async def test_a_change_that_a_wrong_clock_has_put_off_is_dispatched(
     row = await world.track()
     with a_wrong_clock(world, off):
         await world.sweep()
-    job_runner = replace(a_job_runner(world), callbacks=[callback])
+    job_runner = replace(a_job_runner(world), callbacks=registered(callback))
 
     assert JobKind.DISPATCH in await jobs_due(world, job_runner)
-    await dispatch(world.context, [callback])
+    await dispatch(world.context, registered(callback))
     assert row.reference in told
 
 

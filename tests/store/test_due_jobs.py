@@ -10,6 +10,7 @@ from rindle_sync.domain import Job, JobKind, State
 from rindle_sync.reconcile import audit
 from rindle_sync.runtime import ChangeEvent, JobRunner
 from rindle_sync.store import DueJobs
+from tests.support.callbacks import registered
 from tests.support.rows import GAPS
 from tests.support.world import World
 from tests.support.world import a_job_runner as jobs_of
@@ -22,7 +23,7 @@ async def nothing(_: ChangeEvent) -> None:
 def a_job_runner(world: World, environment: str = "default", *, audit_days: float = 0) -> JobRunner:
     job_runner = jobs_of(world, environment)
     context = replace(job_runner.context, audit_every=timedelta(days=audit_days))
-    return replace(job_runner, context=context, callbacks=[nothing])
+    return replace(job_runner, context=context, callbacks=registered(nothing))
 
 
 async def due_of(world: World, *job_runners: JobRunner) -> set[Job]:

@@ -47,7 +47,7 @@ def file_of(url: str) -> str:
     return url.removeprefix("sqlite:///")
 
 
-def _driver_url(url: str, *, is_async: bool) -> str:
+def driver_url(url: str, *, is_async: bool) -> str:
     if url.startswith("sqlite"):
         return url.replace("sqlite", "sqlite+aiosqlite" if is_async else "sqlite", 1)
     return url.replace("postgresql", "postgresql+psycopg", 1)
@@ -64,21 +64,21 @@ def _by_text(connection: Any) -> AppSide:
 
 @asynccontextmanager
 async def sync_connection(url: str) -> AsyncIterator[AppSide]:
-    engine = sa.create_engine(_driver_url(url, is_async=False), poolclass=NullPool)
+    engine = sa.create_engine(driver_url(url, is_async=False), poolclass=NullPool)
     with engine.connect() as connection:
         yield _by_text(connection)
 
 
 @asynccontextmanager
 async def sync_session(url: str) -> AsyncIterator[AppSide]:
-    engine = sa.create_engine(_driver_url(url, is_async=False), poolclass=NullPool)
+    engine = sa.create_engine(driver_url(url, is_async=False), poolclass=NullPool)
     with Session(engine) as session:
         yield _by_text(session)
 
 
 @asynccontextmanager
 async def scoped(url: str) -> AsyncIterator[AppSide]:
-    engine = sa.create_engine(_driver_url(url, is_async=False), poolclass=NullPool)
+    engine = sa.create_engine(driver_url(url, is_async=False), poolclass=NullPool)
     session = scoped_session(sessionmaker(engine))
     yield _by_text(session)
     session.remove()
@@ -86,21 +86,21 @@ async def scoped(url: str) -> AsyncIterator[AppSide]:
 
 @asynccontextmanager
 async def async_connection(url: str) -> AsyncIterator[AppSide]:
-    engine = create_async_engine(_driver_url(url, is_async=True), poolclass=NullPool)
+    engine = create_async_engine(driver_url(url, is_async=True), poolclass=NullPool)
     async with engine.connect() as connection:
         yield _by_text(connection)
 
 
 @asynccontextmanager
 async def async_session(url: str) -> AsyncIterator[AppSide]:
-    engine = create_async_engine(_driver_url(url, is_async=True), poolclass=NullPool)
+    engine = create_async_engine(driver_url(url, is_async=True), poolclass=NullPool)
     async with AsyncSession(engine) as session:
         yield _by_text(session)
 
 
 @asynccontextmanager
 async def async_scoped(url: str) -> AsyncIterator[AppSide]:
-    engine = create_async_engine(_driver_url(url, is_async=True), poolclass=NullPool)
+    engine = create_async_engine(driver_url(url, is_async=True), poolclass=NullPool)
     session: Any = async_scoped_session(async_sessionmaker(engine), scopefunc=lambda: 1)
     yield _by_text(session)
     await session.remove()

@@ -30,7 +30,8 @@ from uuid import uuid4
 import httpx
 import psycopg
 from psycopg import sql
-from sqlalchemy import Dialect, Engine, event
+from sqlalchemy import BigInteger, Column, Dialect, Engine, MetaData, Table, Text, event
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.app import RindleSync
 from rindle_sync.config import plain_settings
@@ -41,6 +42,16 @@ from rindle_sync.store.schema import metadata, open_engine
 from tests.support.processes import UNWANTED
 from tests.support.webhooks import SECRET
 from tests.support.world import Clock
+
+app_changes = Table(
+    "app_changes",
+    MetaData(),
+    Column("row_id", Text(), nullable=False),
+    Column("version", BigInteger(), nullable=False),
+)
+"""A table of the app, in the same database: the changes that it was called with."""
+
+TABLES = (*metadata.sorted_tables, app_changes)
 
 ENTRIES_ON_A_PAGE = 4
 """The far end lists no more at once, so that a few assets make a list of several pages."""
@@ -163,6 +174,12 @@ class Living:
         self.points.reach("before a callback")
         self.journal.note("announced", row_id=changed.change.row_id, version=changed.change.version)
         self.points.reach("after a callback")
+
+    async def keep(self, changed: ChangeEvent, connection: AsyncConnection) -> None:
+        """The app's callback that writes in our transaction."""
+        values = {"row_id": changed.change.row_id, "version": changed.version}
+        await connection.execute(app_changes.insert(), values)
+        self.points.reach("after a transactional callback")
 
 
 Act = Callable[[Living], Awaitable[None]]
@@ -416,7 +433,7 @@ class PostgresDatabases:
         )
 
 
-_TABLES = [sql.Identifier(table.name) for table in metadata.sorted_tables]
+_TABLES = [sql.Identifier(table.name) for table in TABLES]
 
 
 @contextmanager

@@ -271,6 +271,7 @@ def _connect(settings: ToySettings, *, timeout: float, transport: Any, **_: Any)
 ONE_BUCKET: Final = Bucket(name="calls", capacity=20, per_second=2)
 TOY: Final = ProviderEntry(
     settings=ToySettings,
+    acted_on=[f"video.{state}" for state in STATES],
     buckets=dict.fromkeys(Priority, Buckets(reads=ONE_BUCKET, creates=ONE_BUCKET)),
     connect=_connect,
 )

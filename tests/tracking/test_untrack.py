@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from rindle_sync.domain import ProviderAsset, State
 from rindle_sync.errors import AlreadyBegun, ProviderError
 from rindle_sync.reconcile import audit, backfill
-from rindle_sync.runtime import ChangeEvent, dispatch
+from rindle_sync.runtime import ChangeEvent, change_callback, dispatch
 from rindle_sync.store.schema import changes, webhook_events
 from rindle_sync.tracking import asset_row, prepare_asset, track, untrack
 from rindle_sync.webhooks import process_webhook_events
@@ -103,7 +103,7 @@ async def test_its_changes_are_still_dispatched_without_the_row(world: World) ->
         heard.append((event.change.row_id, event.row))
 
     await untrack(world.context, row)
-    await dispatch(world.context, [hear])
+    await dispatch(world.context, [change_callback(hear)])
 
     assert heard == [(row.id, None)]
     assert min(await bodies_of(world)) > 0

@@ -112,7 +112,7 @@ async def test_rows_are_filtered_and_found_by_the_apps_own_id(
     assert await shown("kind=stuck") == ["a-stuck-one"]
     assert await shown("name=a-stuck-one") == ["a-stuck-one"]
     assert await shown("name=nobody") == []
-    assert await shown("state=nonsense&kind=nonsense&before=nonsense&environment=nonsense") == [
+    assert await shown("state=nonsense&kind=nonsense&after=nonsense&environment=nonsense") == [
         "a-ready-one",
         "a-stuck-one",
     ]
@@ -121,11 +121,11 @@ async def test_rows_are_filtered_and_found_by_the_apps_own_id(
 @pytest.mark.parametrize(
     "query",
     [
-        "before=0001-01-01T00%3A00%3A00%2B23%3A00_00000000-0000-4000-8000-000000000001",
-        "before=9999-12-31T23%3A59%3A59-23%3A00_00000000-0000-4000-8000-000000000001",
-        "before=2026-01-01T00%3A00%3A00_urn:uuid:00000000-0000-4000-8000-000000000001",
-        "before=2026-01-01T00%3A00%3A00_00000000000040008000000000000001",
-        "before=0001-01-01_00000000-0000-4000-8000-000000000001",
+        "after=0001-01-01T00%3A00%3A00%2B23%3A00_00000000-0000-4000-8000-000000000001",
+        "after=9999-12-31T23%3A59%3A59-23%3A00_00000000-0000-4000-8000-000000000001",
+        "after=2026-01-01T00%3A00%3A00_urn:uuid:00000000-0000-4000-8000-000000000001",
+        "after=2026-01-01T00%3A00%3A00_00000000000040008000000000000001",
+        "after=0001-01-01_00000000-0000-4000-8000-000000000001",
         "name=%00",
         "name=urn:uuid:00000000-0000-4000-8000-000000000001",
     ],
@@ -364,7 +364,7 @@ async def test_a_fault_of_ours_is_a_page_and_logged_with_its_place_and_without_i
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     (told,) = caplog.messages
     assert told.startswith("console: an unexpected error\nTraceback")
-    assert re.search(r"test_console\.py\S+ line \d+, in list_rows", told)
+    assert re.search(r"test_console\.py\S+ line \d+, in page", told)
     assert told.endswith("\nKeyError")
     assert HIDDEN not in told
 
@@ -375,7 +375,7 @@ HIDDEN = "the-id-of-an-asset"
 class Broken(AssetQueries):
     """Fails, and names what nobody may see."""
 
-    async def list_rows(self, *_: object, **__: object) -> NoReturn:
+    async def page(self, *_: object, **__: object) -> NoReturn:
         raise KeyError(HIDDEN)
 
 

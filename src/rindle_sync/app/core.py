@@ -12,7 +12,7 @@ from rindle_sync.domain import ProviderAsset, as_row_id
 from rindle_sync.gateway import ProviderGateway, rate_limiters
 from rindle_sync.providers import Transport, provider_entry
 from rindle_sync.reconcile import Context
-from rindle_sync.runtime import Callback, JobRunner
+from rindle_sync.runtime import ChangeCallback, JobRunner, WebhookCallback
 from rindle_sync.store import AnyConnection, Database, Store
 from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS
 from rindle_sync.telemetry import Listener, Telemetry
@@ -51,7 +51,8 @@ class Core:
             *listeners, now=clock, provider=name, environment=settings.environment
         )
         self._now = clock
-        self._callbacks: list[Callback] = []
+        self._callbacks: list[ChangeCallback] = []
+        self._webhook_callbacks: list[WebhookCallback] = []
         self._transport = transport
 
     @cached_property
@@ -124,6 +125,7 @@ class Core:
         job_runner = JobRunner(
             context=self.context,
             callbacks=self._callbacks,
+            webhook_callbacks=self._webhook_callbacks,
             keep_ended=timedelta(days=settings.webhook_event_retention_days),
             keep_dead=timedelta(days=settings.dead_webhook_event_retention_days),
         )

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from rindle_sync.app.callbacks import Callbacks
 from rindle_sync.app.lifecycle import Lifecycle
+from rindle_sync.app.listing import Listing
 from rindle_sync.app.playing import Playing
 from rindle_sync.app.uploads import Uploads
 from rindle_sync.config import Settings, load_settings
@@ -31,8 +32,12 @@ from rindle_sync.telemetry import EventLog, Listener
 from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse, receiver_of
 
 
-class RindleSync(Uploads, Lifecycle, Playing, Callbacks, Runnable):
-    """The service for one provider environment, for an app that embeds it; made by `connect`."""
+class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
+    """The service for one provider environment, for an app that embeds it; made by `connect`.
+
+    Every method raises `AlreadyClosed` after `close`, and `WrongEventLoop` in another event loop
+    than that of its first use.
+    """
 
     @property
     def runtime(self) -> Runtime:
@@ -42,7 +47,11 @@ class RindleSync(Uploads, Lifecycle, Playing, Callbacks, Runnable):
     async def sweep(
         self, *, dry_run: bool = False, on_applied: Callable[[Applied], None] | None = None
     ) -> SweepResult:
-        """Check every row that is due now; a dry run calls `on_applied`, and writes nothing."""
+        """Check every row that is due now; a dry run calls `on_applied`, and writes nothing.
+
+        Raises `ConfigurationError` without credentials, `AuthenticationFailed`,
+        `DatabaseUnavailable`.
+        """
         return await sweep(self._working_context(dry_run=dry_run), on_applied=on_applied)
 
     async def audit(
@@ -80,16 +89,18 @@ class RindleSync(Uploads, Lifecycle, Playing, Callbacks, Runnable):
         return self.context.for_dry_run() if dry_run else self.context
 
     async def status(self) -> Status:
-        """How the rows stand."""
+        """How the rows stand. Raises `DatabaseUnavailable`."""
         return await environment_status(self.context)
 
     @property
     def webhooks(self) -> WebhookApp:
         """The webhook endpoint of this service, an ASGI app; `webhook_app` is one to mount."""
-        return WebhookApp(receiver_of(self.context), self._note_stored)
+        return WebhookApp(receiver_of(self.context, self.wants_webhook), self._note_stored)
 
     def _note_stored(self) -> None:
         self.job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+        if self._webhook_callbacks:
+            self.job_runner.wake(JobKind.DISPATCH)
         self.waiting_events.note_stored(has_engine=bool(self.job_runner.wakeups))
 
     @cached_property
@@ -110,7 +121,10 @@ class RindleSync(Uploads, Lifecycle, Playing, Callbacks, Runnable):
         return WebhookEvents(self.store, self._now, self.job_runner.prune)
 
     async def process_webhook_events(self) -> int:
-        """Apply every stored webhook event whose time has come; how many."""
+        """Apply every stored webhook event whose time has come; how many.
+
+        Raises `DatabaseUnavailable`.
+        """
         return await self.job_runner.process_webhook_events()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -126,13 +140,16 @@ class RindleSync(Uploads, Lifecycle, Playing, Callbacks, Runnable):
         """Give back all connections; a webhook event that is being stored has its time to be so.
 
         The service is of no use after that: it answers deliveries with 503, and all else raises
-        `AlreadyClosed`.
+        `AlreadyClosed`. Raises nothing where the database does not answer.
         """
         await self.finish()
         await self.store.database.close()
 
     async def finish(self) -> None:
-        """Let go of all but the database, which services of other environments may share."""
+        """Let go of all but the database, which services of other environments may share.
+
+        Raises nothing.
+        """
         # a service that was never used has made no connections, and must make none to close
         if "context" in self.__dict__:
             await self.waiting_events.close()
@@ -149,7 +166,7 @@ async def connect(
 ) -> AsyncIterator[RindleSync]:
     """The service for `settings` (default: those of this process).
 
-    `transport` replaces the network in tests.
+    `transport` replaces the network in tests. Raises `ConfigurationError`.
     """
     settings = settings or load_settings()
     of_each = settings.each()

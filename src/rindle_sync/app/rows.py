@@ -97,25 +97,32 @@ class Rows(Core):
         return await track_many(self.context, rows, connection=connection, dry_run=dry_run)
 
     async def get(self, row_id: str) -> ProviderAsset | None:
-        """The row with this id of ours."""
+        """The row with this id of ours. Raises `DatabaseUnavailable`."""
         known = as_row_id(row_id)
         return await self.store.assets.get(known) if known else None
 
     async def find_by_reference(self, reference: str) -> list[ProviderAsset]:
         """The rows of this environment with the app's own reference, of every profile.
 
-        A row is found by its id of ours, too.
+        A row is found by its id of ours, too. Raises `DatabaseUnavailable`.
         """
         return await self.store.assets.find_by_id_or_reference(reference)
 
     async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
-        """The rows of this environment whose asset or upload has this id at the provider."""
+        """The rows of this environment whose asset or upload has this id at the provider.
+
+        Raises `DatabaseUnavailable`.
+        """
         return await self.store.assets.find_by_provider_id(provider_id)
 
     async def sync(
         self, provider_asset_id: str, *, ask_first: bool = False, trigger: Trigger = Trigger.SYNC
     ) -> Applied | None:
-        """Bring one row in sync now, asked about first or not; None where none has this id."""
+        """Bring one row in sync now, asked about first or not; None where none has this id.
+
+        Raises `ConfigurationError` without credentials, `AuthenticationFailed`,
+        `DatabaseUnavailable`; no answer of the provider is a verdict of the result.
+        """
         self.settings.account.check_credentials()
         # no provider has such ids, and PostgreSQL refuses a NUL in a text
         if not is_text(provider_asset_id):
@@ -123,5 +130,8 @@ class Rows(Core):
         return await sync(self.context, provider_asset_id, trigger=trigger, ask_first=ask_first)
 
     async def explain(self, row: ProviderAsset) -> Explanation:
-        """Why a row stands as it does, and what comes next; reads the database only."""
+        """Why a row stands as it does, and what comes next; reads the database only.
+
+        Raises `DatabaseUnavailable`.
+        """
         return await explain(self.context, row)

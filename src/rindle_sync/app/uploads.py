@@ -38,12 +38,13 @@ class Uploads(Rows):
     ) -> DirectUpload:
         """Create a direct upload: a row first, then the provider's upload.
 
-        Its URL is for the browser, once. Playback policies are one or several, by default those in
-        the settings. A row for this reference and profile that has failed, or was deleted, begins
-        anew; with `replace` one that is ready, too. With `resume` an upload that still waits for
-        its file is returned again, as it was first asked for. Raises `AlreadyTracked` (with
-        `row_id` and `state`), `ConfigurationError`, `ProviderError` and its kinds (the row is
-        errored then, and may begin anew), `Conflict`, `DatabaseUnavailable`.
+        Its URL is for the browser, once, and waits for its file for `expires_in` (1 minute to 7
+        days at Mux). Playback policies are one or several, by default those in the settings. A row
+        for this reference and profile that has failed, or was deleted, begins anew; with `replace`
+        one that is ready, too. With `resume` an upload that still waits for its file is returned
+        again, as it was first asked for. Raises `AlreadyTracked` (with `row_id` and `state`),
+        `ConfigurationError`, `ProviderError` and its kinds (the row is errored then, and may begin
+        anew), `Conflict`, `DatabaseUnavailable`.
         """
         request = UploadRequest(
             cors_origin=cors_origin,
@@ -72,10 +73,10 @@ class Uploads(Rows):
     ) -> PreparedUpload:
         """Write the row of a direct upload; `start_upload` has the provider create the upload.
 
-        The arguments are those of `begin_upload`, and your app's own `connection`, in whose
-        transaction the row is written. A row that nobody starts within ten minutes is errored, and
-        may begin anew. What is prepared can be pickled. Raises `AlreadyTracked`,
-        `ConfigurationError`, `Conflict`, `DatabaseUnavailable`.
+        The arguments are those of `begin_upload` (`expires_in` begins with the start), and your
+        app's own `connection`, in whose transaction the row is written. A row that nobody starts
+        within ten minutes is errored, and may begin anew. What is prepared can be pickled. Raises
+        `AlreadyTracked`, `ConfigurationError`, `Conflict`, `DatabaseUnavailable`.
         """
         request = UploadRequest(
             cors_origin=cors_origin,
@@ -98,7 +99,11 @@ class Uploads(Rows):
         return await start_upload(self.context, prepared)
 
     async def cancel_upload(self, row_id: str) -> ProviderAsset | None:
-        """Cancel the upload of a row that still waits for its file; the row as it then stands."""
+        """Cancel the upload of a row that still waits for its file; the row as it then stands.
+
+        None where no row has this id. Raises `ConfigurationError` without credentials,
+        `ProviderError` and its kinds, `DatabaseUnavailable`.
+        """
         self.settings.account.check_credentials()
         row = await self._row_of(self.context, row_id)
         return await cancel_upload(self.context, row) if row else None

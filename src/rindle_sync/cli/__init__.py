@@ -7,7 +7,18 @@ from typing import Annotated, Final
 
 import typer
 
-from rindle_sync.cli import demo, doctor, events, explain, lifecycle, rows, run, scans, status
+from rindle_sync.cli import (
+    demo,
+    doctor,
+    events,
+    explain,
+    lifecycle,
+    listing,
+    rows,
+    run,
+    scans,
+    status,
+)
 from rindle_sync.cli.output import out, override, say_error
 from rindle_sync.cli.streams import OutputFailed, prepare
 from rindle_sync.errors import ConfigurationError, RindleSyncError
@@ -52,7 +63,7 @@ def options(
     override(environment=environment)
 
 
-for group in (demo, rows, lifecycle, status, explain, run, scans, doctor):
+for group in (demo, rows, listing, lifecycle, status, explain, run, scans, doctor):
     app.add_typer(group.commands)
 app.add_typer(events.events, name="events")
 

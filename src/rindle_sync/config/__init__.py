@@ -1,5 +1,6 @@
 """Settings from environment, file and arguments, validated."""
 
+from rindle_sync.config.arguments import SettingsArguments
 from rindle_sync.config.settings import (
     EngineName,
     EnvironmentSettings,

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 from re import fullmatch
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -22,6 +22,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
+from rindle_sync.config.arguments import SettingsArguments
+from rindle_sync.config.misconfigured import misconfigured
 from rindle_sync.config.reading import (
     config_file,
     read_file,
@@ -29,7 +31,7 @@ from rindle_sync.config.reading import (
     variables,
     with_variables,
 )
-from rindle_sync.domain import Policy, Schedule, StuckPolicy, WebhookSettings
+from rindle_sync.domain import Policy, Schedule, StuckPolicy, WebhookSettings, pattern_fault
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import (
     DEFAULT_PROVIDER,
@@ -40,8 +42,8 @@ from rindle_sync.providers import (
     ProviderSettings,
     SettingsModel,
     provider_entry,
+    split_list,
     trimmed,
-    variable_of,
 )
 
 _BASE_URL: Final = (
@@ -164,6 +166,7 @@ class EnvironmentSettings(SettingsModel):
     """
 
     provider: str = DEFAULT_PROVIDER
+    webhook_types: tuple[str, ...] = ()
     webhook_tolerance_seconds: float = Field(default=300, ge=1, le=86_400)
     webhook_event_retention_days: float = Field(default=7, ge=0.001, le=3650)
     dead_webhook_event_retention_days: float = Field(default=30, ge=0.001, le=3650)
@@ -192,6 +195,17 @@ class EnvironmentSettings(SettingsModel):
     def _registered(cls, value: str) -> str:
         if value not in PROVIDERS:
             raise ValueError(f"must be one of {', '.join(PROVIDERS)}")
+        return value
+
+    _split = field_validator("webhook_types", mode="before")(split_list)
+
+    @field_validator("webhook_types")
+    @classmethod
+    def _for_the_app(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        acted_on = provider_entry(info.data.get("provider", DEFAULT_PROVIDER)).acted_on
+        for fault in (pattern_fault(pattern, acted_on) for pattern in value):
+            if fault:
+                raise ValueError(fault)
         return value
 
     @model_validator(mode="wrap")
@@ -269,6 +283,7 @@ class EnvironmentSettings(SettingsModel):
             secrets=self.account.webhook_secrets,
             tolerance=timedelta(seconds=self.webhook_tolerance_seconds),
             environment=self.account.environment_id,
+            types=self.webhook_types,
         )
 
 
@@ -277,6 +292,10 @@ class Settings(ServiceSettings, EnvironmentSettings):
 
     `Settings(...)` reads its arguments and the environment of the process, no file.
     """
+
+    if TYPE_CHECKING:
+        # those of the account are fields of another class, and secrets may be given as text
+        def __init__(self, **values: Unpack[SettingsArguments]) -> None: ...
 
     def each(self) -> dict[str, Self]:
         """The settings of each environment that has a table, or of the named one, by name."""
@@ -339,8 +358,16 @@ def from_variables(values: Mapping[str, Any]) -> dict[str, str]:
     return {name: value for name, value in found.items() if name in known}
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """The settings of this process; a `ConfigurationError` names the first one that is wrong."""
+def load_settings(**overrides: Unpack[SettingsArguments]) -> Settings:
+    """The settings of this process: arguments, then variables, then the file.
+
+    Raises `ConfigurationError` that names the first one that is wrong.
+    """
+    return settings_of_process(overrides)
+
+
+def settings_of_process(overrides: Mapping[str, Any]) -> Settings:
+    """The settings of this process, of whatever provider; raises `ConfigurationError`."""
     path = config_file()
     file = read_file(path) if path else {}
     values = {**file, **from_variables({**file, **overrides}), **overrides}
@@ -369,28 +396,3 @@ def plain_settings(**values: Any) -> Settings:
         return Settings.model_validate(values, context={})
     except ValidationError as error:
         raise misconfigured(error, fields_of(named_provider(values))) from None
-
-
-def misconfigured(
-    error: ValidationError,
-    known: Mapping[str, FieldInfo],
-    path: Path | None = None,
-    table: str = "",
-) -> ConfigurationError:
-    """The first complaint of `error`, with the setting's name and the way to fix it."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    message = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return ConfigurationError(table.rstrip(".") or "settings", message)
-    name = str(first["loc"][0])
-    if first["type"] == "extra_forbidden":
-        near = get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else "; see docs/settings.md for all of them"
-        return ConfigurationError(name, f"is no setting (in {path or 'the arguments'}){hint}")
-    variable = variable_of(table + name)
-    where = f"set {variable} or {name} in the TOML file"
-    if table:
-        where = f"set it in its table, or {variable}"
-    if name == "environments":
-        where = "write [environments.<name>] into the TOML file, one table for each"
-    return ConfigurationError(table + name, f"{message[0].lower()}{message[1:]} ({where})")

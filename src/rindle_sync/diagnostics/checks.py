@@ -182,6 +182,11 @@ def _of_webhooks(overview: Overview) -> Iterator[DoctorFinding]:
     if overview.oldest_pending_seconds > LONGEST_PENDING.total_seconds():
         text = f"a webhook event has been due for {seconds_of(overview.oldest_pending_seconds)}"
         yield DoctorFinding(Check.PENDING, Level.ERROR, here, text, f"{_UNAPPLIED}: {_APPLIES}")
+    if overview.oldest_for_app_seconds > LONGEST_PENDING.total_seconds():
+        since = seconds_of(overview.oldest_for_app_seconds)
+        text = f"a webhook event for your app has been due for {since}"
+        remedy = "does a process run that has an `on_webhook` callback for it, and does that fail?"
+        yield DoctorFinding(Check.PENDING, Level.WARNING, here, text, remedy)
     if overview.failed:
         text = f"{many(overview.failed, 'webhook event')} of 24 hours could not be applied"
         remedy = (

@@ -83,7 +83,9 @@ class Overview:
     failed: int
     """Those of the last 24 hours, but for those whose asset no row tracks."""
     oldest_pending_seconds: int
-    """How long ago the oldest pending webhook event could have been applied."""
+    """How long ago the oldest pending webhook event about a row could have been applied."""
+    oldest_for_app_seconds: int
+    """How long ago the oldest one for your app could have been given to a callback."""
     takes_webhooks: bool
     """Whether a secret is set: without one no webhook is expected."""
     webhooks: WebhookStatus
@@ -232,6 +234,7 @@ def _overview(
         dead=found.dead,
         failed=found.failed,
         oldest_pending_seconds=_seconds_since(found.oldest_pending, now),
+        oldest_for_app_seconds=_seconds_since(found.oldest_for_app, now),
         takes_webhooks=bool(context.webhooks.secrets),
         webhooks=WebhookStatus(webhooked.expected, first, late, missed, loss),
         rate_limit=RateLimitStatus(round(level.calls, 1), level.capacity, wait_seconds),

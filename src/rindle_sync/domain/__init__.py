@@ -53,6 +53,18 @@ from rindle_sync.domain.outputs import (
 )
 from rindle_sync.domain.redact import MAX_ERROR_TEXT, hide, hide_urls, redact_id, scrub
 from rindle_sync.domain.refresh import is_refreshed
+from rindle_sync.domain.row_filter import (
+    MOST_LISTED,
+    Place,
+    RowFilter,
+    RowFilters,
+    RowPage,
+    check_limit,
+    cursor_of,
+    place_of,
+    question_of,
+    row_filter,
+)
 from rindle_sync.domain.schedule import (
     ATTEMPTS,
     LongestGaps,
@@ -68,8 +80,10 @@ from rindle_sync.domain.text import LONGEST_TEXT, is_text, shown_text, text_faul
 from rindle_sync.domain.token_bucket import LONGEST_PAUSE, Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (
     NO_ROW,
+    NOT_WANTED,
     UNTRACKED,
     WAITS_AFTER_FAILURE,
+    WAITS_FOR_APP,
     WAITS_FOR_ROW,
     EventStatus,
     ReceivedEvent,
@@ -79,3 +93,4 @@ from rindle_sync.domain.webhook_event import (
     WebhookSettings,
     next_wait,
 )
+from rindle_sync.domain.webhook_types import matches_any, pattern_fault

@@ -25,8 +25,14 @@ UNTRACKED: Final = "untracked"
 WAITS_FOR_ROW: Final = tuple(timedelta(seconds=s) for s in (5, 15, 45, 90))
 """The wait before each new attempt while no row has the event's ids."""
 
+NOT_WANTED: Final = "not_wanted"
+"""The reason of an ignored event for the app that no callback has wanted in time."""
+
 WAITS_AFTER_FAILURE: Final = tuple(timedelta(seconds=s) for s in (2, 10, 60, 300))
 """The wait after each failure to apply an event; a fifth failure makes it dead."""
+
+WAITS_FOR_APP: Final = tuple(timedelta(seconds=s) for s in (2, 10, 60, *[300] * 3, *[900] * 3))
+"""The wait after each failure of a callback of the app; a tenth failure makes the event dead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,8 @@ class ReceivedEvent:
     provider_asset_id: str | None = field(default=None, repr=False)
     provider_upload_id: str | None = field(default=None, repr=False)
     passthrough: str | None = field(default=None, repr=False)
+    object_id: str | None = field(default=None, repr=False)
+    """The provider's id of whatever it is about, where that is no asset and no upload of a row."""
     acted_on: bool = True
     """Whether events of this type say something about a row."""
 
@@ -63,6 +71,10 @@ class StoredEvent:
     attempts: int = 0
     next_attempt_at: datetime | None = None
     reason: str | None = None
+    for_app: bool = False
+    """Whether it is for a callback of the app, and says nothing about a row."""
+    object_id: str | None = field(default=None, repr=False)
+    """The object of an event for the app, which gets those about one object in their order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +95,7 @@ class WebhookEventSummary(StoredEvent):
 
     @property
     def can_replay(self) -> bool:
-        """Whether it has its body still, and is of a type that is acted on."""
+        """Whether it has its body still, and is of a type that is acted on, or for the app."""
         is_acted_on = self.status is not EventStatus.IGNORED or self.reason == UNTRACKED
         return is_acted_on and self.size > 0
 
@@ -100,6 +112,8 @@ class WebhookSettings:
     """The most time to store an event: the provider waits five seconds for the response."""
     environment: str | None = field(default=None, repr=False)
     """The provider's id of the environment of the rows; None accepts every signed event."""
+    types: tuple[str, ...] = ()
+    """Patterns of the types that are stored for the app, beside those of its callbacks here."""
 
 
 def next_wait(attempts: int, waits: tuple[timedelta, ...]) -> timedelta | None:

@@ -5,26 +5,33 @@ from rindle_sync.providers.base import (
     Buckets,
     CreatedUpload,
     Delivery,
-    Modifiers,
     NewAsset,
     Page,
-    PlaybackKind,
     Priority,
     Provider,
     ProviderEntry,
     ReopenedUpload,
-    SignedUrl,
     Transport,
     UploadBounds,
     UploadRequest,
     derived_event_id,
 )
 from rindle_sync.providers.endpoint_probe import knock
+from rindle_sync.providers.playback import (
+    Modifiers,
+    Playback,
+    PlaybackBundle,
+    PlaybackKind,
+    PlaybackOptions,
+    PlaybackRequest,
+    PlaybackUrl,
+)
 from rindle_sync.providers.registry import DEFAULT_PROVIDER, PROVIDERS, provider_entry
 from rindle_sync.providers.settings import (
     PREFIX,
     ProviderSettings,
     SettingsModel,
+    split_list,
     trimmed,
     variable_of,
 )

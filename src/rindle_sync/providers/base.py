@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol
 
 import httpx
 
-from rindle_sync.domain import Bucket, FailureKind, Observation, ProviderAsset, ReceivedEvent
+from rindle_sync.domain import Bucket, FailureKind, Observation, ReceivedEvent
+from rindle_sync.providers.playback import Playback
 from rindle_sync.providers.settings import ProviderSettings
 
 Transport = httpx.AsyncBaseTransport
@@ -20,9 +21,6 @@ Transport = httpx.AsyncBaseTransport
 
 CallsLeft = Callable[[Literal["reads", "creates"], int], None]
 """Called with how many more calls the provider would take now, in one of its two buckets."""
-
-Modifiers = Mapping[str, str | int | float | bool]
-"""What changes the played thing (`time`, `width`, ...), by the provider's own names."""
 
 
 class Priority(StrEnum):
@@ -109,62 +107,6 @@ class ReopenedUpload:
     """How long it waits in all."""
 
 
-class PlaybackKind(StrEnum):
-    """What can be had by a signed URL: the video as HLS, an image, a storyboard, a DRM license."""
-
-    VIDEO = "video.m3u8"
-    THUMBNAIL_JPG = "thumbnail.jpg"
-    THUMBNAIL_PNG = "thumbnail.png"
-    THUMBNAIL_WEBP = "thumbnail.webp"
-    ANIMATED_GIF = "animated.gif"
-    ANIMATED_WEBP = "animated.webp"
-    STORYBOARD_VTT = "storyboard.vtt"
-    STORYBOARD_JSON = "storyboard.json"
-    STORYBOARD_JPG = "storyboard.jpg"
-    STORYBOARD_PNG = "storyboard.png"
-    STORYBOARD_WEBP = "storyboard.webp"
-    LICENSE_WIDEVINE = "license.widevine"
-    LICENSE_FAIRPLAY = "license.fairplay"
-    LICENSE_PLAYREADY = "license.playready"
-
-
-@dataclass(frozen=True, slots=True)
-class SignedUrl:
-    """A URL that plays for whoever holds it, until `expires_at`, which alone shows in `repr`."""
-
-    url: str = field(repr=False)
-    token: str = field(repr=False)
-    """The token in `url`, for a player that asks for it alone."""
-    expires_at: datetime
-    """UTC, in whole seconds, as the token says it."""
-
-
-class Playback(Protocol):
-    """Signs playback URLs with the key in the settings; calls nobody."""
-
-    @property
-    def has_key(self) -> bool:
-        """Whether any part of a signing key is set."""
-
-    def check(self) -> None:
-        """Raise `ConfigurationError` for a key that is missing or cannot sign."""
-
-    def signed_url(
-        self,
-        row: ProviderAsset,
-        kind: PlaybackKind,
-        *,
-        expires_at: datetime,
-        now: datetime,
-        modifiers: Modifiers | None = None,
-        custom: Mapping[str, Any] | None = None,
-    ) -> SignedUrl:
-        """A URL for one of the row's signed playback ids.
-
-        Raises `NotPlayable`, `ConfigurationError`.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One webhook request, as the provider would send it."""
@@ -211,7 +153,7 @@ class Provider(Protocol):
 
     @property
     def playback(self) -> Playback | None:
-        """How playback URLs are signed; None where the provider has no signed playback."""
+        """How playback URLs are made; None where rindle-sync makes none for the provider."""
 
     @property
     def clock(self) -> datetime | None:
@@ -309,4 +251,6 @@ class ProviderEntry:
 
     settings: type[ProviderSettings]
     buckets: Mapping[Priority, Buckets]
+    acted_on: Sequence[str]
+    """The types of webhook events that say something about a row; `*` may stand at the end."""
     connect: Connect

@@ -132,6 +132,13 @@ class ProviderSettings(SettingsModel):
         return None
 
 
+def split_list(value: Any) -> Any:
+    """A list out of text with a comma between each two, each part without blanks."""
+    if isinstance(value, str):
+        value = value.split(",") if value else []
+    return [trimmed(part) for part in value] if isinstance(value, list | tuple) else value
+
+
 def split_secrets(value: SecretStr | None) -> SecretStr | None:
     """Secrets with a comma between each two, without blanks; None where there is none."""
     parts = [trimmed(part) for part in value.get_secret_value().split(",")] if value else []

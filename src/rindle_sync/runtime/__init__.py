@@ -1,13 +1,23 @@
 """Runs due jobs, here or by Procrastinate or Celery; dispatches changes to the app."""
 
-from rindle_sync.runtime.dispatch import (
-    BATCH,
+from rindle_sync.runtime.app_webhooks import (
+    WebhookCallback,
+    WebhookFunction,
+    WebhookReceived,
+    dispatch_webhook_events,
+)
+from rindle_sync.runtime.callbacks import (
     CALL_LIMIT,
     LONGEST_RETRY,
     Callback,
+    ChangeCallback,
     ChangeEvent,
-    dispatch,
+    TransactionalCallback,
+    callback_name,
+    change_callback,
+    check_async,
 )
+from rindle_sync.runtime.dispatch import BATCH, dispatch
 from rindle_sync.runtime.heartbeat import (
     SILENT_AFTER,
     EngineState,

@@ -1,160 +1,254 @@
-"""Calls the app's callbacks with real changes: after the commit, in order by row, at least once."""
+"""Calls the app's callbacks with real changes: after the commit, each in the order of the row.
+
+At least once; exactly once for what a transactional callback writes through its connection.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from functools import partial
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
-from rindle_sync.domain import LONGEST_WAIT, ProviderAsset
+from rindle_sync.domain import LONGEST_WAIT
 from rindle_sync.reconcile import Context
-from rindle_sync.store import Change, PendingChange
+from rindle_sync.runtime.callbacks import (
+    CALL_LIMIT,
+    GRACE,
+    ChangeCallback,
+    ChangeEvent,
+    TimeLimit,
+    retry_at,
+)
+from rindle_sync.store import (
+    AsyncConnection,
+    Claimed,
+    NewCall,
+    NotRecorded,
+    Outcomes,
+    PendingCall,
+    PendingChange,
+)
 from rindle_sync.telemetry import CallbackException, scrub_traceback
+
+Leased = TypeVar("Leased", PendingChange, PendingCall)
+Result = TypeVar("Result")
 
 BATCH: Final = 50
 
-CALL_LIMIT: Final = timedelta(seconds=30)
-"""How long a callback of the app may take."""
 
-GRACE: Final = timedelta(seconds=5)
-"""How long a callback may take to end once it is cancelled; then it is abandoned."""
-
-LONGEST_RETRY: Final = timedelta(minutes=10)
+class _LeaseLost(Exception):
+    """Another process may be dispatching this now."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeEvent:
-    """One real change, and its row as it is now; None where the app has deleted it since."""
-
-    change: Change
-    row: ProviderAsset | None
-
-    @property
-    def reference(self) -> str:
-        """The app's own id of the video."""
-        return self.change.reference
+class _CallbackFailed(Exception):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
 
 
-Callback = Callable[[ChangeEvent], Awaitable[None]]
+@dataclass(slots=True)
+class _Dispatched:
+    """How the dispatch of one change to every callback went."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Callbacks:
-    """The callbacks of an app, each with its time limit."""
-
-    callbacks: Sequence[Callback]
-    limit: timedelta
-    grace: timedelta
-
-    @property
-    def longest(self) -> timedelta:
-        """How long they may take for one change."""
-        return (self.limit + self.grace) * len(self.callbacks)
-
-    async def call(self, event: ChangeEvent) -> list[tuple[Callback, BaseException]]:
-        """Call every one of them, whichever fails; those that failed."""
-        failed = []
-        for number, callback in enumerate(self.callbacks, start=1):
-            is_last = number == len(self.callbacks)
-            error = await self._error_of(callback, event, is_last=is_last)
-            if error is not None:
-                failed.append((callback, error))
-        return failed
-
-    async def _error_of(
-        self, callback: Callback, event: ChangeEvent, *, is_last: bool
-    ) -> BaseException | None:
-        async def run() -> None:
-            await callback(event)
-
-        # not `wait_for`, which would wait for a callback that ignores its cancellation
-        calling, is_late = asyncio.ensure_future(run()), False
-        try:
-            await asyncio.wait({calling}, timeout=self.limit.total_seconds())
-            if not calling.done():
-                is_late = calling.cancel()
-                await asyncio.wait({calling}, timeout=self.grace.total_seconds())
-        except asyncio.CancelledError:
-            if not (is_last and calling.done()):
-                raise  # else every callback was called, and the outbox must say so
-        finally:
-            calling.cancel()
-        if is_late or not calling.done():
-            return TimeoutError(f"it took longer than {self.limit.total_seconds():g} s")
-        # a callback may await something that was cancelled: that is a failure of the callback
-        return asyncio.CancelledError() if calling.cancelled() else calling.exception()
+    new_calls: list[NewCall] = field(default_factory=list)
+    is_marked: bool = False
+    """Whether some callback has marked it as handled."""
+    is_recorded: bool = False
+    """Whether the transaction of the last callback has ended it."""
 
 
 async def dispatch(
     context: Context,
-    callbacks: Sequence[Callback],
+    callbacks: Sequence[ChangeCallback],
     *,
     call_limit: timedelta = CALL_LIMIT,
     grace: timedelta = GRACE,
 ) -> int:
-    """Call every callback with each change that is due; how many changes were tried.
+    """Call every callback with each change that is due; how many changes and calls were tried.
 
-    A change is dispatched only after the one before it of the same row. Where a callback fails,
-    all are called again with growing gaps; that holds back only their row.
+    A callback gets the changes of a row in their order. One that fails is called again with growing
+    gaps: that holds back no other callback, and of its own calls only those of the same row.
     """
     if not callbacks:
         return 0
     outbox, token, now = context.store.outbox, str(uuid4()), context.now()
-    called = _Callbacks(callbacks, call_limit, grace)
+    limit = TimeLimit(call_limit, grace)
     # long enough for every callback: meanwhile no other process may dispatch these changes
-    until = now + min(context.lease + called.longest, LONGEST_WAIT)
-    claimed = await outbox.claim(now=now, token=token, until=until, limit=BATCH)
-    if not claimed:
+    until = now + min(context.lease + limit.longest * len(callbacks), LONGEST_WAIT)
+    names = [callback.name for callback in callbacks]
+    claimed = await outbox.claim(now=now, token=token, until=until, limit=BATCH, callbacks=names)
+    if not (claimed.changes or claimed.calls):
         return 0
     try:
-        await _dispatch_all(context, claimed, token, called)
+        await _Dispatch(context, callbacks, limit, token).run(claimed)
     except BaseException:
         await outbox.release(token)
         raise
-    return len(claimed)
+    return len(claimed.changes) + len(claimed.calls)
 
 
-async def _dispatch_all(
-    context: Context, claimed: Sequence[PendingChange], token: str, called: _Callbacks
-) -> None:
-    rows = await context.store.assets.get_many([pending.change.row_id for pending in claimed])
-    tasks = []
-    for pending in claimed:
-        event = ChangeEvent(pending.change, rows.get(pending.change.row_id))
-        tasks.append(asyncio.ensure_future(_dispatch_change(context, pending, event, called)))
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        # also after a cancellation: what a callback has handled must not be dispatched again
-        ended = []
-        for pending, task in zip(claimed, tasks, strict=True):
-            if task.done() and not task.cancelled() and task.exception() is None:
-                ended.append((pending, task.result()))
-        await context.store.outbox.end(ended, token)
+@dataclass(frozen=True, slots=True)
+class _Dispatch:
+    """What was leased under one token, and its calls."""
 
+    context: Context
+    callbacks: Sequence[ChangeCallback]
+    limit: TimeLimit
+    token: str
 
-async def _dispatch_change(
-    context: Context, pending: PendingChange, event: ChangeEvent, called: _Callbacks
-) -> datetime | None:
-    """When to try again; None where every callback has handled the change."""
-    failed = await called.call(event)
-    if not failed:
+    async def run(self, claimed: Claimed) -> None:
+        """Call for all side by side, and write what became of them.
+
+        Raises `DatabaseUnavailable`, once all the others have ended.
+        """
+        events = await self._events(claimed)
+        changes = [
+            (pending, asyncio.create_task(self._change(pending, events[pending.id])))
+            for pending in claimed.changes
+        ]
+        calls = [
+            (call, asyncio.create_task(self._call_again(call, events))) for call in claimed.calls
+        ]
+        tasks: list[asyncio.Task[Any]] = [task for _, task in (*changes, *calls)]
+        try:
+            # all have ended before the first error is raised
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            # also after a cancellation: what a callback has handled must not be dispatched again
+            outcomes = _outcomes(_well_ended(changes), _well_ended(calls))
+            await self.context.store.outbox.end(outcomes, self.token)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, _LeaseLost):
+                raise result
+
+    async def _events(self, claimed: Claimed) -> dict[int, ChangeEvent]:
+        """The events by the ids of their changes."""
+        changes = {pending.id: pending.change for pending in claimed.changes}
+        for call in claimed.calls:
+            if call.change:
+                changes[call.change_id] = call.change
+        rows = await self.context.store.assets.get_many([c.row_id for c in changes.values()])
+        return {
+            change_id: ChangeEvent(change_id, change, rows.get(change.row_id))
+            for change_id, change in changes.items()
+        }
+
+    async def _change(self, pending: PendingChange, event: ChangeEvent) -> _Dispatched:
+        """Call every callback that has not handled the change; what is left of it."""
+        dispatched = _Dispatched(is_marked=bool(pending.handled))
+        left = [c for c in self.callbacks if c.name not in pending.handled and c.selects(event)]
+        for number, callback in enumerate(left, start=1):
+            if callback.name in pending.behind:
+                at = self.context.now()
+                new = NewCall(pending=pending, callback=callback.name, at=at, attempts=0)
+                dispatched.new_calls.append(new)
+                continue
+            is_last = number == len(left)
+            ends = is_last and not (dispatched.new_calls or dispatched.is_marked)
+            error = await self._error_of(callback, event, pending, is_last=is_last, ends=ends)
+            if error is not None:
+                self._emit_failure(callback, event, error, attempt=1)
+                at = retry_at(self.context.now(), 1)
+                new = NewCall(pending=pending, callback=callback.name, at=at, attempts=1)
+                dispatched.new_calls.append(new)
+            elif callback.transactional:
+                dispatched.is_recorded = ends
+                dispatched.is_marked |= not ends
+        return dispatched
+
+    async def _call_again(
+        self, call: PendingCall, events: Mapping[int, ChangeEvent]
+    ) -> datetime | None:
+        """Call one callback; when to try again, and None where it has handled the change."""
+        event = events.get(call.change_id)
+        callback = next(c for c in self.callbacks if c.name == call.callback)
+        if event is None or not callback.selects(event):
+            return None
+        error = await self._error_of(callback, event, call, is_last=True, ends=True)
+        if error is None:
+            return None
+        self._emit_failure(callback, event, error, attempt=call.attempts + 1)
+        return retry_at(self.context.now(), call.attempts + 1)
+
+    async def _error_of(
+        self,
+        callback: ChangeCallback,
+        event: ChangeEvent,
+        leased: PendingChange | PendingCall,
+        *,
+        is_last: bool,
+        ends: bool,
+    ) -> BaseException | None:
+        """What a callback fails with. Raises `_LeaseLost`, `DatabaseUnavailable`."""
+        if not callback.transactional:
+            return await self.limit.error_of(partial(callback.function, event), is_last=is_last)
+        handing_over = self.context.store.outbox.handing_over
+        try:
+            async with handing_over(leased, callback.name, self.token, ends=ends) as connection:
+                await self._call_in(connection, callback, event, is_last=is_last)
+        except (_CallbackFailed, NotRecorded) as failed:
+            return failed.error
         return None
-    for callback, error in failed:
-        context.telemetry.emit(_failure(pending, event, callback, error), event.row)
-    return context.now() + min(timedelta(seconds=2 ** min(pending.attempts, 12)), LONGEST_RETRY)
+
+    async def _call_in(
+        self,
+        connection: AsyncConnection | None,
+        callback: ChangeCallback,
+        event: ChangeEvent,
+        *,
+        is_last: bool,
+    ) -> None:
+        """Call a callback in its transaction. Raises `_LeaseLost`, `_CallbackFailed`."""
+        if connection is None:
+            raise _LeaseLost
+        call = partial(callback.function, event, connection)
+        error = await self.limit.error_of(call, is_last=is_last)
+        if error is not None:
+            raise _CallbackFailed(error)
+
+    def _emit_failure(
+        self, callback: ChangeCallback, event: ChangeEvent, error: BaseException, *, attempt: int
+    ) -> None:
+        secrets = event.row.secrets if event.row else ()
+        failure = CallbackException(
+            row_id=event.change.row_id,
+            reference=event.reference if event.row is None else None,
+            callback=callback.name,
+            error=type(error).__name__,
+            attempt=attempt,
+            traceback=scrub_traceback(error, *secrets),
+        )
+        self.context.telemetry.emit(failure, event.row)
 
 
-def _failure(
-    pending: PendingChange, event: ChangeEvent, callback: Callback, error: BaseException
-) -> CallbackException:
-    secrets = event.row.secrets if event.row else ()
-    return CallbackException(
-        row_id=pending.change.row_id,
-        reference=event.reference if event.row is None else None,
-        callback=getattr(callback, "__qualname__", type(callback).__qualname__),
-        error=type(error).__name__,
-        attempt=pending.attempts + 1,
-        traceback=scrub_traceback(error, *secrets),
-    )
+def _well_ended(
+    tasks: Sequence[tuple[Leased, "asyncio.Task[Result]"]],
+) -> list[tuple[Leased, Result]]:
+    """What was leased, with the result of its task, where that has one."""
+    ended = []
+    for leased, task in tasks:
+        if task.done() and not task.cancelled() and task.exception() is None:
+            ended.append((leased, task.result()))
+    return ended
+
+
+def _outcomes(
+    changes: Sequence[tuple[PendingChange, _Dispatched]],
+    calls: Sequence[tuple[PendingCall, datetime | None]],
+) -> Outcomes:
+    outcomes = Outcomes()
+    for pending, dispatched in changes:
+        if dispatched.is_recorded:
+            continue
+        outcomes.changes.append(pending)
+        outcomes.new_calls.extend(dispatched.new_calls)
+        if dispatched.is_marked:
+            outcomes.marked.append(pending.id)
+    for call, again in calls:
+        if again is None:
+            outcomes.calls.append(call)
+        else:
+            outcomes.put_off.append((call, again))
+    return outcomes

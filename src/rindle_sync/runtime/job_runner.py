@@ -19,9 +19,11 @@ from rindle_sync.domain import (
     is_due,
 )
 from rindle_sync.reconcile import Context, audit, check_first, is_audit_due, sweep, sync_row
-from rindle_sync.runtime.dispatch import Callback, dispatch
+from rindle_sync.runtime.app_webhooks import WebhookCallback, dispatch_webhook_events
+from rindle_sync.runtime.callbacks import ChangeCallback
+from rindle_sync.runtime.dispatch import dispatch
 from rindle_sync.telemetry import Event, MediaChange, StateChange, WebhookProcessed
-from rindle_sync.webhooks import process_webhook_events
+from rindle_sync.webhooks import BATCH, process_webhook_events
 
 PRUNE_EVERY: Final = timedelta(hours=1)
 
@@ -40,7 +42,8 @@ class JobRunner:
     """
 
     context: Context
-    callbacks: Sequence[Callback]
+    callbacks: Sequence[ChangeCallback]
+    webhook_callbacks: Sequence[WebhookCallback] = ()
     keep_ended: timedelta
     """How long applied and ignored events keep their bodies, and changes wait to be dispatched."""
     keep_dead: timedelta
@@ -50,6 +53,11 @@ class JobRunner:
     woken: set[JobKind] = field(default_factory=set)
     """The jobs that this process has made due, until an engine takes them out."""
     _ambiguous: set[str] = field(default_factory=set)
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether the app in this process has any."""
+        return bool(self.callbacks or self.webhook_callbacks)
 
     @property
     def environment(self) -> str:
@@ -118,8 +126,10 @@ class JobRunner:
 
     async def process_webhook_events(self) -> int:
         """Apply every stored webhook event whose time has come; how many."""
-        applied = 0
-        while taken := await process_webhook_events(self.context):
+        applied = taken = await process_webhook_events(self.context)
+        # after a batch that was not full nothing waits
+        while taken == BATCH:
+            taken = await process_webhook_events(self.context)
             applied += taken
         return applied
 
@@ -131,9 +141,11 @@ class JobRunner:
             await sync_row(self.context, row, trigger=Trigger.SYNC)
 
     async def dispatch(self) -> int:
-        """Call the callbacks with every change that is due to be dispatched; how many."""
+        """Call the callbacks with every change and webhook event that is due; how many."""
         dispatched = 0
         while taken := await dispatch(self.context, self.callbacks):
+            dispatched += taken
+        while taken := await dispatch_webhook_events(self.context, self.webhook_callbacks):
             dispatched += taken
         return dispatched
 

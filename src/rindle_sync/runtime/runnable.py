@@ -46,5 +46,8 @@ class Runnable:
         await self.runtime.check_ready()
 
     def procrastinate(self, app: Any) -> Distributed:
-        """Our jobs on an app of Procrastinate's; you open it and you close it."""
+        """Our jobs on an app of Procrastinate's; you open it and you close it.
+
+        Raises `ConfigurationError` without the extra.
+        """
         return self.runtime.procrastinate(app)

@@ -3,7 +3,7 @@
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore, Write, Written
 from rindle_sync.store.connection_kinds import AnyConnection
-from rindle_sync.store.database import ENCODING_REMEDY, Database
+from rindle_sync.store.database import ENCODING_REMEDY, AsyncConnection, Database
 from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
 from rindle_sync.store.due_jobs import DueJobs
 from rindle_sync.store.environments import Environment, Environments, UnsavedEnvironments
@@ -12,7 +12,15 @@ from rindle_sync.store.inbox import Inbox
 from rindle_sync.store.job_runs import JobRun, JobRuns
 from rindle_sync.store.lines import Change, read_row
 from rindle_sync.store.new_rows import Tracking
-from rindle_sync.store.outbox import Outbox, PendingChange
+from rindle_sync.store.outbox import (
+    Claimed,
+    NewCall,
+    NotRecorded,
+    Outbox,
+    Outcomes,
+    PendingCall,
+    PendingChange,
+)
 from rindle_sync.store.rate_limits import RateLimits
 from rindle_sync.store.statistics import Figures, WebhookCounts
 from rindle_sync.store.store import Store

@@ -67,8 +67,6 @@ class SqlAlchemyConnection(AppConnection):
         """Have a transaction open; raises `ConfigurationError` where the app must begin it."""
         connection = await self._opened()
         self.backend = connection.dialect.name
-        if not self._is_async and connection.dialect.is_async:
-            raise ConfigurationError(ARGUMENT, "is the inner, sync one: pass the async one itself")
         await self.execute(sa.select(sa.literal(1)))  # SQLAlchemy begins with the first statement
         if self.backend == "sqlite" and needs_begin(await self._driver_connection()):
             await self.execute(sa.text(BEGIN_SQLITE))
@@ -79,7 +77,10 @@ class SqlAlchemyConnection(AppConnection):
             if isinstance(connection, AsyncSession | async_scoped_session):
                 connection = await connection.connection()
             elif isinstance(connection, Session | scoped_session):
+                _refuse_inner(connection.get_bind())
                 connection = connection.connection()
+            else:
+                _refuse_inner(connection)
             self._connection = connection
         return self._connection
 
@@ -87,6 +88,11 @@ class SqlAlchemyConnection(AppConnection):
         if self._is_async:
             return (await self._connection.get_raw_connection()).driver_connection
         return self._connection.connection.driver_connection
+
+
+def _refuse_inner(bind: Any) -> None:
+    if bind.dialect.is_async and not isinstance(bind, AsyncConnection):
+        raise ConfigurationError(ARGUMENT, "is the inner, sync one: pass the async one itself")
 
 
 class RawConnection(AppConnection):

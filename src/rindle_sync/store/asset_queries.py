@@ -6,7 +6,19 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from rindle_sync.domain import Due, ErrorKind, LongestGaps, ProviderAsset, State
+from rindle_sync.domain import (
+    Due,
+    ErrorKind,
+    LongestGaps,
+    ProviderAsset,
+    RowFilter,
+    RowPage,
+    State,
+    check_limit,
+    cursor_of,
+    place_of,
+    question_of,
+)
 from rindle_sync.errors import InvalidValue
 from rindle_sync.store.assets import HAS_COME, PLANNED_WRONGLY
 from rindle_sync.store.database import Repository, clock, in_environment, is_ahead, is_free
@@ -48,6 +60,8 @@ _BY_UPLOAD: Final = _ROWS.where(
     assets.c.provider_asset_id.is_(None),
     assets.c.provider_upload_id.in_(sa.select(json_field(_UPLOADS, assets.c.provider_upload_id))),
 )
+_REFERENCED: Final = json_table("references", "referenced_rows")
+_REFERENCES: Final = sa.select(json_field(_REFERENCED, assets.c.reference))
 _NEWEST: Final = (
     _ROWS.with_only_columns(assets.c.provider_created_at)
     .order_by(assets.c.provider_created_at.desc())
@@ -128,30 +142,57 @@ class AssetQueries(Repository):
         """The number of rows with an asset that the provider has finished with."""
         return int((await self.read(_COUNT_SETTLED, self.parameters))[0][0])
 
-    async def list_rows(
-        self,
-        *,
-        state: State | None,
-        error_kind: ErrorKind | None,
-        after: tuple[datetime, str] | None,
-        limit: int,
-    ) -> tuple[list[ProviderAsset], tuple[datetime, str] | None]:
-        """Up to `limit` rows, newest assets first, behind the place `after`; and the next place."""
-        wanted = sa.select(*assets.c).where(*self.here)
-        if state:
-            wanted = wanted.where(assets.c.state == state.value)
-        if error_kind:
-            wanted = wanted.where(assets.c.error_kind == error_kind.value)
-        if after:
-            created_at, row_id = sa.literal(after[0], UtcTime()), sa.literal(after[1], RowId())
+    async def page(
+        self, wanted: RowFilter, *, limit: int, after: str | None = None, newest_first: bool = True
+    ) -> RowPage:
+        """Up to `limit` rows in the order in which their assets were made, behind a cursor.
+
+        Raises `ConfigurationError` for a limit or a cursor that is none.
+        """
+        scope = f"{self.provider}/{self.environment}"
+        question = question_of(wanted, newest_first=newest_first, scope=scope)
+        check_limit(limit)
+        created_at, row_id = assets.c.provider_created_at, assets.c.id
+        chosen = sa.select(*assets.c).where(*self._conditions(wanted))
+        if after is not None:
+            at, last_id = place_of(after, question)
             # rows of one moment are told apart by their id, so that no page repeats or skips one
-            place = sa.tuple_(assets.c.provider_created_at, assets.c.id)
-            wanted = wanted.where(place < sa.tuple_(created_at, row_id))
-        newest = assets.c.provider_created_at.desc(), assets.c.id.desc()
-        rows = [read_row(row) for row in await self.read(wanted.order_by(*newest).limit(limit))]
-        if len(rows) < limit:
-            return rows, None
-        return rows, (rows[-1].provider_created_at, rows[-1].id)
+            ended = sa.tuple_(sa.literal(at, UtcTime()), sa.literal(last_id, RowId()))
+            place = sa.tuple_(created_at, row_id)
+            chosen = chosen.where(place < ended if newest_first else place > ended)
+        order = (created_at.desc(), row_id.desc()) if newest_first else (created_at, row_id)
+        # one more tells whether there is a next page
+        chosen = chosen.order_by(*order).limit(limit + 1)
+        rows = [read_row(row) for row in await self.read(chosen, self._values(wanted))]
+        following = cursor_of(rows[limit - 1], question) if len(rows) > limit else None
+        return RowPage(tuple(rows[:limit]), following)
+
+    async def count(self, wanted: RowFilter) -> int:
+        """The number of rows that `page` would list."""
+        counted = sa.select(sa.func.count()).select_from(assets).where(*self._conditions(wanted))
+        return int((await self.read(counted, self._values(wanted)))[0][0])
+
+    def _conditions(self, wanted: RowFilter) -> list[sa.ColumnElement[bool]]:
+        conditions = [*self.here]
+        if wanted.states is not None:
+            conditions.append(assets.c.state.in_([state.value for state in wanted.states]))
+        if wanted.error_kinds is not None:
+            kinds = [kind.value for kind in wanted.error_kinds]
+            conditions.append(assets.c.error_kind.in_(kinds))
+        if wanted.references is not None:
+            conditions.append(assets.c.reference.in_(_REFERENCES))
+        if wanted.profile is not None:
+            conditions.append(assets.c.profile == wanted.profile)
+        if wanted.since is not None:
+            conditions.append(assets.c.provider_created_at >= wanted.since)
+        return conditions
+
+    def _values(self, wanted: RowFilter) -> dict[str, Any]:
+        if wanted.references is None:
+            return {}
+        # one parameter for any number: a database takes only so many
+        references = [{"reference": reference} for reference in wanted.references]
+        return {"references": json_parameter(references, assets)}
 
     async def _dues(self, statement: sa.Executable, values: dict[str, Any]) -> list[Due]:
         dues = []

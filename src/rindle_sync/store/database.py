@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final, cast
@@ -12,7 +13,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.domain import LONGEST_WAIT, TOLERANCE
-from rindle_sync.errors import AlreadyClosed, DatabaseUnavailable, WrongEventLoop
+from rindle_sync.errors import (
+    AlreadyClosed,
+    DatabaseUnavailable,
+    WriteInsideCallback,
+    WrongEventLoop,
+)
 from rindle_sync.store.driver_errors import NO_TABLES, named_errors, retried
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
@@ -22,6 +28,21 @@ from rindle_sync.store.write_queue import NoQueue, WriteQueue
 ENCODING_REMEDY: Final = (
     "use a database in UTF-8: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
 )
+
+LENT_AT_ONCE: Final = 3
+"""How many transactions callbacks of the app hold at once on PostgreSQL: the pool has five."""
+
+
+@dataclass(slots=True)
+class _Lent:
+    """A transaction that a callback of the app runs in."""
+
+    database: "Database"
+    is_open: bool = True
+
+
+# known to all that the callback starts, and to nothing else
+_lent_here: ContextVar[_Lent | None] = ContextVar("lent_here", default=None)
 
 
 SERVER: Final = sa.text(
@@ -55,6 +76,7 @@ class Database:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
         self._reads = engine.execution_options(reads_only=True)
+        self._lent = asyncio.Semaphore(1 if self._has_one_writer else LENT_AT_ONCE)
         self._unreleased: dict[tuple[sa.Table, str], None] = {}
         """The leases to release next, by table and token; a dict, used as an ordered set."""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,6 +89,10 @@ class Database:
     def schema(self) -> str | None:
         """The schema of PostgreSQL that has our tables; None where the search path leads there."""
         return schema_of(self.engine)
+
+    @property
+    def _has_one_writer(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
 
     @property
     def place(self) -> str:
@@ -155,11 +181,26 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at its end."""
         self.check_usable()
+        lent = _lent_here.get()
+        if self._has_one_writer and lent and lent.is_open and lent.database is self:
+            raise WriteInsideCallback  # it would wait for itself
         async with self._writers.turn() as has_begun:
             with named_errors():
                 async with self.engine.begin() as connection:
                     has_begun()
                     yield connection
+
+    @asynccontextmanager
+    async def lending(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction for a callback of the app; few at once, so that others go on."""
+        async with self._lent, self.writing() as connection:
+            lent = _Lent(self)
+            _lent_here.set(lent)
+            try:
+                yield connection
+            finally:
+                lent.is_open = False
+                _lent_here.set(None)
 
     def release_later(self, table: sa.Table, token: str) -> None:
         """Release what is leased under `token` with the next lease or release."""
@@ -183,6 +224,20 @@ class Database:
             yield connection
         for lease in unreleased:
             self._unreleased.pop(lease, None)
+
+    @asynccontextmanager
+    async def leasing(self, token: str, *tables: sa.Table) -> AsyncIterator[AsyncConnection]:
+        """`releasing`, to lease under `token`: where that fails, it is released later."""
+        began = False
+        try:
+            async with self.releasing() as connection:
+                began = True
+                yield connection
+        except (DatabaseUnavailable, asyncio.CancelledError):
+            if began:  # the commit may have succeeded all the same
+                for table in tables:
+                    self.release_later(table, token)
+            raise
 
 
 class Repository:
@@ -230,7 +285,7 @@ class Repository:
         async with self.writing() as connection:
             return (await connection.execute(statement, values)).rowcount
 
-    def insert_once(self) -> sa.Executable:
+    def insert_once(self) -> sa.Insert:
         """An insert into `table` that does nothing where a unique key is there already.
 
         https://docs.sqlalchemy.org/en/20/core/connections.html: `preserve_rowcount`
@@ -239,7 +294,7 @@ class Repository:
         if self.database.engine.dialect.name == "sqlite":
             new = sqlite.insert(self.table)
         return cast(
-            sa.Executable, new.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+            sa.Insert, new.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
         )
 
     async def release(self, token: str) -> None:
@@ -252,15 +307,8 @@ class Repository:
         self, statement: sa.Executable, token: str, values: Mapping[str, Any]
     ) -> Sequence[sa.Row[Any]]:
         """Run a statement that leases under `token`; the rows that it returns."""
-        began = False
-        try:
-            async with self.database.releasing() as connection:
-                began = True
-                return (await connection.execute(statement, {**values, "token": token})).all()
-        except (DatabaseUnavailable, asyncio.CancelledError):
-            if began:  # the commit may have succeeded all the same
-                self.database.release_later(self.table, token)
-            raise
+        async with self.database.leasing(token, self.table) as connection:
+            return (await connection.execute(statement, {**values, "token": token})).all()
 
 
 def schema_of(engine: AsyncEngine) -> str | None:

@@ -4,13 +4,19 @@ import re
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import scrub
-from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, InvalidValue
+from rindle_sync.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    InvalidValue,
+    TransactionEnded,
+)
 from rindle_sync.store.schema.engine import BUSY_SECONDS, READ_ONLY, STATEMENT_SECONDS
 
 P = ParamSpec("P")
@@ -202,3 +208,16 @@ def complaint(error: BaseException | None) -> str:
     if "OperationalError" in kinds and not (state or code):
         return f"no connection to the database; is it up? ({text})"
     return f"the database refused the statement: {text}"
+
+
+async def check_transaction(connection: AsyncConnection) -> None:
+    """Raise `TransactionEnded` where the transaction is over, or can only be rolled back.
+
+    PostgreSQL answers a COMMIT of a failed transaction without an error, and SQLite ends one by
+    itself where its disk is full.
+    """
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    is_sqlite = connection.dialect.name == "sqlite"
+    # https://www.postgresql.org/docs/current/libpq-status.html: PQTRANS_INTRANS
+    if not (driver.in_transaction if is_sqlite else driver.info.transaction_status == 2):
+        raise TransactionEnded

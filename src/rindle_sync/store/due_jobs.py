@@ -10,7 +10,14 @@ import sqlalchemy as sa
 from rindle_sync.domain import DueThresholds, Job, JobKind
 from rindle_sync.store.database import Database, clock, has_come, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
-from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes, job_runs, webhook_events
+from rindle_sync.store.schema.tables import (
+    IS_UNWATCHED,
+    assets,
+    change_deliveries,
+    changes,
+    job_runs,
+    webhook_events,
+)
 from rindle_sync.store.schema.types import UtcTime
 
 _THRESHOLDS: Final = sa.Table(
@@ -47,15 +54,18 @@ def _statement() -> sa.Select[Any]:
 
     is_untouched = assets.c.updated_at <= thresholds.touched_before
     checkable = is_untouched | is_ahead(assets.c.updated_at), is_free(assets)
-    next_attempt_at, dispatch_at = webhook_events.c.next_attempt_at, changes.c.dispatch_at
+    is_attempted = has_come(webhook_events.c.next_attempt_at), is_free(webhook_events)
+    is_for_app = webhook_events.c.for_app
     due: dict[JobKind, sa.ColumnElement[bool]] = {
         JobKind.SWEEP: any_of(assets, assets.c.check_at <= now, *checkable)
         | (last_check(IS_UNWATCHED) > thresholds.latest_check)
         | (last_check() > thresholds.latest_watched_check),
-        JobKind.PROCESS_WEBHOOK_EVENTS: any_of(
-            webhook_events, has_come(next_attempt_at), is_free(webhook_events)
-        ),
-        JobKind.DISPATCH: any_of(changes, has_come(dispatch_at), is_free(changes)),
+        JobKind.PROCESS_WEBHOOK_EVENTS: any_of(webhook_events, *is_attempted, ~is_for_app),
+        JobKind.DISPATCH: any_of(changes, has_come(changes.c.dispatch_at), is_free(changes))
+        | any_of(
+            change_deliveries, has_come(change_deliveries.c.dispatch_at), is_free(change_deliveries)
+        )
+        | any_of(webhook_events, *is_attempted, is_for_app),
     }
     # a job without such a time, as of an audit that is switched off, is never due
     again = {JobKind.AUDIT: thresholds.audited_before, JobKind.PRUNE: thresholds.pruned_before}

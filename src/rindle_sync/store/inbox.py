@@ -1,7 +1,7 @@
 """The stored webhook events: each is stored once, leased while pending, and gets its outcome."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence, Set
 from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from rindle_sync.domain import (
+    NOT_WANTED,
     UNTRACKED,
     EventStatus,
     ProviderAsset,
@@ -22,14 +23,16 @@ from rindle_sync.store.database import (
     claim_statement,
     clock,
     has_come,
+    in_environment,
     outcome_statement,
 )
-from rindle_sync.store.schema.engine import STATEMENT_SECONDS
-from rindle_sync.store.schema.json_rows import json_parameter
+from rindle_sync.store.driver_errors import retried
+from rindle_sync.store.group_commit import GroupCommit
+from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import webhook_events
 
 _FIELDS: Final = tuple(field.name for field in fields(WebhookEvent))
-_NAMES: Final = ("provider_asset_id", "provider_upload_id", "passthrough")
+_NAMES: Final = ("provider_asset_id", "provider_upload_id", "passthrough", "object_id")
 _SIZE: Final = sa.func.length(webhook_events.c.body)
 SUMMARY_COLUMNS: Final = (
     *(webhook_events.c[field.name] for field in fields(StoredEvent)),
@@ -37,7 +40,37 @@ SUMMARY_COLUMNS: Final = (
 )
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
 _IS_DUE: Final = has_come(webhook_events.c.next_attempt_at)
-_CLAIM: Final = claim_statement(webhook_events, _IS_DUE, first=[webhook_events.c.next_attempt_at])
+_FIRST: Final = [webhook_events.c.next_attempt_at]
+_CLAIM: Final = claim_statement(webhook_events, _IS_DUE, ~webhook_events.c.for_app, first=_FIRST)
+
+
+def _place(table: sa.FromClause) -> sa.Tuple:
+    """Where an event stands in the order in which they occurred."""
+    received_at = table.c.received_at
+    return sa.tuple_(sa.func.coalesce(table.c.occurred_at, received_at), received_at, table.c.id)
+
+
+def _app_claim_statement() -> sa.Update:
+    earlier = webhook_events.alias("earlier")
+    # of one object the app gets an event only once it has had the one before, or that one is dead
+    waits = sa.exists().where(
+        earlier.c.provider_name == webhook_events.c.provider_name,
+        earlier.c.environment == webhook_events.c.environment,
+        earlier.c.object_id == webhook_events.c.object_id,
+        earlier.c.next_attempt_at.is_not(None),
+        _place(earlier) < _place(webhook_events),
+    )
+    types = sa.select(json_field(json_table("types", "wanted"), webhook_events.c.type))
+    wanted = webhook_events.c.for_app, webhook_events.c.type.in_(types)
+    return claim_statement(webhook_events, _IS_DUE, *wanted, ~waits, first=_FIRST)
+
+
+_CLAIM_FOR_APP: Final = _app_claim_statement()
+_TYPES_FOR_APP: Final = (
+    sa.select(webhook_events.c.type)
+    .distinct()
+    .where(in_environment(webhook_events), _IS_DUE, webhook_events.c.for_app)
+)
 _AGAIN: Final = {"status": EventStatus.PENDING.value, "attempts": 0, "reason": None}
 _OUTCOMES: Final = outcome_statement(webhook_events, _OUTCOME)
 
@@ -49,69 +82,87 @@ class Inbox(Repository):
 
     def __init__(self, *of: Any) -> None:
         super().__init__(*of)
-        self._storing: set[asyncio.Future[bool]] = set()
+        self._commits = GroupCommit(self.add_all)
 
     def storing(self, webhook_event: WebhookEvent) -> "asyncio.Future[bool]":
-        """`add` as a task that goes on when its caller stops waiting; `finish` waits for it."""
-        task = asyncio.ensure_future(self.add(webhook_event))
-        self._storing.add(task)
-
-        def ended(task: "asyncio.Future[bool]") -> None:
-            self._storing.discard(task)
-            # read, so that asyncio does not log it: the sender was answered to try again
-            if not task.cancelled():
-                task.exception()
-
-        task.add_done_callback(ended)
-        return task
+        """What `add` comes to, also when its caller stops waiting; `finish` waits for it."""
+        return self._commits.add(webhook_event)
 
     async def finish(self, within: timedelta) -> None:
         """Wait up to `within` for `storing`, then cancel it; to be called before `close`."""
-        if not self._storing:
-            return
-        _, late = await asyncio.wait(self._storing, timeout=within.total_seconds())
-        for task in late:
-            task.cancel()
-        if late:  # a cancelled aiosqlite task ends with its statement; cancelled twice, it hangs
-            await asyncio.wait(late, timeout=STATEMENT_SECONDS)
+        await self._commits.finish(within)
 
     async def add(self, webhook_event: WebhookEvent) -> bool:
         """Store an event, or revive one that was not applied; False if nothing is left to do.
 
         An event id is stored once. One that is dead or untracked becomes as it was sent now.
         """
-        values = {name: getattr(webhook_event, name) for name in _FIELDS}
-        # PostgreSQL would log a failed insert with the provider's event id
+        return await self._add_alone(_values(webhook_event))
+
+    async def add_all(self, webhook_events: Sequence[WebhookEvent]) -> list[bool | Exception]:
+        """`add` for each, in one transaction; where a value is refused, one by one."""
         try:
-            is_new = await self.execute(self.insert_once(), values) > 0
+            all_values = [_values(webhook_event) for webhook_event in webhook_events]
+            new = await self._insert(all_values)
+        except InvalidValue:
+            return [await _outcome(self.add(webhook_event)) for webhook_event in webhook_events]
+        outcomes: list[bool | Exception] = []
+        for values in all_values:
+            is_new = values["id"] in new
+            outcomes.append(is_new or await _outcome(self._revived(values)))
+        return outcomes
+
+    @retried
+    async def _insert(self, all_values: Sequence[Mapping[str, Any]]) -> Set[str]:
+        """Insert events whose event ids are not stored yet; the ids of those."""
+        # PostgreSQL would log a failed insert with the provider's event id
+        insert = self.insert_once().returning(webhook_events.c.id)
+        async with self.writing() as connection:
+            return frozenset((await connection.execute(insert, all_values)).scalars())
+
+    async def _add_alone(self, values: dict[str, Any]) -> bool:
+        try:
+            is_new = bool(await self._insert([values]))
         except InvalidValue:
             # a name that the database cannot hold stands in no row; the body has it all the same
             odd = [name for name in _NAMES if not (values[name] or "").isascii()]
             if not odd:
                 raise
-            values |= dict.fromkeys(odd)
-            is_new = await self.execute(self.insert_once(), values) > 0
-        if is_new or webhook_event.status is not EventStatus.PENDING:
-            return is_new
+            values = values | dict.fromkeys(odd)
+            is_new = bool(await self._insert([values]))
+        return is_new or await self._revived(values)
+
+    async def _revived(self, values: dict[str, Any]) -> bool:
+        """Whether an event that is stored already, and was not applied, is pending again."""
+        if values["status"] is not EventStatus.PENDING:
+            return False
         is_dead = webhook_events.c.status == EventStatus.DEAD.value
         is_left = is_dead | (webhook_events.c.reason == UNTRACKED)
         left = sa.update(webhook_events).where(
-            *self.here, webhook_events.c.event_id == webhook_event.event_id, is_left
+            *self.here, webhook_events.c.event_id == values["event_id"], is_left
         )
-        del values["id"]
-        return await self.execute(left.values(values)) > 0
+        again = {name: value for name, value in values.items() if name != "id"}
+        return await self.execute(left.values(again)) > 0
 
     async def claim(
         self, *, now: datetime, token: str, until: datetime, limit: int
     ) -> list[WebhookEvent]:
         """Lease up to `limit` due events in one statement; in the order in which they occurred."""
         values = self.parameters | clock(now) | {"until": until, "most": limit}
-        claimed = []
-        for row in await self.lease(_CLAIM, token, values):
-            event = {name: getattr(row, name) for name in _FIELDS}
-            event |= {"status": EventStatus(row.status), "headers": row.headers or {}}
-            claimed.append(WebhookEvent(**event))
-        return sorted(claimed, key=lambda e: (e.occurred_at or e.received_at, e.received_at))
+        return _in_order([_read_event(row) for row in await self.lease(_CLAIM, token, values)])
+
+    async def types_for_app(self, now: datetime) -> list[str]:
+        """The types of the due events that are for the app."""
+        return [row.type for row in await self.read(_TYPES_FOR_APP, self.parameters | clock(now))]
+
+    async def claim_for_app(
+        self, types: Sequence[str], *, now: datetime, token: str, until: datetime, limit: int
+    ) -> list[WebhookEvent]:
+        """`claim` for events of these types that are for the app; of each object the earliest."""
+        values = self.parameters | clock(now) | {"until": until, "most": limit}
+        values["types"] = json_parameter([{"type": name} for name in types], webhook_events)
+        claimed = await self.lease(_CLAIM_FOR_APP, token, values)
+        return _in_order([_read_event(row) for row in claimed])
 
     async def end(self, ended: Sequence[WebhookEvent], token: str) -> None:
         """Write the outcome of events that are leased under `token`, in one statement."""
@@ -137,12 +188,13 @@ class Inbox(Repository):
         return [read_summary(found) for found in await self.read(newest)]
 
     async def waiting(self, now: datetime) -> tuple[int, datetime | None, bool]:
-        """How many events are due, since when, and whether any was ever applied."""
+        """How many events about rows are due, since when, and whether any was ever applied."""
         next_attempt_at, status = webhook_events.c.next_attempt_at, webhook_events.c.status
         counted = sa.select(
             sa.func.count().label("number"), sa.func.min(next_attempt_at).label("since")
         )
-        [due] = await self.read(counted.where(*self.here, next_attempt_at <= now))
+        is_due = next_attempt_at <= now, ~webhook_events.c.for_app
+        [due] = await self.read(counted.where(*self.here, *is_due))
         applied = sa.select(status).where(*self.here, status == EventStatus.APPLIED.value)
         return due.number, due.since, bool(await self.read(applied.limit(1)))
 
@@ -174,9 +226,14 @@ class Inbox(Repository):
     async def prune(self, *, ended_before: datetime, dead_before: datetime) -> int:
         """Empty the bodies of old events; the number of them.
 
-        The event ids stay, so that an event that is delivered again is not applied twice.
+        The event ids stay, so that an event that is delivered again is not applied twice. An event
+        for the app that no callback has wanted for so long is ignored from now on.
         """
         status, received_at = webhook_events.c.status, webhook_events.c.received_at
+        is_left = (status == EventStatus.PENDING.value) & webhook_events.c.for_app
+        left = sa.update(webhook_events).where(*self.here, is_left, received_at < ended_before)
+        ignored = {"status": EventStatus.IGNORED.value, "next_attempt_at": None}
+        await self.execute(left.values(ignored | {"reason": NOT_WANTED}))
         ended = status.in_([EventStatus.APPLIED.value, EventStatus.IGNORED.value])
         old = sa.or_(
             (status == EventStatus.DEAD.value) & (received_at < dead_before),
@@ -186,6 +243,27 @@ class Inbox(Repository):
         return await self.execute(emptied.values(body=b"", headers=None))
 
 
+def _read_event(row: sa.Row[Any]) -> WebhookEvent:
+    event = {name: getattr(row, name) for name in _FIELDS}
+    event |= {"status": EventStatus(row.status), "headers": row.headers or {}}
+    return WebhookEvent(**event)
+
+
+def _in_order(events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
+    return sorted(events, key=lambda e: (e.occurred_at or e.received_at, e.received_at))
+
+
 def read_summary(found: sa.Row[Any]) -> WebhookEventSummary:
     """A line with the columns `SUMMARY_COLUMNS`."""
     return WebhookEventSummary(**found._asdict() | {"status": EventStatus(found.status)})
+
+
+def _values(webhook_event: WebhookEvent) -> dict[str, Any]:
+    return {name: getattr(webhook_event, name) for name in _FIELDS}
+
+
+async def _outcome(adding: Awaitable[bool]) -> bool | Exception:
+    try:
+        return await adding
+    except InvalidValue as error:
+        return error

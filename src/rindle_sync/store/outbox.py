@@ -1,12 +1,20 @@
-"""The changes to dispatch to the app: leases them in row order, writes the outcomes."""
+"""The changes to dispatch to the app: leases them in row order, writes the outcomes.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A change waits in its own line until every callback was called once. What a callback failed on, or
+has to wait with, goes on as a call of that callback alone, in `provider_change_deliveries`.
+"""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from rindle_sync.errors import InvalidValue, TransactionEnded
 from rindle_sync.store.database import (
     Repository,
     claim_statement,
@@ -14,23 +22,80 @@ from rindle_sync.store.database import (
     has_come,
     outcome_statement,
 )
+from rindle_sync.store.driver_errors import check_transaction, retried
 from rindle_sync.store.lines import Change, read_change
-from rindle_sync.store.schema.json_rows import json_parameter
-from rindle_sync.store.schema.tables import changes
+from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
+from rindle_sync.store.schema.tables import change_deliveries, changes
 
 
 @dataclass(frozen=True, slots=True)
 class PendingChange:
-    """A change that is leased for dispatch, after `attempts` failed ones."""
+    """A change that is leased for dispatch to every callback."""
 
     id: int
     change: Change
+    handled: frozenset[str] = frozenset()
+    """The callbacks that have handled it in a transaction of theirs."""
+    behind: frozenset[str] = frozenset()
+    """The callbacks that wait with it, for their call for an earlier change of its row."""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingCall:
+    """A call of one callback for one change, leased, after `attempts` failed ones."""
+
+    id: int
+    callback: str
     attempts: int
+    change_id: int
+    change: Change | None
+    """None where the app has deleted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was leased."""
+
+    changes: list[PendingChange] = field(default_factory=list)
+    calls: list[PendingCall] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewCall:
+    """A call of one callback that is left of a change."""
+
+    pending: PendingChange
+    callback: str
+    at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of leased changes and calls."""
+
+    changes: list[PendingChange] = field(default_factory=list)
+    """Those whose every callback was called, or has a call of its own."""
+    new_calls: list[NewCall] = field(default_factory=list)
+    marked: list[int] = field(default_factory=list)
+    """The ids of those that some callback has marked as handled."""
+    calls: list[PendingCall] = field(default_factory=list)
+    """Those that went well."""
+    put_off: list[tuple[PendingCall, datetime]] = field(default_factory=list)
+    """Those that failed, and when to try again."""
+
+
+class NotRecorded(Exception):
+    """A callback returned, and its transaction could not be committed; `error` says why."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
 
 
 def _claim_statement() -> sa.Update:
     earlier = changes.alias("earlier")
-    # the app gets the changes of a row in their order: a later one waits, even for a failing one
+    # the app gets the changes of a row in their order: a later one waits for the callbacks of it
     waits = sa.exists().where(
         earlier.c.row_id == changes.c.row_id,
         earlier.c.version < changes.c.version,
@@ -40,41 +105,222 @@ def _claim_statement() -> sa.Update:
     return claim_statement(changes, is_due, ~waits, first=[changes.c.dispatch_at, changes.c.id])
 
 
+def _call_claim_statement() -> sa.Update:
+    calls, earlier = change_deliveries, change_deliveries.alias("earlier")
+    waits = sa.exists().where(
+        earlier.c.row_id == calls.c.row_id,
+        earlier.c.callback == calls.c.callback,
+        earlier.c.version < calls.c.version,
+        earlier.c.dispatch_at.is_not(None),
+    )
+    names = sa.select(json_field(json_table("callbacks", "named"), calls.c.callback))
+    is_due = has_come(calls.c.dispatch_at), calls.c.callback.in_(names)
+    return claim_statement(calls, *is_due, ~waits, first=[calls.c.dispatch_at, calls.c.id])
+
+
+def _given(column: sa.Column[Any]) -> sa.Select[Any]:
+    return sa.select(json_field(json_table("rows", "r"), column))
+
+
 _CLAIM: Final = _claim_statement()
-_OUTCOMES: Final = outcome_statement(changes, ("dispatch_at", "dispatch_attempts"))
+_CLAIM_CALLS: Final = _call_claim_statement()
+_OF_ROWS: Final = sa.select(*change_deliveries.c).where(
+    change_deliveries.c.row_id.in_(_given(change_deliveries.c.row_id))
+)
+_CHANGES: Final = sa.select(*changes.c).where(changes.c.id.in_(_given(changes.c.id)))
+_END: Final = outcome_statement(changes, ("dispatch_at",)).returning(changes.c.id)
+_PUT_OFF: Final = outcome_statement(change_deliveries, ("dispatch_at", "dispatch_attempts"))
+_IS_MINE: Final = change_deliveries.c.lease_token == sa.bindparam("held")
+_END_CALLS: Final = sa.delete(change_deliveries).where(
+    change_deliveries.c.id.in_(_given(change_deliveries.c.id)), _IS_MINE
+)
+_UNMARK: Final = sa.delete(change_deliveries).where(
+    change_deliveries.c.change_id.in_(_given(change_deliveries.c.change_id)),
+    change_deliveries.c.dispatch_at.is_(None),
+)
+
+
+def _hold(table: sa.Table) -> sa.Select[Any]:
+    """Keep a leased line from everybody who would lease it, and from nobody who writes to it."""
+    is_held = table.c.id == sa.bindparam("held_id"), table.c.lease_token == sa.bindparam("held")
+    return sa.select(table.c.id).where(*is_held).with_for_update(read=True, key_share=True)
+
+
+_HOLD: Final = {table.name: _hold(table) for table in (changes, change_deliveries)}
 
 
 class Outbox(Repository):
-    """The changes that are not dispatched yet."""
+    """The changes, and the calls of single callbacks, that are not dispatched yet."""
 
     table = changes
 
+    @retried
     async def claim(
-        self, *, now: datetime, token: str, until: datetime, limit: int
-    ) -> list[PendingChange]:
-        """Lease up to `limit` due changes, of each row only its earliest; in one statement."""
-        values = self.parameters | clock(now) | {"until": until, "most": limit}
-        found = [
-            PendingChange(row.id, read_change(row), row.dispatch_attempts)
-            for row in await self.lease(_CLAIM, token, values)
-        ]
-        return sorted(found, key=lambda pending: pending.id)
+        self, *, now: datetime, token: str, until: datetime, limit: int, callbacks: Collection[str]
+    ) -> Claimed:
+        """Lease up to `limit` due changes, and as many calls of `callbacks`, in one transaction.
 
-    async def end(self, ended: Sequence[tuple[PendingChange, datetime | None]], token: str) -> None:
-        """Write when to try each change again, or None for a dispatched one; in one statement."""
-        rows = [
-            {
-                "id": pending.id,
-                "dispatch_at": again,
-                "dispatch_attempts": pending.attempts + (again is not None),
-            }
-            for pending, again in ended
+        Of each row only the earliest change, and of each row and callback the earliest call.
+        """
+        values = self.parameters | clock(now)
+        values |= {"token": token, "until": until, "most": limit}
+        names = json_parameter([{"callback": name} for name in callbacks], change_deliveries)
+        async with self.database.leasing(token, changes, change_deliveries) as connection:
+            lines = (await connection.execute(_CLAIM, values)).all()
+            # read after the lease, which waited for whoever marked one of them
+            standing = await _of_rows(connection, {line.row_id for line in lines})
+            calls = await connection.execute(_CLAIM_CALLS, values | {"callbacks": names})
+            pending_calls = await _with_changes(connection, calls.all())
+        pending = [_pending(line, standing) for line in lines]
+        return Claimed(
+            sorted(pending, key=lambda change: change.id),
+            sorted(pending_calls, key=lambda call: call.change_id),
+        )
+
+    async def release(self, token: str) -> None:
+        """Release what is leased under `token`, or leave it to a later call on a database error."""
+        self.database.release_later(change_deliveries, token)
+        await super().release(token)
+
+    @asynccontextmanager
+    async def handing_over(
+        self, leased: PendingChange | PendingCall, callback: str, token: str, *, ends: bool
+    ) -> AsyncIterator[AsyncConnection | None]:
+        """A transaction for one callback, which also notes that it has handled the change.
+
+        `ends` says that no other callback is left. None where the lease was lost: nobody may be
+        called. Raises `NotRecorded` where the app's part cannot be committed.
+        """
+        line = changes if isinstance(leased, PendingChange) else change_deliveries
+        held = {"held_id": leased.id, "held": token}
+        has_returned = False
+        try:
+            async with self.database.lending() as connection:
+                if (await connection.execute(_HOLD[line.name], held)).first() is None:
+                    yield None
+                    return
+                yield connection
+                has_returned = True
+                await check_transaction(connection)
+                await self._note_handled(connection, leased, callback, token, ends=ends)
+        except InvalidRequestError:  # SQLAlchemy's word for a transaction that is over
+            raise NotRecorded(TransactionEnded()) from None
+        except (TransactionEnded, IntegrityError, InvalidValue) as error:
+            # a constraint of the app that is checked at the commit
+            if not has_returned:
+                raise
+            raise NotRecorded(error) from None
+
+    async def _note_handled(
+        self,
+        connection: AsyncConnection,
+        leased: PendingChange | PendingCall,
+        callback: str,
+        token: str,
+        *,
+        ends: bool,
+    ) -> None:
+        rows = json_parameter([{"id": leased.id, "dispatch_at": None}], changes)
+        if isinstance(leased, PendingCall):
+            await connection.execute(_END_CALLS, {"rows": rows, "held": token})
+        elif ends:
+            await connection.execute(_END, {"rows": rows, "held": token})
+        else:
+            marker = self.key | _call_columns(leased, callback)
+            await connection.execute(sa.insert(change_deliveries), marker)
+
+    @retried
+    async def end(self, outcomes: Outcomes, token: str) -> None:
+        """Write what became of all that is leased under `token`, in one transaction."""
+        held = {"held": token}
+        ended = [{"id": pending.id, "dispatch_at": None} for pending in outcomes.changes]
+        called = [{"id": call.id} for call in outcomes.calls]
+        put_off = [
+            {"id": call.id, "dispatch_at": at, "dispatch_attempts": call.attempts + 1}
+            for call, at in outcomes.put_off
         ]
-        await self.execute(_OUTCOMES, {"rows": json_parameter(rows, changes), "held": token})
+        if not (ended or called or put_off):
+            return
+        async with self.writing() as connection:
+            if ended:
+                rows = {"rows": json_parameter(ended, changes)}
+                ids = set((await connection.execute(_END, rows | held)).scalars())
+                await self._keep_calls(connection, outcomes, ids)
+            if called:
+                rows = {"rows": json_parameter(called, change_deliveries)}
+                await connection.execute(_END_CALLS, rows | held)
+            if put_off:
+                rows = {"rows": json_parameter(put_off, change_deliveries)}
+                await connection.execute(_PUT_OFF, rows | held)
+
+    async def _keep_calls(
+        self, connection: AsyncConnection, outcomes: Outcomes, ended: Collection[int]
+    ) -> None:
+        """Write the calls that are left of changes that have ended, and drop their markers."""
+        new = [
+            self.key
+            | _call_columns(call.pending, call.callback)
+            | {"dispatch_at": call.at, "dispatch_attempts": call.attempts}
+            for call in outcomes.new_calls
+            if call.pending.id in ended
+        ]
+        marked = [{"change_id": number} for number in outcomes.marked if number in ended]
+        if marked:
+            await connection.execute(_UNMARK, {"rows": json_parameter(marked, change_deliveries)})
+        if new:
+            await connection.execute(sa.insert(change_deliveries), new)
 
     async def forget(self, before: datetime) -> int:
-        """Stop dispatching changes older than `before`; the number of them."""
-        old = changes.c.dispatch_at.is_not(None), changes.c.at < before
+        """Stop dispatching changes older than `before`, to any callback; the number of changes."""
+        calls = change_deliveries
+        is_old = changes.c.at < before
+        waiting = sa.select(calls.c.id).outerjoin(changes, changes.c.id == calls.c.change_id)
+        waiting = waiting.where(*self.here_in(calls), sa.or_(is_old, changes.c.id.is_(None)))
+        # what a callback is being called with is left for the next time
+        free = waiting.with_for_update(of=calls, skip_locked=True)
+        old_calls = sa.delete(calls).where(calls.c.id.in_(free))
+        await self.execute(old_calls)
+        old = changes.c.dispatch_at.is_not(None), is_old
         return await self.execute(
             sa.update(changes).where(*self.here, *old).values(dispatch_at=None)
         )
+
+
+def _call_columns(pending: PendingChange, callback: str) -> dict[str, Any]:
+    change = pending.change
+    named = {"change_id": pending.id, "callback": callback}
+    return named | {"row_id": change.row_id, "version": change.version}
+
+
+async def _of_rows(connection: AsyncConnection, row_ids: Collection[str]) -> Sequence[sa.Row[Any]]:
+    """The calls that are left for the changes of these rows, and the markers of these changes."""
+    if not row_ids:
+        return []
+    rows = json_parameter([{"row_id": row_id} for row_id in row_ids], change_deliveries)
+    return (await connection.execute(_OF_ROWS, {"rows": rows})).all()
+
+
+def _pending(line: sa.Row[Any], standing: Sequence[sa.Row[Any]]) -> PendingChange:
+    handled, behind = set(), set()
+    for call in standing:
+        if call.change_id == line.id:
+            handled.add(call.callback)
+        elif call.row_id == line.row_id and call.dispatch_at and call.version < line.version:
+            behind.add(call.callback)
+    return PendingChange(line.id, read_change(line), frozenset(handled), frozenset(behind))
+
+
+async def _with_changes(
+    connection: AsyncConnection, lines: Sequence[sa.Row[Any]]
+) -> list[PendingCall]:
+    if not lines:
+        return []
+    ids = json_parameter([{"id": line.change_id} for line in lines], changes)
+    found = await connection.execute(_CHANGES, {"rows": ids})
+    by_id = {change.id: read_change(change) for change in found}
+    pending = []
+    for line in lines:
+        change = by_id.get(line.change_id)
+        about = line.id, line.callback, line.dispatch_attempts, line.change_id
+        pending.append(PendingCall(*about, change))
+    return pending

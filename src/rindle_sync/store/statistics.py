@@ -52,7 +52,9 @@ class Figures:
     oldest_due: datetime | None = None
     pending: int = 0
     oldest_pending: datetime | None = None
-    """The earliest next attempt of a pending event."""
+    """The earliest next attempt of a pending event that is not for the app."""
+    oldest_for_app: datetime | None = None
+    """The earliest next attempt of one that is."""
     dead: int = 0
     failed: int = 0
     """Events that died since `since`."""
@@ -97,10 +99,12 @@ _ROWS: Final = counts(
 _DUE: Final = counts(
     assets, sa.func.count().label("due"), sa.func.min(assets.c.check_at).label("oldest_due")
 ).where(assets.c.check_at <= sa.bindparam("now", type_=UtcTime()))
+_OLDEST: Final = sa.func.min(webhook_events.c.next_attempt_at)
 _PENDING: Final = counts(
     webhook_events,
     sa.func.count().label("pending"),
-    sa.func.min(webhook_events.c.next_attempt_at).label("oldest_pending"),
+    _OLDEST.filter(~webhook_events.c.for_app).label("oldest_pending"),
+    _OLDEST.filter(webhook_events.c.for_app).label("oldest_for_app"),
 ).where(webhook_events.c.next_attempt_at.is_not(None))
 _HAS_FAILED: Final = (webhook_events.c.received_at > _SINCE) & (
     webhook_events.c.received_at <= _BY_NOW

@@ -11,7 +11,14 @@ from rindle_sync.domain import LONGEST_PAUSE, TOLERANCE, LongestGaps, token_buck
 from rindle_sync.store.assets import IS_PLANNED_WRONGLY
 from rindle_sync.store.database import Repository, clock
 from rindle_sync.store.schema.json_rows import json_parameter
-from rindle_sync.store.schema.tables import assets, changes, job_runs, rate_limits, webhook_events
+from rindle_sync.store.schema.tables import (
+    assets,
+    change_deliveries,
+    changes,
+    job_runs,
+    rate_limits,
+    webhook_events,
+)
 from rindle_sync.store.statistics import counts
 
 
@@ -33,6 +40,7 @@ _PAST: Final = {
     ),
     webhook_events: ("received_at",),
     changes: ("at",),
+    change_deliveries: (),
     job_runs: ("began_at", "ended_at"),
     rate_limits: (),
 }
@@ -42,6 +50,7 @@ _WAITS: Final = {
     assets: ("lease_until",),
     webhook_events: ("next_attempt_at", "lease_until"),
     changes: ("dispatch_at", "lease_until"),
+    change_deliveries: ("dispatch_at", "lease_until"),
     job_runs: ("lease_until",),
     rate_limits: (),
 }
@@ -52,6 +61,7 @@ _WAITING: Final = {
     assets: assets.c.check_at.is_not(None),
     webhook_events: webhook_events.c.next_attempt_at.is_not(None),
     changes: changes.c.dispatch_at.is_not(None),
+    change_deliveries: change_deliveries.c.dispatch_at.is_not(None),
     job_runs: sa.true(),
     rate_limits: sa.true(),
 }

@@ -20,21 +20,30 @@ class WebhookEvents:
     async def list(
         self, *, status: EventStatus | None = None, limit: int = 50
     ) -> list[WebhookEventSummary]:
-        """The newest webhook events, of one status or of all."""
+        """The newest webhook events, up to `limit` rows, of one status or of all.
+
+        Raises `DatabaseUnavailable`.
+        """
         return await self._store.inbox.list(status=status, limit=limit)
 
     async def get(self, webhook_event_id: str) -> WebhookEventSummary | None:
-        """The webhook event with this id of ours."""
+        """The webhook event with this id of ours. Raises `DatabaseUnavailable`."""
         known = as_row_id(webhook_event_id)
         return await self._store.inbox.get(known) if known else None
 
     async def replay(self, webhook_event_id: str | None = None) -> int:
-        """Have one webhook event applied again, or all dead ones; how many."""
+        """Have one webhook event applied again, or all dead ones; how many.
+
+        Raises `DatabaseUnavailable`.
+        """
         known = as_row_id(webhook_event_id) if webhook_event_id is not None else None
         if webhook_event_id is not None and not known:
             return 0
         return await self._store.inbox.replay(self._now(), webhook_event_id=known)
 
     async def prune(self) -> int:
-        """Empty the bodies of events past their retention, and forget changes never dispatched."""
+        """Empty the bodies of events past their retention, and forget changes never dispatched.
+
+        Returns the number of bodies. Raises `DatabaseUnavailable`.
+        """
         return await self._prune()

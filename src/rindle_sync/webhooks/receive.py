@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from rindle_sync.domain import EventStatus, ReceivedEvent, WebhookEvent, WebhookSettings, credible
+from rindle_sync.domain import (
+    EventStatus,
+    ReceivedEvent,
+    WebhookEvent,
+    WebhookSettings,
+    credible,
+    matches_any,
+)
 from rindle_sync.errors import (
     AlreadyClosed,
     ConfigurationError,
@@ -79,14 +86,16 @@ class Receiver:
     telemetry: Telemetry
     settings: WebhookSettings
     now: Callable[[], datetime]
+    is_for_app: Callable[[str], bool]
+    """Whether a type that is not acted on is to be stored for the app."""
 
     async def receive(
         self, method: str, headers: Mapping[str, str], chunks: AsyncIterable[bytes]
     ) -> Reply:
         """The answer to one request; header names in any case.
 
-        202 stored or revived, 200 stored before or not acted on, 400 not valid, 405, 408, 413, 415,
-        500 no secret set, 503 not stored.
+        202 stored or revived, 200 stored before or wanted by nobody, 400 not valid, 405, 408, 413,
+        415, 500 no secret set, 503 not stored.
         """
         if method != "POST":
             return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
@@ -131,7 +140,9 @@ class Receiver:
         if settings.environment and received.environment != settings.environment:
             raise InvalidWebhook("other_environment")
         # not cancelled when it takes too long: a driver may need far longer to give up
-        storing = self.inbox.storing(self._webhook_event(received, headers, body, now))
+        webhook_event = self._webhook_event(received, headers, body, now)
+        is_wanted = webhook_event.status is EventStatus.PENDING
+        storing = self.inbox.storing(webhook_event)
         await asyncio.wait({storing}, timeout=settings.store_within.total_seconds())
         if not storing.done():
             raise DatabaseUnavailable("the database took too long to store it")
@@ -141,14 +152,14 @@ class Receiver:
                 type=received.type,
                 secret=secret,
                 duplicate=not is_new,
-                acted_on=received.acted_on,
+                acted_on=is_wanted,
                 ack_ms=milliseconds(self.now() - began),
                 delivery_ms=milliseconds(began - (received.occurred_at or began)),
             )
         )
         if not is_new:
             return Reply(200, {"status": "duplicate"})
-        if not received.acted_on:
+        if not is_wanted:
             self.telemetry.emit(WebhookIgnored(type=received.type, reason="not_acted_on"))
             return Reply(200, {"status": "ignored"})
         return Reply(202, {"status": "stored"})
@@ -157,6 +168,8 @@ class Receiver:
         self, received: ReceivedEvent, headers: Mapping[str, str], body: bytes, now: datetime
     ) -> WebhookEvent:
         names = self.provider.webhook_headers
+        for_app = not received.acted_on and self.is_for_app(received.type)
+        is_wanted = received.acted_on or for_app
         return WebhookEvent(
             id=str(uuid4()),
             provider_name=self.inbox.provider,
@@ -170,19 +183,23 @@ class Receiver:
             received_at=now,
             headers={name: headers[name] for name in names if name in headers},
             body=body,
-            status=EventStatus.PENDING if received.acted_on else EventStatus.IGNORED,
-            next_attempt_at=now if received.acted_on else None,
+            status=EventStatus.PENDING if is_wanted else EventStatus.IGNORED,
+            next_attempt_at=now if is_wanted else None,
+            for_app=for_app,
+            object_id=received.object_id if for_app else None,
         )
 
 
-def receiver_of(context: Context) -> Receiver:
-    """The receiver of one environment."""
+def receiver_of(context: Context, is_for_app: Callable[[str], bool] | None = None) -> Receiver:
+    """The receiver of one environment; `is_for_app` by default as the settings say."""
+    types = context.webhooks.types
     return Receiver(
         provider=context.gateway.provider,
         inbox=context.store.inbox,
         telemetry=context.telemetry,
         settings=context.webhooks,
         now=context.now,
+        is_for_app=is_for_app or (lambda event_type: matches_any(event_type, types)),
     )
 
 

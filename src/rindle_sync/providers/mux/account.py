@@ -9,7 +9,9 @@ from pydantic import Field, SecretStr, field_validator
 from rindle_sync.domain import Bucket
 from rindle_sync.providers.base import Buckets, CallsLeft, Priority, ProviderEntry, Transport
 from rindle_sync.providers.mux.client import Credentials, Mux
-from rindle_sync.providers.mux.playback import KEY_ID_SETTING, KEY_SETTING, MuxPlayback
+from rindle_sync.providers.mux.playback import MuxPlayback
+from rindle_sync.providers.mux.signing import KEY_ID_SETTING, KEY_SETTING, Signer
+from rindle_sync.providers.mux.webhooks import ACTED_ON
 from rindle_sync.providers.settings import ProviderSettings, split_secrets
 
 
@@ -84,13 +86,14 @@ def connect(
         connections=connections,
         transport=transport,
         on_calls_left=on_calls_left,
-        playback=MuxPlayback(settings.signing_key, has_key=has_key),
+        playback=MuxPlayback(lambda: Signer(*settings.signing_key()), has_key=has_key),
     )
 
 
 # https://www.mux.com/docs/core/make-api-requests
 MUX: Final = ProviderEntry(
     settings=MuxSettings,
+    acted_on=ACTED_ON,
     buckets={
         Priority.LOW: Buckets(
             reads=Bucket(name="reads:low", capacity=20, per_second=1),

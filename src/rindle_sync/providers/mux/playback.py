@@ -1,57 +1,49 @@
-"""Signed playback: a row and a key in, a URL with a token out.
+"""Playback: a row in, a URL out, with a token in it where its playback id is not public.
 
 Asks nobody, reads no clock, and has no default expiry.
 
+https://www.mux.com/docs/guides/play-your-videos
 https://www.mux.com/docs/guides/secure-video-playback
 """
 
-import base64
-import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import InitVar, dataclass, field
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cached_property
-from math import floor, isfinite
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from typing import Any, Final
+from urllib.parse import quote, urlencode
 
-from rindle_sync.domain import PlaybackId, ProviderAsset, State
+from rindle_sync.domain import PlaybackId, ProviderAsset, Rendition, State, Track
 from rindle_sync.errors import ConfigurationError, NotPlayable
-from rindle_sync.providers.base import Modifiers, PlaybackKind, SignedUrl
+from rindle_sync.providers.mux.outputs import captions_of, rendition_of
+from rindle_sync.providers.mux.signing import Audience, Signer, check_modifiers, expiry_of
+from rindle_sync.providers.playback import (
+    AS_IT_IS,
+    Modifiers,
+    PlaybackBundle,
+    PlaybackKind,
+    PlaybackRequest,
+    PlaybackUrl,
+)
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+OPEN_FIRST: Final = ("public", "signed", "drm")
+"""Mux's policies, in the order in which they are taken where none is named."""
 
-KEY_SETTING: Final = "mux_signing_private_key"
-KEY_ID_SETTING: Final = "mux_signing_key_id"
-SMALLEST_KEY: Final = 2048
-
-_OURS: Final = frozenset({"sub", "aud", "exp", "kid"})
-_REGISTERED: Final = frozenset({"iat", "iss", "jti", "nbf"})
-_MODIFIER = re.compile(r"[a-z][a-z0-9_]*")
-
-
-class Audience(StrEnum):
-    """What a token opens: the claim `aud`."""
-
-    VIDEO = "v"
-    THUMBNAIL = "t"
-    GIF = "g"
-    STORYBOARD = "s"
-    DRM_LICENSE = "d"
-    STATS_PLAYBACK_ID = "playback_id"
-    STATS_ASSET = "asset_id"
-    STATS_VIDEO = "video_id"
-    STATS_LIVE_STREAM = "live_stream_id"
-
+DRM_SYSTEMS: Final = {
+    "widevine": PlaybackKind.LICENSE_WIDEVINE,
+    "fairplay": PlaybackKind.LICENSE_FAIRPLAY,
+    "playready": PlaybackKind.LICENSE_PLAYREADY,
+}
 
 _AUDIENCES: Final = {
     "video": Audience.VIDEO,
     "thumbnail": Audience.THUMBNAIL,
     "animated": Audience.GIF,
     "storyboard": Audience.STORYBOARD,
+    # captions and files are parts of the video: its token opens them, too
+    "captions": Audience.VIDEO,
+    "rendition": Audience.VIDEO,
+    "audio": Audience.VIDEO,
     "license": Audience.DRM_LICENSE,
 }
 
@@ -61,232 +53,200 @@ def audience_of(kind: PlaybackKind) -> Audience:
     return _AUDIENCES[kind.partition(".")[0]]
 
 
-def url_of(kind: PlaybackKind, playback_id: str) -> str:
-    """The address of `kind`, without a token."""
-    name = quote(playback_id, safe="")
-    match audience_of(kind):
-        case Audience.VIDEO:
+def url_of(kind: PlaybackKind, playback_id: str, part: str = "") -> str:
+    """The address of `kind`, without a token; `part` is a track's id, or a file's name."""
+    family, _, form = kind.partition(".")
+    name, inner = quote(playback_id, safe=""), quote(part, safe="")
+    match family:
+        case "video":
             return f"https://stream.mux.com/{name}.m3u8"
-        case Audience.DRM_LICENSE:
-            return f"https://license.mux.com/license/{kind.partition('.')[2]}/{name}"
+        case "captions":
+            return f"https://stream.mux.com/{name}/text/{inner}.{form}"
+        case "rendition" | "audio":
+            return f"https://stream.mux.com/{name}/{inner}"
+        case "license":
+            return f"https://license.mux.com/license/{form}/{name}"
         case _:
             return f"https://image.mux.com/{name}/{kind}"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Signer:
-    """A signing key of one Mux environment, parsed once.
+class MuxPlayback:
+    """Makes URLs for rows of Mux; `signer`, or what makes it when it is first needed, signs them.
 
-    Raises `ConfigurationError` for a key that cannot sign.
-
-    `private_key` is an RSA key of at least 2048 bits, in PEM (PKCS#1 or PKCS#8) or base64 of that,
-    which is how Mux hands it out. Its text is not kept.
+    Public playback ids need none.
     """
 
-    key_id: str = field(repr=False)
-    private_key: InitVar[str]
-    _key: "RSAPrivateKey" = field(init=False, repr=False)
-
-    def __post_init__(self, private_key: str) -> None:
-        key_id = self.key_id.strip()
-        if not key_id or not key_id.isprintable():
-            raise ConfigurationError(
-                KEY_ID_SETTING, "must be the id of a signing key, as Mux shows it beside the key"
-            )
-        object.__setattr__(self, "key_id", key_id)
-        object.__setattr__(self, "_key", _parsed(private_key))
-
-    def token(
-        self,
-        subject: str,
-        *,
-        audience: Audience,
-        expires_at: datetime,
-        now: datetime,
-        modifiers: Modifiers | None = None,
-        custom: Mapping[str, Any] | None = None,
-    ) -> str:
-        """A token for `subject`, the id that `audience` is about.
-
-        Whether that id needs one is not looked at.
-
-        Raises `ConfigurationError`, named after the argument, for an expiry that is past and for
-        claims that cannot be made.
-        """
-        import jwt
-
-        if not subject:
-            raise ConfigurationError("subject", "is empty: a token is for one id")
-        claims: dict[str, Any] = {**_modifiers(modifiers or {})}
-        if custom is not None:
-            try:
-                claims["custom"] = json.loads(json.dumps(dict(custom), allow_nan=False))
-            except (TypeError, ValueError, RecursionError):
-                text = "must be a mapping that can be written as JSON"
-                raise ConfigurationError("custom", text) from None
-        claims |= {
-            "sub": subject,
-            "aud": audience.value,
-            "exp": _expiry(expires_at, now),
-            "kid": self.key_id,
-        }
-        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self.key_id})
-
-
-class MuxPlayback:
-    """Signs with the key that `signing_key` gives, parsed once, when it is needed."""
-
-    def __init__(self, signing_key: Callable[[], tuple[str, str]], *, has_key: bool = True) -> None:
-        self.has_key = has_key
-        self._signing_key = signing_key
+    def __init__(
+        self, signer: Signer | Callable[[], Signer] | None = None, *, has_key: bool = True
+    ) -> None:
+        self.has_key = has_key and signer is not None
+        self._made_by = signer
 
     @cached_property
     def _signer(self) -> Signer:
-        return Signer(*self._signing_key())
+        if self._made_by is None:
+            raise ConfigurationError("signer", "is needed: the playback id is not public")
+        return self._made_by if isinstance(self._made_by, Signer) else self._made_by()
 
     def check(self) -> None:
         """Raise `ConfigurationError` for a key that is missing or cannot sign."""
         _ = self._signer
 
-    def signed_url(
+    def url(
         self,
         row: ProviderAsset,
         kind: PlaybackKind,
+        request: PlaybackRequest = AS_IT_IS,
         *,
-        expires_at: datetime,
         now: datetime,
-        modifiers: Modifiers | None = None,
-        custom: Mapping[str, Any] | None = None,
-    ) -> SignedUrl:
-        """`signed_url` for the first of the row's playback ids that is signed."""
-        return signed_url(
-            row,
-            self._signer,
-            kind=kind,
-            expires_at=expires_at,
-            now=now,
-            modifiers=modifiers,
-            custom=custom,
+        of: str | Track | Rendition | None = None,
+    ) -> PlaybackUrl:
+        """A URL of `kind` for the playback id that `request` names, or the most open of the row.
+
+        For captions `of` is their language or their track; for a rendition it is its name, its
+        resolution or itself. Raises `NotPlayable`, `ConfigurationError`.
+        """
+        chosen = _chosen(row, kind, request)
+        return self._url(chosen, kind, request, now, _part(row, kind, of))
+
+    def bundle(
+        self,
+        row: ProviderAsset,
+        request: PlaybackRequest = AS_IT_IS,
+        *,
+        now: datetime,
+        poster: Modifiers | None = None,
+    ) -> PlaybackBundle:
+        """All that a player needs; `poster` modifies the poster.
+
+        The modifiers of the request are for the video alone. Raises `NotPlayable`,
+        `ConfigurationError`.
+        """
+        chosen = _chosen(row, PlaybackKind.VIDEO, request)
+        plain = replace(request, modifiers=None)
+
+        def url(kind: PlaybackKind, asked: PlaybackRequest = plain) -> PlaybackUrl:
+            return self._url(chosen, kind, asked, now)
+
+        has_picture = row.resolution != "audio-only"
+        urls = {"playback": url(PlaybackKind.VIDEO, request)}
+        if has_picture:
+            wanted = replace(request, modifiers=poster)
+            urls["thumbnail"] = url(PlaybackKind.THUMBNAIL_JPG, wanted)
+        if has_picture and not row.is_live:
+            urls["storyboard"] = url(PlaybackKind.STORYBOARD_VTT)
+        licenses: dict[str, str] = {}
+        certificate: str | None = None
+        if chosen.policy == "drm":
+            urls["drm"] = url(PlaybackKind.LICENSE_WIDEVINE)
+            # one token opens them all
+            query = f"?token={urls['drm'].token}"
+            for system, kind in DRM_SYSTEMS.items():
+                licenses[system] = url_of(kind, chosen.id) + query
+            name = quote(chosen.id, safe="")
+            certificate = f"https://license.mux.com/appcert/fairplay/{name}{query}"
+        return PlaybackBundle(
+            playback_id=chosen.id,
+            policy=chosen.policy,
+            stream_url=urls["playback"].url,
+            poster_url=urls["thumbnail"].url if "thumbnail" in urls else None,
+            storyboard_url=urls["storyboard"].url if "storyboard" in urls else None,
+            tokens={name: made.token for name, made in urls.items() if made.token},
+            license_urls=licenses,
+            certificate_url=certificate,
+            expires_at=urls["playback"].expires_at,
+            is_live=row.is_live,
+            title=row.title,
+            duration=row.duration,
+            aspect_ratio=row.aspect_ratio,
         )
 
+    def _url(
+        self,
+        chosen: PlaybackId,
+        kind: PlaybackKind,
+        request: PlaybackRequest,
+        now: datetime,
+        part: str = "",
+    ) -> PlaybackUrl:
+        address = url_of(kind, chosen.id, part)
+        modifiers: dict[str, Any] = {**check_modifiers(request.modifiers or {})}
+        if chosen.policy == "public":
+            # on a public playback id a token makes the URL fail
+            query = urlencode({name: _in_query(value) for name, value in modifiers.items()})
+            return PlaybackUrl(f"{address}?{query}" if query else address, None, None, "public")
+        if request.expires_at is None:
+            text = f"is needed: the playback id is {chosen.policy}, so its URL has a token"
+            raise ConfigurationError("expires_at", text)
+        if request.restriction_id is not None:
+            if not request.restriction_id:
+                raise ConfigurationError("restriction_id", "is empty: it is an id of Mux")
+            modifiers["playback_restriction_id"] = request.restriction_id
+        # Mux reads all of it from the token, and ignores the query
+        token = self._signer.token(
+            chosen.id,
+            audience=audience_of(kind),
+            expires_at=request.expires_at,
+            now=now,
+            modifiers=modifiers,
+            custom=request.custom,
+        )
+        expiry = datetime.fromtimestamp(expiry_of(request.expires_at, now), UTC)
+        return PlaybackUrl(f"{address}?token={token}", token, expiry, chosen.policy)
 
-def signed_url(
-    row: ProviderAsset,
-    signer: Signer,
-    *,
-    kind: PlaybackKind,
-    expires_at: datetime,
-    now: datetime,
-    playback_id: PlaybackId | None = None,
-    modifiers: Modifiers | None = None,
-    custom: Mapping[str, Any] | None = None,
-) -> SignedUrl:
-    """A URL for one of the row's playback ids: `playback_id`, else the first that is signed.
 
-    For a license it is the first whose policy is drm. `modifiers` and the app's own `custom` data
-    go into the token. Raises `NotPlayable`, `ConfigurationError`.
-    """
-    chosen = _chosen(row, kind, playback_id)
-    token = signer.token(
-        chosen.id,
-        audience=audience_of(kind),
-        expires_at=expires_at,
-        now=now,
-        modifiers=modifiers,
-        custom=custom,
-    )
-    expiry = datetime.fromtimestamp(_expiry(expires_at, now), UTC)
-    return SignedUrl(f"{url_of(kind, chosen.id)}?token={token}", token, expiry)
+def _in_query(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _chosen(row: ProviderAsset, kind: PlaybackKind, wanted: PlaybackId | None) -> PlaybackId:
+def _part(row: ProviderAsset, kind: PlaybackKind, of: str | Track | Rendition | None) -> str:
+    match kind.partition(".")[0]:
+        case "captions":
+            return captions_of(row, of).id
+        case "rendition":
+            return rendition_of(row, of).name
+        case "audio" if of is None:
+            return rendition_of(row, kind.value).name
+    if of is not None:
+        raise ConfigurationError("of", "is only for captions and renditions")
+    return ""
+
+
+def _chosen(row: ProviderAsset, kind: PlaybackKind, request: PlaybackRequest) -> PlaybackId:
     if row.provider_name != "mux":
         raise NotPlayable(row.id, "other_provider", "is not of Mux")
     if row.state is not State.READY:
         raise NotPlayable(row.id, "not_ready", f"is {row.state}, not ready")
-    if wanted is None:
-        policy = "drm" if audience_of(kind) is Audience.DRM_LICENSE else "signed"
+    is_license = audience_of(kind) is Audience.DRM_LICENSE
+    if request.playback_id is not None:
+        return _own(row, request.playback_id, is_license=is_license)
+    if request.policy is not None and request.policy not in OPEN_FIRST:
+        raise ConfigurationError("policy", f"must be one of {', '.join(OPEN_FIRST)}")
+    wanted = "drm" if is_license else request.policy
+    for policy in (wanted,) if wanted else OPEN_FIRST:
         for own in row.playback_ids:
             if own.policy == policy:
                 return own
-        text = f"has no playback id whose policy is {policy}: it never had one, or it was removed"
-        raise NotPlayable(row.id, f"no_{policy}_id", text)
+    if wanted:
+        text = f"has no playback id whose policy is {wanted}: it never had one, or it was removed"
+        raise NotPlayable(row.id, f"no_{wanted}_id", text)
+    if row.playback_ids:
+        text = "has only playback ids under unknown policies"
+        raise NotPlayable(row.id, "unknown_policy", text)
+    raise NotPlayable(row.id, "no_playback_id", "has no playback id: Mux made none, or removed it")
+
+
+def _own(row: ProviderAsset, wanted: PlaybackId, *, is_license: bool) -> PlaybackId:
     # by id alone: the policy that counts is the row's, not the caller's
     for own in row.playback_ids:
-        if own.id == wanted.id:
-            return _needs_token(row, kind, own)
-    text = "does not have this playback id: it is of a different row, or was removed"
-    raise NotPlayable(row.id, "foreign_id", text)
-
-
-def _needs_token(row: ProviderAsset, kind: PlaybackKind, own: PlaybackId) -> PlaybackId:
-    """`own`, if a token of `kind` opens it; on a public id a token makes the URL fail."""
-    match own.policy, audience_of(kind):
-        case "public", _:
-            text = "has this playback id as public: its URL works only without a token"
-            raise NotPlayable(row.id, "public_id", text)
-        case "signed", Audience.DRM_LICENSE:
-            text = "has this playback id without DRM: there is no license to get for it"
-            raise NotPlayable(row.id, "no_drm_id", text)
-        case "signed" | "drm", _:
-            return own
-        case _:
+        if own.id != wanted.id:
+            continue
+        if own.policy not in OPEN_FIRST:
             text = "has this playback id under an unknown policy"
             raise NotPlayable(row.id, "unknown_policy", text)
-
-
-def _expiry(expires_at: datetime, now: datetime) -> int:
-    for name, moment in (("expires_at", expires_at), ("now", now)):
-        if moment.utcoffset() is None:
-            raise ConfigurationError(name, "must have a time zone, as in datetime.now(UTC)")
-    # whole seconds, as JWT has them, and down: no URL outlives what was asked for
-    expiry = floor(expires_at.timestamp())
-    if expiry <= now.timestamp():
-        raise ConfigurationError("expires_at", "must be later than now, by a second at least")
-    return expiry
-
-
-def _modifiers(modifiers: Mapping[str, object]) -> Mapping[str, object]:
-    for name, value in modifiers.items():
-        is_infinite = isinstance(value, float) and not isfinite(value)
-        if name in _OURS:
-            text = f"cannot set {name}: it comes from the row, the kind, the expiry or the key"
-        elif name in _REGISTERED:
-            text = f"cannot set {name}: Mux's tokens do not have it"
-        elif name == "custom":
-            text = "cannot set custom: it is an argument of its own"
-        elif not _MODIFIER.fullmatch(name):
-            text = "must be named in lower case, as Mux names them"
-        elif is_infinite or not isinstance(value, str | int | float):
-            text = f"must be text, finite numbers or booleans; {name} is not"
-        else:
-            continue
-        raise ConfigurationError("modifiers", text)
-    return modifiers
-
-
-def _parsed(text: str) -> "RSAPrivateKey":
-    try:
-        import jwt  # noqa: F401  a signer that can be made can sign
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ImportError:
-        needed = "needs an extra: pip install 'rindle-sync[playback]'"
-        raise ConfigurationError(KEY_SETTING, needed) from None
-    try:
-        # Mux hands out base64 of the PEM, in one line
-        pem = text.encode() if "-----BEGIN" in text else base64.b64decode(text)
-        key = load_pem_private_key(pem, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise ConfigurationError(
-            KEY_SETTING,
-            "is no private key without a password, in PEM with its line breaks or base64 of it; "
-            "Mux shows it once, when the key is created",
-        ) from None
-    if not isinstance(key, RSAPrivateKey):
-        raise ConfigurationError(KEY_SETTING, "is not an RSA key: Mux signs with RS256")
-    if key.key_size < SMALLEST_KEY:
-        small = f"has {key.key_size} bits, fewer than {SMALLEST_KEY}: make a new key at Mux"
-        raise ConfigurationError(KEY_SETTING, small)
-    return key
+        if is_license and own.policy != "drm":
+            text = "has this playback id without DRM: there is no license to get for it"
+            raise NotPlayable(row.id, "no_drm_id", text)
+        return own
+    text = "does not have this playback id: it is of a different row, or was removed"
+    raise NotPlayable(row.id, "foreign_id", text)

@@ -76,6 +76,9 @@ _UPLOAD_EVENTS: Final = {
     "video.upload.errored": "errored",
 }
 
+ACTED_ON: Final = (f"{_ABOUT_ASSETS}*", *_UPLOAD_EVENTS)
+"""The types that say something about a row; `*` stands for any end."""
+
 
 class _Envelope(msgspec.Struct):
     """https://www.mux.com/docs/core/listen-for-webhooks .
@@ -160,6 +163,8 @@ def read_event(body: bytes) -> ReceivedEvent:
     """
     envelope = _envelope(body)
     asset_id, upload_id, passthrough = _subject(envelope)
+    is_ours = envelope.type in _UPLOAD_EVENTS or envelope.type.startswith(_ABOUT_ASSETS)
+    named = _object(envelope.object).get("id") or _object(envelope.data).get("id")
     return ReceivedEvent(
         event_id=envelope.id,
         type=envelope.type,
@@ -168,7 +173,8 @@ def read_event(body: bytes) -> ReceivedEvent:
         provider_asset_id=asset_id,
         provider_upload_id=upload_id,
         passthrough=passthrough,
-        acted_on=envelope.type in _UPLOAD_EVENTS or envelope.type.startswith(_ABOUT_ASSETS),
+        object_id=None if is_ours else text_id(named),
+        acted_on=is_ours,
     )
 
 

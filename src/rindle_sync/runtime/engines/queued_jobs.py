@@ -122,6 +122,6 @@ async def forward(
     with waking(job_runners, wakeup):
         async with asyncio.TaskGroup() as group:
             group.create_task(Loop(MINUTE, drain, wakeup).run(queue_woken, stop))
-            if any(job_runner.callbacks for job_runner in job_runners):
+            if any(job_runner.has_callbacks for job_runner in job_runners):
                 local = Embedded(job_runners, jobs.query_due, LOCAL, every=every, drain=drain)
                 group.create_task(local.run(stop))

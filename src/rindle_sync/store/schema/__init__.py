@@ -4,6 +4,7 @@ from rindle_sync.store.schema.engine import BUSY_SECONDS, STATEMENT_SECONDS, con
 from rindle_sync.store.schema.json_rows import json_field, json_parameter
 from rindle_sync.store.schema.tables import (
     assets,
+    change_deliveries,
     changes,
     job_runs,
     metadata,

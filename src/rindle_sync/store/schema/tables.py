@@ -138,6 +138,7 @@ webhook_events: Final = sa.Table(
     sa.Column("next_attempt_at", UtcTime()),
     sa.Column("reason", sa.Text()),
     sa.Column("for_app", sa.Boolean(), nullable=False, server_default=sa.false()),
+    sa.Column("object_id", sa.Text()),
     sa.Column("lease_token", RowId()),
     sa.Column("lease_until", UtcTime()),
     sa.UniqueConstraint(
@@ -163,6 +164,14 @@ _index(
     webhook_events,
     "provider_upload_id",
     where=webhook_events.c.provider_upload_id.is_not(None),
+)
+
+# the events for the app about one object, which it gets in their order
+_index(
+    "ix_provider_webhook_events_object",
+    webhook_events,
+    "object_id",
+    where=webhook_events.c.object_id.is_not(None) & webhook_events.c.next_attempt_at.is_not(None),
 )
 
 changes: Final = sa.Table(
@@ -217,6 +226,7 @@ change_deliveries: Final = sa.Table(
         "change_id", "callback", name="uq_provider_change_deliveries_change_callback"
     ),
 )
+_index("ix_provider_change_deliveries_row", change_deliveries, "row_id", here=False)
 _index(
     "ix_provider_change_deliveries_dispatch",
     change_deliveries,

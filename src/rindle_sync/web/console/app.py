@@ -25,7 +25,7 @@ from rindle_sync.web.console import views
 from rindle_sync.web.console.forms import Address, Declined, check_origin, is_local, read_form
 from rindle_sync.web.console.session import COOKIE, LASTS, Sessions
 from rindle_sync.web.console.templating import HERE, templates
-from rindle_sync.web.console.views import RowFilter
+from rindle_sync.web.console.views import RowSearch
 from rindle_sync.webhooks import Receive, Scope, Send
 
 LONGEST_SYNC: Final = 20.0
@@ -227,7 +227,7 @@ class Console:
         return self._show(request, "overview.html", **overviews)
 
     async def _rows(self, request: Request) -> Response:
-        wanted = self._filter(request)
+        wanted = self._search(request)
         async with self._reading():
             found = await views.rows(self._job_runners[wanted.environment], wanted)
         return self._show(request, "rows.html", **found)
@@ -239,14 +239,14 @@ class Console:
         return self._show(request, "row.html", row=history)
 
     async def _webhook_events(self, request: Request) -> Response:
-        environment = self._filter(request).environment
+        environment = self._search(request).environment
         status = request.query_params.get("status", "")
         async with self._reading():
             found = await views.webhook_events(self._job_runners[environment], status)
         return self._show(request, "webhook_events.html", environment=environment, **found)
 
-    def _filter(self, request: Request) -> RowFilter:
-        return RowFilter.of(request.query_params, list(self._job_runners))
+    def _search(self, request: Request) -> RowSearch:
+        return RowSearch.of(request.query_params, list(self._job_runners))
 
     async def _find(self, request: Request) -> tuple[JobRunner, ProviderAsset]:
         async with self._reading():
@@ -277,7 +277,7 @@ class Console:
         return self._redirect(path, done=outcome)
 
     async def _replay(self, request: Request) -> Response:
-        environment = self._filter(request).environment
+        environment = self._search(request).environment
         job_runner = self._job_runners[environment]
         action, event_id = "replay_dead", request.path_params.get("webhook_event_id")
         if event_id is not None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from rindle_sync.diagnostics import many, of_engine, of_environment, overview
@@ -12,9 +11,10 @@ from rindle_sync.domain import (
     EventStatus,
     State,
     Verdict,
-    is_row_id,
     redact_id,
+    row_filter,
 )
+from rindle_sync.errors import ConfigurationError
 from rindle_sync.runtime import JobRunner, last_heartbeat
 from rindle_sync.webhooks import rows_about
 
@@ -42,18 +42,18 @@ WEBHOOK_EVENTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowFilter:
+class RowSearch:
     """Which rows a browser asks for; an unknown state or kind counts as none."""
 
     environment: str
     state: State | None = None
     kind: ErrorKind | None = None
     name: str = ""
-    before: str = ""
-    """The place in the list where the page before has ended."""
+    after: str = ""
+    """The cursor of the page before."""
 
     @classmethod
-    def of(cls, query: Mapping[str, str], environments: Sequence[str]) -> "RowFilter":
+    def of(cls, query: Mapping[str, str], environments: Sequence[str]) -> "RowSearch":
         """What the query of a URL asks for."""
         environment = query.get("environment", "")
         state, kind = query.get("state"), query.get("kind")
@@ -63,7 +63,7 @@ class RowFilter:
             kind=ErrorKind(kind) if kind in set(ErrorKind) else None,
             # PostgreSQL refuses a text with a NUL
             name=query.get("name", "").replace("\0", "").strip()[:LONGEST_TEXT],
-            before=query.get("before", "")[:100],
+            after=query.get("after", "")[:100],
         )
 
 
@@ -89,27 +89,19 @@ async def all_overviews(job_runners: Sequence[JobRunner]) -> dict[str, Any]:
     return {"overviews": overviews, "findings": findings, "ticked": ticked}
 
 
-async def rows(job_runner: JobRunner, wanted: RowFilter) -> dict[str, Any]:
+async def rows(job_runner: JobRunner, wanted: RowSearch) -> dict[str, Any]:
     """Rows of one environment, the newest assets first."""
     store = job_runner.context.store
     if wanted.name:
         found = await store.assets.find_by_id_or_reference(wanted.name)
-        return {"row_filter": wanted, "rows": found, "following": None}
-    found, following = await store.queries.list_rows(
-        state=wanted.state, error_kind=wanted.kind, after=_place(wanted.before), limit=ROWS
-    )
-    place = following and f"{following[0].isoformat()}_{following[1]}"
-    return {"row_filter": wanted, "rows": found, "following": place}
-
-
-def _place(before: str) -> tuple[datetime, str] | None:
-    moment, _, row_id = before.partition("_")
-    if not is_row_id(row_id):
-        return None
+        return {"search": wanted, "rows": found, "following": None}
+    chosen = row_filter(state=wanted.state, error_kind=wanted.kind)
     try:
-        return datetime.fromisoformat(moment).astimezone(UTC), row_id
-    except (ValueError, OverflowError):
-        return None
+        page = await store.queries.page(chosen, after=wanted.after or None, limit=ROWS)
+    except ConfigurationError:
+        # a link that was cut off, or is of an older version: the first page is better than none
+        page = await store.queries.page(chosen, limit=ROWS)
+    return {"search": wanted, "rows": page.rows, "following": page.next}
 
 
 async def webhook_events(job_runner: JobRunner, status: str) -> dict[str, Any]:

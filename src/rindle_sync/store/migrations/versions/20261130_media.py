@@ -34,13 +34,24 @@ def upgrade() -> None:
     op.add_column(rows, Column("master", Json))
     op.add_column(rows, Column("media_updated_at", UtcTime()))
     op.add_column(rows, Column("begun_at", UtcTime()))
-    op.add_column("provider_webhook_events", _flag("for_app"))
+    _let_events_be_for_the_app()
     kind: Column[str] = Column("kind", Text(), nullable=False, server_default="state")
     op.add_column("provider_asset_changes", kind)
     op.add_column("provider_asset_changes", Column("outputs", Json))
     _watch_ready_rows(rows)
     _create_change_deliveries()
     _create_superseded_assets()
+
+
+def _let_events_be_for_the_app() -> None:
+    events = "provider_webhook_events"
+    op.add_column(events, _flag("for_app"))
+    op.add_column(events, Column("object_id", Text()))
+    where = text("object_id IS NOT NULL AND next_attempt_at IS NOT NULL")
+    columns = ["provider_name", "environment", "object_id"]
+    op.create_index(
+        f"ix_{events}_object", events, columns, sqlite_where=where, postgresql_where=where
+    )
 
 
 def _watch_ready_rows(rows: str) -> None:
@@ -77,6 +88,7 @@ def _create_change_deliveries() -> None:
         Column("lease_until", UtcTime()),
         UniqueConstraint("change_id", "callback", name=f"uq_{name}_change_callback"),
     )
+    op.create_index(f"ix_{name}_row", name, ["row_id"])
     _index(f"ix_{name}_dispatch", name, "dispatch_at", partial=True)
 
 
