@@ -18,6 +18,7 @@ from rindle_sync.cli import (
     run,
     scans,
     status,
+    track,
 )
 from rindle_sync.cli.output import out, override, say_error
 from rindle_sync.cli.streams import OutputFailed, prepare
@@ -63,7 +64,7 @@ def options(
     override(environment=environment)
 
 
-for group in (demo, rows, listing, lifecycle, status, explain, run, scans, doctor):
+for group in (demo, rows, track, listing, lifecycle, status, explain, run, scans, doctor):
     app.add_typer(group.commands)
 app.add_typer(events.events, name="events")
 

@@ -1,6 +1,5 @@
-"""Commands about the tables and single rows: migrate, track, sync."""
+"""Commands about the tables and single rows: migrate, sync."""
 
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -17,8 +16,7 @@ from rindle_sync.cli.output import (
     with_installation,
     with_rindle,
 )
-from rindle_sync.cli.track_file import track_file
-from rindle_sync.domain import ProviderAsset, State, Trigger, Verdict
+from rindle_sync.domain import ProviderAsset, Trigger, Verdict
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.reconcile import Applied, sync_row
 
@@ -55,81 +53,6 @@ def migrate(engine: Engine = None, json_: Json = False) -> None:
         out.print(f"the tables are at {after} now (from {before})")
     else:
         out.print(f"the tables are at {after} now")
-
-
-@commands.command()
-def track(
-    reference: Annotated[
-        str | None, typer.Option(help="Your app's own id of the video.", show_default=False)
-    ] = None,
-    profile: Annotated[
-        str, typer.Option(help="Which of its renditions or uses this is.")
-    ] = "default",
-    provider_asset_id: Annotated[
-        str | None, typer.Option(help="The provider's id of the asset.")
-    ] = None,
-    upload_id: Annotated[
-        str | None, typer.Option(help="The provider's id of the direct upload.")
-    ] = None,
-    state: Annotated[
-        State | None,
-        typer.Option(
-            help="pending, uploading, processing or ready; by default processing, "
-            "or uploading without an asset's id."
-        ),
-    ] = None,
-    playback_policy: Annotated[
-        str | None,
-        typer.Option(help="public, signed or drm, as you asked for it; several with commas."),
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            help="Register every line of a file: CSV with a header, or JSON lines (.jsonl).",
-            show_default=False,
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --from: report, and write nothing.")
-    ] = False,
-    json_: Json = False,
-) -> None:
-    """Register one row, or those of a file, to be kept in sync from now on.
-
-    What is registered already, and differs in nothing, is left as it stands. The columns of a file
-    are reference, profile, provider_asset_id, provider_upload_id, passthrough, playback_policy,
-    ingest_mode and state; all but reference and one of the ids may be left out. Exit code 1 where a
-    row is refused: the other lines of a file are registered all the same.
-    """
-    if file:
-        if reference or provider_asset_id or upload_id:
-            text = "reads the rows from a file: leave out the options of a single row"
-            raise ConfigurationError("--from", text)
-        track_file(file, dry_run=dry_run, json_=json_)
-        return
-    if dry_run:
-        raise ConfigurationError("--dry-run", "is for --from, which reads the rows from a file")
-    if reference is None:
-        raise ConfigurationError("--reference", "or --from is needed")
-    if not (provider_asset_id or upload_id):
-        text = "or --upload-id is needed: without an id of the provider there is nothing to check"
-        raise ConfigurationError("--provider-asset-id", text)
-    row = with_rindle(
-        lambda rindle: rindle.track(
-            reference=reference,
-            profile=profile,
-            provider_asset_id=provider_asset_id,
-            provider_upload_id=upload_id,
-            state=state,
-            playback_policy=playback_policy,
-        )
-    )
-    if json_:
-        fields = "reference", "state", "check_at"
-        print_json({"row_id": row.id} | {name: getattr(row, name) for name in fields})
-    else:
-        out.print(f"row {row.id} is tracked as {row.state}")
 
 
 async def find_rows(rindle: RindleSync, any_id: str) -> list[ProviderAsset]:

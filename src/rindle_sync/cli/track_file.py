@@ -16,6 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rindle_sync.app import RindleSync
 from rindle_sync.cli.output import err, out, print_json, say, visible, with_rindle
 from rindle_sync.diagnostics import many
+from rindle_sync.domain import hide
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.tracking import ARGUMENTS, AT_ONCE
 
@@ -36,7 +37,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedLine:
     """A line that was not tracked, and the row that has a key of it."""
 
     line: int
@@ -46,47 +47,53 @@ class Refused:
 
 
 @dataclass(slots=True)
-class Tally:
+class FileReport:
     """What became of the lines so far."""
 
     dry_run: bool
     added: int = 0
     present: int = 0
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedLine] = field(default_factory=list)
 
 
 def track_file(path: Path, *, dry_run: bool, json_: bool) -> None:
     """Track every line of a file, and report; exit code 1 where one was refused."""
-    tally = Tally(dry_run)
+    report = FileReport(dry_run)
     with _opened(path) as file, _progress() as show:
         lines = _json_lines(file) if path.suffix in JSON_LINES else _csv_lines(file)
 
         async def work(rindle: RindleSync) -> None:
             while batch := list(islice(lines, AT_ONCE)):
-                await _track(rindle, batch, tally)
-                show(tally)
+                await _track(rindle, batch, report)
+                show(report)
 
         with_rindle(work)
     if json_:
-        print_json(asdict(tally))
+        print_json(asdict(report))
     else:
-        _print(tally)
-    if tally.refused:
+        _print(report)
+    if report.refused:
         raise typer.Exit(1)
 
 
-async def _track(rindle: RindleSync, batch: Sequence[Line], tally: Tally) -> None:
+async def _track(rindle: RindleSync, batch: Sequence[Line], report: FileReport) -> None:
     good = [line for line in batch if line.fault is None]
-    result = await rindle.track_many([line.values for line in good], dry_run=tally.dry_run)
-    tally.added += len(result.added)
-    tally.present += len(result.present)
-    refused = [Refused(line.number, None, line.fault) for line in batch if line.fault]
+    result = await rindle.track_many([line.values for line in good], dry_run=report.dry_run)
+    report.added += len(result.added)
+    report.present += len(result.present)
+    refused = [RefusedLine(line.number, None, line.fault) for line in batch if line.fault]
     for refusal in result.refused:
         line = good[refusal.index]
-        reference = line.values.get("reference")
-        shown = None if reference is None else visible(reference)
-        refused.append(Refused(line.number, shown, refusal.reason, refusal.row_id))
-    tally.refused += sorted(refused, key=lambda told: told.line)
+        shown = _shown_reference(line.values)
+        refused.append(RefusedLine(line.number, shown, refusal.reason, refusal.row_id))
+    report.refused += sorted(refused, key=lambda told: told.line)
+
+
+def _shown_reference(values: Mapping[str, Any]) -> str | None:
+    """The reference for the report: a provider id in it is redacted."""
+    reference = values.get("reference")
+    ids = [str(values.get(name) or "") for name in ("provider_asset_id", "provider_upload_id")]
+    return None if reference is None else visible(hide(str(reference), *ids))
 
 
 def _csv_lines(file: IO[str]) -> Iterator[Line]:
@@ -147,23 +154,23 @@ def _opened(path: Path) -> Iterator[IO[str]]:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Tally], None]]:
+def _progress() -> Iterator[Callable[[FileReport], None]]:
     """A callback that keeps a line of progress on a terminal."""
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("reading the file")
-        yield lambda tally: progress.update(task, description=_sentence(tally))
+        yield lambda report: progress.update(task, description=_sentence(report))
 
 
-def _sentence(tally: Tally) -> str:
-    tracked = "would be tracked" if tally.dry_run else "tracked"
-    refused = f", {len(tally.refused)} refused" if tally.refused else ""
-    return f"{many(tally.added, 'row')} {tracked}, {tally.present} known already{refused}"
+def _sentence(report: FileReport) -> str:
+    tracked = "would be tracked" if report.dry_run else "tracked"
+    refused = f", {len(report.refused)} refused" if report.refused else ""
+    return f"{many(report.added, 'row')} {tracked}, {report.present} known already{refused}"
 
 
-def _print(tally: Tally) -> None:
-    for told in tally.refused[:MOST_SHOWN]:
+def _print(report: FileReport) -> None:
+    for told in report.refused[:MOST_SHOWN]:
         say(f"line {told.line}: {told.reason}")
-    if len(tally.refused) > MOST_SHOWN:
-        say(f"and {len(tally.refused) - MOST_SHOWN} more lines; --json shows them")
-    out.print(_sentence(tally))
+    if len(report.refused) > MOST_SHOWN:
+        say(f"and {len(report.refused) - MOST_SHOWN} more lines; --json shows them")
+    out.print(_sentence(report))

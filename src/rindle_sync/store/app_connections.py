@@ -67,7 +67,8 @@ class SqlAlchemyConnection(AppConnection):
         """Have a transaction open; raises `ConfigurationError` where the app must begin it."""
         connection = await self._opened()
         self.backend = connection.dialect.name
-        await self.execute(sa.select(sa.literal(1)))  # SQLAlchemy begins with the first statement
+        if not connection.in_transaction():
+            await self.execute(sa.select(sa.literal(1)))  # it begins with its first statement
         if self.backend == "sqlite" and needs_begin(await self._driver_connection()):
             await self.execute(sa.text(BEGIN_SQLITE))
 

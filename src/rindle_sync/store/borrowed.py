@@ -75,8 +75,8 @@ class Lent(Database):
                 try:
                     yield cast(AsyncConnection, self._connection)
                 except BaseException:
-                    # where this fails, the database has ended the transaction
-                    with suppress(DBAPIError):
+                    # where this fails, the transaction has ended, and the first error says why
+                    with suppress(Exception):
                         await execute(_UNDO)
                         await execute(_END)
                     raise

@@ -49,8 +49,8 @@ _OTHER_ENCODING: Final = (
 )
 
 LOCKED: Final = (
-    "another process, or another connection of this one, has been writing to the SQLite file for "
-    f"over {BUSY_SECONDS} s; what holds it? A transaction of your app can be passed as `connection`"
+    f"another process has been writing to the SQLite file for over {BUSY_SECONDS} s; what holds "
+    "it? If it is a transaction of this process, pass its connection as `connection`"
 )
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html

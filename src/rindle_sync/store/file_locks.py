@@ -19,16 +19,17 @@ _RESERVED: Final = 0x40000001
 
 def is_held_here(file: Path) -> bool:
     """Whether a connection of this process is writing; False where the system does not tell."""
-    places = set[tuple[str, int]]()
+    try:
+        locks = _LOCKS.read_bytes()
+    except OSError:
+        return False
+    if b"WRITE %d " % os.getpid() not in locks:
+        return False
+    mine, places = str(os.getpid()), set[tuple[str, int]]()
     for path, byte in ((f"{file}-shm", _WAL_WRITE), (str(file), _RESERVED)):
         with suppress(OSError):
-            places.add((str(os.stat(path).st_ino), byte))  # noqa: PTH116  a few microseconds less
-    try:
-        lines = _LOCKS.read_text("ascii").splitlines()
-    except (OSError, UnicodeError):
-        return False
-    mine = str(os.getpid())
-    for line in lines:
+            places.add((str(os.stat(path).st_ino), byte))  # noqa: PTH116  a name, not yet a path
+    for line in locks.decode("ascii", "replace").splitlines():
         # 1: POSIX  ADVISORY  WRITE 4711 08:01:131 120 120
         match line.split():
             case [_, "POSIX", _, "WRITE", pid, place, first, last] if pid == mine and last != "EOF":

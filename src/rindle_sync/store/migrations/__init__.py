@@ -13,7 +13,7 @@ from rindle_sync.domain import scrub
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.store.database import schema_of
 from rindle_sync.store.driver_errors import complaint, named_errors, state_of
-from rindle_sync.store.migrations.quiet import quiet
+from rindle_sync.store.migrations.alembic_logs import quiet
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.tables import assets, metadata
 
