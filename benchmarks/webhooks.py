@@ -43,7 +43,7 @@ KINDS: Final = (
     ("about a row", "video.asset.ready"),
     ("about no row", "video.asset.ready"),
     ("about a row", "video.asset.ready"),
-    ("not acted on", "video.asset.track.ready"),
+    ("not acted on", "video.live_stream.active"),
 )
 
 
@@ -304,7 +304,7 @@ async def _check(store: Store, answers: Sequence[Answer]) -> None:
     not_kept = {a.event.id for a in answers if a.status == 503}
     assert kept_events.keys() <= kept.keys() <= kept_events.keys() | not_kept
     assert {row.type for row in kept.values() if row.status == EventStatus.IGNORED} == {
-        "video.asset.track.ready"
+        "video.live_stream.active"
     }
     assert applied_to == {
         row.provider_asset_id for row in kept.values() if row.status == EventStatus.APPLIED

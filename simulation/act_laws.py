@@ -27,6 +27,22 @@ def attempts(world: World) -> Iterator[str]:
             yield f"attempts: {row['id']} is {row['state']}, and does not know what was made for it"
 
 
+def transactions(world: World) -> Iterator[str]:
+    """A row that is tracked in a transaction of the app's own is there with the app's, or not."""
+    if not world.place.has_app:
+        return
+    rows, videos = world.place.read(
+        "SELECT reference FROM media_provider_assets", "SELECT reference FROM app_videos"
+    )
+    tracked, own = ({line["reference"] for line in lines} for lines in (rows, videos))
+    for number in world.plan.in_app:
+        reference = f"video{number}"
+        if reference in own and reference in world.own and reference not in tracked:
+            yield f"transactions: {reference} has a row of the app's own, and none of ours"
+        if reference in tracked and reference not in own:
+            yield f"transactions: {reference} has a row of ours, and none of the app's own"
+
+
 def forgotten(world: World) -> Iterator[str]:
     """What was untracked stays so, and no event about what a row had before moves the row."""
     rows, events = world.place.read(

@@ -4,18 +4,26 @@ Drawn apart from the rest of a history, as a function of the seed alone.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rindle_sync.app import RindleSync
-from rindle_sync.domain import State
+from rindle_sync.domain import ProviderAsset, State
 from rindle_sync.emulator.lifecycle import Life
+from rindle_sync.errors import AlreadyTracked, Conflict, DatabaseUnavailable
+from rindle_sync.tracking import DirectUpload, PreparedUpload
 
 if TYPE_CHECKING:
     from simulation.world import World
+
+ADD_VIDEO: Final = "INSERT INTO app_videos (reference) VALUES ('{}') ON CONFLICT DO NOTHING"
+"""The app's own row of a video."""
 
 FILE: Final = "https://files.example.com/video.mp4?signature=planted-in-the-url"
 """Where the provider fetches a file; a key to it, which nobody must tell."""
@@ -127,3 +135,48 @@ async def _anew(world: "World", act: Act, reference: str, row_id: str) -> None:
     create = partial(RindleSync.create_asset, reference=reference, input=FILE)
     calls = 1 + act.is_repeated
     await asyncio.gather(*(world.on_some_host(create) for _ in range(calls)))
+
+
+async def begin_upload(world: "World", number: int) -> DirectUpload | None:
+    """The upload of a page: begun at once, or in two steps by two hosts; then perhaps reloaded."""
+    options: Any = {
+        "reference": f"upload{number}",
+        "cors_origin": "https://app.example.com",
+        "expires_in": timedelta(seconds=240),
+    }
+    begin = partial(RindleSync.begin_upload, **options)
+    if number in world.plan.in_steps:
+        prepared = await world.on_some_host(partial(RindleSync.prepare_upload, **options))
+        made = await _start(world, prepared) if prepared else None
+    else:
+        made = await world.on_some_host(begin)
+    if number in world.plan.reloaded:
+        made = await world.on_some_host(partial(begin, resume=True)) or made
+    return made
+
+
+async def _start(world: "World", prepared: PreparedUpload) -> DirectUpload | None:
+    start = partial(RindleSync.start_upload, prepared=prepared)
+    final = AlreadyTracked, Conflict
+    both = await asyncio.gather(*(world.on_some_host(start, final) for _ in range(2)))
+    return next(filter(None, both), None)
+
+
+async def track_with_a_row(world: "World", reference: str, asset_id: str) -> None:
+    """Track an asset in the transaction of a row of the app's own."""
+
+    async def track(rindle: RindleSync) -> ProviderAsset:
+        try:
+            with closing(world.place.connect()) as connection:
+                connection.execute(ADD_VIDEO.format(reference))
+                row = await rindle.track(
+                    reference=reference, provider_asset_id=asset_id, connection=connection
+                )
+                # others go on meanwhile
+                await asyncio.sleep(0.01)
+                connection.commit()
+                return row
+        except sqlite3.OperationalError as error:
+            raise DatabaseUnavailable(str(error)) from None
+
+    await world.on_some_host(track)

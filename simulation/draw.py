@@ -122,6 +122,12 @@ class Plan:
     """What the app does with rows that it has."""
     from_urls: Sequence[int] = ()
     """The numbers of the uploads that are no uploads: their files are fetched."""
+    in_steps: Sequence[int] = ()
+    """The numbers of the uploads that are prepared, and then started by two hosts."""
+    reloaded: Sequence[int] = ()
+    """The numbers of the uploads whose page is loaded once more."""
+    in_app: Sequence[int] = ()
+    """The numbers of the videos that are tracked in a transaction of the app's own."""
     lag: float = 0.0
     """By how many seconds a `lagging_list` is behind."""
 
@@ -206,10 +212,16 @@ def _with_acts(drawn: Plan) -> Plan:
     if chance.random() > 1 / 5:
         return drawn
     numbers = range(len(drawn.videos))
+    from_urls, in_steps, reloaded, in_app = (
+        [number for number in numbers if chance.random() < 0.5] for _ in range(4)
+    )
     return replace(
         drawn,
         acts=draw_acts(chance, len(numbers), drawn.trouble / 2),
-        from_urls=drawn.from_urls or [number for number in numbers if chance.random() < 0.5],
+        from_urls=drawn.from_urls or from_urls,
+        in_steps=in_steps,
+        reloaded=reloaded,
+        in_app=in_app,
     )
 
 
@@ -311,6 +323,28 @@ def _with_lost_answers(drawn: Plan) -> Plan:
 
 _SCANS: Final = {"audit", "backfill"}
 """The commands that look through the whole list."""
+
+
+def _with_slow_answers(drawn: Plan) -> Plan:
+    """Videos that the app has looked at just as they become ready, and answers that are slow.
+
+    The webhooks come at once, and overtake them.
+    """
+    chance, trouble = Random(f"{drawn.seed}:slow"), 60.0
+    videos = []
+    for _ in range(8):
+        after = chance.uniform(5.0, 30.0)
+        asked_after = after - chance.uniform(0.0, 1.5)
+        video = replace(_video(chance, trouble, 0.0, 0.4), kind="tracked", ends="ready")
+        told = replace(video, after=after, told_after=0.1, asked_after=asked_after)
+        videos.append(replace(told, deleted_after=None))
+    return replace(
+        drawn,
+        trouble=trouble,
+        videos=sorted(videos, key=lambda video: video.at),
+        windows=[Window("late_answer", 0.0, trouble, 1.0)],
+        webhooks=drawn.webhooks | {"drop": 0.0, "shuffle": 0.0, "delay": (0.0, 0.0)},
+    )
 
 
 def _with_lagging_lists(drawn: Plan) -> Plan:
@@ -545,6 +579,7 @@ _SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
     23: _with_a_list_that_lacks_entries,
     24: _with_few_calls,
     26: _with_a_wrong_clock,
+    27: _with_slow_answers,
     31: _with_assets_not_found_once,
     33: _with_edits_at_the_provider,
     35: _with_edits_at_the_provider,

@@ -21,7 +21,7 @@ from rindle_sync.telemetry import (
     milliseconds,
     nanoseconds,
 )
-from simulation.act_laws import attempts, forgotten
+from simulation.act_laws import attempts, forgotten, transactions
 from simulation.acts import FILE
 from simulation.history import Entry, Noted, Written
 from simulation.host import Announced, Call
@@ -97,6 +97,7 @@ def broken(world: World) -> Iterator[str]:
     yield from _ages(world)
     yield from attempts(world)
     yield from forgotten(world)
+    yield from transactions(world)
     yield from _announcements(world)
     yield from _calls(world)
     yield from _told_calls(world)

@@ -53,6 +53,7 @@ refresh: Any = import_module("rindle_sync.domain.refresh")
 mux_media: Any = import_module("rindle_sync.providers.mux.media")
 outputs: Any = import_module("rindle_sync.domain.outputs")
 outbox: Any = import_module("rindle_sync.store.outbox")
+fields: Any = import_module("rindle_sync.providers.mux.fields")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
 schedule: Any = import_module("rindle_sync.domain.schedule")
 superseded: Any = import_module("rindle_sync.store.superseded")
@@ -393,7 +394,7 @@ def _untagged() -> Patches:
 
 def _unscrubbed() -> Patches:
     """Texts are kept as they come."""
-    return [patch.object(responses, "scrub", _as_it_is), patch.object(fetch, "scrub", _as_it_is)]
+    return [patch.object(module, "scrub", _as_it_is) for module in (fields, responses, fetch)]
 
 
 def _as_it_is(text: str, *secrets: str | None) -> str:

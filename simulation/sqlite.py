@@ -100,11 +100,11 @@ class Session:
         self.host.fail()
         return await self._when_free(lambda: self.connection.execute(statement, values))
 
-    async def run_sync(self, work: Callable[[sqlalchemy.Connection], Result]) -> Result:
+    async def run_sync(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run several statements as one step, once nobody else writes."""
         await self.host.go_on()
         self.host.fail()
-        return await self._when_free(lambda: work(self.connection))
+        return await self._when_free(lambda: work(self.connection, *arguments))
 
     async def begin(self) -> sqlalchemy.Transaction:
         """Begin a transaction, once nobody else writes."""
@@ -133,6 +133,7 @@ class Engine:
     ) -> None:
         self.sync_engine = sync_engine
         self.dialect = sync_engine.dialect
+        self.url = sync_engine.url
         self._host = host
         self._free = free
 

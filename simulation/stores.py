@@ -23,15 +23,23 @@ from simulation.steps import Stepping
 class Place(Protocol):
     """One database, for all hosts of a history."""
 
+    has_app: bool
+    """Whether the app has a table of its own there, `app_videos`."""
+
     def open(self, host: Stepping) -> AsyncEngine:
         """The engine of one host."""
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection of the app's own, which never waits."""
 
     def read(self, *statements: str) -> Sequence[Sequence[Mapping[str, Any]]]:
         """What `statements` find, as lines whose columns have names."""
 
 
 class SqlitePlace:
-    """A file with our tables."""
+    """A file with our tables, and one of the app's."""
+
+    has_app = True
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
@@ -40,6 +48,10 @@ class SqlitePlace:
     def open(self, host: Stepping) -> AsyncEngine:
         """The engine of one host."""
         return open_sqlite(str(self._path), host)
+
+    def connect(self) -> sqlite3.Connection:
+        """A connection of the app's own, which never waits."""
+        return sqlite3.connect(self._path, timeout=0)
 
     def read(self, *statements: str) -> Sequence[Sequence[Mapping[str, Any]]]:
         """What `statements` find."""
@@ -70,6 +82,9 @@ def _empty() -> bytes:
             await engine.dispose()
 
         asyncio.run(make())
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE app_videos (reference TEXT PRIMARY KEY)")
+            connection.commit()
         return path.read_bytes()
 
 

@@ -22,7 +22,7 @@ from rindle_sync.emulator.lifecycle import AssetState, Ending, Life, PlaybackId
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime.engines import embedded
-from simulation.acts import FILE, perform
+from simulation.acts import FILE, begin_upload, perform, track_with_a_row
 from simulation.clock import BEGIN, VirtualLoop
 from simulation.draw import ASSET_FAULTS, Command, Plan, Video, Window
 from simulation.history import History
@@ -339,8 +339,12 @@ class World:
             self.note("user", f"deletes {asset_id}")
             self.emulator.delete_asset(asset_id)
 
-    async def on_some_host(self, work: Callable[[RindleSync], Awaitable[Answer]]) -> Answer | None:
-        """What `work` comes to, tried until some host has done it; None where a host says no."""
+    async def on_some_host(
+        self,
+        work: Callable[[RindleSync], Awaitable[Answer]],
+        final: tuple[type[RindleSyncError], ...] = (AlreadyTracked,),
+    ) -> Answer | None:
+        """What `work` comes to, tried until some host has done it; None where one says no."""
         while True:
             host = self.some_host()
             if host and not self._odds(
@@ -352,7 +356,7 @@ class World:
                     pass
                 except RindleSyncError as error:
                     self.note(host.name, f"says {type(error).__name__}")
-                    if isinstance(error, AlreadyTracked):
+                    if isinstance(error, final):
                         return None
             await asyncio.sleep(_RETRY)
 
@@ -365,7 +369,7 @@ class World:
             await self._create(f"made{number}", video, life)
             return
         if video.kind == "upload":
-            await self._upload(f"upload{number}", video, life)
+            await self._upload(number, video, life)
             return
         if video.kind == "own":
             await self._own_upload(number, video, life)
@@ -387,9 +391,12 @@ class World:
             self.own[reference] = asset_id
             self.known.append(asset_id)
             await asyncio.sleep(video.told_after)
-            await self.on_some_host(
-                lambda rindle: rindle.track(reference=reference, provider_asset_id=asset_id)
-            )
+            if number in self.plan.in_app and self.place.has_app:
+                await track_with_a_row(self, reference, asset_id)
+            else:
+                await self.on_some_host(
+                    lambda rindle: rindle.track(reference=reference, provider_asset_id=asset_id)
+                )
             host = self.some_host()
             if host and video.asked_after and began + video.asked_after > self.loop.moment:
                 await asyncio.sleep(began + video.asked_after - self.loop.moment)
@@ -468,15 +475,9 @@ class World:
             playback_ids = (PlaybackId(f"replacement{at:.0f}of{asset.id}", "public"),)
         asset.versions.change(now, replace(asset.versions.latest, playback_ids=playback_ids))
 
-    async def _upload(self, reference: str, video: Video, life: Life) -> None:
+    async def _upload(self, number: int, video: Video, life: Life) -> None:
         for _ in range(1 + video.again):
-            made = await self.on_some_host(
-                lambda rindle: rindle.begin_upload(
-                    reference=reference,
-                    cors_origin="https://app.example.com",
-                    expires_in=timedelta(seconds=240),
-                )
-            )
+            made = await begin_upload(self, number)
             if made is None:
                 return
             await asyncio.sleep(video.told_after)

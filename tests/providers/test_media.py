@@ -348,6 +348,9 @@ def test_an_output_that_failed_says_why_without_ids_and_addresses() -> None:
         WHOLE | {"errors": error, "tracks": [TEXT | {"status": "errored"}]}
     ).tracks
 
+    played = {"playback_ids": [{"id": "download_failed"}], "errors": error}
+    [hidden] = asset_media(played | {"tracks": [TEXT | {"status": "errored"}]}).tracks
+    assert (hidden.error or "").startswith("...iled: ")
     for output in (failed, of_asset):
         assert output
         assert output.error

@@ -20,7 +20,7 @@ from rindle_sync.domain import (
 )
 from rindle_sync.emulator import Life
 from rindle_sync.reconcile import audit
-from rindle_sync.store import Change
+from rindle_sync.store import Change, DueJobs
 from rindle_sync.telemetry import MediaChange, Resolved, StateChange
 from tests.support.rows import MEDIA, NOW
 from tests.support.world import READY, World, a_job_runner
@@ -281,4 +281,28 @@ async def test_the_explanation_of_a_watched_output_says_so(world: World) -> None
     explained = await explain(world.context, await world.now_is(row))
 
     assert explained.history[-1].text.startswith("media: renditions, ")
-    assert "some of its tracks or files are not finished" in explained.next
+    assert "outputs of it are not finished" in explained.next
+
+
+@pytest.mark.parametrize(
+    ("values", "hours", "calls"),
+    [
+        ({}, 6, 0),
+        ({}, 8, 1),
+        ({"missing_since": NOW}, 6, 1),
+        ({"playback_absent_since": NOW}, 6, 1),
+    ],
+)
+async def test_the_check_of_an_output_may_be_as_far_ahead_as_that_of_a_stuck_row(
+    world: World, values: dict[str, Any], hours: int, calls: int
+) -> None:
+    check_at = world.clock.now() + timedelta(hours=hours)
+    await world.track(State.READY, check_at=check_at, is_live=True, **values)
+    thresholds = a_job_runner(world).due_thresholds(world.clock.now())
+    due_jobs = DueJobs(world.context.store.database, "mux")
+
+    jobs = await due_jobs.due([thresholds], now=world.clock.now())
+    await world.sweep()
+
+    assert (JobKind.SWEEP in {job.kind for job in jobs}) is bool(calls)
+    assert world.calls == calls

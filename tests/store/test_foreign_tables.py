@@ -105,7 +105,7 @@ async def test_tables_of_an_older_version_are_to_be_migrated(tables_url: str) ->
 
 
 async def test_a_column_of_a_newer_version_is_missed_with_the_remedy(tables_url: str) -> None:
-    drop = "ALTER TABLE media_provider_assets DROP COLUMN missing_since"
+    drop = "ALTER TABLE media_provider_assets DROP COLUMN playback_policy"
     async with on(tables_url, drop) as installation:
         with pytest.raises(DatabaseUnavailable, match="run `rindle-sync migrate`"):
             await installation.any_service.find_by_reference("video-1")

@@ -439,3 +439,24 @@ async def test_an_app_prepares_an_asset_and_starts_it_later(
 
     assert (row.id, row.state) == (waiting.row_id, State.PROCESSING)
     assert list(far_end.environment.assets) == [row.provider_asset_id]
+
+
+async def test_two_services_on_one_database_make_one_asset_for_a_hundred_requests(
+    rindle: RindleSync, far_end: MuxEmulator
+) -> None:
+    waiting = await rindle.prepare_asset(reference="video-1", input=URL)
+    transport = httpx.ASGITransport(app=far_end.app)
+    async with connect(rindle.settings, transport=transport) as other:
+        # in one process a SQLite file has one service
+        is_shared = rindle.store.database.engine.dialect.name == "postgresql"
+        both = (rindle, other if is_shared else rindle)
+        calls = [both[number % 2].start_asset(waiting) for number in range(50)]
+        calls += [
+            both[number % 2].create_asset(reference="video-2", input=URL) for number in range(50)
+        ]
+        came = await asyncio.gather(*calls, return_exceptions=True)
+
+    made = [result for result in came if isinstance(result, ProviderAsset)]
+    assert {type(result) for result in came} <= {ProviderAsset, AlreadyBegun, AlreadyTracked}
+    assert len(made) == len({row.id for row in made}) == 2
+    assert {row.provider_asset_id for row in made} == set(far_end.environment.assets)

@@ -254,7 +254,7 @@ def _why(row: ProviderAsset) -> str:
 
 def _why_ready(row: ProviderAsset) -> str:
     if row.state is State.READY and has_unfinished_outputs(row):
-        return "some of its tracks or files are not finished, and it is checked with growing gaps"
+        return "outputs of it are not finished, and it is checked with growing gaps"
     is_unanswered = row.state is State.READY and row.last_sync_error
     return "the last check had no answer" if is_unanswered else "it is to be checked once more"
 

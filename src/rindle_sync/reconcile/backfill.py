@@ -6,12 +6,14 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from rindle_sync.domain import (
+    Media,
     Observation,
     Outcome,
     ProviderAsset,
     State,
     decide,
     is_text,
+    media_fields,
     next_check,
     replace,
 )
@@ -119,7 +121,9 @@ def _accepted(row: ProviderAsset, refused: Mapping[str, str]) -> ProviderAsset:
         return row
     error = refusal_text(reason)
     _log.warning("row %s is made without the provider's metadata: %s", row.id, error)
-    return replace(row, passthrough=None, raw_provider_metadata=None, last_sync_error=error)
+    unknown = media_fields(Media()) | {"media_updated_at": None}
+    unknown |= {"passthrough": None, "raw_provider_metadata": None}
+    return replace(row, **unknown, last_sync_error=error)
 
 
 def _adopted_row(context: Context, observation: Observation) -> ProviderAsset:

@@ -23,7 +23,7 @@ from rindle_sync.runtime.app_webhooks import WebhookCallback, dispatch_webhook_e
 from rindle_sync.runtime.callbacks import ChangeCallback
 from rindle_sync.runtime.dispatch import dispatch
 from rindle_sync.telemetry import Event, MediaChange, StateChange, WebhookProcessed
-from rindle_sync.webhooks import process_webhook_events
+from rindle_sync.webhooks import BATCH, process_webhook_events
 
 PRUNE_EVERY: Final = timedelta(hours=1)
 
@@ -126,8 +126,10 @@ class JobRunner:
 
     async def process_webhook_events(self) -> int:
         """Apply every stored webhook event whose time has come; how many."""
-        applied = 0
-        while taken := await process_webhook_events(self.context):
+        applied = taken = await process_webhook_events(self.context)
+        # after a batch that was not full nothing waits
+        while taken == BATCH:
+            taken = await process_webhook_events(self.context)
             applied += taken
         return applied
 

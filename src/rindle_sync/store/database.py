@@ -294,7 +294,7 @@ class Repository:
         async with self.writing() as connection:
             return (await connection.execute(statement, values)).rowcount
 
-    def insert_once(self) -> sa.Executable:
+    def insert_once(self) -> sa.Insert:
         """An insert into `table` that does nothing where a unique key is there already.
 
         https://docs.sqlalchemy.org/en/20/core/connections.html: `preserve_rowcount`
@@ -303,7 +303,7 @@ class Repository:
         if self.database.engine.dialect.name == "sqlite":
             new = sqlite.insert(self.table)
         return cast(
-            sa.Executable, new.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+            sa.Insert, new.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
         )
 
     async def release(self, token: str) -> None:

@@ -184,7 +184,7 @@ def listen(
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     host_setting, port_setting = settings
     try:
-        return socket.create_server((host, port), family=family)
+        created = socket.create_server((host, port), family=family)
     except UnicodeError:
         setting, reason = host_setting, "no such address"
     except OSError as error:
@@ -193,6 +193,11 @@ def listen(
         # below 0 are the codes of getaddrinfo, which does not know the host
         if code < 0 or code == errno.EADDRNOTAVAIL:
             setting, reason = host_setting, "no such address"
+    else:
+        # asyncio sends at once (TCP_NODELAY) only on sockets that say that they are of TCP
+        return socket.socket(
+            family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=created.detach()
+        )
     text = f"cannot listen on {host}:{port} ({reason}); choose another one"
     raise ConfigurationError(setting, text)
 

@@ -12,5 +12,5 @@ from rindle_sync.webhooks.asgi import (
     webhook_app,
 )
 from rindle_sync.webhooks.events import WebhookEvents
-from rindle_sync.webhooks.process import process_webhook_events, rows_about
+from rindle_sync.webhooks.process import BATCH, process_webhook_events, rows_about
 from rindle_sync.webhooks.receive import LARGEST_BODY, Receiver, Reply, WebhookResponse, receiver_of

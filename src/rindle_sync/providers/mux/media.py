@@ -151,6 +151,7 @@ def _error(status: OutputStatus, entry: Mapping[str, Any], asset: Mapping[str, A
         return None
     ids = [text_id(entry.get(name)) for name in ("id", "passthrough")]
     ids += [text_id(asset.get(name)) for name in ("id", "upload_id", "passthrough")]
+    ids += [text_id(playback.get("id")) for playback in _objects(asset.get("playback_ids"))]
     for told in (entry.get("error"), entry.get("errors"), asset.get("errors")):
         if found := reason(told, *ids):
             return found

@@ -15,6 +15,9 @@ _log: Final = logging.getLogger("rindle_sync")
 POLL_EVERY: Final = 1.0
 """Seconds between two queries of what is due, unless sweeps or wake-ups come more often."""
 
+GATHER: Final = 0.1
+"""Seconds in which webhook events gather, after some were applied: together they cost less."""
+
 MOST_STARTS: Final = 50
 """How many jobs start at once: a thousand environments share a few database connections."""
 
@@ -54,6 +57,7 @@ class Embedded:
         self._running: dict[Job, asyncio.Task[None]] = {}
         self._failures: dict[Job, int] = {}
         self._rests_until: dict[Job, float] = {}
+        self._gathering: set[Job] = set()
         self._polled_at = -self._poll_every
         self._stop = asyncio.Event()
 
@@ -75,7 +79,8 @@ class Embedded:
         for job_runner in self._job_runners.values():
             for kind in self._kinds:
                 job = Job(job_runner.environment, kind)
-                if kind in job_runner.woken and job not in self._running:
+                is_busy = job in self._running or job in self._gathering
+                if kind in job_runner.woken and not is_busy:
                     job_runner.woken.discard(kind)
                     self._running[job] = asyncio.create_task(self._run(job))
         clock = asyncio.get_running_loop().time
@@ -112,6 +117,14 @@ class Embedded:
             self._rests_until[job] = asyncio.get_running_loop().time() + gap
         finally:
             del self._running[job]
+            if job.kind is JobKind.PROCESS_WEBHOOK_EVENTS:
+                self._gathering.add(job)
+                asyncio.get_running_loop().call_later(GATHER, self._gathered, job)
             # woken while it ran: a tick has passed it over since, and must start it now
-            if job.kind in job_runner.woken:
+            elif job.kind in job_runner.woken:
                 self._wakeup.set()
+
+    def _gathered(self, job: Job) -> None:
+        self._gathering.discard(job)
+        if job.kind in self._job_runners[job.environment].woken:
+            self._wakeup.set()

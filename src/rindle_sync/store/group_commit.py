@@ -1,0 +1,69 @@
+"""Writes that come while others are being written are written together, in one transaction."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Final, Generic, TypeVar
+
+from rindle_sync.errors import DatabaseUnavailable
+from rindle_sync.store.schema.engine import STATEMENT_SECONDS
+
+T = TypeVar("T")
+
+MOST_TOGETHER: Final = 100
+
+
+class GroupCommit(Generic[T]):
+    """Writes items by `write`, which says for each whether it was new, or why it was refused."""
+
+    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[bool | Exception]]]):
+        self._write = write
+        self._waiting: list[tuple[T, asyncio.Future[bool]]] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def add(self, item: T) -> "asyncio.Future[bool]":
+        """What becomes of `item`; it is written also when nobody waits for that any more."""
+        outcome: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        # read, so that asyncio does not log it: the caller may have left
+        outcome.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        self._waiting.append((item, outcome))
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.ensure_future(self._write_all())
+        return outcome
+
+    async def finish(self, within: timedelta) -> None:
+        """Wait up to `within` until all is written, then give up what is not."""
+        if self._writing is None or self._writing.done():
+            return
+        await asyncio.wait({self._writing}, timeout=within.total_seconds())
+        if not self._writing.done():
+            self._writing.cancel()
+            # a cancelled aiosqlite task ends with its statement; cancelled twice, it hangs
+            await asyncio.wait({self._writing}, timeout=STATEMENT_SECONDS)
+
+    async def _write_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MOST_TOGETHER], self._waiting[MOST_TOGETHER:]
+            items = [item for item, _ in batch]
+            try:
+                outcomes = await self._write(items)
+            except asyncio.CancelledError:
+                ended = DatabaseUnavailable("the service ended before it was stored")
+                _settle(batch + self._waiting, ended)
+                self._waiting = []
+                raise
+            except Exception as error:  # noqa: BLE001  each of those who wait is to get it
+                _settle(batch, error)
+            else:
+                for waiting, outcome in zip(batch, outcomes, strict=True):
+                    _settle([waiting], outcome)
+
+
+def _settle(waiting: "Sequence[tuple[T, asyncio.Future[bool]]]", outcome: object) -> None:
+    for _, future in waiting:
+        if future.cancelled():
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(bool(outcome))
