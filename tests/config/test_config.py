@@ -53,6 +53,7 @@ NO_NUMBERS = (
 )
 BAD_TEXTS = {
     "environment": ("",),
+    "database_schema": ("App", "1app", "a-b", "pg_app", "a" * 64),
     "provider": ("nonsense", "", "MUX"),
     "mux_base_url": (
         "nonsense",
