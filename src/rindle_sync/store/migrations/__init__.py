@@ -60,7 +60,8 @@ async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
     """The revision of the database and the newest one; raises `DatabaseUnavailable`."""
     with named_errors():
         async with engine.execution_options(reads_only=True).connect() as connection:
-            return await connection.run_sync(_current, schema_of(engine)), _newest()
+            schema = schema_of(engine)
+            return await connection.run_sync(lambda inner: _current(inner, schema)), _newest()
 
 
 def _upgrade(connection: Connection, schema: str | None) -> tuple[str | None, str]:
