@@ -271,7 +271,12 @@ def _dispatch_in_any_order() -> Patches:
         database.has_come(changes.c.dispatch_at),
         first=[changes.c.dispatch_at, changes.c.id],
     )
-    return [patch.object(outbox, "_CLAIM", statement)]
+    original = outbox._pending
+
+    def pending(line: Any, standing: Any) -> Any:
+        return dataclasses.replace(original(line, standing), behind=frozenset())
+
+    return [patch.object(outbox, "_CLAIM", statement), patch.object(outbox, "_pending", pending)]
 
 
 def _forget_failed_calls() -> Patches:
