@@ -44,7 +44,7 @@ FOUND_BY = {
     "untagged": 0,
     "unscrubbed": 39,
     "free-calls": 224,
-    "hidden-call": 444,
+    "hidden-call": 98,
     "stuck-for-ever": 56,
     "age-after": 0,
     "read-strictly": 53,
