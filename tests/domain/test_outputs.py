@@ -180,11 +180,15 @@ def test_an_event_that_comes_late_takes_no_output_away_nor_back_and_a_check_deci
     assert (due_at == NOW) is (told != ENDED)
 
 
-def test_a_check_takes_outputs_away_and_back() -> None:
+@pytest.mark.parametrize("media", [BEFORE, Media()])
+def test_a_check_takes_outputs_away_and_back_unless_others_wrote_meanwhile(media: Media) -> None:
     row = a_row(State.READY, media_updated_at=OLD, **media_fields(ENDED))
+    look = a_look(State.READY, media=media)
 
-    for media in (BEFORE, Media()):
-        assert of_media(decide(row, a_look(State.READY, media=media), NOW, POLICY).row) == media
+    overtaken = decide(row, replace(look, overtaken=True), NOW, POLICY)
+
+    assert of_media(decide(row, look, NOW, POLICY).row) == media
+    assert (overtaken.verdict, of_media(overtaken.row)) == (Verdict.AMBIGUOUS, ENDED)
 
 
 def test_a_check_begun_before_the_newest_applied_brings_no_media() -> None:

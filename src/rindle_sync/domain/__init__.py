@@ -48,6 +48,7 @@ from rindle_sync.domain.outputs import (
     MASTER,
     finished_outputs,
     has_unfinished_outputs,
+    media_news,
     output_key,
     output_statuses,
 )

@@ -64,7 +64,14 @@ from rindle_sync.domain.attempt import attempt_age, not_begun, not_listed
 from rindle_sync.domain.clocks import is_ahead
 from rindle_sync.domain.decision import Decision, Policy, StuckPolicy, Verdict
 from rindle_sync.domain.media import MEDIA_FIELDS, media_values
-from rindle_sync.domain.outputs import ends_output, media_news, media_of, shows_output, with_output
+from rindle_sync.domain.outputs import (
+    ends_output,
+    media_news,
+    media_of,
+    shows_output,
+    takes_outputs_back,
+    with_output,
+)
 from rindle_sync.domain.refresh import (
     absent_playback_ids,
     has_doubtful_outputs,
@@ -282,6 +289,8 @@ def _from_fetch(
 def _contradicts(row: ProviderAsset, observation: Observation, policy: Policy) -> bool:
     """Whether an answer says other than the row, and is not mere progress."""
     if observation.gone:
+        return True
+    if takes_outputs_back(row, observation):
         return True
     if observation.state is None or _still_stuck(row, observation):
         return False

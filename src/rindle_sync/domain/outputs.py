@@ -100,12 +100,18 @@ def media_of(row: ProviderAsset, observation: Observation) -> Mapping[str, Any]:
 
 
 def contradicts_outputs(row: ProviderAsset, observation: Observation) -> bool:
-    """Whether an event lacks an output that the row has, or shows one as it was before its end.
+    """Whether an event takes an output back: a check decides."""
+    is_event = observation.source is ObservationSource.WEBHOOK
+    return is_event and takes_outputs_back(row, observation)
 
-    The event is the older of the two, or the output was deleted or is made again: a check decides.
+
+def takes_outputs_back(row: ProviderAsset, observation: Observation) -> bool:
+    """Whether an observation lacks an output of the row, or shows one as it was before its end.
+
+    It is the older of the two, or the output was deleted or is made again.
     """
     media = observation.media
-    if media is None or observation.source is not ObservationSource.WEBHOOK:
+    if media is None:
         return False
     told = output_statuses(media)
     for key, status in output_statuses(row).items():

@@ -25,6 +25,7 @@ from rindle_sync.domain import (
     is_news,
     is_same_attempt,
     log_decision,
+    media_news,
     next_check,
     replace,
 )
@@ -256,7 +257,9 @@ def _observation_of(applied: Applied, row: ProviderAsset) -> Observation | Fetch
     observation = applied.observation
     if not isinstance(observation, Observation) or observation.source not in FETCH_SOURCES:
         return observation
-    return replace(observation, overtaken=True) if is_news(applied.before, row) else observation
+    before = applied.before
+    is_overtaken = is_news(before, row) or bool(media_news(before, row))
+    return replace(observation, overtaken=True) if is_overtaken else observation
 
 
 def _events(applied: Applied, change: Change | None, now: datetime) -> Iterator[Event]:
