@@ -17,7 +17,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from fastapi import FastAPI
-from rindle_sync.integrations.alembic import include_name
 from sqlalchemy import create_engine, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from videos.main import create_app
@@ -25,6 +24,7 @@ from videos.models import Base, Video
 
 from rindle_sync import RindleSync, load_settings
 from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.integrations.alembic import include_name
 
 HERE = Path(__file__).parent
 SECRET = "a-webhook-secret"

@@ -3,10 +3,11 @@
 import os
 
 from alembic import context
-from rindle_sync.integrations.alembic import include_name
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from videos.models import Base
+
+from rindle_sync.integrations.alembic import include_name
 
 url = make_url(os.environ.get("DATABASE_URL", "sqlite:///videos.sqlite3"))
 drivers = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}

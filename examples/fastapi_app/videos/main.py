@@ -16,7 +16,7 @@ from starlette.templating import Jinja2Templates
 
 from rindle_sync import RindleSync, Settings, load_settings, webhook_app
 from rindle_sync.errors import AlreadyTracked, NotPlayable, ProviderError
-from rindle_sync.providers import Transport
+from rindle_sync.types import Transport
 from videos.models import Video, open_engine
 from videos.syncing import syncing
 

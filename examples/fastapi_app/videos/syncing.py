@@ -8,7 +8,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync import ChangeEvent, RindleSync, Settings, connect
-from rindle_sync.providers import Transport
+from rindle_sync.types import Transport
 from videos.models import Video
 
 

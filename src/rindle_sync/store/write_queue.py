@@ -1,8 +1,9 @@
 """Whose turn it is to write to a SQLite file, and when waiting for it is of no use."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,9 @@ from rindle_sync.store.file_locks import is_held_here
 from rindle_sync.store.schema.engine import BUSY_SECONDS
 
 OWN_SECONDS: Final = 1.5
-"""Seconds that a writer waits for a transaction of the app in this process."""
+"""Seconds that a writer waits for transactions of the app in this process that do not commit."""
 
-_POLL_SECONDS: Final = 0.02
+_POLL_SECONDS: Final = 0.005
 
 
 class NoQueue:
@@ -29,53 +30,80 @@ class NoQueue:
 class WriteQueue(NoQueue):
     """One writer of ours at a time: a queue is fair, the busy wait of SQLite is not.
 
-    A writer may wait for a transaction that the app has open on a connection of its own. Where the
+    A writer may wait for transactions that the app has open on connections of its own. Where the
     app, in the same task, waits for that writer, neither would ever end: raises
-    `LockedByThisProcess` instead, or `DatabaseUnavailable` where nobody can tell.
+    `LockedByThisProcess` once nothing was committed for `OWN_SECONDS`, or `DatabaseUnavailable`
+    where nobody can tell.
     """
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._writer = asyncio.Lock()
         self._has_begun = False
+        self._stalled_since: float | None = None
+        self._committed: object = None
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Callable[[], None]]:
         """The turn; call what it gives once the transaction has begun."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + OWN_SECONDS
+        until = loop.time() + BUSY_SECONDS
         await self._acquire(loop)
         try:
             while self._is_held_by_app():
-                if loop.time() > until:
+                if self._is_stalled(loop.time()):
                     raise LockedByThisProcess
+                if loop.time() > until:
+                    raise DatabaseUnavailable(LOCKED)
                 await asyncio.sleep(_POLL_SECONDS)
+            self._stalled_since = None
             yield self._note_begun
         finally:
             self._has_begun = False
             self._writer.release()
 
     async def _acquire(self, loop: asyncio.AbstractEventLoop) -> None:
+        timers: list[asyncio.TimerHandle] = []
         try:
             async with asyncio.timeout(BUSY_SECONDS) as limit:
-                watch = loop.call_later(OWN_SECONDS, self._end_deadlock, limit)
-                try:
-                    await self._writer.acquire()
-                finally:
-                    watch.cancel()
+
+                def end_deadlock() -> None:
+                    """End the wait for a writer of ours that itself waits for the app."""
+                    if self._is_stalled(loop.time()):
+                        limit.reschedule(0)
+                    timers[:] = [loop.call_later(OWN_SECONDS / 5, end_deadlock)]
+
+                timers.append(loop.call_later(OWN_SECONDS / 5, end_deadlock))
+                await self._writer.acquire()
         except TimeoutError:
-            if self._is_held_by_app():
+            if self._is_stalled(loop.time()):
                 raise LockedByThisProcess from None
             raise DatabaseUnavailable(LOCKED) from None
+        finally:
+            for timer in timers:
+                timer.cancel()
 
     def _note_begun(self) -> None:
         self._has_begun = True
 
-    def _end_deadlock(self, limit: asyncio.Timeout) -> None:
-        """End the wait for a writer of ours that itself waits for the app."""
-        if self._is_held_by_app():
-            limit.reschedule(0)
+    def _is_stalled(self, now: float) -> bool:
+        """Whether the app has held the lock for `OWN_SECONDS`, and nothing was committed."""
+        if not self._is_held_by_app():
+            self._stalled_since = None
+            return False
+        committed = _committed(self._file)
+        if self._stalled_since is None or committed != self._committed:
+            self._stalled_since, self._committed = now, committed
+        return now - self._stalled_since >= OWN_SECONDS
 
     def _is_held_by_app(self) -> bool:
         """Whether this process writes to the file on a connection that is not ours."""
         return self._file is not None and not self._has_begun and is_held_here(self._file)
+
+
+def _committed(file: Path | None) -> object:
+    """What each commit changes: the write-ahead log."""
+    with suppress(OSError):
+        log = os.stat(f"{file}-wal")  # noqa: PTH116  a few microseconds less
+        return log.st_mtime_ns, log.st_size
+    return None
