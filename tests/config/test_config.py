@@ -51,6 +51,7 @@ NO_NUMBERS = (
 )
 BAD_TEXTS = {
     "environment": ("",),
+    "database_schema": ("Rindle", "pg_rindle", "1rindle", "rindle-own", 'a"b', "a" * 64),
     "provider": ("nonsense", "", "MUX"),
     "mux_base_url": (
         "nonsense",
@@ -356,6 +357,7 @@ def test_a_port_that_is_mistyped_is_still_refused(set_variable: SetVariable) -> 
 AROUND = ("{}\n", " {} ", "\ufeff{}\r\n", "\t{}\u00a0")
 TRIMMED = {
     "database_url": "sqlite:///x.sqlite3",
+    "database_schema": "rindle_own",
     "environment": "staging",
     "listen_host": "localhost",
     "engine": "procrastinate",
