@@ -16,7 +16,7 @@ from rindle_sync.config import plain_settings
 from rindle_sync.errors import AlreadyTracked
 from rindle_sync.store import Database, Store
 from rindle_sync.store.schema import assets, open_engine, webhook_events
-from tests.support.app_connections import driver_url, make_videos
+from tests.support.app_connections import driver_url, make_videos, with_videos
 from tests.support.crash_points import (
     Databases,
     Forks,
@@ -180,14 +180,14 @@ REQUESTS = 100
 
 @asynccontextmanager
 async def serving(url: str) -> AsyncIterator[tuple[RindleSync, Any]]:
-    await make_videos(url)
     pool: dict[str, Any] = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     engine = create_async_engine(
         driver_url(url, is_async=True), pool_size=20, max_overflow=0, **pool
     )
-    async with connect(plain_settings(database_url=url)) as rindle:
-        yield rindle, engine
-    await engine.dispose()
+    async with with_videos(url):
+        async with connect(plain_settings(database_url=url)) as rindle:
+            yield rindle, engine
+        await engine.dispose()
 
 
 async def test_a_hundred_requests_at_once_track_in_transactions_of_their_own(

@@ -53,7 +53,7 @@ NO_NUMBERS = (
 )
 BAD_TEXTS = {
     "environment": ("",),
-    "database_schema": ("App", "1app", "a-b", "pg_app", "a" * 64),
+    "database_schema": ("Rindle", "pg_rindle", "1rindle", "rindle-own", 'a"b', "a" * 64),
     "provider": ("nonsense", "", "MUX"),
     "mux_base_url": (
         "nonsense",
@@ -360,6 +360,7 @@ def test_a_port_that_is_mistyped_is_still_refused(set_variable: SetVariable) -> 
 AROUND = ("{}\n", " {} ", "\ufeff{}\r\n", "\t{}\u00a0")
 TRIMMED = {
     "database_url": "sqlite:///x.sqlite3",
+    "database_schema": "rindle_own",
     "environment": "staging",
     "listen_host": "localhost",
     "engine": "procrastinate",

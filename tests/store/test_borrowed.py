@@ -26,8 +26,8 @@ from tests.support.app_connections import (
     Opens,
     driver_url,
     file_of,
-    make_videos,
     videos,
+    with_videos,
 )
 from tests.support.rows import a_row
 from tests.support.tables import SqliteTables
@@ -35,10 +35,10 @@ from tests.support.tables import SqliteTables
 
 @pytest.fixture
 async def store(tables_url: str) -> AsyncIterator[Store]:
-    database = Database(open_engine(tables_url))
-    await make_videos(tables_url)
-    yield Store(database, "mux", "default")
-    await database.close()
+    async with with_videos(tables_url):
+        database = Database(open_engine(tables_url))
+        yield Store(database, "mux", "default")
+        await database.close()
 
 
 @pytest.mark.parametrize("opens", KINDS.values(), ids=KINDS)

@@ -168,6 +168,16 @@ async def make_videos(url: str) -> None:
         await side.end(commit=True)
 
 
+@asynccontextmanager
+async def with_videos(url: str) -> AsyncIterator[None]:
+    """The app's own table for as long as the block lasts: the database can be used again."""
+    await make_videos(url)
+    yield
+    async with sync_connection(url) as side:
+        await side.run("DROP TABLE app_videos")
+        await side.end(commit=True)
+
+
 async def videos(url: str) -> int:
     """How many rows the app's own table has."""
     async with sync_connection(url) as side:

@@ -14,7 +14,7 @@ from rindle_sync.domain import EventStatus, State, replace
 from rindle_sync.errors import AlreadyTracked, ConfigurationError
 from rindle_sync.reconcile import ADOPTED
 from rindle_sync.store import Write
-from tests.support.app_connections import ADD_VIDEO, KINDS, Opens, make_videos, videos
+from tests.support.app_connections import ADD_VIDEO, KINDS, Opens, videos, with_videos
 from tests.support.rows import a_row
 from tests.support.webhooks import an_untracked_event
 
@@ -23,8 +23,8 @@ ASSET: dict[str, Any] = {"reference": "video-1", "provider_asset_id": "asset-1"}
 
 @pytest.fixture
 async def rindle(tables_url: str) -> AsyncIterator[RindleSync]:
-    await make_videos(tables_url)
-    async with connect(plain_settings(database_url=tables_url)) as rindle:
+    settings = plain_settings(database_url=tables_url)
+    async with with_videos(tables_url), connect(settings) as rindle:
         yield rindle
 
 
