@@ -238,6 +238,10 @@ def _why_not_yet(case: _Case, due: str) -> str:
 
 
 def _why(row: ProviderAsset) -> str:
+    if row.is_unclear:
+        return (
+            "the provider was asked for its asset without an answer; it is looked for in the list"
+        )
     if row.missing_since:
         return "the provider did not find it; it is checked again before it counts as deleted"
     if row.playback_absent_since:
