@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import plain_settings
+from rindle_sync.diagnostics import explain
 from rindle_sync.domain import FROM_URL, ErrorKind, ProviderAsset, State
 from rindle_sync.emulator import MuxEmulator
 from rindle_sync.errors import (
@@ -332,6 +333,12 @@ async def test_a_late_webhook_of_an_earlier_attempt_is_not_about_the_new_one(wor
     await process_webhook_events(world.context)
 
     assert await world.now_is(again) == again
+
+
+async def test_explain_says_that_its_asset_is_looked_for(world: World) -> None:
+    told = await explain(world.context, await lost(world))
+
+    assert "it is looked for in the list" in told.next
 
 
 async def test_an_attempt_whose_outcome_is_not_known_cannot_be_cancelled(world: World) -> None:

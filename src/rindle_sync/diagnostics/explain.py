@@ -218,7 +218,13 @@ def _next(case: _Case) -> str:
         condition = ", unless the circuit is still open"
     elif case.engine_silence:
         condition = ", if an engine runs by then"
-    return f"in {span_of(max(row.check_at - now, case.pause))}{condition}: {_why(row)}"
+    why = _UNCLEAR if row.is_unclear else _why(row)
+    return f"in {span_of(max(row.check_at - now, case.pause))}{condition}: {why}"
+
+
+_UNCLEAR: Final = (
+    "the provider was asked for its asset without an answer; it is looked for in the list"
+)
 
 
 def _why_not_yet(case: _Case, due: str) -> str:
