@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from rindle_sync.domain import ObservationSource, PlaybackId, ProviderAsset, State, Trigger
+from rindle_sync.domain import (
+    ChangeKind,
+    ObservationSource,
+    PlaybackId,
+    ProviderAsset,
+    State,
+    Trigger,
+)
 from rindle_sync.emulator.lifecycle import PlaybackId as Shown
 from rindle_sync.reconcile import Observed, apply, audit
 from rindle_sync.webhooks import process_webhook_events
@@ -34,8 +41,13 @@ def at_provider(world: World, row: ProviderAsset, *playback_ids: PlaybackId) -> 
 
 
 async def changes(world: World, row: ProviderAsset) -> list[tuple[State, State, str]]:
+    """Those of the state: the first answer brings media, too."""
     made = await world.context.store.assets.changes_of(row.id)
-    return [(change.from_state, change.to_state, change.reason) for change in made]
+    return [
+        (change.from_state, change.to_state, change.reason)
+        for change in made
+        if change.kind is ChangeKind.STATE
+    ]
 
 
 async def test_an_id_that_one_answer_lacks_is_kept_and_the_row_is_checked_again(
