@@ -366,14 +366,17 @@ def _names(world: World) -> Iterator[str]:
 def _event_times(world: World) -> Iterator[str]:
     """A deletion counts whatever its time says, and no event is taken to be from the future."""
     rows, deleted = world.place.read(
-        "SELECT id, state, error_kind, provider_asset_id, last_event_at FROM media_provider_assets",
-        "SELECT provider_asset_id FROM provider_webhook_events "
+        "SELECT id, state, error_kind, provider_asset_id, last_event_at, inserted_at "
+        "FROM media_provider_assets",
+        "SELECT provider_asset_id, received_at FROM provider_webhook_events "
         "WHERE type = 'video.asset.deleted' AND status = 'applied'",
     )
-    gone = {line["provider_asset_id"] for line in deleted}
+    gone = {line["provider_asset_id"]: _moment(line["received_at"]) for line in deleted}
     for row in rows:
         is_ended = row["state"] == "deleted" or row["error_kind"] == "not_found"
-        if row["provider_asset_id"] in gone and not is_ended:
+        gone_at, inserted_at = gone.get(row["provider_asset_id"]), _moment(row["inserted_at"])
+        # what was applied to a row that the app has untracked since says nothing to the next one
+        if gone_at and inserted_at and gone_at >= inserted_at and not is_ended:
             yield f"times: {row['id']} is {row['state']}, and its deletion was applied"
         last = _moment(row["last_event_at"])
         if last and last > world.moment() + TOLERANCE + timedelta(seconds=_SKEWS):
