@@ -15,8 +15,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select
 
-from rindle_sync.domain import ErrorKind, PlaybackId, ProviderAsset, State
+from rindle_sync.domain import ErrorKind, PlaybackId, ProviderAsset, State, media_fields
 from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.providers.mux import asset_media
 from rindle_sync.reconcile import Drift, Filled, Note, Report
 from rindle_sync.store import Store
 from rindle_sync.store.schema import metadata
@@ -75,6 +76,7 @@ async def shelve(
     for place, asset in enumerate(
         emulator.create_assets(count, life=READY, created_at=began, every=60)
     ):
+        body = body_of(emulator, asset)
         row = a_row(
             State.READY,
             provider_asset_id=asset,
@@ -82,8 +84,9 @@ async def shelve(
                 PlaybackId(p.id, p.policy) for p in emulator.truth(asset).playback_ids
             ),
             provider_created_at=datetime.fromtimestamp(began + 60 * place, UTC),
-            raw_provider_metadata=body_of(emulator, asset),
+            raw_provider_metadata=body,
             updated_at=datetime.now(UTC) - HOUR,
+            **media_fields(asset_media(body)),
             **values,
         )
         rows.append(row)

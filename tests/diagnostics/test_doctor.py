@@ -224,7 +224,7 @@ async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
         kept = await shell.run("status", "--json")
         secret = await other.run("doctor", "--endpoint", address, "--json")
 
-    assert (well.code, well.json["findings"]) == (0, [])
+    assert (well.code, well.json["findings"]) == (0, []), well.out
     assert "signed with the secret of these settings" in well.json["notes"][0]["text"]
     assert "answered 404" in wrong.out
     assert "cannot be reached" in nowhere.out

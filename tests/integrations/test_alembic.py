@@ -123,7 +123,8 @@ from rindle_sync.integrations.alembic import include_name
 
 metadata = sa.MetaData()
 sa.Table("videos", metadata, sa.Column("id", sa.Integer(), primary_key=True))
-with sa.create_engine(context.config.get_main_option("sqlalchemy.url")).connect() as connection:
+url = context.config.get_main_option("sqlalchemy.url")
+with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
     context.configure(
         connection=connection, target_metadata=metadata, include_name=include_name,
     )

@@ -80,8 +80,10 @@ async def sync_session(url: str) -> AsyncIterator[AppSide]:
 async def scoped(url: str) -> AsyncIterator[AppSide]:
     engine = sa.create_engine(driver_url(url, is_async=False), poolclass=NullPool)
     session = scoped_session(sessionmaker(engine))
-    yield _by_text(session)
-    session.remove()
+    try:
+        yield _by_text(session)
+    finally:
+        session.remove()
 
 
 @asynccontextmanager
@@ -102,8 +104,10 @@ async def async_session(url: str) -> AsyncIterator[AppSide]:
 async def async_scoped(url: str) -> AsyncIterator[AppSide]:
     engine = create_async_engine(driver_url(url, is_async=True), poolclass=NullPool)
     session: Any = async_scoped_session(async_sessionmaker(engine), scopefunc=lambda: 1)
-    yield _by_text(session)
-    await session.remove()
+    try:
+        yield _by_text(session)
+    finally:
+        await session.remove()
 
 
 @asynccontextmanager
