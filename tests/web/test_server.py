@@ -11,7 +11,7 @@ import httpx
 import pytest
 import uvicorn
 
-from rindle_sync.web.server import MOST_PIPELINED, OPERATIONS, WEBHOOKS, Limits
+from rindle_sync.web.server import MOST_PIPELINED, OPERATIONS, WEBHOOKS, Limits, listen
 from rindle_sync.webhooks import Receive, Scope, Send
 from tests.support.processes import PATIENCE, eventually
 from tests.support.server import served
@@ -224,3 +224,22 @@ async def test_a_server_that_ends_by_itself_is_logged_and_started_again(
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.endswith("ended in an unexpected ZeroDivisionError; it is started again")
     assert f"127.0.0.1:{first}" in line
+
+
+async def test_answers_leave_at_once() -> None:
+    """A kept-alive connection would else wait 40 ms for the client's delayed acknowledgement."""
+    options: list[int] = []
+
+    def connected(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted = writer.get_extra_info("socket")
+        options.append(accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listening = listen("127.0.0.1", 0)
+    host, port = listening.getsockname()
+    async with await asyncio.start_server(connected, sock=listening):
+        reader, writer = await asyncio.open_connection(host, port)
+        await reader.read()
+        writer.close()
+
+    assert options == [1]
