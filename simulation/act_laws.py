@@ -23,7 +23,9 @@ def attempts(world: World) -> Iterator[str]:
     waiting = {row["passthrough"]: row for row in rows if row["passthrough"] not in own}
     for asset in direct:
         row = waiting.get(asset.settings.passthrough)
-        if row and row["provider_asset_id"] != asset.id:
+        # what was deleted before anybody saw it is as if it had not been made
+        is_there = world.gone_at(asset.id) is None
+        if row and is_there and row["provider_asset_id"] != asset.id:
             yield f"attempts: {row['id']} is {row['state']}, and does not know what was made for it"
 
 

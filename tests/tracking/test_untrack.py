@@ -1,6 +1,7 @@
 """A row is forgotten: nothing brings it back, and the provider's asset goes only on request."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from tests.support.world import World
 from tests.tracking.test_direct_upload import begun, uploads
 from tests.tracking.test_new_asset import REQUEST, lost
 from tests.tracking.test_replace import a_ready_row, former
+
+HOUR = timedelta(hours=1)
 
 
 async def ids_of(world: World) -> list[str]:
@@ -57,7 +60,7 @@ async def test_no_scan_and_no_event_brings_it_back(world: World) -> None:
     await deliver(world, an_event(row, id="event-2"))
     await process_webhook_events(world.context)
     await world.sweep()
-    filled = await backfill(world.context)
+    await backfill(world.context)
     report = await audit(world.context, adopt=True)
 
     assert await ids_of(world) == []
@@ -134,14 +137,25 @@ async def test_the_bodies_of_its_webhooks_go_on_request_and_a_repeated_one_stays
 # the asset at the provider
 
 
-async def test_its_asset_is_deleted_first_on_request_and_not_remembered(world: World) -> None:
+async def test_its_asset_is_deleted_first_on_request(world: World) -> None:
     row = await a_ready_row(world)
 
     await untrack(world.context, row, delete_asset=True)
 
     assert world.emulator.calls["delete_asset"] == 1
-    assert (await ids_of(world), await former(world)) == ([], [])
+    assert await ids_of(world) == []
     assert (await backfill(world.context)).assets == 0
+
+
+async def test_a_list_that_lags_makes_no_row_of_a_deleted_asset(world: World) -> None:
+    row = await a_ready_row(world)
+    world.clock.move(HOUR)
+    await untrack(world.context, row, delete_asset=True)
+    world.emulator.add_fault("lagging_list", seconds=60)
+
+    await backfill(world.context)
+
+    assert await ids_of(world) == []
 
 
 async def test_an_asset_that_is_gone_already_is_no_hindrance(world: World) -> None:

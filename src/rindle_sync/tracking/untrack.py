@@ -24,13 +24,9 @@ async def untrack(
     """
     if delete_asset:
         row = await _delete_at_provider(context, row)
+    # also what was deleted: a list that lags may show it for a while
     await context.store.removal.remove(
-        row.id,
-        context.now(),
-        history=history,
-        webhook_bodies=webhook_bodies,
-        # what is not there any more nobody can find
-        remember=not delete_asset,
+        row.id, context.now(), history=history, webhook_bodies=webhook_bodies
     )
     return row
 
