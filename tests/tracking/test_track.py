@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import plain_settings
 from rindle_sync.domain import EventStatus, State, replace
-from rindle_sync.errors import AlreadyTracked, ConfigurationError
+from rindle_sync.errors import AlreadyTracked, ConfigurationError, DatabaseUnavailable
 from rindle_sync.reconcile import ADOPTED
 from rindle_sync.store import Write
+from rindle_sync.store.schema import superseded
 from tests.support.app_connections import ADD_VIDEO, KINDS, Opens, videos, with_videos
 from tests.support.rows import a_row
 from tests.support.webhooks import an_untracked_event
@@ -99,6 +100,27 @@ async def test_a_clash_leaves_the_apps_transaction_usable(
         await app.end(commit=True)
 
     assert await videos(tables_url) == 1
+
+
+@pytest.mark.parametrize("opens", KINDS.values(), ids=KINDS)
+async def test_a_call_that_raises_has_written_nothing(
+    postgres_tables_url: str, opens: Opens
+) -> None:
+    settings = plain_settings(database_url=postgres_tables_url)
+    async with with_videos(postgres_tables_url), connect(settings) as rindle:
+        with psycopg.connect(postgres_tables_url) as other:
+            other.execute(f"LOCK TABLE {superseded.name} IN ACCESS EXCLUSIVE MODE")
+            async with opens(postgres_tables_url) as app:
+                await app.run("SET LOCAL lock_timeout = '100ms'")
+                await app.run(ADD_VIDEO)
+                with pytest.raises(DatabaseUnavailable, match="its lock_timeout"):
+                    await rindle.track(**ASSET, connection=app.connection)
+                with pytest.raises(DatabaseUnavailable, match="its lock_timeout"):
+                    await rindle.track_many([ASSET], connection=app.connection)
+                await app.end(commit=True)
+
+        assert await videos(postgres_tables_url) == 1
+        assert await all_rows(rindle) == []
 
 
 @pytest.mark.parametrize("opens", KINDS.values(), ids=KINDS)
