@@ -125,7 +125,7 @@ class Borrowed(Lent):
 
     async def _prepare(self) -> None:
         """Begin where the app leaves it to its driver; check once where the connection leads."""
-        await self._connection.begin()
+        await self._connection.begin(self._lender.turn)
         if self._is_checked:
             return
         ours, theirs = self.engine.dialect.name, self._connection.backend
@@ -168,6 +168,8 @@ class Borrowed(Lent):
             except DBAPIError as error:
                 if known := _BY_STATE.get(state_of(error.orig)):
                     raise ConfigurationError(ARGUMENT, known) from None
+                if limit := _LIMITS.get(state_of(error.orig)):
+                    raise DatabaseUnavailable(limit) from None
                 if code_of(error.orig) == sqlite3.SQLITE_BUSY:
                     raise DatabaseUnavailable(_BUSY) from None
                 raise
