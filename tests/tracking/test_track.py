@@ -175,6 +175,7 @@ async def test_an_object_that_is_no_connection_is_refused(rindle: RindleSync, wr
     with pytest.raises(ConfigurationError, match="connection: must be the app") as raised:
         await rindle.track(**ASSET, connection=wrong)
     assert raised.value.setting == "connection"
+    assert f"not {type(wrong).__module__}.{type(wrong).__qualname__}" in str(raised.value)
 
 
 # many rows
@@ -206,7 +207,7 @@ async def test_many_rows_are_tracked_in_a_few_statements(rindle: RindleSync) -> 
 
 async def test_a_wrong_row_stops_no_other(rindle: RindleSync) -> None:
     old = await rindle.track(reference="video-old", provider_asset_id="asset-old")
-    rows: list[dict[str, Any]] = [
+    rows: list[Any] = [
         {"reference": "video-1", "provider_asset_id": "asset-1"},
         {"reference": "", "provider_asset_id": "asset-2"},
         {"reference": "video-3"},
@@ -218,6 +219,7 @@ async def test_a_wrong_row_stops_no_other(rindle: RindleSync) -> None:
         {"reference": "video-9", "provider_upload_id": "upload-9", "profile": None},
         {"reference": "video-1", "provider_asset_id": "asset-1"},
         {"reference": "video-1", "provider_asset_id": "asset-11"},
+        None,
     ]
 
     result = await rindle.track_many(rows)
@@ -234,6 +236,7 @@ async def test_a_wrong_row_stops_no_other(rindle: RindleSync) -> None:
         7: "state",
         10: f"row {result.added[0].id} has this reference and profile, and another "
         "provider_asset_id",
+        11: "rows",
     }
 
 

@@ -145,8 +145,11 @@ async def track_many(
     return result
 
 
-def _row_of(context: Context, values: Mapping[str, Any]) -> ProviderAsset:
+def _row_of(context: Context, values: object) -> ProviderAsset:
     """A row of values whose names nobody has checked."""
+    if not isinstance(values, Mapping):
+        text = f"must each be a mapping of the arguments of track, not {type(values).__name__}"
+        raise ConfigurationError("rows", text)
     for name in values:
         if name not in ARGUMENTS:
             shown = shown_text(str(name))[:LONGEST_TEXT]
