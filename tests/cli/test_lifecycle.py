@@ -78,6 +78,7 @@ async def test_create_asset_makes_one_of_a_url_that_it_does_not_show(
         ("create-asset", "film.mp4", "--reference", "a"),
         ("create-asset", URL, "--reference", "a", "--new-asset-settings", "[]"),
         ("create-asset", URL, "--reference", "a", "--new-asset-settings", "{"),
+        ("upload", "--reference", "a", "--cors-origin", "*", "--expires-in", "9" * 20),
         ("create-asset", URL, "--reference", "a", "--playback-policy", "secret"),
         ("upload", "--reference", "a", "--cors-origin", "*", "--expires-in", "1"),
         ("replace", "a", "--yes"),

@@ -89,6 +89,44 @@ async def test_what_is_wrong_is_told_by_its_line_and_stops_no_other(
     assert "asset-1" not in ended.out + told.out + told.complaint
 
 
+async def test_where_the_csv_ends_the_lines_before_it_are_tracked(
+    store: Store, shell: Shell, tmp_path: Path
+) -> None:
+    text = "reference,provider_asset_id\nvideo-1,asset-1\n\n" + "x" * 200_000 + ",asset-2\n"
+
+    ended = await shell.run("track", "--json", "--from", written(tmp_path, text))
+
+    assert (ended.code, ended.json["added"]) == (1, 1)
+    [refused] = ended.json["refused"]
+    assert refused["line"] == 4
+    assert refused["reason"].startswith("is no CSV")
+    assert [row.reference for row in await all_rows(store)] == ["video-1"]
+
+
+async def test_a_quote_that_nobody_closes_is_told_by_its_own_line(
+    shell: Shell, store: Store, tmp_path: Path
+) -> None:
+    text = 'reference,provider_asset_id\nvideo-1,asset-1\n"video-2,asset-2\nvideo-3,asset-3\n'
+
+    ended = await shell.run("track", "--json", "--from", written(tmp_path, text))
+
+    assert [line["line"] for line in ended.json["refused"]] == [3]
+    assert len(await all_rows(store)) == 1
+
+
+async def test_a_name_that_is_unknown_cannot_write_on_the_terminal(
+    shell: Shell, store: Store, tmp_path: Path
+) -> None:
+    text = json.dumps({"reference": "video-1", "provider_asset_id": "asset-1", "\x1b[2J": 1})
+
+    ended = await shell.run("track", "--from", written(tmp_path, text, "videos.jsonl"))
+
+    assert ended.code == 1
+    assert "\x1b" not in ended.err
+    assert "\\x1b[2J: is unknown" in ended.err
+    assert await all_rows(store) == []
+
+
 async def test_json_lines_are_read(store: Store, shell: Shell, tmp_path: Path) -> None:
     objects = [{"reference": "video-1", "provider_asset_id": "asset-1", "profile": "hls"}, [1]]
     text = "\n".join([*map(json.dumps, objects), "{", ""])
@@ -110,7 +148,7 @@ async def test_json_lines_are_read(store: Store, shell: Shell, tmp_path: Path) -
         ("provider_asset_id\nasset-1\n", "reference among them"),
         ("reference,asset_id\n", "has the column asset_id, which is unknown; did you mean"),
         ("reference,reference\n", "names a column twice"),
-        ('reference,state\n"' + "x" * 200_000, "is no CSV: line 2"),
+        ('reference,"' + "x" * 200_000, "is no CSV: line 1"),
     ],
 )
 async def test_a_file_that_cannot_be_read_is_wrong_usage(

@@ -1,7 +1,7 @@
 """Our statements in a transaction of the app: its commit is ours, and its rollback, too."""
 
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from rindle_sync.errors import (
     DatabaseUnavailable,
     RindleSyncError,
 )
-from rindle_sync.store import Database, Store
+from rindle_sync.store import Database, Store, complaint, state_of
 from rindle_sync.store.migrations import upgrade
 from rindle_sync.store.schema import open_engine
 from tests.support.app_connections import (
@@ -251,3 +251,32 @@ async def test_the_apps_own_translation_of_schemas_is_not_meant_for_us(
     assert await store.assets.get(row.id) == row
     await engine.dispose()
     await database.close()
+
+
+# the app's own drivers
+
+
+def error_of_psycopg2() -> Exception:
+    """It cites the statement, into which psycopg2 has written the values itself."""
+
+    class Diagnostics:
+        message_primary = "permission denied"
+
+    class OperationalError(Exception):
+        pgcode = "42501"
+        diag = Diagnostics()
+
+    return OperationalError("permission denied\nLINE 1: DELETE WHERE id = 'asset-1'")
+
+
+def error_of_pg8000() -> Exception:
+    return Exception({"S": "ERROR", "C": "42501", "M": "permission denied", "R": "asset-1"})
+
+
+@pytest.mark.parametrize("made", [error_of_psycopg2, error_of_pg8000])
+def test_errors_of_other_drivers_are_understood_and_cite_no_values(
+    made: Callable[[], Exception],
+) -> None:
+    error = made()
+    assert state_of(error) == "42501"
+    assert complaint(error) == "the database refused the statement: permission denied"

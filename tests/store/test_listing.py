@@ -3,7 +3,7 @@
 import random
 import re
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, get_type_hints
 from uuid import uuid4
@@ -183,6 +183,10 @@ async def test_each_filter_takes_its_rows_and_is_counted_alike(
         ("profile", 5),
         ("since", datetime(2026, 11, 23)),  # noqa: DTZ001  that it has no zone is the fault
         ("since", "2026-11-23"),
+        ("since", datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=5)))),
+        ("since", datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-5)))),
+        ("profile", "a\0b"),
+        ("profile", "\ud800"),
         ("limit", 0),
         ("limit", 1001),
         ("limit", True),
@@ -294,6 +298,16 @@ async def test_the_command_lists_pages_and_counts(
     assert counted.out == "4\n"
     assert rows[0].id in shown.out
     assert shown.code == 0
+
+
+async def test_the_command_shows_a_reference_as_it_is(
+    tables_url: str, tmp_path: Path, rindle: RindleSync
+) -> None:
+    await add(rindle, a_row(reference="video:key:[b]1"))
+
+    shown = await Shell(tmp_path, {"database_url": tables_url}).run("list")
+
+    assert "video:key:[b]1" in shown.out
 
 
 async def test_the_command_says_how_to_go_on_and_shows_no_provider_id(

@@ -73,6 +73,43 @@ async def test_a_short_transaction_of_the_app_is_waited_for(
         await adding
 
 
+async def test_a_later_transaction_of_the_app_has_its_own_time(
+    sqlite_tables_url: str, store: Store
+) -> None:
+    async with KINDS["async_driver"](sqlite_tables_url) as app:
+        await app.run(ADD_VIDEO)
+        with pytest.raises(LockedByThisProcess):
+            await store.assets.add(a_row())
+        await app.end(commit=False)
+
+        await app.run(ADD_VIDEO)
+        adding = asyncio.ensure_future(store.assets.add(a_row()))
+        assert await asyncio.wait({adding}, timeout=0.3) == (set(), {adding})
+        await app.end(commit=True)
+        await adding
+
+
+@pytest.mark.parametrize("kind", ["driver", "connection", "session"])
+async def test_a_sync_connection_lets_a_write_of_ours_end_before_it_begins(
+    sqlite_tables_url: str, store: Store, kind: str
+) -> None:
+    has_begun, began = asyncio.Event(), time.monotonic()
+
+    async def write() -> None:
+        async with store.database.writing():
+            has_begun.set()
+            await asyncio.wait({asyncio.ensure_future(asyncio.Event().wait())}, timeout=0.3)
+
+    writing = asyncio.ensure_future(write())
+    await has_begun.wait()
+    async with KINDS[kind](sqlite_tables_url) as app:
+        await store.within(app.connection).assets.add(a_row())
+        await app.end(commit=True)
+
+    await writing
+    assert time.monotonic() - began < LONG_ENOUGH
+
+
 async def test_a_lock_of_another_process_is_waited_for(
     sqlite_tables_url: str, store: Store
 ) -> None:

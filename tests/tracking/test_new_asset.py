@@ -42,6 +42,7 @@ from rindle_sync.tracking import (
     create_asset,
     inputs_of,
     prepare_asset,
+    replace_asset,
     start_asset,
     untrack,
 )
@@ -370,6 +371,30 @@ async def test_an_asset_that_was_made_for_a_row_that_is_forgotten_is_never_adopt
     filled = await backfill(world.context)
 
     assert (len(there(world)), filled.adopted) == (1, 0)
+
+
+@pytest.mark.parametrize("what", ["untracked", "replaced"])
+async def test_nor_by_a_scan_that_is_faster_than_the_answer(world: World, what: str) -> None:
+    other = world.emulator.create_asset(life=READY)
+
+    async def forget(_: float) -> None:
+        world.emulator.sleep = world.clock.sleep
+        row = await the_row(world)
+        if what == "untracked":
+            await untrack(world.context, row)
+        else:
+            await replace_asset(world.context, row, provider_asset_id=other)
+        await backfill(world.context)
+
+    world.emulator.sleep = forget
+    world.emulator.add_fault("late_answer", operation=CREATE, times=1, seconds=1)
+
+    with pytest.raises(Conflict):
+        await made(world)
+    await backfill(world.context)
+
+    rows = [row.provider_asset_id async for row in world.context.store.assets.rows()]
+    assert (len(there(world)), rows) == (2, [other])
 
 
 # two steps

@@ -232,6 +232,25 @@ async def test_a_row_that_was_adopted_gives_its_asset_up(world: World) -> None:
     assert await world.context.store.assets.get(adopted.id) is None
 
 
+async def test_a_row_that_was_adopted_stays_where_the_other_does_not_get_its_asset(
+    world: World,
+) -> None:
+    row, adopted = await a_ready_row(world), await a_ready_row(world, ingest_mode=ADOPTED)
+    # written by others since it was read
+    await world.context.store.assets.make_due(row.id, world.clock.time)
+    asset_id, engine = adopted.provider_asset_id, world.context.store.database.engine
+
+    with pytest.raises(Conflict):
+        await replace_asset(world.context, row, provider_asset_id=asset_id)
+    async with engine.begin() as connection:
+        context = world.context.within(connection)
+        with pytest.raises(Conflict):
+            await replace_asset(context, row, provider_asset_id=asset_id)
+
+    assert await world.now_is(adopted) == adopted
+    assert await former(world) == []
+
+
 async def test_one_transaction_swaps_the_asset_of_another_row_in(world: World) -> None:
     row, following = await a_ready_row(world), await a_ready_row(world)
     engine = world.context.store.database.engine

@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import plain_settings
 from rindle_sync.domain import EventStatus, State, replace
-from rindle_sync.errors import AlreadyTracked, ConfigurationError
+from rindle_sync.errors import AlreadyTracked, ConfigurationError, DatabaseUnavailable
 from rindle_sync.reconcile import ADOPTED
 from rindle_sync.store import Write
+from rindle_sync.store.schema import superseded
 from tests.support.app_connections import ADD_VIDEO, KINDS, Opens, videos, with_videos
 from tests.support.rows import a_row
 from tests.support.webhooks import an_untracked_event
@@ -102,6 +103,27 @@ async def test_a_clash_leaves_the_apps_transaction_usable(
 
 
 @pytest.mark.parametrize("opens", KINDS.values(), ids=KINDS)
+async def test_a_call_that_raises_has_written_nothing(
+    postgres_tables_url: str, opens: Opens
+) -> None:
+    settings = plain_settings(database_url=postgres_tables_url)
+    async with with_videos(postgres_tables_url), connect(settings) as rindle:
+        with psycopg.connect(postgres_tables_url) as other:
+            other.execute(f"LOCK TABLE {superseded.name} IN ACCESS EXCLUSIVE MODE")
+            async with opens(postgres_tables_url) as app:
+                await app.run("SET LOCAL lock_timeout = '100ms'")
+                await app.run(ADD_VIDEO)
+                with pytest.raises(DatabaseUnavailable, match="its lock_timeout"):
+                    await rindle.track(**ASSET, connection=app.connection)
+                with pytest.raises(DatabaseUnavailable, match="its lock_timeout"):
+                    await rindle.track_many([ASSET], connection=app.connection)
+                await app.end(commit=True)
+
+        assert await videos(postgres_tables_url) == 1
+        assert await all_rows(rindle) == []
+
+
+@pytest.mark.parametrize("opens", KINDS.values(), ids=KINDS)
 @pytest.mark.parametrize("commit", [True, False], ids=["commit", "rollback"])
 async def test_events_that_came_before_are_revived_in_the_same_transaction(
     tables_url: str, rindle: RindleSync, opens: Opens, *, commit: bool
@@ -153,6 +175,7 @@ async def test_an_object_that_is_no_connection_is_refused(rindle: RindleSync, wr
     with pytest.raises(ConfigurationError, match="connection: must be the app") as raised:
         await rindle.track(**ASSET, connection=wrong)
     assert raised.value.setting == "connection"
+    assert f"not {type(wrong).__module__}.{type(wrong).__qualname__}" in str(raised.value)
 
 
 # many rows
@@ -184,7 +207,7 @@ async def test_many_rows_are_tracked_in_a_few_statements(rindle: RindleSync) -> 
 
 async def test_a_wrong_row_stops_no_other(rindle: RindleSync) -> None:
     old = await rindle.track(reference="video-old", provider_asset_id="asset-old")
-    rows: list[dict[str, Any]] = [
+    rows: list[Any] = [
         {"reference": "video-1", "provider_asset_id": "asset-1"},
         {"reference": "", "provider_asset_id": "asset-2"},
         {"reference": "video-3"},
@@ -196,6 +219,7 @@ async def test_a_wrong_row_stops_no_other(rindle: RindleSync) -> None:
         {"reference": "video-9", "provider_upload_id": "upload-9", "profile": None},
         {"reference": "video-1", "provider_asset_id": "asset-1"},
         {"reference": "video-1", "provider_asset_id": "asset-11"},
+        None,
     ]
 
     result = await rindle.track_many(rows)
@@ -212,6 +236,7 @@ async def test_a_wrong_row_stops_no_other(rindle: RindleSync) -> None:
         7: "state",
         10: f"row {result.added[0].id} has this reference and profile, and another "
         "provider_asset_id",
+        11: "rows",
     }
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from rindle_sync.domain import ProviderAsset, State
+from rindle_sync.domain import ProviderAsset, State, replace
 from rindle_sync.errors import AlreadyBegun, ProviderError
-from rindle_sync.reconcile import audit, backfill
+from rindle_sync.reconcile import ADOPTED, audit, backfill
 from rindle_sync.runtime import ChangeEvent, change_callback, dispatch
 from rindle_sync.store.schema import changes, webhook_events
 from rindle_sync.tracking import asset_row, prepare_asset, track, untrack
@@ -244,6 +244,20 @@ async def test_what_is_under_way_neither_fails_nor_brings_it_back(world: World, 
         await (world.sync(row) if work == "sync" else world.sweep())
 
     assert await ids_of(world) == []
+
+
+async def test_a_row_that_a_scan_made_too_late_goes(world: World) -> None:
+    kept, gone, tracked = [await world.track(ingest_mode=ADOPTED) for _ in range(3)]
+    for row in (gone, tracked):
+        await untrack(world.context, row)
+    await world.context.store.assets.add(gone)
+    await world.context.store.assets.add(replace(tracked, ingest_mode=None))
+    asset_ids = [row.provider_asset_id or "" for row in (kept, gone, tracked)]
+
+    assert await world.context.store.removal.remove_superseded(asset_ids, ADOPTED) == 1
+
+    assert await world.context.store.assets.get(gone.id) is None
+    assert len(await ids_of(world)) == 2
 
 
 async def test_a_row_s_state_does_not_matter(world: World) -> None:

@@ -16,6 +16,9 @@ from rindle_sync.errors import ConfigurationError
 
 commands: Final = typer.Typer()
 
+_YEAR: Final = 365 * 24 * 3600
+"""Seconds; no provider waits so long, and each says itself how long it does."""
+
 Reference = Annotated[str, typer.Option(help="Your app's own id of the video.")]
 Profile = Annotated[str, typer.Option(help="Which of its renditions or uses this is.")]
 Policies = Annotated[
@@ -59,7 +62,10 @@ def upload(
     profile: Profile = "default",
     playback_policy: Policies = None,
     expires_in: Annotated[
-        int, typer.Option(help="For how many seconds the provider waits for the file.")
+        int,
+        typer.Option(
+            min=1, max=_YEAR, help="For how many seconds the provider waits for the file."
+        ),
     ] = 3600,
     test: Test = False,
     new_asset_settings: AssetSettings = None,
@@ -121,7 +127,7 @@ def create_asset(
     begins again. An asset is never made twice: where the provider did not answer, the row stays
     pending until a webhook or a check says whether the asset is there.
     """
-    given = sys.stdin.readline().strip() if url == "-" else url
+    given = _read_line() if url == "-" else url
     row = with_rindle(
         lambda rindle: rindle.create_asset(
             reference=reference,
@@ -208,6 +214,12 @@ def untrack(
 
     row = _found(with_rindle(work, say_wait))
     _report(row, f"row {row.id} is forgotten; it was {row.state}", is_json=json_)
+
+
+def _read_line() -> str:
+    if sys.stdin is None:  # closed by who started the process
+        raise ConfigurationError("URL", "is -, and there is no standard input")
+    return sys.stdin.readline().strip()
 
 
 def _found(row: ProviderAsset | None) -> ProviderAsset:

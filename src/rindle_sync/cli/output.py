@@ -32,8 +32,9 @@ WIDE: Final = 1000
 # there is no standard output at all where who started the process has closed it
 _IS_TERMINAL: Final = sys.stdout is not None and sys.stdout.isatty()
 
-out: Final = Console(highlight=False, width=None if _IS_TERMINAL else WIDE)
-err: Final = Console(stderr=True, highlight=False)
+# the app's words may look like emoji codes: `video:key:1`
+out: Final = Console(highlight=False, emoji=False, width=None if _IS_TERMINAL else WIDE)
+err: Final = Console(stderr=True, highlight=False, emoji=False)
 
 _HINTS: Final = {
     Outcome.ALREADY_RUNNING: (

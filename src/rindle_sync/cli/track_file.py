@@ -101,16 +101,22 @@ def _csv_lines(file: IO[str]) -> Iterator[Line]:
     reader = csv.reader(file)
     try:
         columns = next(reader, [])
-        _check_columns(columns)
+    except csv.Error as error:
+        raise ConfigurationError(OPTION, f"is no CSV: line 1: {error}") from None
+    _check_columns(columns)
+    # a quote that nobody closes takes many lines: it stands in the first of them
+    first = reader.line_num + 1
+    try:
         for cells in reader:
             if len(cells) > len(columns):
                 text = f"has {many(len(cells), 'cell')}, and there are {len(columns)} columns"
-                yield Line(reader.line_num, fault=text)
+                yield Line(first, fault=text)
             elif any(cells):
                 named = zip(columns, cells, strict=False)
-                yield Line(reader.line_num, {name: cell for name, cell in named if cell})
+                yield Line(first, {name: cell for name, cell in named if cell})
+            first = reader.line_num + 1
     except csv.Error as error:
-        raise ConfigurationError(OPTION, f"is no CSV: line {reader.line_num}: {error}") from None
+        yield Line(first, fault=f"is no CSV ({error}); no line behind it was read")
 
 
 def _check_columns(columns: Sequence[str]) -> None:

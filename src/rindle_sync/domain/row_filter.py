@@ -73,9 +73,8 @@ def row_filter(
     since: datetime | None = None,
 ) -> RowFilter:
     """The filter of these `RowFilters`; raises `ConfigurationError`, named after one of them."""
-    _check_since(since)
-    if profile is not None:
-        _texts("profile", [profile])
+    if profile is not None and not all(map(is_text, _texts("profile", [profile]))):
+        raise ConfigurationError("profile", "must be a text that a row can have")
     known = references if references is None else _texts("references", references)
     return RowFilter(
         states=_words("state", state, State),
@@ -83,14 +82,19 @@ def row_filter(
         # no row can have another, and PostgreSQL refuses some
         references=known and tuple(sorted({text for text in known if is_text(text)})),
         profile=profile,
-        since=since and since.astimezone(UTC),
+        since=_utc(since),
     )
 
 
-def _check_since(since: object) -> None:
-    if since is None or (isinstance(since, datetime) and since.utcoffset() is not None):
-        return
-    raise ConfigurationError("since", "must be a datetime with a time zone")
+def _utc(since: object) -> datetime | None:
+    if since is None:
+        return None
+    if not isinstance(since, datetime) or since.utcoffset() is None:
+        raise ConfigurationError("since", "must be a datetime with a time zone")
+    try:
+        return since.astimezone(UTC)
+    except OverflowError:
+        raise ConfigurationError("since", "must be of the years 1 to 9999 in UTC") from None
 
 
 def _texts(name: str, given: object) -> tuple[str, ...]:

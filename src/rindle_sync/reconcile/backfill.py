@@ -102,7 +102,11 @@ async def _adopt(context: Context, found: Sequence[Observation]) -> int:
     for row in left:
         if row.last_sync_error:
             _log.error("no row was made of asset %s: %s", row.tag, row.last_sync_error)
-    return len(rows) - len(left)
+    # asked again, since the app may have tracked and untracked one of them meanwhile
+    refused = {row.id for row in left}
+    made = [row.provider_asset_id or "" for row in rows if row.id not in refused]
+    forgotten = await context.store.removal.remove_superseded(made, ADOPTED) if made else 0
+    return len(made) - forgotten
 
 
 async def _add(context: Context, rows: Sequence[ProviderAsset]) -> Sequence[ProviderAsset]:

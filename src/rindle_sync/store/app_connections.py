@@ -5,8 +5,8 @@ Nothing here commits, rolls back or leaves a setting on a connection.
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
 from typing import Any, ClassVar, Final, cast
 
 import sqlalchemy as sa
@@ -25,6 +25,10 @@ NO_TRANSACTION: Final = (
 )
 
 
+Turn = Callable[[], AbstractAsyncContextManager[object]]
+"""Waits until none of our own connections writes, and keeps them from it."""
+
+
 class AppConnection(ABC):
     """One connection of the app; statements run in the transaction that is open on it."""
 
@@ -38,8 +42,12 @@ class AppConnection(ABC):
         """Run one of our statements; its result."""
 
     @abstractmethod
-    async def begin(self) -> None:
-        """Have a transaction open; raises `ConfigurationError` where the app must begin it."""
+    async def begin(self, turn: Turn) -> None:
+        """Have a transaction open; raises `ConfigurationError` where the app must begin it.
+
+        On SQLite a sync one begins in a `turn` of our writers: blocked, the event loop could not
+        end a write that the connection waits for.
+        """
 
 
 class SqlAlchemyConnection(AppConnection):
@@ -63,14 +71,15 @@ class SqlAlchemyConnection(AppConnection):
             return await connection.execute(statement, values, execution_options=options)
         return connection.execute(statement, values, execution_options=options)
 
-    async def begin(self) -> None:
+    async def begin(self, turn: Turn) -> None:
         """Have a transaction open; raises `ConfigurationError` where the app must begin it."""
         connection = await self._opened()
         self.backend = connection.dialect.name
         if not connection.in_transaction():
             await self.execute(sa.select(sa.literal(1)))  # it begins with its first statement
         if self.backend == "sqlite" and needs_begin(await self._driver_connection()):
-            await self.execute(sa.text(BEGIN_SQLITE))
+            async with nullcontext() if self._is_async else turn():
+                await self.execute(sa.text(BEGIN_SQLITE))
 
     async def _opened(self) -> Any:
         if self._connection is None:
@@ -136,16 +145,18 @@ class SqliteConnection(RawConnection):
 
     backend = "sqlite"
     errors = sqlite3.Error
+    is_blocking: ClassVar[bool] = True
 
-    async def begin(self) -> None:
+    async def begin(self, turn: Turn) -> None:
         """Have a transaction open; raises `ConfigurationError` where the app must begin it."""
         try:
             needs_to = needs_begin(self.given)
         except (sqlite3.ProgrammingError, ValueError, AttributeError):
             raise ConfigurationError(ARGUMENT, "is closed, or was never opened") from None
         if needs_to:
-            with self.wrapped_errors():
-                await self.run(BEGIN_SQLITE, {})
+            async with turn() if self.is_blocking else nullcontext():
+                with self.wrapped_errors():
+                    await self.run(BEGIN_SQLITE, {})
 
     async def run(self, sql: str, parameters: Mapping[str, Any]) -> Found:
         """Run one statement."""
@@ -154,6 +165,8 @@ class SqliteConnection(RawConnection):
 
 class AiosqliteConnection(SqliteConnection):
     """A connection of aiosqlite, used on its own thread."""
+
+    is_blocking = False
 
     async def run(self, sql: str, parameters: Mapping[str, Any]) -> Found:
         """Run one statement."""

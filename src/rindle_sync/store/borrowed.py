@@ -31,6 +31,14 @@ _BY_STATE: Final = {
     "25P01": NO_TRANSACTION,
     "25P02": "is in a transaction in which a statement has failed: roll it back, and begin again",
 }
+_LIMITS: Final = {
+    "55P03": "another session held a lock on the tables of rindle-sync for longer than "
+    "`connection` waits (its lock_timeout); what holds it?",
+    "57014": "a statement on `connection` was cancelled, by an administrator or because it took "
+    "longer than it allows (its statement_timeout)",
+}
+"""The limits are those of the app's session, not ours."""
+
 _BUSY: Final = (
     "the SQLite file was locked by another connection for longer than `connection` waits, or was "
     "written by one since its transaction began: roll back, begin with BEGIN IMMEDIATE, try again"
@@ -117,7 +125,7 @@ class Borrowed(Lent):
 
     async def _prepare(self) -> None:
         """Begin where the app leaves it to its driver; check once where the connection leads."""
-        await self._connection.begin()
+        await self._connection.begin(self._lender.turn)
         if self._is_checked:
             return
         ours, theirs = self.engine.dialect.name, self._connection.backend
@@ -160,6 +168,8 @@ class Borrowed(Lent):
             except DBAPIError as error:
                 if known := _BY_STATE.get(state_of(error.orig)):
                     raise ConfigurationError(ARGUMENT, known) from None
+                if limit := _LIMITS.get(state_of(error.orig)):
+                    raise DatabaseUnavailable(limit) from None
                 if code_of(error.orig) == sqlite3.SQLITE_BUSY:
                     raise DatabaseUnavailable(_BUSY) from None
                 raise

@@ -57,4 +57,5 @@ def app_connection(connection: Any) -> AppConnection:
 
         if found := psycopg_connection(connection):
             return found
-    raise ConfigurationError(ARGUMENT, f"{_KINDS}; not {type(connection).__name__}")
+    kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
+    raise ConfigurationError(ARGUMENT, f"{_KINDS}; not {kind}, for which there is `tracking`")

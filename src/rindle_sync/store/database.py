@@ -1,8 +1,8 @@
 """One database: its connections, its leases, and the base of the repositories."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -181,14 +181,18 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """One transaction, committed at its end."""
         self.check_usable()
-        lent = _lent_here.get()
-        if self._has_one_writer and lent and lent.is_open and lent.database is self:
-            raise WriteInsideCallback  # it would wait for itself
-        async with self._writers.turn() as has_begun:
+        async with self.turn() as has_begun:
             with named_errors():
                 async with self.engine.begin() as connection:
                     has_begun()
                     yield connection
+
+    def turn(self) -> AbstractAsyncContextManager[Callable[[], None]]:
+        """The turn to write, of which SQLite has one; call what it gives once that has begun."""
+        lent = _lent_here.get()
+        if self._has_one_writer and lent and lent.is_open and lent.database is self:
+            raise WriteInsideCallback  # it would wait for itself
+        return self._writers.turn()
 
     @asynccontextmanager
     async def lending(self) -> AsyncIterator[AsyncConnection]:

@@ -1,7 +1,7 @@
 """Turns driver errors into `DatabaseUnavailable` or `InvalidValue`, with a text that helps."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
@@ -173,7 +173,24 @@ def named_errors() -> Iterator[None]:
 
 def state_of(error: BaseException | None) -> str:
     """The SQLSTATE of an error of a PostgreSQL driver; empty where the server gave none."""
-    return getattr(error, "sqlstate", None) or ""
+    # psycopg and asyncpg, then psycopg2
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return state or _fields_of(error).get("C", "")
+
+
+def _message_of(error: BaseException | None) -> str:
+    """What a driver says; of psycopg2, which cites our statement with its values, a part."""
+    fields = getattr(error, "diag", None) if hasattr(error, "pgcode") else None
+    return getattr(fields, "message_primary", None) or _fields_of(error).get("M") or str(error)
+
+
+def _fields_of(error: BaseException | None) -> Mapping[str, str]:
+    """The fields of the server's message, where the driver raises them, as pg8000 does.
+
+    https://www.postgresql.org/docs/current/protocol-error-fields.html
+    """
+    given = error.args[0] if error and error.args else None
+    return given if isinstance(given, Mapping) else {}
 
 
 def code_of(error: BaseException | None) -> int:
@@ -195,7 +212,7 @@ def unavailable(error: BaseException | None) -> DatabaseUnavailable | Configurat
 
 def complaint(error: BaseException | None) -> str:
     """What is wrong and how to fix it, where a driver raised `error`."""
-    state, text = state_of(error), scrub(str(error))
+    state, text = state_of(error), scrub(_message_of(error))
     code = code_of(error)
     named = _BY_STATE.get(state) or _BY_CODE.get(code)
     if named:

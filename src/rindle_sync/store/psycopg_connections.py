@@ -7,7 +7,7 @@ from psycopg import AsyncConnection, AsyncCursor, Connection, Cursor, Error
 from psycopg.rows import tuple_row
 from psycopg.types.json import set_json_loads
 
-from rindle_sync.store.app_connections import AppConnection, RawConnection
+from rindle_sync.store.app_connections import AppConnection, RawConnection, Turn
 from rindle_sync.store.raw_statements import Found
 from rindle_sync.store.schema.json_rows import from_json
 
@@ -18,7 +18,7 @@ class PsycopgConnection(RawConnection):
     backend = "postgresql"
     errors = Error
 
-    async def begin(self) -> None:
+    async def begin(self, turn: Turn) -> None:
         """Nothing: the driver begins; in autocommit mode the server refuses a savepoint."""
 
     async def run(self, sql: str, parameters: Mapping[str, Any]) -> Found:

@@ -1,5 +1,6 @@
 """Forgets a row, and on request what is stored about it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -8,7 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.store.database import Repository
 from rindle_sync.store.driver_errors import retried
-from rindle_sync.store.schema.tables import assets, change_deliveries, changes, webhook_events
+from rindle_sync.store.schema.tables import (
+    assets,
+    change_deliveries,
+    changes,
+    superseded,
+    webhook_events,
+)
 from rindle_sync.store.superseded import FORGOTTEN, SupersededIds, supersede
 
 
@@ -53,6 +60,20 @@ class Removal(Repository):
             if webhook_bodies:
                 await self._empty_webhooks(connection, found)
         return True
+
+    @retried
+    async def remove_superseded(self, asset_ids: Collection[str], ingest_mode: str) -> int:
+        """Delete the rows of this mode about those of these assets that are superseded; how many.
+
+        Whoever made such a row had asked before its asset was superseded.
+        """
+        former = sa.select(superseded.c.provider_asset_id).where(*self.here_in(superseded))
+        which = (
+            assets.c.ingest_mode == ingest_mode,
+            assets.c.provider_asset_id.in_(asset_ids),
+            assets.c.provider_asset_id.in_(former),
+        )
+        return await self.execute(sa.delete(assets).where(*self.here, *which))
 
     async def _empty_webhooks(self, connection: AsyncConnection, ids: sa.Row[Any, Any]) -> None:
         # the lines stay, so that an event that is delivered again is not taken for a new one

@@ -57,12 +57,14 @@ class Store:
 
     @retried
     async def together(self, work: Callable[["Store"], Awaitable[T]]) -> T:
-        """What `work` returns, all of whose writes are one transaction.
+        """What `work` returns, all of whose writes are one transaction, or a part of the app's.
 
         It is run again where the database rolls the transaction back in favour of another one.
+        Where it raises, none of its writes is kept.
         """
         if isinstance(self.database, Lent):
-            return await work(self)
+            async with self.database.writing():
+                return await work(self)
         try:
             async with self.database.writing() as connection:
                 lent = Lent(self.database, connection)

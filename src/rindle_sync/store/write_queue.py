@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +40,7 @@ class WriteQueue(NoQueue):
         self._file = file
         self._writer = asyncio.Lock()
         self._has_begun = False
+        self._waiting = 0
         self._stalled_since: float | None = None
         self._committed: object = None
 
@@ -48,19 +49,33 @@ class WriteQueue(NoQueue):
         """The turn; call what it gives once the transaction has begun."""
         loop = asyncio.get_running_loop()
         until = loop.time() + BUSY_SECONDS
-        await self._acquire(loop)
+        with ExitStack() as waiting:
+            waiting.enter_context(self._watching())
+            await self._acquire(loop)
+            try:
+                while self._is_held_by_app():
+                    if self._is_stalled(loop.time()):
+                        raise LockedByThisProcess
+                    if loop.time() > until:
+                        raise DatabaseUnavailable(LOCKED)
+                    await asyncio.sleep(_POLL_SECONDS)
+                waiting.close()
+                self._stalled_since = None
+                yield self._note_begun
+            finally:
+                self._has_begun = False
+                self._writer.release()
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """While anybody waits; what was seen before that is of another transaction of the app."""
+        self._waiting += 1
         try:
-            while self._is_held_by_app():
-                if self._is_stalled(loop.time()):
-                    raise LockedByThisProcess
-                if loop.time() > until:
-                    raise DatabaseUnavailable(LOCKED)
-                await asyncio.sleep(_POLL_SECONDS)
-            self._stalled_since = None
-            yield self._note_begun
+            yield
         finally:
-            self._has_begun = False
-            self._writer.release()
+            self._waiting -= 1
+            if not self._waiting:
+                self._stalled_since = None
 
     async def _acquire(self, loop: asyncio.AbstractEventLoop) -> None:
         timers: list[asyncio.TimerHandle] = []

@@ -29,5 +29,6 @@ from rindle_sync.telemetry.events import (
     milliseconds,
     nanoseconds,
 )
+from rindle_sync.telemetry.held import HeldTelemetry
 from rindle_sync.telemetry.log_filter import keep_from_debug
 from rindle_sync.telemetry.tracebacks import scrub_traceback

@@ -94,8 +94,11 @@ async def _begin_again(context: Context, fresh: ProviderAsset, *, replacing: boo
 
 def in_the_way(row: ProviderAsset | None) -> AlreadyTracked:
     """Why nothing is begun for the reference and profile of `row`."""
-    if row is None:  # it was deleted at the same moment
-        return AlreadyTracked("this reference and profile are tracked; try again")
+    if row is None:  # it was deleted at the same moment, or is newer than the app's transaction
+        return AlreadyTracked(
+            "another transaction has just tracked or forgotten this reference and profile: "
+            "try again, in a new transaction"
+        )
     if row.state is State.PENDING and row.begun_at:
         text = (
             "the provider was asked for this reference and profile, and what came of it is not "

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rindle_sync.domain import FROM_URL, ProviderAsset
+from rindle_sync.domain import FROM_URL, Observation, ProviderAsset, is_same_attempt
 from rindle_sync.errors import ConfigurationError, Conflict
 from rindle_sync.gateway import Operation
 from rindle_sync.providers import AssetRequest
-from rindle_sync.reconcile import Context
-from rindle_sync.store import FORGOTTEN, SupersededIds
+from rindle_sync.reconcile import ADOPTED, Context
+from rindle_sync.store import FORGOTTEN, REPLACED, SupersededIds
 from rindle_sync.tracking.creation import begun, call, check_json, insert, link, made_row, take
 
 
@@ -90,16 +90,23 @@ async def _create(context: Context, row: ProviderAsset, request: AssetRequest) -
     try:
         return await link(context, row, made)
     except Conflict:
-        if await context.store.assets.get(row.id) is None:
-            # untracked meanwhile: nothing may adopt what was made for it
-            now, asset_id = context.now(), made.provider_asset_id
-            await context.store.superseded.add(
-                SupersededIds(
-                    row_id=row.id,
-                    provider_asset_id=asset_id,
-                    provider_upload_id=None,
-                    reason=FORGOTTEN,
-                    at=now,
-                )
-            )
+        found = await context.store.assets.get(row.id)
+        if found is None or not is_same_attempt(row, found):
+            await _forget(context, row, made, FORGOTTEN if found is None else REPLACED)
         raise
+
+
+async def _forget(context: Context, row: ProviderAsset, made: Observation, reason: str) -> None:
+    """Have nothing adopt the asset that was made for a `row` which does not wait for it any more.
+
+    A scan may have been faster.
+    """
+    ids = SupersededIds(
+        row_id=row.id,
+        provider_asset_id=made.provider_asset_id,
+        provider_upload_id=None,
+        reason=reason,
+        at=context.now(),
+    )
+    await context.store.superseded.add(ids)
+    await context.store.removal.remove_superseded([made.provider_asset_id or ""], ADOPTED)

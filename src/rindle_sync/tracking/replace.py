@@ -1,10 +1,13 @@
 """Gives a row another asset, or another upload, that the provider has already."""
 
+from dataclasses import replace
 from typing import Any
 
 from rindle_sync.domain import ProviderAsset, State, reassign
 from rindle_sync.errors import AlreadyTracked, ConfigurationError
 from rindle_sync.reconcile import ADOPTED, Context, new_row
+from rindle_sync.store import Store
+from rindle_sync.telemetry import HeldTelemetry
 from rindle_sync.tracking.creation import write_again
 
 
@@ -37,13 +40,23 @@ async def replace_asset(
 
 
 async def replace_row(context: Context, row: ProviderAsset, fresh: ProviderAsset) -> ProviderAsset:
-    """`row` with all that `fresh` says. Raises `AlreadyTracked`, `Conflict`."""
-    await _free(context, row, fresh)
-    decision = reassign(row, fresh, context.now(), "replaced")
-    await write_again(context, row, decision)
-    await context.store.superseded.forget([fresh])
-    await context.store.inbox.revive_untracked([fresh], context.now())
-    return await context.store.assets.get(row.id) or decision.row
+    """`row` with all that `fresh` says, in one transaction. Raises `AlreadyTracked`, `Conflict`."""
+    held = HeldTelemetry(context.telemetry)
+
+    async def work(store: Store) -> ProviderAsset:
+        held.clear()
+        within = replace(context, store=store, telemetry=held)
+        # a row that was adopted is gone only where this one gets its asset
+        await _free(within, row, fresh)
+        decision = reassign(row, fresh, context.now(), "replaced")
+        await write_again(within, row, decision)
+        await store.superseded.forget([fresh])
+        await store.inbox.revive_untracked([fresh], context.now())
+        return await store.assets.get(row.id) or decision.row
+
+    after = await context.store.together(work)
+    held.release()
+    return after
 
 
 def _is_about(row: ProviderAsset, fresh: ProviderAsset) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from rindle_sync.domain import ProviderAsset, State, contradiction
+from rindle_sync.domain import LONGEST_TEXT, ProviderAsset, State, contradiction, shown_text
 from rindle_sync.errors import AlreadyTracked, ConfigurationError, Conflict, InvalidValue
 from rindle_sync.reconcile import ADOPTED, TEXTS, Context, new_row
 from rindle_sync.store import Store
@@ -79,7 +79,7 @@ def tracked_row(context: Context, *, state: State | None = None, **values: Any) 
     if not (values.get("provider_asset_id") or values.get("provider_upload_id")):
         text = "or provider_upload_id is needed: without an id there is nothing to check"
         raise ConfigurationError("provider_asset_id", text)
-    if state and state not in TRACKABLE:
+    if state is not None and state not in TRACKABLE:
         raise ConfigurationError("state", f"must be one of {', '.join(TRACKABLE)}")
     default = State.PROCESSING if values.get("provider_asset_id") else State.UPLOADING
     return new_row(context, state=State(state or default), **values)
@@ -145,11 +145,15 @@ async def track_many(
     return result
 
 
-def _row_of(context: Context, values: Mapping[str, Any]) -> ProviderAsset:
+def _row_of(context: Context, values: object) -> ProviderAsset:
     """A row of values whose names nobody has checked."""
+    if not isinstance(values, Mapping):
+        text = f"must each be a mapping of the arguments of track, not {type(values).__name__}"
+        raise ConfigurationError("rows", text)
     for name in values:
         if name not in ARGUMENTS:
-            raise ConfigurationError(name, f"is unknown; there are {', '.join(ARGUMENTS)}")
+            shown = shown_text(str(name))[:LONGEST_TEXT]
+            raise ConfigurationError(shown, f"is unknown; there are {', '.join(ARGUMENTS)}")
     if values.get("reference") is None:
         raise ConfigurationError("reference", "is missing: it is the app's own id of the video")
     given = dict(values)
