@@ -166,12 +166,16 @@ class WriteInsideCallback(RindleSyncError):
 
 
 class TransactionEnded(RindleSyncError):
-    """A transactional callback has ended its transaction, or left it failed: nothing was noted."""
+    """A transactional callback has ended its transaction, or left it failed: nothing was noted.
+
+    Also raised where a callback that has ended, or a task of its, goes on with its connection.
+    """
 
     def __init__(self) -> None:
         super().__init__(
             "a transactional callback must neither commit nor roll back the connection that it was "
-            "given, nor go on after a failed statement: raise, or use connection.begin_nested()"
+            "given, nor use it after its own end, nor go on after a failed statement: raise, or "
+            "use connection.begin_nested()"
         )
 
 

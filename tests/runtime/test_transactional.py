@@ -4,13 +4,14 @@ The app keeps, in the same database, a line for each change that it was called w
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, PendingRollbackError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from rindle_sync.domain import State
@@ -188,6 +189,66 @@ async def test_a_callback_that_takes_too_long_writes_nothing(world: World) -> No
     assert await kept(world) == Counter()
     assert failures(world) == ["TimeoutError"]
     assert await left(world) == 1
+
+
+@pytest.mark.parametrize("error", [None, LookupError])
+async def test_a_task_that_outlives_its_callback_writes_nothing_outside_of_its_transaction(
+    world: World, error: type[Exception] | None
+) -> None:
+    await a_row_that_went_through(world, State.READY)
+    late: list[asyncio.Task[None]] = []
+
+    async def keeps_in_a_task(event: ChangeEvent, connection: AsyncConnection) -> None:
+        if late:
+            return await keep(event, connection)
+        late.append(asyncio.create_task(goes_on(event, connection)))
+        if error:
+            raise error
+        return None
+
+    async def goes_on(event: ChangeEvent, connection: AsyncConnection) -> None:
+        while True:
+            await asyncio.sleep(0)
+            await keep(event, connection)
+
+    await handed_over(world, keeps_in_a_task)
+    with pytest.raises(TransactionEnded):
+        await late[0]
+    world.clock.move(SECOND)
+    await handed_over(world, keeps_in_a_task)
+
+    # what it writes before its callback has ended is of the transaction
+    assert await kept(world) == dict.fromkeys(await noted(world) if error else await kept(world), 1)
+    assert await left(world) == 0
+
+
+async def test_a_callback_that_does_not_heed_its_end_holds_up_no_later_one(world: World) -> None:
+    await a_row_that_went_through(world, State.READY)
+    ends = [TransactionEnded, ResourceClosedError, PendingRollbackError]
+    deaf: list[asyncio.Task[None]] = []
+
+    async def goes_on(event: ChangeEvent, connection: AsyncConnection) -> None:
+        if deaf:
+            return await keep(event, connection)
+        task = asyncio.current_task()
+        assert task
+        deaf.append(task)
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await connection.execute(sa.text("SELECT 1"))
+                await asyncio.sleep(0.1)
+
+    callbacks = registered(goes_on, transactional=True)
+    limits = {"call_limit": timedelta(seconds=0.1), "grace": timedelta(seconds=0.1)}
+    await dispatch(world.context, callbacks, **limits)
+    await asyncio.wait(deaf, timeout=20)
+    world.clock.move(SECOND)
+    await handed_over(world, goes_on)
+
+    assert isinstance(deaf[0].exception(), tuple(ends))
+    assert failures(world) == ["TimeoutError"]
+    assert await kept(world) == dict.fromkeys(await noted(world), 1)
+    assert await left(world) == 0
 
 
 async def test_a_stop_during_a_statement_takes_back_what_was_written(world: World) -> None:

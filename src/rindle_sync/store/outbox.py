@@ -23,6 +23,7 @@ from rindle_sync.store.database import (
     outcome_statement,
 )
 from rindle_sync.store.driver_errors import check_transaction, retried
+from rindle_sync.store.lent import take_back
 from rindle_sync.store.lines import Change, read_change
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import change_deliveries, changes
@@ -201,6 +202,7 @@ class Outbox(Repository):
                     return
                 yield connection
                 has_returned = True
+                take_back()
                 await check_transaction(connection)
                 await self._note_handled(connection, leased, callback, token, ends=ends)
         except InvalidRequestError:  # SQLAlchemy's word for a transaction that is over

@@ -1,0 +1,48 @@
+"""The transaction in which a callback of the app runs, and the end of it."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from rindle_sync.errors import TransactionEnded
+
+
+@dataclass(slots=True)
+class _Lent:
+    database: object
+    is_open: bool = True
+
+
+# known to all that the callback starts, and to nothing else
+_lent_here: Final[ContextVar[_Lent | None]] = ContextVar("lent_here", default=None)
+
+
+def lend(database: object, connection: AsyncConnection) -> None:
+    """Lend the transaction of `connection` to what this task starts, until `take_back`."""
+    _lent_here.set(_Lent(database))
+    event.listen(connection.sync_connection, "before_cursor_execute", _refuse_late)
+
+
+def take_back() -> None:
+    """Refuse each later statement of what this task has lent a transaction to."""
+    lent = _lent_here.get()
+    if lent:
+        lent.is_open = False
+        _lent_here.set(None)
+
+
+def is_lent_here(database: object) -> bool:
+    """Whether this runs in a transaction that is lent, and still open."""
+    lent = _lent_here.get()
+    return lent is not None and lent.is_open and lent.database is database
+
+
+def _refuse_late(*_: object) -> None:
+    # beside the commit or the rollback it would be written for good whatever becomes of these, or
+    # begin a transaction that stays open in the pool
+    lent = _lent_here.get()
+    if lent and not lent.is_open:
+        raise TransactionEnded
