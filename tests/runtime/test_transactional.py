@@ -5,7 +5,9 @@ The app keeps, in the same database, a line for each change that it was called w
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
+from contextvars import Context
 from datetime import timedelta
 from typing import Any
 
@@ -19,11 +21,15 @@ from rindle_sync.errors import TransactionEnded, WriteInsideCallback
 from rindle_sync.runtime import BATCH, ChangeEvent, dispatch
 from rindle_sync.store.schema import change_deliveries, changes
 from rindle_sync.telemetry import CallbackException
+from rindle_sync.tracking import untrack
 from tests.runtime.test_dispatch import Heard, a_row_that_went_through, told
 from tests.support.callbacks import registered
 from tests.support.crash_points import app_changes
 from tests.support.rows import a_row
 from tests.support.world import World
+
+LOCK_SECONDS = 10
+"""Less than any wait for a lock."""
 
 SECOND = timedelta(seconds=1)
 STATES = [State.UPLOADING, State.PROCESSING, State.READY]
@@ -251,6 +257,29 @@ async def test_a_callback_that_does_not_heed_its_end_holds_up_no_later_one(world
     assert await left(world) == 0
 
 
+@pytest.mark.parametrize("asks", ["dispatch", "untrack"])
+async def test_what_would_wait_for_the_callback_itself_fails_at_once(
+    world: World, asks: str
+) -> None:
+    rows = [await a_row_that_went_through(world, State.READY) for _ in range(4)]
+
+    async def waits_for_itself(event: ChangeEvent, connection: AsyncConnection) -> None:
+        await keep(event, connection)
+        if asks == "dispatch":
+            await dispatch(world.context, callbacks)
+        elif event.row:
+            await untrack(world.context, event.row, history=True)
+
+    callbacks = registered(waits_for_itself, transactional=True)
+    began = time.monotonic()
+    await dispatch(world.context, callbacks)
+
+    assert time.monotonic() - began < LOCK_SECONDS
+    assert set(failures(world)) == {"WriteInsideCallback"}
+    assert not await kept(world)
+    assert all([await world.now_is(row) for row in rows])
+
+
 async def test_a_stop_during_a_statement_takes_back_what_was_written(world: World) -> None:
     await a_row_that_went_through(world, State.READY)
     is_sqlite = world.context.store.database.engine.dialect.name == "sqlite"
@@ -309,7 +338,9 @@ async def test_a_change_whose_lease_ends_during_the_call_is_taken_by_nobody_else
     async def slow(event: ChangeEvent, connection: AsyncConnection) -> None:
         await keep(event, connection)
         world.clock.move(timedelta(hours=1))
-        taken.append(await dispatch(world.context, registered(Heard())))
+        # an empty context: as another process does
+        elsewhere = dispatch(world.context, registered(Heard()))
+        taken.append(await asyncio.create_task(elsewhere, context=Context()))
 
     await handed_over(world, slow)
 

@@ -178,10 +178,13 @@ class Database:
                     yield connection
 
     @asynccontextmanager
-    async def lending(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction for a callback of the app; few at once, so that others go on."""
+    async def lending(self, row_id: str | None = None) -> AsyncIterator[AsyncConnection]:
+        """One transaction for a callback of the app; few at once, so that others go on.
+
+        The callback is about the row `row_id`.
+        """
         async with self._lent, self.writing() as connection:
-            lend(self, connection)
+            lend(self, connection, row_id)
             try:
                 yield connection
             finally:

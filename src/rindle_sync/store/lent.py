@@ -13,6 +13,7 @@ from rindle_sync.errors import TransactionEnded
 @dataclass(slots=True)
 class _Lent:
     database: object
+    row_id: str | None
     is_open: bool = True
 
 
@@ -20,9 +21,12 @@ class _Lent:
 _lent_here: Final[ContextVar[_Lent | None]] = ContextVar("lent_here", default=None)
 
 
-def lend(database: object, connection: AsyncConnection) -> None:
-    """Lend the transaction of `connection` to what this task starts, until `take_back`."""
-    _lent_here.set(_Lent(database))
+def lend(database: object, connection: AsyncConnection, row_id: str | None) -> None:
+    """Lend the transaction of `connection` to what this task starts, until `take_back`.
+
+    It holds a change of the row `row_id`.
+    """
+    _lent_here.set(_Lent(database, row_id))
     event.listen(connection.sync_connection, "before_cursor_execute", _refuse_late)
 
 
@@ -34,10 +38,12 @@ def take_back() -> None:
         _lent_here.set(None)
 
 
-def is_lent_here(database: object) -> bool:
-    """Whether this runs in a transaction that is lent, and still open."""
+def is_lent_here(database: object, row_id: str | None = None) -> bool:
+    """Whether this runs in a transaction that is lent, and still open; for `row_id` if given."""
     lent = _lent_here.get()
-    return lent is not None and lent.is_open and lent.database is database
+    if lent is None or not lent.is_open or lent.database is not database:
+        return False
+    return row_id in {None, lent.row_id}
 
 
 def _refuse_late(*_: object) -> None:
