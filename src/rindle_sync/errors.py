@@ -155,23 +155,30 @@ class LockedByThisProcess(DatabaseUnavailable):
 class WriteInsideCallback(RindleSyncError):
     """rindle-sync would write from inside a transactional callback, whose lock it would wait for.
 
-    On SQLite alone: one transaction writes at a time, and the callback's is open.
+    On SQLite one transaction writes at a time, and the callback's is open; on PostgreSQL it holds
+    the change that it is called with.
     """
 
     def __init__(self) -> None:
         super().__init__(
-            "on SQLite rindle-sync cannot write while a transactional callback holds the write "
-            "lock: write through the connection that the callback was given, or after it returns"
+            "this would wait for the transactional callback that it runs in: on SQLite rindle-sync "
+            "cannot write meanwhile, and nowhere can it dispatch, or untrack the callback's own "
+            "row with its history; write through the connection that the callback was given, or "
+            "after it returns"
         )
 
 
 class TransactionEnded(RindleSyncError):
-    """A transactional callback has ended its transaction, or left it failed: nothing was noted."""
+    """A transactional callback has ended its transaction, or left it failed: nothing was noted.
+
+    Also raised where a callback that has ended, or a task of its, goes on with its connection.
+    """
 
     def __init__(self) -> None:
         super().__init__(
             "a transactional callback must neither commit nor roll back the connection that it was "
-            "given, nor go on after a failed statement: raise, or use connection.begin_nested()"
+            "given, nor use it after its own end, nor go on after a failed statement: raise, or "
+            "use connection.begin_nested()"
         )
 
 

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, get_type_hints
 from urllib.parse import parse_qs, urlsplit
 
@@ -153,9 +153,53 @@ def test_a_restriction_stands_in_the_token_of_every_kind(kind: PlaybackKind) -> 
     assert told["playback_restriction_id"] == "restriction-1"
 
 
-def test_a_restriction_without_an_id_is_refused() -> None:
+@pytest.mark.parametrize("restriction_id", ["", " ", 3])
+def test_a_restriction_without_an_id_is_refused(restriction_id: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"^restriction_id: "):
-        url(a_film(SIGNED), expires_at=HOUR, restriction_id="")
+        url(a_film(SIGNED), expires_at=HOUR, restriction_id=restriction_id)
+
+
+# what type checks would have found
+
+
+@pytest.mark.parametrize("kind", ["video", "thumbnail", "nonsense", None])
+def test_a_kind_that_there_is_not_is_refused(kind: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"^kind: must be one of video\.m3u8, "):
+        url(a_film(), kind)
+
+
+def test_a_kind_may_be_plain_text() -> None:
+    kind: Any = "thumbnail.jpg"
+
+    assert url(a_film(), kind) == url(a_film(), PlaybackKind.THUMBNAIL_JPG)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("expires_at", HOUR.date()),
+        ("expires_at", "2026-11-23T13:00:00Z"),
+        ("expires_at", datetime.max.replace(tzinfo=timezone(timedelta(hours=-12)))),
+        ("playback_id", SIGNED.id),
+        ("modifiers", [1]),
+        ("modifiers", {1: 2}),
+        ("modifiers", {"title": "\ud800"}),
+    ],
+)
+def test_a_value_of_another_type_or_range_is_refused_by_its_name(setting: str, value: Any) -> None:
+    options = {"expires_at": HOUR, setting: value}
+
+    with pytest.raises(ConfigurationError) as refused:
+        url(a_film(SIGNED), **options)
+
+    assert refused.value.setting == setting
+    assert SIGNED.id not in str(refused.value)
+
+
+def test_the_last_time_of_all_is_an_expiry() -> None:
+    found = url(a_film(SIGNED), expires_at=datetime.max.replace(tzinfo=UTC))
+
+    assert found.expires_at == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 # captions and files

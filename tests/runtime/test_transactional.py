@@ -4,13 +4,16 @@ The app keeps, in the same database, a line for each change that it was called w
 """
 
 import asyncio
+import contextlib
+import time
 from collections import Counter
+from contextvars import Context
 from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, PendingRollbackError, ResourceClosedError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from rindle_sync.domain import State
@@ -18,11 +21,15 @@ from rindle_sync.errors import TransactionEnded, WriteInsideCallback
 from rindle_sync.runtime import BATCH, ChangeEvent, dispatch
 from rindle_sync.store.schema import change_deliveries, changes
 from rindle_sync.telemetry import CallbackException
+from rindle_sync.tracking import untrack
 from tests.runtime.test_dispatch import Heard, a_row_that_went_through, told
 from tests.support.callbacks import registered
 from tests.support.crash_points import app_changes
 from tests.support.rows import a_row
 from tests.support.world import World
+
+LOCK_SECONDS = 10
+"""Less than any wait for a lock."""
 
 SECOND = timedelta(seconds=1)
 STATES = [State.UPLOADING, State.PROCESSING, State.READY]
@@ -190,6 +197,89 @@ async def test_a_callback_that_takes_too_long_writes_nothing(world: World) -> No
     assert await left(world) == 1
 
 
+@pytest.mark.parametrize("error", [None, LookupError])
+async def test_a_task_that_outlives_its_callback_writes_nothing_outside_of_its_transaction(
+    world: World, error: type[Exception] | None
+) -> None:
+    await a_row_that_went_through(world, State.READY)
+    late: list[asyncio.Task[None]] = []
+
+    async def keeps_in_a_task(event: ChangeEvent, connection: AsyncConnection) -> None:
+        if late:
+            return await keep(event, connection)
+        late.append(asyncio.create_task(goes_on(event, connection)))
+        if error:
+            raise error
+        return None
+
+    async def goes_on(event: ChangeEvent, connection: AsyncConnection) -> None:
+        while True:
+            await asyncio.sleep(0)
+            await keep(event, connection)
+
+    await handed_over(world, keeps_in_a_task)
+    with pytest.raises(TransactionEnded):
+        await late[0]
+    world.clock.move(SECOND)
+    await handed_over(world, keeps_in_a_task)
+
+    # what it writes before its callback has ended is of the transaction
+    assert await kept(world) == dict.fromkeys(await noted(world) if error else await kept(world), 1)
+    assert await left(world) == 0
+
+
+async def test_a_callback_that_does_not_heed_its_end_holds_up_no_later_one(world: World) -> None:
+    await a_row_that_went_through(world, State.READY)
+    ends = [TransactionEnded, ResourceClosedError, PendingRollbackError]
+    deaf: list[asyncio.Task[None]] = []
+
+    async def goes_on(event: ChangeEvent, connection: AsyncConnection) -> None:
+        if deaf:
+            return await keep(event, connection)
+        task = asyncio.current_task()
+        assert task
+        deaf.append(task)
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await connection.execute(sa.text("SELECT 1"))
+                await asyncio.sleep(0.1)
+
+    callbacks = registered(goes_on, transactional=True)
+    limits = {"call_limit": timedelta(seconds=0.1), "grace": timedelta(seconds=0.1)}
+    await dispatch(world.context, callbacks, **limits)
+    await asyncio.wait(deaf, timeout=20)
+    world.clock.move(SECOND)
+    await handed_over(world, goes_on)
+
+    assert isinstance(deaf[0].exception(), tuple(ends))
+    assert failures(world) == ["TimeoutError"]
+    assert await kept(world) == dict.fromkeys(await noted(world), 1)
+    assert await left(world) == 0
+
+
+@pytest.mark.parametrize("asks", ["dispatch", "untrack"])
+async def test_what_would_wait_for_the_callback_itself_fails_at_once(
+    world: World, asks: str
+) -> None:
+    rows = [await a_row_that_went_through(world, State.READY) for _ in range(4)]
+
+    async def waits_for_itself(event: ChangeEvent, connection: AsyncConnection) -> None:
+        await keep(event, connection)
+        if asks == "dispatch":
+            await dispatch(world.context, callbacks)
+        elif event.row:
+            await untrack(world.context, event.row, history=True)
+
+    callbacks = registered(waits_for_itself, transactional=True)
+    began = time.monotonic()
+    await dispatch(world.context, callbacks)
+
+    assert time.monotonic() - began < LOCK_SECONDS
+    assert set(failures(world)) == {"WriteInsideCallback"}
+    assert not await kept(world)
+    assert all([await world.now_is(row) for row in rows])
+
+
 async def test_a_stop_during_a_statement_takes_back_what_was_written(world: World) -> None:
     await a_row_that_went_through(world, State.READY)
     is_sqlite = world.context.store.database.engine.dialect.name == "sqlite"
@@ -248,7 +338,9 @@ async def test_a_change_whose_lease_ends_during_the_call_is_taken_by_nobody_else
     async def slow(event: ChangeEvent, connection: AsyncConnection) -> None:
         await keep(event, connection)
         world.clock.move(timedelta(hours=1))
-        taken.append(await dispatch(world.context, registered(Heard())))
+        # an empty context: as another process does
+        elsewhere = dispatch(world.context, registered(Heard()))
+        taken.append(await asyncio.create_task(elsewhere, context=Context()))
 
     await handed_over(world, slow)
 

@@ -325,3 +325,61 @@ def test_a_pattern_that_can_match_something_is_accepted(pattern: str) -> None:
 async def test_a_callback_for_events_must_be_async(app: App) -> None:
     with pytest.raises(ConfigurationError, match="async function"):
         app.rindle.on_webhook("video.live_stream.*", print)  # type: ignore[call-overload]
+
+
+async def test_an_event_that_no_callback_wants_holds_back_none_of_its_object(
+    tables_url: str,
+) -> None:
+    received = Received()
+    async for app in an_app(tables_url, webhook_types="video.live_stream.*"):
+        app.rindle.on_webhook(LIVE, received)
+        await app.receive(
+            a_live_event("video.live_stream.connected", at="2026-11-23T11:00:00.000000Z"),
+            a_live_event(LIVE, at="2026-11-23T11:00:01.000000Z"),
+        )
+
+        await app.rindle.dispatch()
+
+        assert received.types == [LIVE]
+        assert ("video.live_stream.connected", EventStatus.PENDING) in await app.statuses()
+
+
+async def test_an_event_waits_for_one_before_it_of_another_type_that_is_tried_again(
+    app: App,
+) -> None:
+    received = Received(fails=1)
+    app.rindle.on_webhook(LIVE, received)
+    app.rindle.on_webhook(IDLE, received)
+    await app.receive(a_live_event(LIVE, at="2026-11-23T11:00:01.000000Z"))
+    await app.rindle.dispatch()
+    await app.receive(a_live_event(IDLE, at="2026-11-23T11:00:02.000000Z"))
+
+    assert await app.rindle.dispatch() == 0
+    app.clock.move(WAITS_FOR_APP[0])
+    await app.rindle.dispatch()
+
+    assert received.types == [LIVE, IDLE]
+
+
+async def test_a_stop_waits_until_every_callback_has_ended(app: App) -> None:
+    began = asyncio.Event()
+    ended: list[str] = []
+
+    @app.rindle.on_webhook(LIVE)
+    async def tidies_up(event: WebhookReceived) -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if event.data["data"]["id"] == "stream-2":
+                await app.rindle.webhook_events.list()
+            ended.append(event.id)
+
+    await app.receive(a_live_event(), a_live_event(stream="stream-2"))
+    dispatching = asyncio.create_task(app.rindle.dispatch())
+    await asyncio.wait_for(began.wait(), 10)
+    dispatching.cancel()
+    await asyncio.wait({dispatching})
+
+    assert dispatching.cancelled()
+    assert len(ended) == 2

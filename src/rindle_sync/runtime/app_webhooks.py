@@ -69,14 +69,14 @@ async def dispatch_webhook_events(
 ) -> int:
     """Call the callbacks with a batch of due events that a pattern of theirs matches; how many.
 
-    Of one object, by its id at the provider, an event comes after the one before it is handled or
-    dead. Where a callback fails, all those of that event are called again later.
+    Of one object, by its id at the provider, an event comes after the one before it that they match
+    is handled or dead. Where a callback fails, all those of that event are called again later.
     """
     if not callbacks:
         return 0
     inbox, token, now = context.store.inbox, str(uuid4()), context.now()
     patterns = [callback.pattern for callback in callbacks]
-    types = [name for name in await inbox.types_for_app(now) if matches_any(name, patterns)]
+    types = [name for name in await inbox.types_for_app() if matches_any(name, patterns)]
     if not types:
         return 0
     limit = TimeLimit(call_limit, grace)
@@ -87,15 +87,21 @@ async def dispatch_webhook_events(
     tasks = [asyncio.create_task(_deliver(context, event, callbacks, limit)) for event in claimed]
     try:
         try:
-            await asyncio.gather(*tasks)
+            # all have ended before the first error is raised, or the cancellation
+            await asyncio.gather(*tasks, return_exceptions=True)
         finally:
             # also after a cancellation: what was handled must not come again
-            ended = [task for task in tasks if task.done() and not task.cancelled()]
-            await inbox.end([task.result() for task in ended], token)
+            await inbox.end([task.result() for task in tasks if _is_well(task)], token)
+        for task in tasks:
+            task.result()
     except BaseException:
         await inbox.release(token)
         raise
     return len(claimed)
+
+
+def _is_well(task: "asyncio.Task[WebhookEvent]") -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 async def _deliver(

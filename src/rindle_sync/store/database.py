@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final, cast
@@ -20,6 +19,7 @@ from rindle_sync.errors import (
     WrongEventLoop,
 )
 from rindle_sync.store.driver_errors import NO_TABLES, named_errors, retried
+from rindle_sync.store.lent import is_lent_here, lend, take_back
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
 from rindle_sync.store.schema.tables import assets
@@ -31,18 +31,6 @@ ENCODING_REMEDY: Final = (
 
 LENT_AT_ONCE: Final = 3
 """How many transactions callbacks of the app hold at once on PostgreSQL: the pool has five."""
-
-
-@dataclass(slots=True)
-class _Lent:
-    """A transaction that a callback of the app runs in."""
-
-    database: "Database"
-    is_open: bool = True
-
-
-# known to all that the callback starts, and to nothing else
-_lent_here: ContextVar[_Lent | None] = ContextVar("lent_here", default=None)
 
 
 SERVER: Final = sa.text(
@@ -189,22 +177,22 @@ class Database:
 
     def turn(self) -> AbstractAsyncContextManager[Callable[[], None]]:
         """The turn to write, of which SQLite has one; call what it gives once that has begun."""
-        lent = _lent_here.get()
-        if self._has_one_writer and lent and lent.is_open and lent.database is self:
+        if self._has_one_writer and is_lent_here(self):
             raise WriteInsideCallback  # it would wait for itself
         return self._writers.turn()
 
     @asynccontextmanager
-    async def lending(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction for a callback of the app; few at once, so that others go on."""
+    async def lending(self, row_id: str | None = None) -> AsyncIterator[AsyncConnection]:
+        """One transaction for a callback of the app; few at once, so that others go on.
+
+        The callback is about the row `row_id`.
+        """
         async with self._lent, self.writing() as connection:
-            lent = _Lent(self)
-            _lent_here.set(lent)
+            lend(self, connection, row_id)
             try:
                 yield connection
             finally:
-                lent.is_open = False
-                _lent_here.set(None)
+                take_back()
 
     def release_later(self, table: sa.Table, token: str) -> None:
         """Release what is leased under `token` with the next lease or release."""

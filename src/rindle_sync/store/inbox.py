@@ -40,6 +40,7 @@ SUMMARY_COLUMNS: Final = (
 )
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
 _IS_DUE: Final = has_come(webhook_events.c.next_attempt_at)
+_IS_LEFT: Final = webhook_events.c.next_attempt_at.is_not(None)
 _FIRST: Final = [webhook_events.c.next_attempt_at]
 _CLAIM: Final = claim_statement(webhook_events, _IS_DUE, ~webhook_events.c.for_app, first=_FIRST)
 
@@ -52,15 +53,17 @@ def _place(table: sa.FromClause) -> sa.Tuple:
 
 def _app_claim_statement() -> sa.Update:
     earlier = webhook_events.alias("earlier")
-    # of one object the app gets an event only once it has had the one before, or that one is dead
+    types = sa.select(json_field(json_table("types", "wanted"), webhook_events.c.type))
+    # of one object the app gets an event only once it has had the one before, or that one is dead;
+    # one of a type that no callback here wants could wait for ever
     waits = sa.exists().where(
         earlier.c.provider_name == webhook_events.c.provider_name,
         earlier.c.environment == webhook_events.c.environment,
         earlier.c.object_id == webhook_events.c.object_id,
         earlier.c.next_attempt_at.is_not(None),
+        earlier.c.type.in_(types),
         _place(earlier) < _place(webhook_events),
     )
-    types = sa.select(json_field(json_table("types", "wanted"), webhook_events.c.type))
     wanted = webhook_events.c.for_app, webhook_events.c.type.in_(types)
     return claim_statement(webhook_events, _IS_DUE, *wanted, ~waits, first=_FIRST)
 
@@ -69,7 +72,7 @@ _CLAIM_FOR_APP: Final = _app_claim_statement()
 _TYPES_FOR_APP: Final = (
     sa.select(webhook_events.c.type)
     .distinct()
-    .where(in_environment(webhook_events), _IS_DUE, webhook_events.c.for_app)
+    .where(in_environment(webhook_events), _IS_LEFT, webhook_events.c.for_app)
 )
 _AGAIN: Final = {"status": EventStatus.PENDING.value, "attempts": 0, "reason": None}
 _OUTCOMES: Final = outcome_statement(webhook_events, _OUTCOME)
@@ -151,14 +154,17 @@ class Inbox(Repository):
         values = self.parameters | clock(now) | {"until": until, "most": limit}
         return _in_order([_read_event(row) for row in await self.lease(_CLAIM, token, values)])
 
-    async def types_for_app(self, now: datetime) -> list[str]:
-        """The types of the due events that are for the app."""
-        return [row.type for row in await self.read(_TYPES_FOR_APP, self.parameters | clock(now))]
+    async def types_for_app(self) -> list[str]:
+        """The types of the events that are left for the app, due or not."""
+        return [row.type for row in await self.read(_TYPES_FOR_APP, self.parameters)]
 
     async def claim_for_app(
         self, types: Sequence[str], *, now: datetime, token: str, until: datetime, limit: int
     ) -> list[WebhookEvent]:
-        """`claim` for events of these types that are for the app; of each object the earliest."""
+        """`claim` for events of these types that are for the app; of each object the earliest.
+
+        Events of other types hold back none of them.
+        """
         values = self.parameters | clock(now) | {"until": until, "most": limit}
         values["types"] = json_parameter([{"type": name} for name in types], webhook_events)
         claimed = await self.lease(_CLAIM_FOR_APP, token, values)

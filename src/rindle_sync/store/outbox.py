@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rindle_sync.errors import InvalidValue, TransactionEnded
+from rindle_sync.errors import InvalidValue, TransactionEnded, WriteInsideCallback
 from rindle_sync.store.database import (
     Repository,
     claim_statement,
@@ -23,6 +23,7 @@ from rindle_sync.store.database import (
     outcome_statement,
 )
 from rindle_sync.store.driver_errors import check_transaction, retried
+from rindle_sync.store.lent import is_lent_here, take_back
 from rindle_sync.store.lines import Change, read_change
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import change_deliveries, changes
@@ -160,8 +161,11 @@ class Outbox(Repository):
     ) -> Claimed:
         """Lease up to `limit` due changes, and as many calls of `callbacks`, in one transaction.
 
-        Of each row only the earliest change, and of each row and callback the earliest call.
+        Of each row only the earliest change, and of each row and callback the earliest call. Raises
+        `WriteInsideCallback` in a transactional callback.
         """
+        if is_lent_here(self.database):
+            raise WriteInsideCallback  # the few transactions would wait for each other
         values = self.parameters | clock(now)
         values |= {"token": token, "until": until, "most": limit}
         names = json_parameter([{"callback": name} for name in callbacks], change_deliveries)
@@ -193,14 +197,16 @@ class Outbox(Repository):
         """
         line = changes if isinstance(leased, PendingChange) else change_deliveries
         held = {"held_id": leased.id, "held": token}
+        row_id = leased.change.row_id if leased.change else None
         has_returned = False
         try:
-            async with self.database.lending() as connection:
+            async with self.database.lending(row_id) as connection:
                 if (await connection.execute(_HOLD[line.name], held)).first() is None:
                     yield None
                     return
                 yield connection
                 has_returned = True
+                take_back()
                 await check_transaction(connection)
                 await self._note_handled(connection, leased, callback, token, ends=ends)
         except InvalidRequestError:  # SQLAlchemy's word for a transaction that is over

@@ -7,8 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from rindle_sync.errors import WriteInsideCallback
 from rindle_sync.store.database import Repository
 from rindle_sync.store.driver_errors import retried
+from rindle_sync.store.lent import is_lent_here
 from rindle_sync.store.schema.tables import (
     assets,
     change_deliveries,
@@ -39,6 +41,8 @@ class Removal(Repository):
         With `history` its changes go, too; with `webhook_bodies` the bodies of the webhook events
         about it are emptied. With `remember` its ids are superseded.
         """
+        if history and is_lent_here(self.database, row_id):
+            raise WriteInsideCallback  # its transaction holds the change that would go
         deleted = sa.delete(assets).where(*self.here, assets.c.id == row_id)
         async with self.writing() as connection:
             # the ids that it has at this moment: a webhook may just have brought one

@@ -35,6 +35,8 @@ DRM_SYSTEMS: Final = {
     "playready": PlaybackKind.LICENSE_PLAYREADY,
 }
 
+_KINDS: Final = frozenset(PlaybackKind)
+
 _AUDIENCES: Final = {
     "video": Audience.VIDEO,
     "thumbnail": Audience.THUMBNAIL,
@@ -106,6 +108,9 @@ class MuxPlayback:
         For captions `of` is their language or their track; for a rendition it is its name, its
         resolution or itself. Raises `NotPlayable`, `ConfigurationError`.
         """
+        if kind not in _KINDS:
+            raise ConfigurationError("kind", f"must be one of {', '.join(PlaybackKind)}")
+        kind = PlaybackKind(kind)
         chosen = _chosen(row, kind, request)
         return self._url(chosen, kind, request, now, _part(row, kind, of))
 
@@ -179,9 +184,10 @@ class MuxPlayback:
             text = f"is needed: the playback id is {chosen.policy}, so its URL has a token"
             raise ConfigurationError("expires_at", text)
         if request.restriction_id is not None:
-            if not request.restriction_id:
-                raise ConfigurationError("restriction_id", "is empty: it is an id of Mux")
-            modifiers["playback_restriction_id"] = request.restriction_id
+            restriction_id: Any = request.restriction_id
+            if not isinstance(restriction_id, str) or not restriction_id.strip():
+                raise ConfigurationError("restriction_id", "must be the id of one at Mux")
+            modifiers["playback_restriction_id"] = restriction_id
         # Mux reads all of it from the token, and ignores the query
         token = self._signer.token(
             chosen.id,
@@ -236,7 +242,9 @@ def _chosen(row: ProviderAsset, kind: PlaybackKind, request: PlaybackRequest) ->
     raise NotPlayable(row.id, "no_playback_id", "has no playback id: Mux made none, or removed it")
 
 
-def _own(row: ProviderAsset, wanted: PlaybackId, *, is_license: bool) -> PlaybackId:
+def _own(row: ProviderAsset, wanted: object, *, is_license: bool) -> PlaybackId:
+    if not isinstance(wanted, PlaybackId):
+        raise ConfigurationError("playback_id", "must be one of the row's playback_ids")
     # by id alone: the policy that counts is the row's, not the caller's
     for own in row.playback_ids:
         if own.id != wanted.id:

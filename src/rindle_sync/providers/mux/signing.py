@@ -27,6 +27,10 @@ SMALLEST_KEY: Final = 2048
 
 _OURS: Final = frozenset({"sub", "aud", "exp", "kid"})
 _REGISTERED: Final = frozenset({"iat", "iss", "jti", "nbf"})
+_YEAR_10000: Final = 253_402_300_800
+"""In seconds since 1970: no time in UTC is as late."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MODIFIER = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -106,11 +110,16 @@ class Signer:
 
 def expiry_of(expires_at: datetime, now: datetime) -> int:
     """When a token ends, in seconds since 1970; raises `ConfigurationError`."""
-    for name, moment in (("expires_at", expires_at), ("now", now)):
+    times: tuple[tuple[str, Any], ...] = (("expires_at", expires_at), ("now", now))
+    for name, moment in times:
+        if not isinstance(moment, datetime):
+            raise ConfigurationError(name, "must be a datetime, as datetime.now(UTC) gives it")
         if moment.utcoffset() is None:
             raise ConfigurationError(name, "must have a time zone, as in datetime.now(UTC)")
     # whole seconds, as JWT has them, and down: no URL outlives what was asked for
-    expiry = floor(expires_at.timestamp())
+    expiry = floor(expires_at.replace(microsecond=0).timestamp())
+    if expiry >= _YEAR_10000:
+        raise ConfigurationError("expires_at", "must be before the year 10000 in UTC")
     if expiry <= now.timestamp():
         raise ConfigurationError("expires_at", "must be later than now, by a second at least")
     return expiry
@@ -118,9 +127,14 @@ def expiry_of(expires_at: datetime, now: datetime) -> int:
 
 def check_modifiers(modifiers: Mapping[str, object]) -> Mapping[str, object]:
     """`modifiers`, if Mux can read them; raises `ConfigurationError`."""
-    for name, value in modifiers.items():
+    given: object = modifiers
+    if not isinstance(given, Mapping):
+        raise ConfigurationError("modifiers", "must be a mapping of names to values")
+    for name, value in given.items():
         is_infinite = isinstance(value, float) and not isfinite(value)
-        if name in _OURS:
+        if not isinstance(name, str):
+            text = "must have names that are text"
+        elif name in _OURS:
             text = f"cannot set {name}: it comes from the row, the kind, the expiry or the key"
         elif name in _REGISTERED:
             text = f"cannot set {name}: Mux's tokens do not have it"
@@ -128,12 +142,18 @@ def check_modifiers(modifiers: Mapping[str, object]) -> Mapping[str, object]:
             text = "cannot set custom: it is an argument of its own"
         elif not _MODIFIER.fullmatch(name):
             text = "must be named in lower case, as Mux names them"
-        elif is_infinite or not isinstance(value, str | int | float):
+        elif is_infinite or not _can_be_sent(value):
             text = f"must be text, finite numbers or booleans; {name} is not"
         else:
             continue
         raise ConfigurationError("modifiers", text)
     return modifiers
+
+
+def _can_be_sent(value: object) -> bool:
+    if isinstance(value, str):
+        return _SURROGATE.search(value) is None
+    return isinstance(value, int | float)
 
 
 def _parsed(text: str) -> "RSAPrivateKey":
