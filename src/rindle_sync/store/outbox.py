@@ -199,9 +199,13 @@ class Outbox(Repository):
                 if (await connection.execute(_HOLD[line.name], held)).first() is None:
                     yield None
                     return
+                # a schema of ours is not where the tables of the app are
+                await connection.execution_options(schema_translate_map=None)
                 yield connection
                 has_returned = True
                 await check_transaction(connection)
+                ours = {None: self.database.schema} if self.database.schema else None
+                await connection.execution_options(schema_translate_map=ours)
                 await self._note_handled(connection, leased, callback, token, ends=ends)
         except InvalidRequestError:  # SQLAlchemy's word for a transaction that is over
             raise NotRecorded(TransactionEnded()) from None
