@@ -116,8 +116,8 @@ async def test_a_transactional_callback_finds_the_tables_of_the_app(
         await rindle.track(
             reference=event.reference, profile="b", provider_asset_id="b", connection=connection
         )
-        await connection.execution_options(schema_translate_map={"app": "public"})
-        await connection.execute(app_videos.insert().values(id=event.reference))
+        mine = await connection.execution_options(schema_translate_map={"app": "public"})
+        await mine.execute(app_videos.insert().values(id=event.reference))
 
     await rindle.replace(row.id, provider_asset_id="asset-2")
     assert await rindle.dispatch() == 1

@@ -200,13 +200,12 @@ class Outbox(Repository):
                     yield None
                     return
                 # a schema of ours is not where the tables of the app are
-                await connection.execution_options(schema_translate_map=None)
-                yield connection
+                yield await connection.execution_options(schema_translate_map=None)
                 has_returned = True
                 await check_transaction(connection)
                 ours = {None: self.database.schema} if self.database.schema else None
-                await connection.execution_options(schema_translate_map=ours)
-                await self._note_handled(connection, leased, callback, token, ends=ends)
+                mine = await connection.execution_options(schema_translate_map=ours)
+                await self._note_handled(mine, leased, callback, token, ends=ends)
         except InvalidRequestError:  # SQLAlchemy's word for a transaction that is over
             raise NotRecorded(TransactionEnded()) from None
         except (TransactionEnded, IntegrityError, InvalidValue) as error:
