@@ -23,7 +23,7 @@ from videos.main import create_app
 from videos.models import Base, Video
 
 from rindle_sync import RindleSync, load_settings
-from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator import MuxEmulator
 from rindle_sync.integrations.alembic import include_name
 
 HERE = Path(__file__).parent
