@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -202,6 +203,42 @@ async def test_a_callback_that_is_not_async_is_refused_as_it_is_registered(
     with pytest.raises(ConfigurationError, match="async function"):
         rindle.on_change(print)  # type: ignore[call-overload]
     rindle.on_change(Callable())
+
+
+async def test_a_callback_of_other_arguments_is_refused_as_it_is_registered(
+    rindle: RindleSync,
+) -> None:
+    async def plain(_: ChangeEvent) -> None:
+        """Takes no connection."""
+
+    async def transactional(_: ChangeEvent, connection: object) -> None:
+        """Takes one."""
+
+    with pytest.raises(ConfigurationError, match=r"called with \(event, connection\)"):
+        rindle.on_change(plain, transactional=True)  # type: ignore[call-overload]
+    with pytest.raises(ConfigurationError, match=r"called with \(event\)"):
+        rindle.on_change(transactional)  # type: ignore[call-overload]
+    with pytest.raises(ConfigurationError, match=r"called with \(event\)"):
+        rindle.on_webhook("video.live_stream.*", transactional)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("given", [5, uuid4(), None])
+async def test_an_id_that_is_no_text_is_refused(rindle: RindleSync, given: Any) -> None:
+    calls = (
+        rindle.get(given),
+        rindle.find_by_reference(given),
+        rindle.find_by_provider_id(given),
+        rindle.sync(given),
+        rindle.untrack(given),
+        rindle.cancel_upload(given),
+        rindle.replace(given, provider_asset_id="asset-1"),
+        rindle.playback_url(given, PlaybackKind.VIDEO),
+        rindle.playback_bundle(given),
+        rindle.webhook_events.get(given),
+    )
+    for call in calls:
+        with pytest.raises(ConfigurationError, match=f"must be a text, not {type(given).__name__}"):
+            await call
 
 
 @pytest.mark.parametrize("lacks", ["token", "tables"])

@@ -1,6 +1,6 @@
 """The app's own tests: real databases, and rindle-sync's emulator in the place of Mux.
 
-`DATABASE_URL` names another database than a new SQLite file; its tables are dropped before.
+`TEST_DATABASE_URL` names another database than a new SQLite file; its tables are dropped before.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from videos.main import create_app
 from videos.models import Base, Video
 
 from rindle_sync import RindleSync, load_settings
-from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator import MuxEmulator
 from rindle_sync.integrations.alembic import include_name
 
 HERE = Path(__file__).parent
@@ -59,7 +59,7 @@ async def mux() -> AsyncIterator[MuxEmulator]:
 async def app(database_url: str, mux: MuxEmulator) -> AsyncIterator[FastAPI]:
     """The app at work; Mux's webhooks go to its endpoint."""
     settings = load_settings(
-        database_url=database_url.replace("+aiosqlite", "").replace("+psycopg", ""),
+        database_url=database_url,
         mux_token_id=mux.token_id,
         mux_token_secret=mux.token_secret,
         mux_webhook_secrets=SECRET,

@@ -163,6 +163,14 @@ def test_the_name_of_an_error_survives(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["psycopg.errors.UndefinedTable", "sqlalchemy.exc.ProgrammingError"]
+)
+def test_the_name_of_a_class_in_its_module_survives(name: str) -> None:
+    assert scrub(f"{name}: no such table") == f"{name}: no such table"
+    assert scrub(f"{name}aB3dE5fG7hJ9") != f"{name}aB3dE5fG7hJ9"
+
+
+@pytest.mark.parametrize(
     "word", ["invalid_parameters", "mux_token_secret", "non_standard_input_detected"]
 )
 def test_words_tied_by_underscores_survive(word: str) -> None:

@@ -9,12 +9,15 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import Settings, load_settings, plain_settings
 from rindle_sync.domain import State, replace
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.installation import connect_all
+from rindle_sync.runtime import ChangeEvent
 from rindle_sync.store import Database, Store, Write
 from rindle_sync.store.migrations import VERSION_TABLE
 from rindle_sync.store.schema import metadata, open_engine
@@ -99,6 +102,29 @@ async def test_a_connection_of_the_app_needs_no_search_path(
         await app.end(commit=True)
     assert await rindle.get(row.id) == row
     assert await videos(hostile_url) == 1
+
+
+async def test_a_transactional_callback_finds_the_tables_of_the_app(
+    hostile_url: str, rindle: RindleSync
+) -> None:
+    await make_videos(hostile_url)
+    app_videos = sa.Table("app_videos", sa.MetaData(), sa.Column("id", sa.Text()))
+    row = await rindle.track(reference="video-1", provider_asset_id="asset-1")
+
+    @rindle.on_change(transactional=True)
+    async def keep(event: ChangeEvent, connection: AsyncConnection) -> None:
+        await rindle.track(
+            reference=event.reference, profile="b", provider_asset_id="b", connection=connection
+        )
+        mine = await connection.execution_options(schema_translate_map={"app": "public"})
+        await mine.execute(app_videos.insert().values(id=event.reference))
+
+    await rindle.replace(row.id, provider_asset_id="asset-2")
+    assert await rindle.dispatch() == 1
+
+    assert await videos(hostile_url) == 1
+    assert len(await rindle.find_by_reference(row.reference)) == 2
+    assert await rindle.dispatch() == 0
 
 
 async def test_the_statement_for_the_app_names_the_schema(

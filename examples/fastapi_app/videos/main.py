@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.templating import Jinja2Templates
 
-from rindle_sync import RindleSync, Settings, load_settings, webhook_app
+from rindle_sync import PlaybackKind, RindleSync, Settings, load_settings, webhook_app
 from rindle_sync.errors import AlreadyTracked, NotPlayable, ProviderError
 from rindle_sync.types import Transport
 from videos.models import Video, open_engine
@@ -115,6 +115,11 @@ async def page_of_video(
     try:
         until = datetime.now(UTC) + timedelta(hours=6)
         shown["bundle"] = await rindle.playback_bundle(rows[0], expires_at=until)
+        files = [file for file in rows[0].renditions if file.status == "ready"]
+        kind = PlaybackKind.RENDITION
+        shown["downloads"] = [
+            await rindle.playback_url(rows[0], kind, of=file, expires_at=until) for file in files
+        ]
     except NotPlayable as error:
         shown["why"] = str(error)
     return TEMPLATES.TemplateResponse(request, "player.html", shown)
@@ -138,7 +143,8 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engine = open_engine(database_url)
         try:
-            async with syncing(settings or load_settings(), transport) as app.state.rindle:
+            used = settings or load_settings(database_url=database_url)
+            async with syncing(used, transport) as app.state.rindle:
                 yield
         finally:
             await app.state.engine.dispose()

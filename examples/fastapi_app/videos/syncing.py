@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,7 +15,7 @@ from videos.models import Video
 
 async def apply_change(event: ChangeEvent, connection: AsyncConnection) -> None:
     """Copy what the app's pages show; committed together with the note that it was done."""
-    values = {"state": event.change.to_state.value, "changes": Video.changes + 1}
+    values: dict[str, Any] = {"state": event.change.to_state.value, "changes": Video.changes + 1}
     if event.row:
         values["duration"] = event.row.duration
     video = update(Video).where(Video.id == event.reference)

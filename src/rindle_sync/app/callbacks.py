@@ -134,7 +134,7 @@ class Callbacks(Core):
             raise ConfigurationError("type_pattern", fault)
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            check_async("on_webhook", function)
+            check_async("on_webhook", function, "event")
             taken = {known.name for known in self._webhook_callbacks}
             name = callback_name(function, taken)
             self._webhook_callbacks.append(WebhookCallback(name, type_pattern, function))

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final
 
 from rindle_sync.config import Settings
-from rindle_sync.domain import ProviderAsset, as_row_id
+from rindle_sync.domain import ProviderAsset, as_row_id, check_is_text
 from rindle_sync.gateway import ProviderGateway, rate_limiters
 from rindle_sync.providers import Transport, provider_entry
 from rindle_sync.reconcile import Context
@@ -112,6 +112,7 @@ class Core:
 
     async def _row_of(self, context: Context, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours, if it is of this environment."""
+        check_is_text("row_id", row_id)
         known = as_row_id(row_id)
         row = await context.store.assets.get(known) if known else None
         if row is None or row.provider_name != self.store.provider:

@@ -95,7 +95,7 @@ class Playing(Rows):
         return self._playback.bundle(found, request, now=self._now(), poster=poster)
 
     async def _given(self, row: ProviderAsset | str) -> ProviderAsset | None:
-        return await self.get(row) if isinstance(row, str) else row
+        return row if isinstance(row, ProviderAsset) else await self.get(row)
 
     @property
     def _playback(self) -> Playback:

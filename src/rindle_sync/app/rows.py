@@ -5,7 +5,7 @@ from typing import Any
 
 from rindle_sync.app.core import Core
 from rindle_sync.diagnostics import Explanation, explain
-from rindle_sync.domain import ProviderAsset, State, Trigger, as_row_id, is_text
+from rindle_sync.domain import ProviderAsset, State, Trigger, as_row_id, check_is_text, is_text
 from rindle_sync.reconcile import Applied, sync
 from rindle_sync.store import AnyConnection, Tracking
 from rindle_sync.tracking import TrackedMany, track, track_many, tracked_row
@@ -97,22 +97,25 @@ class Rows(Core):
         return await track_many(self.context, rows, connection=connection, dry_run=dry_run)
 
     async def get(self, row_id: str) -> ProviderAsset | None:
-        """The row with this id of ours. Raises `DatabaseUnavailable`."""
+        """The row with this id of ours. Raises `ConfigurationError`, `DatabaseUnavailable`."""
+        check_is_text("row_id", row_id)
         known = as_row_id(row_id)
         return await self.store.assets.get(known) if known else None
 
     async def find_by_reference(self, reference: str) -> list[ProviderAsset]:
         """The rows of this environment with the app's own reference, of every profile.
 
-        A row is found by its id of ours, too. Raises `DatabaseUnavailable`.
+        A row is found by its id of ours, too. Raises `ConfigurationError`, `DatabaseUnavailable`.
         """
+        check_is_text("reference", reference)
         return await self.store.assets.find_by_id_or_reference(reference)
 
     async def find_by_provider_id(self, provider_id: str) -> list[ProviderAsset]:
         """The rows of this environment whose asset or upload has this id at the provider.
 
-        Raises `DatabaseUnavailable`.
+        Raises `ConfigurationError`, `DatabaseUnavailable`.
         """
+        check_is_text("provider_id", provider_id)
         return await self.store.assets.find_by_provider_id(provider_id)
 
     async def sync(
@@ -124,6 +127,7 @@ class Rows(Core):
         `DatabaseUnavailable`; no answer of the provider is a verdict of the result.
         """
         self.settings.account.check_credentials()
+        check_is_text("provider_asset_id", provider_asset_id)
         # no provider has such ids, and PostgreSQL refuses a NUL in a text
         if not is_text(provider_asset_id):
             return None

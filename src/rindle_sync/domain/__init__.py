@@ -77,7 +77,7 @@ from rindle_sync.domain.schedule import (
     retry_gap,
 )
 from rindle_sync.domain.standing import is_news, is_settled, needs_fetch
-from rindle_sync.domain.text import LONGEST_TEXT, is_text, shown_text, text_fault
+from rindle_sync.domain.text import LONGEST_TEXT, check_is_text, is_text, shown_text, text_fault
 from rindle_sync.domain.token_bucket import LONGEST_PAUSE, Bucket, BucketLevel, BucketState, Grant
 from rindle_sync.domain.webhook_event import (
     NO_ROW,

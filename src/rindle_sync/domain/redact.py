@@ -11,8 +11,9 @@ _LONGEST_READ: Final = 16 * MAX_ERROR_TEXT
 _URL = re.compile(r"(?<![a-z0-9+.-])([0-9+.-]*+)[a-z][a-z0-9+.-]*+://[^\s'\"<>]+", re.IGNORECASE)
 _TOKEN = re.compile(r"[A-Za-z0-9_+/=.-]{16,}")
 _WORD = r"(?:[A-Za-z][a-z]*|[A-Z]{2,})"
-_PLAIN = re.compile(rf"{_WORD}(?:[._/-]+{_WORD})*[._/-]*|(?:[A-Z][a-z]{{2,}})+Error")
-"""Words as in `unsupported_codec` or `RemoteProtocolError`; ids mix in capitals and digits."""
+_CLASS = r"(?:[a-z_]+\.)+(?:[A-Z][a-z]+)+|(?:[A-Z][a-z]{2,})+Error"
+_PLAIN = re.compile(rf"{_WORD}(?:[._/-]+{_WORD})*[._/-]*|{_CLASS}")
+"""Words, also `unsupported_codec`, `RemoteProtocolError`; ids mix in capitals and digits."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 

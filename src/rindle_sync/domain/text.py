@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from rindle_sync.errors import ConfigurationError
+
 LONGEST_TEXT: Final = 255
 """The longest id or reference of a row, in characters; no provider's own is longer."""
 
@@ -33,6 +35,12 @@ def text_fault(text: str) -> str | None:
 def is_text(text: str) -> bool:
     """Whether a row can hold this text."""
     return text_fault(text) is None
+
+
+def check_is_text(name: str, value: object) -> None:
+    """Raise `ConfigurationError` about the argument `name` unless `value` is a `str`."""
+    if not isinstance(value, str):
+        raise ConfigurationError(name, f"must be a text, not {type(value).__name__}")
 
 
 def shown_text(text: str) -> str:

@@ -2,3 +2,5 @@
 
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life, RenditionLife
+
+__all__ = ["Life", "MuxEmulator", "RenditionLife"]

@@ -15,3 +15,20 @@ from rindle_sync.exporters.instruments import (
     InstrumentKind,
     Reading,
 )
+
+__all__ = [
+    "BUILD",
+    "COUNTED",
+    "ENVIRONMENT",
+    "GAUGES",
+    "HOLDS",
+    "INSTRUMENTS",
+    "OTHER",
+    "REJECTED",
+    "Exporter",
+    "Gauges",
+    "Instrument",
+    "InstrumentKind",
+    "Reading",
+    "readings",
+]

@@ -3,7 +3,7 @@
 from typing import Any, Final
 from uuid import uuid4
 
-from rindle_sync.domain import ProviderAsset, regular_check, replace, text_fault
+from rindle_sync.domain import ProviderAsset, check_is_text, regular_check, replace, text_fault
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.reconcile.context import Context
 
@@ -50,7 +50,6 @@ def check_text(name: str, value: str | None) -> None:
     """Raise `ConfigurationError` unless `value` is a text that a row can hold, or None."""
     if value is None:
         return
-    if not isinstance(value, str):
-        raise ConfigurationError(name, f"must be a text, not {type(value).__name__}")
+    check_is_text(name, value)
     if fault := text_fault(value):
         raise ConfigurationError(name, fault)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, signature
 from typing import Any, Final, Protocol
 
 from rindle_sync.domain import ChangeKind, ProviderAsset, State, is_text
@@ -99,7 +99,7 @@ def change_callback(
     name: str | None = None,
 ) -> ChangeCallback:
     """A callback to register beside those whose names are `taken`. Raises `ConfigurationError`."""
-    check_async("on_change", function)
+    check_async("on_change", function, "event, connection" if transactional else "event")
     states = _states(state)
     try:
         kind = None if kind is None else ChangeKind(kind)
@@ -132,10 +132,19 @@ def _states(state: State | str | Iterable[State | str] | None) -> frozenset[Stat
     return states
 
 
-def check_async(setting: str, function: object) -> None:
-    """Raise `ConfigurationError` for what is no async function, nor an object that is called so."""
+def check_async(setting: str, function: Callable[..., Any], arguments: str) -> None:
+    """Raise `ConfigurationError` for what is no async function of these arguments.
+
+    An object that is called so is one, too.
+    """
     if not (iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)):
         raise ConfigurationError(setting, "wants an async function")
+    try:
+        signature(function).bind(*arguments.split(", "))
+    except TypeError:
+        raise ConfigurationError(
+            setting, f"wants an async function that is called with ({arguments})"
+        ) from None
 
 
 def callback_name(

@@ -204,11 +204,14 @@ class Outbox(Repository):
                 if (await connection.execute(_HOLD[line.name], held)).first() is None:
                     yield None
                     return
-                yield connection
+                # a schema of ours is not where the tables of the app are
+                yield await connection.execution_options(schema_translate_map=None)
                 has_returned = True
                 take_back()
                 await check_transaction(connection)
-                await self._note_handled(connection, leased, callback, token, ends=ends)
+                ours = {None: self.database.schema} if self.database.schema else None
+                mine = await connection.execution_options(schema_translate_map=ours)
+                await self._note_handled(mine, leased, callback, token, ends=ends)
         except InvalidRequestError:  # SQLAlchemy's word for a transaction that is over
             raise NotRecorded(TransactionEnded()) from None
         except (TransactionEnded, IntegrityError, InvalidValue) as error:

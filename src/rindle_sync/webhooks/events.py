@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
-from rindle_sync.domain import EventStatus, WebhookEventSummary, as_row_id
+from rindle_sync.domain import EventStatus, WebhookEventSummary, as_row_id, check_is_text
 from rindle_sync.store import Store
 
 
@@ -27,18 +27,25 @@ class WebhookEvents:
         return await self._store.inbox.list(status=status, limit=limit)
 
     async def get(self, webhook_event_id: str) -> WebhookEventSummary | None:
-        """The webhook event with this id of ours. Raises `DatabaseUnavailable`."""
+        """The webhook event with this id of ours.
+
+        Raises `ConfigurationError`, `DatabaseUnavailable`.
+        """
+        check_is_text("webhook_event_id", webhook_event_id)
         known = as_row_id(webhook_event_id)
         return await self._store.inbox.get(known) if known else None
 
     async def replay(self, webhook_event_id: str | None = None) -> int:
         """Have one webhook event applied again, or all dead ones; how many.
 
-        Raises `DatabaseUnavailable`.
+        Raises `ConfigurationError`, `DatabaseUnavailable`.
         """
-        known = as_row_id(webhook_event_id) if webhook_event_id is not None else None
-        if webhook_event_id is not None and not known:
-            return 0
+        known = None
+        if webhook_event_id is not None:
+            check_is_text("webhook_event_id", webhook_event_id)
+            known = as_row_id(webhook_event_id)
+            if not known:
+                return 0
         return await self._store.inbox.replay(self._now(), webhook_event_id=known)
 
     async def prune(self) -> int:
