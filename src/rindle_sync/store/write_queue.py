@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -47,24 +47,33 @@ class WriteQueue(NoQueue):
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Callable[[], None]]:
         """The turn; call what it gives once the transaction has begun."""
+        with self._watching():
+            await self._acquire_free()
+        try:
+            yield self._note_begun
+        finally:
+            self._has_begun = False
+            self._writer.release()
+
+    async def _acquire_free(self) -> None:
+        """Acquire the turn, and wait until the app does not write."""
         loop = asyncio.get_running_loop()
         until = loop.time() + BUSY_SECONDS
-        with ExitStack() as waiting:
-            waiting.enter_context(self._watching())
-            await self._acquire(loop)
-            try:
-                while self._is_held_by_app():
-                    if self._is_stalled(loop.time()):
-                        raise LockedByThisProcess
-                    if loop.time() > until:
-                        raise DatabaseUnavailable(LOCKED)
-                    await asyncio.sleep(_POLL_SECONDS)
-                waiting.close()
-                self._stalled_since = None
-                yield self._note_begun
-            finally:
-                self._has_begun = False
-                self._writer.release()
+        await self._acquire(loop)
+        try:
+            await self._wait_for_app(loop, until)
+        except BaseException:
+            self._writer.release()
+            raise
+
+    async def _wait_for_app(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        while self._is_held_by_app():
+            if self._is_stalled(loop.time()):
+                raise LockedByThisProcess
+            if loop.time() > until:
+                raise DatabaseUnavailable(LOCKED)
+            await asyncio.sleep(_POLL_SECONDS)
+        self._stalled_since = None
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
