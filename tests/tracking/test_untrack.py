@@ -60,7 +60,7 @@ async def test_no_scan_and_no_event_brings_it_back(world: World) -> None:
     await deliver(world, an_event(row, id="event-2"))
     await process_webhook_events(world.context)
     await world.sweep()
-    await backfill(world.context)
+    filled = await backfill(world.context)
     report = await audit(world.context, adopt=True)
 
     assert await ids_of(world) == []
