@@ -56,6 +56,7 @@ outbox: Any = import_module("rindle_sync.store.outbox")
 fields: Any = import_module("rindle_sync.providers.mux.fields")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
 schedule: Any = import_module("rindle_sync.domain.schedule")
+removal: Any = import_module("rindle_sync.store.removal")
 superseded: Any = import_module("rindle_sync.store.superseded")
 token_bucket: Any = import_module("rindle_sync.domain.token_bucket")
 
@@ -539,7 +540,13 @@ def _adopt_the_forgotten() -> Patches:
     async def known(*_: Any, **__: Any) -> tuple[set[str], set[str]]:
         return set(), set()
 
-    return [patch.object(superseded.Superseded, "known", known)]
+    async def remove_superseded(*_: Any) -> int:
+        return 0
+
+    return [
+        patch.object(superseded.Superseded, "known", known),
+        patch.object(removal.Removal, "remove_superseded", remove_superseded),
+    ]
 
 
 def _make_twice() -> Patches:
