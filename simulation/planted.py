@@ -537,8 +537,8 @@ def _one_kind_of_output() -> Patches:
 def _adopt_the_forgotten() -> Patches:
     """A scan makes rows of assets that were untracked or replaced."""
 
-    async def known(*_: Any, **__: Any) -> tuple[set[str], set[str]]:
-        return set(), set()
+    async def known(*_: Any) -> Callable[[Any], bool]:
+        return lambda _: False
 
     async def remove_superseded(*_: Any) -> int:
         return 0

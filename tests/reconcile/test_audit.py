@@ -20,6 +20,7 @@ from rindle_sync.app import connect
 from rindle_sync.config import Settings, plain_settings
 from rindle_sync.diagnostics import environment_status
 from rindle_sync.domain import (
+    ADOPTED,
     ErrorKind,
     Observation,
     ObservationSource,
@@ -34,7 +35,6 @@ from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import AuthenticationFailed
 from rindle_sync.providers import Page, Provider
 from rindle_sync.reconcile import (
-    ADOPTED,
     AUDIT,
     BACKFILL,
     ENOUGH_ALIVE,

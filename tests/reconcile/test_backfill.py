@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from rindle_sync.domain import ErrorKind, Outcome, PlaybackId, ProviderAsset, State, is_text
+from rindle_sync.domain import (
+    ADOPTED,
+    ErrorKind,
+    Outcome,
+    PlaybackId,
+    ProviderAsset,
+    State,
+    is_text,
+)
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import AlreadyTracked, AuthenticationFailed
-from rindle_sync.reconcile import ADOPTED, BACKFILL, Drift, Filled, audit, backfill
+from rindle_sync.reconcile import BACKFILL, Drift, Filled, audit, backfill
 from rindle_sync.store import JobRuns
 from tests.support.processes import Shell, a_store, all_rows, holding, serving, settings_for
 from tests.support.world import ERRORED, NEVER, READY, World, unknown_id

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from rindle_sync.domain import (
+    ADOPTED,
     UNTRACKED,
     ErrorKind,
     EventStatus,
@@ -17,7 +18,7 @@ from rindle_sync.domain import (
 )
 from rindle_sync.errors import AlreadyTracked, ConfigurationError, Conflict
 from rindle_sync.providers import UploadRequest
-from rindle_sync.reconcile import ADOPTED, audit, backfill, sync_row
+from rindle_sync.reconcile import audit, backfill, sync_row
 from rindle_sync.store.schema import superseded
 from rindle_sync.tracking import (
     begin_upload,

@@ -10,9 +10,8 @@ import sqlalchemy as sa
 
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import plain_settings
-from rindle_sync.domain import EventStatus, State, replace
+from rindle_sync.domain import ADOPTED, EventStatus, State, replace
 from rindle_sync.errors import AlreadyTracked, ConfigurationError, DatabaseUnavailable
-from rindle_sync.reconcile import ADOPTED
 from rindle_sync.store import Write
 from rindle_sync.store.schema import superseded
 from tests.support.app_connections import ADD_VIDEO, KINDS, Opens, videos, with_videos

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
-from rindle_sync.domain import ProviderAsset, State, replace
+from rindle_sync.domain import ADOPTED, ProviderAsset, State, replace
 from rindle_sync.errors import AlreadyBegun, ProviderError
-from rindle_sync.reconcile import ADOPTED, audit, backfill
+from rindle_sync.reconcile import audit, backfill
 from rindle_sync.runtime import ChangeEvent, change_callback, dispatch
 from rindle_sync.store.schema import changes, webhook_events
 from rindle_sync.tracking import asset_row, prepare_asset, track, untrack

@@ -1,6 +1,7 @@
 """What a row is, what an observation says of it, what becomes of it, when it is checked. Pure."""
 
 from rindle_sync.domain.asset import (
+    ADOPTED,
     DIRECT_UPLOAD,
     FETCH_SOURCES,
     FINAL,
@@ -13,6 +14,7 @@ from rindle_sync.domain.asset import (
     ErrorKind,
     FailureKind,
     FetchFailure,
+    HasProviderIds,
     Observation,
     ObservationSource,
     PlaybackId,

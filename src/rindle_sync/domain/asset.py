@@ -47,7 +47,8 @@ class ErrorKind(StrEnum):
 
 DIRECT_UPLOAD: Final = "direct_upload"
 FROM_URL: Final = "url"
-"""The `ingest_mode` of rows whose upload, or asset, rindle-sync has the provider make."""
+ADOPTED: Final = "adopted"
+"""`ingest_mode` where the provider made upload or asset for a row, or the asset was found there."""
 
 WATCHED: Final = frozenset({ErrorKind.STUCK, ErrorKind.NOT_FOUND})
 """The kinds of errored row that are still checked, since the provider may bring them back."""

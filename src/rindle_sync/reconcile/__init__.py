@@ -14,7 +14,7 @@ from rindle_sync.reconcile.backfill import BACKFILL, Filled, backfill
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.full_scan import LEASE
 from rindle_sync.reconcile.list_pages import ROWS_FOR_A_PAGE_RUN
-from rindle_sync.reconcile.new_row import ADOPTED, TEXTS, check_text, new_row
+from rindle_sync.reconcile.new_row import TEXTS, check_text, new_row
 from rindle_sync.reconcile.page_planner import (
     LIST_RESTS,
     MOST_BOOKMARKS,

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from rindle_sync.domain import (
+    ADOPTED,
     Media,
     Observation,
     Outcome,
@@ -21,7 +22,7 @@ from rindle_sync.reconcile.apply import refusal_text
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.full_scan import FullScan, read_report
 from rindle_sync.reconcile.list_pages import match, untracked
-from rindle_sync.reconcile.new_row import ADOPTED, new_row
+from rindle_sync.reconcile.new_row import new_row
 from rindle_sync.reconcile.sweep_run import noting_outcome
 
 BACKFILL: Final = "backfill"

@@ -167,17 +167,8 @@ async def untracked(
     found = [entry for entry in unknown.values() if entry.passthrough not in awaited]
     if not found:
         return found
-    asset_ids, upload_ids = await context.store.superseded.known(
-        provider_asset_ids=[entry.provider_asset_id for entry in found if entry.provider_asset_id],
-        provider_upload_ids=[
-            entry.provider_upload_id for entry in found if entry.provider_upload_id
-        ],
-    )
-    return [
-        entry
-        for entry in found
-        if entry.provider_asset_id not in asset_ids and entry.provider_upload_id not in upload_ids
-    ]
+    names_former = await context.store.superseded.known(found)
+    return [entry for entry in found if not names_former(entry)]
 
 
 def next_bookmark(bookmark: Bookmark, page: Page) -> Bookmark | None:

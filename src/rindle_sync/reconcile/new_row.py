@@ -7,9 +7,6 @@ from rindle_sync.domain import ProviderAsset, check_is_text, regular_check, repl
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.reconcile.context import Context
 
-ADOPTED: Final = "adopted"
-"""The `ingest_mode` of a row that was made of an asset found at the provider."""
-
 POLICIES: Final = ("public", "signed", "drm")
 """Who may play a video."""
 

@@ -8,7 +8,7 @@ from functools import partial
 from inspect import iscoroutinefunction, signature
 from typing import Any, Final, Protocol
 
-from rindle_sync.domain import ChangeKind, ProviderAsset, State, is_text
+from rindle_sync.domain import ADOPTED, ChangeKind, ProviderAsset, State, is_text
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.store import AsyncConnection, Change
 
@@ -22,9 +22,6 @@ LONGEST_RETRY: Final = timedelta(minutes=10)
 
 LONGEST_NAME: Final = 200
 """How long the name of a callback may be, in characters."""
-
-ADOPTED: Final = "adopted"
-"""How a row came to be that was found at the provider."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,8 +69,8 @@ class Database:
         """The leases to release next, by table and token; a dict, used as an ordered set."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self.is_closed = False
-        is_queued = engine.dialect.name == "sqlite"
-        self._writers = WriteQueue(file_of(engine.sync_engine.url)) if is_queued else NoQueue()
+        file = file_of(engine.sync_engine.url)
+        self._writers = WriteQueue(file) if self._has_one_writer else NoQueue()
         self._server: Server | None = None
 
     @property

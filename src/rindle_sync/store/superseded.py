@@ -1,6 +1,6 @@
 """The provider's ids that rows had before: what no event is about, and no scan adopts."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rindle_sync.domain import ProviderAsset
+from rindle_sync.domain import HasProviderIds, ProviderAsset
 from rindle_sync.errors import InvalidValue
 from rindle_sync.store.database import Repository
 from rindle_sync.store.schema.tables import deletion_candidates, superseded
@@ -56,11 +56,9 @@ class Superseded(Repository):
 
     table = superseded
 
-    async def known(
-        self, *, provider_asset_ids: Collection[str], provider_upload_ids: Collection[str]
-    ) -> tuple[set[str], set[str]]:
-        """Those of these ids, of assets and of uploads, that a row had before."""
-        given = provider_asset_ids, provider_upload_ids
+    async def known(self, entries: Collection[HasProviderIds]) -> Callable[[HasProviderIds], bool]:
+        """Tells of each of these entries whether it names an id that a row had before."""
+        given = _ids(entries)
         has_id = sa.or_(*(column.in_(ids) for column, ids in zip(_COLUMNS, given, strict=True)))
         try:
             found = await self._lines(has_id)
@@ -71,8 +69,13 @@ class Superseded(Repository):
                 for provider_id in ids:
                     with suppress(InvalidValue):
                         found += await self._lines(column == provider_id)
-        asset_ids = {line.provider_asset_id for line in found} & set(provider_asset_ids)
-        return asset_ids, {line.provider_upload_id for line in found} & set(provider_upload_ids)
+        asset_ids = {line.provider_asset_id for line in found} - {None}
+        upload_ids = {line.provider_upload_id for line in found} - {None}
+
+        def names_former(entry: HasProviderIds) -> bool:
+            return entry.provider_asset_id in asset_ids or entry.provider_upload_id in upload_ids
+
+        return names_former
 
     async def _lines(self, which: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
         return list(await self.read(sa.select(*_COLUMNS).where(*self.here, which)))
@@ -84,8 +87,13 @@ class Superseded(Repository):
 
     async def forget(self, rows: Collection[ProviderAsset]) -> None:
         """Forget the ids of these rows, which have them again at the app's request."""
-        asset_ids = {row.provider_asset_id for row in rows} - {None}
-        upload_ids = {row.provider_upload_id for row in rows} - {None}
         asset_id, upload_id = _COLUMNS
+        asset_ids, upload_ids = _ids(rows)
         again = asset_id.in_(asset_ids) | upload_id.in_(upload_ids)
         await self.execute(sa.delete(superseded).where(*self.here, again))
+
+
+def _ids(entries: Collection[HasProviderIds]) -> tuple[set[str], set[str]]:
+    """The ids of assets and of uploads that these entries name."""
+    asset_ids = {entry.provider_asset_id for entry in entries if entry.provider_asset_id}
+    return asset_ids, {entry.provider_upload_id for entry in entries if entry.provider_upload_id}

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rindle_sync.domain import FROM_URL, Observation, ProviderAsset, is_same_attempt
+from rindle_sync.domain import ADOPTED, FROM_URL, Observation, ProviderAsset, is_same_attempt
 from rindle_sync.errors import ConfigurationError, Conflict
 from rindle_sync.gateway import Operation
 from rindle_sync.providers import AssetRequest
-from rindle_sync.reconcile import ADOPTED, Context
+from rindle_sync.reconcile import Context
 from rindle_sync.store import FORGOTTEN, REPLACED, SupersededIds
 from rindle_sync.tracking.creation import begun, call, check_json, insert, link, made_row, take
 

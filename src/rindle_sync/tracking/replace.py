@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from rindle_sync.domain import ProviderAsset, State, reassign
+from rindle_sync.domain import ADOPTED, ProviderAsset, State, reassign
 from rindle_sync.errors import AlreadyTracked, ConfigurationError
-from rindle_sync.reconcile import ADOPTED, Context, new_row
+from rindle_sync.reconcile import Context, new_row
 from rindle_sync.store import Store
 from rindle_sync.telemetry import HeldTelemetry
 from rindle_sync.tracking.creation import write_again

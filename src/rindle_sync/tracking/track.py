@@ -6,9 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from rindle_sync.domain import LONGEST_TEXT, ProviderAsset, State, contradiction, shown_text
+from rindle_sync.domain import (
+    ADOPTED,
+    LONGEST_TEXT,
+    ProviderAsset,
+    State,
+    contradiction,
+    shown_text,
+)
 from rindle_sync.errors import AlreadyTracked, ConfigurationError, Conflict, InvalidValue
-from rindle_sync.reconcile import ADOPTED, TEXTS, Context, new_row
+from rindle_sync.reconcile import TEXTS, Context, new_row
 from rindle_sync.store import Store
 from rindle_sync.tracking.replace import replace_row
 
@@ -89,8 +96,7 @@ async def track(context: Context, *, connection: Any = None, **values: Any) -> P
     """Insert a row for an asset or an upload; an adopted row of it becomes the app's own.
 
     A row that differs in nothing is returned as it stands; a deleted one begins anew about another
-    asset. Raises `AlreadyTracked` where one
-    differs, `ConfigurationError`.
+    asset. Raises `AlreadyTracked` where one differs, `ConfigurationError`.
     """
     context = context if connection is None else context.within(connection)
     row, now = tracked_row(context, **values), context.now()

@@ -116,18 +116,14 @@ async def _process(context: Context, webhook_events: Sequence[WebhookEvent]) -> 
 async def _process_without_row(
     context: Context, webhook_events: Sequence[WebhookEvent]
 ) -> list[_Outcome]:
-    asset_ids, upload_ids = await context.store.superseded.known(
-        provider_asset_ids=_named(webhook_events, "provider_asset_id"),
-        provider_upload_ids=_named(webhook_events, "provider_upload_id"),
-    )
+    names_former = await context.store.superseded.known(webhook_events)
     outcomes = []
     for webhook_event in webhook_events:
         if not any(getattr(webhook_event, name) for name in _IDS):
             outcomes.append(_put_off(context, webhook_event, "unreadable_data", ()))
             continue
         # what a row had before, no row will wait for, but that the app may track it again
-        has_asset = webhook_event.provider_asset_id in asset_ids
-        is_superseded = has_asset or webhook_event.provider_upload_id in upload_ids
+        is_superseded = names_former(webhook_event)
         outcomes.append(_without_row(context, webhook_event, is_superseded=is_superseded))
     return outcomes
 
