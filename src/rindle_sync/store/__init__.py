@@ -2,6 +2,7 @@
 
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore, Write, Written
+from rindle_sync.store.callers_thread import called_from
 from rindle_sync.store.connection_kinds import AnyConnection
 from rindle_sync.store.database import ENCODING_REMEDY, AsyncConnection, Database
 from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
