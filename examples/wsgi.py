@@ -1,8 +1,8 @@
 """A WSGI app that receives webhooks of Mux and shows rows, with the service in its background.
 
-Run it with RINDLE_MUX_TOKEN_ID, RINDLE_MUX_TOKEN_SECRET and RINDLE_MUX_WEBHOOK_SECRETS set, as
-`gunicorn --chdir examples --config examples/wsgi.py wsgi:app`. Mux sends its webhooks to
-/webhooks/mux.
+Run it in this folder, with RINDLE_MUX_TOKEN_ID, RINDLE_MUX_TOKEN_SECRET and
+RINDLE_MUX_WEBHOOK_SECRETS set, as `gunicorn --config python:wsgi wsgi:app`. Mux sends its webhooks
+to /webhooks/mux.
 """
 
 import json

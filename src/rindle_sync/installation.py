@@ -49,7 +49,7 @@ class Installation(Runnable, Mapping[str, RindleSync]):
         return next(iter(self.values()))
 
     @property
-    def only_service(self) -> RindleSync:
+    def sole_environment(self) -> RindleSync:
         """The service, where the settings name one environment; raises `ConfigurationError`."""
         return self[only_environment(self)]
 

@@ -145,7 +145,7 @@ def test_a_row_is_synced_explained_and_played(
 
     assert applied
     assert applied.row.state is State.READY
-    assert rindle.explain(applied.row).moments
+    assert rindle.explain(applied.row).row_id == row.id
     url = rindle.playback_url(row.id, PlaybackKind.VIDEO)
     assert url
     assert rindle.playback_bundle(applied.row).playback_id
@@ -599,11 +599,12 @@ def test_workers_of_gunicorn_that_are_forked_from_a_loaded_app_receive_and_apply
         "RINDLE_MUX_WEBHOOK_SECRETS": SECRET,
     }
     options = ["--preload", "--workers", "2", "--threads", "2", "--bind", f"127.0.0.1:{port}"]
-    command = ("-m", "gunicorn", *options, "--config", "examples/wsgi.py")
+    app = "tests.support.gunicorn_app"
+    command = ("-m", "gunicorn", *options, "--config", f"python:{app}", f"{app}:app")
 
     with serving(emulator) as far_end, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         settings["RINDLE_MUX_BASE_URL"] = far_end.url
-        with started(log, *command, "tests.support.gunicorn_app:app", **settings) as server:
+        with started(log, *command, **settings) as server:
             until = time.monotonic() + PATIENCE
             while not answers(client):
                 assert server.poll() is None, log.read_text()

@@ -7,3 +7,13 @@ from rindle_sync.integrations.blocking.installation import (
 )
 from rindle_sync.integrations.blocking.rindle import BlockingRindle, BlockingWebhookEvents
 from rindle_sync.integrations.blocking.wsgi import WsgiApp, webhook_wsgi_app
+
+__all__ = [
+    "BlockingInstallation",
+    "BlockingRindle",
+    "BlockingWebhookEvents",
+    "WsgiApp",
+    "connect",
+    "connect_all",
+    "webhook_wsgi_app",
+]

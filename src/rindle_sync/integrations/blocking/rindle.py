@@ -40,7 +40,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., object])
 
 
-def _of_service(
+def _blocking(
     method: Callable[Concatenate[RindleSync, P], Coroutine[Any, Any, T]],
 ) -> "Callable[Concatenate[BlockingRindle, P], T]":
     """The method, called from any thread; arguments, result and errors are the same."""
@@ -52,7 +52,7 @@ def _of_service(
     return call
 
 
-def _of_events(
+def _blocking_events(
     method: Callable[Concatenate[WebhookEvents, P], Coroutine[Any, Any, T]],
 ) -> "Callable[Concatenate[BlockingWebhookEvents, P], T]":
     @wraps(method)
@@ -85,32 +85,32 @@ class BlockingRindle(Blocking):
         self._environment = environment
         self._names: set[str] = set()
 
-    track = _of_service(RindleSync.track)
-    track_many = _of_service(RindleSync.track_many)
-    get = _of_service(RindleSync.get)
-    find_by_reference = _of_service(RindleSync.find_by_reference)
-    find_by_provider_id = _of_service(RindleSync.find_by_provider_id)
-    sync = _of_service(RindleSync.sync)
-    explain = _of_service(RindleSync.explain)
-    list = _of_service(RindleSync.list)
-    count = _of_service(RindleSync.count)
-    replace = _of_service(RindleSync.replace)
-    untrack = _of_service(RindleSync.untrack)
-    begin_upload = _of_service(RindleSync.begin_upload)
-    prepare_upload = _of_service(RindleSync.prepare_upload)
-    start_upload = _of_service(RindleSync.start_upload)
-    cancel_upload = _of_service(RindleSync.cancel_upload)
-    create_asset = _of_service(RindleSync.create_asset)
-    prepare_asset = _of_service(RindleSync.prepare_asset)
-    start_asset = _of_service(RindleSync.start_asset)
-    sweep = _of_service(RindleSync.sweep)
-    audit = _of_service(RindleSync.audit)
-    backfill = _of_service(RindleSync.backfill)
-    status = _of_service(RindleSync.status)
-    process_webhook_events = _of_service(RindleSync.process_webhook_events)
-    dispatch = _of_service(RindleSync.dispatch)
-    migrate = _of_service(RindleSync.migrate)
-    check_ready = _of_service(RindleSync.check_ready)
+    track = _blocking(RindleSync.track)
+    track_many = _blocking(RindleSync.track_many)
+    get = _blocking(RindleSync.get)
+    find_by_reference = _blocking(RindleSync.find_by_reference)
+    find_by_provider_id = _blocking(RindleSync.find_by_provider_id)
+    sync = _blocking(RindleSync.sync)
+    explain = _blocking(RindleSync.explain)
+    list = _blocking(RindleSync.list)
+    count = _blocking(RindleSync.count)
+    replace = _blocking(RindleSync.replace)
+    untrack = _blocking(RindleSync.untrack)
+    begin_upload = _blocking(RindleSync.begin_upload)
+    prepare_upload = _blocking(RindleSync.prepare_upload)
+    start_upload = _blocking(RindleSync.start_upload)
+    cancel_upload = _blocking(RindleSync.cancel_upload)
+    create_asset = _blocking(RindleSync.create_asset)
+    prepare_asset = _blocking(RindleSync.prepare_asset)
+    start_asset = _blocking(RindleSync.start_asset)
+    sweep = _blocking(RindleSync.sweep)
+    audit = _blocking(RindleSync.audit)
+    backfill = _blocking(RindleSync.backfill)
+    status = _blocking(RindleSync.status)
+    process_webhook_events = _blocking(RindleSync.process_webhook_events)
+    dispatch = _blocking(RindleSync.dispatch)
+    migrate = _blocking(RindleSync.migrate)
+    check_ready = _blocking(RindleSync.check_ready)
 
     @_as_in(RindleSync.receive)
     def receive(
@@ -278,7 +278,9 @@ class BlockingRindle(Blocking):
         return self._background.call(lambda installation: work(self._of(installation)))
 
     def _of(self, installation: Installation) -> RindleSync:
-        return installation[self._environment] if self._environment else installation.only_service
+        return (
+            installation[self._environment] if self._environment else installation.sole_environment
+        )
 
 
 Caller = Callable[[Callable[[RindleSync], Awaitable[Any]]], Any]
@@ -290,10 +292,10 @@ class BlockingWebhookEvents:
     def __init__(self, call: Caller) -> None:
         self.call = call
 
-    list = _of_events(WebhookEvents.list)
-    get = _of_events(WebhookEvents.get)
-    replay = _of_events(WebhookEvents.replay)
-    prune = _of_events(WebhookEvents.prune)
+    list = _blocking_events(WebhookEvents.list)
+    get = _blocking_events(WebhookEvents.get)
+    replay = _blocking_events(WebhookEvents.replay)
+    prune = _blocking_events(WebhookEvents.prune)
 
 
 def _in_thread(setting: str, function: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
