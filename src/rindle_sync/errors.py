@@ -21,6 +21,7 @@ RindleSyncError
 ├── AlreadyClosed              the service was closed before: connect again
 ├── WrongEventLoop             the service belongs to another event loop: connect in this one
 ├── CalledFromItsLoop          a blocking call inside the service's own event loop
+├── NotStarted                 the app has not entered the lifespan of the service, or has left it
 └── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
 """
 
@@ -208,6 +209,16 @@ class CalledFromItsLoop(RindleSyncError):
         super().__init__(
             "a transactional callback runs in the event loop of its service, and cannot wait for "
             "that: use the connection that it is given, or a callback that is not transactional"
+        )
+
+
+class NotStarted(RindleSyncError):
+    """The service of an app was used outside the app's lifespan."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the service has not started, or has ended: give the app its lifespan, and in tests "
+            "enter that, as TestClient does in a `with` block"
         )
 
 

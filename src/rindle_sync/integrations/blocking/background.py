@@ -6,13 +6,11 @@ process starts a loop, and opens connections, of its own.
 
 import asyncio
 import atexit
-import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, suppress
-from contextvars import Context
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Final, Generic, Self, TypeVar
@@ -20,9 +18,8 @@ from weakref import WeakSet
 
 from rindle_sync.errors import AlreadyClosed, CalledFromItsLoop
 from rindle_sync.installation import Installation
+from rindle_sync.integrations.background_jobs import start_jobs
 from rindle_sync.store import called_from
-
-_log: Final = logging.getLogger("rindle_sync")
 
 T = TypeVar("T")
 
@@ -160,9 +157,7 @@ class Background:
             installation.without_token()
             running = self._running
             if running and running.jobs is None:
-                jobs = asyncio.create_task(installation.run(running.stop), context=Context())
-                jobs.add_done_callback(_log_failure)
-                running.jobs = jobs
+                running.jobs = start_jobs(installation.run(running.stop))
 
         self.call(start)
 
@@ -221,12 +216,6 @@ class Background:
             if started.done():
                 raise
             started.set_exception(error)
-
-
-def _log_failure(jobs: "asyncio.Task[None]") -> None:
-    error = None if jobs.cancelled() else jobs.exception()
-    if error:
-        _log.error("the jobs of this process have ended: %s", error)
 
 
 class Blocking:
