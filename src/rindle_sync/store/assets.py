@@ -51,6 +51,9 @@ class Added:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
+READ_AT_ONCE: Final = 500
+"""How many rows are read at once where all of them are."""
+
 _TAKEN: Final = "another row holds its asset already, or a constraint refuses it"
 _FIXED: Final = {
     *("id", "reference", "profile", "provider_name", "environment", "inserted_at"),
@@ -308,11 +311,16 @@ class AssetStore(Repository):
         return [read_change(found) for found in await self.read(wanted)]
 
     async def rows(self) -> AsyncIterator[ProviderAsset]:
-        """Every row of the environment, streamed."""
-        wanted = sa.select(*assets.c).where(*self.here).order_by(assets.c.id)
-        async with self.reading() as connection:
-            async for row in await connection.stream(wanted):
-                yield read_row(row)
+        """Every row of the environment, in the order of their ids."""
+        ordered = sa.select(*assets.c).where(*self.here).order_by(assets.c.id).limit(READ_AT_ONCE)
+        wanted = ordered
+        while True:
+            found = [read_row(row) for row in await self.read(wanted)]
+            for row in found:
+                yield row
+            if len(found) < READ_AT_ONCE:
+                return
+            wanted = ordered.where(assets.c.id > found[-1].id)
 
     async def _find(self, *which: sa.ColumnElement[bool]) -> list[ProviderAsset]:
         wanted = sa.select(*assets.c).where(*which).order_by(assets.c.reference, assets.c.profile)
