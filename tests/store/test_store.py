@@ -104,6 +104,19 @@ async def test_a_row_comes_back_as_it_was_kept(store: AssetStore) -> None:
     assert await store.find_by_provider_asset_id(row.provider_asset_id or "") == row
 
 
+async def test_numbers_come_back_to_their_last_digit(store: AssetStore) -> None:
+    rows = [
+        a_row(provider_asset_id=f"asset-{number}", duration=number, max_frame_rate=number)
+        for number in (0.1 + 0.2, 1 / 3, 1e300, 5e-324, 29.97, 7.0, 0.0)
+    ]
+
+    for row in rows:
+        await store.add(row)
+
+    found = await store.get_many([row.id for row in rows])
+    assert [found[row.id] for row in rows] == rows
+
+
 async def test_a_written_row_comes_back_as_it_was_written(store: AssetStore) -> None:
     row = a_row()
     await store.add(row)

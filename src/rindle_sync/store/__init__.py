@@ -10,7 +10,7 @@ from rindle_sync.store.environments import Environment, Environments, UnsavedEnv
 from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.store.inbox import Inbox
 from rindle_sync.store.job_runs import JobRun, JobRuns
-from rindle_sync.store.lines import Change, read_row
+from rindle_sync.store.lines import ROW, Change, read_row
 from rindle_sync.store.new_rows import Tracking
 from rindle_sync.store.outbox import (
     Claimed,

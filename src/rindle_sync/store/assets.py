@@ -15,13 +15,21 @@ from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lines import (
     CHANGE_COLUMNS,
+    ROW,
     Change,
     change_columns,
     columns_of,
     read_change,
     read_row,
 )
-from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
+from rindle_sync.store.schema.json_rows import (
+    any_of,
+    json_field,
+    json_parameter,
+    json_table,
+    once,
+    to_json,
+)
 from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
 from rindle_sync.store.superseded import SupersededIds, supersede
 
@@ -125,12 +133,12 @@ _WRITE: Final = {
 }
 """By dialect; SQLite has one writer, and nothing to lock."""
 
-_WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(
     assets,
     HAS_COME | IS_PLANNED_WRONGLY,
-    assets.c.id.in_(sa.select(json_field(_WANTED, assets.c.id))),
+    any_of(assets.c.id, "wanted"),
     first=[assets.c.id],
+    returning=[ROW],
 )
 _SENT_CHANGES: Final = once(sa.select(json_table("rows", "sent").c.value), "r")
 _NEW_CHANGES: Final = (json_field(_SENT_CHANGES, changes.c[name]) for name in CHANGE_COLUMNS)
@@ -223,10 +231,10 @@ class AssetStore(Repository):
             (assets.c.provider_upload_id, provider_upload_ids, sa.true()),
             (assets.c.passthrough, passthroughs, has_no_id),
         )
-        wanted = sa.select(*assets.c).where(*self.here)
+        wanted = sa.select(ROW).where(*self.here)
         has_key = sa.or_(*(column.in_(values) & is_meant for column, values, is_meant in keys))
         try:
-            return [read_row(row) for row in await self.read(wanted.where(has_key))]
+            return await self._rows(wanted.where(has_key))
         except InvalidValue:
             found = {}
         # a value that the database cannot hold stands in no row, and must not hide the others
@@ -242,8 +250,8 @@ class AssetStore(Repository):
 
     async def get_many(self, row_ids: Collection[str]) -> dict[str, ProviderAsset]:
         """The existing rows with these ids, by id."""
-        found = await self.read(sa.select(*assets.c).where(assets.c.id.in_(row_ids)))
-        return {row.id: row for row in map(read_row, found)}
+        found = await self._rows(sa.select(ROW).where(assets.c.id.in_(row_ids)))
+        return {row.id: row for row in found}
 
     async def claim(
         self,
@@ -259,11 +267,10 @@ class AssetStore(Repository):
 
         Due are also those whose check a wrong clock has planned, for later than `longest` allows.
         """
-        wanted = json_parameter([{"id": row_id} for row_id in row_ids], assets)
         values = self.parameters | clock(now) | longest.latest(now)
-        values |= {"wanted": wanted, "due": due, "until": until, "most": len(row_ids)}
+        values |= {"wanted": to_json(row_ids), "due": due, "until": until, "most": len(row_ids)}
         claimed = await self.lease(_CLAIM, token, values)
-        return [replace(read_row(row), lease_token=token) for row in claimed]
+        return [replace(read_row(row.document), lease_token=token) for row in claimed]
 
     async def write(self, writes: Sequence[Write]) -> Written:
         """Write the rows that were not written since they were read, and their changes.
@@ -312,10 +319,10 @@ class AssetStore(Repository):
 
     async def rows(self) -> AsyncIterator[ProviderAsset]:
         """Every row of the environment, in the order of their ids."""
-        ordered = sa.select(*assets.c).where(*self.here).order_by(assets.c.id).limit(READ_AT_ONCE)
+        ordered = sa.select(ROW).where(*self.here).order_by(assets.c.id).limit(READ_AT_ONCE)
         wanted = ordered
         while True:
-            found = [read_row(row) for row in await self.read(wanted)]
+            found = await self._rows(wanted)
             for row in found:
                 yield row
             if len(found) < READ_AT_ONCE:
@@ -323,8 +330,11 @@ class AssetStore(Repository):
             wanted = ordered.where(assets.c.id > found[-1].id)
 
     async def _find(self, *which: sa.ColumnElement[bool]) -> list[ProviderAsset]:
-        wanted = sa.select(*assets.c).where(*which).order_by(assets.c.reference, assets.c.profile)
+        wanted = sa.select(ROW).where(*which).order_by(assets.c.reference, assets.c.profile)
         try:
-            return [read_row(found) for found in await self.read(wanted)]
+            return await self._rows(wanted)
         except InvalidValue:  # what the database cannot hold stands in no row
             return []
+
+    async def _rows(self, wanted: sa.Select[Any]) -> list[ProviderAsset]:
+        return [read_row(row.document) for row in await self.read(wanted)]

@@ -1,4 +1,4 @@
-"""Any number of rows as one JSON parameter, so that the text of a statement never changes."""
+"""Rows as JSON: any number as one parameter of a constant statement, and one as it is read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -35,6 +35,54 @@ def _json_rows(element: Any, compiler: Any, **options: Any) -> str:
     return f"jsonb_array_elements(CAST({array} AS JSONB))"
 
 
+class _AnyOf(FunctionElement[Any]):
+    """Whether a column has one of the texts in a JSON array."""
+
+    name = "any_of"
+    inherit_cache = True
+
+
+@compiles(_AnyOf)
+def _any_of(element: Any, compiler: Any, **options: Any) -> str:
+    column, array = (compiler.process(clause, **options) for clause in element.clauses)
+    if compiler.dialect.name == "sqlite":
+        return f"{column} IN (SELECT value FROM json_each({array}))"  # noqa: S608
+    kind = compiler.dialect.type_compiler_instance.process(next(iter(element.clauses)).type)
+    # not joined with a set of unknown size: for that, a small table would be read as a whole
+    texts = f"SELECT jsonb_array_elements_text(CAST({array} AS JSONB))"
+    return f"{column} = ANY(CAST(ARRAY({texts}) AS {kind}[]))"
+
+
+class _Document(FunctionElement[Any]):
+    """A whole row of a table as one JSON object."""
+
+    name = "document"
+    inherit_cache = True
+
+
+@compiles(_Document)
+def _document(element: Any, compiler: Any, **options: Any) -> str:
+    columns = list(element.clauses)
+    if compiler.dialect.name != "sqlite":
+        # by their names: a column that an older table lacks is to be missed
+        values = ", ".join(compiler.process(column, **options) for column in columns)
+        return f"(SELECT CAST(row_to_json(r) AS TEXT) FROM (SELECT {values}) AS r)"  # noqa: S608
+    fields = []
+    for column in columns:
+        value = compiler.process(column, **options)
+        if isinstance(column.type, sa.JSON):
+            value = f"json({value})"
+        elif isinstance(column.type, sa.Boolean):
+            value = f"json(iif({value}, 'true', 'false'))"
+        elif isinstance(column.type, sa.Double):
+            # else with 15 digits, and a number would differ from itself; not by IS NULL, which is
+            # false of a NULL where an UPDATE with a CTE returns it
+            exact = f"json(printf('%!.17g', {value}))"
+            value = f"CASE typeof({value}) WHEN 'real' THEN {exact} ELSE {value} END"
+        fields.append(f"'{column.name}', {value}")
+    return f"json_object({', '.join(fields)})"
+
+
 class _Typed(FunctionElement[Any]):
     """A text from JSON, cast to the type of a column; SQLite needs no cast."""
 
@@ -52,6 +100,17 @@ def _typed(element: Any, compiler: Any, **options: Any) -> str:
 def json_table(parameter: str, alias: str) -> sa.TableValuedAlias:
     """The JSON array in the parameter `parameter` as a table."""
     return _JsonRows(sa.bindparam(parameter, type_=sa.Text())).table_valued("value", name=alias)
+
+
+def any_of(column: sa.Column[Any], parameter: str) -> sa.ColumnElement[bool]:
+    """Whether `column` has one of the texts in the parameter `parameter`, a JSON array."""
+    array = sa.bindparam(parameter, type_=sa.Text())
+    return sa.type_coerce(_AnyOf(column, array), sa.Boolean())
+
+
+def document(table: sa.Table) -> sa.ColumnElement[str]:
+    """A whole row of `table` as the text of one JSON object, which is read faster than columns."""
+    return sa.type_coerce(_Document(*table.c), sa.Text()).label("document")
 
 
 def once(rows: sa.Select[Any], name: str) -> sa.CTE:
