@@ -33,7 +33,7 @@ from rindle_sync.errors import AuthenticationFailed, ProviderUnavailable
 from rindle_sync.gateway import IdentityCheck
 from rindle_sync.providers.mux import Mux
 from rindle_sync.store import AssetStore, Inbox, Outbox, Outcomes, RateLimits, Write
-from rindle_sync.store.schema import assets, changes, json_parameter, webhook_events
+from rindle_sync.store.schema import assets, changes, webhook_events
 from rindle_sync.telemetry import milliseconds
 
 # by name: the face of a package may give a function the name of its module
@@ -57,6 +57,7 @@ fields: Any = import_module("rindle_sync.providers.mux.fields")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
 schedule: Any = import_module("rindle_sync.domain.schedule")
 removal: Any = import_module("rindle_sync.store.removal")
+row_writes: Any = import_module("rindle_sync.store.row_writes")
 superseded: Any = import_module("rindle_sync.store.superseded")
 token_bucket: Any = import_module("rindle_sync.domain.token_bucket")
 
@@ -65,9 +66,8 @@ Patches = Sequence[Any]
 
 def _overwrite() -> Patches:
     """Rows are written whoever wrote them meanwhile."""
-    with patch.object(asset_store, "_is_unread", lambda *_: true()):
-        statement = asset_store._write_statement(locks=False)
-        return [patch.object(asset_store, "_WRITE", {"sqlite": statement})]
+    with patch.object(row_writes, "_is_unread", lambda *_: true()):
+        return [patch.object(asset_store, "WRITE_ROWS", row_writes._sqlite())]
 
 
 def _emit_first() -> Patches:
@@ -91,11 +91,9 @@ def _changes_apart() -> Patches:
         ids = await original(self, [Write(write.row, None) for write in writes])
         written = [write.change for write in writes if write.change and write.row.id in ids]
         if written:
-            rows = json_parameter(
-                [asset_store.change_columns(change) for change in written], changes
-            )
+            values = {"rows": row_writes.changes_as_text(written)}
             async with self.writing() as connection:
-                await connection.execute(asset_store._ADD_CHANGES, {"rows": rows})
+                await connection.execute(row_writes.ADD_CHANGES, values)
         return ids
 
     return [patch.object(AssetStore, "_write", write)]

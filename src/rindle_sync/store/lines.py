@@ -129,6 +129,6 @@ def columns_of(row: ProviderAsset) -> dict[str, Any]:
     return values
 
 
-def change_columns(change: Change) -> dict[str, Any]:
-    """The column values of a new change, due for dispatch at once."""
-    return dict(zip(CHANGE_COLUMNS, (*_read_change(change), change.at), strict=True))
+def change_columns(change: Change) -> tuple[Any, ...]:
+    """The values of `CHANGE_COLUMNS` of a new change, due for dispatch at once."""
+    return *_read_change(change), change.at

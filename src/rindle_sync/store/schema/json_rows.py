@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -102,6 +103,15 @@ def json_table(parameter: str, alias: str) -> sa.TableValuedAlias:
     return _JsonRows(sa.bindparam(parameter, type_=sa.Text())).table_valued("value", name=alias)
 
 
+def json_records(
+    parameter: str, columns: Sequence[sa.ColumnClause[Any]], alias: str
+) -> sa.TableValuedAlias:
+    """The JSON objects in the array `parameter` as a table with typed columns, on PostgreSQL."""
+    array = sa.cast(sa.bindparam(parameter, type_=sa.Text()), postgresql.JSON())
+    records = sa.func.json_to_recordset(array).table_valued(*columns)
+    return records.render_derived(name=alias, with_types=True)
+
+
 def any_of(column: sa.Column[Any], parameter: str) -> sa.ColumnElement[bool]:
     """Whether `column` has one of the texts in the parameter `parameter`, a JSON array."""
     array = sa.bindparam(parameter, type_=sa.Text())
@@ -118,7 +128,7 @@ def once(rows: sa.Select[Any], name: str) -> sa.CTE:
     return rows.cte(name).prefix_with("MATERIALIZED")
 
 
-def json_field(rows: sa.FromClause, column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+def json_field(rows: sa.FromClause, column: sa.ColumnClause[Any]) -> sa.ColumnElement[Any]:
     """The field of JSON `rows` with the name and the type of `column`."""
     text: sa.ColumnElement[Any] = rows.c.value.op("->>", return_type=sa.Text())(
         sa.literal_column(f"'{column.name}'")
