@@ -25,8 +25,8 @@ from benchmarks.settled import Memory, SettledSweep
 from benchmarks.webhooks import Endpoint
 
 CALLS_PER_ROW: Final = 0.0125
-ROWS_PER_SECOND: Final = 5_000
-STATEMENTS_PER_ROW: Final = 0.1
+ROWS_PER_SECOND: Final = {"0 ms": 8_000, "20 ms": 4_200}
+STATEMENTS_PER_ROW: Final = 0.05
 MEBIBYTES: Final = 150
 RATIO: Final = 1.10
 
@@ -116,28 +116,32 @@ def _plans(figures: Sequence[Planned]) -> Table | None:
 
 def _passes(figures: Sequence[Pass]) -> Table | None:
     title = "A sweep without a limit: rows a second; µs and counts per row"
-    heads = ("rows/s", "times faster", "total", "cpu", "read", "write", "SQL", "tx", "calls")
+    heads = ("rows/s", "times faster", "total", "cpu", "SQL", "calls")
     rows = [
         (
             p.database,
             p.provider,
             p.road,
+            p.finds,
             f"{p.rows_per_second:,.0f}",
             f"{p.ratio:.1f}",
-            *(f"{us:,.0f}" for us in (p.total_us, p.cpu_us, p.read_us, p.write_us)),
-            *(f"{count:.3f}" for count in (p.statements, p.transactions, p.calls)),
+            f"{p.total_us:,.0f}",
+            f"{p.cpu_us:,.0f}",
+            f"{p.statements:.3f}",
+            f"{p.calls:.3f}",
         )
         for p in figures
     ]
     paged = [p for p in figures if p.road == Road.PAGE]
-    slowest = [-p.rows_per_second for p in paged if p.provider == "emulator"]
-    caption = (
-        f"by page from the emulator: at least {ROWS_PER_SECOND:,} rows/s "
-        f"({_met(slowest, -ROWS_PER_SECOND)}); "
-        f"at most {STATEMENTS_PER_ROW} statements a row "
-        f"({_met([p.statements for p in paged], STATEMENTS_PER_ROW)})"
-    )
-    return _table(title, ("database", "provider", "by"), heads, rows, caption)
+    met = [
+        f"at least {least:,} rows/s at {provider} "
+        f"({_met([-p.rows_per_second for p in paged if p.provider == provider], -least)})"
+        for provider, least in ROWS_PER_SECOND.items()
+    ]
+    counted = _met([p.statements for p in paged], STATEMENTS_PER_ROW)
+    met.append(f"at most {STATEMENTS_PER_ROW} statements a row, BEGIN and COMMIT too ({counted})")
+    caption = f"by page: {'; '.join(met)}"
+    return _table(title, ("database", "provider", "by", "finds"), heads, rows, caption)
 
 
 def _settled_sweeps(figures: Sequence[SettledSweep]) -> Table | None:
