@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks.bench import DATABASES, Progress, Sizes
+from benchmarks.by_id import by_id
 from benchmarks.dispatches import dispatches
 from benchmarks.environments import environments
 from benchmarks.fleet import endpoints_of_a_fleet, workers
@@ -25,6 +26,7 @@ Measure = Callable[[str, Sizes, Progress], Awaitable[Sequence[Any]]]
 MEASURES: Final[Mapping[str, Measure]] = {
     "plan": plans,
     "rate": passes,
+    "byid": by_id,
     "settled": settled_sweeps,
     "memory": memories,
     "apply": applies,

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bench import Road, Sizes
+from benchmarks.by_id import ById
 from benchmarks.dispatches import DispatchRate
 from benchmarks.environments import Environments
 from benchmarks.fleet import Receiving, Sweeping
@@ -27,6 +28,9 @@ from benchmarks.webhooks import Endpoint
 CALLS_PER_ROW: Final = 0.0125
 ROWS_PER_SECOND: Final = 5_000
 STATEMENTS_PER_ROW: Final = 0.1
+ROW_BY_ID_US: Final = 800
+ROWS_BY_ID: Final = {0: 1_200, 20: 850}
+"""At least so many rows a second by id, by the provider's delay in milliseconds."""
 MEBIBYTES: Final = 150
 RATIO: Final = 1.10
 
@@ -38,6 +42,7 @@ class Report:
     sizes: Sizes
     plan: list[Planned] = field(default_factory=list)
     rate: list[Pass] = field(default_factory=list)
+    byid: list[ById] = field(default_factory=list)
     settled: list[SettledSweep] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
     apply: list[ApplyRate] = field(default_factory=list)
@@ -58,6 +63,7 @@ class Report:
         tables = (
             _plans(self.plan),
             _passes(self.rate),
+            _by_id(self.byid),
             _settled_sweeps(self.settled),
             _memories(self.memory),
             _settlings(self.apply),
@@ -138,6 +144,29 @@ def _passes(figures: Sequence[Pass]) -> Table | None:
         f"({_met([p.statements for p in paged], STATEMENTS_PER_ROW)})"
     )
     return _table(title, ("database", "provider", "by"), heads, rows, caption)
+
+
+def _by_id(figures: Sequence[ById]) -> Table | None:
+    rows = [
+        (
+            f.database,
+            f"{f.delay_ms} ms",
+            f"{f.rows_per_second:,.0f}",
+            f"{f.cpu_us:,.0f}",
+            f"{f.statements:.3f}",
+            f"{f.calls:.3f}",
+        )
+        for f in figures
+    ]
+    caption = (
+        f"cpu: at most {ROW_BY_ID_US} µs a row ({_met([f.cpu_us for f in figures], ROW_BY_ID_US)})"
+    )
+    for delay, least in ROWS_BY_ID.items():
+        speeds = [-f.rows_per_second for f in figures if f.delay_ms == delay]
+        caption += f"; at {delay} ms at least {least:,} rows/s ({_met(speeds, -least)})"
+    heads = ("rows/s", "cpu µs", "SQL", "calls")
+    title = "Checks by id over real HTTP, 20 at once; a row"
+    return _table(title, ("database", "provider"), heads, rows, caption)
 
 
 def _settled_sweeps(figures: Sequence[SettledSweep]) -> Table | None:
