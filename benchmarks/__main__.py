@@ -5,10 +5,10 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.bench import DATABASES, Progress, Sizes
-from benchmarks.by_id import by_id
 from benchmarks.dispatches import dispatches
 from benchmarks.environments import environments
 from benchmarks.fleet import endpoints_of_a_fleet, workers
@@ -26,7 +26,6 @@ Measure = Callable[[str, Sizes, Progress], Awaitable[Sequence[Any]]]
 MEASURES: Final[Mapping[str, Measure]] = {
     "plan": plans,
     "rate": passes,
-    "byid": by_id,
     "settled": settled_sweeps,
     "memory": memories,
     "apply": applies,
@@ -45,8 +44,8 @@ def main() -> int:
     databases = [chosen.only] if chosen.only else DATABASES
     sizes = _sizes(chosen)
     try:
-        if chosen.profile:
-            asyncio.run(profiled(databases, sizes.rows))
+        if chosen.profile or chosen.flame:
+            asyncio.run(profiled(databases, sizes.rows, chosen.flame))
         else:
             report = asyncio.run(measured(databases, chosen.measure or list(MEASURES), sizes))
             print(report.as_json()) if chosen.json else report.show()
@@ -81,6 +80,11 @@ def _arguments() -> argparse.Namespace:
         "--profile",
         action="store_true",
         help="no figures: the functions that a sweep spends time in",
+    )
+    parser.add_argument(
+        "--flame",
+        type=Path,
+        help="no figures: a sweep's flame graph, in this file; needs py-spy, and one database",
     )
     return parser.parse_args()
 

@@ -1,101 +1,115 @@
-"""A provider in a process of its own that answers at once: an asset by its id, over HTTP.
+"""A provider in a process of its own: real HTTP, answers that were prepared, and nothing else.
 
-The emulator takes longer for an answer than a client that is measured against it. Here every body
-is one real answer of the emulator with another id; the id itself says when its asset was made. The
-first segment of a path is how many milliseconds each answer takes.
+`python -m benchmarks.canned` reads what it is to answer from its standard input, prints its port,
+and ends with that input. An answer costs it some 20 µs, so that it is never what a figure shows.
 """
 
 import asyncio
 import sys
-import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import msgspec
 
-from rindle_sync.emulator.emulator import MuxEmulator
-from rindle_sync.emulator.lifecycle import Life
+from rindle_sync.providers.mux import Mux
 
-_PREFIX: Final = "made"
-_END: Final = b"\r\n\r\n"
-_HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\ndate: %s\r\ncontent-type: application/json; charset=utf-8\r\n"
-    b"x-ratelimit-remaining: 1000000\r\ncontent-length: %d\r\n\r\n"
+HEAD = (
+    b"HTTP/1.1 200 OK\r\ndate: Mon, 30 Nov 2026 10:00:00 GMT\r\nx-ratelimit-remaining: 1000000\r\n"
+    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
 )
+MISSING = b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}"
+LIST = "/video/v1/assets"
 
 
-def asset_ids(count: int) -> tuple[Sequence[str], Sequence[int]]:
-    """The ids of as many ready assets, newest first, and when each was made: within one hour."""
-    newest = int(time.time()) - 3600
-    made = [newest - 3600 * place // count for place in range(count)]
-    return [f"{_PREFIX}{second}{place:034d}" for place, second in enumerate(made)], made
+class Answers(msgspec.Struct):
+    """Assets at the provider, newest first, and how long each answer takes in seconds.
+
+    Every asset is `asset`, but for its id and when it was made, in whole unix seconds.
+    """
+
+    ids: list[str]
+    made: list[int]
+    asset: msgspec.Raw
+    latency: float = 0.0
+
+    def by_path(self) -> dict[str, bytes]:
+        """The answers, by path."""
+        first_id, first_made = self.ids[0].encode(), str(self.made[0]).encode()
+        answers, bodies = {}, []
+        for asset_id, made in zip(self.ids, self.made, strict=True):
+            body = bytes(self.asset).replace(first_id, asset_id.encode())
+            bodies.append(body.replace(first_made, str(made).encode()))
+            answers[f"{LIST}/{asset_id}"] = _answer(b'{"data":%s}' % bodies[-1])
+        for start in range(0, len(bodies), Mux.page_size):
+            answers[str(start)] = _answer(_page(bodies, start))
+        return answers
 
 
-@asynccontextmanager
-async def canned() -> AsyncIterator[str]:
-    """The address of such a provider, without the milliseconds."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__, stdout=asyncio.subprocess.PIPE
-    )
-    assert process.stdout
-    try:
-        port = int(await process.stdout.readline())
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
+def _page(bodies: list[bytes], start: int) -> bytes:
+    following = start + Mux.page_size
+    cursor = str(following) if following < len(bodies) else None
+    data = [msgspec.Raw(body) for body in bodies[start:following]]
+    return msgspec.json.encode({"data": data, "next_cursor": cursor})
+
+
+def _answer(body: bytes) -> bytes:
+    return HEAD % len(body) + body
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, body: bytes, asset_id: bytes, made: bytes) -> None:
-        self._body, self._id, self._made = body, asset_id, made
-        self._date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime()).encode()
-        self._loop = asyncio.get_running_loop()
-        self._got = b""
+    """One kept-alive connection; a request has no body, and ends with an empty line."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+    def __init__(self, answers: dict[str, bytes], latency: float) -> None:
+        self._answers = answers
+        self._latency = latency
+        self._received = b""
+
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._got += data
-        while _END in self._got:
-            head, _, self._got = self._got.partition(_END)
-            path = head.split(b" ", 2)[1].split(b"/")
-            answer, delay = self._answer(path[-1]), int(path[1])
-            if delay:
-                self._loop.call_later(delay / 1000, self._transport.write, answer)
-            else:
-                self._transport.write(answer)
-
-    def _answer(self, asset_id: bytes) -> bytes:
-        made = asset_id[len(_PREFIX) : len(_PREFIX) + 10]
-        body = self._body.replace(self._id, asset_id).replace(self._made, made)
-        return _HEAD % (self._date, len(body)) + body
-
-
-async def _body() -> tuple[bytes, bytes, bytes]:
-    """One answer of the emulator, with the id and the time that stand in it."""
-    emulator, made = MuxEmulator(), int(time.time()) - 7200
-    [asset_id] = emulator.create_assets(
-        1, life=Life(ends="ready", after=0), created_at=made, every=1
-    )
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(emulator.app),
-        auth=(emulator.token_id, emulator.token_secret),
-        base_url="http://mux.invalid",
-    ) as client:
-        answer = (await client.get(f"/video/v1/assets/{asset_id}")).raise_for_status()
-    return answer.content, asset_id.encode(), str(made).encode()
+        self._received += data
+        while b"\r\n\r\n" in self._received:
+            request, _, self._received = self._received.partition(b"\r\n\r\n")
+            target = urlsplit(request.split(b" ", 2)[1].decode())
+            key = target.path
+            if key == LIST:
+                key = parse_qs(target.query).get("cursor", ["0"])[0]
+            answer = self._answers.get(key, MISSING)
+            asyncio.get_running_loop().call_later(self._latency, self._transport.write, answer)
 
 
 async def _serve() -> None:
-    known = await _body()
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Connection(*known), "127.0.0.1", 0)
+    spec = msgspec.json.decode(sys.stdin.buffer.readline(), type=Answers)
+    answers, loop = spec.by_path(), asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: _Connection(answers, spec.latency), "127.0.0.1", 0, backlog=1000
+    )
     print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
+    await asyncio.to_thread(sys.stdin.buffer.readline)
+    server.close()
+
+
+@asynccontextmanager
+async def serving(answers: Answers) -> AsyncIterator[str]:
+    """The address of a process that gives these answers."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "benchmarks.canned"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        process.stdin.write(msgspec.json.encode(answers) + b"\n")
+        port = int(await process.stdout.readline())
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.stdin.close()
+        await process.wait()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.store.schema import assets, json_rows
-from rindle_sync.store.schema.engine import BUSY_SECONDS, prepare_sqlite
+from rindle_sync.store.schema.engine import prepare_sqlite
+from rindle_sync.store.schema.sessions import BUSY_SECONDS
 from simulation.history import NOTED, OF_LEASES, Noted, Written
 from simulation.steps import Stepping
 
@@ -111,15 +112,24 @@ class Session:
         self.host.fail()
         return await self._when_free(self.connection.begin)
 
+    def _note_single(self) -> None:
+        """Note what a statement wrote that was a transaction by itself."""
+        driver: Any = self.connection.connection.driver_connection
+        if not driver.in_transaction:
+            driver.commit()
+
     async def _when_free(self, work: Callable[[], Result]) -> Result:
         waited = 0.0
         while True:
             try:
-                return work()
+                done = work()
             except OperationalError as error:
                 if "locked" not in str(error.orig) or waited > BUSY_SECONDS:
                     raise
                 waited += await self.host.wait_for_lock()
+            else:
+                self._note_single()
+                return done
 
 
 class Engine:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -500,3 +501,24 @@ async def test_a_database_that_is_not_there_is_named_without_its_password() -> N
             await store.database.ping()
 
     assert "hunter2secret" not in str(caught.value)
+
+
+async def test_a_write_looks_up_its_rows_by_their_key(store: AssetStore) -> None:
+    rows = [a_row(provider_asset_id=f"asset-{number}") for number in range(300)]
+    await store.add_all(rows)
+    engine, sent = store.database.engine.sync_engine, list[tuple[str, Any]]()
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    await store.write([Write(next_of(row)) for row in rows[:100]])
+    event.remove(engine, "before_cursor_execute", note)
+
+    (update,) = [each for each in sent if "UPDATE" in each[0]]
+    explain = "EXPLAIN " if engine.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
+    async with store.database.reading() as connection:
+        plan = str((await connection.exec_driver_sql(explain + update[0], update[1])).all())
+    # a hash join reads each row of the table, to write a few of them
+    assert "Seq Scan" not in plan
+    assert "SCAN media_provider_assets" not in plan

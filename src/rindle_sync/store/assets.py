@@ -51,6 +51,9 @@ class Added:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
+READ_AT_ONCE: Final = 500
+"""How many rows are read at once where all of them are."""
+
 _TAKEN: Final = "another row holds its asset already, or a constraint refuses it"
 _FIXED: Final = {
     *("id", "reference", "profile", "provider_name", "environment", "inserted_at"),
@@ -62,25 +65,45 @@ _SENT: Final = ("id", "lease_token", *_WRITTEN)
 _read_sent: Final = attrgetter(*_SENT)
 
 
-def _write_statement() -> sa.Update:
+def _write_statement(*, locks: bool) -> sa.Update:
     sent = json_table("rows", "sent")
-    # locked in the order of their ids, so that concurrent writers do not deadlock
-    unread = sa.select(sent.c.value).where(*_unread(sent)).order_by(assets.c.id)
-    rows = once(unread.with_for_update(of=assets), "r")
+    read = _lock_in_order(sent) if locks else sa.select(sent.c.value)
+    rows = once(read, "r")
     values: dict[str, Any] = {name: json_field(rows, assets.c[name]) for name in _WRITTEN}
     # a lease is ended by its holder only: another process may have leased the row since
     mine = json_field(rows, assets.c.lease_token) == assets.c.lease_token
     for name in ("lease_token", "lease_until"):
         values[name] = sa.case((mine, sa.null()), else_=assets.c[name])
-    return sa.update(assets).where(*_unread(rows)).values(values).returning(assets.c.id)
-
-
-def _unread(rows: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
-    """Whether a row was not written since the JSON `rows` were read."""
+    is_row = assets.c.id == json_field(rows, assets.c.id)
     return (
-        assets.c.id == json_field(rows, assets.c.id),
-        assets.c.version == json_field(rows, assets.c.version) - 1,
+        sa.update(assets)
+        .where(is_row, _is_unread(rows, assets.c.version))
+        .values(values)
+        .returning(assets.c.id)
     )
+
+
+def _lock_in_order(sent: sa.FromClause) -> sa.Select[Any]:
+    """The JSON rows that were not written since, locked in the order of their ids.
+
+    So concurrent writers do not deadlock. Each row is looked up by its key, and no plan reads the
+    whole table instead: a subquery that locks is not merged into a join.
+    """
+    ordered = sa.select(sent.c.value).order_by(json_field(sent, assets.c.id)).subquery("ordered")
+    stored = sa.select(assets.c.version).where(assets.c.id == json_field(ordered, assets.c.id))
+    locked = stored.with_for_update().lateral("locked")
+    return (
+        sa.select(ordered.c.value)
+        .join(locked, sa.true())
+        .where(_is_unread(ordered, locked.c.version))
+    )
+
+
+def _is_unread(
+    rows: sa.FromClause, stored_version: sa.ColumnElement[int]
+) -> sa.ColumnElement[bool]:
+    """Whether a row was not written since the JSON `rows` were read."""
+    return stored_version == json_field(rows, assets.c.version) - 1
 
 
 HAS_COME: Final = assets.c.check_at <= sa.bindparam("due")
@@ -96,7 +119,12 @@ IS_PLANNED_WRONGLY: Final = sa.or_(*PLANNED_WRONGLY)
 The parameters are those of `LongestGaps.latest`.
 """
 
-_WRITE: Final = _write_statement()
+_WRITE: Final = {
+    "postgresql": _write_statement(locks=True),
+    "sqlite": _write_statement(locks=False),
+}
+"""By dialect; SQLite has one writer, and nothing to lock."""
+
 _WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(
     assets,
@@ -266,7 +294,8 @@ class AssetStore(Repository):
         except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise InvalidValue(f"a value is no JSON ({type(error).__name__})") from None
         async with self.writing() as connection:
-            found = await connection.execute(_WRITE, {"rows": sent})
+            statement = _WRITE[self.database.engine.dialect.name]
+            found = await connection.execute(statement, {"rows": sent})
             ids = frozenset(found.scalars())
             stored = [change_columns(w.change) for w in writes if w.change and w.row.id in ids]
             if stored:
@@ -282,11 +311,16 @@ class AssetStore(Repository):
         return [read_change(found) for found in await self.read(wanted)]
 
     async def rows(self) -> AsyncIterator[ProviderAsset]:
-        """Every row of the environment, streamed."""
-        wanted = sa.select(*assets.c).where(*self.here).order_by(assets.c.id)
-        async with self.reading() as connection:
-            async for row in await connection.stream(wanted):
-                yield read_row(row)
+        """Every row of the environment, in the order of their ids."""
+        ordered = sa.select(*assets.c).where(*self.here).order_by(assets.c.id).limit(READ_AT_ONCE)
+        wanted = ordered
+        while True:
+            found = [read_row(row) for row in await self.read(wanted)]
+            for row in found:
+                yield row
+            if len(found) < READ_AT_ONCE:
+                return
+            wanted = ordered.where(assets.c.id > found[-1].id)
 
     async def _find(self, *which: sa.ColumnElement[bool]) -> list[ProviderAsset]:
         wanted = sa.select(*assets.c).where(*which).order_by(assets.c.reference, assets.c.profile)

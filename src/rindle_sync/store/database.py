@@ -63,7 +63,7 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._reads = engine.execution_options(reads_only=True)
+        self._single = engine.execution_options(single=True)
         self._lent = asyncio.Semaphore(1 if self._has_one_writer else LENT_AT_ONCE)
         self._unreleased: dict[tuple[sa.Table, str], None] = {}
         """The leases to release next, by table and token; a dict, used as an ordered set."""
@@ -159,19 +159,20 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that only reads."""
+        """A connection for statements that only read, each as of the moment when it runs."""
         self.check_usable()
         with named_errors():
-            async with self._reads.connect() as connection:
+            async with self._single.connect() as connection:
                 yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction, committed at its end."""
+    async def writing(self, *, single: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed at its end; `single` is for one that is one statement."""
         self.check_usable()
         async with self.turn() as has_begun:
             with named_errors():
-                async with self.engine.begin() as connection:
+                engine = self._single if single else self.engine
+                async with engine.begin() as connection:
                     has_begun()
                     yield connection
 
@@ -283,7 +284,7 @@ class Repository:
     @retried
     async def execute(self, statement: sa.Executable, values: Any = None) -> int:
         """Run a statement in a transaction of its own; the number of rows that it wrote."""
-        async with self.writing() as connection:
+        async with self.writing(single=True) as connection:
             return (await connection.execute(statement, values)).rowcount
 
     def insert_once(self) -> sa.Insert:
