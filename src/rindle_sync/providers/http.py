@@ -52,7 +52,7 @@ class Response:
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    """By their names in small letters; several of one name are joined by a comma."""
+    """By their names, in whatever letters."""
     parts: AsyncIterator[bytes] = field(repr=False)
     """The body as it was packed."""
 
@@ -132,12 +132,8 @@ class Network:
                     timeout=limits,
                 ) as response,
             ):
-                headers: dict[str, str] = {}
-                for name, value in response.headers.items():
-                    known = headers.get(name := name.lower())
-                    headers[name] = f"{known}, {value}" if known else value
                 parts = response.content.iter_any()
-                return await read(Response(response.status, headers, parts))
+                return await read(Response(response.status, response.headers, parts))
         except aiohttp.ClientHttpProxyError as error:
             raise _failed(error, was_sent=False, proxy_status=error.status) from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:

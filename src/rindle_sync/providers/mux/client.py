@@ -118,6 +118,7 @@ class Mux:
         self._on_calls_left = on_calls_left
         self.playback = playback
         self.clock: datetime | None = None
+        self._date = ""
         self._credentials = credentials
         self._secrets = (credentials.token_id, credentials.token_secret) if credentials else ()
 
@@ -223,9 +224,7 @@ class Mux:
         self, method: str, path: str, query: Mapping[str, str] | None, asked: Any = None
     ) -> bytes:
         status, headers, content = await self._send(method, path, query, asked)
-        with suppress(ValueError, OverflowError):  # an offset of years is not one
-            sent_at = parsedate_to_datetime(headers.get("date", ""))
-            self.clock = sent_at if sent_at.tzinfo else self.clock
+        self._note_time(headers.get("date", ""))
         left = headers.get("x-ratelimit-remaining", "")
         if left.isdecimal() and len(left) < 10:
             self._on_calls_left("creates" if method == "POST" else "reads", int(left))
@@ -236,6 +235,14 @@ class Mux:
                 raise ConfigurationError("new_asset_settings", str(error))
             raise error
         return content
+
+    def _note_time(self, date: str) -> None:
+        if date == self._date:
+            return
+        self._date = date
+        with suppress(ValueError, OverflowError):  # an offset of years is not one
+            sent_at = parsedate_to_datetime(date)
+            self.clock = sent_at if sent_at.tzinfo else self.clock
 
     async def _send(
         self, method: str, path: str, query: Mapping[str, str] | None, asked: Any
