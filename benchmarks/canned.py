@@ -15,7 +15,10 @@ import msgspec
 
 from rindle_sync.providers.mux import Mux
 
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+HEAD = (
+    b"HTTP/1.1 200 OK\r\ndate: Mon, 30 Nov 2026 10:00:00 GMT\r\nx-ratelimit-remaining: 1000000\r\n"
+    b"content-type: application/json\r\ncontent-length: %d\r\n\r\n"
+)
 MISSING = b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}"
 LIST = "/video/v1/assets"
 

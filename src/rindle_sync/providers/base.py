@@ -10,14 +10,10 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Literal, Protocol
 
-import httpx
-
 from rindle_sync.domain import Bucket, FailureKind, Observation, ReceivedEvent
+from rindle_sync.providers.http import Transport
 from rindle_sync.providers.playback import Playback
 from rindle_sync.providers.settings import ProviderSettings
-
-Transport = httpx.AsyncBaseTransport
-"""What carries the calls; tests put an emulator in its place."""
 
 CallsLeft = Callable[[Literal["reads", "creates"], int], None]
 """Called with how many more calls the provider would take now, in one of its two buckets."""
