@@ -346,7 +346,7 @@ async def test_what_nobody_waits_for_any_more_is_still_stored_before_we_close(wo
         await connection.execute(lock(world))
         reply = await deliver(world, event)
 
-    await world.context.store.inbox.finish(timedelta(minutes=1))
+    await world.context.store.inbox.database.intake.finish(timedelta(minutes=1))
 
     [webhook_event] = await stored(world)
     assert (reply.status, webhook_event.event_id) == (503, event["id"])
@@ -362,7 +362,7 @@ async def test_what_cannot_be_stored_before_we_close_gives_its_connection_back(
         await connection.execute(lock(world))
         reply = await deliver(world, an_event("asset-1"))
 
-        await world.context.store.inbox.finish(timedelta(milliseconds=20))
+        await world.context.store.inbox.database.intake.finish(timedelta(milliseconds=20))
 
         in_use = pool.checkedout()
     assert (reply.status, in_use) == (503, 1)
