@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
 from rindle_sync.domain import EventStatus
@@ -27,6 +27,7 @@ from tests.support.webhooks import (
     chunks,
     deliver,
     kept_bodies,
+    lock,
     with_secrets,
 )
 from tests.support.world import World
@@ -314,15 +315,6 @@ async def test_whatever_the_store_raises_the_sender_is_asked_to_try_again(
 
     assert (reply.status, reply.headers) == (503, {"Retry-After": "5"})
     assert [e.reason for e in world.told if isinstance(e, WebhookRejected)] == ["not_stored"]
-
-
-def lock(world: World) -> TextClause:
-    """What locks the webhook events inside a transaction; the one of SQLite is a lock itself."""
-    return text(
-        "LOCK TABLE provider_webhook_events"
-        if "postgresql" in str(world.context.store.database.engine.url)
-        else "SELECT 1"
-    )
 
 
 async def test_a_database_that_is_locked_is_not_waited_for_longer_than_the_sender_waits(

@@ -40,9 +40,6 @@ COLUMNS: Final = tuple(
 _KEY: Final = ("provider_name", "environment", "event_id")
 _NAMES: Final = ("provider_asset_id", "provider_upload_id", "passthrough", "object_id")
 
-TRUSTED_SECONDS: Final = 1.0
-"""A connection that was used longer ago is asked before its next use: the server may be gone."""
-
 SYNC_EACH_COMMIT: Final = "PRAGMA synchronous=FULL"
 """Else a commit to a write-ahead log reaches the disk at the next checkpoint.
 
@@ -85,10 +82,14 @@ _REVIVE: Final = _revive()
 class Intake:
     """Stores webhook events of all environments on one database.
 
-    `turn` is the turn to write, of which SQLite has one.
+    `turn` is the turn to write, of which SQLite has one. A connection that was used more than
+    `trusted` seconds ago is asked before its next use: the server may be gone.
     """
 
-    def __init__(self, engine: AsyncEngine, turn: Turn, schema: str | None) -> None:
+    def __init__(
+        self, engine: AsyncEngine, turn: Turn, schema: str | None = None, *, trusted: float = 1.0
+    ) -> None:
+        self._trusted = trusted
         self._engine = engine
         self._turn = turn
         self._schema = schema
@@ -162,7 +163,7 @@ class Intake:
         loop = asyncio.get_running_loop()
         with named_errors():
             async with asyncio.timeout(STATEMENT_SECONDS):
-                connection = await self._trusted(loop.time())
+                connection = await self._opened(loop.time())
                 try:
                     with connection.wrapped_errors():
                         yield connection
@@ -171,8 +172,8 @@ class Intake:
                     raise
         self._used_at = loop.time()
 
-    async def _trusted(self, now: float) -> RawConnection:
-        if self._kept and now - self._used_at > TRUSTED_SECONDS:
+    async def _opened(self, now: float) -> RawConnection:
+        if self._kept and now - self._used_at > self._trusted:
             raw = self._kept[1]
             try:
                 await raw.run("SELECT 1", {})

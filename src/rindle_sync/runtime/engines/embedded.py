@@ -15,7 +15,7 @@ _log: Final = logging.getLogger("rindle_sync")
 POLL_EVERY: Final = 1.0
 """Seconds between two queries of what is due, unless sweeps or wake-ups come more often."""
 
-GATHER: Final = 0.1
+GATHER: Final = 0.2
 """Seconds in which webhook events gather, after all were applied: together they cost less.
 
 Where they come faster than they are applied, that has half of the time, and their answers the rest.
