@@ -15,8 +15,9 @@ from benchmarks.fleet import endpoints_of_a_fleet, workers
 from benchmarks.measures import applies, claims
 from benchmarks.plan import plans
 from benchmarks.profiling import profiled
+from benchmarks.race import PEERS, CannotRace, race
 from benchmarks.rate import passes
-from benchmarks.report import Report
+from benchmarks.report import Report, show_race
 from benchmarks.settled import memories, settled_sweeps
 from benchmarks.webhooks import endpoints
 from tests.support.postgres import NoPostgres
@@ -44,11 +45,16 @@ def main() -> int:
     databases = [chosen.only] if chosen.only else DATABASES
     sizes = _sizes(chosen)
     try:
-        if chosen.profile or chosen.flame:
+        if chosen.against:
+            show_race(asyncio.run(race(progress)))
+        elif chosen.profile or chosen.flame:
             asyncio.run(profiled(databases, sizes.rows, chosen.flame))
         else:
             report = asyncio.run(measured(databases, chosen.measure or list(MEASURES), sizes))
             print(report.as_json()) if chosen.json else report.show()
+    except CannotRace as reason:
+        print(reason, file=sys.stderr)
+        return 1
     except NoPostgres as reason:
         print(f"{reason}; or leave PostgreSQL out with --only sqlite", file=sys.stderr)
         return 1
@@ -75,6 +81,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--only", choices=DATABASES, help="one database")
     parser.add_argument("--measure", choices=MEASURES, nargs="+", help="only these")
+    parser.add_argument(
+        "--against",
+        choices=PEERS,
+        help="only the race of webhook intake against this peer; needs Node and npm",
+    )
     parser.add_argument("--json", action="store_true", help="figures as JSON")
     parser.add_argument(
         "--profile",

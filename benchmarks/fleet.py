@@ -21,20 +21,18 @@ from sqlalchemy import func, select
 
 from benchmarks.bench import Progress, Sizes, urls
 from benchmarks.providers import TOKEN, assets_at, served
-from benchmarks.tables import a_due_row, fill
-from benchmarks.webhooks import (
+from benchmarks.sender import (
     CONNECTIONS,
     PER_SECOND,
     SATURATED_SECONDS,
     SECRET,
-    STEADY_SECONDS,
     Line,
-    all_applied,
     an_event_stream,
     flood,
-    listening,
     steady,
 )
+from benchmarks.tables import a_due_row, fill
+from benchmarks.webhooks import STEADY_SECONDS, all_applied, listening
 from rindle_sync.app import now
 from rindle_sync.domain import State, replace
 from rindle_sync.store import Store

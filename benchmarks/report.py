@@ -9,6 +9,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Final
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from benchmarks.environments import Environments
 from benchmarks.fleet import Receiving, Sweeping
 from benchmarks.measures import ApplyRate, Claim
 from benchmarks.plan import Planned
+from benchmarks.race import Figures
 from benchmarks.rate import Pass
 from benchmarks.settled import Memory, SettledSweep
 from benchmarks.webhooks import Endpoint
@@ -267,6 +269,29 @@ def _endpoints(figures: Sequence[Endpoint]) -> Table | None:
         "503",
     )
     return _table("Webhooks over HTTP, 16 connections", ("database",), heads, rows)
+
+
+def show_race(contestants: Sequence[tuple[str, Figures]]) -> None:
+    """Each beside the first, which is the peer: the median of the rounds, and the ratio."""
+    (_, peer), *_ = contestants
+    heads = ("answered/s", "", "until applied/s", "", "CPU ms", "", "at 200/s", "")
+    heads = (*heads, "median ms", "p99 ms", "", "sender's ms")
+    rows = []
+    for name, figures in contestants:
+        shown = []
+        for of, digits in (("answered", 0), ("applied", 0), ("flood_ms", 2), ("steady_ms", 2)):
+            value = median(getattr(figures, of))
+            shown += [f"{value:,.{digits}f}", f"{value / median(getattr(peer, of)):.2f} ×"]
+        shown += [f"{figures.median_ms:.1f}", f"{figures.p99_ms:.1f}"]
+        shown += [f"{figures.p99_ms / peer.p99_ms:.2f} ×", f"{median(figures.sender_ms):.2f}"]
+        rows.append((name, *shown))
+    caption = (
+        "CPU of server and database a delivery, at saturation and at 200 a second; "
+        "ratios are to the first"
+    )
+    Console(width=150).print(
+        _table("Webhook intake over HTTP, 16 connections", ("server",), heads, rows, caption)
+    )
 
 
 def _table(

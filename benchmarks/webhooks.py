@@ -5,46 +5,43 @@ type not acted on.
 """
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import cycle, islice, takewhile
+from itertools import islice
 from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
-from typing import Final, Self
-from uuid import uuid4
+from typing import Final
 
 from sqlalchemy import ColumnElement, func, select
 
 from benchmarks.bench import urls
+from benchmarks.sender import (
+    PER_SECOND,
+    SATURATED_SECONDS,
+    SECRET,
+    Answer,
+    Event,
+    Line,
+    an_event_stream,
+    flood,
+    lines_to,
+    steady,
+)
 from benchmarks.tables import a_due_row, fill
 from rindle_sync.app import now
 from rindle_sync.domain import EventStatus, State, replace
-from rindle_sync.providers.mux import sign
 from rindle_sync.store import Store
 from rindle_sync.store.schema import assets, webhook_events
 from tests.support.processes import Running, Shell, a_store, free_port
 
-SECRET: Final = "whsec-of-the-benchmark"
-PATH: Final = "/webhooks/mux"
-CONNECTIONS: Final = 16
-PER_SECOND: Final = 200
 STEADY_SECONDS: Final = 4
-SATURATED_SECONDS: Final = 4.0
-MOST: Final = 6_000
+MOST: Final = 16_000
 """Deliveries at saturation; after so many it ends early."""
 CATCH_UP_SECONDS: Final = 8.0
-
-KINDS: Final = (
-    ("about a row", "video.asset.ready"),
-    ("about no row", "video.asset.ready"),
-    ("about a row", "video.asset.ready"),
-    ("not acted on", "video.live_stream.active"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,47 +67,6 @@ class Endpoint:
     """Deliveries that were answered with a 503, to be sent again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One delivery, ready to be sent."""
-
-    id: str
-    asset_id: str
-    kind: str
-    request: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came of one delivery."""
-
-    event: Event
-    status: int
-    seconds: float
-
-
-class Line:
-    """One connection that is kept alive."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def to(cls, port: int) -> Self:
-        return cls(*await asyncio.open_connection("127.0.0.1", port))
-
-    async def post(self, event: Event, began: float) -> Answer:
-        self._writer.write(event.request)
-        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
-        length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
-        await self._reader.readexactly(int(length))
-        return Answer(event, int(head.split(None, 2)[1]), time.perf_counter() - began)
-
-    def close(self) -> None:
-        self._writer.close()
-
-
 async def endpoints(database: str, progress: Callable[[str], None]) -> list[Endpoint]:
     """The endpoint on one kind of database, under a steady load and at saturation."""
     count = PER_SECOND * STEADY_SECONDS + MOST
@@ -118,12 +74,17 @@ async def endpoints(database: str, progress: Callable[[str], None]) -> list[Endp
     events = list(islice(an_event_stream(), count))
     with urls(database, 1) as (url,):
         async with a_store(url) as store:
-            tracked = (event.asset_id for event in events if event.kind == "about a row")
-            hour_ago = now() - timedelta(hours=1)
-            rows = (a_due_row(asset_id, hour_ago, now()) for asset_id in tracked)
-            await fill(store, (replace(row, check_at=None) for row in rows))
-            async with _service(url) as port, _lines(port) as lines:
+            await track(store, events)
+            async with service(url) as (_, port), lines_to(port) as lines:
                 return [await _measured(database, store, lines, events, progress)]
+
+
+async def track(store: Store, events: Sequence[Event]) -> None:
+    """Add the rows that half of the deliveries are about; no check of them is planned."""
+    tracked = (event.asset_id for event in events if event.kind == "about a row")
+    hour_ago = now() - timedelta(hours=1)
+    rows = (a_due_row(asset_id, hour_ago, now()) for asset_id in tracked)
+    await fill(store, (replace(row, check_at=None) for row in rows))
 
 
 async def _measured(
@@ -137,65 +98,34 @@ async def _measured(
     progress(f"{database}: webhooks, {PER_SECOND} a second for {STEADY_SECONDS} s")
     steadied = await steady(lines, steadily)
     await all_applied(store)
-    waiting = await _taken_up(store)
+    waiting = await taken_up(store)
     progress(f"{database}: webhooks, as many as it takes for {SATURATED_SECONDS:g} s")
     began = time.perf_counter()
     flooded_with = await flood(lines, events[len(steadily) :])
     flooded = time.perf_counter() - began
     progress(f"{database}: webhooks, until they are applied")
     await all_applied(store)
-    taken_up, seconds = await _taken_up(store) - waiting, time.perf_counter() - began
-    await _check(store, [*steadied, *flooded_with])
+    applied, seconds = await taken_up(store) - waiting, time.perf_counter() - began
+    await check(store, [*steadied, *flooded_with])
     return Endpoint(
         database=database,
         kept_per_second=sum(a.status != 503 for a in flooded_with) / flooded,
         saturated_median_ms=median(a.seconds for a in flooded_with) * 1000,
-        saturated_p99_ms=_p99(flooded_with),
+        saturated_p99_ms=p99(flooded_with),
         steady_median_ms=median(a.seconds for a in steadied) * 1000,
-        steady_p99_ms=_p99(steadied),
-        applied_per_second=taken_up / seconds,
+        steady_p99_ms=p99(steadied),
+        applied_per_second=applied / seconds,
         events=len(steadied) + len(flooded_with),
         refused=sum(a.status == 503 for a in [*steadied, *flooded_with]),
     )
 
 
-def _p99(answers: Sequence[Answer]) -> float:
+def p99(answers: Sequence[Answer]) -> float:
     return quantiles([a.seconds for a in answers], n=100)[98] * 1000
 
 
-def an_event_stream() -> Iterator[Event]:
-    """Deliveries without end, signed."""
-    for kind, type_ in cycle(KINDS):
-        event_id, asset_id = str(uuid4()), uuid4().hex
-        event = {
-            "type": type_,
-            "id": event_id,
-            "created_at": now().isoformat(),
-            "object": {"type": "asset", "id": asset_id},
-            "environment": {"name": "Benchmark", "id": "benchmark"},
-            "data": {
-                "id": asset_id,
-                "status": "ready",
-                "created_at": int(time.time()),
-                "duration": 23.87,
-                "playback_ids": [{"id": uuid4().hex, "policy": "public"}],
-                "tracks": [
-                    {"type": "video", "max_width": 1920, "max_height": 1080, "duration": 23.83}
-                ]
-                * 3,
-            },
-            "attempts": [],
-        }
-        body = json.dumps(event).encode()
-        head = (
-            f"POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nmux-signature: {sign(body, SECRET, now())}\r\n\r\n"
-        )
-        yield Event(event_id, asset_id, kind, head.encode() + body)
-
-
 @asynccontextmanager
-async def _service(url: str) -> AsyncIterator[int]:
+async def service(url: str) -> AsyncIterator[tuple[Running, int]]:
     """The service as users run it; the provider is a port that nobody listens on."""
     port = free_port()
     settings = {
@@ -209,7 +139,7 @@ async def _service(url: str) -> AsyncIterator[int]:
     with TemporaryDirectory(prefix="rindle-bench-") as folder:
         async with Shell(Path(folder), settings).started("run") as running:
             await listening(running, port)
-            yield port
+            yield running, port
 
 
 async def listening(running: Running, port: int) -> None:
@@ -225,62 +155,19 @@ async def listening(running: Running, port: int) -> None:
     raise AssertionError(running.err)
 
 
-@asynccontextmanager
-async def _lines(port: int) -> AsyncIterator[list[Line]]:
-    lines = [await Line.to(port) for _ in range(CONNECTIONS)]
-    try:
-        yield lines
-    finally:
-        for line in lines:
-            line.close()
+async def all_applied(store: Store, within: float = CATCH_UP_SECONDS) -> bool:
+    """Wait until every stored event was taken up once, or the time is over; whether it was."""
+    end = time.perf_counter() + within
+    table = webhook_events.c
+    waits = (table.status == EventStatus.PENDING.value) & (table.attempts == 0)
+    left = True
+    while left and time.perf_counter() < end:
+        await asyncio.sleep(0.05)  # another process has no event to wait for
+        left = bool(await _count(store, waits & table.next_attempt_at.is_not(None)))
+    return not left
 
 
-async def flood(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]:
-    """Each line sends its next event once the last is answered, until the time is over."""
-    end, answers = time.perf_counter() + SATURATED_SECONDS, list[Answer]()
-    in_time = takewhile(lambda _: time.perf_counter() < end, iter(events))
-
-    async def send(line: Line) -> None:
-        for event in in_time:
-            answers.append(await line.post(event, time.perf_counter()))
-
-    await asyncio.gather(*(send(line) for line in lines))
-    return answers
-
-
-async def steady(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]:
-    """Each event at its own moment, whether or not earlier ones are answered.
-
-    The wait for a free line counts.
-    """
-    free: asyncio.Queue[Line] = asyncio.Queue()
-    for line in lines:
-        free.put_nowait(line)
-    began = time.perf_counter() + 0.1
-
-    async def send(event: Event, moment: float) -> Answer:
-        await asyncio.sleep(moment - time.perf_counter())
-        line = await free.get()
-        answer = await line.post(event, moment)
-        free.put_nowait(line)
-        return answer
-
-    return await asyncio.gather(
-        *(send(event, began + place / PER_SECOND) for place, event in enumerate(events))
-    )
-
-
-async def all_applied(store: Store) -> None:
-    """Wait until every kept notice was taken up once, or the time is over."""
-    end = time.perf_counter() + CATCH_UP_SECONDS
-    waits = (webhook_events.c.status == EventStatus.PENDING.value) & (
-        webhook_events.c.attempts == 0
-    )
-    while time.perf_counter() < end and await _count(store, waits):  # noqa: ASYNC110  another process has no event
-        await asyncio.sleep(0.1)
-
-
-async def _taken_up(store: Store) -> int:
+async def taken_up(store: Store) -> int:
     return await _count(store, webhook_events.c.attempts > 0)
 
 
@@ -292,7 +179,7 @@ async def _count(store: Store, which: ColumnElement[bool]) -> int:
         return int(found.scalar_one())
 
 
-async def _check(store: Store, answers: Sequence[Answer]) -> None:
+async def check(store: Store, answers: Sequence[Answer]) -> None:
     """Exactly what was answered with a 2xx is stored, and what is processed of it is applied."""
     statuses = {answer.status for answer in answers}
     assert statuses <= {200, 202, 503}, statuses

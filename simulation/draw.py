@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
+from zlib import crc32
 
 from simulation.acts import Act, draw_acts
 from simulation.outputs import Output, draw_outputs, draw_recordings
@@ -130,6 +131,10 @@ class Plan:
     """The numbers of the videos that are tracked in a transaction of the app's own."""
     lag: float = 0.0
     """By how many seconds a `lagging_list` is behind."""
+
+    def refuses(self, event_id: str) -> bool:
+        """Whether the database refuses a webhook event: some, in one history of eight."""
+        return self.seed % 8 == 6 and crc32(event_id.encode()) % 4 == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from rindle_sync.runtime import ChangeEvent
 from rindle_sync.store import Database
 from rindle_sync.telemetry import Event, EventLog
 from simulation.history import Noted, Written
-from simulation.steps import Stepping
+from simulation.steps import Stepping, step_through_intake
 
 Answer = TypeVar("Answer")
 
@@ -94,6 +94,9 @@ class Surroundings(Protocol):
     def provider(self) -> httpx.AsyncBaseTransport:
         """Who answers the calls of a host that starts now."""
 
+    def refuses(self, event_id: str) -> bool:
+        """Whether the database refuses this webhook event."""
+
     def callback_fails(self) -> bool:
         """Whether the app's callback fails now."""
 
@@ -116,9 +119,10 @@ class Host:
 
     def start(self, settings: Settings, open_engine: Callable[[Stepping], AsyncEngine]) -> None:
         """Begin to exist, without running anything yet."""
-        self.stepping = Stepping(self, self.chance)
+        self.stepping = Stepping(self, self.chance, refuses=self.around.refuses)
         self.stepping.on_kill.append(self._killed)
         database = Database(open_engine(self.stepping))
+        step_through_intake(database, self.stepping)
         listeners = (self._emitted, EventLog())
         self.rindle = RindleSync(settings, database, listeners, Network(self), self.now)
         self.rindle.on_change(self._announced)
@@ -145,6 +149,11 @@ class Host:
         self._stop.set()
         if self.tasks:
             await asyncio.wait(self.tasks)
+
+    @property
+    def is_troubled(self) -> bool:
+        """Whether its database fails now and then, or it is about to end."""
+        return bool(self.stepping.failing) or self._stop.is_set()
 
     @property
     def is_alive(self) -> bool:

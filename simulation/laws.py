@@ -333,7 +333,11 @@ def _secrets(world: World) -> Iterator[tuple[str, str]]:
 
 
 def _deliveries(world: World) -> Iterator[str]:
-    """What was acknowledged is kept; what was forged is not."""
+    """What was acknowledged is kept, and was by then; what was forged is not.
+
+    One that cannot be stored costs no other its answer.
+    """
+    yield from (f"deliveries: {what}" for what in world.ill_answered)
     (webhook_events,) = world.place.read("SELECT event_id AS id FROM provider_webhook_events")
     kept = {line["id"] for line in webhook_events}
     for body in world.acknowledged:

@@ -14,6 +14,7 @@ from unittest.mock import patch
 from uuid import UUID
 
 from sqlalchemy import select, true
+from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.config import EnvironmentSettings
 from rindle_sync.domain import (
@@ -33,6 +34,8 @@ from rindle_sync.errors import AuthenticationFailed, ProviderUnavailable
 from rindle_sync.gateway import IdentityCheck
 from rindle_sync.providers.mux import Mux
 from rindle_sync.store import AssetStore, Inbox, Outbox, Outcomes, RateLimits, Write
+from rindle_sync.store.group_commit import GroupCommit
+from rindle_sync.store.intake import Intake
 from rindle_sync.store.schema import assets, changes, webhook_events
 from rindle_sync.telemetry import milliseconds
 
@@ -44,6 +47,7 @@ clocks: Any = import_module("rindle_sync.domain.clocks")
 database: Any = import_module("rindle_sync.store.database")
 decide: Any = import_module("rindle_sync.domain.decide")
 fetch: Any = import_module("rindle_sync.gateway.fetch")
+group_commit: Any = import_module("rindle_sync.store.group_commit")
 inbox: Any = import_module("rindle_sync.store.inbox")
 lenient_json: Any = import_module("rindle_sync.providers.mux.lenient_json")
 list_pages: Any = import_module("rindle_sync.reconcile.list_pages")
@@ -204,6 +208,55 @@ def _answer_first() -> Patches:
         return acknowledged
 
     return [patch.object(Inbox, "storing", storing)]
+
+
+def _answer_before_the_commit() -> Patches:
+    """Who waits for a commit is answered as it begins."""
+    original = GroupCommit._write_all
+
+    async def write_all(self: Any) -> None:
+        for _, outcome in self._waiting:
+            outcome.set_result(True)
+        await original(self)
+
+    return [patch.object(GroupCommit, "_write_all", write_all), _settled_once()]
+
+
+def _settled_once() -> Any:
+    """An outcome that is known already is left as it is."""
+    original = group_commit._settle
+
+    def settle(waiting: Any, outcome: object) -> None:
+        original([(item, future) for item, future in waiting if not future.done()], outcome)
+
+    return patch.object(group_commit, "_settle", settle)
+
+
+def _one_bad_for_all() -> Patches:
+    """An event that the database refuses fails all that are stored with it."""
+
+    async def store(self: Intake, events: Any) -> Any:
+        try:
+            new = await self._insert(events)
+        except IntegrityError as error:
+            return [error] * len(events)
+        return [values["id"] in new or await self._revived(values) for values in events]
+
+    return [patch.object(Intake, "_store", store)]
+
+
+def _lost_in_the_group() -> Patches:
+    """Of events that are stored together the last is left out."""
+    original = Intake._insert
+
+    async def insert(self: Intake, events: Any) -> Any:
+        kept = events[:-1] or events
+        return {values["id"] for values in events} & (await original(self, kept) | _left(events))
+
+    def _left(events: Any) -> Any:
+        return {events[-1]["id"]} if len(events) > 1 else set()
+
+    return [patch.object(Intake, "_insert", insert)]
 
 
 def _one_404() -> Patches:
@@ -387,7 +440,7 @@ def _once_and_for_all() -> Patches:
     async def revived(*_: Any) -> bool:
         return False
 
-    return [patch.object(Inbox, "_revived", revived)]
+    return [patch.object(Intake, "_revived", revived)]
 
 
 def _untagged() -> Patches:
@@ -588,6 +641,9 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _revive,
         _unsigned,
         _answer_first,
+        _answer_before_the_commit,
+        _one_bad_for_all,
+        _lost_in_the_group,
         _one_404,
         _wipe_playback_ids,
         _one_answer_without_playback_ids,

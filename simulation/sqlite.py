@@ -5,12 +5,13 @@ Each statement runs at once, between two steps of the host that sends it.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, TypeVar, cast
 
+import aiosqlite
 import sqlalchemy
 from sqlalchemy import URL, CursorResult, Executable, QueuePool, create_engine
 from sqlalchemy.exc import OperationalError
@@ -43,6 +44,10 @@ CREATE TEMP TRIGGER simulation_change AFTER INSERT ON main.provider_asset_change
 BEGIN SELECT simulation_changed(
   NEW.row_id, NEW.version, NEW.kind, NEW.from_state, NEW.to_state); END
 """
+_REFUSE: Final = """
+CREATE TEMP TRIGGER simulation_refuse BEFORE INSERT ON main.provider_webhook_events
+WHEN simulation_refuses(NEW.event_id) BEGIN SELECT RAISE(ABORT, 'refused'); END
+"""
 
 
 class Connection(sqlite3.Connection):
@@ -65,18 +70,21 @@ class Connection(sqlite3.Connection):
 
     def end(self) -> None:
         """Undo, and be gone, as when the process is killed."""
-        super().rollback()
-        super().close()
+        with suppress(sqlite3.ProgrammingError):  # closed already, after a failure
+            super().rollback()
+            super().close()
 
     def watch(self, host: Stepping) -> "Connection":
         """Note for `host` what is written."""
         self.host, self.wrote = host, []
         self.create_function("simulation_wrote", 1 + 2 * len(NOTED), self._note_row)
         self.create_function("simulation_changed", 5, self._note_change)
+        self.create_function("simulation_refuses", 1, host.refuses)
         for trigger in (
             "PRAGMA temp_store=MEMORY",
             _NOTE_UPDATE,
             _NOTE_CHANGE,
+            _REFUSE,
         ):  # to set it later would drop them
             self.execute(trigger)
         return self
@@ -99,18 +107,18 @@ class Session:
         """Run one statement, once nobody else writes."""
         await self.host.go_on()
         self.host.fail()
-        return await self._when_free(lambda: self.connection.execute(statement, values))
+        return await self.when_free(lambda: self.connection.execute(statement, values))
 
     async def run_sync(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run several statements as one step, once nobody else writes."""
         await self.host.go_on()
         self.host.fail()
-        return await self._when_free(lambda: work(self.connection, *arguments))
+        return await self.when_free(lambda: work(self.connection, *arguments))
 
     async def begin(self) -> sqlalchemy.Transaction:
         """Begin a transaction, once nobody else writes."""
         self.host.fail()
-        return await self._when_free(self.connection.begin)
+        return await self.when_free(self.connection.begin)
 
     def _note_single(self) -> None:
         """Note what a statement wrote that was a transaction by itself."""
@@ -118,18 +126,60 @@ class Session:
         if not driver.in_transaction:
             driver.commit()
 
-    async def _when_free(self, work: Callable[[], Result]) -> Result:
+    async def get_raw_connection(self) -> "_Raw":
+        """The connection of the driver."""
+        return _Raw(Driver(self))
+
+    async def invalidate(self) -> None:
+        """Have the connection closed instead of used again."""
+        self.connection.invalidate()
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        self.connection.close()
+
+    async def when_free(self, work: Callable[[], Result]) -> Result:
+        """What `work` comes to, once nobody else writes."""
         waited = 0.0
         while True:
             try:
                 done = work()
-            except OperationalError as error:
-                if "locked" not in str(error.orig) or waited > BUSY_SECONDS:
+            except (OperationalError, sqlite3.OperationalError) as error:
+                if "locked" not in str(error) or waited > BUSY_SECONDS:
                     raise
                 waited += await self.host.wait_for_lock()
             else:
                 self._note_single()
                 return done
+
+
+class Driver(aiosqlite.Connection):
+    """What the store sees of the driver's connection, where it uses that itself."""
+
+    _connection = None
+
+    def __init__(self, session: Session) -> None:
+        """No thread is begun."""
+        self._session = session
+
+    @property
+    def _conn(self) -> sqlite3.Connection:
+        """The connection of SQLite, as `aiosqlite` has it."""
+        return cast(sqlite3.Connection, self._session.connection.connection.driver_connection)
+
+    async def _execute(self, work: Any, *arguments: Any) -> Any:
+        """Run a function of the store's, once nobody else writes."""
+        session = self._session
+        await session.host.go_on()
+        session.host.fail()
+        done = await session.when_free(lambda: work(*arguments))
+        await session.host.go_on()
+        return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    driver_connection: Driver
 
 
 class Engine:
@@ -151,9 +201,18 @@ class Engine:
         """The same engine with other options."""
         return Engine(self.sync_engine.execution_options(**options), self._host, self._free)
 
+    def connect(self) -> "_Connecting":
+        """A connection, once one is free: for a block, or for as long as it is kept."""
+        return _Connecting(self)
+
+    async def kept(self) -> Session:
+        """A connection that is given back by its `close`."""
+        await self._host.go_on()
+        return Session(self.sync_engine.connect(), self._host)
+
     @asynccontextmanager
-    async def connect(self) -> AsyncIterator[Session]:
-        """A connection, once one is free."""
+    async def for_a_block(self) -> AsyncIterator[Session]:
+        """A connection, given back at the end of the block."""
         await self._host.go_on()
         await self._one_free()
         try:
@@ -182,6 +241,22 @@ class Engine:
     async def dispose(self) -> None:
         """Close what is open."""
         self.sync_engine.dispose()
+
+
+class _Connecting:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._block: Any = None
+
+    def __await__(self) -> Generator[Any, Any, Session]:
+        return self._engine.kept().__await__()
+
+    async def __aenter__(self) -> Session:
+        self._block = self._engine.for_a_block()
+        return cast(Session, await self._block.__aenter__())
+
+    async def __aexit__(self, *ended: Any) -> bool | None:
+        return cast("bool | None", await self._block.__aexit__(*ended))
 
 
 def open_sqlite(path: str, host: Stepping) -> AsyncEngine:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
+from rindle_sync.store import Database
 from simulation.history import Noted, Written
 
 
@@ -46,6 +47,8 @@ class Stepping:
     is_over: bool = False
     on_kill: list[Callable[[], None]] = field(default_factory=list)
     """What its death brings about."""
+    refuses: Callable[[str], bool] = lambda _: False
+    """Whether the database refuses the webhook event with this id."""
     _never: "asyncio.Future[None] | None" = None
 
     def step(self) -> Coroutine[Any, Any, None] | None:
@@ -133,3 +136,23 @@ def _step(host: Stepping) -> None:
 
 async def _nothing() -> None:
     pass
+
+
+def step_through_intake(database: Database, host: Stepping) -> None:
+    """Let `host` take a step before and after what `Intake` runs on the driver of PostgreSQL."""
+    intake: Any = database.intake
+    if database.engine.dialect.name == "sqlite":
+        return  # its driver is simulated
+
+    def stepping(original: Callable[..., Any]) -> Callable[..., Any]:
+        async def stepped(*arguments: Any) -> Any:
+            await host.go_on()
+            host.fail()
+            done = await original(*arguments)
+            await host.go_on()
+            return done
+
+        return stepped
+
+    intake._insert = stepping(intake._insert)
+    intake._revived = stepping(intake._revived)

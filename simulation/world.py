@@ -69,6 +69,8 @@ class World:
     failures: list[str] = field(default_factory=list)
     """Why the history could not go on, if it could not."""
     acknowledged: set[str] = field(default_factory=set)
+    ill_answered: list[str] = field(default_factory=list)
+    """What is wrong with answers to deliveries, as it was when they were given."""
     own: dict[str, str] = field(default_factory=dict)
     """By the app's reference, the asset or the upload that it tracks under it."""
     filled: set[str] = field(default_factory=set)
@@ -177,6 +179,10 @@ class World:
     def network_fails(self) -> bool:
         """Whether this call does not get through."""
         return self._chance.random() < self._odds("network")
+
+    def refuses(self, event_id: str) -> bool:
+        """Whether the database refuses this webhook event."""
+        return self.plan.refuses(event_id)
 
     def callback_fails(self) -> bool:
         """Whether the app's callback fails now."""
@@ -546,12 +552,21 @@ class _Door(httpx.AsyncBaseTransport):
             copy = httpx.Request(request.method, request.url, headers=headers, content=body)
             return await httpx.ASGITransport(app=rindle.webhooks).handle_async_request(copy)
 
+        troubled = host.is_troubled
         try:
             response = await host.ask(answered)
         except HostDied:
             raise httpx.ReadError("the connection broke") from None
         if response.is_success:
             self._world.acknowledged.add(body.decode())
+        event_id = str(json.loads(body)["id"])
+        (stored,) = self._world.place.read("SELECT event_id AS id FROM provider_webhook_events")
+        is_stored = event_id in {line["id"] for line in stored}
+        if response.is_success and not is_stored:
+            self._world.ill_answered.append(f"{event_id} was acknowledged before it was stored")
+        may_fail = troubled or host.is_troubled or self._world.plan.refuses(event_id)
+        if response.status_code == 503 and not may_fail:
+            self._world.ill_answered.append(f"{event_id} was not stored, though it could be")
         return response
 
 

@@ -13,6 +13,8 @@ EXTRAS = (
     "rich",
     "starlette",
     "uvicorn",
+    "httptools",
+    "uvloop",
     "jinja2",
     "itsdangerous",
     "psycopg",

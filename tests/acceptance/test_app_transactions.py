@@ -152,7 +152,7 @@ def test_a_process_that_is_killed_leaves_both_tables_agreeing(
 async def _prepare(url: str) -> None:
     await make_videos(url)
     database = Database(open_engine(url))
-    await Store(database, "mux", "default").inbox.add(an_untracked_event("asset-0"))
+    await Store(database, "mux", "default").inbox.storing(an_untracked_event("asset-0"))
     await database.close()
 
 

@@ -863,7 +863,7 @@ async def test_a_delivery_is_told_with_its_asset_and_row_and_reveals_what_to_tra
         a_kept_notice(a_row(provider_asset_id="asset-of-others-XY12"), now),
     )
     for webhook_event in (ours, other):
-        await inbox.add(replace(webhook_event, type="odd\x1b[2J[/bold]"))
+        await inbox.storing(replace(webhook_event, type="odd\x1b[2J[/bold]"))
 
     listed, shown, revealed, explained = await shell.run_all(
         ["events", "list"],
@@ -900,7 +900,7 @@ async def test_status_says_that_webhook_events_wait_where_nothing_applies_them(
     shell: Shell, store: Store
 ) -> None:
     row = a_row()
-    await store.inbox.add(a_kept_notice(row, row.updated_at))
+    await store.inbox.storing(a_kept_notice(row, row.updated_at))
 
     told = await shell.run("status")
 

@@ -47,7 +47,7 @@ async def environment(sqlite_tables_url: str) -> AsyncIterator[dict[str, str]]:
         async with a_store(sqlite_tables_url) as store:
             row = a_row(reference=ODD)
             await store.assets.add(row)
-            await store.inbox.add(a_kept_notice(row, row.updated_at))
+            await store.inbox.storing(a_kept_notice(row, row.updated_at))
         settings = settings_for(sqlite_tables_url, far_end, mux_webhook_secrets="0123456789abcdef")
         yield {f"RINDLE_{name.upper()}": value for name, value in settings.items()}
 

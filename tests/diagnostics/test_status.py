@@ -84,7 +84,7 @@ async def test_the_inbox_is_told_by_what_waits_and_what_is_dead(world: World) ->
         dataclasses.replace(a_kept_notice(row, now), next_attempt_at=now + HOUR),
         dataclasses.replace(a_kept_notice(row, now), status=EventStatus.DEAD, next_attempt_at=None),
     ):
-        await world.context.store.inbox.add(webhook_event)
+        await world.context.store.inbox.storing(webhook_event)
 
     figures = await environment_status(world.context)
 
@@ -97,7 +97,7 @@ async def test_a_delivery_that_is_applied_again_waits_from_then(world: World) ->
     old = dataclasses.replace(
         a_kept_notice(a_row(), now - DAY), status=EventStatus.DEAD, next_attempt_at=None
     )
-    await world.context.store.inbox.add(old)
+    await world.context.store.inbox.storing(old)
 
     await world.context.store.inbox.replay(now, webhook_event_id=old.id)
 
@@ -114,7 +114,7 @@ async def test_of_dead_events_those_of_a_day_count_as_failed(world: World) -> No
         webhook_event = dataclasses.replace(
             dead, id=webhook_event_id, event_id=event_id, received_at=received_at
         )
-        await world.context.store.inbox.add(webhook_event)
+        await world.context.store.inbox.storing(webhook_event)
 
     (told,) = await overview([world.context])
 

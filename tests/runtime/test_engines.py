@@ -85,7 +85,7 @@ class Fleet:
     async def keep(self, row: ProviderAsset) -> str:
         """A webhook event that says ready, stored by an endpoint that then died."""
         webhook_event = a_kept_notice(row, datetime.now(UTC))
-        assert await self.store.inbox.add(webhook_event)
+        assert await self.store.inbox.storing(webhook_event)
         return webhook_event.id
 
     async def are_in_sync(self, rows: Sequence[ProviderAsset]) -> None:

@@ -320,7 +320,7 @@ async def test_a_webhook_event_that_a_wrong_clock_has_put_off_is_applied(
 ) -> None:
     row = await world.track()
     at = world.clock.now() + off
-    await world.context.store.inbox.add(a_kept_notice(row, at))
+    await world.context.store.inbox.storing(a_kept_notice(row, at))
 
     assert JobKind.PROCESS_WEBHOOK_EVENTS in await jobs_due(world, a_job_runner(world))
     assert await process_webhook_events(world.context) == 1
@@ -370,7 +370,7 @@ async def test_a_year_ahead_for_a_moment_empties_no_body_and_forgets_no_change(
     event = replace(
         a_kept_notice(row, world.clock.now()), status=EventStatus.DEAD, next_attempt_at=None
     )
-    await world.context.store.inbox.add(event)
+    await world.context.store.inbox.storing(event)
     for _ in range(2):
         await job_runner.run(JobKind.PRUNE)
         world.clock.move(timedelta(hours=1))
@@ -413,7 +413,7 @@ async def test_status_and_doctor_name_the_times_that_lie_in_the_future(
 ) -> None:
     at = world.clock.now() + off
     await world.track(check_at=at, observed_at=at, lease_until=at, updated_at=at)
-    await world.context.store.inbox.add(a_kept_notice(a_row(), at))
+    await world.context.store.inbox.storing(a_kept_notice(a_row(), at))
     with a_wrong_clock(world, off):
         await world.context.gateway.reads.take()
         await a_job_runner(world).run(JobKind.PRUNE)

@@ -1,10 +1,9 @@
 """Webhook events that come together are stored together, and each gets its own answer."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,9 +13,11 @@ from sqlalchemy import event, text
 from rindle_sync.domain import EventStatus, WebhookEvent
 from rindle_sync.errors import DatabaseUnavailable, InvalidValue
 from rindle_sync.store import Inbox
+from rindle_sync.store.intake import COLUMNS, Intake
+from tests.support.processes import eventually
 from tests.support.rows import NOW, a_row
-from tests.support.webhooks import a_kept_notice
-from tests.support.world import World
+from tests.support.webhooks import a_kept_notice, lock
+from tests.support.world import World, a_context
 
 MINUTE = timedelta(minutes=1)
 
@@ -30,20 +31,37 @@ def events(number: int, **values: Any) -> list[WebhookEvent]:
     found = []
     for _ in range(number):
         webhook_event = a_kept_notice(a_row(), NOW)
-        found.append(replace(webhook_event, id=str(uuid4()), event_id=str(uuid4()), **values))
+        own = {"id": str(uuid4()), "event_id": str(uuid4())}
+        found.append(replace(webhook_event, **own | values))
     return found
 
 
-@contextmanager
-def commits(inbox: Inbox) -> Iterator[list[object]]:
-    engine, seen = inbox.database.engine.sync_engine, list[object]()
+async def transactions(inbox: Inbox) -> int:
+    """How many transactions have stored the events that are there."""
+    engine = inbox.database.engine
+    if is_postgresql(inbox):
+        async with engine.connect() as connection:
+            counted = "SELECT count(DISTINCT xmin::text) FROM provider_webhook_events"
+            return int((await connection.execute(text(counted))).scalar_one())
+    return commits_in(await asyncio.to_thread(Path(f"{engine.url.database}-wal").read_bytes))
 
-    def note(connection: object) -> None:
-        seen.append(connection)
 
-    event.listen(engine, "commit", note)
-    yield seen
-    event.remove(engine, "commit", note)
+def commits_in(log: bytes) -> int:
+    """https://www.sqlite.org/fileformat2.html#the_write_ahead_log .
+
+    The last frame of a transaction has the size of the database.
+    """
+    page = int.from_bytes(log[8:12], "big")
+    frames = range(32, len(log), 24 + page)
+    return sum(log[at + 4 : at + 8] != bytes(4) for at in frames)
+
+
+def is_postgresql(inbox: Inbox) -> bool:
+    return inbox.database.engine.dialect.name == "postgresql"
+
+
+def _values(webhook_event: WebhookEvent) -> dict[str, Any]:
+    return {name: getattr(webhook_event, name) for name in COLUMNS}
 
 
 async def stored(inbox: Inbox) -> set[str]:
@@ -51,14 +69,15 @@ async def stored(inbox: Inbox) -> set[str]:
 
 
 async def test_what_comes_during_a_commit_is_stored_by_the_next_one(inbox: Inbox) -> None:
-    sent = events(60)
+    first, *sent = events(61)
+    await inbox.storing(first)
+    before = await transactions(inbox)
 
-    with commits(inbox) as seen:
-        outcomes = await asyncio.gather(*(inbox.storing(webhook_event) for webhook_event in sent))
+    outcomes = await asyncio.gather(*(inbox.storing(webhook_event) for webhook_event in sent))
 
     assert outcomes == [True] * 60
-    assert len(seen) == 1
-    assert await stored(inbox) == {webhook_event.id for webhook_event in sent}
+    assert await transactions(inbox) == before + 1
+    assert await stored(inbox) == {webhook_event.id for webhook_event in (first, *sent)}
 
 
 async def test_an_event_that_is_delivered_twice_at_once_is_new_once(inbox: Inbox) -> None:
@@ -81,7 +100,7 @@ async def test_a_value_that_the_database_refuses_costs_only_its_own_event(inbox:
         return_exceptions=True,
     )
 
-    refused = inbox.database.engine.dialect.name == "postgresql"
+    refused = is_postgresql(inbox)
     kept = {webhook_event.id for webhook_event in (*good, *odd, *more)}
     assert isinstance(outcomes[1], InvalidValue) is refused
     assert [outcomes[0], *outcomes[2:]] == [True, True, True]
@@ -90,7 +109,7 @@ async def test_a_value_that_the_database_refuses_costs_only_its_own_event(inbox:
 
 async def test_a_dead_event_among_new_ones_is_pending_again(inbox: Inbox) -> None:
     [dead] = events(1, status=EventStatus.DEAD, next_attempt_at=None)
-    await inbox.add(dead)
+    await inbox.storing(dead)
     new = events(2)
     again = replace(dead, id=str(uuid4()), status=EventStatus.PENDING, next_attempt_at=NOW)
 
@@ -120,6 +139,105 @@ async def test_what_nobody_waits_for_is_stored_all_the_same(inbox: Inbox) -> Non
 
     inbox.storing(left).cancel()
     await inbox.storing(kept)
-    await inbox.finish(MINUTE)
+    await inbox.database.intake.finish(MINUTE)
 
     assert await stored(inbox) == {left.id, kept.id}
+
+
+async def test_events_of_all_environments_are_stored_together(world: World) -> None:
+    here, there = world.context.store.inbox, a_context(world, "other").store.inbox
+    [first], [mine], [yours] = events(1), events(1), events(1, environment="other")
+    [same] = events(1, environment="other", event_id=mine.event_id)
+    await here.storing(first)
+    before = await transactions(here)
+
+    storing = here.storing(mine), there.storing(yours), there.storing(same)
+
+    assert list(await asyncio.gather(*storing)) == [True, True, True]
+    assert await transactions(here) == before + 1
+    assert await stored(here) == {first.id, mine.id}
+    assert await stored(there) == {yours.id, same.id}
+
+
+async def test_who_waits_for_the_commit_as_we_close_learns_that_nothing_is_stored(
+    world: World, inbox: Inbox
+) -> None:
+    async with world.context.store.database.writing() as connection:
+        await connection.execute(lock(world))
+        waiting = [inbox.storing(webhook_event) for webhook_event in events(3)]
+        await inbox.database.intake.finish(timedelta(milliseconds=20))
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(outcome) for outcome in outcomes] == [DatabaseUnavailable] * 3
+    assert await stored(inbox) == set()
+
+
+async def test_a_database_that_goes_during_the_commit_is_told_to_all_and_found_again(
+    world: World, inbox: Inbox
+) -> None:
+    if not is_postgresql(inbox):
+        pytest.skip("SQLite has no server that goes")
+    async with inbox.database.writing() as connection:
+        await connection.execute(lock(world))
+        waiting = [inbox.storing(webhook_event) for webhook_event in events(3)]
+        await eventually(lambda: end_those_that_wait_for_a_lock(inbox))
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    [later] = events(1)
+
+    assert [type(outcome) for outcome in outcomes] == [DatabaseUnavailable] * 3
+    assert await inbox.storing(later)
+    assert await stored(inbox) == {later.id}
+
+
+async def end_those_that_wait_for_a_lock(inbox: Inbox) -> None:
+    assert await ended(inbox, "wait_event_type = 'Lock'")
+
+
+async def ended(inbox: Inbox, which: str) -> int:
+    """End the sessions of this database of which that holds; how many."""
+    statement = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        f"WHERE datname = current_database() AND pid <> pg_backend_pid() AND {which}"
+    )
+    async with inbox.database.engine.connect() as connection:
+        return int((await connection.execute(text(statement))).scalar_one())
+
+
+async def test_a_connection_that_ended_while_nothing_came_costs_no_event(inbox: Inbox) -> None:
+    if not is_postgresql(inbox):
+        pytest.skip("SQLite has no server that ends a connection")
+    database = inbox.database
+    intake = Intake(database.engine, database.turn, trusted=0.0)
+    first, second = (_values(webhook_event) for webhook_event in events(2))
+    await intake.add(first)
+    assert await ended(inbox, "query LIKE 'INSERT%'") == 1
+
+    assert await intake.add(second)
+
+    await intake.close()
+    assert await stored(inbox) == {first["id"], second["id"]}
+
+
+async def test_sqlite_syncs_the_commit_of_an_event_to_the_disk_before_it_is_answered(
+    inbox: Inbox,
+) -> None:
+    if is_postgresql(inbox):
+        pytest.skip("PostgreSQL does by itself")
+    pool, opened = inbox.database.engine.sync_engine.pool, list[Any]()
+    event.listen(pool, "checkout", lambda connection, *_: opened.append(connection))
+    [webhook_event] = events(1)
+
+    await inbox.storing(webhook_event)
+    [for_events] = opened
+    async with inbox.database.writing():
+        [_, for_others] = opened
+        settings = [await synchronous(connection) for connection in (for_events, for_others)]
+
+    # https://www.sqlite.org/pragma.html#pragma_synchronous: FULL and NORMAL
+    assert settings == [2, 1]
+
+
+async def synchronous(connection: Any) -> int:
+    async with connection.driver_connection.execute("PRAGMA synchronous") as cursor:
+        [value] = await cursor.fetchone()
+    return int(value)

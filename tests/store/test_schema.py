@@ -77,7 +77,7 @@ async def test_rows_are_added_claimed_and_written_there(rindle: RindleSync) -> N
 
 
 async def test_events_and_passes_are_kept_there(rindle: RindleSync) -> None:
-    assert await rindle.store.inbox.add(an_untracked_event("asset-1"))
+    assert await rindle.store.inbox.storing(an_untracked_event("asset-1"))
     assert len(await rindle.webhook_events.list()) == 1
     await rindle.process_webhook_events()
     await rindle.dispatch()

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import select
+from sqlalchemy import TextClause, select, text
 
 from rindle_sync.domain import UNTRACKED, EventStatus, ProviderAsset, WebhookEvent, WebhookSettings
 from rindle_sync.providers.mux import sign
@@ -118,5 +118,14 @@ async def chunks(body: bytes, size: int = 10_000) -> AsyncIterator[bytes]:
         yield body[start : start + size]
 
 
-def moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+def moment(iso: str) -> datetime:
+    return datetime.fromisoformat(iso)
+
+
+def lock(world: World) -> TextClause:
+    """What locks the webhook events inside a transaction; the one of SQLite is a lock itself."""
+    return text(
+        "LOCK TABLE provider_webhook_events"
+        if "postgresql" in str(world.context.store.database.engine.url)
+        else "SELECT 1"
+    )

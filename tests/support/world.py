@@ -259,7 +259,7 @@ async def a_world(
     try:
         yield World(context, emulator, clock, told, called)
     finally:
-        await context.store.inbox.finish(context.webhooks.store_within)
+        await context.store.inbox.database.intake.finish(context.webhooks.store_within)
         await context.gateway.provider.close()
         await context.store.database.close()
 

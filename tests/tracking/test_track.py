@@ -128,7 +128,7 @@ async def test_events_that_came_before_are_revived_in_the_same_transaction(
     tables_url: str, rindle: RindleSync, opens: Opens, *, commit: bool
 ) -> None:
     event = an_untracked_event("asset-1")
-    await rindle.store.inbox.add(event)
+    await rindle.store.inbox.storing(event)
 
     async with opens(tables_url) as app:
         await rindle.track(**ASSET, connection=app.connection)

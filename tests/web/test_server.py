@@ -11,7 +11,8 @@ import httpx
 import pytest
 import uvicorn
 
-from rindle_sync.web.server import MOST_PIPELINED, OPERATIONS, WEBHOOKS, Limits, listen
+from rindle_sync.web.connection import LARGEST_HEAD, MOST_PIPELINED, Limits
+from rindle_sync.web.server import OPERATIONS, WEBHOOKS, listen
 from rindle_sync.webhooks import Receive, Scope, Send
 from tests.support.processes import PATIENCE, eventually
 from tests.support.server import served
@@ -153,6 +154,20 @@ async def test_requests_that_come_before_their_answers_are_bounded() -> None:
         asks.close()
 
     assert 0 < answered <= MOST_PIPELINED + 1
+
+
+async def test_a_head_without_end_is_refused_while_it_comes() -> None:
+    async with served(answering, limits=Limits(head_within=60)) as port:
+        answers, asks = await asyncio.open_connection("127.0.0.1", port)
+        asks.write(b"GET /small HTTP/1.1\r\nhost: x\r\nendless: ")
+        with suppress(ConnectionError):
+            for _ in range(2 * LARGEST_HEAD // 1024):
+                asks.write(b"x" * 1024)
+                await asks.drain()
+        answer = await asyncio.wait_for(answers.readuntil(b"\r\n"), PATIENCE)
+        asks.close()
+
+    assert answer.startswith(b"HTTP/1.1 400")
 
 
 async def test_a_connection_may_ask_again_and_again_after_each_answer() -> None:

@@ -372,7 +372,7 @@ async def test_state_change_has_exactly_its_keys(world: World) -> None:
 async def test_a_list_of_webhook_events_reads_no_bodies(world: World) -> None:
     row = await world.track()
     webhook_event = replace(a_kept_notice(row, world.clock.now()), body=b"x" * 1_000_000)
-    await world.context.store.inbox.add(webhook_event)
+    await world.context.store.inbox.storing(webhook_event)
 
     tracemalloc.start()
     [listed] = await world.context.store.inbox.list()

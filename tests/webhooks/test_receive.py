@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
 
 from rindle_sync.domain import EventStatus
@@ -27,6 +27,7 @@ from tests.support.webhooks import (
     chunks,
     deliver,
     kept_bodies,
+    lock,
     with_secrets,
 )
 from tests.support.world import World
@@ -316,15 +317,6 @@ async def test_whatever_the_store_raises_the_sender_is_asked_to_try_again(
     assert [e.reason for e in world.told if isinstance(e, WebhookRejected)] == ["not_stored"]
 
 
-def lock(world: World) -> TextClause:
-    """What locks the webhook events inside a transaction; the one of SQLite is a lock itself."""
-    return text(
-        "LOCK TABLE provider_webhook_events"
-        if "postgresql" in str(world.context.store.database.engine.url)
-        else "SELECT 1"
-    )
-
-
 async def test_a_database_that_is_locked_is_not_waited_for_longer_than_the_sender_waits(
     world: World,
 ) -> None:
@@ -346,7 +338,7 @@ async def test_what_nobody_waits_for_any_more_is_still_stored_before_we_close(wo
         await connection.execute(lock(world))
         reply = await deliver(world, event)
 
-    await world.context.store.inbox.finish(timedelta(minutes=1))
+    await world.context.store.inbox.database.intake.finish(timedelta(minutes=1))
 
     [webhook_event] = await stored(world)
     assert (reply.status, webhook_event.event_id) == (503, event["id"])
@@ -362,7 +354,7 @@ async def test_what_cannot_be_stored_before_we_close_gives_its_connection_back(
         await connection.execute(lock(world))
         reply = await deliver(world, an_event("asset-1"))
 
-        await world.context.store.inbox.finish(timedelta(milliseconds=20))
+        await world.context.store.inbox.database.intake.finish(timedelta(milliseconds=20))
 
         in_use = pool.checkedout()
     assert (reply.status, in_use) == (503, 1)

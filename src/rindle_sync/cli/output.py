@@ -83,13 +83,20 @@ def with_rindle(
 
 
 def with_installation(
-    work: Callable[[Installation], Awaitable[T]], *listeners: Callable[[Event], None]
+    work: Callable[[Installation], Awaitable[T]],
+    *listeners: Callable[[Event], None],
+    is_service: bool = False,
 ) -> T:
     """The result of `work` with the services of all environments."""
-    return _run(connect_all(settings(), listeners=listeners), work)
+    return _run(connect_all(settings(), listeners=listeners), work, is_service=is_service)
 
 
-def _run(connecting: AbstractAsyncContextManager[S], work: Callable[[S], Awaitable[T]]) -> T:
+def _run(
+    connecting: AbstractAsyncContextManager[S],
+    work: Callable[[S], Awaitable[T]],
+    *,
+    is_service: bool = False,
+) -> T:
     async def connected() -> T:
         task = asyncio.current_task()
         # SIGTERM cancels the work, so that leases are given back before the process ends
@@ -98,12 +105,18 @@ def _run(connecting: AbstractAsyncContextManager[S], work: Callable[[S], Awaitab
         async with connecting as service:
             return await work(service)
 
-    return run_in_loop(connected())
+    return run_in_loop(connected(), is_service=is_service)
 
 
-def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, in an event loop in which the driver of PostgreSQL works."""
-    factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+def run_in_loop(work: Coroutine[Any, Any, T], *, is_service: bool = False) -> T:
+    """The result of `work`, in an event loop in which the driver of PostgreSQL works.
+
+    That of a service is uvloop's, where the extra `server` has brought it.
+    """
+    factory: Any = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+    if is_service:
+        with suppress(ModuleNotFoundError):
+            from uvloop import new_event_loop as factory
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(work)
 

@@ -74,7 +74,9 @@ def keep_running(json_: bool, *, has_endpoint: bool = True, process_jobs: bool =
     report = partial(_report_pass, json_=json_)
     parts = {"has_endpoint": has_endpoint, "process_jobs": process_jobs}
     with_installation(
-        lambda installation: until_stopped(lambda stop: _serve(installation, stop, **parts)), report
+        lambda installation: until_stopped(lambda stop: _serve(installation, stop, **parts)),
+        report,
+        is_service=True,
     )
 
 

@@ -52,6 +52,8 @@ class JobRunner:
     """Of the engines in this process: all are set whenever a job is woken."""
     woken: set[JobKind] = field(default_factory=set)
     """The jobs that this process has made due, until an engine takes them out."""
+    has_backlog: bool = False
+    """Whether webhook events were left when they were last processed, for those that come."""
     _ambiguous: set[str] = field(default_factory=set)
 
     @property
@@ -74,6 +76,8 @@ class JobRunner:
 
     def wake(self, kind: JobKind) -> None:
         """Have `kind` run soon, if an engine runs in this process."""
+        if kind in self.woken:
+            return  # the engines know
         self.woken.add(kind)
         for wakeup in self.wakeups:
             wakeup.set()
@@ -110,7 +114,7 @@ class JobRunner:
             case JobKind.SWEEP:
                 await sweep(self.context, keep_going=keep_going)
             case JobKind.PROCESS_WEBHOOK_EVENTS:
-                await self.process_webhook_events()
+                self.has_backlog = await self._process_in_turn()
             case JobKind.DISPATCH:
                 await self.dispatch()
             case JobKind.CHECK_AMBIGUOUS:
@@ -132,6 +136,16 @@ class JobRunner:
             taken = await process_webhook_events(self.context)
             applied += taken
         return applied
+
+    async def _process_in_turn(self) -> bool:
+        """`process_webhook_events`, but stop where more is left while others come; whether it did.
+
+        The engine then rests: those that come are answered first.
+        """
+        while await process_webhook_events(self.context) == BATCH:
+            if JobKind.PROCESS_WEBHOOK_EVENTS in self.woken:
+                return True
+        return False
 
     async def sync_row(self, row: ProviderAsset) -> None:
         """Bring one row in sync; a row that is due and leased is being checked already."""

@@ -19,6 +19,7 @@ from rindle_sync.errors import (
     WrongEventLoop,
 )
 from rindle_sync.store.driver_errors import NO_TABLES, named_errors, retried
+from rindle_sync.store.intake import Intake
 from rindle_sync.store.lent import is_lent_here, lend, take_back
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
@@ -72,6 +73,7 @@ class Database:
         file = file_of(engine.sync_engine.url)
         self._writers = WriteQueue(file) if self._has_one_writer else NoQueue()
         self._server: Server | None = None
+        self.intake = Intake(engine, self.turn, schema_of(engine))
 
     @property
     def schema(self) -> str | None:
@@ -96,6 +98,7 @@ class Database:
         with suppress(DatabaseUnavailable):
             await self.release_all()
         self._unreleased.clear()
+        await self.intake.close()
         # a pool opens connections again after its end, which nobody would close
         self.is_closed = True
         await self.engine.dispose()

@@ -1,9 +1,9 @@
 """The stored webhook events: each is stored once, leased while pending, and gets its outcome."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence, Set
+from collections.abc import Sequence
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,7 +17,6 @@ from rindle_sync.domain import (
     WebhookEvent,
     WebhookEventSummary,
 )
-from rindle_sync.errors import InvalidValue
 from rindle_sync.store.database import (
     Repository,
     claim_statement,
@@ -26,13 +25,11 @@ from rindle_sync.store.database import (
     in_environment,
     outcome_statement,
 )
-from rindle_sync.store.driver_errors import retried
-from rindle_sync.store.group_commit import GroupCommit
+from rindle_sync.store.intake import COLUMNS
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import webhook_events
 
 _FIELDS: Final = tuple(field.name for field in fields(WebhookEvent))
-_NAMES: Final = ("provider_asset_id", "provider_upload_id", "passthrough", "object_id")
 _SIZE: Final = sa.func.length(webhook_events.c.body)
 SUMMARY_COLUMNS: Final = (
     *(webhook_events.c[field.name] for field in fields(StoredEvent)),
@@ -83,69 +80,14 @@ class Inbox(Repository):
 
     table = webhook_events
 
-    def __init__(self, *of: Any) -> None:
-        super().__init__(*of)
-        self._commits = GroupCommit(self.add_all)
-
     def storing(self, webhook_event: WebhookEvent) -> "asyncio.Future[bool]":
-        """What `add` comes to, also when its caller stops waiting; `finish` waits for it."""
-        return self._commits.add(webhook_event)
-
-    async def finish(self, within: timedelta) -> None:
-        """Wait up to `within` for `storing`, then cancel it; to be called before `close`."""
-        await self._commits.finish(within)
-
-    async def add(self, webhook_event: WebhookEvent) -> bool:
         """Store an event, or revive one that was not applied; False if nothing is left to do.
 
-        An event id is stored once. One that is dead or untracked becomes as it was sent now.
+        An event id is stored once. One that is dead or untracked becomes as it was sent now. It is
+        stored also when its caller stops waiting; `Database.intake` finishes it.
         """
-        return await self._add_alone(_values(webhook_event))
-
-    async def add_all(self, webhook_events: Sequence[WebhookEvent]) -> list[bool | Exception]:
-        """`add` for each, in one transaction; where a value is refused, one by one."""
-        try:
-            all_values = [_values(webhook_event) for webhook_event in webhook_events]
-            new = await self._insert(all_values)
-        except InvalidValue:
-            return [await _outcome(self.add(webhook_event)) for webhook_event in webhook_events]
-        outcomes: list[bool | Exception] = []
-        for values in all_values:
-            is_new = values["id"] in new
-            outcomes.append(is_new or await _outcome(self._revived(values)))
-        return outcomes
-
-    @retried
-    async def _insert(self, all_values: Sequence[Mapping[str, Any]]) -> Set[str]:
-        """Insert events whose event ids are not stored yet; the ids of those."""
-        # PostgreSQL would log a failed insert with the provider's event id
-        insert = self.insert_once().returning(webhook_events.c.id)
-        async with self.writing() as connection:
-            return frozenset((await connection.execute(insert, all_values)).scalars())
-
-    async def _add_alone(self, values: dict[str, Any]) -> bool:
-        try:
-            is_new = bool(await self._insert([values]))
-        except InvalidValue:
-            # a name that the database cannot hold stands in no row; the body has it all the same
-            odd = [name for name in _NAMES if not (values[name] or "").isascii()]
-            if not odd:
-                raise
-            values = values | dict.fromkeys(odd)
-            is_new = bool(await self._insert([values]))
-        return is_new or await self._revived(values)
-
-    async def _revived(self, values: dict[str, Any]) -> bool:
-        """Whether an event that is stored already, and was not applied, is pending again."""
-        if values["status"] is not EventStatus.PENDING:
-            return False
-        is_dead = webhook_events.c.status == EventStatus.DEAD.value
-        is_left = is_dead | (webhook_events.c.reason == UNTRACKED)
-        left = sa.update(webhook_events).where(
-            *self.here, webhook_events.c.event_id == values["event_id"], is_left
-        )
-        again = {name: value for name, value in values.items() if name != "id"}
-        return await self.execute(left.values(again)) > 0
+        self.database.check_usable()
+        return self.database.intake.add({name: getattr(webhook_event, name) for name in COLUMNS})
 
     async def claim(
         self, *, now: datetime, token: str, until: datetime, limit: int
@@ -262,14 +204,3 @@ def _in_order(events: Sequence[WebhookEvent]) -> list[WebhookEvent]:
 def read_summary(found: sa.Row[Any]) -> WebhookEventSummary:
     """A line with the columns `SUMMARY_COLUMNS`."""
     return WebhookEventSummary(**found._asdict() | {"status": EventStatus(found.status)})
-
-
-def _values(webhook_event: WebhookEvent) -> dict[str, Any]:
-    return {name: getattr(webhook_event, name) for name in _FIELDS}
-
-
-async def _outcome(adding: Awaitable[bool]) -> bool | Exception:
-    try:
-        return await adding
-    except InvalidValue as error:
-        return error

@@ -44,7 +44,7 @@ _PROVIDER_IDS: Final = ("provider_asset_id", "provider_upload_id")
 
 _IDS: Final = (*_PROVIDER_IDS, "passthrough")
 
-BATCH: Final = 50
+BATCH: Final = 100
 """How many webhook events are applied at once."""
 
 KNOWN_BEFORE: Final = frozenset({Verdict.UNCHANGED, Verdict.STALE})

@@ -1,0 +1,241 @@
+"""Stores webhook events as they come in, on a connection that is kept for nothing else.
+
+One statement stores all events that came together, and is its own transaction on PostgreSQL: in one
+round trip, and without a setting of the session. On SQLite the connection syncs each commit to the
+disk, as PostgreSQL does by itself.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import timedelta
+from functools import cache
+from typing import Any, Final, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from rindle_sync.domain import UNTRACKED, EventStatus
+from rindle_sync.errors import DatabaseUnavailable, InvalidValue
+from rindle_sync.store.app_connections import BEGIN_SQLITE, RawConnection, inner
+from rindle_sync.store.connection_kinds import app_connection
+from rindle_sync.store.driver_errors import named_errors, retried
+from rindle_sync.store.group_commit import GroupCommit
+from rindle_sync.store.raw_statements import RawStatement, dialect_of
+from rindle_sync.store.schema.engine import STATEMENT_SECONDS
+from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
+from rindle_sync.store.schema.tables import webhook_events
+
+Values = Mapping[str, Any]
+"""The columns of one webhook event."""
+
+Turn = Callable[[], AbstractAsyncContextManager[Callable[[], None]]]
+
+COLUMNS: Final = tuple(
+    column.name for column in webhook_events.c if column.name not in {"lease_token", "lease_until"}
+)
+_KEY: Final = ("provider_name", "environment", "event_id")
+_NAMES: Final = ("provider_asset_id", "provider_upload_id", "passthrough", "object_id")
+
+SYNC_EACH_COMMIT: Final = "PRAGMA synchronous=FULL"
+"""Else a commit to a write-ahead log reaches the disk at the next checkpoint.
+
+https://www.sqlite.org/pragma.html#pragma_synchronous
+"""
+
+
+def _insert_many() -> sa.Insert:
+    rows = json_table("rows", "r")
+    fields: dict[str, sa.ColumnElement[Any]] = {}
+    for column in webhook_events.c[COLUMNS]:
+        fields[column.name] = json_field(rows, column)
+    # JSON has no bytes
+    text = json_field(rows, sa.Column("body", sa.Text()))
+    fields["body"] = sa.func.decode(text, sa.literal_column("'base64'"))
+    new = postgresql.insert(webhook_events).from_select(COLUMNS, sa.select(*fields.values()))
+    return new.on_conflict_do_nothing().returning(webhook_events.c.id)
+
+
+def _insert_one() -> sa.Insert:
+    new = sqlite.insert(webhook_events).values({name: sa.bindparam(name) for name in COLUMNS})
+    return new.on_conflict_do_nothing().returning(webhook_events.c.id)
+
+
+def _revive() -> sa.Update:
+    """Make an event that was not applied pending, as it was sent now."""
+    table = webhook_events.c
+    is_dead = table.status == sa.literal_column(f"'{EventStatus.DEAD.value}'")
+    is_left = is_dead | (table.reason == sa.literal_column(f"'{UNTRACKED}'"))
+    key = [table[name] == sa.bindparam(f"of_{name}") for name in _KEY]
+    sent: dict[str, Any] = {name: sa.bindparam(name) for name in COLUMNS if name != "id"}
+    return sa.update(webhook_events).where(*key, is_left).values(sent)
+
+
+_INSERT_MANY: Final = _insert_many()
+_INSERT_ONE: Final = _insert_one()
+_REVIVE: Final = _revive()
+
+
+class Intake:
+    """Stores webhook events of all environments on one database.
+
+    `turn` is the turn to write, of which SQLite has one. A connection that was used more than
+    `trusted` seconds ago is asked before its next use: the server may be gone.
+    """
+
+    def __init__(
+        self, engine: AsyncEngine, turn: Turn, schema: str | None = None, *, trusted: float = 1.0
+    ) -> None:
+        self._trusted = trusted
+        self._engine = engine
+        self._turn = turn
+        self._schema = schema
+        self._commits = GroupCommit(self._store)
+        self._kept: tuple[AsyncConnection, RawConnection] | None = None
+        self._used_at = 0.0
+
+    def add(self, values: Values) -> "asyncio.Future[bool]":
+        """Store an event, or revive one that was not applied; False if nothing is left to do.
+
+        An event id is stored once. One that is dead or untracked becomes as it was sent now. It is
+        stored also when its caller stops waiting; `finish` waits for it.
+        """
+        return self._commits.add(values)
+
+    async def finish(self, within: timedelta) -> None:
+        """Wait up to `within` for what is being stored, then give it up."""
+        await self._commits.finish(within)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        with suppress(DatabaseUnavailable), named_errors():
+            await self._drop()
+
+    async def _store(self, events: Sequence[Values]) -> list[bool | Exception]:
+        """What becomes of each event; where a value is refused, they are stored one by one."""
+        try:
+            new = await self._insert(events)
+        except (InvalidValue, IntegrityError) as error:
+            if len(events) > 1:
+                return [(await self._store([values]))[0] for values in events]
+            # a name that the database cannot hold stands in no row; the body has it all the same
+            [values] = events
+            odd = [name for name in _NAMES if not (values[name] or "").isascii()]
+            return await self._store([{**values, **dict.fromkeys(odd)}]) if odd else [error]
+        return [values["id"] in new or await self._revived(values) for values in events]
+
+    @retried
+    async def _insert(self, events: Sequence[Values]) -> Set[str]:
+        """The ids of those that were not stored before, in one transaction."""
+        async with self._turn() as has_begun, self._connected() as connection:
+            if connection.backend == "sqlite":
+                sql = _text(_INSERT_ONE, connection.backend, self._schema)
+                rows = [_sent(values) for values in events]
+                inserting = connection.given._execute(  # noqa: SLF001  all on its thread at once
+                    _insert_each, inner(connection.given), sql, rows, has_begun
+                )
+                return frozenset(await inserting)
+            # PostgreSQL would log a failed statement with what stands in it: never in its text
+            sql = _text(_INSERT_MANY, connection.backend, self._schema)
+            found = await connection.run(sql, {"rows": json_parameter(events, webhook_events)})
+            return frozenset(str(line[0]) for line in found.lines)
+
+    async def _revived(self, values: Values) -> bool | Exception:
+        """Whether an event that is stored already, and was not applied, is pending again."""
+        if values["status"] is not EventStatus.PENDING:
+            return False
+        sent = {f"of_{name}": values[name] for name in _KEY}
+        sent |= {name: values[name] for name in COLUMNS if name != "id"}
+        try:
+            async with self._turn() as has_begun, self._connected() as connection:
+                has_begun()
+                raw = RawStatement(_REVIVE, sent, dialect_of(connection.backend), self._schema)
+                return (await connection.run(raw.sql, raw.parameters[0])).rowcount > 0
+        except (DatabaseUnavailable, InvalidValue) as error:
+            return error
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[RawConnection]:
+        """The connection; one on which something failed, or was cancelled, is not used again."""
+        loop = asyncio.get_running_loop()
+        with named_errors():
+            async with asyncio.timeout(STATEMENT_SECONDS):
+                connection = await self._opened(loop.time())
+                try:
+                    with connection.wrapped_errors():
+                        yield connection
+                except BaseException:
+                    await self._drop()
+                    raise
+        self._used_at = loop.time()
+
+    async def _opened(self, now: float) -> RawConnection:
+        if self._kept and now - self._used_at > self._trusted:
+            raw = self._kept[1]
+            try:
+                await raw.run("SELECT 1", {})
+            except raw.errors:
+                await self._drop()
+        if self._kept is None:
+            connection = await self._engine.connect()
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            raw = cast(RawConnection, app_connection(driver))
+            self._kept = connection, raw
+            if raw.backend == "sqlite":
+                await raw.run(SYNC_EACH_COMMIT, {})
+        return self._kept[1]
+
+    async def _drop(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept:
+            # never back to the pool: it has a setting of its own, or fails
+            await kept[0].invalidate()
+            await kept[0].close()
+
+
+def _insert_each(
+    connection: sqlite3.Connection, sql: str, rows: Sequence[Values], has_begun: Callable[[], None]
+) -> list[str]:
+    """The ids of the rows that were not there, in one transaction."""
+    cursor, new = connection.cursor(), list[str]()
+    cursor.execute(BEGIN_SQLITE)
+    has_begun()
+    try:
+        for row in rows:
+            new += [line[0] for line in cursor.execute(sql, row)]
+        cursor.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+    finally:
+        cursor.close()
+    return new
+
+
+@cache
+def _text(statement: sa.Executable, backend: str, schema: str | None) -> str:
+    """A statement as the driver takes it, whatever its values."""
+    names: dict[str, Any] = dict.fromkeys(COLUMNS if backend == "sqlite" else ("rows",))
+    return RawStatement(statement, names, dialect_of(backend), schema).sql
+
+
+@cache
+def _processors() -> Mapping[str, Any]:
+    dialect = dialect_of("sqlite")
+    processors = {}
+    for column in webhook_events.c[COLUMNS]:
+        processor = column.type.dialect_impl(dialect).bind_processor(dialect)
+        if processor:
+            processors[column.name] = processor
+    return processors
+
+
+def _sent(values: Values) -> Values:
+    """`values` as the driver of SQLite takes them."""
+    sent = {name: values[name] for name in COLUMNS}
+    for name, processor in _processors().items():
+        sent[name] = processor(sent[name])
+    return sent
