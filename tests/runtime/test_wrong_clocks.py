@@ -15,7 +15,7 @@ from msgspec import structs
 
 from rindle_sync.app import lease_of
 from rindle_sync.config import plain_settings
-from rindle_sync.diagnostics import Check, Readiness, ago, explain, of_environment, overview
+from rindle_sync.diagnostics import Check, Readiness, explain, of_environment, overview
 from rindle_sync.domain import (
     LONGEST_PAUSE,
     LONGEST_WAIT,
@@ -30,6 +30,7 @@ from rindle_sync.domain import (
     ProviderAsset,
     Schedule,
     State,
+    ago,
     decide,
     is_due,
     next_check,
