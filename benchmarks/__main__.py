@@ -16,6 +16,7 @@ from benchmarks.plan import plans
 from benchmarks.profiling import profiled
 from benchmarks.rate import passes
 from benchmarks.report import Report
+from benchmarks.rest import rests
 from benchmarks.settled import memories, settled_sweeps
 from benchmarks.webhooks import endpoints
 from tests.support.postgres import NoPostgres
@@ -30,6 +31,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "apply": applies,
     "claim": claims,
     "dispatch": dispatches,
+    "rest": rests,
     "workers": workers,
     "endpoints": endpoints_of_a_fleet,
     "environments": environments,

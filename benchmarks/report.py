@@ -21,6 +21,7 @@ from benchmarks.fleet import Receiving, Sweeping
 from benchmarks.measures import ApplyRate, Claim
 from benchmarks.plan import Planned
 from benchmarks.rate import Pass
+from benchmarks.rest import Rest
 from benchmarks.settled import Memory, SettledSweep
 from benchmarks.webhooks import Endpoint
 
@@ -28,6 +29,7 @@ CALLS_PER_ROW: Final = 0.0125
 ROWS_PER_SECOND: Final = 5_000
 STATEMENTS_PER_ROW: Final = 0.1
 MEBIBYTES: Final = 150
+STATEMENTS_AT_REST: Final = 0.5
 RATIO: Final = 1.10
 
 
@@ -43,6 +45,7 @@ class Report:
     apply: list[ApplyRate] = field(default_factory=list)
     claim: list[Claim] = field(default_factory=list)
     dispatch: list[DispatchRate] = field(default_factory=list)
+    rest: list[Rest] = field(default_factory=list)
     webhooks: list[Endpoint] = field(default_factory=list)
     workers: list[Sweeping] = field(default_factory=list)
     endpoints: list[Receiving] = field(default_factory=list)
@@ -63,6 +66,7 @@ class Report:
             _settlings(self.apply),
             _claims(self.claim),
             _dispatches(self.dispatch),
+            _rests(self.rest),
             _endpoints(self.webhooks),
             _workers(self.workers),
             _fleet_endpoints(self.endpoints),
@@ -200,6 +204,14 @@ def _settlings(figures: Sequence[ApplyRate]) -> Table | None:
         ("batch", "rows/s", "SQL/row", "transactions/row"),
         rows,
     )
+
+
+def _rests(figures: Sequence[Rest]) -> Table | None:
+    rows = [
+        (r.database, f"{r.statements:.2f}", f"{r.cpu:.2f}", f"{r.heard_ms:.0f}") for r in figures
+    ]
+    heads = (f"statements/s (≤ {STATEMENTS_AT_REST})", "% of a core", "work of others after ms")
+    return _table("A service with nothing due", ("database",), heads, rows)
 
 
 def _dispatches(figures: Sequence[DispatchRate]) -> Table | None:

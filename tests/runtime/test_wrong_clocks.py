@@ -73,7 +73,8 @@ def a_wrong_clock(world: World, off: timedelta) -> Iterator[None]:
 async def jobs_due(world: World, job_runner: JobRunner) -> set[JobKind]:
     now = world.clock.now()
     due_jobs = DueJobs(world.context.store.database, "mux")
-    return {job.kind for job in await due_jobs.due([job_runner.due_thresholds(now)], now=now)}
+    due = await due_jobs.due([job_runner.due_thresholds(now)], now=now)
+    return {job.kind for job in due.jobs}
 
 
 # the rate limit

@@ -33,7 +33,7 @@ from rindle_sync.domain.decide import decide
 from rindle_sync.domain.decision import CHANGES, Decision, Policy, StuckPolicy, Verdict
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
 from rindle_sync.domain.humanize import ago, many, moment_of, seconds_of, span_of
-from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
+from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, DueWork, Job, JobKind, Outcome
 from rindle_sync.domain.media import (
     MEDIA_FIELDS,
     Master,

@@ -9,7 +9,15 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.domain import ROW_FIELDS, LongestGaps, ProviderAsset, as_row_id, is_text, replace
+from rindle_sync.domain import (
+    ROW_FIELDS,
+    JobKind,
+    LongestGaps,
+    ProviderAsset,
+    as_row_id,
+    is_text,
+    replace,
+)
 from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.driver_errors import retried
@@ -21,6 +29,7 @@ from rindle_sync.store.lines import (
     read_change,
     read_row,
 )
+from rindle_sync.store.notifications import NOTIFYING
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
 from rindle_sync.store.superseded import SupersededIds, supersede
@@ -107,6 +116,7 @@ _CLAIM: Final = claim_statement(
 _SENT_CHANGES: Final = once(sa.select(json_table("rows", "sent").c.value), "r")
 _NEW_CHANGES: Final = (json_field(_SENT_CHANGES, changes.c[name]) for name in CHANGE_COLUMNS)
 _ADD_CHANGES: Final = sa.insert(changes).from_select(CHANGE_COLUMNS, sa.select(*_NEW_CHANGES))
+_ADD_CHANGES_AND_TELL: Final = _ADD_CHANGES.returning(NOTIFYING)
 
 
 class AssetStore(Repository):
@@ -117,7 +127,7 @@ class AssetStore(Repository):
     async def add(self, row: ProviderAsset) -> None:
         """Insert a new row; raises `AlreadyTracked` when one of its keys is taken."""
         try:
-            await self.execute(sa.insert(assets), columns_of(row))
+            await self.execute(sa.insert(assets), columns_of(row), makes=[JobKind.SWEEP])
         except IntegrityError:
             raise AlreadyTracked(
                 "a row with this provider id or upload id, or (in any environment) with this "
@@ -129,7 +139,8 @@ class AssetStore(Repository):
         if not rows:
             return Added(())
         try:
-            await self.execute(sa.insert(assets), [columns_of(row) for row in rows])
+            lines = [columns_of(row) for row in rows]
+            await self.execute(sa.insert(assets), lines, makes=[JobKind.SWEEP])
             return Added(rows)
         except (IntegrityError, InvalidValue):
             added, refused = [], {}
@@ -179,7 +190,8 @@ class AssetStore(Repository):
         is_later = sa.or_(assets.c.check_at.is_(None), assets.c.check_at > now)
         # a check that is under way must read the row again, or it would plan the next one
         values = {"check_at": now, "version": assets.c.version + 1}
-        await self.execute(sa.update(assets).where(assets.c.id == row_id, is_later).values(values))
+        due = sa.update(assets).where(assets.c.id == row_id, is_later).values(values)
+        await self.execute(due, makes=[JobKind.SWEEP])
 
     async def match(
         self,
@@ -270,7 +282,9 @@ class AssetStore(Repository):
             ids = frozenset(found.scalars())
             stored = [change_columns(w.change) for w in writes if w.change and w.row.id in ids]
             if stored:
-                await connection.execute(_ADD_CHANGES, {"rows": json_parameter(stored, changes)})
+                is_told = self.database.notifications.are_due(JobKind.DISPATCH)
+                adding = _ADD_CHANGES_AND_TELL if is_told else _ADD_CHANGES
+                await connection.execute(adding, {"rows": json_parameter(stored, changes)})
             left = [w.superseded for w in writes if w.superseded and w.row.id in ids]
             if left:
                 await supersede(connection, self.key, left)

@@ -12,6 +12,7 @@ from rindle_sync.domain import (
     NOT_WANTED,
     UNTRACKED,
     EventStatus,
+    JobKind,
     ProviderAsset,
     StoredEvent,
     WebhookEvent,
@@ -31,6 +32,8 @@ from rindle_sync.store.group_commit import GroupCommit
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import webhook_events
 
+_PROCESSING: Final = JobKind.PROCESS_WEBHOOK_EVENTS
+_BOTH: Final = (_PROCESSING, JobKind.DISPATCH)
 _FIELDS: Final = tuple(field.name for field in fields(WebhookEvent))
 _NAMES: Final = ("provider_asset_id", "provider_upload_id", "passthrough", "object_id")
 _SIZE: Final = sa.func.length(webhook_events.c.body)
@@ -121,7 +124,11 @@ class Inbox(Repository):
         # PostgreSQL would log a failed insert with the provider's event id
         insert = self.insert_once().returning(webhook_events.c.id)
         async with self.writing() as connection:
-            return frozenset((await connection.execute(insert, all_values)).scalars())
+            new = frozenset((await connection.execute(insert, all_values)).scalars())
+            if new:
+                kinds = [JobKind.DISPATCH if v["for_app"] else _PROCESSING for v in all_values]
+                await self.database.notifications.send(connection, *kinds)
+        return new
 
     async def _add_alone(self, values: dict[str, Any]) -> bool:
         try:
@@ -145,7 +152,7 @@ class Inbox(Repository):
             *self.here, webhook_events.c.event_id == values["event_id"], is_left
         )
         again = {name: value for name, value in values.items() if name != "id"}
-        return await self.execute(left.values(again)) > 0
+        return await self.execute(left.values(again), makes=_BOTH) > 0
 
     async def claim(
         self, *, now: datetime, token: str, until: datetime, limit: int
@@ -217,7 +224,8 @@ class Inbox(Repository):
             webhook_events.c.reason == UNTRACKED,
         )
         again = sa.update(webhook_events).where(*self.here, wanted, is_acted_on, _SIZE > 0)
-        return await self.execute(again.values(_AGAIN | {"next_attempt_at": now}))
+        values = _AGAIN | {"next_attempt_at": now}
+        return await self.execute(again.values(values), makes=_BOTH)
 
     async def revive_untracked(self, rows: Sequence[ProviderAsset], now: datetime) -> int:
         """Make the events pending again that came before these rows were tracked; how many."""
@@ -227,7 +235,8 @@ class Inbox(Repository):
         about = table.provider_asset_id.in_(asset_ids) | table.provider_upload_id.in_(upload_ids)
         is_untracked = (table.status == EventStatus.IGNORED.value) & (table.reason == UNTRACKED)
         again = sa.update(webhook_events).where(*self.here, about, is_untracked, _SIZE > 0)
-        return await self.execute(again.values(_AGAIN | {"next_attempt_at": now}))
+        values = _AGAIN | {"next_attempt_at": now}
+        return await self.execute(again.values(values), makes=_BOTH)
 
     async def prune(self, *, ended_before: datetime, dead_before: datetime) -> int:
         """Empty the bodies of old events; the number of them.
