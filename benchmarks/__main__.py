@@ -18,6 +18,7 @@ from benchmarks.profiling import profiled
 from benchmarks.race import PEERS, CannotRace, race
 from benchmarks.rate import passes
 from benchmarks.report import Report, show_race
+from benchmarks.rest import rests
 from benchmarks.settled import memories, settled_sweeps
 from benchmarks.webhooks import endpoints
 from tests.support.postgres import NoPostgres
@@ -32,6 +33,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "apply": applies,
     "claim": claims,
     "dispatch": dispatches,
+    "rest": rests,
     "workers": workers,
     "endpoints": endpoints_of_a_fleet,
     "environments": environments,

@@ -23,6 +23,7 @@ from benchmarks.measures import ApplyRate, Claim
 from benchmarks.plan import Planned
 from benchmarks.race import Figures
 from benchmarks.rate import Pass
+from benchmarks.rest import Rest
 from benchmarks.settled import Memory, SettledSweep
 from benchmarks.webhooks import Endpoint
 
@@ -30,6 +31,7 @@ CALLS_PER_ROW: Final = 0.0125
 ROWS_PER_SECOND: Final = {"0 ms": 8_000, "20 ms": 4_200}
 STATEMENTS_PER_ROW: Final = 0.05
 MEBIBYTES: Final = 150
+STATEMENTS_AT_REST: Final = 0.5
 RATIO: Final = 1.10
 
 
@@ -45,6 +47,7 @@ class Report:
     apply: list[ApplyRate] = field(default_factory=list)
     claim: list[Claim] = field(default_factory=list)
     dispatch: list[DispatchRate] = field(default_factory=list)
+    rest: list[Rest] = field(default_factory=list)
     webhooks: list[Endpoint] = field(default_factory=list)
     workers: list[Sweeping] = field(default_factory=list)
     endpoints: list[Receiving] = field(default_factory=list)
@@ -65,6 +68,7 @@ class Report:
             _settlings(self.apply),
             _claims(self.claim),
             _dispatches(self.dispatch),
+            _rests(self.rest),
             _endpoints(self.webhooks),
             _workers(self.workers),
             _fleet_endpoints(self.endpoints),
@@ -208,6 +212,14 @@ def _settlings(figures: Sequence[ApplyRate]) -> Table | None:
     )
 
 
+def _rests(figures: Sequence[Rest]) -> Table | None:
+    rows = [
+        (r.database, f"{r.statements:.2f}", f"{r.cpu:.2f}", f"{r.heard_ms:.0f}") for r in figures
+    ]
+    heads = (f"statements/s (≤ {STATEMENTS_AT_REST})", "% of a core", "work of others after ms")
+    return _table("A service with nothing due", ("database",), heads, rows)
+
+
 def _dispatches(figures: Sequence[DispatchRate]) -> Table | None:
     rows = [
         (
@@ -274,8 +286,8 @@ def _endpoints(figures: Sequence[Endpoint]) -> Table | None:
 def show_race(contestants: Sequence[tuple[str, Figures]]) -> None:
     """Each beside the first, which is the peer: the median of the rounds, and the ratio."""
     (_, peer), *_ = contestants
-    heads = ("answered/s", "", "until applied/s", "", "CPU ms", "", "at 200/s", "")
-    heads = (*heads, "median ms", "p99 ms", "", "sender's ms")
+    heads: tuple[str, ...] = ("answered/s", "", "until applied/s", "", "CPU ms", "", "at 200/s", "")
+    heads += ("median ms", "p99 ms", "", "sender's ms")
     rows = []
     for name, figures in contestants:
         shown = []

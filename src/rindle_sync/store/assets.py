@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rindle_sync.domain import LongestGaps, ProviderAsset, as_row_id, is_text, replace
+from rindle_sync.domain import JobKind, LongestGaps, ProviderAsset, as_row_id, is_text, replace
 from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.driver_errors import retried
@@ -79,7 +79,7 @@ class AssetStore(Repository):
     async def add(self, row: ProviderAsset) -> None:
         """Insert a new row; raises `AlreadyTracked` when one of its keys is taken."""
         try:
-            await self.execute(sa.insert(assets), columns_of(row))
+            await self.execute(sa.insert(assets), columns_of(row), makes=[JobKind.SWEEP])
         except IntegrityError:
             raise AlreadyTracked(
                 "a row with this provider id or upload id, or (in any environment) with this "
@@ -91,7 +91,8 @@ class AssetStore(Repository):
         if not rows:
             return Added(())
         try:
-            await self.execute(sa.insert(assets), [columns_of(row) for row in rows])
+            lines = [columns_of(row) for row in rows]
+            await self.execute(sa.insert(assets), lines, makes=[JobKind.SWEEP])
             return Added(rows)
         except (IntegrityError, InvalidValue):
             added, refused = [], {}
@@ -141,7 +142,8 @@ class AssetStore(Repository):
         is_later = sa.or_(assets.c.check_at.is_(None), assets.c.check_at > now)
         # a check that is under way must read the row again, or it would plan the next one
         values = {"check_at": now, "version": assets.c.version + 1}
-        await self.execute(sa.update(assets).where(assets.c.id == row_id, is_later).values(values))
+        due = sa.update(assets).where(assets.c.id == row_id, is_later).values(values)
+        await self.execute(due, makes=[JobKind.SWEEP])
 
     async def match(
         self,
@@ -223,9 +225,13 @@ class AssetStore(Repository):
     async def _write(self, writes: Sequence[Write]) -> Set[str]:
         is_sqlite = self.database.engine.dialect.name == "sqlite"
         write_all = self._write_apart if is_sqlite else self._write_at_once
-        others = any(w.superseded or (w.change and is_sqlite) for w in writes)
+        has_changes = any(w.change for w in writes)
+        is_told = has_changes and self.database.notifications.are_due(JobKind.DISPATCH)
+        others = is_told or (has_changes and is_sqlite) or any(w.superseded for w in writes)
         async with self.writing(single=not others) as connection:
             ids = await write_all(connection, writes)
+            if is_told:
+                await self.database.notifications.send(connection, JobKind.DISPATCH)
             left = [w.superseded for w in writes if w.superseded and w.row.id in ids]
             if left:
                 await supersede(connection, self.key, left)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from rindle_sync.domain import LONGEST_WAIT, TOLERANCE
+from rindle_sync.domain import LONGEST_WAIT, TOLERANCE, JobKind
 from rindle_sync.errors import (
     AlreadyClosed,
     DatabaseUnavailable,
@@ -21,6 +21,7 @@ from rindle_sync.errors import (
 from rindle_sync.store.driver_errors import NO_TABLES, named_errors, retried
 from rindle_sync.store.intake import Intake
 from rindle_sync.store.lent import is_lent_here, lend, take_back
+from rindle_sync.store.notifications import Notifications
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
 from rindle_sync.store.schema.tables import assets
@@ -73,7 +74,8 @@ class Database:
         file = file_of(engine.sync_engine.url)
         self._writers = WriteQueue(file) if self._has_one_writer else NoQueue()
         self._server: Server | None = None
-        self.intake = Intake(engine, self.turn, schema_of(engine))
+        self.notifications = Notifications(engine.dialect.name)
+        self.intake = Intake(engine, self.turn, self.notifications, schema_of(engine))
 
     @property
     def schema(self) -> str | None:
@@ -285,10 +287,19 @@ class Repository:
             return (await connection.execute(statement, values)).all()
 
     @retried
-    async def execute(self, statement: sa.Executable, values: Any = None) -> int:
-        """Run a statement in a transaction of its own; the number of rows that it wrote."""
-        async with self.writing(single=True) as connection:
-            return (await connection.execute(statement, values)).rowcount
+    async def execute(
+        self, statement: sa.Executable, values: Any = None, *, makes: Sequence[JobKind] = ()
+    ) -> int:
+        """Run a statement in a transaction of its own; the number of rows that it wrote.
+
+        Other processes are told of the kinds of work that it `makes`.
+        """
+        is_told = self.database.notifications.are_due(*makes)
+        async with self.writing(single=not is_told) as connection:
+            written = (await connection.execute(statement, values)).rowcount
+            if written and is_told:
+                await self.database.notifications.send(connection, *makes)
+            return written
 
     def insert_once(self) -> sa.Insert:
         """An insert into `table` that does nothing where a unique key is there already.
