@@ -152,8 +152,8 @@ class _Arrivals(Clock):
         self.untracked.append(replaced(row, check_at=check_at))
 
 
-async def knowings(database: str, sizes: Sizes, progress: Progress) -> list[Known]:
-    """Every case by page, and the first ones by id."""
+async def knowings(database: str, _: Sizes, progress: Progress) -> list[Known]:
+    """Every case by page."""
     found = list[Known]()
     with urls(database, 1) as (url,):
         async with a_world(url, _Arrivals()) as world:

@@ -13,19 +13,20 @@ from rindle_sync.reconcile.audit import (
 from rindle_sync.reconcile.backfill import BACKFILL, Filled, backfill
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.full_scan import LEASE
-from rindle_sync.reconcile.list_pages import ROWS_FOR_A_PAGE_RUN
+from rindle_sync.reconcile.list_pages import ROWS_FOR_A_PAGE_IN_VAIN
 from rindle_sync.reconcile.new_row import TEXTS, check_text, new_row
 from rindle_sync.reconcile.page_planner import (
     LIST_RESTS,
     MOST_BOOKMARKS,
     Bookmark,
-    DecayingRate,
     ListIndex,
     PageCandidate,
+    Stake,
     next_page,
+    pays,
     place_above,
     standing_on,
 )
-from rindle_sync.reconcile.sweep import MOST_LOST, SURVEY, check_first, sweep
+from rindle_sync.reconcile.sweep import SURVEY, check_first, sweep
 from rindle_sync.reconcile.sweep_run import SWEEP, SWEEP_LEASE, SweepResult
 from rindle_sync.reconcile.sync import sync, sync_row
