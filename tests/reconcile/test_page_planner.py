@@ -239,9 +239,25 @@ def test_the_place_after_a_page_goes_on_where_the_page_ended(
 ) -> None:
     page = Bookmark(NOW, 60 * MINUTE, cursor)
 
-    following = page.following(NOW - newest * MINUTE, NOW - oldest * MINUTE, "next")
+    made = [NOW - newest * MINUTE, NOW - oldest * MINUTE]
+    following = page.following(made, "next")
 
-    assert following == Bookmark(NOW - oldest * MINUTE, span * MINUTE, "next")
+    assert (following.reach, following.span) == (NOW - oldest * MINUTE, span * MINUTE)
+
+
+def test_of_the_places_of_one_moment_the_deepest_is_kept() -> None:
+    list_index = ListIndex()
+    [top] = list_index.bookmarks(NOW, None)
+    moment = NOW - MINUTE
+    first = top.following([NOW, *[moment] * 99], "first")
+    second = first.following([moment] * 100, "second")
+
+    list_index.follow([top], top, first)
+    list_index.follow([first], first, second)
+    assert list_index.follow([first], top, first) == [first]
+
+    assert (first.depth, second.depth) == (99, 199)
+    assert list_index.bookmarks(NOW, None)[1:] == [second]
 
 
 def test_the_first_place_is_ahead_of_our_clock_and_reaches_to_where_the_last_first_page_ended() -> (
@@ -313,9 +329,8 @@ def test_a_page_of_strangers_at_one_moment_lets_us_hope_less_with_each() -> None
     bookmark = Bookmark(NOW, 60 * MINUTE, "cursor")
     spans = []
     for _ in range(3):
-        bookmark = bookmark.following(
-            bookmark.reach, bookmark.reach - timedelta(seconds=1), "cursor"
-        )
+        made = [bookmark.reach, bookmark.reach - SECOND]
+        bookmark = bookmark.following(made, "cursor")
         spans.append(bookmark.span)
 
     assert spans == [30 * MINUTE, 15 * MINUTE, 7.5 * MINUTE]
@@ -341,7 +356,7 @@ def test_a_place_that_is_reached_is_kept_once_and_in_its_order() -> None:
     again = Bookmark(near.reach, MINUTE, "again")
 
     assert list_index.follow([first], first, far) == [far]
-    assert list_index.follow([far, near], far, near) == [near, near]
+    assert list_index.follow([far, near], far, near) == [near]
     list_index.follow([first], first, again)
 
     assert list_index.bookmarks(NOW, None) == [first, again, far]

@@ -37,6 +37,9 @@ WORTHWHILE: Final = 10
 ROWS_FOR_A_PAGE_IN_VAIN: Final = 25
 """For so many due rows, one page may be asked for in vain, beside one for any number of them."""
 
+STRETCHES_IN_VAIN: Final = 3
+"""In how many stretches of the list as many pages may be asked for in vain."""
+
 
 async def sweep_pages(run: SweepRun, rows: Sequence[Due]) -> list[Due]:
     """Apply what pages answer for less than a call a row; the due rows left to be fetched by id.
@@ -58,7 +61,7 @@ async def sweep_pages(run: SweepRun, rows: Sequence[Due]) -> list[Due]:
             seen = await _observe(run.context, page)
             await apply_next(seen.observed, seen.due)
             bookmark = await walk.after(bookmark, page, seen)
-    walk.learn()
+    walk.end_stretch()
     return [row for row in due if row.id not in walk.found]
 
 
@@ -87,19 +90,23 @@ class _Walk:
     goal: datetime | None = None
     """Down to when to go on page by page, whatever they bring."""
     pages: int = 0
+    """Of the stretch in hand, as all that follows."""
     checked: int = 0
+    answered: int = 0
+    """How many of the checked rows were due."""
     follows: bool = False
     """Whether the page before the one in hand was read, too."""
 
     @property
     def stake(self) -> Stake:
         """What may be risked now."""
+        to_spare = self.due // ROWS_FOR_A_PAGE_IN_VAIN + self.answered - self.pages
         doubt = self.run.context.list_index.doubt(self.run.context.now())
-        return Stake(self.run.allowance.to_spare, doubt)
+        return Stake(min(to_spare, self.run.allowance.to_spare), doubt)
 
     async def next(self) -> Bookmark | None:
         """The page to begin with, or to go on with anywhere else."""
-        self.follows, self.goal = False, None
+        self.end_stretch()
         bookmark = next_page(self.candidates, self.bookmarks, self.stake)
         return bookmark or await self._far_down()
 
@@ -107,6 +114,7 @@ class _Walk:
         """The page after this one, which brought what was `seen`."""
         self.pages += 1
         self.checked += len(seen.due) + len(seen.soon)
+        self.answered += len(seen.due)
         self.found |= seen.due
         self._rule_out(bookmark, page, seen.listed)
         following = next_bookmark(bookmark, page)
@@ -119,11 +127,13 @@ class _Walk:
                 return following
         return await self.next()
 
-    def learn(self) -> None:
-        """Remember whether pages have paid."""
+    def end_stretch(self) -> None:
+        """Remember whether its pages have paid."""
         if self.pages:
             has_paid, now = self.checked > self.pages, self.run.context.now()
             self.run.context.list_index.learn(now, has_paid=has_paid)
+        self.pages = self.checked = self.answered = 0
+        self.follows, self.goal = False, None
 
     def _rule_out(self, bookmark: Bookmark, page: Page, listed: set[str]) -> None:
         """Leave out what this page lists, and what it should have listed: that is asked by id."""
@@ -169,7 +179,7 @@ async def _begin_walk(run: SweepRun, rows: Sequence[Due]) -> _Walk:
     context, index, now = run.context, run.context.list_index, run.context.now()
     candidates = index.candidates(rows, now, context.policy, context.longest_gaps)
     due = sum(candidate.due_at is not None for candidate in candidates)
-    run.allowance.most_lost = 1 + due // ROWS_FOR_A_PAGE_IN_VAIN
+    run.allowance.most_lost = 1 + STRETCHES_IN_VAIN * (due // ROWS_FOR_A_PAGE_IN_VAIN)
     end_of_first = None
     if len(candidates) > 1:
         # as far down as the first page reaches, where it holds nothing but rows of ours
@@ -255,4 +265,4 @@ def next_bookmark(bookmark: Bookmark, page: Page) -> Bookmark | None:
     created = [entry.created_at for entry in page.entries if entry.created_at]
     if not page.cursor or not created or max(created) > bookmark.reach:
         return None
-    return bookmark.following(max(created), min(created), page.cursor)
+    return bookmark.following(created, page.cursor)

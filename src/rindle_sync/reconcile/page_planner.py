@@ -43,15 +43,21 @@ class Bookmark:
     reach: datetime
     span: timedelta
     cursor: str | None = field(default=None, repr=False)
+    depth: int = 0
+    """How many assets made at the moment of `reach` stand above it."""
 
-    def following(self, newest: datetime, oldest: datetime, cursor: str) -> "Bookmark":
-        """The place after this page, whose entries were made from `oldest` to `newest`.
+    def following(self, made: Sequence[datetime], cursor: str) -> "Bookmark":
+        """The place after this page, whose entries were made at these times.
 
         Many untracked assets of one moment make a page that spans next to nothing. The page after
         it is expected to span more, but less with every such page.
         """
-        spanned = max(min(newest, self.reach) - oldest, _MOMENT)
-        return Bookmark(oldest, max(spanned, self.span / 2) if self.cursor else spanned, cursor)
+        oldest = min(made)
+        span = max(min(max(made), self.reach) - oldest, _MOMENT)
+        if self.cursor:
+            span = max(span, self.span / 2)
+        depth = made.count(oldest) + (self.depth if oldest == self.reach else 0)
+        return Bookmark(oldest, span, cursor, depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +135,10 @@ class ListIndex:
         if following is None:
             self._forget(used)
             return left
-        others = [known for known in self._bookmarks if known.reach != following.reach]
-        self._bookmarks = _in_order([*others, following])
+        self._bookmarks = _with(self._bookmarks, following)
         if len(self._bookmarks) > MOST_BOOKMARKS:
             self._bookmarks = self._bookmarks[::2]
-        return _in_order([*left, following])
+        return _with(left, following)
 
     def fail(self, used: Bookmark, now: datetime) -> None:
         """The page at `used` failed: forget the place, and ask for no page for a while."""
@@ -146,8 +151,15 @@ class ListIndex:
         ]
 
 
-def _in_order(bookmarks: Sequence[Bookmark]) -> list[Bookmark]:
-    return sorted(bookmarks, key=lambda bookmark: bookmark.reach, reverse=True)
+def _with(bookmarks: Sequence[Bookmark], new: Bookmark) -> list[Bookmark]:
+    """In order, of those of one moment only the deepest."""
+    others = []
+    for bookmark in bookmarks:
+        if bookmark.reach != new.reach:
+            others.append(bookmark)
+        elif bookmark.depth > new.depth:
+            new = bookmark
+    return sorted([*others, new], key=lambda bookmark: bookmark.reach, reverse=True)
 
 
 @dataclass(frozen=True, slots=True)
