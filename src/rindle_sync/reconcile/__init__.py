@@ -1,15 +1,8 @@
 """Brings rows in sync: fetch, decide, compare-and-swap, emit."""
 
 from rindle_sync.reconcile.apply import TRIES, Applied, Observed, apply, commit, preview
-from rindle_sync.reconcile.audit import (
-    AUDIT,
-    ENOUGH_ALIVE,
-    Drift,
-    Note,
-    Report,
-    audit,
-    is_audit_due,
-)
+from rindle_sync.reconcile.audit import ENOUGH_ALIVE, Drift, Note, Report, audit
+from rindle_sync.reconcile.audit_time import AUDIT, audited_before, is_audit_due
 from rindle_sync.reconcile.backfill import BACKFILL, Filled, backfill
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.full_scan import LEASE
