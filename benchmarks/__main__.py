@@ -12,6 +12,7 @@ from benchmarks.bench import DATABASES, Progress, Sizes
 from benchmarks.dispatches import dispatches
 from benchmarks.environments import environments
 from benchmarks.fleet import endpoints_of_a_fleet, workers
+from benchmarks.knowing import knowings
 from benchmarks.measures import applies, claims
 from benchmarks.plan import plans
 from benchmarks.profiling import profiled
@@ -27,6 +28,7 @@ Measure = Callable[[str, Sizes, Progress], Awaitable[Sequence[Any]]]
 
 MEASURES: Final[Mapping[str, Measure]] = {
     "plan": plans,
+    "knowing": knowings,
     "rate": passes,
     "settled": settled_sweeps,
     "memory": memories,

@@ -42,7 +42,7 @@ class Road(StrEnum):
 
     @property
     def list_index(self) -> ListIndex:
-        return ListIndex(trust=1.0 if self is Road.PAGE else 0.0)
+        return ListIndex(trust=self is Road.PAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from benchmarks.bench import Road, Sizes
 from benchmarks.dispatches import DispatchRate
 from benchmarks.environments import Environments
 from benchmarks.fleet import Receiving, Sweeping
+from benchmarks.knowing import Known
 from benchmarks.measures import ApplyRate, Claim
 from benchmarks.plan import Planned
 from benchmarks.race import Figures
@@ -41,6 +42,7 @@ class Report:
 
     sizes: Sizes
     plan: list[Planned] = field(default_factory=list)
+    knowing: list[Known] = field(default_factory=list)
     rate: list[Pass] = field(default_factory=list)
     settled: list[SettledSweep] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
@@ -62,6 +64,7 @@ class Report:
         console = Console(width=None if sys.stdout.isatty() else 110)
         tables = (
             _plans(self.plan),
+            _knowings(self.knowing),
             _passes(self.rate),
             _settled_sweeps(self.settled),
             _memories(self.memory),
@@ -117,6 +120,27 @@ def _plans(figures: Sequence[Planned]) -> Table | None:
         heads,
         rows,
         caption,
+    )
+
+
+def _knowings(figures: Sequence[Known]) -> Table | None:
+    rows = [
+        (
+            k.database,
+            k.case,
+            f"{k.rows:,}",
+            *(f"{seconds:.1f}" for seconds in (k.median, k.p95, k.longest)),
+            *(f"{count:,}" for count in (k.unknown, k.calls, k.pages, k.gets, k.writes)),
+            f"{k.throttled}",
+        )
+        for k in figures
+    ]
+    heads = ("rows", "median s", "p95", "max", "unknown", "calls", "pages", "gets", "writes", "429")
+    return _table(
+        "How soon a finished video is known without webhooks, token of low priority",
+        ("database", "assets"),
+        heads,
+        rows,
     )
 
 

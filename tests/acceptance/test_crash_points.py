@@ -123,7 +123,7 @@ async def sweep_pages(living: Living) -> None:
 
 
 async def sweep_ids(living: Living) -> None:
-    await sweep(dataclasses.replace(living.rindle.context, list_index=ListIndex(trust=0)))
+    await sweep(dataclasses.replace(living.rindle.context, list_index=ListIndex(trust=False)))
 
 
 async def audit_and_confirm(living: Living) -> None:

@@ -359,7 +359,7 @@ async def test_audits_and_pruning_are_due_though_the_last_ones_ended_in_the_futu
         assert (await audit(world.context)).outcome is Outcome.DONE
 
     assert {JobKind.AUDIT, JobKind.PRUNE} <= await jobs_due(world, job_runner)
-    assert await is_audit_due(world.context, world.context.audit_every)
+    assert await is_audit_due(world.context)
     await job_runner.run(JobKind.PRUNE)
     assert JobKind.PRUNE not in await jobs_due(world, job_runner)
 

@@ -165,7 +165,7 @@ class EnvironmentSettings(SettingsModel):
     provider_rate_limit_share: float = Field(default=1, ge=0.01, le=1)
     provider_read_burst: int | None = Field(default=None, ge=1, le=1_000_000)
     provider_reads_per_second: float | None = Field(default=None, ge=0.001, le=1_000_000)
-    audit_days: float = Field(default=7, ge=0, le=3650)
+    audit_days: float = Field(default=1, ge=0, le=3650)
     sweep_batch: int = Field(default=20, ge=1, le=200)
     _account: ProviderSettings = PrivateAttr()
 

@@ -74,6 +74,7 @@ from rindle_sync.domain.schedule import (
     LongestGaps,
     Schedule,
     is_due,
+    is_nearly_due,
     longest_gaps,
     next_check,
     regular_check,

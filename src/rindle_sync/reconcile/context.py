@@ -28,7 +28,7 @@ class Context:
     batch: int = 20
     """How many rows are checked side by side."""
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
-    audit_every: timedelta = timedelta(days=7)
+    audit_every: timedelta = timedelta(days=1)
     """How often settled rows are compared with the provider's list; never, where it is 0."""
     dry_run: bool = False
 

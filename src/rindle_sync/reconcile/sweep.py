@@ -18,10 +18,6 @@ SURVEY: Final = 10_000
 PLAN_FOR: Final = timedelta(seconds=60)
 """After this long a run plans again: what is due by then may stand on one page with the rest."""
 
-ROWS_FOR_A_LOSS: Final = 25
-MOST_LOST: Final = 5
-"""One call may be lost on pages, and one more for so many due rows, but never more than this."""
-
 AHEAD: Final = 5
 """How many rows are claimed, and then written, together for each that is fetched at once."""
 
@@ -85,17 +81,16 @@ async def _run(run: SweepRun, began: datetime) -> Outcome:
     context, gateway, longest = run.context, run.context.gateway, run.context.longest_gaps
     while run.keep_going() and gateway.circuit.room(1):
         now, before = context.now(), run.result.checked
-        floor = now - context.schedule.floor
+        floor, soon = context.schedule.floor, now + context.schedule.soon
         found = await context.store.queries.due(
-            due=now, touched_before=floor, now=now, longest=longest, limit=SURVEY
+            due=soon, touched_before=now - floor, now=now, longest=longest, limit=SURVEY
         )
-        due = [row for row in found if row.id not in run.deferred]
-        if not any(is_due(row, began, longest) for row in due):
+        rows = [row for row in found if row.id not in run.deferred]
+        if not any(is_due(row, began, longest) for row in rows):
             break
         if not await run.hold():
             return Outcome.ALREADY_RUNNING
-        run.allowance.most_lost = min(1 + len(due) // ROWS_FOR_A_LOSS, MOST_LOST)
-        await _check_by_id(run, await sweep_pages(run, due))
+        await _check_by_id(run, await sweep_pages(run, rows))
         if run.is_limited:
             return Outcome.RATE_LIMITED
         if context.dry_run or run.result.checked == before:

@@ -26,8 +26,8 @@ from rindle_sync.store.driver_errors import named_errors, retried
 from rindle_sync.store.group_commit import GroupCommit
 from rindle_sync.store.notifications import NOTIFYING, Notifications
 from rindle_sync.store.raw_statements import RawStatement, dialect_of
-from rindle_sync.store.schema.sessions import STATEMENT_SECONDS
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
+from rindle_sync.store.schema.sessions import STATEMENT_SECONDS
 from rindle_sync.store.schema.tables import webhook_events
 
 Values = Mapping[str, Any]
