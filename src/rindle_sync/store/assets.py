@@ -17,6 +17,7 @@ from rindle_sync.store.lines import ROW, Change, columns_of, read_change, read_r
 from rindle_sync.store.row_writes import (
     ADD_CHANGES,
     WRITE_ALL,
+    WRITE_ALL_AND_TELL,
     WRITE_ROWS,
     Write,
     changes_as_text,
@@ -225,13 +226,9 @@ class AssetStore(Repository):
     async def _write(self, writes: Sequence[Write]) -> Set[str]:
         is_sqlite = self.database.engine.dialect.name == "sqlite"
         write_all = self._write_apart if is_sqlite else self._write_at_once
-        has_changes = any(w.change for w in writes)
-        is_told = has_changes and self.database.notifications.are_due(JobKind.DISPATCH)
-        others = is_told or (has_changes and is_sqlite) or any(w.superseded for w in writes)
+        others = any(w.superseded or (w.change and is_sqlite) for w in writes)
         async with self.writing(single=not others) as connection:
             ids = await write_all(connection, writes)
-            if is_told:
-                await self.database.notifications.send(connection, JobKind.DISPATCH)
             left = [w.superseded for w in writes if w.superseded and w.row.id in ids]
             if left:
                 await supersede(connection, self.key, left)
@@ -240,7 +237,10 @@ class AssetStore(Repository):
     async def _write_at_once(
         self, connection: AsyncConnection, writes: Sequence[Write]
     ) -> Set[str]:
-        found = await connection.execute(WRITE_ALL, rows_and_changes(writes))
+        has_changes = any(write.change for write in writes)
+        is_told = has_changes and self.database.notifications.are_due(JobKind.DISPATCH)
+        statement = WRITE_ALL_AND_TELL if is_told else WRITE_ALL
+        found = await connection.execute(statement, rows_and_changes(writes))
         return frozenset(found.scalars())
 
     async def _write_apart(self, connection: AsyncConnection, writes: Sequence[Write]) -> Set[str]:

@@ -45,14 +45,15 @@ _KINDS: Final = (
 
 def app_connection(connection: Any) -> AppConnection:
     """The app's connection, of whatever kind; raises `ConfigurationError` for another object."""
-    found = _of_its_kind(connection)
+    found = connection_of(connection)
     if found.is_async and is_called_from_elsewhere():
         text = "is async, and belongs to another event loop: pass a sync one to a blocking call"
         raise ConfigurationError(ARGUMENT, text)
     return found
 
 
-def _of_its_kind(connection: Any) -> AppConnection:
+def connection_of(connection: Any) -> AppConnection:
+    """The connection behind our face; raises `ConfigurationError` for another object."""
     kinds = (AsyncConnection, AsyncSession, async_scoped_session, sa.Connection, Session)
     if isinstance(connection, (*kinds, scoped_session)):
         return SqlAlchemyConnection(connection)

@@ -295,7 +295,9 @@ class Repository:
         Other processes are told of the kinds of work that it `makes`.
         """
         is_told = self.database.notifications.are_due(*makes)
-        async with self.writing(single=not is_told) as connection:
+        # with several lines it is as many statements: all are kept, or none
+        is_single = not (is_told or isinstance(values, list))
+        async with self.writing(single=is_single) as connection:
             written = (await connection.execute(statement, values)).rowcount
             if written and is_told:
                 await self.database.notifications.send(connection, *makes)

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from rindle_sync.domain import UNTRACKED, EventStatus, JobKind
 from rindle_sync.errors import DatabaseUnavailable, InvalidValue
 from rindle_sync.store.app_connections import BEGIN_SQLITE, RawConnection, inner
-from rindle_sync.store.connection_kinds import app_connection
+from rindle_sync.store.connection_kinds import connection_of
 from rindle_sync.store.driver_errors import named_errors, retried
 from rindle_sync.store.group_commit import GroupCommit
 from rindle_sync.store.notifications import NOTIFYING, Notifications
@@ -197,7 +197,7 @@ class Intake:
         if self._kept is None:
             connection = await self._engine.connect()
             driver: Any = (await connection.get_raw_connection()).driver_connection
-            raw = cast(RawConnection, app_connection(driver))
+            raw = cast(RawConnection, connection_of(driver))
             self._kept = connection, raw
             if raw.backend == "sqlite":
                 await raw.run(SYNC_EACH_COMMIT, {})

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from rindle_sync.domain import ROW_FIELDS, ProviderAsset
 from rindle_sync.errors import InvalidValue
 from rindle_sync.store.lines import CHANGE_COLUMNS, Change, change_columns
+from rindle_sync.store.notifications import NOTIFYING
 from rindle_sync.store.schema.json_rows import (
     json_field,
     json_parameter,
@@ -113,6 +114,9 @@ def _sqlite() -> sa.Update:
 
 WRITE_ALL: Final = _postgresql()
 """Writes `rows` and `changes`, and returns the ids of the rows that were written."""
+
+WRITE_ALL_AND_TELL: Final = WRITE_ALL.add_columns(NOTIFYING)
+"""The same, and other processes are told."""
 
 WRITE_ROWS: Final = _sqlite()
 """Writes `rows`, and returns the ids of those that were written."""
