@@ -15,7 +15,7 @@ from rindle_sync.domain.media import Master, Media, Rendition, Track
 from rindle_sync.domain.redact import hide, redact_id
 
 replace: Final = structs.replace
-"""Copies a `ProviderAsset`, a `Due` or an `Observation` with other values."""
+"""Copies a `ProviderAsset`, a `Due`, an `Observation` or a `Decision` with other values."""
 
 
 class State(StrEnum):
