@@ -42,7 +42,6 @@ tests/domain/test_decide.py compares the two and checks every line.
 | a fetch failure                         | anything                                | unanswered   |
 """
 
-from dataclasses import replace as replaced
 from datetime import datetime
 from typing import Any, Final
 
@@ -109,11 +108,11 @@ def decide(
     """What becomes of `row`; `observation` is None before anything is fetched."""
     decision = _decide(without_wrong_times(row, now), observation, now, policy)
     if has_doubtful_outputs(row, observation, decision.verdict):
-        decision = replaced(decision, is_doubtful=True)
+        decision = replace(decision, is_doubtful=True)
     news = media_news(row, decision.row)
     if not news:
         return decision
-    return replaced(decision, row=replace(decision.row, media_updated_at=now), media=news)
+    return replace(decision, row=replace(decision.row, media_updated_at=now), media=news)
 
 
 def _decide(
