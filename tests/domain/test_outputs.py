@@ -1,6 +1,5 @@
 """What a row takes over of media, and how long it is watched for outputs that are not finished."""
 
-from dataclasses import replace as replaced
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -452,4 +451,4 @@ def test_a_404_about_a_row_with_unfinished_outputs_counts_as_of_one_at_rest() ->
 
 def test_the_values_of_a_row_and_of_its_media_are_compared_alike() -> None:
     assert media_values(a_row(State.READY, **media_fields(MEDIA))) == media_values(MEDIA)
-    assert replaced(CAPTIONS, name="English") != CAPTIONS
+    assert replace(CAPTIONS, name="English") != CAPTIONS

@@ -6,13 +6,15 @@ import re
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
+from dataclasses import replace as with_others
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import fields, replace
 
 from rindle_sync.diagnostics import GRACE
 from rindle_sync.domain import ErrorKind, ProviderAsset, State, Trigger
@@ -398,7 +400,7 @@ async def test_the_gauges_show_rows_webhook_events_and_the_audit(world: World) -
     report = {"report": {"rows": 200, "seen": 50}}
     await world.context.store.job_runs.save("t", began_at=now, progress=report, until=now + GRACE)
 
-    told = await gauge_samples(world, replace(world, context=a_context(world, "another")))
+    told = await gauge_samples(world, with_others(world, context=a_context(world, "another")))
 
     def of(name: str, **labels: str) -> float:
         return value(told, by_name(name), **labels)

@@ -4,7 +4,6 @@ Decide, compare-and-swap, tell, with others writing the same rows at the same ti
 """
 
 import asyncio
-import dataclasses
 from collections.abc import Sequence
 from datetime import timedelta
 from itertools import pairwise
@@ -138,7 +137,7 @@ async def test_a_row_that_others_never_stop_writing_is_a_named_error_and_the_res
             fresh = await super().get(busy.id)
             assert fresh
             newer = replace(fresh, version=fresh.version + 1)
-            faster = [dataclasses.replace(write, row=newer) for write in writes[:1]]
+            faster = [replace(write, row=newer) for write in writes[:1]]
             await super().write(faster)
             return await super().write(writes)
 
@@ -520,11 +519,7 @@ async def test_a_row_that_others_stop_writing_in_time_is_settled(world: World) -
                 now = await super().get(row.id)
                 assert now
                 await super().write(
-                    [
-                        dataclasses.replace(
-                            writes[0], row=replace(now, version=now.version + 1), change=None
-                        )
-                    ]
+                    [replace(writes[0], row=replace(now, version=now.version + 1), change=None)]
                 )
             return await super().write(writes)
 

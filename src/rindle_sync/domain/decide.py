@@ -42,7 +42,6 @@ tests/domain/test_decide.py compares the two and checks every line.
 | a fetch failure                         | anything                                | unanswered   |
 """
 
-from dataclasses import replace as replaced
 from datetime import datetime
 from typing import Any, Final
 
@@ -77,6 +76,7 @@ from rindle_sync.domain.refresh import (
     has_doubtful_outputs,
     is_newer,
     joined_playback_ids,
+    known_metadata,
     newer_metadata,
     without_absent,
 )
@@ -108,11 +108,11 @@ def decide(
     """What becomes of `row`; `observation` is None before anything is fetched."""
     decision = _decide(without_wrong_times(row, now), observation, now, policy)
     if has_doubtful_outputs(row, observation, decision.verdict):
-        decision = replaced(decision, is_doubtful=True)
+        decision = replace(decision, is_doubtful=True)
     news = media_news(row, decision.row)
     if not news:
         return decision
-    return replaced(decision, row=replace(decision.row, media_updated_at=now), media=news)
+    return replace(decision, row=replace(decision.row, media_updated_at=now), media=news)
 
 
 def _decide(
@@ -334,7 +334,7 @@ def _checked(row: ProviderAsset, observation: Observation, now: datetime) -> Pro
     return replace(
         row,
         **media_of(row, observation),
-        raw_provider_metadata=observation.metadata or row.raw_provider_metadata,
+        raw_provider_metadata=known_metadata(row, observation),
         observed_at=observation.at,
         checked_at=now,
         check_failures=0,
@@ -371,7 +371,7 @@ def _become(row: ProviderAsset, observation: Observation, **checked: Any) -> Pro
     values: dict[str, Any] = checked | {
         **media_of(row, observation),
         "provider_asset_id": row.provider_asset_id or observation.provider_asset_id,
-        "raw_provider_metadata": observation.metadata or row.raw_provider_metadata,
+        "raw_provider_metadata": known_metadata(row, observation),
         "playback_ids": joined_playback_ids(row, observation),
         "provider_created_at": observation.created_at or row.provider_created_at,
         # a webhook may be processed after a check that began later

@@ -5,6 +5,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from msgspec import Struct
+
 from rindle_sync.domain.asset import ChangeKind, ProviderAsset
 
 
@@ -45,8 +47,7 @@ CHANGES: Final = frozenset({Verdict.CHANGED, Verdict.STUCK})
 """The verdicts that are a real change of the row."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """A verdict, the row as it should become, and the reason in a few words."""
 
     verdict: Verdict

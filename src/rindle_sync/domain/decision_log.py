@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 
-from rindle_sync.domain.asset import FetchFailure, Observation, ObservationSource, Trigger
+from rindle_sync.domain.asset import FetchFailure, Observation, ObservationSource, Trigger, replace
 from rindle_sync.domain.decide import Decision, Verdict
 
 MOST: Final = 12
 """The most entries that a row keeps."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedDecision:
+class LoggedDecision(Struct, frozen=True, kw_only=True):
     """One decision, or `times` equal ones in a row: the first `at`, the last `until`."""
 
     at: datetime

@@ -3,13 +3,14 @@
 No word in it is a vendor's.
 """
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final
 
 from msgspec import Struct, structs
+
+from rindle_sync.domain.value import Value
 
 
 class TrackKind(StrEnum):
@@ -31,11 +32,12 @@ class OutputStatus(StrEnum):
     """A word that rindle-sync does not know."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Track:
+class Track(Value, frozen=True, kw_only=True):
     """An audio track or captions beside the video."""
 
-    id: str = field(repr=False)
+    hidden = frozenset({"id"})
+
+    id: str
     """The provider's."""
     kind: TrackKind
     status: OutputStatus
@@ -46,8 +48,7 @@ class Track:
     """Why it failed, scrubbed; at most 4096 characters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendition:
+class Rendition(Value, frozen=True, kw_only=True):
     """A file to download."""
 
     name: str
@@ -63,8 +64,7 @@ class Rendition:
     """Why it failed, scrubbed; at most 4096 characters."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Master:
+class Master(Value, frozen=True, kw_only=True):
     """The file in its best quality, which the provider keeps for a while."""
 
     status: OutputStatus

@@ -4,7 +4,6 @@ An output is a track, a rendition, the master, or the recording of a live stream
 """
 
 from collections.abc import Mapping
-from dataclasses import replace as replaced
 from typing import Any, Final, TypeVar
 
 from rindle_sync.domain.asset import Observation, ObservationSource, ProviderAsset, State, replace
@@ -149,7 +148,7 @@ P = TypeVar("P", Track, Rendition, Master)
 def _with_reason(output: P, before: P | None) -> P:
     if output.status is not OutputStatus.ERRORED or output.error or before is None:
         return output
-    return replaced(output, error=before.error)
+    return replace(output, error=before.error)
 
 
 def _further(output: P, before: P) -> P:

@@ -1,6 +1,7 @@
 """How a row stands: whether it is settled, needs a call, is past its threshold. Pure."""
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 from rindle_sync.domain.asset import IN_FLIGHT, WATCHED, Due, ProviderAsset, State, replace
@@ -8,6 +9,7 @@ from rindle_sync.domain.clocks import is_ahead
 from rindle_sync.domain.decision import Policy, StuckPolicy
 
 _KNOWN_AT: Final = ("observed_at", "last_event_at", "checked_at", "missing_since")
+_read_known_at: Final = attrgetter(*_KNOWN_AT)
 
 
 def without_wrong_times(row: ProviderAsset, now: datetime) -> ProviderAsset:
@@ -17,8 +19,10 @@ def without_wrong_times(row: ProviderAsset, now: datetime) -> ProviderAsset:
     """
     if row.state is State.DELETED:
         return row
-    names = [name for name in _KNOWN_AT if is_ahead(getattr(row, name), now)]
-    wrong: dict[str, datetime | None] = dict.fromkeys(names)
+    wrong: dict[str, datetime | None] = {}
+    for name, moment in zip(_KNOWN_AT, _read_known_at(row), strict=True):
+        if moment is not None and is_ahead(moment, now):
+            wrong[name] = None
     # still to be confirmed: counted from now on
     if is_ahead(row.playback_absent_since, now):
         wrong["playback_absent_since"] = now

@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from dataclasses import replace as replaced
 from datetime import datetime
 from typing import Final
+
+from msgspec import Struct
 
 from rindle_sync.domain import (
     CHANGES,
@@ -49,8 +50,7 @@ TRIES: Final = 5
 """How often a row that others write meanwhile is read and decided again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(Struct, frozen=True):
     """A row as it was read, and what was then observed of it.
 
     The observation is None where a verdict stands without asking the provider.
@@ -60,8 +60,7 @@ class Observed:
     observation: Observation | FetchFailure | None
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """What an observation came to, and the row before it."""
 
     before: ProviderAsset
@@ -139,8 +138,10 @@ async def _write_and_emit(
 ) -> Written:
     writes = []
     for applied in decided:
-        left = _left(applied.before, applied.row, now)
-        writes.append(Write(applied.row, _change(applied, trigger, now), left))
+        before, row = applied.before, applied.row
+        is_kept = row.raw_provider_metadata is before.raw_provider_metadata
+        change = _change(applied, trigger, now)
+        writes.append(Write(row, change, _left(before, row, now), keeps_metadata=is_kept))
     written = await context.store.assets.write(writes)
     for applied, write in zip(decided, writes, strict=True):
         if write.row.id in written.ids:
@@ -173,7 +174,7 @@ def _planned(
     check_at = next_check(decision, observation, now, context.policy, context.schedule)
     log = log_decision(before.decision_log, observation, decision, trigger, now)
     after = replace(decision.row, check_at=check_at, decision_log=log, version=before.version + 1)
-    return Applied(before, replaced(decision, row=after), observation)
+    return Applied(before, replace(decision, row=after), observation)
 
 
 def _change(applied: Applied, trigger: Trigger, now: datetime) -> Change | None:

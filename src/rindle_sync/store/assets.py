@@ -3,36 +3,29 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rindle_sync.domain import ROW_FIELDS, LongestGaps, ProviderAsset, as_row_id, is_text, replace
+from rindle_sync.domain import LongestGaps, ProviderAsset, as_row_id, is_text, replace
 from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.driver_errors import retried
-from rindle_sync.store.lines import (
-    CHANGE_COLUMNS,
-    Change,
-    change_columns,
-    columns_of,
-    read_change,
-    read_row,
+from rindle_sync.store.lines import ROW, Change, columns_of, read_change, read_row
+from rindle_sync.store.row_writes import (
+    ADD_CHANGES,
+    WRITE_ALL,
+    WRITE_ROWS,
+    Write,
+    changes_as_text,
+    rows_and_changes,
+    rows_as_text,
 )
-from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
+from rindle_sync.store.schema.json_rows import any_of, to_json
 from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
-from rindle_sync.store.superseded import SupersededIds, supersede
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A row to write, one version above the stored one, its change, and the ids that it loses."""
-
-    row: ProviderAsset
-    change: Change | None = None
-    superseded: SupersededIds | None = None
+from rindle_sync.store.superseded import supersede
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,56 +48,6 @@ READ_AT_ONCE: Final = 500
 """How many rows are read at once where all of them are."""
 
 _TAKEN: Final = "another row holds its asset already, or a constraint refuses it"
-_FIXED: Final = {
-    *("id", "reference", "profile", "provider_name", "environment", "inserted_at"),
-    *("lease_token", "lease_until"),
-}
-"""The columns that `write` does not set from the row."""
-_WRITTEN: Final = tuple(name for name in ROW_FIELDS if name not in _FIXED)
-_SENT: Final = ("id", "lease_token", *_WRITTEN)
-_read_sent: Final = attrgetter(*_SENT)
-
-
-def _write_statement(*, locks: bool) -> sa.Update:
-    sent = json_table("rows", "sent")
-    read = _lock_in_order(sent) if locks else sa.select(sent.c.value)
-    rows = once(read, "r")
-    values: dict[str, Any] = {name: json_field(rows, assets.c[name]) for name in _WRITTEN}
-    # a lease is ended by its holder only: another process may have leased the row since
-    mine = json_field(rows, assets.c.lease_token) == assets.c.lease_token
-    for name in ("lease_token", "lease_until"):
-        values[name] = sa.case((mine, sa.null()), else_=assets.c[name])
-    is_row = assets.c.id == json_field(rows, assets.c.id)
-    return (
-        sa.update(assets)
-        .where(is_row, _is_unread(rows, assets.c.version))
-        .values(values)
-        .returning(assets.c.id)
-    )
-
-
-def _lock_in_order(sent: sa.FromClause) -> sa.Select[Any]:
-    """The JSON rows that were not written since, locked in the order of their ids.
-
-    So concurrent writers do not deadlock. Each row is looked up by its key, and no plan reads the
-    whole table instead: a subquery that locks is not merged into a join.
-    """
-    ordered = sa.select(sent.c.value).order_by(json_field(sent, assets.c.id)).subquery("ordered")
-    stored = sa.select(assets.c.version).where(assets.c.id == json_field(ordered, assets.c.id))
-    locked = stored.with_for_update().lateral("locked")
-    return (
-        sa.select(ordered.c.value)
-        .join(locked, sa.true())
-        .where(_is_unread(ordered, locked.c.version))
-    )
-
-
-def _is_unread(
-    rows: sa.FromClause, stored_version: sa.ColumnElement[int]
-) -> sa.ColumnElement[bool]:
-    """Whether a row was not written since the JSON `rows` were read."""
-    return stored_version == json_field(rows, assets.c.version) - 1
-
 
 HAS_COME: Final = assets.c.check_at <= sa.bindparam("due")
 PLANNED_WRONGLY: Final = (
@@ -119,22 +62,13 @@ IS_PLANNED_WRONGLY: Final = sa.or_(*PLANNED_WRONGLY)
 The parameters are those of `LongestGaps.latest`.
 """
 
-_WRITE: Final = {
-    "postgresql": _write_statement(locks=True),
-    "sqlite": _write_statement(locks=False),
-}
-"""By dialect; SQLite has one writer, and nothing to lock."""
-
-_WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(
     assets,
     HAS_COME | IS_PLANNED_WRONGLY,
-    assets.c.id.in_(sa.select(json_field(_WANTED, assets.c.id))),
+    any_of(assets.c.id, "wanted"),
     first=[assets.c.id],
+    returning=[ROW],
 )
-_SENT_CHANGES: Final = once(sa.select(json_table("rows", "sent").c.value), "r")
-_NEW_CHANGES: Final = (json_field(_SENT_CHANGES, changes.c[name]) for name in CHANGE_COLUMNS)
-_ADD_CHANGES: Final = sa.insert(changes).from_select(CHANGE_COLUMNS, sa.select(*_NEW_CHANGES))
 
 
 class AssetStore(Repository):
@@ -223,10 +157,10 @@ class AssetStore(Repository):
             (assets.c.provider_upload_id, provider_upload_ids, sa.true()),
             (assets.c.passthrough, passthroughs, has_no_id),
         )
-        wanted = sa.select(*assets.c).where(*self.here)
+        wanted = sa.select(ROW).where(*self.here)
         has_key = sa.or_(*(column.in_(values) & is_meant for column, values, is_meant in keys))
         try:
-            return [read_row(row) for row in await self.read(wanted.where(has_key))]
+            return await self._rows(wanted.where(has_key))
         except InvalidValue:
             found = {}
         # a value that the database cannot hold stands in no row, and must not hide the others
@@ -242,8 +176,8 @@ class AssetStore(Repository):
 
     async def get_many(self, row_ids: Collection[str]) -> dict[str, ProviderAsset]:
         """The existing rows with these ids, by id."""
-        found = await self.read(sa.select(*assets.c).where(assets.c.id.in_(row_ids)))
-        return {row.id: row for row in map(read_row, found)}
+        found = await self._rows(sa.select(ROW).where(assets.c.id.in_(row_ids)))
+        return {row.id: row for row in found}
 
     async def claim(
         self,
@@ -259,17 +193,16 @@ class AssetStore(Repository):
 
         Due are also those whose check a wrong clock has planned, for later than `longest` allows.
         """
-        wanted = json_parameter([{"id": row_id} for row_id in row_ids], assets)
         values = self.parameters | clock(now) | longest.latest(now)
-        values |= {"wanted": wanted, "due": due, "until": until, "most": len(row_ids)}
+        values |= {"wanted": to_json(row_ids), "due": due, "until": until, "most": len(row_ids)}
         claimed = await self.lease(_CLAIM, token, values)
-        return [replace(read_row(row), lease_token=token) for row in claimed]
+        return [replace(read_row(row.document), lease_token=token) for row in claimed]
 
     async def write(self, writes: Sequence[Write]) -> Written:
         """Write the rows that were not written since they were read, and their changes.
 
-        One transaction of two statements, however many rows. When the database refuses it, for a
-        key of another row or for a value of any kind, they are written one by one.
+        One transaction, however many rows. When the database refuses it, for a key of another row
+        or for a value of any kind, they are written one by one.
         """
         try:
             return Written(await self._write(writes))
@@ -288,21 +221,28 @@ class AssetStore(Repository):
 
     @retried
     async def _write(self, writes: Sequence[Write]) -> Set[str]:
-        rows = [dict(zip(_SENT, _read_sent(write.row), strict=True)) for write in writes]
-        try:
-            sent = json_parameter(rows, assets)
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise InvalidValue(f"a value is no JSON ({type(error).__name__})") from None
-        async with self.writing() as connection:
-            statement = _WRITE[self.database.engine.dialect.name]
-            found = await connection.execute(statement, {"rows": sent})
-            ids = frozenset(found.scalars())
-            stored = [change_columns(w.change) for w in writes if w.change and w.row.id in ids]
-            if stored:
-                await connection.execute(_ADD_CHANGES, {"rows": json_parameter(stored, changes)})
+        is_sqlite = self.database.engine.dialect.name == "sqlite"
+        write_all = self._write_apart if is_sqlite else self._write_at_once
+        others = any(w.superseded or (w.change and is_sqlite) for w in writes)
+        async with self.writing(single=not others) as connection:
+            ids = await write_all(connection, writes)
             left = [w.superseded for w in writes if w.superseded and w.row.id in ids]
             if left:
                 await supersede(connection, self.key, left)
+        return ids
+
+    async def _write_at_once(
+        self, connection: AsyncConnection, writes: Sequence[Write]
+    ) -> Set[str]:
+        found = await connection.execute(WRITE_ALL, rows_and_changes(writes))
+        return frozenset(found.scalars())
+
+    async def _write_apart(self, connection: AsyncConnection, writes: Sequence[Write]) -> Set[str]:
+        found = await connection.execute(WRITE_ROWS, {"rows": rows_as_text(writes)})
+        ids = frozenset(found.scalars())
+        added = [w.change for w in writes if w.change and w.row.id in ids]
+        if added:
+            await connection.execute(ADD_CHANGES, {"rows": changes_as_text(added)})
         return ids
 
     async def changes_of(self, row_id: str) -> list[Change]:
@@ -312,10 +252,10 @@ class AssetStore(Repository):
 
     async def rows(self) -> AsyncIterator[ProviderAsset]:
         """Every row of the environment, in the order of their ids."""
-        ordered = sa.select(*assets.c).where(*self.here).order_by(assets.c.id).limit(READ_AT_ONCE)
+        ordered = sa.select(ROW).where(*self.here).order_by(assets.c.id).limit(READ_AT_ONCE)
         wanted = ordered
         while True:
-            found = [read_row(row) for row in await self.read(wanted)]
+            found = await self._rows(wanted)
             for row in found:
                 yield row
             if len(found) < READ_AT_ONCE:
@@ -323,8 +263,11 @@ class AssetStore(Repository):
             wanted = ordered.where(assets.c.id > found[-1].id)
 
     async def _find(self, *which: sa.ColumnElement[bool]) -> list[ProviderAsset]:
-        wanted = sa.select(*assets.c).where(*which).order_by(assets.c.reference, assets.c.profile)
+        wanted = sa.select(ROW).where(*which).order_by(assets.c.reference, assets.c.profile)
         try:
-            return [read_row(found) for found in await self.read(wanted)]
+            return await self._rows(wanted)
         except InvalidValue:  # what the database cannot hold stands in no row
             return []
+
+    async def _rows(self, wanted: sa.Select[Any]) -> list[ProviderAsset]:
+        return [read_row(row.document) for row in await self.read(wanted)]

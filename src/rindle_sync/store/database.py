@@ -355,9 +355,12 @@ def is_ahead(moment: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
 
 
 def claim_statement(
-    table: sa.Table, *due: sa.ColumnElement[bool], first: Sequence[sa.ColumnElement[Any]]
+    table: sa.Table,
+    *due: sa.ColumnElement[bool],
+    first: Sequence[sa.ColumnElement[Any]],
+    returning: Sequence[sa.ColumnElement[Any]] = (),
 ) -> sa.Update:
-    """Lease the `most` first rows that are `due` and free, and return them.
+    """Lease the `most` first rows that are `due` and free, and return them, or `returning`.
 
     The parameters beside those of `due` and `clock` are `provider`, `in_environment`, `token`,
     `until` and `most`.
@@ -370,7 +373,8 @@ def claim_statement(
         "lease_token": sa.bindparam("token"),
         "lease_until": sa.bindparam("until"),
     }
-    return sa.update(table).where(table.c.id == chosen.c.id).values(lease).returning(*table.c)
+    leased = sa.update(table).where(table.c.id == chosen.c.id).values(lease)
+    return leased.returning(*(returning or table.c))
 
 
 def outcome_statement(table: sa.Table, names: Sequence[str]) -> sa.Update:

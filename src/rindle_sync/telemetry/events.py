@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from rindle_sync.domain import ProviderAsset, redact_id
 from rindle_sync.telemetry.tracebacks import scrub_traceback
@@ -17,8 +19,7 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 _ENVELOPE: Final = frozenset({"system_time", "row_id", "reference", "environment"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """The fields of every event: `system_time` in nanoseconds; `row_id`, the key to join on."""
 
     name: ClassVar[str] = "rindle"
@@ -35,26 +36,23 @@ class Event:
 
     def metadata(self) -> dict[str, Any]:
         """The other fields of the event: plain values without provider ids."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _ENVELOPE}
+        return {n: getattr(self, n) for n in self.__struct_fields__ if n not in _ENVELOPE}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderEvent(Event):
+class ProviderEvent(Event, frozen=True, kw_only=True):
     """An event about a provider environment; `Telemetry` fills in `provider`."""
 
     provider: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowEvent(ProviderEvent):
+class RowEvent(ProviderEvent, frozen=True, kw_only=True):
     """An event about a row; `Telemetry` fills in `profile` and `asset_id`, the redacted id."""
 
     profile: str = ""
     asset_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved(RowEvent):
+class Resolved(RowEvent, frozen=True, kw_only=True):
     """A check was answered, whether or not that changed the row."""
 
     name: ClassVar[str] = "rindle.provider.sync.resolved"
@@ -63,15 +61,13 @@ class Resolved(RowEvent):
     no_change: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stuck(Resolved):
+class Stuck(Resolved, frozen=True, kw_only=True):
     """A row was in flight past the stuck threshold and is errored now."""
 
     name: ClassVar[str] = "rindle.provider.sync.stuck"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed(RowEvent):
+class Failed(RowEvent, frozen=True, kw_only=True):
     """A check brought no answer, or none that could be written.
 
     `reason` is throttled, unreachable, refused, clash or conflict.
@@ -82,16 +78,14 @@ class Failed(RowEvent):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnknownStatus(RowEvent):
+class UnknownStatus(RowEvent, frozen=True, kw_only=True):
     """The provider used an unknown status word; the row stays as it is."""
 
     name: ClassVar[str] = "rindle.provider.sync.unknown_status"
     status: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Called(ProviderEvent):
+class Called(ProviderEvent, frozen=True, kw_only=True):
     """A call to the provider has ended.
 
     `way` is asset, list, upload, whoami, create_upload, cancel_upload, create_asset or
@@ -104,8 +98,7 @@ class Called(ProviderEvent):
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swept(ProviderEvent):
+class Swept(ProviderEvent, frozen=True, kw_only=True):
     """A sweep has ended.
 
     `outcome` is done, stopped, unreachable, refused, rate_limited, already_running or failed.
@@ -123,8 +116,7 @@ class Swept(ProviderEvent):
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateChange(RowEvent):
+class StateChange(RowEvent, frozen=True, kw_only=True):
     """A row has really changed; emitted after the write."""
 
     name: ClassVar[str] = "rindle.provider_asset.state_change"
@@ -135,8 +127,7 @@ class StateChange(RowEvent):
     late_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediaChange(RowEvent):
+class MediaChange(RowEvent, frozen=True, kw_only=True):
     """The media of a row alone has changed; emitted after the write.
 
     `fields` names what has, as in `tracks, duration`.
@@ -149,8 +140,7 @@ class MediaChange(RowEvent):
     late_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookVerified(ProviderEvent):
+class WebhookVerified(ProviderEvent, frozen=True, kw_only=True):
     """A webhook was verified and stored; `secret` is the position of the secret that matched.
 
     `acted_on` is False where its type says nothing about a row. `ack_ms` is the time until the
@@ -166,8 +156,7 @@ class WebhookVerified(ProviderEvent):
     delivery_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookRejected(ProviderEvent):
+class WebhookRejected(ProviderEvent, frozen=True, kw_only=True):
     """A webhook was not accepted, and nothing of it was stored.
 
     `detail` says what the database said of one that could not be stored.
@@ -179,8 +168,7 @@ class WebhookRejected(ProviderEvent):
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookProcessed(ProviderEvent):
+class WebhookProcessed(ProviderEvent, frozen=True, kw_only=True):
     """A webhook event was applied to its row, `lag_ms` after it occurred."""
 
     name: ClassVar[str] = "rindle.provider.webhook.processed"
@@ -189,8 +177,7 @@ class WebhookProcessed(ProviderEvent):
     lag_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookIgnored(ProviderEvent):
+class WebhookIgnored(ProviderEvent, frozen=True, kw_only=True):
     """A webhook event was stored and not applied.
 
     `reason` is not_acted_on for a type that says nothing about a row, or untracked.
@@ -201,8 +188,7 @@ class WebhookIgnored(ProviderEvent):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookException(ProviderEvent):
+class WebhookException(ProviderEvent, frozen=True, kw_only=True):
     """A webhook event could not be applied; it is tried again, or can be replayed if `dead`."""
 
     name: ClassVar[str] = "rindle.provider.webhook.exception"
@@ -212,8 +198,7 @@ class WebhookException(ProviderEvent):
     dead: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallbackException(Event):
+class CallbackException(Event, frozen=True, kw_only=True):
     """A callback of the app raised `error`, by its class name; it is called again.
 
     `callback` is its name in the app's code, and `traceback` has several lines, without ids.
@@ -226,8 +211,7 @@ class CallbackException(Event):
     traceback: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimitWaiting(ProviderEvent):
+class RateLimitWaiting(ProviderEvent, frozen=True, kw_only=True):
     """Work waits for the rate limit of `bucket`, five seconds or more, as far as is known."""
 
     name: ClassVar[str] = "rindle.provider.rate_limit.waiting"
@@ -235,8 +219,7 @@ class RateLimitWaiting(ProviderEvent):
     wait_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerOpened(ProviderEvent):
+class BreakerOpened(ProviderEvent, frozen=True, kw_only=True):
     """The circuit opened for `retry_ms`.
 
     `reason` is refused, other_environment or unreachable.
@@ -247,8 +230,7 @@ class BreakerOpened(ProviderEvent):
     retry_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerClosed(ProviderEvent):
+class BreakerClosed(ProviderEvent, frozen=True, kw_only=True):
     """The provider answers again, after the circuit was open for `reason`, `open_ms` long."""
 
     name: ClassVar[str] = "rindle.provider.breaker.closed"
@@ -256,8 +238,7 @@ class BreakerClosed(ProviderEvent):
     open_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audited(ProviderEvent):
+class Audited(ProviderEvent, frozen=True, kw_only=True):
     """An audit has ended.
 
     `outcome` is done, alarm, stopped, unreachable, refused, rate_limited or failed.
@@ -275,8 +256,7 @@ class Audited(ProviderEvent):
     duration_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorActed(Event):
+class OperatorActed(Event, frozen=True, kw_only=True):
     """An operator used the console: `action` is sync, replay, replay_dead or sign_in."""
 
     name: ClassVar[str] = "rindle.operator.acted"
@@ -284,8 +264,7 @@ class OperatorActed(Event):
     outcome: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedactionFailed(Event):
+class RedactionFailed(Event, frozen=True, kw_only=True):
     """An event contained a provider id, which was redacted: a bug in rindle-sync to report."""
 
     name: ClassVar[str] = "rindle.telemetry.redaction_failed"

@@ -26,7 +26,8 @@ def decode(content: bytes) -> Any:
     that no float can hold are left out, with their names. Control characters are read as they are.
     """
     may_be_deep = content.count(b"{") + content.count(b"[") > DEEPEST
-    if not may_be_deep and b"\\u0000" not in content:
+    may_have_nul = b"\\" in content and b"\\u0000" in content
+    if not (may_be_deep or may_have_nul):
         try:
             return msgspec.json.decode(content)
         except ValueError:  # also where bytes are no UTF-8

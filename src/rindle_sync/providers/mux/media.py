@@ -75,8 +75,10 @@ def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
 def _tracks(data: Mapping[str, Any]) -> Iterator[Track]:
     seen = set()
     for entry in _objects(data.get("tracks")):
+        if text(entry.get("type")) not in _KINDS:
+            continue  # the video, above all
         # Mux gives the tracks of the input no status: they are as far as the asset
-        track = read_track({"status": data.get("status")} | dict(entry), data)
+        track = read_track({"status": data.get("status"), **entry}, data)
         if track and text(entry.get("status")) not in _GONE and track.id not in seen:
             seen.add(track.id)
             yield track

@@ -91,6 +91,7 @@ class List(msgspec.Struct):
     next_cursor: Any = None
 
 
+_LIST: Final = msgspec.json.Decoder(List)
 T = TypeVar("T")
 Named = TypeVar("Named", Asset, Upload)
 
@@ -106,12 +107,15 @@ def decoded(content: bytes, *, keep_urls: bool = False) -> Mapping[str, Any] | N
 
 def _cleaned(content: bytes, *, keep_urls: bool = False) -> Any:
     body = lenient_json.decode(content)
-    # most answers hold neither, and to walk them is what costs; an escape may hide either
-    may_hide = b"\\u" in content or b"\\/" in content
-    may_have_url = b"://" in content or _URL_KEY.search(content)
-    if keep_urls or not (may_hide or may_have_url):
-        return body
-    return without_file_urls(body)
+    return body if keep_urls or not _may_have_url(content) else without_file_urls(body)
+
+
+def _may_have_url(content: bytes) -> bool:
+    """Whether a URL may be in it: most answers have none, and to walk them is what costs."""
+    # single bytes are looked for first, and fast; an escape may hide one
+    if b"\\" in content and (b"\\u" in content or b"\\/" in content):
+        return True
+    return (b"/" in content and b"://" in content) or _URL_KEY.search(content) is not None
 
 
 def read(data: Mapping[str, Any], kind: type[T]) -> T:
@@ -143,12 +147,12 @@ def read_list(content: bytes, at: datetime) -> Page:
 def _entries(content: bytes) -> tuple[Sequence[Any], Any]:
     """What a page of a list holds, and the cursor that follows it."""
     try:
-        # by entry: most of a page needs no second look
-        page = msgspec.json.decode(content, type=List)
+        # by entry, where there is more to do than to decode: most of a page needs no second look
+        page, keep_urls = _LIST.decode(content), not _may_have_url(content)
         entries = []
         for entry in page.data:
             with suppress(ValueError, RecursionError):
-                entries.append(_cleaned(bytes(entry)))
+                entries.append(_cleaned(bytes(entry), keep_urls=keep_urls))
     except (ValueError, RecursionError):
         body = decoded(content)
         if body is None:
@@ -166,9 +170,10 @@ def asset_observation(
     """An asset as what was seen; `data` is kept with it."""
     status, upload_id = text(asset.status), text_id(asset.upload_id)
     passthrough, playback_ids = text(asset.passthrough), _playback_ids(asset)
-    state = ASSET_STATES.get(status)
-    ids = [asset.id, upload_id, passthrough]
-    ids += [playback_id.id for playback_id in playback_ids or ()]
+    state, error_text = ASSET_STATES.get(status), None
+    if asset.errors is not None:
+        ids = [playback_id.id for playback_id in playback_ids or ()]
+        error_text = reason(asset.errors, asset.id, upload_id, passthrough, *ids)
     return Observation(
         source=source,
         at=at,
@@ -180,7 +185,7 @@ def asset_observation(
         playback_ids=playback_ids,
         created_at=parse_time(asset.created_at),
         error_kind=ErrorKind.PROVIDER if state is State.ERRORED else None,
-        error_text=reason(asset.errors, *ids),
+        error_text=error_text,
         metadata=data,
         media=asset_media(data),
     )
