@@ -193,7 +193,7 @@ def test_rindle_config_names_the_file_and_the_default_one_is_left_alone(
 
     settings = load_settings()
 
-    assert (settings.sweep_batch, settings.sweep_interval_seconds) == (50, 9)
+    assert (settings.sweep_batch, settings.sweep_interval_seconds) == (20, 9)
 
 
 def test_a_variable_may_be_written_in_lower_case(set_variable: SetVariable) -> None:
@@ -205,14 +205,14 @@ def test_settings_do_not_change_once_read() -> None:
     settings = load_settings()
     with pytest.raises(ValueError, match="frozen"):
         settings.sweep_batch = 1
-    assert settings.sweep_batch == 50
+    assert settings.sweep_batch == 20
 
 
 def test_a_file_of_one_call_is_forgotten_in_the_next(write_file: WriteFile) -> None:
     path = write_file("sweep_batch = 7")
     assert load_settings().sweep_batch == 7
     path.unlink()
-    assert load_settings().sweep_batch == 50
+    assert load_settings().sweep_batch == 20
 
 
 # a file that cannot be read
@@ -311,7 +311,7 @@ def test_a_typo_in_a_variable_is_refused_with_a_suggestion(
 )
 def test_other_peoples_variables_are_left_alone(set_variable: SetVariable, variable: str) -> None:
     set_variable(variable, "anything")
-    assert load_settings().sweep_batch == 50
+    assert load_settings().sweep_batch == 20
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Nobody waits for the rate limit for long, and whoever is turned away is told until when."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -160,7 +159,7 @@ async def test_a_sync_postpones_its_row_until_it_may_be_checked(
 
 async def test_a_sweep_ends_at_a_429_of_an_hour_and_goes_on_after_it(world: World) -> None:
     rows = [await world.track(updated_at=world.clock.now() - MINUTE) for _ in range(3)]
-    world.context = replace(world.context, batch=1)
+    world.with_gateway(at_once=1)
     world.without_pages()
     world.emulator.add_fault("rate_limited", times=1, retry_after=HOUR)
     began = world.clock.now()

@@ -142,7 +142,6 @@ class ProviderGateway:
         """
         if row.is_unclear:
             return (await self._find_made([row]))[row.id]
-        secrets = *row.secrets, row.passthrough
 
         async def observe(at: datetime) -> Observation:
             try:
@@ -155,12 +154,12 @@ class ProviderGateway:
                         "not found; but no row was ever found with this token: "
                         "is it of their environment?"
                     ) from None
-                text = scrub(str(missing), *secrets)
+                text = scrub(str(missing), *_secrets_of(row))
                 return Observation(source=ObservationSource.GET, at=at, gone=True, error_text=text)
             await self.identity.learn()
             return observation
 
-        return await self._attempt(observe, f"row {row.id} ({row.shown_reference})", *secrets)
+        return await self._attempt(observe, row)
 
     async def fetch_all(
         self, rows: Sequence[ProviderAsset], keep_going: Callable[[], bool] = lambda: True
@@ -323,7 +322,10 @@ class ProviderGateway:
         return Observation(source=ObservationSource.GET, at=at, status="no id to fetch by")
 
     async def _attempt(
-        self, request: Callable[[datetime], Awaitable[Result]], about: str, *secrets: str | None
+        self,
+        request: Callable[[datetime], Awaitable[Result]],
+        about: ProviderAsset | str,
+        *secrets: str | None,
     ) -> Result | FetchFailure:
         at = self._now()
         opened = self.circuit.enter()
@@ -341,13 +343,14 @@ class ProviderGateway:
                 await self.identity.check()
             result = await request(at)
         except (ProviderError, NotFound) as error:  # a 404 for a list says nothing about a row
-            return await self._failure(error, at, scrub(str(error), *secrets))
+            text = scrub(str(error), *secrets, *_secrets_of(about))
+            return await self._failure(error, at, text)
         except RindleSyncError:
             raise
         except Exception as error:  # noqa: BLE001  a bug with one answer must not stop others
             _log.error(
                 "an answer about %s was not understood:\n%s",
-                about,
+                _shown(about),
                 scrub_traceback(error, has_messages=False),
             )
             text = f"the answer was not understood ({type(error).__name__})"
@@ -381,3 +384,11 @@ class ProviderGateway:
             case _:
                 await self.circuit.failed(text)
                 return FetchFailure(kind=FailureKind.UNREACHABLE, at=at, text=text)
+
+
+def _secrets_of(about: ProviderAsset | str) -> tuple[str | None, ...]:
+    return () if isinstance(about, str) else (*about.secrets, about.passthrough)
+
+
+def _shown(about: ProviderAsset | str) -> str:
+    return about if isinstance(about, str) else f"row {about.id} ({about.shown_reference})"

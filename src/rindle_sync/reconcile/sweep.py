@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import uuid4
 
 from rindle_sync.domain import Due, Outcome, Trigger, is_due, lasts, needs_fetch
 from rindle_sync.reconcile.apply import Applied, Observed
@@ -153,20 +154,26 @@ async def _check(run: SweepRun, row_ids: Sequence[str], granted: int = 0) -> Non
 
     A row that was not asked about after all is left untouched: it is not its fault.
     """
-    context, rows = run.context, await run.claim(row_ids)
+    context, token, are_applied = run.context, str(uuid4()), False
+    rows = await run.claim(row_ids, token)
     now = context.now()
     to_fetch = [row for row in rows if needs_fetch(row, now, context.policy)]
 
     def is_in_time() -> bool:
         return run.keep_going() and lasts(now + LATEST_TURN, context.now(), LATEST_TURN)
 
-    fetched = await context.gateway.fetch_all(to_fetch, is_in_time)
-    run.result.calls += fetched.calls
-    asked = {row.id for row in to_fetch}
-    observed = [Observed(row, None) for row in rows if row.id not in asked]
-    observed += [Observed(row, observation) for row, observation in fetched.observed]
-    if observed:
-        await run.apply(observed, {seen.row.id for seen in observed})
+    try:
+        fetched = await context.gateway.fetch_all(to_fetch, is_in_time)
+        run.result.calls += fetched.calls
+        asked = {row.id for row in to_fetch}
+        observed = [Observed(row, None) for row in rows if row.id not in asked]
+        observed += [Observed(row, observation) for row, observation in fetched.observed]
+        if observed:
+            await run.apply(observed, {seen.row.id for seen in observed})
+        are_applied = len(observed) == len(rows)
+    finally:
+        if not are_applied and not context.dry_run:
+            await context.store.assets.release(token)
     if fetched.error:
         raise fetched.error
     if granted:

@@ -158,14 +158,14 @@ class SweepRun:
         await self.hold()
         return granted
 
-    async def claim(self, row_ids: Sequence[str]) -> list[ProviderAsset]:
+    async def claim(self, row_ids: Sequence[str], token: str | None = None) -> list[ProviderAsset]:
         """Those of these rows that are still due and free, leased unless this is a dry run."""
         assets, now = self.context.store.assets, self.context.now()
         if self.context.dry_run:
             return list((await assets.get_many(row_ids)).values())
         longest, until = self.context.longest_gaps, now + self.context.lease
         return await assets.claim(
-            row_ids, due=now, now=now, longest=longest, token=self.token, until=until
+            row_ids, due=now, now=now, longest=longest, token=token or self.token, until=until
         )
 
     async def apply(self, observed: Sequence[Observed], due: Collection[str]) -> None:
