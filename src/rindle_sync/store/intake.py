@@ -140,8 +140,9 @@ class Intake:
                 return frozenset(await inserting)
             # PostgreSQL would log a failed statement with what stands in it: never in its text
             sql = _text(_INSERT_MANY, connection.backend, self._schema)
-            found = await connection.run(sql, {"rows": json_parameter(events, webhook_events)})
-            return frozenset(str(line[0]) for line in found.lines)
+            values = {"rows": json_parameter(events, webhook_events)}
+            cursor = await connection.given.execute(sql, values)
+            return frozenset(str(line[0]) for line in await cursor.fetchall())
 
     async def _revived(self, values: Values) -> bool | Exception:
         """Whether an event that is stored already, and was not applied, is pending again."""

@@ -106,12 +106,12 @@ def decoded(content: bytes, *, keep_urls: bool = False) -> Mapping[str, Any] | N
 
 def _cleaned(content: bytes, *, keep_urls: bool = False) -> Any:
     body = lenient_json.decode(content)
+    if keep_urls:
+        return body
     # most answers hold neither, and to walk them is what costs; an escape may hide either
     may_hide = b"\\u" in content or b"\\/" in content
     may_have_url = b"://" in content or _URL_KEY.search(content)
-    if keep_urls or not (may_hide or may_have_url):
-        return body
-    return without_file_urls(body)
+    return without_file_urls(body) if may_hide or may_have_url else body
 
 
 def read(data: Mapping[str, Any], kind: type[T]) -> T:
