@@ -364,8 +364,8 @@ def _by_any_name() -> Patches:
     def row_of(webhook_event: Any, rows: Any) -> Any:
         for name in ("provider_asset_id", "provider_upload_id", "passthrough"):
             value = getattr(webhook_event, name)
-            for row in rows:
-                if value and getattr(row, name) == value and not contradiction(row, webhook_event):
+            for row in rows.get((name, value), ()):
+                if value and not contradiction(row, webhook_event):
                     return row
         return None
 

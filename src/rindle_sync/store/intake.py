@@ -153,8 +153,9 @@ class Intake:
             is_told = self._notifications.are_due(*_work_of(events))
             statement = _INSERT_MANY_AND_TELL if is_told else _INSERT_MANY
             sql = _text(statement, connection.backend, self._schema)
-            found = await connection.run(sql, {"rows": json_parameter(events, webhook_events)})
-            return frozenset(str(line[0]) for line in found.lines)
+            values = {"rows": json_parameter(events, webhook_events)}
+            cursor = await connection.given.execute(sql, values)
+            return frozenset(str(line[0]) for line in await cursor.fetchall())
 
     async def _revived(self, values: Values) -> bool | Exception:
         """Whether an event that is stored already, and was not applied, is pending again."""

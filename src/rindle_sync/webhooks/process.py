@@ -285,18 +285,24 @@ async def rows_about(
         provider_upload_ids=_named(webhook_events, "provider_upload_id"),
         passthroughs=_named(webhook_events, "passthrough"),
     )
-    return [(webhook_event, _row_of(webhook_event, rows)) for webhook_event in webhook_events]
+    by_name: dict[tuple[str, str], list[ProviderAsset]] = {}
+    for row in rows:
+        for name in _IDS:
+            by_name.setdefault((name, getattr(row, name)), []).append(row)
+    return [(webhook_event, _row_of(webhook_event, by_name)) for webhook_event in webhook_events]
 
 
-def _row_of(webhook_event: StoredEvent, rows: Sequence[ProviderAsset]) -> ProviderAsset | None:
+def _row_of(
+    webhook_event: StoredEvent, rows: Mapping[tuple[str, str], Sequence[ProviderAsset]]
+) -> ProviderAsset | None:
     """The row of an event: by asset, by upload, by passthrough; never one that it contradicts."""
     for name in _PROVIDER_IDS:
         value = getattr(webhook_event, name)
-        for row in rows:
-            is_named = value and getattr(row, name) == value
-            if is_named and not contradiction(row, webhook_event):
+        for row in rows.get((name, value), ()) if value else ():
+            if not contradiction(row, webhook_event):
                 return row
     # many assets may carry one passthrough: it names only a row that waits for its first id
     text = webhook_event.passthrough
-    waiting = [row for row in rows if text and row.passthrough == text and not row.is_fetchable]
+    named = rows.get(("passthrough", text), ()) if text else ()
+    waiting = [row for row in named if not row.is_fetchable]
     return waiting[0] if len(waiting) == 1 else None

@@ -143,10 +143,11 @@ class Receiver:
         webhook_event = self._webhook_event(received, headers, body, now)
         is_wanted = webhook_event.status is EventStatus.PENDING
         storing = self.inbox.storing(webhook_event)
-        await asyncio.wait({storing}, timeout=settings.store_within.total_seconds())
-        if not storing.done():
-            raise DatabaseUnavailable("the database took too long to store it")
-        is_new = storing.result()
+        try:
+            async with asyncio.timeout(settings.store_within.total_seconds()):
+                is_new = await asyncio.shield(storing)
+        except TimeoutError:
+            raise DatabaseUnavailable("the database took too long to store it") from None
         self.telemetry.emit(
             WebhookVerified(
                 type=received.type,

@@ -1,0 +1,61 @@
+"""How long a job goes on, and when the engines are told of it."""
+
+import asyncio
+from dataclasses import replace
+from uuid import uuid4
+
+from rindle_sync.domain import EventStatus, JobKind
+from rindle_sync.runtime.job_runner import waking
+from rindle_sync.webhooks import BATCH
+from tests.support.rows import NOW, a_row
+from tests.support.webhooks import a_kept_notice
+from tests.support.world import World, a_job_runner
+
+
+async def store_events(world: World, number: int) -> None:
+    storing = []
+    for _ in range(number):
+        event = a_kept_notice(a_row(provider_asset_id=uuid4().hex), NOW)
+        own = replace(event, id=str(uuid4()), event_id=str(uuid4()))
+        storing.append(world.context.store.inbox.storing(own))
+    await asyncio.gather(*storing)
+
+
+async def untried(world: World) -> int:
+    found = await world.context.store.inbox.list(status=EventStatus.PENDING, limit=1000)
+    return [summary.attempts for summary in found].count(0)
+
+
+async def test_all_that_waits_is_processed_while_nothing_comes(world: World) -> None:
+    await store_events(world, 2 * BATCH + 1)
+    job_runner = a_job_runner(world)
+
+    await job_runner.run(JobKind.PROCESS_WEBHOOK_EVENTS)
+
+    assert await untried(world) == 0
+    assert not job_runner.has_backlog
+
+
+async def test_a_batch_is_processed_while_more_comes_which_is_answered_first(world: World) -> None:
+    await store_events(world, 2 * BATCH + 1)
+    job_runner = a_job_runner(world)
+    job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+
+    await job_runner.run(JobKind.PROCESS_WEBHOOK_EVENTS)
+
+    assert await untried(world) == BATCH + 1
+    assert job_runner.has_backlog
+
+
+async def test_the_engines_are_told_once_of_a_job_that_they_have_not_taken_up(world: World) -> None:
+    job_runner, wakeup = a_job_runner(world), asyncio.Event()
+    with waking([job_runner], wakeup):
+        job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+        wakeup.clear()
+        job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+        is_told_again = wakeup.is_set()
+        job_runner.woken.clear()
+        job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
+
+    assert not is_told_again
+    assert wakeup.is_set()
