@@ -545,3 +545,98 @@ async def test_a_change_is_dispatched_after_the_transaction_that_wrote_it(world:
 
     assert before_the_commit == 0
     assert heard.states(row) == [State.READY]
+
+
+async def several_rows(world: World, number: int = 5) -> list[str]:
+    return [(await a_row_that_went_through(world, State.READY)).id for _ in range(number)]
+
+
+async def test_many_changes_are_handed_over_in_few_transactions(world: World) -> None:
+    await several_rows(world, 20)
+    begun: list[object] = []
+    engine = world.context.store.database.engine.sync_engine
+    sa.event.listen(engine, "begin", begun.append)
+
+    await handed_over(world, keep)
+
+    # for leases, reads, calls and outcomes; a transaction for each call would be 20 alone
+    assert len(begun) < 20
+    assert await kept(world) == Counter(await noted(world))
+    assert await left(world) == 0
+
+
+async def test_one_that_fails_among_many_takes_back_none_of_the_others(world: World) -> None:
+    rows = await several_rows(world)
+
+    async def fails_for_one(event: ChangeEvent, connection: AsyncConnection) -> None:
+        await keep(event, connection)
+        if event.change.row_id == rows[2]:
+            raise LookupError
+
+    await handed_over(world, fails_for_one)
+
+    assert await kept(world) == Counter({c for c in await noted(world) if c[0] != rows[2]})
+    assert failures(world) == ["LookupError"]
+    assert await left(world) == 1
+    world.clock.move(SECOND)
+    await handed_over(world, keep)
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback", "close"])
+async def test_one_that_ends_the_transaction_of_many_doubles_none_of_the_others(
+    world: World, ends: str
+) -> None:
+    rows = await several_rows(world)
+
+    async def ends_it(event: ChangeEvent, connection: AsyncConnection) -> None:
+        if event.change.row_id == rows[2]:
+            await getattr(connection, ends)()
+        else:
+            await keep(event, connection)
+
+    await handed_over(world, ends_it)
+
+    assert await kept(world) == Counter({c for c in await noted(world) if c[0] != rows[2]})
+    assert failures(world) == [TransactionEnded.__name__]
+    assert await left(world) == 1
+
+
+async def test_a_stop_among_many_takes_back_those_that_are_not_committed(world: World) -> None:
+    rows = await several_rows(world)
+    is_there = asyncio.Event()
+
+    async def hangs_at_the_third(event: ChangeEvent, connection: AsyncConnection) -> None:
+        await keep(event, connection)
+        if event.change.row_id == rows[2]:
+            is_there.set()
+            await asyncio.Event().wait()
+
+    dispatching = asyncio.create_task(handed_over(world, hangs_at_the_third))
+    await is_there.wait()
+    dispatching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dispatching
+
+    assert await kept(world) == Counter()
+    assert await left(world) == len(rows)
+    await handed_over(world, keep)  # nothing is leased any more
+    assert await kept(world) == Counter(await noted(world))
+
+
+async def test_what_a_statement_of_one_fails_on_is_its_own_failure(world: World) -> None:
+    rows = await several_rows(world)
+
+    async def writes_wrongly(event: ChangeEvent, connection: AsyncConnection) -> None:
+        await keep(event, connection)
+        if event.change.row_id == rows[1]:
+            await keep(event, connection)
+
+    async with world.context.store.database.writing() as connection:
+        await connection.exec_driver_sql("DROP INDEX IF EXISTS app_once")
+        await connection.exec_driver_sql("CREATE UNIQUE INDEX app_once ON app_changes (row_id)")
+    await handed_over(world, writes_wrongly)
+    async with world.context.store.database.writing() as connection:
+        await connection.exec_driver_sql("DROP INDEX app_once")
+
+    assert await kept(world) == Counter({c for c in await noted(world) if c[0] != rows[1]})
+    assert failures(world) == ["IntegrityError"]

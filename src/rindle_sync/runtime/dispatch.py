@@ -35,7 +35,10 @@ from rindle_sync.telemetry import CallbackException, scrub_traceback
 Leased = TypeVar("Leased", PendingChange, PendingCall)
 Result = TypeVar("Result")
 
-BATCH: Final = 50
+BATCH: Final = 100
+
+LONGEST_GROUP: Final = 0.1
+"""Seconds after which no other call begins in a transaction of several: the app's locks wait."""
 
 
 class _LeaseLost(Exception):
@@ -57,6 +60,16 @@ class _Dispatched:
     """Whether some callback has marked it as handled."""
     is_recorded: bool = False
     """Whether the transaction of the last callback has ended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """What was handed over in one transaction."""
+
+    recorded: set[int]
+    """The ids of the changes."""
+    number: int
+    """How many of those that waited were tried, with those whose lease was lost."""
 
 
 async def dispatch(
@@ -104,9 +117,11 @@ class _Dispatch:
         Raises `DatabaseUnavailable`, once all the others have ended.
         """
         events = await self._events(claimed)
+        recorded = await self._hand_over_in_groups(claimed.changes, events)
         changes = [
             (pending, asyncio.create_task(self._change(pending, events[pending.id])))
             for pending in claimed.changes
+            if pending.id not in recorded
         ]
         calls = [
             (call, asyncio.create_task(self._call_again(call, events))) for call in claimed.calls
@@ -135,10 +150,60 @@ class _Dispatch:
             for change_id, change in changes.items()
         }
 
+    async def _hand_over_in_groups(
+        self, changes: Sequence[PendingChange], events: Mapping[int, ChangeEvent]
+    ) -> set[int]:
+        """Hand over what one transactional callback alone wants, several in a transaction.
+
+        The ids of what is recorded. Where anything fails in such a transaction, nothing of it is,
+        and the rest is left: each change then gets a transaction of its own.
+        """
+        recorded = set[int]()
+        for callback in self.callbacks:
+            waiting = []
+            for pending in changes:
+                is_alone = self._left(pending, events[pending.id]) == [callback]
+                if is_alone and callback.transactional and not (pending.handled or pending.behind):
+                    waiting.append(pending)
+            while len(waiting) > 1:
+                try:
+                    tried = await self._hand_over_group(callback, waiting, events)
+                except (_CallbackFailed, NotRecorded):
+                    break
+                recorded |= tried.recorded
+                waiting = waiting[tried.number :]
+        return recorded
+
+    async def _hand_over_group(
+        self,
+        callback: ChangeCallback,
+        waiting: Sequence[PendingChange],
+        events: Mapping[int, ChangeEvent],
+    ) -> _Group:
+        """Hand over the first of these. Raises `_CallbackFailed`, `NotRecorded`."""
+        clock = asyncio.get_running_loop().time
+        recorded = set[int]()
+        until = clock() + LONGEST_GROUP
+        async with self.context.store.outbox.handing_over_many(waiting, self.token) as group:
+            for pending in group.changes:
+                async with group.turn(pending, callback.name) as connection:
+                    call = partial(callback.function, events[pending.id], connection)
+                    error = await self.limit.error_of(call, is_last=False)
+                    if error is not None:
+                        raise _CallbackFailed(error)
+                recorded.add(pending.id)
+                if clock() >= until:
+                    return _Group(recorded, waiting.index(pending) + 1)
+        return _Group(recorded, len(waiting))
+
+    def _left(self, pending: PendingChange, event: ChangeEvent) -> list[ChangeCallback]:
+        """The callbacks that have not handled a change that they select."""
+        return [c for c in self.callbacks if c.name not in pending.handled and c.selects(event)]
+
     async def _change(self, pending: PendingChange, event: ChangeEvent) -> _Dispatched:
         """Call every callback that has not handled the change; what is left of it."""
         dispatched = _Dispatched(is_marked=bool(pending.handled))
-        left = [c for c in self.callbacks if c.name not in pending.handled and c.selects(event)]
+        left = self._left(pending, event)
         for number, callback in enumerate(left, start=1):
             if callback.name in pending.behind:
                 at = self.context.now()

@@ -23,7 +23,7 @@ from rindle_sync.store.database import (
     outcome_statement,
 )
 from rindle_sync.store.driver_errors import check_transaction, retried
-from rindle_sync.store.lent import is_lent_here, take_back
+from rindle_sync.store.lent import is_lent_here, lend, take_back
 from rindle_sync.store.lines import Change, read_change
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import change_deliveries, changes
@@ -130,6 +130,11 @@ _OF_ROWS: Final = sa.select(*change_deliveries.c).where(
 )
 _CHANGES: Final = sa.select(*changes.c).where(changes.c.id.in_(_given(changes.c.id)))
 _END: Final = outcome_statement(changes, ("dispatch_at",)).returning(changes.c.id)
+_END_ONE: Final = (
+    sa.update(changes)
+    .where(changes.c.id == sa.bindparam("held_id"), changes.c.lease_token == sa.bindparam("held"))
+    .values(dispatch_at=None, lease_token=None, lease_until=None)
+)
 _PUT_OFF: Final = outcome_statement(change_deliveries, ("dispatch_at", "dispatch_attempts"))
 _IS_MINE: Final = change_deliveries.c.lease_token == sa.bindparam("held")
 _END_CALLS: Final = sa.delete(change_deliveries).where(
@@ -148,6 +153,11 @@ def _hold(table: sa.Table) -> sa.Select[Any]:
 
 
 _HOLD: Final = {table.name: _hold(table) for table in (changes, change_deliveries)}
+_HOLD_MANY: Final = (
+    sa.select(changes.c.id)
+    .where(changes.c.id.in_(_given(changes.c.id)), changes.c.lease_token == sa.bindparam("held"))
+    .with_for_update(read=True, key_share=True)
+)
 
 
 class Outbox(Repository):
@@ -211,7 +221,7 @@ class Outbox(Repository):
                 await check_transaction(connection)
                 ours = {None: self.database.schema} if self.database.schema else None
                 mine = await connection.execution_options(schema_translate_map=ours)
-                await self._note_handled(mine, leased, callback, token, ends=ends)
+                await self.note_handled(mine, leased, callback, token, ends=ends)
         except InvalidRequestError:  # SQLAlchemy's word for a transaction that is over
             raise NotRecorded(TransactionEnded()) from None
         except (TransactionEnded, IntegrityError, InvalidValue) as error:
@@ -220,7 +230,29 @@ class Outbox(Repository):
                 raise
             raise NotRecorded(error) from None
 
-    async def _note_handled(
+    @asynccontextmanager
+    async def handing_over_many(
+        self, leased: Sequence[PendingChange], token: str
+    ) -> AsyncIterator["HandedOver"]:
+        """One transaction for the calls of one callback, each with the last call of its change.
+
+        All are recorded, or none: also where one of them ends the transaction. Raises `NotRecorded`
+        then.
+        """
+        ids = json_parameter([{"id": pending.id} for pending in leased], changes)
+        try:
+            async with self.database.lending() as connection:
+                held = set(
+                    (await connection.execute(_HOLD_MANY, {"rows": ids, "held": token})).scalars()
+                )
+                found = [pending for pending in leased if pending.id in held]
+                yield HandedOver(found, self, connection, token)
+        except InvalidRequestError:
+            raise NotRecorded(TransactionEnded()) from None
+        except (TransactionEnded, IntegrityError, InvalidValue) as error:
+            raise NotRecorded(error) from None
+
+    async def note_handled(
         self,
         connection: AsyncConnection,
         leased: PendingChange | PendingCall,
@@ -229,11 +261,12 @@ class Outbox(Repository):
         *,
         ends: bool,
     ) -> None:
-        rows = json_parameter([{"id": leased.id, "dispatch_at": None}], changes)
+        """Note that a callback has handled a change; `ends` says that no other one is left."""
         if isinstance(leased, PendingCall):
+            rows = json_parameter([{"id": leased.id}], change_deliveries)
             await connection.execute(_END_CALLS, {"rows": rows, "held": token})
         elif ends:
-            await connection.execute(_END, {"rows": rows, "held": token})
+            await connection.execute(_END_ONE, {"held_id": leased.id, "held": token})
         else:
             marker = self.key | _call_columns(leased, callback)
             await connection.execute(sa.insert(change_deliveries), marker)
@@ -293,6 +326,34 @@ class Outbox(Repository):
         return await self.execute(
             sa.update(changes).where(*self.here, *old).values(dispatch_at=None)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """Changes that are handed over in one transaction, one after the other."""
+
+    changes: list[PendingChange]
+    """Those whose lease is still held."""
+    _outbox: Outbox
+    _connection: AsyncConnection
+    _token: str
+
+    @asynccontextmanager
+    async def turn(self, pending: PendingChange, callback: str) -> AsyncIterator[AsyncConnection]:
+        """The transaction for the call with one change, which is noted at the end."""
+        database, connection = self._outbox.database, self._connection
+        lend(database, connection, pending.change.row_id)
+        try:
+            if database.schema:  # that is not where the tables of the app are
+                connection = await connection.execution_options(schema_translate_map=None)
+            yield connection
+        finally:
+            take_back()
+        await check_transaction(connection)
+        if database.schema:
+            ours = {None: database.schema}
+            connection = await connection.execution_options(schema_translate_map=ours)
+        await self._outbox.note_handled(connection, pending, callback, self._token, ends=True)
 
 
 def _call_columns(pending: PendingChange, callback: str) -> dict[str, Any]:
