@@ -17,7 +17,6 @@ from rindle_sync.reconcile.page_planner import (
     Stake,
     next_page,
     pays,
-    place_above,
     standing_on,
 )
 from rindle_sync.reconcile.sweep import SURVEY, check_first, sweep
