@@ -381,6 +381,37 @@ def _with_a_list_that_lacks_entries(drawn: Plan) -> Plan:
     return replace(drawn, trouble=trouble, videos=videos, windows=[*drawn.windows, lacks])
 
 
+def _with_nothing_but_checks(drawn: Plan) -> Plan:
+    """Nothing goes wrong and no webhook comes: many videos of one moment, each ready in its time.
+
+    How soon that is known is then a matter of the sweep alone.
+    """
+    chance, trouble = Random(f"{drawn.seed}:checks"), 900.0
+    videos = []
+    for _ in range(8):
+        video = replace(_video(chance, trouble, *_AT_ONCE), kind="tracked", ends="ready")
+        after = chance.uniform(20.0, 700.0)
+        videos.append(replace(video, after=after, told_after=1.0, deleted_after=None))
+    settings = {
+        "provider_stuck_threshold_seconds": 1200.0,
+        "sweep_interval_seconds": 30.0,
+        "provider_rate_limit_share": 1.0,
+    }
+    return replace(
+        drawn,
+        trouble=trouble,
+        calm=drawn.calm + 1200.0,
+        settings=drawn.settings | settings,
+        polling=30.0,
+        webhooks=drawn.webhooks | {"drop": 1.0, "forge": 0.0},
+        videos=sorted(videos, key=lambda video: video.at),
+        windows=(),
+        commands=(),
+        crashes=0.0,
+        old=chance.choice((0, 250, 350)),
+    )
+
+
 def _with_assets_not_found_once(drawn: Plan) -> Plan:
     """Assets that are ready and once answered with a 404, to an operator who asks repeatedly."""
     chance, begins = Random(f"{drawn.seed}:commands"), drawn.trouble
@@ -583,6 +614,7 @@ _SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
     21: _with_lost_answers,
     23: _with_a_list_that_lacks_entries,
     24: _with_few_calls,
+    25: _with_nothing_but_checks,
     26: _with_a_wrong_clock,
     27: _with_slow_answers,
     31: _with_assets_not_found_once,

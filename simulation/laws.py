@@ -26,6 +26,7 @@ from simulation.acts import FILE
 from simulation.history import Entry, Noted, Written
 from simulation.host import Announced, Call
 from simulation.media_laws import media_at_rest, media_changes
+from simulation.sweep_laws import checks
 from simulation.world import SECRET, World
 
 _MOVES: Final[Mapping[str, frozenset[str]]] = {
@@ -95,6 +96,7 @@ def broken(world: World) -> Iterator[str]:
     yield from media_changes(world)
     yield from _events(world)
     yield from _ages(world)
+    yield from checks(world)
     yield from attempts(world)
     yield from forgotten(world)
     yield from transactions(world)

@@ -33,6 +33,7 @@ from rindle_sync.domain import (
 from rindle_sync.errors import AuthenticationFailed, ProviderUnavailable
 from rindle_sync.gateway import IdentityCheck
 from rindle_sync.providers.mux import Mux
+from rindle_sync.reconcile import CallAllowance
 from rindle_sync.store import AssetStore, Inbox, Outbox, Outcomes, RateLimits, Write
 from rindle_sync.store.group_commit import GroupCommit
 from rindle_sync.store.intake import Intake
@@ -108,7 +109,7 @@ def _trust_absence() -> Patches:
     original = list_pages._observe
 
     async def observe(context: Any, page: Any) -> Any:
-        observed, due, listed = await original(context, page)
+        seen = await original(context, page)
         made = [entry.created_at for entry in page.entries if entry.created_at]
         if made:
             async with context.store.database.reading() as connection:
@@ -116,9 +117,9 @@ def _trust_absence() -> Patches:
                 rows = [asset_store.read_row(line.document) for line in lines]
             for row in rows:
                 is_in_it = min(made) <= row.provider_created_at <= max(made)
-                if is_in_it and row.provider_asset_id and row.id not in listed:
-                    observed.append(_gone(row, context.now()))
-        return observed, due, listed
+                if is_in_it and row.provider_asset_id and row.id not in seen.listed:
+                    seen.observed.append(_gone(row, context.now()))
+        return seen
 
     return [patch.object(list_pages, "_observe", observe)]
 
@@ -496,6 +497,38 @@ def _age_after() -> Patches:
     return [patch.object(apply, "_synced", synced)]
 
 
+def _page_puts_off() -> Patches:
+    """What a page shows unchanged is checked next when the longest gap is over."""
+    original = apply.next_check
+
+    def next_check(decision: Any, observation: Any, now: Any, policy: Any, schedule: Any) -> Any:
+        found = original(decision, observation, now, policy, schedule)
+        is_listed = getattr(observation, "source", None) is ObservationSource.LIST
+        return now + schedule.cap if found and is_listed else found
+
+    return [patch.object(apply, "next_check", next_check)]
+
+
+def _pages_at_any_price() -> Patches:
+    """The next page is read whatever the pages before it have brought."""
+    return [
+        patch.object(list_pages, "pays", lambda *_: True),
+        patch.object(CallAllowance, "to_spare", property(lambda _: 1000)),
+    ]
+
+
+def _told_by_page_and_by_call() -> Patches:
+    """A check by page is told once more than it is written."""
+    original = apply._events
+
+    def events(applied: Any, *about: Any) -> Any:
+        yield from original(applied, *about)
+        if getattr(applied.observation, "source", None) is ObservationSource.LIST:
+            yield apply._synced(apply.Resolved, applied, about[-1])
+
+    return [patch.object(apply, "_events", events)]
+
+
 def _read_strictly() -> Patches:
     """An answer with one odd value in it is no answer."""
     return [
@@ -666,6 +699,9 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _hidden_call,
         _stuck_for_ever,
         _age_after,
+        _page_puts_off,
+        _pages_at_any_price,
+        _told_by_page_and_by_call,
         _read_strictly,
         _hide_before_meaning,
         _give_up,

@@ -18,7 +18,6 @@ from rindle_sync.reconcile import (
     Stake,
     next_page,
     pays,
-    place_above,
     standing_on,
 )
 from tests.support.rows import NOW
@@ -101,12 +100,6 @@ def test_what_pages_have_saved_may_be_spent_on_the_way_to_more_rows() -> None:
     assert asked(far, first_page(down_to=10), to_spare=3)
 
 
-def test_no_more_is_spent_on_the_way_than_a_share_of_what_the_rows_would_cost_by_id() -> None:
-    few = wanted(*(55 + n / 10 for n in range(12)))
-
-    assert asked(few, first_page(down_to=10), to_spare=1000) is None
-
-
 def test_what_was_lost_is_not_gambled_with_again() -> None:
     assert asked(wanted(1, 2, 3), first_page(down_to=10), to_spare=-1) is None
     assert not pays(first_page(down_to=10), wanted(1, 2, 3), Stake(-1))
@@ -130,6 +123,13 @@ def test_a_page_is_begun_at_the_nearest_place_above_the_rows() -> None:
     assert asked(wanted(601, 602), *places) == far
     assert asked(wanted(1, 2, 701, 702), *places) == first_page(down_to=10)
     assert asked(wanted(1, 605, 701, 702), *places) == farther
+
+
+def test_a_row_of_the_moment_at_which_a_place_begins_is_looked_for_above_it() -> None:
+    """Of many assets of one moment, some stand before the place that begins with it."""
+    far = Bookmark(NOW - 9 * MINUTE, 10 * MINUTE, "far")
+
+    assert asked(wanted(9, 9), first_page(down_to=10), far) == first_page(down_to=10)
 
 
 def test_the_stretch_whose_row_is_due_for_longest_comes_first() -> None:
@@ -191,16 +191,6 @@ def test_a_row_of_the_moment_between_two_pages_is_missed_when_both_were_read() -
 
     assert standing_on(rows, bookmark, NOW - 9 * MINUTE, follows=False) == (1, 1)
     assert standing_on(rows, bookmark, NOW - 9 * MINUTE, follows=True) == (0, 1)
-
-
-@pytest.mark.parametrize(
-    ("age", "place"), [(-1, 0), (0, 0), (9, 0), (10, 0), (11, 1), (15, 1), (20, 1), (99, 2)]
-)
-def test_an_asset_is_looked_for_from_the_nearest_place_above_it(age: float, place: int) -> None:
-    """Of many assets of one moment, some stand before the place that begins with it."""
-    bookmarks = [Bookmark(NOW - reach * MINUTE, MINUTE, f"{reach}") for reach in (0, 10, 20)]
-
-    assert place_above(bookmarks, NOW - age * MINUTE) == bookmarks[place]
 
 
 # what is remembered

@@ -475,23 +475,7 @@ async def test_old_rows_are_found_where_earlier_pages_ended(world: World) -> Non
 
 
 @pytest.mark.long_on_postgresql
-async def test_many_old_rows_are_marched_to_past_pages_that_answer_nothing(world: World) -> None:
-    """300 rows under 1,000 newer ones that are at rest.
-
-    Ten pages in vain, and three that are not.
-    """
-    await library(world, 300, every=60, older_than=90 * 86_400)
-    await library(world, 1000, every=600, check_at=None, state=State.READY)
-
-    result = await world.sweep()
-    again = await world.sweep()
-
-    assert result.checked + again.checked == 300
-    assert result.calls + again.calls <= 25
-
-
-@pytest.mark.long_on_postgresql
-async def test_few_old_rows_are_not_marched_to(world: World) -> None:
+async def test_few_old_rows_are_fetched_by_id(world: World) -> None:
     await library(world, 40, every=60, older_than=90 * 86_400)
     await library(world, 600, every=600, check_at=None, state=State.READY)
 

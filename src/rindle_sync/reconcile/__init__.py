@@ -17,9 +17,8 @@ from rindle_sync.reconcile.page_planner import (
     Stake,
     next_page,
     pays,
-    place_above,
     standing_on,
 )
 from rindle_sync.reconcile.sweep import SURVEY, check_first, sweep
-from rindle_sync.reconcile.sweep_run import SWEEP, SWEEP_LEASE, SweepResult
+from rindle_sync.reconcile.sweep_run import SWEEP, SWEEP_LEASE, CallAllowance, SweepResult
 from rindle_sync.reconcile.sync import sync, sync_row

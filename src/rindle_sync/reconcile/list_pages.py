@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Final
 
 from rindle_sync.domain import (
@@ -26,7 +25,6 @@ from rindle_sync.reconcile.page_planner import (
     Stake,
     next_page,
     pays,
-    place_above,
     standing_on,
 )
 from rindle_sync.reconcile.sweep_run import SweepRun
@@ -50,7 +48,7 @@ async def sweep_pages(run: SweepRun, rows: Sequence[Due]) -> list[Due]:
     due = [row for row in rows if is_due(row, now, longest)]
     walk = await _begin_walk(run, [row for row in rows if row.id not in run.not_listed])
     async with run.apply_behind() as apply_next:
-        bookmark = await walk.next()
+        bookmark = walk.next()
         while bookmark:
             page = await run.context.gateway.fetch_page(bookmark.cursor, run.take_page)
             if not isinstance(page, Page):
@@ -60,7 +58,7 @@ async def sweep_pages(run: SweepRun, rows: Sequence[Due]) -> list[Due]:
                 break
             seen = await _observe(run.context, page)
             await apply_next(seen.observed, seen.due)
-            bookmark = await walk.after(bookmark, page, seen)
+            bookmark = walk.after(bookmark, page, seen)
     walk.end_stretch()
     return [row for row in due if row.id not in walk.found]
 
@@ -87,8 +85,6 @@ class _Walk:
     """How many of the candidates were due."""
     found: set[str] = field(default_factory=set)
     """The rows that were due and stood on a page."""
-    goal: datetime | None = None
-    """Down to when to go on page by page, whatever they bring."""
     pages: int = 0
     """Of the stretch in hand, as all that follows."""
     checked: int = 0
@@ -100,17 +96,16 @@ class _Walk:
     @property
     def stake(self) -> Stake:
         """What may be risked now."""
-        to_spare = self.due // ROWS_FOR_A_PAGE_IN_VAIN + self.answered - self.pages
-        doubt = self.run.context.list_index.doubt(self.run.context.now())
-        return Stake(min(to_spare, self.run.allowance.to_spare), doubt)
+        in_vain, saved = self.due // ROWS_FOR_A_PAGE_IN_VAIN, self.answered - self.pages
+        to_spare = min(in_vain + min(saved, 0), self.run.allowance.to_spare)
+        return Stake(to_spare, self.run.context.list_index.doubt(self.run.context.now()))
 
-    async def next(self) -> Bookmark | None:
+    def next(self) -> Bookmark | None:
         """The page to begin with, or to go on with anywhere else."""
         self.end_stretch()
-        bookmark = next_page(self.candidates, self.bookmarks, self.stake)
-        return bookmark or await self._far_down()
+        return next_page(self.candidates, self.bookmarks, self.stake)
 
-    async def after(self, bookmark: Bookmark, page: Page, seen: _Seen) -> Bookmark | None:
+    def after(self, bookmark: Bookmark, page: Page, seen: _Seen) -> Bookmark | None:
         """The page after this one, which brought what was `seen`."""
         self.pages += 1
         self.checked += len(seen.due) + len(seen.soon)
@@ -120,12 +115,11 @@ class _Walk:
         following = next_bookmark(bookmark, page)
         self.bookmarks = self.run.context.list_index.follow(self.bookmarks, bookmark, following)
         if following:
-            is_on_the_way = self.goal is not None and following.reach > self.goal
             is_worthwhile = min(len(seen.due), self.due - len(self.found)) >= WORTHWHILE
-            if is_on_the_way or is_worthwhile or pays(following, self.candidates, self.stake):
+            if is_worthwhile or pays(following, self.candidates, self.stake):
                 self.follows = True
                 return following
-        return await self.next()
+        return self.next()
 
     def end_stretch(self) -> None:
         """Remember whether its pages have paid."""
@@ -133,7 +127,7 @@ class _Walk:
             has_paid, now = self.checked > self.pages, self.run.context.now()
             self.run.context.list_index.learn(now, has_paid=has_paid)
         self.pages = self.checked = self.answered = 0
-        self.follows, self.goal = False, None
+        self.follows = False
 
     def _rule_out(self, bookmark: Bookmark, page: Page, listed: set[str]) -> None:
         """Leave out what this page lists, and what it should have listed: that is asked by id."""
@@ -146,33 +140,6 @@ class _Walk:
         if not listed <= ids:
             rest = [candidate for candidate in rest if candidate.id not in listed]
         self.candidates = rest
-
-    async def _far_down(self) -> Bookmark | None:
-        """Where to begin on the way to many old rows that may stand together further down.
-
-        How many pages lead there is known from how many rows of ours stand above them. They are
-        asked for in vain, and as many rows may be deferred: so it has to be few pages, and what
-        they lead to has to be worth it.
-        """
-        stake, due = self.stake, [row for row in self.candidates if row.due_at]
-        most = min(stake.to_spare, (len(due) - stake.doubt) // ROWS_FOR_A_PAGE_IN_VAIN)
-        if most < 1 or not self.bookmarks:
-            return None
-        queries, per_page = (
-            self.run.context.store.queries,
-            self.run.context.gateway.provider.page_size,
-        )
-        newest, middle = due[0].created_at, due[len(due) // 2].created_at
-        begin = place_above(self.bookmarks, newest)
-        worth = len(due) // 4 * per_page
-        above = await queries.count_between(newest, begin.reach, most=most * per_page + 1)
-        if above > most * per_page:
-            return None
-        among = await queries.count_between(middle, newest, most=worth + 1)
-        if above + among > worth:
-            return None
-        self.goal = newest
-        return begin
 
 
 async def _begin_walk(run: SweepRun, rows: Sequence[Due]) -> _Walk:

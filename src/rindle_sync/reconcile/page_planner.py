@@ -19,9 +19,6 @@ MOST_BOOKMARKS: Final = 1000
 LIST_RESTS: Final = timedelta(minutes=1)
 """How long no page is asked for after one that could not be had."""
 
-RISK: Final = 0.25
-"""How much of what the rest would cost by id may be spent on pages in vain."""
-
 CHANCE_OF_UPLOAD: Final = 0.25
 """What a row counts that waits for its upload: nobody knows whether that is an asset yet."""
 
@@ -200,12 +197,11 @@ def pays(bookmark: Bookmark, candidates: Sequence[PageCandidate], stake: Stake) 
     """
     if stake.to_spare < 0:
         return False
-    most_in_vain = min(stake.to_spare, RISK * len(candidates))
     found = paid = 0.0
     for index in range(_place(candidates, bookmark.reach), len(candidates)):
         candidate = candidates[index]
         pages = max(1, -((candidate.created_at - bookmark.reach) // bookmark.span))
-        if pages - 1 - paid > most_in_vain:
+        if pages - 1 - paid > stake.to_spare:
             return False
         found += candidate.chance
         paid += candidate.chance if candidate.due_at else 0.0
@@ -229,11 +225,6 @@ def standing_on(
     first = _place(candidates, bookmark.reach if follows else bookmark.reach - _MOMENT)
     last = len(candidates) if oldest is None else _place(candidates, oldest + _MOMENT)
     return first, max(first, last)
-
-
-def place_above(bookmarks: Sequence[Bookmark], created_at: datetime) -> Bookmark:
-    """The nearest place from which a page on the way holds an asset that was made at this time."""
-    return bookmarks[_above([-bookmark.reach.timestamp() for bookmark in bookmarks], created_at)]
 
 
 def _above(reaches: Sequence[float], created_at: datetime) -> int:

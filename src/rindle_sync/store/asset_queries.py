@@ -65,9 +65,6 @@ _NEWEST: Final = (
 )
 _IDS: Final = _ROWS.with_only_columns(assets.c.id)
 _COUNT_SETTLED: Final = sa.select(sa.func.count()).select_from(_IDS.where(*_SETTLED).subquery())
-_COUNT_BETWEEN: Final = sa.select(sa.func.count()).select_from(
-    _IDS.where(*_BETWEEN).limit(sa.bindparam("most")).subquery()
-)
 _MADE_BETWEEN: Final = _DUES.where(*_SETTLED, *_BETWEEN)
 
 
@@ -119,11 +116,6 @@ class AssetQueries(Repository):
     async def made_between(self, after: datetime, until: datetime) -> list[Due]:
         """The settled rows whose assets were created after `after` and not after `until`."""
         return await self._dues(_MADE_BETWEEN, {"after": after, "until": until})
-
-    async def count_between(self, after: datetime, until: datetime, *, most: int) -> int:
-        """The number of rows whose assets were created in this time; stops counting at `most`."""
-        values = self.parameters | {"after": after, "until": until, "most": most}
-        return int((await self.read(_COUNT_BETWEEN, values))[0][0])
 
     async def count_settled(self) -> int:
         """The number of rows with an asset that the provider has finished with."""
