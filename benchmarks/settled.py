@@ -20,7 +20,9 @@ from benchmarks.bench import Bench, Progress, Road, Sizes, groom, opened, urls
 from benchmarks.measures import due_rows
 from benchmarks.providers import TOKEN, Assets, World
 from benchmarks.tables import fill, settled_rows
+from rindle_sync.domain import ProviderAsset
 from rindle_sync.reconcile import sweep
+from rindle_sync.store import Store
 from rindle_sync.store.schema import assets
 from tests.support.processes import Shell, a_store
 
@@ -126,7 +128,11 @@ async def _due_beside(bench: Bench, due: Assets) -> AsyncIterator[None]:
     gc.collect()
     bench.meter.clear()
     yield
-    async with bench.store.database.engine.begin() as connection:
+    await _remove(bench.store, rows)
+
+
+async def _remove(store: Store, rows: Sequence[ProviderAsset]) -> None:
+    async with store.database.engine.begin() as connection:
         for row_ids in _slices([row.id for row in rows]):
             await connection.execute(delete(assets).where(assets.c.id.in_(row_ids)))
 
@@ -189,8 +195,9 @@ async def memories(database: str, sizes: Sizes, progress: Progress) -> list[Memo
 async def _memory(url: str, due: int) -> tuple[float, float]:
     """The peak of one sweep over so many due rows in MiB, and how long it took."""
     world = await World.of(due)
+    rows = due_rows(world.assets)
     async with a_store(url) as store:
-        await fill(store, due_rows(world.assets))
+        await fill(store, rows)
     groom(url)
     async with world.served("0 ms") as address:
         settings = {
@@ -207,4 +214,6 @@ async def _memory(url: str, due: int) -> tuple[float, float]:
             ended = await Shell(Path(folder), settings, PRELUDE).run("sweep", "--json", within=900)
             seconds = time.perf_counter() - began
     assert ended.json["changed"] == due, ended
+    async with a_store(url) as store:
+        await _remove(store, rows)
     return int(ended.err.rpartition("peak ")[2].split()[0]) / 1024, seconds
