@@ -28,7 +28,7 @@ from rindle_sync.store.schema.json_rows import any_of, to_json
 from rindle_sync.store.schema.tables import assets
 from rindle_sync.store.schema.types import RowId, UtcTime
 
-READ_AT_ONCE: Final = 2_500
+READ_AT_ONCE: Final = 1_000
 """How many of the due rows are read at once."""
 
 _EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
