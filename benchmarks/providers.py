@@ -127,14 +127,20 @@ class World:
         if name == OBJECT:
             yield self.told
             return
-        asset = msgspec.Raw(msgspec.json.encode(self.observation.metadata))
-        ids, made = list(self.assets.ids), list(self.assets.made)
-        async with serving(Answers(ids, made, asset, LATENCIES[name])) as url:
+        async with self.served(name) as url:
             provider = Mux(TOKEN, base_url=url)
             try:
                 yield provider
             finally:
                 await provider.close()
+
+    @asynccontextmanager
+    async def served(self, name: str) -> AsyncIterator[str]:
+        """The address of one of `LATENCIES`."""
+        asset = msgspec.Raw(msgspec.json.encode(self.observation.metadata))
+        ids, made = list(self.assets.ids), list(self.assets.made)
+        async with serving(Answers(ids, made, asset, LATENCIES[name])) as url:
+            yield url
 
 
 TOKEN: Final = Credentials(MuxEmulator().token_id, MuxEmulator().token_secret)

@@ -18,9 +18,11 @@ from sqlalchemy import delete
 
 from benchmarks.bench import Bench, Progress, Road, Sizes, groom, opened, urls
 from benchmarks.measures import due_rows
-from benchmarks.providers import TOKEN, Assets, World, assets_at, served
+from benchmarks.providers import TOKEN, Assets, World
 from benchmarks.tables import fill, settled_rows
+from rindle_sync.domain import ProviderAsset
 from rindle_sync.reconcile import sweep
+from rindle_sync.store import Store
 from rindle_sync.store.schema import assets
 from tests.support.processes import Shell, a_store
 
@@ -38,8 +40,6 @@ def told():
     print("peak", peak, file=sys.stderr)
 atexit.register(told)
 """
-BY_ID: Final = "from rindle_sync.plan import Atlas\nAtlas.__init__.__defaults__ = (0.0,)\n"
-"""The command line has no setting for it: it is there for this comparison alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +65,11 @@ class Memory:
     """The most memory that `rindle-sync sweep` held, in a process of its own."""
 
     database: str
-    road: str
     settled: int
     due: int
     mebibytes: float
+    before: float
+    """The most that it held with one due row: the imports, the connections, the statements."""
     seconds: float
     """From start to end of the command."""
 
@@ -127,7 +128,11 @@ async def _due_beside(bench: Bench, due: Assets) -> AsyncIterator[None]:
     gc.collect()
     bench.meter.clear()
     yield
-    async with bench.store.database.engine.begin() as connection:
+    await _remove(bench.store, rows)
+
+
+async def _remove(store: Store, rows: Sequence[ProviderAsset]) -> None:
+    async with store.database.engine.begin() as connection:
         for row_ids in _slices([row.id for row in rows]):
             await connection.execute(delete(assets).where(assets.c.id.in_(row_ids)))
 
@@ -163,48 +168,52 @@ def _compared(database: str, road: Road, costs: dict[int, list[_Cost]]) -> list[
 
 
 async def memories(database: str, sizes: Sizes, progress: Progress) -> list[Memory]:
-    """The memory of the command line on both roads, beside the most settled rows.
+    """The memory of the command line beside the most settled rows, for one due row and for many.
 
-    The emulator is another process.
+    The provider is another process.
     """
     settled = max(sizes.settled)
     with urls(database, 1) as (url,):
         progress(f"{database}: filling {settled:,} settled rows")
         async with a_store(url) as store:
             await fill(store, settled_rows(settled))
-        found = []
-        for road in Road:
-            progress(f"{database}: memory, by {road}")
-            found.append(await _memory(database, url, settled, road))
-            progress(f"{database}: memory, by {road}: {found[-1].mebibytes:.0f} MiB")
-    return found
+        progress(f"{database}: memory")
+        before, _ = await _memory(url, 1)
+        peak, seconds = await _memory(url, DUE)
+    return [
+        Memory(
+            database=database,
+            settled=settled,
+            due=DUE,
+            mebibytes=peak,
+            before=before,
+            seconds=seconds,
+        )
+    ]
 
 
-async def _memory(database: str, url: str, settled: int, road: Road) -> Memory:
-    async with served() as address:
-        async with a_store(url) as store:
-            await fill(store, due_rows(await assets_at(address, DUE)))
-        groom(url)
+async def _memory(url: str, due: int) -> tuple[float, float]:
+    """The peak of one sweep over so many due rows in MiB, and how long it took."""
+    world = await World.of(due)
+    rows = due_rows(world.assets)
+    async with a_store(url) as store:
+        await fill(store, rows)
+    groom(url)
+    async with world.served("0 ms") as address:
         settings = {
             "database_url": url,
             "mux_base_url": address,
+            "mux_environment_id": world.emulator.whoami.environment_id,
             "mux_token_id": TOKEN.token_id,
             "mux_token_secret": TOKEN.token_secret,
             "provider_read_burst": "1000000",
             "provider_reads_per_second": "1000000",
         }
-        prelude = PRELUDE + (BY_ID if road is Road.ID else "")
         with TemporaryDirectory(prefix="rindle-bench-") as folder:
             began = time.perf_counter()
-            ended = await Shell(Path(folder), settings, prelude).run("sweep", "--json", within=900)
+            ended = await Shell(Path(folder), settings, PRELUDE).run("sweep", "--json", within=900)
             seconds = time.perf_counter() - began
-    assert ended.json["changed"] == DUE, ended
-    peak = int(ended.err.rpartition("peak ")[2].split()[0])
-    return Memory(
-        database=database,
-        road=road.value,
-        settled=settled,
-        due=DUE,
-        mebibytes=peak / 1024,
-        seconds=seconds,
-    )
+    assert ended.json["changed"] == due, ended
+    async with a_store(url) as store:
+        await _remove(store, rows)
+    return int(ended.err.rpartition("peak ")[2].split()[0]) / 1024, seconds

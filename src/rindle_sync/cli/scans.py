@@ -41,20 +41,20 @@ def sweep(dry_run: DryRun = False, json_: Json = False) -> None:
     """
     from rindle_sync.reconcile import SweepResult
 
-    changes: list[Applied] = []
+    changes: list[dict[str, Any]] = []
 
     def note(applied: Applied) -> None:
-        if applied.changed:
-            changes.append(applied)
+        if applied.changed:  # not the rows themselves: there may be thousands
+            changes.append(_change(applied))
 
     result = _made(
-        lambda rindle: rindle.sweep(dry_run=dry_run, on_applied=note),
+        lambda rindle: rindle.sweep(dry_run=dry_run, on_applied=note if dry_run else None),
         SweepResult(outcome=Outcome.REFUSED),
     )
     if json_:
         report = asdict(result)
         if dry_run:
-            report["changes"] = [_change(applied) for applied in changes]
+            report["changes"] = changes
         print_json(report)
     else:
         _print_sweep(result, changes, dry_run=dry_run)
@@ -73,7 +73,7 @@ def _change(applied: Applied) -> dict[str, Any]:
     }
 
 
-def _print_sweep(result: SweepResult, changes: Sequence[Applied], *, dry_run: bool) -> None:
+def _print_sweep(result: SweepResult, changes: Sequence[dict[str, Any]], *, dry_run: bool) -> None:
     if result.outcome is Outcome.REFUSED:
         out.print(f"no row was checked: {result.outcome}")
         return
@@ -88,9 +88,8 @@ def _print_sweep(result: SweepResult, changes: Sequence[Applied], *, dry_run: bo
     )
     if changes:
         table = Table("row", "from", "to", "why", box=None, pad_edge=False)
-        for applied in changes:
-            before, row = applied.before, applied.row
-            table.add_row(row.id, before.state, row.state, applied.decision.reason)
+        for change in changes:
+            table.add_row(*(change[name] for name in ("row_id", "from", "to", "reason")))
         out.print(table)
 
 
