@@ -23,14 +23,14 @@ ROWS_FOR_A_LOSS: Final = 25
 MOST_LOST: Final = 5
 """One call may be lost on pages, and one more for so many due rows, but never more than this."""
 
+UNCALLED_BATCH: Final = 100
+"""How many rows that need no call are applied at once."""
+
 AHEAD: Final = 5
 """How many rows are claimed, and then written, together for each that is fetched at once."""
 
 LATEST_TURN: Final = timedelta(seconds=30)
 """A claimed row whose turn to be fetched has not come by then stays due: leases end."""
-
-UNCALLED_BATCH: Final = 100
-"""How many rows that need no call are applied at once."""
 
 
 async def sweep(
