@@ -12,6 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import httpx2
 import pytest
 from sqlalchemy import text
 from sqlalchemy.pool import QueuePool
@@ -28,6 +29,7 @@ from rindle_sync import (
 from rindle_sync.config import plain_settings
 from rindle_sync.domain import replace as replaced
 from rindle_sync.emulator.emulator import MuxEmulator
+from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.providers.mux import sign
 from tests.providers.test_playback import a_key, pem
@@ -304,6 +306,24 @@ async def test_a_token_that_is_refused_is_an_error_in_the_log_at_once_and_ends_n
         assert (await rindle.status()).circuit == "refused"
     assert "check mux_token_id and mux_token_secret" in caplog.text
     assert "of-another" not in caplog.text
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+async def test_a_transport_of_either_library_replaces_the_network(
+    tables_url: str, library: Any
+) -> None:
+    emulator = MuxEmulator()
+    asset_id = emulator.create_asset(life=Life("ready", after=0))
+    account = {"mux_token_id": emulator.token_id, "mux_token_secret": emulator.token_secret}
+    settings = plain_settings(database_url=tables_url, **account)
+
+    async with connect(settings, transport=library.ASGITransport(app=emulator.app)) as rindle:
+        row = await rindle.track(reference="video-1", provider_asset_id=asset_id)
+        await rindle.sync(asset_id)
+        synced = await rindle.get(row.id)
+
+    assert synced
+    assert synced.state is State.READY
 
 
 class Silent(httpx.AsyncBaseTransport):

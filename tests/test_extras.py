@@ -11,6 +11,8 @@ from pathlib import Path
 EXTRAS = (
     "typer",
     "rich",
+    "aiohttp_socks",
+    "httpx",
     "starlette",
     "uvicorn",
     "httptools",

@@ -1,13 +1,14 @@
 """Calls over HTTP: one answer to one request, in time, without a word of it in any log or error.
 
-`Network` is the way of every call. `GivenTransport` makes calls through a transport of httpx, which
-tests give to have an app in this process answer.
+`Network` is the way of every call. `GivenTransport` makes calls through a transport of httpx or
+httpx2, which tests give to have an app in this process answer.
 """
 
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from math import inf
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -24,13 +25,13 @@ Result = TypeVar("Result")
 
 
 class Transport(Protocol):
-    """What carries the calls, as `httpx.AsyncBaseTransport` does.
+    """What carries the calls: an `AsyncBaseTransport` of httpx or httpx2.
 
     Tests put an emulator in its place.
     """
 
     async def handle_async_request(self, request: Any, /) -> Any:
-        """The response to a request, both of httpx."""
+        """The response to a request, both of the transport's own library."""
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -170,17 +171,18 @@ class Network:
 
 
 class GivenTransport:
-    """Calls through a transport of httpx."""
+    """Calls through a transport of httpx, or of httpx2, its successor."""
 
     proxy: Proxy | None = None
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        modules = [kind.__module__.partition(".")[0] for kind in type(transport).__mro__]
+        self._library = import_module("httpx2" if "httpx2" in modules else "httpx")
 
     async def send(self, request: Request, read: Read[Result], *, within: float) -> Result:
         """See `HttpClient`."""
-        import httpx
-
+        httpx = self._library
         unsent = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
         try:
             asked = httpx.Request(

@@ -13,8 +13,6 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
-import certifi
-
 from rindle_sync.errors import ConfigurationError
 
 _FILE: Final = "SSL_CERT_FILE"
@@ -123,6 +121,8 @@ def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
     try:
         if file or folder:
             return ssl.create_default_context(cafile=file, capath=None if file else folder)
+        import certifi
+
         # not those of the system: many containers have none
         return ssl.create_default_context(cafile=certifi.where())
     except OSError as error:  # one that may not be read, or holds no certificate

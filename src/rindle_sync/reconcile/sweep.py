@@ -19,14 +19,14 @@ SURVEY: Final = 10_000
 PLAN_FOR: Final = timedelta(seconds=60)
 """After this long a run plans again: what is due by then may stand on one page with the rest."""
 
+UNCALLED_BATCH: Final = 100
+"""How many rows that need no call are applied at once."""
+
 AHEAD: Final = 5
 """How many rows are claimed, and then written, together for each that is fetched at once."""
 
 LATEST_TURN: Final = timedelta(seconds=30)
 """A claimed row whose turn to be fetched has not come by then stays due: leases end."""
-
-UNCALLED_BATCH: Final = 100
-"""How many rows that need no call are applied at once."""
 
 
 async def sweep(
