@@ -5,18 +5,21 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.bench import DATABASES, Progress, Sizes
 from benchmarks.dispatches import dispatches
 from benchmarks.environments import environments
 from benchmarks.fleet import endpoints_of_a_fleet, workers
+from benchmarks.knowing import knowings
 from benchmarks.measures import applies, claims
 from benchmarks.plan import plans
 from benchmarks.profiling import profiled
 from benchmarks.race import PEERS, CannotRace, race
 from benchmarks.rate import passes
 from benchmarks.report import Report, show_race
+from benchmarks.rest import rests
 from benchmarks.settled import memories, settled_sweeps
 from benchmarks.webhooks import endpoints
 from tests.support.postgres import NoPostgres
@@ -25,12 +28,14 @@ Measure = Callable[[str, Sizes, Progress], Awaitable[Sequence[Any]]]
 
 MEASURES: Final[Mapping[str, Measure]] = {
     "plan": plans,
+    "knowing": knowings,
     "rate": passes,
     "settled": settled_sweeps,
     "memory": memories,
     "apply": applies,
     "claim": claims,
     "dispatch": dispatches,
+    "rest": rests,
     "workers": workers,
     "endpoints": endpoints_of_a_fleet,
     "environments": environments,
@@ -46,8 +51,8 @@ def main() -> int:
     try:
         if chosen.against:
             show_race(asyncio.run(race(progress)))
-        elif chosen.profile:
-            asyncio.run(profiled(databases, sizes.rows))
+        elif chosen.profile or chosen.flame:
+            asyncio.run(profiled(databases, sizes.rows, chosen.flame))
         else:
             report = asyncio.run(measured(databases, chosen.measure or list(MEASURES), sizes))
             print(report.as_json()) if chosen.json else report.show()
@@ -90,6 +95,11 @@ def _arguments() -> argparse.Namespace:
         "--profile",
         action="store_true",
         help="no figures: the functions that a sweep spends time in",
+    )
+    parser.add_argument(
+        "--flame",
+        type=Path,
+        help="no figures: a sweep's flame graph, in this file; needs py-spy, and one database",
     )
     return parser.parse_args()
 

@@ -1,14 +1,10 @@
-"""A database of our own with the library on it, and the meters.
-
-Time in the store, SQL statements, transactions.
-"""
+"""A database of our own with the library on it, and what counts its statements."""
 
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +19,7 @@ from rindle_sync.app import RindleSync
 from rindle_sync.config import plain_settings
 from rindle_sync.providers import Provider
 from rindle_sync.reconcile import Context, ListIndex
-from rindle_sync.store import AssetQueries, AssetStore, Database, Store
+from rindle_sync.store import Database, Store
 from rindle_sync.store.schema import open_engine
 from rindle_sync.telemetry import EventLog
 from tests.support import postgres
@@ -46,7 +42,7 @@ class Road(StrEnum):
 
     @property
     def list_index(self) -> ListIndex:
-        return ListIndex(trust=1.0 if self is Road.PAGE else 0.0)
+        return ListIndex(trust=self is Road.PAGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,68 +56,45 @@ class Sizes:
     """Both priorities of a token, and every case to its end."""
 
 
-@dataclass(slots=True)
 class Meter:
-    """What was timed and counted since it was last cleared."""
+    """Counts what is sent to a database, from its making on or from when it was cleared.
 
-    seconds: dict[str, float] = field(default_factory=dict)
-    """In the database, by whether it was read or written."""
-    counts: Counter[str] = field(default_factory=Counter)
-    """`statements`, and `transactions` (a BEGIN and its COMMIT) apart from them."""
+    Each BEGIN, COMMIT, ROLLBACK and ping is a statement, as it is to the database.
+    """
 
-    def clear(self) -> None:
-        self.seconds.clear()
-        self.counts.clear()
-
-    @contextmanager
-    def timing(self, name: str) -> Iterator[None]:
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
-
-    def listen(self, database: Database) -> None:
+    def __init__(self, database: Database) -> None:
+        self.counts = Counter[str]()
         engine = database.engine.sync_engine
+        ping = engine.dialect.do_ping
 
         @event.listens_for(engine, "before_cursor_execute")
-        def executed(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-            self.counts["statements"] += not statement.startswith("BEGIN")
+        def executed(*_: Any) -> None:
+            self.counts["statements"] += 1
 
         @event.listens_for(engine, "begin")
         def began(_: Any) -> None:
             self.counts["transactions"] += 1
 
+        @event.listens_for(engine, "commit")
+        @event.listens_for(engine, "rollback")
+        def ended(connection: Any) -> None:
+            self.counts["statements"] += _is_in_transaction(connection)
 
-class TimedAssets(AssetStore):
-    """The rows, with the time spent in them.
+        def pinged(connection: Any) -> bool:
+            self.counts["statements"] += 1
+            return ping(connection)
 
-    SQLAlchemy, the driver, the database, and the mapping of rows.
-    """
+        engine.dialect.do_ping = pinged  # type: ignore[method-assign,assignment]
 
-    meter: Meter
-
-    async def claim(self, *args: Any, **options: Any) -> Any:
-        with self.meter.timing("read"):
-            return await super().claim(*args, **options)
-
-    async def write(self, *args: Any, **options: Any) -> Any:
-        with self.meter.timing("write"):
-            return await super().write(*args, **options)
+    def clear(self) -> None:
+        self.counts.clear()
 
 
-class TimedQueries(AssetQueries):
-    """What is asked about rows, with the time spent in it."""
-
-    meter: Meter
-
-    async def due(self, *args: Any, **options: Any) -> Any:
-        with self.meter.timing("read"):
-            return await super().due(*args, **options)
-
-    async def listed(self, *args: Any, **options: Any) -> Any:
-        with self.meter.timing("read"):
-            return await super().listed(*args, **options)
+def _is_in_transaction(connection: Any) -> bool:
+    driver = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite":
+        return bool(driver.in_transaction)
+    return bool(driver.info.transaction_status)  # 0 where it is idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +147,10 @@ async def opened(url: str, world: World) -> AsyncIterator[Bench]:
         mux_token_id=TOKEN.token_id,
         mux_token_secret=TOKEN.token_secret,
     )
-    database, meter = Database(open_engine(url)), Meter()
-    meter.listen(database)
+    database = Database(open_engine(url))
+    meter = Meter(database)
     transport = httpx.ASGITransport(world.emulator.app)
     rindle = RindleSync(chosen, database, [EventLog()], transport)
-    store = rindle.store
-    rows = store.assets = TimedAssets(database, store.provider, store.environment)
-    queries = store.queries = TimedQueries(database, store.provider, store.environment)
-    rows.meter = queries.meter = meter
     try:
         await rindle.migrate()
         yield Bench(url, rindle, meter)

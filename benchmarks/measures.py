@@ -13,12 +13,15 @@ from statistics import median
 from typing import Final
 from uuid import uuid4
 
+import sqlalchemy as sa
+
 from benchmarks.bench import Bench, Progress, Sizes, groom, opened, urls
 from benchmarks.providers import Assets, World
-from benchmarks.tables import a_due_row, begin_again, fill, settled_rows
+from benchmarks.tables import WAITED, a_due_row, begin_again, fill, settled_rows
 from rindle_sync.app import now
 from rindle_sync.domain import Due, ProviderAsset, Trigger
 from rindle_sync.reconcile import SURVEY, Observed, apply
+from rindle_sync.store.schema import assets as assets_table
 
 BATCHES: Final = (1, 10, 50, 100)
 MOST_BATCHES: Final = 1_000
@@ -71,6 +74,16 @@ async def prepared(bench: Bench, assets: Assets) -> list[ProviderAsset]:
     gc.collect()
     bench.meter.clear()
     return rows
+
+
+async def due_again(bench: Bench) -> None:
+    """Every row due that was just checked, as if some time had passed."""
+    past = now() - WAITED
+    async with bench.store.database.engine.begin() as connection:
+        await connection.execute(sa.update(assets_table).values(check_at=past, updated_at=past))
+    groom(bench.url)
+    gc.collect()
+    bench.meter.clear()
 
 
 async def applies(database: str, sizes: Sizes, progress: Progress) -> list[ApplyRate]:

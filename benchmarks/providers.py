@@ -1,42 +1,37 @@
-"""The providers that a sweep is measured against, in this process or in another.
+"""The providers that a sweep is measured against.
 
-`emulator`: the Mux emulator in this process. The adapter, httpx's ASGI transport, Starlette, and
-the emulator's own work. `20 ms`: the same, but every answer takes that long, as over a network.
-`process`: the emulator in a process of its own, over real HTTP on loopback; its work is not in the
-processor time of the run. `instant`: the adapter and ASGI transport, to an ASGI app that only hands
-out prepared bodies. `object`: no HTTP. A Python object returns a finished `Observation`; what is
-left is ours and the database's.
+`0 ms`: prepared answers of a process of its own, over real HTTP. `20 ms`: the same, but every
+answer takes that long, as over a network. `object`: no HTTP. A Python object returns a finished
+`Observation`; what is left is ours and the database's.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, Self
-from urllib.parse import parse_qs
 
 import httpx
 import msgspec
 
-from rindle_sync.domain import Observation, ObservationSource, replace
+from benchmarks.canned import Answers, serving
+from rindle_sync.domain import Observation, ObservationSource, State, replace
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.providers import Page
 from rindle_sync.providers.mux import Credentials, Mux
 from tests.support.processes import Shell, free_port
 
-PROVIDERS: Final = ("emulator", "20 ms", "process", "instant", "object")
 BASE_URL: Final = "http://mux.invalid"
-LATENCY: Final = 0.02
+LATENCIES: Final = {"0 ms": 0.0, "20 ms": 0.02}
+OBJECT: Final = "object"
+PROVIDERS: Final = (*LATENCIES, OBJECT)
 READY: Final = Life(ends="ready", after=0)
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+NEVER: Final = Life(ends="never")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,62 +58,6 @@ class Assets:
 
     def newest(self, count: int) -> "Assets":
         return Assets(self.ids[:count], self.made[:count])
-
-
-class Instant:
-    """An ASGI app that answers a GET or a list page at once.
-
-    Every body is the first asset's, but for id and age.
-    """
-
-    def __init__(self, assets: Assets, asset: bytes) -> None:
-        self._bodies = dict(zip(assets.ids, _bodies(assets, asset), strict=True))
-        self._pages = {
-            str(start): self._page(assets.ids, start)
-            for start in range(0, len(assets.ids), Mux.page_size)
-        }
-
-    def _page(self, ids: Sequence[str], start: int) -> bytes:
-        following = start + Mux.page_size
-        data = [msgspec.Raw(self._bodies[asset_id]) for asset_id in ids[start:following]]
-        return msgspec.json.encode(
-            {"data": data, "next_cursor": str(following) if following < len(ids) else None}
-        )
-
-    async def __call__(self, scope: Message, _receive: Receive, send: Send) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [(b"content-type", b"application/json")],
-            }
-        )
-        await send({"type": "http.response.body", "body": self._body(scope)})
-
-    def _body(self, scope: MutableMapping[str, Any]) -> bytes:
-        asset_id = scope["path"].removeprefix("/video/v1/assets").strip("/")
-        if asset_id:
-            return b'{"data":%s}' % self._bodies[asset_id]
-        return self._pages[parse_qs(scope["query_string"].decode()).get("cursor", ["0"])[0]]
-
-
-def _bodies(assets: Assets, asset: bytes) -> list[bytes]:
-    first_id, first_made = assets.ids[0].encode(), str(assets.made[0]).encode()
-    return [
-        asset.replace(first_id, asset_id.encode()).replace(first_made, str(made).encode())
-        for asset_id, made in zip(assets.ids, assets.made, strict=True)
-    ]
-
-
-class Late:
-    """An ASGI app whose every answer takes `LATENCY` seconds longer."""
-
-    def __init__(self, app: Callable[[Message, Receive, Send], Awaitable[None]]) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        await asyncio.sleep(LATENCY)
-        await self._app(scope, receive, send)
 
 
 class Told(Mux):
@@ -162,36 +101,40 @@ class Told(Mux):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """As many ready assets as there are rows, and the providers in this process that list them."""
+    """As many assets as there are rows, all in one state, in the emulator and other providers."""
 
     assets: Assets
     emulator: MuxEmulator
-    instant: Instant
-    told: Told
+    observation: Observation
+    """What is observed of the first of the assets."""
 
     @classmethod
-    async def of(cls, count: int) -> Self:
+    async def of(cls, count: int, state: State = State.READY) -> Self:
         emulator, (first, every) = MuxEmulator(), Assets.order(count)
-        ids = emulator.create_assets(count, life=READY, created_at=first, every=every)
+        life = READY if state is State.READY else NEVER
+        ids = emulator.create_assets(count, life=life, created_at=first, every=every)
         assets = Assets.oldest_first(ids, first, every)
         observation = await adapter(emulator.app).get_asset(assets.ids[0], datetime.now(UTC))
-        return cls(
-            assets,
-            emulator,
-            Instant(assets, msgspec.json.encode(observation.metadata)),
-            Told(assets, observation),
-        )
+        return cls(assets, emulator, observation)
 
-    def provider(self, provider: str) -> Mux:
-        match provider:
-            case "emulator":
-                return adapter(self.emulator.app)
-            case "20 ms":
-                return adapter(Late(self.emulator.app))
-            case "instant":
-                return adapter(self.instant)
-            case _:
-                return self.told
+    @property
+    def told(self) -> Told:
+        return Told(self.assets, self.observation)
+
+    @asynccontextmanager
+    async def provider(self, name: str) -> AsyncIterator[Mux]:
+        """One of `PROVIDERS`."""
+        if name == OBJECT:
+            yield self.told
+            return
+        asset = msgspec.Raw(msgspec.json.encode(self.observation.metadata))
+        ids, made = list(self.assets.ids), list(self.assets.made)
+        async with serving(Answers(ids, made, asset, LATENCIES[name])) as url:
+            provider = Mux(TOKEN, base_url=url)
+            try:
+                yield provider
+            finally:
+                await provider.close()
 
 
 TOKEN: Final = Credentials(MuxEmulator().token_id, MuxEmulator().token_secret)

@@ -1,91 +1,40 @@
-"""A WSGI app that receives webhooks of Mux, and the service that applies them, in one thread more.
+"""A WSGI app that receives webhooks of Mux and shows rows, with the service in its background.
 
-Run it with RINDLE_MUX_TOKEN_ID, RINDLE_MUX_TOKEN_SECRET and RINDLE_MUX_WEBHOOK_SECRETS set, as
-`gunicorn --chdir examples wsgi:app`. Mux sends its webhooks to /webhooks/mux.
+Run it in this folder, with RINDLE_MUX_TOKEN_ID, RINDLE_MUX_TOKEN_SECRET and
+RINDLE_MUX_WEBHOOK_SECRETS set, as `gunicorn --config python:wsgi wsgi:app`. Mux sends its webhooks
+to /webhooks/mux.
 """
 
-import asyncio
-import threading
-from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Future
-from http import HTTPStatus
-from typing import Any, TypeVar
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from rindle_sync import RindleSync, Settings, connect
-from rindle_sync.types import Transport, WebhookResponse
+from rindle_sync.integrations.blocking import BlockingRindle, connect, webhook_wsgi_app
 
-T = TypeVar("T")
-PATIENCE = 30.0
-"""Seconds that a request waits for the service."""
-LARGEST = 1024 * 1024
+# nothing is read or opened before the first call: a server may import this, and fork afterwards
+rindle = connect()
 
 
-class Background:
-    """One event loop in a thread, with the service in it; any thread may call it.
-
-    It starts with the first call: a server forks its workers before that, and threads do not
-    survive a fork.
-    """
-
-    def __init__(self, settings: Settings | None = None, transport: Transport | None = None):
-        self._settings = settings
-        self._transport = transport
-        self._lock = threading.Lock()
-        self._started: Future[tuple[asyncio.AbstractEventLoop, RindleSync]] | None = None
-        self._stop = asyncio.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
-
-    def call(self, work: Callable[[RindleSync], Coroutine[Any, Any, T]]) -> T:
-        """The result of `work`, in the loop of the service."""
-        with self._lock:
-            if self._started is None:
-                self._started = Future()
-                self._thread.start()
-        loop, rindle = self._started.result(PATIENCE)
-        return asyncio.run_coroutine_threadsafe(work(rindle), loop).result(PATIENCE)
-
-    def close(self) -> None:
-        """End the service; for tests, and for servers that tell when a worker ends."""
-        if self._started:
-            loop, _ = self._started.result(PATIENCE)
-            loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(PATIENCE)
-
-    async def _serve(self) -> None:
-        assert self._started
-        try:
-            async with connect(self._settings, transport=self._transport) as rindle:
-                await rindle.migrate()
-                self._started.set_result((asyncio.get_running_loop(), rindle))
-                await rindle.run(self._stop)
-        except Exception as error:
-            if self._started.done():
-                raise
-            self._started.set_exception(error)
+def post_worker_init(_worker: object) -> None:
+    """A hook of gunicorn, in each worker: create the tables, and run the jobs."""
+    rindle.migrate()
+    rindle.start()
 
 
-def create_app(background: Background) -> Callable[..., Iterable[bytes]]:
-    """The app; in Flask or Django, `receive` is all that a view has to call."""
-
-    def receive(headers: dict[str, str], body: bytes) -> WebhookResponse:
-        return background.call(lambda rindle: rindle.receive(headers, body))
+def create_app(rindle: BlockingRindle) -> Callable[..., Iterable[bytes]]:
+    """The app: POST /webhooks/mux, and GET /rows/{row_id}."""
+    webhooks = webhook_wsgi_app(rindle)
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] != "/webhooks/mux" or environ["REQUEST_METHOD"] != "POST":
-            start_response("404 Not Found", [])
-            return []
-        length = min(int(environ.get("CONTENT_LENGTH") or 0), LARGEST + 1)
-        headers = {
-            name.removeprefix("HTTP_").replace("_", "-"): value
-            for name, value in environ.items()
-            if name.startswith("HTTP_")
-        }
-        response = receive(headers, environ["wsgi.input"].read(length))
-        status = f"{response.status} {HTTPStatus(response.status).phrase}"
-        start_response(status, list(response.headers.items()))
-        return [response.body]
+        path = environ["PATH_INFO"]
+        if path == "/webhooks/mux":
+            return webhooks(environ, start_response)
+        row = rindle.get(path.removeprefix("/rows/"))
+        status, answer = ("200 OK", {"state": row.state}) if row else ("404 Not Found", {})
+        start_response(status, [("Content-Type", "application/json")])
+        return [json.dumps(answer).encode()]
 
     return app
 
 
-app = create_app(Background())
+app = create_app(rindle)

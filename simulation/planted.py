@@ -13,7 +13,7 @@ from typing import Any, Final
 from unittest.mock import patch
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, true
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.config import EnvironmentSettings
@@ -36,7 +36,7 @@ from rindle_sync.providers.mux import Mux
 from rindle_sync.store import AssetStore, Inbox, Outbox, Outcomes, RateLimits, Write
 from rindle_sync.store.group_commit import GroupCommit
 from rindle_sync.store.intake import Intake
-from rindle_sync.store.schema import assets, changes, json_field, json_parameter, webhook_events
+from rindle_sync.store.schema import assets, changes, webhook_events
 from rindle_sync.telemetry import milliseconds
 
 # by name: the face of a package may give a function the name of its module
@@ -61,6 +61,7 @@ fields: Any = import_module("rindle_sync.providers.mux.fields")
 responses: Any = import_module("rindle_sync.providers.mux.responses")
 schedule: Any = import_module("rindle_sync.domain.schedule")
 removal: Any = import_module("rindle_sync.store.removal")
+row_writes: Any = import_module("rindle_sync.store.row_writes")
 superseded: Any = import_module("rindle_sync.store.superseded")
 token_bucket: Any = import_module("rindle_sync.domain.token_bucket")
 
@@ -69,10 +70,8 @@ Patches = Sequence[Any]
 
 def _overwrite() -> Patches:
     """Rows are written whoever wrote them meanwhile."""
-    with patch.object(
-        asset_store, "_unread", lambda sent: (assets.c.id == json_field(sent, assets.c.id),)
-    ):
-        return [patch.object(asset_store, "_WRITE", asset_store._write_statement())]
+    with patch.object(row_writes, "_is_unread", lambda *_: true()):
+        return [patch.object(asset_store, "WRITE_ROWS", row_writes._sqlite())]
 
 
 def _emit_first() -> Patches:
@@ -96,9 +95,9 @@ def _changes_apart() -> Patches:
         ids = await original(self, [Write(write.row, None) for write in writes])
         written = [write.change for write in writes if write.change and write.row.id in ids]
         if written:
-            rows = json_parameter([asset_store._change(change) for change in written], changes)
+            values = {"rows": row_writes.changes_as_text(written)}
             async with self.writing() as connection:
-                await connection.execute(asset_store._ADD_CHANGES, {"rows": rows})
+                await connection.execute(row_writes.ADD_CHANGES, values)
         return ids
 
     return [patch.object(AssetStore, "_write", write)]
@@ -113,8 +112,8 @@ def _trust_absence() -> Patches:
         made = [entry.created_at for entry in page.entries if entry.created_at]
         if made:
             async with context.store.database.reading() as connection:
-                lines = await connection.execute(select(*assets.c))
-                rows = [asset_store.read_row(line) for line in lines]
+                lines = await connection.execute(select(asset_store.ROW))
+                rows = [asset_store.read_row(line.document) for line in lines]
             for row in rows:
                 is_in_it = min(made) <= row.provider_created_at <= max(made)
                 if is_in_it and row.provider_asset_id and row.id not in listed:
@@ -388,8 +387,10 @@ def _awaited_by_any_name() -> Patches:
     async def match(self: AssetStore, *, passthroughs: Any, **ids: Any) -> Any:
         found = {row.id: row for row in await original(self, passthroughs=passthroughs, **ids)}
         named = assets.c.passthrough.in_(passthroughs)
-        lines = await self.read(select(*assets.c).where(*self.here, named))
-        return [*(found | {row.id: row for row in map(asset_store.read_row, lines)}).values()]
+        for line in await self.read(select(asset_store.ROW).where(*self.here, named)):
+            row = asset_store.read_row(line.document)
+            found[row.id] = row
+        return [*found.values()]
 
     return [patch.object(AssetStore, "match", match)]
 

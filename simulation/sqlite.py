@@ -19,7 +19,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.store.schema import assets, json_rows
-from rindle_sync.store.schema.engine import BUSY_SECONDS, prepare_sqlite
+from rindle_sync.store.schema.engine import prepare_sqlite
+from rindle_sync.store.schema.sessions import BUSY_SECONDS
 from simulation.history import NOTED, OF_LEASES, Noted, Written
 from simulation.steps import Stepping
 
@@ -119,6 +120,12 @@ class Session:
         self.host.fail()
         return await self.when_free(self.connection.begin)
 
+    def _note_single(self) -> None:
+        """Note what a statement wrote that was a transaction by itself."""
+        driver: Any = self.connection.connection.driver_connection
+        if not driver.in_transaction:
+            driver.commit()
+
     async def get_raw_connection(self) -> "_Raw":
         """The connection of the driver."""
         return _Raw(Driver(self))
@@ -136,11 +143,14 @@ class Session:
         waited = 0.0
         while True:
             try:
-                return work()
+                done = work()
             except (OperationalError, sqlite3.OperationalError) as error:
                 if "locked" not in str(error) or waited > BUSY_SECONDS:
                     raise
                 waited += await self.host.wait_for_lock()
+            else:
+                self._note_single()
+                return done
 
 
 class Driver(aiosqlite.Connection):

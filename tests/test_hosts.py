@@ -1,7 +1,6 @@
 """The service in hosts of other makers.
 
-Mounted once in an ASGI app that starts again, called by WSGI hosts and their threads, and refusing
-clearly where it cannot work.
+Mounted once in an ASGI app that starts again, and refusing clearly where it cannot work.
 """
 
 import asyncio
@@ -12,8 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from importlib import util
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +28,6 @@ from rindle_sync.providers.mux import sign
 from rindle_sync.runtime.engines.loop import Loop
 from tests.support.processes import a_store, eventually
 from tests.support.webhooks import SECRET, an_event
-
-EXAMPLE = Path(__file__).parents[1] / "examples" / "wsgi.py"
 
 
 def settings_at(url: str, emulator: MuxEmulator) -> Settings:
@@ -227,85 +222,6 @@ async def test_another_event_loop_is_refused_with_the_way_to_have_one(rindle: Ri
     for call in (rindle.status, rindle.sweep, partial(rindle.receive, *signed()), rindle.migrate):
         with pytest.raises(WrongEventLoop, match="connect\\(\\) in each loop"):
             await asyncio.to_thread(lambda work: asyncio.run(work()), call)
-
-
-def wsgi_example() -> Any:
-    spec = util.spec_from_file_location("example_wsgi", EXAMPLE)
-    assert spec
-    assert spec.loader
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def posted_to(app: Any, headers: dict[str, str], body: bytes) -> tuple[str, bytes]:
-    """The status and the body of a WSGI app's answer."""
-    statuses: list[str] = []
-    environ = {
-        "PATH_INFO": "/webhooks/mux",
-        "REQUEST_METHOD": "POST",
-        "CONTENT_LENGTH": str(len(body)),
-        "wsgi.input": BytesIO(body),
-        "HTTP_MUX_SIGNATURE": headers["mux-signature"],
-    }
-    chunks = app(environ, lambda status, _: statuses.append(status))
-    return statuses[0], b"".join(chunks)
-
-
-async def test_a_wsgi_app_receives_and_applies_deliveries_from_any_thread(
-    tables_url: str, emulator: MuxEmulator
-) -> None:
-    example = wsgi_example()
-    transport = httpx.ASGITransport(emulator.app)
-    background = example.Background(settings_at(tables_url, emulator), transport)
-    app = example.create_app(background)
-    tracked = [f"asset-{number}" for number in range(4)]
-
-    def track(asset_id: str) -> None:
-        background.call(lambda rindle: rindle.track(reference=asset_id, provider_asset_id=asset_id))
-
-    async def states(rindle: RindleSync) -> set[State]:
-        return {row.state for id_ in tracked for row in await rindle.find_by_reference(id_)}
-
-    async def all_ready() -> None:
-        assert await asyncio.to_thread(background.call, states) == {State.READY}
-
-    try:
-        await asyncio.gather(*(asyncio.to_thread(track, asset_id) for asset_id in tracked))
-        answers = await asyncio.gather(
-            *(asyncio.to_thread(posted_to, app, *signed(asset_id)) for asset_id in tracked)
-        )
-        await eventually(all_ready)
-    finally:
-        await asyncio.to_thread(background.close)
-
-    assert {status for status, _ in answers} == {"202 Accepted"}
-
-
-async def test_the_recipe_for_flask_receives_a_delivery(
-    sqlite_tables_url: str, emulator: MuxEmulator
-) -> None:
-    flask = pytest.importorskip("flask")
-    background = wsgi_example().Background(
-        settings_at(sqlite_tables_url, emulator), httpx.ASGITransport(emulator.app)
-    )
-    app = flask.Flask(__name__)
-
-    @app.post("/webhooks/mux")  # type: ignore[untyped-decorator]
-    def mux_webhooks() -> Any:
-        headers, body = dict(flask.request.headers), flask.request.get_data()
-        response = background.call(lambda rindle: rindle.receive(headers, body))
-        return flask.Response(response.body, response.status, dict(response.headers))
-
-    headers, body = signed()
-    try:
-        answer = await asyncio.to_thread(
-            app.test_client().post, "/webhooks/mux", data=body, headers=headers
-        )
-    finally:
-        await asyncio.to_thread(background.close)
-
-    assert (answer.status_code, answer.json) == (202, {"status": "stored"})
 
 
 # nothing applies what was received

@@ -49,10 +49,13 @@ NAMES = {
         ("sqlalchemy", "alembic", "sqlite3", "aiosqlite", "psycopg"),
         DATABASE,
     ),
-    # a lock of SQLite tells nobody when it is free
-    "sleeps stand in app, engines, the emulator and the queue of SQLite": (
+    # a lock of SQLite tells nobody when it is free, nor does a file when it was written to
+    "sleeps stand in app, engines, the emulator, and where the store waits for others": (
         ("asyncio.sleep", "time.sleep"),
-        ("app", "runtime.engines", "emulator", "store.write_queue"),
+        (
+            *("app", "runtime.engines", "emulator"),
+            *("store.listening", "store.new_work", "store.write_queue"),
+        ),
     ),
     "printing stands in cli and demo": (
         ("builtins.print", "sys.stdout", "sys.stderr", "rich", "typer"),

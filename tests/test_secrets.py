@@ -48,11 +48,12 @@ Its tag is four characters and three dots.
 """
 
 LOGGERS = (
+    "aiohttp",
+    "aiohttp.client",
+    "aiohttp.internal",
+    "aiosqlite",
     "alembic",
     "asyncio",
-    "aiosqlite",
-    "httpcore",
-    "httpx",
     "psycopg",
     "rindle_sync",
     "sqlalchemy",

@@ -119,10 +119,10 @@ async def test_each_change_of_a_video_that_mux_has_already_counts_once(
     )
 
     shown = await until(browser, made.json()["id"], "ready")
-    [row] = await app.state.rindle.find_by_reference(made.json()["id"])
+    [row] = await app.state.rindle.running.find_by_reference(made.json()["id"])
 
     assert row.provider_asset_id == asset_id
-    assert shown["changes"] == len(await app.state.rindle.store.assets.changes_of(row.id))
+    assert shown["changes"] == len(await app.state.rindle.running.store.assets.changes_of(row.id))
 
 
 async def test_neither_table_has_a_video_whose_tracking_is_refused(
@@ -139,7 +139,7 @@ async def test_neither_table_has_a_video_whose_tracking_is_refused(
 
 async def numbers(app: FastAPI) -> tuple[int, int]:
     """How many rows the app's table and rindle-sync's have."""
-    rindle: RindleSync = app.state.rindle
+    rindle: RindleSync = app.state.rindle.running
     async with AsyncSession(app.state.engine) as session:
         videos = await session.scalar(select(func.count()).select_from(Video))
     return videos or 0, await rindle.count()
@@ -170,7 +170,7 @@ async def test_of_a_hundred_uploads_at_once_those_past_the_rate_limit_can_be_tri
     assert set(statuses) == {201, 503}
     assert await numbers(app) == (100, 100)
     assert mux.calls["create_upload"] == statuses[201]
-    assert await app.state.rindle.count(state="errored") == statuses[503]
+    assert await app.state.rindle.running.count(state="errored") == statuses[503]
 
 
 async def test_a_page_that_was_reloaded_gets_its_upload_again(

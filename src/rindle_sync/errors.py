@@ -20,6 +20,8 @@ RindleSyncError
 ├── TransactionEnded           a transactional callback ended the transaction it was given
 ├── AlreadyClosed              the service was closed before: connect again
 ├── WrongEventLoop             the service belongs to another event loop: connect in this one
+├── CalledFromItsLoop          a blocking call inside the service's own event loop
+├── NotStarted                 the app has not entered the lifespan of the service, or has left it
 └── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
 """
 
@@ -195,8 +197,28 @@ class WrongEventLoop(RindleSyncError):
     def __init__(self) -> None:
         super().__init__(
             "this service belongs to the event loop in which it was first used: call connect() in "
-            "each loop that uses one, or run one loop in a thread and hand it coroutines by "
-            "asyncio.run_coroutine_threadsafe, as examples/wsgi.py does"
+            "each loop that uses one; code without an event loop has "
+            "rindle_sync.integrations.blocking, which may be called from any thread"
+        )
+
+
+class CalledFromItsLoop(RindleSyncError):
+    """A blocking service was called in its own event loop, which would wait for itself."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a transactional callback runs in the event loop of its service, and cannot wait for "
+            "that: use the connection that it is given, or a callback that is not transactional"
+        )
+
+
+class NotStarted(RindleSyncError):
+    """The service of an app was used outside the app's lifespan."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the service has not started, or has ended: give the app its lifespan, and in tests "
+            "enter that, as TestClient does in a `with` block"
         )
 
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from rindle_sync.app import RindleSync, now
+from rindle_sync.app import RindleSync, now, only_environment
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.diagnostics import Overview, elsewhere, overview
 from rindle_sync.diagnostics.doctor import Diagnosis, examine
@@ -47,6 +47,11 @@ class Installation(Runnable, Mapping[str, RindleSync]):
     def any_service(self) -> RindleSync:
         """One of the services, for what they have in common."""
         return next(iter(self.values()))
+
+    @property
+    def sole_environment(self) -> RindleSync:
+        """The service, where the settings name one environment; raises `ConfigurationError`."""
+        return self[only_environment(self)]
 
     @property
     def contexts(self) -> list[Context]:

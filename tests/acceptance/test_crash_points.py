@@ -35,7 +35,7 @@ from rindle_sync.emulator.lifecycle import Life, UploadState
 from rindle_sync.errors import AlreadyTracked
 from rindle_sync.providers.mux import sign
 from rindle_sync.reconcile import ListIndex, sweep
-from rindle_sync.store import Database, Store, read_row
+from rindle_sync.store import ROW, Database, Store, read_row
 from rindle_sync.store.migrations import upgrade
 from rindle_sync.store.schema.engine import engine_url, open_engine
 from tests.support.crash_points import (
@@ -123,7 +123,7 @@ async def sweep_pages(living: Living) -> None:
 
 
 async def sweep_ids(living: Living) -> None:
-    await sweep(dataclasses.replace(living.rindle.context, list_index=ListIndex(trust=0)))
+    await sweep(dataclasses.replace(living.rindle.context, list_index=ListIndex(trust=False)))
 
 
 async def audit_and_confirm(living: Living) -> None:
@@ -585,7 +585,7 @@ class Aftermath:
 
     @property
     def rows(self) -> list[ProviderAsset]:
-        return [read_row(line) for line in self.tables["media_provider_assets"]]
+        return [read_row(document) for document in self.tables["rows"]]
 
     def all(self, kind: str) -> list[dict[str, Any]]:
         """What was noted before the death and after it."""
@@ -673,7 +673,8 @@ def tables_of(url: str) -> dict[str, list[Any]]:
     )
     try:
         with engine.connect() as connection:
-            return {table.name: list(connection.execute(select(table))) for table in TABLES}
+            lines = {table.name: list(connection.execute(select(table))) for table in TABLES}
+            return lines | {"rows": list(connection.execute(select(ROW)).scalars())}
     finally:
         engine.dispose()
 

@@ -777,8 +777,12 @@ async def test_two_processes_with_their_own_connections_take_no_more_than_one(
     bucket, began = a_bucket(10, 5), world.clock.now()
     database = Database(open_engine(tables_url))
     others = RateLimits(database, "mux", "default")
-    other = RateLimiter(others, bucket, now=world.clock.now, sleep=world.clock.sleep)
-    ledger = Ledger(world.clock, rate_limiter_of(world, bucket), other)
+    clock = world.clock
+    # as long a patience as that of `rate_limiter_of`: who comes last waits for the other 39
+    other = RateLimiter(
+        others, bucket, now=clock.now, sleep=clock.sleep, waits=lambda _: timedelta(days=9)
+    )
+    ledger = Ledger(clock, rate_limiter_of(world, bucket), other)
 
     await take_all(world, ledger, 20)
     await database.close()

@@ -13,11 +13,13 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partialmethod
 from pathlib import Path
 from threading import Thread
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote
 
+import aiohttp
 import httpx
 import pytest
 import uvicorn
@@ -1179,7 +1181,9 @@ async def test_a_port_that_nobody_listens_on_is_unreachable() -> None:
         port = closed.getsockname()[1]
     adapter = Mux(TOKEN, base_url=f"http://127.0.0.1:{port}", timeout=5)
 
-    with pytest.raises(ProviderUnavailable, match=r"^mux cannot be reached \(ConnectError\)$"):
+    with pytest.raises(
+        ProviderUnavailable, match=r"^mux cannot be reached \(ClientConnectorError\)$"
+    ):
         await adapter.get_asset(ID, NOW)
 
     await adapter.close()
@@ -1251,7 +1255,7 @@ async def test_no_id_and_no_token_is_logged_or_told_during_calls_over_a_socket(
     created = emulator.create_asset(life=Life(after=0))
     told: list[object] = []
     with served(emulator.app) as url, caplog.at_level(logging.DEBUG):
-        for name in ("httpx", "httpcore", "httpcore.http11", "rindle_sync", "asyncio"):
+        for name in ("aiohttp", "aiohttp.client", "aiohttp.internal", "rindle_sync", "asyncio"):
             caplog.set_level(logging.DEBUG, name)
         adapter = Mux(TOKEN, base_url=url)
         told.append(repr(await adapter.get_asset(created, NOW)))
@@ -1270,7 +1274,6 @@ async def test_no_id_and_no_token_is_logged_or_told_during_calls_over_a_socket(
         await adapter.close()
 
     logged = everything_logged(caplog)
-    assert any(line.startswith("httpcore") for line in logged)
     assert secrets_in(*logged, *told) == []
     assert created not in "\n".join(map(str, [*logged, *told]))
 
@@ -1287,6 +1290,33 @@ async def test_an_id_that_the_far_end_echoes_in_a_header_is_not_logged(
         await adapter.close()
 
     assert secrets_in(*everything_logged(caplog), *told) == []
+
+
+async def test_what_instruments_every_http_client_sees_no_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """OpenTelemetry and Sentry add their hooks so; they would record each URL."""
+    seen: list[str] = []
+
+    async def record(_: object, __: object, asked: aiohttp.TraceRequestStartParams) -> None:
+        seen.append(str(asked.url))
+
+    hooks = aiohttp.TraceConfig()
+    hooks.on_request_start.append(record)
+    plain = aiohttp.ClientSession.__init__
+    hooked = partialmethod(plain, trace_configs=[hooks])
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", hooked)
+    emulator = MuxEmulator(token_id=TOKEN.token_id, token_secret=TOKEN.token_secret)
+    created = emulator.create_asset()
+
+    with served(emulator.app) as url:
+        async with aiohttp.ClientSession() as another, another.get(f"{url}/_emulator/"):
+            pass
+        adapter = Mux(TOKEN, base_url=url)
+        await adapter.get_asset(created, NOW)
+        await adapter.close()
+
+    assert seen == [f"{url}/_emulator/"]
 
 
 async def test_nothing_that_holds_a_secret_shows_it_in_its_repr() -> None:

@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import logging
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,8 +23,9 @@ from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import ConfigurationError, ProviderUnavailable
 from rindle_sync.providers import knock
 from rindle_sync.providers.base import Delivery
+from rindle_sync.providers.http import open_client
 from rindle_sync.providers.mux import Credentials, Mux
-from rindle_sync.providers.network import open_transport, proxy_for
+from rindle_sync.providers.network import proxy_for
 from tests.support.processes import serving
 from tests.support.rows import NOW
 
@@ -230,6 +232,7 @@ async def test_a_proxy_that_is_not_there_is_named(
 
     with pytest.raises(ProviderUnavailable, match="through the proxy that HTTPS_PROXY names"):
         await mux.whoami()
+    await mux.close()
 
 
 @pytest.mark.parametrize(
@@ -249,7 +252,7 @@ def test_a_proxy_that_is_none_is_a_configuration_error_without_its_password(
     monkeypatch.setenv("HTTPS_PROXY", address)
 
     with pytest.raises(ConfigurationError, match="no address of a proxy") as refused:
-        open_transport(f"https://{FAR}")
+        open_client(f"https://{FAR}", 1)
 
     assert refused.value.setting == "HTTPS_PROXY"
     assert PASSWORD not in str(refused.value)
@@ -258,13 +261,55 @@ def test_a_proxy_that_is_none_is_a_configuration_error_without_its_password(
 def test_a_socks_proxy_without_its_package_says_which_one_it_needs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(sys.modules, "aiohttp_socks", None)
     monkeypatch.setenv("ALL_PROXY", f"socks5://user:{PASSWORD}@proxy:1080")
 
-    with pytest.raises(ConfigurationError, match=r"httpx\[socks\]") as refused:
-        open_transport(f"https://{FAR}")
+    with pytest.raises(ConfigurationError, match=r"rindle-sync\[socks\]") as refused:
+        open_client(f"https://{FAR}", 1)
 
     assert refused.value.setting == "ALL_PROXY"
     assert PASSWORD not in str(refused.value)
+
+
+@dataclass
+class SocksProxy:
+    """A SOCKS5 proxy (RFC 1928, 1929) that leads every name to one port of this machine."""
+
+    target: int
+    seen: list[str] = field(default_factory=list)
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        await self._text(reader, before=1)  # the ways to say who one is
+        writer.write(b"\x05\x02")
+        user, password = await self._text(reader, before=1), await self._text(reader)
+        writer.write(b"\x01\x00")
+        name, port = await self._text(reader, before=4), await reader.readexactly(2)
+        self.seen.append(f"{user}:{password}@{name}:{int.from_bytes(port)}")
+        writer.write(b"\x05\x00\x00\x01" + bytes(6))
+        there, back = await asyncio.open_connection("127.0.0.1", self.target)
+        await asyncio.gather(_copied(reader, back), _copied(there, writer))
+
+    async def _text(self, reader: asyncio.StreamReader, before: int = 0) -> str:
+        await reader.readexactly(before)
+        [length] = await reader.readexactly(1)
+        return (await reader.readexactly(length)).decode()
+
+
+async def test_calls_go_through_a_socks_proxy_which_finds_the_host_by_its_name(
+    emulator: MuxEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asset_id = emulator.create_asset()
+    async with reachable(emulator) as port:
+        proxy = SocksProxy(port)
+        async with a_server(proxy.handle) as at:
+            monkeypatch.setenv("ALL_PROXY", f"socks5h://user:{PASSWORD}@127.0.0.1:{at}")
+            mux = mux_at(emulator, f"http://{FAR}")
+            seen = await mux.get_asset(asset_id, NOW)
+            await mux.close()
+
+    assert seen.provider_asset_id == asset_id
+    assert proxy.seen == [f"user:{PASSWORD}@{FAR}:80"]
 
 
 async def test_the_probe_of_an_endpoint_goes_through_the_proxy_too(
@@ -359,7 +404,7 @@ def test_certificates_that_are_not_there_are_a_configuration_error(
     monkeypatch.setenv(variable, str(tmp_path / name))
 
     with pytest.raises(ConfigurationError, match="not there") as refused:
-        open_transport(f"https://{FAR}")
+        open_client(f"https://{FAR}", 1)
 
     assert refused.value.setting == variable
 
@@ -371,7 +416,7 @@ def test_a_file_without_certificates_is_a_configuration_error(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
 
     with pytest.raises(ConfigurationError, match="certificates in PEM"):
-        open_transport(f"https://{FAR}")
+        open_client(f"https://{FAR}", 1)
 
 
 def test_a_log_of_keys_that_cannot_be_written_is_named(
@@ -384,6 +429,6 @@ def test_a_log_of_keys_that_cannot_be_written_is_named(
     monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
 
     with pytest.raises(ConfigurationError, match="cannot be written") as refused:
-        open_transport(f"https://{FAR}")
+        open_client(f"https://{FAR}", 1)
 
     assert refused.value.setting == "SSLKEYLOGFILE"

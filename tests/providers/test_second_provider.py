@@ -220,7 +220,7 @@ async def test_two_providers_stand_in_one_installation(
         await other.track(reference="video-1", provider_asset_id=server.create())
         due = installation.runtime._due()  # noqa: SLF001  what engines ask
 
-        assert {job.environment for job in await due()} == {"main", "other"}
+        assert {job.environment for job in (await due()).jobs} == {"main", "other"}
         overviews = {line.environment: line for line in await installation.overview()}
 
     assert (overviews["main"].provider, overviews["other"].provider) == ("mux", "toy")

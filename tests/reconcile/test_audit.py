@@ -22,6 +22,7 @@ from rindle_sync.diagnostics import environment_status
 from rindle_sync.domain import (
     ADOPTED,
     ErrorKind,
+    JobKind,
     Observation,
     ObservationSource,
     Outcome,
@@ -39,6 +40,7 @@ from rindle_sync.reconcile import (
     BACKFILL,
     ENOUGH_ALIVE,
     LEASE,
+    Context,
     Drift,
     Observed,
     Report,
@@ -62,7 +64,7 @@ from tests.support.processes import (
     settings_for,
 )
 from tests.support.rows import a_row
-from tests.support.world import ERRORED, NEVER, READY, World, unknown_id
+from tests.support.world import ERRORED, NEVER, READY, World, a_job_runner, unknown_id
 
 CONFIRM = timedelta(minutes=10)
 NOTHING = dict.fromkeys((drift.value for drift in Drift), 0)
@@ -198,7 +200,7 @@ async def test_a_deletion_is_not_missed_because_one_answer_lacked(world: World) 
     )
 
     outcomes = [(await audit(world.context)).outcome]
-    if await is_audit_due(world.context, timedelta(days=7)):
+    if await is_audit_due(world.context):
         outcomes.append((await audit(world.context)).outcome)
 
     assert await suspected(world) == {rows[3].id, rows[4].id}, outcomes
@@ -211,7 +213,7 @@ async def test_a_deletion_is_not_missed_because_of_a_rate_limit(world: World) ->
     world.emulator.add_fault("rate_limited", operation="get_asset", times=3, retry_after=2)
 
     await audit(world.context)
-    if await is_audit_due(world.context, timedelta(days=7)):
+    if await is_audit_due(world.context):
         await audit(world.context)
 
     assert await suspected(world) == {row.id for row in rows[3:8]}
@@ -231,7 +233,7 @@ async def test_a_row_that_never_gets_an_answer_does_not_hold_the_audit_for_ever(
         await audit(world.context)
         world.clock.move(timedelta(minutes=10))
 
-    assert not await is_audit_due(world.context, timedelta(days=7))
+    assert not await is_audit_due(world.context)
     assert await suspected(world) == {rows[10].id}
     assert world.calls <= 40
 
@@ -263,7 +265,7 @@ async def test_an_audit_that_is_stopped_on_the_last_page_is_not_done(world: Worl
     stopped = await audit(world.context, keep_going=lambda: world.emulator.calls["get_asset"] < 4)
 
     assert stopped.outcome is Outcome.STOPPED
-    assert await is_audit_due(world.context, timedelta(days=7))
+    assert await is_audit_due(world.context)
     await audit(world.context)
     assert await suspected(world) == {row.id for row in gone}
 
@@ -279,7 +281,7 @@ async def test_a_circuit_breaker_that_opens_while_it_asks_by_id_does_not_end_the
 
     first = await audit(world.context)
     world.clock.move(timedelta(minutes=6))
-    if await is_audit_due(world.context, timedelta(days=7)):
+    if await is_audit_due(world.context):
         await audit(world.context)
 
     assert first.outcome is not Outcome.DONE
@@ -1139,26 +1141,56 @@ async def test_the_whole_of_a_large_library_takes_a_call_for_a_hundred_assets(wo
 
 async def test_when_an_audit_is_due(world: World) -> None:
     await world.shelve(250)
-    week = timedelta(days=7)
-    assert await is_audit_due(world.context, week)
-    assert not await is_audit_due(world.context, timedelta(0))
+    assert await is_audit_due(world.context)
+    assert not await is_audit_due(without_audits(world))
 
     await audit(world.context, keep_going=after_calls(world, 1))
-    assert await is_audit_due(world.context, week)
-    assert not await is_audit_due(world.context, timedelta(0))
+    assert await is_audit_due(world.context)
+    assert not await is_audit_due(without_audits(world))
 
     await audit(world.context)
-    assert not await is_audit_due(world.context, week)
-    world.clock.move(week - timedelta(microseconds=1))
-    assert not await is_audit_due(world.context, week)
+    assert not await is_audit_due(world.context)
+    world.clock.move(0.95 * timedelta(days=1) - timedelta(microseconds=1))
+    assert not await is_audit_due(world.context)
     world.clock.move(timedelta(microseconds=1))
-    assert await is_audit_due(world.context, week)
+    assert await is_audit_due(world.context)
+
+
+def without_audits(world: World) -> Context:
+    return dataclasses.replace(world.context, audit_every=timedelta(0))
+
+
+@pytest.mark.long_on_postgresql
+async def test_a_lost_deletion_of_a_settled_row_is_known_within_a_day_by_default(
+    world: World,
+) -> None:
+    """The worst moment: just behind the audit, and no webhook comes."""
+    await known(world)
+    rows = await world.shelve(600)
+    world.emulator.set_rate_limits("low")
+    world.with_reads(20, 1.0)
+    job_runner = a_job_runner(world)
+    newest = rows[-1]
+
+    def lose_it(report: Report) -> None:
+        if report.pages == 1:
+            lose(world, [newest])
+
+    assert (await audit(world.context, on_progress=lose_it)).outcome is Outcome.DONE
+    deleted_at = world.clock.now()
+    while (await world.now_is(newest)).state is not State.DELETED:
+        world.clock.move(timedelta(minutes=1))
+        await job_runner.run(JobKind.AUDIT)
+        await job_runner.run(JobKind.SWEEP)
+        assert world.clock.now() - deleted_at <= timedelta(days=1)
+
+    assert world.emulator.statuses[429] == 0
 
 
 async def test_a_dry_run_does_not_put_off_the_next_audit(world: World) -> None:
     await audit(world.context.for_dry_run())
 
-    assert await is_audit_due(world.context, timedelta(days=7))
+    assert await is_audit_due(world.context)
 
 
 def settings_of(url: str, emulator: MuxEmulator, **others: Any) -> Settings:

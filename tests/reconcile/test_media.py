@@ -301,8 +301,8 @@ async def test_the_check_of_an_output_may_be_as_far_ahead_as_that_of_a_stuck_row
     thresholds = a_job_runner(world).due_thresholds(world.clock.now())
     due_jobs = DueJobs(world.context.store.database, "mux")
 
-    jobs = await due_jobs.due([thresholds], now=world.clock.now())
+    due = await due_jobs.due([thresholds], now=world.clock.now())
     await world.sweep()
 
-    assert (JobKind.SWEEP in {job.kind for job in jobs}) is bool(calls)
+    assert (JobKind.SWEEP in {job.kind for job in due.jobs}) is bool(calls)
     assert world.calls == calls

@@ -24,8 +24,7 @@ from rindle_sync.domain import (
 from rindle_sync.gateway import KEPT_FREE, RUN
 from rindle_sync.providers import Page, Provider
 from rindle_sync.reconcile import (
-    MOST_LOST,
-    ROWS_FOR_A_PAGE_RUN,
+    ROWS_FOR_A_PAGE_IN_VAIN,
     Applied,
     ListIndex,
     audit,
@@ -85,12 +84,11 @@ async def test_a_run_checks_each_row_once_even_when_it_takes_long(world: World) 
 
 async def test_rows_just_checked_do_not_keep_others_waiting(world: World) -> None:
     world.without_pages()
-    world.context = dataclasses.replace(world.context, batch=3)
     rows = [await world.track(life=NEVER) for _ in range(9)]
 
-    for number in range(3):
-        await sweep(world.context, keep_going=until(world, 3 * number + 1))
-        world.clock.move(5)
+    while world.calls < len(rows):
+        await sweep(world.context, keep_going=until(world, world.calls + 1))
+        world.clock.move(1)
 
     assert {(await world.now_is(row)).version for row in rows} == {2}
     assert world.calls == 9
@@ -186,13 +184,13 @@ async def test_a_rate_limit_that_fits_the_token_never_meets_a_429(world: World) 
 
 async def test_a_stopped_run_leaves_the_rest_due_and_unleased(world: World) -> None:
     world.without_pages()
-    world.context = dataclasses.replace(world.context, batch=5)
     rows = [await world.track() for _ in range(20)]
     result = await sweep(world.context, keep_going=until(world, 1))
 
     after = [await world.now_is(row) for row in rows]
-    assert (result.outcome, result.checked) == (Outcome.STOPPED, 5)
-    assert sum(row.state is State.PROCESSING for row in after) == 15
+    assert result.outcome is Outcome.STOPPED
+    assert 0 < result.checked == world.calls < len(rows)
+    assert sum(row.state is State.PROCESSING for row in after) == len(rows) - world.calls
     assert all(row.lease_until is None for row in after)
 
 
@@ -351,6 +349,62 @@ async def test_a_new_row_is_found_on_the_page_that_old_ones_paid_for(world: Worl
     assert (result.checked, result.changed, result.calls) == (5, 6, 1)
 
 
+async def test_a_page_counts_as_the_check_of_rows_that_come_due_soon(world: World) -> None:
+    soon = world.clock.now() + timedelta(seconds=10)
+    await world.track(life=NEVER)
+    waiting = await world.track(life=NEVER, check_at=soon, updated_at=hours_ago(world, 1))
+
+    result = await world.sweep()
+
+    after = await world.now_is(waiting)
+    resolved = [e for e in world.told if isinstance(e, Resolved) and e.row_id == waiting.id]
+    assert (result.checked, result.calls, result.pages) == (1, 1, 1)
+    assert [(e.no_change, e.age_ms) for e in resolved] == [(True, 3_600_000)]
+    assert (after.state, after.updated_at) == (State.PROCESSING, waiting.updated_at)
+    assert after.checked_at == after.observed_at == world.clock.now()
+    assert after.check_at
+    assert after.check_at > soon + timedelta(minutes=9)
+
+
+async def test_a_page_leaves_alone_what_is_to_be_checked_much_later(world: World) -> None:
+    waiting = await world.track(life=NEVER)
+    await world.sweep()
+    before = await world.now_is(waiting)
+    world.clock.move(timedelta(minutes=2))
+    for _ in range(2):
+        await world.track(life=NEVER)
+    world.told.clear()
+
+    result = await world.sweep()
+
+    assert result.pages == 1
+    assert await world.now_is(waiting) == before
+    assert not [e for e in world.told if e.row_id == waiting.id]
+
+
+async def test_what_comes_due_soon_is_asked_for_by_no_call_of_its_own(world: World) -> None:
+    for _ in range(5):
+        await world.track(check_at=world.clock.now() + timedelta(seconds=1))
+
+    result = await world.sweep()
+
+    assert (result.checked, world.calls) == (0, 0)
+
+
+@pytest.mark.long_on_postgresql
+async def test_many_assets_of_one_moment_are_checked_by_page_again_and_again(world: World) -> None:
+    """The provider tells whole seconds: some of one stand before the place that begins with it."""
+    at = world.clock.seconds() - 3600
+    for asset_id in world.emulator.create_assets(450, created_at=at, every=0.005, life=NEVER):
+        created = datetime.fromtimestamp(at + 0.7, UTC)
+        await world.track(provider_asset_id=asset_id, provider_created_at=created)
+
+    for _ in range(3):
+        result = await world.sweep()
+        assert (result.checked, result.calls, result.pages) == (450, 5, 5)
+        world.clock.move(timedelta(minutes=12))
+
+
 @pytest.mark.long_on_postgresql
 async def test_thousands_of_untracked_assets_between_ours_never_cost_more_than_a_call_a_row(
     world: World,
@@ -507,14 +561,30 @@ async def test_an_upload_is_linked_by_the_list(world: World) -> None:
     assert (after.provider_asset_id, after.state, result.calls) == (asset, State.READY, 1)
 
 
-async def test_after_an_outage_of_ours_healthy_rows_are_not_declared_stuck(world: World) -> None:
+async def test_rows_past_the_threshold_cause_no_page_to_be_read_and_come_back(world: World) -> None:
     await library(world, 250)
     world.clock.move(timedelta(hours=5))
 
     result = await world.sweep()
+    assert (result.uncalled, result.calls) == (250, 0)
+    assert await states(world) == {State.ERRORED: 250}
 
+    world.clock.move(timedelta(minutes=6))
+    again = await world.sweep()
     assert await states(world) == {State.READY: 250}
-    assert (result.calls, len(world.events(Stuck))) == (3, 0)
+    assert again.calls == 3
+
+
+async def test_a_page_read_for_others_shows_a_row_to_be_ready_before_it_is_declared_stuck(
+    world: World,
+) -> None:
+    late = await world.track(updated_at=world.clock.now() - timedelta(hours=5))
+    await library(world, 2)
+
+    result = await world.sweep()
+
+    assert (await world.now_is(late)).state is State.READY
+    assert (result.calls, result.uncalled, len(world.events(Stuck))) == (1, 0, 0)
 
 
 async def test_rows_that_just_passed_the_threshold_are_declared_stuck_without_a_call(
@@ -547,7 +617,6 @@ async def test_within_one_run_what_comes_due_is_planned_for(world: World) -> Non
         await world.track(life=NEVER, provider_created_at=OLD - timedelta(days=n))
         for n in range(200)
     ]
-    world.context.list_index.tracked_rate.learn(0, 10_000, world.clock.now())
     fresh = await world.track(check_at=world.clock.now() + timedelta(seconds=30))
     other = await world.track(check_at=world.clock.now() + timedelta(seconds=30))
 
@@ -658,6 +727,10 @@ async def test_rows_in_doubt_are_checked_before_a_backlog(world: World) -> None:
     assert len(still_due) >= 15
 
 
+def hours_ago(world: World, hours: float) -> datetime:
+    return world.clock.now() - timedelta(hours=hours)
+
+
 async def make_due(world: World, row: ProviderAsset) -> None:
     due = replace(row, state=State.PROCESSING, check_at=world.clock.now(), version=row.version + 1)
     await world.context.store.assets.write([Write(due)])
@@ -728,9 +801,8 @@ def test_at_no_mix_of_ages_and_untracked_assets_is_it_more_than_a_call_a_row(
                 assert result.calls <= left
                 passes, left = passes + 1, left - result.checked
             assert left == 0
-            assert world.calls <= due + max(MOST_LOST, due // ROWS_FOR_A_PAGE_RUN) * max(
-                0, passes - 1
-            )
+            lost = 1 + due // ROWS_FOR_A_PAGE_IN_VAIN
+            assert world.calls <= due + lost * max(0, passes - 1)
             assert not [
                 row
                 async for row in world.context.store.assets.rows()

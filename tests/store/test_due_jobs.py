@@ -30,7 +30,8 @@ def a_job_runner(world: World, environment: str = "default", *, audit_days: floa
 async def due_of(world: World, *job_runners: JobRunner) -> set[Job]:
     now = world.clock.now()
     thresholds = [job_runner.due_thresholds(now) for job_runner in job_runners]
-    return set(await DueJobs(world.context.store.database, "mux").due(thresholds, now=now))
+    due_jobs = DueJobs(world.context.store.database, "mux")
+    return set((await due_jobs.due(thresholds, now=now)).jobs)
 
 
 async def kinds_due(world: World, job_runner: JobRunner) -> set[JobKind]:

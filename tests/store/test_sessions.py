@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
+from sqlalchemy import event
 
 from rindle_sync.domain import Bucket, State, replace
 from rindle_sync.errors import DatabaseUnavailable
@@ -80,7 +82,7 @@ async def test_a_transaction_has_our_limits_whatever_the_defaults_are(
     await database.close()
 
     assert shown == {
-        "default_transaction_isolation": "serializable",
+        "default_transaction_isolation": "read committed",
         "transaction_isolation": "read committed",
         "client_encoding": "UTF8",
         "datestyle": "ISO, DMY",
@@ -201,3 +203,36 @@ async def test_a_read_only_default_is_named(store: Store, postgres_tables_url: s
 
     with pytest.raises(DatabaseUnavailable, match="is default_transaction_read_only off"):
         await store.assets.add(a_row())
+
+
+async def test_a_statement_that_is_alone_is_sent_alone(store: Store) -> None:
+    row, sent = a_row(), list[str]()
+    await store.assets.add(row)
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        sent.append(statement)
+
+    event.listen(store.database.engine.sync_engine, "before_cursor_execute", note)
+    await store.assets.get(row.id)
+    await store.assets.make_due(row.id, NOW)
+
+    assert [statement.split()[0] for statement in sent] == ["SELECT", "UPDATE"]
+    after = await store.assets.get(row.id)
+    assert after
+    assert after.check_at == NOW
+
+
+async def test_a_connection_that_the_server_ended_at_rest_is_made_anew(
+    postgres_tables_url: str, store: Store
+) -> None:
+    row = a_row()
+    await store.assets.add(row)
+
+    with psycopg.connect(postgres_tables_url, autocommit=True) as owner:
+        ended = owner.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).fetchall()
+
+    assert ended == [(True,)]
+    assert await store.assets.get(row.id) == row

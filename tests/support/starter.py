@@ -30,13 +30,13 @@ PROGRAM = (
     "import sys; from tests.support.starter import start_for_ever; start_for_ever(sys.argv[1])"
 )
 IMPORTED = (
+    "aiohttp",
     "rindle_sync",
     "rindle_sync.demo",
     "rindle_sync.web.server",
     "rindle_sync.store.migrations",
     "rindle_sync.emulator",
     "anyio._backends._asyncio",
-    "httpcore",
     "rich.live",
     "rich.progress",
     "rich.table",

@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, cast
 from uuid import uuid4
 
 import httpx
@@ -89,7 +89,8 @@ class Toy:
     def __init__(self, key: str | None, transport: Transport, timeout: float = 10) -> None:
         self.clock: datetime | None = None
         self._key = key
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://toy")
+        given = cast("httpx.AsyncBaseTransport", transport)
+        self._client = httpx.AsyncClient(transport=given, base_url="http://toy")
         self._timeout = timeout
 
     async def get_asset(self, provider_asset_id: str, at: datetime) -> Observation:

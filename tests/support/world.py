@@ -169,7 +169,7 @@ class World:
 
     def without_pages(self) -> None:
         """Every row is asked about by id."""
-        self.context = replace(self.context, list_index=ListIndex(trust=0))
+        self.context = replace(self.context, list_index=ListIndex(trust=False))
 
     async def sync(self, row: ProviderAsset) -> Applied | None:
         return await sync(self.context, row.provider_asset_id or "", trigger=Trigger.SYNC)

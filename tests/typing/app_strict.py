@@ -29,6 +29,8 @@ from rindle_sync import (
     webhook_app,
 )
 from rindle_sync.errors import AlreadyTracked, ConfigurationError, NotPlayable, RateLimited
+from rindle_sync.integrations.blocking import BlockingRindle
+from rindle_sync.integrations.blocking import connect as connect_blocking
 from rindle_sync.providers.mux import MuxPlayback, Signer
 from rindle_sync.types import (
     Applied,
@@ -88,6 +90,24 @@ async def rows(rindle: RindleSync) -> None:
     assert_type(await rindle.find_by_provider_id("asset-1"), list[ProviderAsset])
     assert_type(await rindle.explain(row), Explanation)
     assert_type(await rindle.sync("asset-1", ask_first=True), Applied | None)
+
+
+def blocking(settings: Settings, session: Session) -> None:
+    rindle = connect_blocking(settings)
+    assert_type(rindle, BlockingRindle)
+    row = rindle.track(reference="video-1", provider_asset_id="asset-1", connection=session)
+    assert_type(row, ProviderAsset)
+    assert_type(rindle.get(row.id), ProviderAsset | None)
+    assert_type(rindle.list(limit=50, state="ready"), RowPage)
+    assert_type(rindle.playback_bundle(row), PlaybackBundle)
+    assert_type(rindle.playback_url(row.id, PlaybackKind.VIDEO), PlaybackUrl | None)
+    assert_type(rindle.webhook_events.list(limit=5), list[WebhookEventSummary])
+    assert_type(rindle.receive({}, b""), WebhookResponse)
+    rindle.track(refrence="video-1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+    @rindle.on_change(state="ready")
+    def hear(event: ChangeEvent) -> None:
+        assert_type(event.row, ProviderAsset | None)
 
 
 def fields(row: ProviderAsset) -> None:

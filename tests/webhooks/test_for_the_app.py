@@ -296,7 +296,8 @@ async def test_waiting_events_count_and_wake_the_dispatch_alone(app: App) -> Non
 
     assert (status.pending, status.webhook_events["pending"]) == (1, 1)
     assert (status.oldest_pending_seconds, status.oldest_for_app_seconds) == (0, 3600)
-    due = [job.kind for job in await app.rindle.runtime._due()()]  # noqa: SLF001  what engines ask
+    asked = await app.rindle.runtime._due()()  # noqa: SLF001  what engines ask
+    due = [job.kind for job in asked.jobs]
     assert JobKind.DISPATCH in due
     assert JobKind.PROCESS_WEBHOOK_EVENTS not in due
 

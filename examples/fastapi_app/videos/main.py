@@ -14,11 +14,12 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.templating import Jinja2Templates
 
-from rindle_sync import PlaybackKind, RindleSync, Settings, load_settings, webhook_app
+from rindle_sync import PlaybackKind, RindleSync, Settings, load_settings
 from rindle_sync.errors import AlreadyTracked, NotPlayable, ProviderError
+from rindle_sync.integrations.fastapi import FastAPIRindle
 from rindle_sync.types import Transport
+from videos.changes import apply_change
 from videos.models import Video, open_engine
-from videos.syncing import syncing
 
 TEMPLATES = Jinja2Templates(Path(__file__).parent / "templates")
 PLAYER = os.environ.get("PLAYER_URL", "")
@@ -40,8 +41,8 @@ async def session_of(request: Request) -> AsyncIterator[AsyncSession]:
 
 
 def rindle_of(request: Request) -> RindleSync:
-    rindle: RindleSync = request.app.state.rindle
-    return rindle
+    rindle: FastAPIRindle = request.app.state.rindle
+    return rindle.running
 
 
 Session = Annotated[AsyncSession, Depends(session_of)]
@@ -138,18 +139,21 @@ def create_app(
     database_url: str, settings: Settings | None = None, transport: Transport | None = None
 ) -> FastAPI:
     """The app on a database, which is rindle-sync's as well; `transport` is for tests."""
+    used = settings or load_settings(database_url=database_url)
+    rindle = FastAPIRindle(used, transport=transport)
+    rindle.on_start(lambda service: service.on_change(apply_change, transactional=True))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.engine = open_engine(database_url)
         try:
-            used = settings or load_settings(database_url=database_url)
-            async with syncing(used, transport) as app.state.rindle:
-                yield
+            yield
         finally:
             await app.state.engine.dispose()
 
-    app = FastAPI(title="Videos", lifespan=lifespan)
+    app = FastAPI(title="Videos", lifespan=rindle.around(lifespan))
+    app.state.rindle = rindle
+    app.include_router(rindle.router())
     app.add_exception_handler(ProviderError, provider_failed)
     app.add_exception_handler(AlreadyTracked, tracked_already)
     app.get("/", response_class=HTMLResponse)(page_of_uploads)
@@ -159,7 +163,6 @@ def create_app(
     app.get("/videos/{video_id}")(state_of)
     app.delete("/videos/{video_id}", status_code=204)(delete)
     app.get("/videos/{video_id}/page", response_class=HTMLResponse)(page_of_video)
-    app.mount("/webhooks", webhook_app(lambda: app.state.rindle.webhooks))
     return app
 
 

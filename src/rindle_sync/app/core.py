@@ -84,6 +84,7 @@ class Core:
             schedule=settings.schedule,
             now=self._now,
             sleep=asyncio.sleep,
+            at_once=settings.sweep_batch,
             expected_environment=settings.account.environment_id,
             has_token=settings.account.credentials is not None,
         )

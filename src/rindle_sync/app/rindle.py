@@ -1,7 +1,7 @@
 """The public object: its parts, its jobs, and how it is opened and closed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 
@@ -108,12 +108,14 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
         """Warns where webhook events wait and nothing applies them."""
         return WaitingEvents(self.context)
 
-    async def receive(self, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
-        """Store one webhook request that was posted to a host of any kind; what to answer it.
+    async def receive(
+        self, headers: Mapping[str, str], body: bytes, *, method: str = "POST"
+    ) -> WebhookResponse:
+        """Store one webhook request that was sent to a host of any kind; what to answer it.
 
         `body` is what came, unread and unchanged. Raises `WrongEventLoop`.
         """
-        return await self.webhooks.receive(headers, body)
+        return await self.webhooks.receive(headers, body, method=method)
 
     @property
     def webhook_events(self) -> WebhookEvents:
@@ -157,6 +159,16 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
             await self.context.gateway.provider.close()
 
 
+def only_environment(environments: Collection[str]) -> str:
+    """The environment, if there is one; raises `ConfigurationError` where there are several."""
+    if len(environments) > 1:
+        names = ", ".join(environments)
+        text = f"must name one of {names}: --environment, RINDLE_ENVIRONMENT"
+        raise ConfigurationError("environment", text)
+    (name,) = environments
+    return name
+
+
 @asynccontextmanager
 async def connect(
     settings: Settings | None = None,
@@ -170,11 +182,7 @@ async def connect(
     """
     settings = settings or load_settings()
     of_each = settings.each()
-    if len(of_each) > 1:
-        names = ", ".join(of_each)
-        text = f"must name one of {names}: --environment, RINDLE_ENVIRONMENT"
-        raise ConfigurationError("environment", text)
-    (settings,) = of_each.values()
+    settings = of_each[only_environment(of_each)]
     engine = open_engine(settings.database_url, schema=settings.database_schema)
     database = Database(engine)
     rindle = RindleSync(settings, database, (EventLog(), *listeners), transport)

@@ -1,8 +1,6 @@
 """Commands; they print and decide nothing."""
 
-import asyncio
 import sys
-from importlib.metadata import version
 from typing import Annotated, Final
 
 import typer
@@ -41,6 +39,8 @@ app: Final = typer.Typer(
 
 def _print_version(is_wanted: bool) -> None:
     if is_wanted:
+        from importlib.metadata import version
+
         out.print(f"rindle-sync {version('rindle-sync')}")
         raise typer.Exit
 
@@ -89,8 +89,5 @@ def main() -> None:
         file = f": {error.filename}" if error.filename else ""
         say_error(f"the system refused a call ({error.strerror or type(error).__name__}{file})")
         raise SystemExit(1) from None
-    # the codes that shells expect
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except asyncio.CancelledError:
-        raise SystemExit(143) from None
+        raise SystemExit(130) from None  # the code that shells expect

@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from rindle_sync.cli.output import Json, extra, out, print_json, run_in_loop, say, until_stopped
-from rindle_sync.providers import Priority
+from rindle_sync.domain import Priority
 
 if TYPE_CHECKING:
     from rindle_sync.demo import Report, Snapshot

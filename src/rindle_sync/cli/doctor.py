@@ -1,19 +1,23 @@
 """The command that checks an installation."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from rindle_sync.cli.output import Json, literal, out, print_json, say_wait, with_installation
-from rindle_sync.diagnostics import Level, many
-from rindle_sync.diagnostics.checks import DoctorFinding
-from rindle_sync.diagnostics.doctor import Diagnosis, Note
+from rindle_sync.domain import many
+
+if TYPE_CHECKING:
+    from rindle_sync.diagnostics.checks import DoctorFinding
+    from rindle_sync.diagnostics.doctor import Diagnosis, Note
 
 commands: Final = typer.Typer()
 
-_COLOURS: Final = {Level.ERROR: "bold red", Level.WARNING: "bold yellow"}
+_COLOURS: Final = {"error": "bold red", "warning": "bold yellow"}
 
 
 @commands.command()
@@ -48,6 +52,8 @@ def doctor(
 
 
 def _lines(diagnosis: Diagnosis) -> Iterator[str]:
+    from rindle_sync.diagnostics.doctor import Note
+
     yield literal(f"{', '.join(diagnosis.environments)} on {diagnosis.database}")
     found = {finding.check for finding in diagnosis.findings}
     for check in diagnosis.checked:

@@ -1,13 +1,14 @@
 """Commands about the stored webhook events."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Column, Table
 
-from rindle_sync.app import RindleSync
 from rindle_sync.cli.output import (
     WIDE,
     Json,
@@ -20,10 +21,11 @@ from rindle_sync.cli.output import (
     visible,
     with_rindle,
 )
-from rindle_sync.diagnostics import moment_of
-from rindle_sync.domain import EventStatus, ProviderAsset, WebhookEventSummary, redact_id
+from rindle_sync.domain import EventStatus, ProviderAsset, WebhookEventSummary, moment_of, redact_id
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.webhooks import rows_about
+
+if TYPE_CHECKING:
+    from rindle_sync.app import RindleSync
 
 events: Final = typer.Typer(
     help="The stored webhook events: list them, apply them again, empty their bodies."
@@ -52,6 +54,8 @@ def list_events(
     """List the newest stored webhook events."""
 
     async def work(rindle: RindleSync) -> Sequence[EventAndRow]:
+        from rindle_sync.webhooks import rows_about
+
         webhook_events = await rindle.webhook_events.list(status=status_, limit=limit)
         return await rows_about(rindle.store.assets, webhook_events)
 
@@ -98,6 +102,8 @@ def show_event(event_id: EventId, reveal: Reveal = False, json_: Json = False) -
     """Show one webhook event, without its body, which is full of the provider's ids."""
 
     async def work(rindle: RindleSync) -> Sequence[EventAndRow]:
+        from rindle_sync.webhooks import rows_about
+
         webhook_event = await rindle.webhook_events.get(event_id)
         if webhook_event is None:
             return []

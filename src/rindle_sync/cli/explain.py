@@ -1,12 +1,13 @@
 """The command that says why a row has its state."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 from rich.table import Column, Table
 
-from rindle_sync.app import RindleSync
 from rindle_sync.cli.output import (
     WIDE,
     Json,
@@ -20,8 +21,11 @@ from rindle_sync.cli.output import (
     with_rindle,
 )
 from rindle_sync.cli.rows import NO_ROW, AnyId, find_rows
-from rindle_sync.diagnostics import Explanation, many, moment_of
-from rindle_sync.domain import ProviderAsset
+from rindle_sync.domain import ProviderAsset, many, moment_of
+
+if TYPE_CHECKING:
+    from rindle_sync.app import RindleSync
+    from rindle_sync.diagnostics import Explanation
 
 commands: Final = typer.Typer()
 

@@ -1,18 +1,22 @@
 """Commands that have the provider make something, give rows other assets, and forget rows."""
 
+from __future__ import annotations
+
 import json
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from rindle_sync.app import RindleSync
 from rindle_sync.cli.output import Json, err, literal, out, print_json, say, say_wait, with_rindle
 from rindle_sync.cli.rows import NO_ROW, AnyId, named_row
 from rindle_sync.domain import ProviderAsset, redact_id
 from rindle_sync.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rindle_sync.app import RindleSync
 
 commands: Final = typer.Typer()
 

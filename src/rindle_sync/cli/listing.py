@@ -1,12 +1,13 @@
 """The command that lists rows."""
 
+from __future__ import annotations
+
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Column, Table
 
-from rindle_sync.app import RindleSync
 from rindle_sync.cli.output import WIDE, Json, literal, out, print_json, say, with_rindle
 from rindle_sync.domain import (
     MOST_LISTED,
@@ -18,6 +19,9 @@ from rindle_sync.domain import (
     hide,
 )
 from rindle_sync.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rindle_sync.app import RindleSync
 
 commands: Final = typer.Typer()
 

@@ -1,12 +1,14 @@
 """The log of a process that keeps running, as lines of text or of JSON on standard error."""
 
-import asyncio
 import json
 import logging
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rindle_sync.config import LogFormat
+
+if TYPE_CHECKING:
+    import asyncio
 
 LOG: Final = logging.getLogger("rindle_sync")
 
@@ -37,7 +39,7 @@ class LoopErrors:
     def __init__(self) -> None:
         self._quiet_until = 0.0
 
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def __call__(self, loop: "asyncio.AbstractEventLoop", context: dict[str, Any]) -> None:
         """Log one error by its type: its text, and the arguments of a callback, could hold ids."""
         if loop.time() < self._quiet_until:
             return

@@ -1,6 +1,7 @@
 """What every command shares: consoles, settings, the service, JSON, hints about extras."""
 
-import asyncio
+from __future__ import annotations
+
 import json
 import logging
 import signal
@@ -8,20 +9,24 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from rindle_sync.app import RindleSync, connect, now
 from rindle_sync.cli import logs
-from rindle_sync.config import EngineName, LogFormat, Settings, load_settings
-from rindle_sync.diagnostics import moment_of, seconds_of
-from rindle_sync.domain import Outcome, shown_text
+from rindle_sync.config import EngineName, LogFormat
+from rindle_sync.domain import Outcome, moment_of, seconds_of, shown_text
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.installation import Installation, connect_all
-from rindle_sync.telemetry import Event, RateLimitWaiting
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from rindle_sync.app import RindleSync
+    from rindle_sync.config import Settings
+    from rindle_sync.installation import Installation
+    from rindle_sync.telemetry import Event
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -72,6 +77,8 @@ def override(**options: Any) -> None:
 
 def settings() -> Settings:
     """The settings of this process."""
+    from rindle_sync.config import load_settings
+
     return load_settings(**overrides)
 
 
@@ -79,6 +86,8 @@ def with_rindle(
     work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[Event], None]
 ) -> T:
     """The result of `work` with the service of one environment."""
+    from rindle_sync.app import connect
+
     return _run(connect(settings(), listeners=listeners), work)
 
 
@@ -88,6 +97,8 @@ def with_installation(
     is_service: bool = False,
 ) -> T:
     """The result of `work` with the services of all environments."""
+    from rindle_sync.installation import connect_all
+
     return _run(connect_all(settings(), listeners=listeners), work, is_service=is_service)
 
 
@@ -97,6 +108,8 @@ def _run(
     *,
     is_service: bool = False,
 ) -> T:
+    import asyncio
+
     async def connected() -> T:
         task = asyncio.current_task()
         # SIGTERM cancels the work, so that leases are given back before the process ends
@@ -111,18 +124,26 @@ def _run(
 def run_in_loop(work: Coroutine[Any, Any, T], *, is_service: bool = False) -> T:
     """The result of `work`, in an event loop in which the driver of PostgreSQL works.
 
-    That of a service is uvloop's, where the extra `server` has brought it.
+    That of a service is uvloop's, where the extra `server` has brought it. A command that is
+    cancelled ends with the code that shells expect after SIGTERM.
     """
+    import asyncio
+
     factory: Any = asyncio.SelectorEventLoop if sys.platform == "win32" else None
     if is_service:
         with suppress(ModuleNotFoundError):
             from uvloop import new_event_loop as factory
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(work)
+        try:
+            return runner.run(work)
+        except asyncio.CancelledError:
+            raise SystemExit(143) from None
 
 
 def on_signals(call: Callable[[], object], *numbers: signal.Signals) -> None:
     """Have `call` called in the running loop when the process gets one of these signals."""
+    import asyncio
+
     loop = asyncio.get_running_loop()
 
     def wake(*_: object) -> None:
@@ -140,6 +161,8 @@ def on_signals(call: Callable[[], object], *numbers: signal.Signals) -> None:
 
 async def until_stopped(work: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     """Run `work` with an event that SIGTERM and Ctrl-C set; it ends when the event is set."""
+    import asyncio
+
     stop = asyncio.Event()
     on_signals(stop.set, signal.SIGTERM, signal.SIGINT)
     await work(stop)
@@ -175,6 +198,8 @@ def say_error(sentence: str) -> None:
 
 def say_hint(outcome: Outcome, retry_after: float | None = None) -> None:
     """Tell the user what to do after a pass that did not run or had no answer."""
+    from rindle_sync.app import now
+
     if outcome in _HINTS:
         say(_HINTS[outcome])
     if retry_after is not None:
@@ -187,6 +212,9 @@ def say_hint(outcome: Outcome, retry_after: float | None = None) -> None:
 
 def say_wait(event: Event) -> None:
     """A listener that tells the user what a command waits for while it does."""
+    from rindle_sync.app import now
+    from rindle_sync.telemetry import RateLimitWaiting
+
     if isinstance(event, RateLimitWaiting):
         wait = event.wait_ms / 1000
         at = moment_of(now() + timedelta(seconds=wait))

@@ -1,10 +1,11 @@
 """Commands about the tables and single rows: migrate, sync."""
 
-from typing import Annotated, Final
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from rindle_sync.app import RindleSync
 from rindle_sync.cli.output import (
     Engine,
     Json,
@@ -18,7 +19,10 @@ from rindle_sync.cli.output import (
 )
 from rindle_sync.domain import ProviderAsset, Trigger, Verdict
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.reconcile import Applied, sync_row
+
+if TYPE_CHECKING:
+    from rindle_sync.app import RindleSync
+    from rindle_sync.reconcile import Applied
 
 commands: Final = typer.Typer()
 
@@ -81,6 +85,8 @@ def sync(any_id: AnyId, json_: Json = False) -> None:
     """
 
     async def work(rindle: RindleSync) -> Applied | None:
+        from rindle_sync.reconcile import sync_row
+
         # before anything is read: an id that no row has would hide that no token is set
         rindle.settings.account.check_credentials()
         row = await named_row(rindle, any_id)

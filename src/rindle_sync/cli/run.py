@@ -1,10 +1,11 @@
 """Commands that keep running: the service, a worker, an endpoint."""
 
-import asyncio
+from __future__ import annotations
+
 import json
 import sys
 from functools import partial
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -23,10 +24,14 @@ from rindle_sync.cli.output import (
     with_installation,
 )
 from rindle_sync.config import EngineName
-from rindle_sync.diagnostics import many
+from rindle_sync.domain import many
 from rindle_sync.errors import ConfigurationError, RindleSyncError
-from rindle_sync.installation import Installation
-from rindle_sync.telemetry import Event, Swept
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from rindle_sync.installation import Installation
+    from rindle_sync.telemetry import Event
 
 WEBHOOK_PATH: Final = "/webhooks/{provider}"
 
@@ -90,6 +95,8 @@ def pass_report(outcome: str, checked: int, changed: int, unanswered: int, calls
 
 def _report_pass(event: Event, json_: bool) -> None:
     """Report on standard output; as text while the log is JSON, as a line of the log instead."""
+    from rindle_sync.telemetry import Swept
+
     if not isinstance(event, Swept) or not (json_ or event.looked):
         return
     if json_:
@@ -109,6 +116,8 @@ def _report_pass(event: Event, json_: bool) -> None:
 async def _serve(
     installation: Installation, stop: asyncio.Event, *, has_endpoint: bool, process_jobs: bool
 ) -> None:
+    import asyncio
+
     from rindle_sync.cli.console_server import console_server
 
     asyncio.get_running_loop().set_exception_handler(logs.LoopErrors())

@@ -1,25 +1,28 @@
 """Commands that make one pass: sweep, audit, backfill."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from rindle_sync.app import RindleSync
 from rindle_sync.cli.output import Json, err, out, print_json, say, say_hint, say_wait, with_rindle
 from rindle_sync.cli.run import pass_report
-from rindle_sync.diagnostics import many
-from rindle_sync.domain import Outcome
+from rindle_sync.domain import Outcome, many
 from rindle_sync.errors import AuthenticationFailed, ConfigurationError
-from rindle_sync.reconcile import Applied, Drift, Filled, Report, SweepResult
+
+if TYPE_CHECKING:
+    from rindle_sync.app import RindleSync
+    from rindle_sync.reconcile import Applied, Filled, Report, SweepResult
 
 commands: Final = typer.Typer()
 
-R = TypeVar("R", SweepResult, Report, Filled)
+R = TypeVar("R", "SweepResult", "Report", "Filled")
 
 DryRun = Annotated[
     bool,
@@ -36,6 +39,8 @@ def sweep(dry_run: DryRun = False, json_: Json = False) -> None:
 
     Exit code 1 unless the pass was done, or another process is making it.
     """
+    from rindle_sync.reconcile import SweepResult
+
     changes: list[Applied] = []
 
     def note(applied: Applied) -> None:
@@ -109,6 +114,8 @@ def audit(
     It finds missed deletions, changed playback ids, and assets without a row; `run` audits every
     audit_days. Exit code 1 if rows or assets are out of sync, or the audit was not done.
     """
+    from rindle_sync.reconcile import Report
+
     if dry_run and adopt:
         text = "makes rows, and --dry-run makes none: alone it lists the assets without a row"
         raise ConfigurationError("--adopt", text)
@@ -137,6 +144,8 @@ def audit(
 
 
 def _print_report(report: Report, *, dry_run: bool) -> None:
+    from rindle_sync.reconcile import Drift
+
     if report.notes:
         table = Table("found", "row", "asset", "what", box=None, pad_edge=False)
         for note in report.notes[:MOST_SHOWN]:
@@ -175,6 +184,7 @@ def backfill(dry_run: DryRun = False, json_: Json = False) -> None:
     Interrupted, it resumes where it was; run again, it makes only what is new. Exit code 1 unless
     it was done.
     """
+    from rindle_sync.reconcile import Filled
 
     def line(filled: Filled) -> str:
         return f"{filled.assets} assets read, {filled.adopted} new rows"

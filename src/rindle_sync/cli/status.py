@@ -1,10 +1,11 @@
 """The command that says how the rows of each environment stand."""
 
-import asyncio
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.console import Group, RenderableType
@@ -13,19 +14,14 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from rindle_sync.cli.output import Json, literal, out, print_json, until_stopped, with_installation
-from rindle_sync.diagnostics import (
-    Overview,
-    Status,
-    ago,
-    moment_of,
-    of_names,
-    of_times,
-    seconds_of,
-    waiting_text,
-)
-from rindle_sync.domain import EventStatus
+from rindle_sync.domain import EventStatus, ago, moment_of, seconds_of
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
-from rindle_sync.installation import Installation
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from rindle_sync.diagnostics import Overview, Status
+    from rindle_sync.installation import Installation
 
 commands: Final = typer.Typer()
 
@@ -71,6 +67,8 @@ async def _query(installation: Installation) -> tuple[Sequence[Overview], Mappin
 
 
 async def _watch(installation: Installation, every: float, stop: asyncio.Event) -> None:
+    import asyncio
+
     with Live(console=out, auto_refresh=False) as live:
         while not stop.is_set():
             try:
@@ -89,6 +87,8 @@ async def _watch(installation: Installation, every: float, stop: asyncio.Event) 
 
 
 def _board(overviews: Sequence[Overview], elsewhere: Mapping[str, int]) -> RenderableType:
+    from rindle_sync.diagnostics import Status, of_names, of_times
+
     first, *others = overviews
     where = f"{len(overviews)} environments" if others else first.environment
     lines = [f"{literal(where)} on {literal(first.database)}, {moment_of(first.at)}"]
@@ -110,6 +110,8 @@ def _board(overviews: Sequence[Overview], elsewhere: Mapping[str, int]) -> Rende
 
 
 def _waiting(overview: Overview) -> str | None:
+    from rindle_sync.diagnostics import Status, waiting_text
+
     has_begun = True
     if isinstance(overview, Status):
         applied = overview.webhook_events[EventStatus.APPLIED]

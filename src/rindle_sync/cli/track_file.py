@@ -1,5 +1,7 @@
 """Tracks the rows of a file: `rindle-sync track --from`."""
 
+from __future__ import annotations
+
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,17 +10,17 @@ from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from rindle_sync.app import RindleSync
 from rindle_sync.cli.output import err, out, print_json, say, visible, with_rindle
-from rindle_sync.diagnostics import many
-from rindle_sync.domain import hide
+from rindle_sync.domain import hide, many
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.tracking import ARGUMENTS, AT_ONCE
+
+if TYPE_CHECKING:
+    from rindle_sync.app import RindleSync
 
 OPTION: Final = "--from"
 JSON_LINES: Final = (".jsonl", ".ndjson")
@@ -58,6 +60,8 @@ class FileReport:
 
 def track_file(path: Path, *, dry_run: bool, json_: bool) -> None:
     """Track every line of a file, and report; exit code 1 where one was refused."""
+    from rindle_sync.tracking import AT_ONCE
+
     report = FileReport(dry_run)
     with _opened(path) as file, _progress() as show:
         lines = _json_lines(file) if path.suffix in JSON_LINES else _csv_lines(file)
@@ -120,6 +124,8 @@ def _csv_lines(file: IO[str]) -> Iterator[Line]:
 
 
 def _check_columns(columns: Sequence[str]) -> None:
+    from rindle_sync.tracking import ARGUMENTS
+
     for name in columns:
         if name not in ARGUMENTS:
             near = get_close_matches(name, ARGUMENTS, n=1)

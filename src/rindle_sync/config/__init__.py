@@ -1,13 +1,32 @@
 """Settings from environment, file and arguments, validated."""
 
-from rindle_sync.config.arguments import SettingsArguments
-from rindle_sync.config.settings import (
-    EngineName,
-    EnvironmentSettings,
-    LogFormat,
-    Settings,
-    Switch,
-    fields_of,
-    load_settings,
-    plain_settings,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+from rindle_sync.config.choices import EngineName, LogFormat, Switch
+
+if TYPE_CHECKING:
+    from rindle_sync.config.arguments import SettingsArguments
+    from rindle_sync.config.settings import (
+        EnvironmentSettings,
+        Settings,
+        fields_of,
+        load_settings,
+        plain_settings,
+    )
+
+# imported when first asked for: the help of a command needs no pydantic
+_MODULES: Final = {
+    "SettingsArguments": "rindle_sync.config.arguments",
+    "EnvironmentSettings": "rindle_sync.config.settings",
+    "Settings": "rindle_sync.config.settings",
+    "fields_of": "rindle_sync.config.settings",
+    "load_settings": "rindle_sync.config.settings",
+    "plain_settings": "rindle_sync.config.settings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from difflib import get_close_matches
-from enum import StrEnum
 from pathlib import Path
 from re import fullmatch
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack
@@ -23,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from rindle_sync.config.arguments import SettingsArguments
+from rindle_sync.config.choices import EngineName, LogFormat, Switch
 from rindle_sync.config.misconfigured import misconfigured
 from rindle_sync.config.reading import (
     config_file,
@@ -49,27 +49,6 @@ from rindle_sync.providers import (
 _BASE_URL: Final = (
     r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_-][A-Za-z0-9._~-]*)*/?"
 )
-
-
-class EngineName(StrEnum):
-    """What wakes the jobs."""
-
-    EMBEDDED = "embedded"
-    PROCRASTINATE = "procrastinate"
-
-
-class Switch(StrEnum):
-    """Whether something is done."""
-
-    OFF = "off"
-    ON = "on"
-
-
-class LogFormat(StrEnum):
-    """What a line of the log is."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 class ServiceSettings(SettingsModel):
@@ -186,8 +165,8 @@ class EnvironmentSettings(SettingsModel):
     provider_rate_limit_share: float = Field(default=1, ge=0.01, le=1)
     provider_read_burst: int | None = Field(default=None, ge=1, le=1_000_000)
     provider_reads_per_second: float | None = Field(default=None, ge=0.001, le=1_000_000)
-    audit_days: float = Field(default=7, ge=0, le=3650)
-    sweep_batch: int = Field(default=50, ge=1, le=200)
+    audit_days: float = Field(default=1, ge=0, le=3650)
+    sweep_batch: int = Field(default=20, ge=1, le=200)
     _account: ProviderSettings = PrivateAttr()
 
     @field_validator("provider")

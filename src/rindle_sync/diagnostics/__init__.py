@@ -11,7 +11,6 @@ from rindle_sync.diagnostics.checks import (
     waiting_text,
 )
 from rindle_sync.diagnostics.explain import Explanation, MomentKind, explain
-from rindle_sync.diagnostics.humanize import ago, many, moment_of, seconds_of
 from rindle_sync.diagnostics.readiness import OK, WARNING, Readiness
 from rindle_sync.diagnostics.status import (
     DAY,

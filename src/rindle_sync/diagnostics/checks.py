@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from rindle_sync.diagnostics.humanize import many, seconds_of, span_of
 from rindle_sync.diagnostics.status import Overview
+from rindle_sync.domain import many, seconds_of, span_of
 from rindle_sync.gateway import Reason
 from rindle_sync.runtime import EngineState, engine_state
 from rindle_sync.store import WrongTimes

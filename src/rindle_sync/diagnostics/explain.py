@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from rindle_sync.diagnostics.humanize import moment_of, span_of
 from rindle_sync.diagnostics.status import GRACE
 from rindle_sync.domain import (
     IN_FLIGHT,
@@ -23,7 +22,9 @@ from rindle_sync.domain import (
     has_come,
     has_unfinished_outputs,
     is_due,
+    moment_of,
     read_log,
+    span_of,
 )
 from rindle_sync.reconcile import Context
 from rindle_sync.runtime import EngineState, engine_state, last_heartbeat

@@ -7,8 +7,8 @@ from typing import Final
 
 from rindle_sync.diagnostics.cached_query import SPARING, WITHIN, CachedQuery
 from rindle_sync.diagnostics.checks import TIMES_REMEDY, text_of_times
-from rindle_sync.diagnostics.humanize import span_of
 from rindle_sync.diagnostics.status import wrong_times_of
+from rindle_sync.domain import span_of
 from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.reconcile import Context
 from rindle_sync.runtime import SILENT_AFTER, EngineState, engine_state, last_heartbeat

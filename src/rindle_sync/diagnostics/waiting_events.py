@@ -46,6 +46,8 @@ class WaitingEvents:
             return  # a database in trouble is reported by who needs it
         seconds = int((now - since).total_seconds()) if since else 0
         text = waiting_text(waiting, seconds, has_begun=has_begun)
+        # read again: another look may have warned while this one waited for the database
+        now = self._context.now()
         if text and _is_over(self._warned_at, now, WARN_EVERY):
             self._warned_at = now
             _log.warning("%s: %s", store.environment, text)

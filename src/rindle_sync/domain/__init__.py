@@ -32,7 +32,8 @@ from rindle_sync.domain.clocks import LONGEST_WAIT, TOLERANCE, credible, has_com
 from rindle_sync.domain.decide import decide
 from rindle_sync.domain.decision import CHANGES, Decision, Policy, StuckPolicy, Verdict
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
-from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, Job, JobKind, Outcome
+from rindle_sync.domain.humanize import ago, many, moment_of, seconds_of, span_of
+from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, DueWork, Job, JobKind, Outcome
 from rindle_sync.domain.media import (
     MEDIA_FIELDS,
     Master,
@@ -73,6 +74,7 @@ from rindle_sync.domain.schedule import (
     LongestGaps,
     Schedule,
     is_due,
+    is_nearly_due,
     longest_gaps,
     next_check,
     regular_check,
@@ -80,7 +82,14 @@ from rindle_sync.domain.schedule import (
 )
 from rindle_sync.domain.standing import is_news, is_settled, needs_fetch
 from rindle_sync.domain.text import LONGEST_TEXT, check_is_text, is_text, shown_text, text_fault
-from rindle_sync.domain.token_bucket import LONGEST_PAUSE, Bucket, BucketLevel, BucketState, Grant
+from rindle_sync.domain.token_bucket import (
+    LONGEST_PAUSE,
+    Bucket,
+    BucketLevel,
+    BucketState,
+    Grant,
+    Priority,
+)
 from rindle_sync.domain.webhook_event import (
     NO_ROW,
     NOT_WANTED,

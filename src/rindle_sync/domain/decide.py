@@ -77,6 +77,7 @@ from rindle_sync.domain.refresh import (
     has_doubtful_outputs,
     is_newer,
     joined_playback_ids,
+    known_metadata,
     newer_metadata,
     without_absent,
 )
@@ -334,7 +335,7 @@ def _checked(row: ProviderAsset, observation: Observation, now: datetime) -> Pro
     return replace(
         row,
         **media_of(row, observation),
-        raw_provider_metadata=observation.metadata or row.raw_provider_metadata,
+        raw_provider_metadata=known_metadata(row, observation),
         observed_at=observation.at,
         checked_at=now,
         check_failures=0,
@@ -371,7 +372,7 @@ def _become(row: ProviderAsset, observation: Observation, **checked: Any) -> Pro
     values: dict[str, Any] = checked | {
         **media_of(row, observation),
         "provider_asset_id": row.provider_asset_id or observation.provider_asset_id,
-        "raw_provider_metadata": observation.metadata or row.raw_provider_metadata,
+        "raw_provider_metadata": known_metadata(row, observation),
         "playback_ids": joined_playback_ids(row, observation),
         "provider_created_at": observation.created_at or row.provider_created_at,
         # a webhook may be processed after a check that began later

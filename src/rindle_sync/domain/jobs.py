@@ -1,5 +1,6 @@
 """A job: one kind of work in one environment, which an engine runs when it is due."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -34,6 +35,15 @@ class Job:
 
     environment: str
     kind: JobKind
+
+
+@dataclass(frozen=True, slots=True)
+class DueWork:
+    """The jobs that are due, and when those that are not will be."""
+
+    jobs: Sequence[Job]
+    next_at: Mapping[Job, datetime]
+    """When the earliest work of each job is due; in the past also while it is held, or waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

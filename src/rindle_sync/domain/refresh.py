@@ -27,6 +27,15 @@ def is_refreshed(before: ProviderAsset, after: ProviderAsset) -> bool:
     )
 
 
+def known_metadata(row: ProviderAsset, observation: Observation) -> Mapping[str, Any] | None:
+    """The asset as it was observed; what the row has where that is equal, or not observed.
+
+    Where it is the row's own, it needs not be written again.
+    """
+    shown, stored = observation.metadata, row.raw_provider_metadata
+    return stored if not shown or shown == stored else shown
+
+
 def joined_playback_ids(row: ProviderAsset, observation: Observation) -> tuple[PlaybackId, ...]:
     """Those of the observation first, then those of the row that it lacks: one may have erred."""
     if observation.playback_ids is None:
@@ -83,4 +92,4 @@ def newer_metadata(row: ProviderAsset, observation: Observation) -> Mapping[str,
     """The snapshot of a webhook, unless the last check was answered after its event."""
     if not is_newer(row, observation):
         return row.raw_provider_metadata
-    return observation.metadata or row.raw_provider_metadata
+    return known_metadata(row, observation)

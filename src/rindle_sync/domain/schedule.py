@@ -45,6 +45,9 @@ from rindle_sync.domain.decision import Decision, Policy, Verdict
 from rindle_sync.domain.outputs import has_unfinished_outputs
 from rindle_sync.domain.token_bucket import LONGEST_PAUSE
 
+_NEIGHBOURS: Final = 3600
+"""Assets made within the same so many seconds share their jitter."""
+
 ATTEMPTS: Final = 3
 """Attempts to fetch a row before a fetch failure makes it wait like an answered row."""
 
@@ -63,6 +66,11 @@ class Schedule:
     watch_cap: timedelta = timedelta(hours=6)
     recovery: timedelta = timedelta(days=7)
     retry: timedelta = timedelta(seconds=5)
+
+    @property
+    def soon(self) -> timedelta:
+        """What comes due within this time is checked with what is due, where a page shows both."""
+        return self.floor / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,13 @@ def is_due(row: ProviderAsset | Due, now: datetime, longest: LongestGaps) -> boo
     has_outputs = row.state is State.READY and not is_to_be_confirmed
     is_watched = row.error_kind in WATCHED or has_outputs
     return has_come(row.check_at, now, longest.watched if is_watched else longest.others)
+
+
+def is_nearly_due(row: ProviderAsset, now: datetime) -> bool:
+    """Whether half of the time to its next check is over: to see it now counts as that check."""
+    if row.check_at is None:
+        return False
+    return row.check_at - now <= now - max(row.checked_at or row.updated_at, row.updated_at)
 
 
 def retry_gap(failures: int, schedule: Schedule) -> timedelta:
@@ -203,8 +218,9 @@ def _check_after_end(
 def _gap(
     row: ProviderAsset, age: timedelta, floor: timedelta, cap: timedelta, schedule: Schedule
 ) -> timedelta:
-    # from 0 to 1, evenly spread over rows; a row keeps its share until its next write
-    share = crc32(f"{row.id}:{row.version}".encode()) / 0xFFFFFFFF
+    # from 0 to 1, the same for neighbours in the list: they come due together, for one page
+    hour = row.provider_created_at.timestamp() // _NEIGHBOURS
+    share = crc32(f"{row.provider_name}:{row.environment}:{hour:.0f}".encode()) / 0xFFFFFFFF
     return min(max(age * schedule.growth, floor), cap) * (1 + schedule.jitter * share)
 
 

@@ -5,6 +5,7 @@ Tokens are millionths of a call and times are microseconds since 1970: whole num
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from rindle_sync.domain.clocks import TOLERANCE
@@ -20,6 +21,13 @@ LONGEST_PAUSE: Final = timedelta(hours=1)
 
 _LONGEST: Final = 1e9
 """Seconds after which every bucket counts as full."""
+
+
+class Priority(StrEnum):
+    """The priority of the provider's token; each has rate limits of its own."""
+
+    LOW = "low"
+    HIGH = "high"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

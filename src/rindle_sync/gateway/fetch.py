@@ -82,7 +82,8 @@ class ProviderGateway:
     """One provider environment; what fails for one row alone is returned as a `FetchFailure`.
 
     Authentication failures are raised, since they hold for every row. `expected_environment` is the
-    provider's id of the environment of the rows, where a setting names it.
+    provider's id of the environment of the rows, where a setting names it. `at_once` is how many
+    rows are fetched side by side.
     """
 
     def __init__(  # noqa: PLR0913  the parts of a gateway
@@ -96,6 +97,7 @@ class ProviderGateway:
         schedule: Schedule,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]],
+        at_once: int = 20,
         expected_environment: str | None = None,
         found_environment: str | None = None,
         has_token: bool = True,
@@ -109,6 +111,8 @@ class ProviderGateway:
         )
         self.has_token = has_token
         self.sleep = sleep
+        self.at_once = at_once
+        self._slots = asyncio.Semaphore(at_once)
         self._environments = environments
         self._telemetry = telemetry
         self._schedule = schedule
@@ -125,6 +129,7 @@ class ProviderGateway:
             schedule=self._schedule,
             now=self._now,
             sleep=self.sleep,
+            at_once=self.at_once,
             expected_environment=self.identity.expected,
             found_environment=self.identity.found,
             has_token=self.has_token,
@@ -157,13 +162,22 @@ class ProviderGateway:
 
         return await self._attempt(observe, f"row {row.id} ({row.shown_reference})", *secrets)
 
-    async def fetch_all(self, rows: Sequence[ProviderAsset]) -> Fetched:
-        """Fetch `rows` concurrently, with calls that were granted."""
+    async def fetch_all(
+        self, rows: Sequence[ProviderAsset], keep_going: Callable[[], bool] = lambda: True
+    ) -> Fetched:
+        """Fetch `rows`, `at_once` of them side by side, with calls that were granted.
+
+        Skipped are those whose turn comes when the work is to end, or after a rate-limited call.
+        """
         unclear = [row for row in rows if row.is_unclear]
         made = asyncio.ensure_future(self._find_made(unclear))
 
-        async def fetch(row: ProviderAsset) -> Observation | FetchFailure:
-            return (await made)[row.id] if row.is_unclear else await self.fetch(row)
+        async def fetch(row: ProviderAsset) -> Observation | FetchFailure | None:
+            if row.is_unclear:
+                return (await made)[row.id]
+            async with self._slots:
+                may_call = keep_going() and not self.reads.is_paused
+                return await self.fetch(row) if may_call else None
 
         # a refusal of one must not hide what the others were answered
         results = await asyncio.gather(*(fetch(row) for row in rows), return_exceptions=True)
@@ -173,11 +187,11 @@ class ProviderGateway:
             if isinstance(result, BaseException):
                 error = error or result
                 calls += getattr(result, "was_called", True)
-            elif isinstance(result, Observation) or result.called:
+            elif result is None or (isinstance(result, FetchFailure) and not result.called):
+                skipped.append(row.id)
+            else:
                 observed.append((row, result))
                 calls += 1
-            else:
-                skipped.append(row.id)
         return Fetched(observed, skipped, calls, error)
 
     async def _find_made(

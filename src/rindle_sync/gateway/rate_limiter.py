@@ -109,6 +109,11 @@ class RateLimiter:
                 await self._sleep(min(max(grant.wait.total_seconds(), 0.001), 1.0))
             return 0
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether a call of this process was rate limited, and its pause lasts."""
+        return lasts(self._paused_until, self._now(), LONGEST_PAUSE)
+
     def is_refused(self, trigger: Trigger) -> bool:
         """Whether `trigger` was told to come back later than now."""
         # after a pause calls are earned, so that a refusal may be for longer than one
@@ -146,7 +151,7 @@ class RateLimiter:
         if retry_after is not None:
             wait = timedelta(seconds=min(max(retry_after, 0.0), LONGEST_PAUSE.total_seconds()))
         # calls that were under way together are limited together: that is one pause, not many
-        elif lasts(self._paused_until, now, LONGEST_PAUSE):
+        elif self.is_paused:
             return self._paused_until - now
         else:
             again = timedelta(0) <= now - self._paused_until < 2 * self._backoff

@@ -6,28 +6,16 @@ Nothing of how any one does it.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 from hashlib import sha256
 from typing import Any, Literal, Protocol
 
-import httpx
-
-from rindle_sync.domain import Bucket, FailureKind, Observation, ReceivedEvent
+from rindle_sync.domain import Bucket, FailureKind, Observation, Priority, ReceivedEvent
+from rindle_sync.providers.http import Transport
 from rindle_sync.providers.playback import Playback
 from rindle_sync.providers.settings import ProviderSettings
 
-Transport = httpx.AsyncBaseTransport
-"""What carries the calls; tests put an emulator in its place."""
-
 CallsLeft = Callable[[Literal["reads", "creates"], int], None]
 """Called with how many more calls the provider would take now, in one of its two buckets."""
-
-
-class Priority(StrEnum):
-    """The priority of the provider's token; each has rate limits of its own."""
-
-    LOW = "low"
-    HIGH = "high"
 
 
 @dataclass(frozen=True, slots=True)

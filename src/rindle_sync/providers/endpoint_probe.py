@@ -1,16 +1,13 @@
 """Sends a delivery to a webhook endpoint, to learn whether it accepts those of the provider."""
 
-import asyncio
 import json
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx
-
 from rindle_sync.errors import ConfigurationError, ProviderUnavailable
 from rindle_sync.providers.base import Delivery
-from rindle_sync.providers.network import open_transport
+from rindle_sync.providers.http import CallFailed, Request, Response, open_client
 
 _PATIENCE: Final = 10.0
 
@@ -35,36 +32,41 @@ async def knock(url: str, delivery: Delivery, *, within: float = _PATIENCE) -> E
     Raises `ProviderUnavailable`, `ConfigurationError` for no address.
     """
     headers = {**delivery.headers, "content-type": "application/json"}
+    _check(url)
+    client = open_client(url, connections=1)
     try:
-        # on port 0 the transport fails in a way of its own
-        address = url if urlsplit(url).port != 0 else ""
-        request = httpx.Request("POST", address, content=delivery.body, headers=headers)
-        async with asyncio.timeout(within), open_transport(address) as transport:
-            response = await transport.handle_async_request(request)
-            try:
-                return EndpointAnswer(response.status_code, await _said(response))
-            finally:
-                await response.aclose()
-    except TimeoutError:
-        raise ProviderUnavailable(f"no whole answer within {within:g} s") from None
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
+        return await client.send(Request("POST", url, headers, delivery.body), _said, within=within)
+    except CallFailed as failure:
+        if not failure.in_time:
+            raise ProviderUnavailable(f"no whole answer within {within:g} s") from None
+        raise ProviderUnavailable(str(failure)) from None
+    finally:
+        await client.close()
+
+
+def _check(url: str) -> None:
+    try:
+        address = urlsplit(url)
+        # asking for a port raises for a wrong one
+        is_address = address.scheme in {"http", "https"} and address.hostname and address.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
         raise ConfigurationError(
             "--endpoint", "must be an address, as in https://example.com/webhooks"
-        ) from None
-    except (httpx.HTTPError, OSError) as error:
-        raise ProviderUnavailable(type(error).__name__) from None
+        )
 
 
-async def _said(response: httpx.Response) -> str | None:
+async def _said(response: Response) -> EndpointAnswer:
     # bounded and not unpacked: the address may be anybody's
     content = bytearray()
-    async for chunk in response.aiter_raw():
-        content += chunk
+    async for part in response.parts:
+        content += part
         if len(content) > _LONGEST:
-            return None
+            return EndpointAnswer(response.status, None)
     try:
         told = json.loads(content)
     except (ValueError, RecursionError):
-        return None
+        return EndpointAnswer(response.status, None)
     said = (told.get("status") or told.get("error")) if isinstance(told, dict) else None
-    return said if isinstance(said, str) else None
+    return EndpointAnswer(response.status, said if isinstance(said, str) else None)

@@ -13,16 +13,15 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
-import httpx
+import certifi
 
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.telemetry import keep_from_debug
 
 _FILE: Final = "SSL_CERT_FILE"
 _FOLDER: Final = "SSL_CERT_DIR"
 _KEY_LOG: Final = "SSLKEYLOGFILE"
 _PORTS: Final = {"http": 80, "https": 443}
-_SOCKS: Final = ("socks5", "socks5h")
+SOCKS: Final = ("socks5", "socks5h")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,34 +32,33 @@ class Proxy:
     url: str = field(repr=False)
     """May hold a password."""
 
+    @property
+    def scheme(self) -> str:
+        """How the proxy itself is reached."""
+        return self.url.partition(":")[0].lower()
 
-def open_transport(url: str, *, connections: int = 1) -> httpx.AsyncHTTPTransport:
-    """The network as it leads to `url`; raises `ConfigurationError` for a wrong variable."""
-    # at DEBUG they log the headers of answers, and the user and password of a proxy
-    keep_from_debug("httpcore.http11", "httpcore.http2", "httpcore.proxy", "httpcore.socks")
-    trusted = _trusted(os.environ.get(_FILE), os.environ.get(_FOLDER))
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a URL is reached: through a proxy or not, by TLS or not."""
+
+    proxy: Proxy | None
+    uses_tls: bool
+
+    def trusted(self) -> ssl.SSLContext | None:
+        """Whose certificates are believed on the way; None where none is shown."""
+        return _trusted(os.environ.get(_FILE), os.environ.get(_FOLDER)) if self.uses_tls else None
+
+
+def route_to(url: str) -> Route:
+    """The route to `url`; raises `ConfigurationError` for a variable that is wrong."""
     proxy = proxy_for(url)
-    if proxy is None:
-        return httpx.AsyncHTTPTransport(limits=limits, verify=trusted)
-    try:
-        # only a proxy that is reached by TLS may have a context
-        of_proxy = trusted if proxy.url.startswith("https:") else None
-        address = urlsplit(proxy.url)
-        if not address.hostname or address.port == 0:  # asking for a port raises for a wrong one
-            raise ValueError("no host")  # noqa: TRY301  told below, as all that is no address
-        through = httpx.Proxy(proxy.url, ssl_context=of_proxy)
-        return httpx.AsyncHTTPTransport(limits=limits, verify=trusted, proxy=through)
-    except ImportError:
-        text = "names a SOCKS proxy, which needs a package; pip install 'httpx[socks]'"
-        raise ConfigurationError(proxy.variable, text) from None
-    except (ValueError, httpx.InvalidURL):  # its text would show the address and its password
-        text = (
-            "is no address of a proxy; write http://host:port, "
-            f"or {_SOCKS[0]}://host:port with 'httpx[socks]' installed; "
-            "a user and password before the host need percent-encoding"
-        )
-        raise ConfigurationError(proxy.variable, text) from None
+    if proxy:
+        _check(proxy)
+    route = Route(proxy, url.startswith("https:") or bool(proxy and proxy.scheme == "https"))
+    if any(os.environ.get(name) for name in (_FILE, _FOLDER, _KEY_LOG)):
+        route.trusted()  # told at the start; the other certificates are read at the first call
+    return route
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -76,6 +74,20 @@ def proxy_for(url: str) -> Proxy | None:
             is_url = "://" in address
             return Proxy(f"{name}_proxy".upper(), address if is_url else f"http://{address}")
     return None
+
+
+def _check(proxy: Proxy) -> None:
+    is_address = False
+    with suppress(ValueError):  # its text would show the address and its password
+        address = urlsplit(proxy.url)
+        is_address = bool(address.hostname) and address.port != 0
+    if not is_address or proxy.scheme not in {*_PORTS, *SOCKS}:
+        raise ConfigurationError(
+            proxy.variable,
+            "is no address of a proxy; write http://host:port, "
+            f"or {SOCKS[0]}://host:port with the extra socks installed; "
+            "a user and password before the host need percent-encoding",
+        )
 
 
 def _is_direct(host: str, port: int | None, no_proxy: str) -> bool:
@@ -109,7 +121,10 @@ def _trusted(file: str | None, folder: str | None) -> ssl.SSLContext:
     if folder and not file and not any(map(os.path.isdir, folder.split(os.pathsep))):
         raise ConfigurationError(_FOLDER, "names a folder that is not there: correct or unset it")
     try:
-        return httpx.create_ssl_context()
+        if file or folder:
+            return ssl.create_default_context(cafile=file, capath=None if file else folder)
+        # not those of the system: many containers have none
+        return ssl.create_default_context(cafile=certifi.where())
     except OSError as error:  # one that may not be read, or holds no certificate
         key_log = os.environ.get(_KEY_LOG)
         if key_log and error.filename == key_log:

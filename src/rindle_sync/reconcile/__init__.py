@@ -1,31 +1,25 @@
 """Brings rows in sync: fetch, decide, compare-and-swap, emit."""
 
 from rindle_sync.reconcile.apply import TRIES, Applied, Observed, apply, commit, preview
-from rindle_sync.reconcile.audit import (
-    AUDIT,
-    ENOUGH_ALIVE,
-    Drift,
-    Note,
-    Report,
-    audit,
-    is_audit_due,
-)
+from rindle_sync.reconcile.audit import ENOUGH_ALIVE, Drift, Note, Report, audit
+from rindle_sync.reconcile.audit_time import AUDIT, audited_before, is_audit_due
 from rindle_sync.reconcile.backfill import BACKFILL, Filled, backfill
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.full_scan import LEASE
-from rindle_sync.reconcile.list_pages import ROWS_FOR_A_PAGE_RUN
+from rindle_sync.reconcile.list_pages import ROWS_FOR_A_PAGE_IN_VAIN
 from rindle_sync.reconcile.new_row import TEXTS, check_text, new_row
 from rindle_sync.reconcile.page_planner import (
     LIST_RESTS,
     MOST_BOOKMARKS,
     Bookmark,
-    DecayingRate,
     ListIndex,
     PageCandidate,
+    Stake,
     next_page,
+    pays,
     place_above,
     standing_on,
 )
-from rindle_sync.reconcile.sweep import MOST_LOST, SURVEY, check_first, sweep
+from rindle_sync.reconcile.sweep import SURVEY, check_first, sweep
 from rindle_sync.reconcile.sweep_run import SWEEP, SWEEP_LEASE, SweepResult
 from rindle_sync.reconcile.sync import sync, sync_row

@@ -139,8 +139,10 @@ async def _write_and_emit(
 ) -> Written:
     writes = []
     for applied in decided:
-        left = _left(applied.before, applied.row, now)
-        writes.append(Write(applied.row, _change(applied, trigger, now), left))
+        before, row = applied.before, applied.row
+        is_kept = row.raw_provider_metadata is before.raw_provider_metadata
+        change = _change(applied, trigger, now)
+        writes.append(Write(row, change, _left(before, row, now), keeps_metadata=is_kept))
     written = await context.store.assets.write(writes)
     for applied, write in zip(decided, writes, strict=True):
         if write.row.id in written.ids:

@@ -3,14 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
 from rindle_sync.domain import (
     ATTEMPTS,
     FetchFailure,
-    JobKind,
     Observation,
     ObservationSource,
     Outcome,
@@ -19,7 +18,6 @@ from rindle_sync.domain import (
     Trigger,
     Verdict,
     decide,
-    is_ahead,
     is_refreshed,
     is_settled,
     redact_id,
@@ -27,14 +25,13 @@ from rindle_sync.domain import (
 from rindle_sync.gateway import Fetched
 from rindle_sync.providers import Page
 from rindle_sync.reconcile.apply import Applied, Observed, apply, preview
+from rindle_sync.reconcile.audit_time import AUDIT
 from rindle_sync.reconcile.backfill import backfill
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.full_scan import FullScan, read_report
 from rindle_sync.reconcile.list_pages import match, untracked
 from rindle_sync.reconcile.sweep_run import noting_outcome
 from rindle_sync.telemetry import Audited, milliseconds
-
-AUDIT: Final = JobKind.AUDIT.value
 
 MOST_ENDED: Final = 20
 SHARE_ENDED: Final = 0.05
@@ -117,17 +114,6 @@ class Report:
         figures = asdict(self)
         del figures["notes"]
         return figures
-
-
-async def is_audit_due(context: Context, every: timedelta) -> bool:
-    """Whether it is time for an audit, or to resume one; never where `every` is 0."""
-    job_run = await context.store.job_runs.get(AUDIT)
-    if not every:
-        return False
-    ended_at, now = job_run.ended_at, context.now()
-    if ended_at is None or job_run.began_at is not None or is_ahead(ended_at, now):
-        return True
-    return now - ended_at >= every
 
 
 async def audit(

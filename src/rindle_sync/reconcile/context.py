@@ -25,10 +25,10 @@ class Context:
     list_index: ListIndex = field(default_factory=ListIndex)
     lease: timedelta = timedelta(seconds=120)
     """How long a sweep holds the rows that it checks; outlives every time limit on a call."""
-    batch: int = 50
+    batch: int = 20
     """How many rows are checked side by side."""
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
-    audit_every: timedelta = timedelta(days=7)
+    audit_every: timedelta = timedelta(days=1)
     """How often settled rows are compared with the provider's list; never, where it is 0."""
     dry_run: bool = False
 

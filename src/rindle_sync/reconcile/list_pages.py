@@ -1,6 +1,7 @@
 """Rows by list page: one call, and every row of ours that stands on the page is brought in sync."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -13,6 +14,7 @@ from rindle_sync.domain import (
     decide,
     has_come,
     is_due,
+    is_nearly_due,
     is_refreshed,
 )
 from rindle_sync.providers import Page
@@ -21,7 +23,9 @@ from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.page_planner import (
     Bookmark,
     PageCandidate,
+    Stake,
     next_page,
+    pays,
     place_above,
     standing_on,
 )
@@ -30,84 +34,167 @@ from rindle_sync.reconcile.sweep_run import SweepRun
 WORTHWHILE: Final = 10
 """Where a page has answered so many rows, and as many are left, the next one is asked for."""
 
-ROWS_FOR_A_PAGE_RUN: Final = 10
-"""For so many old rows, one page may be asked for in vain on the way to them."""
+ROWS_FOR_A_PAGE_IN_VAIN: Final = 25
+"""For so many due rows, one page may be asked for in vain, beside one for any number of them."""
+
+STRETCHES_IN_VAIN: Final = 3
+"""In how many stretches of the list as many pages may be asked for in vain."""
 
 
-async def sweep_pages(run: SweepRun, due: Sequence[Due]) -> list[Due]:
-    """Apply what pages answer for less than a call a row; the due rows left to be fetched by id."""
-    context, index, now = run.context, run.context.list_index, run.context.now()
-    listable = [row for row in due if row.id not in run.not_listed]
-    candidates = index.candidates(listable, now, context.policy, context.schedule)
-    end_of_first = None
-    if len(candidates) > 1:
-        # when the oldest asset of the first page was made, by our rows and their share of pages
-        per_page = context.gateway.provider.page_size * index.tracked_rate.value_at(now)
-        end_of_first = await context.store.queries.newest_created(max(1, round(per_page)))
-    bookmarks = index.bookmarks(now, end_of_first)
-    found: set[str] = set()
-    bookmark, goal = await _next(run, candidates, bookmarks)
+async def sweep_pages(run: SweepRun, rows: Sequence[Due]) -> list[Due]:
+    """Apply what pages answer for less than a call a row; the due rows left to be fetched by id.
+
+    Among `rows` may be some that come due soon.
+    """
+    now, longest = run.context.now(), run.context.longest_gaps
+    due = [row for row in rows if is_due(row, now, longest)]
+    walk = await _begin_walk(run, [row for row in rows if row.id not in run.not_listed])
     async with run.apply_behind() as apply_next:
+        bookmark = await walk.next()
         while bookmark:
-            page = await context.gateway.fetch_page(bookmark.cursor, run.take_page)
+            page = await run.context.gateway.fetch_page(bookmark.cursor, run.take_page)
             if not isinstance(page, Page):
                 # after a failure no page is asked for during a while: the rows are fetched by id
                 if page:
-                    index.fail(bookmark, now)
+                    run.context.list_index.fail(bookmark, run.context.now())
                 break
-            observed, answered, listed = await _observe(context, page)
-            await apply_next(observed, answered)
-            found |= answered
-            candidates = _still_candidates(run, bookmark, page, candidates, listed)
-            following = next_bookmark(bookmark, page)
-            bookmarks = index.follow(bookmarks, bookmark, following)
-            is_on_the_way = goal is not None and following is not None and following.reach > goal
-            is_worthwhile = min(len(answered), len(due) - len(found)) >= WORTHWHILE
-            if following and (is_on_the_way or is_worthwhile):
-                bookmark = following
-            else:
-                bookmark, goal = await _next(run, candidates, bookmarks)
-    return [row for row in due if row.id not in found]
+            seen = await _observe(run.context, page)
+            await apply_next(seen.observed, seen.due)
+            bookmark = await walk.after(bookmark, page, seen)
+    walk.end_stretch()
+    return [row for row in due if row.id not in walk.found]
 
 
-async def _next(
-    run: SweepRun, candidates: Sequence[PageCandidate], bookmarks: Sequence[Bookmark]
-) -> tuple[Bookmark | None, datetime | None]:
-    """The page to ask for, and down to when to go on page by page, whatever they bring."""
-    bookmark = next_page(candidates, bookmarks, run.allowance.to_spare)
-    if bookmark:
-        return bookmark, None
-    # Else many old rows may stand together further down. How many pages lead there is known from
-    # how many rows of ours stand above them. They are asked for in vain, and as many rows may be
-    # deferred: so it has to be few pages, and what they lead to has to be worth it.
-    expected = sum(row.chance for row in candidates)
-    most = int(expected) // ROWS_FOR_A_PAGE_RUN
-    if not bookmarks or most < 1 or run.allowance.to_spare < 0:
-        return None, None
-    context, queries = run.context, run.context.store.queries
-    tracked_share = context.list_index.tracked_rate.value_at(context.now())
-    per_page = context.gateway.provider.page_size * tracked_share
-    newest, middle = candidates[0].created_at, candidates[len(candidates) // 2].created_at
-    begin = place_above(bookmarks, newest)
-    limit = most * per_page
-    above = await queries.count_between(newest, begin.reach, most=round(limit) + 1)
-    if above > limit:
-        return None, None
-    worth = expected / 4 * per_page
-    among = await queries.count_between(middle, newest, most=round(worth) + 1)
-    if above + among > worth:
-        return None, None
-    run.allowance.most_lost = max(run.allowance.most_lost, most)
-    return begin, newest
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What to apply of a page, which of these rows were due, or checked all the same."""
+
+    observed: list[Observed]
+    due: set[str]
+    soon: set[str]
+    listed: set[str]
+    """All rows that it lists."""
 
 
-async def _observe(context: Context, page: Page) -> tuple[list[Observed], set[str], set[str]]:
-    """What to apply of the page, which of these rows were due, and all rows that it lists."""
+@dataclass(slots=True)
+class _Walk:
+    """From page to page: what they may answer yet, and from where."""
+
+    run: SweepRun
+    candidates: list[PageCandidate]
+    bookmarks: list[Bookmark]
+    due: int
+    """How many of the candidates were due."""
+    found: set[str] = field(default_factory=set)
+    """The rows that were due and stood on a page."""
+    goal: datetime | None = None
+    """Down to when to go on page by page, whatever they bring."""
+    pages: int = 0
+    """Of the stretch in hand, as all that follows."""
+    checked: int = 0
+    answered: int = 0
+    """How many of the checked rows were due."""
+    follows: bool = False
+    """Whether the page before the one in hand was read, too."""
+
+    @property
+    def stake(self) -> Stake:
+        """What may be risked now."""
+        to_spare = self.due // ROWS_FOR_A_PAGE_IN_VAIN + self.answered - self.pages
+        doubt = self.run.context.list_index.doubt(self.run.context.now())
+        return Stake(min(to_spare, self.run.allowance.to_spare), doubt)
+
+    async def next(self) -> Bookmark | None:
+        """The page to begin with, or to go on with anywhere else."""
+        self.end_stretch()
+        bookmark = next_page(self.candidates, self.bookmarks, self.stake)
+        return bookmark or await self._far_down()
+
+    async def after(self, bookmark: Bookmark, page: Page, seen: _Seen) -> Bookmark | None:
+        """The page after this one, which brought what was `seen`."""
+        self.pages += 1
+        self.checked += len(seen.due) + len(seen.soon)
+        self.answered += len(seen.due)
+        self.found |= seen.due
+        self._rule_out(bookmark, page, seen.listed)
+        following = next_bookmark(bookmark, page)
+        self.bookmarks = self.run.context.list_index.follow(self.bookmarks, bookmark, following)
+        if following:
+            is_on_the_way = self.goal is not None and following.reach > self.goal
+            is_worthwhile = min(len(seen.due), self.due - len(self.found)) >= WORTHWHILE
+            if is_on_the_way or is_worthwhile or pays(following, self.candidates, self.stake):
+                self.follows = True
+                return following
+        return await self.next()
+
+    def end_stretch(self) -> None:
+        """Remember whether its pages have paid."""
+        if self.pages:
+            has_paid, now = self.checked > self.pages, self.run.context.now()
+            self.run.context.list_index.learn(now, has_paid=has_paid)
+        self.pages = self.checked = self.answered = 0
+        self.follows, self.goal = False, None
+
+    def _rule_out(self, bookmark: Bookmark, page: Page, listed: set[str]) -> None:
+        """Leave out what this page lists, and what it should have listed: that is asked by id."""
+        created = [entry.created_at for entry in page.entries if entry.created_at]
+        oldest = min(created, default=bookmark.reach) if page.cursor else None
+        first, last = standing_on(self.candidates, bookmark, oldest, follows=self.follows)
+        ids = {candidate.id for candidate in self.candidates[first:last]}
+        self.run.not_listed |= ids - listed
+        rest = [*self.candidates[:first], *self.candidates[last:]]
+        if not listed <= ids:
+            rest = [candidate for candidate in rest if candidate.id not in listed]
+        self.candidates = rest
+
+    async def _far_down(self) -> Bookmark | None:
+        """Where to begin on the way to many old rows that may stand together further down.
+
+        How many pages lead there is known from how many rows of ours stand above them. They are
+        asked for in vain, and as many rows may be deferred: so it has to be few pages, and what
+        they lead to has to be worth it.
+        """
+        stake, due = self.stake, [row for row in self.candidates if row.due_at]
+        most = min(stake.to_spare, (len(due) - stake.doubt) // ROWS_FOR_A_PAGE_IN_VAIN)
+        if most < 1 or not self.bookmarks:
+            return None
+        queries, per_page = (
+            self.run.context.store.queries,
+            self.run.context.gateway.provider.page_size,
+        )
+        newest, middle = due[0].created_at, due[len(due) // 2].created_at
+        begin = place_above(self.bookmarks, newest)
+        worth = len(due) // 4 * per_page
+        above = await queries.count_between(newest, begin.reach, most=most * per_page + 1)
+        if above > most * per_page:
+            return None
+        among = await queries.count_between(middle, newest, most=worth + 1)
+        if above + among > worth:
+            return None
+        self.goal = newest
+        return begin
+
+
+async def _begin_walk(run: SweepRun, rows: Sequence[Due]) -> _Walk:
+    context, index, now = run.context, run.context.list_index, run.context.now()
+    candidates = index.candidates(rows, now, context.policy, context.longest_gaps)
+    due = sum(candidate.due_at is not None for candidate in candidates)
+    run.allowance.most_lost = 1 + STRETCHES_IN_VAIN * (due // ROWS_FOR_A_PAGE_IN_VAIN)
+    end_of_first = None
+    if len(candidates) > 1:
+        # as far down as the first page reaches, where it holds nothing but rows of ours
+        end_of_first = await context.store.queries.newest_created(
+            context.gateway.provider.page_size
+        )
+    return _Walk(run, candidates, index.bookmarks(now, end_of_first), due)
+
+
+async def _observe(context: Context, page: Page) -> _Seen:
+    """What the page says of rows that are due or soon will be, or that are not as it shows them."""
     matched, now = await match(context, page), context.now()
-    context.list_index.tracked_rate.learn(len(matched), len(page.entries), now)
     if matched:
         await context.gateway.identity.learn()
-    observed, due = [], set()
+    seen = _Seen([], set(), set(), {row.id for row, _ in matched})
     floor, longest = now - context.schedule.floor, context.longest_gaps
     for row, observation in matched:
         # left alone is a row that was only just changed, and one that somebody else is checking
@@ -115,14 +202,16 @@ async def _observe(context: Context, page: Page) -> tuple[list[Observed], set[st
         if is_leased or row.has_changed_since(floor, now):
             continue
         if is_due(row, now, longest):
-            due.add(row.id)
-            observed.append(Observed(row, observation))
-            continue
-        decision = decide(row, observation, now, context.policy)
-        # the page shows it to be out of sync before its time, or says more of it than is stored
-        if decision.verdict in CHANGES or is_refreshed(row, decision.row):
-            observed.append(Observed(row, observation))
-    return observed, due, {row.id for row, _ in matched}
+            seen.due.add(row.id)
+        elif is_nearly_due(row, now):
+            seen.soon.add(row.id)
+        else:
+            decision = decide(row, observation, now, context.policy)
+            # the page shows it to be out of sync before its time, or says more than is stored
+            if decision.verdict not in CHANGES and not is_refreshed(row, decision.row):
+                continue
+        seen.observed.append(Observed(row, observation))
+    return seen
 
 
 async def match(context: Context, page: Page) -> list[tuple[ProviderAsset, Observation]]:
@@ -176,25 +265,4 @@ def next_bookmark(bookmark: Bookmark, page: Page) -> Bookmark | None:
     created = [entry.created_at for entry in page.entries if entry.created_at]
     if not page.cursor or not created or max(created) > bookmark.reach:
         return None
-    return bookmark.following(max(created), min(created), page.cursor)
-
-
-def _still_candidates(
-    run: SweepRun,
-    bookmark: Bookmark,
-    page: Page,
-    candidates: Sequence[PageCandidate],
-    listed: set[str],
-) -> list[PageCandidate]:
-    """What other pages may answer: not what this one lists, nor what it should have listed."""
-    created = [entry.created_at for entry in page.entries if entry.created_at]
-    oldest = min(created, default=bookmark.reach) if page.cursor else None
-    first, last = standing_on(candidates, bookmark, oldest)
-    expected = candidates[first:last]
-    run.context.list_index.learn(expected, listed, run.context.now())
-    ids = {candidate.id for candidate in expected}
-    run.not_listed |= ids - listed
-    rest = [*candidates[:first], *candidates[last:]]
-    if listed <= ids:
-        return rest
-    return [candidate for candidate in rest if candidate.id not in listed]
+    return bookmark.following(created, page.cursor)

@@ -5,13 +5,13 @@ nobody can say beforehand how many of its entries are tracked. So a page is aske
 should answer more rows than it costs calls.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Sequence, Set
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from rindle_sync.domain import Due, ErrorKind, Policy, Schedule, lasts, needs_fetch
+from rindle_sync.domain import Due, ErrorKind, LongestGaps, Policy, is_due, lasts, needs_fetch
 
 MOST_BOOKMARKS: Final = 1000
 """How many places in the list are remembered."""
@@ -22,14 +22,18 @@ LIST_RESTS: Final = timedelta(minutes=1)
 RISK: Final = 0.25
 """How much of what the rest would cost by id may be spent on pages in vain."""
 
+CHANCE_OF_UPLOAD: Final = 0.25
+"""What a row counts that waits for its upload: nobody knows whether that is an asset yet."""
+
+MOST_DOUBT: Final = 64
+
+DOUBT_LASTS: Final = timedelta(hours=1)
+
 _AHEAD: Final = timedelta(minutes=5)
 """How far the provider's clock may be ahead of ours."""
 
-_SHORTEST: Final = timedelta(milliseconds=1)
-
-_RECOVERY: Final = timedelta(hours=1)
-
-_WEIGHT_OF_FIRST: Final = 20
+_MOMENT: Final = timedelta(seconds=1)
+"""How exactly it is known when an asset was made; a page spans at least as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,101 +43,89 @@ class Bookmark:
     reach: datetime
     span: timedelta
     cursor: str | None = field(default=None, repr=False)
+    depth: int = 0
+    """How many assets made at the moment of `reach` stand above it."""
 
-    def following(self, newest: datetime, oldest: datetime, cursor: str) -> "Bookmark":
-        """The place after this page, whose entries were made from `oldest` to `newest`.
+    def following(self, made: Sequence[datetime], cursor: str) -> "Bookmark":
+        """The place after this page, whose entries were made at these times.
 
         Many untracked assets of one moment make a page that spans next to nothing. The page after
         it is expected to span more, but less with every such page.
         """
-        spanned = max(min(newest, self.reach) - oldest, _SHORTEST)
-        return Bookmark(oldest, max(spanned, self.span / 2) if self.cursor else spanned, cursor)
+        oldest = min(made)
+        span = max(min(max(made), self.reach) - oldest, _MOMENT)
+        if self.cursor:
+            span = max(span, self.span / 2)
+        depth = made.count(oldest) + (self.depth if oldest == self.reach else 0)
+        return Bookmark(oldest, span, cursor, depth)
 
 
 @dataclass(frozen=True, slots=True)
 class PageCandidate:
-    """A due row that a page may answer, and the chance that it stands where its age says."""
+    """A row that a page may answer, and what it counts there."""
 
     id: str
     created_at: datetime
-    chance: float
-    is_linked: bool
-    """Whether it has an asset; else it waits for that of its upload."""
-
-
-@dataclass(slots=True)
-class DecayingRate:
-    """A learned share; where nothing more is learned, it doubles every hour up to `resting`."""
-
-    resting: float
-    value: float = field(default=0.0, init=False)
-    """What it was at `at`; not read before something is learned."""
-    at: datetime | None = None
-
-    def value_at(self, now: datetime) -> float:
-        """What it is by now."""
-        # a time to come is that of a clock that was set back since: what was learned then is old
-        if self.at is None or now < self.at:
-            return self.resting
-        hours = max(0.0, (now - self.at) / _RECOVERY)
-        return float(min(self.resting, max(self.value, 0.01) * 2.0 ** min(hours, 60)))
-
-    def learn(self, found: int, of: int, now: datetime) -> None:
-        """`found` out of `of` is what was seen just now; the more of them, the more it counts."""
-        if of:
-            before, weight = self.value_at(now), of / (of + _WEIGHT_OF_FIRST)
-            self.value, self.at = before + (found / of - before) * weight, now
+    due_at: datetime | None
+    """None where it comes due soon: a page that is read for others counts as its check."""
+    chance: float = 1.0
 
 
 class ListIndex:
-    """What the pages so far brought: places to go on from, and how far a guess is to be trusted.
+    """What the pages so far brought: places to go on from, and how far a page is to be doubted.
 
-    `trust` is what a list is trusted at most: 0 has every row asked about by id.
+    Where it is not to `trust`, every row is asked about by id.
     """
 
-    def __init__(self, trust: float = 1.0) -> None:
+    def __init__(self, *, trust: bool = True) -> None:
+        self._trust = trust
         self._bookmarks: list[Bookmark] = []
         self._rests_until: datetime | None = None
-        self.tracked_rate = DecayingRate(1.0)
-        """The share of entries that are rows of ours."""
-        self.linked_rate = DecayingRate(trust)
-        """How often a row that has an asset stands where it should."""
-        self.upload_rate = DecayingRate(0.25 * trust)
-        """How often the upload that a row waits for has become an asset."""
+        self._doubt = 1
+        self._doubted_until: datetime | None = None
 
     def candidates(
-        self, due: Iterable[Due], now: datetime, policy: Policy, schedule: Schedule
+        self, rows: Iterable[Due], now: datetime, policy: Policy, longest: LongestGaps
     ) -> list[PageCandidate]:
         """The rows that a page may answer, newest first.
 
         Not among them are rows that the provider did not find before, and rows that need no call.
-        After an outage of ours a row past the stuck threshold is a candidate, too.
         """
-        if lasts(self._rests_until, now, LIST_RESTS):
+        if not self._trust or lasts(self._rests_until, now, LIST_RESTS):
             return []
-        linked, uploads = self.linked_rate.value_at(now), self.upload_rate.value_at(now)
         candidates = []
-        for row in due:
+        for row in rows:
             was_missing = row.missing_since or row.error_kind is ErrorKind.NOT_FOUND
-            is_late = now - (row.check_at or now) > schedule.cap
-            if row.is_fetchable and not was_missing and (is_late or needs_fetch(row, now, policy)):
-                is_linked = bool(row.provider_asset_id)
-                chance = linked if is_linked else uploads
-                candidates.append(PageCandidate(row.id, row.provider_created_at, chance, is_linked))
+            if row.is_fetchable and not was_missing and needs_fetch(row, now, policy):
+                due_at = now if is_due(row, now, longest) else None
+                candidates.append(
+                    PageCandidate(
+                        row.id,
+                        row.provider_created_at,
+                        due_at and min(row.check_at or now, now),
+                        1.0 if row.provider_asset_id else CHANCE_OF_UPLOAD,
+                    )
+                )
         return sorted(candidates, key=lambda candidate: candidate.created_at, reverse=True)
 
     def bookmarks(self, now: datetime, end_of_first: datetime | None) -> list[Bookmark]:
         """The places to go on from, newest first; the first page reaches down to `end_of_first`."""
         reach = now + _AHEAD
-        span = max(reach - end_of_first, _SHORTEST) if end_of_first else timedelta(days=36_500)
+        span = max(reach - end_of_first, _MOMENT) if end_of_first else timedelta(days=36_500)
         known = [bookmark for bookmark in self._bookmarks if bookmark.reach < now]
         return [Bookmark(reach, span), *known]
 
-    def learn(self, expected: Collection[PageCandidate], found: Set[str], now: datetime) -> None:
-        """Note which of the rows that should have stood on a page were `found` there."""
-        for estimate, is_linked in ((self.linked_rate, True), (self.upload_rate, False)):
-            ids = {row.id for row in expected if row.is_linked is is_linked}
-            estimate.learn(len(ids & found), len(ids), now)
+    def doubt(self, now: datetime) -> int:
+        """How many rows more than calls a page must promise."""
+        return self._doubt if lasts(self._doubted_until, now, DOUBT_LASTS) else 1
+
+    def learn(self, now: datetime, *, has_paid: bool) -> None:
+        """Note whether pages have answered more rows than they cost calls.
+
+        Each time that they have not, the next ones are doubted twice as much.
+        """
+        self._doubt = 1 if has_paid else min(2 * self.doubt(now), MOST_DOUBT)
+        self._doubted_until = now + DOUBT_LASTS
 
     def follow(
         self, bookmarks: Sequence[Bookmark], used: Bookmark, following: Bookmark | None
@@ -143,11 +135,10 @@ class ListIndex:
         if following is None:
             self._forget(used)
             return left
-        others = [known for known in self._bookmarks if known.reach != following.reach]
-        self._bookmarks = _in_order([*others, following])
+        self._bookmarks = _with(self._bookmarks, following)
         if len(self._bookmarks) > MOST_BOOKMARKS:
             self._bookmarks = self._bookmarks[::2]
-        return _in_order([*left, following])
+        return _with(left, following)
 
     def fail(self, used: Bookmark, now: datetime) -> None:
         """The page at `used` failed: forget the place, and ask for no page for a while."""
@@ -160,61 +151,96 @@ class ListIndex:
         ]
 
 
-def _in_order(bookmarks: Sequence[Bookmark]) -> list[Bookmark]:
-    return sorted(bookmarks, key=lambda bookmark: bookmark.reach, reverse=True)
+def _with(bookmarks: Sequence[Bookmark], new: Bookmark) -> list[Bookmark]:
+    """In order, of those of one moment only the deepest."""
+    others = []
+    for bookmark in bookmarks:
+        if bookmark.reach != new.reach:
+            others.append(bookmark)
+        elif bookmark.depth > new.depth:
+            new = bookmark
+    return sorted([*others, new], key=lambda bookmark: bookmark.reach, reverse=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Stake:
+    """What may be risked: pages in vain on the way to one that pays, and the doubt of all pages."""
+
+    to_spare: int
+    doubt: int = 1
 
 
 def next_page(
-    candidates: Sequence[PageCandidate], bookmarks: Sequence[Bookmark], to_spare: int
+    candidates: Sequence[PageCandidate], bookmarks: Sequence[Bookmark], stake: Stake
 ) -> Bookmark | None:
     """Where to ask for a page; None where the other candidates are better fetched by id.
 
-    `candidates` are in order, newest first. `to_spare` is how many pages may be asked for in
-    vain on the way to one that pays.
+    `candidates` are in order, newest first. Of all places that pay it is the one above the row that
+    is due for longest: where calls are few, no stretch of the list waits while another is read
+    again and again.
     """
-    if to_spare < 0 or not bookmarks:
+    if stake.to_spare < 0 or not bookmarks:
         return None
-    most_in_vain, tried = min(to_spare, RISK * len(candidates)), None
+    oldest_due: dict[int, datetime] = {}
     reaches = [-bookmark.reach.timestamp() for bookmark in bookmarks]
-    for place, candidate in enumerate(candidates):
-        nearest = bisect_right(reaches, -candidate.created_at.timestamp()) - 1
-        bookmark = bookmarks[max(0, nearest)]
-        if bookmark is not tried and _pays(bookmark, candidates, place, most_in_vain):
-            return bookmark
-        tried = bookmark
+    for candidate in candidates:
+        place, due_at = _above(reaches, candidate.created_at), candidate.due_at
+        if due_at and (place not in oldest_due or due_at < oldest_due[place]):
+            oldest_due[place] = due_at
+    for place in sorted(oldest_due, key=lambda place: oldest_due[place]):
+        if pays(bookmarks[place], candidates, stake):
+            return bookmarks[place]
     return None
 
 
+def pays(bookmark: Bookmark, candidates: Sequence[PageCandidate], stake: Stake) -> bool:
+    """Whether pages from `bookmark` on should answer more rows than they cost calls.
+
+    The rows that are due pay for them; those that come due soon only count as found.
+    """
+    if stake.to_spare < 0:
+        return False
+    most_in_vain = min(stake.to_spare, RISK * len(candidates))
+    found = paid = 0.0
+    for index in range(_place(candidates, bookmark.reach), len(candidates)):
+        candidate = candidates[index]
+        pages = max(1, -((candidate.created_at - bookmark.reach) // bookmark.span))
+        if pages - 1 - paid > most_in_vain:
+            return False
+        found += candidate.chance
+        paid += candidate.chance if candidate.due_at else 0.0
+        if found >= pages + stake.doubt and paid >= 1:
+            return True
+    return False
+
+
 def standing_on(
-    candidates: Sequence[PageCandidate], bookmark: Bookmark, oldest: datetime | None
+    candidates: Sequence[PageCandidate],
+    bookmark: Bookmark,
+    oldest: datetime | None,
+    *,
+    follows: bool,
 ) -> tuple[int, int]:
-    """The range of `candidates` that should stand on a page down to `oldest`, None for the end."""
+    """The range of `candidates` that must stand on a page down to `oldest`, None for the end.
 
-    def place(moment: datetime) -> int:
-        return bisect_left(
-            candidates, -moment.timestamp(), key=lambda row: -row.created_at.timestamp()
-        )
-
-    first = place(bookmark.reach)
-    return first, max(first, len(candidates) if oldest is None else place(oldest))
+    Those of the moment at which it begins may stand on the page before it, unless it `follows` that
+    one; those of the moment at which it ends, on the next one.
+    """
+    first = _place(candidates, bookmark.reach if follows else bookmark.reach - _MOMENT)
+    last = len(candidates) if oldest is None else _place(candidates, oldest + _MOMENT)
+    return first, max(first, last)
 
 
 def place_above(bookmarks: Sequence[Bookmark], created_at: datetime) -> Bookmark:
     """The nearest place from which a page on the way holds an asset that was made at this time."""
-    reaches = [-bookmark.reach.timestamp() for bookmark in bookmarks]
-    return bookmarks[max(0, bisect_right(reaches, -created_at.timestamp()) - 1)]
+    return bookmarks[_above([-bookmark.reach.timestamp() for bookmark in bookmarks], created_at)]
 
 
-def _pays(
-    bookmark: Bookmark, candidates: Sequence[PageCandidate], place: int, most_in_vain: float
-) -> bool:
-    """Whether pages from `bookmark` on should answer more rows than they cost calls."""
-    found = 0.0
-    for index in range(place, len(candidates)):
-        pages = max(1, -((candidates[index].created_at - bookmark.reach) // bookmark.span))
-        if pages - 1 - found > most_in_vain:
-            return False
-        found += candidates[index].chance
-        if found > pages:
-            return True
-    return False
+def _above(reaches: Sequence[float], created_at: datetime) -> int:
+    # strictly above: of many assets of one moment, some stand before the place that begins with it
+    return max(0, bisect_left(reaches, -created_at.timestamp()) - 1)
+
+
+def _place(candidates: Sequence[PageCandidate], moment: datetime) -> int:
+    """How many candidates are newer than `moment`."""
+    return bisect_left(candidates, -moment.timestamp(), key=lambda row: -row.created_at.timestamp())

@@ -1,10 +1,11 @@
 """The coordinator: every row that is due is checked once, by list page or by id."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from rindle_sync.domain import Due, Outcome, Trigger, is_due, needs_fetch
+from rindle_sync.domain import Due, Outcome, Trigger, is_due, lasts, needs_fetch
 from rindle_sync.reconcile.apply import Applied, Observed
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.list_pages import sweep_pages
@@ -17,9 +18,11 @@ SURVEY: Final = 10_000
 PLAN_FOR: Final = timedelta(seconds=60)
 """After this long a run plans again: what is due by then may stand on one page with the rest."""
 
-ROWS_FOR_A_LOSS: Final = 25
-MOST_LOST: Final = 5
-"""One call may be lost on pages, and one more for so many due rows, but never more than this."""
+AHEAD: Final = 5
+"""How many rows are claimed, and then written, together for each that is fetched at once."""
+
+LATEST_TURN: Final = timedelta(seconds=30)
+"""A claimed row whose turn to be fetched has not come by then stays due: leases end."""
 
 UNCALLED_BATCH: Final = 100
 """How many rows that need no call are applied at once."""
@@ -78,17 +81,16 @@ async def _run(run: SweepRun, began: datetime) -> Outcome:
     context, gateway, longest = run.context, run.context.gateway, run.context.longest_gaps
     while run.keep_going() and gateway.circuit.room(1):
         now, before = context.now(), run.result.checked
-        floor = now - context.schedule.floor
+        floor, soon = context.schedule.floor, now + context.schedule.soon
         found = await context.store.queries.due(
-            due=now, touched_before=floor, now=now, longest=longest, limit=SURVEY
+            due=soon, touched_before=now - floor, now=now, longest=longest, limit=SURVEY
         )
-        due = [row for row in found if row.id not in run.deferred]
-        if not any(is_due(row, began, longest) for row in due):
+        rows = [row for row in found if row.id not in run.deferred]
+        if not any(is_due(row, began, longest) for row in rows):
             break
         if not await run.hold():
             return Outcome.ALREADY_RUNNING
-        run.allowance.most_lost = min(1 + len(due) // ROWS_FOR_A_LOSS, MOST_LOST)
-        await _check_by_id(run, await sweep_pages(run, due))
+        await _check_by_id(run, await sweep_pages(run, rows))
         if run.is_limited:
             return Outcome.RATE_LIMITED
         if context.dry_run or run.result.checked == before:
@@ -104,16 +106,32 @@ async def _check_by_id(run: SweepRun, due: Sequence[Due]) -> None:
     uncalled, fetched = _plan_checks(context, due, began)
     for start in range(0, len(uncalled), UNCALLED_BATCH):
         await _check(run, uncalled[start : start + UNCALLED_BATCH])
-    while fetched and context.now() - began < PLAN_FOR:
-        affordable = run.allowance.rows_by_id(len(fetched))
-        if affordable <= 0:
-            run.deferred.update(fetched)
-            break
-        granted = await run.take(min(affordable, context.batch))
-        if not granted:
-            break
-        batch, fetched = fetched[:granted], fetched[granted:]
-        await _check(run, batch, granted)
+    has_failed = False
+
+    async def check_in_turn() -> None:
+        nonlocal fetched, has_failed
+        try:
+            while fetched and not has_failed and context.now() - began < PLAN_FOR:
+                affordable = run.allowance.rows_by_id(len(fetched))
+                if affordable <= 0:
+                    run.deferred.update(fetched)
+                    break
+                most = min(affordable, context.batch * AHEAD)
+                batch, fetched = fetched[:most], fetched[most:]
+                granted = await run.take(len(batch))
+                batch, fetched = batch[:granted], batch[granted:] + fetched
+                if not granted:
+                    break
+                await _check(run, batch, granted)
+        except BaseException:
+            has_failed = True
+            raise
+
+    # while one claims rows and writes them, the rows of the other are fetched
+    ended = await asyncio.gather(check_in_turn(), check_in_turn(), return_exceptions=True)
+    for error in ended:
+        if error:
+            raise error
 
 
 def _plan_checks(
@@ -138,7 +156,11 @@ async def _check(run: SweepRun, row_ids: Sequence[str], granted: int = 0) -> Non
     context, rows = run.context, await run.claim(row_ids)
     now = context.now()
     to_fetch = [row for row in rows if needs_fetch(row, now, context.policy)]
-    fetched = await context.gateway.fetch_all(to_fetch)
+
+    def is_in_time() -> bool:
+        return run.keep_going() and lasts(now + LATEST_TURN, context.now(), LATEST_TURN)
+
+    fetched = await context.gateway.fetch_all(to_fetch, is_in_time)
     run.result.calls += fetched.calls
     asked = {row.id for row in to_fetch}
     observed = [Observed(row, None) for row in rows if row.id not in asked]

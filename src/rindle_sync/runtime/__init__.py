@@ -15,7 +15,9 @@ from rindle_sync.runtime.callbacks import (
     TransactionalCallback,
     callback_name,
     change_callback,
+    check_arguments,
     check_async,
+    is_async,
 )
 from rindle_sync.runtime.dispatch import BATCH, dispatch
 from rindle_sync.runtime.heartbeat import (

@@ -134,13 +134,25 @@ def check_async(setting: str, function: Callable[..., Any], arguments: str) -> N
 
     An object that is called so is one, too.
     """
-    if not (iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)):
+    if not is_async(function):
         raise ConfigurationError(setting, "wants an async function")
+    check_arguments(setting, function, arguments, "an async function")
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine."""
+    return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)
+
+
+def check_arguments(
+    setting: str, function: Callable[..., Any], arguments: str, wanted: str
+) -> None:
+    """Raise `ConfigurationError` for a function that cannot be called with these arguments."""
     try:
         signature(function).bind(*arguments.split(", "))
     except TypeError:
         raise ConfigurationError(
-            setting, f"wants an async function that is called with ({arguments})"
+            setting, f"wants {wanted} that is called with ({arguments})"
         ) from None
 
 

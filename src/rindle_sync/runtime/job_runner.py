@@ -18,7 +18,15 @@ from rindle_sync.domain import (
     is_ahead,
     is_due,
 )
-from rindle_sync.reconcile import Context, audit, check_first, is_audit_due, sweep, sync_row
+from rindle_sync.reconcile import (
+    Context,
+    audit,
+    audited_before,
+    check_first,
+    is_audit_due,
+    sweep,
+    sync_row,
+)
 from rindle_sync.runtime.app_webhooks import WebhookCallback, dispatch_webhook_events
 from rindle_sync.runtime.callbacks import ChangeCallback
 from rindle_sync.runtime.dispatch import dispatch
@@ -103,7 +111,7 @@ class JobRunner:
         return DueThresholds(
             environment=self.environment,
             touched_before=now - self.context.schedule.floor,
-            audited_before=now - self.context.audit_every if self.context.audit_every else None,
+            audited_before=audited_before(self.context),
             pruned_before=now - PRUNE_EVERY,
             **self.context.longest_gaps.latest(now),
         )
@@ -123,7 +131,7 @@ class JobRunner:
                     await check_first(self.context, row_ids)
             case JobKind.AUDIT:
                 # another process may have audited since this one found the audit due
-                if await is_audit_due(self.context, self.context.audit_every):
+                if await is_audit_due(self.context):
                     await audit(self.context, keep_going=keep_going)
             case JobKind.PRUNE:
                 await self._prune_in_turn()

@@ -2,21 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from rindle_sync.config import EngineName, Settings
-from rindle_sync.domain import Job, JobKind
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
+from rindle_sync.runtime.due import DueQuery
 from rindle_sync.runtime.engines.base import Distributed, Due
 from rindle_sync.runtime.engines.embedded import Embedded
 from rindle_sync.runtime.engines.loop import ended_well
-from rindle_sync.runtime.heartbeat import Heartbeat
 from rindle_sync.runtime.job_runner import JobRunner
-from rindle_sync.store import Database, DueJobs
+from rindle_sync.store import Database
 from rindle_sync.store.schema import conninfo
 
 _log: Final = logging.getLogger("rindle_sync")
@@ -97,28 +96,8 @@ class Runtime:
         return engine(*app, self.job_runners, self._due(), every=every, drain=drain)
 
     def _due(self) -> Due:
-        by_provider: dict[str, list[JobRunner]] = {}
-        for job_runner in self.job_runners:
-            by_provider.setdefault(job_runner.context.store.provider, []).append(job_runner)
-        watched = [
-            (DueJobs(self.database, provider), Heartbeat(self.database, provider), job_runners)
-            for provider, job_runners in by_provider.items()
-        ]
-        by_name = {job_runner.environment: job_runner for job_runner in self.job_runners}
-
-        async def due(kinds: Collection[JobKind] = tuple(JobKind)) -> list[Job]:
-            now = self.now()
-            found: list[Job] = []
-            for due_jobs, heartbeat, job_runners in watched:
-                thresholds = [job_runner.due_thresholds(now) for job_runner in job_runners]
-                found += await due_jobs.due(thresholds, now=now)
-                # after the query: it also says that the database answers
-                if JobKind.SWEEP in kinds:
-                    await heartbeat.beat(now)
-            wanted = [job for job in found if job.kind in kinds]
-            return [job for job in wanted if by_name[job.environment].can_run(job.kind)]
-
-        return due
+        every = self.settings.sweep_interval_seconds
+        return DueQuery(self.database, self.job_runners, self.now, every=every)
 
 
 async def _try_tokens(job_runners: Sequence[JobRunner]) -> None:

@@ -1,7 +1,8 @@
 """Every table, migration and SQL statement; decides nothing."""
 
 from rindle_sync.store.asset_queries import AssetQueries
-from rindle_sync.store.assets import AssetStore, Write, Written
+from rindle_sync.store.assets import AssetStore, Written
+from rindle_sync.store.callers_thread import called_from
 from rindle_sync.store.connection_kinds import AnyConnection
 from rindle_sync.store.database import ENCODING_REMEDY, AsyncConnection, Database
 from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
@@ -10,8 +11,9 @@ from rindle_sync.store.environments import Environment, Environments, UnsavedEnv
 from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.store.inbox import Inbox
 from rindle_sync.store.job_runs import JobRun, JobRuns
-from rindle_sync.store.lines import Change, read_row
+from rindle_sync.store.lines import ROW, Change, read_row
 from rindle_sync.store.new_rows import Tracking
+from rindle_sync.store.new_work import NewWork, new_work
 from rindle_sync.store.outbox import (
     Claimed,
     NewCall,
@@ -22,6 +24,7 @@ from rindle_sync.store.outbox import (
     PendingChange,
 )
 from rindle_sync.store.rate_limits import RateLimits
+from rindle_sync.store.row_writes import Write
 from rindle_sync.store.statistics import Figures, WebhookCounts
 from rindle_sync.store.store import Store
 from rindle_sync.store.superseded import FORGOTTEN, REPLACED, SupersededIds

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_s
 from sqlalchemy.orm import Session, scoped_session
 
 from rindle_sync.errors import ConfigurationError
+from rindle_sync.store.callers_thread import on_callers_thread
 from rindle_sync.store.raw_statements import Found, RawStatement, dialect_of
 
 ARGUMENT: Final = "connection"
@@ -36,6 +37,8 @@ class AppConnection(ABC):
     """`sqlite` or `postgresql`."""
     schema: str | None = None
     """Where our tables are, whatever the search path says; None on SQLite."""
+    is_async: bool = False
+    """Whether it belongs to an event loop."""
 
     @abstractmethod
     async def execute(self, statement: sa.Executable, values: Any = None) -> Any:
@@ -55,11 +58,8 @@ class SqlAlchemyConnection(AppConnection):
 
     def __init__(self, given: Any) -> None:
         self.given = given
+        self.is_async = isinstance(given, AsyncConnection | AsyncSession | async_scoped_session)
         self._connection: Any = None
-
-    @property
-    def _is_async(self) -> bool:
-        return isinstance(self.given, AsyncConnection | AsyncSession | async_scoped_session)
 
     async def execute(self, statement: sa.Executable, values: Any = None) -> Any:
         """Run one of our statements; its result."""
@@ -67,9 +67,11 @@ class SqlAlchemyConnection(AppConnection):
         # the app's own translation of schemas is not meant for our tables
         schema = {None: self.schema} if self.schema else None
         options = {"schema_translate_map": schema}
-        if self._is_async:
+        if self.is_async:
             return await connection.execute(statement, values, execution_options=options)
-        return connection.execute(statement, values, execution_options=options)
+        return await on_callers_thread(
+            lambda: connection.execute(statement, values, execution_options=options)
+        )
 
     async def begin(self, turn: Turn) -> None:
         """Have a transaction open; raises `ConfigurationError` where the app must begin it."""
@@ -78,7 +80,7 @@ class SqlAlchemyConnection(AppConnection):
         if not connection.in_transaction():
             await self.execute(sa.select(sa.literal(1)))  # it begins with its first statement
         if self.backend == "sqlite" and needs_begin(await self._driver_connection()):
-            async with nullcontext() if self._is_async else turn():
+            async with nullcontext() if self.is_async else turn():
                 await self.execute(sa.text(BEGIN_SQLITE))
 
     async def _opened(self) -> Any:
@@ -86,18 +88,24 @@ class SqlAlchemyConnection(AppConnection):
             connection = self.given
             if isinstance(connection, AsyncSession | async_scoped_session):
                 connection = await connection.connection()
-            elif isinstance(connection, Session | scoped_session):
-                _refuse_inner(connection.get_bind())
-                connection = connection.connection()
-            else:
-                _refuse_inner(connection)
+            elif not isinstance(connection, AsyncConnection):
+                connection = await on_callers_thread(lambda: _sync_connection(self.given))
             self._connection = connection
         return self._connection
 
     async def _driver_connection(self) -> Any:
-        if self._is_async:
+        if self.is_async:
             return (await self._connection.get_raw_connection()).driver_connection
         return self._connection.connection.driver_connection
+
+
+def _sync_connection(given: Any) -> Any:
+    """The connection of a session that is not async; one that is no session is itself."""
+    if not isinstance(given, Session | scoped_session):
+        _refuse_inner(given)
+        return given
+    _refuse_inner(given.get_bind())
+    return given.connection()
 
 
 def _refuse_inner(bind: Any) -> None:
@@ -145,28 +153,27 @@ class SqliteConnection(RawConnection):
 
     backend = "sqlite"
     errors = sqlite3.Error
-    is_blocking: ClassVar[bool] = True
 
     async def begin(self, turn: Turn) -> None:
         """Have a transaction open; raises `ConfigurationError` where the app must begin it."""
         try:
-            needs_to = needs_begin(self.given)
+            needs_to = await on_callers_thread(lambda: needs_begin(self.given))
         except (sqlite3.ProgrammingError, ValueError, AttributeError):
             raise ConfigurationError(ARGUMENT, "is closed, or was never opened") from None
         if needs_to:
-            async with turn() if self.is_blocking else nullcontext():
+            async with nullcontext() if self.is_async else turn():
                 with self.wrapped_errors():
                     await self.run(BEGIN_SQLITE, {})
 
     async def run(self, sql: str, parameters: Mapping[str, Any]) -> Found:
         """Run one statement."""
-        return run_sqlite(self.given, sql, parameters)
+        return await on_callers_thread(lambda: run_sqlite(self.given, sql, parameters))
 
 
 class AiosqliteConnection(SqliteConnection):
     """A connection of aiosqlite, used on its own thread."""
 
-    is_blocking = False
+    is_async = True
 
     async def run(self, sql: str, parameters: Mapping[str, Any]) -> Found:
         """Run one statement."""

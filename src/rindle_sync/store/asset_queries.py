@@ -22,12 +22,12 @@ from rindle_sync.domain import (
 from rindle_sync.errors import InvalidValue
 from rindle_sync.store.assets import HAS_COME, PLANNED_WRONGLY
 from rindle_sync.store.database import Repository, clock, in_environment, is_ahead, is_free
-from rindle_sync.store.lines import read_row
-from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
+from rindle_sync.store.lines import ROW, read_row
+from rindle_sync.store.schema.json_rows import any_of, to_json
 from rindle_sync.store.schema.tables import assets
 from rindle_sync.store.schema.types import RowId, UtcTime
 
-_ROWS: Final = sa.select(*assets.c).where(in_environment(assets))
+_ROWS: Final = sa.select(ROW).where(in_environment(assets))
 _DUES: Final = sa.select(*(assets.c[name] for name in Due.__struct_fields__)).where(
     in_environment(assets)
 )
@@ -51,17 +51,12 @@ def _due_statement() -> sa.CompoundSelect[Any]:
 
 
 _DUE: Final = _due_statement()
-_LISTED: Final = json_table("listed", "listed_rows")
-_BY_ASSET: Final = _ROWS.where(
-    assets.c.provider_asset_id.in_(sa.select(json_field(_LISTED, assets.c.provider_asset_id)))
+_LISTED: Final = sa.union_all(
+    _ROWS.where(any_of(assets.c.provider_asset_id, "listed")),
+    _ROWS.where(
+        assets.c.provider_asset_id.is_(None), any_of(assets.c.provider_upload_id, "uploads")
+    ),
 )
-_UPLOADS: Final = json_table("uploads", "uploads_rows")
-_BY_UPLOAD: Final = _ROWS.where(
-    assets.c.provider_asset_id.is_(None),
-    assets.c.provider_upload_id.in_(sa.select(json_field(_UPLOADS, assets.c.provider_upload_id))),
-)
-_REFERENCED: Final = json_table("references", "referenced_rows")
-_REFERENCES: Final = sa.select(json_field(_REFERENCED, assets.c.reference))
 _NEWEST: Final = (
     _ROWS.with_only_columns(assets.c.provider_created_at)
     .order_by(assets.c.provider_created_at.desc())
@@ -102,22 +97,14 @@ class AssetQueries(Repository):
         self, *, asset_ids: Collection[str], upload_ids: Collection[str]
     ) -> list[ProviderAsset]:
         """The rows with these assets, and those without an asset that have these uploads."""
-        listed = [{"provider_asset_id": asset_id} for asset_id in asset_ids]
-        uploads = [{"provider_upload_id": upload_id} for upload_id in upload_ids]
-        values = {
-            "listed": json_parameter(listed, assets),
-            "uploads": json_parameter(uploads, assets),
-        } | self.parameters
+        named = {"listed": to_json(asset_ids), "uploads": to_json(upload_ids)}
         try:
-            async with self.reading() as connection:
-                found = [*await connection.execute(_BY_ASSET, values)]
-                if uploads:
-                    found += await connection.execute(_BY_UPLOAD, values)
-            return [read_row(row) for row in found]
+            found = await self.read(_LISTED, self.parameters | named)
+            return [read_row(row.document) for row in found]
         except InvalidValue:
             rows: list[ProviderAsset] = []
         # a value that the database cannot hold stands in no row, and must not hide the others
-        if len(listed) + len(uploads) > 1:
+        if len(asset_ids) + len(upload_ids) > 1:
             for asset_id in asset_ids:
                 rows += await self.listed(asset_ids=[asset_id], upload_ids=())
             for upload_id in upload_ids:
@@ -153,7 +140,7 @@ class AssetQueries(Repository):
         question = question_of(wanted, newest_first=newest_first, scope=scope)
         check_limit(limit)
         created_at, row_id = assets.c.provider_created_at, assets.c.id
-        chosen = sa.select(*assets.c).where(*self._conditions(wanted))
+        chosen = sa.select(ROW).where(*self._conditions(wanted))
         if after is not None:
             at, last_id = place_of(after, question)
             # rows of one moment are told apart by their id, so that no page repeats or skips one
@@ -163,7 +150,8 @@ class AssetQueries(Repository):
         order = (created_at.desc(), row_id.desc()) if newest_first else (created_at, row_id)
         # one more tells whether there is a next page
         chosen = chosen.order_by(*order).limit(limit + 1)
-        rows = [read_row(row) for row in await self.read(chosen, self._values(wanted))]
+        found = await self.read(chosen, self._values(wanted))
+        rows = [read_row(row.document) for row in found]
         following = cursor_of(rows[limit - 1], question) if len(rows) > limit else None
         return RowPage(tuple(rows[:limit]), following)
 
@@ -180,7 +168,7 @@ class AssetQueries(Repository):
             kinds = [kind.value for kind in wanted.error_kinds]
             conditions.append(assets.c.error_kind.in_(kinds))
         if wanted.references is not None:
-            conditions.append(assets.c.reference.in_(_REFERENCES))
+            conditions.append(any_of(assets.c.reference, "references"))
         if wanted.profile is not None:
             conditions.append(assets.c.profile == wanted.profile)
         if wanted.since is not None:
@@ -191,8 +179,7 @@ class AssetQueries(Repository):
         if wanted.references is None:
             return {}
         # one parameter for any number: a database takes only so many
-        references = [{"reference": reference} for reference in wanted.references]
-        return {"references": json_parameter(references, assets)}
+        return {"references": to_json(wanted.references)}
 
     async def _dues(self, statement: sa.Executable, values: dict[str, Any]) -> list[Due]:
         dues = []

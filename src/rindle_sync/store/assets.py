@@ -3,36 +3,29 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from operator import attrgetter
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from rindle_sync.domain import ROW_FIELDS, LongestGaps, ProviderAsset, as_row_id, is_text, replace
+from rindle_sync.domain import JobKind, LongestGaps, ProviderAsset, as_row_id, is_text, replace
 from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.driver_errors import retried
-from rindle_sync.store.lines import (
-    CHANGE_COLUMNS,
-    Change,
-    change_columns,
-    columns_of,
-    read_change,
-    read_row,
+from rindle_sync.store.lines import ROW, Change, columns_of, read_change, read_row
+from rindle_sync.store.row_writes import (
+    ADD_CHANGES,
+    WRITE_ALL,
+    WRITE_ROWS,
+    Write,
+    changes_as_text,
+    rows_and_changes,
+    rows_as_text,
 )
-from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
+from rindle_sync.store.schema.json_rows import any_of, to_json
 from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
-from rindle_sync.store.superseded import SupersededIds, supersede
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """A row to write, one version above the stored one, its change, and the ids that it loses."""
-
-    row: ProviderAsset
-    change: Change | None = None
-    superseded: SupersededIds | None = None
+from rindle_sync.store.superseded import supersede
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,37 +44,10 @@ class Added:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
+READ_AT_ONCE: Final = 500
+"""How many rows are read at once where all of them are."""
+
 _TAKEN: Final = "another row holds its asset already, or a constraint refuses it"
-_FIXED: Final = {
-    *("id", "reference", "profile", "provider_name", "environment", "inserted_at"),
-    *("lease_token", "lease_until"),
-}
-"""The columns that `write` does not set from the row."""
-_WRITTEN: Final = tuple(name for name in ROW_FIELDS if name not in _FIXED)
-_SENT: Final = ("id", "lease_token", *_WRITTEN)
-_read_sent: Final = attrgetter(*_SENT)
-
-
-def _write_statement() -> sa.Update:
-    sent = json_table("rows", "sent")
-    # locked in the order of their ids, so that concurrent writers do not deadlock
-    unread = sa.select(sent.c.value).where(*_unread(sent)).order_by(assets.c.id)
-    rows = once(unread.with_for_update(of=assets), "r")
-    values: dict[str, Any] = {name: json_field(rows, assets.c[name]) for name in _WRITTEN}
-    # a lease is ended by its holder only: another process may have leased the row since
-    mine = json_field(rows, assets.c.lease_token) == assets.c.lease_token
-    for name in ("lease_token", "lease_until"):
-        values[name] = sa.case((mine, sa.null()), else_=assets.c[name])
-    return sa.update(assets).where(*_unread(rows)).values(values).returning(assets.c.id)
-
-
-def _unread(rows: sa.FromClause) -> tuple[sa.ColumnElement[bool], ...]:
-    """Whether a row was not written since the JSON `rows` were read."""
-    return (
-        assets.c.id == json_field(rows, assets.c.id),
-        assets.c.version == json_field(rows, assets.c.version) - 1,
-    )
-
 
 HAS_COME: Final = assets.c.check_at <= sa.bindparam("due")
 PLANNED_WRONGLY: Final = (
@@ -96,17 +62,13 @@ IS_PLANNED_WRONGLY: Final = sa.or_(*PLANNED_WRONGLY)
 The parameters are those of `LongestGaps.latest`.
 """
 
-_WRITE: Final = _write_statement()
-_WANTED: Final = json_table("wanted", "w")
 _CLAIM: Final = claim_statement(
     assets,
     HAS_COME | IS_PLANNED_WRONGLY,
-    assets.c.id.in_(sa.select(json_field(_WANTED, assets.c.id))),
+    any_of(assets.c.id, "wanted"),
     first=[assets.c.id],
+    returning=[ROW],
 )
-_SENT_CHANGES: Final = once(sa.select(json_table("rows", "sent").c.value), "r")
-_NEW_CHANGES: Final = (json_field(_SENT_CHANGES, changes.c[name]) for name in CHANGE_COLUMNS)
-_ADD_CHANGES: Final = sa.insert(changes).from_select(CHANGE_COLUMNS, sa.select(*_NEW_CHANGES))
 
 
 class AssetStore(Repository):
@@ -117,7 +79,7 @@ class AssetStore(Repository):
     async def add(self, row: ProviderAsset) -> None:
         """Insert a new row; raises `AlreadyTracked` when one of its keys is taken."""
         try:
-            await self.execute(sa.insert(assets), columns_of(row))
+            await self.execute(sa.insert(assets), columns_of(row), makes=[JobKind.SWEEP])
         except IntegrityError:
             raise AlreadyTracked(
                 "a row with this provider id or upload id, or (in any environment) with this "
@@ -129,7 +91,8 @@ class AssetStore(Repository):
         if not rows:
             return Added(())
         try:
-            await self.execute(sa.insert(assets), [columns_of(row) for row in rows])
+            lines = [columns_of(row) for row in rows]
+            await self.execute(sa.insert(assets), lines, makes=[JobKind.SWEEP])
             return Added(rows)
         except (IntegrityError, InvalidValue):
             added, refused = [], {}
@@ -179,7 +142,8 @@ class AssetStore(Repository):
         is_later = sa.or_(assets.c.check_at.is_(None), assets.c.check_at > now)
         # a check that is under way must read the row again, or it would plan the next one
         values = {"check_at": now, "version": assets.c.version + 1}
-        await self.execute(sa.update(assets).where(assets.c.id == row_id, is_later).values(values))
+        due = sa.update(assets).where(assets.c.id == row_id, is_later).values(values)
+        await self.execute(due, makes=[JobKind.SWEEP])
 
     async def match(
         self,
@@ -195,10 +159,10 @@ class AssetStore(Repository):
             (assets.c.provider_upload_id, provider_upload_ids, sa.true()),
             (assets.c.passthrough, passthroughs, has_no_id),
         )
-        wanted = sa.select(*assets.c).where(*self.here)
+        wanted = sa.select(ROW).where(*self.here)
         has_key = sa.or_(*(column.in_(values) & is_meant for column, values, is_meant in keys))
         try:
-            return [read_row(row) for row in await self.read(wanted.where(has_key))]
+            return await self._rows(wanted.where(has_key))
         except InvalidValue:
             found = {}
         # a value that the database cannot hold stands in no row, and must not hide the others
@@ -214,8 +178,8 @@ class AssetStore(Repository):
 
     async def get_many(self, row_ids: Collection[str]) -> dict[str, ProviderAsset]:
         """The existing rows with these ids, by id."""
-        found = await self.read(sa.select(*assets.c).where(assets.c.id.in_(row_ids)))
-        return {row.id: row for row in map(read_row, found)}
+        found = await self._rows(sa.select(ROW).where(assets.c.id.in_(row_ids)))
+        return {row.id: row for row in found}
 
     async def claim(
         self,
@@ -231,17 +195,16 @@ class AssetStore(Repository):
 
         Due are also those whose check a wrong clock has planned, for later than `longest` allows.
         """
-        wanted = json_parameter([{"id": row_id} for row_id in row_ids], assets)
         values = self.parameters | clock(now) | longest.latest(now)
-        values |= {"wanted": wanted, "due": due, "until": until, "most": len(row_ids)}
+        values |= {"wanted": to_json(row_ids), "due": due, "until": until, "most": len(row_ids)}
         claimed = await self.lease(_CLAIM, token, values)
-        return [replace(read_row(row), lease_token=token) for row in claimed]
+        return [replace(read_row(row.document), lease_token=token) for row in claimed]
 
     async def write(self, writes: Sequence[Write]) -> Written:
         """Write the rows that were not written since they were read, and their changes.
 
-        One transaction of two statements, however many rows. When the database refuses it, for a
-        key of another row or for a value of any kind, they are written one by one.
+        One transaction, however many rows. When the database refuses it, for a key of another row
+        or for a value of any kind, they are written one by one.
         """
         try:
             return Written(await self._write(writes))
@@ -260,20 +223,32 @@ class AssetStore(Repository):
 
     @retried
     async def _write(self, writes: Sequence[Write]) -> Set[str]:
-        rows = [dict(zip(_SENT, _read_sent(write.row), strict=True)) for write in writes]
-        try:
-            sent = json_parameter(rows, assets)
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise InvalidValue(f"a value is no JSON ({type(error).__name__})") from None
-        async with self.writing() as connection:
-            found = await connection.execute(_WRITE, {"rows": sent})
-            ids = frozenset(found.scalars())
-            stored = [change_columns(w.change) for w in writes if w.change and w.row.id in ids]
-            if stored:
-                await connection.execute(_ADD_CHANGES, {"rows": json_parameter(stored, changes)})
+        is_sqlite = self.database.engine.dialect.name == "sqlite"
+        write_all = self._write_apart if is_sqlite else self._write_at_once
+        has_changes = any(w.change for w in writes)
+        is_told = has_changes and self.database.notifications.are_due(JobKind.DISPATCH)
+        others = is_told or (has_changes and is_sqlite) or any(w.superseded for w in writes)
+        async with self.writing(single=not others) as connection:
+            ids = await write_all(connection, writes)
+            if is_told:
+                await self.database.notifications.send(connection, JobKind.DISPATCH)
             left = [w.superseded for w in writes if w.superseded and w.row.id in ids]
             if left:
                 await supersede(connection, self.key, left)
+        return ids
+
+    async def _write_at_once(
+        self, connection: AsyncConnection, writes: Sequence[Write]
+    ) -> Set[str]:
+        found = await connection.execute(WRITE_ALL, rows_and_changes(writes))
+        return frozenset(found.scalars())
+
+    async def _write_apart(self, connection: AsyncConnection, writes: Sequence[Write]) -> Set[str]:
+        found = await connection.execute(WRITE_ROWS, {"rows": rows_as_text(writes)})
+        ids = frozenset(found.scalars())
+        added = [w.change for w in writes if w.change and w.row.id in ids]
+        if added:
+            await connection.execute(ADD_CHANGES, {"rows": changes_as_text(added)})
         return ids
 
     async def changes_of(self, row_id: str) -> list[Change]:
@@ -282,15 +257,23 @@ class AssetStore(Repository):
         return [read_change(found) for found in await self.read(wanted)]
 
     async def rows(self) -> AsyncIterator[ProviderAsset]:
-        """Every row of the environment, streamed."""
-        wanted = sa.select(*assets.c).where(*self.here).order_by(assets.c.id)
-        async with self.reading() as connection:
-            async for row in await connection.stream(wanted):
-                yield read_row(row)
+        """Every row of the environment, in the order of their ids."""
+        ordered = sa.select(ROW).where(*self.here).order_by(assets.c.id).limit(READ_AT_ONCE)
+        wanted = ordered
+        while True:
+            found = await self._rows(wanted)
+            for row in found:
+                yield row
+            if len(found) < READ_AT_ONCE:
+                return
+            wanted = ordered.where(assets.c.id > found[-1].id)
 
     async def _find(self, *which: sa.ColumnElement[bool]) -> list[ProviderAsset]:
-        wanted = sa.select(*assets.c).where(*which).order_by(assets.c.reference, assets.c.profile)
+        wanted = sa.select(ROW).where(*which).order_by(assets.c.reference, assets.c.profile)
         try:
-            return [read_row(found) for found in await self.read(wanted)]
+            return await self._rows(wanted)
         except InvalidValue:  # what the database cannot hold stands in no row
             return []
+
+    async def _rows(self, wanted: sa.Select[Any]) -> list[ProviderAsset]:
+        return [read_row(row.document) for row in await self.read(wanted)]

@@ -72,8 +72,12 @@ class Lent(Database):
         self._lender.check_usable()
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """A part of the transaction, between two savepoints."""
+    async def writing(
+        self,
+        *,
+        single: bool = False,  # noqa: ARG002
+    ) -> AsyncIterator[AsyncConnection]:
+        """A part of the transaction, between two savepoints, however few statements."""
         self.check_usable()
         execute = self._connection.execute
         try:

@@ -17,6 +17,7 @@ from rindle_sync.store.app_connections import (
     SqlAlchemyConnection,
     SqliteConnection,
 )
+from rindle_sync.store.callers_thread import is_called_from_elsewhere
 
 if TYPE_CHECKING:
     import psycopg
@@ -44,6 +45,14 @@ _KINDS: Final = (
 
 def app_connection(connection: Any) -> AppConnection:
     """The app's connection, of whatever kind; raises `ConfigurationError` for another object."""
+    found = _of_its_kind(connection)
+    if found.is_async and is_called_from_elsewhere():
+        text = "is async, and belongs to another event loop: pass a sync one to a blocking call"
+        raise ConfigurationError(ARGUMENT, text)
+    return found
+
+
+def _of_its_kind(connection: Any) -> AppConnection:
     kinds = (AsyncConnection, AsyncSession, async_scoped_session, sa.Connection, Session)
     if isinstance(connection, (*kinds, scoped_session)):
         return SqlAlchemyConnection(connection)

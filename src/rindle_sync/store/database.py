@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from rindle_sync.domain import LONGEST_WAIT, TOLERANCE
+from rindle_sync.domain import LONGEST_WAIT, TOLERANCE, JobKind
 from rindle_sync.errors import (
     AlreadyClosed,
     DatabaseUnavailable,
@@ -21,6 +21,7 @@ from rindle_sync.errors import (
 from rindle_sync.store.driver_errors import NO_TABLES, named_errors, retried
 from rindle_sync.store.intake import Intake
 from rindle_sync.store.lent import is_lent_here, lend, take_back
+from rindle_sync.store.notifications import Notifications
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.json_rows import json_field, json_table
 from rindle_sync.store.schema.tables import assets
@@ -64,7 +65,7 @@ class Database:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self._reads = engine.execution_options(reads_only=True)
+        self._single = engine.execution_options(single=True)
         self._lent = asyncio.Semaphore(1 if self._has_one_writer else LENT_AT_ONCE)
         self._unreleased: dict[tuple[sa.Table, str], None] = {}
         """The leases to release next, by table and token; a dict, used as an ordered set."""
@@ -73,7 +74,8 @@ class Database:
         file = file_of(engine.sync_engine.url)
         self._writers = WriteQueue(file) if self._has_one_writer else NoQueue()
         self._server: Server | None = None
-        self.intake = Intake(engine, self.turn, schema_of(engine))
+        self.notifications = Notifications(engine.dialect.name)
+        self.intake = Intake(engine, self.turn, self.notifications, schema_of(engine))
 
     @property
     def schema(self) -> str | None:
@@ -162,19 +164,20 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection that only reads."""
+        """A connection for statements that only read, each as of the moment when it runs."""
         self.check_usable()
         with named_errors():
-            async with self._reads.connect() as connection:
+            async with self._single.connect() as connection:
                 yield connection
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction, committed at its end."""
+    async def writing(self, *, single: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One transaction, committed at its end; `single` is for one that is one statement."""
         self.check_usable()
         async with self.turn() as has_begun:
             with named_errors():
-                async with self.engine.begin() as connection:
+                engine = self._single if single else self.engine
+                async with engine.begin() as connection:
                     has_begun()
                     yield connection
 
@@ -284,10 +287,19 @@ class Repository:
             return (await connection.execute(statement, values)).all()
 
     @retried
-    async def execute(self, statement: sa.Executable, values: Any = None) -> int:
-        """Run a statement in a transaction of its own; the number of rows that it wrote."""
-        async with self.writing() as connection:
-            return (await connection.execute(statement, values)).rowcount
+    async def execute(
+        self, statement: sa.Executable, values: Any = None, *, makes: Sequence[JobKind] = ()
+    ) -> int:
+        """Run a statement in a transaction of its own; the number of rows that it wrote.
+
+        Other processes are told of the kinds of work that it `makes`.
+        """
+        is_told = self.database.notifications.are_due(*makes)
+        async with self.writing(single=not is_told) as connection:
+            written = (await connection.execute(statement, values)).rowcount
+            if written and is_told:
+                await self.database.notifications.send(connection, *makes)
+            return written
 
     def insert_once(self) -> sa.Insert:
         """An insert into `table` that does nothing where a unique key is there already.
@@ -357,9 +369,12 @@ def is_ahead(moment: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
 
 
 def claim_statement(
-    table: sa.Table, *due: sa.ColumnElement[bool], first: Sequence[sa.ColumnElement[Any]]
+    table: sa.Table,
+    *due: sa.ColumnElement[bool],
+    first: Sequence[sa.ColumnElement[Any]],
+    returning: Sequence[sa.ColumnElement[Any]] = (),
 ) -> sa.Update:
-    """Lease the `most` first rows that are `due` and free, and return them.
+    """Lease the `most` first rows that are `due` and free, and return them, or `returning`.
 
     The parameters beside those of `due` and `clock` are `provider`, `in_environment`, `token`,
     `until` and `most`.
@@ -372,7 +387,8 @@ def claim_statement(
         "lease_token": sa.bindparam("token"),
         "lease_until": sa.bindparam("until"),
     }
-    return sa.update(table).where(table.c.id == chosen.c.id).values(lease).returning(*table.c)
+    leased = sa.update(table).where(table.c.id == chosen.c.id).values(lease)
+    return leased.returning(*(returning or table.c))
 
 
 def outcome_statement(table: sa.Table, names: Sequence[str]) -> sa.Update:

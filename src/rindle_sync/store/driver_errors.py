@@ -17,7 +17,7 @@ from rindle_sync.errors import (
     InvalidValue,
     TransactionEnded,
 )
-from rindle_sync.store.schema.engine import BUSY_SECONDS, READ_ONLY, STATEMENT_SECONDS
+from rindle_sync.store.schema.sessions import BUSY_SECONDS, READ_ONLY, STATEMENT_SECONDS
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Which jobs are due, in one statement whose cost does not grow with the work."""
+"""Which jobs are due, and when the next is, in one statement whose cost does not grow."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from rindle_sync.domain import DueThresholds, Job, JobKind
+from rindle_sync.domain import DueThresholds, DueWork, Job, JobKind
 from rindle_sync.store.database import Database, clock, has_come, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import (
@@ -33,6 +33,18 @@ _THRESHOLDS: Final = sa.Table(
 """No table of the database: the types of the JSON parameter."""
 
 
+_FOR_APP: Final = webhook_events.c.for_app
+
+_EARLIEST: Final[dict[str, tuple[JobKind, sa.Column[Any], tuple[sa.ColumnElement[bool], ...]]]] = {
+    "check": (JobKind.SWEEP, assets.c.check_at, ()),
+    "event": (JobKind.PROCESS_WEBHOOK_EVENTS, webhook_events.c.next_attempt_at, (~_FOR_APP,)),
+    "change": (JobKind.DISPATCH, changes.c.dispatch_at, ()),
+    "call": (JobKind.DISPATCH, change_deliveries.c.dispatch_at, ()),
+    "for_app": (JobKind.DISPATCH, webhook_events.c.next_attempt_at, (_FOR_APP,)),
+}
+"""The times of which the earliest tells when a job is due next: each begins an index."""
+
+
 def _statement() -> sa.Select[Any]:
     given = json_table("thresholds", "given")
     fields = sa.select(*(json_field(given, column).label(column.name) for column in _THRESHOLDS.c))
@@ -52,20 +64,26 @@ def _statement() -> sa.Select[Any]:
         wanted = sa.select(sa.func.max(assets.c.check_at)).where(is_ours, is_here, *conditions)
         return wanted.where(assets.c.check_at.is_not(None)).scalar_subquery()
 
+    def first(moment: sa.Column[Any], *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[Any]:
+        table = moment.table
+        is_here = table.c.environment == thresholds.environment
+        is_ours = table.c.provider_name == sa.bindparam("provider")
+        found = sa.select(moment).where(is_ours, is_here, moment.is_not(None), *conditions)
+        return found.order_by(moment).limit(1).scalar_subquery()
+
     is_untouched = assets.c.updated_at <= thresholds.touched_before
     checkable = is_untouched | is_ahead(assets.c.updated_at), is_free(assets)
     is_attempted = has_come(webhook_events.c.next_attempt_at), is_free(webhook_events)
-    is_for_app = webhook_events.c.for_app
     due: dict[JobKind, sa.ColumnElement[bool]] = {
         JobKind.SWEEP: any_of(assets, assets.c.check_at <= now, *checkable)
         | (last_check(IS_UNWATCHED) > thresholds.latest_check)
         | (last_check() > thresholds.latest_watched_check),
-        JobKind.PROCESS_WEBHOOK_EVENTS: any_of(webhook_events, *is_attempted, ~is_for_app),
+        JobKind.PROCESS_WEBHOOK_EVENTS: any_of(webhook_events, *is_attempted, ~_FOR_APP),
         JobKind.DISPATCH: any_of(changes, has_come(changes.c.dispatch_at), is_free(changes))
         | any_of(
             change_deliveries, has_come(change_deliveries.c.dispatch_at), is_free(change_deliveries)
         )
-        | any_of(webhook_events, *is_attempted, is_for_app),
+        | any_of(webhook_events, *is_attempted, _FOR_APP),
     }
     # a job without such a time, as of an audit that is switched off, is never due
     again = {JobKind.AUDIT: thresholds.audited_before, JobKind.PRUNE: thresholds.pruned_before}
@@ -75,9 +93,10 @@ def _statement() -> sa.Select[Any]:
         is_held = ~is_free(job_runs)
         is_kind = job_runs.c.kind == kind.value
         due[kind] = before.is_not(None) & ~any_of(job_runs, is_kind, is_done | is_held)
-    return sa.select(
-        thresholds.environment, *(is_due.label(kind.value) for kind, is_due in due.items())
-    )
+    columns = [is_due.label(kind.value) for kind, is_due in due.items()]
+    for name, (_, moment, conditions) in _EARLIEST.items():
+        columns.append(first(moment, *conditions).label(name))
+    return sa.select(thresholds.environment, *columns)
 
 
 _DUE: Final = _statement()
@@ -90,14 +109,19 @@ class DueJobs:
         self.database = database
         self.provider = provider
 
-    async def due(self, thresholds: Sequence[DueThresholds], *, now: datetime) -> list[Job]:
+    async def due(self, thresholds: Sequence[DueThresholds], *, now: datetime) -> DueWork:
         """The jobs that are due and not held by another process. Raises `DatabaseUnavailable`."""
         await self.database.release_all()  # what is still leased would not count as due
         given = json_parameter([asdict(threshold) for threshold in thresholds], _THRESHOLDS)
         values = {"thresholds": given, "provider": self.provider, **clock(now)}
         async with self.database.reading() as connection:
             lines = (await connection.execute(_DUE, values)).mappings().all()
-        jobs = []
+        jobs, next_at = list[Job](), dict[Job, datetime]()
         for line in lines:
-            jobs += [Job(line["environment"], kind) for kind in JobKind if line.get(kind)]
-        return jobs
+            environment = line["environment"]
+            jobs += [Job(environment, kind) for kind in JobKind if line.get(kind)]
+            for name, (kind, *_) in _EARLIEST.items():
+                job, moment = Job(environment, kind), line[name]
+                if moment is not None:
+                    next_at[job] = min(moment, next_at.get(job, moment))
+        return DueWork(jobs, next_at)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
 from rindle_sync.errors import DatabaseUnavailable
-from rindle_sync.store.schema.engine import STATEMENT_SECONDS
+from rindle_sync.store.schema.sessions import STATEMENT_SECONDS
 
 T = TypeVar("T")
 

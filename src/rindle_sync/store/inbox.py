@@ -12,6 +12,7 @@ from rindle_sync.domain import (
     NOT_WANTED,
     UNTRACKED,
     EventStatus,
+    JobKind,
     ProviderAsset,
     StoredEvent,
     WebhookEvent,
@@ -29,6 +30,7 @@ from rindle_sync.store.intake import COLUMNS
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import webhook_events
 
+_BOTH: Final = (JobKind.PROCESS_WEBHOOK_EVENTS, JobKind.DISPATCH)
 _FIELDS: Final = tuple(field.name for field in fields(WebhookEvent))
 _SIZE: Final = sa.func.length(webhook_events.c.body)
 SUMMARY_COLUMNS: Final = (
@@ -159,7 +161,8 @@ class Inbox(Repository):
             webhook_events.c.reason == UNTRACKED,
         )
         again = sa.update(webhook_events).where(*self.here, wanted, is_acted_on, _SIZE > 0)
-        return await self.execute(again.values(_AGAIN | {"next_attempt_at": now}))
+        values = _AGAIN | {"next_attempt_at": now}
+        return await self.execute(again.values(values), makes=_BOTH)
 
     async def revive_untracked(self, rows: Sequence[ProviderAsset], now: datetime) -> int:
         """Make the events pending again that came before these rows were tracked; how many."""
@@ -169,7 +172,8 @@ class Inbox(Repository):
         about = table.provider_asset_id.in_(asset_ids) | table.provider_upload_id.in_(upload_ids)
         is_untracked = (table.status == EventStatus.IGNORED.value) & (table.reason == UNTRACKED)
         again = sa.update(webhook_events).where(*self.here, about, is_untracked, _SIZE > 0)
-        return await self.execute(again.values(_AGAIN | {"next_attempt_at": now}))
+        values = _AGAIN | {"next_attempt_at": now}
+        return await self.execute(again.values(values), makes=_BOTH)
 
     async def prune(self, *, ended_before: datetime, dead_before: datetime) -> int:
         """Empty the bodies of old events; the number of them.

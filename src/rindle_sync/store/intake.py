@@ -18,15 +18,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from rindle_sync.domain import UNTRACKED, EventStatus
+from rindle_sync.domain import UNTRACKED, EventStatus, JobKind
 from rindle_sync.errors import DatabaseUnavailable, InvalidValue
 from rindle_sync.store.app_connections import BEGIN_SQLITE, RawConnection, inner
 from rindle_sync.store.connection_kinds import app_connection
 from rindle_sync.store.driver_errors import named_errors, retried
 from rindle_sync.store.group_commit import GroupCommit
+from rindle_sync.store.notifications import NOTIFYING, Notifications
 from rindle_sync.store.raw_statements import RawStatement, dialect_of
-from rindle_sync.store.schema.engine import STATEMENT_SECONDS
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
+from rindle_sync.store.schema.sessions import STATEMENT_SECONDS
 from rindle_sync.store.schema.tables import webhook_events
 
 Values = Mapping[str, Any]
@@ -47,7 +48,7 @@ https://www.sqlite.org/pragma.html#pragma_synchronous
 """
 
 
-def _insert_many() -> sa.Insert:
+def _insert_many(*, tells: bool) -> sa.Insert:
     rows = json_table("rows", "r")
     fields: dict[str, sa.ColumnElement[Any]] = {}
     for column in webhook_events.c[COLUMNS]:
@@ -56,7 +57,8 @@ def _insert_many() -> sa.Insert:
     text = json_field(rows, sa.Column("body", sa.Text()))
     fields["body"] = sa.func.decode(text, sa.literal_column("'base64'"))
     new = postgresql.insert(webhook_events).from_select(COLUMNS, sa.select(*fields.values()))
-    return new.on_conflict_do_nothing().returning(webhook_events.c.id)
+    told = (NOTIFYING,) if tells else ()
+    return new.on_conflict_do_nothing().returning(webhook_events.c.id, *told)
 
 
 def _insert_one() -> sa.Insert:
@@ -74,9 +76,11 @@ def _revive() -> sa.Update:
     return sa.update(webhook_events).where(*key, is_left).values(sent)
 
 
-_INSERT_MANY: Final = _insert_many()
+_INSERT_MANY: Final = _insert_many(tells=False)
+_INSERT_MANY_AND_TELL: Final = _insert_many(tells=True)
 _INSERT_ONE: Final = _insert_one()
 _REVIVE: Final = _revive()
+_REVIVE_AND_TELL: Final = _REVIVE.returning(NOTIFYING)
 
 
 class Intake:
@@ -87,11 +91,18 @@ class Intake:
     """
 
     def __init__(
-        self, engine: AsyncEngine, turn: Turn, schema: str | None = None, *, trusted: float = 1.0
+        self,
+        engine: AsyncEngine,
+        turn: Turn,
+        notifications: Notifications,
+        schema: str | None = None,
+        *,
+        trusted: float = 1.0,
     ) -> None:
         self._trusted = trusted
         self._engine = engine
         self._turn = turn
+        self._notifications = notifications
         self._schema = schema
         self._commits = GroupCommit(self._store)
         self._kept: tuple[AsyncConnection, RawConnection] | None = None
@@ -139,7 +150,9 @@ class Intake:
                 )
                 return frozenset(await inserting)
             # PostgreSQL would log a failed statement with what stands in it: never in its text
-            sql = _text(_INSERT_MANY, connection.backend, self._schema)
+            is_told = self._notifications.are_due(*_work_of(events))
+            statement = _INSERT_MANY_AND_TELL if is_told else _INSERT_MANY
+            sql = _text(statement, connection.backend, self._schema)
             values = {"rows": json_parameter(events, webhook_events)}
             cursor = await connection.given.execute(sql, values)
             return frozenset(str(line[0]) for line in await cursor.fetchall())
@@ -153,7 +166,9 @@ class Intake:
         try:
             async with self._turn() as has_begun, self._connected() as connection:
                 has_begun()
-                raw = RawStatement(_REVIVE, sent, dialect_of(connection.backend), self._schema)
+                is_told = self._notifications.are_due(*_work_of([values]))
+                statement = _REVIVE_AND_TELL if is_told else _REVIVE
+                raw = RawStatement(statement, sent, dialect_of(connection.backend), self._schema)
                 return (await connection.run(raw.sql, raw.parameters[0])).rowcount > 0
         except (DatabaseUnavailable, InvalidValue) as error:
             return error
@@ -195,6 +210,16 @@ class Intake:
             # never back to the pool: it has a setting of its own, or fails
             await kept[0].invalidate()
             await kept[0].close()
+
+
+def _work_of(events: Sequence[Values]) -> set[JobKind]:
+    """The kinds of jobs that have to do with these events."""
+    kinds = set()
+    for values in events:
+        if values["status"] is EventStatus.PENDING:
+            for_app = values["for_app"]
+            kinds.add(JobKind.DISPATCH if for_app else JobKind.PROCESS_WEBHOOK_EVENTS)
+    return kinds
 
 
 def _insert_each(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, TypeVar
@@ -16,13 +16,16 @@ from rindle_sync.domain import (
     ErrorKind,
     Master,
     OutputStatus,
-    PlaybackId,
     ProviderAsset,
     Rendition,
     State,
     Track,
     Trigger,
+    replace,
 )
+from rindle_sync.store.schema.json_rows import document
+from rindle_sync.store.schema.tables import assets
+from rindle_sync.store.schema.types import UtcTime
 
 P = TypeVar("P", Track, Rendition, Master)
 
@@ -59,6 +62,13 @@ _CHANGE_FIELDS: Final = tuple(field.name for field in fields(Change))
 CHANGE_COLUMNS: Final = (*_CHANGE_FIELDS, "dispatch_at")
 """The columns of a new change."""
 _read_change: Final = attrgetter(*_CHANGE_FIELDS)
+_TIMES: Final = tuple(column.name for column in assets.c if isinstance(column.type, UtcTime))
+_read_times: Final = attrgetter(*_TIMES)
+_decoder: Final = msgspec.json.Decoder(ProviderAsset)
+
+ROW: Final = document(assets)
+"""What is selected of a row, for `read_row`."""
+
 _STATUSES: Final = frozenset(OutputStatus)
 
 
@@ -69,18 +79,33 @@ def read_part(kind: type[P], stored: dict[str, Any]) -> P:
     return msgspec.convert(stored, kind)
 
 
-def read_row(found: sa.Row[Any]) -> ProviderAsset:
-    """A line of the rows table; its lease token stays out, since it is not the reader's."""
-    values = dict(zip(ROW_FIELDS, found, strict=True))
-    values["state"] = State(values["state"])
-    values["error_kind"] = values["error_kind"] and ErrorKind(values["error_kind"])
-    values["playback_ids"] = tuple(PlaybackId(p["id"], p["policy"]) for p in values["playback_ids"])
+def read_row(text: str) -> ProviderAsset:
+    """A row as `ROW` selects it; its lease token stays out, since it is not the reader's."""
+    try:
+        row = _decoder.decode(text)
+    except msgspec.ValidationError:
+        row = _odd_row(text)
+    if any(moment and moment.tzinfo is not UTC for moment in _read_times(row)):
+        row = replace(row, **{name: _in_utc(getattr(row, name)) for name in _TIMES})
+    return row if row.lease_token is None else replace(row, lease_token=None)
+
+
+def _odd_row(text: str) -> ProviderAsset:
+    """A row with parts that another version has stored, or with times that somebody has set."""
+    values = msgspec.json.decode(text)
     values["tracks"] = tuple(read_part(Track, track) for track in values["tracks"])
     values["renditions"] = tuple(read_part(Rendition, file) for file in values["renditions"])
     values["master"] = values["master"] and read_part(Master, values["master"])
-    values["absent_playback_ids"] = tuple(values["absent_playback_ids"])
-    values["lease_token"] = None
-    return ProviderAsset(**values)
+    for name in _TIMES:
+        values[name] = values[name] and datetime.fromisoformat(values[name])
+    return msgspec.convert(values, ProviderAsset)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    if moment is None or moment.tzinfo:
+        return moment and moment.astimezone(UTC)
+    # SQLite's own datetime('now'), with which somebody may have set it, is UTC without saying
+    return moment.replace(tzinfo=UTC)
 
 
 def read_change(found: sa.Row[Any]) -> Change:
@@ -104,6 +129,6 @@ def columns_of(row: ProviderAsset) -> dict[str, Any]:
     return values
 
 
-def change_columns(change: Change) -> dict[str, Any]:
-    """The column values of a new change, due for dispatch at once."""
-    return dict(zip(CHANGE_COLUMNS, (*_read_change(change), change.at), strict=True))
+def change_columns(change: Change) -> tuple[Any, ...]:
+    """The values of `CHANGE_COLUMNS` of a new change, due for dispatch at once."""
+    return *_read_change(change), change.at

@@ -12,7 +12,7 @@ from rindle_sync.domain import ROW_FIELDS, ProviderAsset
 from rindle_sync.errors import ConfigurationError, InvalidValue
 from rindle_sync.store.assets import Added
 from rindle_sync.store.database import Repository
-from rindle_sync.store.lines import columns_of, read_row
+from rindle_sync.store.lines import ROW, columns_of, read_row
 from rindle_sync.store.raw_statements import RawStatement, dialect_of
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import assets
@@ -46,7 +46,7 @@ def _take_over_statement() -> sa.Update:
     kept: dict[str, Any] = {"provider_upload_id": upload_id, "passthrough": passthrough}
     # a process that has read the row under its old names must read it again
     taken = sa.update(assets).values(sent | kept | {"version": assets.c.version + 1})
-    return taken.where(assets.c.id == json_field(rows, assets.c.id)).returning(*assets.c)
+    return taken.where(assets.c.id == json_field(rows, assets.c.id)).returning(ROW)
 
 
 _INSERT: Final = {name: _insert_statement(name) for name in ("sqlite", "postgresql")}
@@ -116,7 +116,8 @@ class NewRows(Repository):
             sa.and_(*self.here, assets.c.provider_asset_id.in_(asset_ids)),
             sa.and_(*self.here, assets.c.provider_upload_id.in_(upload_ids)),
         )
-        return [read_row(found) for found in await self.read(sa.select(*assets.c).where(shared))]
+        found = await self.read(sa.select(ROW).where(shared))
+        return [read_row(row.document) for row in found]
 
     async def take_over(self, names: Mapping[str, ProviderAsset]) -> dict[str, ProviderAsset]:
         """Give stored rows the app's names, by the ids of the rows; the rows as they then stand.
@@ -133,7 +134,7 @@ class NewRows(Repository):
             async with self.writing() as connection:
                 values = {"rows": json_parameter(sent, assets)}
                 found = (await connection.execute(_TAKE_OVER, values)).all()
-            return {row.id: row for row in map(read_row, found)}
+            return {row.id: row for row in (read_row(line.document) for line in found)}
         except IntegrityError:
             if len(names) == 1:
                 return {}

@@ -8,6 +8,7 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import set_json_loads
 
 from rindle_sync.store.app_connections import AppConnection, RawConnection, Turn
+from rindle_sync.store.callers_thread import on_callers_thread
 from rindle_sync.store.raw_statements import Found
 from rindle_sync.store.schema.json_rows import from_json
 
@@ -23,6 +24,9 @@ class PsycopgConnection(RawConnection):
 
     async def run(self, sql: str, parameters: Mapping[str, Any]) -> Found:
         """Run one statement, whatever cursors and rows the connection makes."""
+        return await on_callers_thread(lambda: self._run(sql, parameters))
+
+    def _run(self, sql: str, parameters: Mapping[str, Any]) -> Found:
         with Cursor(self.given, row_factory=tuple_row) as cursor:
             set_json_loads(from_json, cursor)
             # in binary form no time depends on the DateStyle of the session
@@ -33,6 +37,8 @@ class PsycopgConnection(RawConnection):
 
 class AsyncPsycopgConnection(PsycopgConnection):
     """An async connection of psycopg."""
+
+    is_async = True
 
     async def run(self, sql: str, parameters: Mapping[str, Any]) -> Found:
         """Run one statement, whatever cursors and rows the connection makes."""

@@ -5,7 +5,7 @@ from typing import Any, Final
 from psycopg import Error, IsolationLevel
 from psycopg.rows import tuple_row
 
-from rindle_sync.store.schema.engine import SESSION
+from rindle_sync.store.schema.sessions import SESSION
 
 DriverError: Final = Error
 """The base class of the driver's errors."""

@@ -10,7 +10,7 @@ from typing import Final
 from rindle_sync.errors import DatabaseUnavailable, LockedByThisProcess
 from rindle_sync.store.driver_errors import LOCKED
 from rindle_sync.store.file_locks import is_held_here
-from rindle_sync.store.schema.engine import BUSY_SECONDS
+from rindle_sync.store.schema.sessions import BUSY_SECONDS
 
 OWN_SECONDS: Final = 1.5
 """Seconds that a writer waits for transactions of the app in this process that do not commit."""

@@ -41,13 +41,15 @@ class WebhookApp:
         if reply.status == 202:
             self._on_stored()
 
-    async def receive(self, headers: Mapping[str, str], body: bytes) -> WebhookResponse:
-        """One delivery that was posted to a host of any kind, and is read already."""
+    async def receive(
+        self, headers: Mapping[str, str], body: bytes, *, method: str = "POST"
+    ) -> WebhookResponse:
+        """One delivery that was sent to a host of any kind, and is read already."""
 
         async def chunks() -> AsyncIterator[bytes]:
             yield body
 
-        reply = await self._receiver.receive("POST", headers, chunks())
+        reply = await self._receiver.receive(method, headers, chunks())
         if reply.status == 202:
             self._on_stored()
         return reply.response

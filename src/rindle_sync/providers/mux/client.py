@@ -3,19 +3,18 @@
 https://www.mux.com/docs/api-reference
 """
 
-import asyncio
 import base64
+import json
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
-from urllib.parse import quote
-
-import httpx
+from urllib.parse import quote, urlencode
 
 from rindle_sync.domain import FailureKind, Observation, ObservationSource, ReceivedEvent, State
 from rindle_sync.errors import ConfigurationError, MissingCredentials, ProviderUnavailable
@@ -30,6 +29,7 @@ from rindle_sync.providers.base import (
     UploadBounds,
     UploadRequest,
 )
+from rindle_sync.providers.http import CallFailed, Request, Response, open_client
 from rindle_sync.providers.mux import webhooks
 from rindle_sync.providers.mux.errors import refusal, unreachable
 from rindle_sync.providers.mux.new_asset import asset_body, playback_policies, upload_body
@@ -46,7 +46,6 @@ from rindle_sync.providers.mux.responses import (
     upload_observation,
     without_file_urls,
 )
-from rindle_sync.providers.network import open_transport, proxy_for
 
 BASE_URL: Final = "https://api.mux.com"
 _USER_AGENT: Final = f"rindle-sync/{version('rindle-sync')}"
@@ -62,8 +61,6 @@ CONNECTIONS: Final = 60
 
 _SUCCESS: Final = {"POST": 201, "DELETE": 204}
 _GZIP: Final = 16 + zlib.MAX_WBITS
-_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
-_UNREADABLE: Final = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +78,7 @@ class Credentials:
 
 
 class Mux:
-    """One Mux environment.
-
-    Speaks to the transport itself: the client of httpx would write every URL, and so every id, into
-    its request log.
-    """
+    """One Mux environment."""
 
     name = "mux"
     page_size = PAGE_SIZE
@@ -112,8 +105,7 @@ class Mux:
         playback: Playback | None = None,
     ) -> None:
         self._base_url = (base_url or BASE_URL).rstrip("/")
-        self._transport = transport or open_transport(self._base_url, connections=connections)
-        self._proxy = None if transport else proxy_for(self._base_url)
+        self._http = open_client(self._base_url, connections, transport)
         self._timeout = timeout
         self._headers = {
             "accept": "application/json",
@@ -121,9 +113,12 @@ class Mux:
             "accept-encoding": "gzip",
             "user-agent": _USER_AGENT,
         }
+        if credentials:
+            self._headers["authorization"] = credentials.header
         self._on_calls_left = on_calls_left
         self.playback = playback
         self.clock: datetime | None = None
+        self._date = ""
         self._credentials = credentials
         self._secrets = (credentials.token_id, credentials.token_secret) if credentials else ()
 
@@ -211,7 +206,7 @@ class Mux:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._transport.aclose()
+        await self._http.close()
 
     async def _data(
         self, path: str, method: str = "GET", asked: Any = None, *, keep_urls: bool = False
@@ -229,9 +224,7 @@ class Mux:
         self, method: str, path: str, query: Mapping[str, str] | None, asked: Any = None
     ) -> bytes:
         status, headers, content = await self._send(method, path, query, asked)
-        with suppress(ValueError, OverflowError):  # an offset of years is not one
-            sent_at = parsedate_to_datetime(headers.get("date", ""))
-            self.clock = sent_at if sent_at.tzinfo else self.clock
+        self._note_time(headers.get("date", ""))
         left = headers.get("x-ratelimit-remaining", "")
         if left.isdecimal() and len(left) < 10:
             self._on_calls_left("creates" if method == "POST" else "reads", int(left))
@@ -243,49 +236,49 @@ class Mux:
             raise error
         return content
 
+    def _note_time(self, date: str) -> None:
+        if date == self._date:
+            return
+        self._date = date
+        with suppress(ValueError, OverflowError):  # an offset of years is not one
+            sent_at = parsedate_to_datetime(date)
+            self.clock = sent_at if sent_at.tzinfo else self.clock
+
     async def _send(
         self, method: str, path: str, query: Mapping[str, str] | None, asked: Any
-    ) -> tuple[int, httpx.Headers, bytes]:
+    ) -> tuple[int, Mapping[str, str], bytes]:
         if self._credentials is None:
             raise MissingCredentials(
                 "there are no credentials; set mux_token_id and mux_token_secret"
             )
-        headers = self._headers | {"authorization": self._credentials.header}
-        limits = {"timeout": httpx.Timeout(self._timeout).as_dict()}
+        url, headers, body = f"{self._base_url}{path}", self._headers, None
+        if query:
+            url = f"{url}?{urlencode(query)}"
+        if asked is not None:
+            body = json.dumps(asked, ensure_ascii=False, separators=(",", ":")).encode()
+            headers = headers | {"content-type": "application/json"}
+        read = partial(_content, most=LARGEST_ANSWER if query is None else LARGEST_PAGE)
+        request = Request(method, url, headers, body)
         try:
-            url = f"{self._base_url}{path}"
-            request = httpx.Request(
-                method, url, params=query, json=asked, headers=headers, extensions=limits
-            )
-            # the time limits of httpx bound each read, not the whole call
-            async with asyncio.timeout(self._timeout):
-                response = await self._transport.handle_async_request(request)
-                try:
-                    most = LARGEST_ANSWER if query is None else LARGEST_PAGE
-                    return response.status_code, response.headers, await _content(response, most)
-                finally:
-                    await response.aclose()
-        except (TimeoutError, httpx.TimeoutException) as error:
+            return await self._http.send(request, read, within=self._timeout)
+        except CallFailed as failure:
             text = f"mux did not answer within {self._timeout:g} s"
-            raise ProviderUnavailable(text, was_sent=not isinstance(error, _UNSENT)) from None
-        except (*_UNREADABLE, OSError, ValueError) as error:
-            text = unreachable(error, self._proxy)
-            raise ProviderUnavailable(text, was_sent=not isinstance(error, _UNSENT)) from None
+            if failure.in_time:
+                text = unreachable(failure, self._http.proxy)
+            raise ProviderUnavailable(text, was_sent=failure.was_sent) from None
 
 
-async def _content(response: httpx.Response, most: int) -> bytes:
-    """The body; a few packed bytes may hold more than any memory, so it is bounded as it is read.
+async def _content(response: Response, most: int) -> tuple[int, Mapping[str, str], bytes]:
+    """Status, headers and body.
 
-    httpx would unpack each part of it whole.
+    A few packed bytes may hold more than any memory, so the body is bounded as it is read.
     """
     packing = response.headers.get("content-encoding", "").strip().lower()
     if packing not in {"", "identity", "gzip"}:
         raise ProviderUnavailable("mux sent an answer packed in a way that was not asked for")
     unpacker = zlib.decompressobj(wbits=_GZIP) if packing == "gzip" else None
     content = bytearray()
-    # the stream itself: a transport of the app's may have read the response already
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    async for part in response.stream:
+    async for part in response.parts:
         # one byte more than allowed tells that there is more
         content += unpacker.decompress(part, most + 1 - len(content)) if unpacker else part
         if len(content) > most:
@@ -294,7 +287,7 @@ async def _content(response: httpx.Response, most: int) -> bytes:
             raise ProviderUnavailable("mux sent more than one packed answer")
     if unpacker and not unpacker.eof:
         raise ProviderUnavailable("mux sent only a part of a packed answer")
-    return bytes(content)
+    return response.status, response.headers, bytes(content)
 
 
 def _segment(provider_id: str) -> str:

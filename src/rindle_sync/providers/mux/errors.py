@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any, Final
 
-import httpx
-
 from rindle_sync.domain import scrub
 from rindle_sync.errors import (
     AuthenticationFailed,
@@ -14,6 +12,7 @@ from rindle_sync.errors import (
     RateLimited,
     RindleSyncError,
 )
+from rindle_sync.providers.http import CallFailed
 from rindle_sync.providers.mux.fields import errors_text
 from rindle_sync.providers.network import Proxy
 
@@ -22,7 +21,7 @@ _LONGEST_WAIT: Final = 86_400.0
 
 def refusal(
     status: int,
-    headers: httpx.Headers,
+    headers: Mapping[str, str],
     body: Mapping[str, Any] | None,
     secrets: tuple[str, ...],
     about: str = "asset",
@@ -64,14 +63,14 @@ def refusal(
             return ProviderUnavailable(text)
 
 
-def unreachable(error: Exception, proxy: Proxy | None) -> str:
-    """Why there was no answer; the error's own text may hold anything and is not shown."""
-    text = f"mux cannot be reached ({type(error).__name__})"
+def unreachable(failure: CallFailed, proxy: Proxy | None) -> str:
+    """Why there was no answer."""
+    text = f"mux cannot be reached ({failure})"
     if proxy:
-        status = str(error)[:3] if isinstance(error, httpx.ProxyError) else ""
-        said = f", which answered {status}" if status.isdecimal() else ""
+        status = failure.proxy_status
+        said = f", which answered {status}" if status else ""
         text = f"{text} through the proxy that {proxy.variable} names{said}"
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+    if failure.is_untrusted:
         text += ": its certificate is not trusted; SSL_CERT_FILE may name others to trust"
     return text
 

@@ -1,20 +1,39 @@
 """What an engine must do. The tables are the queue: its jobs carry no state and may be lost."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rindle_sync.domain import Job, JobKind
 
 
+@dataclass(frozen=True, slots=True)
+class DueNow:
+    """What is due, and the seconds for which an engine may rest if that is nothing."""
+
+    jobs: Sequence[Job]
+    """Those that this process can run now."""
+    rest: float
+
+
 class Due(Protocol):
     """Queries the tables, for all environments at once, for the jobs that are due."""
 
-    async def __call__(self, kinds: Collection[JobKind] = tuple(JobKind)) -> Sequence[Job]:
+    async def __call__(self, kinds: Collection[JobKind] = tuple(JobKind)) -> DueNow:
         """Those of `kinds`. Raises `DatabaseUnavailable`.
 
         It is the heartbeat of an engine that sees to sweeps; one that leaves them to others has no
         heartbeat, which would hide that the others are dead.
+        """
+
+    def hearing(
+        self, kinds: Collection[JobKind], on_work: Callable[[], None], *, every: float
+    ) -> AbstractAsyncContextManager[None]:
+        """Call `on_work` where other processes may have made work; this one runs jobs of `kinds`.
+
+        Where that takes looking, it looks `every` so many seconds.
         """
 
 

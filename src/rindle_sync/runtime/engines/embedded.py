@@ -63,13 +63,16 @@ class Embedded:
         self._gathering: set[Job] = set()
         self._polled_at = -self._poll_every
         self._stop = asyncio.Event()
+        self._loop = Loop(self._poll_every, drain, self._wakeup)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run due jobs until `stop` is set; running ones then have `drain` seconds to end."""
         self._stop = stop
         try:
             with waking(self._job_runners.values(), self._wakeup):
-                await Loop(self._poll_every, self._drain, self._wakeup).run(self._tick, stop)
+                look_every = self._poll_every / 2
+                async with self._due.hearing(self._kinds, self._wakeup.set, every=look_every):
+                    await self._loop.run(self._tick, stop)
                 if self._running:
                     await asyncio.wait(set(self._running.values()), timeout=self._drain)
         finally:
@@ -79,6 +82,7 @@ class Embedded:
 
     async def _tick(self) -> None:
         """Start the jobs that are woken and, unless that was just done, those that are due."""
+        self._loop.interval = self._poll_every
         for job_runner in self._job_runners.values():
             for kind in self._kinds:
                 job = Job(job_runner.environment, kind)
@@ -87,13 +91,15 @@ class Embedded:
                     job_runner.woken.discard(kind)
                     self._running[job] = asyncio.create_task(self._run(job))
         clock = asyncio.get_running_loop().time
-        if clock() - self._polled_at < self._poll_every / 2:
-            return  # a wake-up, just after the last query
+        asked_before = clock() - self._polled_at
+        if asked_before < self._poll_every / 2:  # a wake-up, just after the last query
+            self._loop.interval = self._poll_every / 2 - asked_before
+            return
         due = await self._due(self._kinds)
         self._polled_at = clock()
 
         startable = []
-        for job in due:
+        for job in due.jobs:
             is_resting = self._rests_until.get(job, 0.0) > self._polled_at
             if job not in self._running and not is_resting:
                 startable.append(job)
@@ -103,6 +109,8 @@ class Embedded:
             startable.sort(key=lambda job: (job.kind is not first, self._rests_until.get(job, 0.0)))
         for job in startable[:MOST_STARTS]:
             self._running[job] = asyncio.create_task(self._run(job))
+        if not (due.jobs or self._running or self._gathering):
+            self._loop.interval = max(self._poll_every, due.rest)
 
     async def _run(self, job: Job) -> None:
         job_runner = self._job_runners[job.environment]

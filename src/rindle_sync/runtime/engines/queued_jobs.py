@@ -50,7 +50,7 @@ class Jobs:
     async def due(self, *, passes: bool) -> list[Job]:
         """The jobs to queue, the quick ones first; with `passes` those of once a minute, too."""
         left_out = LOCAL if passes else LOCAL | PASSES
-        jobs = [job for job in await self.query_due() if job.kind not in left_out]
+        jobs = [job for job in (await self.query_due()).jobs if job.kind not in left_out]
         return sorted(jobs, key=lambda job: job.kind not in QUICK)
 
     def woken(self) -> Iterator[Job | str]:

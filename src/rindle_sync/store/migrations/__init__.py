@@ -59,7 +59,7 @@ async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
 async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
     """The revision of the database and the newest one; raises `DatabaseUnavailable`."""
     with named_errors():
-        async with engine.execution_options(reads_only=True).connect() as connection:
+        async with engine.execution_options(single=True).connect() as connection:
             schema = schema_of(engine)
             return await connection.run_sync(lambda inner: _current(inner, schema)), _newest()
 

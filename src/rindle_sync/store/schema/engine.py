@@ -5,44 +5,19 @@ from pathlib import Path
 from sqlite3 import OperationalError
 from typing import Any, Final
 
-from sqlalchemy import Engine, ExceptionContext, event
+from sqlalchemy import Engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.store.schema.json_rows import from_json, to_json
+from rindle_sync.store.schema.sessions import BUSY_SECONDS, is_single, prepare_postgresql
 from rindle_sync.store.schema.urls import DRIVER_MISSING, engine_url
 from rindle_sync.telemetry import keep_from_debug
 
-BUSY_SECONDS: Final = 15
-"""Seconds that a statement waits for another writer."""
-
-STATEMENT_SECONDS: Final = 30
-"""Seconds that one statement may take on PostgreSQL."""
-
-BEGIN: Final = (
-    "BEGIN ISOLATION LEVEL READ COMMITTED; "
-    f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
-    f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'; "
-    "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'"
-)
-"""Begins each transaction on PostgreSQL, in one round trip, and leaves nothing to the session.
-
-Whatever defaults the server, the database, the role or a pooler has: behind a pooler the session is
-shared with other programs.
-"""
-
-SESSION: Final = (
-    f"SET statement_timeout = '{STATEMENT_SECONDS}s'; SET lock_timeout = '{BUSY_SECONDS}s'"
-)
-"""The same limits for a session that is ours alone, and whose transactions a library begins."""
-
 SWITCHES: Final = 10
 """Attempts to switch a new SQLite file to its write-ahead log."""
-
-READ_ONLY: Final = "25006"
-"""SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
 
 _DEFAULTS: Final = {
     "application_name": "rindle-sync",
@@ -111,19 +86,13 @@ def open_engine(url: str, *, schema: str | None = None, pool_size: int = 5) -> A
             engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
             prepare_sqlite(engine.sync_engine, file)
         else:
-            # asked before each use: a connection may have died with a restart of the server
-            options |= {
-                "pool_size": pool_size,
-                "max_overflow": 2,
-                "pool_timeout": 10,
-                "pool_pre_ping": True,
-            }
+            options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10}
             engine = create_async_engine(
                 parsed.set(query={**_DEFAULTS, **parsed.query, **_FIXED}),
                 **options,
                 connect_args={"prepare_threshold": None},  # a pooler may change the session
             )
-            _prepare_postgresql(engine.sync_engine)
+            prepare_postgresql(engine.sync_engine)
     except (ArgumentError, ValueError, TypeError, OSError):
         raise ConfigurationError(
             "database_url", "has a part that is not understood; see docs/settings.md"
@@ -200,21 +169,5 @@ def prepare_sqlite(engine: Engine, file: Path | None = None) -> None:
     # a transaction that reads first could fail to get the write lock later
     @event.listens_for(engine, "begin")
     def began(connection: Any) -> None:
-        reads = connection.get_execution_options().get("reads_only", False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-
-def _prepare_postgresql(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: Any) -> None:
-        connection.autocommit = True  # psycopg would send a BEGIN of its own
-
-    @event.listens_for(engine, "begin")
-    def began(connection: Any) -> None:
-        connection.exec_driver_sql(BEGIN)
-
-    # a server that became a standby still answers; a new connection may reach the primary
-    @event.listens_for(engine, "handle_error")
-    def failed(context: ExceptionContext) -> None:
-        if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
-            context.is_disconnect = True
+        if not is_single(connection):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""Any number of rows as one JSON parameter, so that the text of a statement never changes."""
+"""Rows as JSON: any number as one parameter of a constant statement, and one as it is read."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -35,6 +36,54 @@ def _json_rows(element: Any, compiler: Any, **options: Any) -> str:
     return f"jsonb_array_elements(CAST({array} AS JSONB))"
 
 
+class _AnyOf(FunctionElement[Any]):
+    """Whether a column has one of the texts in a JSON array."""
+
+    name = "any_of"
+    inherit_cache = True
+
+
+@compiles(_AnyOf)
+def _any_of(element: Any, compiler: Any, **options: Any) -> str:
+    column, array = (compiler.process(clause, **options) for clause in element.clauses)
+    if compiler.dialect.name == "sqlite":
+        return f"{column} IN (SELECT value FROM json_each({array}))"  # noqa: S608
+    kind = compiler.dialect.type_compiler_instance.process(next(iter(element.clauses)).type)
+    # not joined with a set of unknown size: for that, a small table would be read as a whole
+    texts = f"SELECT jsonb_array_elements_text(CAST({array} AS JSONB))"
+    return f"{column} = ANY(CAST(ARRAY({texts}) AS {kind}[]))"
+
+
+class _Document(FunctionElement[Any]):
+    """A whole row of a table as one JSON object."""
+
+    name = "document"
+    inherit_cache = True
+
+
+@compiles(_Document)
+def _document(element: Any, compiler: Any, **options: Any) -> str:
+    columns = list(element.clauses)
+    if compiler.dialect.name != "sqlite":
+        # by their names: a column that an older table lacks is to be missed
+        values = ", ".join(compiler.process(column, **options) for column in columns)
+        return f"(SELECT CAST(row_to_json(r) AS TEXT) FROM (SELECT {values}) AS r)"  # noqa: S608
+    fields = []
+    for column in columns:
+        value = compiler.process(column, **options)
+        if isinstance(column.type, sa.JSON):
+            value = f"json({value})"
+        elif isinstance(column.type, sa.Boolean):
+            value = f"json(iif({value}, 'true', 'false'))"
+        elif isinstance(column.type, sa.Double):
+            # else with 15 digits, and a number would differ from itself; not by IS NULL, which is
+            # false of a NULL where an UPDATE with a CTE returns it
+            exact = f"json(printf('%!.17g', {value}))"
+            value = f"CASE typeof({value}) WHEN 'real' THEN {exact} ELSE {value} END"
+        fields.append(f"'{column.name}', {value}")
+    return f"json_object({', '.join(fields)})"
+
+
 class _Typed(FunctionElement[Any]):
     """A text from JSON, cast to the type of a column; SQLite needs no cast."""
 
@@ -54,12 +103,32 @@ def json_table(parameter: str, alias: str) -> sa.TableValuedAlias:
     return _JsonRows(sa.bindparam(parameter, type_=sa.Text())).table_valued("value", name=alias)
 
 
+def json_records(
+    parameter: str, columns: Sequence[sa.ColumnClause[Any]], alias: str
+) -> sa.TableValuedAlias:
+    """The JSON objects in the array `parameter` as a table with typed columns, on PostgreSQL."""
+    array = sa.cast(sa.bindparam(parameter, type_=sa.Text()), postgresql.JSON())
+    records = sa.func.json_to_recordset(array).table_valued(*columns)
+    return records.render_derived(name=alias, with_types=True)
+
+
+def any_of(column: sa.Column[Any], parameter: str) -> sa.ColumnElement[bool]:
+    """Whether `column` has one of the texts in the parameter `parameter`, a JSON array."""
+    array = sa.bindparam(parameter, type_=sa.Text())
+    return sa.type_coerce(_AnyOf(column, array), sa.Boolean())
+
+
+def document(table: sa.Table) -> sa.ColumnElement[str]:
+    """A whole row of `table` as the text of one JSON object, which is read faster than columns."""
+    return sa.type_coerce(_Document(*table.c), sa.Text()).label("document")
+
+
 def once(rows: sa.Select[Any], name: str) -> sa.CTE:
     """`rows`, computed once in a statement: SQLite would parse an element again for each field."""
     return rows.cte(name).prefix_with("MATERIALIZED")
 
 
-def json_field(rows: sa.FromClause, column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+def json_field(rows: sa.FromClause, column: sa.ColumnClause[Any]) -> sa.ColumnElement[Any]:
     """The field of JSON `rows` with the name and the type of `column`."""
     text: sa.ColumnElement[Any] = rows.c.value.op("->>", return_type=sa.Text())(
         sa.literal_column(f"'{column.name}'")

@@ -6,7 +6,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from rindle_sync.diagnostics import ago, moment_of, seconds_of
+from rindle_sync.domain import ago, moment_of, seconds_of
 
 HERE: Final = Path(__file__).parent
 

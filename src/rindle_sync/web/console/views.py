@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rindle_sync.diagnostics import many, of_engine, of_environment, overview
+from rindle_sync.diagnostics import of_engine, of_environment, overview
 from rindle_sync.domain import (
     LONGEST_TEXT,
     ErrorKind,
     EventStatus,
     State,
     Verdict,
+    many,
     redact_id,
     row_filter,
 )

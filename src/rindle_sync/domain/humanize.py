@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from rindle_sync.domain import is_ahead
+from rindle_sync.domain.clocks import is_ahead
 
 
 def many(number: int, thing: str, things: str = "") -> str:
