@@ -158,7 +158,9 @@ def _stat(pid: int) -> list[str]:
 
 
 async def race(progress: Progress) -> list[tuple[str, Figures]]:
-    """The figures of each; raises `CannotRace` where Node or npm is missing."""
+    """The figures of each; raises `CannotRace` where Node, npm or Linux is missing."""
+    if not _stat(os.getpid()):
+        raise CannotRace("the race reads the CPU of processes in /proc, which only Linux has")
     folder = _installed(progress)
     with _server_with_fsync() as server, TemporaryDirectory(prefix="rindle-race-") as temporary:
         postmaster = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
