@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bench import Road, Sizes
+from benchmarks.counts import Counted
 from benchmarks.dispatches import DispatchRate
 from benchmarks.environments import Environments
 from benchmarks.fleet import Receiving, Sweeping
@@ -30,6 +31,7 @@ ROWS_PER_SECOND: Final = 5_000
 STATEMENTS_PER_ROW: Final = 0.1
 MEBIBYTES: Final = 150
 STATEMENTS_AT_REST: Final = 0.5
+MILLISECONDS_OF_COUNTS: Final = 50
 RATIO: Final = 1.10
 
 
@@ -45,6 +47,7 @@ class Report:
     apply: list[ApplyRate] = field(default_factory=list)
     claim: list[Claim] = field(default_factory=list)
     dispatch: list[DispatchRate] = field(default_factory=list)
+    counts: list[Counted] = field(default_factory=list)
     rest: list[Rest] = field(default_factory=list)
     webhooks: list[Endpoint] = field(default_factory=list)
     workers: list[Sweeping] = field(default_factory=list)
@@ -66,6 +69,7 @@ class Report:
             _settlings(self.apply),
             _claims(self.claim),
             _dispatches(self.dispatch),
+            _counts(self.counts),
             _rests(self.rest),
             _endpoints(self.webhooks),
             _workers(self.workers),
@@ -204,6 +208,15 @@ def _settlings(figures: Sequence[ApplyRate]) -> Table | None:
         ("batch", "rows/s", "SQL/row", "transactions/row"),
         rows,
     )
+
+
+def _counts(figures: Sequence[Counted]) -> Table | None:
+    rows = [
+        (c.database, c.what, f"{c.settled:,}", f"{c.milliseconds:.1f}", f"{c.cpu_milliseconds:.1f}")
+        for c in figures
+    ]
+    heads = (f"ms (≤ {MILLISECONDS_OF_COUNTS})", "CPU ms of the process")
+    return _table("How things stand", ("database", "what", "settled"), heads, rows)
 
 
 def _rests(figures: Sequence[Rest]) -> Table | None:
