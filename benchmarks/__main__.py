@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.bench import DATABASES, Progress, Sizes
+from benchmarks.counts import counted
 from benchmarks.dispatches import dispatches
 from benchmarks.environments import environments
 from benchmarks.fleet import endpoints_of_a_fleet, workers
@@ -35,6 +36,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "apply": applies,
     "claim": claims,
     "dispatch": dispatches,
+    "counts": counted,
     "rest": rests,
     "workers": workers,
     "endpoints": endpoints_of_a_fleet,

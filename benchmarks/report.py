@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bench import Road, Sizes
+from benchmarks.counts import Counted
 from benchmarks.dispatches import DispatchRate
 from benchmarks.environments import Environments
 from benchmarks.fleet import Receiving, Sweeping
@@ -34,6 +35,7 @@ STATEMENTS_PER_ROW: Final = 0.05
 MEBIBYTES: Final = 80
 OWN_MEBIBYTES: Final = 12
 STATEMENTS_AT_REST: Final = 0.5
+MILLISECONDS_OF_COUNTS: Final = 50
 RATIO: Final = 1.10
 
 
@@ -50,6 +52,7 @@ class Report:
     apply: list[ApplyRate] = field(default_factory=list)
     claim: list[Claim] = field(default_factory=list)
     dispatch: list[DispatchRate] = field(default_factory=list)
+    counts: list[Counted] = field(default_factory=list)
     rest: list[Rest] = field(default_factory=list)
     webhooks: list[Endpoint] = field(default_factory=list)
     workers: list[Sweeping] = field(default_factory=list)
@@ -72,6 +75,7 @@ class Report:
             _settlings(self.apply),
             _claims(self.claim),
             _dispatches(self.dispatch),
+            _counts(self.counts),
             _rests(self.rest),
             _endpoints(self.webhooks),
             _workers(self.workers),
@@ -243,6 +247,15 @@ def _settlings(figures: Sequence[ApplyRate]) -> Table | None:
         ("batch", "rows/s", "SQL/row", "transactions/row"),
         rows,
     )
+
+
+def _counts(figures: Sequence[Counted]) -> Table | None:
+    rows = [
+        (c.database, c.what, f"{c.settled:,}", f"{c.milliseconds:.1f}", f"{c.cpu_milliseconds:.1f}")
+        for c in figures
+    ]
+    heads = (f"ms (≤ {MILLISECONDS_OF_COUNTS})", "CPU ms of the process")
+    return _table("How things stand", ("database", "what", "settled"), heads, rows)
 
 
 def _rests(figures: Sequence[Rest]) -> Table | None:

@@ -176,6 +176,7 @@ class JobRunner:
         store, now = self.context.store, self.context.now()
         ended_before = now - self.keep_ended
         await store.outbox.forget(ended_before)
+        await store.statistics.merge_counts()
         return await store.inbox.prune(ended_before=ended_before, dead_before=now - self.keep_dead)
 
     async def _prune_in_turn(self) -> None:

@@ -10,10 +10,20 @@ import sqlalchemy as sa
 
 from rindle_sync.domain import FINAL, TOLERANCE, ChangeKind, ErrorKind, EventStatus, State, Trigger
 from rindle_sync.store.database import Repository
+from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.store.job_runs import JobRun
-from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
-from rindle_sync.store.schema.tables import assets, changes, environments, job_runs, webhook_events
+from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
+from rindle_sync.store.schema.tables import (
+    IS_FAILING,
+    IS_NOT_READY,
+    assets,
+    changes,
+    environments,
+    job_runs,
+    row_counts,
+    webhook_events,
+)
 from rindle_sync.store.schema.types import UtcTime
 
 
@@ -88,14 +98,32 @@ _BY_NOW: Final = sa.bindparam("ahead", type_=UtcTime())
 _IS_UNLINKED: Final = assets.c.provider_asset_id.is_(None) & assets.c.state.in_(
     ["pending", "uploading"]
 )
-_ROWS: Final = counts(
-    assets,
-    sa.func.count().label("number"),
-    sa.func.count().filter(_IS_UNLINKED).label("unlinked"),
-    sa.func.count().filter(assets.c.check_failures > 0).label("failing"),
-    sa.func.max(assets.c.checked_at).filter(assets.c.checked_at <= _BY_NOW).label("last_checked"),
-    by=("state", "error_kind"),
+_NONE: Final = sa.cast(sa.null(), sa.Text())
+# in one statement, whose parts all see the same rows
+_ROWS: Final = sa.union_all(
+    counts(assets, sa.func.count().label("number"), by=("state", "error_kind")).where(IS_NOT_READY),
+    sa.select(
+        row_counts.c.environment,
+        _NONE.label("state"),
+        _NONE.label("error_kind"),
+        sa.func.sum(row_counts.c.number).label("number"),
+    )
+    .where(*_here(row_counts))
+    .group_by(row_counts.c.environment),
 )
+_UNLINKED: Final = counts(assets, sa.func.count().label("unlinked")).where(_IS_UNLINKED)
+_FAILING: Final = counts(assets, sa.func.count().label("failing")).where(IS_FAILING)
+_NAMED: Final = once(sa.select(json_field(_NAMES, assets.c.environment).label("name")), "named")
+# the end of an index, in each environment
+_LAST_CHECKED: Final = (
+    sa.select(assets.c.checked_at)
+    .where(assets.c.provider_name == sa.bindparam("provider"))
+    .where(assets.c.environment == _NAMED.c.name, assets.c.checked_at <= _BY_NOW)
+    .order_by(assets.c.checked_at.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_CHECKED: Final = sa.select(_NAMED.c.name.label("environment"), _LAST_CHECKED.label("last_checked"))
 _DUE: Final = counts(
     assets, sa.func.count().label("due"), sa.func.min(assets.c.check_at).label("oldest_due")
 ).where(assets.c.check_at <= sa.bindparam("now", type_=UtcTime()))
@@ -117,6 +145,8 @@ _DEAD: Final = counts(
 _CIRCUITS: Final = sa.select(
     environments.c.environment, environments.c.circuit_reason, environments.c.circuit_opened_at
 ).where(*_here(environments))
+_SINGLE: Final = (_UNLINKED, _FAILING, _CHECKED, _DUE, _PENDING, _DEAD, _CIRCUITS)
+"""One line for each environment, with the names of its figures."""
 _AUDITS: Final = sa.select(
     job_runs.c.environment, job_runs.c.began_at, job_runs.c.ended_at, job_runs.c.progress
 ).where(*_here(job_runs), job_runs.c.kind == sa.bindparam("audit"))
@@ -175,9 +205,8 @@ class Statistics(Repository):
         window = here | {"now": now, "since": since, "settled_by": final_before}
         window |= {"never_reported": never_reported, "ahead": now + TOLERANCE}
         async with self.reading() as connection:
-            for line in await connection.execute(_ROWS, window):
-                _add_rows(found[line.environment], line)
-            for statement in (_DUE, _PENDING, _DEAD, _CIRCUITS):
+            _add_rows(found, (await connection.execute(_ROWS, window)).all())
+            for statement in _SINGLE:
                 for line in await connection.execute(statement, window):
                     # the columns have the names of the figures
                     for name in line._fields[1:]:
@@ -194,12 +223,22 @@ class Statistics(Repository):
         return found
 
     async def rows(self) -> dict[str, int]:
-        """The number of rows of each environment that has any; a scan of the table."""
-        counted = sa.select(assets.c.environment, sa.func.count().label("number")).group_by(
-            assets.c.environment
-        )
-        found = await self.read(counted.where(assets.c.provider_name == self.provider))
-        return {line.environment: line.number for line in found}
+        """The number of rows of each environment that has any."""
+        number = sa.func.sum(row_counts.c.number)
+        counted = sa.select(row_counts.c.environment, number.label("number"))
+        ours = counted.where(row_counts.c.provider_name == self.provider)
+        found = await self.read(ours.group_by(row_counts.c.environment).having(number > 0))
+        return {line.environment: int(line.number) for line in found}
+
+    @retried
+    async def merge_counts(self) -> None:
+        """Make one line of those that writers have added to the number of rows."""
+        gone = sa.delete(row_counts).where(*self.here_in(row_counts)).returning(row_counts.c.number)
+        async with self.writing() as connection:
+            lines = (await connection.execute(gone)).scalars().all()
+            if lines:
+                merged = self.key | {"number": sum(lines)}
+                await connection.execute(sa.insert(row_counts), merged)
 
     async def webhook_events(self) -> Mapping[str, int]:
         """The number of webhook events by status; a scan of the environment."""
@@ -222,11 +261,17 @@ class Statistics(Repository):
         return [(Trigger(line.trigger), line.late_ms) for line in await self.read(wanted)]
 
 
-def _add_rows(figures: Figures, line: sa.Row[Any]) -> None:
-    figures.by_state[line.state] += line.number
-    if line.error_kind:
-        figures.by_error_kind[line.error_kind] += line.number
-    figures.unlinked += line.unlinked
-    figures.failing += line.failing
-    checked = [moment for moment in (figures.last_checked, line.last_checked) if moment]
-    figures.last_checked = max(checked, default=None)
+def _add_rows(found: Mapping[str, Figures], lines: Sequence[sa.Row[Any]]) -> None:
+    """Add the rows by state; those that are ready are what is left of all of them."""
+    for line in lines:
+        figures, number = found[line.environment], int(line.number)
+        if line.state is None:
+            figures.by_state[State.READY] += number
+            continue
+        figures.by_state[line.state] += number
+        figures.by_state[State.READY] -= number
+        if line.error_kind:
+            figures.by_error_kind[line.error_kind] += number
+    for figures in found.values():
+        if not figures.by_state[State.READY]:
+            del figures.by_state[State.READY]

@@ -12,15 +12,14 @@ metadata: Final = sa.MetaData()
 def _index(
     name: str,
     table: sa.Table,
-    column: str,
-    *,
+    *names: str,
     here: bool = True,
     unique: bool = False,
     where: sa.ColumnElement[bool] | None = None,
 ) -> None:
-    """Index a column, with `here` inside each environment; `where` makes it a partial index."""
+    """Index columns, with `here` inside each environment; `where` makes it a partial index."""
     environment = (table.c.provider_name, table.c.environment) if here else ()
-    columns = (*environment, table.c[column])
+    columns = (*environment, *(table.c[column] for column in names))
     sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
 
 
@@ -117,6 +116,26 @@ _index(
     here=False,
     where=assets.c.lease_token.is_not(None),
 )
+
+# what is counted: all rows by the table below, those that are not ready by an index of theirs
+IS_NOT_READY: Final = assets.c.state != sa.literal_column("'ready'")
+_index("ix_media_provider_assets_not_ready", assets, "state", "error_kind", where=IS_NOT_READY)
+IS_FAILING: Final = assets.c.check_failures > sa.literal_column("0")
+_index("ix_media_provider_assets_failing", assets, "check_failures", where=IS_FAILING)
+_index(
+    "ix_media_provider_assets_checked", assets, "checked_at", where=assets.c.checked_at.is_not(None)
+)
+
+# the number of rows, kept by triggers as rows come and go: the sum of its lines
+row_counts: Final = sa.Table(
+    "provider_row_counts",
+    metadata,
+    sa.Column("id", Serial, primary_key=True, autoincrement=True),
+    sa.Column("provider_name", sa.Text(), nullable=False),
+    sa.Column("environment", sa.Text(), nullable=False),
+    sa.Column("number", sa.BigInteger(), nullable=False),
+)
+_index("ix_provider_row_counts_environment", row_counts)
 
 webhook_events: Final = sa.Table(
     "provider_webhook_events",
