@@ -660,7 +660,7 @@ mux_token_id = "outside"
 [environments.acme-eu]
 mux_token_id = "acme"
 mux_environment_id = "env-acme"
-audit_days = 1
+audit_days = 2
 
 [environments.beta]
 provider_token_priority = "low"
