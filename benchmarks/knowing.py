@@ -268,7 +268,7 @@ async def _lost_deletion(world: World, database: str) -> Known:
     await audit(context, on_progress=lose_it)
     began = clock.seconds()
     while (await world.now_is(rows[-1])).state is not State.DELETED:
-        await clock.sleep(60)
+        await clock.sleep(300)
         if await is_audit_due(context):
             await audit(context)
         await sweep(context)
