@@ -15,12 +15,12 @@ from typing import Final
 from sqlalchemy import func, select
 
 from benchmarks.bench import Progress, Road, Sizes, urls
-from benchmarks.tables import begin_again, fill
+from benchmarks.tables import a_settled_row, begin_again, fill
 from rindle_sync.config import plain_settings
-from rindle_sync.domain import ProviderAsset, State, regular_check
+from rindle_sync.domain import ProviderAsset, Schedule, State, regular_check
 from rindle_sync.domain import replace as replaced
 from rindle_sync.emulator.lifecycle import Life
-from rindle_sync.reconcile import new_row, sweep
+from rindle_sync.reconcile import Report, audit, is_audit_due, new_row, sweep
 from rindle_sync.store.schema import assets, changes
 from tests.support.world import READY, Clock, World, a_world
 
@@ -30,6 +30,7 @@ EVERY: Final = 5.0
 MADE_WITHIN: Final = 3.0
 READY_AFTER: Final = (20.0, 150.0)
 LASTS: Final = 240.0
+SETTLED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,14 @@ class Case:
     """Assets with a settled row, made evenly `within` the same time as the rows."""
     ready_after: tuple[float, float] = READY_AFTER
     lasts: float = LASTS
+
+    @property
+    def bound(self) -> float:
+        """How late a row is known at most, as docs/how-it-works.md has it."""
+        schedule, entries = Schedule(), self.rows + self.foreign + self.settled
+        slowest = timedelta(seconds=self.ready_after[1])
+        gap = min(max(schedule.growth * slowest, schedule.floor), schedule.cap)
+        return gap.total_seconds() * (1 + schedule.jitter) + EVERY + min(entries / 100, self.rows)
 
 
 CASES: Final = (
@@ -78,7 +87,7 @@ CASES: Final = (
         rows=30,
         settled=3_000,
         within=3_000,
-        ready_after=(3_600, 7_000),
+        ready_after=(3_600, 6_000),
         lasts=10_800,
     ),
 )
@@ -95,6 +104,7 @@ class Known:
     median: float
     p95: float
     longest: float
+    bound: float
     unknown: int
     """Rows that were not known to be ready at the end."""
     calls: int
@@ -168,6 +178,8 @@ async def knowings(database: str, _: Sizes, progress: Progress) -> list[Known]:
             for case in CASES:
                 progress(f"{database}: knowing, {case.name}")
                 found.append(await _case(world, case, database, Road.PAGE))
+            progress(f"{database}: knowing, a lost deletion")
+            found.append(await _lost_deletion(world, database))
     return found
 
 
@@ -176,10 +188,8 @@ async def _case(world: World, case: Case, database: str, road: Road) -> Known:
     assert isinstance(clock, _Arrivals)
     emulator.reset()
     await begin_again(world.context.store, ())
-    emulator.set_rate_limits("low")
+    _limit(world)
     emulator.reset_calls()
-    bucket = plain_settings().buckets.reads
-    world.with_reads(bucket.capacity, bucket.per_second)
     world.context = replace(world.context, list_index=road.list_index)
     began = clock.seconds()
     clock.begin(world, _coming(case, began))
@@ -202,6 +212,7 @@ async def _case(world: World, case: Case, database: str, road: Road) -> Known:
         median=median(ordered),
         p95=ordered[int(0.95 * (len(ordered) - 1))],
         longest=ordered[-1],
+        bound=case.bound,
         unknown=case.rows - len(late),
         calls=emulator.calls["list_assets"] + emulator.calls["get_asset"],
         pages=emulator.calls["list_assets"],
@@ -209,6 +220,12 @@ async def _case(world: World, case: Case, database: str, road: Road) -> Known:
         writes=await _writes(world),
         throttled=emulator.statuses[429],
     )
+
+
+def _limit(world: World) -> None:
+    world.emulator.set_rate_limits("low")
+    bucket = plain_settings().buckets.reads
+    world.with_reads(bucket.capacity, bucket.per_second)
 
 
 def _coming(case: Case, began: float) -> Iterator[_Coming]:
@@ -229,6 +246,50 @@ def _coming(case: Case, began: float) -> Iterator[_Coming]:
         for place in range(case.settled)
     )
     return merge(rows, foreign, settled, key=lambda coming: coming.at)
+
+
+async def _lost_deletion(world: World, database: str) -> Known:
+    """An asset that is deleted just behind an audit, of which no webhook tells."""
+    emulator, clock, context = world.emulator, world.clock, world.context
+    emulator.reset()
+    _limit(world)
+    first = int(clock.seconds() - 7 * SETTLED)
+    ids = emulator.create_assets(SETTLED, created_at=first, every=6.0, life=READY)
+    made = (datetime.fromtimestamp(first + 6 * place, UTC) for place in range(SETTLED))
+    rows = [a_settled_row(*pair) for pair in zip(ids, made, strict=True)]
+    await begin_again(context.store, rows)
+    await audit(context)
+    emulator.reset_calls()
+
+    def lose_it(report: Report) -> None:
+        if report.pages == 1:
+            emulator.delete_asset(ids[-1])
+
+    await audit(context, on_progress=lose_it)
+    began = clock.seconds()
+    while (await world.now_is(rows[-1])).state is not State.DELETED:
+        await clock.sleep(300)
+        if await is_audit_due(context):
+            await audit(context)
+        await sweep(context)
+    late = clock.seconds() - began
+    calls = emulator.calls
+    return Known(
+        database=database,
+        case=f"a lost deletion among {SETTLED:,}",
+        road=Road.PAGE.value,
+        rows=1,
+        median=late,
+        p95=late,
+        longest=late,
+        bound=86_400,
+        unknown=0,
+        calls=calls["list_assets"] + calls["get_asset"],
+        pages=calls["list_assets"],
+        gets=calls["get_asset"],
+        writes=0,
+        throttled=emulator.statuses[429],
+    )
 
 
 async def _lateness(world: World, clock: _Arrivals) -> Sequence[float]:

@@ -134,13 +134,25 @@ def _knowings(figures: Sequence[Known]) -> Table | None:
             k.database,
             k.case,
             f"{k.rows:,}",
-            *(f"{seconds:.1f}" for seconds in (k.median, k.p95, k.longest)),
+            *(f"{seconds:,.1f}" for seconds in (k.median, k.p95, k.longest, k.bound)),
             *(f"{count:,}" for count in (k.unknown, k.calls, k.pages, k.gets, k.writes)),
             f"{k.throttled}",
         )
         for k in figures
     ]
-    heads = ("rows", "median s", "p95", "max", "unknown", "calls", "pages", "gets", "writes", "429")
+    heads = (
+        "rows",
+        "median s",
+        "p95",
+        "max",
+        "bound",
+        "unknown",
+        "calls",
+        "pages",
+        "gets",
+        "writes",
+        "429",
+    )
     return _table(
         "How soon a finished video is known without webhooks, token of low priority",
         ("database", "assets"),

@@ -660,7 +660,7 @@ mux_token_id = "outside"
 [environments.acme-eu]
 mux_token_id = "acme"
 mux_environment_id = "env-acme"
-audit_days = 1
+audit_days = 2
 
 [environments.beta]
 provider_token_priority = "low"
@@ -679,7 +679,7 @@ def test_each_environment_has_its_own_settings_and_shares_the_others_but_for_wha
     assert (acme.account.credentials, acme.account.environment_id, acme.audit_days) == (
         ("acme", "hidden"),
         "env-acme",
-        1,
+        2,
     )
     assert (acme.provider_token_priority, beta.provider_token_priority) == (
         Priority.HIGH,
@@ -688,7 +688,7 @@ def test_each_environment_has_its_own_settings_and_shares_the_others_but_for_wha
     assert (beta.account.credentials, beta.account.environment_id, beta.audit_days) == (
         None,
         None,
-        7,
+        1,
     )
     assert beta.account.model_dump()["mux_token_id"] is None
 

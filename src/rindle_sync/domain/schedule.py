@@ -19,6 +19,8 @@
 | asset asked for, no answer     | after a share of its age, from the floor to the cap; and at the |
 |                                | end of the grace                                                |
 | settled, deleted               | never                                                           |
+
+A list page that shows a row when half of the time to its next check is over counts as that check.
 """
 
 from dataclasses import dataclass

@@ -32,7 +32,7 @@ from rindle_sync.reconcile.sweep_run import SweepRun
 WORTHWHILE: Final = 10
 """Where a page has answered so many rows, and as many are left, the next one is asked for."""
 
-ROWS_FOR_A_PAGE_IN_VAIN: Final = 25
+ROWS_FOR_A_PAGE_IN_VAIN: Final = 20
 """For so many due rows, one page may be asked for in vain, beside one for any number of them."""
 
 STRETCHES_IN_VAIN: Final = 3
