@@ -287,8 +287,9 @@ async def _run(contestants: Sequence[Contestant], progress: Progress) -> None:
 
 async def _steadily(contestant: Contestant) -> None:
     events = list(islice(an_event_stream(), STEADILY))
-    await contestant.prepare(events)
     with _awake(contestant):
+        # stopped, it might hold the lock of its SQLite file
+        await contestant.prepare(events)
         async with lines_to(contestant.port) as lines:
             before = contestant.cpu.seconds()
             answers = await steady(lines, events)
@@ -301,8 +302,9 @@ async def _steadily(contestant: Contestant) -> None:
 
 async def _flooded(contestant: Contestant) -> None:
     events = list(islice(an_event_stream(), MOST))
-    await contestant.prepare(events)
     with _awake(contestant):
+        # stopped, it might hold the lock of its SQLite file
+        await contestant.prepare(events)
         async with lines_to(contestant.port) as lines:
             before, began, sender = (
                 contestant.cpu.seconds(),

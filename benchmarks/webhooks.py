@@ -36,7 +36,7 @@ from rindle_sync.app import now
 from rindle_sync.domain import EventStatus, State, replace
 from rindle_sync.store import Store
 from rindle_sync.store.schema import assets, webhook_events
-from tests.support.processes import Running, Shell, a_store, free_port
+from tests.support.processes import PATIENCE, Running, Shell, a_store, free_port
 
 STEADY_SECONDS: Final = 4
 MOST: Final = 16_000
@@ -143,7 +143,7 @@ async def service(url: str) -> AsyncIterator[tuple[Running, int]]:
 
 
 async def listening(running: Running, port: int) -> None:
-    end = time.perf_counter() + 15
+    end = time.perf_counter() + PATIENCE
     while time.perf_counter() < end:
         assert running.process.returncode is None, running.err
         try:
