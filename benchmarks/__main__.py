@@ -22,6 +22,7 @@ from benchmarks.rate import passes
 from benchmarks.report import Report, show_race
 from benchmarks.rest import rests
 from benchmarks.settled import memories, settled_sweeps
+from benchmarks.start import starts
 from benchmarks.webhooks import endpoints
 from tests.support.postgres import NoPostgres
 
@@ -37,6 +38,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "claim": claims,
     "dispatch": dispatches,
     "counts": counted,
+    "start": starts,
     "rest": rests,
     "workers": workers,
     "endpoints": endpoints_of_a_fleet,

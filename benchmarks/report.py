@@ -27,6 +27,7 @@ from benchmarks.race import Figures
 from benchmarks.rate import Pass
 from benchmarks.rest import Rest
 from benchmarks.settled import Memory, SettledSweep
+from benchmarks.start import Start
 from benchmarks.webhooks import Endpoint
 
 CALLS_PER_ROW: Final = 0.0125
@@ -54,6 +55,7 @@ class Report:
     dispatch: list[DispatchRate] = field(default_factory=list)
     counts: list[Counted] = field(default_factory=list)
     rest: list[Rest] = field(default_factory=list)
+    start: list[Start] = field(default_factory=list)
     webhooks: list[Endpoint] = field(default_factory=list)
     workers: list[Sweeping] = field(default_factory=list)
     endpoints: list[Receiving] = field(default_factory=list)
@@ -77,6 +79,7 @@ class Report:
             _dispatches(self.dispatch),
             _counts(self.counts),
             _rests(self.rest),
+            _starts(self.start),
             _endpoints(self.webhooks),
             _workers(self.workers),
             _fleet_endpoints(self.endpoints),
@@ -268,6 +271,15 @@ def _counts(figures: Sequence[Counted]) -> Table | None:
     ]
     heads = (f"ms (≤ {MILLISECONDS_OF_COUNTS})", "CPU ms of the process")
     return _table("How things stand", ("database", "what", "settled"), heads, rows)
+
+
+def _starts(figures: Sequence[Start]) -> Table | None:
+    rows = [
+        (s.database, s.command, f"{s.cpu_ms:.0f}", f"{s.ratio:.2f}", f"{s.imports_mebibytes:.0f}")
+        for s in figures
+    ]
+    heads = ("CPU ms", "ratio to SQLAlchemy and Typer alone", "imports, MiB")
+    return _table("Commands", ("database", "command"), heads, rows)
 
 
 def _rests(figures: Sequence[Rest]) -> Table | None:
