@@ -259,13 +259,13 @@ async def _lost_deletion(world: World, database: str) -> Known:
     rows = [a_settled_row(*pair) for pair in zip(ids, made, strict=True)]
     await begin_again(context.store, rows)
     await audit(context)
-    emulator.reset_calls()
 
     def lose_it(report: Report) -> None:
         if report.pages == 1:
             emulator.delete_asset(ids[-1])
 
     await audit(context, on_progress=lose_it)
+    emulator.reset_calls()
     began = clock.seconds()
     while (await world.now_is(rows[-1])).state is not State.DELETED:
         await clock.sleep(300)
