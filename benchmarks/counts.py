@@ -39,6 +39,7 @@ async def counted(database: str, sizes: Sizes, progress: Progress) -> list[Count
             bench = await stack.enter_async_context(opened(url, world))
             await fill(bench.store, settled_rows(settled))
             await fill(bench.store, due_rows(world.assets))
+            await bench.store.statistics.merge_counts()  # as a service does every hour
             groom(url)
             for what, look in _LOOKS.items():
                 progress(f"{database}: {what} beside {settled:,}")
