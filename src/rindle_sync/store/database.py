@@ -284,7 +284,8 @@ class Repository:
     @retried
     async def execute(self, statement: sa.Executable, values: Any = None) -> int:
         """Run a statement in a transaction of its own; the number of rows that it wrote."""
-        async with self.writing(single=True) as connection:
+        # a list of values is as many statements, of which all or none are to count
+        async with self.writing(single=not isinstance(values, list)) as connection:
             return (await connection.execute(statement, values)).rowcount
 
     def insert_once(self) -> sa.Insert:
