@@ -550,3 +550,14 @@ async def test_a_write_looks_up_its_rows_by_their_key(store: AssetStore) -> None
     # a hash join reads each row of the table, to write a few of them
     assert "Seq Scan" not in plan
     assert "SCAN media_provider_assets" not in plan
+
+
+async def test_of_rows_that_are_added_together_each_is_new_or_its_key_is_taken(
+    store: AssetStore,
+) -> None:
+    first, twin, last = a_row(), a_row(), a_row()
+    twin = replace(twin, provider_asset_id=first.provider_asset_id)
+
+    added = await store.add_all([first, twin, last])
+
+    assert [row.id for row in added.rows] == [first.id, last.id]
