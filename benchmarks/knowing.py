@@ -31,6 +31,7 @@ MADE_WITHIN: Final = 3.0
 READY_AFTER: Final = (20.0, 150.0)
 LASTS: Final = 240.0
 SETTLED: Final = 10_000
+"""Beside so many settled rows a deletion is lost where all is measured, else a tenth of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,7 @@ class _Arrivals(Clock):
         self.untracked.append(replaced(row, check_at=check_at))
 
 
-async def knowings(database: str, _: Sizes, progress: Progress) -> list[Known]:
+async def knowings(database: str, sizes: Sizes, progress: Progress) -> list[Known]:
     """Every case by page."""
     found = list[Known]()
     with urls(database, 1) as (url,):
@@ -179,7 +180,8 @@ async def knowings(database: str, _: Sizes, progress: Progress) -> list[Known]:
                 progress(f"{database}: knowing, {case.name}")
                 found.append(await _case(world, case, database, Road.PAGE))
             progress(f"{database}: knowing, a lost deletion")
-            found.append(await _lost_deletion(world, database))
+            settled = SETTLED if sizes.is_full else SETTLED // 10
+            found.append(await _lost_deletion(world, database, settled))
     return found
 
 
@@ -248,14 +250,14 @@ def _coming(case: Case, began: float) -> Iterator[_Coming]:
     return merge(rows, foreign, settled, key=lambda coming: coming.at)
 
 
-async def _lost_deletion(world: World, database: str) -> Known:
+async def _lost_deletion(world: World, database: str, settled: int) -> Known:
     """An asset that is deleted just behind an audit, of which no webhook tells."""
     emulator, clock, context = world.emulator, world.clock, world.context
     emulator.reset()
     _limit(world)
-    first = int(clock.seconds() - 7 * SETTLED)
-    ids = emulator.create_assets(SETTLED, created_at=first, every=6.0, life=READY)
-    made = (datetime.fromtimestamp(first + 6 * place, UTC) for place in range(SETTLED))
+    first = int(clock.seconds() - 7 * settled)
+    ids = emulator.create_assets(settled, created_at=first, every=6.0, life=READY)
+    made = (datetime.fromtimestamp(first + 6 * place, UTC) for place in range(settled))
     rows = [a_settled_row(*pair) for pair in zip(ids, made, strict=True)]
     await begin_again(context.store, rows)
     await audit(context)
@@ -276,7 +278,7 @@ async def _lost_deletion(world: World, database: str) -> Known:
     calls = emulator.calls
     return Known(
         database=database,
-        case=f"a lost deletion among {SETTLED:,}",
+        case=f"a lost deletion among {settled:,}",
         road=Road.PAGE.value,
         rows=1,
         median=late,
