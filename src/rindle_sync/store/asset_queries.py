@@ -22,8 +22,8 @@ from rindle_sync.domain import (
 )
 from rindle_sync.errors import InvalidValue
 from rindle_sync.store.assets import HAS_COME, PLANNED_WRONGLY
-from rindle_sync.store.database import Repository, clock, in_environment, is_ahead, is_free
 from rindle_sync.store.lines import ROW, read_row
+from rindle_sync.store.repository import Repository, clock, in_environment, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import any_of, to_json
 from rindle_sync.store.schema.tables import assets
 from rindle_sync.store.schema.types import RowId, UtcTime

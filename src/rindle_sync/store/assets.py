@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import JobKind, LongestGaps, ProviderAsset, as_row_id, is_text, replace
 from rindle_sync.errors import AlreadyTracked, InvalidValue
-from rindle_sync.store.database import Repository, claim_statement, clock
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lines import ROW, Change, columns_of, read_change, read_row
+from rindle_sync.store.repository import Repository, claim_statement, clock
 from rindle_sync.store.row_writes import (
     ADD_CHANGES,
     WRITE_ALL,

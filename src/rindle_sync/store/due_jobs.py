@@ -8,7 +8,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from rindle_sync.domain import DueThresholds, DueWork, Job, JobKind
-from rindle_sync.store.database import Database, clock, has_come, is_ahead, is_free
+from rindle_sync.store.database import Database
+from rindle_sync.store.repository import clock, has_come, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import (
     IS_UNWATCHED,

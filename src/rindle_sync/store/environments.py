@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.store.database import Repository
 from rindle_sync.store.driver_errors import retried
+from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.tables import environments
 
 

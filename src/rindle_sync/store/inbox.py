@@ -18,7 +18,8 @@ from rindle_sync.domain import (
     WebhookEvent,
     WebhookEventSummary,
 )
-from rindle_sync.store.database import (
+from rindle_sync.store.intake import COLUMNS
+from rindle_sync.store.repository import (
     Repository,
     claim_statement,
     clock,
@@ -26,7 +27,6 @@ from rindle_sync.store.database import (
     in_environment,
     outcome_statement,
 )
-from rindle_sync.store.intake import COLUMNS
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import webhook_events
 

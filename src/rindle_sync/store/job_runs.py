@@ -8,8 +8,8 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.store.database import Repository, clock, is_free
 from rindle_sync.store.driver_errors import retried
+from rindle_sync.store.repository import Repository, clock, is_free
 from rindle_sync.store.schema.tables import deletion_candidates, job_runs
 
 

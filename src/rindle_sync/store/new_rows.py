@@ -11,9 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from rindle_sync.domain import ROW_FIELDS, ProviderAsset
 from rindle_sync.errors import ConfigurationError, InvalidValue
 from rindle_sync.store.assets import Added
-from rindle_sync.store.database import Repository
 from rindle_sync.store.lines import ROW, columns_of, read_row
 from rindle_sync.store.raw_statements import RawStatement, dialect_of
+from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import assets
 

@@ -15,16 +15,16 @@ from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.errors import InvalidValue, TransactionEnded, WriteInsideCallback
-from rindle_sync.store.database import (
+from rindle_sync.store.driver_errors import check_transaction, retried
+from rindle_sync.store.lent import is_lent_here, lend, take_back
+from rindle_sync.store.lines import Change, read_change
+from rindle_sync.store.repository import (
     Repository,
     claim_statement,
     clock,
     has_come,
     outcome_statement,
 )
-from rindle_sync.store.driver_errors import check_transaction, retried
-from rindle_sync.store.lent import is_lent_here, lend, take_back
-from rindle_sync.store.lines import Change, read_change
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import change_deliveries, changes
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import Bucket, BucketLevel, BucketState, Grant, token_bucket
-from rindle_sync.store.database import Repository
 from rindle_sync.store.driver_errors import retried
+from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.tables import rate_limits
 
 _STATE: Final = (rate_limits.c.tokens, rate_limits.c.filled_at, rate_limits.c.paused_until)

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.errors import WriteInsideCallback
-from rindle_sync.store.database import Repository
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lent import is_lent_here
+from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.tables import (
     assets,
     change_deliveries,

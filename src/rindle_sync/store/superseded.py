@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import HasProviderIds, ProviderAsset
 from rindle_sync.errors import InvalidValue
-from rindle_sync.store.database import Repository
+from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.tables import deletion_candidates, superseded
 
 REPLACED: Final = "replaced"

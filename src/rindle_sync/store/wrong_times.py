@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from rindle_sync.domain import LONGEST_PAUSE, TOLERANCE, LongestGaps, token_bucket
 from rindle_sync.store.assets import IS_PLANNED_WRONGLY
-from rindle_sync.store.database import Repository, clock
+from rindle_sync.store.repository import Repository, clock
 from rindle_sync.store.schema.json_rows import json_parameter
 from rindle_sync.store.schema.tables import (
     assets,
