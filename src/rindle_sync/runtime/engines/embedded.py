@@ -15,6 +15,9 @@ _log: Final = logging.getLogger("rindle_sync")
 POLL_EVERY: Final = 1.0
 """Seconds between two queries of what is due, unless sweeps or wake-ups come more often."""
 
+SHORTEST_REST: Final = 0.001
+"""Seconds that the engine rests at least between two looks at what was woken."""
+
 GATHER: Final = 0.2
 """Seconds in which webhook events gather, after all were applied: together they cost less.
 
@@ -93,7 +96,8 @@ class Embedded:
         clock = asyncio.get_running_loop().time
         asked_before = clock() - self._polled_at
         if asked_before < self._poll_every / 2:  # a wake-up, just after the last query
-            self._loop.interval = self._poll_every / 2 - asked_before
+            # not for next to nothing: time may not have moved on then, and never would
+            self._loop.interval = max(self._poll_every / 2 - asked_before, SHORTEST_REST)
             return
         due = await self._due(self._kinds)
         self._polled_at = clock()
