@@ -23,6 +23,7 @@ from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.providers.mux import sign
 from rindle_sync.reconcile import SWEEP
+from rindle_sync.reconcile.sweep import AHEAD
 from rindle_sync.store import Inbox, Store
 from tests.support.processes import (
     FarEnd,
@@ -40,7 +41,10 @@ from tests.support.rows import GAPS
 from tests.support.webhooks import SECRET, an_event
 
 ROWS = 120
-BATCH = 10
+BATCH = 1
+HELD = 2 * AHEAD * BATCH
+"""The most rows that a process leases at once: two batches take turns."""
+
 READY_LATER = 3.0
 FLOOR = 1
 MICROSECOND = timedelta(microseconds=1)
@@ -143,14 +147,14 @@ async def test_a_service_that_is_killed_again_and_again_loses_nothing(
         await scene.kill_after(looks)
 
     async with scene.shell.started("run"):
-        await eventually(lambda: scene.in_sync_but(leased=BATCH * len(deaths)))
+        await eventually(lambda: scene.in_sync_but(leased=HELD * len(deaths)))
 
     # what a dead one held is free when its lease has ended, not before, and is then synced too
     held = [row for row in await all_rows(scene.store) if row.lease_until]
     ends = sorted(row.lease_until for row in held if row.lease_until)
     settings = plain_settings(database_url=tables_url)
     longest = RindleSync(settings, scene.store.database).context.lease
-    assert 0 < len(held) <= BATCH * len(deaths)
+    assert 0 < len(held) <= HELD * len(deaths)
     assert ends[-1] <= datetime.now(UTC) + longest
     assert await claimed(scene.store, ends[0] - MICROSECOND) == set()
     assert await claimed(scene.store, ends[-1] + MICROSECOND) == {row.id for row in held}

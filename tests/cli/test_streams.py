@@ -143,7 +143,7 @@ async def test_a_process_whose_streams_are_closed_or_whose_disk_is_full_shows_no
 async def test_certificates_that_are_not_there_are_a_wrong_setting_and_no_lost_report(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    environment |= {"SSL_CERT_FILE": "/no/such/file"}
+    environment |= {"SSL_CERT_FILE": "/no/such/file", "RINDLE_MUX_BASE_URL": "https://127.0.0.1:9"}
 
     code, _, err = await asyncio.to_thread(commands.run, ("sweep",), tmp_path, environment)
 

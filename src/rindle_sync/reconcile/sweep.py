@@ -154,7 +154,7 @@ async def _check(run: SweepRun, row_ids: Sequence[str], granted: int = 0) -> Non
 
     A row that was not asked about after all is left untouched: it is not its fault.
     """
-    context, token, are_applied = run.context, str(uuid4()), False
+    context, token, applied = run.context, str(uuid4()), 0
     rows = await run.claim(row_ids, token)
     now = context.now()
     to_fetch = [row for row in rows if needs_fetch(row, now, context.policy)]
@@ -169,10 +169,10 @@ async def _check(run: SweepRun, row_ids: Sequence[str], granted: int = 0) -> Non
         observed = [Observed(row, None) for row in rows if row.id not in asked]
         observed += [Observed(row, observation) for row, observation in fetched.observed]
         if observed:
-            await run.apply(observed, {seen.row.id for seen in observed})
-        are_applied = len(observed) == len(rows)
+            applied = await run.apply(observed, {seen.row.id for seen in observed})
     finally:
-        if not are_applied and not context.dry_run:
+        # a write ends the lease of its row; left are rows not fetched, or not to be written
+        if applied < len(rows) and not context.dry_run:
             await context.store.assets.release(token)
     if fetched.error:
         raise fetched.error

@@ -168,12 +168,12 @@ class SweepRun:
             row_ids, due=now, now=now, longest=longest, token=token or self.token, until=until
         )
 
-    async def apply(self, observed: Sequence[Observed], due: Collection[str]) -> None:
-        """Apply what was observed; `due` are the rows among it that were due."""
+    async def apply(self, observed: Sequence[Observed], due: Collection[str]) -> int:
+        """Apply what was observed, and how much was; `due` are the rows among it that were due."""
         self.result.checked += len(due)
-        await self._apply(observed, due)
+        return await self._apply(observed, due)
 
-    async def _apply(self, observed: Sequence[Observed], due: Collection[str]) -> None:
+    async def _apply(self, observed: Sequence[Observed], due: Collection[str]) -> int:
         """Apply rows that are counted as checked already; uncount those that were not applied."""
         result = self.result
         all_applied = await apply(self.context, observed, self.trigger)
@@ -187,13 +187,14 @@ class SweepRun:
             if isinstance(applied.observation, FetchFailure):
                 result.unanswered += 1
                 self.failed += applied.observation.kind is FailureKind.UNREACHABLE
+        return len(all_applied)
 
     @asynccontextmanager
     async def apply_behind(
         self,
     ) -> AsyncIterator[Callable[[Sequence[Observed], Collection[str]], Awaitable[None]]]:
         """Apply while the provider is asked for more; each call waits for the one before it."""
-        under_way: asyncio.Task[None] | None = None
+        under_way: asyncio.Task[int] | None = None
 
         async def apply_next(observed: Sequence[Observed], due: Collection[str]) -> None:
             nonlocal under_way
