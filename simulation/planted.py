@@ -45,7 +45,7 @@ apply: Any = import_module("rindle_sync.reconcile.apply")
 asset_store: Any = import_module("rindle_sync.store.assets")
 creation: Any = import_module("rindle_sync.tracking.creation")
 clocks: Any = import_module("rindle_sync.domain.clocks")
-database: Any = import_module("rindle_sync.store.database")
+repository: Any = import_module("rindle_sync.store.repository")
 decide: Any = import_module("rindle_sync.domain.decide")
 fetch: Any = import_module("rindle_sync.gateway.fetch")
 group_commit: Any = import_module("rindle_sync.store.group_commit")
@@ -320,9 +320,9 @@ def _dispatch_at_most_once() -> Patches:
 
 def _dispatch_in_any_order() -> Patches:
     """A change is dispatched whether or not the one before it was."""
-    statement = database.claim_statement(
+    statement = repository.claim_statement(
         changes,
-        database.has_come(changes.c.dispatch_at),
+        repository.has_come(changes.c.dispatch_at),
         first=[changes.c.dispatch_at, changes.c.id],
     )
     original = outbox._pending
@@ -346,10 +346,10 @@ def _forget_failed_calls() -> Patches:
 
 def _lease_for_ever() -> Patches:
     """What a killed process held is never free again."""
-    with patch.object(database, "is_free", lambda table: table.c.lease_until.is_(None)):
-        claim = database.claim_statement(
+    with patch.object(repository, "is_free", lambda table: table.c.lease_until.is_(None)):
+        claim = repository.claim_statement(
             webhook_events,
-            database.has_come(webhook_events.c.next_attempt_at),
+            repository.has_come(webhook_events.c.next_attempt_at),
             first=[webhook_events.c.next_attempt_at],
         )
         return [
@@ -421,7 +421,7 @@ def _move_by_nothing() -> Patches:
         if decision.verdict is not Verdict.UNCHANGED:
             return decision
         after = replace(decision.row, last_event_at=observation.occurred_at)
-        return dataclasses.replace(decision, row=after)
+        return replace(decision, row=after)
 
     return [patch.object(decide, "_from_webhook", from_webhook)]
 
@@ -490,9 +490,7 @@ def _age_after() -> Patches:
     original = apply._synced
 
     def synced(event: Any, applied: Any, now: Any) -> Any:
-        return dataclasses.replace(
-            original(event, applied, now), age_ms=milliseconds(applied.row.age(now))
-        )
+        return replace(original(event, applied, now), age_ms=milliseconds(applied.row.age(now)))
 
     return [patch.object(apply, "_synced", synced)]
 
@@ -565,7 +563,7 @@ def _unlinked() -> Patches:
 
 def _believe_every_time() -> Patches:
     """A stored time is believed however far ahead it lies."""
-    modules = clocks, token_bucket, database, schedule
+    modules = clocks, token_bucket, repository, schedule
     return [patch.object(module, "TOLERANCE", timedelta(days=36_500)) for module in modules]
 
 
@@ -582,7 +580,7 @@ def _moved_by_media() -> Patches:
         decision = original(row, observation, now, policy)
         if not decision.media:
             return decision
-        return dataclasses.replace(decision, row=replace(decision.row, updated_at=now))
+        return replace(decision, row=replace(decision.row, updated_at=now))
 
     return [patch.object(apply, "decide", decide_and_move)]
 
