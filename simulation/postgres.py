@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
+from unittest.mock import patch
 
 import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from rindle_sync.runtime import due
+from rindle_sync.store import Unheard
 from rindle_sync.store.schema import assets, metadata
 from rindle_sync.store.schema.engine import open_engine
 from simulation.history import NOTED, OF_LEASES, Noted, Written
@@ -131,9 +134,10 @@ def _url() -> str:
 
 @contextmanager
 def postgresql_place() -> Iterator[PostgresPlace]:
-    """A database with nothing in it."""
+    """A database with nothing in it, of which nobody hears: time stands still for who listens."""
     place = PostgresPlace(_url())
     try:
-        yield place
+        with patch.object(due, "new_work", lambda _: Unheard()):
+            yield place
     finally:
         place.close()

@@ -13,7 +13,7 @@ from rindle_sync.store.inbox import Inbox
 from rindle_sync.store.job_runs import JobRun, JobRuns
 from rindle_sync.store.lines import ROW, Change, read_row
 from rindle_sync.store.new_rows import Tracking
-from rindle_sync.store.new_work import NewWork, new_work
+from rindle_sync.store.new_work import NewWork, Unheard, new_work
 from rindle_sync.store.outbox import (
     Claimed,
     NewCall,
