@@ -35,6 +35,8 @@ def settings_of(url: str, emulator: MuxEmulator) -> Any:
         mux_token_id=emulator.token_id,
         mux_token_secret=emulator.token_secret,
         mux_webhook_secrets=SECRET,
+        provider_polling_floor_seconds=1,
+        sweep_interval_seconds=0.1,
     )
 
 
