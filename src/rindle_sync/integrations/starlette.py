@@ -17,7 +17,7 @@ from rindle_sync.errors import NotStarted
 from rindle_sync.integrations.background_jobs import start_jobs
 from rindle_sync.providers import Transport
 from rindle_sync.telemetry import Listener
-from rindle_sync.webhooks import App, Receive, Scope, Send, nowhere, webhook_app
+from rindle_sync.webhooks import App, Receive, Scope, Send, nowhere, try_again
 
 Lifespan = Callable[[Any], AbstractAsyncContextManager[Any]]
 """A lifespan as Starlette takes it: called with the app; what it yields is the state, or None."""
@@ -117,8 +117,8 @@ class _Endpoint:
         self._find = find
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        provider = scope.get("path_params", {}).get("provider")
-        await webhook_app(lambda: self._find(provider))(scope, receive, send)
+        endpoint = self._find(scope.get("path_params", {}).get("provider")) or try_again
+        await endpoint(scope, receive, send)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from rindle_sync.webhooks.asgi import (
     at_most,
     at_paths,
     nowhere,
+    try_again,
     webhook_app,
 )
 from rindle_sync.webhooks.events import WebhookEvents
