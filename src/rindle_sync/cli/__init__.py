@@ -1,6 +1,7 @@
 """Commands; they print and decide nothing."""
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
@@ -18,7 +19,7 @@ from rindle_sync.cli import (
     status,
     track,
 )
-from rindle_sync.cli.output import out, override, say_error
+from rindle_sync.cli.output import LoadSettings, load_by, out, override, say_error
 from rindle_sync.cli.streams import OutputFailed, prepare
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 
@@ -69,12 +70,23 @@ for group in (demo, rows, track, listing, lifecycle, status, explain, run, scans
 app.add_typer(events.events, name="events")
 
 
-def main() -> None:
-    """Run the command line; a failure is one sentence and an exit code, never a traceback."""
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+    load: LoadSettings | None = None,
+) -> None:
+    """Run the command line; a failure is one sentence and an exit code, never a traceback.
+
+    A framework passes the arguments of its own command, the name of it, and what makes the
+    settings, which is called with those that options have set.
+    """
+    if load:
+        load_by(load)
     prepare()
     try:
         try:
-            app()
+            app(arguments, prog_name=name)
         finally:
             sys.stdout.flush()
     except RindleSyncError as error:

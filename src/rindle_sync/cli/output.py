@@ -69,17 +69,28 @@ Reveal = Annotated[
 overrides: Final[dict[str, Any]] = {}
 """Settings that options of this command have set."""
 
+LoadSettings = Callable[..., "Settings"]
+"""What makes the settings of the process, as `load_settings` does, with those overrides."""
+
+_loaders: Final[list[LoadSettings]] = []
+
 
 def override(**options: Any) -> None:
     """Let the options that are given win over the settings."""
     overrides.update({name: value for name, value in options.items() if value is not None})
 
 
+def load_by(load: LoadSettings) -> None:
+    """Have the settings made by `load`: those of an app whose command this is."""
+    _loaders[:] = [load]
+
+
 def settings() -> Settings:
-    """The settings of this process."""
+    """The settings of this process, or of the app whose command this is."""
     from rindle_sync.config import load_settings
 
-    return load_settings(**overrides)
+    load = _loaders[0] if _loaders else load_settings
+    return load(**overrides)
 
 
 def with_rindle(
