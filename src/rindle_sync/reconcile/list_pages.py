@@ -93,6 +93,7 @@ class _Walk:
 
     run: SweepRun
     candidates: list[PageCandidate]
+    """Newest first, those that are `left`."""
     bookmarks: list[Bookmark]
     due: int
     """How many of the candidates were due."""
@@ -105,6 +106,11 @@ class _Walk:
     """How many of the checked rows were due."""
     follows: bool = False
     """Whether the page before the one in hand was read, too."""
+    left: dict[str, PageCandidate] = field(init=False)
+    """The candidates that no page has ruled out, by id."""
+
+    def __post_init__(self) -> None:
+        self.left = {candidate.id: candidate for candidate in self.candidates}
 
     @property
     def pages_expected(self) -> int:
@@ -164,10 +170,9 @@ class _Walk:
         first, last = standing_on(self.candidates, bookmark, oldest, follows=self.follows)
         ids = {candidate.id for candidate in self.candidates[first:last]}
         self.run.not_listed |= ids - listed
-        rest = [*self.candidates[:first], *self.candidates[last:]]
-        if not listed <= ids:
-            rest = [candidate for candidate in rest if candidate.id not in listed]
-        self.candidates = rest
+        for row_id in ids | listed:
+            self.left.pop(row_id, None)
+        self.candidates = list(self.left.values())
 
 
 async def _begin_walk(run: SweepRun, rows: Sequence[Due]) -> _Walk:
