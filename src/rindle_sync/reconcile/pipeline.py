@@ -45,7 +45,7 @@ class FetchAhead(Generic[Place, Result]):
         try:
             return await task
         except BaseException:
-            await _ended(task)
+            await end_task(task)
             raise
 
     async def __aenter__(self) -> Self:
@@ -53,7 +53,7 @@ class FetchAhead(Generic[Place, Result]):
 
     async def __aexit__(self, *_: object) -> None:
         if self._begun:
-            await _ended(self._begun[1])
+            await end_task(self._begun[1])
 
 
 class ApplyBehind:
@@ -121,12 +121,12 @@ class ApplyBehind:
         self._is_more_coming = False
         self._arrived.set()
         if task and kind:
-            await _ended(task)
+            await end_task(task)
         elif task:
             try:
                 await task
             except BaseException:
-                await _ended(task)
+                await end_task(task)
                 raise
 
 
@@ -134,7 +134,7 @@ async def _awaited(work: Awaitable[Result]) -> Result:
     return await work
 
 
-async def _ended(task: "asyncio.Task[Any]") -> None:
+async def end_task(task: "asyncio.Task[Any]") -> None:
     """End a task that nobody waits for any more; what it raises is not missed."""
     task.cancel()
     await asyncio.wait({task})

@@ -120,7 +120,7 @@ class BlockingRindle(Blocking):
         try:
             return self._call(lambda rindle: rindle.receive(headers, body, method=method))
         except AlreadyClosed:
-            return TRY_AGAIN.response
+            return TRY_AGAIN
 
     def list_all(
         self, *, newest_first: bool = True, **filters: Unpack[RowFilters]
