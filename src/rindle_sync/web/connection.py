@@ -61,8 +61,8 @@ class _HeadWithBody:
     def write(self, data: bytes) -> None:
         """Write `data`, or keep the head until the app goes on or comes to wait."""
         if self._has_begun:
-            head, self._head = self._head or b"", None
-            self._transport.write(head + data)
+            head, self._head = self._head, None
+            self._transport.writelines([head, data] if head else [data])
             return
         self._has_begun, self._head = True, data
         self._loop.call_soon(self._flush)
@@ -137,7 +137,8 @@ class Connection(HttpToolsProtocol):
             raise _TooManyWait
         self._is_in_head, self._head_size = False, 0
         super().on_headers_complete()
-        self.cycle.transport = cast(asyncio.Transport, _HeadWithBody(self.transport, self.loop))
+        if self.scope["method"] != "HEAD":
+            self.cycle.transport = cast(asyncio.Transport, _HeadWithBody(self.transport, self.loop))
         self._stop_waiting_for_head()
         if self._all_is_taken():
             self._stop_waiting_for_client()
