@@ -98,7 +98,7 @@ class JobRunner:
 
     def handle(self, event: Event) -> None:
         """Wake the job that an event about a row makes due."""
-        if isinstance(event, StateChange | MediaChange):
+        if isinstance(event, (StateChange, MediaChange)):
             self.wake(JobKind.DISPATCH)
         elif not isinstance(event, WebhookProcessed) or not self.context.gateway.has_token:
             return
