@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """The marker."""
     text = "rindle_settings(**settings): settings of rindle-sync for this test"
     config.addinivalue_line("markers", text)
+
+
+@contextmanager
+def _told_in_a_sentence() -> Iterator[None]:
+    """What is wrong with the settings or the database of a test is no fault to trace."""
+    from rindle_sync.errors import RindleSyncError
+
+    try:
+        yield
+    except RindleSyncError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 @pytest.fixture
@@ -62,18 +74,10 @@ def _rindle_schema(pytestconfig: pytest.Config) -> Iterator[PostgresSchema | Non
     if not url:
         yield None
         return
-    from rindle_sync.errors import RindleSyncError
     from rindle_sync.testing import postgres_schema
 
-    opening = postgres_schema(url)
-    try:
-        schema = opening.__enter__()
-    except RindleSyncError as error:
-        pytest.fail(str(error), pytrace=False)
-    try:
+    with _told_in_a_sentence(), postgres_schema(url) as schema:
         yield schema
-    finally:
-        opening.__exit__(None, None, None)
 
 
 @pytest.fixture
@@ -83,7 +87,8 @@ def rindle_database_url(_rindle_schema: PostgresSchema | None) -> Iterator[str]:
     It is a new SQLite file, or what the option `--rindle-database-url` names.
     """
     if _rindle_schema:
-        _rindle_schema.empty()
+        with _told_in_a_sentence():
+            _rindle_schema.empty()
         yield _rindle_schema.url
         return
     from rindle_sync.testing import sqlite_database
@@ -122,7 +127,8 @@ def rindle_settings(
         values["mux_base_url"] = request.getfixturevalue("rindle_mux_url")
     for marker in reversed(list(request.node.iter_markers("rindle_settings"))):
         values |= marker.kwargs
-    return settings_for(rindle_mux, **values)
+    with _told_in_a_sentence():
+        return settings_for(rindle_mux, **values)
 
 
 @pytest.fixture
@@ -145,7 +151,7 @@ def rindle(rindle_settings: Settings, rindle_mux: FakeMux) -> Iterator[RindleSyn
     """The async service, connected to `rindle_mux`, which sends it webhooks. It runs no jobs."""
     from rindle_sync.testing import connected
 
-    with connected(rindle_settings, rindle_mux) as opened:
+    with _told_in_a_sentence(), connected(rindle_settings, rindle_mux) as opened:
         yield opened
 
 
@@ -154,5 +160,5 @@ def rindle_blocking(rindle_settings: Settings, rindle_mux: FakeMux) -> Iterator[
     """`rindle` for code without an event loop, from `rindle_sync.integrations.blocking`."""
     from rindle_sync.testing import connected_blocking
 
-    with connected_blocking(rindle_settings, rindle_mux) as opened:
+    with _told_in_a_sentence(), connected_blocking(rindle_settings, rindle_mux) as opened:
         yield opened
