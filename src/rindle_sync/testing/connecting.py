@@ -23,11 +23,10 @@ def connected(settings: Settings, mux: FakeMux) -> Iterator[RindleSync]:
     make_tables(settings)
     rindle = open_rindle(settings, listeners=(), transport=mux.transport, clock=mux.clock.now)
     _note_test(rindle)
-    webhook = mux.deliver_to(function=rindle.receive)
     try:
-        yield rindle
+        with mux.delivering_to(rindle.receive):
+            yield rindle
     finally:
-        mux.webhooks.remove(webhook)
         _close(rindle)
 
 
@@ -52,8 +51,5 @@ def connected_blocking(settings: Settings, mux: FakeMux) -> Iterator[blocking.Bl
     make_tables(settings)
     with blocking.connect(settings, transport=mux.transport, clock=mux.clock.now) as rindle:
         rindle._set_up(_note_test)  # noqa: SLF001  there is nothing for apps to set up so early
-        webhook = mux.deliver_to(function=rindle.receive)
-        try:
+        with mux.delivering_to(rindle.receive):
             yield rindle
-        finally:
-            mux.webhooks.remove(webhook)

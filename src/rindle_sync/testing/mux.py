@@ -74,6 +74,7 @@ class FakeMux(MuxEmulator):
 
     def __init__(self, clock: Clock | None = None, **options: Any) -> None:
         self.clock = clock or Clock()
+        self._stand_in: Webhook | None = None
         super().__init__(now=self.clock.seconds, **options)
         if "prepare_seconds" not in options:
             self.default_lives = replace(self.default_lives, asset=Life("never"))
@@ -138,12 +139,15 @@ class FakeMux(MuxEmulator):
         function: Receive | None = None,
         **faults: Any,
     ) -> Webhook:
-        """Send webhooks to an endpoint from now on; to nothing else than what is given.
+        """Send webhooks to an endpoint of the app from now on, and no more to `rindle` itself.
 
         `url` is an address, or the path in an app of this process: an ASGI app, a WSGI app, or the
         one behind a `client` of httpx such as `TestClient`. A `function` gets headers and body, as
         `rindle.receive` does. `faults` are those of `add_webhook`. Raises `ValueError`.
         """
+        if self._stand_in:
+            self.webhooks.remove(self._stand_in)
+            self._stand_in = None
         given = [way for way in (asgi, wsgi, client, function) if way is not None]
         if len(given) > 1:
             raise ValueError("give one of asgi, wsgi, client and function")
@@ -160,6 +164,16 @@ class FakeMux(MuxEmulator):
             raise ValueError("give the app with asgi, wsgi, client or function, or a whole address")
         address = urljoin(APP, url)
         return self.add_webhook(address, self.webhook_secret, transport=transport, **faults)
+
+    @contextmanager
+    def delivering_to(self, receive: Receive) -> Iterator[None]:
+        """Send webhooks to this function in the block, until `deliver_to` names the app's own."""
+        webhook = self._stand_in = self.deliver_to(function=receive)
+        try:
+            yield
+        finally:
+            self.webhooks.remove(webhook)
+            self._stand_in = None
 
     async def deliver_due(self, *, at_once: int = 1, must_succeed: bool = True) -> int:
         """Send the webhooks of all that has happened; how many requests that took.
