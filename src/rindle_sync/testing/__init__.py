@@ -54,4 +54,9 @@ _MODULES: Final = {
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"rindle_sync.{_MODULES[name]}"), name)
+    try:
+        module = import_module(f"rindle_sync.{_MODULES[name]}")
+    except ModuleNotFoundError as error:
+        text = f"rindle_sync.testing needs {error.name}; pip install 'rindle-sync[testing]'"
+        raise ModuleNotFoundError(text, name=error.name) from None
+    return getattr(module, name)

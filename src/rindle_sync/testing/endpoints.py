@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -11,6 +11,13 @@ from rindle_sync.emulator.webhook_payloads import SIGNATURE_HEADER
 
 Receive = Callable[[Mapping[str, str], bytes], Any]
 """Takes the headers and the body of a webhook; what it returns, or awaits, has a status."""
+
+
+class Client(Protocol):
+    """A client of httpx or httpx2, such as Starlette's and FastAPI's `TestClient`."""
+
+    def post(self, url: str, *, content: bytes, headers: Mapping[str, str]) -> Any:
+        """The response to a POST request."""
 
 
 class OnThisThread(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -57,8 +64,8 @@ def to_wsgi(app: Callable[..., Any]) -> OnThisThread:
     return OnThisThread(answer)
 
 
-def to_client(client: httpx.Client) -> OnThisThread:
-    """The way through a client of httpx, such as Starlette's and FastAPI's `TestClient`."""
+def to_client(client: Client) -> OnThisThread:
+    """The way through a client to the app behind it."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         path = request.url.raw_path.decode()

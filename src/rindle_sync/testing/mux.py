@@ -13,7 +13,7 @@ from rindle_sync.emulator.faults import Rule
 from rindle_sync.emulator.webhook_sender import deliver_blocking
 from rindle_sync.emulator.webhooks import Webhook
 from rindle_sync.testing.clock import Clock
-from rindle_sync.testing.endpoints import Receive, to_client, to_function, to_wsgi
+from rindle_sync.testing.endpoints import Client, Receive, to_client, to_function, to_wsgi
 
 APP: Final = "http://testserver"
 """The host of an app in this process, by the name that clients for tests give it."""
@@ -135,7 +135,7 @@ class FakeMux(MuxEmulator):
         *,
         asgi: Callable[..., Any] | None = None,
         wsgi: Callable[..., Any] | None = None,
-        client: httpx.Client | None = None,
+        client: Client | None = None,
         function: Receive | None = None,
         **faults: Any,
     ) -> Webhook:
