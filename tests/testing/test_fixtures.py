@@ -180,6 +180,18 @@ def test_webhooks_go_to_the_endpoint_of_the_app_once_it_is_named(
     assert rindle_blocking.webhook_events.list() == []
 
 
+async def test_webhooks_go_nowhere_else_where_the_app_named_its_endpoint_first(
+    rindle_mux: FakeMux, rindle_settings: Settings
+) -> None:
+    rindle_mux.deliver_to(function=lambda _headers, _body: httpx.Response(200))
+    with connected(rindle_settings, rindle_mux) as rindle:
+        rindle_mux.create_asset()
+        sent = await rindle_mux.deliver_due()
+        stored = await rindle.webhook_events.list()
+
+    assert (sent, stored) == (1, [])
+
+
 def test_sync_tests_of_an_asgi_app_run_its_jobs_in_its_event_loop(
     rindle_mux: FakeMux, rindle_settings: Settings, rindle_clock: Clock
 ) -> None:
