@@ -1,0 +1,5 @@
+"""System checks."""
+
+
+def register_all() -> None:
+    """Register them."""

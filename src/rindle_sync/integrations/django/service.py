@@ -1,0 +1,144 @@
+"""The service of a Django process: calls within `transaction.atomic` are a part of it."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import wraps
+from inspect import signature
+from typing import Any, Final, TypeVar, cast
+
+from django.db import connections
+from django.utils.asyncio import async_unsafe
+
+from rindle_sync.app import RindleSync
+from rindle_sync.installation import Installation, connect_all
+from rindle_sync.integrations.blocking import BlockingRindle
+from rindle_sync.integrations.blocking.background import Background
+from rindle_sync.integrations.django import conf
+from rindle_sync.providers import Transport
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _joining(method: F) -> F:
+    """The method, on Django's own connection where a transaction is open on it."""
+    assert "connection" in signature(method).parameters
+
+    @wraps(method)
+    def call(self: "DjangoRindle", /, *args: Any, **kwargs: Any) -> Any:
+        if "connection" not in kwargs and (joined := open_transaction()):
+            kwargs["connection"] = joined
+        return method(self, *args, **kwargs)
+
+    return cast(F, call)
+
+
+def open_transaction() -> Any:
+    """Django's connection to our database, if this thread has a transaction open on it."""
+    connection = connections[conf.database_alias()]
+    return connection if connection.in_atomic_block else None
+
+
+class _Service:
+    """What all services of a process share: the loop, on the database that Django uses now."""
+
+    def __init__(self) -> None:
+        self.setups: list[Callable[[Installation], object]] = []
+        self.overrides: dict[str, Any] = {}
+        self.transport: Transport | None = None
+        self._background: Background | None = None
+        self._url: str | None = None
+
+    def background(self) -> Background:
+        """The loop; a new one where the settings or the database are other ones than before."""
+        url = self.overrides.get("database_url") or conf.database_url()
+        if self._background is None or url != self._url:
+            self.close()
+            self._url = url
+            self._background = Background(self._connecting)
+            for setup in self.setups:
+                self._background.set_up(setup)
+        return self._background
+
+    def _connecting(self) -> AbstractAsyncContextManager[Installation]:
+        settings = conf.load(**self.overrides)
+        return connect_all(settings, transports=lambda _: self.transport)
+
+    def close(self) -> None:
+        """End the loop; the next call begins another one."""
+        background, self._background = self._background, None
+        if background:
+            background.close()
+
+
+class DjangoRindle(BlockingRindle):
+    """`RindleSync` for Django; any thread may call, and waits for the answer.
+
+    Methods, arguments, results and errors are those of `RindleSync`. Within `transaction.atomic`
+    on our database, what takes a `connection` is written on Django's own one: with the app's rows,
+    or not at all. `connection=None` writes on one of ours instead. An async view raises
+    `SynchronousOnlyOperation`: call through `sync_to_async`, as the ORM.
+    """
+
+    def __init__(self, service: _Service | None = None, environment: str | None = None) -> None:
+        # there is no loop yet: `_background` gives it, where one is needed
+        self._service = service or _Service()
+        self._environment = environment
+        self._names: set[str] = set()
+
+    @property
+    def _background(self) -> Background:  # type: ignore[override]
+        return self._service.background()
+
+    track = _joining(BlockingRindle.track)
+    track_many = _joining(BlockingRindle.track_many)
+    prepare_upload = _joining(BlockingRindle.prepare_upload)
+    prepare_asset = _joining(BlockingRindle.prepare_asset)
+    replace = _joining(BlockingRindle.replace)
+    untrack = _joining(BlockingRindle.untrack)
+
+    def of(self, environment: str) -> "DjangoRindle":
+        """The service of one environment, where the settings have several."""
+        return DjangoRindle(self._service, environment)
+
+    def close(self) -> None:
+        """Give back all connections; a later call connects again. Raises nothing."""
+        self._service.close()
+
+    @contextmanager
+    def replaced(
+        self, *, transport: Transport | None = None, **overrides: Any
+    ) -> Iterator["DjangoRindle"]:
+        """For the time of a block, a service with other settings, and in tests without network.
+
+        Callbacks and signals stay. Each environment gets `transport`.
+        """
+        service = self._service
+        before = service.transport, service.overrides
+        service.close()
+        service.transport, service.overrides = transport, {**service.overrides, **overrides}
+        try:
+            yield self
+        finally:
+            service.close()
+            service.transport, service.overrides = before
+
+    def _set_up(self, setup: Callable[[RindleSync], object]) -> None:
+        def set_up(installation: Installation) -> None:
+            setup(self._of(installation))
+
+        self._service.setups.append(set_up)
+        if self._service._background:
+            self._service._background.set_up(set_up)
+
+    def _call(self, work: Callable[[RindleSync], Awaitable[T]]) -> T:
+        return cast(T, _call(lambda: super(DjangoRindle, self)._call(work)))
+
+
+@async_unsafe("rindle blocks its thread: call it through asgiref.sync.sync_to_async")
+def _call(call: Callable[[], Any]) -> Any:
+    return call()
+
+
+rindle: Final = DjangoRindle()
+"""The service of this process."""
