@@ -86,7 +86,7 @@ class _Spaced(models.Func):
     arity = 1
     output_field = models.DateTimeField()
 
-    def as_sql(self, compiler: Any, connection: Any, **_: Any) -> Any:
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> Any:
         """The column itself, or on SQLite what is made of it."""
         sql, parameters = compiler.compile(self.source_expressions[0])
         if connection.vendor == "sqlite":

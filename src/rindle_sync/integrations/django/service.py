@@ -96,8 +96,8 @@ class DjangoRindle(BlockingRindle):
 
     Methods, arguments, results and errors are those of `RindleSync`. Within `transaction.atomic`
     on our database, what takes a `connection` is written on Django's own one: with the app's rows,
-    or not at all; `connection=None` writes on one of ours instead. Rows are read there, too. An async view raises
-    `SynchronousOnlyOperation`: call through `sync_to_async`, as the ORM.
+    or not at all; `connection=None` writes on one of ours instead. Rows are read there, too. An
+    async view raises `SynchronousOnlyOperation`: call through `sync_to_async`, as the ORM.
     """
 
     def __init__(
