@@ -28,7 +28,6 @@ _NO_SCHEMA: Final = (
     "{'options': '-c search_path=…'}"
 )
 _REFUSED: Final = {"database_url": _OWN_DATABASE, "database_schema": _NO_SCHEMA}
-_POSTGRESQL: Final = ("postgresql", "postgis")
 
 
 def given() -> dict[str, Any]:
@@ -137,9 +136,9 @@ def database_url(alias: str | None = None) -> str:
     where = f"DATABASES[{alias!r}]"
     if connection.vendor == "sqlite":
         return _sqlite(where, connection.settings_dict)
-    engine = str(connection.settings_dict["ENGINE"])
-    if connection.vendor == "postgresql" and any(kind in engine for kind in _POSTGRESQL):
+    if connection.vendor == "postgresql":  # PostGIS, too, and engines that are built on Django's
         return _postgresql(where, connection.settings_dict)
+    engine = connection.settings_dict["ENGINE"]
     text = (
         f"has the engine {engine}, and rindle-sync keeps its tables in PostgreSQL or SQLite: add "
         f"such a database to DATABASES, and name it with {SETTING}[{DATABASE!r}]"
