@@ -65,7 +65,8 @@ def test_a_wrong_key_is_named_with_the_one_that_is_meant(tmp_path: Path) -> None
     assert (
         alias == "RINDLE['DATABASE']: names 'video', which is not in DATABASES; there are default"
     )
-    assert value.startswith("sweep_interval_seconds: ")
+    assert value.startswith("RINDLE['SWEEP_INTERVAL_SECONDS']: input should be a valid number")
+    assert "TOML" not in value
     assert no_dict.startswith("RINDLE: must be a dict")
 
 
