@@ -97,19 +97,19 @@ def test_sqlmigrate_shows_the_statements(project: DjangoProject) -> None:
     assert "CREATE TRIGGER rindle_sync_count_new" in shown
 
 
-def test_a_migration_that_is_undone_drops_nothing(
-    project: DjangoProject, database_url: str
-) -> None:
+def test_a_migration_that_is_undone_drops_nothing(tmp_path: Path, sqlite_url: str) -> None:
+    project = a_project(tmp_path, sqlite_url)
     project.managed("migrate", "-v0")
-    before = shape(database_url)
+    before = shape(sqlite_url)
     project.managed("migrate", "-v0", "rindle_sync", "zero")
-    assert shape(database_url) == before
+    assert shape(sqlite_url) == before
 
     project.managed("migrate", "-v0")
-    assert shape(database_url) == before
+    assert shape(sqlite_url) == before
 
 
-def test_flush_leaves_the_rows_as_they_are(project: DjangoProject) -> None:
+def test_flush_leaves_the_rows_as_they_are(tmp_path: Path, sqlite_url: str) -> None:
+    project = a_project(tmp_path, sqlite_url)
     project.managed("migrate", "-v0")
     project.managed("rindle", "track", "--reference", "a", "--provider-asset-id", "asset-1")
     project.managed("flush", "--no-input")
@@ -118,9 +118,10 @@ def test_flush_leaves_the_rows_as_they_are(project: DjangoProject) -> None:
 
 
 def test_tables_of_another_program_are_refused_in_a_sentence(
-    project: DjangoProject, database_url: str
+    tmp_path: Path, sqlite_url: str
 ) -> None:
-    engine = create_engine(driver_url(database_url, is_async=False))
+    project = a_project(tmp_path, sqlite_url)
+    engine = create_engine(driver_url(sqlite_url, is_async=False))
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE media_provider_assets (id INTEGER, asset_id TEXT)"))
     engine.dispose()
@@ -132,10 +133,11 @@ def test_tables_of_another_program_are_refused_in_a_sentence(
 
 
 def test_tables_of_a_newer_version_are_refused_in_a_sentence(
-    project: DjangoProject, database_url: str
+    tmp_path: Path, sqlite_url: str
 ) -> None:
-    asyncio.run(migrate(database_url))
-    engine = create_engine(driver_url(database_url, is_async=False))
+    project = a_project(tmp_path, sqlite_url)
+    asyncio.run(migrate(sqlite_url))
+    engine = create_engine(driver_url(sqlite_url, is_async=False))
     with engine.begin() as connection:
         connection.execute(text("UPDATE rindle_sync_alembic_version SET version_num='rindle_99'"))
     engine.dispose()
