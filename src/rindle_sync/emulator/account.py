@@ -16,6 +16,8 @@ from rindle_sync.emulator.faults import Fault, Faults, Rule
 from rindle_sync.emulator.ids import Ids
 from rindle_sync.emulator.lifecycle import (
     Asset,
+    AssetState,
+    Ending,
     Life,
     Lives,
     Policy,
@@ -181,6 +183,27 @@ class MuxAccount:
     def delete_asset(self, asset_id: str) -> None:
         """Delete an asset now; KeyError if there is none."""
         self.environment.delete_asset(self._asset(asset_id), self.now())
+
+    def finish_asset(self, asset_id: str) -> None:
+        """Make an asset that is preparing ready now, whatever its lifecycle says.
+
+        ValueError if it does not prepare any more, KeyError if there is none.
+        """
+        self._end(asset_id, ends=Ending.READY)
+
+    def fail_asset(
+        self, asset_id: str, *, error_type: str = "invalid_input", error_message: str | None = None
+    ) -> None:
+        """Make an asset that is preparing errored now; the same errors as `finish_asset`."""
+        message = error_message or self.life.error_message
+        self._end(asset_id, ends=Ending.ERRORED, error_type=error_type, error_message=message)
+
+    def _end(self, asset_id: str, **ending: Any) -> None:
+        asset, now = self._asset(asset_id), self.now()
+        state = asset.state(now)
+        if state is not AssetState.PREPARING:
+            reject("asset_id", f"names an asset that is {state} already; create another asset")
+        self.environment.end_asset(asset, now, **ending)
 
     def update_asset(self, asset_id: str, **changes: Any) -> None:
         """Change `passthrough`, `meta` or `thumbnail_time` of an asset; KeyError if none."""
