@@ -6,5 +6,5 @@ from django.urls import include, path
 urlpatterns = [
     path("", include("films.urls")),
     path("admin/", admin.site.urls),
-    # webhooks
+    path("", include("rindle_sync.integrations.django.urls")),
 ]

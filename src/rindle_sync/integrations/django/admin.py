@@ -61,7 +61,7 @@ class Readable(AnyModelAdmin):
     list_per_page = 50
     list_max_show_all = 0
     safe_lookups: Iterable[str] = ()
-    """The columns by which an address may filter: with any column it could guess at ids."""
+    """By what an address may filter: with any column it could guess at ids."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody: rows come by `track` and uploads, webhook events from the provider."""
@@ -79,7 +79,7 @@ class Readable(AnyModelAdmin):
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Whether an address may filter so."""
-        return lookup.partition("__")[0] in self.safe_lookups
+        return lookup in self.safe_lookups or lookup.startswith("provider_created_at__")
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """The actions, without Django's own deletion: that would forget half of a row."""
@@ -93,7 +93,8 @@ class Readable(AnyModelAdmin):
         for outcome, names in together.items():
             shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
             level = messages.SUCCESS if outcome.is_good else messages.ERROR
-            self.message_user(request, f"{shown}: {outcome.text}", level)
+            # the text first: Django makes the first letter of a message a capital
+            self.message_user(request, f"{outcome.text} ({shown})", level)
 
     def is_too_much(self, request: HttpRequest, rows: QuerySet[Any]) -> bool:
         """Whether too many are selected, which the user is told."""
@@ -116,7 +117,7 @@ class AssetAdmin(Readable):
         *(StateFilter, ErrorKindFilter, EnvironmentFilter, ProfileFilter),
         ("provider_created_at", admin.DateFieldListFilter),
     )
-    safe_lookups = ("provider_created_at",)
+    safe_lookups = ("state", "error_kind", "environment", "profile")
     ordering = ("-provider_created_at", "-id")
     sortable_by = ()
     search_fields = ("reference",)
@@ -318,6 +319,7 @@ class WebhookEventAdmin(Readable):
 
     list_display = ("received", "type", "about", "status", "attempts", "reason", "environment")
     list_filter = (StatusFilter, EnvironmentFilter)
+    safe_lookups = ("status", "environment")
     ordering = ("-received_at", "-id")
     sortable_by = ()
     actions = ("replay",)

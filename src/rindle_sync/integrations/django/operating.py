@@ -52,7 +52,7 @@ def _each(rows: Iterable[ProviderAsset], act: Callable[[Row], Outcome]) -> Itera
         try:
             outcome = act(row)
         except RindleSyncError as error:
-            outcome = Outcome(is_good=False, text=str(error))
+            outcome = Outcome(is_good=False, text=f"Not done: {error}")
         yield Told(row.shown_reference, outcome)
 
 
@@ -64,7 +64,7 @@ def replayed(events: Iterable[WebhookEvent]) -> Iterator[Told]:
             text = REPLAYED if number else NOT_REPLAYED
             outcome = Outcome(is_good=bool(number), text=text)
         except RindleSyncError as error:
-            outcome = Outcome(is_good=False, text=str(error))
+            outcome = Outcome(is_good=False, text=f"Not done: {error}")
         yield Told(event.type, outcome)
 
 
