@@ -6,8 +6,9 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -72,7 +73,21 @@ overrides: Final[dict[str, Any]] = {}
 LoadSettings = Callable[..., "Settings"]
 """What makes the settings of the process, as `load_settings` does, with those overrides."""
 
-_loaders: Final[list[LoadSettings]] = []
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The framework whose command runs ours, and what differs there."""
+
+    load: LoadSettings | None = None
+    prepare: Callable[[Installation], None] = lambda _: None
+    """Called with the services of each command that runs jobs, to add callbacks."""
+    serves_webhooks: bool = False
+    """Whether the framework serves the webhook endpoint: then `run` serves none."""
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    """What to use in place of commands that are the framework's own."""
+
+
+_hosts: Final[list[Host]] = [Host()]
 
 
 def override(**options: Any) -> None:
@@ -80,17 +95,21 @@ def override(**options: Any) -> None:
     overrides.update({name: value for name, value in options.items() if value is not None})
 
 
-def load_by(load: LoadSettings) -> None:
-    """Have the settings made by `load`: those of an app whose command this is."""
-    _loaders[:] = [load]
+def run_in(host: Host) -> None:
+    """Have the commands run as a part of a framework."""
+    _hosts[:] = [host]
+
+
+def host() -> Host:
+    """The framework whose command runs ours; one that changes nothing where none does."""
+    return _hosts[0]
 
 
 def settings() -> Settings:
     """The settings of this process, or of the app whose command this is."""
     from rindle_sync.config import load_settings
 
-    load = _loaders[0] if _loaders else load_settings
-    return load(**overrides)
+    return (host().load or load_settings)(**overrides)
 
 
 def with_rindle(
@@ -110,7 +129,11 @@ def with_installation(
     """The result of `work` with the services of all environments."""
     from rindle_sync.installation import connect_all
 
-    return _run(connect_all(settings(), listeners=listeners), work, is_service=is_service)
+    async def prepared(installation: Installation) -> T:
+        host().prepare(installation)
+        return await work(installation)
+
+    return _run(connect_all(settings(), listeners=listeners), prepared, is_service=is_service)
 
 
 def _run(

@@ -2,7 +2,11 @@
 
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore, Written
-from rindle_sync.store.callers_thread import called_from
+from rindle_sync.store.callers_thread import (
+    called_from,
+    is_called_from_elsewhere,
+    on_callers_thread,
+)
 from rindle_sync.store.connection_kinds import AnyConnection
 from rindle_sync.store.database import ENCODING_REMEDY, AsyncConnection, Database
 from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of

@@ -43,7 +43,7 @@ else:
 
 _KINDS: Final = (
     "must be the app's own connection: of SQLAlchemy (Connection, Session, AsyncConnection, "
-    "AsyncSession), of psycopg (Connection, AsyncConnection), of sqlite3, of aiosqlite, or of Django"
+    "AsyncSession), of psycopg (Connection, AsyncConnection), of sqlite3, aiosqlite or Django"
 )
 
 

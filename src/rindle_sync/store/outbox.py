@@ -252,6 +252,21 @@ class Outbox(Repository):
         except (TransactionEnded, IntegrityError, InvalidValue) as error:
             raise NotRecorded(error) from None
 
+    async def record(
+        self, leased: PendingChange | PendingCall, callback: str, token: str, *, ends: bool
+    ) -> bool:
+        """Note in a transaction of the app's own that a callback handles a change.
+
+        False where the lease was lost: then the transaction is not to be committed.
+        """
+        async with self.database.writing() as connection:
+            # a write first: SQLite may refuse to let a transaction write that has read before
+            ended = await self.note_handled(connection, leased, callback, token, ends=ends)
+            if ended is not None:
+                return ended > 0
+            held = {"held_id": leased.id, "held": token}
+            return (await connection.execute(_HOLD[changes.name], held)).first() is not None
+
     async def note_handled(
         self,
         connection: AsyncConnection,
@@ -260,16 +275,21 @@ class Outbox(Repository):
         token: str,
         *,
         ends: bool,
-    ) -> None:
-        """Note that a callback has handled a change; `ends` says that no other one is left."""
+    ) -> int | None:
+        """Note that a callback has handled a change; `ends` says that no other one is left.
+
+        The number of lines under this token that have ended; None where others are left.
+        """
         if isinstance(leased, PendingCall):
             rows = json_parameter([{"id": leased.id}], change_deliveries)
-            await connection.execute(_END_CALLS, {"rows": rows, "held": token})
+            ended = await connection.execute(_END_CALLS, {"rows": rows, "held": token})
         elif ends:
-            await connection.execute(_END_ONE, {"held_id": leased.id, "held": token})
+            ended = await connection.execute(_END_ONE, {"held_id": leased.id, "held": token})
         else:
             marker = self.key | _call_columns(leased, callback)
             await connection.execute(sa.insert(change_deliveries), marker)
+            return None
+        return ended.rowcount
 
     @retried
     async def end(self, outcomes: Outcomes, token: str) -> None:

@@ -106,19 +106,24 @@ def load(**overrides: Any) -> Settings:
     return load_settings(**{**values, **overrides})
 
 
+def loaded() -> Settings:
+    """The settings, read once, and again when Django's own settings change."""
+    if not _loaded:
+        _loaded.append(load())
+    return _loaded[0]
+
+
 def environments() -> tuple[Settings, ...]:
-    """The settings of each environment, read once and again when Django's settings change."""
-    if not _environments:
-        _environments.append(tuple(load().each().values()))
-    return _environments[0]
+    """The settings of each environment."""
+    return tuple(loaded().each().values())
 
 
-_environments: Final[list[tuple[Settings, ...]]] = []
+_loaded: Final[list[Settings]] = []
 
 
 def forget() -> None:
     """Read the settings anew with the next use."""
-    _environments.clear()
+    _loaded.clear()
 
 
 def database_url(alias: str | None = None) -> str:

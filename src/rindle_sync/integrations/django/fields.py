@@ -15,8 +15,10 @@ from rindle_sync.store.schema.types import utc_text
 if TYPE_CHECKING:
     _CharField = models.CharField[Any, Any]
     _DateTimeField = models.DateTimeField[Any, Any]
+    _Descriptor = ForwardManyToOneDescriptor[Any]
 else:  # generic for type checkers only
     _CharField, _DateTimeField = models.CharField, models.DateTimeField
+    _Descriptor = ForwardManyToOneDescriptor
 
 
 class RowIdField(_CharField):
@@ -71,7 +73,7 @@ class UtcTimeField(_DateTimeField):
         return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
-class VideoDescriptor(ForwardManyToOneDescriptor):
+class VideoDescriptor(_Descriptor):
     """The row behind a `VideoField`; None where rindle-sync has it no more."""
 
     def __get__(self, instance: Any, cls: Any = None) -> Any:

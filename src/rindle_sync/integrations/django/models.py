@@ -173,7 +173,7 @@ class ProviderAsset(ReadOnlyModel):
         permissions = (("sync_providerasset", "Can sync a video and replay webhook events"),)
 
     def __str__(self) -> str:
-        return f"{self.shown_reference} ({self.get_state_display()})"
+        return f"{self.shown_reference} ({AssetState(self.state).label})"
 
     def __repr__(self) -> str:
         return f"<ProviderAsset {self.pk}: {self}>"
@@ -259,7 +259,7 @@ class WebhookEvent(ReadOnlyModel):
         default_permissions = ("view",)
 
     def __str__(self) -> str:
-        return f"{self.type} ({self.get_status_display()})"
+        return f"{self.type} ({EventStatus(self.status).label})"
 
 
 class AssetChangeQuerySet(ReadOnlyQuerySet):

@@ -1,6 +1,6 @@
 """Models that only read: what rindle-sync decides is written by it alone."""
 
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self, cast
 
 from django.db import models
 from django.db.models import Q
@@ -9,21 +9,22 @@ from rindle_sync.errors import ReadOnly
 from rindle_sync.integrations.django import conf
 
 
-def _refusal(what: str, remedy: str) -> Any:
+def _refusal(what: str, remedy: str) -> tuple[Any, Any]:
+    """A method that raises `ReadOnly`, and an async one."""
+
     def refuse(self: Any, *_: object, **__: object) -> NoReturn:
         model = getattr(self, "model", None) or type(self)
         raise ReadOnly(f"{model.__name__} is written by rindle-sync alone: {remedy} ({what})")
 
-    refuse.__doc__ = f"Raises `ReadOnly`: {remedy}."
-    refuse.alters_data = True  # type: ignore[attr-defined]  templates call no such method
-    refuse.queryset_only = False  # type: ignore[attr-defined]
-
     async def refuse_async(self: Any, *_: object, **__: object) -> NoReturn:
         refuse(self)
 
-    refuse_async.__doc__ = refuse.__doc__
-    refuse_async.alters_data = True  # type: ignore[attr-defined]
-    return refuse, refuse_async
+    methods: tuple[Any, Any] = refuse, refuse_async
+    for method in methods:
+        method.__doc__ = f"Raises `ReadOnly`: {remedy}."
+        method.alters_data = True  # templates do not call it
+        method.queryset_only = False
+    return methods
 
 
 WRITE: Final = (
@@ -73,7 +74,7 @@ class ReadOnlyManager(models.Manager[Any]):
         queryset = super().get_queryset()
         if self._db is None:
             queryset = queryset.using(conf.database_alias())
-        return queryset.here()
+        return cast(ReadOnlyQuerySet, queryset).here()
 
 
 class EverywhereManager(models.Manager[Any]):

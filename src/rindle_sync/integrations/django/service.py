@@ -14,6 +14,7 @@ from rindle_sync.installation import Installation, connect_all
 from rindle_sync.integrations.blocking import BlockingRindle
 from rindle_sync.integrations.blocking.background import Background
 from rindle_sync.integrations.django import conf
+from rindle_sync.integrations.django.signals import connect_signals
 from rindle_sync.providers import Transport
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class _Service:
     """What all services of a process share: the loop, on the database that Django uses now."""
 
     def __init__(self) -> None:
-        self.setups: list[Callable[[Installation], object]] = []
+        self.setups: list[Callable[[Installation], object]] = [connect_signals]
         self.overrides: dict[str, Any] = {}
         self.transport: Transport | None = None
         self._background: Background | None = None
@@ -59,6 +60,12 @@ class _Service:
             for setup in self.setups:
                 self._background.set_up(setup)
         return self._background
+
+    def set_up(self, setup: Callable[[Installation], object]) -> None:
+        """Call `setup` once for each loop, before its first call, or now."""
+        self.setups.append(setup)
+        if self._background:
+            self._background.set_up(setup)
 
     def _connecting(self) -> AbstractAsyncContextManager[Installation]:
         settings = conf.load(**self.overrides)
@@ -127,9 +134,7 @@ class DjangoRindle(BlockingRindle):
         def set_up(installation: Installation) -> None:
             setup(self._of(installation))
 
-        self._service.setups.append(set_up)
-        if self._service._background:
-            self._service._background.set_up(set_up)
+        self._service.set_up(set_up)
 
     def _call(self, work: Callable[[RindleSync], Awaitable[T]]) -> T:
         return cast(T, _call(lambda: super(DjangoRindle, self)._call(work)))
