@@ -116,7 +116,7 @@ def test_neither_list_counts_all_rows_and_each_statement_is_in_one_environment(
         mux.finish(video(f"film-{number}"))
     client = signed_in()
 
-    with CaptureQueriesContext(connection, ) as asked:
+    with CaptureQueriesContext(connection) as asked:
         text_of(client, LIST)
         text_of(client, EVENTS)
 
@@ -255,9 +255,7 @@ def test_sync_now_asks_the_provider_whatever_is_due(
     assert told_by(again) == ["Checked: the row has not changed. (film-1)"]
 
 
-def test_an_upload_without_an_asset_is_asked_about_too(
-    mux: EmulatedMux, signed_in: SignIn
-) -> None:
+def test_an_upload_without_an_asset_is_asked_about_too(mux: EmulatedMux, signed_in: SignIn) -> None:
     link = rindle.begin_upload(reference="film-1", cors_origin="*")
     upload = ProviderAsset.objects.get(pk=link.row_id)
 
@@ -275,9 +273,7 @@ def test_a_provider_that_does_not_answer_is_a_message_and_no_traceback(
 
     html = act(client, "sync_now", waits)
 
-    assert told_by(html) == [
-        "The provider did not answer. The row is checked again. (film-1)"
-    ]
+    assert told_by(html) == ["The provider did not answer. The row is checked again. (film-1)"]
     assert not any(secret in html for secret in secrets_of(waits))
 
 
@@ -401,4 +397,3 @@ def test_rows_are_filtered_by_when_their_asset_was_made(
     html = text_of(signed_in(), f"{LIST}?provider_created_at__gte={since}+00:00:00%2B00:00")
 
     assert ">film-1</a>" not in html
-

@@ -11,6 +11,7 @@ from rindle_sync.integrations.django.models import ProviderAsset
 from rindle_sync.integrations.django.testing import EmulatedMux, emulated_mux
 from tests.django_site.people import ALL, a_user
 
+
 @pytest.fixture
 def mux(transactional_db: None) -> Iterator[EmulatedMux]:
     """The provider, of which a test says what happens."""

@@ -37,9 +37,7 @@ def playback_id_of(video: ProviderAsset) -> str:
     return str(video.row.playback_ids[0].id)
 
 
-def test_a_ready_video_has_a_video_element_with_its_stream_and_poster(
-    ready: ProviderAsset,
-) -> None:
+def test_a_ready_video_has_a_video_element_with_its_stream_and_poster(ready: ProviderAsset) -> None:
     html = shown("{% mux_player video title=title %}", video=ready, title="A & B")
 
     assert html.startswith("<video controls")
@@ -148,9 +146,7 @@ def signing_key() -> str:
 
 
 @override_settings(RINDLE_PLAYER_URL=PLAYER)
-def test_a_signed_video_has_a_token_for_each_part(
-    transactional_db: None, signing_key: str
-) -> None:
+def test_a_signed_video_has_a_token_for_each_part(transactional_db: None, signing_key: str) -> None:
     own = {"MUX_SIGNING_KEY_ID": "key-1", "MUX_SIGNING_PRIVATE_KEY": signing_key}
     with emulated_mux(rindle_settings=own) as mux:
         asset_id = mux.create_asset(policies=["signed"])

@@ -66,9 +66,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 def upload_again(request: HttpRequest, pk: int) -> HttpResponse:
     """The same upload while it waits for its file, else a new one: for a page that was reloaded."""
     again = get_object_or_404(Film, pk=pk)
-    link = rindle.begin_upload(
-        reference=str(again.pk), cors_origin=origin_of(request), resume=True
-    )
+    link = rindle.begin_upload(reference=str(again.pk), cors_origin=origin_of(request), resume=True)
     return JsonResponse({"page": reverse("film", args=[again.pk]), "url": link.url})
 
 

@@ -5,26 +5,31 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-        ('rindle_sync', '0001_rindle_3'),
-    ]
+    dependencies = [("rindle_sync", "0001_rindle_3")]
 
     operations = [
         migrations.CreateModel(
-            name='Film',
+            name="Film",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('title', models.CharField(max_length=200)),
-                ('published_at', models.DateTimeField(blank=True, null=True)),
-                ('changes', models.PositiveIntegerField(default=0)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('video', rindle_sync.integrations.django.fields.VideoField(blank=True, to='rindle_sync.providerasset')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("title", models.CharField(max_length=200)),
+                ("published_at", models.DateTimeField(blank=True, null=True)),
+                ("changes", models.PositiveIntegerField(default=0)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "video",
+                    rindle_sync.integrations.django.fields.VideoField(
+                        blank=True, to="rindle_sync.providerasset"
+                    ),
+                ),
             ],
-            options={
-                'ordering': ('-created_at',),
-            },
-        ),
+            options={"ordering": ("-created_at",)},
+        )
     ]

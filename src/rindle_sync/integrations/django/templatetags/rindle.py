@@ -96,9 +96,7 @@ def _end(seconds: int) -> Any:
 
 def _nonce(context: Context) -> str:
     """The nonce of the page's content security policy, by Django itself or by django-csp."""
-    return str(
-        context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", None) or ""
-    )
+    return str(context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", None) or "")
 
 
 def _attributes(given: dict[str, Any]) -> SafeString:
