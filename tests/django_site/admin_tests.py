@@ -302,7 +302,7 @@ def test_untrack_asks_first_and_forgets_the_row_but_not_the_asset(
     assert still == 3
     assert told_by(told) == [f"{UNTRACKED} (film-2, film-1)"]
     assert [row.pk for row in ProviderAsset.objects.all()] == [kept.pk]
-    assert mux.truth(str(first.provider_asset_id))
+    assert mux.truth(str(first.provider_asset_id)).state != "deleted"
     assert LogEntry.objects.count() == 2
 
 
@@ -345,7 +345,9 @@ def dead_event(mux: EmulatedMux, video: MakeVideo) -> WebhookEvent:
     table = WebhookEvent._meta.db_table
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET status = 'dead', next_attempt_at = NULL, reason = 'x'")
-    return WebhookEvent.objects.get(pk=untracked.pk)
+    untracked.refresh_from_db()
+    assert isinstance(untracked, WebhookEvent)
+    return untracked
 
 
 def test_webhook_events_are_listed_by_status_and_replayed(

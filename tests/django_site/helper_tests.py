@@ -7,8 +7,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import TestCase, TransactionTestCase, override_settings
-
 from films.models import Film
+
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.django import conf, rindle
 from rindle_sync.integrations.django.models import ProviderAsset, WebhookEvent
@@ -132,8 +132,8 @@ def test_what_the_project_itself_sets_counts_but_for_its_credentials(
 def test_after_the_block_the_project_is_as_before(transactional_db: None) -> None:
     before = settings.RINDLE
     with emulated_mux():
-        assert settings.RINDLE != before
-    assert settings.RINDLE == before
+        assert before != settings.RINDLE
+    assert before == settings.RINDLE
 
 
 @override_settings(ROOT_URLCONF="films.urls")

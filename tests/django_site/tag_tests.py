@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives import serialization as write
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.template import Context, Template
 from django.test import RequestFactory, override_settings
-
 from films.models import Film
+
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.django import rindle
 from rindle_sync.integrations.django.models import ProviderAsset
@@ -30,7 +30,8 @@ def shown(tag: str, **values: Any) -> str:
 def ready(mux: EmulatedMux, video: MakeVideo) -> ProviderAsset:
     made = video()
     mux.finish(made)
-    return ProviderAsset.objects.get(pk=made.pk)
+    made.refresh_from_db()
+    return made
 
 
 def playback_id_of(video: ProviderAsset) -> str:

@@ -3,15 +3,11 @@
 On SQLite and on PostgreSQL, each with a test database that Django makes.
 """
 
-import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("django")
 pytest.importorskip("pytest_django")
-from tests.support.django_project import APP, HOSTILE, ROOT, SITE, environment, manage, run  # noqa: E402
+from tests.support.django_project import HOSTILE, ROOT, SITE, environment, manage, run
 
 CONTENTS = (
     "from films.models import Film;"

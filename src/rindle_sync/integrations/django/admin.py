@@ -5,7 +5,7 @@ webhook events replayed, `delete` untracks them; `view` of a webhook event sees 
 """
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -75,7 +75,8 @@ class Readable(AnyModelAdmin):
         """Whether the user may have rows synced and webhook events replayed."""
         opts = ProviderAsset._meta
         names = [get_permission_codename(action, opts) for action in ("sync", "change")]
-        return any(request.user.has_perm(f"{opts.app_label}.{name}") for name in names)
+        user: Any = request.user
+        return any(user.has_perm(f"{opts.app_label}.{name}") for name in names)
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
         """Whether an address may filter so."""
@@ -289,7 +290,7 @@ class AssetAdmin(Readable):
         return row
 
     def _forget(self, request: HttpRequest, rows: list[ProviderAsset]) -> None:
-        self.log_deletions(request, rows)
+        self.log_deletions(request, cast(Any, rows))
         self.tell(request, operating.untracked(rows))
 
     def _confirmation(self, request: HttpRequest, rows: list[ProviderAsset]) -> TemplateResponse:
@@ -301,7 +302,7 @@ class AssetAdmin(Readable):
             "media": self.media,
             "cancel_url": self._address("changelist"),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "rindle_sync/admin/untrack.html", shown)
 
     def _to_list(self, request: HttpRequest) -> HttpResponse:
@@ -360,7 +361,7 @@ class WebhookEventAdmin(Readable):
     @admin.display(description="row", empty_value="")
     def about(self, event: WebhookEvent) -> str:
         """The row that it is about; the redacted provider id where there is none."""
-        row = event.row
+        row = getattr(event, "row", None)
         if row is None:
             return redact_id(event.provider_asset_id or event.provider_upload_id) or ""
         name = f"{self.admin_site.name}:{row._meta.app_label}_{row._meta.model_name}_change"

@@ -64,7 +64,7 @@ def playing(
     except NotPlayable:
         return None
     except ConfigurationError as error:
-        _log.error("row %s cannot be played: %s", row.id, error)  # noqa: TRY400  no traceback
+        _log.error("row %s cannot be played: %s", row.id, error)
         return None
 
 
