@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("django")
 pytest.importorskip("pytest_django")
-from tests.support.django_project import HOSTILE, ROOT, SITE, environment, manage, run
+from tests.support.django_example import HOSTILE, ROOT, SITE, environment, manage, run
 
 CONTENTS = (
     "from films.models import Film;"

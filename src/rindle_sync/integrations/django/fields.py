@@ -72,6 +72,27 @@ class UtcTimeField(_DateTimeField):
             value = value.replace(tzinfo=ZoneInfo(connection.timezone_name))
         return value.astimezone(UTC) if isinstance(value, datetime) else value
 
+    def get_transform(self, lookup_name: str) -> Any:
+        """A part of the time, as in `inserted_at__date`."""
+        transform = super().get_transform(lookup_name)
+        if transform is None:
+            return None
+        return lambda column: transform(_Spaced(column))
+
+
+class _Spaced(models.Func):
+    """A time as Django's functions for SQLite read it: with a space in place of our T."""
+
+    arity = 1
+    output_field = models.DateTimeField()
+
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> Any:
+        """The column itself, or on SQLite what is made of it."""
+        sql, parameters = compiler.compile(self.source_expressions[0])
+        if connection.vendor == "sqlite":
+            sql = f"replace({sql}, 'T', ' ')"
+        return sql, parameters
+
 
 class VideoDescriptor(_Descriptor):
     """The row behind a `VideoField`; None where rindle-sync has it no more."""

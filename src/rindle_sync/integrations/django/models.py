@@ -4,7 +4,7 @@
 What rindle-sync decides is written by it alone: call `rindle` to change a row.
 """
 
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from django.db import models
 
@@ -157,8 +157,8 @@ class ProviderAsset(ReadOnlyModel):
     lease_until: Any = _optional_time("leased until")
     version: Any = models.BigIntegerField(editable=False)
 
-    objects = ReadOnlyManager.from_queryset(ProviderAssetQuerySet)()
-    everywhere = EverywhereManager.from_queryset(ProviderAssetQuerySet)()
+    objects: ClassVar[Any] = ReadOnlyManager.from_queryset(ProviderAssetQuerySet)()
+    everywhere: ClassVar[Any] = EverywhereManager.from_queryset(ProviderAssetQuerySet)()
 
     class Meta:
         """The table is that of rindle-sync."""
@@ -244,8 +244,8 @@ class WebhookEvent(ReadOnlyModel):
     lease_token: Any = RowIdField(null=True, editable=False)
     lease_until: Any = _optional_time("leased until")
 
-    objects = ReadOnlyManager.from_queryset(WebhookEventQuerySet)()
-    everywhere = EverywhereManager.from_queryset(WebhookEventQuerySet)()
+    objects: ClassVar[Any] = ReadOnlyManager.from_queryset(WebhookEventQuerySet)()
+    everywhere: ClassVar[Any] = EverywhereManager.from_queryset(WebhookEventQuerySet)()
 
     class Meta:
         """The table is that of rindle-sync."""
@@ -300,8 +300,8 @@ class AssetChange(ReadOnlyModel):
     lease_token: Any = RowIdField(null=True, editable=False)
     lease_until: Any = _optional_time("leased until")
 
-    objects = ReadOnlyManager.from_queryset(AssetChangeQuerySet)()
-    everywhere = EverywhereManager.from_queryset(AssetChangeQuerySet)()
+    objects: ClassVar[Any] = ReadOnlyManager.from_queryset(AssetChangeQuerySet)()
+    everywhere: ClassVar[Any] = EverywhereManager.from_queryset(AssetChangeQuerySet)()
 
     class Meta:
         """The table is that of rindle-sync."""

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import wraps
-from inspect import signature
 from typing import Any, Final, TypeVar, cast
 
+from django.core import mail
 from django.db import connections
 from django.utils.asyncio import async_unsafe
 
@@ -23,13 +23,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _joining(method: F) -> F:
     """The method, on Django's own connection where a transaction is open on it."""
-    assert "connection" in signature(method).parameters
 
     @wraps(method)
     def call(self: "DjangoRindle", /, *args: Any, **kwargs: Any) -> Any:
         if "connection" not in kwargs and (joined := open_transaction()):
             kwargs["connection"] = joined
         return method(self, *args, **kwargs)
+
+    return cast(F, call)
+
+
+def _reading(method: F) -> F:
+    """The method, which sees what an open transaction of Django has written."""
+
+    @wraps(method)
+    def call(self: "DjangoRindle", /, *args: Any, **kwargs: Any) -> Any:
+        return method(self._within(open_transaction()), *args, **kwargs)
 
     return cast(F, call)
 
@@ -69,7 +78,11 @@ class _Service:
 
     def _connecting(self) -> AbstractAsyncContextManager[Installation]:
         settings = conf.load(**self.overrides)
-        return connect_all(settings, transports=lambda _: self.transport)
+        # a connection of ours would keep a test database from being dropped
+        is_testing = hasattr(mail, "outbox")
+        return connect_all(
+            settings, transports=lambda _: self.transport, keep_connections=not is_testing
+        )
 
     def close(self) -> None:
         """End the loop; the next call begins another one."""
@@ -83,14 +96,21 @@ class DjangoRindle(BlockingRindle):
 
     Methods, arguments, results and errors are those of `RindleSync`. Within `transaction.atomic`
     on our database, what takes a `connection` is written on Django's own one: with the app's rows,
-    or not at all. `connection=None` writes on one of ours instead. An async view raises
-    `SynchronousOnlyOperation`: call through `sync_to_async`, as the ORM.
+    or not at all; `connection=None` writes on one of ours instead. Rows are read there, too. An
+    async view raises `SynchronousOnlyOperation`: call through `sync_to_async`, as the ORM.
     """
 
-    def __init__(self, service: _Service | None = None, environment: str | None = None) -> None:
+    def __init__(
+        self,
+        service: _Service | None = None,
+        environment: str | None = None,
+        *,
+        transaction: Any = None,
+    ) -> None:
         # there is no loop yet: `_background` gives it, where one is needed
         self._service = service or _Service()
         self._environment = environment
+        self._transaction = transaction
         self._names: set[str] = set()
 
     @property
@@ -103,10 +123,23 @@ class DjangoRindle(BlockingRindle):
     prepare_asset = _joining(BlockingRindle.prepare_asset)
     replace = _joining(BlockingRindle.replace)
     untrack = _joining(BlockingRindle.untrack)
+    get = _reading(BlockingRindle.get)
+    find_by_reference = _reading(BlockingRindle.find_by_reference)
+    find_by_provider_id = _reading(BlockingRindle.find_by_provider_id)
+    list = _reading(BlockingRindle.list)
+    count = _reading(BlockingRindle.count)
+    explain = _reading(BlockingRindle.explain)
+    playback_url = _reading(BlockingRindle.playback_url)
+    playback_bundle = _reading(BlockingRindle.playback_bundle)
 
     def of(self, environment: str) -> "DjangoRindle":
         """The service of one environment, where the settings have several."""
         return DjangoRindle(self._service, environment)
+
+    def _within(self, transaction: Any) -> "DjangoRindle":
+        if transaction is None:
+            return self
+        return DjangoRindle(self._service, self._environment, transaction=transaction)
 
     def close(self) -> None:
         """Give back all connections; a later call connects again. Raises nothing."""
@@ -137,7 +170,12 @@ class DjangoRindle(BlockingRindle):
         self._service.set_up(set_up)
 
     def _call(self, work: Callable[[RindleSync], Awaitable[T]]) -> T:
-        return cast(T, _call(lambda: super(DjangoRindle, self)._call(work)))
+        transaction = self._transaction
+
+        def done(rindle: RindleSync) -> Awaitable[T]:
+            return work(rindle.within(transaction) if transaction else rindle)
+
+        return cast(T, _call(lambda: super(DjangoRindle, self)._call(done)))
 
 
 @async_unsafe("rindle blocks its thread: call it through asgiref.sync.sync_to_async")
