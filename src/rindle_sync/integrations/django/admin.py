@@ -5,6 +5,7 @@ webhook events replayed, `delete` untracks them; `view` of a webhook event sees 
 """
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Final, cast
 
 from django.contrib import admin, messages
@@ -20,7 +21,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from rindle_sync.diagnostics import Explanation, Outcome
-from rindle_sync.domain import ago, hide, many, moment_of, redact_id
+from rindle_sync.domain import ago, hide, many, moment_of, redact_id, span_of
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.integrations.django import operating
 from rindle_sync.integrations.django.admin_lists import (
@@ -60,6 +61,8 @@ class Readable(AnyModelAdmin):
     paginator = BoundedPaginator
     list_per_page = 50
     list_max_show_all = 0
+    # each would be a count of all rows
+    show_facets = admin.ShowFacets.NEVER
     safe_lookups: Iterable[str] = ()
     """By what an address may filter: with any column it could guess at ids."""
 
@@ -112,7 +115,7 @@ class AssetAdmin(Readable):
 
     list_display = (
         *("shown_reference", "shown_state", "shown_error", "age", "checked", "next_check"),
-        *("profile", "environment"),
+        "profile",
     )
     list_filter = (
         *(StateFilter, ErrorKindFilter, EnvironmentFilter, ProfileFilter),
@@ -164,7 +167,8 @@ class AssetAdmin(Readable):
         """When it is asked about next."""
         if row.check_at is None:
             return "none: settled"
-        return "due" if row.check_at <= timezone.now() else moment_of(row.check_at)
+        wait = row.check_at - timezone.now()
+        return f"in {span_of(wait)}" if wait > timedelta(0) else "due"
 
     @admin.display(description="asset at the provider", empty_value="none yet")
     def tag(self, row: ProviderAsset) -> str | None:
@@ -318,7 +322,7 @@ class AssetAdmin(Readable):
 class WebhookEventAdmin(Readable):
     """The stored webhook events, without their bodies."""
 
-    list_display = ("received", "type", "about", "status", "attempts", "reason", "environment")
+    list_display = ("received", "type", "about", "status", "attempts", "reason")
     list_filter = (StatusFilter, EnvironmentFilter)
     safe_lookups = ("status", "environment")
     ordering = ("-received_at", "-id")

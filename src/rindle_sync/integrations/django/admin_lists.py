@@ -74,7 +74,12 @@ class EnvironmentFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows in it."""
-        return queryset.filter(environment=self.value())
+        chosen = self.value()
+        for own in conf.environments():
+            if own.environment == chosen:
+                # the indexes begin with both
+                queryset = queryset.filter(provider_name=own.provider)
+        return queryset.filter(environment=chosen)
 
 
 class WordFilter(admin.SimpleListFilter):
