@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.engine import make_url
 
+from tests.support.app_connections import driver_url
 from tests.support.processes import PATIENCE, UNWANTED
 from tests.support.webhooks import SECRET
 
@@ -41,6 +43,7 @@ class DjangoProject:
     """The project of `tests/integrations/django/project`, with settings that differ."""
 
     folder: Path
+    url: str
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def but(self, **settings: Any) -> "DjangoProject":
@@ -76,6 +79,12 @@ class DjangoProject:
         assert ended.returncode == 0, ended.stdout + ended.stderr
         return json.loads(ended.stdout) if ended.stdout else None
 
+    def query(self, sql: str) -> list[list[Any]]:
+        """What a statement finds in its database, asked without a process of the project."""
+        engine = create_engine(driver_url(self.url, is_async=False), poolclass=NullPool)
+        with engine.connect() as connection:
+            return [list(line) for line in connection.execute(text(sql))]
+
     def started(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """A process of Python's in the project, which a test ends."""
         with (self.folder / "log").open("ab") as log:
@@ -104,4 +113,4 @@ class DjangoProject:
 def a_project(folder: Path, url: str, **settings: Any) -> DjangoProject:
     """The project on a database."""
     given = {"DATABASES": {"default": database_of(url)}, "RINDLE": RINDLE}
-    return DjangoProject(folder, {**given, **settings})
+    return DjangoProject(folder, url, {**given, **settings})

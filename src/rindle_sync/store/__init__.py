@@ -18,11 +18,11 @@ from rindle_sync.store.job_runs import JobRun, JobRuns
 from rindle_sync.store.lines import ROW, Change, read_row
 from rindle_sync.store.new_rows import Tracking
 from rindle_sync.store.new_work import NewWork, Unheard, new_work
-from rindle_sync.store.outbox import (
+from rindle_sync.store.outbox import Outbox
+from rindle_sync.store.pending import (
     Claimed,
     NewCall,
     NotRecorded,
-    Outbox,
     Outcomes,
     PendingCall,
     PendingChange,

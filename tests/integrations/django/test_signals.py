@@ -9,15 +9,11 @@ from typing import Any
 import pytest
 
 from rindle_sync.emulator.emulator import MuxEmulator
+from tests.support import broker
 from tests.support.django_project import PROJECT, RINDLE, DjangoProject, a_project
 from tests.support.processes import PATIENCE, FarEnd, serving
 from tests.support.world import ERRORED, READY
 
-# what a receiver has written, with the rows and changes that it is about
-NOTICES = """
-from tests.integrations.django.project.lessons.models import Notice
-print(json.dumps(sorted(Notice.objects.values_list("signal", "reference", "state"))))
-"""
 TRACK = """
 from rindle_sync.integrations.django import rindle
 for reference, asset in {pairs!r}.items():
@@ -59,7 +55,13 @@ def settings_of(far_end: FarEnd) -> dict[str, Any]:
 @contextmanager
 def jobs(project: DjangoProject) -> Iterator[Callable[[], None]]:
     """The process that runs the jobs; what is given kills it with -9."""
-    process = project.started(str(PROJECT / "manage.py"), "rindle", "run")
+    with running(project, str(PROJECT / "manage.py"), "rindle", "run") as kill:
+        yield kill
+
+
+@contextmanager
+def running(project: DjangoProject, *command: str) -> Iterator[Callable[[], None]]:
+    process = project.started(*command)
 
     def kill() -> None:
         process.kill()
@@ -80,15 +82,17 @@ def wait_until(holds: Callable[[], object], project: DjangoProject) -> None:
 
 
 def notices(project: DjangoProject) -> list[list[str]]:
-    found: list[list[str]] = project.python(NOTICES)
-    return found
+    """What receivers have written, in the order of the words."""
+    return sorted(project.query("SELECT signal, reference, state FROM lessons_notice"))
 
 
-def waiting_calls(project: DjangoProject) -> Any:
-    return project.python("""
-        from rindle_sync.integrations.django.models import AssetChange
-        print(AssetChange.objects.filter(dispatch_at__isnull=False).count())
-    """)
+def waiting_calls(project: DjangoProject) -> int:
+    """The number of changes, and of calls of receivers, that are not dispatched."""
+    [[changes]] = project.query(
+        "SELECT count(*) FROM provider_asset_changes WHERE dispatch_at IS NOT NULL"
+    )
+    [[calls]] = project.query("SELECT count(*) FROM provider_change_deliveries")
+    return int(changes + calls)
 
 
 def test_receivers_are_called_once_for_each_change(project: DjangoProject, far_end: FarEnd) -> None:
@@ -145,3 +149,20 @@ def test_a_process_that_is_killed_in_a_receiver_has_done_nothing(
         wait_until(lambda: notices(project) == expected, project)
         wait_until(lambda: waiting_calls(project) == 0, project)
     assert notices(project) == expected
+
+
+def test_celery_sends_the_signals(
+    postgres_url: str, tmp_path: Path, far_end: FarEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = a_project(tmp_path, postgres_url, RINDLE=settings_of(far_end))
+    project.managed("migrate", "-v0")
+    asset = far_end.emulator.create_asset(life=READY)
+    project.python(TRACK.format(pairs={"plays": asset}))
+    queues = "celery,rindle_sync,rindle_sync_checks"
+    worker = ("worker", "--beat", "-Q", queues, "-P", "threads", "-c", "2", "-s", "beat")
+    with broker.serving(tmp_path) as url:
+        monkeypatch.setenv("TEST_BROKER_URL", url)
+        command = ("-m", "celery", "-A", "tests.integrations.django.project.celery", *worker)
+        with running(project, *command):
+            expected = [["changed", "plays", "ready"], ["ready", "plays", "ready"]]
+            wait_until(lambda: notices(project) == expected, project)

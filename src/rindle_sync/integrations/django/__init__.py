@@ -4,6 +4,6 @@ Add "rindle_sync.integrations.django" to INSTALLED_APPS, and set RINDLE. `rindle
 this process: it connects with its first call, to the database that Django uses then.
 """
 
-from rindle_sync.integrations.django.service import DjangoRindle, rindle
+from rindle_sync.integrations.django.process import DjangoRindle, rindle
 
 __all__ = ["DjangoRindle", "rindle"]

@@ -12,7 +12,8 @@ from django.urls import URLPattern, get_resolver
 from rindle_sync.config import Settings
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 from rindle_sync.integrations.django import conf
-from rindle_sync.store.migrations import VERSION_TABLE, newest
+from rindle_sync.store.django_tables import revision_in
+from rindle_sync.store.migrations import newest
 
 TAG: Final = "rindle_sync"
 
@@ -104,7 +105,7 @@ def check_tables(*, databases: Sequence[str] | None = None, **_: Any) -> list[Ch
         alias = conf.database_alias()
         if alias not in (databases or ()):
             return []
-        there = _revision(alias)
+        there = revision_in(connections[alias])
     except (DatabaseError, ConfigurationError):  # the first is told by Django, the second above
         return []
     if there == newest():
@@ -113,13 +114,3 @@ def check_tables(*, databases: Sequence[str] | None = None, **_: Any) -> list[Ch
     text = f"The tables of rindle-sync {stand}, and this version needs {newest()}."
     hint = "run `manage.py migrate rindle_sync`; tables of a newer version need that version."
     return [Warning(text, hint=hint, id="rindle_sync.W004")]
-
-
-def _revision(alias: str) -> str | None:
-    connection = connections[alias]
-    with connection.cursor() as cursor:
-        if VERSION_TABLE not in connection.introspection.table_names(cursor):
-            return None
-        cursor.execute(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608  a name of ours
-        row = cursor.fetchone()
-    return row[0] if row else None

@@ -13,6 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from rindle_sync.config import Settings, fields_of, load_settings
 from rindle_sync.errors import ConfigurationError
+from rindle_sync.store.schema import libpq_options
 
 SETTING: Final = "RINDLE"
 DATABASE: Final = "DATABASE"
@@ -34,7 +35,7 @@ def given() -> dict[str, Any]:
     """What stands in `RINDLE`, by the names that settings have; raises `ConfigurationError`."""
     values = getattr(django_settings, SETTING, {})
     if not isinstance(values, Mapping):
-        text = 'must be a dict, as in RINDLE = {"MUX_TOKEN_ID": …}'
+        text = "must be a dict of settings, with their names in capitals"
         raise ConfigurationError(SETTING, text)
     found: dict[str, Any] = {}
     for key, value in values.items():
@@ -162,11 +163,10 @@ def _sqlite(where: str, values: Mapping[str, Any]) -> str:
 
 def _postgresql(where: str, values: Mapping[str, Any]) -> str:
     try:
-        from psycopg import pq
-    except ModuleNotFoundError:
+        known = libpq_options()
+    except ConfigurationError:
         text = "needs the driver psycopg 3; pip install 'rindle-sync[postgresql]'"
         raise ConfigurationError(where, text) from None
-    known = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     # what else stands there is for Django: `pool`, `isolation_level`, `assume_role` …
     options = {
         name: str(value)

@@ -8,8 +8,8 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 
 from rindle_sync.integrations.django import conf
-from rindle_sync.integrations.django.service import rindle
-from rindle_sync.store.schema import metadata
+from rindle_sync.integrations.django.process import rindle
+from rindle_sync.store.django_tables import empty_in
 
 _OURS: Final = frozenset({conf.SETTING, "DATABASES"})
 
@@ -34,9 +34,4 @@ def _flushed(*, using: str, **arguments: Any) -> None:
     """
     if "plan" in arguments or using != conf.database_alias():
         return
-    connection = connections[using]
-    with connection.cursor() as cursor:
-        there = set(connection.introspection.table_names(cursor))
-        for table in metadata.tables:
-            if table in there:
-                cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")  # noqa: S608  ours
+    empty_in(connections[using])

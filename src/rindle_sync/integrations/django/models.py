@@ -12,9 +12,9 @@ from rindle_sync.domain import IN_FLIGHT, hide, redact_id
 from rindle_sync.domain import ProviderAsset as Row
 from rindle_sync.integrations.django.fields import RowIdField, UtcTimeField, VideoField
 from rindle_sync.integrations.django.read_only import (
-    EverywhereManager,
-    ReadOnlyManager,
+    AllObjects,
     ReadOnlyModel,
+    ReadOnlyObjects,
     ReadOnlyQuerySet,
 )
 from rindle_sync.store.lines import read_row
@@ -157,8 +157,8 @@ class ProviderAsset(ReadOnlyModel):
     lease_until: Any = _optional_time("leased until")
     version: Any = models.BigIntegerField(editable=False)
 
-    objects: ClassVar[Any] = ReadOnlyManager.from_queryset(ProviderAssetQuerySet)()
-    everywhere: ClassVar[Any] = EverywhereManager.from_queryset(ProviderAssetQuerySet)()
+    objects: ClassVar[Any] = ReadOnlyObjects.from_queryset(ProviderAssetQuerySet)()
+    everywhere: ClassVar[Any] = AllObjects.from_queryset(ProviderAssetQuerySet)()
 
     class Meta:
         """The table is that of rindle-sync."""
@@ -244,8 +244,8 @@ class WebhookEvent(ReadOnlyModel):
     lease_token: Any = RowIdField(null=True, editable=False)
     lease_until: Any = _optional_time("leased until")
 
-    objects: ClassVar[Any] = ReadOnlyManager.from_queryset(WebhookEventQuerySet)()
-    everywhere: ClassVar[Any] = EverywhereManager.from_queryset(WebhookEventQuerySet)()
+    objects: ClassVar[Any] = ReadOnlyObjects.from_queryset(WebhookEventQuerySet)()
+    everywhere: ClassVar[Any] = AllObjects.from_queryset(WebhookEventQuerySet)()
 
     class Meta:
         """The table is that of rindle-sync."""
@@ -300,8 +300,8 @@ class AssetChange(ReadOnlyModel):
     lease_token: Any = RowIdField(null=True, editable=False)
     lease_until: Any = _optional_time("leased until")
 
-    objects: ClassVar[Any] = ReadOnlyManager.from_queryset(AssetChangeQuerySet)()
-    everywhere: ClassVar[Any] = EverywhereManager.from_queryset(AssetChangeQuerySet)()
+    objects: ClassVar[Any] = ReadOnlyObjects.from_queryset(AssetChangeQuerySet)()
+    everywhere: ClassVar[Any] = AllObjects.from_queryset(AssetChangeQuerySet)()
 
     class Meta:
         """The table is that of rindle-sync."""

@@ -14,7 +14,8 @@ from django.db.migrations.state import ProjectState
 
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.integrations.django.conf import database_alias, database_url
-from rindle_sync.store.migrations import LOCK, VERSION_TABLE, missing_statements, statements
+from rindle_sync.store.django_tables import missing_in
+from rindle_sync.store.migrations import statements
 
 
 class UpgradeTables(Operation):
@@ -47,7 +48,7 @@ class UpgradeTables(Operation):
         database_url(connection.alias)  # raises for a database that cannot be used
         if is_shown:  # `sqlmigrate` asks no database
             return statements(connection.vendor, self.before, self.after)
-        return _missing(connection, self.after)
+        return missing_in(connection, self.after)
 
     def database_backwards(
         self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any
@@ -57,21 +58,3 @@ class UpgradeTables(Operation):
     def describe(self) -> str:
         """What `migrate --plan` shows."""
         return f"Bring the tables of rindle-sync to {self.after}"
-
-
-def _missing(connection: Any, after: str) -> list[str]:
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-        tables = connection.introspection.table_names(cursor)
-        revision = None
-        if VERSION_TABLE in tables:
-            cursor.execute(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608  a name of ours
-            row = cursor.fetchone()
-            revision = row[0] if row else None
-
-        def columns(table: str) -> list[str]:
-            described = connection.introspection.get_table_description(cursor, table)
-            return [column.name for column in described]
-
-        return missing_statements(connection.vendor, revision, after, tables, columns)

@@ -66,7 +66,7 @@ def _here() -> Q:
     return found
 
 
-class ReadOnlyManager(models.Manager[Any]):
+class ReadOnlyObjects(models.Manager[Any]):
     """Reads the rows of this project's environments, from the database of its settings."""
 
     def get_queryset(self) -> Any:
@@ -77,7 +77,7 @@ class ReadOnlyManager(models.Manager[Any]):
         return cast(ReadOnlyQuerySet, queryset).here()
 
 
-class EverywhereManager(models.Manager[Any]):
+class AllObjects(models.Manager[Any]):
     """Reads the rows of all environments, also of those that another project's settings name."""
 
     def get_queryset(self) -> Any:

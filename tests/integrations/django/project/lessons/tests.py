@@ -1,11 +1,12 @@
 """Run by `manage.py test`: what a team's own tests see of rindle-sync."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import connection, transaction
-from django.test import TestCase, TransactionTestCase
+from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils import timezone
 
 from rindle_sync.errors import AlreadyTracked, ConfigurationError, ReadOnly
@@ -16,6 +17,7 @@ from rindle_sync.integrations.django.models import (
     ProviderAsset,
     WebhookEvent,
 )
+from rindle_sync.providers.mux import sign
 from tests.integrations.django.project.lessons.models import Lesson
 
 
@@ -208,6 +210,11 @@ class InATestCase(TestCase):
         self.assertEqual(ProviderAsset.objects.get().state, AssetState.PENDING)
         self.assertEqual(len(callbacks), 1)
 
+    def test_a_webhook_is_for_a_test_that_commits(self) -> None:
+        """Its event would outlive this one."""
+        with self.assertRaisesMessage(ConfigurationError, "use TransactionTestCase"):
+            self.client.post("/webhooks/mux", b"{}", content_type="application/json")
+
     async def test_an_async_view_is_told_to_use_a_thread(self) -> None:
         """Instead of a loop that stands still."""
         with self.assertRaises(SynchronousOnlyOperation):
@@ -227,6 +234,20 @@ class InATransactionTestCase(TransactionTestCase):
             a_row("lesson-2")
             _ = 1 / 0
         self.assertEqual(rindle.count(), 1)
+
+    def test_a_webhook_is_stored(self) -> None:
+        """And leaves no connection behind, which would keep the database from being dropped."""
+        with override_settings(RINDLE={"MUX_WEBHOOK_SECRETS": "secret"}):
+            body = json.dumps({"type": "video.asset.ready", "id": "e", "data": {"id": "a"}})
+            signature = sign(body.encode(), "secret", timezone.now())
+            answer = self.client.post(
+                "/webhooks/mux",
+                body,
+                content_type="application/json",
+                headers={"Mux-Signature": signature},
+            )
+            self.assertEqual(answer.status_code, 202, answer.content)
+            self.assertEqual(WebhookEvent.objects.pending().get().event_id, "e")
 
     def test_the_test_before_has_left_nothing(self) -> None:
         """The flush of Django has emptied our tables, too, with the number of rows."""

@@ -49,7 +49,7 @@ def open_transaction() -> Any:
     return connection if connection.in_atomic_block else None
 
 
-class _Service:
+class _Shared:
     """What all services of a process share: the loop, on the database that Django uses now."""
 
     def __init__(self) -> None:
@@ -102,20 +102,20 @@ class DjangoRindle(BlockingRindle):
 
     def __init__(
         self,
-        service: _Service | None = None,
+        shared: _Shared | None = None,
         environment: str | None = None,
         *,
         transaction: Any = None,
     ) -> None:
         # there is no loop yet: `_background` gives it, where one is needed
-        self._service = service or _Service()
+        self._shared = shared or _Shared()
         self._environment = environment
         self._transaction = transaction
         self._names: set[str] = set()
 
     @property
     def _background(self) -> Background:  # type: ignore[override]
-        return self._service.background()
+        return self._shared.background()
 
     track = _joining(BlockingRindle.track)
     track_many = _joining(BlockingRindle.track_many)
@@ -134,16 +134,16 @@ class DjangoRindle(BlockingRindle):
 
     def of(self, environment: str) -> "DjangoRindle":
         """The service of one environment, where the settings have several."""
-        return DjangoRindle(self._service, environment)
+        return DjangoRindle(self._shared, environment)
 
     def _within(self, transaction: Any) -> "DjangoRindle":
         if transaction is None:
             return self
-        return DjangoRindle(self._service, self._environment, transaction=transaction)
+        return DjangoRindle(self._shared, self._environment, transaction=transaction)
 
     def close(self) -> None:
         """Give back all connections; a later call connects again. Raises nothing."""
-        self._service.close()
+        self._shared.close()
 
     @contextmanager
     def replaced(
@@ -153,21 +153,21 @@ class DjangoRindle(BlockingRindle):
 
         Callbacks and signals stay. Each environment gets `transport`.
         """
-        service = self._service
-        before = service.transport, service.overrides
-        service.close()
-        service.transport, service.overrides = transport, {**service.overrides, **overrides}
+        shared = self._shared
+        before = shared.transport, shared.overrides
+        shared.close()
+        shared.transport, shared.overrides = transport, {**shared.overrides, **overrides}
         try:
             yield self
         finally:
-            service.close()
-            service.transport, service.overrides = before
+            shared.close()
+            shared.transport, shared.overrides = before
 
     def _set_up(self, setup: Callable[[RindleSync], object]) -> None:
         def set_up(installation: Installation) -> None:
             setup(self._of(installation))
 
-        self._service.set_up(set_up)
+        self._shared.set_up(set_up)
 
     def _call(self, work: Callable[[RindleSync], Awaitable[T]]) -> T:
         transaction = self._transaction
