@@ -23,12 +23,16 @@ COUNTS = (
 
 
 @pytest.mark.parametrize("group", ["admin_tests.py", "tag_tests.py", "helper_tests.py"])
-def test_admin_tags_and_test_helpers_do_what_their_tests_say(database_url: str, group: str) -> None:
+def test_admin_tags_and_test_helpers_do_what_their_tests_say(
+    database_url: str, group: str, pytestconfig: pytest.Config
+) -> None:
+    # where a warning is an error here, it is one there
+    strict = ["-W", "error"] if pytestconfig.getini("filterwarnings") else []
     options = ["-c", str(SITE / "pytest.ini"), "--rootdir", str(SITE), "--confcutdir", str(SITE)]
 
     out = run(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
-        *(*options, str(SITE / group)),
+        *(*options, *strict, str(SITE / group)),
         env=environment(database_url),
         folder=ROOT,
     )

@@ -50,9 +50,13 @@ def database(url: str) -> dict[str, object]:
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         name = unquote(parts.path[1:])
+        # a test database in a file: in one in memory, connections lock each other out
+        test = {"NAME": f"{name}-of-tests"}
         # each transaction begins as a writing one, so that none fails late
         options = {"transaction_mode": "IMMEDIATE", "timeout": 15}
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options}
+        return {
+            "ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options, "TEST": test
+        }  # fmt: skip
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": unquote(parts.path[1:]),

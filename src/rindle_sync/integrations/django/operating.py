@@ -9,7 +9,7 @@ from rindle_sync.domain import ProviderAsset as Row
 from rindle_sync.domain import Trigger
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.integrations.django.models import ProviderAsset, WebhookEvent
-from rindle_sync.integrations.django.service import rindle
+from rindle_sync.integrations.django.process import rindle
 
 GONE: Final = SYNC_OUTCOMES["gone"]
 UNTRACKED: Final = "Not tracked any more. The asset is still at the provider."

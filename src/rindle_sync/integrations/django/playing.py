@@ -9,7 +9,7 @@ from django.conf import settings
 from rindle_sync.domain import ErrorKind, ProviderAsset, State
 from rindle_sync.errors import ConfigurationError, NotPlayable
 from rindle_sync.integrations.blocking import BlockingRindle
-from rindle_sync.integrations.django.service import rindle
+from rindle_sync.integrations.django.process import rindle
 
 T = TypeVar("T")
 

@@ -13,6 +13,8 @@ With pytest-django, `emulated_mux()` is a fixture's body; mark such tests with
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from http import HTTPStatus
+from threading import Event
 from typing import Any, ClassVar, Final
 
 import httpx
@@ -28,11 +30,15 @@ from rindle_sync.emulator.webhook_sender import deliver_blocking
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.django import conf
 from rindle_sync.integrations.django.models import ProviderAsset
-from rindle_sync.integrations.django.service import rindle
+from rindle_sync.integrations.django.process import rindle
 
 SECRET: Final = "the-webhook-secret-of-tests"  # noqa: S105  of the emulator alone
 MUX: Final = "mux"
 NEVER: Final = Life(ends="never")
+MOST_TRIES: Final = 100
+TRIED_AGAIN_AFTER: Final = 0.1
+"""Seconds."""
+
 _OF_DATABASES: Final = frozenset({"database_url", "database_schema"})
 _TRANSACTION: Final = (
     "wants what is committed: the service has connections of its own, which do not see the "
@@ -92,7 +98,7 @@ class EmulatedMux(MuxEmulator):
             for webhook in self.webhooks:
                 sent += deliver_blocking(self, webhook, client)
                 self._check_accepted(webhook)
-        settle()
+        process_waiting()
         return sent
 
     def _check_accepted(self, webhook: Any) -> None:
@@ -117,7 +123,7 @@ class EmulatedMux(MuxEmulator):
         return str(asset_id)
 
 
-def settle() -> None:
+def process_waiting() -> None:
     """Apply the webhook events that wait, and send the signals of what changed."""
     _check_committing()
     for own in conf.environments():
@@ -131,7 +137,7 @@ def check(video: Row | ProviderAsset) -> None:
     _check_committing()
     row = video.row if isinstance(video, ProviderAsset) else video
     rindle.of(row.environment).sync(row, ask_first=True)
-    settle()
+    process_waiting()
 
 
 @contextmanager
@@ -145,11 +151,7 @@ def emulated_mux(
     address of `rindle_sync.integrations.django.urls`, or to `webhook_url`.
     """
     mux = EmulatedMux(webhook_url or _webhook_url())
-    values = _plain_settings() | {
-        "mux_token_id": mux.token_id,
-        "mux_token_secret": mux.token_secret,
-        "mux_webhook_secrets": SECRET,
-    }
+    values = _plain_settings() | _credentials(mux)
     values |= {name.lower(): value for name, value in (rindle_settings or {}).items()}
     with ExitStack() as stack:
         stack.enter_context(override_settings(RINDLE=values))
@@ -164,6 +166,12 @@ def _webhook_url() -> str:
     except NoReverseMatch:
         text = "are not in the addresses of the project: include them, or say webhook_url="
         raise ConfigurationError("rindle_sync.integrations.django.urls", text) from None
+
+
+def _credentials(mux: MuxEmulator) -> dict[str, str]:
+    account = settings_of(MUX)
+    found = dict(zip(account.credential_names, (mux.token_id, mux.token_secret), strict=True))
+    return found | {account.webhook_secrets_name: SECRET}
 
 
 def _plain_settings() -> dict[str, Any]:
@@ -200,14 +208,23 @@ class _ToApp(httpx.BaseTransport):
     """Requests to the app itself, by Django's test client."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        answer = self._post(request)
+        for _ in range(MOST_TRIES):
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                break
+            # the database was locked for a moment; the provider tries again as well
+            Event().wait(TRIED_AGAIN_AFTER)
+            answer = self._post(request)
+        return httpx.Response(answer.status_code, content=answer.content)
+
+    def _post(self, request: httpx.Request) -> Any:
         path = request.url.raw_path.decode()
         names = {name: value for name, value in request.headers.items() if name != "host"}
         content_type = names.pop("content-type", "application/octet-stream")
         names.pop("content-length", None)
-        answer = Client().generic(
+        return Client().generic(
             request.method, path, request.read(), content_type=content_type, headers=names
         )
-        return httpx.Response(answer.status_code, content=answer.content)
 
 
 def _check_committing() -> None:
