@@ -140,9 +140,9 @@ async def connect_all(
 ) -> AsyncIterator[Installation]:
     """The services of all environments in `settings` (default: those of this process).
 
-    `transports` gives what replaces the network in tests, for the name of an environment. Without
-    `keep_connections` no connection to the database is kept open between calls. Raises
-    `ConfigurationError`.
+    `transports` gives what replaces the network in tests, for the name of an environment; `clock`
+    replaces the time, in UTC. Without `keep_connections` no connection to the database is kept open
+    between calls. Raises `ConfigurationError`.
     """
     settings = settings or load_settings()
     engine = open_engine(

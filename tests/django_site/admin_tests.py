@@ -18,7 +18,7 @@ from rindle_sync.integrations.django import rindle
 from rindle_sync.integrations.django.admin_lists import MOST_LISTED
 from rindle_sync.integrations.django.models import EventStatus, ProviderAsset, WebhookEvent
 from rindle_sync.integrations.django.operating import UNTRACKED
-from rindle_sync.integrations.django.testing import EmulatedMux, emulated_mux
+from rindle_sync.testing.django import AppMux, app_mux
 
 pytest_plugins = ["tests.django_site.fixtures"]
 
@@ -61,11 +61,13 @@ def secrets_of(video: ProviderAsset) -> list[str]:
 
 
 def test_the_list_shows_how_each_video_stands(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     ready, failed = video("film-ready"), video("film-failed", profile="trailer")
     mux.finish(ready)
+    mux.deliver()
     mux.fail(failed, "the file is no video")
+    mux.deliver()
 
     html = text_of(signed_in(), LIST)
 
@@ -77,11 +79,13 @@ def test_the_list_shows_how_each_video_stands(
 
 
 def test_filters_and_search_find_rows_by_state_error_profile_reference_and_exact_id(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     ready, failed, waits = video("film-1"), video("film-2", profile="trailer"), video("film-3")
     mux.finish(ready)
+    mux.deliver()
     mux.fail(failed)
+    mux.deliver()
     client = signed_in()
 
     def found(query: str) -> set[str]:
@@ -110,10 +114,11 @@ def test_no_address_guesses_at_provider_ids(video: MakeVideo, signed_in: SignIn)
 
 
 def test_neither_list_counts_all_rows_and_each_statement_is_in_one_environment(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     for number in range(3):
         mux.finish(video(f"film-{number}"))
+        mux.deliver()
     client = signed_in()
 
     with CaptureQueriesContext(connection) as asked:
@@ -137,7 +142,7 @@ def test_neither_list_counts_all_rows_and_each_statement_is_in_one_environment(
 
 
 def test_the_list_is_read_by_the_index_of_creation_times(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     video()
     client = signed_in()
@@ -169,10 +174,11 @@ def test_the_list_is_read_by_the_index_of_creation_times(
 
 
 def test_the_page_of_a_row_tells_its_history_and_what_to_do(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     failed = video("film-1")
     mux.fail(failed)
+    mux.deliver()
 
     html = text_of(signed_in(), page_of(failed))
 
@@ -185,10 +191,11 @@ def test_the_page_of_a_row_tells_its_history_and_what_to_do(
 
 
 def test_provider_ids_are_shown_on_demand_to_somebody_who_may_act_and_that_is_logged(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     ready = video()
     mux.finish(ready)
+    mux.deliver()
     client = signed_in()
 
     before = text_of(client, page_of(ready)) + text_of(client, LIST) + text_of(client, EVENTS)
@@ -200,10 +207,11 @@ def test_provider_ids_are_shown_on_demand_to_somebody_who_may_act_and_that_is_lo
 
 
 def test_somebody_who_may_only_look_sees_no_ids_and_no_buttons(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     ready = video()
     mux.finish(ready)
+    mux.deliver()
     client = signed_in("view_providerasset")
 
     page = text_of(client, f"{page_of(ready)}?show=provider-ids")
@@ -221,7 +229,7 @@ def test_somebody_who_may_only_look_sees_no_ids_and_no_buttons(
 
 
 def test_a_reference_that_holds_a_provider_id_is_shown_redacted(
-    mux: EmulatedMux, signed_in: SignIn
+    mux: AppMux, signed_in: SignIn
 ) -> None:
     asset_id = mux.create_asset()
     row = rindle.track(reference=f"film-{asset_id}", provider_asset_id=asset_id)
@@ -238,7 +246,7 @@ def test_a_reference_that_holds_a_provider_id_is_shown_redacted(
 
 
 def test_sync_now_asks_the_provider_whatever_is_due(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     waits = video("film-1")
     mux.finish_asset(str(waits.provider_asset_id))
@@ -255,7 +263,7 @@ def test_sync_now_asks_the_provider_whatever_is_due(
     assert told_by(again) == ["Checked: the row has not changed. (film-1)"]
 
 
-def test_an_upload_without_an_asset_is_asked_about_too(mux: EmulatedMux, signed_in: SignIn) -> None:
+def test_an_upload_without_an_asset_is_asked_about_too(mux: AppMux, signed_in: SignIn) -> None:
     link = rindle.begin_upload(reference="film-1", cors_origin="*")
     upload = ProviderAsset.objects.get(pk=link.row_id)
 
@@ -265,7 +273,7 @@ def test_an_upload_without_an_asset_is_asked_about_too(mux: EmulatedMux, signed_
 
 
 def test_a_provider_that_does_not_answer_is_a_message_and_no_traceback(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     waits = video("film-1")
     mux.add_fault("server_error")
@@ -281,14 +289,14 @@ def test_without_credentials_the_message_names_the_setting(
     transactional_db: None, signed_in: SignIn
 ) -> None:
     row = rindle.track(reference="film-1", provider_asset_id="an-asset-of-nobody")
-    with emulated_mux(rindle_settings={"mux_token_id": None, "mux_token_secret": None}):
+    with app_mux(mux_token_id=None, mux_token_secret=None):
         html = act(signed_in(), "sync_now", ProviderAsset.objects.get(pk=row.id))
 
     assert "mux_token_id" in html
 
 
 def test_untrack_asks_first_and_forgets_the_row_but_not_the_asset(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     first, second, kept = video("film-1"), video("film-2"), video("film-3")
     client = signed_in()
@@ -307,7 +315,7 @@ def test_untrack_asks_first_and_forgets_the_row_but_not_the_asset(
 
 
 def test_one_row_is_untracked_from_its_page(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     row, client = video("film-1"), signed_in()
 
@@ -322,7 +330,7 @@ def test_one_row_is_untracked_from_its_page(
 
 
 def test_more_rows_than_one_action_takes_are_refused_and_nothing_is_done(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     rows = [video(f"film-{number}") for number in range(21)]
     mux.reset_calls()
@@ -337,7 +345,7 @@ def test_more_rows_than_one_action_takes_are_refused_and_nothing_is_done(
 
 
 @pytest.fixture
-def dead_event(mux: EmulatedMux, video: MakeVideo) -> WebhookEvent:
+def dead_event(mux: AppMux, video: MakeVideo) -> WebhookEvent:
     """A webhook event that was given up: its asset is not tracked, and time has passed."""
     mux.create_asset(passthrough="nobody")
     mux.deliver()
@@ -369,10 +377,11 @@ def test_webhook_events_are_listed_by_status_and_replayed(
 
 
 def test_an_event_leads_to_the_row_that_it_is_about(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     ready = video("film-1")
     mux.finish(ready)
+    mux.deliver()
 
     html = text_of(signed_in(), EVENTS)
 
@@ -390,10 +399,11 @@ def test_somebody_without_the_permission_replays_nothing(
 
 
 def test_rows_are_filtered_by_when_their_asset_was_made(
-    mux: EmulatedMux, video: MakeVideo, signed_in: SignIn
+    mux: AppMux, video: MakeVideo, signed_in: SignIn
 ) -> None:
     old = video("film-1", asset={"created_at": (timezone.now() - timedelta(days=40)).timestamp()})
     mux.finish(old)
+    mux.deliver()
     since = (timezone.now() - timedelta(days=7)).date().isoformat()
 
     html = text_of(signed_in(), f"{LIST}?provider_created_at__gte={since}+00:00:00%2B00:00")

@@ -8,14 +8,14 @@ from django.test import Client
 
 from rindle_sync.integrations.django import rindle
 from rindle_sync.integrations.django.models import ProviderAsset
-from rindle_sync.integrations.django.testing import EmulatedMux, emulated_mux
+from rindle_sync.testing.django import AppMux, app_mux
 from tests.django_site.people import ALL, a_user
 
 
 @pytest.fixture
-def mux(transactional_db: None) -> Iterator[EmulatedMux]:
+def mux(transactional_db: None) -> Iterator[AppMux]:
     """The provider, of which a test says what happens."""
-    with emulated_mux() as mux:
+    with app_mux() as mux:
         yield mux
 
 
@@ -31,7 +31,7 @@ def signed_in(client: Client) -> Callable[..., Client]:
 
 
 @pytest.fixture
-def video(mux: EmulatedMux) -> Callable[..., ProviderAsset]:
+def video(mux: AppMux) -> Callable[..., ProviderAsset]:
     """Makes a tracked video, which the provider still processes."""
 
     def make(reference: str = "film-1", **values: Any) -> ProviderAsset:

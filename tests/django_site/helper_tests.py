@@ -13,13 +13,8 @@ from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.django import conf, rindle
 from rindle_sync.integrations.django.models import ProviderAsset, WebhookEvent
 from rindle_sync.integrations.django.signals import video_ready
-from rindle_sync.integrations.django.testing import (
-    EmulatedMux,
-    RindleTestCase,
-    RindleTestMixin,
-    check,
-    emulated_mux,
-)
+from rindle_sync.testing import WebhookRefused
+from rindle_sync.testing.django import AppMux, RindleTestCase, RindleTestMixin, app_mux, check
 
 pytest_plugins = ["tests.django_site.fixtures"]
 
@@ -38,10 +33,11 @@ def heard() -> Any:
 
 
 def test_a_webhook_goes_to_the_apps_own_address_and_signals_are_sent(
-    mux: EmulatedMux, video: Any, heard: list[str]
+    mux: AppMux, video: Any, heard: list[str]
 ) -> None:
     made = video("film-1")
     mux.finish(made)
+    mux.deliver()
 
     assert heard == ["film-1"]
     assert {event.type for event in WebhookEvent.objects.all()} == {
@@ -51,7 +47,7 @@ def test_a_webhook_goes_to_the_apps_own_address_and_signals_are_sent(
 
 
 def test_a_webhook_that_comes_twice_is_heard_of_once(
-    mux: EmulatedMux, video: Any, heard: list[str]
+    mux: AppMux, video: Any, heard: list[str]
 ) -> None:
     made = video("film-1")
     mux.finish_asset(made.provider_asset_id)
@@ -62,7 +58,7 @@ def test_a_webhook_that_comes_twice_is_heard_of_once(
 
 
 def test_a_lost_webhook_is_made_up_for_by_a_check(
-    mux: EmulatedMux, video: Any, heard: list[str]
+    mux: AppMux, video: Any, heard: list[str]
 ) -> None:
     made = video("film-1")
     mux.finish_asset(made.provider_asset_id)
@@ -76,20 +72,24 @@ def test_a_lost_webhook_is_made_up_for_by_a_check(
     assert heard == ["film-1"]
 
 
-def test_an_upload_whose_file_was_not_sent_is_finished_as_if_it_had_come(
-    mux: EmulatedMux, heard: list[str]
+def test_the_file_of_an_upload_arrives_and_its_video_is_ready(
+    mux: AppMux, heard: list[str]
 ) -> None:
     link = rindle.begin_upload(reference="film-1", cors_origin="*")
-    mux.finish(ProviderAsset.objects.get(pk=link.row_id))
+    mux.finish(mux.receive_file(link))
+    mux.deliver()
 
     assert heard == ["film-1"]
 
 
-def test_a_video_may_fail_and_be_deleted_at_the_provider(mux: EmulatedMux, video: Any) -> None:
+def test_a_video_may_fail_and_be_deleted_at_the_provider(mux: AppMux, video: Any) -> None:
     failed, deleted = video("film-1"), video("film-2")
     mux.finish(deleted)
+    mux.deliver()
     mux.fail(failed, "the file is no video")
+    mux.deliver()
     mux.delete(deleted)
+    mux.deliver()
 
     assert ProviderAsset.objects.get(pk=failed.pk).last_sync_error.endswith("no video")
     assert ProviderAsset.objects.get(pk=deleted.pk).state == "deleted"
@@ -103,10 +103,11 @@ def test_no_variable_of_the_developer_counts(
         monkeypatch.setenv(f"RINDLE_{name.upper()}", value)
     conf.forget()
 
-    with emulated_mux(rindle_settings={"PROVIDER_STUCK_THRESHOLD_SECONDS": 77}) as mux:
+    with app_mux(provider_stuck_threshold_seconds=77) as mux:
         [own] = conf.environments()
         row = rindle.track(reference="film-1", provider_asset_id=mux.create_asset())
         mux.finish(row)
+        mux.deliver()
 
         assert own.environment == row.environment == "default"
         assert own.stuck_policy == "declare"
@@ -119,7 +120,7 @@ def test_what_the_project_itself_sets_counts_but_for_its_credentials(
     transactional_db: None,
 ) -> None:
     own = {"MUX_TOKEN_ID": "of-the-project", "AUDIT_DAYS": 3}
-    with override_settings(RINDLE=own), emulated_mux() as mux:
+    with override_settings(RINDLE=own), app_mux() as mux:
         [used] = conf.environments()
         row = rindle.track(reference="film-1", provider_asset_id=mux.create_asset())
         mux.finish_asset(str(row.provider_asset_id))
@@ -131,7 +132,7 @@ def test_what_the_project_itself_sets_counts_but_for_its_credentials(
 
 def test_after_the_block_the_project_is_as_before(transactional_db: None) -> None:
     before = settings.RINDLE
-    with emulated_mux():
+    with app_mux():
         assert before != settings.RINDLE
     assert before == settings.RINDLE
 
@@ -139,27 +140,27 @@ def test_after_the_block_the_project_is_as_before(transactional_db: None) -> Non
 @override_settings(ROOT_URLCONF="films.urls")
 def test_a_project_without_the_addresses_is_told_what_to_include(transactional_db: None) -> None:
     text = r"rindle_sync\.integrations\.django\.urls: are not in the addresses"
-    with pytest.raises(ConfigurationError, match=text), emulated_mux():
+    with pytest.raises(ConfigurationError, match=text), app_mux():
         pass
 
 
 def test_an_app_that_refuses_webhooks_fails_the_test_with_its_answer(
     transactional_db: None,
 ) -> None:
-    with emulated_mux(webhook_url="/nowhere") as mux:
+    with app_mux(webhook_url="/nowhere") as mux:
         mux.create_asset()
-        with pytest.raises(AssertionError, match="answered a webhook to /nowhere with 404"):
+        with pytest.raises(WebhookRefused, match="/nowhere gave webhooks the answer 404"):
             mux.deliver()
 
 
 def test_in_a_transaction_the_helpers_say_what_to_use_instead(db: None) -> None:
-    with emulated_mux() as mux:
+    with app_mux() as mux:
         asset_id = mux.create_asset()
         row = rindle.track(reference="film-1", provider_asset_id=asset_id)
         film = Film.objects.create(title="Holidays", video=row)
 
         assert film.video.state == "processing"
-        for act in (mux.deliver, lambda: mux.finish(row), lambda: check(row)):
+        for act in (mux.deliver, lambda: check(row)):
             with pytest.raises(ConfigurationError, match="RindleTestCase"):
                 act()
 
@@ -178,6 +179,7 @@ def test_the_test_case_of_django_has_the_emulator_and_commits(transactional_db: 
         def test(self) -> None:
             row = rindle.track(reference="film-1", provider_asset_id=self.mux.create_asset())
             self.mux.finish(row)
+            self.mux.deliver()
             self.assertTrue(ProviderAsset.objects.get().is_ready)
             self.assertEqual(conf.environments()[0].audit_days, 5)
             self.assertFalse(connection.in_atomic_block)

@@ -13,7 +13,7 @@ from films.models import Film
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.django import rindle
 from rindle_sync.integrations.django.models import ProviderAsset
-from rindle_sync.integrations.django.testing import EmulatedMux, emulated_mux
+from rindle_sync.testing.django import AppMux, app_mux
 
 pytest_plugins = ["tests.django_site.fixtures"]
 
@@ -27,9 +27,10 @@ def shown(tag: str, **values: Any) -> str:
 
 
 @pytest.fixture
-def ready(mux: EmulatedMux, video: MakeVideo) -> ProviderAsset:
+def ready(mux: AppMux, video: MakeVideo) -> ProviderAsset:
     made = video()
     mux.finish(made)
+    mux.deliver()
     made.refresh_from_db()
     return made
 
@@ -102,11 +103,10 @@ def test_a_title_of_visitors_is_escaped(ready: ProviderAsset) -> None:
     assert "<script>" not in html
 
 
-def test_a_video_that_is_not_ready_or_has_failed_says_so(
-    mux: EmulatedMux, video: MakeVideo
-) -> None:
+def test_a_video_that_is_not_ready_or_has_failed_says_so(mux: AppMux, video: MakeVideo) -> None:
     waits, failed = video("waits"), video("failed")
     mux.fail(failed)
+    mux.deliver()
     failed = ProviderAsset.objects.get(pk=failed.pk)
 
     assert shown("{% mux_player video %}", video=waits) == (
@@ -148,11 +148,12 @@ def signing_key() -> str:
 
 @override_settings(RINDLE_PLAYER_URL=PLAYER)
 def test_a_signed_video_has_a_token_for_each_part(transactional_db: None, signing_key: str) -> None:
-    own = {"MUX_SIGNING_KEY_ID": "key-1", "MUX_SIGNING_PRIVATE_KEY": signing_key}
-    with emulated_mux(rindle_settings=own) as mux:
+    own = {"mux_signing_key_id": "key-1", "mux_signing_private_key": signing_key}
+    with app_mux(**own) as mux:
         asset_id = mux.create_asset(policies=["signed"])
         row = rindle.track(reference="film-1", provider_asset_id=asset_id)
         mux.finish(asset_id)
+        mux.deliver()
         html = shown("{% mux_player video %}", video=rindle.get(row.id))
         poster = shown("{% mux_poster video %}", video=rindle.get(row.id))
 
@@ -162,10 +163,11 @@ def test_a_signed_video_has_a_token_for_each_part(transactional_db: None, signin
 
 
 def test_a_missing_key_is_logged_and_the_page_still_shows(
-    mux: EmulatedMux, video: MakeVideo, caplog: pytest.LogCaptureFixture
+    mux: AppMux, video: MakeVideo, caplog: pytest.LogCaptureFixture
 ) -> None:
     signed = video(asset={"policies": ["signed"]})
     mux.finish(signed)
+    mux.deliver()
 
     html = shown("{% mux_player video %}", video=ProviderAsset.objects.get(pk=signed.pk))
 

@@ -81,7 +81,7 @@ def test_an_asset_is_ready_once_it_is_said_to_be_whatever_was_planned(
 
     assert before == "preparing"
     assert emulator.truth(asset_id).state == "ready"
-    assert ends(emulator) == [(pytest.approx(10.3), "video.asset.ready")]
+    assert ends(emulator) == [(clock.at - START, "video.asset.ready")]
 
 
 def test_an_asset_fails_once_it_is_said_to(emulator: MuxEmulator, clock: Clock) -> None:

@@ -7,21 +7,23 @@ from django.test import Client
 from django.urls import reverse
 
 from films.models import Film
-from rindle_sync.integrations.django.testing import EmulatedMux, emulated_mux
+from rindle_sync.testing.django import AppMux, app_mux
 
 
 @pytest.fixture
-def mux(transactional_db: None) -> Iterator[EmulatedMux]:
-    with emulated_mux() as mux:
+def mux(transactional_db: None) -> Iterator[AppMux]:
+    with app_mux() as mux:
         yield mux
 
 
-def test_an_uploaded_film_is_published_once_it_is_ready(client: Client, mux: EmulatedMux) -> None:
+def test_an_uploaded_film_is_published_once_it_is_ready(client: Client, mux: AppMux) -> None:
     begun = client.post(reverse("upload"), {"title": "Holidays"}).json()
-    mux.send_file(begun["url"])
+    mux.receive_file(begun["url"])
+    mux.deliver()
     film = Film.objects.get()
     published_before = film.published_at
     mux.finish(film.video)
+    mux.deliver()
     film.refresh_from_db()
 
     assert published_before is None

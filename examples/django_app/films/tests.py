@@ -7,7 +7,7 @@ from django.urls import reverse
 from films.models import Film
 from rindle_sync.integrations.django import rindle
 from rindle_sync.integrations.django.models import AssetChange, ProviderAsset
-from rindle_sync.integrations.django.testing import RindleTestCase, RindleTestMixin, check
+from rindle_sync.testing.django import RindleTestCase, RindleTestMixin, check
 
 
 class FilmTests(RindleTestCase):
@@ -19,6 +19,17 @@ class FilmTests(RindleTestCase):
         self.assertEqual(answer.status_code, 201)
         return Film.objects.get(title=title), answer.json()["url"]
 
+    def receive_file(self, url: str) -> None:
+        """The browser has sent the file to Mux, which says so."""
+        self.mux.receive_file(url)
+        self.mux.deliver()
+
+    def finish(self, film: Film) -> None:
+        """Mux says: ready now."""
+        film.refresh_from_db()
+        self.mux.finish(film.video)
+        self.mux.deliver()
+
     def page_of(self, film: Film) -> str:
         return self.client.get(reverse("film", args=[film.pk])).content.decode()
 
@@ -29,9 +40,9 @@ class FilmTests(RindleTestCase):
     def test_an_uploaded_film_is_published_and_played_once_it_is_ready(self) -> None:
         film, url = self.begin()
         before = self.page_of(film)
-        self.mux.send_file(url)
+        self.receive_file(url)
         meanwhile = self.page_of(film)
-        self.mux.finish(film.video)
+        self.finish(film)
         after = self.page_of(film)
         film.refresh_from_db()
 
@@ -45,6 +56,7 @@ class FilmTests(RindleTestCase):
         asset_id = self.mux.create_asset()
         self.assertEqual(self.add_existing(asset_id), 201)
         self.mux.finish(asset_id)
+        self.mux.deliver()
         film = Film.objects.get()
 
         self.assertGreater(film.changes, 0)
@@ -52,7 +64,7 @@ class FilmTests(RindleTestCase):
 
     def test_a_webhook_that_never_comes_is_made_up_for_by_a_check(self) -> None:
         film, url = self.begin()
-        self.mux.send_file(url)
+        self.receive_file(url)
         asset_id = ProviderAsset.objects.get(pk=film.video_id).provider_asset_id
         self.mux.finish_asset(asset_id)
         self.mux.lose_webhooks()
@@ -65,8 +77,10 @@ class FilmTests(RindleTestCase):
 
     def test_a_film_that_the_provider_cannot_use_says_so(self) -> None:
         film, url = self.begin()
-        self.mux.send_file(url)
+        self.receive_file(url)
+        film.refresh_from_db()
         self.mux.fail(film.video, "the file is no video")
+        self.mux.deliver()
 
         self.assertIn("This video could not be processed.", self.page_of(film))
 
@@ -86,8 +100,8 @@ class FilmTests(RindleTestCase):
 
         self.assertEqual(answer.status_code, 503)
         self.assertEqual(again.status_code, 200)
-        self.mux.send_file(again.json()["url"])
-        self.mux.finish(film.video)
+        self.receive_file(again.json()["url"])
+        self.finish(film)
         self.assertIn("https://stream.mux.com/", self.page_of(film))
 
     def test_a_page_that_was_reloaded_gets_its_upload_again(self) -> None:

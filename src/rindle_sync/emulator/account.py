@@ -61,13 +61,13 @@ class MuxAccount:
         self.token_id = token_id
         self.token_secret = token_secret
         self.whoami = Whoami(environment_id=environment_id)
-        self._default_lives = Lives(
+        self.default_lives = Lives(
             asset=Life(after=prepare_seconds),
             track=Life(after=_PART_SECONDS),
             static_rendition=RenditionLife(after=_PART_SECONDS),
             master=Life(after=_PART_SECONDS),
         )
-        self.lives = self._default_lives
+        self.lives = self.default_lives
         self.limits: RateLimits | None = None
         self.set_rate_limits(rate_limits, retry_after=retry_after)
         self.calls: Counter[str] = Counter()
@@ -98,7 +98,7 @@ class MuxAccount:
         self._start(self.seed if seed is None else seed)
         # after `_start`, which makes the environment that they follow
         self.webhooks.restart(self.environment, self.seed, self.now())
-        self.lives = self._default_lives
+        self.lives = self.default_lives
         if self.limits is not None:
             self.set_rate_limits(self.limits.priority, retry_after=self.limits.retry_after)
         self.reset_calls()

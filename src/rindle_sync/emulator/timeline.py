@@ -116,10 +116,11 @@ class PlannedEvent(NamedTuple):
         asset, part = self.asset, self.part
         assert asset
         if part is not None:
-            states = {event: state for state, event in PART_EVENTS[type(part)].items()}
-            if states[self.type] in {PartState.PREPARING, PartState.DELETED}:
+            events = PART_EVENTS[type(part)]
+            if self.type in {events[PartState.PREPARING], events[PartState.DELETED]}:
                 return False
-            return self.at != part.ends_at or states[self.type] != part.ending
+            is_its_end = part.ends_at == self.at
+            return not is_its_end or self.type is not events[PartState(part.ending)]
         if self.type is EventType.LIVE_STREAM_COMPLETED:
             return self.at != asset.completed_at or asset.life.ends != Ending.READY
         ending = _ASSET_ENDS.get(self.type)

@@ -14,7 +14,7 @@ from rindle_sync.emulator.webhooks import Delivery, Webhook
 CONCURRENCY: Final = 10
 """How many deliveries are in progress to one endpoint at the same time."""
 
-# Loading the trusted certificates takes long, so it is done once, and only if webhooks are sent.
+# Loading the trusted certificates takes long, so it is done once, and only where they are needed.
 _tls_context = cache(httpx.create_ssl_context)
 
 
@@ -52,7 +52,7 @@ async def deliver(account: MuxAccount, webhook: Webhook, at_once: int = CONCURRE
     # A client belongs to one event loop, but an emulator may be used from several.
     client = httpx.AsyncClient(
         transport=webhook.transport,
-        verify=_tls_context(),
+        verify=webhook.transport is not None or _tls_context(),
         trust_env=False,
         timeout=None,  # noqa: S113 - _send_due has one
     )
@@ -84,20 +84,31 @@ async def _send_due(
     return sent
 
 
-def deliver_blocking(account: MuxAccount, webhook: Webhook, client: httpx.Client) -> int:
-    """Send every due delivery of one webhook in order, on this thread; how many POST requests."""
+def deliver_blocking(
+    account: MuxAccount, webhook: Webhook, transport: httpx.BaseTransport | None
+) -> int:
+    """Send every due delivery of one webhook in order, on this thread; how many POST requests.
+
+    Without `transport` they are sent over the network.
+    """
     now, queue, sent = account.now(), webhook.queue, 0
     if not queue.plan(now):
         return 0
-    for delivery in queue.take_due(now):
-        sent_at = account.now()
-        response: httpx.Response | None = None
-        try:
-            response = client.send(_request(client, account, webhook, delivery, sent_at))
-        except Exception as error:  # noqa: BLE001 - an endpoint in this process may raise anything
-            webhook.last_error = error
-        queue.record(delivery, response, sent_at, account.now())
-        sent += 1
+    with httpx.Client(
+        transport=transport,
+        verify=transport is not None or _tls_context(),
+        trust_env=False,
+        timeout=webhook.endpoint.timeout,
+    ) as client:
+        for delivery in queue.take_due(now):
+            sent_at = account.now()
+            response: httpx.Response | None = None
+            try:
+                response = client.send(_request(client, account, webhook, delivery, sent_at))
+            except Exception as error:  # noqa: BLE001 - the app in this process may raise anything
+                webhook.last_error = error
+            queue.record(delivery, response, sent_at, account.now())
+            sent += 1
     return sent
 
 

@@ -263,6 +263,12 @@ class Webhooks:
         self._all.append(webhook)
         return webhook
 
+    def remove(self, webhook: Webhook) -> None:
+        """Remove one endpoint, if it is still there."""
+        if webhook in self._all:
+            webhook.queue.close()
+            self._all.remove(webhook)
+
     def clear(self) -> None:
         """Remove all endpoints."""
         for webhook in self:

@@ -1,0 +1,37 @@
+"""Our tables without their rows, and a schema dropped: for tests."""
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from rindle_sync.store.database import schema_of
+from rindle_sync.store.driver_errors import named_errors
+from rindle_sync.store.schema.engine import open_engine
+from rindle_sync.store.schema.tables import metadata
+
+
+async def empty_tables(engine: AsyncEngine) -> None:
+    """Delete all rows of our tables on PostgreSQL, and number new ones from 1 again.
+
+    Raises `DatabaseUnavailable`, also where another transaction holds a table for ten seconds.
+    """
+    quoted = engine.dialect.identifier_preparer
+    schema = schema_of(engine)
+    before = f"{quoted.quote_schema(schema)}." if schema else ""
+    tables = [before + quoted.quote(table.name) for table in metadata.sorted_tables]
+    with named_errors():
+        async with engine.begin() as connection:
+            await connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+            await connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY"))
+
+
+async def drop_schema(url: str, schema: str) -> None:
+    """Drop a schema of PostgreSQL with all that is in it. Raises `DatabaseUnavailable`."""
+    engine = open_engine(url)
+    quoted = engine.dialect.identifier_preparer.quote_schema(schema)
+    try:
+        with named_errors():
+            async with engine.begin() as connection:
+                await connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+                await connection.execute(text(f"DROP SCHEMA IF EXISTS {quoted} CASCADE"))
+    finally:
+        await engine.dispose()
