@@ -138,6 +138,7 @@ def test_neither_list_counts_all_rows_and_each_statement_is_in_one_environment(
     for sql in ours:
         assert '"environment" = ' in sql
         assert "body" not in sql
+        assert "decision_log" not in sql
     assert len(ours) < 10
 
 

@@ -118,13 +118,13 @@ def _webhook_url() -> str:
 def _post(url: str) -> Any:
     def post(headers: Mapping[str, str], body: bytes) -> Any:
         """The answer of the app; where a database was locked, as the provider tries again."""
-        for _ in range(MOST_TRIES):
-            kind = headers.get("Content-Type", "application/json")
+        kind, tries = headers.get("Content-Type", "application/json"), 1
+        while True:
             answer = Client().post(url, body, content_type=kind, headers=dict(headers))
-            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
-                break
+            if answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE or tries == MOST_TRIES:
+                return answer
+            tries += 1
             Event().wait(TRIED_AGAIN_AFTER)
-        return answer
 
     return post
 

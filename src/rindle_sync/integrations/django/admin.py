@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from rindle_sync.diagnostics import Explanation, Outcome
-from rindle_sync.domain import ago, hide, many, moment_of, redact_id, span_of
+from rindle_sync.domain import ago, many, moment_of, redact_id, span_of
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.integrations.django import operating
 from rindle_sync.integrations.django.admin_lists import (
@@ -31,6 +31,7 @@ from rindle_sync.integrations.django.admin_lists import (
     ErrorKindFilter,
     EventList,
     ProfileFilter,
+    RowList,
     StateFilter,
     StatusFilter,
     found,
@@ -149,8 +150,8 @@ class AssetAdmin(Readable):
 
     @admin.display(description="error", empty_value="")
     def shown_error(self, row: ProviderAsset) -> str:
-        """What went wrong; scrubbed as it was stored."""
-        return hide(row.last_sync_error or "", *row.row.secrets)
+        """What went wrong; it was scrubbed as it was stored."""
+        return row.last_sync_error or ""
 
     @admin.display(description="changed")
     def age(self, row: ProviderAsset) -> str:
@@ -196,6 +197,10 @@ class AssetAdmin(Readable):
         return moment_of(row.inserted_at)
 
     # lists and pages
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RowList]:
+        """A list that reads what it shows."""
+        return RowList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -245,7 +250,7 @@ class AssetAdmin(Readable):
     def sync_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Have each selected row asked about."""
         if not self.is_too_much(request, queryset):
-            rows = list(queryset)
+            rows = list(queryset.defer(None))
             self.tell(request, operating.synced(rows))
             for row in rows:
                 self.log_change(request, row, "Synced.")
@@ -268,7 +273,7 @@ class AssetAdmin(Readable):
         """Forget the selected rows, after a page that asks."""
         if self.is_too_much(request, queryset):
             return None
-        rows = list(queryset)
+        rows = list(queryset.defer(None))
         if not request.POST.get("confirmed"):
             return self._confirmation(request, rows)
         self._forget(request, rows)

@@ -30,6 +30,7 @@ MOST_LISTED: Final = 2_000
 MOST_FOUND: Final = 100
 """How many rows a search finds by each of the ids it looks at."""
 
+_NOT_LISTED: Final = ("raw_provider_metadata", "decision_log", "tracks", "renditions", "master")
 _NAMES: Final = ("provider_asset_id", "provider_upload_id")
 
 
@@ -146,14 +147,23 @@ def with_rows(events: Iterable[WebhookEvent]) -> list[WebhookEvent]:
     """The webhook events, each with the row that it is about as `row`, by two statements more."""
     listed = list(events)
     rows: dict[tuple[str, str, str], ProviderAsset] = {}
+    all_rows = ProviderAsset.objects.defer(*_NOT_LISTED)
     for column in _NAMES:
         names = {getattr(event, column) for event in listed} - {None}
-        for row in ProviderAsset.objects.filter(**{f"{column}__in": names}) if names else ():
+        for row in all_rows.filter(**{f"{column}__in": names}) if names else ():
             rows[row.environment, column, getattr(row, column)] = row
     for event in listed:
         named = [rows.get((event.environment, name, getattr(event, name))) for name in _NAMES]
         event.row = next(filter(None, named), None)  # type: ignore[attr-defined]
     return listed
+
+
+class RowList(ChangeList):
+    """A list of rows without what it does not show, of which each may have many kilobytes."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        """The rows; an action reads them whole, by `defer(None)`."""
+        return super().get_queryset(request, exclude_parameters).defer(*_NOT_LISTED)
 
 
 class EventList(ChangeList):
