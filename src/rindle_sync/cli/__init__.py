@@ -66,7 +66,8 @@ def options(
     override(environment=environment)
     command = context.invoked_subcommand or ""
     if command in host().replaced:
-        raise ConfigurationError(command, host().replaced[command])
+        text = f"is not run here: run `{host().replaced[command]}`"
+        raise ConfigurationError(command, text)
 
 
 for group in (demo, rows, track, listing, lifecycle, status, explain, run, scans, doctor):
@@ -86,7 +87,7 @@ def main(
     A framework passes the arguments of its own command, the name of it, and what makes the
     settings, which is called with those that options have set; or all that differs there.
     """
-    run_in(framework or Host(load=load))
+    run_in(framework or Host(name=name or Host.name, load=load))
     prepare()
     try:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
@@ -78,15 +79,29 @@ LoadSettings = Callable[..., "Settings"]
 class Host:
     """The framework whose command runs ours, and what differs there."""
 
+    name: str = "rindle-sync"
+    """What the user writes for `rindle-sync`."""
     load: LoadSettings | None = None
     prepare: Callable[[Installation], None] = lambda _: None
     """Called with the services of each command that runs jobs, to add callbacks."""
     serves_webhooks: bool = False
     """Whether the framework serves the webhook endpoint: then `run` serves none."""
     replaced: Mapping[str, str] = field(default_factory=dict)
-    """What to use in place of commands that are the framework's own."""
+    """The framework's own commands, by those of ours that they replace."""
+
+    def own_words(self, text: str) -> str:
+        """`text` in which each command is one that the user can run here."""
+
+        def own(match: re.Match[str]) -> str:
+            command, _, options = match[1].partition(" ")
+            if command not in self.replaced:
+                return f"`{self.name} {match[1]}`"
+            return match[0] if options else f"`{self.replaced[command]}`"
+
+        return _OUR_COMMAND.sub(own, text)
 
 
+_OUR_COMMAND: Final = re.compile("`rindle-sync ([^`]+)`")
 _hosts: Final[list[Host]] = [Host()]
 
 
@@ -225,9 +240,15 @@ def say_error(sentence: str) -> None:
     if logs.is_json():
         logs.LOG.error(sentence)
     else:
+        sentence = host().own_words(sentence)
         # two calls, since the sentence may hold what Rich takes for markup
         err.print("[bold red]error[/]", end=" ")
         err.print(sentence, markup=False, soft_wrap=True)
+
+
+def advice(text: str) -> str:
+    """What to do, in which Rich finds no markup."""
+    return literal(host().own_words(text))
 
 
 def say_hint(outcome: Outcome, retry_after: float | None = None) -> None:

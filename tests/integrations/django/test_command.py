@@ -44,10 +44,22 @@ def test_exit_codes_are_kept(project: DjangoProject) -> None:
 
 
 def test_migrate_is_django_s_own(project: DjangoProject) -> None:
-    ended = project.manage("rindle", "migrate")
+    for ended in (
+        project.manage("rindle", "migrate"),
+        project.manage("rindle", "status"),  # there are no tables
+        project.manage("rindle", "doctor"),
+    ):
+        assert ended.returncode != 0
+        assert "`manage.py migrate rindle_sync`" in ended.stdout + ended.stderr
 
-    assert ended.returncode == 2
-    assert "manage.py migrate rindle_sync" in ended.stderr
+
+def test_what_to_do_is_told_in_the_project_s_own_commands(project: DjangoProject) -> None:
+    project.managed("migrate", "-v0")
+    project.managed("rindle", "track", "--reference", "a", "--provider-asset-id", "asset-1")
+    told = project.manage("rindle", "doctor").stdout
+
+    assert "`manage.py rindle run`" in told
+    assert "`rindle-sync" not in told
 
 
 def test_a_command_is_called_from_code(project: DjangoProject) -> None:

@@ -149,11 +149,21 @@ def test_the_tables_are_made_on_the_named_database_alone(
     engine = create_engine(driver_url(sqlite_url, is_async=False))
     assert not set(inspect(engine).get_table_names()) & set(metadata.tables)
     engine.dispose()
-    assert project.python("""
+    assert (
+        project.python("""
         from django.db import transaction
         from rindle_sync.integrations.django import rindle
         from rindle_sync.integrations.django.models import ProviderAsset
+        from tests.integrations.django.project.lessons.models import Lesson
         with transaction.atomic(using="videos"):
             row = rindle.track(reference="one", provider_asset_id="asset-1")
-            print(json.dumps(ProviderAsset.objects.get().pk == row.id))
+            found = [ProviderAsset.objects.get().pk == row.id]
+        Lesson.objects.create(title="by the row", video=row)
+        Lesson.objects.create(title="by the model", video=ProviderAsset.objects.get())
+        found += [lesson.video.row == row for lesson in Lesson.objects.all()]
+        found += [found.video.pk == row.id
+                  for found in Lesson.objects.prefetch_related("video")]
+        print(json.dumps(found))
     """)
+        == [True] * 5
+    )

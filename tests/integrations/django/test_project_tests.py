@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.django_project import DjangoProject, a_project
 
 
@@ -12,6 +14,7 @@ def test_a_project_s_tests_use_the_test_database(project: DjangoProject) -> None
     assert "OK" in ended.stderr
 
 
+@pytest.mark.acceptance
 def test_a_project_s_tests_run_in_several_processes(postgres_url: str, tmp_path: Path) -> None:
     project = a_project(tmp_path, postgres_url)
 

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rindle_sync.store.schema.engine import parameters
 from rindle_sync.store.schema.urls import engine_url
-from tests.support.django_project import RINDLE, a_project
+from tests.support.django_project import RINDLE, a_project, database_of
 
 ASK = """
 from django.test import override_settings
@@ -63,7 +65,8 @@ def test_a_wrong_key_is_named_with_the_one_that_is_meant(tmp_path: Path) -> None
     assert (
         alias == "RINDLE['DATABASE']: names 'video', which is not in DATABASES; there are default"
     )
-    assert value.startswith("sweep_interval_seconds: ")
+    assert value.startswith("RINDLE['SWEEP_INTERVAL_SECONDS']: input should be a valid number")
+    assert "TOML" not in value
     assert no_dict.startswith("RINDLE: must be a dict")
 
 
@@ -176,3 +179,33 @@ def test_a_forked_process_connects_by_itself(tmp_path: Path, postgres_url: str) 
         _, status = os.waitpid(child, 0)
         print(json.dumps([os.waitstatus_to_exitcode(status), rindle.count()]))
     """) == [0, 2]
+
+
+@pytest.mark.parametrize("options", [{"server_side_binding": True}, {"pool": True}])
+def test_whatever_django_s_connection_is_like_rows_and_times_are_the_same(
+    tmp_path: Path, postgres_url: str, options: dict[str, bool]
+) -> None:
+    database = database_of(postgres_url) | {"OPTIONS": options}
+    databases = {"default": database}
+    project = a_project(
+        tmp_path, postgres_url, DATABASES=databases, USE_TZ=False, TIME_ZONE="Asia/Tokyo"
+    )
+    project.managed("migrate", "-v0")
+    assert project.python("""
+        from datetime import timedelta
+        from django.db import connection, transaction
+        from rindle_sync.integrations.django import rindle
+        from rindle_sync.integrations.django.models import ProviderAsset
+        with transaction.atomic():
+            row = rindle.track(reference="one", provider_asset_id="asset-1")
+            found = [ProviderAsset.objects.get().row == row, rindle.get(row.id) == row]
+        found += [rindle.get(row.id) == row, ProviderAsset.objects.get().updated_at.isoformat()]
+        later = row.updated_at + timedelta(microseconds=1)
+        found.append(ProviderAsset.objects.filter(updated_at__lt=later).count())
+        found.append(ProviderAsset.objects.filter(updated_at__lt=row.updated_at).count())
+        found.append(found.pop(3) == row.updated_at.isoformat())
+        print(json.dumps(found))
+        connection.close()
+        if connection.settings_dict["OPTIONS"].get("pool"):
+            connection.close_pool()
+    """) == [True, True, True, 1, 0, True]

@@ -95,6 +95,17 @@ def waiting_calls(project: DjangoProject) -> int:
     return int(changes + calls)
 
 
+def connections_of_django(project: DjangoProject) -> int:
+    """The open ones, beside the one that asks."""
+    if project.url.startswith("sqlite"):
+        return 0
+    [[number]] = project.query(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name = '' AND pid != pg_backend_pid()"
+    )
+    return int(number)
+
+
 def test_receivers_are_called_once_for_each_change(project: DjangoProject, far_end: FarEnd) -> None:
     pairs = {
         "plays": far_end.emulator.create_asset(life=READY),
@@ -110,6 +121,8 @@ def test_receivers_are_called_once_for_each_change(project: DjangoProject, far_e
     with jobs(project):
         wait_until(lambda: notices(project) == expected, project)
         wait_until(lambda: waiting_calls(project) == 0, project)
+        # as after a request: no connection of Django's is kept
+        wait_until(lambda: connections_of_django(project) == 0, project)
 
     assert notices(project) == expected
 
@@ -131,6 +144,7 @@ def test_a_receiver_that_raises_undoes_what_all_have_written_and_is_called_again
     assert asset not in log.read_text()
 
 
+@pytest.mark.acceptance
 def test_a_process_that_is_killed_in_a_receiver_has_done_nothing(
     project: DjangoProject, far_end: FarEnd
 ) -> None:
@@ -151,6 +165,7 @@ def test_a_process_that_is_killed_in_a_receiver_has_done_nothing(
     assert notices(project) == expected
 
 
+@pytest.mark.acceptance
 def test_celery_sends_the_signals(
     postgres_url: str, tmp_path: Path, far_end: FarEnd, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,7 +80,12 @@ def answers(responses: Sequence[httpx.Response]) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("server", "kind"), [(gunicorn, "postgres"), (uvicorn, "sqlite"), (runserver, "sqlite")]
+    ("server", "kind"),
+    [
+        (gunicorn, "postgres"),
+        (uvicorn, "sqlite"),
+        pytest.param(runserver, "sqlite", marks=pytest.mark.acceptance),
+    ],
 )
 def test_a_delivery_is_answered_as_everywhere(
     server: Any, kind: str, request: pytest.FixtureRequest, tmp_path: Path

@@ -3,7 +3,8 @@
 `RINDLE` wins over RINDLE_… variables, and these over `rindle-sync.toml`.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -28,7 +29,10 @@ _NO_SCHEMA: Final = (
     "{'options': '-c search_path=…'}"
 )
 _REFUSED: Final = {"database_url": _OWN_DATABASE, "database_schema": _NO_SCHEMA}
-_POSTGRESQL: Final = ("postgresql", "postgis")
+
+
+_WHERE: Final = re.compile(r" \(set RINDLE_\w+ or \w+ in the TOML file\)$")
+"""How an error says where a setting can stand."""
 
 
 def given() -> dict[str, Any]:
@@ -104,7 +108,18 @@ def load(**overrides: Any) -> Settings:
     values = given()
     values.pop(DATABASE.lower(), None)
     values |= {"database_url": database_url(), "database_schema": None}
-    return load_settings(**{**values, **overrides})
+    try:
+        return load_settings(**{**values, **overrides})
+    except ConfigurationError as error:
+        raise _in_the_dict(error, values.keys() - overrides.keys()) from None
+
+
+def _in_the_dict(error: ConfigurationError, names: Collection[str]) -> ConfigurationError:
+    """The error, named as it stands in `RINDLE`, if it does."""
+    if error.setting not in names:
+        return error
+    text = str(error).removeprefix(f"{error.setting}: ")
+    return ConfigurationError(f"{SETTING}[{error.setting.upper()!r}]", _WHERE.sub("", text))
 
 
 def loaded() -> Settings:
@@ -137,9 +152,9 @@ def database_url(alias: str | None = None) -> str:
     where = f"DATABASES[{alias!r}]"
     if connection.vendor == "sqlite":
         return _sqlite(where, connection.settings_dict)
-    engine = str(connection.settings_dict["ENGINE"])
-    if connection.vendor == "postgresql" and any(kind in engine for kind in _POSTGRESQL):
+    if connection.vendor == "postgresql":  # PostGIS, too, and engines that are built on Django's
         return _postgresql(where, connection.settings_dict)
+    engine = connection.settings_dict["ENGINE"]
     text = (
         f"has the engine {engine}, and rindle-sync keeps its tables in PostgreSQL or SQLite: add "
         f"such a database to DATABASES, and name it with {SETTING}[{DATABASE!r}]"

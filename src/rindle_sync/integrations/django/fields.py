@@ -106,10 +106,15 @@ class VideoDescriptor(_Descriptor):
 
     def __set__(self, instance: Any, value: Any) -> None:
         """Refer to a row; what `rindle.track` returns is one, too."""
+        field, model = self.field, self.field.remote_field.model
         if isinstance(value, DomainRow):
-            if self.field.is_cached(instance):
-                self.field.delete_cached_value(instance)
-            setattr(instance, self.field.attname, value.id)
+            if field.is_cached(instance):
+                field.delete_cached_value(instance)
+            setattr(instance, field.attname, value.id)
+        elif isinstance(value, model):
+            # whatever routers say of relations: the rows may be in another database
+            setattr(instance, field.attname, value.pk)
+            field.set_cached_value(instance, value)
         else:
             super().__set__(instance, value)
 

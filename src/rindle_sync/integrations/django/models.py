@@ -104,7 +104,7 @@ class ProviderAssetQuerySet(ReadOnlyQuerySet):
         """Those whose asset is not deleted at the provider."""
         return self.exclude(state=AssetState.DELETED)
 
-    def for_reference(self, reference: object, profile: str | None = None) -> Self:
+    def for_reference(self, reference: str | int, profile: str | None = None) -> Self:
         """The row of the app's own reference, of every profile or of one."""
         found = self.filter(reference=str(reference))
         return found if profile is None else found.filter(profile=profile)
@@ -220,6 +220,14 @@ class WebhookEventQuerySet(ReadOnlyQuerySet):
         return self.filter(status=EventStatus.DEAD)
 
 
+class WebhookEventObjects(ReadOnlyObjects):
+    """Stored webhook events, of which each body is read when it is asked for."""
+
+    def get_queryset(self) -> Any:
+        """Those of this project."""
+        return super().get_queryset().defer("body")
+
+
 class WebhookEvent(ReadOnlyModel):
     """A stored webhook event: a row of `provider_webhook_events`."""
 
@@ -244,7 +252,7 @@ class WebhookEvent(ReadOnlyModel):
     lease_token: Any = RowIdField(null=True, editable=False)
     lease_until: Any = _optional_time("leased until")
 
-    objects: ClassVar[Any] = ReadOnlyObjects.from_queryset(WebhookEventQuerySet)()
+    objects: ClassVar[Any] = WebhookEventObjects.from_queryset(WebhookEventQuerySet)()
     everywhere: ClassVar[Any] = AllObjects.from_queryset(WebhookEventQuerySet)()
 
     class Meta:
@@ -274,13 +282,7 @@ class AssetChange(ReadOnlyModel):
     """One real change of a row: a line of `provider_asset_changes`."""
 
     id: Any = models.BigAutoField(primary_key=True)
-    row: Any = models.ForeignKey(
-        ProviderAsset,
-        on_delete=models.DO_NOTHING,
-        db_constraint=False,
-        related_name="changes",
-        editable=False,
-    )
+    row: Any = VideoField(related_name="changes", editable=False)
     reference: Any = _text()
     provider_name: Any = _text()
     environment: Any = _text()

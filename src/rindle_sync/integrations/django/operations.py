@@ -9,6 +9,7 @@ are: a database that `rindle-sync migrate` has made can be taken over.
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.db import router
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -37,6 +38,8 @@ class UpgradeTables(Operation):
         """Run what is missing, on the database of `RINDLE["DATABASE"]` alone."""
         connection = schema_editor.connection
         if connection.alias != database_alias():
+            return
+        if not router.allow_migrate(connection.alias, app_label):
             return
         try:
             for statement in self._needed(connection, is_shown=schema_editor.collect_sql):

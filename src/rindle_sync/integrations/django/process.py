@@ -1,9 +1,12 @@
 """The service of a Django process: calls within `transaction.atomic` are a part of it."""
 
+import os
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import wraps
 from typing import Any, Final, TypeVar, cast
+from weakref import WeakSet
 
 from django.core import mail
 from django.db import connections
@@ -50,7 +53,7 @@ def open_transaction() -> Any:
 
 
 class _Shared:
-    """What all services of a process share: the loop, on the database that Django uses now."""
+    """What the services of all environments share: the loop, on the database that Django uses."""
 
     def __init__(self) -> None:
         self.setups: list[Callable[[Installation], object]] = [connect_signals]
@@ -58,17 +61,34 @@ class _Shared:
         self.transport: Transport | None = None
         self._background: Background | None = None
         self._url: str | None = None
+        self._lock = threading.Lock()
+        _shared_here.add(self)
 
     def background(self) -> Background:
         """The loop; a new one where the settings or the database are other ones than before."""
         url = self.overrides.get("database_url") or conf.database_url()
-        if self._background is None or url != self._url:
-            self.close()
-            self._url = url
-            self._background = Background(self._connecting)
-            for setup in self.setups:
-                self._background.set_up(setup)
-        return self._background
+        with self._lock:
+            if self._background is None or url != self._url:
+                self._end()
+                self._url = url
+                self._background = Background(self._connecting)
+                for setup in self.setups:
+                    self._background.set_up(setup)
+            return self._background
+
+    def close(self) -> None:
+        """End the loop; the next call begins another one."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        background, self._background = self._background, None
+        if background:
+            background.close()
+
+    def forget_parent(self) -> None:
+        """Begin anew in a forked process, in which nobody would give the lock back."""
+        self._lock = threading.Lock()
 
     def set_up(self, setup: Callable[[Installation], object]) -> None:
         """Call `setup` once for each loop, before its first call, or now."""
@@ -84,11 +104,17 @@ class _Shared:
             settings, transports=lambda _: self.transport, keep_connections=not is_testing
         )
 
-    def close(self) -> None:
-        """End the loop; the next call begins another one."""
-        background, self._background = self._background, None
-        if background:
-            background.close()
+
+_shared_here: Final[WeakSet[_Shared]] = WeakSet()
+
+
+def _forget_parent() -> None:
+    for shared in list(_shared_here):
+        shared.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which forks nothing
+    os.register_at_fork(after_in_child=_forget_parent)
 
 
 class DjangoRindle(BlockingRindle):

@@ -248,6 +248,9 @@ class InATransactionTestCase(TransactionTestCase):
             )
             self.assertEqual(answer.status_code, 202, answer.content)
             self.assertEqual(WebhookEvent.objects.pending().get().event_id, "e")
+            with self.assertNumQueries(2):
+                [event] = WebhookEvent.objects.all()
+                self.assertEqual(bytes(event.body), body.encode())
 
     def test_the_test_before_has_left_nothing(self) -> None:
         """The flush of Django has emptied our tables, too, with the number of rows."""

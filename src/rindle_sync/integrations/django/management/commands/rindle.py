@@ -10,7 +10,7 @@ from django.db import connections
 
 from rindle_sync.integrations.django import conf
 
-_MIGRATE: Final = "is Django's own here; run `manage.py migrate rindle_sync`"
+_MIGRATE: Final = "manage.py migrate rindle_sync"
 _OF_DJANGO: Final = ("--settings", "--pythonpath")
 """Options that Django has read before: each has a value."""
 
@@ -69,6 +69,7 @@ def _main(arguments: Sequence[str], *, name: str) -> None:
     from rindle_sync.integrations.django.signals import connect_signals
 
     framework = Host(
+        name=name,
         load=conf.load,
         prepare=connect_signals,
         serves_webhooks=True,
