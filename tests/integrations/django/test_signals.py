@@ -10,7 +10,7 @@ import pytest
 
 from rindle_sync.emulator.emulator import MuxEmulator
 from tests.support import broker
-from tests.support.django_project import PROJECT, RINDLE, DjangoProject, a_project
+from tests.support.django_project import PROJECT, RINDLE, DjangoProject, Migrate, a_project
 from tests.support.processes import PATIENCE, FarEnd, serving
 from tests.support.world import ERRORED, READY
 
@@ -36,9 +36,9 @@ def far_end() -> Iterator[FarEnd]:
 
 
 @pytest.fixture
-def project(database_url: str, tmp_path: Path, far_end: FarEnd) -> DjangoProject:
+def project(database_url: str, tmp_path: Path, far_end: FarEnd, migrated: Migrate) -> DjangoProject:
     project = a_project(tmp_path, database_url, RINDLE=settings_of(far_end))
-    project.managed("migrate", "-v0")
+    migrated(project)
     return project
 
 
@@ -167,10 +167,14 @@ def test_a_process_that_is_killed_in_a_receiver_has_done_nothing(
 
 @pytest.mark.acceptance
 def test_celery_sends_the_signals(
-    postgres_url: str, tmp_path: Path, far_end: FarEnd, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str,
+    tmp_path: Path,
+    far_end: FarEnd,
+    monkeypatch: pytest.MonkeyPatch,
+    migrated: Migrate,
 ) -> None:
     project = a_project(tmp_path, postgres_url, RINDLE=settings_of(far_end))
-    project.managed("migrate", "-v0")
+    migrated(project)
     asset = far_end.emulator.create_asset(life=READY)
     project.python(TRACK.format(pairs={"plays": asset}))
     queues = "celery,rindle_sync,rindle_sync_checks"
