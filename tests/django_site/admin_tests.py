@@ -283,7 +283,7 @@ def test_sync_now_asks_the_provider_whatever_is_due(
 
     assert told_by(html) == ["Checked: the row has changed. (film-1)"]
     assert ProviderAsset.objects.get(pk=waits.pk).is_ready
-    assert LogEntry.objects.get().change_message == "Synced."
+    assert LogEntry.objects.get().change_message == "Sync now: Checked: the row has changed."
 
     again = client.post(page_of(waits, "sync"), follow=True).content.decode()
     assert told_by(again) == ["Checked: the row has not changed. (film-1)"]

@@ -4,13 +4,11 @@ Django's own permissions of a video decide: `view` sees rows, `sync` or `change`
 webhook events replayed, `delete` untracks them; `view` of a webhook event sees those.
 """
 
-from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
@@ -20,13 +18,11 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from rindle_sync.diagnostics import Explanation, Outcome
 from rindle_sync.domain import ago, many, moment_of, redact_id, span_of
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.integrations.django import operating
+from rindle_sync.integrations.django.admin_base import Readable, lines_of
 from rindle_sync.integrations.django.admin_lists import (
-    AnyModelAdmin,
-    BoundedPaginator,
     EnvironmentFilter,
     ErrorKindFilter,
     EventList,
@@ -47,73 +43,6 @@ MOST_UNTRACKED: Final = 100
 
 MOST_REPLAYED: Final = 500
 """Webhook events that are replayed at once."""
-
-
-def lines_of(explanation: Explanation) -> list[dict[str, str]]:
-    """The history as the page has it, from the oldest moment on."""
-    lines = []
-    for moment in explanation.history:
-        text = moment.text
-        if moment.times > 1:
-            text += f", {moment.times} times until {moment.until:%m-%d %H:%M:%S}"
-        line = {"kind": moment.kind.value, "when": f"{moment.at:%Y-%m-%d %H:%M:%S}"}
-        lines.append(line | {"trigger": moment.trigger, "text": text})
-    return lines
-
-
-class Readable(AnyModelAdmin):
-    """A list and a page of each row. Nothing is added or saved here; actions have permissions."""
-
-    show_full_result_count = False
-    paginator = BoundedPaginator
-    list_per_page = 50
-    list_max_show_all = 0
-    # each would be a count of all rows
-    show_facets = admin.ShowFacets.NEVER
-    safe_lookups: Iterable[str] = ()
-    """By what an address may filter: with any column it could guess at ids."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """Nobody: rows come by `track` and uploads, webhook events from the provider."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody: what is not the provider's truth would be overwritten."""
-        return False
-
-    def has_act_permission(self, request: HttpRequest) -> bool:
-        """Whether the user may have rows synced and webhook events replayed."""
-        opts = ProviderAsset._meta
-        names = [get_permission_codename(action, opts) for action in ("sync", "change")]
-        user: Any = request.user
-        return any(user.has_perm(f"{opts.app_label}.{name}") for name in names)
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Whether an address may filter so."""
-        return lookup in self.safe_lookups or lookup.startswith("provider_created_at__")
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """The actions, without Django's own deletion: that would forget half of a row."""
-        return {k: v for k, v in super().get_actions(request).items() if k != "delete_selected"}
-
-    def tell(self, request: HttpRequest, outcomes: Iterable[operating.Told]) -> None:
-        """Show the user what came of each, alike ones together."""
-        together: dict[Outcome, list[str]] = {}
-        for told in outcomes:
-            together.setdefault(told.outcome, []).append(told.name)
-        for outcome, names in together.items():
-            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-            level = messages.SUCCESS if outcome.is_good else messages.ERROR
-            # the text first: Django makes the first letter of a message a capital
-            self.message_user(request, f"{outcome.text} ({shown})", level)
-
-    def is_too_much(self, request: HttpRequest, rows: QuerySet[Any], most: int) -> bool:
-        """Whether more than `most` are selected, which the user is told."""
-        if len(rows.values_list("pk")[: most + 1]) <= most:
-            return False
-        text = f"Nothing was done: select at most {most} at once."
-        self.message_user(request, text, messages.ERROR)
-        return True
 
 
 @admin.register(ProviderAsset)
@@ -257,9 +186,9 @@ class AssetAdmin(Readable):
         """Have each selected row asked about."""
         if not self.is_too_much(request, queryset, MOST_SYNCED):
             rows = list(queryset.defer(None))
-            self.tell(request, operating.synced(rows))
-            for row in rows:
-                self.log_change(request, row, "Synced.")
+            outcomes = list(operating.synced(rows))
+            self.tell(request, outcomes)
+            self.note(request, "Sync now", rows, outcomes)
 
     @transaction.non_atomic_requests
     def sync_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -305,8 +234,10 @@ class AssetAdmin(Readable):
         return row
 
     def _forget(self, request: HttpRequest, rows: list[ProviderAsset]) -> None:
-        self.log_deletions(request, cast(Any, rows))
-        self.tell(request, operating.untracked(rows))
+        outcomes = list(operating.untracked(rows))
+        gone = [row for row, told in zip(rows, outcomes, strict=True) if told.outcome.is_good]
+        self.log_deletions(request, cast(Any, gone))
+        self.tell(request, outcomes)
 
     def _confirmation(self, request: HttpRequest, rows: list[ProviderAsset]) -> TemplateResponse:
         shown = self.admin_site.each_context(request) | {
@@ -393,6 +324,6 @@ class WebhookEventAdmin(Readable):
         """Have each selected event applied again."""
         if not self.is_too_much(request, queryset, MOST_REPLAYED):
             events = list(queryset)
-            self.tell(request, operating.replayed(events))
-            for event in events:
-                self.log_change(request, event, "Replayed.")
+            outcomes = list(operating.replayed(events))
+            self.tell(request, outcomes)
+            self.note(request, "Replay", events, outcomes)
