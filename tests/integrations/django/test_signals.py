@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from rindle_sync.integrations.django import rindle
 for reference, asset in {pairs!r}.items():
     rindle.track(reference=reference, provider_asset_id=asset)
 """
+VIDEOS = 30
+KILLS = 4
 # as if the time of a lease had passed: whoever held it was killed
 END_LEASES = """
 from django.db import connection
@@ -163,6 +166,29 @@ def test_a_process_that_is_killed_in_a_receiver_has_done_nothing(
         wait_until(lambda: notices(project) == expected, project)
         wait_until(lambda: waiting_calls(project) == 0, project)
     assert notices(project) == expected
+
+
+@pytest.mark.acceptance
+def test_processes_that_are_killed_again_and_again_do_everything_once(
+    project: DjangoProject, far_end: FarEnd
+) -> None:
+    # ended leases belong to processes that live on as well: these must then do nothing
+    chance = Random(1)
+    references = [f"video-{number}" for number in range(VIDEOS)]
+    assets = {name: far_end.emulator.create_asset(life=READY) for name in references}
+    project.python(TRACK.format(pairs=assets))
+    with jobs(project):
+        for _ in range(KILLS):
+            with jobs(project) as kill:
+                time.sleep(chance.uniform(2, 5))
+                kill()
+            project.python(END_LEASES)
+        wait_until(lambda: len(notices(project)) >= 2 * VIDEOS, project)
+        wait_until(lambda: waiting_calls(project) == 0, project)
+
+    expected = [["changed", name, "ready"] for name in references]
+    expected += [["ready", name, "ready"] for name in references]
+    assert notices(project) == sorted(expected)
 
 
 @pytest.mark.acceptance
