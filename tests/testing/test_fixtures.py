@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
 from rindle_sync import ChangeEvent, RindleSync, Settings, State, load_settings
 from rindle_sync.config import plain_settings
@@ -13,6 +16,7 @@ from rindle_sync.config.replacing import variables_of
 from rindle_sync.emulator import Life
 from rindle_sync.errors import AlreadyClosed, ConfigurationError, ProviderUnavailable
 from rindle_sync.integrations.blocking import BlockingRindle
+from rindle_sync.integrations.starlette import StarletteRindle
 from rindle_sync.testing import (
     Clock,
     FakeMux,
@@ -174,6 +178,41 @@ def test_webhooks_go_to_the_endpoint_of_the_app_once_it_is_named(
 
     assert len(came) == 1
     assert rindle_blocking.webhook_events.list() == []
+
+
+async def test_webhooks_go_nowhere_else_where_the_app_named_its_endpoint_first(
+    rindle_mux: FakeMux, rindle_settings: Settings
+) -> None:
+    rindle_mux.deliver_to(function=lambda _headers, _body: httpx.Response(200))
+    with connected(rindle_settings, rindle_mux) as rindle:
+        rindle_mux.create_asset()
+        sent = await rindle_mux.deliver_due()
+        stored = await rindle.webhook_events.list()
+
+    assert (sent, stored) == (1, [])
+
+
+def test_sync_tests_of_an_asgi_app_run_its_jobs_in_its_event_loop(
+    rindle_mux: FakeMux, rindle_settings: Settings, rindle_clock: Clock
+) -> None:
+    rindle = StarletteRindle(
+        rindle_settings, transport=rindle_mux.transport, clock=rindle_clock.now, run_jobs=False
+    )
+    app = Starlette(routes=[rindle.route()], lifespan=rindle.lifespan)
+    with TestClient(app) as client:
+        assert client.portal
+        rindle_mux.deliver_to(client=client)
+        asset_id = rindle_mux.create_asset()
+        track = partial(rindle.running.track, reference="video-1", provider_asset_id=asset_id)
+        row = client.portal.call(track)
+        rindle_clock.move(days=1)
+        rindle_mux.finish(row)
+        rindle_mux.deliver_webhooks()
+        client.portal.call(run_jobs, rindle.running)
+        state = client.portal.call(state_of, rindle.running, row.id)
+
+    assert rindle_mux.deliveries.answers == {202: 2}
+    assert state is State.READY
 
 
 def test_mux_is_served_for_others(rindle_mux: FakeMux, rindle_mux_url: str) -> None:

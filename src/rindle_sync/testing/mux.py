@@ -152,13 +152,13 @@ class FakeMux(MuxEmulator):
         if len(given) > 1:
             raise ValueError("give one of asgi, wsgi, client and function")
         transport: httpx.AsyncBaseTransport | None = None
-        if asgi:
+        if asgi is not None:
             transport = httpx.ASGITransport(app=asgi)
-        elif wsgi:
+        elif wsgi is not None:
             transport = to_wsgi(wsgi)
-        elif client:
+        elif client is not None:
             transport = to_client(client)
-        elif function:
+        elif function is not None:
             transport = to_function(function)
         elif "://" not in url:
             raise ValueError("give the app with asgi, wsgi, client or function, or a whole address")
@@ -167,7 +167,13 @@ class FakeMux(MuxEmulator):
 
     @contextmanager
     def delivering_to(self, receive: Receive) -> Iterator[None]:
-        """Send webhooks to this function in the block, until `deliver_to` names the app's own."""
+        """Send webhooks to this function in the block, unless they go elsewhere already.
+
+        They no longer do once `deliver_to` names the endpoint of the app.
+        """
+        if list(self.webhooks):
+            yield
+            return
         webhook = self._stand_in = self.deliver_to(function=receive)
         try:
             yield
