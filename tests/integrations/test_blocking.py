@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from importlib import util
 from io import BytesIO
 from pathlib import Path
@@ -39,13 +38,13 @@ from rindle_sync.integrations.blocking import (
     connect_all,
     webhook_wsgi_app,
 )
-from rindle_sync.providers.mux import sign
 from rindle_sync.webhooks import LARGEST_BODY, WebhookEvents
 from tests.support import broker
 from tests.support.app_connections import driver_url, file_of
 from tests.support.processes import PATIENCE, UNWANTED, free_port, serving
-from tests.support.webhooks import SECRET, an_event
+from tests.support.webhooks import SECRET, signed
 from tests.support.world import READY
+from tests.support.wsgi_servers import started
 
 ROOT = Path(__file__).parents[2]
 
@@ -471,12 +470,6 @@ def wsgi_example(rindle: BlockingRindle) -> Any:
     return module.create_app(rindle)
 
 
-def signed(asset_id: str = "asset-1") -> tuple[dict[str, str], bytes]:
-    """The headers and the body of a delivery."""
-    body = json.dumps(an_event(asset_id)).encode()
-    return {"mux-signature": sign(body, SECRET, datetime.now(UTC))}, body
-
-
 def requested(app: Any, body: bytes = b"", **environ: Any) -> tuple[str, dict[str, str], Any]:
     """The status, the headers and the JSON of a WSGI app's answer, checked for its conformity."""
     values = {"PATH_INFO": "/webhooks/mux", "REQUEST_METHOD": "POST", "wsgi.input": BytesIO(body)}
@@ -565,26 +558,6 @@ def test_the_recipe_for_flask_receives_a_delivery(rindle: BlockingRindle) -> Non
 
 
 # servers that fork
-
-
-@contextmanager
-def started(log: Path, *command: str, **environment: str) -> "Iterator[subprocess.Popen[bytes]]":
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(UNWANTED)}
-    kept |= {"PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, *command], env=kept, cwd=ROOT, stdout=output, stderr=output
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            finally:
-                process.kill()
 
 
 def test_workers_of_gunicorn_that_are_forked_from_a_loaded_app_receive_and_apply(

@@ -19,8 +19,17 @@ from rindle_sync.cli import (
     status,
     track,
 )
-from rindle_sync.cli.output import LoadSettings, load_by, out, override, say_error
-from rindle_sync.cli.streams import OutputFailed, prepare
+from rindle_sync.cli.output import (
+    LoadSettings,
+    Prepare,
+    load_by,
+    out,
+    override,
+    prepare_by,
+    say_error,
+)
+from rindle_sync.cli.streams import OutputFailed
+from rindle_sync.cli.streams import prepare as prepare_streams
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 
 app: Final = typer.Typer(
@@ -75,15 +84,19 @@ def main(
     *,
     name: str | None = None,
     load: LoadSettings | None = None,
+    prepare: Prepare | None = None,
 ) -> None:
     """Run the command line; a failure is one sentence and an exit code, never a traceback.
 
     A framework passes the arguments of its own command, the name of it, and what makes the
-    settings, which is called with those that options have set.
+    settings, which is called with those that options have set. `prepare` is called with the
+    services that `run` and `worker` are to run, to add callbacks.
     """
     if load:
         load_by(load)
-    prepare()
+    if prepare:
+        prepare_by(prepare)
+    prepare_streams()
     try:
         try:
             app(arguments, prog_name=name)

@@ -74,6 +74,11 @@ LoadSettings = Callable[..., "Settings"]
 
 _loaders: Final[list[LoadSettings]] = []
 
+Prepare = Callable[["Installation"], object]
+"""Adds the callbacks of an app to services, before their jobs run."""
+
+_preparations: Final[list[Prepare]] = []
+
 
 def override(**options: Any) -> None:
     """Let the options that are given win over the settings."""
@@ -83,6 +88,17 @@ def override(**options: Any) -> None:
 def load_by(load: LoadSettings) -> None:
     """Have the settings made by `load`: those of an app whose command this is."""
     _loaders[:] = [load]
+
+
+def prepare_by(prepare: Prepare) -> None:
+    """Have `prepare` add callbacks to the services that this process runs."""
+    _preparations[:] = [prepare]
+
+
+def add_callbacks(installation: Installation) -> None:
+    """Add the callbacks of the app whose command this is."""
+    for prepare in _preparations:
+        prepare(installation)
 
 
 def settings() -> Settings:

@@ -14,6 +14,7 @@ from rindle_sync.cli.output import (
     Engine,
     Format,
     Serving,
+    add_callbacks,
     extra,
     out,
     override,
@@ -126,6 +127,7 @@ async def _serve(
             names = " or ".join(installation[name].settings.account.credential_names)
             say(f"{name} is not checked: its {names} is not set")
     await installation.check_ready()
+    add_callbacks(installation)
     if process_jobs:
         sweeping = f"sweeping every {installation.settings.sweep_interval_seconds:g} s"
         if len(installation) > 1:

@@ -10,10 +10,10 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from rindle_sync.errors import AlreadyClosed, CalledFromItsLoop
@@ -28,6 +28,12 @@ END_WITHIN: Final = 10.0
 
 Work = Callable[[Installation], Awaitable[T]]
 """What is to be done; it is called in the event loop."""
+
+Within = Callable[[], AbstractContextManager[object]]
+"""Makes what a callback of the app runs within, on its thread."""
+
+Setup = Callable[[Installation, Within], object]
+"""Adds callbacks to the services of a process, to run within what their app needs."""
 
 
 class _Call(Generic[T]):
@@ -119,12 +125,36 @@ class _Running:
                 task.cancel()
 
 
-class Background:
-    """The loop, and the services that `connect` opens in it; any thread may call."""
+class Loop(Protocol):
+    """What a blocking service needs: calls in an event loop of the process, from any thread."""
 
-    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[Installation]]) -> None:
+    def call(self, work: Work[T]) -> T:
+        """The result of `work`."""
+
+    def start_jobs(self) -> None:
+        """Run due jobs until `close`."""
+
+    def set_up(self, setup: Setup) -> None:
+        """Have callbacks added."""
+
+    def close(self) -> None:
+        """End the loop, and what runs in it."""
+
+
+class Background:
+    """The loop, and the services that `connect` opens in it; any thread may call.
+
+    Callbacks run within `within`.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[Installation]],
+        within: Within = nullcontext,
+    ) -> None:
         self._connect = connect
-        self._setups: list[Callable[[Installation], object]] = []
+        self._within = within
+        self._setups: list[Setup] = []
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._is_closed = False
@@ -161,13 +191,18 @@ class Background:
 
         self.call(start)
 
-    def set_up(self, setup: Callable[[Installation], object]) -> None:
+    def set_up(self, setup: Setup) -> None:
         """Call `setup` once in the loop of each process, before its first call, or now."""
         with self._lock:
             self._setups.append(setup)
             running = self._running
             if running:
-                running.loop.call_soon_threadsafe(setup, running.installation)
+                running.loop.call_soon_threadsafe(setup, running.installation, self._within)
+
+    def prepare(self, installation: Installation) -> None:
+        """Add the callbacks to services that another loop runs, as that of a command does."""
+        for setup in self._setups:
+            setup(installation, self._within)
 
     def close(self) -> None:
         """Let calls under way end, close the services and their connections, and end the thread.
@@ -204,8 +239,7 @@ class Background:
     async def _serve(self, started: "Future[_Running]") -> None:
         try:
             async with self._connect() as installation:
-                for setup in self._setups:
-                    setup(installation)
+                self.prepare(installation)
                 running = _Running(
                     asyncio.get_running_loop(), installation, threading.current_thread()
                 )
@@ -221,7 +255,7 @@ class Background:
 class Blocking:
     """What the services of a loop have in common: their jobs, and their end."""
 
-    def __init__(self, background: Background) -> None:
+    def __init__(self, background: Loop) -> None:
         self._background = background
 
     def start(self) -> None:

@@ -12,3 +12,4 @@ from rindle_sync.store.schema.tables import (
     superseded,
     webhook_events,
 )
+from rindle_sync.store.schema.urls import engine_url
