@@ -542,21 +542,6 @@ def test_what_is_no_delivery_is_refused(rindle: BlockingRindle) -> None:
     assert (status, headers["Retry-After"]) == ("503 Service Unavailable", "5")
 
 
-def test_the_recipe_for_flask_receives_a_delivery(rindle: BlockingRindle) -> None:
-    flask = pytest.importorskip("flask")
-    app = flask.Flask(__name__)
-
-    @app.post("/webhooks/mux")  # type: ignore[untyped-decorator]
-    def mux_webhooks() -> Any:
-        response = rindle.receive(dict(flask.request.headers), flask.request.get_data())
-        return flask.Response(response.body, response.status, dict(response.headers))
-
-    headers, body = signed()
-    answer = app.test_client().post("/webhooks/mux", data=body, headers=headers)
-
-    assert (answer.status_code, answer.json) == (202, {"status": "stored"})
-
-
 # servers that fork
 
 

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import subprocess
 import sys
 import weakref
@@ -25,7 +26,7 @@ from tests.support.app_connections import driver_url
 from tests.support.processes import PATIENCE, UNWANTED, free_port, serving
 from tests.support.webhooks import SECRET, signed
 from tests.support.world import READY
-from tests.support.wsgi_servers import started, wait_for, wait_until
+from tests.support.wsgi_servers import ROOT, started, wait_for, wait_until
 
 if TYPE_CHECKING:
     from rindle_sync.integrations.flask import FlaskRindle
@@ -163,6 +164,37 @@ def test_an_app_may_be_given_to_the_extension_at_once(tables_url: str) -> None:
     with app.app_context():
         assert rindle.count() == 0
         rindle.close()
+
+
+def test_the_app_of_the_page_takes_an_upload_and_hears_that_it_is_ready(
+    emulator: MuxEmulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "flask.md").read_text()
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"__name__": "videos"}
+    exec(blocks[0], names)
+    with serving(emulator) as far_end:
+        monkeypatch.setenv("FLASK_RINDLE_MUX_BASE_URL", far_end.url)
+        monkeypatch.setenv("FLASK_RINDLE_MUX_TOKEN_ID", emulator.token_id)
+        monkeypatch.setenv("FLASK_RINDLE_MUX_TOKEN_SECRET", emulator.token_secret)
+        monkeypatch.setenv("FLASK_RINDLE_MUX_WEBHOOK_SECRETS", SECRET)
+        app = names["create_app"]()
+        with app.app_context():
+            names["rindle"].migrate()
+            names["rindle"].track(reference="video-1", provider_asset_id="asset-1")
+            begun = app.test_client().post("/videos/video-2/upload").json
+            answer = post(app)
+            names["rindle"].process_webhook_events()
+            names["rindle"].dispatch()
+            shown = app.test_client().get("/videos/video-1").json
+            missing = app.test_client().get("/videos/none")
+            names["rindle"].close()
+
+    assert begun["url"].startswith("http")
+    assert answer.status_code == 202
+    assert shown == {"state": "ready"}
+    assert missing.status_code == 404
+    assert capsys.readouterr().out == "ready: video-1\n"
 
 
 def test_outside_an_app_flask_says_so(rindle: "FlaskRindle") -> None:

@@ -52,6 +52,7 @@ class AppRindle(BlockingRindle):
     def __init__(self, background: Background) -> None:
         super().__init__(background)
         self.background = background
+        """Its event loop, and the callbacks that are added there."""
 
 
 class FlaskRindle(BlockingRindle):
