@@ -433,6 +433,28 @@ def test_a_forked_process_has_connections_of_its_own(tables_url: str) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "4\n", "")
 
 
+def test_a_process_that_is_forked_without_a_word_to_python_begins_anew_as_well(
+    tables_url: str,
+) -> None:
+    # as uWSGI does it: no function that is registered for a fork is called
+    ended = run(
+        """
+        import ctypes
+        rindle.count()
+        child = ctypes.PyDLL(None).fork()
+        if not child:
+            rindle.track(reference="video-1", provider_asset_id="asset-1")
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        rindle.track(reference="video-2", provider_asset_id="asset-2")
+        print(rindle.count())
+        """,
+        tables_url,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2\n", "")
+
+
 def test_an_interrupt_ends_the_wait_and_the_call(
     sqlite_tables_url: str, emulator: MuxEmulator
 ) -> None:

@@ -158,6 +158,7 @@ class Background:
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._is_closed = False
+        self._process = os.getpid()
         _alive.add(self)
 
     def call(self, work: Work[T]) -> T:
@@ -165,6 +166,7 @@ class Background:
 
         Raises what it raises, `AlreadyClosed` after `close`, and `CalledFromItsLoop`.
         """
+        self._forget_unseen_parent()
         with self._lock:
             running = self._started()
             if threading.current_thread() is running.thread:
@@ -193,6 +195,7 @@ class Background:
 
     def set_up(self, setup: Setup) -> None:
         """Call `setup` once in the loop of each process, before its first call, or now."""
+        self._forget_unseen_parent()
         with self._lock:
             self._setups.append(setup)
             running = self._running
@@ -209,6 +212,7 @@ class Background:
 
         Raises nothing; a call afterwards raises `AlreadyClosed`.
         """
+        self._forget_unseen_parent()
         with self._lock:
             self._is_closed = True
             running, self._running = self._running, None
@@ -224,6 +228,14 @@ class Background:
             # kept for good: to end them would end the connections of the parent
             _of_parents.append(self._running)
         self._running, self._lock = None, threading.Lock()
+        self._process = os.getpid()
+
+    def _forget_unseen_parent(self) -> None:
+        # uWSGI forks without a word to Python, unless it has py-call-osafterfork
+        if self._process != os.getpid():
+            with _forgetting:
+                if self._process != os.getpid():
+                    self.forget_parent()
 
     def _started(self) -> _Running:
         if self._is_closed:
@@ -283,6 +295,7 @@ class Blocking:
 
 _alive: Final[WeakSet[Background]] = WeakSet()
 _of_parents: Final[list[_Running]] = []
+_forgetting: Final = threading.Lock()
 
 
 def _forget_parent() -> None:
