@@ -457,11 +457,14 @@ def test_a_command_has_the_settings_of_the_app_and_its_own_exit_code(
     )
     missing = run("rindle", "explain", "none", **environment)
     wrong = run("rindle", "statsu", **environment)
+    nowhere = environment | {"FLASK_RINDLE_DATABASE_URL": f"sqlite:///{tmp_path}/empty"}
+    empty = run("rindle", "list", **nowhere)
     others = run("rindle", "--environment", "other", "list", "--json", **environment)
 
     assert status.returncode == 0, status.stderr
     assert json.loads(status.stdout)
     assert tracked.returncode == 0, tracked.stderr
+    assert "`flask rindle migrate`" in empty.stderr
     assert (missing.returncode, missing.stdout) == (1, "")
     assert wrong.returncode == 2
     assert "Usage: flask rindle" in wrong.stderr
@@ -496,22 +499,22 @@ def test_a_wrong_setting_is_one_sentence_of_any_command() -> None:
 
 
 def test_the_service_of_the_command_calls_the_callbacks_of_the_app_until_it_is_stopped(
-    tables_url: str, emulator: MuxEmulator, tmp_path: Path
+    an_app: Makes, rindle: "FlaskRindle", tables_url: str, emulator: MuxEmulator, tmp_path: Path
 ) -> None:
-    heard, log, port = tmp_path / "heard", tmp_path / "log", free_port()
-    with serving(emulator) as far_end, at_port(port) as client:
-        settings = config(tables_url, emulator, heard, RINDLE_LISTEN_PORT=str(port))
-        settings["FLASK_RINDLE_MUX_BASE_URL"] = far_end.url
-        with connect(plain_settings(database_url=tables_url)) as rindle:
-            rindle.track(reference="video-1", provider_asset_id="asset-1")
+    heard, log, app = tmp_path / "heard", tmp_path / "log", an_app()
+    with app.app_context():
+        rindle.track(reference="video-1", provider_asset_id="asset-1")
+    with serving(emulator) as far_end:
+        settings = config(tables_url, emulator, heard, RINDLE_MUX_BASE_URL=far_end.url)
         with started(log, *APP, "rindle", "run", **settings) as process:
-            wait_for(process, client, "/", log)
-            answer = deliver(client, "asset-1")
+            # the endpoint is that of the app
+            answer = post(app)
             wait_until(heard.exists, "no callback was called")
 
     assert answer.status_code == 202
     assert process.returncode == 0, log.read_text()
     assert heard.read_text() == "video-1 1\n"
+    assert "webhooks at" not in log.read_text()
     assert "Traceback" not in log.read_text()
 
 

@@ -14,8 +14,8 @@ from rindle_sync.cli.output import (
     Engine,
     Format,
     Serving,
-    add_callbacks,
     extra,
+    host,
     out,
     override,
     overrides,
@@ -51,7 +51,7 @@ def run(engine: Engine = None, json_: EachPass = False, log_format: Format = Non
     audits every audit_days.
     """
     override(engine=engine, log_format=log_format)
-    keep_running(json_)
+    keep_running(json_, has_endpoint=not host().serves_webhooks)
 
 
 @commands.command()
@@ -127,7 +127,6 @@ async def _serve(
             names = " or ".join(installation[name].settings.account.credential_names)
             say(f"{name} is not checked: its {names} is not set")
     await installation.check_ready()
-    add_callbacks(installation)
     if process_jobs:
         sweeping = f"sweeping every {installation.settings.sweep_interval_seconds:g} s"
         if len(installation) > 1:

@@ -32,6 +32,7 @@ NAME: Final = "rindle_sync"
 """Of the extension in `app.extensions`, and of its blueprint."""
 
 PREFIX: Final = "RINDLE_"
+COMMAND: Final = "flask rindle"
 
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -100,7 +101,9 @@ class FlaskRindle(BlockingRindle):
         self._apps.add(rindle.background)
         if url_prefix is not None:
             app.register_blueprint(_blueprint(settings.provider), url_prefix=url_prefix)
-        app.cli.add_command(_command(app, rindle.background))
+        serves_webhooks = url_prefix is not None
+        command = _command(app, rindle.background, serves_webhooks=serves_webhooks)
+        app.cli.add_command(command)
 
 
 class _Apps:
@@ -171,7 +174,7 @@ def _receive() -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 
-def _command(app: Flask, background: Background) -> click.Command:
+def _command(app: Flask, background: Background, *, serves_webhooks: bool) -> click.Command:
     @click.command(
         "rindle",
         add_help_option=False,
@@ -182,14 +185,16 @@ def _command(app: Flask, background: Background) -> click.Command:
     def rindle(arguments: tuple[str, ...]) -> None:
         try:
             from rindle_sync.cli import main
+            from rindle_sync.cli.output import Host
         except ModuleNotFoundError as error:
             text = f"this command needs {error.name}; pip install 'rindle-sync[cli]'"
             raise click.ClickException(text) from None
-        main(
-            arguments,
-            name="flask rindle",
+        host = Host(
+            name=COMMAND,
             load=lambda **overrides: _settings_of(app, overrides),
             prepare=background.prepare,
+            serves_webhooks=serves_webhooks,
         )
+        main(arguments, name=COMMAND, framework=host)
 
     return rindle
