@@ -137,6 +137,21 @@ def test_what_is_measured_needs_no_extra_and_each_exporter_needs_its_own() -> No
     assert ended.stdout.split() == ["True", "prometheus_client", "opentelemetry"], ended.stderr
 
 
+def test_the_parts_for_tests_name_their_extra_and_the_plugin_needs_none() -> None:
+    ended = run_without_extras("""
+        import rindle_sync.testing.plugin
+        from rindle_sync.testing import Clock
+
+        try:
+            from rindle_sync.testing import FakeMux
+        except ModuleNotFoundError as missing:
+            print(missing)
+    """)
+
+    needs = "rindle_sync.testing needs httpx; pip install 'rindle-sync[testing]'\n"
+    assert ended.stdout == needs, ended.stderr
+
+
 def test_the_command_line_names_its_extra() -> None:
     ended = run_without_extras("from rindle_sync.__main__ import main; main()")
 

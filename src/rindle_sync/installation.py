@@ -139,8 +139,8 @@ async def connect_all(
 ) -> AsyncIterator[Installation]:
     """The services of all environments in `settings` (default: those of this process).
 
-    `transports` gives what replaces the network in tests, for the name of an environment. Raises
-    `ConfigurationError`.
+    `transports` gives what replaces the network in tests, for the name of an environment; `clock`
+    replaces the time, in UTC. Raises `ConfigurationError`.
     """
     settings = settings or load_settings()
     engine = open_engine(settings.database_url, schema=settings.database_schema)

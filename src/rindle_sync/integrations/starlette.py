@@ -7,11 +7,12 @@ app = Starlette(routes=[rindle.route(), ...], lifespan=rindle.lifespan)
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 from starlette.routing import Route
 
-from rindle_sync.app import RindleSync, connect
+from rindle_sync.app import RindleSync, connect, now
 from rindle_sync.config import Settings
 from rindle_sync.errors import NotStarted
 from rindle_sync.integrations.background_jobs import start_jobs
@@ -31,6 +32,7 @@ class StarletteRindle:
     With `migrate` the tables are created or migrated at each start; with `run_jobs` the process
     checks rows, applies webhook events and dispatches changes, as `rindle-sync run` does. Several
     processes with it are safe. `settings` are by default those of the process, read at the start.
+    `transport` replaces the network in tests, and `clock` the time, in UTC.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class StarletteRindle:
         *,
         listeners: Sequence[Listener] = (),
         transport: Transport | None = None,
+        clock: Callable[[], datetime] = now,
         migrate: bool = True,
         run_jobs: bool = True,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
         self._transport = transport
+        self._clock = clock
         self._migrate = migrate
         self._run_jobs = run_jobs
         self._setups: list[Callable[[RindleSync], object]] = []
@@ -80,7 +84,9 @@ class StarletteRindle:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:
-        connecting = connect(self._settings, listeners=self._listeners, transport=self._transport)
+        connecting = connect(
+            self._settings, listeners=self._listeners, transport=self._transport, clock=self._clock
+        )
         async with connecting as service:
             if self._migrate:
                 await service.migrate()

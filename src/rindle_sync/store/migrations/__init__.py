@@ -75,6 +75,8 @@ def _upgrade(connection: Connection, schema: str | None) -> tuple[str | None, st
             f"the tables are at {before}, of a newer version of rindle-sync than this one "
             f"(at {_newest()}): {RUN_NEWER}"
         )
+    if before == _newest():
+        return before, before  # Alembic would read every revision to find that out
     if before is None:
         _refuse_other_tables(connection)
     config = Config()
