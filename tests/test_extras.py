@@ -22,6 +22,7 @@ EXTRAS = (
     "psycopg",
     "procrastinate",
     "celery",
+    "django",
     "jwt",
     "cryptography",
     "prometheus_client",

@@ -19,7 +19,7 @@ from rindle_sync.cli import (
     status,
     track,
 )
-from rindle_sync.cli.output import LoadSettings, load_by, out, override, say_error
+from rindle_sync.cli.output import Host, LoadSettings, host, out, override, run_in, say_error
 from rindle_sync.cli.streams import OutputFailed, prepare
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 
@@ -48,6 +48,7 @@ def _print_version(is_wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version_: Annotated[  # noqa: ARG001  its callback does it all
         bool,
         typer.Option(
@@ -63,6 +64,10 @@ def options(
 ) -> None:
     """Options of every command."""
     override(environment=environment)
+    command = context.invoked_subcommand or ""
+    if command in host().replaced:
+        text = f"is not run here: run `{host().replaced[command]}`"
+        raise ConfigurationError(command, text)
 
 
 for group in (demo, rows, track, listing, lifecycle, status, explain, run, scans, doctor):
@@ -75,14 +80,14 @@ def main(
     *,
     name: str | None = None,
     load: LoadSettings | None = None,
+    framework: Host | None = None,
 ) -> None:
     """Run the command line; a failure is one sentence and an exit code, never a traceback.
 
     A framework passes the arguments of its own command, the name of it, and what makes the
-    settings, which is called with those that options have set.
+    settings, which is called with those that options have set; or all that differs there.
     """
-    if load:
-        load_by(load)
+    run_in(framework or Host(name=name or Host.name, load=load))
     prepare()
     try:
         try:

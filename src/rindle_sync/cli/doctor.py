@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from rindle_sync.cli.output import Json, literal, out, print_json, say_wait, with_installation
+from rindle_sync.cli.output import (
+    Json,
+    advice,
+    literal,
+    out,
+    print_json,
+    say_wait,
+    with_installation,
+)
 from rindle_sync.domain import many
 
 if TYPE_CHECKING:
@@ -64,11 +72,11 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
         where = ""
         if line.environment not in {None, "default"}:
             where = f" in {literal(line.environment)}"
-        text = f"{line.check}{where}: {literal(line.text)}"
+        text = f"{line.check}{where}: {advice(line.text)}"
         if isinstance(line, Note):
             yield f"note     {text}"
         else:
             yield f"[{_COLOURS[line.level]}]{line.level:8}[/] {text}"
-            yield f"         {literal(line.remedy)}"
+            yield f"         {advice(line.remedy)}"
     checks, findings = len(diagnosis.checked), len(diagnosis.findings)
     yield f"{many(checks, 'check')}, {many(findings, 'finding')}"

@@ -12,6 +12,7 @@ from rindle_sync.cli.output import (
     WIDE,
     Json,
     Reveal,
+    advice,
     literal,
     log_reveal,
     out,
@@ -78,8 +79,8 @@ def _print(explanation: Explanation, ids: dict[str, Any]) -> None:
     for name, value in (facts | ids).items():
         if value:
             out.print(f"{name}: {visible(value)}", markup=False, soft_wrap=True)
-    for advice in explanation.advice:
-        out.print(f"[bold]what to do[/]: {literal(advice)}", soft_wrap=True)
+    for text in explanation.advice:
+        out.print(f"[bold]what to do[/]: {advice(text)}", soft_wrap=True)
     table = Table(Column("when", no_wrap=True), "by", "what", box=None, pad_edge=False)
     for moment in explanation.history:
         text = moment.text

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
@@ -72,7 +74,35 @@ overrides: Final[dict[str, Any]] = {}
 LoadSettings = Callable[..., "Settings"]
 """What makes the settings of the process, as `load_settings` does, with those overrides."""
 
-_loaders: Final[list[LoadSettings]] = []
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """The framework whose command runs ours, and what differs there."""
+
+    name: str = "rindle-sync"
+    """What the user writes for `rindle-sync`."""
+    load: LoadSettings | None = None
+    prepare: Callable[[Installation], None] = lambda _: None
+    """Called with the services of each command that runs jobs, to add callbacks."""
+    serves_webhooks: bool = False
+    """Whether the framework serves the webhook endpoint: then `run` serves none."""
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    """The framework's own commands, by those of ours that they replace."""
+
+    def own_words(self, text: str) -> str:
+        """`text` in which each command is one that the user can run here."""
+
+        def own(match: re.Match[str]) -> str:
+            command, _, options = match[1].partition(" ")
+            if command not in self.replaced:
+                return f"`{self.name} {match[1]}`"
+            return match[0] if options else f"`{self.replaced[command]}`"
+
+        return _OUR_COMMAND.sub(own, text)
+
+
+_OUR_COMMAND: Final = re.compile("`rindle-sync ([^`]+)`")
+_hosts: Final[list[Host]] = [Host()]
 
 
 def override(**options: Any) -> None:
@@ -80,17 +110,21 @@ def override(**options: Any) -> None:
     overrides.update({name: value for name, value in options.items() if value is not None})
 
 
-def load_by(load: LoadSettings) -> None:
-    """Have the settings made by `load`: those of an app whose command this is."""
-    _loaders[:] = [load]
+def run_in(host: Host) -> None:
+    """Have the commands run as a part of a framework."""
+    _hosts[:] = [host]
+
+
+def host() -> Host:
+    """The framework whose command runs ours; one that changes nothing where none does."""
+    return _hosts[0]
 
 
 def settings() -> Settings:
     """The settings of this process, or of the app whose command this is."""
     from rindle_sync.config import load_settings
 
-    load = _loaders[0] if _loaders else load_settings
-    return load(**overrides)
+    return (host().load or load_settings)(**overrides)
 
 
 def with_rindle(
@@ -110,7 +144,11 @@ def with_installation(
     """The result of `work` with the services of all environments."""
     from rindle_sync.installation import connect_all
 
-    return _run(connect_all(settings(), listeners=listeners), work, is_service=is_service)
+    async def prepared(installation: Installation) -> T:
+        host().prepare(installation)
+        return await work(installation)
+
+    return _run(connect_all(settings(), listeners=listeners), prepared, is_service=is_service)
 
 
 def _run(
@@ -202,9 +240,15 @@ def say_error(sentence: str) -> None:
     if logs.is_json():
         logs.LOG.error(sentence)
     else:
+        sentence = host().own_words(sentence)
         # two calls, since the sentence may hold what Rich takes for markup
         err.print("[bold red]error[/]", end=" ")
         err.print(sentence, markup=False, soft_wrap=True)
+
+
+def advice(text: str) -> str:
+    """What to do, in which Rich finds no markup."""
+    return literal(host().own_words(text))
 
 
 def say_hint(outcome: Outcome, retry_after: float | None = None) -> None:

@@ -16,6 +16,7 @@ from rindle_sync.cli.output import (
     Format,
     Serving,
     extra,
+    host,
     out,
     override,
     overrides,
@@ -51,7 +52,7 @@ def run(engine: Engine = None, json_: EachPass = False, log_format: Format = Non
     audits every audit_days.
     """
     override(engine=engine, log_format=log_format)
-    keep_running(json_)
+    keep_running(json_, has_endpoint=not host().serves_webhooks)
 
 
 @commands.command()

@@ -13,7 +13,15 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from rindle_sync.cli.output import Json, literal, out, print_json, until_stopped, with_installation
+from rindle_sync.cli.output import (
+    Json,
+    advice,
+    literal,
+    out,
+    print_json,
+    until_stopped,
+    with_installation,
+)
 from rindle_sync.domain import EventStatus, ago, moment_of, seconds_of
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 
@@ -102,7 +110,7 @@ def _board(overviews: Sequence[Overview], elsewhere: Mapping[str, int]) -> Rende
         if waiting:
             lines.append(f"{prefix}[bold red]{literal(waiting)}[/]")
         lines += [
-            f"[bold yellow]{literal(finding.text)}[/]: {literal(finding.remedy)}"
+            f"[bold yellow]{advice(finding.text)}[/]: {advice(finding.remedy)}"
             for finding in (*of_names(overview, elsewhere), *of_times(overview))
         ]
     figures = _full(first) if isinstance(first, Status) else _table(overviews)

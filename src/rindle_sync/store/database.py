@@ -211,6 +211,10 @@ class Database:
             finally:
                 take_back()
 
+    def few_at_once(self) -> AbstractAsyncContextManager[None]:
+        """A turn for a callback of the app with a transaction of its own, as in `lending`."""
+        return self._lent
+
     def release_later(self, table: sa.Table, token: str) -> None:
         """Release what is leased under `token` with the next lease or release."""
         self._unreleased[table, token] = None

@@ -30,7 +30,7 @@ Work = Callable[[Installation], Awaitable[T]]
 """What is to be done; it is called in the event loop."""
 
 
-class _Call(Generic[T]):
+class CallFromThread(Generic[T]):
     """Work that a thread waits for, and meanwhile does what has to be done on that thread."""
 
     def __init__(self, work: Callable[[], Awaitable[T]], loop: asyncio.AbstractEventLoop) -> None:
@@ -39,8 +39,9 @@ class _Call(Generic[T]):
         self._turns: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self.task: asyncio.Task[T] | None = None
 
-    def begin(self, calls: "set[_Call[Any]]") -> None:
-        """Begin, in the event loop."""
+    def begin(self, calls: "set[CallFromThread[Any]] | None" = None) -> None:
+        """Begin, in the event loop; it is one of `calls` until it ends."""
+        calls = set() if calls is None else calls
         self.task = self._loop.create_task(self._run())
         calls.add(self)
         self.task.add_done_callback(lambda _: self._end(calls))
@@ -49,7 +50,7 @@ class _Call(Generic[T]):
         with called_from(self._on_callers_thread):
             return await self._work()
 
-    def _end(self, calls: "set[_Call[Any]]") -> None:
+    def _end(self, calls: "set[CallFromThread[Any]]") -> None:
         calls.discard(self)
         self._turns.put(None)
 
@@ -105,7 +106,7 @@ class _Running:
     installation: Installation
     thread: threading.Thread
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    calls: set[_Call[Any]] = field(default_factory=set)
+    calls: set[CallFromThread[Any]] = field(default_factory=set)
     jobs: asyncio.Task[None] | None = None
 
     async def end(self) -> None:
@@ -139,7 +140,7 @@ class Background:
             running = self._started()
             if threading.current_thread() is running.thread:
                 raise CalledFromItsLoop
-            call = _Call(lambda: work(running.installation), running.loop)
+            call = CallFromThread(lambda: work(running.installation), running.loop)
             # within the lock: nothing begins after `close`, which would never end
             running.loop.call_soon_threadsafe(call.begin, running.calls)
         try:
