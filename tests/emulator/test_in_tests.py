@@ -255,3 +255,23 @@ def test_a_port_that_is_taken_is_told() -> None:
         port = int(url.rpartition(":")[2])
         with pytest.raises(OSError, match="in use"), serving(MuxEmulator(), port=port):
             pass
+
+
+async def test_assets_are_ended_over_http(emulator: MuxEmulator) -> None:
+    ready, failed, deleted = emulator.create_assets(3, life=Life("never"))
+    transport = httpx.ASGITransport(app=emulator.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://mux") as control:
+
+        async def end(**body: str) -> httpx.Response:
+            return await control.post("/_emulator/end", json=body)
+
+        shown = await end(id=ready)
+        await end(id=failed, ends="errored", error_message="It is a song.")
+        await end(id=deleted, ends="deleted")
+        again, unknown = await end(id=ready), await end(id="unknown")
+        wrong = await end(id=ready, ends="lost")
+
+    assert shown.json()["state"] == "ready"
+    assert [truth.state for truth in emulator.truths().values()] == ["ready", "errored", "deleted"]
+    assert emulator.environment.assets[failed].life.error_message == "It is a song."
+    assert [answer.status_code for answer in (again, unknown, wrong)] == [400, 404, 400]

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ def test_the_three_tests_pass(pytester: pytest.Pytester, heading: str) -> None:
     for needed in ("fastapi", "flask"):
         if needed in heading.lower():
             pytest.importorskip(needed)
-    app, tests = blocks(heading)
+    app, tests, *_ = blocks(heading)
     pytester.makeini("""
         [pytest]
         asyncio_mode = auto
@@ -98,6 +99,25 @@ def test_the_three_tests_pass(pytester: pytest.Pytester, heading: str) -> None:
     ended = pytester.runpytest_subprocess("-p", plugin.__name__, timeout=300)
 
     ended.assert_outcomes(passed=3)
+
+
+def test_the_sync_test_of_a_fastapi_app_passes(pytester: pytest.Pytester) -> None:
+    pytest.importorskip("fastapi")
+    app, _, block = blocks("In FastAPI and Starlette")
+    test = """
+from app import create_app
+from rindle_sync.testing import run_jobs
+
+def test_it(rindle_settings, rindle_mux, rindle_clock):
+    options = {"transport": rindle_mux.transport, "clock": rindle_clock.now}
+    app = create_app(rindle_settings, **options, run_jobs=False)
+"""
+    ending = "    assert rindle_mux.deliveries.answers == {202: 1}\n"
+    pytester.makepyfile(app=app, test_app=test + indent(block, "    ") + ending)
+
+    ended = pytester.runpytest_subprocess("-p", plugin.__name__, timeout=300)
+
+    ended.assert_outcomes(passed=1)
 
 
 def test_the_test_without_pytest_passes(pytester: pytest.Pytester) -> None:

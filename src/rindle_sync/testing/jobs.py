@@ -5,7 +5,7 @@ from typing import Final
 from rindle_sync.app import RindleSync
 from rindle_sync.integrations.blocking import BlockingRindle
 
-MOST_ROUNDS: Final = 100
+MOST_ROUNDS: Final = 50
 
 _NEVER_ENDS: Final = (
     f"jobs are due after {MOST_ROUNDS} rounds still: does a callback make work each time?"
