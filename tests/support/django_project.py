@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,10 @@ class DjangoProject:
             timeout=PATIENCE,
             check=False,
         )
+
+
+Migrate = Callable[[DjangoProject], DjangoProject]
+"""Makes the tables of a project."""
 
 
 def a_project(folder: Path, url: str, **settings: Any) -> DjangoProject:

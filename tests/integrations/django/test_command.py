@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.django_project import DjangoProject, a_project
+from tests.support.django_project import DjangoProject, Migrate, a_project
 
 
 @pytest.fixture
@@ -13,8 +13,10 @@ def project(tmp_path: Path, sqlite_url: str) -> DjangoProject:
     return a_project(tmp_path, sqlite_url)
 
 
-def test_the_command_line_works_on_the_project_s_database(project: DjangoProject) -> None:
-    project.managed("migrate", "-v0")
+def test_the_command_line_works_on_the_project_s_database(
+    project: DjangoProject, migrated: Migrate
+) -> None:
+    migrated(project)
     tracked = project.managed(
         "rindle", "track", "--reference", "one", "--provider-asset-id", "asset-1", "--json"
     )
@@ -32,8 +34,8 @@ def test_the_command_is_listed_and_explains_itself(project: DjangoProject) -> No
         assert "doctor" in shown
 
 
-def test_exit_codes_are_kept(project: DjangoProject) -> None:
-    project.managed("migrate", "-v0")
+def test_exit_codes_are_kept(project: DjangoProject, migrated: Migrate) -> None:
+    migrated(project)
 
     assert project.manage("rindle", "explain", "nobody").returncode == 1
     assert project.manage("rindle", "status", "--wrong").returncode == 2
@@ -53,8 +55,10 @@ def test_migrate_is_django_s_own(project: DjangoProject) -> None:
         assert "`manage.py migrate rindle_sync`" in ended.stdout + ended.stderr
 
 
-def test_what_to_do_is_told_in_the_project_s_own_commands(project: DjangoProject) -> None:
-    project.managed("migrate", "-v0")
+def test_what_to_do_is_told_in_the_project_s_own_commands(
+    project: DjangoProject, migrated: Migrate
+) -> None:
+    migrated(project)
     project.managed("rindle", "track", "--reference", "a", "--provider-asset-id", "asset-1")
     told = project.manage("rindle", "doctor").stdout
 
@@ -62,8 +66,8 @@ def test_what_to_do_is_told_in_the_project_s_own_commands(project: DjangoProject
     assert "`rindle-sync" not in told
 
 
-def test_a_command_is_called_from_code(project: DjangoProject) -> None:
-    project.managed("migrate", "-v0")
+def test_a_command_is_called_from_code(project: DjangoProject, migrated: Migrate) -> None:
+    migrated(project)
     assert project.python("""
         import contextlib, io
         from django.core.management import CommandError, call_command
@@ -84,8 +88,10 @@ def checked(project: DjangoProject) -> str:
     return " ".join((ended.stdout + ended.stderr).split())
 
 
-def test_a_project_that_is_set_up_has_nothing_to_hear(project: DjangoProject) -> None:
-    project.managed("migrate", "-v0")
+def test_a_project_that_is_set_up_has_nothing_to_hear(
+    project: DjangoProject, migrated: Migrate
+) -> None:
+    migrated(project)
 
     assert "no issues" in checked(project)
 

@@ -109,6 +109,14 @@ def test_a_migration_that_is_undone_drops_nothing(
     assert shape(database_url) == before
 
 
+def test_flush_leaves_the_rows_as_they_are(project: DjangoProject) -> None:
+    project.managed("migrate", "-v0")
+    project.managed("rindle", "track", "--reference", "a", "--provider-asset-id", "asset-1")
+    project.managed("flush", "--no-input")
+
+    assert project.query("SELECT reference FROM media_provider_assets") == [["a"]]
+
+
 def test_tables_of_another_program_are_refused_in_a_sentence(
     project: DjangoProject, database_url: str
 ) -> None:

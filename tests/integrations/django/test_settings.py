@@ -8,7 +8,7 @@ import pytest
 
 from rindle_sync.store.schema.engine import parameters
 from rindle_sync.store.schema.urls import engine_url
-from tests.support.django_project import RINDLE, a_project, database_of
+from tests.support.django_project import RINDLE, Migrate, a_project, database_of
 
 ASK = """
 from django.test import override_settings
@@ -107,19 +107,26 @@ URLS = [
         "postgresql:///videos?sslmode=require&service=mine"
         "&options=-c%20search_path%3Dvideos%20-c%20role%3Dan%5C%20owner",
     ),
-    (POSTGRESQL | {"ENGINE": "django.contrib.gis.db.backends.postgis"}, "postgresql:///videos"),
 ]
 
 
 def test_every_way_to_name_postgresql_is_read(tmp_path: Path) -> None:
-    for number, (database, url) in enumerate(URLS):
-        project = a_project(tmp_path, "sqlite://", DATABASES={"default": database})
-        found = project.python("""
-            from rindle_sync.integrations.django import conf
-            print(json.dumps(conf.database_url()))
-        """)
-        assert (number, found) == (number, url)
-        assert parameters(engine_url(found))["dbname"] == "videos"
+    project = a_project(tmp_path, "sqlite://", DATABASES={"default": POSTGRESQL})
+    cases = json.dumps([database for database, _ in URLS])
+    found = project.python(f"""
+        from django.db import connections
+        from rindle_sync.integrations.django import conf
+        settings, found = connections["default"].settings_dict, []
+        plain = dict(settings)
+        for case in json.loads({cases!r}):
+            settings.clear()
+            settings.update({{**plain, **case}})
+            found.append(conf.database_url())
+        print(json.dumps(found))
+    """)
+
+    assert found == [url for _, url in URLS]
+    assert all(parameters(engine_url(url))["dbname"] == "videos" for url in found)
 
 
 def test_another_database_is_refused_in_a_sentence(tmp_path: Path) -> None:
@@ -138,9 +145,9 @@ def test_another_database_is_refused_in_a_sentence(tmp_path: Path) -> None:
     assert "hidden-word" not in found
 
 
-def test_the_service_follows_the_settings(tmp_path: Path) -> None:
+def test_the_service_follows_the_settings(tmp_path: Path, migrated: Migrate) -> None:
     project = a_project(tmp_path, f"sqlite:///{tmp_path / 'db.sqlite3'}")
-    project.managed("migrate", "-v0")
+    migrated(project)
     assert project.python("""
         from django.db import connections
         from django.test import override_settings
@@ -163,9 +170,11 @@ def test_the_service_follows_the_settings(tmp_path: Path) -> None:
     """) == [1, 0, 1, 2, 1, 1]
 
 
-def test_a_forked_process_connects_by_itself(tmp_path: Path, postgres_url: str) -> None:
+def test_a_forked_process_connects_by_itself(
+    tmp_path: Path, postgres_url: str, migrated: Migrate
+) -> None:
     project = a_project(tmp_path, postgres_url)
-    project.managed("migrate", "-v0")
+    migrated(project)
     assert project.python("""
         import os
         from django.db import connections
@@ -183,14 +192,14 @@ def test_a_forked_process_connects_by_itself(tmp_path: Path, postgres_url: str) 
 
 @pytest.mark.parametrize("options", [{"server_side_binding": True}, {"pool": True}])
 def test_whatever_django_s_connection_is_like_rows_and_times_are_the_same(
-    tmp_path: Path, postgres_url: str, options: dict[str, bool]
+    tmp_path: Path, postgres_url: str, options: dict[str, bool], migrated: Migrate
 ) -> None:
     database = database_of(postgres_url) | {"OPTIONS": options}
     databases = {"default": database}
     project = a_project(
         tmp_path, postgres_url, DATABASES=databases, USE_TZ=False, TIME_ZONE="Asia/Tokyo"
     )
-    project.managed("migrate", "-v0")
+    migrated(project)
     assert project.python("""
         from datetime import timedelta
         from django.db import connection, transaction

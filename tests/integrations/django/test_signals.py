@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from rindle_sync.emulator.emulator import MuxEmulator
 from tests.support import broker
-from tests.support.django_project import PROJECT, RINDLE, DjangoProject, a_project
+from tests.support.django_project import PROJECT, RINDLE, DjangoProject, Migrate, a_project
 from tests.support.processes import PATIENCE, FarEnd, serving
 from tests.support.world import ERRORED, READY
 
@@ -19,6 +20,8 @@ from rindle_sync.integrations.django import rindle
 for reference, asset in {pairs!r}.items():
     rindle.track(reference=reference, provider_asset_id=asset)
 """
+VIDEOS = 30
+KILLS = 4
 # as if the time of a lease had passed: whoever held it was killed
 END_LEASES = """
 from django.db import connection
@@ -36,9 +39,9 @@ def far_end() -> Iterator[FarEnd]:
 
 
 @pytest.fixture
-def project(database_url: str, tmp_path: Path, far_end: FarEnd) -> DjangoProject:
+def project(database_url: str, tmp_path: Path, far_end: FarEnd, migrated: Migrate) -> DjangoProject:
     project = a_project(tmp_path, database_url, RINDLE=settings_of(far_end))
-    project.managed("migrate", "-v0")
+    migrated(project)
     return project
 
 
@@ -166,11 +169,38 @@ def test_a_process_that_is_killed_in_a_receiver_has_done_nothing(
 
 
 @pytest.mark.acceptance
+def test_processes_that_are_killed_again_and_again_do_everything_once(
+    project: DjangoProject, far_end: FarEnd
+) -> None:
+    # ended leases belong to processes that live on as well: these must then do nothing
+    chance = Random(1)
+    references = [f"video-{number}" for number in range(VIDEOS)]
+    assets = {name: far_end.emulator.create_asset(life=READY) for name in references}
+    project.python(TRACK.format(pairs=assets))
+    with jobs(project):
+        for _ in range(KILLS):
+            with jobs(project) as kill:
+                time.sleep(chance.uniform(2, 5))
+                kill()
+            project.python(END_LEASES)
+        wait_until(lambda: len(notices(project)) >= 2 * VIDEOS, project)
+        wait_until(lambda: waiting_calls(project) == 0, project)
+
+    expected = [["changed", name, "ready"] for name in references]
+    expected += [["ready", name, "ready"] for name in references]
+    assert notices(project) == sorted(expected)
+
+
+@pytest.mark.acceptance
 def test_celery_sends_the_signals(
-    postgres_url: str, tmp_path: Path, far_end: FarEnd, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str,
+    tmp_path: Path,
+    far_end: FarEnd,
+    monkeypatch: pytest.MonkeyPatch,
+    migrated: Migrate,
 ) -> None:
     project = a_project(tmp_path, postgres_url, RINDLE=settings_of(far_end))
-    project.managed("migrate", "-v0")
+    migrated(project)
     asset = far_end.emulator.create_asset(life=READY)
     project.python(TRACK.format(pairs={"plays": asset}))
     queues = "celery,rindle_sync,rindle_sync_checks"

@@ -13,7 +13,7 @@ import pytest
 
 from rindle_sync.providers.mux import sign
 from rindle_sync.webhooks import LARGEST_BODY
-from tests.support.django_project import PROJECT, DjangoProject, a_project, database_of
+from tests.support.django_project import PROJECT, DjangoProject, Migrate, a_project, database_of
 from tests.support.processes import PATIENCE, free_port
 from tests.support.webhooks import SECRET, an_event
 
@@ -68,11 +68,9 @@ def deliver(
     return client.post(path, content=body, headers=headers)
 
 
-def stored(project: DjangoProject) -> Any:
-    return project.python("""
-        from rindle_sync.integrations.django.models import WebhookEvent
-        print(json.dumps(sorted(WebhookEvent.objects.values_list("event_id", flat=True))))
-    """)
+def stored(project: DjangoProject) -> list[str]:
+    found = project.query("SELECT event_id FROM provider_webhook_events ORDER BY event_id")
+    return [event_id for [event_id] in found]
 
 
 def answers(responses: Sequence[httpx.Response]) -> list[int]:
@@ -88,13 +86,13 @@ def answers(responses: Sequence[httpx.Response]) -> list[int]:
     ],
 )
 def test_a_delivery_is_answered_as_everywhere(
-    server: Any, kind: str, request: pytest.FixtureRequest, tmp_path: Path
+    server: Any, kind: str, request: pytest.FixtureRequest, tmp_path: Path, migrated: Migrate
 ) -> None:
     # and neither its transactions, nor its limit of bodies, nor its middleware change an answer
     url = request.getfixturevalue(f"{kind}_url")
     databases = {"default": database_of(url) | {"ATOMIC_REQUESTS": True}}
     project = a_project(tmp_path, url, DATABASES=databases, **STRICT)
-    project.managed("migrate", "-v0")
+    migrated(project)
     long = an_event("asset-2", id="long", title="x" * 200_000)
     with serving(project, server) as client:
         assert answers(
@@ -115,9 +113,9 @@ def test_a_delivery_is_answered_as_everywhere(
     assert stored(project) == ["first", "long", "slash"]
 
 
-def test_a_body_in_chunks_is_read_whole(tmp_path: Path, sqlite_url: str) -> None:
+def test_a_body_in_chunks_is_read_whole(tmp_path: Path, sqlite_url: str, migrated: Migrate) -> None:
     project = a_project(tmp_path, sqlite_url)
-    project.managed("migrate", "-v0")
+    migrated(project)
     body = json.dumps(an_event("asset-1", id="in-chunks")).encode()
     headers = {"Mux-Signature": sign(body, SECRET, datetime.now(UTC))}
     with serving(project, gunicorn) as client:
@@ -137,23 +135,25 @@ def test_what_cannot_be_stored_is_sent_again(tmp_path: Path, sqlite_url: str) ->
 
 
 def test_an_endpoint_without_a_secret_says_that_it_is_the_server_s_fault(
-    tmp_path: Path, sqlite_url: str
+    tmp_path: Path, sqlite_url: str, migrated: Migrate
 ) -> None:
     project = a_project(tmp_path, sqlite_url, RINDLE={"MUX_TOKEN_ID": "id"})
-    project.managed("migrate", "-v0")
+    migrated(project)
     with serving(project, gunicorn) as client:
         refused = deliver(client, an_event("asset-1"))
 
     assert (refused.status_code, refused.json()) == (500, {"error": "server_misconfigured"})
 
 
-def test_each_environment_has_an_endpoint(tmp_path: Path, sqlite_url: str) -> None:
+def test_each_environment_has_an_endpoint(
+    tmp_path: Path, sqlite_url: str, migrated: Migrate
+) -> None:
     environments = {
         name: {"MUX_TOKEN_ID": "id", "MUX_TOKEN_SECRET": "secret", "MUX_WEBHOOK_SECRETS": name}
         for name in ("staging", "production")
     }
     project = a_project(tmp_path, sqlite_url, RINDLE={"ENVIRONMENTS": environments})
-    project.managed("migrate", "-v0")
+    migrated(project)
     with serving(project, gunicorn) as client:
         assert answers(
             [
@@ -167,18 +167,14 @@ def test_each_environment_has_an_endpoint(tmp_path: Path, sqlite_url: str) -> No
 
 
 def test_a_row_and_the_app_s_own_are_written_by_one_request(
-    tmp_path: Path, postgres_url: str
+    tmp_path: Path, postgres_url: str, migrated: Migrate
 ) -> None:
     project = a_project(tmp_path, postgres_url)
-    project.managed("migrate", "-v0")
+    migrated(project)
     with serving(project, gunicorn) as client:
         kept = client.post("/lessons/one", data={"asset": "asset-1"})
         undone = client.post("/lessons/two", data={"asset": "asset-2", "fails": "yes"})
 
     assert (kept.status_code, undone.status_code) == (200, 200)
-    assert project.python("""
-        from rindle_sync.integrations.django.models import ProviderAsset
-        from tests.integrations.django.project.lessons.models import Lesson
-        rows = list(ProviderAsset.objects.values_list("reference", flat=True))
-        print(json.dumps([rows, list(Lesson.objects.values_list("title", flat=True))]))
-    """) == [["one"], ["one"]]
+    assert project.query("SELECT reference FROM media_provider_assets") == [["one"]]
+    assert project.query("SELECT title FROM lessons_lesson") == [["one"]]

@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from django.conf import settings as django_settings
+from django.core import mail
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from rindle_sync.config import Settings, fields_of, load_settings
@@ -140,6 +141,11 @@ _loaded: Final[list[Settings]] = []
 def forget() -> None:
     """Read the settings anew with the next use."""
     _loaded.clear()
+
+
+def is_testing() -> bool:
+    """Whether Django's test environment is set up, as each test runner does."""
+    return hasattr(mail, "outbox")
 
 
 def database_url(alias: str | None = None) -> str:

@@ -1,4 +1,4 @@
-"""What the app listens to: Django's settings and its `flush`."""
+"""What the app listens to: changed settings, and the end of tests that commit."""
 
 from typing import Any, Final
 
@@ -27,11 +27,11 @@ def _settings_changed(*, setting: str, **_: object) -> None:
 
 
 def _flushed(*, using: str, **arguments: Any) -> None:
-    """Empty our tables with all others: Django leaves unmanaged ones as they are.
+    """Empty our tables after a test that commits: Django leaves unmanaged ones as they are.
 
-    Both `migrate` and `flush` send the signal, and only the first has a plan. A
-    `TransactionTestCase` flushes after each test.
+    A `TransactionTestCase` flushes after each test. Both `migrate` and `flush` send the signal, and
+    only the first has a plan. Outside of tests nothing is deleted, whoever sends it.
     """
-    if "plan" in arguments or using != conf.database_alias():
+    if "plan" in arguments or not conf.is_testing() or using != conf.database_alias():
         return
     empty_in(connections[using])

@@ -8,7 +8,6 @@ from functools import wraps
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakSet
 
-from django.core import mail
 from django.db import connections
 from django.utils.asyncio import async_unsafe
 
@@ -99,9 +98,8 @@ class _Shared:
     def _connecting(self) -> AbstractAsyncContextManager[Installation]:
         settings = conf.load(**self.overrides)
         # a connection of ours would keep a test database from being dropped
-        is_testing = hasattr(mail, "outbox")
         return connect_all(
-            settings, transports=lambda _: self.transport, keep_connections=not is_testing
+            settings, transports=lambda _: self.transport, keep_connections=not conf.is_testing()
         )
 
 
