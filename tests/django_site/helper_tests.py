@@ -119,12 +119,13 @@ def test_no_variable_of_the_developer_counts(
 def test_what_the_project_itself_sets_counts_but_for_its_credentials(
     transactional_db: None,
 ) -> None:
-    own = {"MUX_TOKEN_ID": "of-the-project", "AUDIT_DAYS": 3}
+    own = {"MUX_TOKEN_ID": "real", "MUX_ENVIRONMENT_ID": "real", "AUDIT_DAYS": 3}
     with override_settings(RINDLE=own), app_mux() as mux:
         [used] = conf.environments()
         row = rindle.track(reference="film-1", provider_asset_id=mux.create_asset())
         mux.finish_asset(str(row.provider_asset_id))
         check(row)  # with another token than the emulator's it would have no answer
+        mux.deliver()  # for another environment than the emulator's they would be refused
 
         assert used.audit_days == 3
         assert ProviderAsset.objects.get().is_ready

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 APP = ROOT / "examples" / "django_app"
 SITE = ROOT / "tests" / "django_site"
+COVERAGE = Path(__file__).parent / "processes.coveragerc"
 
 HOSTILE = {
     "RINDLE_ENVIRONMENT": "production",
@@ -25,7 +26,15 @@ def environment(database_url: str, **more: str) -> dict[str, str]:
     """The variables of a process of the project, on this database."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("RINDLE_")}
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT), str(APP), own.get("PYTHONPATH", "")])
-    return own | {"PYTHONPATH": path, "DATABASE_URL": database_url} | more
+    return own | measured() | {"PYTHONPATH": path, "DATABASE_URL": database_url} | more
+
+
+def measured() -> dict[str, str]:
+    """What has a process measure its coverage, if this one does: the code runs only there."""
+    coverage = sys.modules.get("coverage")
+    if not coverage or not coverage.Coverage.current():
+        return {}
+    return {"COVERAGE_PROCESS_START": str(COVERAGE), "COVERAGE_FOLDER": str(ROOT)}
 
 
 def run(*command: str, env: Mapping[str, str], folder: Path = APP) -> str:

@@ -23,13 +23,13 @@ from django.test import Client, TransactionTestCase, override_settings
 from django.urls import NoReverseMatch, reverse
 
 from rindle_sync.app import RindleSync
-from rindle_sync.config import Settings
 from rindle_sync.domain import ProviderAsset as Row
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.django import conf
 from rindle_sync.integrations.django.models import ProviderAsset
 from rindle_sync.integrations.django.process import rindle
 from rindle_sync.testing import FakeMux, only_these_settings, settings_for
+from rindle_sync.testing.settings import NOWHERE
 
 MOST_TRIES: Final = 100
 TRIED_AGAIN_AFTER: Final = 0.1
@@ -92,7 +92,7 @@ def app_mux(*, webhook_url: str | None = None, **settings: Any) -> Iterator[AppM
     mux = AppMux()
     mux.deliver_to(webhook_url or _webhook_url(), function=_post(webhook_url or _webhook_url()))
     alone = settings_for(mux, database_url=conf.database_url())
-    values = {**conf.given(), **_credentials(alone), **settings}
+    values = _in_tests(conf.given(), mux, settings)
     with (
         only_these_settings(alone),
         override_settings(RINDLE=values),
@@ -101,10 +101,26 @@ def app_mux(*, webhook_url: str | None = None, **settings: Any) -> Iterator[AppM
         yield mux
 
 
-def _credentials(settings: Settings) -> dict[str, str]:
-    account = settings.account
-    found = dict(zip(account.credential_names, account.credentials or (), strict=True))
-    return found | {account.webhook_secrets_name: ",".join(account.webhook_secrets)}
+def _in_tests(project: Mapping[str, Any], mux: FakeMux, own: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a project, but for its account, whose place the fake Mux takes."""
+    ours = {
+        "mux_base_url": NOWHERE,
+        "mux_environment_id": None,
+        "mux_token_id": mux.token_id,
+        "mux_token_secret": mux.token_secret,
+        "mux_webhook_secrets": mux.webhook_secret,
+    }
+    files = {f"{name}_file" for name in ours}
+    tables = own.get("environments") or project.get("environments")
+    if not tables:
+        return {**_but(project, files), **ours, **own}
+    # what is secret stands in the table of each environment alone
+    named = {name: {**_but(table, files), **ours} for name, table in tables.items()}
+    return {**_but({**project, **own}, {*files, *ours}), "environments": named}
+
+
+def _but(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _webhook_url() -> str:

@@ -39,8 +39,14 @@ from rindle_sync.integrations.django.admin_lists import (
 )
 from rindle_sync.integrations.django.models import ProviderAsset, WebhookEvent
 
-MOST_AT_ONCE: Final = 20
-"""Rows that one action takes: each is a call to the provider, or cannot be undone."""
+MOST_SYNCED: Final = 20
+"""Rows that are synced at once: each is a call to the provider, for which a browser waits."""
+
+MOST_UNTRACKED: Final = 100
+"""Rows that are untracked at once: it cannot be undone, and the page that asks names each."""
+
+MOST_REPLAYED: Final = 500
+"""Webhook events that are replayed at once."""
 
 
 def lines_of(explanation: Explanation) -> list[dict[str, str]]:
@@ -101,11 +107,11 @@ class Readable(AnyModelAdmin):
             # the text first: Django makes the first letter of a message a capital
             self.message_user(request, f"{outcome.text} ({shown})", level)
 
-    def is_too_much(self, request: HttpRequest, rows: QuerySet[Any]) -> bool:
-        """Whether too many are selected, which the user is told."""
-        if len(rows[: MOST_AT_ONCE + 1]) <= MOST_AT_ONCE:
+    def is_too_much(self, request: HttpRequest, rows: QuerySet[Any], most: int) -> bool:
+        """Whether more than `most` are selected, which the user is told."""
+        if len(rows.values_list("pk")[: most + 1]) <= most:
             return False
-        text = f"Nothing was done: select at most {MOST_AT_ONCE} at once."
+        text = f"Nothing was done: select at most {most} at once."
         self.message_user(request, text, messages.ERROR)
         return True
 
@@ -249,7 +255,7 @@ class AssetAdmin(Readable):
     @admin.action(description="Sync now (asks the provider)", permissions=["act"])
     def sync_now(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Have each selected row asked about."""
-        if not self.is_too_much(request, queryset):
+        if not self.is_too_much(request, queryset, MOST_SYNCED):
             rows = list(queryset.defer(None))
             self.tell(request, operating.synced(rows))
             for row in rows:
@@ -271,7 +277,7 @@ class AssetAdmin(Readable):
     @admin.action(description="Untrack …", permissions=["delete"])
     def untrack(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Forget the selected rows, after a page that asks."""
-        if self.is_too_much(request, queryset):
+        if self.is_too_much(request, queryset, MOST_UNTRACKED):
             return None
         rows = list(queryset.defer(None))
         if not request.POST.get("confirmed"):
@@ -385,7 +391,7 @@ class WebhookEventAdmin(Readable):
     @admin.action(description="Replay selected webhook events", permissions=["act"])
     def replay(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Have each selected event applied again."""
-        if not self.is_too_much(request, queryset):
+        if not self.is_too_much(request, queryset, MOST_REPLAYED):
             events = list(queryset)
             self.tell(request, operating.replayed(events))
             for event in events:
