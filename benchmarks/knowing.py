@@ -56,7 +56,8 @@ class Case:
         schedule, entries = Schedule(), self.rows + self.foreign + self.settled
         slowest = timedelta(seconds=self.ready_after[1])
         gap = min(max(schedule.growth * slowest, schedule.floor), schedule.cap)
-        return gap.total_seconds() * (1 + schedule.jitter) + EVERY + min(entries / 100, self.rows)
+        calls = 2 * min(entries / 100, self.rows)
+        return gap.total_seconds() * (1 + schedule.jitter) + EVERY + calls
 
 
 CASES: Final = (

@@ -29,7 +29,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker(pytest.mark.acceptance)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
     """Print what tests have measured, passed or not."""
     for outcome in ("passed", "failed"):
         for report in terminalreporter.getreports(outcome):

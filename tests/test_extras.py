@@ -22,6 +22,7 @@ EXTRAS = (
     "psycopg",
     "procrastinate",
     "celery",
+    "django",
     "jwt",
     "cryptography",
     "prometheus_client",
@@ -171,6 +172,21 @@ def test_the_command_of_flask_names_the_extra_of_the_command_line() -> None:
 
     assert ended.returncode == 1
     assert ended.stderr == "Error: this command needs typer; pip install 'rindle-sync[cli]'\n"
+
+
+def test_the_parts_for_tests_name_their_extra_and_the_plugin_needs_none() -> None:
+    ended = run_without_extras("""
+        import rindle_sync.testing.plugin
+        from rindle_sync.testing import Clock
+
+        try:
+            from rindle_sync.testing import FakeMux
+        except ModuleNotFoundError as missing:
+            print(missing)
+    """)
+
+    needs = "rindle_sync.testing needs httpx; pip install 'rindle-sync[testing]'\n"
+    assert ended.stdout == needs, ended.stderr
 
 
 def test_the_command_line_names_its_extra() -> None:

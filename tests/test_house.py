@@ -40,7 +40,7 @@ CLOCK = (
 
 # Names that stand only in these packages or modules; a name stands for what it contains, too.
 NAMES = {
-    "the clock is read in app and the emulator": (CLOCK, ("app", "emulator")),
+    "the clock is read in app, the emulator and testing": (CLOCK, ("app", "emulator", "testing")),
     "settings are read in config, and the way out of the process in one module": (
         ("os.environ", "os.environb", "os.getenv", "dotenv"),
         ("config", "providers.network"),
@@ -77,7 +77,7 @@ TEXTS = {
     ),
     "only providers, settings and the edges name a vendor": (
         r"(?i)mux",
-        (*VENDOR, "config", "app", "diagnostics.doctor", *SCREEN),
+        (*VENDOR, "config", "app", "diagnostics.doctor", "testing", *SCREEN),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The app's own tests: real databases, and rindle-sync's emulator in the place of Mux.
+"""The app's own tests: real databases, and a fake Mux, by the fixtures of rindle-sync.
 
 `TEST_DATABASE_URL` names another database than a new SQLite file; its tables are dropped before.
 """
@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -22,17 +21,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from videos.main import create_app
 from videos.models import Base, Video
 
-from rindle_sync import RindleSync, load_settings
-from rindle_sync.emulator import MuxEmulator
+from rindle_sync import RindleSync, Settings
 from rindle_sync.integrations.alembic import include_name
+from rindle_sync.testing import Clock, FakeMux, run_jobs
 
 HERE = Path(__file__).parent
-SECRET = "a-webhook-secret"
 
 
 @pytest.fixture
-def database_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A database with the app's tables."""
+def rindle_database_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A database with the app's tables, which is rindle-sync's as well."""
     url = os.environ.get("TEST_DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/videos.sqlite3")
     monkeypatch.setenv("DATABASE_URL", url)
     command.upgrade(Config(HERE / "alembic.ini"), "head")
@@ -46,89 +44,94 @@ def database_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
 
 
 @pytest.fixture
-async def mux() -> AsyncIterator[MuxEmulator]:
-    """Mux, in which an asset is ready a moment after its file has come."""
-    mux, stop = MuxEmulator(prepare_seconds=0.2), asyncio.Event()
-    delivering = asyncio.create_task(mux.run_webhooks(stop, every=0.05))
-    yield mux
-    stop.set()
-    await delivering
+async def app(
+    rindle_settings: Settings, rindle_mux: FakeMux, rindle_clock: Clock
+) -> AsyncIterator[FastAPI]:
+    """The app; Mux's webhooks go to its endpoint, and its jobs run when a test says so."""
+    app = create_app(
+        rindle_settings.database_url,
+        rindle_settings,
+        transport=rindle_mux.transport,
+        clock=rindle_clock.now,
+        run_jobs=False,
+    )
+    rindle_mux.deliver_to(asgi=app)
+    async with app.router.lifespan_context(app):
+        yield app
 
 
 @pytest.fixture
-async def app(database_url: str, mux: MuxEmulator) -> AsyncIterator[FastAPI]:
-    """The app at work; Mux's webhooks go to its endpoint."""
-    settings = load_settings(
-        database_url=database_url,
-        mux_token_id=mux.token_id,
-        mux_token_secret=mux.token_secret,
-        mux_webhook_secrets=SECRET,
-    )
-    app = create_app(database_url, settings, httpx.ASGITransport(mux.app))
-    mux.add_webhook("http://videos/webhooks/mux", SECRET, transport=httpx.ASGITransport(app))
-    async with app.router.lifespan_context(app):
-        yield app
-    mux.clear_webhooks()
+def rindle(app: FastAPI) -> RindleSync:
+    """The service in the app."""
+    service: RindleSync = app.state.rindle.running
+    return service
 
 
 @pytest.fixture
 async def browser(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://videos") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
         yield client
 
 
-async def until(browser: httpx.AsyncClient, video_id: str, state: str) -> dict[str, Any]:
-    """What the API says of a video once it is in this state."""
-    async with asyncio.timeout(20):
-        while True:
-            shown = (await browser.get(f"/videos/{video_id}")).json()
-            if shown["state"] == state:
-                return dict(shown)
-            await asyncio.sleep(0.05)
-
-
-async def send_file(mux: MuxEmulator, url: str) -> None:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(mux.app)) as client:
-        assert (await client.put(url, content=b"a video")).status_code == 200
-
-
 async def test_an_uploaded_video_becomes_ready_and_its_page_plays_it(
-    browser: httpx.AsyncClient, mux: MuxEmulator
+    browser: httpx.AsyncClient, rindle: RindleSync, rindle_mux: FakeMux
 ) -> None:
     made = await browser.post("/videos", json={"title": "Holidays"})
     page_before = await browser.get(f"/videos/{made.json()['id']}/page")
-    await send_file(mux, made.json()["url"])
-    shown = await until(browser, made.json()["id"], "ready")
+    rindle_mux.finish(rindle_mux.receive_file(made.json()["url"]))
+    await rindle_mux.deliver_due()
+    await run_jobs(rindle)
+    shown = (await browser.get(f"/videos/{made.json()['id']}")).json()
     page = await browser.get(f"/videos/{made.json()['id']}/page")
     front = await browser.get("/")
 
     assert made.status_code == 201
     assert "looks again every five seconds" in page_before.text
+    assert shown["state"] == "ready"
     assert shown["duration"] > 0
     assert "https://stream.mux.com/" in page.text
     assert "Holidays" in front.text
 
 
 async def test_each_change_of_a_video_that_mux_has_already_counts_once(
-    app: FastAPI, browser: httpx.AsyncClient, mux: MuxEmulator
+    browser: httpx.AsyncClient, rindle: RindleSync, rindle_mux: FakeMux
 ) -> None:
-    asset_id = mux.create_asset()
+    asset_id = rindle_mux.create_asset()
     made = await browser.post(
         "/videos/existing", json={"title": "Old", "provider_asset_id": asset_id}
     )
+    rindle_mux.finish(asset_id)
+    rindle_mux.repeat_webhooks()
+    await rindle_mux.deliver_due()
+    await run_jobs(rindle)
 
-    shown = await until(browser, made.json()["id"], "ready")
-    [row] = await app.state.rindle.running.find_by_reference(made.json()["id"])
-
+    shown = (await browser.get(f"/videos/{made.json()['id']}")).json()
+    [row] = await rindle.find_by_reference(made.json()["id"])
     assert row.provider_asset_id == asset_id
-    assert shown["changes"] == len(await app.state.rindle.running.store.assets.changes_of(row.id))
+    assert shown["state"] == "ready"
+    assert shown["changes"] == len(await rindle.store.assets.changes_of(row.id))
+
+
+async def test_a_video_whose_webhooks_are_lost_is_found_by_the_sweep(
+    browser: httpx.AsyncClient, rindle: RindleSync, rindle_mux: FakeMux, rindle_clock: Clock
+) -> None:
+    asset_id = rindle_mux.create_asset()
+    made = await browser.post(
+        "/videos/existing", json={"title": "Old", "provider_asset_id": asset_id}
+    )
+    rindle_mux.finish(asset_id)
+    rindle_mux.lose_webhooks()
+    rindle_clock.move(minutes=2)
+    await run_jobs(rindle)
+
+    assert (await browser.get(f"/videos/{made.json()['id']}")).json()["state"] == "ready"
 
 
 async def test_neither_table_has_a_video_whose_tracking_is_refused(
-    app: FastAPI, browser: httpx.AsyncClient, mux: MuxEmulator
+    app: FastAPI, browser: httpx.AsyncClient, rindle_mux: FakeMux
 ) -> None:
-    asset_id = mux.create_asset()
+    asset_id = rindle_mux.create_asset()
     existing = {"title": "Old", "provider_asset_id": asset_id}
     await browser.post("/videos/existing", json=existing)
     again = await browser.post("/videos/existing", json=existing)
@@ -146,20 +149,20 @@ async def numbers(app: FastAPI) -> tuple[int, int]:
 
 
 async def test_a_hundred_videos_at_once_are_in_both_tables(
-    app: FastAPI, browser: httpx.AsyncClient, mux: MuxEmulator
+    app: FastAPI, browser: httpx.AsyncClient, rindle_mux: FakeMux
 ) -> None:
     async def add(asset_id: str) -> int:
         existing = {"title": "Old", "provider_asset_id": asset_id}
         return (await browser.post("/videos/existing", json=existing)).status_code
 
-    asset_ids = mux.create_assets(100)
+    asset_ids = rindle_mux.create_assets(100)
 
     assert set(await asyncio.gather(*map(add, asset_ids))) == {201}
     assert await numbers(app) == (100, 100)
 
 
 async def test_of_a_hundred_uploads_at_once_those_past_the_rate_limit_can_be_tried_again(
-    app: FastAPI, browser: httpx.AsyncClient, mux: MuxEmulator
+    app: FastAPI, browser: httpx.AsyncClient, rindle_mux: FakeMux
 ) -> None:
     async def begin(number: int) -> int:
         made = await browser.post("/videos", json={"title": f"Video {number}"})
@@ -169,18 +172,18 @@ async def test_of_a_hundred_uploads_at_once_those_past_the_rate_limit_can_be_tri
 
     assert set(statuses) == {201, 503}
     assert await numbers(app) == (100, 100)
-    assert mux.calls["create_upload"] == statuses[201]
+    assert rindle_mux.calls["create_upload"] == statuses[201]
     assert await app.state.rindle.running.count(state="errored") == statuses[503]
 
 
 async def test_a_page_that_was_reloaded_gets_its_upload_again(
-    browser: httpx.AsyncClient, mux: MuxEmulator
+    browser: httpx.AsyncClient, rindle_mux: FakeMux
 ) -> None:
     made = (await browser.post("/videos", json={"title": "Holidays"})).json()
     again = (await browser.post(f"/videos/{made['id']}/upload")).json()
 
     assert again == made
-    assert mux.calls["create_upload"] == 1
+    assert rindle_mux.calls["create_upload"] == 1
 
 
 async def test_a_deleted_video_leaves_no_row_in_either_table(
@@ -194,8 +197,10 @@ async def test_a_deleted_video_leaves_no_row_in_either_table(
 
 
 @pytest.mark.usefixtures("app")
-async def test_alembic_proposes_no_change_beside_rindle_syncs_tables(database_url: str) -> None:
-    engine = create_engine(database_url.replace("+aiosqlite", ""))
+async def test_alembic_proposes_no_change_beside_rindle_syncs_tables(
+    rindle_database_url: str,
+) -> None:
+    engine = create_engine(rindle_database_url.replace("+aiosqlite", ""))
     with engine.connect() as connection:
         options = {"include_name": include_name}
         context = MigrationContext.configure(connection, opts=options)

@@ -17,6 +17,7 @@ RindleSyncError
 ├── DatabaseUnavailable        the database does not answer, or is not migrated
 │   └── LockedByThisProcess        this process holds the lock on the SQLite file: pass `connection`
 ├── WriteInsideCallback        a transactional callback holds the only write lock (SQLite)
+├── ReadOnly                   a model of Django was to be written: call the method that is named
 ├── TransactionEnded           a transactional callback ended the transaction it was given
 ├── AlreadyClosed              the service was closed before: connect again
 ├── WrongEventLoop             the service belongs to another event loop: connect in this one
@@ -228,3 +229,7 @@ class ConfigurationError(RindleSyncError):
     def __init__(self, setting: str, text: str) -> None:
         super().__init__(f"{setting}: {text}")
         self.setting = setting
+
+
+class ReadOnly(RindleSyncError):
+    """A model of Django, which only reads, was to be written; the text names what to call."""

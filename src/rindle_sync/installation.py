@@ -136,14 +136,18 @@ async def connect_all(
     listeners: Sequence[Listener] = (),
     transports: Callable[[str], Transport | None] = lambda _: None,
     clock: Callable[[], datetime] = now,
+    keep_connections: bool = True,
 ) -> AsyncIterator[Installation]:
     """The services of all environments in `settings` (default: those of this process).
 
-    `transports` gives what replaces the network in tests, for the name of an environment. Raises
-    `ConfigurationError`.
+    `transports` gives what replaces the network in tests, for the name of an environment; `clock`
+    replaces the time, in UTC. Without `keep_connections` no connection to the database is kept open
+    between calls. Raises `ConfigurationError`.
     """
     settings = settings or load_settings()
-    engine = open_engine(settings.database_url, schema=settings.database_schema)
+    engine = open_engine(
+        settings.database_url, schema=settings.database_schema, keep_connections=keep_connections
+    )
     database = Database(engine)
     services = {}
     hearing: tuple[Listener, ...] = (EventLog(), *listeners)

@@ -94,9 +94,9 @@ async def serving_app(env: dict[str, str], port: int) -> AsyncIterator[httpx.Asy
 async def test_the_app_passes_its_own_tests_on_postgresql(postgres_url: str) -> None:
     url = postgres_url.replace("postgresql:", "postgresql+psycopg:")
 
-    await run(
-        "pytest", "-q", "-p", "no:cacheprovider", env=dict(os.environ) | {"TEST_DATABASE_URL": url}
-    )
+    # the plugin is named, since the package may be there uninstalled
+    options = ("-q", "-p", "no:cacheprovider", "-p", "rindle_sync.testing.plugin")
+    await run("pytest", *options, env=dict(os.environ) | {"TEST_DATABASE_URL": url})
 
 
 async def test_an_app_that_is_killed_again_and_again_has_each_change_once(

@@ -57,6 +57,8 @@ NOT_BLOCKING = {
     "close": "its own",
     "runtime": "of engines",
     "waiting_events": "part of the endpoint",
+    "within": "for integrations, as that of Django",
+    "add_callback": "for integrations, as that of Django",
     "context": "internal",
     "job_runner": "internal",
     "settings": "internal",

@@ -12,7 +12,7 @@ from sqlalchemy import TextClause, select, text
 from rindle_sync.domain import UNTRACKED, EventStatus, ProviderAsset, WebhookEvent, WebhookSettings
 from rindle_sync.providers.mux import sign
 from rindle_sync.store.schema import webhook_events
-from rindle_sync.webhooks import Receiver, Reply, process_webhook_events, receiver_of
+from rindle_sync.webhooks import Receiver, WebhookResponse, process_webhook_events, receiver_of
 from tests.support.rows import NOW, a_row
 from tests.support.world import World
 
@@ -99,7 +99,7 @@ def signed(asset_id: str = "asset-1") -> tuple[dict[str, str], bytes]:
 
 async def deliver(
     world: World, event: dict[str, Any] | bytes, *, secret: str = SECRET, **headers: str
-) -> Reply:
+) -> WebhookResponse:
     """Send one delivery, signed with `secret` at this moment, in chunks of ten bytes."""
     body = event if isinstance(event, bytes) else json.dumps(event).encode()
     signed = {"Mux-Signature": sign(body, secret, world.clock.now())} | headers

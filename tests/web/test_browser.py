@@ -1,17 +1,14 @@
 """The console in a real browser, with and without its script, on any screen."""
 
 import asyncio
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import uvicorn
-from playwright.async_api import Browser, BrowserContext, async_playwright, expect
+from playwright.async_api import Browser, expect
 from playwright.async_api import Page as Tab
 
 from rindle_sync.domain import ErrorKind, EventStatus, ProviderAsset, State
@@ -19,14 +16,12 @@ from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.telemetry import OperatorActed
 from rindle_sync.web.console.app import Console
 from rindle_sync.webhooks import process_webhook_events
-from tests.support.processes import PATIENCE, Shell, eventually, free_port, serving, settings_for
+from tests.support.browsers import a_screen, browser, keep, patient
+from tests.support.processes import Shell, eventually, free_port, serving, settings_for
 from tests.support.webhooks import an_event, deliver, with_secrets
 from tests.support.world import World, a_job_runner
 
 TOKEN = "the-console-token-of-this-test"
-KEPT = os.environ.get("RINDLE_SCREENSHOTS", "")
-"""A folder where what the browser showed is kept, to be looked at."""
-
 FAINT = """() => {
   const lightness = colour => {
     const parts = colour.match(/[\\d.]+/g).map(Number);
@@ -60,54 +55,6 @@ pytestmark = pytest.mark.usefixtures("patient")
 on_sqlite = pytest.mark.parametrize("tables_url", ["sqlite"], indirect=True)
 
 
-@pytest.fixture
-def patient() -> None:
-    expect.set_options(timeout=1000 * PATIENCE)
-
-
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    if not (chromium := shutil.which("chromium")):
-        pytest.skip("chromium is not installed")
-    async with async_playwright() as play:
-        browser = await play.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
-        try:
-            yield browser
-        finally:
-            await browser.close()
-
-
-@dataclass
-class Screen:
-    """One tab, and all that went wrong in it."""
-
-    tab: Tab
-    complaints: list[str]
-
-
-@asynccontextmanager
-async def a_screen(context: BrowserContext) -> AsyncIterator[Screen]:
-    """A tab in which no script fails, and nothing is refused or not found."""
-    complaints: list[str] = []
-    context.set_default_timeout(1000 * PATIENCE)
-    tab = await context.new_page()
-    tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on(
-        "console",
-        lambda line: complaints.append(line.text) if line.type in {"error", "warning"} else None,
-    )
-    tab.on(
-        "response", lambda answer: complaints.append(answer.url) if answer.status >= 400 else None
-    )
-    try:
-        yield Screen(tab, complaints)
-    finally:
-        await context.close()
-    assert complaints == []
-
-
 @asynccontextmanager
 async def a_console(world: World, token: str | None = TOKEN) -> AsyncIterator[str]:
     """The console on a port of this machine; its address."""
@@ -133,11 +80,6 @@ async def sign_in(tab: Tab) -> None:
     await tab.get_by_label("token").fill(TOKEN)
     await tab.get_by_role("button", name="Sign in").click()
     await expect(tab.get_by_role("button", name="Sign out")).to_be_visible()
-
-
-async def keep(tab: Tab, name: str) -> None:
-    if KEPT:
-        await tab.screenshot(path=Path(KEPT) / f"{name}.png", full_page=True)
 
 
 async def a_world_with_problems(world: World) -> ProviderAsset:

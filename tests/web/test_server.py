@@ -241,6 +241,49 @@ async def test_a_server_that_ends_by_itself_is_logged_and_started_again(
     assert f"127.0.0.1:{first}" in line
 
 
+async def streaming(scope: Scope, receive: Receive, send: Send) -> None:
+    """A head; its body follows once the client goes on."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await receive()
+    await send({"type": "http.response.body", "body": b"the body"})
+
+
+async def test_the_head_of_an_answer_does_not_wait_for_a_body_that_is_yet_to_come() -> None:
+    sent = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n"
+    async with served(streaming) as port, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"x")
+        body = await reader.readuntil(b"0\r\n\r\n")
+        writer.close()
+
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert body == b"8\r\nthe body\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"HEAD /small HTTP/1.1\r\nhost: x\r\n\r\n", b"HTTP/1.1 200 OK\r\n"),
+        (b"GET /small HTTP/1.0\r\n\r\n", b"HTTP/1.1 200 OK\r\n"),
+        (GET + GET, b"HTTP/1.1 200 OK\r\n"),
+    ],
+    ids=["no body", "to be closed", "two at once"],
+)
+async def test_an_answer_is_whole_however_it_was_asked_for(sent: bytes, answer: bytes) -> None:
+    async with served(answering) as port, asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        writer.write_eof()
+        whole = await reader.read()
+        writer.close()
+
+    answers = whole.split(answer)[1:]
+    ends = {part.endswith(b"\r\n\r\n" if sent.startswith(b"HEAD") else b"ok") for part in answers}
+    assert (len(answers), ends) == (sent.count(b"\r\n\r\n"), {True})
+
+
 async def test_answers_leave_at_once() -> None:
     """A kept-alive connection would else wait 40 ms for the client's delayed acknowledgement."""
     options: list[int] = []

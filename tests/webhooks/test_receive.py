@@ -117,7 +117,7 @@ async def test_a_delivery_signed_outside_the_window_is_refused_in_both_direction
 
     reply = await a_receiver(world).receive("POST", {"mux-signature": signature}, chunks(body))
 
-    assert (reply.status, reply.body) == (400, {"error": "provider_webhook_invalid"})
+    assert (reply.status, json.loads(reply.body)) == (400, {"error": "provider_webhook_invalid"})
     assert await stored(world) == []
 
 
@@ -134,7 +134,7 @@ async def test_the_header_may_be_written_in_any_case(world: World, name: str) ->
 async def test_without_any_secret_everything_is_refused(world: World) -> None:
     reply = await deliver(world, an_event("asset-1"), secret="")
 
-    assert (reply.status, reply.body) == (500, {"error": "server_misconfigured"})
+    assert (reply.status, json.loads(reply.body)) == (500, {"error": "server_misconfigured"})
     assert await stored(world) == []
 
 
@@ -223,7 +223,7 @@ async def test_a_type_that_says_nothing_of_a_row_is_stored_and_ignored(world: Wo
 async def test_only_post_is_allowed(world: World, method: str) -> None:
     reply = await a_receiver(with_secrets(world)).receive(method, {}, chunks(b""))
 
-    assert (reply.status, reply.headers) == (405, {"Allow": "POST"})
+    assert (reply.status, reply.headers["Allow"]) == (405, "POST")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ async def test_what_cannot_be_stored_is_to_be_sent_again(world: World) -> None:
 
     reply = await deliver(world, an_event("asset-1"))
 
-    assert (reply.status, reply.headers) == (503, {"Retry-After": "5"})
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
 
 
 BROKEN = {
@@ -313,7 +313,7 @@ async def test_whatever_the_store_raises_the_sender_is_asked_to_try_again(
 
     reply = await deliver(world, an_event("asset-1"))
 
-    assert (reply.status, reply.headers) == (503, {"Retry-After": "5"})
+    assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
     assert [e.reason for e in world.told if isinstance(e, WebhookRejected)] == ["not_stored"]
 
 
@@ -417,7 +417,7 @@ async def test_a_packed_delivery_is_refused_unread(world: World, encoding: str) 
 
     reply = await deliver(world, an_event(row), **{"Content-Encoding": encoding})
 
-    assert (reply.status, reply.body) == (415, {"error": "unsupported_encoding"})
+    assert (reply.status, json.loads(reply.body)) == (415, {"error": "unsupported_encoding"})
     assert await world.context.store.inbox.list() == []
 
 

@@ -1,5 +1,6 @@
 """Events of assets that nobody tracks here, and events that are sent or applied once more."""
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -185,7 +186,7 @@ async def test_a_dead_event_that_is_sent_again_is_revived_with_its_body(
     [body] = (await kept_bodies(world)).values()
     await process_webhook_events(world.context)
 
-    assert (answer.status, answer.body) == (202, {"status": "stored"})
+    assert (answer.status, json.loads(answer.body)) == (202, {"status": "stored"})
     assert b"video.asset.ready" in body
     assert (await world.now_is(row)).state is State.READY
     again = await only_event(world)
@@ -220,7 +221,7 @@ async def test_an_event_that_was_applied_stays_so_when_it_is_sent_again(
 
     answer = await deliver(world, event)
 
-    assert (answer.status, answer.body) == (200, {"status": "duplicate"})
+    assert (answer.status, json.loads(answer.body)) == (200, {"status": "duplicate"})
     assert await only_event(world) == before
 
 

@@ -17,7 +17,6 @@ from starlette.templating import Jinja2Templates
 from rindle_sync import PlaybackKind, RindleSync, Settings, load_settings
 from rindle_sync.errors import AlreadyTracked, NotPlayable, ProviderError
 from rindle_sync.integrations.fastapi import FastAPIRindle
-from rindle_sync.types import Transport
 from videos.changes import apply_change
 from videos.models import Video, open_engine
 
@@ -135,12 +134,13 @@ async def tracked_already(_request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": str(error)}, 409)
 
 
-def create_app(
-    database_url: str, settings: Settings | None = None, transport: Transport | None = None
-) -> FastAPI:
-    """The app on a database, which is rindle-sync's as well; `transport` is for tests."""
+def create_app(database_url: str, settings: Settings | None = None, **for_tests: Any) -> FastAPI:
+    """The app on a database, which is rindle-sync's as well.
+
+    Tests pass on what `FastAPIRindle` takes: a transport, a clock, whether its jobs run.
+    """
     used = settings or load_settings(database_url=database_url)
-    rindle = FastAPIRindle(used, transport=transport)
+    rindle = FastAPIRindle(used, **for_tests)
     rindle.on_start(lambda service: service.on_change(apply_change, transactional=True))
 
     @asynccontextmanager

@@ -9,6 +9,7 @@ from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import provider_entry
 from rindle_sync.runtime import (
     Callback,
+    ChangeCallback,
     TransactionalCallback,
     WebhookCallback,
     WebhookFunction,
@@ -111,6 +112,10 @@ class Callbacks(Core):
             return function
 
         return register if callback is None else register(callback)
+
+    def add_callback(self, callback: ChangeCallback) -> None:
+        """Register a callback that an integration has made."""
+        self._callbacks.append(callback)
 
     @overload
     def on_webhook(self, type_pattern: str, callback: OnWebhook) -> OnWebhook: ...

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 from rindle_sync.config import Settings
 from rindle_sync.domain import ProviderAsset, as_row_id, check_is_text
@@ -110,6 +111,16 @@ class Core:
             return self.context
         within, silent = self.context.within(connection), Telemetry(now=self._now)
         return replace(within, telemetry=silent)
+
+    def within(self, connection: AnyConnection) -> Self:
+        """The same service, to read in the transaction that is open on the app's own connection.
+
+        It sees what that has written. Raises `ConfigurationError`.
+        """
+        service = copy(self)
+        service.store = self.store.within(connection)
+        service.context = self._context_in(connection)
+        return service
 
     async def _row_of(self, context: Context, row_id: str) -> ProviderAsset | None:
         """The row with this id of ours, if it is of this environment."""

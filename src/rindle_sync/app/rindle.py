@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import cached_property
 
 from rindle_sync.app.callbacks import Callbacks
+from rindle_sync.app.core import now
 from rindle_sync.app.lifecycle import Lifecycle
 from rindle_sync.app.listing import Listing
 from rindle_sync.app.playing import Playing
@@ -169,23 +171,39 @@ def only_environment(environments: Collection[str]) -> str:
     return name
 
 
+def open_rindle(
+    settings: Settings,
+    *,
+    listeners: Sequence[Listener],
+    transport: Transport | None,
+    clock: Callable[[], datetime],
+) -> RindleSync:
+    """The service for the one environment of `settings`; nothing is connected before it is used.
+
+    Raises `ConfigurationError`.
+    """
+    of_each = settings.each()
+    settings = of_each[only_environment(of_each)]
+    engine = open_engine(settings.database_url, schema=settings.database_schema)
+    return RindleSync(settings, Database(engine), (EventLog(), *listeners), transport, clock)
+
+
 @asynccontextmanager
 async def connect(
     settings: Settings | None = None,
     *,
     listeners: Sequence[Listener] = (),
     transport: Transport | None = None,
+    clock: Callable[[], datetime] = now,
 ) -> AsyncIterator[RindleSync]:
     """The service for `settings` (default: those of this process).
 
-    `transport` replaces the network in tests. Raises `ConfigurationError`.
+    `transport` replaces the network in tests, and `clock` the time, in UTC. Raises
+    `ConfigurationError`.
     """
-    settings = settings or load_settings()
-    of_each = settings.each()
-    settings = of_each[only_environment(of_each)]
-    engine = open_engine(settings.database_url, schema=settings.database_schema)
-    database = Database(engine)
-    rindle = RindleSync(settings, database, (EventLog(), *listeners), transport)
+    rindle = open_rindle(
+        settings or load_settings(), listeners=listeners, transport=transport, clock=clock
+    )
     try:
         yield rindle
     finally:

@@ -6,7 +6,7 @@ from typing import Any
 from rindle_sync.app.core import Core
 from rindle_sync.diagnostics import Explanation, explain
 from rindle_sync.domain import ProviderAsset, State, Trigger, as_row_id, check_is_text, is_text
-from rindle_sync.reconcile import Applied, sync
+from rindle_sync.reconcile import Applied, sync, sync_row
 from rindle_sync.store import AnyConnection, Tracking
 from rindle_sync.tracking import TrackedMany, track, track_many, tracked_row
 
@@ -119,14 +119,22 @@ class Rows(Core):
         return await self.store.assets.find_by_provider_id(provider_id)
 
     async def sync(
-        self, provider_asset_id: str, *, ask_first: bool = False, trigger: Trigger = Trigger.SYNC
+        self,
+        provider_asset_id: str | ProviderAsset,
+        *,
+        ask_first: bool = False,
+        trigger: Trigger = Trigger.SYNC,
     ) -> Applied | None:
         """Bring one row in sync now, asked about first or not; None where none has this id.
 
-        Raises `ConfigurationError` without credentials, `AuthenticationFailed`,
-        `DatabaseUnavailable`; no answer of the provider is a verdict of the result.
+        A row itself may be given, too: one that waits for its file has no asset id. Raises
+        `ConfigurationError` without credentials, `AuthenticationFailed`, `DatabaseUnavailable`; no
+        answer of the provider is a verdict of the result.
         """
         self.settings.account.check_credentials()
+        if isinstance(provider_asset_id, ProviderAsset):
+            row = provider_asset_id
+            return await sync_row(self.context, row, trigger=trigger, ask_first=ask_first)
         check_is_text("provider_asset_id", provider_asset_id)
         # no provider has such ids, and PostgreSQL refuses a NUL in a text
         if not is_text(provider_asset_id):

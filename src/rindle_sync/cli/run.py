@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from functools import partial
@@ -135,6 +136,9 @@ async def _serve(
     webhooks = None
     if has_endpoint:
         webhooks = _webhook_server(installation, stop, is_needed=not process_jobs)
+    # what is loaded by now stays: to look through all of it again takes tens of milliseconds, in
+    # which no webhook would be answered
+    gc.freeze()
     try:
         async with (
             console_server(installation, stop, runs_engine=process_jobs) as console,

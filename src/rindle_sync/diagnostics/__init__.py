@@ -11,6 +11,7 @@ from rindle_sync.diagnostics.checks import (
     waiting_text,
 )
 from rindle_sync.diagnostics.explain import Explanation, MomentKind, explain
+from rindle_sync.diagnostics.outcomes import SYNC_OUTCOMES, Outcome
 from rindle_sync.diagnostics.readiness import OK, WARNING, Readiness
 from rindle_sync.diagnostics.status import (
     DAY,

@@ -90,6 +90,7 @@ from rindle_sync.domain.token_bucket import (
     Grant,
     Priority,
 )
+from rindle_sync.domain.value import Value
 from rindle_sync.domain.webhook_event import (
     NO_ROW,
     NOT_WANTED,

@@ -30,10 +30,10 @@ class State(StrEnum):
     DELETED = "deleted"
 
 
-IN_FLIGHT: Final = frozenset({State.UPLOADING, State.PROCESSING})
+IN_FLIGHT: Final = (State.UPLOADING, State.PROCESSING)
 """The states in which a row waits for the provider and can be stuck."""
 
-FINAL: Final = frozenset({State.READY, State.ERRORED, State.DELETED})
+FINAL: Final = (State.READY, State.ERRORED, State.DELETED)
 """The states that a webhook reports when processing ends, or when the asset is deleted."""
 
 
@@ -51,7 +51,7 @@ FROM_URL: Final = "url"
 ADOPTED: Final = "adopted"
 """`ingest_mode` where the provider made upload or asset for a row, or the asset was found there."""
 
-WATCHED: Final = frozenset({ErrorKind.STUCK, ErrorKind.NOT_FOUND})
+WATCHED: Final = (ErrorKind.STUCK, ErrorKind.NOT_FOUND)
 """The kinds of errored row that are still checked, since the provider may bring them back."""
 
 
@@ -85,12 +85,10 @@ class ObservationSource(StrEnum):
     """Not fetched: the app created a direct upload, or failed to."""
 
 
-FETCH_SOURCES: Final = frozenset(
-    {ObservationSource.GET, ObservationSource.LIST, ObservationSource.UPLOAD}
-)
+FETCH_SOURCES: Final = (ObservationSource.GET, ObservationSource.LIST, ObservationSource.UPLOAD)
 """The sources that are a call to the provider."""
 
-WHOLE_SOURCES: Final = frozenset({ObservationSource.GET, ObservationSource.LIST})
+WHOLE_SOURCES: Final = (ObservationSource.GET, ObservationSource.LIST)
 """The sources that show the whole asset as it is now: what they lack, it does not have."""
 
 

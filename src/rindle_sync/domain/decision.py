@@ -43,7 +43,7 @@ class Verdict(StrEnum):
     UNANSWERED = "unanswered"
 
 
-CHANGES: Final = frozenset({Verdict.CHANGED, Verdict.STUCK})
+CHANGES: Final = (Verdict.CHANGED, Verdict.STUCK)
 """The verdicts that are a real change of the row."""
 
 

@@ -20,7 +20,7 @@ from rindle_sync.domain.media import (
 
 O = TypeVar("O", Track, Rendition)  # noqa: E741  an output
 
-FINISHED: Final = frozenset({OutputStatus.READY, OutputStatus.ERRORED, OutputStatus.SKIPPED})
+FINISHED: Final = (OutputStatus.READY, OutputStatus.ERRORED, OutputStatus.SKIPPED)
 """The statuses at which the provider has ended its work."""
 
 MASTER: Final = "master"

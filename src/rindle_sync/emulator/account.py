@@ -16,6 +16,8 @@ from rindle_sync.emulator.faults import Fault, Faults, Rule
 from rindle_sync.emulator.ids import Ids
 from rindle_sync.emulator.lifecycle import (
     Asset,
+    AssetState,
+    Ending,
     Life,
     Lives,
     Policy,
@@ -59,13 +61,13 @@ class MuxAccount:
         self.token_id = token_id
         self.token_secret = token_secret
         self.whoami = Whoami(environment_id=environment_id)
-        self._default_lives = Lives(
+        self.default_lives = Lives(
             asset=Life(after=prepare_seconds),
             track=Life(after=_PART_SECONDS),
             static_rendition=RenditionLife(after=_PART_SECONDS),
             master=Life(after=_PART_SECONDS),
         )
-        self.lives = self._default_lives
+        self.lives = self.default_lives
         self.limits: RateLimits | None = None
         self.set_rate_limits(rate_limits, retry_after=retry_after)
         self.calls: Counter[str] = Counter()
@@ -96,7 +98,7 @@ class MuxAccount:
         self._start(self.seed if seed is None else seed)
         # after `_start`, which makes the environment that they follow
         self.webhooks.restart(self.environment, self.seed, self.now())
-        self.lives = self._default_lives
+        self.lives = self.default_lives
         if self.limits is not None:
             self.set_rate_limits(self.limits.priority, retry_after=self.limits.retry_after)
         self.reset_calls()
@@ -181,6 +183,27 @@ class MuxAccount:
     def delete_asset(self, asset_id: str) -> None:
         """Delete an asset now; KeyError if there is none."""
         self.environment.delete_asset(self._asset(asset_id), self.now())
+
+    def finish_asset(self, asset_id: str) -> None:
+        """Make an asset that is preparing ready now, whatever its lifecycle says.
+
+        ValueError if it does not prepare any more, KeyError if there is none.
+        """
+        self._end(asset_id, ends=Ending.READY)
+
+    def fail_asset(
+        self, asset_id: str, *, error_type: str = "invalid_input", error_message: str | None = None
+    ) -> None:
+        """Make an asset that is preparing errored now; the same errors as `finish_asset`."""
+        message = error_message or self.life.error_message
+        self._end(asset_id, ends=Ending.ERRORED, error_type=error_type, error_message=message)
+
+    def _end(self, asset_id: str, **ending: Any) -> None:
+        asset, now = self._asset(asset_id), self.now()
+        state = asset.state(now)
+        if state is not AssetState.PREPARING:
+            reject("asset_id", f"names an asset that is {state} already; create another asset")
+        self.environment.end_asset(asset, now, **ending)
 
     def update_asset(self, asset_id: str, **changes: Any) -> None:
         """Change `passthrough`, `meta` or `thumbnail_time` of an asset; KeyError if none."""

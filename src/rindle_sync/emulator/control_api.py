@@ -18,6 +18,7 @@ from rindle_sync.emulator.validation import (
     check_flag,
     check_number,
     check_object,
+    check_text,
     check_whole,
     check_word,
     check_words,
@@ -53,6 +54,21 @@ class AssetsRequest:
         if self.created_at is not None:
             check_number("created_at", self.created_at)
         check_words("policies", self.policies, Policy)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndRequest:
+    """The body of POST /_emulator/end."""
+
+    id: str
+    ends: str = "ready"
+    error_message: str | None = None
+
+    def __post_init__(self) -> None:
+        check_text("id", self.id, longest=255)
+        check_word("ends", self.ends, ("ready", "errored", "deleted"))
+        if self.error_message is not None:
+            check_text("error_message", self.error_message, longest=100_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +145,22 @@ def create_assets(account: MuxAccount, body: Any) -> Any:
     return {"ids": ids}
 
 
+def end_asset(account: MuxAccount, body: Any) -> Any:
+    """End an asset now, whatever its life: id, ends (ready, errored, deleted), error_message."""
+    wanted = build(EndRequest, body)
+    try:
+        match wanted.ends:
+            case "ready":
+                account.finish_asset(wanted.id)
+            case "errored":
+                account.fail_asset(wanted.id, error_message=wanted.error_message)
+            case _:
+                account.delete_asset(wanted.id)
+    except KeyError:
+        raise LookupError("id: there is no such asset; GET /_emulator/truth shows all") from None
+    return asdict(account.truth(wanted.id))
+
+
 def set_life(account: MuxAccount, body: Any) -> Any:
     """Set a life: ends, after, deleted_after, error_type, error_message; of (asset, track, ...)."""
     values = dict(check_object("the body", body))
@@ -188,6 +220,7 @@ CONTROLS: Final[tuple[tuple[str, str, int, Command], ...]] = (
     ("POST", "/_emulator/faults", 201, set_fault),
     ("DELETE", "/_emulator/faults", 204, MuxAccount.clear_faults),
     ("POST", "/_emulator/assets", 201, create_assets),
+    ("POST", "/_emulator/end", 200, end_asset),
     ("POST", "/_emulator/life", 200, set_life),
     ("GET", "/_emulator/truth", 200, show_truth),
     ("POST", "/_emulator/rate-limits", 200, set_rate_limits),

@@ -114,6 +114,14 @@ class Environment:
             asset.deleted_at = now
             self.timeline.add(now, EventType.ASSET_DELETED, asset)
 
+    def end_asset(self, asset: Asset, now: float, **ending: Any) -> None:
+        """End the preparation of an asset now, with these fields of `Life`, and not as planned."""
+        asset.life = replace(asset.life, after=now - asset.created_at, **ending)
+        self.timeline.add_ending(asset)
+        for part in asset.parts:
+            # it begins when its asset has ended
+            self.timeline.add_part_ending(part)
+
     def update_asset(self, asset: Asset, now: float, changes: Mapping[str, Any]) -> None:
         """Change the `passthrough`, `meta` or `thumbnail_time` of an asset."""
         version = asset.versions.latest

@@ -64,6 +64,12 @@ PART_EVENTS: Final[Mapping[type[Part], Mapping[PartState, EventType]]] = {
 }
 """The event with which each kind of part enters each state."""
 
+_ASSET_ENDS: Final = {
+    EventType.ASSET_READY: Ending.READY,
+    EventType.ASSET_ERRORED: Ending.ERRORED,
+    EventType.UPLOAD_ERRORED: Ending.ERRORED,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class LifeEvent:
@@ -80,7 +86,7 @@ class LifeEvent:
 
 
 class PlannedEvent(NamedTuple):
-    """An event that a later deletion may still cancel; ordered by time, then by `number`."""
+    """An event that a later call may still cancel; ordered by time, then by `number`."""
 
     at: float
     number: int
@@ -90,9 +96,11 @@ class PlannedEvent(NamedTuple):
     part: Part | None = None
 
     def life_event(self) -> LifeEvent | None:
-        """The event as users see it; None if a deletion of its subject comes before it."""
+        """The event as users see it; None if its subject ends otherwise, or is deleted before."""
         if self.asset is None:
             return LifeEvent(self.at, self.type, None, self.upload_id)
+        if self._is_outdated():
+            return None
         is_deletion = self.type is EventType.ASSET_DELETED and self.at == self.asset.deleted_at
         if self.at >= self.asset.deleted_at and not is_deletion:
             return None
@@ -102,6 +110,21 @@ class PlannedEvent(NamedTuple):
         if self.at >= self.part.deleted_at and not (is_last and self.at == self.part.deleted_at):
             return None
         return LifeEvent(self.at, self.type, self.asset.id, self.upload_id, self.part.id)
+
+    def _is_outdated(self) -> bool:
+        """Whether it is the end of a lifecycle that was changed after the event was planned."""
+        asset, part = self.asset, self.part
+        assert asset
+        if part is not None:
+            events = PART_EVENTS[type(part)]
+            if self.type in {events[PartState.PREPARING], events[PartState.DELETED]}:
+                return False
+            is_its_end = part.ends_at == self.at
+            return not is_its_end or self.type is not events[PartState(part.ending)]
+        if self.type is EventType.LIVE_STREAM_COMPLETED:
+            return self.at != asset.completed_at or asset.life.ends != Ending.READY
+        ending = _ASSET_ENDS.get(self.type)
+        return ending is not None and (self.at != asset.ends_at or ending != asset.life.ends)
 
 
 _when = itemgetter(0, 1)
@@ -153,22 +176,29 @@ class Timeline:
 
     def add_lifecycle(self, asset: Asset) -> None:
         """Plan all events of a new asset but its deletion, and those of its upload."""
-        has_upload = asset.upload_id is not None
-        if has_upload:
+        if asset.upload_id is not None:
             self.add(asset.created_at, EventType.UPLOAD_ASSET_CREATED, asset)
         self.add(asset.created_at, EventType.ASSET_CREATED, asset)
+        self.add_ending(asset)
+
+    def add_ending(self, asset: Asset) -> None:
+        """Plan the end of the preparation of an asset; one that was planned before is void."""
         if asset.life.ends == Ending.READY:
             self.add(asset.ends_at, EventType.ASSET_READY, asset)
             if asset.settings.live_seconds is not None:
                 self.add(asset.completed_at, EventType.LIVE_STREAM_COMPLETED, asset)
         elif asset.life.ends == Ending.ERRORED:
             self.add(asset.ends_at, EventType.ASSET_ERRORED, asset)
-            if has_upload:
+            if asset.upload_id is not None:
                 self.add(asset.ends_at, EventType.UPLOAD_ERRORED, asset)
 
     def add_part(self, part: Part) -> None:
         """Plan all events of a new part of an asset but its deletion."""
         self.enter(part, PartState.PREPARING, part.created_at)
+        self.add_part_ending(part)
+
+    def add_part_ending(self, part: Part) -> None:
+        """Plan the end of the preparation of a part; one that was planned before is void."""
         if part.ends_at != math.inf:
             self.enter(part, PartState(part.ending), part.ends_at)
 

@@ -1,9 +1,9 @@
 """Webhook endpoints, and when each event is delivered to each: once, again, or never."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from random import Random
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ import httpx
 
 from rindle_sync.emulator.environment import Environment
 from rindle_sync.emulator.ids import derive_uuid
+from rindle_sync.emulator.lifecycle import Asset
+from rindle_sync.emulator.timeline import EventType, LifeEvent
 from rindle_sync.emulator.validation import check_number, check_text, check_url, reject
 from rindle_sync.emulator.webhook_payloads import WebhookEvent, timestamp
 
@@ -178,6 +180,38 @@ class DeliveryQueue:
         else:
             self.add(now + RETRY_GAPS[delivery.tries - 1], delivery)
 
+    def lose(self, now: float, wanted: Callable[[WebhookEvent], bool]) -> int:
+        """Drop the pending deliveries of the events up to `now` that are `wanted`; how many."""
+        self.plan(now)
+        kept = [entry for entry in self.pending if not wanted(entry[2].event)]
+        lost = len(self.pending) - len(kept)
+        self.pending = kept
+        heapify(self.pending)
+        self.counts.dropped += lost
+        return lost
+
+    def repeat(self, now: float, wanted: Callable[[WebhookEvent], bool]) -> int:
+        """Send the events up to `now` that are pending and `wanted` once more; how many."""
+        self.plan(now)
+        repeated = [delivery for *_, delivery in sorted(self.pending) if wanted(delivery.event)]
+        for delivery in repeated:
+            self.add(now, Delivery(delivery.event, is_double=True))
+        return len(repeated)
+
+    def reverse(self, now: float) -> int:
+        """Send the pending deliveries of the events up to `now` newest first; how many."""
+        self.plan(now)
+        pending, self.pending = sorted(self.pending), []
+        for *_, delivery in reversed(pending):
+            self.add(now, delivery)
+        return len(pending)
+
+    def forge(self, now: float, asset: Asset) -> None:
+        """Send an event with a wrong signature, which says that an asset is deleted."""
+        event_id = derive_uuid(self._seed, "forged", self.webhook_id, self._created)
+        cause = LifeEvent(now, EventType.ASSET_DELETED, asset.id, asset.upload_id)
+        self.add(now, Delivery(WebhookEvent(event_id, cause, asset), is_forged=True))
+
     def add(self, due: float, delivery: Delivery) -> None:
         """Make a delivery pending until `due`."""
         # The running number keeps deliveries due at the same time in order of planning.
@@ -193,6 +227,8 @@ class Webhook:
     endpoint: Endpoint
     queue: DeliveryQueue = field(repr=False)
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
+    last_error: Exception | None = field(default=None, repr=False)
+    """What the endpoint, or the way to it, raised at the last delivery that raised anything."""
 
     @property
     def deliveries(self) -> Deliveries:
@@ -226,6 +262,12 @@ class Webhooks:
         webhook = Webhook(self._created, endpoint, queue, transport)
         self._all.append(webhook)
         return webhook
+
+    def remove(self, webhook: Webhook) -> None:
+        """Remove one endpoint, if it is still there."""
+        if webhook in self._all:
+            webhook.queue.close()
+            self._all.remove(webhook)
 
     def clear(self) -> None:
         """Remove all endpoints."""

@@ -10,9 +10,10 @@ async def app(scope, receive, send):
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
-from rindle_sync.app import RindleSync, connect
+from rindle_sync.app import RindleSync, connect, now
 from rindle_sync.config import Settings
 from rindle_sync.errors import NotStarted, RindleSyncError
 from rindle_sync.integrations.background_jobs import start_jobs
@@ -32,6 +33,7 @@ class AsgiRindle:
     With `migrate` the tables are created or migrated at each start; with `run_jobs` the process
     checks rows, applies webhook events and dispatches changes, as `rindle-sync run` does. Several
     processes with it are safe. `settings` are by default those of the process, read at the start.
+    `transport` replaces the network in tests, and `clock` the time, in UTC.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class AsgiRindle:
         *,
         listeners: Sequence[Listener] = (),
         transport: Transport | None = None,
+        clock: Callable[[], datetime] = now,
         migrate: bool = True,
         run_jobs: bool = True,
     ) -> None:
         self._settings = settings
         self._listeners = listeners
         self._transport = transport
+        self._clock = clock
         self._migrate = migrate
         self._run_jobs = run_jobs
         self._setups: list[Callable[[RindleSync], object]] = []
@@ -114,7 +118,9 @@ class AsgiRindle:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:
-        connecting = connect(self._settings, listeners=self._listeners, transport=self._transport)
+        connecting = connect(
+            self._settings, listeners=self._listeners, transport=self._transport, clock=self._clock
+        )
         async with connecting as service:
             if self._migrate:
                 await service.migrate()

@@ -9,14 +9,16 @@ def create_app() -> Flask:
     return app
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 import click
 from flask import Blueprint, Flask, Response, current_app, request
 
+from rindle_sync.app import now
 from rindle_sync.config import Settings, settings_of_app
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.installation import Installation, connect_all
@@ -76,13 +78,14 @@ class FlaskRindle(BlockingRindle):
         url_prefix: str | None = "/webhooks",
         listeners: Sequence[Listener] = (),
         transport: Transport | None = None,
+        clock: Callable[[], datetime] = now,
     ) -> None:
         """Give `app` a service, the endpoint `<url_prefix>/<provider>`, and `flask rindle`.
 
         Settings are those of the process, and over them the keys `RINDLE_...` of `app.config`; they
         are read now, and nothing is opened before the first call. `url_prefix` None leaves the
-        endpoint out. `transport` replaces the network in tests. Raises `WrongConfig`, a
-        `ConfigurationError`.
+        endpoint out. `transport` replaces the network in tests, and `clock` the time, in UTC.
+        Raises `WrongConfig`, a `ConfigurationError`.
         """
         if NAME in app.extensions:
             raise ConfigurationError(
@@ -94,7 +97,9 @@ class FlaskRindle(BlockingRindle):
             raise WrongConfig(error) from None
 
         def connecting() -> AbstractAsyncContextManager[Installation]:
-            return connect_all(settings, listeners=listeners, transports=lambda _: transport)
+            return connect_all(
+                settings, listeners=listeners, transports=lambda _: transport, clock=clock
+            )
 
         rindle = AppRindle(Background(connecting, app.app_context))
         app.extensions[NAME] = rindle

@@ -19,6 +19,7 @@ from rindle_sync.reconcile.page_planner import (
     pays,
     standing_on,
 )
+from rindle_sync.reconcile.pipeline import end_task
 from rindle_sync.reconcile.sweep import SURVEY, check_first, sweep
 from rindle_sync.reconcile.sweep_run import SWEEP, SWEEP_LEASE, CallAllowance, SweepResult
 from rindle_sync.reconcile.sync import sync, sync_row

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace as replaced
 from datetime import datetime
 from typing import Final
 
@@ -207,7 +206,7 @@ def _change(applied: Applied, trigger: Trigger, now: datetime) -> Change | None:
 def _of_media(change: Change, applied: Applied) -> Change:
     ended = finished_outputs(applied.before, applied.row)
     is_reported = change.trigger is Trigger.WEBHOOK
-    return replaced(
+    return replace(
         change,
         reason=", ".join(applied.decision.media),
         outputs=dict.fromkeys(ended, is_reported) or None,

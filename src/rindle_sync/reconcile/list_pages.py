@@ -8,6 +8,7 @@ from rindle_sync.domain import (
     CHANGES,
     LONGEST_WAIT,
     Due,
+    FetchFailure,
     Observation,
     ProviderAsset,
     decide,
@@ -27,6 +28,7 @@ from rindle_sync.reconcile.page_planner import (
     pays,
     standing_on,
 )
+from rindle_sync.reconcile.pipeline import ApplyBehind, FetchAhead
 from rindle_sync.reconcile.sweep_run import SweepRun
 
 WORTHWHILE: Final = 10
@@ -47,18 +49,29 @@ async def sweep_pages(run: SweepRun, rows: Sequence[Due]) -> list[Due]:
     now, longest = run.context.now(), run.context.longest_gaps
     due = [row for row in rows if is_due(row, now, longest)]
     walk = await _begin_walk(run, [row for row in rows if row.id not in run.not_listed])
-    async with run.apply_behind() as apply_next:
+    gateway = run.context.gateway
+
+    async def fetch(bookmark: Bookmark) -> Page | FetchFailure | None:
+        return await gateway.fetch_page(bookmark.cursor, lambda: run.take_page(walk.pages_expected))
+
+    async with ApplyBehind(run.apply) as behind, FetchAhead(fetch) as ahead:
         bookmark = walk.next()
         while bookmark:
-            page = await run.context.gateway.fetch_page(bookmark.cursor, run.take_page)
+            page = await ahead.get(bookmark)
             if not isinstance(page, Page):
                 # after a failure no page is asked for during a while: the rows are fetched by id
                 if page:
                     run.context.list_index.fail(bookmark, run.context.now())
                 break
+            following = next_bookmark(bookmark, page)
+            goes_on = following is not None and walk.goes_on(following)
+            if following and goes_on:
+                ahead.begin(following)
             seen = await _observe(run.context, page)
-            await apply_next(seen.observed, seen.due)
-            bookmark = walk.after(bookmark, page, seen)
+            # counted at once: what pages have saved decides about the next, before this is written
+            run.result.checked += len(seen.due)
+            await behind.add(seen.observed, seen.due, is_more_coming=goes_on)
+            bookmark = walk.after(bookmark, page, seen, following, goes_on=goes_on)
     walk.end_stretch()
     return [row for row in due if row.id not in walk.found]
 
@@ -80,6 +93,7 @@ class _Walk:
 
     run: SweepRun
     candidates: list[PageCandidate]
+    """Newest first, those that are `left`."""
     bookmarks: list[Bookmark]
     due: int
     """How many of the candidates were due."""
@@ -92,31 +106,51 @@ class _Walk:
     """How many of the checked rows were due."""
     follows: bool = False
     """Whether the page before the one in hand was read, too."""
+    left: dict[str, PageCandidate] = field(init=False)
+    """The candidates that no page has ruled out, by id."""
+
+    def __post_init__(self) -> None:
+        self.left = {candidate.id: candidate for candidate in self.candidates}
 
     @property
-    def stake(self) -> Stake:
-        """What may be risked now."""
-        in_vain, saved = self.due // ROWS_FOR_A_PAGE_IN_VAIN, self.answered - self.pages
+    def pages_expected(self) -> int:
+        """How many pages are needed at least for the rows that are left."""
+        return len(self.candidates) // self.run.context.gateway.provider.page_size
+
+    def stake(self, in_hand: int = 0) -> Stake:
+        """What may be risked, with so many pages in hand of which nothing is known."""
+        in_vain, saved = self.due // ROWS_FOR_A_PAGE_IN_VAIN, self.answered - self.pages - in_hand
         to_spare = min(in_vain + min(saved, 0), self.run.allowance.to_spare)
         return Stake(to_spare, self.run.context.list_index.doubt(self.run.context.now()))
 
     def next(self) -> Bookmark | None:
         """The page to begin with, or to go on with anywhere else."""
         self.end_stretch()
-        return next_page(self.candidates, self.bookmarks, self.stake)
+        return next_page(self.candidates, self.bookmarks, self.stake())
 
-    def after(self, bookmark: Bookmark, page: Page, seen: _Seen) -> Bookmark | None:
+    def goes_on(self, following: Bookmark) -> bool:
+        """Whether the page at `following` pays, whatever the one before it brings."""
+        return pays(following, self.candidates, self.stake(in_hand=1))
+
+    def after(
+        self,
+        bookmark: Bookmark,
+        page: Page,
+        seen: _Seen,
+        following: Bookmark | None,
+        *,
+        goes_on: bool,
+    ) -> Bookmark | None:
         """The page after this one, which brought what was `seen`."""
         self.pages += 1
         self.checked += len(seen.due) + len(seen.soon)
         self.answered += len(seen.due)
         self.found |= seen.due
         self._rule_out(bookmark, page, seen.listed)
-        following = next_bookmark(bookmark, page)
         self.bookmarks = self.run.context.list_index.follow(self.bookmarks, bookmark, following)
         if following:
             is_worthwhile = min(len(seen.due), self.due - len(self.found)) >= WORTHWHILE
-            if is_worthwhile or pays(following, self.candidates, self.stake):
+            if goes_on or is_worthwhile or pays(following, self.candidates, self.stake()):
                 self.follows = True
                 return following
         return self.next()
@@ -136,10 +170,9 @@ class _Walk:
         first, last = standing_on(self.candidates, bookmark, oldest, follows=self.follows)
         ids = {candidate.id for candidate in self.candidates[first:last]}
         self.run.not_listed |= ids - listed
-        rest = [*self.candidates[:first], *self.candidates[last:]]
-        if not listed <= ids:
-            rest = [candidate for candidate in rest if candidate.id not in listed]
-        self.candidates = rest
+        for row_id in ids | listed:
+            self.left.pop(row_id, None)
+        self.candidates = list(self.left.values())
 
 
 async def _begin_walk(run: SweepRun, rows: Sequence[Due]) -> _Walk:

@@ -47,7 +47,7 @@ async def sweep(
             run.result.outcome = await _run(run, began)
     finally:
         try:
-            await run.release()
+            await run.end()
         finally:
             result = run.result
             context.telemetry.emit(
@@ -75,7 +75,7 @@ async def check_first(context: Context, row_ids: Sequence[str]) -> None:
             batch, rest = rest[:granted], rest[granted:]
             await _check(run, batch, granted)
     finally:
-        await context.store.assets.release(run.token)
+        await run.end()
 
 
 async def _run(run: SweepRun, began: datetime) -> Outcome:
@@ -169,6 +169,7 @@ async def _check(run: SweepRun, row_ids: Sequence[str], granted: int = 0) -> Non
         observed = [Observed(row, None) for row in rows if row.id not in asked]
         observed += [Observed(row, observation) for row, observation in fetched.observed]
         if observed:
+            run.result.checked += len(observed)
             applied = await run.apply(observed, {seen.row.id for seen in observed})
     finally:
         # a write ends the lease of its row; left are rows not fetched, or not to be written

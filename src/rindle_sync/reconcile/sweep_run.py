@@ -1,8 +1,8 @@
 """One run of the sweep under way: what it holds, what it applies, and what it has done so far."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol
@@ -18,6 +18,9 @@ SWEEP: Final = "sweep"
 
 SWEEP_LEASE: Final = timedelta(seconds=30)
 """How long a sweep keeps others from asking for the same pages; it is renewed as it goes."""
+
+PAGES_AT_ONCE: Final = 5
+"""For how many pages calls are taken at once."""
 
 
 def how_it_ended(
@@ -108,6 +111,8 @@ class SweepRun:
     not_listed: set[str] = field(default_factory=set)
     """Rows that did not stand on the page where they should: they are fetched by id."""
     _leased_until: datetime | None = None
+    _page_calls: int = 0
+    """Calls for pages that were taken and not made yet."""
 
     def __post_init__(self) -> None:
         self.allowance = CallAllowance(self.result)
@@ -135,15 +140,24 @@ class SweepRun:
         """Whether the rate limit has ended this run."""
         return self.result.retry_after is not None
 
-    async def take_page(self) -> int:
+    async def take_page(self, expected: int) -> int:
         """Wait until a list page may be asked for, and hold the run meanwhile; 0 where none may.
 
-        None may where pages without an answer have cost more calls than rows can be deferred.
+        None may where pages without an answer have cost more calls than rows can be deferred. Where
+        more pages are `expected`, their calls are taken with this one's.
         """
-        granted = await self.take(1) if self.allowance.to_spare >= 0 else 0
-        self.result.calls += granted
-        self.result.pages += granted
-        return granted
+        if self.allowance.to_spare < 0 or not self.keep_going():
+            return 0
+        if self._page_calls and self.context.gateway.circuit.room(1):
+            await self.hold()
+        else:
+            self._page_calls += await self.take(max(1, min(expected, PAGES_AT_ONCE)))
+        if not self._page_calls:
+            return 0
+        self._page_calls -= 1
+        self.result.calls += 1
+        self.result.pages += 1
+        return 1
 
     async def take(self, most: int) -> int:
         """Wait until calls may be made; how many of `most`, 0 where none may."""
@@ -158,23 +172,21 @@ class SweepRun:
         await self.hold()
         return granted
 
-    async def claim(self, row_ids: Sequence[str], token: str | None = None) -> list[ProviderAsset]:
+    async def claim(self, row_ids: Sequence[str], token: str) -> list[ProviderAsset]:
         """Those of these rows that are still due and free, leased unless this is a dry run."""
         assets, now = self.context.store.assets, self.context.now()
         if self.context.dry_run:
             return list((await assets.get_many(row_ids)).values())
         longest, until = self.context.longest_gaps, now + self.context.lease
         return await assets.claim(
-            row_ids, due=now, now=now, longest=longest, token=token or self.token, until=until
+            row_ids, due=now, now=now, longest=longest, token=token, until=until
         )
 
     async def apply(self, observed: Sequence[Observed], due: Collection[str]) -> int:
-        """Apply what was observed, and how much was; `due` are the rows among it that were due."""
-        self.result.checked += len(due)
-        return await self._apply(observed, due)
+        """Apply what was observed, and how much was; `due` are the rows among it that were due.
 
-    async def _apply(self, observed: Sequence[Observed], due: Collection[str]) -> int:
-        """Apply rows that are counted as checked already; uncount those that were not applied."""
+        These are counted as checked already; those that were not applied no longer are.
+        """
         result = self.result
         all_applied = await apply(self.context, observed, self.trigger)
         result.checked -= len(due)
@@ -189,35 +201,12 @@ class SweepRun:
                 self.failed += applied.observation.kind is FailureKind.UNREACHABLE
         return len(all_applied)
 
-    @asynccontextmanager
-    async def apply_behind(
-        self,
-    ) -> AsyncIterator[Callable[[Sequence[Observed], Collection[str]], Awaitable[None]]]:
-        """Apply while the provider is asked for more; each call waits for the one before it."""
-        under_way: asyncio.Task[int] | None = None
-
-        async def apply_next(observed: Sequence[Observed], due: Collection[str]) -> None:
-            nonlocal under_way
-            if under_way:
-                await under_way
-            # counted at once: what pages have saved decides about the next, before this is written
-            self.result.checked += len(due)
-            under_way = asyncio.create_task(self._apply(observed, due)) if observed else None
-
+    async def end(self) -> None:
+        """Let others sweep, and return the calls that were not made."""
+        unused, self._page_calls = self._page_calls, 0
         try:
-            yield apply_next
-        except BaseException:
-            if under_way:
-                under_way.cancel()
-                await asyncio.wait({under_way})
-            raise
-        if under_way:
-            await under_way
-
-    async def release(self) -> None:
-        """End every lease of this run."""
-        if self._leased_until:
-            try:
-                await self.context.store.assets.release(self.token)
-            finally:
+            if unused:
+                await self.context.gateway.reads.give_back(unused)
+        finally:
+            if self._leased_until:
                 await self.context.store.job_runs.release(self.token)

@@ -12,6 +12,8 @@ from rindle_sync.runtime.callbacks import (
     Callback,
     ChangeCallback,
     ChangeEvent,
+    LeaseLost,
+    Recorder,
     TransactionalCallback,
     callback_name,
     change_callback,

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from rindle_sync.domain import ADOPTED, ChangeKind, ProviderAsset, State, is_text
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.store import AsyncConnection, Change
+from rindle_sync.store import AnyConnection, AsyncConnection, Change
 
 CALL_LIMIT: Final = timedelta(seconds=30)
 """How long a callback of the app may take."""
@@ -63,6 +63,20 @@ class TransactionalCallback(Protocol):
         """Handle a change, in the transaction of `connection`."""
 
 
+class Recorder(Protocol):
+    """Notes in a transaction of the app's own that a change is handled."""
+
+    def __call__(self, connection: AnyConnection, /) -> Awaitable[None]:
+        """Write it on `connection`, before all else that the transaction writes.
+
+        Raises `LeaseLost` where another process handles the change: then nothing is to be done.
+        """
+
+
+class LeaseLost(Exception):
+    """Another process may be dispatching this now."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeCallback:
     """A callback as it was registered."""
@@ -71,6 +85,13 @@ class ChangeCallback:
     """What the database knows it by."""
     function: Callable[..., Awaitable[None]]
     transactional: bool = False
+    owns_transaction: bool = False
+    """Whether it writes in a transaction of the app's own, in which it calls what it is given.
+
+    Its function is called with the event and a `Recorder`.
+    """
+    wants: Callable[[ChangeEvent], bool] = lambda _: True
+    """Whether the app wants an event now; what it does not want is not dispatched later."""
     states: frozenset[State] = frozenset()
     kind: ChangeKind | None = None
     adopted: bool | None = None
@@ -80,6 +101,8 @@ class ChangeCallback:
         if self.kind and event.kind is not self.kind:
             return False
         if self.states and event.change.to_state not in self.states:
+            return False
+        if not self.wants(event):
             return False
         is_adopted = event.row is not None and event.row.ingest_mode == ADOPTED
         return self.adopted is None or self.adopted is is_adopted

@@ -18,10 +18,12 @@ from rindle_sync.runtime.callbacks import (
     GRACE,
     ChangeCallback,
     ChangeEvent,
+    LeaseLost,
     TimeLimit,
     retry_at,
 )
 from rindle_sync.store import (
+    AnyConnection,
     AsyncConnection,
     Claimed,
     NewCall,
@@ -39,10 +41,6 @@ BATCH: Final = 100
 
 LONGEST_GROUP: Final = 0.1
 """Seconds after which no other call begins in a transaction of several: the app's locks wait."""
-
-
-class _LeaseLost(Exception):
-    """Another process may be dispatching this now."""
 
 
 class _CallbackFailed(Exception):
@@ -135,7 +133,7 @@ class _Dispatch:
             outcomes = _outcomes(_well_ended(changes), _well_ended(calls))
             await self.context.store.outbox.end(outcomes, self.token)
         for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, _LeaseLost):
+            if isinstance(result, BaseException) and not isinstance(result, LeaseLost):
                 raise result
 
     async def _events(self, claimed: Claimed) -> dict[int, ChangeEvent]:
@@ -218,7 +216,7 @@ class _Dispatch:
                 at = retry_at(self.context.now(), 1)
                 new = NewCall(pending=pending, callback=callback.name, at=at, attempts=1)
                 dispatched.new_calls.append(new)
-            elif callback.transactional:
+            elif callback.transactional or callback.owns_transaction:
                 dispatched.is_recorded = ends
                 dispatched.is_marked |= not ends
         return dispatched
@@ -246,7 +244,9 @@ class _Dispatch:
         is_last: bool,
         ends: bool,
     ) -> BaseException | None:
-        """What a callback fails with. Raises `_LeaseLost`, `DatabaseUnavailable`."""
+        """What a callback fails with. Raises `LeaseLost`, `DatabaseUnavailable`."""
+        if callback.owns_transaction:
+            return await self._error_of_owner(callback, event, leased, is_last=is_last, ends=ends)
         if not callback.transactional:
             return await self.limit.error_of(partial(callback.function, event), is_last=is_last)
         handing_over = self.context.store.outbox.handing_over
@@ -257,6 +257,30 @@ class _Dispatch:
             return failed.error
         return None
 
+    async def _error_of_owner(
+        self,
+        callback: ChangeCallback,
+        event: ChangeEvent,
+        leased: PendingChange | PendingCall,
+        *,
+        is_last: bool,
+        ends: bool,
+    ) -> BaseException | None:
+        """What a callback with a transaction of its own fails with. Raises `LeaseLost`."""
+        store = self.context.store
+
+        async def record(connection: AnyConnection) -> None:
+            outbox = store.within(connection).outbox
+            if not await outbox.record(leased, callback.name, self.token, ends=ends):
+                raise LeaseLost
+
+        async with store.database.few_at_once():
+            call = partial(callback.function, event, record)
+            error = await self.limit.error_of(call, is_last=is_last)
+        if isinstance(error, LeaseLost):
+            raise error
+        return error
+
     async def _call_in(
         self,
         connection: AsyncConnection | None,
@@ -265,9 +289,9 @@ class _Dispatch:
         *,
         is_last: bool,
     ) -> None:
-        """Call a callback in its transaction. Raises `_LeaseLost`, `_CallbackFailed`."""
+        """Call a callback in its transaction. Raises `LeaseLost`, `_CallbackFailed`."""
         if connection is None:
-            raise _LeaseLost
+            raise LeaseLost
         call = partial(callback.function, event, connection)
         error = await self.limit.error_of(call, is_last=is_last)
         if error is not None:

@@ -31,7 +31,7 @@ from rindle_sync.runtime.app_webhooks import WebhookCallback, dispatch_webhook_e
 from rindle_sync.runtime.callbacks import ChangeCallback
 from rindle_sync.runtime.dispatch import dispatch
 from rindle_sync.telemetry import Event, MediaChange, StateChange, WebhookProcessed
-from rindle_sync.webhooks import BATCH, process_webhook_events
+from rindle_sync.webhooks import process_pending
 
 PRUNE_EVERY: Final = timedelta(hours=1)
 
@@ -98,7 +98,7 @@ class JobRunner:
 
     def handle(self, event: Event) -> None:
         """Wake the job that an event about a row makes due."""
-        if isinstance(event, StateChange | MediaChange):
+        if isinstance(event, (StateChange, MediaChange)):
             self.wake(JobKind.DISPATCH)
         elif not isinstance(event, WebhookProcessed) or not self.context.gateway.has_token:
             return
@@ -138,22 +138,18 @@ class JobRunner:
 
     async def process_webhook_events(self) -> int:
         """Apply every stored webhook event whose time has come; how many."""
-        applied = taken = await process_webhook_events(self.context)
-        # after a batch that was not full nothing waits
-        while taken == BATCH:
-            taken = await process_webhook_events(self.context)
-            applied += taken
-        return applied
+        return (await process_pending(self.context, lambda: True)).number
 
     async def _process_in_turn(self) -> bool:
         """`process_webhook_events`, but stop where more is left while others come; whether it did.
 
         The engine then rests: those that come are answered first.
         """
-        while await process_webhook_events(self.context) == BATCH:
-            if JobKind.PROCESS_WEBHOOK_EVENTS in self.woken:
-                return True
-        return False
+
+        def none_come() -> bool:
+            return JobKind.PROCESS_WEBHOOK_EVENTS not in self.woken
+
+        return (await process_pending(self.context, none_come)).has_more
 
     async def sync_row(self, row: ProviderAsset) -> None:
         """Bring one row in sync; a row that is due and leased is being checked already."""

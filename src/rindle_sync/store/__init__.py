@@ -2,7 +2,11 @@
 
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore, Written
-from rindle_sync.store.callers_thread import called_from
+from rindle_sync.store.callers_thread import (
+    called_from,
+    is_called_from_elsewhere,
+    on_callers_thread,
+)
 from rindle_sync.store.connection_kinds import AnyConnection
 from rindle_sync.store.database import ENCODING_REMEDY, AsyncConnection, Database
 from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
@@ -14,11 +18,11 @@ from rindle_sync.store.job_runs import JobRun, JobRuns
 from rindle_sync.store.lines import ROW, Change, read_row
 from rindle_sync.store.new_rows import Tracking
 from rindle_sync.store.new_work import NewWork, Unheard, new_work
-from rindle_sync.store.outbox import (
+from rindle_sync.store.outbox import Outbox
+from rindle_sync.store.pending import (
     Claimed,
     NewCall,
     NotRecorded,
-    Outbox,
     Outcomes,
     PendingCall,
     PendingChange,

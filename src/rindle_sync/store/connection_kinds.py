@@ -21,6 +21,8 @@ from rindle_sync.store.callers_thread import is_called_from_elsewhere
 
 if TYPE_CHECKING:
     import psycopg
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.utils.connection import ConnectionProxy
 
     AnyConnection: TypeAlias = (
         AsyncConnection
@@ -33,13 +35,15 @@ if TYPE_CHECKING:
         | psycopg.AsyncConnection[Any]
         | sqlite3.Connection
         | aiosqlite.Connection
+        | BaseDatabaseWrapper
+        | ConnectionProxy[Any]
     )
 else:
-    AnyConnection = Any  # psycopg is an extra
+    AnyConnection = Any  # psycopg and Django are extras
 
 _KINDS: Final = (
     "must be the app's own connection: of SQLAlchemy (Connection, Session, AsyncConnection, "
-    "AsyncSession), of psycopg (Connection, AsyncConnection), of sqlite3 or of aiosqlite"
+    "AsyncSession), of psycopg (Connection, AsyncConnection), of sqlite3, aiosqlite or Django"
 )
 
 
@@ -66,6 +70,11 @@ def connection_of(connection: Any) -> AppConnection:
         from rindle_sync.store.psycopg_connections import psycopg_connection
 
         if found := psycopg_connection(connection):
+            return found
+    if "django.db" in sys.modules:
+        from rindle_sync.store.django_connections import django_connection
+
+        if found := django_connection(connection):
             return found
     kind = f"{type(connection).__module__}.{type(connection).__qualname__}"
     raise ConfigurationError(ARGUMENT, f"{_KINDS}; not {kind}, for which there is `tracking`")

@@ -101,6 +101,21 @@ class Database:
         self.is_closed = True
         await self.engine.dispose()
 
+    async def close_elsewhere(self) -> None:
+        """Close the connections in another event loop than theirs, which has ended.
+
+        What is still leased stays so until the leases end. Raises nothing.
+        """
+        self.is_closed = True
+        with suppress(Exception):
+            await self.intake.close()
+        await self.engine.dispose()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop of its first use; None before that."""
+        return self._loop
+
     def check_usable(self) -> None:
         """Raise `AlreadyClosed` after `close`, `WrongEventLoop` outside the loop of first use."""
         if self.is_closed:
@@ -195,6 +210,10 @@ class Database:
                 yield connection
             finally:
                 take_back()
+
+    def few_at_once(self) -> AbstractAsyncContextManager[None]:
+        """A turn for a callback of the app with a transaction of its own, as in `lending`."""
+        return self._lent
 
     def release_later(self, table: sa.Table, token: str) -> None:
         """Release what is leased under `token` with the next lease or release."""

@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
+from sqlalchemy import NullPool
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -186,6 +187,8 @@ class Intake:
                 except BaseException:
                     await self._drop()
                     raise
+                if isinstance(self._engine.pool, NullPool):  # which keeps none
+                    await self._drop()
         self._used_at = loop.time()
 
     async def _opened(self, now: float) -> RawConnection:

@@ -1,7 +1,6 @@
 """A line of the rows table, and of the changes table, as the domain has it; and the way back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
@@ -21,6 +20,7 @@ from rindle_sync.domain import (
     State,
     Track,
     Trigger,
+    Value,
     replace,
 )
 from rindle_sync.store.schema.json_rows import document
@@ -30,12 +30,14 @@ from rindle_sync.store.schema.types import UtcTime
 P = TypeVar("P", Track, Rendition, Master)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Value, frozen=True, kw_only=True):
     """One real change of a row, as stored in `provider_asset_changes`."""
 
+    # the reference may contain a provider id of its row
+    hidden = frozenset({"reference", "outputs"})
+
     row_id: str
-    reference: str = field(repr=False)  # it may contain a provider id of its row
+    reference: str
     provider_name: str
     environment: str
     version: int
@@ -51,14 +53,14 @@ class Change:
     webhook_at: datetime | None = None
     """When a webhook reported it, if a check had found it first."""
     kind: ChangeKind = ChangeKind.STATE
-    outputs: Mapping[str, bool] | None = field(default=None, repr=False)
+    outputs: Mapping[str, bool] | None = None
     """The outputs that a change of media found ended, by key; whether a webhook reported each.
 
     None where it found none.
     """
 
 
-_CHANGE_FIELDS: Final = tuple(field.name for field in fields(Change))
+_CHANGE_FIELDS: Final = Change.__struct_fields__
 CHANGE_COLUMNS: Final = (*_CHANGE_FIELDS, "dispatch_at")
 """The columns of a new change."""
 _read_change: Final = attrgetter(*_CHANGE_FIELDS)

@@ -6,7 +6,7 @@ has to wait with, goes on as a call of that callback alone, in `provider_change_
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from rindle_sync.errors import InvalidValue, TransactionEnded, WriteInsideCallback
 from rindle_sync.store.driver_errors import check_transaction, retried
 from rindle_sync.store.lent import is_lent_here, lend, take_back
-from rindle_sync.store.lines import Change, read_change
+from rindle_sync.store.lines import read_change
+from rindle_sync.store.pending import Claimed, NotRecorded, Outcomes, PendingCall, PendingChange
 from rindle_sync.store.repository import (
     Repository,
     claim_statement,
@@ -27,71 +28,6 @@ from rindle_sync.store.repository import (
 )
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import change_deliveries, changes
-
-
-@dataclass(frozen=True, slots=True)
-class PendingChange:
-    """A change that is leased for dispatch to every callback."""
-
-    id: int
-    change: Change
-    handled: frozenset[str] = frozenset()
-    """The callbacks that have handled it in a transaction of theirs."""
-    behind: frozenset[str] = frozenset()
-    """The callbacks that wait with it, for their call for an earlier change of its row."""
-
-
-@dataclass(frozen=True, slots=True)
-class PendingCall:
-    """A call of one callback for one change, leased, after `attempts` failed ones."""
-
-    id: int
-    callback: str
-    attempts: int
-    change_id: int
-    change: Change | None
-    """None where the app has deleted it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """What was leased."""
-
-    changes: list[PendingChange] = field(default_factory=list)
-    calls: list[PendingCall] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewCall:
-    """A call of one callback that is left of a change."""
-
-    pending: PendingChange
-    callback: str
-    at: datetime
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outcomes:
-    """What became of leased changes and calls."""
-
-    changes: list[PendingChange] = field(default_factory=list)
-    """Those whose every callback was called, or has a call of its own."""
-    new_calls: list[NewCall] = field(default_factory=list)
-    marked: list[int] = field(default_factory=list)
-    """The ids of those that some callback has marked as handled."""
-    calls: list[PendingCall] = field(default_factory=list)
-    """Those that went well."""
-    put_off: list[tuple[PendingCall, datetime]] = field(default_factory=list)
-    """Those that failed, and when to try again."""
-
-
-class NotRecorded(Exception):
-    """A callback returned, and its transaction could not be committed; `error` says why."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
 
 
 def _claim_statement() -> sa.Update:
@@ -252,6 +188,21 @@ class Outbox(Repository):
         except (TransactionEnded, IntegrityError, InvalidValue) as error:
             raise NotRecorded(error) from None
 
+    async def record(
+        self, leased: PendingChange | PendingCall, callback: str, token: str, *, ends: bool
+    ) -> bool:
+        """Note in a transaction of the app's own that a callback handles a change.
+
+        False where the lease was lost: then the transaction is not to be committed.
+        """
+        async with self.database.writing() as connection:
+            # a write first: SQLite may refuse to let a transaction write that has read before
+            ended = await self.note_handled(connection, leased, callback, token, ends=ends)
+            if ended is not None:
+                return ended > 0
+            held = {"held_id": leased.id, "held": token}
+            return (await connection.execute(_HOLD[changes.name], held)).first() is not None
+
     async def note_handled(
         self,
         connection: AsyncConnection,
@@ -260,16 +211,21 @@ class Outbox(Repository):
         token: str,
         *,
         ends: bool,
-    ) -> None:
-        """Note that a callback has handled a change; `ends` says that no other one is left."""
+    ) -> int | None:
+        """Note that a callback has handled a change; `ends` says that no other one is left.
+
+        The number of lines under this token that have ended; None where others are left.
+        """
         if isinstance(leased, PendingCall):
             rows = json_parameter([{"id": leased.id}], change_deliveries)
-            await connection.execute(_END_CALLS, {"rows": rows, "held": token})
+            ended = await connection.execute(_END_CALLS, {"rows": rows, "held": token})
         elif ends:
-            await connection.execute(_END_ONE, {"held_id": leased.id, "held": token})
+            ended = await connection.execute(_END_ONE, {"held_id": leased.id, "held": token})
         else:
             marker = self.key | _call_columns(leased, callback)
             await connection.execute(sa.insert(change_deliveries), marker)
+            return None
+        return ended.rowcount
 
     @retried
     async def end(self, outcomes: Outcomes, token: str) -> None:

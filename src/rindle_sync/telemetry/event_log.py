@@ -83,26 +83,32 @@ def _write(event: Event, level: int, more: dict[str, Any]) -> None:
     _log.log(level, "%s %s", event.name, text, extra=extra)
 
 
+_LEVELS: Final[dict[type[Event], int]] = {
+    Stuck: logging.WARNING,
+    Failed: logging.WARNING,
+    UnknownStatus: logging.WARNING,
+    CallbackException: logging.WARNING,
+    BreakerOpened: logging.ERROR,
+    RedactionFailed: logging.ERROR,
+    WebhookRejected: logging.INFO,
+    WebhookException: logging.INFO,
+    StateChange: logging.INFO,
+    BreakerClosed: logging.INFO,
+    Audited: logging.INFO,
+    OperatorActed: logging.INFO,
+}
+"""The levels by the kind of event; those of all others are DEBUG."""
+
+
 def _level(event: Event) -> int:
     match event:
-        case (
-            Stuck() | Failed() | UnknownStatus() | CallbackException() | WebhookException(dead=True)
-        ):
-            return logging.WARNING
-        case BreakerOpened() | Audited(outcome="alarm") | RedactionFailed():
-            return logging.ERROR
-        case WebhookRejected(reason=reason) if reason in _MISCONFIGURED:
+        case WebhookException(dead=True):
             return logging.WARNING
         case WebhookException(reason=reason) if reason == NO_ROW:
             return logging.DEBUG  # assets of others in the same environment have events, too
-        case (
-            WebhookRejected()
-            | WebhookException()
-            | StateChange()
-            | BreakerClosed()
-            | Audited()
-            | OperatorActed()
-        ):
-            return logging.INFO
+        case WebhookRejected(reason=reason) if reason in _MISCONFIGURED:
+            return logging.WARNING
+        case Audited(outcome="alarm"):
+            return logging.ERROR
         case _:
-            return logging.DEBUG
+            return _LEVELS.get(type(event), logging.DEBUG)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -44,6 +44,42 @@ class Clients:
 
 class _TooManyWait(Exception):
     pass
+
+
+class _HeadWithBody:
+    """The transport of one answer, whose head leaves with the first part of its body.
+
+    uvicorn writes them one by one: two system calls, and two packets for the client to wake up for.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._head: bytes | None = None
+        self._has_begun = False
+
+    def write(self, data: bytes) -> None:
+        """Write `data`, or keep the head until the app goes on or comes to wait."""
+        if self._has_begun:
+            head, self._head = self._head, None
+            self._transport.writelines([head, data] if head else [data])
+            return
+        self._has_begun, self._head = True, data
+        self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        head, self._head = self._head, None
+        if head is not None:
+            self._transport.write(head)
+
+    def is_closing(self) -> bool:
+        """Whether nothing more can be written."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the connection once all is written."""
+        self._flush()
+        self._transport.close()
 
 
 class Connection(HttpToolsProtocol):
@@ -101,6 +137,8 @@ class Connection(HttpToolsProtocol):
             raise _TooManyWait
         self._is_in_head, self._head_size = False, 0
         super().on_headers_complete()
+        if self.scope["method"] != "HEAD":
+            self.cycle.transport = cast(asyncio.Transport, _HeadWithBody(self.transport, self.loop))
         self._stop_waiting_for_head()
         if self._all_is_taken():
             self._stop_waiting_for_client()

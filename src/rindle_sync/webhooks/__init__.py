@@ -13,12 +13,11 @@ from rindle_sync.webhooks.asgi import (
     webhook_app,
 )
 from rindle_sync.webhooks.events import WebhookEvents
-from rindle_sync.webhooks.process import BATCH, process_webhook_events, rows_about
+from rindle_sync.webhooks.process import BATCH, process_pending, process_webhook_events, rows_about
 from rindle_sync.webhooks.receive import (
     LARGEST_BODY,
     TRY_AGAIN,
     Receiver,
-    Reply,
     WebhookResponse,
     receiver_of,
 )

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 
-from rindle_sync.webhooks.receive import TRY_AGAIN, Receiver, Reply, WebhookResponse
+from rindle_sync.webhooks.receive import NOT_FOUND, TRY_AGAIN, Receiver, WebhookResponse
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -52,7 +52,7 @@ class WebhookApp:
         reply = await self._receiver.receive(method, headers, chunks())
         if reply.status == 202:
             self._on_stored()
-        return reply.response
+        return reply
 
 
 def webhook_app(find: Callable[[], App | None]) -> App:
@@ -83,8 +83,7 @@ async def _chunks(receive: Receive) -> AsyncIterator[bytes]:
             return
 
 
-async def _send(send: Send, reply: Reply) -> None:
-    response = reply.response
+async def _send(send: Send, response: WebhookResponse) -> None:
     raw = [(name.lower().encode(), value.encode()) for name, value in response.headers.items()]
     await send({"type": "http.response.start", "status": response.status, "headers": raw})
     await send({"type": "http.response.body", "body": response.body})
@@ -104,7 +103,7 @@ async def try_again(scope: Scope, _receive: Receive, send: Send) -> None:
 
 async def nowhere(_scope: Scope, _receive: Receive, send: Send) -> None:
     """Answer 404."""
-    await _send(send, Reply(404, {"error": "not_found"}))
+    await _send(send, NOT_FOUND)
 
 
 def at_most(number: int, app: App) -> App:

@@ -1,11 +1,12 @@
 """Stored webhook events, each applied to its row: at least once, with an effect exactly once."""
 
+import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import zip_longest
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 from uuid import uuid4
 
 from rindle_sync.domain import (
@@ -26,7 +27,7 @@ from rindle_sync.domain import (
     next_wait,
 )
 from rindle_sync.errors import DatabaseUnavailable, InvalidWebhook
-from rindle_sync.reconcile import Applied, Context, Observed, apply
+from rindle_sync.reconcile import Applied, Context, Observed, apply, end_task
 from rindle_sync.store import AssetStore
 from rindle_sync.telemetry import (
     Event,
@@ -61,27 +62,90 @@ class _Outcome:
     row: ProviderAsset | None = None
 
 
+class Processed(NamedTuple):
+    """How many webhook events were taken up, and whether more may be due."""
+
+    number: int
+    has_more: bool
+
+
 async def process_webhook_events(context: Context) -> int:
     """Apply a batch of pending webhook events whose time has come, in their order; how many.
 
-    An event that fails never keeps others back. Raises `DatabaseUnavailable`; an event whose
-    outcome was not written is applied again.
+    Raises as `process_pending` does.
     """
-    inbox, token, now = context.store.inbox, str(uuid4()), context.now()
-    claimed = await inbox.claim(now=now, token=token, until=now + context.lease, limit=BATCH)
-    if not claimed:
-        return 0
+    return (await process_pending(context, lambda: False)).number
+
+
+async def process_pending(context: Context, keep_going: Callable[[], bool]) -> Processed:
+    """Apply webhook events whose time has come, batch by batch, in their order.
+
+    While a batch is applied, the next one is leased, and the outcomes of the one before are
+    written. `keep_going` is asked between two batches. An event that fails never keeps others back.
+    Raises `DatabaseUnavailable`; an event whose outcome was not written is applied again.
+    """
+    batches = _Batches(context)
+    leasing: asyncio.Task[_Batch] | None = asyncio.create_task(batches.lease())
+    ending: asyncio.Task[None] | None = None
+    number, is_full = 0, False
     try:
-        outcomes = await _process(context, claimed)
-        await inbox.end([outcome.webhook_event for outcome in outcomes], token)
+        while leasing:
+            batch = await leasing
+            number, is_full = number + len(batch.events), len(batch.events) == BATCH
+            goes_on = is_full and keep_going()
+            leasing = asyncio.create_task(batches.lease()) if goes_on else None
+            outcomes = await _process(context, batch.events) if batch.events else []
+            if ending:
+                await ending
+            ending = asyncio.create_task(batches.end(batch, outcomes))
+        if ending:
+            await ending
     except BaseException:
-        await inbox.release(token)
+        for task in (leasing, ending):
+            if task:
+                await end_task(task)
+        await batches.release()
         raise
-    # once they are written: nothing is emitted that a crash would take back
-    for outcome in outcomes:
-        context.telemetry.emit(outcome.event, outcome.row, at=outcome.decided_at)
-    await _revive_tracked(context, [outcome.webhook_event for outcome in outcomes])
-    return len(claimed)
+    return Processed(number, is_full)
+
+
+class _Batch(NamedTuple):
+    token: str
+    events: Sequence[WebhookEvent]
+
+
+class _Batches:
+    """What is leased, batch by batch, until its outcomes are written."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._inbox = context.store.inbox
+        self._tokens: set[str] = set()
+
+    async def lease(self) -> _Batch:
+        """The next batch; it may be empty."""
+        token, now = str(uuid4()), self._context.now()
+        until = now + self._context.lease
+        claimed = await self._inbox.claim(now=now, token=token, until=until, limit=BATCH)
+        if claimed:
+            self._tokens.add(token)
+        return _Batch(token, claimed)
+
+    async def end(self, batch: _Batch, outcomes: Sequence[_Outcome]) -> None:
+        """Write what became of a batch, and emit it."""
+        if batch.events:
+            ended = [outcome.webhook_event for outcome in outcomes]
+            await self._inbox.end(ended, batch.token)
+            self._tokens.discard(batch.token)
+            # once they are written: nothing is emitted that a crash would take back
+            for outcome in outcomes:
+                self._context.telemetry.emit(outcome.event, outcome.row, at=outcome.decided_at)
+            await _revive_tracked(self._context, ended)
+
+    async def release(self) -> None:
+        """End the leases of all batches whose outcomes were not written."""
+        for token in self._tokens:
+            await self._inbox.release(token)
 
 
 async def _revive_tracked(context: Context, ended: Sequence[WebhookEvent]) -> None:

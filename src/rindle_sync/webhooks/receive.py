@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
@@ -51,27 +51,25 @@ class WebhookResponse:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What to answer; the provider stores and shows answers, so they hold no secret."""
-
-    status: int
-    body: Mapping[str, str]
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def response(self) -> WebhookResponse:
-        """The same as JSON, with all of its headers."""
-        body = json.dumps(dict(self.body)).encode()
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        return WebhookResponse(self.status, headers | dict(self.headers), body)
+def response(
+    status: int, body: Mapping[str, str], headers: Mapping[str, str] | None = None
+) -> WebhookResponse:
+    """An answer with `body` as JSON: the provider stores and shows it, so it holds no secret."""
+    content = json.dumps(dict(body)).encode()
+    described = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+    return WebhookResponse(status, described | dict(headers or {}), content)
 
 
-TRY_AGAIN: Final = Reply(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
+STORED: Final = response(202, {"status": "stored"})
+DUPLICATE: Final = response(200, {"status": "duplicate"})
+IGNORED: Final = response(200, {"status": "ignored"})
+NOT_FOUND: Final = response(404, {"error": "not_found"})
+TOO_LARGE: Final = response(413, {"error": "payload_too_large"})
+TRY_AGAIN: Final = response(503, {"error": "try_again"}, {"Retry-After": str(RETRY_AFTER)})
 
 
 class _Refused(Exception):
-    def __init__(self, reason: str, reply: Reply, detail: str | None = None) -> None:
+    def __init__(self, reason: str, reply: WebhookResponse, detail: str | None = None) -> None:
         self.reason = reason
         self.reply = reply
         self.detail = detail
@@ -91,14 +89,14 @@ class Receiver:
 
     async def receive(
         self, method: str, headers: Mapping[str, str], chunks: AsyncIterable[bytes]
-    ) -> Reply:
+    ) -> WebhookResponse:
         """The answer to one request; header names in any case.
 
         202 stored or revived, 200 stored before or wanted by nobody, 400 not valid, 405, 408, 413,
         415, 500 no secret set, 503 not stored.
         """
         if method != "POST":
-            return Reply(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
+            return response(405, {"error": "method_not_allowed"}, {"Allow": "POST"})
         try:
             self.inbox.database.check_usable()
         except AlreadyClosed:
@@ -116,14 +114,14 @@ class Receiver:
 
     async def _store_or_refuse(
         self, body: bytes, headers: Mapping[str, str], began: datetime
-    ) -> Reply:
+    ) -> WebhookResponse:
         try:
             return await self._store(body, headers, began)
         except InvalidWebhook as error:
-            reply = Reply(400, {"error": "provider_webhook_invalid"})
+            reply = response(400, {"error": "provider_webhook_invalid"})
             raise _Refused(error.reason, reply) from None
         except ConfigurationError:
-            reply = Reply(500, {"error": "server_misconfigured"})
+            reply = response(500, {"error": "server_misconfigured"})
             raise _Refused("misconfigured", reply) from None
         except (DatabaseUnavailable, InvalidValue, AlreadyClosed) as error:
             raise _Refused("not_stored", TRY_AGAIN, str(error)) from None
@@ -131,7 +129,9 @@ class Receiver:
             shown = scrub_traceback(error, has_messages=False)
             raise _Refused("not_stored", TRY_AGAIN, shown) from None
 
-    async def _store(self, body: bytes, headers: Mapping[str, str], began: datetime) -> Reply:
+    async def _store(
+        self, body: bytes, headers: Mapping[str, str], began: datetime
+    ) -> WebhookResponse:
         now, settings = self.now(), self.settings
         tolerance = settings.tolerance.total_seconds()
         # the signature first: what nobody has signed is not read
@@ -159,11 +159,11 @@ class Receiver:
             )
         )
         if not is_new:
-            return Reply(200, {"status": "duplicate"})
+            return DUPLICATE
         if not is_wanted:
             self.telemetry.emit(WebhookIgnored(type=received.type, reason="not_acted_on"))
-            return Reply(200, {"status": "ignored"})
-        return Reply(202, {"status": "stored"})
+            return IGNORED
+        return STORED
 
     def _webhook_event(
         self, received: ReceivedEvent, headers: Mapping[str, str], body: bytes, now: datetime
@@ -207,21 +207,20 @@ def receiver_of(context: Context, is_for_app: Callable[[str], bool] | None = Non
 async def _read(
     headers: Mapping[str, str], chunks: AsyncIterable[bytes], within: timedelta
 ) -> bytes:
-    too_large = _Refused("too_large", Reply(413, {"error": "payload_too_large"}))
     # nothing is unpacked before its signature is verified, and no provider packs its webhooks
     if headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
-        raise _Refused("packed", Reply(415, {"error": "unsupported_encoding"}))
+        raise _Refused("packed", response(415, {"error": "unsupported_encoding"}))
     # too much is refused unread; 20 digits are plenty, and int() is slow with many
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > LARGEST_BODY:
-        raise too_large
+        raise _Refused("too_large", TOO_LARGE)
     body = bytearray()
     try:
         async with asyncio.timeout(within.total_seconds()):
             async for chunk in chunks:
                 body += chunk
                 if len(body) > LARGEST_BODY:
-                    raise too_large
+                    raise _Refused("too_large", TOO_LARGE)
     except TimeoutError:
-        raise _Refused("too_slow", Reply(408, {"error": "request_timeout"})) from None
+        raise _Refused("too_slow", response(408, {"error": "request_timeout"})) from None
     return bytes(body)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, Final, Generic, Protocol, Self, TypeVar
@@ -32,11 +33,18 @@ Work = Callable[[Installation], Awaitable[T]]
 Within = Callable[[], AbstractContextManager[object]]
 """Makes what a callback of the app runs within, on its thread."""
 
-Setup = Callable[[Installation, Within], object]
-"""Adds callbacks to the services of a process, to run within what their app needs."""
+Setup = Callable[[Installation], object]
+"""Adds callbacks to the services of a process; `within` says what these run within."""
+
+_within: Final[ContextVar[Within]] = ContextVar("within", default=nullcontext)
 
 
-class _Call(Generic[T]):
+def within() -> Within:
+    """What callbacks that are added now are to run within, as the context of an app."""
+    return _within.get()
+
+
+class CallFromThread(Generic[T]):
     """Work that a thread waits for, and meanwhile does what has to be done on that thread."""
 
     def __init__(self, work: Callable[[], Awaitable[T]], loop: asyncio.AbstractEventLoop) -> None:
@@ -45,8 +53,9 @@ class _Call(Generic[T]):
         self._turns: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self.task: asyncio.Task[T] | None = None
 
-    def begin(self, calls: "set[_Call[Any]]") -> None:
-        """Begin, in the event loop."""
+    def begin(self, calls: "set[CallFromThread[Any]] | None" = None) -> None:
+        """Begin, in the event loop; it is one of `calls` until it ends."""
+        calls = set() if calls is None else calls
         self.task = self._loop.create_task(self._run())
         calls.add(self)
         self.task.add_done_callback(lambda _: self._end(calls))
@@ -55,7 +64,7 @@ class _Call(Generic[T]):
         with called_from(self._on_callers_thread):
             return await self._work()
 
-    def _end(self, calls: "set[_Call[Any]]") -> None:
+    def _end(self, calls: "set[CallFromThread[Any]]") -> None:
         calls.discard(self)
         self._turns.put(None)
 
@@ -111,7 +120,7 @@ class _Running:
     installation: Installation
     thread: threading.Thread
     stop: asyncio.Event = field(default_factory=asyncio.Event)
-    calls: set[_Call[Any]] = field(default_factory=set)
+    calls: set[CallFromThread[Any]] = field(default_factory=set)
     jobs: asyncio.Task[None] | None = None
 
     async def end(self) -> None:
@@ -171,7 +180,7 @@ class Background:
             running = self._started()
             if threading.current_thread() is running.thread:
                 raise CalledFromItsLoop
-            call = _Call(lambda: work(running.installation), running.loop)
+            call = CallFromThread(lambda: work(running.installation), running.loop)
             # within the lock: nothing begins after `close`, which would never end
             running.loop.call_soon_threadsafe(call.begin, running.calls)
         try:
@@ -200,12 +209,19 @@ class Background:
             self._setups.append(setup)
             running = self._running
             if running:
-                running.loop.call_soon_threadsafe(setup, running.installation, self._within)
+                running.loop.call_soon_threadsafe(self._add, setup, running.installation)
 
     def prepare(self, installation: Installation) -> None:
         """Add the callbacks to services that another loop runs, as that of a command does."""
         for setup in self._setups:
-            setup(installation, self._within)
+            self._add(setup, installation)
+
+    def _add(self, setup: Setup, installation: Installation) -> None:
+        before = _within.set(self._within)
+        try:
+            setup(installation)
+        finally:
+            _within.reset(before)
 
     def close(self) -> None:
         """Let calls under way end, close the services and their connections, and end the thread.

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 
+from rindle_sync.app import now
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.installation import Installation
 from rindle_sync.installation import connect_all as connect_all_async
@@ -34,14 +36,18 @@ def connect(
     *,
     listeners: Sequence[Listener] = (),
     transport: Transport | None = None,
+    clock: Callable[[], datetime] = now,
 ) -> BlockingRindle:
     """The service for `settings` (default: those of the process), to be called from any thread.
 
-    Nothing is read or opened before the first call, which raises `ConfigurationError`.
+    `transport` replaces the network in tests, and `clock` the time, in UTC. Nothing is read or
+    opened before the first call, which raises `ConfigurationError`.
     """
 
     def connecting() -> AbstractAsyncContextManager[Installation]:
-        return connect_all_async(settings, listeners=listeners, transports=lambda _: transport)
+        return connect_all_async(
+            settings, listeners=listeners, transports=lambda _: transport, clock=clock
+        )
 
     return BlockingRindle(Background(connecting))
 
@@ -51,6 +57,7 @@ def connect_all(
     *,
     listeners: Sequence[Listener] = (),
     transports: Callable[[str], Transport | None] = lambda _: None,
+    clock: Callable[[], datetime] = now,
 ) -> BlockingInstallation:
     """The services of all environments in `settings` (default: those of this process).
 
@@ -59,6 +66,6 @@ def connect_all(
     known = settings or load_settings()
 
     def connecting() -> AbstractAsyncContextManager[Installation]:
-        return connect_all_async(known, listeners=listeners, transports=transports)
+        return connect_all_async(known, listeners=listeners, transports=transports, clock=clock)
 
     return BlockingInstallation(Background(connecting), list(known.each()))

@@ -18,7 +18,7 @@ from rindle_sync.domain import (
 )
 from rindle_sync.errors import AlreadyClosed, ConfigurationError
 from rindle_sync.installation import Installation
-from rindle_sync.integrations.blocking.background import Blocking, Loop, Within
+from rindle_sync.integrations.blocking.background import Blocking, Loop, Within, within
 from rindle_sync.providers import (
     Modifiers,
     PlaybackBundle,
@@ -121,7 +121,7 @@ class BlockingRindle(Blocking):
         try:
             return self._call(lambda rindle: rindle.receive(headers, body, method=method))
         except AlreadyClosed:
-            return TRY_AGAIN.response
+            return TRY_AGAIN
 
     def list_all(
         self, *, newest_first: bool = True, **filters: Unpack[RowFilters]
@@ -248,7 +248,7 @@ class BlockingRindle(Blocking):
             change_callback(adapted(nullcontext), transactional=transactional, **selected)
             self._names.add(called)
             options = {"transactional": transactional, "name": called, **selected}
-            self._set_up(lambda rindle, within: rindle.on_change(adapted(within), **options))
+            self._set_up(lambda rindle: rindle.on_change(adapted(within()), **options))
             return function
 
         return register if callback is None else register(callback)
@@ -267,13 +267,13 @@ class BlockingRindle(Blocking):
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             adapted = _in_thread("on_webhook", function)
-            self._set_up(lambda rindle, within: rindle.on_webhook(type_pattern, adapted(within)))
+            self._set_up(lambda rindle: rindle.on_webhook(type_pattern, adapted(within())))
             return function
 
         return register if callback is None else register(callback)
 
-    def _set_up(self, setup: Callable[[RindleSync, Within], object]) -> None:
-        self._background.set_up(lambda installation, within: setup(self._of(installation), within))
+    def _set_up(self, setup: Callable[[RindleSync], object]) -> None:
+        self._background.set_up(lambda installation: setup(self._of(installation)))
 
     def _call(self, work: Callable[[RindleSync], Awaitable[T]]) -> T:
         return self._background.call(lambda installation: work(self._of(installation)))
@@ -306,9 +306,9 @@ Adapted = Callable[[Within], Callable[..., Awaitable[None]]]
 def _in_thread(setting: str, function: Callable[..., Any]) -> Adapted:
     _check_plain(setting, function, "event")
 
-    def adapted(within: Within) -> Callable[..., Awaitable[None]]:
+    def adapted(around: Within) -> Callable[..., Awaitable[None]]:
         def run(event: Any) -> None:
-            with within():
+            with around():
                 function(event)
 
         async def call(event: Any) -> None:
@@ -322,9 +322,9 @@ def _in_thread(setting: str, function: Callable[..., Any]) -> Adapted:
 def _in_transaction(setting: str, function: Callable[..., Any]) -> Adapted:
     _check_plain(setting, function, "event, connection")
 
-    def adapted(within: Within) -> Callable[..., Awaitable[None]]:
+    def adapted(around: Within) -> Callable[..., Awaitable[None]]:
         def run(plain: Any, event: ChangeEvent) -> None:
-            with within():
+            with around():
                 function(event, plain)
 
         async def call(event: ChangeEvent, connection: AsyncConnection) -> None:

@@ -1,7 +1,9 @@
 """The Alembic migrations of the tables; `upgrade` brings a database to the newest revision."""
 
 import re
+from collections.abc import Callable, Collection
 from functools import cache
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +39,8 @@ _UNRELEASED: Final = frozenset({"0001", "0002"})
 
 _FOLDER: Final = str(Path(__file__).parent)
 _NOT_PERMITTED: Final = "42501"
-_LOCK: Final = 0x52494E44_4C45  # any number that no other program locks on
+LOCK: Final = 0x52494E44_4C45
+"""What migrations lock on in PostgreSQL: any number that no other program locks on."""
 
 
 async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
@@ -61,30 +64,84 @@ async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
     with named_errors():
         async with engine.execution_options(single=True).connect() as connection:
             schema = schema_of(engine)
-            return await connection.run_sync(lambda inner: _current(inner, schema)), _newest()
+            return await connection.run_sync(lambda inner: _current(inner, schema)), newest()
 
 
 def _upgrade(connection: Connection, schema: str | None) -> tuple[str | None, str]:
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     if schema:
         enter_schema(connection, schema)
     before = _current(connection, schema)
-    if is_newer(before):
-        raise DatabaseUnavailable(
-            f"the tables are at {before}, of a newer version of rindle-sync than this one "
-            f"(at {_newest()}): {RUN_NEWER}"
-        )
+    _refuse_newer(before)
+    if before == newest():
+        return before, before  # Alembic would read every revision to find that out
     if before is None:
-        _refuse_other_tables(connection)
-    config = Config()
-    config.set_main_option("script_location", _FOLDER.replace("%", "%%"))
+        inspector = inspect(connection)
+
+        def columns(name: str) -> set[str]:
+            return {column["name"] for column in inspector.get_columns(name)}
+
+        _refuse_other_tables(inspector.get_table_names(), columns)
     # a connection of ours: Alembic would open one of its own, outside the lock
-    config.attributes["connection"] = connection
-    config.attributes["schema"] = schema
+    config = _config(connection=connection, version_table_schema=schema)
     with quiet():
         command.upgrade(config, "head")
-    return before, _newest()
+    return before, newest()
+
+
+def _config(**where: object) -> Config:
+    config = Config()
+    config.set_main_option("script_location", _FOLDER.replace("%", "%%"))
+    config.attributes["where"] = where
+    return config
+
+
+class _Statements(list[str]):
+    """What Alembic writes: with each call one statement, or a comment."""
+
+    def write(self, text: str) -> None:
+        statement = text.strip().removesuffix(";")
+        if not statement.startswith("--"):
+            self.append(statement)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def statements(backend: str, before: str | None, after: str) -> list[str]:
+    """The statements that bring the tables from one revision to a later one, without parameters.
+
+    `backend` is `sqlite` or `postgresql`; `before` is None for a database without our tables.
+    """
+    found = _Statements()
+    # a style of parameters that lets the % of a function be
+    options = {"paramstyle": "named"}
+    config = _config(dialect_name=backend, dialect_opts=options, output_buffer=found)
+    with quiet():
+        command.upgrade(config, f"{before or 'base'}:{after}", sql=True)
+    return list(found)
+
+
+def missing_statements(
+    backend: str,
+    before: str | None,
+    after: str,
+    tables: Collection[str],
+    columns: Callable[[str], Collection[str]],
+) -> list[str]:
+    """The statements that bring a database at `before` to `after`; none if it is there or beyond.
+
+    `tables` are those of the database, `columns` gives the columns of one. Raises
+    `DatabaseUnavailable` as `upgrade` does.
+    """
+    _refuse_unreleased(before)
+    _refuse_newer(before)
+    if before is None:
+        _refuse_other_tables(tables, columns)
+    elif _number(before) >= _number(after):
+        return []
+    return statements(backend, before, after)
 
 
 def enter_schema(connection: Connection, schema: str) -> None:
@@ -106,14 +163,14 @@ def enter_schema(connection: Connection, schema: str) -> None:
     connection.execute(text(f"SET LOCAL search_path TO {quoted}"))
 
 
-def _refuse_other_tables(connection: Connection) -> None:
+def _refuse_other_tables(
+    tables: Collection[str], columns: Callable[[str], Collection[str]]
+) -> None:
     """Raise `DatabaseUnavailable` for a table that has the name of one of ours."""
-    inspector = inspect(connection)
-    for name in sorted(set(inspector.get_table_names()) & set(metadata.tables)):
-        whose = "of another program"
-        columns = {column["name"] for column in inspector.get_columns(name)}
+    for name in sorted(set(tables) & set(metadata.tables)):
+        whose, names = "of another program", columns(name)
         # https://hexdocs.pm/rindle: it refers to Rindle's `media_assets`
-        if name == assets.name and "asset_id" in columns and "reference" not in columns:
+        if name == assets.name and "asset_id" in names and "reference" not in names:
             whose = "of Rindle, the Elixir library, with other columns"
         raise DatabaseUnavailable(
             f"the database has a table {name} already, {whose}: give rindle-sync a database of its "
@@ -124,10 +181,29 @@ def _refuse_other_tables(connection: Connection) -> None:
 
 def is_newer(revision: str | None) -> bool:
     """Whether a newer version of rindle-sync has made the tables: revisions are numbered."""
-    if revision is None:
-        return False
-    number, newest = (_NUMBERED.fullmatch(name) for name in (revision, _newest()))
-    return number is None or newest is None or int(number[1]) > int(newest[1])
+    return revision is not None and _number(revision) > _number(newest())
+
+
+def _number(revision: str) -> float:
+    """The number of a revision; what has none is newer than all."""
+    found = _NUMBERED.fullmatch(revision)
+    return int(found[1]) if found else inf
+
+
+def _refuse_newer(revision: str | None) -> None:
+    if is_newer(revision):
+        raise DatabaseUnavailable(
+            f"the tables are at {revision}, of a newer version of rindle-sync than this one "
+            f"(at {newest()}): {RUN_NEWER}"
+        )
+
+
+def _refuse_unreleased(revision: str | None) -> None:
+    if revision in _UNRELEASED:
+        raise DatabaseUnavailable(
+            f"the tables were made by an unreleased version of rindle-sync (revision {revision}): "
+            "drop them, or use a new database, and run `rindle-sync migrate`"
+        )
 
 
 def _current(connection: Connection, schema: str | None) -> str | None:
@@ -135,14 +211,11 @@ def _current(connection: Connection, schema: str | None) -> str | None:
     with quiet():
         context = MigrationContext.configure(connection, opts=options)
         revision = context.get_current_revision()
-    if revision in _UNRELEASED:
-        raise DatabaseUnavailable(
-            f"the tables were made by an unreleased version of rindle-sync (revision {revision}): "
-            "drop them, or use a new database, and run `rindle-sync migrate`"
-        )
+    _refuse_unreleased(revision)
     return revision
 
 
 @cache
-def _newest() -> str:
+def newest() -> str:
+    """The newest revision."""
     return ScriptDirectory(_FOLDER).get_current_head() or ""

@@ -1,4 +1,4 @@
-"""Run by Alembic: the migrations, on the connection that `upgrade` opened."""
+"""Run by Alembic: the migrations, on the connection that `upgrade` opened, or into a list."""
 
 from alembic import context
 
@@ -6,9 +6,6 @@ from rindle_sync.store.migrations import VERSION_TABLE
 from rindle_sync.store.schema.tables import metadata
 
 context.configure(
-    connection=context.config.attributes["connection"],
-    target_metadata=metadata,
-    version_table=VERSION_TABLE,
-    version_table_schema=context.config.attributes["schema"],
+    **context.config.attributes["where"], target_metadata=metadata, version_table=VERSION_TABLE
 )
 context.run_migrations()

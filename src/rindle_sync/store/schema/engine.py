@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlite3 import OperationalError
 from typing import Any, Final
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, NullPool, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -63,16 +63,20 @@ def _quoted(value: object) -> str:
     return "'" + str(value).replace("\\", r"\\").replace("'", r"\'") + "'"
 
 
-def open_engine(url: str, *, schema: str | None = None, pool_size: int = 5) -> AsyncEngine:
+def open_engine(
+    url: str, *, schema: str | None = None, pool_size: int = 5, keep_connections: bool = True
+) -> AsyncEngine:
     """An engine for `url` with time limits; no log and no error text shows parameters.
 
-    On PostgreSQL our tables are in `schema`, whatever the search path says.
+    On PostgreSQL our tables are in `schema`, whatever the search path says. Without
+    `keep_connections` each is closed after its use.
     """
     parsed = engine_url(url)
     if schema and parsed.get_backend_name() != "postgresql":
         raise ConfigurationError("database_schema", _NO_SCHEMAS)
     keep_from_debug(*_VERBOSE)
-    options: dict[str, Any] = {
+    options: dict[str, Any] = {} if keep_connections else {"poolclass": NullPool}
+    options |= {
         "hide_parameters": True,
         "logging_name": "rindle_sync",
         "json_serializer": to_json,
@@ -86,7 +90,8 @@ def open_engine(url: str, *, schema: str | None = None, pool_size: int = 5) -> A
             engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
             prepare_sqlite(engine.sync_engine, file)
         else:
-            options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10}
+            if keep_connections:
+                options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10}
             engine = create_async_engine(
                 parsed.set(query={**_DEFAULTS, **parsed.query, **_FIXED}),
                 **options,

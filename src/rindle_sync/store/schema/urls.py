@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import Final
 from urllib.parse import parse_qsl, unquote
 
@@ -152,7 +153,7 @@ def _check_names(hosts: str) -> None:
 
 def _options(query: str) -> dict[str, str]:
     options: dict[str, str] = {}
-    known = _known_options() if query else frozenset()
+    known = libpq_options() if query else frozenset()
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in known:
             # after a password, it may be the rest of one that has a raw &
@@ -181,7 +182,9 @@ def _unknown(name: str, known: frozenset[str]) -> str:
     return f"has the option {name}, which is unknown; {_ADVICE.get(name.lower(), advice)}"
 
 
-def _known_options() -> frozenset[str]:
+@cache
+def libpq_options() -> frozenset[str]:
+    """The names of all options that PostgreSQL's library has; raises `ConfigurationError`."""
     try:
         from psycopg import pq
     except ModuleNotFoundError:

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rindle_sync.diagnostics import of_engine, of_environment, overview
+from rindle_sync.diagnostics import SYNC_OUTCOMES, of_engine, of_environment, overview
 from rindle_sync.domain import (
     LONGEST_TEXT,
     ErrorKind,
     EventStatus,
     State,
-    Verdict,
     many,
     redact_id,
     row_filter,
@@ -21,23 +20,6 @@ from rindle_sync.webhooks import rows_about
 
 _GOOD: Final = "done"
 _BAD: Final = "health bad"
-_SYNCED: Final[Mapping[str, tuple[str, str]]] = {
-    Verdict.CHANGED: (_GOOD, "Checked: the row has changed."),
-    Verdict.UNCHANGED: (_GOOD, "Checked: the row has not changed."),
-    Verdict.STUCK: (_BAD, "The row was in flight for too long, and is stuck now."),
-    Verdict.MISSING_ONCE: (
-        _BAD,
-        "The provider did not find the asset. "
-        "The row is checked again later, before it becomes deleted.",
-    ),
-    Verdict.STALE: (_GOOD, "Another check was faster."),
-    Verdict.AMBIGUOUS: (_BAD, "The row changed during the check. It is checked again."),
-    Verdict.UNANSWERED: (_BAD, "The provider did not answer. The row is checked again."),
-    "gone": (_BAD, "The row does not exist any more."),
-    "late": (_BAD, "No answer in time. The row is checked again."),
-}
-"""How the outcome of a sync is shown: the CSS class and the sentence."""
-
 ROWS: Final = 50
 WEBHOOK_EVENTS: Final = 100
 
@@ -73,9 +55,9 @@ def done(query: Mapping[str, str]) -> dict[str, str] | None:
     outcome, number = query.get("done", ""), query.get("number", "")
     if outcome == "replayed" and number.isascii() and number.isdecimal() and len(number) < 10:
         return {"style": _GOOD, "text": f"{many(int(number), 'webhook event')} to be replayed."}
-    if outcome in _SYNCED:
-        style, text = _SYNCED[outcome]
-        return {"style": style, "text": text}
+    if outcome in SYNC_OUTCOMES:
+        synced = SYNC_OUTCOMES[outcome]
+        return {"style": _GOOD if synced.is_good else _BAD, "text": synced.text}
     return None
 
 

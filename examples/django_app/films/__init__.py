@@ -1,0 +1,1 @@
+"""Films that people upload and watch."""

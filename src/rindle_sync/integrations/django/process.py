@@ -1,0 +1,211 @@
+"""The service of a Django process: calls within `transaction.atomic` are a part of it."""
+
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import wraps
+from typing import Any, Final, TypeVar, cast
+from weakref import WeakSet
+
+from django.db import connections
+from django.utils.asyncio import async_unsafe
+
+from rindle_sync.app import RindleSync
+from rindle_sync.installation import Installation, connect_all
+from rindle_sync.integrations.blocking import BlockingRindle
+from rindle_sync.integrations.blocking.background import Background
+from rindle_sync.integrations.django import conf
+from rindle_sync.integrations.django.signals import connect_signals
+from rindle_sync.providers import Transport
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _joining(method: F) -> F:
+    """The method, on Django's own connection where a transaction is open on it."""
+
+    @wraps(method)
+    def call(self: "DjangoRindle", /, *args: Any, **kwargs: Any) -> Any:
+        if "connection" not in kwargs and (joined := open_transaction()):
+            kwargs["connection"] = joined
+        return method(self, *args, **kwargs)
+
+    return cast(F, call)
+
+
+def _reading(method: F) -> F:
+    """The method, which sees what an open transaction of Django has written."""
+
+    @wraps(method)
+    def call(self: "DjangoRindle", /, *args: Any, **kwargs: Any) -> Any:
+        return method(self._within(open_transaction()), *args, **kwargs)
+
+    return cast(F, call)
+
+
+def open_transaction() -> Any:
+    """Django's connection to our database, if this thread has a transaction open on it."""
+    connection = connections[conf.database_alias()]
+    return connection if connection.in_atomic_block else None
+
+
+class _Shared:
+    """What the services of all environments share: the loop, on the database that Django uses."""
+
+    def __init__(self) -> None:
+        self.setups: list[Callable[[Installation], object]] = [connect_signals]
+        self.overrides: dict[str, Any] = {}
+        self.transport: Transport | None = None
+        self._background: Background | None = None
+        self._url: str | None = None
+        self._lock = threading.Lock()
+        _shared_here.add(self)
+
+    def background(self) -> Background:
+        """The loop; a new one where the settings or the database are other ones than before."""
+        url = self.overrides.get("database_url") or conf.database_url()
+        with self._lock:
+            if self._background is None or url != self._url:
+                self._end()
+                self._url = url
+                self._background = Background(self._connecting)
+                for setup in self.setups:
+                    self._background.set_up(setup)
+            return self._background
+
+    def close(self) -> None:
+        """End the loop; the next call begins another one."""
+        with self._lock:
+            self._end()
+
+    def _end(self) -> None:
+        background, self._background = self._background, None
+        if background:
+            background.close()
+
+    def forget_parent(self) -> None:
+        """Begin anew in a forked process, in which nobody would give the lock back."""
+        self._lock = threading.Lock()
+
+    def set_up(self, setup: Callable[[Installation], object]) -> None:
+        """Call `setup` once for each loop, before its first call, or now."""
+        self.setups.append(setup)
+        if self._background:
+            self._background.set_up(setup)
+
+    def _connecting(self) -> AbstractAsyncContextManager[Installation]:
+        settings = conf.load(**self.overrides)
+        # a connection of ours would keep a test database from being dropped
+        return connect_all(
+            settings, transports=lambda _: self.transport, keep_connections=not conf.is_testing()
+        )
+
+
+_shared_here: Final[WeakSet[_Shared]] = WeakSet()
+
+
+def _forget_parent() -> None:
+    for shared in list(_shared_here):
+        shared.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which forks nothing
+    os.register_at_fork(after_in_child=_forget_parent)
+
+
+class DjangoRindle(BlockingRindle):
+    """`RindleSync` for Django; any thread may call, and waits for the answer.
+
+    Methods, arguments, results and errors are those of `RindleSync`. Within `transaction.atomic`
+    on our database, what takes a `connection` is written on Django's own one: with the app's rows,
+    or not at all; `connection=None` writes on one of ours instead. Rows are read there, too. An
+    async view raises `SynchronousOnlyOperation`: call through `sync_to_async`, as the ORM.
+    """
+
+    def __init__(
+        self,
+        shared: _Shared | None = None,
+        environment: str | None = None,
+        *,
+        transaction: Any = None,
+    ) -> None:
+        # there is no loop yet: `_background` gives it, where one is needed
+        self._shared = shared or _Shared()
+        self._environment = environment
+        self._transaction = transaction
+        self._names: set[str] = set()
+
+    @property
+    def _background(self) -> Background:  # type: ignore[override]
+        return self._shared.background()
+
+    track = _joining(BlockingRindle.track)
+    track_many = _joining(BlockingRindle.track_many)
+    prepare_upload = _joining(BlockingRindle.prepare_upload)
+    prepare_asset = _joining(BlockingRindle.prepare_asset)
+    replace = _joining(BlockingRindle.replace)
+    untrack = _joining(BlockingRindle.untrack)
+    get = _reading(BlockingRindle.get)
+    find_by_reference = _reading(BlockingRindle.find_by_reference)
+    find_by_provider_id = _reading(BlockingRindle.find_by_provider_id)
+    list = _reading(BlockingRindle.list)
+    count = _reading(BlockingRindle.count)
+    explain = _reading(BlockingRindle.explain)
+    playback_url = _reading(BlockingRindle.playback_url)
+    playback_bundle = _reading(BlockingRindle.playback_bundle)
+
+    def of(self, environment: str) -> "DjangoRindle":
+        """The service of one environment, where the settings have several."""
+        return DjangoRindle(self._shared, environment)
+
+    def _within(self, transaction: Any) -> "DjangoRindle":
+        if transaction is None:
+            return self
+        return DjangoRindle(self._shared, self._environment, transaction=transaction)
+
+    def close(self) -> None:
+        """Give back all connections; a later call connects again. Raises nothing."""
+        self._shared.close()
+
+    @contextmanager
+    def replaced(
+        self, *, transport: Transport | None = None, **overrides: Any
+    ) -> Iterator["DjangoRindle"]:
+        """For the time of a block, a service with other settings, and in tests without network.
+
+        Callbacks and signals stay. Each environment gets `transport`.
+        """
+        shared = self._shared
+        before = shared.transport, shared.overrides
+        shared.close()
+        shared.transport, shared.overrides = transport, {**shared.overrides, **overrides}
+        try:
+            yield self
+        finally:
+            shared.close()
+            shared.transport, shared.overrides = before
+
+    def _set_up(self, setup: Callable[[RindleSync], object]) -> None:
+        def set_up(installation: Installation) -> None:
+            setup(self._of(installation))
+
+        self._shared.set_up(set_up)
+
+    def _call(self, work: Callable[[RindleSync], Awaitable[T]]) -> T:
+        transaction = self._transaction
+
+        def done(rindle: RindleSync) -> Awaitable[T]:
+            return work(rindle.within(transaction) if transaction else rindle)
+
+        return cast(T, _call(lambda: super(DjangoRindle, self)._call(done)))
+
+
+@async_unsafe("rindle blocks its thread: call it through asgiref.sync.sync_to_async")
+def _call(call: Callable[[], Any]) -> Any:
+    return call()
+
+
+rindle: Final = DjangoRindle()
+"""The service of this process."""

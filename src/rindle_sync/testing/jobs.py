@@ -1,0 +1,41 @@
+"""The jobs of a service, run by a test instead of an engine."""
+
+from typing import Final
+
+from rindle_sync.app import RindleSync
+from rindle_sync.integrations.blocking import BlockingRindle
+
+MOST_ROUNDS: Final = 50
+
+_NEVER_ENDS: Final = (
+    f"jobs are due after {MOST_ROUNDS} rounds still: does a callback make work each time?"
+)
+
+
+async def run_jobs(rindle: RindleSync) -> int:
+    """Apply stored webhook events, sweep and dispatch until nothing is due; how much was done.
+
+    Raises what these raise, and `AssertionError` where work makes new work without an end.
+    """
+    total = 0
+    for _ in range(MOST_ROUNDS):
+        done = await rindle.process_webhook_events()
+        done += (await rindle.sweep()).checked
+        done += await rindle.dispatch()
+        if not done:
+            return total
+        total += done
+    raise AssertionError(_NEVER_ENDS)
+
+
+def run_jobs_blocking(rindle: BlockingRindle) -> int:
+    """`run_jobs` for a service of `rindle_sync.integrations.blocking`."""
+    total = 0
+    for _ in range(MOST_ROUNDS):
+        done = rindle.process_webhook_events()
+        done += rindle.sweep().checked
+        done += rindle.dispatch()
+        if not done:
+            return total
+        total += done
+    raise AssertionError(_NEVER_ENDS)

@@ -1,0 +1,1 @@
+"""Tests that run inside the example's Django project; tests/integrations runs them."""

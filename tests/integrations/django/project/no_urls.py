@@ -1,0 +1,5 @@
+"""Pages without the webhook endpoint."""
+
+from typing import Any
+
+urlpatterns: list[Any] = []

@@ -1,0 +1,243 @@
+"""The fixtures at work: a service that lives through what Mux does in a test."""
+
+import asyncio
+import os
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from rindle_sync import ChangeEvent, RindleSync, Settings, State, load_settings
+from rindle_sync.config import plain_settings
+from rindle_sync.config.replacing import variables_of
+from rindle_sync.emulator import Life
+from rindle_sync.errors import AlreadyClosed, ConfigurationError, ProviderUnavailable
+from rindle_sync.integrations.blocking import BlockingRindle
+from rindle_sync.integrations.starlette import StarletteRindle
+from rindle_sync.testing import (
+    Clock,
+    FakeMux,
+    connected,
+    only_these_settings,
+    run_jobs,
+    run_jobs_blocking,
+    settings_for,
+    sqlite_database,
+)
+
+
+async def state_of(rindle: RindleSync, row_id: str) -> State:
+    row = await rindle.get(row_id)
+    assert row
+    return row.state
+
+
+async def test_an_uploaded_video_becomes_ready(rindle: RindleSync, rindle_mux: FakeMux) -> None:
+    upload = await rindle.begin_upload(reference="video-1", cors_origin="https://app.example")
+    asset_id = rindle_mux.receive_file(upload)
+    await rindle_mux.deliver_due()
+    await run_jobs(rindle)
+    waiting = await state_of(rindle, upload.row_id)
+    rindle_mux.finish(asset_id)
+    await rindle_mux.deliver_due()
+    await run_jobs(rindle)
+
+    assert waiting is State.PROCESSING
+    assert await state_of(rindle, upload.row_id) is State.READY
+
+
+async def test_a_file_that_is_no_video_and_a_deleted_asset_end_their_rows(
+    rindle: RindleSync, rindle_mux: FakeMux
+) -> None:
+    failed = await rindle.track(reference="song", provider_asset_id=rindle_mux.create_asset())
+    deleted = await rindle.track(reference="old", provider_asset_id=rindle_mux.create_asset())
+    rindle_mux.fail(failed)
+    rindle_mux.finish(deleted)
+    rindle_mux.delete(deleted)
+    await rindle_mux.deliver_due()
+    await run_jobs(rindle)
+
+    assert await state_of(rindle, failed.id) is State.ERRORED
+    assert await state_of(rindle, deleted.id) is State.DELETED
+
+
+async def test_webhooks_out_of_order_and_forged_ones_change_nothing(
+    rindle: RindleSync, rindle_mux: FakeMux, rindle_clock: Clock
+) -> None:
+    row = await rindle.track(reference="video-1", provider_asset_id=rindle_mux.create_asset())
+    rindle_clock.move(seconds=5)
+    rindle_mux.finish(row)
+    rindle_mux.reverse_webhooks()
+    rindle_mux.forge_webhook(row.provider_asset_id or "")
+    await rindle_mux.deliver_due()
+    await run_jobs(rindle)
+
+    assert rindle_mux.deliveries.forged_answers == {400: 1}
+    assert await state_of(rindle, row.id) is State.READY
+
+
+async def test_a_row_waits_for_a_mux_that_is_down(
+    rindle: RindleSync, rindle_mux: FakeMux, rindle_clock: Clock
+) -> None:
+    row = await rindle.track(reference="video-1", provider_asset_id=rindle_mux.create_asset())
+    rindle_mux.finish(row)
+    rindle_mux.lose_webhooks()
+    rindle_clock.move(minutes=2)
+    with rindle_mux.go_down() as down:
+        await run_jobs(rindle)
+    during = await state_of(rindle, row.id)
+    rindle_clock.move(hours=1)
+    await run_jobs(rindle)
+
+    assert down.calls > 0
+    assert during is State.PROCESSING
+    assert await state_of(rindle, row.id) is State.READY
+
+
+async def test_a_slow_mux_is_waited_for_no_longer_than_the_settings_say(
+    rindle_mux: FakeMux, rindle_settings: Settings
+) -> None:
+    settings = rindle_settings.model_copy(update={"provider_timeout_seconds": 1})
+    with connected(settings, rindle_mux) as rindle:
+        rindle_mux.slow_down(3600, "create_upload")
+        with pytest.raises(ProviderUnavailable):
+            await rindle.begin_upload(reference="video-1", cors_origin="https://app.example")
+
+
+def test_time_passes_for_mux_and_the_blocking_service_alike(
+    rindle_blocking: BlockingRindle, rindle_mux: FakeMux, rindle_clock: Clock
+) -> None:
+    row = rindle_blocking.track(reference="video-1", provider_asset_id=rindle_mux.create_asset())
+    rindle_clock.move(days=2)
+    rindle_mux.finish(row)
+    rindle_mux.deliver_webhooks()
+    run_jobs_blocking(rindle_blocking)
+    found = rindle_blocking.get(row.id)
+
+    assert found
+    assert found.state is State.READY
+    assert (found.updated_at - row.updated_at).days == 2
+
+
+async def test_work_that_makes_work_without_an_end_is_told(
+    rindle: RindleSync, rindle_mux: FakeMux, rindle_clock: Clock
+) -> None:
+    async def track_one_that_is_due(_event: ChangeEvent | None = None) -> None:
+        asset_id = rindle_mux.create_asset(life=Life(after=0))
+        await rindle.track(reference=asset_id, provider_asset_id=asset_id)
+        rindle_clock.move(minutes=2)
+
+    rindle_mux.clear_webhooks()
+    rindle.on_change(track_one_that_is_due, state="ready")
+    await track_one_that_is_due()
+
+    with pytest.raises(AssertionError, match="does a callback make work each time"):
+        await run_jobs(rindle)
+
+
+async def test_the_service_is_of_no_use_after_its_block(rindle_mux: FakeMux) -> None:
+    with sqlite_database() as url:
+        with connected(settings_for(rindle_mux, database_url=url), rindle_mux) as rindle:
+            assert await rindle.count() == 0
+        with pytest.raises(AlreadyClosed):
+            await rindle.count()
+
+
+def test_a_database_is_gone_after_its_block() -> None:
+    with sqlite_database() as url:
+        file = Path(url.removeprefix("sqlite:///"))
+        before = file.exists()
+
+    assert before
+    assert not file.parent.exists()
+
+
+def test_a_service_of_a_loop_that_goes_on_is_closed_in_it(rindle_mux: FakeMux) -> None:
+    with asyncio.Runner() as runner, sqlite_database() as url:
+        with connected(settings_for(rindle_mux, database_url=url), rindle_mux) as rindle:
+            runner.run(rindle.count())
+
+        assert rindle.store.database.is_closed
+
+
+def test_webhooks_go_to_the_endpoint_of_the_app_once_it_is_named(
+    rindle_blocking: BlockingRindle, rindle_mux: FakeMux
+) -> None:
+    came: list[bytes] = []
+
+    def receive(_headers: object, body: bytes) -> httpx.Response:
+        came.append(body)
+        return httpx.Response(200)
+
+    rindle_mux.deliver_to(function=receive)
+    rindle_mux.create_asset()
+    rindle_mux.deliver_webhooks()
+
+    assert len(came) == 1
+    assert rindle_blocking.webhook_events.list() == []
+
+
+def test_sync_tests_of_an_asgi_app_run_its_jobs_in_its_event_loop(
+    rindle_mux: FakeMux, rindle_settings: Settings, rindle_clock: Clock
+) -> None:
+    rindle = StarletteRindle(
+        rindle_settings, transport=rindle_mux.transport, clock=rindle_clock.now, run_jobs=False
+    )
+    app = Starlette(routes=[rindle.route()], lifespan=rindle.lifespan)
+    with TestClient(app) as client:
+        assert client.portal
+        rindle_mux.deliver_to(client=client)
+        asset_id = rindle_mux.create_asset()
+        track = partial(rindle.running.track, reference="video-1", provider_asset_id=asset_id)
+        row = client.portal.call(track)
+        rindle_clock.move(days=1)
+        rindle_mux.finish(row)
+        rindle_mux.deliver_webhooks()
+        client.portal.call(run_jobs, rindle.running)
+        state = client.portal.call(state_of, rindle.running, row.id)
+
+    assert rindle_mux.deliveries.answers == {202: 2}
+    assert state is State.READY
+
+
+def test_mux_is_served_for_others(rindle_mux: FakeMux, rindle_mux_url: str) -> None:
+    asset_id = rindle_mux.create_asset()
+    shown = httpx.get(
+        f"{rindle_mux_url}/video/v1/assets/{asset_id}",
+        auth=(rindle_mux.token_id, rindle_mux.token_secret),
+        trust_env=False,
+    )
+
+    assert shown.json()["data"]["status"] == "preparing"
+
+
+@pytest.mark.rindle_settings(audit_days=3, webhook_types=["video.live_stream.*"])
+@pytest.mark.usefixtures("rindle_variables")
+def test_settings_that_are_read_from_the_process_are_those_of_the_test(
+    rindle_settings: Settings, rindle_mux_url: str
+) -> None:
+    read = load_settings()
+
+    assert read == rindle_settings
+    assert variables_of(read) == variables_of(rindle_settings)
+    assert os.environ["RINDLE_MUX_BASE_URL"] == rindle_mux_url
+    assert os.environ["RINDLE_WEBHOOK_TYPES"] == "video.live_stream.*"
+
+
+def test_a_secret_that_is_in_a_file_is_passed_on(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("of the file")
+    settings = plain_settings(mux_token_secret_file=file)
+
+    with only_these_settings(settings):
+        read = load_settings()
+
+    assert variables_of(read) == {"RINDLE_MUX_TOKEN_SECRET": "of the file"}
+
+
+def test_settings_for_tests_name_their_database(rindle_mux: FakeMux) -> None:
+    with pytest.raises(ConfigurationError, match="name the database of the test"):
+        settings_for(rindle_mux)
