@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.bench import DATABASES, Progress, Sizes
+from benchmarks.blocking import blocking_calls
 from benchmarks.counts import counted
 from benchmarks.dispatches import dispatches
 from benchmarks.environments import environments
@@ -38,6 +39,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "claim": claims,
     "dispatch": dispatches,
     "counts": counted,
+    "blocking": blocking_calls,
     "start": starts,
     "rest": rests,
     "workers": workers,

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.bench import Road, Sizes
+from benchmarks.blocking import BlockingCall
 from benchmarks.counts import Counted
 from benchmarks.dispatches import DispatchRate
 from benchmarks.environments import Environments
@@ -37,6 +38,7 @@ MEBIBYTES: Final = 80
 OWN_MEBIBYTES: Final = 12
 STATEMENTS_AT_REST: Final = 0.5
 MILLISECONDS_OF_COUNTS: Final = 50
+MORE_MILLISECONDS: Final = 1
 RATIO: Final = 1.10
 
 
@@ -54,6 +56,7 @@ class Report:
     claim: list[Claim] = field(default_factory=list)
     dispatch: list[DispatchRate] = field(default_factory=list)
     counts: list[Counted] = field(default_factory=list)
+    blocking: list[BlockingCall] = field(default_factory=list)
     rest: list[Rest] = field(default_factory=list)
     start: list[Start] = field(default_factory=list)
     webhooks: list[Endpoint] = field(default_factory=list)
@@ -78,6 +81,7 @@ class Report:
             _claims(self.claim),
             _dispatches(self.dispatch),
             _counts(self.counts),
+            _blocking_calls(self.blocking),
             _rests(self.rest),
             _starts(self.start),
             _endpoints(self.webhooks),
@@ -280,6 +284,27 @@ def _starts(figures: Sequence[Start]) -> Table | None:
     ]
     heads = ("CPU ms", "ratio to SQLAlchemy and Typer alone", "imports, MiB")
     return _table("Commands", ("database", "command"), heads, rows)
+
+
+def _blocking_calls(figures: Sequence[BlockingCall]) -> Table | None:
+    rows = [
+        (
+            c.database,
+            c.call,
+            str(c.callers),
+            f"{c.async_ms:.2f}",
+            f"{c.blocking_ms:.2f}",
+            f"{c.more_ms:.2f}",
+            f"{c.ratio:.2f}",
+        )
+        for c in figures
+    ]
+    caption = (
+        f"at most {MORE_MILLISECONDS} ms more "
+        f"({_met([c.more_ms for c in figures], MORE_MILLISECONDS)})"
+    )
+    heads = ("async ms", "blocking ms", "more ms", "ratio")
+    return _table("Calls from threads", ("database", "call", "callers"), heads, rows, caption)
 
 
 def _rests(figures: Sequence[Rest]) -> Table | None:

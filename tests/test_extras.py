@@ -27,6 +27,7 @@ EXTRAS = (
     "cryptography",
     "prometheus_client",
     "opentelemetry",
+    "flask",
 )
 
 WITHOUT = f"""
@@ -41,9 +42,15 @@ sys.meta_path.insert(0, Missing())
 """
 
 
-def run_without_extras(script: str) -> subprocess.CompletedProcess[str]:
+def run_without_extras(script: str, but: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a script in which no extra can be imported, `but` these."""
+    missing = tuple(name for name in EXTRAS if name not in but)
     return subprocess.run(
-        [sys.executable, "-c", WITHOUT + textwrap.dedent(script)],
+        [
+            sys.executable,
+            "-c",
+            WITHOUT.replace(repr(EXTRAS), repr(missing)) + textwrap.dedent(script),
+        ],
         capture_output=True,
         text=True,
         timeout=60,
@@ -136,6 +143,35 @@ def test_what_is_measured_needs_no_extra_and_each_exporter_needs_its_own() -> No
     """)
 
     assert ended.stdout.split() == ["True", "prometheus_client", "opentelemetry"], ended.stderr
+
+
+def test_the_extension_of_flask_needs_its_extra_and_the_other_faces_none() -> None:
+    ended = run_without_extras("""
+        import rindle_sync.integrations.blocking
+        try:
+            import rindle_sync.integrations.flask
+        except ModuleNotFoundError as missing:
+            print(missing.name)
+    """)
+
+    assert ended.stdout == "flask\n", ended.stderr
+
+
+def test_the_command_of_flask_names_the_extra_of_the_command_line() -> None:
+    ended = run_without_extras(
+        """
+        from flask import Flask
+        from rindle_sync.integrations.flask import FlaskRindle
+
+        app = Flask("app")
+        FlaskRindle(app)
+        app.cli(["rindle", "status"])
+    """,
+        but=("flask", "jinja2", "itsdangerous"),
+    )
+
+    assert ended.returncode == 1
+    assert ended.stderr == "Error: this command needs typer; pip install 'rindle-sync[cli]'\n"
 
 
 def test_the_parts_for_tests_name_their_extra_and_the_plugin_needs_none() -> None:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from importlib import util
 from io import BytesIO
 from pathlib import Path
@@ -39,13 +38,13 @@ from rindle_sync.integrations.blocking import (
     connect_all,
     webhook_wsgi_app,
 )
-from rindle_sync.providers.mux import sign
 from rindle_sync.webhooks import LARGEST_BODY, WebhookEvents
 from tests.support import broker
 from tests.support.app_connections import driver_url, file_of
 from tests.support.processes import PATIENCE, UNWANTED, free_port, serving
-from tests.support.webhooks import SECRET, an_event
+from tests.support.webhooks import SECRET, signed
 from tests.support.world import READY
+from tests.support.wsgi_servers import started
 
 ROOT = Path(__file__).parents[2]
 
@@ -436,6 +435,28 @@ def test_a_forked_process_has_connections_of_its_own(tables_url: str) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "4\n", "")
 
 
+def test_a_process_that_is_forked_without_a_word_to_python_begins_anew_as_well(
+    tables_url: str,
+) -> None:
+    # as uWSGI does it: no function that is registered for a fork is called
+    ended = run(
+        """
+        import ctypes
+        rindle.count()
+        child = ctypes.PyDLL(None).fork()
+        if not child:
+            rindle.track(reference="video-1", provider_asset_id="asset-1")
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        rindle.track(reference="video-2", provider_asset_id="asset-2")
+        print(rindle.count())
+        """,
+        tables_url,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "2\n", "")
+
+
 def test_an_interrupt_ends_the_wait_and_the_call(
     sqlite_tables_url: str, emulator: MuxEmulator
 ) -> None:
@@ -471,12 +492,6 @@ def wsgi_example(rindle: BlockingRindle) -> Any:
     module = util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.create_app(rindle)
-
-
-def signed(asset_id: str = "asset-1") -> tuple[dict[str, str], bytes]:
-    """The headers and the body of a delivery."""
-    body = json.dumps(an_event(asset_id)).encode()
-    return {"mux-signature": sign(body, SECRET, datetime.now(UTC))}, body
 
 
 def requested(app: Any, body: bytes = b"", **environ: Any) -> tuple[str, dict[str, str], Any]:
@@ -551,42 +566,7 @@ def test_what_is_no_delivery_is_refused(rindle: BlockingRindle) -> None:
     assert (status, headers["Retry-After"]) == ("503 Service Unavailable", "5")
 
 
-def test_the_recipe_for_flask_receives_a_delivery(rindle: BlockingRindle) -> None:
-    flask = pytest.importorskip("flask")
-    app = flask.Flask(__name__)
-
-    @app.post("/webhooks/mux")  # type: ignore[untyped-decorator]
-    def mux_webhooks() -> Any:
-        response = rindle.receive(dict(flask.request.headers), flask.request.get_data())
-        return flask.Response(response.body, response.status, dict(response.headers))
-
-    headers, body = signed()
-    answer = app.test_client().post("/webhooks/mux", data=body, headers=headers)
-
-    assert (answer.status_code, answer.json) == (202, {"status": "stored"})
-
-
 # servers that fork
-
-
-@contextmanager
-def started(log: Path, *command: str, **environment: str) -> "Iterator[subprocess.Popen[bytes]]":
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(UNWANTED)}
-    kept |= {"PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, *command], env=kept, cwd=ROOT, stdout=output, stderr=output
-        ) as process,
-    ):
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(PATIENCE)
-            finally:
-                process.kill()
 
 
 def test_workers_of_gunicorn_that_are_forked_from_a_loaded_app_receive_and_apply(

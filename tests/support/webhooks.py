@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -89,6 +89,12 @@ async def kept_bodies(world: World) -> dict[str, bytes]:
     wanted = select(webhook_events.c.event_id, webhook_events.c.body)
     async with world.context.store.inbox.reading() as connection:
         return {line.event_id: line.body for line in await connection.execute(wanted)}
+
+
+def signed(asset_id: str = "asset-1") -> tuple[dict[str, str], bytes]:
+    """The headers and the body of a delivery that says that the asset is ready."""
+    body = json.dumps(an_event(asset_id)).encode()
+    return {"mux-signature": sign(body, SECRET, datetime.now(UTC))}, body
 
 
 async def deliver(

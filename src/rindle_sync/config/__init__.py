@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rindle_sync.config.choices import EngineName, LogFormat, Switch
 
 if TYPE_CHECKING:
+    from rindle_sync.config.app_settings import settings_of_app, values_of_app
     from rindle_sync.config.arguments import SettingsArguments
     from rindle_sync.config.settings import (
         EnvironmentSettings,
@@ -23,6 +24,8 @@ _MODULES: Final = {
     "fields_of": "rindle_sync.config.settings",
     "load_settings": "rindle_sync.config.settings",
     "plain_settings": "rindle_sync.config.settings",
+    "settings_of_app": "rindle_sync.config.app_settings",
+    "values_of_app": "rindle_sync.config.app_settings",
 }
 
 

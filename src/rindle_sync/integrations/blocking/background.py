@@ -10,10 +10,11 @@ import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Protocol, Self, TypeVar
 from weakref import WeakSet
 
 from rindle_sync.errors import AlreadyClosed, CalledFromItsLoop
@@ -28,6 +29,19 @@ END_WITHIN: Final = 10.0
 
 Work = Callable[[Installation], Awaitable[T]]
 """What is to be done; it is called in the event loop."""
+
+Within = Callable[[], AbstractContextManager[object]]
+"""Makes what a callback of the app runs within, on its thread."""
+
+Setup = Callable[[Installation], object]
+"""Adds callbacks to the services of a process; `within` says what these run within."""
+
+_within: Final[ContextVar[Within]] = ContextVar("within", default=nullcontext)
+
+
+def within() -> Within:
+    """What callbacks that are added now are to run within, as the context of an app."""
+    return _within.get()
 
 
 class CallFromThread(Generic[T]):
@@ -120,15 +134,40 @@ class _Running:
                 task.cancel()
 
 
-class Background:
-    """The loop, and the services that `connect` opens in it; any thread may call."""
+class Loop(Protocol):
+    """What a blocking service needs: calls in an event loop of the process, from any thread."""
 
-    def __init__(self, connect: Callable[[], AbstractAsyncContextManager[Installation]]) -> None:
+    def call(self, work: Work[T]) -> T:
+        """The result of `work`."""
+
+    def start_jobs(self) -> None:
+        """Run due jobs until `close`."""
+
+    def set_up(self, setup: Setup) -> None:
+        """Have callbacks added."""
+
+    def close(self) -> None:
+        """End the loop, and what runs in it."""
+
+
+class Background:
+    """The loop, and the services that `connect` opens in it; any thread may call.
+
+    Callbacks run within `within`.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], AbstractAsyncContextManager[Installation]],
+        within: Within = nullcontext,
+    ) -> None:
         self._connect = connect
-        self._setups: list[Callable[[Installation], object]] = []
+        self._within = within
+        self._setups: list[Setup] = []
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._is_closed = False
+        self._process = os.getpid()
         _alive.add(self)
 
     def call(self, work: Work[T]) -> T:
@@ -136,6 +175,7 @@ class Background:
 
         Raises what it raises, `AlreadyClosed` after `close`, and `CalledFromItsLoop`.
         """
+        self._forget_unseen_parent()
         with self._lock:
             running = self._started()
             if threading.current_thread() is running.thread:
@@ -162,19 +202,33 @@ class Background:
 
         self.call(start)
 
-    def set_up(self, setup: Callable[[Installation], object]) -> None:
+    def set_up(self, setup: Setup) -> None:
         """Call `setup` once in the loop of each process, before its first call, or now."""
+        self._forget_unseen_parent()
         with self._lock:
             self._setups.append(setup)
             running = self._running
             if running:
-                running.loop.call_soon_threadsafe(setup, running.installation)
+                running.loop.call_soon_threadsafe(self._add, setup, running.installation)
+
+    def prepare(self, installation: Installation) -> None:
+        """Add the callbacks to services that another loop runs, as that of a command does."""
+        for setup in self._setups:
+            self._add(setup, installation)
+
+    def _add(self, setup: Setup, installation: Installation) -> None:
+        before = _within.set(self._within)
+        try:
+            setup(installation)
+        finally:
+            _within.reset(before)
 
     def close(self) -> None:
         """Let calls under way end, close the services and their connections, and end the thread.
 
         Raises nothing; a call afterwards raises `AlreadyClosed`.
         """
+        self._forget_unseen_parent()
         with self._lock:
             self._is_closed = True
             running, self._running = self._running, None
@@ -190,6 +244,14 @@ class Background:
             # kept for good: to end them would end the connections of the parent
             _of_parents.append(self._running)
         self._running, self._lock = None, threading.Lock()
+        self._process = os.getpid()
+
+    def _forget_unseen_parent(self) -> None:
+        # uWSGI forks without a word to Python, unless it has py-call-osafterfork
+        if self._process != os.getpid():
+            with _forgetting:
+                if self._process != os.getpid():
+                    self.forget_parent()
 
     def _started(self) -> _Running:
         if self._is_closed:
@@ -205,8 +267,7 @@ class Background:
     async def _serve(self, started: "Future[_Running]") -> None:
         try:
             async with self._connect() as installation:
-                for setup in self._setups:
-                    setup(installation)
+                self.prepare(installation)
                 running = _Running(
                     asyncio.get_running_loop(), installation, threading.current_thread()
                 )
@@ -222,7 +283,7 @@ class Background:
 class Blocking:
     """What the services of a loop have in common: their jobs, and their end."""
 
-    def __init__(self, background: Background) -> None:
+    def __init__(self, background: Loop) -> None:
         self._background = background
 
     def start(self) -> None:
@@ -250,6 +311,7 @@ class Blocking:
 
 _alive: Final[WeakSet[Background]] = WeakSet()
 _of_parents: Final[list[_Running]] = []
+_forgetting: Final = threading.Lock()
 
 
 def _forget_parent() -> None:

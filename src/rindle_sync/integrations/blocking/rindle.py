@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast, overload
 
@@ -17,7 +18,7 @@ from rindle_sync.domain import (
 )
 from rindle_sync.errors import AlreadyClosed, ConfigurationError
 from rindle_sync.installation import Installation
-from rindle_sync.integrations.blocking.background import Background, Blocking
+from rindle_sync.integrations.blocking.background import Blocking, Loop, Within, within
 from rindle_sync.providers import (
     Modifiers,
     PlaybackBundle,
@@ -80,7 +81,7 @@ class BlockingRindle(Blocking):
     it as your app is imported. `CalledFromItsLoop` is raised in a transactional callback.
     """
 
-    def __init__(self, background: Background, environment: str | None = None) -> None:
+    def __init__(self, background: Loop, environment: str | None = None) -> None:
         super().__init__(background)
         self._environment = environment
         self._names: set[str] = set()
@@ -244,10 +245,10 @@ class BlockingRindle(Blocking):
             adapted = adapt("on_change", function)
             called = callback_name(function, self._names, name)
             # what is wrong with it is told here, and not in the event loop
-            change_callback(adapted, transactional=transactional, **selected)
+            change_callback(adapted(nullcontext), transactional=transactional, **selected)
             self._names.add(called)
             options = {"transactional": transactional, "name": called, **selected}
-            self._set_up(lambda rindle: rindle.on_change(adapted, **options))
+            self._set_up(lambda rindle: rindle.on_change(adapted(within()), **options))
             return function
 
         return register if callback is None else register(callback)
@@ -266,7 +267,7 @@ class BlockingRindle(Blocking):
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             adapted = _in_thread("on_webhook", function)
-            self._set_up(lambda rindle: rindle.on_webhook(type_pattern, adapted))
+            self._set_up(lambda rindle: rindle.on_webhook(type_pattern, adapted(within())))
             return function
 
         return register if callback is None else register(callback)
@@ -298,22 +299,40 @@ class BlockingWebhookEvents:
     prune = _blocking_events(WebhookEvents.prune)
 
 
-def _in_thread(setting: str, function: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
+Adapted = Callable[[Within], Callable[..., Awaitable[None]]]
+"""Makes of what a callback runs within the callback that the service calls."""
+
+
+def _in_thread(setting: str, function: Callable[..., Any]) -> Adapted:
     _check_plain(setting, function, "event")
 
-    async def call(event: Any) -> None:
-        await asyncio.to_thread(function, event)
+    def adapted(around: Within) -> Callable[..., Awaitable[None]]:
+        def run(event: Any) -> None:
+            with around():
+                function(event)
 
-    return call
+        async def call(event: Any) -> None:
+            await asyncio.to_thread(run, event)
+
+        return call
+
+    return adapted
 
 
-def _in_transaction(setting: str, function: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
+def _in_transaction(setting: str, function: Callable[..., Any]) -> Adapted:
     _check_plain(setting, function, "event, connection")
 
-    async def call(event: ChangeEvent, connection: AsyncConnection) -> None:
-        await connection.run_sync(lambda plain: function(event, plain))
+    def adapted(around: Within) -> Callable[..., Awaitable[None]]:
+        def run(plain: Any, event: ChangeEvent) -> None:
+            with around():
+                function(event, plain)
 
-    return call
+        async def call(event: ChangeEvent, connection: AsyncConnection) -> None:
+            await connection.run_sync(run, event)
+
+        return call
+
+    return adapted
 
 
 def _check_plain(setting: str, function: Callable[..., Any], arguments: str) -> None:

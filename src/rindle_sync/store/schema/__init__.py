@@ -12,4 +12,4 @@ from rindle_sync.store.schema.tables import (
     superseded,
     webhook_events,
 )
-from rindle_sync.store.schema.urls import libpq_options
+from rindle_sync.store.schema.urls import engine_url, libpq_options

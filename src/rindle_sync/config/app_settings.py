@@ -1,0 +1,58 @@
+"""Settings that an app gives in the configuration of its framework."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from rindle_sync.config.settings import Settings, fields_of, settings_of_process
+from rindle_sync.errors import ConfigurationError
+from rindle_sync.providers import PROVIDERS
+from rindle_sync.store.schema import engine_url
+
+
+def settings_of_app(
+    given: Mapping[str, Any], written: str, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings of this process, with those of an app over them, and `overrides` over these.
+
+    The arguments are those of `values_of_app`. Raises `ConfigurationError`, for a database URL that
+    is wrong as well.
+    """
+    settings = settings_of_process({**values_of_app(given, written), **(overrides or {})})
+    engine_url(settings.database_url)
+    return settings
+
+
+def values_of_app(given: Mapping[str, Any], written: str) -> dict[str, Any]:
+    """What an app gives, by the names of the settings; None counts as not set.
+
+    `given` has it by names in capitals or small letters. `written` is how a setting is written
+    there, with `{}` for its name in capitals: `RINDLE_{}`. Raises `ConfigurationError`.
+    """
+    known = {name for provider in PROVIDERS for name in fields_of(provider)}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        name, shown = str(key).lower(), written.format(str(key).upper())
+        if name in values:
+            raise ConfigurationError(shown, "stands there twice, in capitals and in small letters")
+        if name not in known:
+            near = get_close_matches(name, sorted(known), n=1)
+            hint = "see docs/settings.md for all of them"
+            if near:
+                hint = f"did you mean {written.format(near[0].upper())}?"
+            raise ConfigurationError(shown, f"is no setting; {hint}")
+        if value is not None:
+            values[name] = _small_keys(value) if name == "environments" else value
+    return values
+
+
+def _small_keys(tables: Any) -> Any:
+    """The tables of environments with the names of settings; a wrong table stays as it is."""
+    if not isinstance(tables, Mapping):
+        return tables
+    found: dict[str, Any] = {}
+    for environment, table in tables.items():
+        found[environment] = table
+        if isinstance(table, Mapping):
+            found[environment] = {str(key).lower(): value for key, value in table.items()}
+    return found
