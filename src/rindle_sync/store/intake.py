@@ -14,7 +14,6 @@ from functools import cache
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
-from sqlalchemy import NullPool
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -27,6 +26,7 @@ from rindle_sync.store.driver_errors import named_errors, retried
 from rindle_sync.store.group_commit import GroupCommit
 from rindle_sync.store.notifications import NOTIFYING, Notifications
 from rindle_sync.store.raw_statements import RawStatement, dialect_of
+from rindle_sync.store.schema.engine import NoConnections
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.sessions import STATEMENT_SECONDS
 from rindle_sync.store.schema.tables import webhook_events
@@ -187,7 +187,7 @@ class Intake:
                 except BaseException:
                     await self._drop()
                     raise
-                if isinstance(self._engine.pool, NullPool):  # which keeps none
+                if isinstance(self._engine.sync_engine.pool, NoConnections):
                     await self._drop()
         self._used_at = loop.time()
 

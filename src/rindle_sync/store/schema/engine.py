@@ -63,6 +63,10 @@ def _quoted(value: object) -> str:
     return "'" + str(value).replace("\\", r"\\").replace("'", r"\'") + "'"
 
 
+class NoConnections(NullPool):
+    """The pool of an engine that keeps no connection, not even the one of the intake."""
+
+
 def open_engine(
     url: str, *, schema: str | None = None, pool_size: int = 5, keep_connections: bool = True
 ) -> AsyncEngine:
@@ -75,7 +79,7 @@ def open_engine(
     if schema and parsed.get_backend_name() != "postgresql":
         raise ConfigurationError("database_schema", _NO_SCHEMAS)
     keep_from_debug(*_VERBOSE)
-    options: dict[str, Any] = {} if keep_connections else {"poolclass": NullPool}
+    options: dict[str, Any] = {} if keep_connections else {"poolclass": NoConnections}
     options |= {
         "hide_parameters": True,
         "logging_name": "rindle_sync",
