@@ -9,6 +9,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +17,16 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from rindle_sync import ChangeEvent
+from rindle_sync import ChangeEvent, types
 from rindle_sync.config import plain_settings
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.blocking import connect
+from rindle_sync.providers.mux import sign
 from rindle_sync.webhooks import LARGEST_BODY
 from tests.support.app_connections import driver_url
 from tests.support.processes import PATIENCE, UNWANTED, free_port, serving
-from tests.support.webhooks import SECRET, signed
+from tests.support.webhooks import SECRET, an_event, signed
 from tests.support.world import READY
 from tests.support.wsgi_servers import ROOT, started, wait_for, wait_until
 
@@ -413,6 +415,51 @@ def test_a_transactional_callback_writes_a_model_of_the_app(
         db.engine.dispose()
 
     assert state == "ready first"
+
+
+def test_a_callback_may_read_through_the_session_of_flask_sqlalchemy(
+    rindle: "FlaskRindle", an_app: Makes, db: Any, tables_url: str, emulator: MuxEmulator
+) -> None:
+    heard: list[str] = []
+
+    @rindle.on_change
+    def hear(event: ChangeEvent) -> None:
+        heard.append(db.session.get(db.Video, event.reference).state)
+
+    app = an_app(SQLALCHEMY_DATABASE_URI=driver_url(tables_url, is_async=False))
+    db.init_app(app)
+    asset_id = emulator.create_asset(life=READY)
+    with app.app_context():
+        db.create_all()
+        db.session.add(db.Video(id="video-1", state="as the app wrote it"))
+        rindle.track(reference="video-1", provider_asset_id=asset_id, connection=db.session)
+        db.session.commit()
+        rindle.sync(asset_id, ask_first=True)
+        rindle.dispatch()
+        db.session.remove()
+        db.engine.dispose()
+
+    assert heard == ["as the app wrote it"]
+
+
+def test_an_event_that_only_the_app_acts_on_is_handled_within_the_app(
+    rindle: "FlaskRindle", an_app: Makes
+) -> None:
+    heard: list[str] = []
+
+    @rindle.on_webhook("video.live_stream.*")
+    def live(event: types.WebhookReceived) -> None:
+        heard.append(f"{flask.current_app.name} {event.type}")
+
+    app = an_app()
+    body = json.dumps(an_event("stream-1", "video.live_stream.active")).encode()
+    headers = {"mux-signature": sign(body, SECRET, datetime.now(UTC))}
+    answer = post(app, data=body, headers=headers)
+    with app.app_context():
+        rindle.dispatch()
+
+    assert answer.status_code == 202
+    assert heard == ["first video.live_stream.active"]
 
 
 # `flask rindle`
