@@ -155,7 +155,7 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
         # a service that was never used has made no connections, and must make none to close
         if "context" in self.__dict__:
             await self.waiting_events.close()
-            await self.store.database.intake.finish(self.context.webhooks.store_within)
+            await self.store.database.finish_storing(self.context.webhooks.store_within)
             await self.context.gateway.provider.close()
 
 

@@ -3,8 +3,8 @@
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore, Written
 from rindle_sync.store.callers_thread import called_from
-from rindle_sync.store.connection_kinds import AnyConnection
-from rindle_sync.store.database import ENCODING_REMEDY, AsyncConnection, Database
+from rindle_sync.store.connection_kinds import AnyConnection, AsyncConnection
+from rindle_sync.store.database import ENCODING_REMEDY, Database
 from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
 from rindle_sync.store.due_jobs import DueJobs
 from rindle_sync.store.environments import Environment, Environments, UnsavedEnvironments

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import aiosqlite
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
-from sqlalchemy.orm import Session, scoped_session
 
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.store.app_connections import (
@@ -16,11 +14,15 @@ from rindle_sync.store.app_connections import (
     AppConnection,
     SqlAlchemyConnection,
     SqliteConnection,
+    async_kinds,
+    session_kinds,
 )
 from rindle_sync.store.callers_thread import is_called_from_elsewhere
 
 if TYPE_CHECKING:
     import psycopg
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+    from sqlalchemy.orm import Session, scoped_session
 
     AnyConnection: TypeAlias = (
         AsyncConnection
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
         | sqlite3.Connection
         | aiosqlite.Connection
     )
-else:
-    AnyConnection = Any  # psycopg is an extra
+else:  # psycopg is an extra, and the ORM is imported by apps that use it
+    AnyConnection = AsyncConnection = Any
 
 _KINDS: Final = (
     "must be the app's own connection: of SQLAlchemy (Connection, Session, AsyncConnection, "
@@ -54,8 +56,7 @@ def app_connection(connection: Any) -> AppConnection:
 
 def connection_of(connection: Any) -> AppConnection:
     """The connection behind our face; raises `ConfigurationError` for another object."""
-    kinds = (AsyncConnection, AsyncSession, async_scoped_session, sa.Connection, Session)
-    if isinstance(connection, (*kinds, scoped_session)):
+    if isinstance(connection, (sa.Connection, *async_kinds(), *session_kinds())):
         return SqlAlchemyConnection(connection)
     if isinstance(connection, sqlite3.Connection):
         return SqliteConnection(connection)

@@ -4,15 +4,16 @@ A change waits in its own line until every callback was called once. What a call
 has to wait with, goes on as a call of that callback alone, in `provider_change_deliveries`.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.errors import InvalidValue, TransactionEnded, WriteInsideCallback
 from rindle_sync.store.driver_errors import check_transaction, retried
@@ -25,8 +26,12 @@ from rindle_sync.store.repository import (
     has_come,
     outcome_statement,
 )
+from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import change_deliveries, changes
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +238,7 @@ class Outbox(Repository):
     @asynccontextmanager
     async def handing_over_many(
         self, leased: Sequence[PendingChange], token: str
-    ) -> AsyncIterator["HandedOver"]:
+    ) -> AsyncIterator[HandedOver]:
         """One transaction for the calls of one callback, each with the last call of its change.
 
         All are recorded, or none: also where one of them ends the transaction. Raises `NotRecorded`
@@ -296,7 +301,7 @@ class Outbox(Repository):
                 await connection.execute(_PUT_OFF, rows | held)
 
     async def _keep_calls(
-        self, connection: AsyncConnection, outcomes: Outcomes, ended: Collection[int]
+        self, connection: CoreConnection, outcomes: Outcomes, ended: Collection[int]
     ) -> None:
         """Write the calls that are left of changes that have ended, and drop their markers."""
         new = [
@@ -362,7 +367,7 @@ def _call_columns(pending: PendingChange, callback: str) -> dict[str, Any]:
     return named | {"row_id": change.row_id, "version": change.version}
 
 
-async def _of_rows(connection: AsyncConnection, row_ids: Collection[str]) -> Sequence[sa.Row[Any]]:
+async def _of_rows(connection: CoreConnection, row_ids: Collection[str]) -> Sequence[sa.Row[Any]]:
     """The calls that are left for the changes of these rows, and the markers of these changes."""
     if not row_ids:
         return []
@@ -381,7 +386,7 @@ def _pending(line: sa.Row[Any], standing: Sequence[sa.Row[Any]]) -> PendingChang
 
 
 async def _with_changes(
-    connection: AsyncConnection, lines: Sequence[sa.Row[Any]]
+    connection: CoreConnection, lines: Sequence[sa.Row[Any]]
 ) -> list[PendingCall]:
     if not lines:
         return []

@@ -7,13 +7,13 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.domain import scrub
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.store.database import schema_of
 from rindle_sync.store.driver_errors import complaint, named_errors, state_of
 from rindle_sync.store.migrations.alembic_logs import quiet
+from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.tables import assets, metadata
 
@@ -40,7 +40,7 @@ _NOT_PERMITTED: Final = "42501"
 _LOCK: Final = 0x52494E44_4C45  # any number that no other program locks on
 
 
-async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
+async def upgrade(engine: CoreEngine) -> tuple[str | None, str]:
     """Create or migrate the tables; the revision before and after. Concurrent calls are safe.
 
     Raises `DatabaseUnavailable`, also for tables of a newer version or of another program.
@@ -56,7 +56,7 @@ async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
         raise DatabaseUnavailable(f"the tables could not be migrated: {text}") from None
 
 
-async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
+async def revisions(engine: CoreEngine) -> tuple[str | None, str]:
     """The revision of the database and the newest one; raises `DatabaseUnavailable`."""
     with named_errors():
         async with engine.execution_options(single=True).connect() as connection:
