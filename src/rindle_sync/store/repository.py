@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, ClassVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from rindle_sync.domain import LONGEST_WAIT, TOLERANCE, JobKind
 from rindle_sync.store.database import Database
@@ -83,9 +83,7 @@ class Repository:
 
         https://docs.sqlalchemy.org/en/20/core/connections.html: `preserve_rowcount`
         """
-        new: Any = postgresql.insert(self.table)
-        if self.database.engine.dialect.name == "sqlite":
-            new = sqlite.insert(self.table)
+        new = insert_into(self.table, self.database.engine.dialect.name)
         return cast(
             sa.Insert, new.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
         )
@@ -102,6 +100,15 @@ class Repository:
         """Run a statement that leases under `token`; the rows that it returns."""
         async with self.database.leasing(token, self.table) as connection:
             return (await connection.execute(statement, {**values, "token": token})).all()
+
+
+def insert_into(table: sa.Table, dialect: str) -> Any:
+    """An insert of this database, which can leave out a row that conflicts with another."""
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)
 
 
 def in_environment(table: sa.Table) -> sa.ColumnElement[bool]:
