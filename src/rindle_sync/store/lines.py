@@ -29,6 +29,9 @@ from rindle_sync.store.schema.types import UtcTime
 
 P = TypeVar("P", Track, Rendition, Master)
 
+CHECK_TRIGGERS: Final = (Trigger.SWEEP, Trigger.SYNC, Trigger.AUDIT, Trigger.CLI, Trigger.CONSOLE)
+"""The triggers that find a change by a check."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
