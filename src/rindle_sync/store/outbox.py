@@ -4,8 +4,6 @@ A change waits in its own line until every callback was called once. What a call
 has to wait with, goes on as a call of that callback alone, in `provider_change_deliveries`.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -204,7 +202,7 @@ class Outbox(Repository):
     @asynccontextmanager
     async def handing_over(
         self, leased: PendingChange | PendingCall, callback: str, token: str, *, ends: bool
-    ) -> AsyncIterator[AsyncConnection | None]:
+    ) -> AsyncIterator["AsyncConnection | None"]:
         """A transaction for one callback, which also notes that it has handled the change.
 
         `ends` says that no other callback is left. None where the lease was lost: nobody may be
@@ -238,7 +236,7 @@ class Outbox(Repository):
     @asynccontextmanager
     async def handing_over_many(
         self, leased: Sequence[PendingChange], token: str
-    ) -> AsyncIterator[HandedOver]:
+    ) -> AsyncIterator["HandedOver"]:
         """One transaction for the calls of one callback, each with the last call of its change.
 
         All are recorded, or none: also where one of them ends the transaction. Raises `NotRecorded`
@@ -259,7 +257,7 @@ class Outbox(Repository):
 
     async def note_handled(
         self,
-        connection: AsyncConnection,
+        connection: "AsyncConnection",
         leased: PendingChange | PendingCall,
         callback: str,
         token: str,
@@ -340,11 +338,11 @@ class HandedOver:
     changes: list[PendingChange]
     """Those whose lease is still held."""
     _outbox: Outbox
-    _connection: AsyncConnection
+    _connection: "AsyncConnection"
     _token: str
 
     @asynccontextmanager
-    async def turn(self, pending: PendingChange, callback: str) -> AsyncIterator[AsyncConnection]:
+    async def turn(self, pending: PendingChange, callback: str) -> AsyncIterator["AsyncConnection"]:
         """The transaction for the call with one change, which is noted at the end."""
         database, connection = self._outbox.database, self._connection
         lend(database, connection, pending.change.row_id)
