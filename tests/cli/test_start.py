@@ -77,6 +77,22 @@ def test_a_command_on_the_tables_imports_what_they_need_alone(
     assert not imported.intersection(NOT_FOR_THE_TABLES)
 
 
+def test_what_runs_the_service_imports_no_migrations(sqlite_tables_url: str) -> None:
+    program = f"""
+import asyncio, sys
+from rindle_sync import connect_all, load_settings
+async def check():
+    async with connect_all(load_settings(database_url={sqlite_tables_url!r})) as installation:
+        await installation.check_ready()
+asyncio.run(check())
+print("alembic" in sys.modules, "sqlalchemy.orm" in sys.modules)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.split() == ["False", "False"]
+
+
 def test_the_help_lists_each_command_under_the_name_that_it_has() -> None:
     commands = Commands()
     assert [commands[name].name for name in commands] == list(commands)

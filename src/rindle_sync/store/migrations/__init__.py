@@ -1,7 +1,5 @@
 """The Alembic migrations of the tables; `upgrade` brings a database to the newest revision."""
 
-import re
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -11,8 +9,9 @@ from sqlalchemy.exc import DBAPIError
 from rindle_sync.domain import scrub
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.store.database import schema_of
-from rindle_sync.store.driver_errors import complaint, named_errors, state_of
+from rindle_sync.store.driver_errors import complaint, state_of
 from rindle_sync.store.migrations.alembic_logs import quiet
+from rindle_sync.store.revisions import NEWEST, RUN_NEWER, is_newer, revision_of
 from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.tables import assets, metadata
@@ -20,20 +19,6 @@ from rindle_sync.store.schema.tables import assets, metadata
 with quiet():  # at its first import, Alembic logs a line for each of its plugins
     from alembic import command
     from alembic.config import Config
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
-VERSION_TABLE: Final = "rindle_sync_alembic_version"
-"""A version table of its own: the app may use Alembic for its tables."""
-
-_NUMBERED: Final = re.compile(r"rindle_(\d+)")
-
-RUN_NEWER: Final = (
-    "run the newer version, or restore a backup of the database from before it was migrated"
-)
-
-_UNRELEASED: Final = frozenset({"0001", "0002"})
-"""Revisions from before the first release, whose tables have other names."""
 
 _FOLDER: Final = str(Path(__file__).parent)
 _NOT_PERMITTED: Final = "42501"
@@ -56,24 +41,16 @@ async def upgrade(engine: CoreEngine) -> tuple[str | None, str]:
         raise DatabaseUnavailable(f"the tables could not be migrated: {text}") from None
 
 
-async def revisions(engine: CoreEngine) -> tuple[str | None, str]:
-    """The revision of the database and the newest one; raises `DatabaseUnavailable`."""
-    with named_errors():
-        async with engine.execution_options(single=True).connect() as connection:
-            schema = schema_of(engine)
-            return await connection.run_sync(lambda inner: _current(inner, schema)), _newest()
-
-
 def _upgrade(connection: Connection, schema: str | None) -> tuple[str | None, str]:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
     if schema:
         enter_schema(connection, schema)
-    before = _current(connection, schema)
+    before = revision_of(connection, schema)
     if is_newer(before):
         raise DatabaseUnavailable(
             f"the tables are at {before}, of a newer version of rindle-sync than this one "
-            f"(at {_newest()}): {RUN_NEWER}"
+            f"(at {NEWEST}): {RUN_NEWER}"
         )
     if before is None:
         _refuse_other_tables(connection)
@@ -84,7 +61,7 @@ def _upgrade(connection: Connection, schema: str | None) -> tuple[str | None, st
     config.attributes["schema"] = schema
     with quiet():
         command.upgrade(config, "head")
-    return before, _newest()
+    return before, NEWEST
 
 
 def enter_schema(connection: Connection, schema: str) -> None:
@@ -120,29 +97,3 @@ def _refuse_other_tables(connection: Connection) -> None:
             "own, or on PostgreSQL a schema (database_schema = rindle_sync, which this command "
             "makes)"
         )
-
-
-def is_newer(revision: str | None) -> bool:
-    """Whether a newer version of rindle-sync has made the tables: revisions are numbered."""
-    if revision is None:
-        return False
-    number, newest = (_NUMBERED.fullmatch(name) for name in (revision, _newest()))
-    return number is None or newest is None or int(number[1]) > int(newest[1])
-
-
-def _current(connection: Connection, schema: str | None) -> str | None:
-    options = {"version_table": VERSION_TABLE, "version_table_schema": schema}
-    with quiet():
-        context = MigrationContext.configure(connection, opts=options)
-        revision = context.get_current_revision()
-    if revision in _UNRELEASED:
-        raise DatabaseUnavailable(
-            f"the tables were made by an unreleased version of rindle-sync (revision {revision}): "
-            "drop them, or use a new database, and run `rindle-sync migrate`"
-        )
-    return revision
-
-
-@cache
-def _newest() -> str:
-    return ScriptDirectory(_FOLDER).get_current_head() or ""
