@@ -9,12 +9,12 @@ from random import Random
 from typing import Any, Final, Protocol, TypeVar
 
 import httpx
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings
 from rindle_sync.runtime import ChangeEvent
 from rindle_sync.store import Database
+from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.telemetry import Event, EventLog
 from simulation.history import Noted, Written
 from simulation.steps import Stepping, step_through_intake
@@ -117,7 +117,7 @@ class Host:
     serving: "asyncio.Task[None] | None" = None
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def start(self, settings: Settings, open_engine: Callable[[Stepping], AsyncEngine]) -> None:
+    def start(self, settings: Settings, open_engine: Callable[[Stepping], CoreEngine]) -> None:
         """Begin to exist, without running anything yet."""
         self.stepping = Stepping(self, self.chance, refuses=self.around.refuses)
         self.stepping.on_kill.append(self._killed)

@@ -12,11 +12,11 @@ from unittest.mock import patch
 import psycopg
 from psycopg.rows import dict_row
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.runtime import due
 from rindle_sync.store import Unheard
 from rindle_sync.store.schema import assets, metadata
+from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.engine import open_engine
 from simulation.history import NOTED, OF_LEASES, Noted, Written
 from simulation.steps import Stepping, step_through
@@ -59,7 +59,7 @@ class PostgresPlace:
         tables = [*(table.name for table in metadata.sorted_tables), "simulation_log"]
         self._connection.execute(f"TRUNCATE {', '.join(tables)}".encode())
 
-    def open(self, host: Stepping) -> AsyncEngine:
+    def open(self, host: Stepping) -> CoreEngine:
         """The engine of one host, whose connections die with it."""
         name = f"host-{id(host)}"
         engine = open_engine(f"{self._url}?application_name={name}", pool_size=10)

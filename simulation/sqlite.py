@@ -16,9 +16,9 @@ import sqlalchemy
 from sqlalchemy import URL, CursorResult, Executable, QueuePool, create_engine
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.store.schema import assets, json_rows
+from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.engine import prepare_sqlite
 from rindle_sync.store.schema.sessions import BUSY_SECONDS
 from simulation.history import NOTED, OF_LEASES, Noted, Written
@@ -259,7 +259,7 @@ class _Connecting:
         return cast("bool | None", await self._block.__aexit__(*ended))
 
 
-def open_sqlite(path: str, host: Stepping) -> AsyncEngine:
+def open_sqlite(path: str, host: Stepping) -> CoreEngine:
     """The engine of one host."""
 
     def connect() -> Connection:
@@ -276,7 +276,7 @@ def open_sqlite(path: str, host: Stepping) -> AsyncEngine:
     ours = Engine(
         engine.execution_options(compiled_cache=_CACHE), host, asyncio.Semaphore(CONNECTIONS)
     )
-    return cast(AsyncEngine, ours)
+    return cast(CoreEngine, ours)
 
 
 @cache

@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
 
 from rindle_sync.store import Database
+from rindle_sync.store.schema.core_engine import CoreEngine
 from simulation.history import Noted, Written
 
 
@@ -106,7 +106,7 @@ class Stepping:
         raise Killed
 
 
-def step_through(engine: AsyncEngine, host: Stepping) -> None:
+def step_through(engine: CoreEngine, host: Stepping) -> None:
     """Let `host` take a step before each statement and commit, and after each transaction."""
 
     @event.listens_for(engine.sync_engine, "before_cursor_execute")

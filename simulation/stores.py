@@ -12,9 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
 from rindle_sync.store.migrations import upgrade
+from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.engine import open_engine
 from simulation.sqlite import open_sqlite, opened
 from simulation.steps import Stepping
@@ -26,7 +25,7 @@ class Place(Protocol):
     has_app: bool
     """Whether the app has a table of its own there, `app_videos`."""
 
-    def open(self, host: Stepping) -> AsyncEngine:
+    def open(self, host: Stepping) -> CoreEngine:
         """The engine of one host."""
 
     def connect(self) -> sqlite3.Connection:
@@ -45,7 +44,7 @@ class SqlitePlace:
         self._path = path
         self._connection = connection
 
-    def open(self, host: Stepping) -> AsyncEngine:
+    def open(self, host: Stepping) -> CoreEngine:
         """The engine of one host."""
         return open_sqlite(str(self._path), host)
 

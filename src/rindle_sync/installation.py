@@ -1,22 +1,27 @@
 """All provider environments of one process, on one database: each with a service of its own."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rindle_sync.app import RindleSync, now, only_environment
 from rindle_sync.config import Settings, load_settings
-from rindle_sync.diagnostics import Overview, elsewhere, overview
-from rindle_sync.diagnostics.doctor import Diagnosis, examine
 from rindle_sync.providers import Transport
 from rindle_sync.reconcile import Context
-from rindle_sync.runtime import Runnable, Runtime, extra
+from rindle_sync.runtime import Runnable
 from rindle_sync.store import Database
 from rindle_sync.store.schema import open_engine
 from rindle_sync.telemetry import EventLog, Listener
-from rindle_sync.webhooks import App, at_paths
+
+if TYPE_CHECKING:
+    from rindle_sync.diagnostics import Overview
+    from rindle_sync.diagnostics.doctor import Diagnosis
+    from rindle_sync.runtime import Runtime
+    from rindle_sync.webhooks import App
 
 
 class Installation(Runnable, Mapping[str, RindleSync]):
@@ -61,6 +66,8 @@ class Installation(Runnable, Mapping[str, RindleSync]):
     @property
     def runtime(self) -> Runtime:
         """The jobs of all environments, and how they are run."""
+        from rindle_sync.runtime import Runtime
+
         job_runners = [service.job_runner for service in self.values()]
         return Runtime(job_runners, self.settings, self.database, self._now)
 
@@ -89,6 +96,8 @@ class Installation(Runnable, Mapping[str, RindleSync]):
 
         Raises `DatabaseUnavailable`.
         """
+        from rindle_sync.diagnostics import overview
+
         return await overview(self.contexts)
 
     async def elsewhere(self, overviews: Sequence[Overview]) -> dict[str, int]:
@@ -96,6 +105,8 @@ class Installation(Runnable, Mapping[str, RindleSync]):
 
         Raises `DatabaseUnavailable`.
         """
+        from rindle_sync.diagnostics import elsewhere
+
         return await elsewhere(self.contexts, overviews, self.settings.environments)
 
     async def doctor(self, *, ping: bool = False, endpoint: str | None = None) -> Diagnosis:
@@ -104,6 +115,8 @@ class Installation(Runnable, Mapping[str, RindleSync]):
         `endpoint` is the address of a webhook endpoint, which gets a delivery signed here. Raises
         `ConfigurationError` where it is no address.
         """
+        from rindle_sync.diagnostics.doctor import examine
+
         return await examine(
             self.settings, self.contexts, self.database, ping=ping, endpoint=endpoint
         )
@@ -121,6 +134,8 @@ class Installation(Runnable, Mapping[str, RindleSync]):
         At `path` where there is one environment alone, else at `path`/<environment>. The provider's
         name replaces `{provider}` in it. Raises nothing.
         """
+        from rindle_sync.webhooks import at_paths
+
         many = bool(self.settings.environments)
         apps = {}
         for name, service in self.items():
@@ -172,6 +187,8 @@ def add_celery_tasks(
 
     Each worker process connects with its first task; `prepare` is called there, to add callbacks.
     """
+    from rindle_sync.runtime import extra
+
     with extra("celery"):
         from rindle_sync.runtime.engines.celery import add_tasks
     settings = settings or load_settings()

@@ -189,7 +189,7 @@ async def begin_in_two_steps(living: Living) -> None:
     for reference in APP_ASSETS:
         async with living.rindle.store.database.engine.begin() as connection:
             prepared = await living.rindle.prepare_upload(
-                reference=reference, cors_origin=ORIGIN, connection=connection
+                reference=reference, cors_origin=ORIGIN, connection=connection.for_app()
             )
         link = await living.rindle.start_upload(prepared)
         living.journal.note("link", reference=reference, url=link.url)

@@ -2,16 +2,30 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer import Typer
+from typer.main import get_group
 
 import rindle_sync
-from rindle_sync import config
+from rindle_sync import config, runtime, store
+from rindle_sync.cli.commands import Commands
 
 HEAVY = ("alembic", "asyncio", "httpx", "sqlalchemy", "starlette", "uvicorn")
+
+NOT_FOR_THE_TABLES = (
+    *("aiohttp", "alembic", "httpx", "psycopg", "starlette", "uvicorn"),
+    # what SQLAlchemy has beside its Core and the part for SQLite
+    *("sqlalchemy.orm", "sqlalchemy.ext.asyncio", "sqlalchemy.dialects.postgresql"),
+    # what runs jobs, takes webhooks and other commands
+    *("rindle_sync.runtime.job_runner", "rindle_sync.webhooks", "rindle_sync.cli.scans"),
+)
 
 REPORT = """
 import json, sys
@@ -20,16 +34,17 @@ sys.argv[0] = "rindle-sync"
 try:
     main()
 finally:
-    imported = sorted({name.partition(".")[0] for name in sys.modules})
-    print(json.dumps(imported), file=sys.stderr)
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 """
 
 COMMANDS = ("track", "status", "run", "sweep", "doctor", "events", "demo")
 
 
-def imported_by(*arguments: str) -> set[str]:
+def imported_by(*arguments: str, database_url: str | None = None) -> set[str]:
+    settings = {"RINDLE_DATABASE_URL": database_url} if database_url else {}
     ended = subprocess.run(
         [sys.executable, "-c", REPORT, *arguments],
+        env=os.environ | settings,
         capture_output=True,
         text=True,
         timeout=60,
@@ -49,12 +64,56 @@ def test_help_and_version_read_no_settings_either(option: str) -> None:
     assert not imported_by(option).intersection((*HEAVY, "pydantic"))
 
 
-@pytest.mark.parametrize("package", [rindle_sync, config])
+TRACK = ("track", "--reference", "video-1", "--provider-asset-id", "asset-1")
+
+
+@pytest.mark.parametrize("command", [TRACK, ("status",)])
+def test_a_command_on_the_tables_imports_what_they_need_alone(
+    command: Sequence[str], sqlite_tables_url: str
+) -> None:
+    imported = imported_by(*command, database_url=sqlite_tables_url)
+
+    assert {"sqlalchemy", "aiosqlite"} <= imported
+    assert not imported.intersection(NOT_FOR_THE_TABLES)
+
+
+def test_what_runs_the_service_imports_no_migrations(sqlite_tables_url: str) -> None:
+    program = f"""
+import asyncio, sys
+from rindle_sync import connect_all, load_settings
+async def check():
+    async with connect_all(load_settings(database_url={sqlite_tables_url!r})) as installation:
+        await installation.check_ready()
+asyncio.run(check())
+print("alembic" in sys.modules, "sqlalchemy.orm" in sys.modules)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert ended.stdout.split() == ["False", "False"]
+
+
+def test_the_help_lists_each_command_under_the_name_that_it_has() -> None:
+    commands = Commands()
+    assert [commands[name].name for name in commands] == list(commands)
+
+
+def test_each_command_of_a_module_is_listed() -> None:
+    folder = Path(rindle_sync.__file__).parent / "cli"
+    modules = [import_module(f"rindle_sync.cli.{file.stem}") for file in folder.glob("*.py")]
+    groups = [module.commands for module in modules if hasattr(module, "commands")]
+    written = Typer()
+    for group in groups:
+        written.add_typer(group)
+    assert set(get_group(written).commands) == set(Commands())
+
+
+@pytest.mark.parametrize("package", [rindle_sync, config, runtime, store])
 def test_a_lazy_face_gives_every_name_that_it_tells_type_checkers(package: object) -> None:
     names = names_for_type_checkers(Path(str(package.__file__)))  # type: ignore[attr-defined]
     assert names
     for name in names:
-        assert getattr(package, name)
+        assert hasattr(package, name)
 
 
 def names_for_type_checkers(file: Path) -> list[str]:

@@ -24,7 +24,7 @@ from rindle_sync.providers import knock
 from rindle_sync.providers.mux.webhooks import test_delivery as a_delivery
 from rindle_sync.runtime import Heartbeat
 from rindle_sync.store import Database
-from rindle_sync.store.migrations import VERSION_TABLE, revisions
+from rindle_sync.store.revisions import VERSION_TABLE, revisions
 from rindle_sync.store.schema import BUSY_SECONDS, open_engine
 from tests.support.processes import FarEnd, Shell, free_port, serving, settings_for
 from tests.support.rows import a_row

@@ -20,6 +20,7 @@ from rindle_sync.domain import State
 from rindle_sync.errors import TransactionEnded, WriteInsideCallback
 from rindle_sync.runtime import BATCH, ChangeEvent, dispatch
 from rindle_sync.store.schema import change_deliveries, changes
+from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.telemetry import CallbackException
 from rindle_sync.tracking import untrack
 from tests.runtime.test_dispatch import Heard, a_row_that_went_through, told
@@ -59,7 +60,7 @@ async def noted(world: World) -> set[tuple[str, int]]:
         return {(row.row_id, row.version) for row in await read(connection, changes)}
 
 
-async def read(connection: AsyncConnection, table: sa.Table) -> list[Any]:
+async def read(connection: AsyncConnection | CoreConnection, table: sa.Table) -> list[Any]:
     return list(await connection.execute(sa.select(table)))
 
 

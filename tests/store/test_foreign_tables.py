@@ -12,7 +12,7 @@ from rindle_sync.config import Settings, plain_settings
 from rindle_sync.diagnostics import Check, Readiness
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.installation import Installation, connect_all
-from rindle_sync.store.migrations import VERSION_TABLE, is_newer, revisions
+from rindle_sync.store.revisions import VERSION_TABLE, is_newer, revisions
 from tests.support import postgres
 from tests.support.processes import Shell
 

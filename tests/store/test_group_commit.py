@@ -207,7 +207,8 @@ async def test_a_connection_that_ended_while_nothing_came_costs_no_event(inbox: 
     if not is_postgresql(inbox):
         pytest.skip("SQLite has no server that ends a connection")
     database = inbox.database
-    intake = Intake(database.engine, database.turn, database.notifications, trusted=0.0)
+    engine: Any = database.engine
+    intake = Intake(engine, database.turn, database.notifications, trusted=0.0)
     first, second = (_values(webhook_event) for webhook_event in events(2))
     await intake.add(first)
     assert await ended(inbox, "query LIKE 'INSERT%'") == 1

@@ -19,7 +19,7 @@ from rindle_sync.errors import ConfigurationError
 from rindle_sync.installation import connect_all
 from rindle_sync.runtime import ChangeEvent
 from rindle_sync.store import Database, Store, Write
-from rindle_sync.store.migrations import VERSION_TABLE
+from rindle_sync.store.revisions import VERSION_TABLE
 from rindle_sync.store.schema import metadata, open_engine
 from tests.store.test_store import claim
 from tests.support.app_connections import ADD_VIDEO, KINDS, Opens, make_videos, videos

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, event, text
 from rindle_sync.domain import ROW_FIELDS, ErrorKind, ProviderAsset, State, Trigger, replace
 from rindle_sync.errors import AlreadyTracked, DatabaseUnavailable
 from rindle_sync.store import AssetStore, Change, Database, Write
-from rindle_sync.store.migrations import VERSION_TABLE, revisions, upgrade
+from rindle_sync.store.migrations import upgrade
 from rindle_sync.store.new_rows import NewRows
+from rindle_sync.store.revisions import VERSION_TABLE, revisions
 from rindle_sync.store.schema import assets, metadata, open_engine
 from tests.support.rows import GAPS, NOW, OLD, PUBLIC, SIGNED, a_row
 
@@ -174,6 +175,7 @@ async def test_the_migrations_make_the_tables_that_the_code_speaks_of(store: Ass
 
 
 async def test_migrating_again_changes_nothing(store: AssetStore) -> None:
+    # what Alembic has written is what is taken for the newest without it
     before, after = await upgrade(store.database.engine)
 
     assert before == after

@@ -12,7 +12,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rindle_sync.store.migrations import VERSION_TABLE, upgrade
+from rindle_sync.store.migrations import upgrade
+from rindle_sync.store.revisions import VERSION_TABLE
 from rindle_sync.store.schema import metadata
 from rindle_sync.store.schema.engine import open_engine
 from tests.support import postgres

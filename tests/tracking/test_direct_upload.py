@@ -902,7 +902,8 @@ async def test_what_was_prepared_in_a_transaction_that_failed_cannot_be_started(
 ) -> None:
     async with world.context.store.database.engine.connect() as connection:
         row = upload_row(world.context, "video-1", "default", WISH)
-        waiting = await prepare_upload(world.context.within(connection), row, WISH)
+        context = world.context.within(connection.for_app())
+        waiting = await prepare_upload(context, row, WISH)
         await connection.rollback()
 
     with pytest.raises(Conflict):
@@ -1076,7 +1077,7 @@ async def test_an_app_prepares_an_upload_with_its_own_row(
 ) -> None:
     async with rindle.store.database.engine.begin() as connection:
         waiting = await rindle.prepare_upload(
-            reference="video-1", cors_origin="*", connection=connection
+            reference="video-1", cors_origin="*", connection=connection.for_app()
         )
         await connection.execute(text("CREATE TABLE videos (rindle_row TEXT)"))
 

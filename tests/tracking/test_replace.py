@@ -244,7 +244,7 @@ async def test_a_row_that_was_adopted_stays_where_the_other_does_not_get_its_ass
     with pytest.raises(Conflict):
         await replace_asset(world.context, row, provider_asset_id=asset_id)
     async with engine.begin() as connection:
-        context = world.context.within(connection)
+        context = world.context.within(connection.for_app())
         with pytest.raises(Conflict):
             await replace_asset(context, row, provider_asset_id=asset_id)
 
@@ -257,7 +257,7 @@ async def test_one_transaction_swaps_the_asset_of_another_row_in(world: World) -
     engine = world.context.store.database.engine
 
     async with engine.begin() as connection:
-        context = world.context.within(connection)
+        context = world.context.within(connection.for_app())
         await untrack(context, following)
         await replace_asset(context, row, provider_asset_id=following.provider_asset_id)
 

@@ -20,7 +20,7 @@ from rindle_sync.diagnostics import Readiness
 from rindle_sync.domain import State
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.runtime import SILENT_AFTER, Heartbeat
-from rindle_sync.store.migrations import revisions
+from rindle_sync.store.revisions import revisions
 from rindle_sync.telemetry import EVENTS
 from rindle_sync.web.probes import operations
 from rindle_sync.web.server import Limits

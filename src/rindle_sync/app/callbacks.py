@@ -1,26 +1,21 @@
 """The part of the public object that calls the app."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from rindle_sync.app.core import Core
 from rindle_sync.domain import ChangeKind, State, matches_any, pattern_fault
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import provider_entry
-from rindle_sync.runtime import (
-    Callback,
-    ChangeCallback,
-    TransactionalCallback,
-    WebhookCallback,
-    WebhookFunction,
-    callback_name,
-    change_callback,
-    check_async,
-)
 
-Plain = TypeVar("Plain", bound=Callback)
-Transactional = TypeVar("Transactional", bound=TransactionalCallback)
-OnWebhook = TypeVar("OnWebhook", bound=WebhookFunction)
+if TYPE_CHECKING:
+    from rindle_sync.runtime import Callback, ChangeCallback, TransactionalCallback, WebhookFunction
+
+Plain = TypeVar("Plain", bound="Callback")
+Transactional = TypeVar("Transactional", bound="TransactionalCallback")
+OnWebhook = TypeVar("OnWebhook", bound="WebhookFunction")
 
 States = State | str | Iterable[State | str]
 """One state or several."""
@@ -97,6 +92,7 @@ class Callbacks(Core):
         `name` is what the database knows the callback by, by default its module and qualified name:
         where that changes, calls that it has failed are lost. Raises `ConfigurationError`.
         """
+        from rindle_sync.runtime import change_callback
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
             registered = change_callback(
@@ -134,6 +130,8 @@ class Callbacks(Core):
         a setting `webhook_types` that matches. Raises `ConfigurationError`, also for a pattern that
         matches nothing but types which rindle-sync acts on itself.
         """
+        from rindle_sync.runtime import WebhookCallback, callback_name, check_async
+
         fault = pattern_fault(type_pattern, provider_entry(self.settings.provider).acted_on)
         if fault:
             raise ConfigurationError("type_pattern", fault)

@@ -1,22 +1,26 @@
 """What the parts of the public object share: the settings, joined to provider, engine and store."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from rindle_sync.config import Settings
 from rindle_sync.domain import ProviderAsset, as_row_id, check_is_text
 from rindle_sync.gateway import ProviderGateway, rate_limiters
 from rindle_sync.providers import Transport, provider_entry
 from rindle_sync.reconcile import Context
-from rindle_sync.runtime import ChangeCallback, JobRunner, WebhookCallback
 from rindle_sync.store import AnyConnection, Database, Store
 from rindle_sync.store.schema import BUSY_SECONDS, STATEMENT_SECONDS
 from rindle_sync.telemetry import Listener, Telemetry
+
+if TYPE_CHECKING:
+    from rindle_sync.runtime import ChangeCallback, JobRunner, WebhookCallback
 
 SPARE_CONNECTIONS: Final = 10
 """Connections to the provider beyond those of a sweep, for single syncs."""
@@ -134,6 +138,8 @@ class Core:
     @cached_property
     def job_runner(self) -> JobRunner:
         """The jobs of this environment, for an engine to run."""
+        from rindle_sync.runtime import JobRunner
+
         settings = self.settings
         job_runner = JobRunner(
             context=self.context,

@@ -1,23 +1,18 @@
 """The part of the public object that makes assets, replaces them, and forgets rows."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rindle_sync.app.rows import Rows
 from rindle_sync.domain import ProviderAsset
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import AssetRequest
 from rindle_sync.store import AnyConnection
-from rindle_sync.tracking import (
-    PreparedAsset,
-    asset_row,
-    create_asset,
-    inputs_of,
-    prepare_asset,
-    replace_asset,
-    start_asset,
-    untrack,
-)
+
+if TYPE_CHECKING:
+    from rindle_sync.tracking import PreparedAsset
 
 
 class Lifecycle(Rows):
@@ -43,6 +38,8 @@ class Lifecycle(Rows):
         `state`), `ConfigurationError`, `ProviderError` and its kinds, `Conflict`,
         `DatabaseUnavailable`.
         """
+        from rindle_sync.tracking import asset_row, create_asset
+
         request = _request(input, playback_policy, new_asset_settings, test=test)
         self.settings.account.check_credentials()
         row = asset_row(self.context, reference, profile, request)
@@ -67,6 +64,8 @@ class Lifecycle(Rows):
         may begin anew. What is prepared can be pickled, and then holds `input`. Raises
         `AlreadyTracked`, `ConfigurationError`, `Conflict`, `DatabaseUnavailable`.
         """
+        from rindle_sync.tracking import asset_row, prepare_asset
+
         request = _request(input, playback_policy, new_asset_settings, test=test)
         row = asset_row(self.context, reference, profile, request)
         context = self._context_in(connection)
@@ -78,6 +77,8 @@ class Lifecycle(Rows):
         Of several calls for one row, in any process, one makes the asset; the others raise
         `AlreadyBegun`. Raises also what `create_asset` does.
         """
+        from rindle_sync.tracking import start_asset
+
         self.settings.account.check_credentials()
         return await start_asset(self.context, prepared)
 
@@ -98,6 +99,8 @@ class Lifecycle(Rows):
         `AlreadyTracked` where another row has it, `ConfigurationError`, `Conflict`,
         `DatabaseUnavailable`.
         """
+        from rindle_sync.tracking import replace_asset
+
         context = self._context_in(connection)
         row = await self._row_of(context, row_id)
         if row is None:
@@ -129,6 +132,8 @@ class Lifecycle(Rows):
         transaction; `delete_asset` takes none. Raises `ConfigurationError`,
         `ProviderError` and its kinds, `AlreadyBegun`, `DatabaseUnavailable`.
         """
+        from rindle_sync.tracking import untrack
+
         if delete_asset:
             if connection is not None:
                 text = "cannot take back what `delete_asset` deletes at the provider: give only one"
@@ -150,6 +155,8 @@ def _request(
     *,
     test: bool,
 ) -> AssetRequest:
+    from rindle_sync.tracking import inputs_of
+
     return AssetRequest(
         inputs=inputs_of(given), playback_policy=playback_policy, test=test, settings=settings or {}
     )

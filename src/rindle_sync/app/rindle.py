@@ -1,10 +1,13 @@
 """The public object: its parts, its jobs, and how it is opened and closed."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from rindle_sync.app.callbacks import Callbacks
 from rindle_sync.app.core import now
@@ -13,7 +16,6 @@ from rindle_sync.app.listing import Listing
 from rindle_sync.app.playing import Playing
 from rindle_sync.app.uploads import Uploads
 from rindle_sync.config import Settings, load_settings
-from rindle_sync.diagnostics import Status, WaitingEvents, environment_status
 from rindle_sync.domain import JobKind
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import Transport
@@ -27,11 +29,15 @@ from rindle_sync.reconcile import (
     backfill,
     sweep,
 )
-from rindle_sync.runtime import Runnable, Runtime
+from rindle_sync.runtime import Runnable
 from rindle_sync.store import Database
 from rindle_sync.store.schema import open_engine
 from rindle_sync.telemetry import EventLog, Listener
-from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse, receiver_of
+
+if TYPE_CHECKING:
+    from rindle_sync.diagnostics import Status, WaitingEvents
+    from rindle_sync.runtime import Runtime
+    from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse
 
 
 class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
@@ -44,6 +50,8 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
     @property
     def runtime(self) -> Runtime:
         """The jobs of this environment, and how they are run."""
+        from rindle_sync.runtime import Runtime
+
         return Runtime([self.job_runner], self.settings, self.store.database, self._now)
 
     async def sweep(
@@ -92,11 +100,15 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
 
     async def status(self) -> Status:
         """How the rows stand. Raises `DatabaseUnavailable`."""
+        from rindle_sync.diagnostics import environment_status
+
         return await environment_status(self.context)
 
     @property
     def webhooks(self) -> WebhookApp:
         """The webhook endpoint of this service, an ASGI app; `webhook_app` is one to mount."""
+        from rindle_sync.webhooks import WebhookApp, receiver_of
+
         return WebhookApp(receiver_of(self.context, self.wants_webhook), self._note_stored)
 
     def _note_stored(self) -> None:
@@ -108,6 +120,8 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
     @cached_property
     def waiting_events(self) -> WaitingEvents:
         """Warns where webhook events wait and nothing applies them."""
+        from rindle_sync.diagnostics import WaitingEvents
+
         return WaitingEvents(self.context)
 
     async def receive(
@@ -122,6 +136,8 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
     @property
     def webhook_events(self) -> WebhookEvents:
         """The stored webhook events."""
+        from rindle_sync.webhooks import WebhookEvents
+
         return WebhookEvents(self.store, self._now, self.job_runner.prune)
 
     async def process_webhook_events(self) -> int:
@@ -156,8 +172,9 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
         """
         # a service that was never used has made no connections, and must make none to close
         if "context" in self.__dict__:
-            await self.waiting_events.close()
-            await self.store.database.intake.finish(self.context.webhooks.store_within)
+            if "waiting_events" in self.__dict__:
+                await self.waiting_events.close()
+            await self.store.database.finish_storing(self.context.webhooks.store_within)
             await self.context.gateway.provider.close()
 
 

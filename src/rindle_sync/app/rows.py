@@ -1,14 +1,19 @@
 """The part of the public object that tracks, finds and syncs rows."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rindle_sync.app.core import Core
-from rindle_sync.diagnostics import Explanation, explain
 from rindle_sync.domain import ProviderAsset, State, Trigger, as_row_id, check_is_text, is_text
 from rindle_sync.reconcile import Applied, sync, sync_row
-from rindle_sync.store import AnyConnection, Tracking
-from rindle_sync.tracking import TrackedMany, track, track_many, tracked_row
+from rindle_sync.store import AnyConnection
+
+if TYPE_CHECKING:
+    from rindle_sync.diagnostics import Explanation
+    from rindle_sync.store import Tracking
+    from rindle_sync.tracking import TrackedMany
 
 
 class Rows(Core):
@@ -35,6 +40,8 @@ class Rows(Core):
         is open there, which the app commits. Raises `AlreadyTracked` where a row has one of these
         ids and differs, `ConfigurationError`, `DatabaseUnavailable`, `InvalidValue`.
         """
+        from rindle_sync.tracking import track
+
         return await track(
             self.context,
             connection=connection,
@@ -67,6 +74,8 @@ class Rows(Core):
         `named`, `qmark` or `numeric_dollar`; by default the first, or on SQLite `named`. The
         statement inserts nothing where a key is taken. Raises `ConfigurationError`.
         """
+        from rindle_sync.tracking import tracked_row
+
         row = tracked_row(
             self.context,
             reference=reference,
@@ -94,6 +103,8 @@ class Rows(Core):
         again does the rest. A dry run writes nothing. Raises `ConfigurationError` for the
         connection, `DatabaseUnavailable`.
         """
+        from rindle_sync.tracking import track_many
+
         return await track_many(self.context, rows, connection=connection, dry_run=dry_run)
 
     async def get(self, row_id: str) -> ProviderAsset | None:
@@ -146,4 +157,6 @@ class Rows(Core):
 
         Raises `DatabaseUnavailable`.
         """
+        from rindle_sync.diagnostics import explain
+
         return await explain(self.context, row)

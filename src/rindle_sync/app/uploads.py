@@ -1,23 +1,18 @@
 """The part of the public object that has the provider make something."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rindle_sync.app.rows import Rows
 from rindle_sync.domain import ProviderAsset
 from rindle_sync.providers import UploadRequest
 from rindle_sync.store import AnyConnection
-from rindle_sync.tracking import (
-    DirectUpload,
-    PreparedUpload,
-    begin_upload,
-    cancel_upload,
-    prepare_upload,
-    resume_upload,
-    start_upload,
-    upload_row,
-)
+
+if TYPE_CHECKING:
+    from rindle_sync.tracking import DirectUpload, PreparedUpload
 
 
 class Uploads(Rows):
@@ -46,6 +41,8 @@ class Uploads(Rows):
         `ConfigurationError`, `ProviderError` and its kinds (the row is errored then, and may begin
         anew), `Conflict`, `DatabaseUnavailable`.
         """
+        from rindle_sync.tracking import begin_upload, resume_upload, upload_row
+
         request = UploadRequest(
             cors_origin=cors_origin,
             playback_policy=playback_policy,
@@ -78,6 +75,8 @@ class Uploads(Rows):
         within ten minutes is errored, and may begin anew. What is prepared can be pickled. Raises
         `AlreadyTracked`, `ConfigurationError`, `Conflict`, `DatabaseUnavailable`.
         """
+        from rindle_sync.tracking import prepare_upload, upload_row
+
         request = UploadRequest(
             cors_origin=cors_origin,
             playback_policy=playback_policy,
@@ -95,6 +94,8 @@ class Uploads(Rows):
         Of several calls for one row, in any process, one creates the upload; the others raise
         `AlreadyBegun`. Raises also what `begin_upload` does.
         """
+        from rindle_sync.tracking import start_upload
+
         self.settings.account.check_credentials()
         return await start_upload(self.context, prepared)
 
@@ -104,6 +105,8 @@ class Uploads(Rows):
         None where no row has this id. Raises `ConfigurationError` without credentials,
         `ProviderError` and its kinds, `DatabaseUnavailable`.
         """
+        from rindle_sync.tracking import cancel_upload
+
         self.settings.account.check_credentials()
         row = await self._row_of(self.context, row_id)
         return await cancel_upload(self.context, row) if row else None

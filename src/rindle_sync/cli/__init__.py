@@ -6,25 +6,14 @@ from typing import Annotated, Final
 
 import typer
 
-from rindle_sync.cli import (
-    demo,
-    doctor,
-    events,
-    explain,
-    lifecycle,
-    listing,
-    rows,
-    run,
-    scans,
-    status,
-    track,
-)
+from rindle_sync.cli.commands import MARKUP, LazyGroup
 from rindle_sync.cli.output import Host, LoadSettings, host, out, override, run_in, say_error
 from rindle_sync.cli.streams import OutputFailed, prepare
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 
 app: Final = typer.Typer(
     name="rindle-sync",
+    cls=LazyGroup,
     help=(
         "Keeps your own database in sync with your video provider, also when webhooks are late, "
         "come twice or never come.\n\n"
@@ -33,7 +22,7 @@ app: Final = typer.Typer(
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
     add_completion=False,
 )
 
@@ -68,11 +57,6 @@ def options(
     if command in host().replaced:
         text = f"is not run here: run `{host().replaced[command]}`"
         raise ConfigurationError(command, text)
-
-
-for group in (demo, rows, track, listing, lifecycle, status, explain, run, scans, doctor):
-    app.add_typer(group.commands)
-app.add_typer(events.events, name="events")
 
 
 def main(

@@ -11,6 +11,7 @@ from rindle_sync.diagnostics import Readiness
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.exporters import Exporter, Gauges
 from rindle_sync.installation import Installation
+from rindle_sync.store.revisions import is_newer, revisions
 from rindle_sync.web.probes import operations
 
 Metrics = Callable[[], Awaitable[bytes | None]]
@@ -21,8 +22,6 @@ async def console_server(
     installation: Installation, stop: asyncio.Event, *, runs_engine: bool
 ) -> AsyncIterator[Serving | None]:
     """Serve console, metrics and probes, on a listener that is open already; None if nowhere."""
-    from rindle_sync.store.migrations import is_newer, revisions
-
     contexts = [service.context for service in installation.values()]
     gauges = Gauges(contexts)
     revisions_here = partial(revisions, installation.database.engine)

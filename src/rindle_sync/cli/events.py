@@ -27,8 +27,9 @@ from rindle_sync.errors import ConfigurationError
 if TYPE_CHECKING:
     from rindle_sync.app import RindleSync
 
-events: Final = typer.Typer(
-    help="The stored webhook events: list them, apply them again, empty their bodies."
+commands: Final = typer.Typer(
+    name="events",
+    help="The stored webhook events: list them, apply them again, empty their bodies.",
 )
 
 EventAndRow = tuple[WebhookEventSummary, ProviderAsset | None]
@@ -41,7 +42,7 @@ EventId = Annotated[
 ]
 
 
-@events.command("list")
+@commands.command("list")
 def list_events(
     status_: Annotated[
         EventStatus | None, typer.Option("--status", help="Only those with this status.")
@@ -97,7 +98,7 @@ def _event(webhook_event: WebhookEventSummary, row: ProviderAsset | None) -> dic
     }
 
 
-@events.command("show")
+@commands.command("show")
 def show_event(event_id: EventId, reveal: Reveal = False, json_: Json = False) -> None:
     """Show one webhook event, without its body, which is full of the provider's ids."""
 
@@ -128,7 +129,7 @@ def show_event(event_id: EventId, reveal: Reveal = False, json_: Json = False) -
             out.print(f"{name}: {shown_value}", markup=False, soft_wrap=True)
 
 
-@events.command("replay")
+@commands.command("replay")
 def replay_events(
     event_id: Annotated[
         str | None,
@@ -154,7 +155,7 @@ def _failed(finding: str) -> typer.Exit:
     return typer.Exit(1)
 
 
-@events.command("prune")
+@commands.command("prune")
 def prune_events(json_: Json = False) -> None:
     """Empty the bodies of webhook events past their retention, now; `run` does so every hour."""
     pruned = with_rindle(lambda rindle: rindle.webhook_events.prune())

@@ -8,8 +8,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from rindle_sync.cli.output import Json, err, out, print_json, say, say_hint, say_wait, with_rindle
 from rindle_sync.cli.run import pass_report
@@ -87,6 +85,8 @@ def _print_sweep(result: SweepResult, changes: Sequence[dict[str, Any]], *, dry_
         f"{result.uncalled} without a call; {result.changed} would change: {result.outcome}"
     )
     if changes:
+        from rich.table import Table
+
         table = Table("row", "from", "to", "why", box=None, pad_edge=False)
         for change in changes:
             table.add_row(*(change[name] for name in ("row_id", "from", "to", "reason")))
@@ -146,6 +146,8 @@ def _print_report(report: Report, *, dry_run: bool) -> None:
     from rindle_sync.reconcile import Drift
 
     if report.notes:
+        from rich.table import Table
+
         table = Table("found", "row", "asset", "what", box=None, pad_edge=False)
         for note in report.notes[:MOST_SHOWN]:
             table.add_row(note.drift, note.row_id or "-", note.tag, note.text)
@@ -224,6 +226,8 @@ def _made(work: Callable[[RindleSync], Awaitable[R]], refused: R) -> R:
 @contextmanager
 def _progress(line: Callable[[R], str]) -> Iterator[Callable[[R], None]]:
     """A callback that keeps a line of progress on a terminal."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task("reading the provider's list")

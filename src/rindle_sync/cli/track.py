@@ -6,7 +6,6 @@ from typing import Annotated, Final
 import typer
 
 from rindle_sync.cli.output import Json, out, print_json, with_rindle
-from rindle_sync.cli.track_file import track_file
 from rindle_sync.domain import State
 from rindle_sync.errors import ConfigurationError
 
@@ -64,6 +63,8 @@ def track(
         if profile != "default" or any(given):
             text = "reads the rows from a file: leave out the options of a single row"
             raise ConfigurationError("--from", text)
+        from rindle_sync.cli.track_file import track_file
+
         track_file(file, dry_run=dry_run, json_=json_)
         return
     if dry_run:

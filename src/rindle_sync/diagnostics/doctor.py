@@ -31,6 +31,7 @@ from rindle_sync.providers import knock
 from rindle_sync.reconcile import Context
 from rindle_sync.runtime import Runtime, last_heartbeat
 from rindle_sync.store import ENCODING_REMEDY, Database
+from rindle_sync.store.revisions import RUN_NEWER, is_newer, revisions
 
 SHORTEST_SECRET: Final = 16
 MOST_SKEW: Final = timedelta(seconds=5)
@@ -164,8 +165,6 @@ _TROUBLE: Final = "docs/production.md says what each trouble means"
 async def _of_database(
     settings: Settings, context: Context, database: Database
 ) -> DoctorFinding | None:
-    from rindle_sync.store.migrations import RUN_NEWER, is_newer, revisions
-
     try:
         if trouble := await database.encoding_trouble():
             return DoctorFinding(Check.DATABASE, Level.ERROR, None, trouble, ENCODING_REMEDY)

@@ -6,7 +6,7 @@ In `env.py`: `context.configure(..., include_name=include_name)`, or what `exclu
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from rindle_sync.store.migrations import VERSION_TABLE
+from rindle_sync.store.revisions import VERSION_TABLE
 from rindle_sync.store.schema import metadata
 
 IncludeName = Callable[[str | None, str, Mapping[str, str | None]], bool]

@@ -29,7 +29,7 @@ from rindle_sync.reconcile import (
 )
 from rindle_sync.runtime.app_webhooks import WebhookCallback, dispatch_webhook_events
 from rindle_sync.runtime.callbacks import ChangeCallback
-from rindle_sync.runtime.dispatch import dispatch
+from rindle_sync.runtime.dispatching import dispatch
 from rindle_sync.telemetry import Event, MediaChange, StateChange, WebhookProcessed
 from rindle_sync.webhooks import process_pending
 

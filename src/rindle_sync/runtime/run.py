@@ -16,6 +16,7 @@ from rindle_sync.runtime.engines.embedded import Embedded
 from rindle_sync.runtime.engines.loop import ended_well
 from rindle_sync.runtime.job_runner import JobRunner
 from rindle_sync.store import Database
+from rindle_sync.store.revisions import is_newer, revisions
 from rindle_sync.store.schema import conninfo
 
 _log: Final = logging.getLogger("rindle_sync")
@@ -37,8 +38,6 @@ class Runtime:
 
         Raises `DatabaseUnavailable`, `ConfigurationError`.
         """
-        from rindle_sync.store.migrations import is_newer, revisions
-
         await self.database.ping()
         at, newest = await revisions(self.database.engine)
         # on newer tables the version before goes on, while its processes are restarted

@@ -1,12 +1,16 @@
 """What runs on a database, as one environment or an installation of many."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from rindle_sync.config import EngineName, Settings
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.runtime.engines.base import Distributed
-from rindle_sync.runtime.run import Runtime, extra
 from rindle_sync.store import ENCODING_REMEDY
+
+if TYPE_CHECKING:
+    from rindle_sync.runtime.engines.base import Distributed
+    from rindle_sync.runtime.run import Runtime
 
 
 class Runnable:
@@ -25,6 +29,7 @@ class Runnable:
         Raises `ConfigurationError` for a database whose encoding is not UTF-8,
         `DatabaseUnavailable`.
         """
+        from rindle_sync.runtime.run import extra
         from rindle_sync.store.migrations import upgrade
 
         database = self.runtime.database

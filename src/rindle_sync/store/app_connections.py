@@ -4,6 +4,7 @@ Nothing here commits, rolls back or leaves a setting on a connection.
 """
 
 import sqlite3
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext, suppress
@@ -11,8 +12,6 @@ from typing import Any, ClassVar, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
-from sqlalchemy.orm import Session, scoped_session
 
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.store.callers_thread import on_callers_thread
@@ -53,12 +52,42 @@ class AppConnection(ABC):
         """
 
 
+# Nothing is of a class that the app has not imported; to import it here would load the ORM.
+
+
+def async_kinds() -> tuple[Any, ...]:
+    """The connections and sessions of SQLAlchemy that belong to an event loop."""
+    if "sqlalchemy.ext.asyncio" not in sys.modules:
+        return ()
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    return AsyncConnection, *async_session_kinds()
+
+
+def async_session_kinds() -> tuple[Any, ...]:
+    """Those of them that are sessions."""
+    if "sqlalchemy.ext.asyncio" not in sys.modules:
+        return ()
+    from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+
+    return AsyncSession, async_scoped_session
+
+
+def session_kinds() -> tuple[Any, ...]:
+    """The sessions of SQLAlchemy that are not async."""
+    if "sqlalchemy.orm" not in sys.modules:
+        return ()
+    from sqlalchemy.orm import Session, scoped_session
+
+    return Session, scoped_session
+
+
 class SqlAlchemyConnection(AppConnection):
     """A connection of SQLAlchemy, or of a session, async or not."""
 
     def __init__(self, given: Any) -> None:
         self.given = given
-        self.is_async = isinstance(given, AsyncConnection | AsyncSession | async_scoped_session)
+        self.is_async = isinstance(given, async_kinds())
         self._connection: Any = None
 
     async def execute(self, statement: sa.Executable, values: Any = None) -> Any:
@@ -86,10 +115,10 @@ class SqlAlchemyConnection(AppConnection):
     async def _opened(self) -> Any:
         if self._connection is None:
             connection = self.given
-            if isinstance(connection, AsyncSession | async_scoped_session):
-                connection = await connection.connection()
-            elif not isinstance(connection, AsyncConnection):
+            if not self.is_async:
                 connection = await on_callers_thread(lambda: _sync_connection(self.given))
+            elif isinstance(connection, async_session_kinds()):
+                connection = await connection.connection()
             self._connection = connection
         return self._connection
 
@@ -101,7 +130,7 @@ class SqlAlchemyConnection(AppConnection):
 
 def _sync_connection(given: Any) -> Any:
     """The connection of a session that is not async; one that is no session is itself."""
-    if not isinstance(given, Session | scoped_session):
+    if not isinstance(given, session_kinds()):
         _refuse_inner(given)
         return given
     _refuse_inner(given.get_bind())
@@ -109,7 +138,7 @@ def _sync_connection(given: Any) -> Any:
 
 
 def _refuse_inner(bind: Any) -> None:
-    if bind.dialect.is_async and not isinstance(bind, AsyncConnection):
+    if bind.dialect.is_async and not isinstance(bind, async_kinds()):
         raise ConfigurationError(ARGUMENT, "is the inner, sync one: pass the async one itself")
 
 

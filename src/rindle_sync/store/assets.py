@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import JobKind, LongestGaps, ProviderAsset, as_row_id, is_text, replace
 from rindle_sync.errors import AlreadyTracked, InvalidValue
@@ -24,6 +23,7 @@ from rindle_sync.store.row_writes import (
     rows_and_changes,
     rows_as_text,
 )
+from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.json_rows import any_of, to_json
 from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
 from rindle_sync.store.superseded import supersede
@@ -234,16 +234,14 @@ class AssetStore(Repository):
                 await supersede(connection, self.key, left)
         return ids
 
-    async def _write_at_once(
-        self, connection: AsyncConnection, writes: Sequence[Write]
-    ) -> Set[str]:
+    async def _write_at_once(self, connection: CoreConnection, writes: Sequence[Write]) -> Set[str]:
         has_changes = any(write.change for write in writes)
         is_told = has_changes and self.database.notifications.are_due(JobKind.DISPATCH)
         statement = WRITE_ALL_AND_TELL if is_told else WRITE_ALL
         found = await connection.execute(statement, rows_and_changes(writes))
         return frozenset(found.scalars())
 
-    async def _write_apart(self, connection: AsyncConnection, writes: Sequence[Write]) -> Set[str]:
+    async def _write_apart(self, connection: CoreConnection, writes: Sequence[Write]) -> Set[str]:
         found = await connection.execute(WRITE_ROWS, {"rows": rows_as_text(writes)})
         ids = frozenset(found.scalars())
         added = [w.change for w in writes if w.change and w.row.id in ids]

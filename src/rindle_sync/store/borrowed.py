@@ -8,12 +8,12 @@ from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.store.app_connections import ARGUMENT, NO_TRANSACTION, AppConnection
 from rindle_sync.store.database import SERVER, Database
 from rindle_sync.store.driver_errors import RolledBack, code_of, named_errors, state_of
+from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.engine import file_of
 
 SAVEPOINT: Final = "rindle_sync"
@@ -76,7 +76,7 @@ class Lent(Database):
         self,
         *,
         single: bool = False,  # noqa: ARG002
-    ) -> AsyncIterator[AsyncConnection]:
+    ) -> AsyncIterator[CoreConnection]:
         """A part of the transaction, between two savepoints, however few statements."""
         self.check_usable()
         execute = self._connection.execute
@@ -85,7 +85,7 @@ class Lent(Database):
                 await self._prepare()
                 await execute(_BEGIN)
                 try:
-                    yield cast(AsyncConnection, self._connection)
+                    yield cast(CoreConnection, self._connection)
                 except BaseException:
                     # where this fails, the transaction has ended, and the first error says why
                     with suppress(Exception):
@@ -103,13 +103,13 @@ class Lent(Database):
         return named_errors()
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self) -> AsyncIterator[CoreConnection]:
         """The same: on PostgreSQL a failed statement ends a transaction, reading or not."""
         async with self.writing() as connection:
             yield connection
 
     @asynccontextmanager
-    async def releasing(self) -> AsyncIterator[AsyncConnection]:
+    async def releasing(self) -> AsyncIterator[CoreConnection]:
         """The same: leases are released in transactions of our own."""
         async with self.writing() as connection:
             yield connection

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import aiosqlite
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
-from sqlalchemy.orm import Session, scoped_session
 
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.store.app_connections import (
@@ -16,6 +14,8 @@ from rindle_sync.store.app_connections import (
     AppConnection,
     SqlAlchemyConnection,
     SqliteConnection,
+    async_kinds,
+    session_kinds,
 )
 from rindle_sync.store.callers_thread import is_called_from_elsewhere
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import psycopg
     from django.db.backends.base.base import BaseDatabaseWrapper
     from django.utils.connection import ConnectionProxy
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
+    from sqlalchemy.orm import Session, scoped_session
 
     AnyConnection: TypeAlias = (
         AsyncConnection
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
         | BaseDatabaseWrapper
         | ConnectionProxy[Any]
     )
-else:
-    AnyConnection = Any  # psycopg and Django are extras
+else:  # psycopg and Django are extras, and the ORM is imported by apps that use it
+    AnyConnection = AsyncConnection = Any
 
 _KINDS: Final = (
     "must be the app's own connection: of SQLAlchemy (Connection, Session, AsyncConnection, "
@@ -58,8 +60,7 @@ def app_connection(connection: Any) -> AppConnection:
 
 def connection_of(connection: Any) -> AppConnection:
     """The connection behind our face; raises `ConfigurationError` for another object."""
-    kinds = (AsyncConnection, AsyncSession, async_scoped_session, sa.Connection, Session)
-    if isinstance(connection, (*kinds, scoped_session)):
+    if isinstance(connection, (sa.Connection, *async_kinds(), *session_kinds())):
         return SqlAlchemyConnection(connection)
     if isinstance(connection, sqlite3.Connection):
         return SqliteConnection(connection)

@@ -1,13 +1,16 @@
 """One database: its connections, its leases, and the transactions that run there."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.errors import (
     AlreadyClosed,
@@ -16,12 +19,17 @@ from rindle_sync.errors import (
     WrongEventLoop,
 )
 from rindle_sync.store.driver_errors import NO_TABLES, named_errors, retried
-from rindle_sync.store.intake import Intake
 from rindle_sync.store.lent import is_lent_here, lend, take_back
 from rindle_sync.store.notifications import Notifications
+from rindle_sync.store.schema.core_engine import CoreConnection, CoreEngine
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.tables import assets
 from rindle_sync.store.write_queue import NoQueue, WriteQueue
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from rindle_sync.store.intake import Intake
 
 ENCODING_REMEDY: Final = (
     "use a database in UTF-8: CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
@@ -59,7 +67,7 @@ class Database:
     cannot be used.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: CoreEngine) -> None:
         self.engine = engine
         self._single = engine.execution_options(single=True)
         self._lent = asyncio.Semaphore(1 if self._has_one_writer else LENT_AT_ONCE)
@@ -71,7 +79,13 @@ class Database:
         self._writers = WriteQueue(file) if self._has_one_writer else NoQueue()
         self._server: Server | None = None
         self.notifications = Notifications(engine.dialect.name)
-        self.intake = Intake(engine, self.turn, self.notifications, schema_of(engine))
+
+    @cached_property
+    def intake(self) -> Intake:
+        """What stores webhook events as they come in; most processes get none."""
+        from rindle_sync.store.intake import Intake
+
+        return Intake(self.engine, self.turn, self.notifications, self.schema)
 
     @property
     def schema(self) -> str | None:
@@ -91,12 +105,18 @@ class Database:
         shown = {name: url.query[name] for name in ("host", "port", "dbname") if name in url.query}
         return url.set(drivername="postgresql", query=shown).render_as_string(hide_password=True)
 
+    async def finish_storing(self, within: timedelta) -> None:
+        """Wait up to `within` for webhook events that are being stored, then give them up."""
+        if "intake" in self.__dict__:
+            await self.intake.finish(within)
+
     async def close(self) -> None:
         """Release what is still leased, if the database answers, and close the connections."""
         with suppress(DatabaseUnavailable):
             await self.release_all()
         self._unreleased.clear()
-        await self.intake.close()
+        if "intake" in self.__dict__:
+            await self.intake.close()
         # a pool opens connections again after its end, which nobody would close
         self.is_closed = True
         await self.engine.dispose()
@@ -174,7 +194,7 @@ class Database:
         return self._server
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self) -> AsyncIterator[CoreConnection]:
         """A connection for statements that only read, each as of the moment when it runs."""
         self.check_usable()
         with named_errors():
@@ -182,7 +202,7 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def writing(self, *, single: bool = False) -> AsyncIterator[AsyncConnection]:
+    async def writing(self, *, single: bool = False) -> AsyncIterator[CoreConnection]:
         """One transaction, committed at its end; `single` is for one that is one statement."""
         self.check_usable()
         async with self.turn() as has_begun:
@@ -204,7 +224,8 @@ class Database:
 
         The callback is about the row `row_id`.
         """
-        async with self._lent, self.writing() as connection:
+        async with self._lent, self.writing() as ours:
+            connection = ours.for_app()
             lend(self, connection, row_id)
             try:
                 yield connection
@@ -227,7 +248,7 @@ class Database:
                 pass
 
     @asynccontextmanager
-    async def releasing(self) -> AsyncIterator[AsyncConnection]:
+    async def releasing(self) -> AsyncIterator[CoreConnection]:
         """One transaction that first releases what is not released yet."""
         unreleased = list(self._unreleased)
         async with self.writing() as connection:
@@ -239,7 +260,7 @@ class Database:
             self._unreleased.pop(lease, None)
 
     @asynccontextmanager
-    async def leasing(self, token: str, *tables: sa.Table) -> AsyncIterator[AsyncConnection]:
+    async def leasing(self, token: str, *tables: sa.Table) -> AsyncIterator[CoreConnection]:
         """`releasing`, to lease under `token`: where that fails, it is released later."""
         began = False
         try:
@@ -253,7 +274,7 @@ class Database:
             raise
 
 
-def schema_of(engine: AsyncEngine) -> str | None:
+def schema_of(engine: CoreEngine) -> str | None:
     """The schema of PostgreSQL that `open_engine` was given."""
     translated = engine.sync_engine.get_execution_options().get("schema_translate_map", {})
     schema: str | None = translated.get(None)

@@ -5,7 +5,8 @@ Imports nothing of Django: it is given the connection.
 
 from typing import Any
 
-from rindle_sync.store.migrations import LOCK, VERSION_TABLE, missing_statements
+from rindle_sync.store.migrations import LOCK, missing_statements
+from rindle_sync.store.revisions import VERSION_TABLE
 from rindle_sync.store.schema.tables import metadata
 
 

@@ -4,11 +4,10 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import scrub
 from rindle_sync.errors import (
@@ -18,6 +17,9 @@ from rindle_sync.errors import (
     TransactionEnded,
 )
 from rindle_sync.store.schema.sessions import BUSY_SECONDS, READ_ONLY, STATEMENT_SECONDS
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -227,7 +229,7 @@ def complaint(error: BaseException | None) -> str:
     return f"the database refused the statement: {text}"
 
 
-async def check_transaction(connection: AsyncConnection) -> None:
+async def check_transaction(connection: "AsyncConnection") -> None:
     """Raise `TransactionEnded` where the transaction is over, or can only be rolled back.
 
     PostgreSQL answers a COMMIT of a failed transaction without an error, and SQLite ends one by

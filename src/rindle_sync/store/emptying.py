@@ -1,15 +1,15 @@
 """Our tables without their rows, and a schema dropped: for tests."""
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.store.database import schema_of
 from rindle_sync.store.driver_errors import named_errors
+from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.engine import open_engine
 from rindle_sync.store.schema.tables import metadata, row_counts
 
 
-async def empty_tables(engine: AsyncEngine) -> None:
+async def empty_tables(engine: CoreEngine) -> None:
     """Delete all rows of our tables on PostgreSQL, and number new ones from 1 again.
 
     Raises `DatabaseUnavailable`, also where another transaction holds a row for ten seconds.

@@ -6,16 +6,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from rindle_sync.domain import ChangeKind, ProviderAsset, State, Trigger, WebhookEventSummary
+from rindle_sync.domain import ChangeKind, ProviderAsset, State, WebhookEventSummary
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.inbox import SUMMARY_COLUMNS, read_summary
+from rindle_sync.store.lines import CHECK_TRIGGERS
 from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import changes, webhook_events
 from rindle_sync.store.schema.types import UtcTime
-
-CHECK_TRIGGERS: Final = (Trigger.SWEEP, Trigger.SYNC, Trigger.AUDIT, Trigger.CLI, Trigger.CONSOLE)
-"""The triggers that find a change by a check."""
 
 _SENT: Final = once(sa.select(json_table("rows", "sent").c.value), "r")
 _NOTE_WEBHOOKS: Final = (

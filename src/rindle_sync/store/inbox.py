@@ -18,7 +18,6 @@ from rindle_sync.domain import (
     WebhookEvent,
     WebhookEventSummary,
 )
-from rindle_sync.store.intake import COLUMNS
 from rindle_sync.store.repository import (
     Repository,
     claim_statement,
@@ -89,7 +88,7 @@ class Inbox(Repository):
         stored also when its caller stops waiting; `Database.intake` finishes it.
         """
         self.database.check_usable()
-        return self.database.intake.add({name: getattr(webhook_event, name) for name in COLUMNS})
+        return self.database.intake.add({name: getattr(webhook_event, name) for name in _FIELDS})
 
     async def claim(
         self, *, now: datetime, token: str, until: datetime, limit: int

@@ -14,9 +14,7 @@ from functools import cache
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from rindle_sync.domain import UNTRACKED, EventStatus, JobKind
 from rindle_sync.errors import DatabaseUnavailable, InvalidValue
@@ -25,7 +23,8 @@ from rindle_sync.store.connection_kinds import connection_of
 from rindle_sync.store.driver_errors import named_errors, retried
 from rindle_sync.store.group_commit import GroupCommit
 from rindle_sync.store.notifications import NOTIFYING, Notifications
-from rindle_sync.store.raw_statements import RawStatement, dialect_of
+from rindle_sync.store.raw_statements import RawStatement, dialect_of, insert_into
+from rindle_sync.store.schema.core_engine import CoreConnection, CoreEngine
 from rindle_sync.store.schema.engine import NoConnections
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.sessions import STATEMENT_SECONDS
@@ -49,6 +48,7 @@ https://www.sqlite.org/pragma.html#pragma_synchronous
 """
 
 
+@cache
 def _insert_many(*, tells: bool) -> sa.Insert:
     rows = json_table("rows", "r")
     fields: dict[str, sa.ColumnElement[Any]] = {}
@@ -57,31 +57,33 @@ def _insert_many(*, tells: bool) -> sa.Insert:
     # JSON has no bytes
     text = json_field(rows, sa.Column("body", sa.Text()))
     fields["body"] = sa.func.decode(text, sa.literal_column("'base64'"))
-    new = postgresql.insert(webhook_events).from_select(COLUMNS, sa.select(*fields.values()))
+    new = insert_into(webhook_events, "postgresql").from_select(
+        COLUMNS, sa.select(*fields.values())
+    )
     told = (NOTIFYING,) if tells else ()
-    return new.on_conflict_do_nothing().returning(webhook_events.c.id, *told)
+    statement: sa.Insert = new.on_conflict_do_nothing().returning(webhook_events.c.id, *told)
+    return statement
 
 
+@cache
 def _insert_one() -> sa.Insert:
-    new = sqlite.insert(webhook_events).values({name: sa.bindparam(name) for name in COLUMNS})
-    return new.on_conflict_do_nothing().returning(webhook_events.c.id)
+    new = insert_into(webhook_events, "sqlite").values(
+        {name: sa.bindparam(name) for name in COLUMNS}
+    )
+    statement: sa.Insert = new.on_conflict_do_nothing().returning(webhook_events.c.id)
+    return statement
 
 
-def _revive() -> sa.Update:
+@cache
+def _revive(*, tells: bool) -> sa.Update:
     """Make an event that was not applied pending, as it was sent now."""
     table = webhook_events.c
     is_dead = table.status == sa.literal_column(f"'{EventStatus.DEAD.value}'")
     is_left = is_dead | (table.reason == sa.literal_column(f"'{UNTRACKED}'"))
     key = [table[name] == sa.bindparam(f"of_{name}") for name in _KEY]
     sent: dict[str, Any] = {name: sa.bindparam(name) for name in COLUMNS if name != "id"}
-    return sa.update(webhook_events).where(*key, is_left).values(sent)
-
-
-_INSERT_MANY: Final = _insert_many(tells=False)
-_INSERT_MANY_AND_TELL: Final = _insert_many(tells=True)
-_INSERT_ONE: Final = _insert_one()
-_REVIVE: Final = _revive()
-_REVIVE_AND_TELL: Final = _REVIVE.returning(NOTIFYING)
+    revived = sa.update(webhook_events).where(*key, is_left).values(sent)
+    return revived.returning(NOTIFYING) if tells else revived
 
 
 class Intake:
@@ -93,7 +95,7 @@ class Intake:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        engine: CoreEngine,
         turn: Turn,
         notifications: Notifications,
         schema: str | None = None,
@@ -106,7 +108,7 @@ class Intake:
         self._notifications = notifications
         self._schema = schema
         self._commits = GroupCommit(self._store)
-        self._kept: tuple[AsyncConnection, RawConnection] | None = None
+        self._kept: tuple[CoreConnection, RawConnection] | None = None
         self._used_at = 0.0
 
     def add(self, values: Values) -> "asyncio.Future[bool]":
@@ -144,7 +146,7 @@ class Intake:
         """The ids of those that were not stored before, in one transaction."""
         async with self._turn() as has_begun, self._connected() as connection:
             if connection.backend == "sqlite":
-                sql = _text(_INSERT_ONE, connection.backend, self._schema)
+                sql = _text(_insert_one(), connection.backend, self._schema)
                 rows = [_sent(values) for values in events]
                 inserting = connection.given._execute(  # noqa: SLF001  all on its thread at once
                     _insert_each, inner(connection.given), sql, rows, has_begun
@@ -152,8 +154,7 @@ class Intake:
                 return frozenset(await inserting)
             # PostgreSQL would log a failed statement with what stands in it: never in its text
             is_told = self._notifications.are_due(*_work_of(events))
-            statement = _INSERT_MANY_AND_TELL if is_told else _INSERT_MANY
-            sql = _text(statement, connection.backend, self._schema)
+            sql = _text(_insert_many(tells=is_told), connection.backend, self._schema)
             values = {"rows": json_parameter(events, webhook_events)}
             cursor = await connection.given.execute(sql, values)
             return frozenset(str(line[0]) for line in await cursor.fetchall())
@@ -168,8 +169,9 @@ class Intake:
             async with self._turn() as has_begun, self._connected() as connection:
                 has_begun()
                 is_told = self._notifications.are_due(*_work_of([values]))
-                statement = _REVIVE_AND_TELL if is_told else _REVIVE
-                raw = RawStatement(statement, sent, dialect_of(connection.backend), self._schema)
+                raw = RawStatement(
+                    _revive(tells=is_told), sent, dialect_of(connection.backend), self._schema
+                )
                 return (await connection.run(raw.sql, raw.parameters[0])).rowcount > 0
         except (DatabaseUnavailable, InvalidValue) as error:
             return error

@@ -2,12 +2,14 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.errors import TransactionEnded
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 @dataclass(slots=True)
@@ -21,7 +23,7 @@ class _Lent:
 _lent_here: Final[ContextVar[_Lent | None]] = ContextVar("lent_here", default=None)
 
 
-def lend(database: object, connection: AsyncConnection, row_id: str | None) -> None:
+def lend(database: object, connection: "AsyncConnection", row_id: str | None) -> None:
     """Lend the transaction of `connection` to what this task starts, until `take_back`.
 
     It holds a change of the row `row_id`.

@@ -29,6 +29,9 @@ from rindle_sync.store.schema.types import UtcTime
 
 P = TypeVar("P", Track, Rendition, Master)
 
+CHECK_TRIGGERS: Final = (Trigger.SWEEP, Trigger.SYNC, Trigger.AUDIT, Trigger.CLI, Trigger.CONSOLE)
+"""The triggers that find a change by a check."""
+
 
 class Change(Value, frozen=True, kw_only=True):
     """One real change of a row, as stored in `provider_asset_changes`."""

@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.domain import ROW_FIELDS, ProviderAsset
 from rindle_sync.errors import ConfigurationError, InvalidValue
 from rindle_sync.store.assets import Added
 from rindle_sync.store.lines import ROW, columns_of, read_row
-from rindle_sync.store.raw_statements import RawStatement, dialect_of
+from rindle_sync.store.raw_statements import RawStatement, dialect_of, insert_into
 from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import assets
@@ -25,12 +25,13 @@ _NAMES: Final = ("reference", "profile", "playback_policy", "ingest_mode")
 _KEPT: Final = ("passthrough", "provider_upload_id")
 
 
+@cache
 def _insert_statement(dialect: str) -> sa.Executable:
     sent = once(sa.select(json_table("rows", "sent").c.value), "r")
     fields = [json_field(sent, assets.c[name]) for name in ROW_FIELDS]
     # without a condition SQLite takes ON CONFLICT for the one of a join
     rows = sa.select(*fields).where(sa.true())
-    new: Any = sqlite.insert(assets) if dialect == "sqlite" else postgresql.insert(assets)
+    new = insert_into(assets, dialect)
     added: sa.Executable = (
         new.from_select(ROW_FIELDS, rows).on_conflict_do_nothing().returning(assets.c.id)
     )
@@ -49,7 +50,6 @@ def _take_over_statement() -> sa.Update:
     return taken.where(assets.c.id == json_field(rows, assets.c.id)).returning(ROW)
 
 
-_INSERT: Final = {name: _insert_statement(name) for name in ("sqlite", "postgresql")}
 _TAKE_OVER: Final = _take_over_statement()
 
 
@@ -91,7 +91,7 @@ class NewRows(Repository):
             return Added(())
         try:
             sent = json_parameter([columns_of(row) for row in rows], assets)
-            ids = await self._returned(_INSERT[self.database.engine.dialect.name], sent)
+            ids = await self._returned(_insert_statement(self.database.engine.dialect.name), sent)
             return Added([row for row in rows if row.id in ids])
         except IntegrityError:
             reason = _CONSTRAINT

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import JobKind
+from rindle_sync.store.schema.core_engine import CoreConnection
 
 CHANNEL: Final = "rindle_sync"
 """Of NOTIFY. Nothing comes with it: whoever hears it asks the tables."""
@@ -38,7 +38,7 @@ class Notifications:
         """Whether others are to be told of work of these kinds."""
         return self._is_heard and bool(set(kinds).difference(*self._taken))
 
-    async def send(self, connection: AsyncConnection, *kinds: JobKind) -> None:
+    async def send(self, connection: CoreConnection, *kinds: JobKind) -> None:
         """Tell them of work of these kinds, once the transaction of `connection` is committed."""
         if self.are_due(*kinds):
             await connection.execute(_NOTIFY)

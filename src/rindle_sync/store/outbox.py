@@ -8,11 +8,10 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.errors import InvalidValue, TransactionEnded, WriteInsideCallback
 from rindle_sync.store.driver_errors import check_transaction, retried
@@ -26,8 +25,12 @@ from rindle_sync.store.repository import (
     has_come,
     outcome_statement,
 )
+from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import change_deliveries, changes
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 def _claim_statement() -> sa.Update:
@@ -135,7 +138,7 @@ class Outbox(Repository):
     @asynccontextmanager
     async def handing_over(
         self, leased: PendingChange | PendingCall, callback: str, token: str, *, ends: bool
-    ) -> AsyncIterator[AsyncConnection | None]:
+    ) -> AsyncIterator["AsyncConnection | None"]:
         """A transaction for one callback, which also notes that it has handled the change.
 
         `ends` says that no other callback is left. None where the lease was lost: nobody may be
@@ -205,7 +208,7 @@ class Outbox(Repository):
 
     async def note_handled(
         self,
-        connection: AsyncConnection,
+        connection: "AsyncConnection | CoreConnection",
         leased: PendingChange | PendingCall,
         callback: str,
         token: str,
@@ -252,7 +255,7 @@ class Outbox(Repository):
                 await connection.execute(_PUT_OFF, rows | held)
 
     async def _keep_calls(
-        self, connection: AsyncConnection, outcomes: Outcomes, ended: Collection[int]
+        self, connection: CoreConnection, outcomes: Outcomes, ended: Collection[int]
     ) -> None:
         """Write the calls that are left of changes that have ended, and drop their markers."""
         new = [
@@ -291,11 +294,11 @@ class HandedOver:
     changes: list[PendingChange]
     """Those whose lease is still held."""
     _outbox: Outbox
-    _connection: AsyncConnection
+    _connection: "AsyncConnection"
     _token: str
 
     @asynccontextmanager
-    async def turn(self, pending: PendingChange, callback: str) -> AsyncIterator[AsyncConnection]:
+    async def turn(self, pending: PendingChange, callback: str) -> AsyncIterator["AsyncConnection"]:
         """The transaction for the call with one change, which is noted at the end."""
         database, connection = self._outbox.database, self._connection
         lend(database, connection, pending.change.row_id)
@@ -318,7 +321,7 @@ def _call_columns(pending: PendingChange, callback: str) -> dict[str, Any]:
     return named | {"row_id": change.row_id, "version": change.version}
 
 
-async def _of_rows(connection: AsyncConnection, row_ids: Collection[str]) -> Sequence[sa.Row[Any]]:
+async def _of_rows(connection: CoreConnection, row_ids: Collection[str]) -> Sequence[sa.Row[Any]]:
     """The calls that are left for the changes of these rows, and the markers of these changes."""
     if not row_ids:
         return []
@@ -337,7 +340,7 @@ def _pending(line: sa.Row[Any], standing: Sequence[sa.Row[Any]]) -> PendingChang
 
 
 async def _with_changes(
-    connection: AsyncConnection, lines: Sequence[sa.Row[Any]]
+    connection: CoreConnection, lines: Sequence[sa.Row[Any]]
 ) -> list[PendingCall]:
     if not lines:
         return []

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import Bucket, BucketLevel, BucketState, Grant, token_bucket
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.repository import Repository
+from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.tables import rate_limits
 
 _STATE: Final = (rate_limits.c.tokens, rate_limits.c.filled_at, rate_limits.c.paused_until)
@@ -91,9 +91,7 @@ class RateLimits(Repository):
             await self._write(connection, bucket, state)
         self._known[bucket.name] = state
 
-    async def _lock(
-        self, connection: AsyncConnection, bucket: Bucket, now: datetime
-    ) -> BucketState:
+    async def _lock(self, connection: CoreConnection, bucket: Bucket, now: datetime) -> BucketState:
         """The bucket, locked until the transaction ends; inserted where it has no line."""
         wanted = sa.select(*_STATE).where(*self._of(bucket)).with_for_update()
         found = (await connection.execute(wanted)).one_or_none()
@@ -105,7 +103,7 @@ class RateLimits(Repository):
             found = (await connection.execute(wanted)).one()
         return BucketState(*found)
 
-    async def _write(self, connection: AsyncConnection, bucket: Bucket, state: BucketState) -> None:
+    async def _write(self, connection: CoreConnection, bucket: Bucket, state: BucketState) -> None:
         await connection.execute(
             sa.update(rate_limits).where(*self._of(bucket)).values(asdict(state))
         )

@@ -6,12 +6,13 @@ from functools import cache
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine import Dialect, IteratorResult
 from sqlalchemy.engine.result import SimpleResultMetaData
 
 from rindle_sync.store.schema.json_rows import from_json, to_json
+from rindle_sync.store.schema.types import JsonValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _reader(kind: Any, dialect: Dialect) -> Any:
     processor = kind.dialect_impl(dialect).result_processor(dialect, None)
     if processor is None:
         return lambda value: value
-    if isinstance(kind, sa.JSON):
+    if isinstance(kind, JsonValue):
         # a driver may have decoded it already
         return lambda value: processor(value) if isinstance(value, str | bytes) else value
     return processor
@@ -91,9 +92,20 @@ def _reader(kind: Any, dialect: Dialect) -> Any:
 @cache
 def dialect_of(backend: str, paramstyle: str | None = None) -> Dialect:
     """How SQLAlchemy writes a statement for a database, without any driver."""
-    postgresql: Any = PGDialect
     options: dict[str, Any] = {"json_serializer": to_json, "json_deserializer": from_json}
     if backend == "sqlite":
         return SQLiteDialect(**options, paramstyle=paramstyle or "named")
+    from sqlalchemy.dialects.postgresql.base import PGDialect
+
+    postgresql: Any = PGDialect
     dialect: Dialect = postgresql(**options, paramstyle=paramstyle or "pyformat")
     return dialect
+
+
+def insert_into(table: sa.Table, dialect: str) -> Any:
+    """An insert of this database, which can leave out a row that conflicts with another."""
+    if dialect == "sqlite":
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert(table)

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.errors import WriteInsideCallback
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lent import is_lent_here
 from rindle_sync.store.repository import Repository
+from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.tables import (
     assets,
     change_deliveries,
@@ -79,7 +79,7 @@ class Removal(Repository):
         )
         return await self.execute(sa.delete(assets).where(*self.here, *which))
 
-    async def _empty_webhooks(self, connection: AsyncConnection, ids: sa.Row[Any, Any]) -> None:
+    async def _empty_webhooks(self, connection: CoreConnection, ids: sa.Row[Any, Any]) -> None:
         # the lines stay, so that an event that is delivered again is not taken for a new one
         table = webhook_events.c
         pairs = (

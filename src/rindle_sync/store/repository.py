@@ -5,11 +5,11 @@ from datetime import datetime
 from typing import Any, ClassVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rindle_sync.domain import LONGEST_WAIT, TOLERANCE, JobKind
 from rindle_sync.store.database import Database
 from rindle_sync.store.driver_errors import retried
+from rindle_sync.store.raw_statements import insert_into
 from rindle_sync.store.schema.json_rows import json_field, json_table
 
 
@@ -83,9 +83,7 @@ class Repository:
 
         https://docs.sqlalchemy.org/en/20/core/connections.html: `preserve_rowcount`
         """
-        new: Any = postgresql.insert(self.table)
-        if self.database.engine.dialect.name == "sqlite":
-            new = sqlite.insert(self.table)
+        new = insert_into(self.table, self.database.engine.dialect.name)
         return cast(
             sa.Insert, new.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
         )

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from rindle_sync.domain import FINAL, TOLERANCE, ChangeKind, ErrorKind, EventStatus, State, Trigger
 from rindle_sync.store.driver_errors import retried
-from rindle_sync.store.history import CHECK_TRIGGERS
 from rindle_sync.store.job_runs import JobRun
+from rindle_sync.store.lines import CHECK_TRIGGERS
 from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import (

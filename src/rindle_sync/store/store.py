@@ -1,7 +1,10 @@
 """All repositories of one provider environment."""
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore
@@ -10,16 +13,18 @@ from rindle_sync.store.connection_kinds import app_connection
 from rindle_sync.store.database import Database
 from rindle_sync.store.driver_errors import COLLIDED, RolledBack, retried
 from rindle_sync.store.environments import Environments
-from rindle_sync.store.history import History
-from rindle_sync.store.inbox import Inbox
 from rindle_sync.store.job_runs import JobRuns
-from rindle_sync.store.new_rows import NewRows
-from rindle_sync.store.outbox import Outbox
 from rindle_sync.store.rate_limits import RateLimits
-from rindle_sync.store.removal import Removal
-from rindle_sync.store.statistics import Statistics
 from rindle_sync.store.superseded import Superseded
-from rindle_sync.store.wrong_times import WrongTimesQuery
+
+if TYPE_CHECKING:
+    from rindle_sync.store.history import History
+    from rindle_sync.store.inbox import Inbox
+    from rindle_sync.store.new_rows import NewRows
+    from rindle_sync.store.outbox import Outbox
+    from rindle_sync.store.removal import Removal
+    from rindle_sync.store.statistics import Statistics
+    from rindle_sync.store.wrong_times import WrongTimesQuery
 
 T = TypeVar("T")
 
@@ -31,22 +36,66 @@ class Store:
         self.database = database
         self.provider = provider
         self.environment = environment
-        of = (database, provider, environment)
+        self._of = of = (database, provider, environment)
         self.assets = AssetStore(*of)
-        self.new_rows = NewRows(*of)
         self.queries = AssetQueries(*of)
-        self.inbox = Inbox(*of)
-        self.outbox = Outbox(*of)
         self.environments = Environments(*of)
         self.job_runs = JobRuns(*of)
-        self.history = History(*of)
         self.rate_limits = RateLimits(*of)
-        self.statistics = Statistics(*of)
         self.superseded = Superseded(*of)
-        self.removal = Removal(*of)
-        self.wrong_times = WrongTimesQuery(*of)
 
-    def within(self, connection: Any) -> "Store":
+    # Most processes use few of these, and each makes its statements as it is imported.
+
+    @cached_property
+    def new_rows(self) -> NewRows:
+        """The rows that the app tracks."""
+        from rindle_sync.store.new_rows import NewRows
+
+        return NewRows(*self._of)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """The stored webhook events."""
+        from rindle_sync.store.inbox import Inbox
+
+        return Inbox(*self._of)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """The changes to dispatch to the app."""
+        from rindle_sync.store.outbox import Outbox
+
+        return Outbox(*self._of)
+
+    @cached_property
+    def history(self) -> History:
+        """The changes of a row."""
+        from rindle_sync.store.history import History
+
+        return History(*self._of)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """The figures of a status."""
+        from rindle_sync.store.statistics import Statistics
+
+        return Statistics(*self._of)
+
+    @cached_property
+    def removal(self) -> Removal:
+        """The deletion of rows."""
+        from rindle_sync.store.removal import Removal
+
+        return Removal(*self._of)
+
+    @cached_property
+    def wrong_times(self) -> WrongTimesQuery:
+        """The stored times that no right clock has written."""
+        from rindle_sync.store.wrong_times import WrongTimesQuery
+
+        return WrongTimesQuery(*self._of)
+
+    def within(self, connection: Any) -> Store:
         """The same repositories in the transaction that is open on the app's own `connection`.
 
         Raises `ConfigurationError` for an object that is no such connection; the methods of the
@@ -56,7 +105,7 @@ class Store:
         return Store(borrowed, self.provider, self.environment)
 
     @retried
-    async def together(self, work: Callable[["Store"], Awaitable[T]]) -> T:
+    async def together(self, work: Callable[[Store], Awaitable[T]]) -> T:
         """What `work` returns, all of whose writes are one transaction, or a part of the app's.
 
         It is run again where the database rolls the transaction back in favour of another one.

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from rindle_sync.domain import HasProviderIds, ProviderAsset
 from rindle_sync.errors import InvalidValue
 from rindle_sync.store.repository import Repository
+from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.tables import deletion_candidates, superseded
 
 REPLACED: Final = "replaced"
@@ -33,7 +33,7 @@ class SupersededIds:
 
 
 async def supersede(
-    connection: AsyncConnection, here: dict[str, Any], left: Collection[SupersededIds]
+    connection: CoreConnection, here: dict[str, Any], left: Collection[SupersededIds]
 ) -> None:
     """Remember these ids, in the transaction that takes them from their rows."""
     lines = []

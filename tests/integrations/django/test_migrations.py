@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, inspect, text
 
 from rindle_sync import connect
 from rindle_sync.config import plain_settings
-from rindle_sync.store.migrations import newest
+from rindle_sync.store.revisions import NEWEST
 from rindle_sync.store.schema import metadata
 from tests.support.app_connections import driver_url
 from tests.support.django_project import DjangoProject, a_project, database_of
@@ -34,7 +34,7 @@ def test_every_revision_has_a_django_migration() -> None:
 
     assert found[0][0] is None
     assert [after for _, after in found[:-1]] == [before for before, _ in found[1:]]
-    assert found[-1][1] == newest()
+    assert found[-1][1] == NEWEST
 
 
 def shape(url: str) -> Any:
@@ -69,7 +69,7 @@ def test_migrate_of_django_makes_the_same_tables(
     project.managed("migrate", "-v0")
 
     asyncio.run(check_ready(database_url))
-    assert asyncio.run(migrate(database_url)) == (newest(), newest())
+    assert asyncio.run(migrate(database_url)) == (NEWEST, NEWEST)
     kind = "sqlite" if database_url.startswith("sqlite") else "postgres"
     assert shape(database_url) == shape(request.getfixturevalue(f"{kind}_tables_url"))
 

@@ -13,7 +13,7 @@ from rindle_sync.config import Settings
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 from rindle_sync.integrations.django import conf
 from rindle_sync.store.django_tables import revision_in
-from rindle_sync.store.migrations import newest
+from rindle_sync.store.revisions import NEWEST
 
 TAG: Final = "rindle_sync"
 
@@ -108,9 +108,9 @@ def check_tables(*, databases: Sequence[str] | None = None, **_: Any) -> list[Ch
         there = revision_in(connections[alias])
     except (DatabaseError, ConfigurationError):  # the first is told by Django, the second above
         return []
-    if there == newest():
+    if there == NEWEST:
         return []
     stand = f"are at {there}" if there else "are not there"
-    text = f"The tables of rindle-sync {stand}, and this version needs {newest()}."
+    text = f"The tables of rindle-sync {stand}, and this version needs {NEWEST}."
     hint = "run `manage.py migrate rindle_sync`; tables of a newer version need that version."
     return [Warning(text, hint=hint, id="rindle_sync.W004")]

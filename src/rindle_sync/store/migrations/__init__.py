@@ -1,41 +1,31 @@
 """The Alembic migrations of the tables; `upgrade` brings a database to the newest revision."""
 
-import re
 from collections.abc import Callable, Collection
-from functools import cache
-from math import inf
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.domain import scrub
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.store.database import schema_of
-from rindle_sync.store.driver_errors import complaint, named_errors, state_of
+from rindle_sync.store.driver_errors import complaint, state_of
 from rindle_sync.store.migrations.alembic_logs import quiet
+from rindle_sync.store.revisions import (
+    NEWEST,
+    number_of,
+    refuse_newer,
+    refuse_unreleased,
+    revision_of,
+)
+from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.engine import file_of
 from rindle_sync.store.schema.tables import assets, metadata
 
 with quiet():  # at its first import, Alembic logs a line for each of its plugins
     from alembic import command
     from alembic.config import Config
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
-VERSION_TABLE: Final = "rindle_sync_alembic_version"
-"""A version table of its own: the app may use Alembic for its tables."""
-
-_NUMBERED: Final = re.compile(r"rindle_(\d+)")
-
-RUN_NEWER: Final = (
-    "run the newer version, or restore a backup of the database from before it was migrated"
-)
-
-_UNRELEASED: Final = frozenset({"0001", "0002"})
-"""Revisions from before the first release, whose tables have other names."""
 
 _FOLDER: Final = str(Path(__file__).parent)
 _NOT_PERMITTED: Final = "42501"
@@ -43,7 +33,7 @@ LOCK: Final = 0x52494E44_4C45
 """What migrations lock on in PostgreSQL: any number that no other program locks on."""
 
 
-async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
+async def upgrade(engine: CoreEngine) -> tuple[str | None, str]:
     """Create or migrate the tables; the revision before and after. Concurrent calls are safe.
 
     Raises `DatabaseUnavailable`, also for tables of a newer version or of another program.
@@ -59,22 +49,14 @@ async def upgrade(engine: AsyncEngine) -> tuple[str | None, str]:
         raise DatabaseUnavailable(f"the tables could not be migrated: {text}") from None
 
 
-async def revisions(engine: AsyncEngine) -> tuple[str | None, str]:
-    """The revision of the database and the newest one; raises `DatabaseUnavailable`."""
-    with named_errors():
-        async with engine.execution_options(single=True).connect() as connection:
-            schema = schema_of(engine)
-            return await connection.run_sync(lambda inner: _current(inner, schema)), newest()
-
-
 def _upgrade(connection: Connection, schema: str | None) -> tuple[str | None, str]:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
     if schema:
         enter_schema(connection, schema)
-    before = _current(connection, schema)
-    _refuse_newer(before)
-    if before == newest():
+    before = revision_of(connection, schema)
+    refuse_newer(before)
+    if before == NEWEST:
         return before, before  # Alembic would read every revision to find that out
     if before is None:
         inspector = inspect(connection)
@@ -87,7 +69,7 @@ def _upgrade(connection: Connection, schema: str | None) -> tuple[str | None, st
     config = _config(connection=connection, version_table_schema=schema)
     with quiet():
         command.upgrade(config, "head")
-    return before, newest()
+    return before, NEWEST
 
 
 def _config(**where: object) -> Config:
@@ -135,11 +117,11 @@ def missing_statements(
     `tables` are those of the database, `columns` gives the columns of one. Raises
     `DatabaseUnavailable` as `upgrade` does.
     """
-    _refuse_unreleased(before)
-    _refuse_newer(before)
+    refuse_unreleased(before)
+    refuse_newer(before)
     if before is None:
         _refuse_other_tables(tables, columns)
-    elif _number(before) >= _number(after):
+    elif number_of(before) >= number_of(after):
         return []
     return statements(backend, before, after)
 
@@ -177,45 +159,3 @@ def _refuse_other_tables(
             "own, or on PostgreSQL a schema (database_schema = rindle_sync, which this command "
             "makes)"
         )
-
-
-def is_newer(revision: str | None) -> bool:
-    """Whether a newer version of rindle-sync has made the tables: revisions are numbered."""
-    return revision is not None and _number(revision) > _number(newest())
-
-
-def _number(revision: str) -> float:
-    """The number of a revision; what has none is newer than all."""
-    found = _NUMBERED.fullmatch(revision)
-    return int(found[1]) if found else inf
-
-
-def _refuse_newer(revision: str | None) -> None:
-    if is_newer(revision):
-        raise DatabaseUnavailable(
-            f"the tables are at {revision}, of a newer version of rindle-sync than this one "
-            f"(at {newest()}): {RUN_NEWER}"
-        )
-
-
-def _refuse_unreleased(revision: str | None) -> None:
-    if revision in _UNRELEASED:
-        raise DatabaseUnavailable(
-            f"the tables were made by an unreleased version of rindle-sync (revision {revision}): "
-            "drop them, or use a new database, and run `rindle-sync migrate`"
-        )
-
-
-def _current(connection: Connection, schema: str | None) -> str | None:
-    options = {"version_table": VERSION_TABLE, "version_table_schema": schema}
-    with quiet():
-        context = MigrationContext.configure(connection, opts=options)
-        revision = context.get_current_revision()
-    _refuse_unreleased(revision)
-    return revision
-
-
-@cache
-def newest() -> str:
-    """The newest revision."""
-    return ScriptDirectory(_FOLDER).get_current_head() or ""

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from rindle_sync.store.migrations import VERSION_TABLE
+from rindle_sync.store.revisions import VERSION_TABLE
 from rindle_sync.store.schema.tables import metadata
 
 context.configure(

@@ -6,17 +6,17 @@ from typing import Any, Final, LiteralString, cast
 from procrastinate.schema import SchemaManager
 from psycopg import AsyncConnection, Error
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from rindle_sync.domain import scrub
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.store.database import schema_of
 from rindle_sync.store.migrations import enter_schema
+from rindle_sync.store.schema.core_engine import CoreEngine
 
 _LOCK: Final = 0x52494E44_4C46  # any number that no other program locks on
 
 
-async def install_procrastinate(engine: AsyncEngine) -> None:
+async def install_procrastinate(engine: CoreEngine) -> None:
     """Create or migrate the tables, unless the app has installed them itself.
 
     Concurrent calls are safe. Raises `ConfigurationError` and `DatabaseUnavailable`.

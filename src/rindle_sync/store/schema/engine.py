@@ -5,12 +5,12 @@ from pathlib import Path
 from sqlite3 import OperationalError
 from typing import Any, Final
 
-from sqlalchemy import Engine, NullPool, event
+from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
+from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.json_rows import from_json, to_json
 from rindle_sync.store.schema.sessions import BUSY_SECONDS, is_single, prepare_postgresql
 from rindle_sync.store.schema.urls import DRIVER_MISSING, engine_url
@@ -69,7 +69,7 @@ class NoConnections(NullPool):
 
 def open_engine(
     url: str, *, schema: str | None = None, pool_size: int = 5, keep_connections: bool = True
-) -> AsyncEngine:
+) -> CoreEngine:
     """An engine for `url` with time limits; no log and no error text shows parameters.
 
     On PostgreSQL our tables are in `schema`, whatever the search path says. Without
@@ -91,24 +91,24 @@ def open_engine(
         if parsed.get_backend_name() == "sqlite":
             file = file_of(parsed)
             _check_folder(file)
-            engine = create_async_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
-            prepare_sqlite(engine.sync_engine, file)
+            engine = create_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
+            prepare_sqlite(engine, file)
         else:
             if keep_connections:
                 options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10}
-            engine = create_async_engine(
+            engine = create_engine(
                 parsed.set(query={**_DEFAULTS, **parsed.query, **_FIXED}),
                 **options,
                 connect_args={"prepare_threshold": None},  # a pooler may change the session
             )
-            prepare_postgresql(engine.sync_engine)
+            prepare_postgresql(engine)
     except (ArgumentError, ValueError, TypeError, OSError):
         raise ConfigurationError(
             "database_url", "has a part that is not understood; see docs/settings.md"
         ) from None
     except ModuleNotFoundError:
         raise ConfigurationError("database_url", DRIVER_MISSING) from None
-    return engine
+    return CoreEngine(engine)
 
 
 def _check_folder(file: Path | None) -> None:

@@ -6,11 +6,10 @@ from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from rindle_sync.store.schema.types import UtcTime, utc_text
+from rindle_sync.store.schema.types import JsonValue, UtcTime, utc_text
 
 
 def to_json(value: Any) -> str:
@@ -71,7 +70,7 @@ def _document(element: Any, compiler: Any, **options: Any) -> str:
     fields = []
     for column in columns:
         value = compiler.process(column, **options)
-        if isinstance(column.type, sa.JSON):
+        if isinstance(column.type, JsonValue):
             value = f"json({value})"
         elif isinstance(column.type, sa.Boolean):
             value = f"json(iif({value}, 'true', 'false'))"
@@ -107,7 +106,7 @@ def json_records(
     parameter: str, columns: Sequence[sa.ColumnClause[Any]], alias: str
 ) -> sa.TableValuedAlias:
     """The JSON objects in the array `parameter` as a table with typed columns, on PostgreSQL."""
-    array = sa.cast(sa.bindparam(parameter, type_=sa.Text()), postgresql.JSON())
+    array = sa.cast(sa.bindparam(parameter, type_=sa.Text()), sa.JSON())
     records = sa.func.json_to_recordset(array).table_valued(*columns)
     return records.render_derived(name=alias, with_types=True)
 
@@ -152,4 +151,4 @@ def json_parameter(rows: Sequence[Mapping[str, Any]], table: sa.Table) -> str:
 def _texts(table: sa.Table) -> Sequence[tuple[str, Callable[[Any], str]]]:
     """The columns of `table` whose values are sent as text, and the functions that format them."""
     times = [(c.name, utc_text) for c in table.c if isinstance(c.type, UtcTime)]
-    return [*times, *((c.name, to_json) for c in table.c if isinstance(c.type, sa.JSON))]
+    return [*times, *((c.name, to_json) for c in table.c if isinstance(c.type, JsonValue))]

@@ -20,7 +20,15 @@ def _index(
     """Index columns, with `here` inside each environment; `where` makes it a partial index."""
     environment = (table.c.provider_name, table.c.environment) if here else ()
     columns = (*environment, *(table.c[column] for column in names))
-    sa.Index(name, *columns, unique=unique, sqlite_where=where, postgresql_where=where)
+    index = sa.Index(name, *columns, unique=unique, sqlite_where=where)
+    if where is None:
+        return
+
+    # not `postgresql_where`: for that word SQLAlchemy loads all that it has for PostgreSQL
+    @sa.event.listens_for(table, "before_create")
+    def creating(_: sa.Table, connection: sa.Connection, **__: object) -> None:
+        if connection.dialect.name == "postgresql":
+            index.dialect_options["postgresql"]["where"] = where
 
 
 assets: Final = sa.Table(

@@ -5,7 +5,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB, UUID
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
@@ -56,9 +55,25 @@ class RowId(TypeDecorator[str]):
     def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
         """The column type."""
         return dialect.type_descriptor(
-            sa.String(36) if dialect.name == "sqlite" else UUID(as_uuid=False)
+            sa.String(36) if dialect.name == "sqlite" else sa.UUID(as_uuid=False)
         )
 
 
-Json: Final = sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+class JsonValue(TypeDecorator[Any]):
+    """Any value of JSON: `jsonb` on PostgreSQL, text on SQLite."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
+        """The column type."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.JSON(none_as_null=True))
+        # a process on SQLite needs none of what SQLAlchemy has for PostgreSQL
+        from sqlalchemy.dialects.postgresql import JSONB
+
+        return dialect.type_descriptor(JSONB(none_as_null=True))
+
+
+Json: Final = JsonValue()
 Serial: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

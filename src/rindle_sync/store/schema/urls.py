@@ -131,7 +131,7 @@ def _postgresql(rest: str) -> URL:
     host = unquote(located[1]).strip("[]")
     _check_names(host)
     return URL.create(
-        "postgresql+psycopg",
+        "postgresql+psycopg_async",
         username=unquote(user) or None,
         password=unquote(password) or None,
         host=host or None,
