@@ -250,10 +250,10 @@ def test_settings_of_the_app_win_over_those_of_the_process(
             "RINDLE_MUX_TOKN_ID: is no setting; did you mean RINDLE_MUX_TOKEN_ID?",
         ),
         ("RINDLE_X", "a-secret-word", "RINDLE_X: is no setting; see docs/settings.md"),
-        ("RINDLE_LISTEN_PORT", "a-secret-word", "listen_port: input should be a valid integer"),
-        ("RINDLE_CONSOLE_TOKEN", "short-word", "console_token: must have at least 16 characters"),
-        ("RINDLE_DATABASE_URL", "mysql://a-secret-word@h/d", "database_url: "),
-        ("RINDLE_MUX_BASE_URL", 17, "mux_base_url: "),
+        ("RINDLE_LISTEN_PORT", "a-secret-word", "RINDLE_LISTEN_PORT: input should be a valid"),
+        ("RINDLE_CONSOLE_TOKEN", "short-word", "RINDLE_CONSOLE_TOKEN: must have at least 16"),
+        ("RINDLE_DATABASE_URL", "mysql://a-secret-word@h/d", "RINDLE_DATABASE_URL: "),
+        ("RINDLE_MUX_BASE_URL", 17, "RINDLE_MUX_BASE_URL: "),
     ],
 )
 def test_a_wrong_setting_is_told_as_the_app_is_made(
@@ -541,7 +541,7 @@ def test_a_wrong_setting_is_one_sentence_of_any_command() -> None:
         ended = run(*command, FLASK_RINDLE_LISTEN_PORT="none")
 
         assert ended.returncode == 2
-        assert ended.stderr.startswith("Error: listen_port: input should be a valid integer")
+        assert ended.stderr.startswith("Error: RINDLE_LISTEN_PORT: input should be a valid integer")
         assert len(ended.stderr.splitlines()) == 1, ended.stderr
 
 

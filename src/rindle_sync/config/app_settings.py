@@ -1,13 +1,17 @@
 """Settings that an app gives in the configuration of its framework."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 from rindle_sync.config.settings import Settings, fields_of, settings_of_process
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import PROVIDERS
 from rindle_sync.store.schema import engine_url
+
+_WHERE: Final = re.compile(r" \(set RINDLE_\w+ or \w+ in the TOML file\)$")
+"""How an error says where else a setting can stand."""
 
 
 def settings_of_app(
@@ -15,21 +19,31 @@ def settings_of_app(
 ) -> Settings:
     """The settings of this process, with those of an app over them, and `overrides` over these.
 
-    The arguments are those of `values_of_app`. Raises `ConfigurationError`, for a database URL that
-    is wrong as well.
+    `given` and `written` are as in `values_of_app`. Raises `ConfigurationError`, which names a
+    setting as the app writes it, for a database URL that is wrong as well.
     """
-    settings = settings_of_process({**values_of_app(given, written), **(overrides or {})})
-    engine_url(settings.database_url)
+    values, overrides = values_of_app(given, written), overrides or {}
+    try:
+        settings = settings_of_process({**values, **overrides})
+        engine_url(settings.database_url)
+    except ConfigurationError as error:
+        if error.setting not in values.keys() - overrides.keys():
+            raise
+        text = _WHERE.sub("", str(error).removeprefix(f"{error.setting}: "))
+        raise ConfigurationError(written.format(error.setting.upper()), text) from None
     return settings
 
 
-def values_of_app(given: Mapping[str, Any], written: str) -> dict[str, Any]:
+def values_of_app(
+    given: Mapping[str, Any], written: str, *, others: Collection[str] = ()
+) -> dict[str, Any]:
     """What an app gives, by the names of the settings; None counts as not set.
 
     `given` has it by names in capitals or small letters. `written` is how a setting is written
-    there, with `{}` for its name in capitals: `RINDLE_{}`. Raises `ConfigurationError`.
+    there, with `{}` for its name in capitals: `RINDLE_{}`. `others` are names that the framework
+    takes beside the settings. Raises `ConfigurationError`.
     """
-    known = {name for provider in PROVIDERS for name in fields_of(provider)}
+    known = {name for provider in PROVIDERS for name in fields_of(provider)} | set(others)
     values: dict[str, Any] = {}
     for key, value in given.items():
         name, shown = str(key).lower(), written.format(str(key).upper())
@@ -41,9 +55,8 @@ def values_of_app(given: Mapping[str, Any], written: str) -> dict[str, Any]:
             if near:
                 hint = f"did you mean {written.format(near[0].upper())}?"
             raise ConfigurationError(shown, f"is no setting; {hint}")
-        if value is not None:
-            values[name] = _small_keys(value) if name == "environments" else value
-    return values
+        values[name] = _small_keys(value) if name == "environments" else value
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _small_keys(tables: Any) -> Any:

@@ -99,7 +99,7 @@ def test_a_project_that_is_set_up_has_nothing_to_hear(
 @pytest.mark.parametrize(
     ("settings", "message", "text"),
     [
-        ({"RINDLE": {"MUX_TOKENID": "a"}}, "E001", "did you mean 'MUX_TOKEN_ID'?"),
+        ({"RINDLE": {"MUX_TOKENID": "a"}}, "E001", "did you mean RINDLE['MUX_TOKEN_ID']?"),
         ({"RINDLE": {"DATABASE": "video"}}, "E002", "there are default"),
         ({"RINDLE": {}}, "W001", "mux_token_id and mux_token_secret are not set"),
         ({"RINDLE": {}}, "W002", "mux_webhook_secrets is not set"),

@@ -56,7 +56,9 @@ def test_a_wrong_key_is_named_with_the_one_that_is_meant(tmp_path: Path) -> None
         ["MUX_TOKEN_ID"],
     )
 
-    assert misspelt == "RINDLE['MUX_TOKEN_IDS']: is no setting; did you mean 'MUX_TOKEN_ID'?"
+    assert (
+        misspelt == "RINDLE['MUX_TOKEN_IDS']: is no setting; did you mean RINDLE['MUX_TOKEN_ID']?"
+    )
     assert unknown.startswith("RINDLE['COLOUR']: is no setting; see docs/settings.md")
     assert "is not for Django" in url
     assert "hidden-word" not in url

@@ -3,9 +3,7 @@
 `RINDLE` wins over RINDLE_… variables, and these over `rindle-sync.toml`.
 """
 
-import re
-from collections.abc import Collection, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -13,7 +11,7 @@ from django.conf import settings as django_settings
 from django.core import mail
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from rindle_sync.config import Settings, fields_of, load_settings
+from rindle_sync.config import Settings, settings_of_app, values_of_app
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.store.schema import libpq_options
 
@@ -32,8 +30,8 @@ _NO_SCHEMA: Final = (
 _REFUSED: Final = {"database_url": _OWN_DATABASE, "database_schema": _NO_SCHEMA}
 
 
-_WHERE: Final = re.compile(r" \(set RINDLE_\w+ or \w+ in the TOML file\)$")
-"""How an error says where a setting can stand."""
+_WRITTEN: Final = f"{SETTING}['{{}}']"
+"""How a setting is written in the project."""
 
 
 def given() -> dict[str, Any]:
@@ -42,50 +40,10 @@ def given() -> dict[str, Any]:
     if not isinstance(values, Mapping):
         text = "must be a dict of settings, with their names in capitals"
         raise ConfigurationError(SETTING, text)
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        name = str(key).lower()
-        shown = f"{SETTING}[{key!r}]"
-        if name in _REFUSED:
-            raise ConfigurationError(shown, _REFUSED[name])
-        if name in found:
-            raise ConfigurationError(shown, "stands there twice, in capitals and in small letters")
-        found[name] = _small_keys(value) if name == "environments" else value
-    known = {*_known(found), DATABASE.lower()} - set(_REFUSED)
-    for name in found:
-        if name not in known:
-            raise ConfigurationError(f"{SETTING}[{name.upper()!r}]", _unknown(name, known))
-    return found
-
-
-def _known(values: Mapping[str, Any]) -> set[str]:
-    """The names of all settings, with those of every provider that `values` pick."""
-    tables = values.get("environments")
-    tables = tables.values() if isinstance(tables, Mapping) else ()
-    names = set[str]()
-    for table in (values, *tables):
-        provider = table.get("provider") if isinstance(table, Mapping) else None
-        names |= set(fields_of(provider) if isinstance(provider, str) else fields_of())
-    return names
-
-
-def _unknown(name: str, known: set[str]) -> str:
-    near = get_close_matches(name, sorted(known), n=1)
-    hint = f"did you mean {near[0].upper()!r}?" if near else "see docs/settings.md for all of them"
-    return f"is no setting; {hint}"
-
-
-def _small_keys(tables: Any) -> Any:
-    """The tables of the environments; their names stay as they are."""
-    if not isinstance(tables, Mapping):
-        return tables
-    found = {}
-    for environment, table in tables.items():
-        is_table = isinstance(table, Mapping)
-        found[environment] = (
-            {str(key).lower(): value for key, value in table.items()} if is_table else table
-        )
-    return found
+    for key in values:
+        if refused := _REFUSED.get(str(key).lower()):
+            raise ConfigurationError(f"{SETTING}[{key!r}]", refused)
+    return values_of_app(values, _WRITTEN, others=[DATABASE.lower()])
 
 
 def database_alias() -> str:
@@ -108,19 +66,8 @@ def load(**overrides: Any) -> Settings:
     """
     values = given()
     values.pop(DATABASE.lower(), None)
-    values |= {"database_url": database_url(), "database_schema": None}
-    try:
-        return load_settings(**{**values, **overrides})
-    except ConfigurationError as error:
-        raise _in_the_dict(error, values.keys() - overrides.keys()) from None
-
-
-def _in_the_dict(error: ConfigurationError, names: Collection[str]) -> ConfigurationError:
-    """The error, named as it stands in `RINDLE`, if it does."""
-    if error.setting not in names:
-        return error
-    text = str(error).removeprefix(f"{error.setting}: ")
-    return ConfigurationError(f"{SETTING}[{error.setting.upper()!r}]", _WHERE.sub("", text))
+    own = {"database_url": database_url(), "database_schema": None}
+    return settings_of_app(values, _WRITTEN, {**own, **overrides})
 
 
 def loaded() -> Settings:
