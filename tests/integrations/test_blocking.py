@@ -58,7 +58,6 @@ NOT_BLOCKING = {
     "runtime": "of engines",
     "waiting_events": "part of the endpoint",
     "within": "for integrations, as that of Django",
-    "add_callback": "for integrations, as that of Django",
     "context": "internal",
     "job_runner": "internal",
     "settings": "internal",

@@ -214,6 +214,7 @@ async def in_one_transaction(
             connection=connection,
         )
         await rindle.replace(row.id, provider_upload_id="upload-2", connection=connection)
+        assert_type(await rindle.within(connection).get(row.id), ProviderAsset | None)
         await rindle.untrack(row.id, connection=session)
     assert_type(upload, PreparedUpload)
     assert_type(asset, PreparedAsset)

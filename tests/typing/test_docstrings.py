@@ -5,12 +5,13 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 import pytest
 
 from rindle_sync import Installation, RindleSync, connect, connect_all, errors, load_settings
 from rindle_sync.types import WebhookEvents
+from tests.support.hints import hints_of
 
 ERRORS = {name for name, value in vars(errors).items() if inspect.isclass(value)}
 MEASURES = (int, float, timedelta, datetime)
@@ -52,7 +53,7 @@ def test_a_docstring_names_the_errors_that_are_raised(method: Callable[..., Any]
 
 @pytest.mark.parametrize("method", methods())
 def test_a_docstring_names_what_is_counted_or_timed(method: Callable[..., Any]) -> None:
-    text, hints = text_of(method), get_type_hints(inspect.unwrap(method))
+    text, hints = text_of(method), hints_of(method)
     returned = hints.pop("return", None)
     measured = [name for name, hint in hints.items() if is_measure(hint)]
 

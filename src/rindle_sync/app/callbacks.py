@@ -109,10 +109,6 @@ class Callbacks(Core):
 
         return register if callback is None else register(callback)
 
-    def add_callback(self, callback: ChangeCallback) -> None:
-        """Register a callback that an integration has made."""
-        self._callbacks.append(callback)
-
     @overload
     def on_webhook(self, type_pattern: str, callback: OnWebhook) -> OnWebhook: ...
 
@@ -156,3 +152,8 @@ class Callbacks(Core):
         Raises `DatabaseUnavailable`.
         """
         return await self.job_runner.dispatch()
+
+
+def add_callback(service: Callbacks, callback: ChangeCallback) -> None:
+    """Register a callback that an integration has made."""
+    service._callbacks.append(callback)  # noqa: SLF001  no method of what apps use

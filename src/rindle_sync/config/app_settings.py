@@ -37,7 +37,7 @@ def settings_of_app(
 def values_of_app(
     given: Mapping[str, Any], written: str, *, others: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What an app gives, by the names of the settings; None counts as not set.
+    """What an app gives, by the names of the settings.
 
     `given` has it by names in capitals or small letters. `written` is how a setting is written
     there, with `{}` for its name in capitals: `RINDLE_{}`. `others` are names that the framework
@@ -56,7 +56,7 @@ def values_of_app(
                 hint = f"did you mean {written.format(near[0].upper())}?"
             raise ConfigurationError(shown, f"is no setting; {hint}")
         values[name] = _small_keys(value) if name == "environments" else value
-    return {name: value for name, value in values.items() if value is not None}
+    return values
 
 
 def _small_keys(tables: Any) -> Any:

@@ -148,6 +148,8 @@ def _of_current_app() -> AppRindle:
 
 def _settings_of(app: Flask, overrides: Mapping[str, Any] | None = None) -> Settings:
     given = app.config.get_namespace(PREFIX, lowercase=False)
+    # as in Flask's own configuration, None is not set
+    given = {name: value for name, value in given.items() if value is not None}
     return settings_of_app(given, PREFIX + "{}", overrides)
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 from django.db import close_old_connections, connections, transaction
 from django.dispatch import Signal
 
+from rindle_sync.app import add_callback
 from rindle_sync.domain import ChangeKind, State
 from rindle_sync.installation import Installation
 from rindle_sync.integrations.blocking.background import CallFromThread
@@ -44,7 +45,7 @@ def connect_signals(installation: Installation) -> None:
     """Have the services of a process that runs jobs send the signals."""
     for service in installation.values():
         callback = ChangeCallback(name=NAME, function=_send, owns_transaction=True, wants=_wants)
-        service.add_callback(callback)
+        add_callback(service, callback)
 
 
 def _signals(event: ChangeEvent) -> list[Signal]:
