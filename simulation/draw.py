@@ -131,6 +131,10 @@ class Plan:
     """The numbers of the videos that are tracked in a transaction of the app's own."""
     lag: float = 0.0
     """By how many seconds a `lagging_list` is behind."""
+    page_size: int = 100
+    """How many assets a list page holds."""
+    batch: int = 100
+    """How many webhook events are applied at once."""
 
     def refuses(self, event_id: str) -> bool:
         """Whether the database refuses a webhook event: some, in one history of eight."""
@@ -234,6 +238,28 @@ def _with_few_calls(drawn: Plan) -> Plan:
     """A budget that is soon spent."""
     few = {"provider_read_burst": 3, "provider_reads_per_second": 0.25}
     return replace(drawn, settings=drawn.settings | few)
+
+
+def _with_many_pages(drawn: Plan) -> Plan:
+    """Many videos at once, on small pages and in small batches that follow one another."""
+    chance = Random(f"{drawn.seed}:pages")
+    videos = [
+        replace(
+            _video(chance, drawn.trouble, *_AT_ONCE),
+            kind="tracked",
+            at=chance.uniform(0, 5),
+            ends="ready",
+            after=chance.uniform(0, drawn.trouble / 2),
+            told_after=chance.uniform(0, 5),
+        )
+        for _ in range(16)
+    ]
+    return replace(
+        drawn,
+        videos=sorted([*drawn.videos, *videos], key=lambda video: video.at),
+        page_size=3,
+        batch=3,
+    )
 
 
 def _with_another_token(drawn: Plan) -> Plan:
@@ -605,6 +631,7 @@ def _drawn_out(chance: Random, low: float, high: float) -> float:
 _SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
     2: _with_shared_names,
     4: _with_few_calls,
+    5: _with_many_pages,
     7: _with_another_token,
     12: _with_misdated_events,
     13: _with_odd_text,
@@ -617,6 +644,7 @@ _SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
     25: _with_nothing_but_checks,
     26: _with_a_wrong_clock,
     27: _with_slow_answers,
+    29: _with_many_pages,
     31: _with_assets_not_found_once,
     33: _with_edits_at_the_provider,
     35: _with_edits_at_the_provider,

@@ -100,6 +100,9 @@ class Surroundings(Protocol):
     def callback_fails(self) -> bool:
         """Whether the app's callback fails now."""
 
+    def page_size(self) -> int:
+        """How many assets a list page holds."""
+
 
 @dataclass(slots=True, eq=False)
 class Host:
@@ -126,6 +129,8 @@ class Host:
         listeners = (self._emitted, EventLog())
         self.rindle = RindleSync(settings, database, listeners, Network(self), self.now)
         self.rindle.on_change(self._announced)
+        provider: Any = self.rindle.context.gateway.provider
+        provider.page_size = self.around.page_size()
 
     def serve(self) -> None:
         """Run the service."""

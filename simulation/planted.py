@@ -32,8 +32,10 @@ from rindle_sync.domain import (
 )
 from rindle_sync.errors import AuthenticationFailed, ProviderUnavailable
 from rindle_sync.gateway import IdentityCheck
+from rindle_sync.providers import Page
 from rindle_sync.providers.mux import Mux
 from rindle_sync.reconcile import CallAllowance
+from rindle_sync.reconcile.pipeline import FetchAhead
 from rindle_sync.store import AssetStore, Inbox, Outbox, Outcomes, RateLimits, Write
 from rindle_sync.store.group_commit import GroupCommit
 from rindle_sync.store.intake import Intake
@@ -527,6 +529,26 @@ def _told_by_page_and_by_call() -> Patches:
     return [patch.object(apply, "_events", events)]
 
 
+def _page_dated_late() -> Patches:
+    """A page that was asked for ahead is taken to be as it is when it is read."""
+    original_begin, original_get = FetchAhead.begin, FetchAhead.get
+
+    def begin(self: Any, place: Any) -> None:
+        self.began_at = asyncio.get_running_loop().time()
+        original_begin(self, place)
+
+    async def get(self: Any, place: Any) -> Any:
+        page, began_at = await original_get(self, place), vars(self).pop("began_at", None)
+        if began_at is None or not isinstance(page, Page):
+            return page
+        # as much later as it has lain there
+        lain = timedelta(seconds=asyncio.get_running_loop().time() - began_at)
+        entries = [replace(entry, at=entry.at + lain) for entry in page.entries]
+        return Page(entries, page.cursor)
+
+    return [patch.object(FetchAhead, "begin", begin), patch.object(FetchAhead, "get", get)]
+
+
 def _read_strictly() -> Patches:
     """An answer with one odd value in it is no answer."""
     return [
@@ -700,6 +722,7 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _page_puts_off,
         _pages_at_any_price,
         _told_by_page_and_by_call,
+        _page_dated_late,
         _read_strictly,
         _hide_before_meaning,
         _give_up,

@@ -22,6 +22,7 @@ from rindle_sync.emulator.lifecycle import AssetState, Ending, Life, PlaybackId
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime.engines import embedded
+from rindle_sync.webhooks import process
 from simulation.acts import FILE, begin_upload, perform, track_with_a_row
 from simulation.clock import BEGIN, VirtualLoop
 from simulation.draw import ASSET_FAULTS, Command, Plan, Video, Window
@@ -183,6 +184,10 @@ class World:
     def refuses(self, event_id: str) -> bool:
         """Whether the database refuses this webhook event."""
         return self.plan.refuses(event_id)
+
+    def page_size(self) -> int:
+        """How many assets a list page holds."""
+        return self.plan.page_size
 
     def callback_fails(self) -> bool:
         """Whether the app's callback fails now."""
@@ -611,10 +616,12 @@ class _Logged(logging.Handler):
 def around(world: World) -> Iterator[None]:
     """Everything that is logged goes to the world.
 
-    The service looks into its tables as rarely as the plan says.
+    The service looks into its tables as rarely, and applies as many webhook events at once, as the
+    plan says.
     """
     log, logged = logging.getLogger("rindle_sync"), _Logged(world.logged)
     before = embedded.poll_gap, embedded.PASS_EVERY, log.level, log.propagate
+    batch, process.BATCH = process.BATCH, world.plan.batch  # type: ignore[misc]
     embedded.poll_gap, embedded.PASS_EVERY = (lambda every: world.plan.polling), 300.0  # type: ignore[misc]  # noqa: ARG005
     log.addHandler(logged)
     log.setLevel(logging.DEBUG)
@@ -623,4 +630,5 @@ def around(world: World) -> Iterator[None]:
         yield
     finally:
         log.removeHandler(logged)
+        process.BATCH = batch  # type: ignore[misc]
         embedded.poll_gap, embedded.PASS_EVERY, log.level, log.propagate = before  # type: ignore[misc]

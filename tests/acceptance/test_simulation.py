@@ -53,6 +53,7 @@ FOUND_BY = {
     "page-puts-off": 265,
     "pages-at-any-price": 185,
     "told-by-page-and-by-call": 25,
+    "page-dated-late": 165,
     "read-strictly": 53,
     "hide-before-meaning": 53,
     "give-up": 21,

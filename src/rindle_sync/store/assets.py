@@ -48,6 +48,9 @@ class Added:
 READ_AT_ONCE: Final = 500
 """How many rows are read at once where all of them are."""
 
+WRITTEN_AT_ONCE: Final = 100
+"""How many rows one statement writes on SQLite."""
+
 _TAKEN: Final = "another row holds its asset already, or a constraint refuses it"
 
 HAS_COME: Final = assets.c.check_at <= sa.bindparam("due")
@@ -242,12 +245,17 @@ class AssetStore(Repository):
         return frozenset(found.scalars())
 
     async def _write_apart(self, connection: CoreConnection, writes: Sequence[Write]) -> Set[str]:
-        found = await connection.execute(WRITE_ROWS, {"rows": rows_as_text(writes)})
-        ids = frozenset(found.scalars())
-        added = [w.change for w in writes if w.change and w.row.id in ids]
-        if added:
-            await connection.execute(ADD_CHANGES, {"rows": changes_as_text(added)})
-        return ids
+        written = set[str]()
+        # not more at once: SQLite holds the whole JSON, parsed
+        for start in range(0, len(writes), WRITTEN_AT_ONCE):
+            part = writes[start : start + WRITTEN_AT_ONCE]
+            found = await connection.execute(WRITE_ROWS, {"rows": rows_as_text(part)})
+            ids = frozenset(found.scalars())
+            added = [w.change for w in part if w.change and w.row.id in ids]
+            if added:
+                await connection.execute(ADD_CHANGES, {"rows": changes_as_text(added)})
+            written |= ids
+        return written
 
     async def changes_of(self, row_id: str) -> list[Change]:
         """The real changes of a row, oldest first."""

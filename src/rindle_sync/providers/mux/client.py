@@ -138,7 +138,7 @@ class Mux:
 
         An entry that is no asset is left out.
         """
-        query = {"limit": str(PAGE_SIZE)}
+        query = {"limit": str(self.page_size)}
         if cursor:
             query["cursor"] = cursor
         return read_list(await self._answer("GET", "/video/v1/assets", query), at)
