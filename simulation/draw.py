@@ -241,7 +241,16 @@ def _with_few_calls(drawn: Plan) -> Plan:
 
 
 def _with_many_pages(drawn: Plan) -> Plan:
-    """Many videos at once, on small pages and in small batches that follow one another."""
+    """Many videos at once, on small pages that are read one after the other."""
+    return replace(_with_many_videos(drawn), page_size=3)
+
+
+def _with_small_batches(drawn: Plan) -> Plan:
+    """Many videos at once, and few of their webhook events applied together."""
+    return replace(_with_many_videos(drawn), batch=3)
+
+
+def _with_many_videos(drawn: Plan) -> Plan:
     chance = Random(f"{drawn.seed}:pages")
     videos = [
         replace(
@@ -254,12 +263,7 @@ def _with_many_pages(drawn: Plan) -> Plan:
         )
         for _ in range(16)
     ]
-    return replace(
-        drawn,
-        videos=sorted([*drawn.videos, *videos], key=lambda video: video.at),
-        page_size=3,
-        batch=3,
-    )
+    return replace(drawn, videos=sorted([*drawn.videos, *videos], key=lambda video: video.at))
 
 
 def _with_another_token(drawn: Plan) -> Plan:
@@ -644,7 +648,7 @@ _SPECIAL: Final[Mapping[int, Callable[[Plan], Plan]]] = {
     25: _with_nothing_but_checks,
     26: _with_a_wrong_clock,
     27: _with_slow_answers,
-    29: _with_many_pages,
+    29: _with_small_batches,
     31: _with_assets_not_found_once,
     33: _with_edits_at_the_provider,
     35: _with_edits_at_the_provider,
