@@ -62,7 +62,7 @@ PIP = $(RUN) pip install -qq --disable-pip-version-check
 # Tests that use every extra, and what they need to run.
 BOUND_TESTS := tests/store/test_store.py tests/store/test_sessions.py tests/store/test_pooler.py \
 	tests/store/test_urls.py tests/runtime/test_procrastinate.py tests/exporters tests/providers/test_playback.py \
-	tests/integrations/test_fastapi.py tests/integrations/django/test_project_tests.py \
+	tests/integrations/test_fastapi.py examples/fastapi_app tests/integrations/django/test_project_tests.py \
 	tests/integrations/django/test_migrations.py tests/integrations/test_django_example.py \
 	tests/integrations/test_flask.py examples/flask_app \
 	tests/testing tests/providers/test_network.py tests/web/test_probes.py \

@@ -668,9 +668,9 @@ class Aftermath:
 
 
 def tables_of(url: str) -> dict[str, list[Any]]:
-    engine = create_engine(
-        engine_url(url).set(drivername=engine_url(url).drivername.replace("+aiosqlite", ""))
-    )
+    parsed = engine_url(url)
+    sync_driver = parsed.drivername.removesuffix("+aiosqlite").removesuffix("_async")
+    engine = create_engine(parsed.set(drivername=sync_driver))
     try:
         with engine.connect() as connection:
             lines = {table.name: list(connection.execute(select(table))) for table in TABLES}
