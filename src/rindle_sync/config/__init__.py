@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from rindle_sync.config.choices import EngineName, LogFormat, Switch
+from rindle_sync.config.in_tests import clock_of_tests, is_in_tests
 
 if TYPE_CHECKING:
     from rindle_sync.config.app_settings import settings_of_app, values_of_app
