@@ -329,3 +329,53 @@ async def test_an_upload_that_is_throttled_at_first_waits_for_nothing(
     assert upload.url
     assert rindle_clock.now() - began > timedelta(seconds=3)
     assert asked == []
+
+
+async def test_an_app_with_another_database_in_its_code_is_refused_in_tests(
+    rindle_variables: None, rindle_settings: Settings, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/the-developer-s.sqlite3"
+    other = rindle_settings.model_copy(update={"database_url": url})
+    app = Starlette(lifespan=StarletteRindle(other, run_jobs=False).lifespan)
+    own = Starlette(lifespan=StarletteRindle(rindle_settings, run_jobs=False).lifespan)
+
+    with pytest.raises(ConfigurationError, match="another database than that of the test"):
+        async with app.router.lifespan_context(app):
+            pass
+    async with own.router.lifespan_context(own):
+        pass
+    with (
+        blocking_connect(other) as rindle,
+        pytest.raises(ConfigurationError, match="another database than that of the test"),
+    ):
+        rindle.count()
+    assert the_developer_s(tmp_path) == []
+
+
+def test_the_settings_of_a_test_win_over_those_in_the_config_of_a_flask_app(
+    rindle_variables: None, rindle_database_url: str, tmp_path: Path
+) -> None:
+    flask = pytest.importorskip("flask")
+    ours = pytest.importorskip("rindle_sync.integrations.flask")
+    app = flask.Flask("videos")
+    app.config.update(
+        RINDLE_DATABASE_URL=f"sqlite:///{tmp_path}/the-developer-s.sqlite3",
+        RINDLE_MUX_TOKEN_ID="the-developer-s",
+        RINDLE_SWEEP_BATCH=7,
+    )
+    rindle = ours.FlaskRindle(app)
+    with app.app_context():
+        settings = rindle._call(settings_of)  # noqa: SLF001  apps have no way to them
+        rindle.close()
+
+    assert settings.database_url == rindle_database_url
+    assert settings.sweep_batch == 7
+    assert the_developer_s(tmp_path) == []
+
+
+def the_developer_s(folder: Path) -> list[Path]:
+    return list(folder.glob("the-developer-s*"))
+
+
+async def settings_of(rindle: RindleSync) -> Settings:
+    return rindle.settings
