@@ -14,6 +14,13 @@ from rindle_sync.store.schema import engine_url
 _WHERE: Final = re.compile(r" \(set RINDLE_\w+ or \w+ in the TOML file\)$")
 """How an error says where else a setting can stand."""
 
+_OF_FILE: Final = re.compile(
+    r"stand in the TOML file.*|write \[environments\.<name>\] into the TOML file[^)]*"
+)
+_TABLES: Final = (
+    "set a dictionary: for the name of each environment, a dictionary with its settings"
+)
+
 _OTHER_DATABASE: Final = (
     "of the app is another database than that of the test whose settings are in force: "
     "give the app `rindle_settings`, or no settings in tests"
@@ -33,6 +40,9 @@ def settings_of_app(
         settings = settings_of_process({**values, **overrides})
         engine_url(settings.database_url)
     except ConfigurationError as error:
+        if error.setting == "environments":
+            text = _OF_FILE.sub(_TABLES, str(error).removeprefix("environments: "))
+            raise ConfigurationError(written.format("ENVIRONMENTS"), text) from None
         if error.setting not in values.keys() - overrides.keys():
             raise
         text = _WHERE.sub("", str(error).removeprefix(f"{error.setting}: "))

@@ -206,6 +206,7 @@ def _command(app: Flask, background: Background, *, serves_webhooks: bool) -> cl
             load=lambda **overrides: _settings_of(app, overrides),
             prepare=background.prepare,
             serves_webhooks=serves_webhooks,
+            database_setting=f"{PREFIX}DATABASE_URL in app.config",
         )
         main(arguments, name=COMMAND, framework=host)
 
