@@ -379,3 +379,40 @@ def the_developer_s(folder: Path) -> list[Path]:
 
 async def settings_of(rindle: RindleSync) -> Settings:
     return rindle.settings
+
+
+async def test_sync_asks_nothing_about_an_id_that_is_none_of_the_provider(
+    rindle: RindleSync, rindle_mux: FakeMux
+) -> None:
+    asset_id = rindle_mux.create_asset()
+    row = await rindle.track(reference="video-1", provider_asset_id=asset_id)
+    rindle_mux.finish(row)
+    with rindle_mux.go_down() as down:
+        unknown = [await rindle.sync(given) for given in ("video-1", row.id, "nonsense")]
+    known = await rindle.sync(asset_id, ask_first=True)
+
+    assert unknown == [None, None, None]
+    assert down.calls == 0
+    assert known
+    assert known.row.state is State.READY
+
+
+async def test_an_app_that_runs_no_jobs_logs_no_waiting_webhooks_in_a_test(
+    rindle_settings: Settings,
+    rindle_mux: FakeMux,
+    rindle_clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    of_tests = StarletteRindle(
+        rindle_settings, transport=rindle_mux.transport, clock=rindle_clock.now, run_jobs=False
+    )
+    app = Starlette(routes=[of_tests.route()], lifespan=of_tests.lifespan)
+    rindle_mux.deliver_to(asgi=app)
+    async with app.router.lifespan_context(app):
+        for _ in range(3):
+            rindle_mux.create_asset()
+            await rindle_mux.deliver_due()
+            rindle_clock.move(hours=2)
+
+    assert rindle_mux.deliveries.answers == {202: 3}
+    assert [line for line in caplog.messages if "wait" in line] == []
