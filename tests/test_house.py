@@ -50,11 +50,11 @@ NAMES = {
         DATABASE,
     ),
     # a lock of SQLite tells nobody when it is free, nor does a file when it was written to
-    "sleeps stand in app, engines, the emulator, and where the store waits for others": (
+    "sleeps stand in app, engines, the emulator, a test's clock, and where the store waits": (
         ("asyncio.sleep", "time.sleep"),
         (
             *("app", "runtime.engines", "emulator"),
-            *("store.listening", "store.new_work", "store.write_queue"),
+            *("store.listening", "store.new_work", "store.write_queue", "testing.clock"),
         ),
     ),
     "printing stands in cli and demo": (

@@ -26,6 +26,14 @@ RindleSyncError
 └── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
 """
 
+from typing import Final
+
+LACKS_SETTINGS: Final = (
+    "does this shell lack the settings of the service, database_url above all, as variables "
+    "(RINDLE_DATABASE_URL) or in a file"
+)
+"""Why there is no database, as a command says that no framework runs."""
+
 
 class RindleSyncError(Exception):
     """The base class of every error of rindle-sync."""

@@ -1,6 +1,8 @@
 """The test helpers: what they do, and what they say where they cannot."""
 
+import time
 import unittest
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -70,6 +72,19 @@ def test_a_lost_webhook_is_made_up_for_by_a_check(
     assert (lost, sent) == (2, 0)
     assert before == []
     assert heard == ["film-1"]
+
+
+def test_a_check_that_gets_no_answer_moves_the_clock_and_waits_for_nothing(
+    mux: AppMux, video: Any
+) -> None:
+    made = video("film-1")
+    began, began_for_real = mux.clock.now(), time.monotonic()
+    with mux.throttle() as throttled:
+        check(made)
+
+    assert throttled.calls > 1
+    assert mux.clock.now() - began > timedelta(seconds=10)
+    assert time.monotonic() - began_for_real < 10
 
 
 def test_the_file_of_an_upload_arrives_and_its_video_is_ready(

@@ -50,6 +50,8 @@ def emulator() -> MuxEmulator:
     return MuxEmulator()
 
 
+AS_A_DICTIONARY = "input should be a valid dictionary (set a dictionary: for the name of each"
+
 Makes = Callable[..., Any]
 """Makes an app with a service, by the name of the app and more of its config."""
 
@@ -252,6 +254,8 @@ def test_settings_of_the_app_win_over_those_of_the_process(
         ("RINDLE_X", "a-secret-word", "RINDLE_X: is no setting; see docs/settings.md"),
         ("RINDLE_LISTEN_PORT", "a-secret-word", "RINDLE_LISTEN_PORT: input should be a valid"),
         ("RINDLE_CONSOLE_TOKEN", "short-word", "RINDLE_CONSOLE_TOKEN: must have at least 16"),
+        ("RINDLE_ENVIRONMENTS", "live", f"RINDLE_ENVIRONMENTS: {AS_A_DICTIONARY}"),
+        ("RINDLE_ENVIRONMENTS", {"live": 1}, f"RINDLE_ENVIRONMENTS: {AS_A_DICTIONARY}"),
         ("RINDLE_DATABASE_URL", "mysql://a-secret-word@h/d", "RINDLE_DATABASE_URL: "),
         ("RINDLE_MUX_BASE_URL", 17, "RINDLE_MUX_BASE_URL: "),
     ],
@@ -511,7 +515,9 @@ def test_a_command_has_the_settings_of_the_app_and_its_own_exit_code(
     assert status.returncode == 0, status.stderr
     assert json.loads(status.stdout)
     assert tracked.returncode == 0, tracked.stderr
+    assert "is that the database that RINDLE_DATABASE_URL in app.config should" in empty.stderr
     assert "`flask rindle migrate`" in empty.stderr
+    assert "file" not in empty.stderr
     assert (missing.returncode, missing.stdout) == (1, "")
     assert wrong.returncode == 2
     assert "Usage: flask rindle" in wrong.stderr

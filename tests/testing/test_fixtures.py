@@ -2,8 +2,12 @@
 
 import asyncio
 import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,12 +17,15 @@ from starlette.testclient import TestClient
 from rindle_sync import ChangeEvent, RindleSync, Settings, State, load_settings
 from rindle_sync.config import plain_settings
 from rindle_sync.config.replacing import variables_of
+from rindle_sync.domain import FetchFailure
 from rindle_sync.emulator import Life
 from rindle_sync.errors import AlreadyClosed, ConfigurationError, ProviderUnavailable
 from rindle_sync.integrations.blocking import BlockingRindle
+from rindle_sync.integrations.blocking import connect as blocking_connect
 from rindle_sync.integrations.starlette import StarletteRindle
 from rindle_sync.testing import (
     Clock,
+    Disturbance,
     FakeMux,
     connected,
     only_these_settings,
@@ -253,3 +260,159 @@ def test_a_secret_that_is_in_a_file_is_passed_on(tmp_path: Path) -> None:
 def test_settings_for_tests_name_their_database(rindle_mux: FakeMux) -> None:
     with pytest.raises(ConfigurationError, match="name the database of the test"):
         settings_for(rindle_mux)
+
+
+def no_long_sleep(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The sleeps of more than 0.1 s that are asked of the event loop; it takes none of them."""
+    asked: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float, *result: Any) -> Any:
+        if seconds > 0.1:
+            asked.append(seconds)
+        return await sleep(min(seconds, 0.1), *result)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    return asked
+
+
+@pytest.mark.parametrize("disturb", [FakeMux.go_down, FakeMux.throttle])
+async def test_a_call_that_is_tried_again_moves_the_clock_and_waits_for_nothing(
+    rindle: RindleSync,
+    rindle_mux: FakeMux,
+    rindle_clock: Clock,
+    disturb: Callable[[FakeMux], Disturbance],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    row = await rindle.track(reference="video-1", provider_asset_id=rindle_mux.create_asset())
+    asked, began, began_for_real = no_long_sleep(monkeypatch), rindle_clock.now(), time.monotonic()
+    with disturb(rindle_mux) as disturbance:
+        applied = await rindle.sync(row, ask_first=True)
+
+    assert applied
+    assert isinstance(applied.observation, FetchFailure)
+    assert disturbance.calls > 1
+    assert rindle_clock.now() - began > timedelta(seconds=3)
+    assert asked == []
+    assert time.monotonic() - began_for_real < 5
+
+
+def test_a_service_that_reads_its_variables_goes_by_the_clock_of_the_test(
+    rindle_variables: None,
+    rindle_mux: FakeMux,
+    rindle_clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with blocking_connect() as rindle:
+        row = rindle.track(reference="video-1", provider_asset_id=rindle_mux.create_asset())
+        asked, began = no_long_sleep(monkeypatch), rindle_clock.now()
+        with rindle_mux.throttle():
+            rindle.sync(row, ask_first=True)
+        rindle_mux.finish(row)
+        rindle_clock.move(minutes=2)
+        run_jobs_blocking(rindle)
+        found = rindle.get(row.id)
+
+    assert found
+    assert found.state is State.READY
+    assert rindle_clock.now() - began > timedelta(minutes=2, seconds=3)
+    assert asked == []
+
+
+async def test_an_upload_that_is_throttled_at_first_waits_for_nothing(
+    rindle: RindleSync, rindle_mux: FakeMux, rindle_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, began = no_long_sleep(monkeypatch), rindle_clock.now()
+    with rindle_mux.throttle(times=1, seconds=7):
+        upload = await rindle.begin_upload(reference="video-1", cors_origin="https://app.example")
+
+    assert upload.url
+    assert rindle_clock.now() - began > timedelta(seconds=3)
+    assert asked == []
+
+
+async def test_an_app_with_another_database_in_its_code_is_refused_in_tests(
+    rindle_variables: None, rindle_settings: Settings, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/the-developer-s.sqlite3"
+    other = rindle_settings.model_copy(update={"database_url": url})
+    app = Starlette(lifespan=StarletteRindle(other, run_jobs=False).lifespan)
+    own = Starlette(lifespan=StarletteRindle(rindle_settings, run_jobs=False).lifespan)
+
+    with pytest.raises(ConfigurationError, match="another database than that of the test"):
+        async with app.router.lifespan_context(app):
+            pass
+    async with own.router.lifespan_context(own):
+        pass
+    with (
+        blocking_connect(other) as rindle,
+        pytest.raises(ConfigurationError, match="another database than that of the test"),
+    ):
+        rindle.count()
+    assert the_developer_s(tmp_path) == []
+
+
+def test_the_settings_of_a_test_win_over_those_in_the_config_of_a_flask_app(
+    rindle_variables: None, rindle_database_url: str, tmp_path: Path
+) -> None:
+    flask = pytest.importorskip("flask")
+    ours = pytest.importorskip("rindle_sync.integrations.flask")
+    app = flask.Flask("videos")
+    app.config.update(
+        RINDLE_DATABASE_URL=f"sqlite:///{tmp_path}/the-developer-s.sqlite3",
+        RINDLE_MUX_TOKEN_ID="the-developer-s",
+        RINDLE_SWEEP_BATCH=7,
+    )
+    rindle = ours.FlaskRindle(app)
+    with app.app_context():
+        settings = rindle._call(settings_of)  # noqa: SLF001  apps have no way to them
+        rindle.close()
+
+    assert settings.database_url == rindle_database_url
+    assert settings.sweep_batch == 7
+    assert the_developer_s(tmp_path) == []
+
+
+def the_developer_s(folder: Path) -> list[Path]:
+    return list(folder.glob("the-developer-s*"))
+
+
+async def settings_of(rindle: RindleSync) -> Settings:
+    return rindle.settings
+
+
+async def test_sync_asks_nothing_about_an_id_that_is_none_of_the_provider(
+    rindle: RindleSync, rindle_mux: FakeMux
+) -> None:
+    asset_id = rindle_mux.create_asset()
+    row = await rindle.track(reference="video-1", provider_asset_id=asset_id)
+    rindle_mux.finish(row)
+    with rindle_mux.go_down() as down:
+        unknown = [await rindle.sync(given) for given in ("video-1", row.id, "nonsense")]
+    known = await rindle.sync(asset_id, ask_first=True)
+
+    assert unknown == [None, None, None]
+    assert down.calls == 0
+    assert known
+    assert known.row.state is State.READY
+
+
+async def test_an_app_that_runs_no_jobs_logs_no_waiting_webhooks_in_a_test(
+    rindle_settings: Settings,
+    rindle_mux: FakeMux,
+    rindle_clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    of_tests = StarletteRindle(
+        rindle_settings, transport=rindle_mux.transport, clock=rindle_clock.now, run_jobs=False
+    )
+    app = Starlette(routes=[of_tests.route()], lifespan=of_tests.lifespan)
+    rindle_mux.deliver_to(asgi=app)
+    async with app.router.lifespan_context(app):
+        for _ in range(3):
+            rindle_mux.create_asset()
+            await rindle_mux.deliver_due()
+            rindle_clock.move(hours=2)
+
+    assert rindle_mux.deliveries.answers == {202: 3}
+    assert [line for line in caplog.messages if "wait" in line] == []

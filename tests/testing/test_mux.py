@@ -1,6 +1,7 @@
 """The fake Mux of tests: what it says, how it fails, and to whom it sends its webhooks."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from rindle_sync import connect
 from rindle_sync.emulator import Life
-from rindle_sync.testing import Clock, FakeMux, WebhookRefused, serving
+from rindle_sync.testing import (
+    Clock,
+    FakeMux,
+    WebhookRefused,
+    serving,
+    settings_for,
+    sqlite_database,
+)
 
 SIGNATURE = "mux-signature"
 
@@ -224,7 +233,9 @@ async def test_an_endpoint_that_refuses_a_webhook_fails_the_test(mux: FakeMux, a
     mux.deliver_to(asgi=app.asgi)
     app.status = 404
     mux.create_asset()
-    with pytest.raises(WebhookRefused, match="gave webhooks the answer 404"):
+    with pytest.raises(
+        WebhookRefused, match="gave webhooks the answer 404: the app has nothing at this"
+    ):
         await mux.deliver_due()
 
     mux.create_asset()
@@ -270,3 +281,39 @@ def test_an_endpoint_is_named_in_one_way(mux: FakeMux, app: App) -> None:
         mux.deliver_to(asgi=app.asgi, wsgi=app.wsgi)
     with pytest.raises(ValueError, match="or a whole address"):
         mux.deliver_to("/webhooks/mux")
+
+
+def test_what_mux_does_not_have_is_told_with_what_is_taken(mux: FakeMux) -> None:
+    for act in (mux.finish, mux.fail, mux.delete):
+        with pytest.raises(KeyError) as raised:
+            act("nonsense")
+        assert str(raised.value) == (
+            "Mux has no asset 'nonsense': give its row, or the id that Mux gave it, "
+            "such as `create_asset` returns"
+        )
+    with pytest.raises(KeyError) as raised:
+        mux.receive_file("http://nonsense/")
+    assert str(raised.value) == (
+        "Mux has no upload '': give the upload, its URL, or the id that Mux gave it"
+    )
+
+
+async def test_why_rindle_sync_refused_a_webhook_is_told(mux: FakeMux) -> None:
+    reasons = {
+        None: "the answer 500: the app has no webhook secret: set `mux_webhook_secrets`",
+        "another-secret": "the answer 400: the app has another webhook secret",
+    }
+    for secret, reason in reasons.items():
+        with sqlite_database() as url:
+            settings = settings_for(mux, database_url=url, mux_webhook_secrets=secret)
+            async with connect(settings, transport=mux.transport, clock=mux.clock.now) as rindle:
+                ways: list[dict[str, Any]] = [
+                    {"function": rindle.receive},
+                    {"asgi": rindle.webhooks},
+                ]
+                for way in ways:
+                    mux.clear_webhooks()
+                    mux.deliver_to("/", **way)
+                    mux.create_asset()
+                    with pytest.raises(WebhookRefused, match=re.escape(reason)):
+                        await mux.deliver_due()

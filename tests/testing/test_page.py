@@ -120,6 +120,26 @@ def test_it(rindle_settings, rindle_mux, rindle_clock):
     ended.assert_outcomes(passed=1)
 
 
+def test_the_tests_of_the_flask_page_pass_and_leave_the_app_s_own_database_alone(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("flask")
+    page = (Path(__file__).parents[2] / "docs" / "flask.md").read_text()
+    app, *others = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    [tests] = [block for block in others if "import create_app" in block]
+    pytester.makeini("[pytest]\nfilterwarnings = error")
+    pytester.makepyfile(app=app, test_app=tests)
+    # the developer's own account, as the shell and a file have it
+    monkeypatch.setenv("FLASK_RINDLE_MUX_TOKEN_ID", "the-developer-s")
+    monkeypatch.setenv("FLASK_RINDLE_MUX_TOKEN_SECRET_FILE", "the-developer-s.txt")
+
+    ended = pytester.runpytest_subprocess("-p", plugin.__name__, "-p", "no:asyncio", timeout=300)
+
+    ended.assert_outcomes(passed=3)
+    assert not Path(pytester.path, "videos.sqlite3").exists()
+    assert "webhook events wait" not in ended.stdout.str() + ended.stderr.str()
+
+
 def test_the_test_without_pytest_passes(pytester: pytest.Pytester) -> None:
     [block] = blocks("Without pytest")
 

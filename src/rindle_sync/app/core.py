@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Self
 
-from rindle_sync.config import Settings
+from rindle_sync.config import Settings, clock_of_tests
 from rindle_sync.domain import ProviderAsset, as_row_id, check_is_text
 from rindle_sync.gateway import ProviderGateway, rate_limiters
 from rindle_sync.providers import Transport, provider_entry
@@ -29,6 +30,13 @@ SPARE_CONNECTIONS: Final = 10
 def now() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)
+
+
+def sleep_of(clock: Callable[[], datetime]) -> Callable[[float], Awaitable[None]]:
+    """How a service by `clock` waits: real time, unless the clock's object has a `sleep`."""
+    # a clock that a test moves sleeps by moving, so that no test waits where a call is tried again
+    found: object = getattr(getattr(clock, "__self__", None), "sleep", None)
+    return found if inspect.iscoroutinefunction(found) else asyncio.sleep
 
 
 def lease_of(settings: Settings) -> timedelta:
@@ -50,6 +58,8 @@ class Core:
         clock: Callable[[], datetime] = now,
     ):
         name = settings.provider
+        if clock is now:
+            clock = clock_of_tests() or now
         self.settings = settings
         self.store = Store(database, name, settings.environment)
         self.telemetry = Telemetry(
@@ -63,14 +73,14 @@ class Core:
     @cached_property
     def context(self) -> Context:
         """What reconciling needs. Without credentials every call raises `MissingCredentials`."""
-        settings = self.settings
+        settings, sleep = self.settings, sleep_of(self._now)
         limiters = rate_limiters(
             self.store.rate_limits,
             (settings.buckets.reads, settings.buckets.creates),
             share=settings.provider_rate_limit_share,
             telemetry=self.telemetry,
             now=self._now,
-            sleep=asyncio.sleep,
+            sleep=sleep,
         )
 
         provider = provider_entry(settings.provider).connect(
@@ -88,7 +98,7 @@ class Core:
             telemetry=self.telemetry,
             schedule=settings.schedule,
             now=self._now,
-            sleep=asyncio.sleep,
+            sleep=sleep,
             at_once=settings.sweep_batch,
             expected_environment=settings.account.environment_id,
             has_token=settings.account.credentials is not None,

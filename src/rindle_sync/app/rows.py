@@ -138,9 +138,11 @@ class Rows(Core):
     ) -> Applied | None:
         """Bring one row in sync now, asked about first or not; None where none has this id.
 
-        A row itself may be given, too: one that waits for its file has no asset id. Raises
-        `ConfigurationError` without credentials, `AuthenticationFailed`, `DatabaseUnavailable`; no
-        answer of the provider is a verdict of the result.
+        It takes the provider's id of the asset, or the row itself: one that waits for its file has
+        no asset id. For an id that no row of this environment has, as a reference or the id of a
+        row, nothing is asked. Raises `ConfigurationError` without credentials,
+        `AuthenticationFailed`, `DatabaseUnavailable`; no answer of the provider is a verdict of the
+        result.
         """
         self.settings.account.check_credentials()
         if isinstance(provider_asset_id, ProviderAsset):

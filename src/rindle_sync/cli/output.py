@@ -20,7 +20,7 @@ from rich.markup import escape
 from rindle_sync.cli import logs
 from rindle_sync.config import EngineName, LogFormat
 from rindle_sync.domain import Outcome, moment_of, seconds_of, shown_text
-from rindle_sync.errors import ConfigurationError
+from rindle_sync.errors import LACKS_SETTINGS, ConfigurationError
 
 if TYPE_CHECKING:
     import asyncio
@@ -86,11 +86,13 @@ class Host:
     """Called with the services of each command that runs jobs, to add callbacks."""
     serves_webhooks: bool = False
     """Whether the framework serves the webhook endpoint: then `run` serves none."""
+    database_setting: str = ""
+    """Where the app names the database, in its own configuration, if a framework runs ours."""
     replaced: Mapping[str, str] = field(default_factory=dict)
     """The framework's own commands, by those of ours that they replace."""
 
     def own_words(self, text: str) -> str:
-        """`text` in which each command is one that the user can run here."""
+        """`text` in which commands are those that the user can run here, and settings the app's."""
 
         def own(match: re.Match[str]) -> str:
             command, _, options = match[1].partition(" ")
@@ -98,6 +100,9 @@ class Host:
                 return f"`{self.name} {match[1]}`"
             return match[0] if options else f"`{self.replaced[command]}`"
 
+        if self.database_setting:
+            lacks = f"is that the database that {self.database_setting} should name"
+            text = text.replace(LACKS_SETTINGS, lacks)
         return _OUR_COMMAND.sub(own, text)
 
 

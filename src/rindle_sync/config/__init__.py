@@ -4,9 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from rindle_sync.config.choices import EngineName, LogFormat, Switch
+from rindle_sync.config.in_tests import clock_of_tests, is_in_tests
 
 if TYPE_CHECKING:
-    from rindle_sync.config.app_settings import settings_of_app, values_of_app
+    from rindle_sync.config.app_settings import (
+        check_is_of_test,
+        settings_of_app,
+        values_of_app,
+        values_of_test,
+    )
     from rindle_sync.config.arguments import SettingsArguments
     from rindle_sync.config.settings import (
         EnvironmentSettings,
@@ -25,6 +31,8 @@ _MODULES: Final = {
     "load_settings": "rindle_sync.config.settings",
     "plain_settings": "rindle_sync.config.settings",
     "settings_of_app": "rindle_sync.config.app_settings",
+    "check_is_of_test": "rindle_sync.config.app_settings",
+    "values_of_test": "rindle_sync.config.app_settings",
     "values_of_app": "rindle_sync.config.app_settings",
 }
 

@@ -5,13 +5,26 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
-from rindle_sync.config.settings import Settings, fields_of, settings_of_process
+from rindle_sync.config.in_tests import is_in_tests
+from rindle_sync.config.settings import Settings, fields_of, from_variables, settings_of_process
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import PROVIDERS
 from rindle_sync.store.schema import engine_url
 
 _WHERE: Final = re.compile(r" \(set RINDLE_\w+ or \w+ in the TOML file\)$")
 """How an error says where else a setting can stand."""
+
+_OF_FILE: Final = re.compile(
+    r"stand in the TOML file.*|write \[environments\.<name>\] into the TOML file[^)]*"
+)
+_TABLES: Final = (
+    "set a dictionary: for the name of each environment, a dictionary with its settings"
+)
+
+_OTHER_DATABASE: Final = (
+    "of the app is another database than that of the test whose settings are in force: "
+    "give the app `rindle_settings`, or no settings in tests"
+)
 
 
 def settings_of_app(
@@ -27,11 +40,34 @@ def settings_of_app(
         settings = settings_of_process({**values, **overrides})
         engine_url(settings.database_url)
     except ConfigurationError as error:
+        if error.setting == "environments":
+            text = _OF_FILE.sub(_TABLES, str(error).removeprefix("environments: "))
+            raise ConfigurationError(written.format("ENVIRONMENTS"), text) from None
         if error.setting not in values.keys() - overrides.keys():
             raise
         text = _WHERE.sub("", str(error).removeprefix(f"{error.setting}: "))
         raise ConfigurationError(written.format(error.setting.upper()), text) from None
     return settings
+
+
+def values_of_test() -> dict[str, Any]:
+    """The settings of the test that are in force in this process; none where none are."""
+    return dict(from_variables({})) if is_in_tests() else {}
+
+
+def check_is_of_test(settings: Settings) -> None:
+    """Refuse settings of an app with another database than that of the test, if one is in force.
+
+    Raises `ConfigurationError`.
+    """
+    if not is_in_tests():
+        return
+    of_test = settings_of_process({})
+    if (settings.database_url, settings.database_schema) != (
+        of_test.database_url,
+        of_test.database_schema,
+    ):
+        raise ConfigurationError("database_url", _OTHER_DATABASE)
 
 
 def values_of_app(

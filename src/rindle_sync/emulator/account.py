@@ -37,6 +37,13 @@ _PART_SECONDS: Final = 5.0
 PriorityWord = Priority | Literal["high", "low"]
 
 
+class NotAtMux(KeyError):
+    """Mux has no such thing; the sentence says what is taken."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class MuxAccount:
     """One environment with its token, faults, limits and counters.
 
@@ -219,7 +226,7 @@ class MuxAccount:
         """Remove a playback id from its asset now; KeyError if there is none."""
         found = self.environment.playback_id(playback_id, self.now())
         if found is None:
-            raise KeyError(playback_id)
+            raise NotAtMux(f"no asset of Mux has the playback id {playback_id!r}")
         self.environment.delete_playback_id(*found, self.now())
 
     def create_track(self, asset_id: str, *, life: Life | None = None, **fields: Any) -> str:
@@ -352,13 +359,15 @@ class MuxAccount:
     def _asset(self, asset_id: str) -> Asset:
         asset = self.environment.asset(asset_id, self.now())
         if asset is None:
-            raise KeyError(asset_id)
+            text = "give its row, or the id that Mux gave it, such as `create_asset` returns"
+            raise NotAtMux(f"Mux has no asset {asset_id!r}: {text}")
         return asset
 
     def _upload(self, upload_id: str) -> Upload:
         upload = self.environment.upload(upload_id)
         if upload is None:
-            raise KeyError(upload_id)
+            text = "give the upload, its URL, or the id that Mux gave it"
+            raise NotAtMux(f"Mux has no upload {upload_id!r}: {text}")
         return upload
 
     def _check_past(self, created_at: float) -> None:

@@ -79,7 +79,7 @@ async def _send_due(
             raise
         except Exception as error:  # noqa: BLE001 - an endpoint in this process may raise anything
             webhook.last_error = error
-        queue.record(delivery, response, sent_at, account.now())
+        webhook.record(delivery, response, sent_at, account.now())
         sent += 1
     return sent
 
@@ -107,7 +107,7 @@ def deliver_blocking(
                 response = client.send(_request(client, account, webhook, delivery, sent_at))
             except Exception as error:  # noqa: BLE001 - the app in this process may raise anything
                 webhook.last_error = error
-            queue.record(delivery, response, sent_at, account.now())
+            webhook.record(delivery, response, sent_at, account.now())
             sent += 1
     return sent
 

@@ -229,6 +229,16 @@ class Webhook:
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
     last_error: Exception | None = field(default=None, repr=False)
     """What the endpoint, or the way to it, raised at the last delivery that raised anything."""
+    last_refusal: httpx.Response | None = field(default=None, repr=False)
+    """The last answer to a genuine delivery that was no 2xx."""
+
+    def record(
+        self, delivery: Delivery, response: httpx.Response | None, sent_at: float, now: float
+    ) -> None:
+        """See `DeliveryQueue.record`."""
+        self.queue.record(delivery, response, sent_at, now)
+        if response is not None and not response.is_success and not delivery.is_forged:
+            self.last_refusal = response
 
     @property
     def deliveries(self) -> Deliveries:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from rindle_sync.app import RindleSync, connect, now
-from rindle_sync.config import Settings
+from rindle_sync.config import Settings, check_is_of_test
 from rindle_sync.errors import NotStarted, RindleSyncError
 from rindle_sync.integrations.background_jobs import start_jobs
 from rindle_sync.providers import Transport
@@ -118,6 +118,8 @@ class AsgiRindle:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[None]:
+        if self._settings:
+            check_is_of_test(self._settings)
         connecting = connect(
             self._settings, listeners=self._listeners, transport=self._transport, clock=self._clock
         )

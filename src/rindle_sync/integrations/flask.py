@@ -19,7 +19,7 @@ import click
 from flask import Blueprint, Flask, Response, current_app, request
 
 from rindle_sync.app import now
-from rindle_sync.config import Settings, settings_of_app
+from rindle_sync.config import Settings, settings_of_app, values_of_test
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.integrations.blocking.background import Background, Setup, Work
@@ -83,9 +83,9 @@ class FlaskRindle(BlockingRindle):
         """Give `app` a service, the endpoint `<url_prefix>/<provider>`, and `flask rindle`.
 
         Settings are those of the process, and over them the keys `RINDLE_...` of `app.config`; they
-        are read now, and nothing is opened before the first call. `url_prefix` None leaves the
-        endpoint out. `transport` replaces the network in tests, and `clock` the time, in UTC.
-        Raises `WrongConfig`, a `ConfigurationError`.
+        are read now, and nothing is opened before the first call. Those of a test that are in force
+        win over both. `url_prefix` None leaves the endpoint out. `transport` replaces the network
+        in tests, and `clock` the time, in UTC. Raises `WrongConfig`, a `ConfigurationError`.
         """
         if NAME in app.extensions:
             raise ConfigurationError(
@@ -148,9 +148,14 @@ def _of_current_app() -> AppRindle:
 
 def _settings_of(app: Flask, overrides: Mapping[str, Any] | None = None) -> Settings:
     given = app.config.get_namespace(PREFIX, lowercase=False)
+    # what an app writes into its config must not lead a test to the developer's database or account
+    of_test = values_of_test()
+    files = {f"{name}_file".upper() for name in of_test}
     # as in Flask's own configuration, None is not set
-    given = {name: value for name, value in given.items() if value is not None}
-    return settings_of_app(given, PREFIX + "{}", overrides)
+    given = {
+        name: value for name, value in given.items() if value is not None and name not in files
+    }
+    return settings_of_app(given, PREFIX + "{}", {**of_test, **(overrides or {})})
 
 
 def _blueprint(provider: str) -> Blueprint:
@@ -201,6 +206,7 @@ def _command(app: Flask, background: Background, *, serves_webhooks: bool) -> cl
             load=lambda **overrides: _settings_of(app, overrides),
             prepare=background.prepare,
             serves_webhooks=serves_webhooks,
+            database_setting=f"{PREFIX}DATABASE_URL in app.config",
         )
         main(arguments, name=COMMAND, framework=host)
 

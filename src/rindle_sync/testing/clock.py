@@ -1,13 +1,15 @@
 """A clock that goes on as every other, and that a test moves ahead."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 
 class Clock:
     """The time of a test: it begins at the real one, goes on, and jumps ahead by `move`.
 
-    It goes on because much of what waits, waits in real time. The fake Mux and the service are
-    given the same one, so that both live in the same moment.
+    It goes on because an event loop waits in real time. The fake Mux and the service are given the
+    same one, so that both live in the same moment. A service by this clock does not wait before it
+    tries a call again: it moves the clock.
     """
 
     def __init__(self) -> None:
@@ -33,3 +35,8 @@ class Clock:
             raise ValueError("a clock does not move back: give only positive numbers")
         self._ahead += by
         return self.now()
+
+    async def sleep(self, seconds: float) -> None:
+        """Jump ahead by so many `seconds` instead of a wait; what else is ready runs meanwhile."""
+        self.move(seconds=max(seconds, 0))
+        await asyncio.sleep(0)

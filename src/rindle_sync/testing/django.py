@@ -96,7 +96,7 @@ def app_mux(*, webhook_url: str | None = None, **settings: Any) -> Iterator[AppM
     with (
         only_these_settings(alone),
         override_settings(RINDLE=values),
-        rindle.replaced(transport=mux.transport),
+        rindle.replaced(transport=mux.transport, clock=mux.clock.now),
     ):
         yield mux
 

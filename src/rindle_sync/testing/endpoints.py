@@ -99,4 +99,5 @@ def _response(answer: Any) -> httpx.Response:
     if not isinstance(status, int):
         text = "the function for webhooks must return an answer with a status_code or a status"
         raise TypeError(f"{text}, not {type(answer).__name__}")
-    return httpx.Response(status)
+    body = getattr(answer, "content", None) or getattr(answer, "body", None)
+    return httpx.Response(status, content=body if isinstance(body, bytes) else None)

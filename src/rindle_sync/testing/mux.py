@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any, Final, Protocol, Self
 from urllib.parse import urljoin, urlsplit
 
@@ -217,10 +218,35 @@ class FakeMux(MuxEmulator):
                 error = webhook.last_error if NO_ANSWER in new else None
                 told = f" ({type(error).__name__})" if error else ""
                 text = f"{webhook.endpoint.url} gave webhooks {' and '.join(new)}{told}"
-                raise WebhookRefused(text) from error
+                refusal = webhook.last_refusal if set(new) != {NO_ANSWER} else None
+                raise WebhookRefused(text + _reason(refusal)) from error
 
 
 NO_ANSWER: Final = "no answer"
+
+
+_REASONS: Final = {
+    "server_misconfigured": (
+        "the app has no webhook secret: set `mux_webhook_secrets` to `rindle_mux.webhook_secret`"
+    ),
+    "provider_webhook_invalid": (
+        "the app has another webhook secret, environment or clock than the fake Mux: "
+        "give it `rindle_settings`, and `rindle_clock.now` as its clock"
+    ),
+}
+"""Why rindle-sync refuses a webhook, by the `error` of its answer."""
+
+
+def _reason(refusal: httpx.Response | None) -> str:
+    """Why a webhook was refused and what to do, as far as the answer tells; else nothing."""
+    if refusal is None:
+        return ""
+    if refusal.status_code == HTTPStatus.NOT_FOUND:
+        return ": the app has nothing at this address; name the one of its endpoint in `deliver_to`"
+    try:
+        return f": {_REASONS[refusal.json()['error']]}"
+    except (ValueError, LookupError, TypeError):  # the answer of an app's own
+        return ""
 
 
 def _refusals(webhook: Webhook) -> dict[str, int]:

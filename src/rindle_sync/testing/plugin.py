@@ -135,14 +135,16 @@ def rindle_settings(
 def rindle_variables(
     rindle_mux_url: str,  # noqa: ARG001  asked for so that the settings name it
     rindle_settings: Settings,
+    rindle_clock: Clock,
 ) -> Iterator[None]:
     """`rindle_settings` as variables of this process, for an app that reads them as it starts.
 
-    Mux is at `rindle_mux_url` then, for programs that the test starts as well.
+    Mux is at `rindle_mux_url` then, for programs that the test starts as well; the services of this
+    process go by `rindle_clock`.
     """
     from rindle_sync.testing import only_these_settings
 
-    with only_these_settings(rindle_settings):
+    with only_these_settings(rindle_settings, clock=rindle_clock.now):
         yield
 
 

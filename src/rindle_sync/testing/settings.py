@@ -1,10 +1,12 @@
 """Settings for tests: no variable and no file of this process counts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Final, Unpack
 
 from rindle_sync.config import Settings, SettingsArguments, plain_settings
+from rindle_sync.config.in_tests import in_tests
 from rindle_sync.config.replacing import replaced_variables, variables_of
 from rindle_sync.errors import ConfigurationError
 
@@ -39,11 +41,14 @@ def settings_for(mux: "FakeMux", **settings: Unpack[SettingsArguments]) -> Setti
 
 
 @contextmanager
-def only_these_settings(settings: Settings) -> Iterator[None]:
+def only_these_settings(
+    settings: Settings, *, clock: Callable[[], datetime] | None = None
+) -> Iterator[None]:
     """What reads the settings of this process gets `settings`, until the end of the block.
 
     So do programs that are started meanwhile. Variables of rindle-sync that stand in this process,
-    and the file in its folder, do not count.
+    and the file in its folder, do not count. A service of this process that is given no clock of
+    its own goes by `clock`.
     """
-    with replaced_variables(variables_of(settings)):
+    with in_tests(clock), replaced_variables(variables_of(settings)):
         yield

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
 from rindle_sync.app import now
-from rindle_sync.config import Settings, load_settings
+from rindle_sync.config import Settings, check_is_of_test, load_settings
 from rindle_sync.installation import Installation
 from rindle_sync.installation import connect_all as connect_all_async
 from rindle_sync.integrations.blocking.background import Background, Blocking
@@ -45,6 +45,8 @@ def connect(
     """
 
     def connecting() -> AbstractAsyncContextManager[Installation]:
+        if settings:
+            check_is_of_test(settings)
         return connect_all_async(
             settings, listeners=listeners, transports=lambda _: transport, clock=clock
         )

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import datetime
 from functools import wraps
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakSet
@@ -11,7 +12,7 @@ from weakref import WeakSet
 from django.db import connections
 from django.utils.asyncio import async_unsafe
 
-from rindle_sync.app import RindleSync
+from rindle_sync.app import RindleSync, now
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.integrations.blocking import BlockingRindle
 from rindle_sync.integrations.blocking.background import Background
@@ -58,6 +59,7 @@ class _Shared:
         self.setups: list[Callable[[Installation], object]] = [connect_signals]
         self.overrides: dict[str, Any] = {}
         self.transport: Transport | None = None
+        self.clock: Callable[[], datetime] = now
         self._background: Background | None = None
         self._url: str | None = None
         self._lock = threading.Lock()
@@ -99,7 +101,10 @@ class _Shared:
         settings = conf.load(**self.overrides)
         # a connection of ours would keep a test database from being dropped
         return connect_all(
-            settings, transports=lambda _: self.transport, keep_connections=not conf.is_testing()
+            settings,
+            transports=lambda _: self.transport,
+            clock=self.clock,
+            keep_connections=not conf.is_testing(),
         )
 
 
@@ -171,21 +176,26 @@ class DjangoRindle(BlockingRindle):
 
     @contextmanager
     def replaced(
-        self, *, transport: Transport | None = None, **overrides: Any
+        self,
+        *,
+        transport: Transport | None = None,
+        clock: Callable[[], datetime] = now,
+        **overrides: Any,
     ) -> Iterator["DjangoRindle"]:
         """For the time of a block, a service with other settings, and in tests without network.
 
-        Callbacks and signals stay. Each environment gets `transport`.
+        Callbacks and signals stay. Each environment gets `transport`; `clock` replaces the time.
         """
         shared = self._shared
-        before = shared.transport, shared.overrides
+        before = shared.transport, shared.clock, shared.overrides
         shared.close()
-        shared.transport, shared.overrides = transport, {**shared.overrides, **overrides}
+        shared.transport, shared.clock = transport, clock
+        shared.overrides = {**shared.overrides, **overrides}
         try:
             yield self
         finally:
             shared.close()
-            shared.transport, shared.overrides = before
+            shared.transport, shared.clock, shared.overrides = before
 
     def _set_up(self, setup: Callable[[RindleSync], object]) -> None:
         def set_up(installation: Installation) -> None:

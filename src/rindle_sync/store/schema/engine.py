@@ -9,7 +9,7 @@ from sqlalchemy import Engine, NullPool, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
-from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
+from rindle_sync.errors import LACKS_SETTINGS, ConfigurationError, DatabaseUnavailable
 from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.json_rows import from_json, to_json
 from rindle_sync.store.schema.sessions import BUSY_SECONDS, is_single, prepare_postgresql
@@ -155,9 +155,8 @@ def prepare_sqlite(engine: Engine, file: Path | None = None) -> None:
         # SQLite would create a missing file, which then lacks the tables: only a migration may
         if file and not file.exists():
             raise DatabaseUnavailable(
-                f"there is no database at {file}: does this shell lack the settings of the "
-                "service, database_url above all, as variables (RINDLE_DATABASE_URL) or in a "
-                "file? `rindle-sync migrate` makes a new one"
+                f"there is no database at {file}: {LACKS_SETTINGS}? "
+                "`rindle-sync migrate` makes a new one"
             )
 
     @event.listens_for(engine, "connect")
