@@ -8,11 +8,11 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from django.conf import settings as django_settings
-from django.core import mail
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from rindle_sync.config import Settings, settings_of_app, values_of_app
 from rindle_sync.errors import ConfigurationError
+from rindle_sync.integrations.django.in_tests import check_test_database
 from rindle_sync.store.schema import libpq_options
 
 SETTING: Final = "RINDLE"
@@ -70,6 +70,13 @@ def load(**overrides: Any) -> Settings:
     return settings_of_app(values, _WRITTEN, {**own, **overrides})
 
 
+def load_to_connect(**overrides: Any) -> Settings:
+    """The same, for a process that connects with them: in a test to a test database alone."""
+    if not overrides.get("database_url"):
+        check_test_database(database_alias())
+    return load(**overrides)
+
+
 def loaded() -> Settings:
     """The settings, read once, and again when Django's own settings change."""
     if not _loaded:
@@ -88,11 +95,6 @@ _loaded: Final[list[Settings]] = []
 def forget() -> None:
     """Read the settings anew with the next use."""
     _loaded.clear()
-
-
-def is_testing() -> bool:
-    """Whether Django's test environment is set up, as each test runner does."""
-    return hasattr(mail, "outbox")
 
 
 def database_url(alias: str | None = None) -> str:

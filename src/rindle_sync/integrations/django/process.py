@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from datetime import datetime
 from functools import wraps
 from typing import Any, Final, TypeVar, cast
 from weakref import WeakSet
@@ -11,16 +12,28 @@ from weakref import WeakSet
 from django.db import connections
 from django.utils.asyncio import async_unsafe
 
-from rindle_sync.app import RindleSync
+from rindle_sync.app import RindleSync, now
+from rindle_sync.errors import LockedByThisProcess
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.integrations.blocking import BlockingRindle
 from rindle_sync.integrations.blocking.background import Background
 from rindle_sync.integrations.django import conf
+from rindle_sync.integrations.django.in_tests import (
+    check_test_database,
+    is_testing,
+    refuse_test_transaction,
+)
 from rindle_sync.integrations.django.signals import connect_signals
 from rindle_sync.providers import Transport
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LOCKED: Final = (
+    "a transaction.atomic() of this thread has the SQLite file locked, and this call writes on a "
+    "connection of rindle-sync: call it after the commit. For an upload, call prepare_upload "
+    "within, then start_upload after the commit"
+)
 
 
 def _joining(method: F) -> F:
@@ -30,6 +43,8 @@ def _joining(method: F) -> F:
     def call(self: "DjangoRindle", /, *args: Any, **kwargs: Any) -> Any:
         if "connection" not in kwargs and (joined := open_transaction()):
             kwargs["connection"] = joined
+        if kwargs.get("connection") is not None:
+            self = self._joined()
         return method(self, *args, **kwargs)
 
     return cast(F, call)
@@ -58,6 +73,7 @@ class _Shared:
         self.setups: list[Callable[[Installation], object]] = [connect_signals]
         self.overrides: dict[str, Any] = {}
         self.transport: Transport | None = None
+        self.clock: Callable[[], datetime] = now
         self._background: Background | None = None
         self._url: str | None = None
         self._lock = threading.Lock()
@@ -65,7 +81,10 @@ class _Shared:
 
     def background(self) -> Background:
         """The loop; a new one where the settings or the database are other ones than before."""
-        url = self.overrides.get("database_url") or conf.database_url()
+        url = self.overrides.get("database_url")
+        if not url:
+            check_test_database(conf.database_alias())
+            url = conf.database_url()
         with self._lock:
             if self._background is None or url != self._url:
                 self._end()
@@ -99,7 +118,10 @@ class _Shared:
         settings = conf.load(**self.overrides)
         # a connection of ours would keep a test database from being dropped
         return connect_all(
-            settings, transports=lambda _: self.transport, keep_connections=not conf.is_testing()
+            settings,
+            transports=lambda _: self.transport,
+            clock=self.clock,
+            keep_connections=not is_testing(),
         )
 
 
@@ -130,11 +152,13 @@ class DjangoRindle(BlockingRindle):
         environment: str | None = None,
         *,
         transaction: Any = None,
+        joins: bool = False,
     ) -> None:
         # there is no loop yet: `_background` gives it, where one is needed
         self._shared = shared or _Shared()
         self._environment = environment
         self._transaction = transaction
+        self._joins = joins or transaction is not None
         self._names: set[str] = set()
 
     @property
@@ -165,27 +189,35 @@ class DjangoRindle(BlockingRindle):
             return self
         return DjangoRindle(self._shared, self._environment, transaction=transaction)
 
+    def _joined(self) -> "DjangoRindle":
+        return DjangoRindle(self._shared, self._environment, joins=True)
+
     def close(self) -> None:
         """Give back all connections; a later call connects again. Raises nothing."""
         self._shared.close()
 
     @contextmanager
     def replaced(
-        self, *, transport: Transport | None = None, **overrides: Any
+        self,
+        *,
+        transport: Transport | None = None,
+        clock: Callable[[], datetime] = now,
+        **overrides: Any,
     ) -> Iterator["DjangoRindle"]:
         """For the time of a block, a service with other settings, and in tests without network.
 
-        Callbacks and signals stay. Each environment gets `transport`.
+        Callbacks and signals stay. Each environment gets `transport`; `clock` is the time, in UTC.
         """
         shared = self._shared
-        before = shared.transport, shared.overrides
+        before = shared.transport, shared.clock, shared.overrides
         shared.close()
-        shared.transport, shared.overrides = transport, {**shared.overrides, **overrides}
+        shared.transport, shared.clock = transport, clock
+        shared.overrides = {**shared.overrides, **overrides}
         try:
             yield self
         finally:
             shared.close()
-            shared.transport, shared.overrides = before
+            shared.transport, shared.clock, shared.overrides = before
 
     def _set_up(self, setup: Callable[[RindleSync], object]) -> None:
         def set_up(installation: Installation) -> None:
@@ -195,11 +227,18 @@ class DjangoRindle(BlockingRindle):
 
     def _call(self, work: Callable[[RindleSync], Awaitable[T]]) -> T:
         transaction = self._transaction
+        if not self._joins:
+            refuse_test_transaction(conf.database_alias())
 
         def done(rindle: RindleSync) -> Awaitable[T]:
             return work(rindle.within(transaction) if transaction else rindle)
 
-        return cast(T, _call(lambda: super(DjangoRindle, self)._call(done)))
+        try:
+            return cast(T, _call(lambda: super(DjangoRindle, self)._call(done)))
+        except LockedByThisProcess:
+            if self._joins or open_transaction() is None:
+                raise
+            raise LockedByThisProcess(_LOCKED) from None
 
 
 @async_unsafe("rindle blocks its thread: call it through asgiref.sync.sync_to_async")

@@ -70,7 +70,7 @@ def _main(arguments: Sequence[str], *, name: str) -> None:
 
     framework = Host(
         name=name,
-        load=conf.load,
+        load=conf.load_to_connect,
         prepare=connect_signals,
         serves_webhooks=True,
         replaced={"migrate": _MIGRATE},
