@@ -249,6 +249,27 @@ def test_a_callback_runs_in_a_thread_where_it_may_call_the_service(
     assert heard == [("video-1", 1)]
 
 
+@pytest.mark.parametrize("options", [{}, {"transactional": True}])
+def test_a_callback_that_exits_has_failed_and_the_service_goes_on(
+    rindle: BlockingRindle,
+    emulator: MuxEmulator,
+    caplog: pytest.LogCaptureFixture,
+    options: dict[str, Any],
+) -> None:
+    def leave(*_: Any) -> None:
+        sys.exit("a library has had enough")
+
+    rindle.on_change(leave, name="leaves", **options)
+    asset_id = emulator.create_asset(life=READY)
+    rindle.track(reference="video-1", provider_asset_id=asset_id)
+    rindle.sync(asset_id, ask_first=True)
+    rindle.dispatch()
+
+    assert rindle.count() == 1
+    assert "leaves" in caplog.text
+    assert "SystemExit" in caplog.text
+
+
 def test_what_a_transactional_callback_writes_is_kept_once(
     rindle: BlockingRindle, emulator: MuxEmulator, tables_url: str
 ) -> None:

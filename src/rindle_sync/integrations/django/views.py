@@ -4,7 +4,6 @@ import logging
 from typing import Final
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
@@ -12,6 +11,7 @@ from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.blocking.wsgi import body_of
 from rindle_sync.integrations.django import conf
 from rindle_sync.integrations.django.in_tests import refuse_test_transaction
+from rindle_sync.integrations.django.non_atomic import non_atomic_requests
 from rindle_sync.integrations.django.process import DjangoRindle, rindle
 from rindle_sync.webhooks import LARGEST_BODY
 
@@ -21,7 +21,7 @@ _log: Final = logging.getLogger("rindle_sync")
 # an answered event is on disk: its storing is no part of a transaction of the request
 @csrf_exempt
 @login_not_required
-@transaction.non_atomic_requests
+@non_atomic_requests
 def webhook(request: HttpRequest, provider: str, environment: str | None = None) -> HttpResponse:
     """Receive one webhook request; the signature is what it is trusted by.
 
