@@ -12,7 +12,7 @@ from weakref import WeakSet
 from django.db import connections
 from django.utils.asyncio import async_unsafe
 
-from rindle_sync.app import RindleSync, now
+from rindle_sync.app import RindleSync, no_environment, now
 from rindle_sync.errors import LockedByThisProcess
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.integrations.blocking import BlockingRindle
@@ -181,7 +181,14 @@ class DjangoRindle(BlockingRindle):
     playback_bundle = _reading(BlockingRindle.playback_bundle)
 
     def of(self, environment: str) -> "DjangoRindle":
-        """The service of one environment, where the settings have several."""
+        """The service of one environment, where the settings have several.
+
+        Raises `ConfigurationError` that names those there are, where this is none of them.
+        """
+        names = [own.environment for own in conf.environments()]
+        # with overrides the first call says so
+        if environment not in names and not self._shared.overrides:
+            raise no_environment(environment, names)
         return DjangoRindle(self._shared, environment)
 
     def _within(self, transaction: Any) -> "DjangoRindle":
