@@ -88,6 +88,8 @@ class Host:
     """Whether the framework serves the webhook endpoint: then `run` serves none."""
     replaced: Mapping[str, str] = field(default_factory=dict)
     """The framework's own commands, by those of ours that they replace."""
+    words: Callable[[str], str] = str
+    """Puts the framework's own names of settings into a text."""
 
     def own_words(self, text: str) -> str:
         """`text` in which each command is one that the user can run here."""
@@ -98,7 +100,7 @@ class Host:
                 return f"`{self.name} {match[1]}`"
             return match[0] if options else f"`{self.replaced[command]}`"
 
-        return _OUR_COMMAND.sub(own, text)
+        return self.words(_OUR_COMMAND.sub(own, text))
 
 
 _OUR_COMMAND: Final = re.compile("`rindle-sync ([^`]+)`")

@@ -49,14 +49,42 @@ def given() -> dict[str, Any]:
 def database_alias() -> str:
     """The alias in DATABASES of the database that has our tables; raises `ConfigurationError`."""
     values = getattr(django_settings, SETTING, {})
-    alias = DEFAULT_DB_ALIAS
+    found: Any = None
     if isinstance(values, Mapping):
-        alias = values.get(DATABASE) or values.get(DATABASE.lower()) or alias
-    if alias not in connections.settings:
+        named = {str(key).lower(): value for key, value in values.items()}
+        found = named.get(DATABASE.lower())
+    alias = DEFAULT_DB_ALIAS if found is None or found == "" else found
+    if not isinstance(alias, str) or alias not in connections.settings:
         there = ", ".join(sorted(connections.settings))
         text = f"names {alias!r}, which is not in DATABASES; there are {there}"
+        if not isinstance(alias, str):
+            text = f"must be the name of a database in DATABASES; there are {there}"
         raise ConfigurationError(f"{SETTING}[{DATABASE!r}]", text)
-    return str(alias)
+    return alias
+
+
+def migrate_command() -> str:
+    """How the tables are made: Django migrates one database, by default `default`."""
+    try:
+        alias = database_alias()
+    except ConfigurationError:  # which is told first
+        alias = DEFAULT_DB_ALIAS
+    chosen = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+    return f"manage.py migrate rindle_sync{chosen}"
+
+
+def own_words(text: str) -> str:
+    """`text` with the names that settings and commands have in a Django project."""
+    if "database_url" not in text and "rindle-sync migrate" not in text:
+        return text
+    try:
+        where = f"DATABASES[{database_alias()!r}]"
+    except ConfigurationError:
+        where = "DATABASES"
+    other = f"name a database of PostgreSQL with {SETTING}[{DATABASE!r}]"
+    text = text.replace("set database_url to postgresql://…", other)
+    text = text.replace("`rindle-sync migrate`", f"`{migrate_command()}`")
+    return text.replace("database_url", where)
 
 
 def load(**overrides: Any) -> Settings:
@@ -67,7 +95,13 @@ def load(**overrides: Any) -> Settings:
     values = given()
     values.pop(DATABASE.lower(), None)
     own = {"database_url": database_url(), "database_schema": None}
-    return settings_of_app(values, _WRITTEN, {**own, **overrides})
+    try:
+        return settings_of_app(values, _WRITTEN, {**own, **overrides})
+    except ConfigurationError as error:
+        if "database_url" in overrides:
+            raise
+        error.args = (own_words(str(error)),)
+        raise
 
 
 def load_to_connect(**overrides: Any) -> Settings:

@@ -13,7 +13,7 @@ from django.db import connections
 from django.utils.asyncio import async_unsafe
 
 from rindle_sync.app import RindleSync, no_environment, now
-from rindle_sync.errors import LockedByThisProcess
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, LockedByThisProcess
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.integrations.blocking import BlockingRindle
 from rindle_sync.integrations.blocking.background import Background
@@ -246,6 +246,10 @@ class DjangoRindle(BlockingRindle):
             if self._joins or open_transaction() is None:
                 raise
             raise LockedByThisProcess(_LOCKED) from None
+        except (ConfigurationError, DatabaseUnavailable) as error:
+            if "database_url" not in self._shared.overrides:
+                error.args = (conf.own_words(str(error)),)
+            raise
 
 
 @async_unsafe("rindle blocks its thread: call it through asgiref.sync.sync_to_async")
