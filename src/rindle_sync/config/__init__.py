@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from rindle_sync.config.choices import EngineName, LogFormat, Switch
+from rindle_sync.config.frames import hides_values
 
 if TYPE_CHECKING:
     from rindle_sync.config.app_settings import settings_of_app, values_of_app

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
+from rindle_sync.config.frames import hides_values
 from rindle_sync.config.settings import Settings, fields_of, settings_of_process
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import PROVIDERS
@@ -16,6 +17,7 @@ _WHERE: Final = re.compile(
 """How an error says where else a setting can stand."""
 
 
+@hides_values
 def settings_of_app(
     given: Mapping[str, Any], written: str, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
@@ -36,6 +38,7 @@ def settings_of_app(
     return settings
 
 
+@hides_values
 def values_of_app(
     given: Mapping[str, Any], written: str, *, others: Collection[str] = ()
 ) -> dict[str, Any]:

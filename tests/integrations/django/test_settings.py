@@ -268,3 +268,41 @@ def test_the_command_that_makes_the_tables_names_the_database(tmp_path: Path) ->
 
     for ended in told:
         assert "`manage.py migrate rindle_sync --database videos`" in ended.stdout + ended.stderr
+
+
+def test_no_secret_is_on_the_debug_page_of_a_wrong_setting(tmp_path: Path) -> None:
+    database = POSTGRESQL | {"USER": "u", "PASSWORD": "planted-1", "HOST": "127.0.0.1", "PORT": "1"}
+    secrets = {"MUX_TOKEN_ID": "planted-2", "MUX_TOKEN_SECRET": "planted-3"}
+    wrong = [
+        {**secrets, "SWEEP_INTERVAL_SECONDS": "soon"},
+        {**secrets, "MUX_TOKENS": "planted-4"},
+        {**secrets, "mux_token_id": "planted-4"},
+        {**secrets, "DATABASE_URL": "postgresql://u:planted-4@host/name"},
+        {**secrets, "DATABASE": "nowhere"},
+        {"ENVIRONMENTS": {"live": {**secrets, "SWEEP_INTERVAL_SECONDS": "soon"}}},
+    ]
+    project = a_project(tmp_path, "sqlite://", DATABASES={"default": database}, DEBUG=True)
+    pages = project.python(f"""
+        import sys
+        from django.test import override_settings
+        from django.views.debug import ExceptionReporter
+        from rindle_sync.errors import RindleSyncError
+        from rindle_sync.integrations.django import conf, rindle
+        pages = []
+        for given in json.loads({json.dumps(wrong)!r}):
+            with override_settings(RINDLE=given):
+                given = None
+                for act in (conf.load, conf.environments, rindle.count):
+                    try:
+                        act()
+                    except RindleSyncError:
+                        reporter = ExceptionReporter(None, *sys.exc_info())
+                        frames = [[name for _, name in frame["vars"]] for frame in
+                                  reporter.get_traceback_data()["frames"]
+                                  if "rindle_sync" in frame["filename"]]
+                        pages.append(str(frames))
+        print(json.dumps(pages))
+    """)
+
+    assert len(pages) == 3 * len(wrong)
+    assert [page for page in pages if "planted" in page] == []

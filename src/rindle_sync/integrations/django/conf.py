@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from django.conf import settings as django_settings
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from rindle_sync.config import Settings, settings_of_app, values_of_app
+from rindle_sync.config import Settings, hides_values, settings_of_app, values_of_app
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.django.in_tests import check_test_database
 from rindle_sync.store.schema import libpq_options
@@ -34,6 +34,7 @@ _WRITTEN: Final = f"{SETTING}['{{}}']"
 """How a setting is written in the project."""
 
 
+@hides_values
 def given() -> dict[str, Any]:
     """What stands in `RINDLE`, by the names that settings have; raises `ConfigurationError`."""
     values = getattr(django_settings, SETTING, {})
@@ -46,6 +47,7 @@ def given() -> dict[str, Any]:
     return values_of_app(values, _WRITTEN, others=[DATABASE.lower()])
 
 
+@hides_values
 def database_alias() -> str:
     """The alias in DATABASES of the database that has our tables; raises `ConfigurationError`."""
     values = getattr(django_settings, SETTING, {})
@@ -87,6 +89,7 @@ def own_words(text: str) -> str:
     return text.replace("database_url", where)
 
 
+@hides_values
 def load(**overrides: Any) -> Settings:
     """The settings of rindle-sync in this project, as they are now; `overrides` win over them.
 
@@ -131,6 +134,7 @@ def forget() -> None:
     _loaded.clear()
 
 
+@hides_values
 def database_url(alias: str | None = None) -> str:
     """The address of the database as it is now: in a test that of the test database.
 

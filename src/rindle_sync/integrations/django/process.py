@@ -13,6 +13,7 @@ from django.db import connections
 from django.utils.asyncio import async_unsafe
 
 from rindle_sync.app import RindleSync, no_environment, now
+from rindle_sync.config import hides_values
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, LockedByThisProcess
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.integrations.blocking import BlockingRindle
@@ -232,6 +233,7 @@ class DjangoRindle(BlockingRindle):
 
         self._shared.set_up(set_up)
 
+    @hides_values
     def _call(self, work: Callable[[RindleSync], Awaitable[T]]) -> T:
         transaction = self._transaction
         if not self._joins:
