@@ -63,7 +63,7 @@ def mux_player(
         shown = {"attributes": _attributes(attributes)}
         return shown | (_of_bundle(bundle, title) if bundle else _of_none(row))
 
-    return common | in_tag("mux_player", show, _not_now)
+    return common | in_tag(mux_player.__name__, show, _not_now)
 
 
 @register.simple_tag
@@ -91,7 +91,7 @@ def mux_poster(
         )
         return url.url if url else ""
 
-    return in_tag("mux_poster", show, str)
+    return in_tag(mux_poster.__name__, show, str)
 
 
 def _of_bundle(bundle: PlaybackBundle, title: str | None) -> dict[str, Any]:
