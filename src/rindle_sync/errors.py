@@ -155,9 +155,10 @@ class DatabaseUnavailable(RindleSyncError):
 class LockedByThisProcess(DatabaseUnavailable):
     """A transaction is open on another connection of this process, so that waiting cannot help."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str = "") -> None:
         super().__init__(
-            "this very process has had a transaction open on the SQLite file for a while, on a "
+            text
+            or "this very process has had a transaction open on the SQLite file for a while, on a "
             "connection of its own, and rindle-sync cannot write until it ends: pass that "
             "connection, as in track(…, connection=connection), or commit first"
         )

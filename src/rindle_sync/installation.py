@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rindle_sync.app import RindleSync, now, only_environment
+from rindle_sync.app import RindleSync, no_environment, now, only_environment
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.providers import Transport
 from rindle_sync.reconcile import Context
@@ -47,6 +47,15 @@ class Installation(Runnable, Mapping[str, RindleSync]):
 
     def __len__(self) -> int:
         return len(self._services)
+
+    def of(self, environment: str) -> RindleSync:
+        """The service of one environment; raises `ConfigurationError` that names those there are.
+
+        `installation[environment]` raises `KeyError`, as each mapping does.
+        """
+        if environment not in self._services:
+            raise no_environment(environment, self)
+        return self._services[environment]
 
     @property
     def any_service(self) -> RindleSync:

@@ -47,7 +47,7 @@ FOUND_BY = {
     "untagged": 0,
     "unscrubbed": 39,
     "free-calls": 224,
-    "hidden-call": 245,
+    "hidden-call": 445,
     "stuck-for-ever": 56,
     "age-after": 0,
     "page-puts-off": 265,

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connection
+from django.core.handlers.base import BaseHandler
+from django.db import connection, connections
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
+from django.urls import resolve, reverse
 from django.utils import timezone
 
 from rindle_sync.integrations.django import rindle
@@ -55,6 +56,21 @@ def secrets_of(video: ProviderAsset) -> list[str]:
     row = rindle.get(video.pk)
     assert row
     return [secret for secret in row.secrets if secret]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [*("/webhooks/mux", "/webhooks/mux/", LIST, EVENTS), *(f"{LIST}a/sync/", f"{LIST}a/delete/")],
+)
+def test_no_transaction_of_any_database_is_held_open_for_what_calls_the_provider(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = {**connections.settings["default"], "ATOMIC_REQUESTS": True}
+    monkeypatch.setitem(connections.settings, "default", asking)
+    monkeypatch.setitem(connections.settings, "videos", asking)
+    view = resolve(address).func
+
+    assert BaseHandler().make_view_atomic(view) is view
 
 
 # lists

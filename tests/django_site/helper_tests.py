@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.test import TestCase, TransactionTestCase, override_settings
 from films.models import Film
 
-from rindle_sync.errors import ConfigurationError
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable
 from rindle_sync.integrations.django import conf, rindle
 from rindle_sync.integrations.django.models import ProviderAsset, WebhookEvent
 from rindle_sync.integrations.django.signals import video_ready
@@ -176,9 +176,50 @@ def test_in_a_transaction_the_helpers_say_what_to_use_instead(db: None) -> None:
         film = Film.objects.create(title="Holidays", video=row)
 
         assert film.video.state == "processing"
-        for act in (mux.deliver, lambda: check(row)):
+        for act in (
+            mux.deliver,
+            lambda: check(row),
+            lambda: rindle.sync(row),
+            lambda: rindle.begin_upload(reference="film-2", cors_origin="*"),
+            lambda: rindle.track(
+                reference="film-3", provider_asset_id=mux.create_asset(), connection=None
+            ),
+        ):
             with pytest.raises(ConfigurationError, match="RindleTestCase"):
                 act()
+        assert [found.reference for found in ProviderAsset.objects.all()] == ["film-1"]
+
+
+def test_an_upload_begun_in_a_transaction_names_what_to_call_instead(mux: AppMux) -> None:
+    if connection.vendor == "postgresql":
+        return  # where each connection writes for itself
+    with transaction.atomic():
+        Film.objects.create(title="Holidays")
+        with pytest.raises(DatabaseUnavailable, match="prepare_upload within, then start_upload"):
+            rindle.begin_upload(reference="film-1", cors_origin="*")
+
+
+def test_a_receiver_that_failed_is_called_again_once_the_clock_has_moved(
+    mux: AppMux, video: Any
+) -> None:
+    heard: list[str] = []
+
+    def hear(reference: str, **_: object) -> None:
+        heard.append(reference)
+        if len(heard) == 1:
+            raise RuntimeError("a mail server is down")
+
+    video_ready.connect(hear)
+    try:
+        mux.finish(video("film-1"))
+        mux.deliver()
+        failed_once = list(heard)
+        mux.clock.move(minutes=10)
+        mux.deliver()
+    finally:
+        video_ready.disconnect(hear)
+
+    assert (failed_once, heard) == (["film-1"], ["film-1", "film-1"])
 
 
 def outcome_of(kind: type[Any]) -> unittest.TestResult:

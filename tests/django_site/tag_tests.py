@@ -1,14 +1,16 @@
 """The template tags, in templates of an app."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization as write
 from cryptography.hazmat.primitives.asymmetric import rsa
-from django.template import Context, Template
+from django.template import Context, Template, TemplateSyntaxError
 from django.test import RequestFactory, override_settings
 from films.models import Film
+from msgspec.structs import replace
 
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.django import rindle
@@ -134,9 +136,64 @@ def test_a_poster_has_the_modifiers_and_none_is_empty(
     assert shown("{% mux_poster video %}", video=None) == ""
 
 
-def test_what_is_no_video_is_refused_by_name(db: None) -> None:
-    with pytest.raises(ConfigurationError, match="video: must be the value of a VideoField"):
-        shown("{% mux_player video %}", video=42)
+WRONG = [
+    ("mux_player 42", r"mux_player .*video: must be the value of a VideoField"),
+    ("mux_player video expires_in='abc'", "mux_player .*expires_in: must be seconds"),
+    ("mux_player video expires_in=None", "mux_player .*expires_in: must be seconds"),
+    ("mux_player video expires_in=1000000000000", "mux_player .*expires_in: must be seconds"),
+    ("mux_player video poster_time='soon'", "mux_player .*poster_time: must be seconds"),
+    ("mux_player video policy='nope'", "mux_player .*policy: must be one of public"),
+    ("mux_player video width=several", "mux_player .*width: .* it is a list"),
+    ("mux_poster 42", "mux_poster .*video: must be the value of a VideoField"),
+    ("mux_poster video kind='nope'", r"mux_poster .*kind: must be one of .*thumbnail\.jpg"),
+    ("mux_poster video policy='nope'", "mux_poster .*policy: must be one of public"),
+    ("mux_poster video expires_in='abc'", "mux_poster .*expires_in: must be seconds"),
+    ("mux_poster video width=several", "mux_poster .*width: .* it is a list"),
+]
+
+
+def test_a_wrong_option_is_named_to_a_developer(ready: ProviderAsset) -> None:
+    for tag, text in WRONG:
+        with override_settings(DEBUG=True), pytest.raises(TemplateSyntaxError, match=text):
+            shown(f"{{% {tag} %}}", video=ready, several=[1, 2])
+
+
+def test_a_wrong_option_shows_a_visitor_no_error_page_and_is_logged(
+    ready: ProviderAsset, caplog: pytest.LogCaptureFixture
+) -> None:
+    for tag, text in WRONG:
+        caplog.clear()
+        html = shown(f"{{% {tag} %}}", video=ready, several=[1, 2])
+
+        sorry = "This video cannot be played now." if tag.startswith("mux_player") else ""
+        assert (sorry in html) if sorry else html == ""
+        assert re.search(text, caplog.text)
+
+
+def test_an_attribute_may_be_zero(ready: ProviderAsset) -> None:
+    html = shown("{% mux_player video data_index=0 tabindex=zero %}", video=ready, zero=0.0)
+
+    assert ' data-index="0"' in html
+    assert ' tabindex="0.0"' in html
+
+
+def test_a_video_of_an_environment_that_is_no_setting_any_more_is_logged_once(
+    ready: ProviderAsset, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = replace(ready.row, environment="of the past")
+
+    for _ in range(2):
+        assert "cannot be played now" in shown("{% mux_player video %}", video=row)
+        assert shown("{% mux_poster video %}", video=row) == ""
+    assert caplog.text.count("of the past") == 1
+    assert "default" in caplog.text
+
+
+def test_a_service_of_no_environment_names_those_there_are(mux: AppMux) -> None:
+    with pytest.raises(
+        ConfigurationError, match="'live' is not in the settings; there are default"
+    ):
+        rindle.of("live")
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from rindle_sync import ChangeEvent, PlaybackKind, RindleSync, State
 from rindle_sync.config import plain_settings
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import AlreadyClosed, AlreadyTracked, CalledFromItsLoop, ConfigurationError
+from rindle_sync.installation import connect_all as connect_all_async
 from rindle_sync.integrations.blocking import (
     BlockingRindle,
     BlockingWebhookEvents,
@@ -249,6 +250,27 @@ def test_a_callback_runs_in_a_thread_where_it_may_call_the_service(
     assert heard == [("video-1", 1)]
 
 
+@pytest.mark.parametrize("options", [{}, {"transactional": True}])
+def test_a_callback_that_exits_has_failed_and_the_service_goes_on(
+    rindle: BlockingRindle,
+    emulator: MuxEmulator,
+    caplog: pytest.LogCaptureFixture,
+    options: dict[str, Any],
+) -> None:
+    def leave(*_: Any) -> None:
+        sys.exit("a library has had enough")
+
+    rindle.on_change(leave, name="leaves", **options)
+    asset_id = emulator.create_asset(life=READY)
+    rindle.track(reference="video-1", provider_asset_id=asset_id)
+    rindle.sync(asset_id, ask_first=True)
+    rindle.dispatch()
+
+    assert rindle.count() == 1
+    assert "leaves" in caplog.text
+    assert "SystemExit" in caplog.text
+
+
 def test_what_a_transactional_callback_writes_is_kept_once(
     rindle: BlockingRindle, emulator: MuxEmulator, tables_url: str
 ) -> None:
@@ -363,6 +385,31 @@ def test_environments_are_apart(sqlite_tables_url: str, emulator: MuxEmulator) -
         counts = {name: rindle.count() for name, rindle in installation.items()}
 
     assert counts == {"live": 1, "test": 0}
+
+
+def test_an_environment_that_is_none_is_told_with_those_there_are(tables_url: str) -> None:
+    environments: dict[str, Any] = {"live": {}, "trial": {}}
+    settings = plain_settings(database_url=tables_url, environments=environments)
+    with connect_all(settings) as installation:
+        text = "'lives' is not in the settings; there are live, trial"
+        with pytest.raises(ConfigurationError, match=text):
+            installation.of("lives")
+        with pytest.raises(KeyError):
+            installation["lives"]
+        assert installation.of("live").count() == 0
+
+
+async def test_an_environment_that_is_none_is_told_by_the_async_installation(
+    tables_url: str,
+) -> None:
+    environments: dict[str, Any] = {"live": {}, "trial": {}}
+    settings = plain_settings(database_url=tables_url, environments=environments)
+    async with connect_all_async(settings) as installation:
+        with pytest.raises(ConfigurationError, match="there are live, trial"):
+            installation.of("lives")
+        with pytest.raises(KeyError):
+            installation["lives"]
+        assert await installation.of("live").count() == 0
 
 
 def test_one_of_several_environments_has_to_be_named(sqlite_tables_url: str) -> None:

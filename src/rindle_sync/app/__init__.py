@@ -2,4 +2,10 @@
 
 from rindle_sync.app.callbacks import add_callback
 from rindle_sync.app.core import lease_of, now
-from rindle_sync.app.rindle import RindleSync, connect, only_environment, open_rindle
+from rindle_sync.app.rindle import (
+    RindleSync,
+    connect,
+    no_environment,
+    only_environment,
+    open_rindle,
+)

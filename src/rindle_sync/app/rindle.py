@@ -189,6 +189,12 @@ def only_environment(environments: Collection[str]) -> str:
     return name
 
 
+def no_environment(name: str, environments: Collection[str]) -> ConfigurationError:
+    """The error of a call for an environment that the settings do not have."""
+    names = ", ".join(environments)
+    return ConfigurationError("environment", f"{name!r} is not in the settings; there are {names}")
+
+
 def open_rindle(
     settings: Settings,
     *,

@@ -90,6 +90,8 @@ class Host:
     """Where the app names the database, in its own configuration, if a framework runs ours."""
     replaced: Mapping[str, str] = field(default_factory=dict)
     """The framework's own commands, by those of ours that they replace."""
+    words: Callable[[str], str] = str
+    """Puts the framework's own names of settings into a text."""
 
     def own_words(self, text: str) -> str:
         """`text` in which commands are those that the user can run here, and settings the app's."""
@@ -103,7 +105,7 @@ class Host:
         if self.database_setting:
             lacks = f"is that the database that {self.database_setting} should name"
             text = text.replace(LACKS_SETTINGS, lacks)
-        return _OUR_COMMAND.sub(own, text)
+        return self.words(_OUR_COMMAND.sub(own, text))
 
 
 _OUR_COMMAND: Final = re.compile("`rindle-sync ([^`]+)`")

@@ -5,13 +5,16 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
+from rindle_sync.config.frames import hides_values
 from rindle_sync.config.in_tests import is_in_tests
 from rindle_sync.config.settings import Settings, fields_of, from_variables, settings_of_process
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import PROVIDERS
 from rindle_sync.store.schema import engine_url
 
-_WHERE: Final = re.compile(r" \(set RINDLE_\w+ or \w+ in the TOML file\)$")
+_WHERE: Final = re.compile(
+    r" \((set RINDLE_\w+ or \w+ in|write \[environments\.<name>\] into) the TOML file.*\)$"
+)
 """How an error says where else a setting can stand."""
 
 _OF_FILE: Final = re.compile(
@@ -27,6 +30,7 @@ _OTHER_DATABASE: Final = (
 )
 
 
+@hides_values
 def settings_of_app(
     given: Mapping[str, Any], written: str, overrides: Mapping[str, Any] | None = None
 ) -> Settings:
@@ -70,6 +74,7 @@ def check_is_of_test(settings: Settings) -> None:
         raise ConfigurationError("database_url", _OTHER_DATABASE)
 
 
+@hides_values
 def values_of_app(
     given: Mapping[str, Any], written: str, *, others: Collection[str] = ()
 ) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 
 from rindle_sync.config.arguments import SettingsArguments
 from rindle_sync.config.choices import EngineName, LogFormat, Switch
+from rindle_sync.config.frames import hides_values
 from rindle_sync.config.misconfigured import misconfigured
 from rindle_sync.config.reading import (
     config_file,
@@ -345,6 +346,7 @@ def load_settings(**overrides: Unpack[SettingsArguments]) -> Settings:
     return settings_of_process(overrides)
 
 
+@hides_values
 def settings_of_process(overrides: Mapping[str, Any]) -> Settings:
     """The settings of this process, of whatever provider; raises `ConfigurationError`."""
     path = config_file()

@@ -219,9 +219,14 @@ class TimeLimit:
         self, call: Callable[[], Awaitable[None]], *, is_last: bool
     ) -> BaseException | None:
         """What a callback fails with; `is_last` says that after it all is done."""
+        exits: list[SystemExit] = []
 
         async def run() -> None:
-            await call()
+            try:
+                await call()
+            except SystemExit as error:
+                # `sys.exit` in a callback is its failure: raised here it would end the event loop
+                exits.append(error)
 
         # not `wait_for`, which would wait for a callback that ignores its cancellation
         calling, is_late = asyncio.ensure_future(run()), False
@@ -241,6 +246,8 @@ class TimeLimit:
             calling.cancel()
         if is_late or not calling.done():
             return TimeoutError(f"it took longer than {self.limit.total_seconds():g} s")
+        if exits:
+            return exits[0]
         # a callback may await something that was cancelled: that is a failure of the callback
         return asyncio.CancelledError() if calling.cancelled() else calling.exception()
 

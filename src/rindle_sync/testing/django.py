@@ -150,6 +150,16 @@ def _check_committing() -> None:
         raise ConfigurationError("the test", _TRANSACTION)
 
 
+def _add_database(test_case: type[TransactionTestCase]) -> None:
+    """Have Django make a test database for our alias as well."""
+    try:
+        alias = conf.database_alias()
+    except ConfigurationError:  # a test that uses it is told
+        return
+    if test_case.databases != "__all__":
+        test_case.databases = {*test_case.databases, alias}
+
+
 class RindleTestMixin:
     """`self.mux` for a test class of Django's: the provider of the project, in this process."""
 
@@ -158,6 +168,12 @@ class RindleTestMixin:
     """Where webhooks go, if not to an address of `rindle_sync.integrations.django.urls`."""
     rindle_settings: ClassVar[Mapping[str, Any]] = {}
     """Settings of rindle-sync for these tests, by their names in small letters."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Add the alias of our database to `databases`, unless the class itself says which."""
+        super().__init_subclass__(**arguments)
+        if "databases" not in cls.__dict__ and issubclass(cls, TransactionTestCase):
+            _add_database(cls)
 
     def setUp(self) -> None:
         """Put the fake Mux into the place of the provider, until the test ends."""

@@ -44,7 +44,7 @@ def test_keys_are_in_capitals_or_in_small_letters(tmp_path: Path) -> None:
 
 
 def test_a_wrong_key_is_named_with_the_one_that_is_meant(tmp_path: Path) -> None:
-    misspelt, unknown, url, schema, twice, alias, value, no_dict = asked(
+    misspelt, unknown, url, schema, twice, alias, aliases, mixed, tables, value, no_dict = asked(
         tmp_path,
         {"MUX_TOKEN_IDS": "a"},
         {"COLOUR": "a"},
@@ -52,6 +52,9 @@ def test_a_wrong_key_is_named_with_the_one_that_is_meant(tmp_path: Path) -> None
         {"DATABASE_SCHEMA": "videos"},
         {"MUX_TOKEN_ID": "a", "mux_token_id": "b"},
         {"DATABASE": "video"},
+        {"DATABASE": ["default"]},
+        {"Database": "video"},
+        {"ENVIRONMENTS": ["live"]},
         {"SWEEP_INTERVAL_SECONDS": "soon"},
         ["MUX_TOKEN_ID"],
     )
@@ -67,6 +70,12 @@ def test_a_wrong_key_is_named_with_the_one_that_is_meant(tmp_path: Path) -> None
     assert (
         alias == "RINDLE['DATABASE']: names 'video', which is not in DATABASES; there are default"
     )
+    assert aliases == (
+        "RINDLE['DATABASE']: must be the name of a database in DATABASES; there are default"
+    )
+    assert mixed == alias
+    assert tables.startswith("RINDLE['ENVIRONMENTS']: ")
+    assert "TOML" not in tables
     assert value.startswith("RINDLE['SWEEP_INTERVAL_SECONDS']: input should be a valid number")
     assert "TOML" not in value
     assert no_dict.startswith("RINDLE: must be a dict")
@@ -220,3 +229,80 @@ def test_whatever_django_s_connection_is_like_rows_and_times_are_the_same(
         if connection.settings_dict["OPTIONS"].get("pool"):
             connection.close_pool()
     """) == [True, True, True, 1, 0, True]
+
+
+def test_what_is_wrong_with_the_database_is_said_of_databases(tmp_path: Path) -> None:
+    nowhere = database_of(f"sqlite:///{tmp_path / 'no folder' / 'db.sqlite3'}")
+    project = a_project(tmp_path, "sqlite://", DATABASES={"default": nowhere})
+    by_call = project.python("""
+        from rindle_sync.errors import RindleSyncError
+        from rindle_sync.integrations.django import rindle
+        try:
+            rindle.count()
+        except RindleSyncError as error:
+            print(json.dumps(str(error)))
+    """)
+    by_command = project.manage("rindle", "status").stderr
+    here = a_project(tmp_path, f"sqlite:///{tmp_path / 'db.sqlite3'}")
+    by_worker = here.but(RINDLE={**RINDLE, "ENGINE": "procrastinate"}).manage("rindle", "worker")
+
+    for said in (by_call, by_command, by_worker.stderr):
+        assert "DATABASE" in said
+        assert "database_url" not in said
+        assert "Traceback" not in said
+    assert "DATABASES['default']: names a SQLite file in a folder that is not there" in by_call
+
+
+def test_the_command_that_makes_the_tables_names_the_database(tmp_path: Path) -> None:
+    database = database_of(f"sqlite:///{tmp_path / 'db.sqlite3'}")
+    other = database_of(f"sqlite:///{tmp_path / 'videos.sqlite3'}")
+    databases = {"default": database, "videos": other}
+    project = a_project(
+        tmp_path, "sqlite://", DATABASES=databases, RINDLE={**RINDLE, "DATABASE": "videos"}
+    )
+    told = [
+        project.manage("check", "--database", "videos"),
+        project.manage("rindle", "status"),
+        project.manage("rindle", "migrate"),
+    ]
+
+    for ended in told:
+        assert "`manage.py migrate rindle_sync --database videos`" in ended.stdout + ended.stderr
+
+
+def test_no_secret_is_on_the_debug_page_of_a_wrong_setting(tmp_path: Path) -> None:
+    database = POSTGRESQL | {"USER": "u", "PASSWORD": "planted-1", "HOST": "127.0.0.1", "PORT": "1"}
+    secrets = {"MUX_TOKEN_ID": "planted-2", "MUX_TOKEN_SECRET": "planted-3"}
+    wrong = [
+        {**secrets, "SWEEP_INTERVAL_SECONDS": "soon"},
+        {**secrets, "MUX_TOKENS": "planted-4"},
+        {**secrets, "mux_token_id": "planted-4"},
+        {**secrets, "DATABASE_URL": "postgresql://u:planted-4@host/name"},
+        {**secrets, "DATABASE": "nowhere"},
+        {"ENVIRONMENTS": {"live": {**secrets, "SWEEP_INTERVAL_SECONDS": "soon"}}},
+    ]
+    project = a_project(tmp_path, "sqlite://", DATABASES={"default": database}, DEBUG=True)
+    pages = project.python(f"""
+        import sys
+        from django.test import override_settings
+        from django.views.debug import ExceptionReporter
+        from rindle_sync.errors import RindleSyncError
+        from rindle_sync.integrations.django import conf, rindle
+        pages = []
+        for given in json.loads({json.dumps(wrong)!r}):
+            with override_settings(RINDLE=given):
+                given = None
+                for act in (conf.load, conf.environments, rindle.count):
+                    try:
+                        act()
+                    except RindleSyncError:
+                        reporter = ExceptionReporter(None, *sys.exc_info())
+                        frames = [[name for _, name in frame["vars"]] for frame in
+                                  reporter.get_traceback_data()["frames"]
+                                  if "rindle_sync" in frame["filename"]]
+                        pages.append(str(frames))
+        print(json.dumps(pages))
+    """)
+
+    assert len(pages) == 3 * len(wrong)
+    assert [page for page in pages if "planted" in page] == []

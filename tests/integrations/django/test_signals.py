@@ -130,17 +130,18 @@ def test_receivers_are_called_once_for_each_change(project: DjangoProject, far_e
     assert notices(project) == expected
 
 
+@pytest.mark.parametrize(("order", "error"), [("raise", "RuntimeError"), ("exit", "SystemExit")])
 def test_a_receiver_that_raises_undoes_what_all_have_written_and_is_called_again(
-    project: DjangoProject, far_end: FarEnd
+    project: DjangoProject, far_end: FarEnd, order: str, error: str
 ) -> None:
-    (project.folder / "raise").touch()
+    (project.folder / order).touch()
     asset = far_end.emulator.create_asset(life=READY)
     project.python(TRACK.format(pairs={"plays": asset}))
     log = project.folder / "log"
     with jobs(project):
-        wait_until(lambda: "RuntimeError" in log.read_text(), project)
+        wait_until(lambda: error in log.read_text(), project)
         assert notices(project) == []
-        (project.folder / "raise").unlink()
+        (project.folder / order).unlink()
         expected = [["changed", "plays", "ready"], ["ready", "plays", "ready"]]
         wait_until(lambda: notices(project) == expected, project)
 

@@ -74,6 +74,10 @@ class CallFromThread(Generic[T]):
         def turn() -> None:
             try:
                 result = function()
+            except KeyboardInterrupt:
+                # it is of this thread, and would end the event loop: that one only cancels the work
+                self._loop.call_soon_threadsafe(done.cancel)
+                raise
             except BaseException as error:  # noqa: BLE001  it is raised where it is awaited
                 self._loop.call_soon_threadsafe(_fail, done, error)
             else:

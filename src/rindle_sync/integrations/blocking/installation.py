@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 
-from rindle_sync.app import now
+from rindle_sync.app import no_environment, now
 from rindle_sync.config import Settings, check_is_of_test, load_settings
 from rindle_sync.installation import Installation
 from rindle_sync.installation import connect_all as connect_all_async
@@ -22,6 +22,15 @@ class BlockingInstallation(Blocking, Mapping[str, BlockingRindle]):
         self._services = {name: BlockingRindle(background, name) for name in environments}
 
     def __getitem__(self, environment: str) -> BlockingRindle:
+        return self._services[environment]
+
+    def of(self, environment: str) -> BlockingRindle:
+        """The service of one environment; raises `ConfigurationError` that names those there are.
+
+        `installation[environment]` raises `KeyError`, as each mapping does.
+        """
+        if environment not in self._services:
+            raise no_environment(environment, self)
         return self._services[environment]
 
     def __iter__(self) -> Iterator[str]:

@@ -280,7 +280,9 @@ class BlockingRindle(Blocking):
 
     def _of(self, installation: Installation) -> RindleSync:
         return (
-            installation[self._environment] if self._environment else installation.sole_environment
+            installation.of(self._environment)
+            if self._environment
+            else installation.sole_environment
         )
 
 

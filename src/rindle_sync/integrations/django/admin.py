@@ -10,7 +10,6 @@ from typing import Any, Final, cast
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -34,6 +33,7 @@ from rindle_sync.integrations.django.admin_lists import (
     with_rows,
 )
 from rindle_sync.integrations.django.models import ProviderAsset, WebhookEvent
+from rindle_sync.integrations.django.non_atomic import non_atomic_requests
 
 MOST_SYNCED: Final = 20
 """Rows that are synced at once: each is a call to the provider, for which a browser waits."""
@@ -143,7 +143,7 @@ class AssetAdmin(Readable):
         """The rows that the term names exactly."""
         return (found(queryset, search_term) if search_term else queryset), False
 
-    @transaction.non_atomic_requests
+    @non_atomic_requests
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """The list; its actions call the provider, so no transaction is held open for them."""
         return super().changelist_view(request, extra_context)
@@ -190,7 +190,7 @@ class AssetAdmin(Readable):
             self.tell(request, outcomes)
             self.note(request, "Sync now", rows, outcomes)
 
-    @transaction.non_atomic_requests
+    @non_atomic_requests
     def sync_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Have one row asked about, and show its page again."""
         if request.method != "POST":
@@ -214,7 +214,7 @@ class AssetAdmin(Readable):
         self._forget(request, rows)
         return None
 
-    @transaction.non_atomic_requests
+    @non_atomic_requests
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
         """Forget one row, after a page that asks."""
         row = self._named(request, object_id)
@@ -314,7 +314,7 @@ class WebhookEventAdmin(Readable):
         address = reverse(name, args=[row.pk], current_app=self.admin_site.name)
         return format_html('<a href="{}">{}</a>', address, row.shown_reference)
 
-    @transaction.non_atomic_requests
+    @non_atomic_requests
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         """The list."""
         return super().changelist_view(request, extra_context)

@@ -112,5 +112,5 @@ def check_tables(*, databases: Sequence[str] | None = None, **_: Any) -> list[Ch
         return []
     stand = f"are at {there}" if there else "are not there"
     text = f"The tables of rindle-sync {stand}, and this version needs {NEWEST}."
-    hint = "run `manage.py migrate rindle_sync`; tables of a newer version need that version."
+    hint = f"run `{conf.migrate_command()}`; tables of a newer version need that version."
     return [Warning(text, hint=hint, id="rindle_sync.W004")]

@@ -8,11 +8,11 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from django.conf import settings as django_settings
-from django.core import mail
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from rindle_sync.config import Settings, settings_of_app, values_of_app
+from rindle_sync.config import Settings, hides_values, settings_of_app, values_of_app
 from rindle_sync.errors import ConfigurationError
+from rindle_sync.integrations.django.in_tests import check_test_database
 from rindle_sync.store.schema import libpq_options
 
 SETTING: Final = "RINDLE"
@@ -34,6 +34,7 @@ _WRITTEN: Final = f"{SETTING}['{{}}']"
 """How a setting is written in the project."""
 
 
+@hides_values
 def given() -> dict[str, Any]:
     """What stands in `RINDLE`, by the names that settings have; raises `ConfigurationError`."""
     values = getattr(django_settings, SETTING, {})
@@ -46,19 +47,49 @@ def given() -> dict[str, Any]:
     return values_of_app(values, _WRITTEN, others=[DATABASE.lower()])
 
 
+@hides_values
 def database_alias() -> str:
     """The alias in DATABASES of the database that has our tables; raises `ConfigurationError`."""
     values = getattr(django_settings, SETTING, {})
-    alias = DEFAULT_DB_ALIAS
+    found: Any = None
     if isinstance(values, Mapping):
-        alias = values.get(DATABASE) or values.get(DATABASE.lower()) or alias
-    if alias not in connections.settings:
+        named = {str(key).lower(): value for key, value in values.items()}
+        found = named.get(DATABASE.lower())
+    alias = DEFAULT_DB_ALIAS if found is None or found == "" else found
+    if not isinstance(alias, str) or alias not in connections.settings:
         there = ", ".join(sorted(connections.settings))
         text = f"names {alias!r}, which is not in DATABASES; there are {there}"
+        if not isinstance(alias, str):
+            text = f"must be the name of a database in DATABASES; there are {there}"
         raise ConfigurationError(f"{SETTING}[{DATABASE!r}]", text)
-    return str(alias)
+    return alias
 
 
+def migrate_command() -> str:
+    """How the tables are made: Django migrates one database, by default `default`."""
+    try:
+        alias = database_alias()
+    except ConfigurationError:  # which is told first
+        alias = DEFAULT_DB_ALIAS
+    chosen = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+    return f"manage.py migrate rindle_sync{chosen}"
+
+
+def own_words(text: str) -> str:
+    """`text` with the names that settings and commands have in a Django project."""
+    if "database_url" not in text and "rindle-sync migrate" not in text:
+        return text
+    try:
+        where = f"DATABASES[{database_alias()!r}]"
+    except ConfigurationError:
+        where = "DATABASES"
+    other = f"name a database of PostgreSQL with {SETTING}[{DATABASE!r}]"
+    text = text.replace("set database_url to postgresql://…", other)
+    text = text.replace("`rindle-sync migrate`", f"`{migrate_command()}`")
+    return text.replace("database_url", where)
+
+
+@hides_values
 def load(**overrides: Any) -> Settings:
     """The settings of rindle-sync in this project, as they are now; `overrides` win over them.
 
@@ -67,7 +98,20 @@ def load(**overrides: Any) -> Settings:
     values = given()
     values.pop(DATABASE.lower(), None)
     own = {"database_url": database_url(), "database_schema": None}
-    return settings_of_app(values, _WRITTEN, {**own, **overrides})
+    try:
+        return settings_of_app(values, _WRITTEN, {**own, **overrides})
+    except ConfigurationError as error:
+        if "database_url" in overrides:
+            raise
+        error.args = (own_words(str(error)),)
+        raise
+
+
+def load_to_connect(**overrides: Any) -> Settings:
+    """The same, for a process that connects with them: in a test to a test database alone."""
+    if not overrides.get("database_url"):
+        check_test_database(database_alias())
+    return load(**overrides)
 
 
 def loaded() -> Settings:
@@ -90,11 +134,7 @@ def forget() -> None:
     _loaded.clear()
 
 
-def is_testing() -> bool:
-    """Whether Django's test environment is set up, as each test runner does."""
-    return hasattr(mail, "outbox")
-
-
+@hides_values
 def database_url(alias: str | None = None) -> str:
     """The address of the database as it is now: in a test that of the test database.
 

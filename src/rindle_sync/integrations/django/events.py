@@ -8,6 +8,7 @@ from django.db import connections
 from django.db.models.signals import post_migrate
 
 from rindle_sync.integrations.django import conf
+from rindle_sync.integrations.django.in_tests import is_testing, note_names
 from rindle_sync.integrations.django.process import rindle
 from rindle_sync.store.django_tables import empty_in
 
@@ -16,6 +17,7 @@ _OURS: Final = frozenset({conf.SETTING, "DATABASES"})
 
 def connect(app: AppConfig) -> None:
     """Begin to listen."""
+    note_names()
     setting_changed.connect(_settings_changed, dispatch_uid="rindle_sync")
     post_migrate.connect(_flushed, sender=app, dispatch_uid="rindle_sync")
 
@@ -32,6 +34,6 @@ def _flushed(*, using: str, **arguments: Any) -> None:
     A `TransactionTestCase` flushes after each test. Both `migrate` and `flush` send the signal, and
     only the first has a plan. Outside of tests nothing is deleted, whoever sends it.
     """
-    if "plan" in arguments or not conf.is_testing() or using != conf.database_alias():
+    if "plan" in arguments or not is_testing() or using != conf.database_alias():
         return
     empty_in(connections[using])

@@ -12,16 +12,29 @@ from weakref import WeakSet
 from django.db import connections
 from django.utils.asyncio import async_unsafe
 
-from rindle_sync.app import RindleSync, now
+from rindle_sync.app import RindleSync, no_environment, now
+from rindle_sync.config import hides_values
+from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, LockedByThisProcess
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.integrations.blocking import BlockingRindle
 from rindle_sync.integrations.blocking.background import Background
 from rindle_sync.integrations.django import conf
+from rindle_sync.integrations.django.in_tests import (
+    check_test_database,
+    is_testing,
+    refuse_test_transaction,
+)
 from rindle_sync.integrations.django.signals import connect_signals
 from rindle_sync.providers import Transport
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LOCKED: Final = (
+    "a transaction.atomic() of this thread has the SQLite file locked, and this call writes on a "
+    "connection of rindle-sync: call it after the commit. For an upload, call prepare_upload "
+    "within, then start_upload after the commit"
+)
 
 
 def _joining(method: F) -> F:
@@ -31,6 +44,8 @@ def _joining(method: F) -> F:
     def call(self: "DjangoRindle", /, *args: Any, **kwargs: Any) -> Any:
         if "connection" not in kwargs and (joined := open_transaction()):
             kwargs["connection"] = joined
+        if kwargs.get("connection") is not None:
+            self = self._joined()
         return method(self, *args, **kwargs)
 
     return cast(F, call)
@@ -67,7 +82,10 @@ class _Shared:
 
     def background(self) -> Background:
         """The loop; a new one where the settings or the database are other ones than before."""
-        url = self.overrides.get("database_url") or conf.database_url()
+        url = self.overrides.get("database_url")
+        if not url:
+            check_test_database(conf.database_alias())
+            url = conf.database_url()
         with self._lock:
             if self._background is None or url != self._url:
                 self._end()
@@ -104,7 +122,7 @@ class _Shared:
             settings,
             transports=lambda _: self.transport,
             clock=self.clock,
-            keep_connections=not conf.is_testing(),
+            keep_connections=not is_testing(),
         )
 
 
@@ -135,11 +153,13 @@ class DjangoRindle(BlockingRindle):
         environment: str | None = None,
         *,
         transaction: Any = None,
+        joins: bool = False,
     ) -> None:
         # there is no loop yet: `_background` gives it, where one is needed
         self._shared = shared or _Shared()
         self._environment = environment
         self._transaction = transaction
+        self._joins = joins or transaction is not None
         self._names: set[str] = set()
 
     @property
@@ -162,13 +182,23 @@ class DjangoRindle(BlockingRindle):
     playback_bundle = _reading(BlockingRindle.playback_bundle)
 
     def of(self, environment: str) -> "DjangoRindle":
-        """The service of one environment, where the settings have several."""
+        """The service of one environment, where the settings have several.
+
+        Raises `ConfigurationError` that names those there are, where this is none of them.
+        """
+        names = [own.environment for own in conf.environments()]
+        # with overrides the first call says so
+        if environment not in names and not self._shared.overrides:
+            raise no_environment(environment, names)
         return DjangoRindle(self._shared, environment)
 
     def _within(self, transaction: Any) -> "DjangoRindle":
         if transaction is None:
             return self
         return DjangoRindle(self._shared, self._environment, transaction=transaction)
+
+    def _joined(self) -> "DjangoRindle":
+        return DjangoRindle(self._shared, self._environment, joins=True)
 
     def close(self) -> None:
         """Give back all connections; a later call connects again. Raises nothing."""
@@ -184,7 +214,7 @@ class DjangoRindle(BlockingRindle):
     ) -> Iterator["DjangoRindle"]:
         """For the time of a block, a service with other settings, and in tests without network.
 
-        Callbacks and signals stay. Each environment gets `transport`; `clock` replaces the time.
+        Callbacks and signals stay. Each environment gets `transport`; `clock` is the time, in UTC.
         """
         shared = self._shared
         before = shared.transport, shared.clock, shared.overrides
@@ -203,13 +233,25 @@ class DjangoRindle(BlockingRindle):
 
         self._shared.set_up(set_up)
 
+    @hides_values
     def _call(self, work: Callable[[RindleSync], Awaitable[T]]) -> T:
         transaction = self._transaction
+        if not self._joins:
+            refuse_test_transaction(conf.database_alias())
 
         def done(rindle: RindleSync) -> Awaitable[T]:
             return work(rindle.within(transaction) if transaction else rindle)
 
-        return cast(T, _call(lambda: super(DjangoRindle, self)._call(done)))
+        try:
+            return cast(T, _call(lambda: super(DjangoRindle, self)._call(done)))
+        except LockedByThisProcess:
+            if self._joins or open_transaction() is None:
+                raise
+            raise LockedByThisProcess(_LOCKED) from None
+        except (ConfigurationError, DatabaseUnavailable) as error:
+            if "database_url" not in self._shared.overrides:
+                error.args = (conf.own_words(str(error)),)
+            raise
 
 
 @async_unsafe("rindle blocks its thread: call it through asgiref.sync.sync_to_async")

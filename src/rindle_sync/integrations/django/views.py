@@ -4,13 +4,14 @@ import logging
 from typing import Final
 
 from django.contrib.auth.decorators import login_not_required
-from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.blocking.wsgi import body_of
 from rindle_sync.integrations.django import conf
+from rindle_sync.integrations.django.in_tests import refuse_test_transaction
+from rindle_sync.integrations.django.non_atomic import non_atomic_requests
 from rindle_sync.integrations.django.process import DjangoRindle, rindle
 from rindle_sync.webhooks import LARGEST_BODY
 
@@ -20,13 +21,13 @@ _log: Final = logging.getLogger("rindle_sync")
 # an answered event is on disk: its storing is no part of a transaction of the request
 @csrf_exempt
 @login_not_required
-@transaction.non_atomic_requests
+@non_atomic_requests
 def webhook(request: HttpRequest, provider: str, environment: str | None = None) -> HttpResponse:
     """Receive one webhook request; the signature is what it is trusted by.
 
     In a `TestCase`, which never commits, it raises `ConfigurationError`.
     """
-    _refuse_test_transaction()
+    refuse_test_transaction(conf.database_alias())
     try:
         named = _named(provider, environment)
         if named is None:
@@ -48,14 +49,6 @@ def _named(provider: str, environment: str | None) -> DjangoRindle | None:
         if is_named and settings.provider == provider:
             return rindle.of(settings.environment)
     return None
-
-
-def _refuse_test_transaction() -> None:
-    """Raise in a test that commits nothing: the event would be stored, and outlive the test."""
-    blocks = connections[conf.database_alias()].atomic_blocks
-    if any(getattr(block, "_from_testcase", False) for block in blocks):
-        text = "stores what it answers, and a TestCase commits nothing: use TransactionTestCase"
-        raise ConfigurationError("the webhook endpoint", text)
 
 
 def _body(request: HttpRequest) -> bytes:

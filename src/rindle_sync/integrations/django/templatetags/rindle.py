@@ -1,6 +1,6 @@
 """`{% load rindle %}`: a player and a poster, and something sensible while there is none."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django import template
@@ -10,7 +10,17 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from rindle_sync.domain import ProviderAsset
-from rindle_sync.integrations.django.playing import player_url, playing, row_of, why_not
+from rindle_sync.integrations.django.playing import (
+    NOT_NOW,
+    check_plain,
+    in_tag,
+    kind_of,
+    player_url,
+    playing,
+    row_of,
+    seconds,
+    why_not,
+)
 from rindle_sync.providers import PlaybackBundle, PlaybackKind
 
 LASTS: Final = 6 * 60 * 60
@@ -37,22 +47,23 @@ def mux_player(
     becomes an attribute of the element: `{% mux_player video width=640 muted=True %}`. Without a
     playable video the element is a paragraph that says why.
     """
-    row = row_of(video)
-    bundle = playing(
-        row,
-        lambda rindle, found: rindle.playback_bundle(
-            found,
-            policy=policy,
-            expires_at=_end(expires_in),
-            poster={} if poster_time is None else {"time": poster_time},
-        ),
-    )
-    shown: dict[str, Any] = {
-        "player_url": player_url(),
-        "nonce": _nonce(context),
-        "attributes": _attributes(attributes),
-    }
-    return shown | (_of_bundle(bundle, title) if bundle else _of_none(row))
+    common = {"player_url": player_url(), "nonce": _nonce(context)}
+
+    def show() -> dict[str, Any]:
+        check_plain(attributes | {"title": title, "policy": policy})
+        end = _end(expires_in)
+        poster = {} if poster_time is None else {"time": seconds("poster_time", poster_time)}
+        row = row_of(video)
+        bundle = playing(
+            row,
+            lambda rindle, found: rindle.playback_bundle(
+                found, policy=policy, expires_at=end, poster=poster
+            ),
+        )
+        shown = {"attributes": _attributes(attributes)}
+        return shown | (_of_bundle(bundle, title) if bundle else _of_none(row))
+
+    return common | in_tag(mux_player.__name__, show, _not_now)
 
 
 @register.simple_tag
@@ -68,17 +79,19 @@ def mux_poster(
 
     `modifiers` are those of the provider: `{% mux_poster video width=320 time=3 as poster %}`.
     """
-    url = playing(
-        row_of(video),
-        lambda rindle, found: rindle.playback_url(
-            found,
-            PlaybackKind(kind),
-            policy=policy,
-            expires_at=_end(expires_in),
-            modifiers=modifiers,
-        ),
-    )
-    return url.url if url else ""
+
+    def show() -> str:
+        check_plain(modifiers | {"policy": policy})
+        picture, end = kind_of(kind), _end(expires_in)
+        url = playing(
+            row_of(video),
+            lambda rindle, found: rindle.playback_url(
+                found, picture, policy=policy, expires_at=end, modifiers=modifiers
+            ),
+        )
+        return url.url if url else ""
+
+    return in_tag(mux_poster.__name__, show, str)
 
 
 def _of_bundle(bundle: PlaybackBundle, title: str | None) -> dict[str, Any]:
@@ -90,8 +103,12 @@ def _of_none(row: ProviderAsset | None) -> dict[str, Any]:
     return {"state": state, "text": text, "role": "alert" if is_failure else "status"}
 
 
-def _end(seconds: int) -> Any:
-    return timezone.now() + timedelta(seconds=seconds)
+def _not_now() -> dict[str, Any]:
+    return {"state": "none", "text": NOT_NOW, "role": "alert"}
+
+
+def _end(expires_in: Any) -> datetime:
+    return timezone.now() + timedelta(seconds=seconds("expires_in", expires_in))
 
 
 def _nonce(context: Context) -> str:
@@ -102,4 +119,6 @@ def _nonce(context: Context) -> str:
 def _attributes(given: dict[str, Any]) -> SafeString:
     """Attributes of the element, escaped: `True` stands alone, `False` and None are left out."""
     named = {name.replace("_", "-"): value for name, value in given.items()}
-    return flatatt({name: value for name, value in named.items() if value not in {None, False}})
+    return flatatt(
+        {name: value for name, value in named.items() if value is not None and value is not False}
+    )

@@ -1,6 +1,7 @@
 """What happens when a video changes."""
 
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ def changed(reference: str, change: Any, asset: Any, **_: Any) -> None:
     folder = Path(os.environ.get("PROJECT_ORDERS", "nowhere"))
     if (folder / "raise").exists():
         raise RuntimeError("a receiver of the app has failed")
+    if (folder / "exit").exists():
+        sys.exit("a library of the app has ended the process")
     if (folder / "wait").exists():
         (folder / "waiting").touch()
         while (folder / "wait").exists():

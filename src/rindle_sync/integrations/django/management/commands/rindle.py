@@ -10,7 +10,6 @@ from django.db import connections
 
 from rindle_sync.integrations.django import conf
 
-_MIGRATE: Final = "manage.py migrate rindle_sync"
 _OF_DJANGO: Final = ("--settings", "--pythonpath")
 """Options that Django has read before: each has a value."""
 
@@ -70,9 +69,10 @@ def _main(arguments: Sequence[str], *, name: str) -> None:
 
     framework = Host(
         name=name,
-        load=conf.load,
+        load=conf.load_to_connect,
         prepare=connect_signals,
         serves_webhooks=True,
-        replaced={"migrate": _MIGRATE},
+        replaced={"migrate": conf.migrate_command()},
+        words=conf.own_words,
     )
     main(arguments, name=name, framework=framework)
