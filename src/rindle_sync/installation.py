@@ -49,9 +49,10 @@ class Installation(Runnable, Mapping[str, RindleSync]):
         return len(self._services)
 
     def of(self, environment: str) -> RindleSync:
-        """The service of one environment; raises `ConfigurationError` that names those there are.
+        """The service of one environment, by its name.
 
-        `installation[environment]` raises `KeyError`, as each mapping does.
+        Raises `ConfigurationError`. It names those there are; `installation[environment]` has a
+        `KeyError`, as each mapping.
         """
         if environment not in self._services:
             raise no_environment(environment, self)
