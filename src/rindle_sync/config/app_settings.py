@@ -12,9 +12,7 @@ from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import PROVIDERS
 from rindle_sync.store.schema import engine_url
 
-_WHERE: Final = re.compile(
-    r" \((set RINDLE_\w+ or \w+ in|write \[environments\.<name>\] into) the TOML file.*\)$"
-)
+_WHERE: Final = re.compile(r" \(set RINDLE_\w+ or \w+ in the TOML file\)$")
 """How an error says where else a setting can stand."""
 
 _OF_FILE: Final = re.compile(

@@ -94,7 +94,9 @@ async def process_pending(context: Context, keep_going: Callable[[], bool]) -> P
             number, is_full = number + len(batch.events), len(batch.events) == BATCH
             goes_on = is_full and keep_going()
             leasing = asyncio.create_task(batches.lease()) if goes_on else None
-            outcomes = await _process(context, batch.events) if batch.events else []
+            if not batch.events:
+                break
+            outcomes = await _process(context, batch.events)
             if ending:
                 await ending
             ending = asyncio.create_task(batches.end(batch, outcomes))
@@ -133,14 +135,13 @@ class _Batches:
 
     async def end(self, batch: _Batch, outcomes: Sequence[_Outcome]) -> None:
         """Write what became of a batch, and emit it."""
-        if batch.events:
-            ended = [outcome.webhook_event for outcome in outcomes]
-            await self._inbox.end(ended, batch.token)
-            self._tokens.discard(batch.token)
-            # once they are written: nothing is emitted that a crash would take back
-            for outcome in outcomes:
-                self._context.telemetry.emit(outcome.event, outcome.row, at=outcome.decided_at)
-            await _revive_tracked(self._context, ended)
+        ended = [outcome.webhook_event for outcome in outcomes]
+        await self._inbox.end(ended, batch.token)
+        self._tokens.discard(batch.token)
+        # once they are written: nothing is emitted that a crash would take back
+        for outcome in outcomes:
+            self._context.telemetry.emit(outcome.event, outcome.row, at=outcome.decided_at)
+        await _revive_tracked(self._context, ended)
 
     async def release(self) -> None:
         """End the leases of all batches whose outcomes were not written."""
