@@ -132,8 +132,8 @@ class Core:
         It sees what that has written. Raises `ConfigurationError`.
         """
         service = copy(self)
-        service.store = self.store.within(connection)
         service.context = self._context_in(connection)
+        service.store = service.context.store
         return service
 
     async def _row_of(self, context: Context, row_id: str) -> ProviderAsset | None:

@@ -1,7 +1,7 @@
 """Three things at once: the next page is fetched, this one observed, those before it written."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
@@ -27,13 +27,13 @@ class FetchAhead(Generic[Place, Result]):
     Left by an error, it ends what is under way.
     """
 
-    def __init__(self, fetch: Callable[[Place], Awaitable[Result]]) -> None:
+    def __init__(self, fetch: Callable[[Place], Coroutine[Any, Any, Result]]) -> None:
         self._fetch = fetch
         self._begun: tuple[Place, asyncio.Task[Result]] | None = None
 
     def begin(self, place: Place) -> None:
         """Fetch this place meanwhile; it is the next that will be asked for."""
-        self._begun = place, asyncio.create_task(_awaited(self._fetch(place)))
+        self._begun = place, asyncio.create_task(self._fetch(place))
 
     async def get(self, place: Place) -> Result:
         """What is at this place."""
@@ -128,10 +128,6 @@ class ApplyBehind:
             except BaseException:
                 await end_task(task)
                 raise
-
-
-async def _awaited(work: Awaitable[Result]) -> Result:
-    return await work
 
 
 async def end_task(task: "asyncio.Task[Any]") -> None:

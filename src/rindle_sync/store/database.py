@@ -127,8 +127,9 @@ class Database:
         What is still leased stays so until the leases end. Raises nothing.
         """
         self.is_closed = True
-        with suppress(Exception):
-            await self.intake.close()
+        if "intake" in self.__dict__:
+            with suppress(Exception):
+                await self.intake.close()
         await self.engine.dispose()
 
     @property
