@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reading.md"
 TABLES = ("media_provider_assets", "provider_asset_changes")
 INTERNAL = {
     *("absent_playback_ids", "begun_at", "check_failures", "decision_log", "dispatch_at"),
-    *("dispatch_attempts", "lease_token", "lease_until", "missing_since", "outputs"),
+    *("dispatch_attempts", "lease_token", "lease_until", "missing_since", "outputs", "position"),
     *("playback_absent_since", "raw_provider_metadata"),
 }
 """Columns that rindle-sync may change or drop in any version."""

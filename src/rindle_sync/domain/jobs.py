@@ -15,6 +15,8 @@ class JobKind(StrEnum):
     SWEEP = "sweep"
     PROCESS_WEBHOOK_EVENTS = "process_webhook_events"
     DISPATCH = "dispatch"
+    PUBLISH = "publish"
+    """Gives changes their place in the feed, where somebody follows it."""
     CHECK_AMBIGUOUS = "check_ambiguous"
     """Checks rows that webhook events left ambiguous in this process; a sweep finds them later."""
     AUDIT = "audit"

@@ -125,6 +125,8 @@ class JobRunner:
                 self.has_backlog = await self._process_in_turn()
             case JobKind.DISPATCH:
                 await self.dispatch()
+            case JobKind.PUBLISH:
+                await self.publish()
             case JobKind.CHECK_AMBIGUOUS:
                 row_ids = self.ambiguous()
                 if row_ids:
@@ -167,11 +169,19 @@ class JobRunner:
             dispatched += taken
         return dispatched
 
+    async def publish(self) -> int:
+        """Give every change its place in the feed; how many. The feed may be off."""
+        published = 0
+        while batch := await self.context.store.change_feed.publish():
+            published += len(batch)
+        return published
+
     async def prune(self) -> int:
         """Empty the bodies of events past their retention, and forget changes never dispatched."""
         store, now = self.context.store, self.context.now()
         ended_before = now - self.keep_ended
         await store.outbox.forget(ended_before)
+        await store.change_feed.forget(ended_before)
         await store.statistics.merge_counts()
         return await store.inbox.prune(ended_before=ended_before, dead_before=now - self.keep_dead)
 

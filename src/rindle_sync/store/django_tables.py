@@ -7,7 +7,7 @@ from typing import Any
 
 from rindle_sync.store.migrations import LOCK, missing_statements
 from rindle_sync.store.revisions import VERSION_TABLE
-from rindle_sync.store.schema.tables import metadata
+from rindle_sync.store.schema import metadata
 
 
 def revision_in(connection: Any) -> str | None:

@@ -15,6 +15,7 @@ from rindle_sync.store.schema.tables import (
     IS_UNWATCHED,
     assets,
     change_deliveries,
+    change_feeds,
     changes,
     job_runs,
     webhook_events,
@@ -85,6 +86,7 @@ def _statement() -> sa.Select[Any]:
             change_deliveries, has_come(change_deliveries.c.dispatch_at), is_free(change_deliveries)
         )
         | any_of(webhook_events, *is_attempted, _FOR_APP),
+        JobKind.PUBLISH: any_of(change_feeds) & any_of(changes, changes.c.position.is_(None)),
     }
     # a job without such a time, as of an audit that is switched off, is never due
     again = {JobKind.AUDIT: thresholds.audited_before, JobKind.PRUNE: thresholds.pruned_before}

@@ -4,9 +4,10 @@ from sqlalchemy import text
 
 from rindle_sync.store.database import schema_of
 from rindle_sync.store.driver_errors import named_errors
+from rindle_sync.store.schema import metadata
 from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.engine import open_engine
-from rindle_sync.store.schema.tables import metadata, row_counts
+from rindle_sync.store.schema.tables import row_counts
 
 
 async def empty_tables(engine: CoreEngine) -> None:

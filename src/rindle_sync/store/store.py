@@ -18,6 +18,7 @@ from rindle_sync.store.rate_limits import RateLimits
 from rindle_sync.store.superseded import Superseded
 
 if TYPE_CHECKING:
+    from rindle_sync.store.change_feed import ChangeFeed
     from rindle_sync.store.history import History
     from rindle_sync.store.inbox import Inbox
     from rindle_sync.store.new_rows import NewRows
@@ -66,6 +67,13 @@ class Store:
         from rindle_sync.store.outbox import Outbox
 
         return Outbox(*self._of)
+
+    @cached_property
+    def change_feed(self) -> ChangeFeed:
+        """The changes in the order in which they are published."""
+        from rindle_sync.store.change_feed import ChangeFeed
+
+        return ChangeFeed(*self._of)
 
     @cached_property
     def history(self) -> History:

@@ -297,6 +297,7 @@ class AssetChange(ReadOnlyModel):
     late_ms: Any = models.BigIntegerField("found late by, in milliseconds", editable=False)
     webhook_at: Any = _optional_time("reported by a webhook")
     outputs: Any = models.JSONField(null=True, editable=False)
+    position: Any = models.BigIntegerField("place in the feed", null=True, editable=False)
     dispatch_at: Any = _optional_time("dispatched next")
     dispatch_attempts: Any = models.IntegerField(editable=False)
     lease_token: Any = RowIdField(null=True, editable=False)

@@ -19,9 +19,10 @@ from rindle_sync.store.revisions import (
     refuse_unreleased,
     revision_of,
 )
+from rindle_sync.store.schema import metadata
 from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.store.schema.engine import file_of
-from rindle_sync.store.schema.tables import assets, metadata
+from rindle_sync.store.schema.tables import assets
 
 with quiet():  # at its first import, Alembic logs a line for each of its plugins
     from alembic import command

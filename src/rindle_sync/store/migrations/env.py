@@ -3,7 +3,7 @@
 from alembic import context
 
 from rindle_sync.store.revisions import VERSION_TABLE
-from rindle_sync.store.schema.tables import metadata
+from rindle_sync.store.schema import metadata
 
 context.configure(
     **context.config.attributes["where"], target_metadata=metadata, version_table=VERSION_TABLE

@@ -1,35 +1,11 @@
-"""The tables."""
+"""The tables of rows, webhook events and changes, and what goes with them."""
 
 from typing import Final
 
 import sqlalchemy as sa
 
+from rindle_sync.store.schema.metadata import index, metadata
 from rindle_sync.store.schema.types import Json, RowId, Serial, UtcTime
-
-metadata: Final = sa.MetaData()
-
-
-def _index(
-    name: str,
-    table: sa.Table,
-    *names: str,
-    here: bool = True,
-    unique: bool = False,
-    where: sa.ColumnElement[bool] | None = None,
-) -> None:
-    """Index columns, with `here` inside each environment; `where` makes it a partial index."""
-    environment = (table.c.provider_name, table.c.environment) if here else ()
-    columns = (*environment, *(table.c[column] for column in names))
-    index = sa.Index(name, *columns, unique=unique, sqlite_where=where)
-    if where is None:
-        return
-
-    # not `postgresql_where`: for that word SQLAlchemy loads all that it has for PostgreSQL
-    @sa.event.listens_for(table, "before_create")
-    def creating(_: sa.Table, connection: sa.Connection, **__: object) -> None:
-        if connection.dialect.name == "postgresql":
-            index.dialect_options["postgresql"]["where"] = where
-
 
 assets: Final = sa.Table(
     "media_provider_assets",
@@ -84,17 +60,17 @@ assets: Final = sa.Table(
         name="uq_media_provider_assets_reference_profile_provider",
     ),
 )
-_index("uq_media_provider_assets_provider_asset_id", assets, "provider_asset_id", unique=True)
-_index("uq_media_provider_assets_provider_upload_id", assets, "provider_upload_id", unique=True)
+index("uq_media_provider_assets_provider_asset_id", assets, "provider_asset_id", unique=True)
+index("uq_media_provider_assets_provider_upload_id", assets, "provider_upload_id", unique=True)
 # many assets may carry one passthrough: it names only a row that has no id of the provider yet
-_index(
+index(
     "ix_media_provider_assets_passthrough",
     assets,
     "passthrough",
     where=assets.c.provider_asset_id.is_(None) & assets.c.provider_upload_id.is_(None),
 )
 # settled rows have no check_at: the scan of due rows costs nothing for them
-_index("ix_media_provider_assets_due", assets, "check_at", where=assets.c.check_at.is_not(None))
+index("ix_media_provider_assets_due", assets, "check_at", where=assets.c.check_at.is_not(None))
 _HAS_NO_OUTPUTS: Final = sa.or_(
     assets.c.state != sa.literal_column("'ready'"),
     assets.c.missing_since.is_not(None),
@@ -109,15 +85,15 @@ Those errored as stuck or not found are, and those that are ready, for outputs o
 """
 
 # its end shows whether a wrong clock has planned a check, however many watched rows lie there
-_index(
+index(
     "ix_media_provider_assets_due_unwatched",
     assets,
     "check_at",
     where=assets.c.check_at.is_not(None) & IS_UNWATCHED,
 )
 # a list page is a range of creation times: this finds the rows that should be on it
-_index("ix_media_provider_assets_created", assets, "provider_created_at")
-_index(
+index("ix_media_provider_assets_created", assets, "provider_created_at")
+index(
     "ix_media_provider_assets_lease",
     assets,
     "lease_token",
@@ -127,10 +103,10 @@ _index(
 
 # what is counted: all rows by the table below, those that are not ready by an index of theirs
 IS_NOT_READY: Final = assets.c.state != sa.literal_column("'ready'")
-_index("ix_media_provider_assets_not_ready", assets, "state", "error_kind", where=IS_NOT_READY)
+index("ix_media_provider_assets_not_ready", assets, "state", "error_kind", where=IS_NOT_READY)
 IS_FAILING: Final = assets.c.check_failures > sa.literal_column("0")
-_index("ix_media_provider_assets_failing", assets, "check_failures", where=IS_FAILING)
-_index(
+index("ix_media_provider_assets_failing", assets, "check_failures", where=IS_FAILING)
+index(
     "ix_media_provider_assets_checked", assets, "checked_at", where=assets.c.checked_at.is_not(None)
 )
 
@@ -143,7 +119,7 @@ row_counts: Final = sa.Table(
     sa.Column("environment", sa.Text(), nullable=False),
     sa.Column("number", sa.BigInteger(), nullable=False),
 )
-_index("ix_provider_row_counts_environment", row_counts)
+index("ix_provider_row_counts_environment", row_counts)
 
 webhook_events: Final = sa.Table(
     "provider_webhook_events",
@@ -172,21 +148,21 @@ webhook_events: Final = sa.Table(
         "provider_name", "environment", "event_id", name="uq_provider_webhook_events_event"
     ),
 )
-_index(
+index(
     "ix_provider_webhook_events_pending",
     webhook_events,
     "next_attempt_at",
     where=webhook_events.c.next_attempt_at.is_not(None),
 )
-_index(
+index(
     "ix_provider_webhook_events_dead",
     webhook_events,
     "received_at",
     where=webhook_events.c.status == sa.literal_column("'dead'"),
 )
 # the webhook events about a row, for its history
-_index("ix_provider_webhook_events_asset", webhook_events, "provider_asset_id")
-_index(
+index("ix_provider_webhook_events_asset", webhook_events, "provider_asset_id")
+index(
     "ix_provider_webhook_events_upload",
     webhook_events,
     "provider_upload_id",
@@ -194,7 +170,7 @@ _index(
 )
 
 # the events for the app about one object, which it gets in their order
-_index(
+index(
     "ix_provider_webhook_events_object",
     webhook_events,
     "object_id",
@@ -220,18 +196,37 @@ changes: Final = sa.Table(
     sa.Column("late_ms", sa.BigInteger(), nullable=False),
     sa.Column("webhook_at", UtcTime()),
     sa.Column("outputs", Json),
+    # its place in the feed of changes: none before it is published, 0 for one that never will be
+    sa.Column("position", sa.BigInteger()),
     sa.Column("dispatch_at", UtcTime()),
     sa.Column("dispatch_attempts", sa.Integer(), nullable=False, server_default="0"),
     sa.Column("lease_token", RowId()),
     sa.Column("lease_until", UtcTime()),
     sa.UniqueConstraint("row_id", "version", name="uq_provider_asset_changes_row_version"),
 )
-_index("ix_provider_asset_changes_at", changes, "at")
-_index(
+index("ix_provider_asset_changes_at", changes, "at")
+index(
     "ix_provider_asset_changes_dispatch",
     changes,
     "dispatch_at",
     where=changes.c.dispatch_at.is_not(None),
+)
+index("ix_provider_asset_changes_unpublished", changes, "id", where=changes.c.position.is_(None))
+index(
+    "uq_provider_asset_changes_position",
+    changes,
+    "position",
+    unique=True,
+    where=changes.c.position > sa.literal_column("0"),
+)
+
+# the feeds of changes that somebody follows: a line for each environment, with its last position
+change_feeds: Final = sa.Table(
+    "provider_change_feeds",
+    metadata,
+    sa.Column("provider_name", sa.Text(), primary_key=True),
+    sa.Column("environment", sa.Text(), primary_key=True),
+    sa.Column("position", sa.BigInteger(), nullable=False),
 )
 
 # the changes that not every callback of the app has handled, by callback
@@ -253,8 +248,8 @@ change_deliveries: Final = sa.Table(
         "change_id", "callback", name="uq_provider_change_deliveries_change_callback"
     ),
 )
-_index("ix_provider_change_deliveries_row", change_deliveries, "row_id", here=False)
-_index(
+index("ix_provider_change_deliveries_row", change_deliveries, "row_id", here=False)
+index(
     "ix_provider_change_deliveries_dispatch",
     change_deliveries,
     "dispatch_at",
@@ -274,8 +269,8 @@ superseded: Final = sa.Table(
     sa.Column("reason", sa.Text(), nullable=False),
     sa.Column("at", UtcTime(), nullable=False),
 )
-_index("ix_provider_superseded_assets_asset", superseded, "provider_asset_id")
-_index(
+index("ix_provider_superseded_assets_asset", superseded, "provider_asset_id")
+index(
     "ix_provider_superseded_assets_upload",
     superseded,
     "provider_upload_id",
