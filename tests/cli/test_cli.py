@@ -520,7 +520,7 @@ async def test_the_emulator_answers_and_refuses_a_port_in_use(tmp_path: Path) ->
     ):
         url = f"http://127.0.0.1:{port}"
 
-        await running.says("controls and help")
+        await running.says("in a browser; controls: curl")
         await eventually(lambda: answers(client, url))
         made = (await client.post(f"{url}/_emulator/assets", json={"n": 1})).json()
         answer = await client.get(

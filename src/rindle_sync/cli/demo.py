@@ -116,5 +116,7 @@ def emulator(
     listening = listen(host, port, settings=("--host", "--port"))
     token = "token id emulator-token-id, secret emulator-token-secret"  # noqa: S105
     say(f"Mux emulator on http://{host}:{port}; {token}")
-    say(f"controls and help: curl http://{host}:{port}/_emulator/")
+    say(
+        f"its assets: http://{host}:{port}/ in a browser; controls: curl http://{host}:{port}/_emulator/"
+    )
     run_in_loop(until_stopped(lambda stop: serve(mux.app, listening, stop, lifespan=True)))

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from rindle_sync.emulator import webhook_sender
 from rindle_sync.emulator.account import MuxAccount
 from rindle_sync.emulator.control_api import control_routes
+from rindle_sync.emulator.page import page_routes
 from rindle_sync.emulator.router import all_routes
 from rindle_sync.emulator.webhook_payloads import WebhookEvent
 
@@ -33,7 +34,7 @@ class MuxEmulator(MuxAccount):
     @cached_property
     def app(self) -> Starlette:
         """Mux's REST API and the control API; under a server it also delivers webhooks."""
-        routes = all_routes(self, control_routes(self))
+        routes = all_routes(self, [*page_routes(self), *control_routes(self)])
         return Starlette(routes=routes, lifespan=self._deliver_while_serving)
 
     async def deliver_due(self, *, at_once: int = webhook_sender.CONCURRENCY) -> int:
