@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,19 @@ from rindle_sync.gateway import Reason
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.providers import knock
 from rindle_sync.providers.mux.webhooks import test_delivery as a_delivery
-from rindle_sync.runtime import Heartbeat
+from rindle_sync.runtime import Heartbeat, last_heartbeat
 from rindle_sync.store import Database
 from rindle_sync.store.revisions import VERSION_TABLE, revisions
 from rindle_sync.store.schema import BUSY_SECONDS, open_engine
-from tests.support.processes import FarEnd, Shell, free_port, serving, settings_for
+from tests.support.processes import (
+    FarEnd,
+    Shell,
+    a_store,
+    eventually,
+    free_port,
+    serving,
+    settings_for,
+)
 from tests.support.rows import a_row
 
 SECRET = "a-webhook-secret-of-this-test-01"
@@ -201,6 +210,12 @@ async def test_a_clock_that_is_wrong_is_found(sqlite_url: str, far_end: FarEnd) 
     assert "ahead of the provider's" in finding.text
 
 
+async def has_heartbeat(url: str) -> None:
+    """An engine has run on the database: it is told to listen before."""
+    async with a_store(url) as store:
+        assert await last_heartbeat(store)
+
+
 async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
     tmp_path: Path, sqlite_url: str, far_end: FarEnd
 ) -> None:
@@ -212,6 +227,7 @@ async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
     address = f"http://127.0.0.1:{port}/webhooks/mux"
     async with shell.started("run") as running:
         await running.says("webhooks at http://")
+        await eventually(partial(has_heartbeat, sqlite_url))
         async with httpx.AsyncClient() as client:
             assert (await client.get(address)).status_code == 405
         other = shell.but(mux_webhook_secrets="another-secret-than-that-of-the-endpoint")
