@@ -25,7 +25,7 @@ _MODULES: Final = {
     "explain": "explain",
     "run": "run",
     "worker": "run",
-    "endpoint": "run",
+    "receive": "run",
     "sweep": "scans",
     "audit": "scans",
     "backfill": "scans",
