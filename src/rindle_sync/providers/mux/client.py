@@ -33,6 +33,7 @@ from rindle_sync.providers.base import (
     Transport,
     UploadBounds,
     UploadRequest,
+    WebhookEndpoints,
 )
 from rindle_sync.providers.http import CallFailed, Request, Response, open_client
 from rindle_sync.providers.mux import webhooks
@@ -123,7 +124,7 @@ class Mux:
             self._headers["authorization"] = credentials.header
         self._on_calls_left = on_calls_left
         self.playback = playback
-        self.webhook_endpoints = MuxEndpoints(self)
+        self.webhook_endpoints: WebhookEndpoints | None = MuxEndpoints(self)
         self.clock: datetime | None = None
         self._date = ""
         self._credentials = credentials
@@ -282,7 +283,9 @@ class Mux:
             self._on_calls_left("creates" if is_create else "reads", int(left))
         if status == _SUCCESS.get(method, 200):
             return status, content, None
-        error = refusal(status, headers, decoded(content), self._secrets, about, permission)
+        error = refusal(
+            status, headers, decoded(content), self._secrets, about, permission=permission
+        )
         return status, content, error
 
     def _note_time(self, date: str) -> None:

@@ -25,6 +25,7 @@ def refusal(
     body: Mapping[str, Any] | None,
     secrets: tuple[str, ...],
     about: str = "asset",
+    *,
     permission: str = "",
 ) -> RindleSyncError:
     """What an answer other than success means; `about` is what it is about.
