@@ -22,7 +22,7 @@ LOST_ANSWER: Final = (
 )
 
 _ADDRESS: Final = (
-    "must be a public address without a user in it, as in https://app.example.com/webhooks/mux"
+    "must be a public address without a user in it, as in https://app.example.com/webhooks"
 )
 
 
