@@ -190,7 +190,7 @@ class _Fleet:
     async def endpoint(self) -> int:
         port = free_port()
         running = await self.stack.enter_async_context(
-            self.shell.but(listen_port=port).started("endpoint")
+            self.shell.but(listen_port=port).started("receive")
         )
         await listening(running, port)
         return port

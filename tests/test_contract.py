@@ -246,6 +246,26 @@ async def test_without_an_answer_only_the_text_is_kept(world: World, fault: str,
     assert {e.name for e in world.events()} == {"rindle.provider.sync.failed"}
 
 
+@pytest.mark.parametrize("chance", [0.0, 0.5, 0.999, 0.9999, 1.0])
+@pytest.mark.parametrize("per_second", [1000, 1])
+async def test_whatever_the_pauses_come_to_the_text_names_the_429(
+    world: World, chance: float, per_second: float
+) -> None:
+    # with most of these the next call would be later than anybody waits, and is not made
+    world.with_reads(100, per_second, chance=lambda: chance)
+    world.emulator.add_fault("rate_limited")
+    row = await world.track()
+
+    settled = await world.sync(row)
+
+    after = await world.now_is(row)
+    assert settled
+    assert settled.decision.verdict is Verdict.UNANSWERED
+    assert (after.state, after.updated_at, after.checked_at) == (row.state, row.updated_at, None)
+    assert "mux answered 429" in (after.last_sync_error or "")
+    assert {e.name for e in world.events()} == {"rindle.provider.sync.failed"}
+
+
 async def test_a_provider_that_says_nothing_is_given_up_after_the_time_limit(world: World) -> None:
     world.emulator.sleep = asyncio.sleep
     world.emulator.add_fault("silence")

@@ -79,7 +79,7 @@ class Storm:
     kills: int = 0
 
     async def start(self, stack: AsyncExitStack, place: int, ports: list[int]) -> None:
-        command, shell = ("worker", self.shell) if place < WORKERS else ("endpoint", None)
+        command, shell = ("worker", self.shell) if place < WORKERS else ("receive", None)
         shell = shell or self.shell.but(listen_port=ports[place - WORKERS])
         self.running[place] = await stack.enter_async_context(shell.started(command))
 

@@ -77,6 +77,7 @@ BAD_TEXTS = {
     "mux_signing_private_key_file": ("/no/such/file", "/"),
     "console_token": ("too short", " " * 20),
     "console_token_file": ("/no/such/file", "/"),
+    "webhook_public_url": ("app.example.com", "https://a.example/?b=c", "http://h:99999"),
     "console_base_url": ("ops.example.com", "https://ops.example.com/?a=b", "http://h:99999"),
 }
 TABLES = "environments"

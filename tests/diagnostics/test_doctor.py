@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +24,30 @@ from rindle_sync.gateway import Reason
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.providers import knock
 from rindle_sync.providers.mux.webhooks import test_delivery as a_delivery
-from rindle_sync.runtime import Heartbeat
+from rindle_sync.runtime import Heartbeat, last_heartbeat
 from rindle_sync.store import Database
 from rindle_sync.store.revisions import VERSION_TABLE, revisions
 from rindle_sync.store.schema import BUSY_SECONDS, open_engine
-from tests.support.processes import FarEnd, Shell, free_port, serving, settings_for
+from tests.support.processes import (
+    FarEnd,
+    Shell,
+    a_store,
+    eventually,
+    free_port,
+    serving,
+    settings_for,
+)
 from tests.support.rows import a_row
 
 SECRET = "a-webhook-secret-of-this-test-01"
+ADDRESS = "https://app.example.com/webhooks/mux"
 
 
 @pytest.fixture
 def far_end() -> Iterator[FarEnd]:
+    """A provider that sends its webhooks somewhere."""
     with serving(MuxEmulator()) as far_end:
+        far_end.emulator.add_webhook(ADDRESS, SECRET)
         yield far_end
 
 
@@ -201,6 +214,12 @@ async def test_a_clock_that_is_wrong_is_found(sqlite_url: str, far_end: FarEnd) 
     assert "ahead of the provider's" in finding.text
 
 
+async def has_heartbeat(url: str) -> None:
+    """An engine has run on the database: it is told to listen before."""
+    async with a_store(url) as store:
+        assert await last_heartbeat(store)
+
+
 async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
     tmp_path: Path, sqlite_url: str, far_end: FarEnd
 ) -> None:
@@ -212,6 +231,7 @@ async def test_an_endpoint_is_tried_with_a_delivery_that_changes_nothing(
     address = f"http://127.0.0.1:{port}/webhooks/mux"
     async with shell.started("run") as running:
         await running.says("webhooks at http://")
+        await eventually(partial(has_heartbeat, sqlite_url))
         async with httpx.AsyncClient() as client:
             assert (await client.get(address)).status_code == 405
         other = shell.but(mux_webhook_secrets="another-secret-than-that-of-the-endpoint")
@@ -314,7 +334,9 @@ async def test_what_was_not_asked_is_not_said_to_be_well(sqlite_url: str, far_en
     ]
     assert Check.PROVIDER in without_date.checked
     assert Check.CLOCK not in without_date.checked
-    assert [note.check for note in without_date.notes] == [Check.CLOCK]
+    # what answers any call with an environment lists no endpoints
+    notes = [note.check for note in without_date.notes]
+    assert notes == [Check.CLOCK, Check.PROVIDER_ENDPOINT]
 
 
 async def test_a_name_of_an_environment_that_no_row_has_is_found(
@@ -361,3 +383,158 @@ async def test_a_name_of_an_environment_is_shown_as_it_is(
         assert ended.out.startswith(f"[/bold]\\x1b[2J\\u202e on {tmp_path}")
         assert "\u202e" not in ended.out
     assert "engine" in doctor.out
+
+
+# the provider's endpoints
+
+
+def endpoints(far_end: FarEnd, *given: tuple[str, bool]) -> None:
+    """These and no others are at the provider, each with whether it is enabled."""
+    far_end.emulator.clear_webhooks()
+    for address, is_enabled in given:
+        far_end.emulator.add_webhook(address, SECRET).change(0, enabled=is_enabled)
+
+
+OTHER = "https://staging.example.com/webhooks/mux"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([(ADDRESS, True)], None),
+        ([("https://APP.example.com:443/webhooks/mux/", True)], None),
+        ([(ADDRESS, True), (OTHER, True), (f"{ADDRESS}/x", False)], None),
+        ([(ADDRESS, True), (f"{ADDRESS}/", False)], None),
+        ([], "has no webhook endpoint"),
+        ([(OTHER, True)], f"no endpoint of the provider has the address {ADDRESS}"),
+        ([(f"{ADDRESS}?key=1", True)], f"has the address {ADDRESS}"),
+        ([(ADDRESS, False)], "is disabled"),
+        ([(ADDRESS, False), (OTHER, True)], "is disabled"),
+        ([(ADDRESS, True), (f"{ADDRESS}/", True)], "2 endpoints lead to"),
+    ],
+)
+async def test_an_address_in_the_settings_is_compared_with_the_endpoints(
+    sqlite_url: str, far_end: FarEnd, given: list[tuple[str, bool]], words: str | None
+) -> None:
+    endpoints(far_end, *given)
+    async with at_work(sound(sqlite_url, far_end, webhook_public_url=ADDRESS)) as all_:
+        assert told(await all_.doctor()) == []
+        diagnosis = await all_.doctor(ping=True)
+
+    assert Check.PROVIDER_ENDPOINT in diagnosis.checked
+    assert [check for check, _ in told(diagnosis)] == [Check.PROVIDER_ENDPOINT] * bool(words)
+    assert not words or words in told(diagnosis)[0][1]
+    assert all(finding.remedy for finding in diagnosis.findings)
+
+
+@pytest.mark.parametrize(
+    ("given", "finding", "note"),
+    [
+        ([(OTHER, True)], None, None),
+        ([(OTHER, True), ("https://a.example/", False), (ADDRESS, False)], None, None),
+        ([], "has no webhook endpoint", None),
+        ([(OTHER, False), ("https://a.example/", False)], "every endpoint", None),
+        ([("https://a.example/", True)], None, "has 1 endpoint, and none ends in /webhooks/mux"),
+        ([("https://a.example/", True), (OTHER, False)], None, "what ends in /webhooks/mux is"),
+        ([(OTHER, True), (ADDRESS, True)], None, "2 endpoints end in /webhooks/mux"),
+    ],
+)
+async def test_without_an_address_nothing_is_found_that_cannot_be_known(
+    sqlite_url: str,
+    far_end: FarEnd,
+    given: list[tuple[str, bool]],
+    finding: str | None,
+    note: str | None,
+) -> None:
+    endpoints(far_end, *given)
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        diagnosis = await all_.doctor(ping=True)
+
+    found, notes = [text for _, text in told(diagnosis)], [line.text for line in diagnosis.notes]
+    assert (len(found), len(notes)) == (bool(finding), bool(note))
+    assert (finding or "") in "".join(found)
+    assert (note or "") in "".join(notes)
+
+
+async def test_an_endpoint_that_is_tried_is_compared_where_the_provider_has_it(
+    sqlite_url: str, far_end: FarEnd
+) -> None:
+    closed = f"http://127.0.0.1:{free_port()}/webhooks/mux"
+    async with at_work(sound(sqlite_url, far_end)) as all_:
+        endpoints(far_end, (closed, False), (OTHER, True))
+        disabled = await all_.doctor(ping=True, endpoint=closed)
+        endpoints(far_end, (OTHER, True))
+        unknown = await all_.doctor(ping=True, endpoint=closed)
+
+    assert [check for check, _ in told(disabled)] == [Check.PROVIDER_ENDPOINT, Check.ENDPOINT]
+    # it may be the way inside to the same endpoint
+    assert [check for check, _ in told(unknown)] == [Check.ENDPOINT]
+
+
+async def test_without_a_webhook_secret_no_endpoint_is_missed(
+    sqlite_url: str, far_end: FarEnd
+) -> None:
+    endpoints(far_end)
+    async with at_work(sound(sqlite_url, far_end, mux_webhook_secrets=None)) as all_:
+        found = told(await all_.doctor(ping=True))
+
+    assert [check for check, _ in found] == [Check.WEBHOOK_SECRETS]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (FaultKind.SERVER_ERROR, "answered 500"),
+        (FaultKind.BROKEN_JSON, "no JSON"),
+        (None, "may not"),
+    ],
+)
+async def test_endpoints_that_cannot_be_listed_are_a_note(
+    sqlite_url: str, far_end: FarEnd, fault: FaultKind | None, words: str
+) -> None:
+    emulator = far_end.emulator
+    if fault:
+        emulator.add_fault(fault, operation="list_webhooks")
+    else:
+        emulator.whoami = replace(emulator.whoami, permissions=("video:read", "video:write"))
+    async with at_work(sound(sqlite_url, far_end, webhook_public_url=ADDRESS)) as all_:
+        diagnosis = await all_.doctor(ping=True)
+
+    assert told(diagnosis) == []
+    assert [note.check for note in diagnosis.notes] == [Check.PROVIDER_ENDPOINT]
+    assert words in diagnosis.notes[0].text
+    assert Check.PROVIDER_ENDPOINT not in diagnosis.checked
+
+
+async def test_each_environment_has_an_address_of_its_own(sqlite_url: str, far_end: FarEnd) -> None:
+    other = MuxEmulator(token_id="other-id", token_secret="other-secret")
+    with serving(other) as elsewhere:
+        tables = {
+            name: {
+                "mux_base_url": at.url,
+                "mux_token_id": at.emulator.token_id,
+                "mux_token_secret": at.emulator.token_secret,
+                "mux_webhook_secrets": f"a-webhook-secret-of-{name}",
+            }
+            for name, at in {"acme": far_end, "beta": elsewhere}.items()
+        }
+        moved = "https://beta.example.com/hooks"
+        tables["beta"]["webhook_public_url"] = moved
+        endpoints(far_end, (f"{ADDRESS}/acme", True))
+        endpoints(elsewhere, (f"{ADDRESS}/beta", True))
+        values = {"database_url": sqlite_url, "environments": tables}
+        async with at_work(plain_settings(**values, webhook_public_url=ADDRESS)) as all_:
+            [finding] = (await all_.doctor(ping=True)).findings
+            endpoints(elsewhere, (moved, True))
+            assert told(await all_.doctor(ping=True)) == []
+
+    assert (finding.environment, finding.check) == ("beta", Check.PROVIDER_ENDPOINT)
+    assert moved in finding.text
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "ftp://a.example/", "https://u:p@a.example/", "https://a.example/?k=1"]
+)
+def test_no_public_address_is_a_wrong_setting(sqlite_url: str, address: str) -> None:
+    with pytest.raises(ConfigurationError, match="webhook_public_url: must be an address like"):
+        plain_settings(database_url=sqlite_url, webhook_public_url=address)

@@ -258,7 +258,7 @@ async def test_a_stop_lets_what_is_under_way_in_child_processes_end(fleet: Fleet
 
 
 @pytest.mark.parametrize(
-    "command", [("worker",), ("run", "--engine", "procrastinate"), ("endpoint",)]
+    "command", [("worker",), ("run", "--engine", "procrastinate"), ("receive",)]
 )
 async def test_without_the_tables_of_its_engine_a_process_ends(
     command: Sequence[str], postgres_url: str, far_end: FarEnd, tmp_path: Path

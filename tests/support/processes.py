@@ -44,7 +44,7 @@ PATIENCE = 90.0
 A test waits no longer.
 """
 
-SERVING = {"run", "worker", "endpoint", "emulator", "demo"}
+SERVING = {"run", "worker", "receive", "emulator", "demo"}
 """The commands that serve until a signal comes: only the main thread of a process has signals."""
 
 HELD = 86_400.0

@@ -85,6 +85,7 @@ class Toy:
     webhook_headers = ("toy-time",)
     advice: Mapping[FailureKind, str] = {}
     playback = None
+    webhook_endpoints = None
 
     def __init__(self, key: str | None, transport: Transport, timeout: float = 10) -> None:
         self.clock: datetime | None = None

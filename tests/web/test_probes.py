@@ -145,7 +145,7 @@ async def test_run_serves_metrics_and_is_alive_and_ready(shell: Shell, far_end: 
 async def test_nothing_of_it_is_reachable_where_webhooks_are(sqlite_shell: Shell) -> None:
     port = free_port()
     shell = sqlite_shell.but(mux_webhook_secrets=SECRET, listen_port=port)
-    async with operated(shell, "endpoint") as operator, httpx.AsyncClient() as anybody:
+    async with operated(shell, "receive") as operator, httpx.AsyncClient() as anybody:
         public = [
             (await anybody.get(f"http://127.0.0.1:{port}{path}")).status_code
             for path in ("/metrics", "/healthz", "/readyz", "/webhooks/mux")
@@ -158,7 +158,7 @@ async def test_nothing_of_it_is_reachable_where_webhooks_are(sqlite_shell: Shell
 
 async def test_an_endpoint_is_ready_without_an_engine(sqlite_shell: Shell) -> None:
     shell = sqlite_shell.but(mux_webhook_secrets=SECRET, listen_port=free_port())
-    async with operated(shell, "endpoint") as operator:
+    async with operated(shell, "receive") as operator:
         assert await operator.is_ready() == (200, {"database": "ok", "tables": "ok"})
 
 

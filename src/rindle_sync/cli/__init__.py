@@ -47,7 +47,7 @@ def options(
     environment: Annotated[
         str | None,
         typer.Option(
-            help="One environment of the settings; run, worker and endpoint serve all of them."
+            help="One environment of the settings; run, worker and receive serve all of them."
         ),
     ] = None,
 ) -> None:

@@ -25,12 +25,13 @@ _MODULES: Final = {
     "explain": "explain",
     "run": "run",
     "worker": "run",
-    "endpoint": "run",
+    "receive": "run",
     "sweep": "scans",
     "audit": "scans",
     "backfill": "scans",
     "doctor": "doctor",
     "events": "events",
+    "endpoint": "endpoint",
 }
 """The modules of the commands, in the order of the help."""
 

@@ -174,7 +174,7 @@ def replace(
         if row is None:
             return None
         new = redact_id(provider_asset_id) or f"upload {redact_id(upload_id)}"
-        _confirm(f"{_named(row)}: replace {row.tag or 'no asset'} by {new}?", is_sure=yes)
+        confirm(f"{_named(row)}: replace {row.tag or 'no asset'} by {new}?", is_sure=yes)
         return await rindle.replace(
             row.id, provider_asset_id=provider_asset_id, provider_upload_id=upload_id
         )
@@ -211,7 +211,7 @@ def untrack(
         if row is None:
             return None
         asset = ", and DELETE its asset at the provider" if delete_asset else ""
-        _confirm(f"{_named(row)}: forget it{asset}?", is_sure=yes)
+        confirm(f"{_named(row)}: forget it{asset}?", is_sure=yes)
         return await rindle.untrack(
             row.id, history=history, webhook_bodies=webhook_bodies, delete_asset=delete_asset
         )
@@ -237,7 +237,7 @@ def _named(row: ProviderAsset) -> str:
     return f"row {row.id} ({literal(row.shown_reference)}, {literal(row.profile)}, {row.state})"
 
 
-def _confirm(question: str, *, is_sure: bool) -> None:
+def confirm(question: str, *, is_sure: bool) -> None:
     """Ask before something is done that cannot be undone."""
     if is_sure:
         return

@@ -1,4 +1,4 @@
-"""Commands that keep running: the service, a worker, an endpoint."""
+"""Commands that keep running: the service, a worker, a receiver of webhooks."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def worker(json_: EachPass = False, log_format: Format = None) -> None:
 
 
 @commands.command()
-def endpoint(engine: Engine = None, log_format: Format = None) -> None:
+def receive(engine: Engine = None, log_format: Format = None) -> None:
     """Receive webhooks until SIGTERM or Ctrl-C, and leave the rest to `run` or `worker`.
 
-    Run as many endpoints as you like, on any machine.
+    Run as many of these as you like, on any machine.
     """
     override(engine=engine, log_format=log_format)
     keep_running(False, process_jobs=False)

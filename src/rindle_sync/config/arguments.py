@@ -26,6 +26,7 @@ class SettingsArguments(TypedDict, total=False):
     log_format: str
     sweep_interval_seconds: float
     provider: str
+    webhook_public_url: str | None
     webhook_types: Sequence[str] | None
     webhook_tolerance_seconds: float
     webhook_event_retention_days: float

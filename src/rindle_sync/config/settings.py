@@ -146,6 +146,7 @@ class EnvironmentSettings(SettingsModel):
     """
 
     provider: str = DEFAULT_PROVIDER
+    webhook_public_url: str | None = None
     webhook_types: tuple[str, ...] | None = None
     webhook_tolerance_seconds: float = Field(default=300, ge=1, le=86_400)
     webhook_event_retention_days: float = Field(default=7, ge=0.001, le=3650)
@@ -176,6 +177,17 @@ class EnvironmentSettings(SettingsModel):
         if value not in PROVIDERS:
             raise ValueError(f"must be one of {', '.join(PROVIDERS)}")
         return value
+
+    @field_validator("webhook_public_url")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        if value and not fullmatch(_BASE_URL, value):
+            raise ValueError(
+                "must be an address like https://app.example.com/webhooks/mux, with nothing after "
+                "its path and no user in it"
+            )
+        _ = urlsplit(value or "").port  # raises ValueError where it is out of range
+        return value or None
 
     _split = field_validator("webhook_types", mode="before")(split_list)
 
@@ -215,6 +227,11 @@ class EnvironmentSettings(SettingsModel):
                 hint = f"set {PREFIX}{high.upper()} or {high} in the TOML file"
                 raise ValueError(f"{high} must not be smaller than {low} ({hint})")
         return self
+
+    @property
+    def environment_has_table(self) -> bool:
+        """Whether these are the settings of one environment among several."""
+        return bool(self._table)
 
     @property
     def account(self) -> ProviderSettings:
@@ -308,6 +325,9 @@ class Settings(ServiceSettings, EnvironmentSettings):
                 shared[key] = getattr(self.account, key)
         for key in self.model_fields_set - {"environment", "environments", "console_token_file"}:
             shared[key] = getattr(self, key)
+        if self.webhook_public_url:
+            # as the paths of `run` are: no two environments receive at one address
+            shared["webhook_public_url"] = f"{self.webhook_public_url.rstrip('/')}/{name}"
         try:
             values = shared | table | {"environment": name}
             return self.model_validate(values, context={"table": prefix})

@@ -46,6 +46,7 @@ class Check(StrEnum):
     AUDIT = "audit"
     PROVIDER = "provider"
     CLOCK = "clock"
+    PROVIDER_ENDPOINT = "provider_endpoint"
     ENDPOINT = "endpoint"
 
 

@@ -19,6 +19,7 @@ from rindle_sync.diagnostics.checks import (
     of_environment,
     of_names,
 )
+from rindle_sync.diagnostics.provider_endpoints import Note, of_endpoints
 from rindle_sync.diagnostics.status import elsewhere, overview
 from rindle_sync.domain import FailureKind
 from rindle_sync.errors import (
@@ -41,16 +42,7 @@ OF_SETTINGS: Final = (Check.CREDENTIALS, Check.WEBHOOK_SECRETS, Check.SIGNING_KE
 OF_TABLES: Final = tuple(Check)[
     tuple(Check).index(Check.ENVIRONMENT) : tuple(Check).index(Check.PROVIDER)
 ]
-OF_PING: Final = (Check.PROVIDER, Check.CLOCK)
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Why a check was not made, or what it does not prove; no finding."""
-
-    check: Check
-    environment: str | None
-    text: str
+OF_PING: Final = (Check.PROVIDER, Check.CLOCK, Check.PROVIDER_ENDPOINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +87,8 @@ async def examine(
     if ping and trouble is None:
         asked: list[DoctorFinding | Note] = []
         for context in contexts:
-            asked += [found async for found in _of_provider(context)]
+            own = of_each[context.store.environment]
+            asked += [found async for found in _of_provider(own, context, endpoint)]
         # a check counts as made if it was made in one environment
         left_out = Counter(note.check for note in asked if isinstance(note, Note))
         checked += [check for check in OF_PING if left_out[check] < len(contexts)]
@@ -204,7 +197,9 @@ _ADVICE: Final = {
 }
 
 
-async def _of_provider(context: Context) -> AsyncIterator[DoctorFinding | Note]:
+async def _of_provider(
+    settings: Settings, context: Context, endpoint: str | None
+) -> AsyncIterator[DoctorFinding | Note]:
     """Check the credentials as a dry run: nothing that it finds out is stored."""
     here, context = context.store.environment, context.for_dry_run()
     if not context.gateway.has_token:
@@ -224,7 +219,18 @@ async def _of_provider(context: Context) -> AsyncIterator[DoctorFinding | Note]:
         yield DoctorFinding(
             Check.PROVIDER, Level.ERROR, here, text, advice.get(kind, "look at the log")
         )
-    # the answer to that call also told the provider's time
+    for found in _of_clock(context):
+        yield found
+    if kind:
+        yield Note(Check.PROVIDER_ENDPOINT, here, "not checked: the provider gave no answer")
+        return
+    async for compared in of_endpoints(settings, context, endpoint):
+        yield compared
+
+
+def _of_clock(context: Context) -> Iterator[DoctorFinding | Note]:
+    here = context.store.environment
+    # the answer to the call for the token's environment also told the provider's time
     clock = context.gateway.provider.clock
     if clock is None:
         yield Note(Check.CLOCK, here, "not checked: there was no answer with a readable time")

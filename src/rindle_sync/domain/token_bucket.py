@@ -54,6 +54,8 @@ class Grant:
 
     calls: int
     wait: timedelta
+    is_paused: bool = False
+    """Whether the wait is for the end of a pause that the provider wants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +103,12 @@ def take(
     bucket: Bucket, filled: BucketState, now: datetime, *, most: int, reserve: float
 ) -> tuple[BucketState, Grant]:
     """The bucket without up to `most` calls, which leave `reserve` calls in it; and the grant."""
-    calls = 0
-    if filled.paused_until <= micros(now):
+    calls, is_paused = 0, filled.paused_until > micros(now)
+    if not is_paused:
         beyond = max(0, filled.tokens - round(reserve * CALL) + _FORGIVEN)
         calls = min(beyond // CALL, most)
     left = replace(filled, tokens=filled.tokens - calls * CALL)
-    return left, Grant(calls, _wait(bucket, left, now, reserve))
+    return left, Grant(calls, _wait(bucket, left, now, reserve), is_paused)
 
 
 def give_back(bucket: Bucket, state: BucketState, calls: int, now: datetime) -> BucketState:

@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 import httpx
 
 from rindle_sync.emulator.asset_parts import add_parts, add_rendition, add_track, set_master_access
-from rindle_sync.emulator.call import Whoami
 from rindle_sync.emulator.environment import Environment, Truth
 from rindle_sync.emulator.faults import Fault, Faults, Rule
 from rindle_sync.emulator.ids import Ids
@@ -31,6 +30,7 @@ from rindle_sync.emulator.requests import ASSET_UPDATE, RENDITION, TRACK, read_k
 from rindle_sync.emulator.timeline import EventType, LifeEvent
 from rindle_sync.emulator.validation import check_number, check_whole, check_word, reject
 from rindle_sync.emulator.webhooks import Deliveries, Endpoint, Webhook, Webhooks
+from rindle_sync.emulator.whoami import Whoami
 
 _PART_SECONDS: Final = 5.0
 

@@ -10,6 +10,8 @@ from rindle_sync.emulator.environment import Environment
 from rindle_sync.emulator.lifecycle import Asset, Lives
 from rindle_sync.emulator.responses import ApiResponse
 from rindle_sync.emulator.validation import check_object, parse_json, reject
+from rindle_sync.emulator.webhooks import Webhooks
+from rindle_sync.emulator.whoami import Whoami
 
 MAX_PAGE: Final = 100
 DEFAULT_PAGE: Final = 25
@@ -45,20 +47,12 @@ class Operation(StrEnum):
     LIST_LIVE_STREAMS = "list_live_streams"
     GET_LIVE_STREAM = "get_live_stream"
     WHOAMI = "whoami"
+    CREATE_WEBHOOK = "create_webhook"
+    LIST_WEBHOOKS = "list_webhooks"
+    GET_WEBHOOK = "get_webhook"
+    UPDATE_WEBHOOK = "update_webhook"
+    DELETE_WEBHOOK = "delete_webhook"
     UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whoami:
-    """The environment and token that `whoami` reports."""
-
-    environment_id: str
-    environment_type: str = "development"
-    environment_name: str = "Emulator"
-    organization_id: str = "emulator-organization"
-    organization_name: str = "Emulator"
-    access_token_name: str = "Emulator token"  # noqa: S105 - the token's name, not its secret
-    permissions: tuple[str, ...] = ("video:read", "video:write", "system:read")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +64,7 @@ class Call:
     """
 
     environment: Environment
+    webhooks: Webhooks
     whoami: Whoami
     lives: Lives
     now: float

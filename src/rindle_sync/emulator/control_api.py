@@ -196,7 +196,13 @@ def _webhook_body(webhook: Webhook) -> dict[str, Any]:
     deliveries = webhook.deliveries
     # asdict cannot copy a Counter.
     counts = {count.name: getattr(deliveries, count.name) for count in fields(deliveries)}
-    return {"id": webhook.id, **settings, "deliveries": counts, "pending": webhook.pending}
+    return {
+        "id": webhook.id,
+        "enabled": webhook.is_enabled,
+        **settings,
+        "deliveries": counts,
+        "pending": webhook.pending,
+    }
 
 
 def set_rate_limits(account: MuxAccount, body: Any) -> Any:

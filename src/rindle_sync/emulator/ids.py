@@ -4,6 +4,7 @@ from base64 import b64encode
 from functools import lru_cache
 from hashlib import blake2b
 from random import Random
+from string import ascii_lowercase, digits
 from typing import Final
 from uuid import UUID
 
@@ -38,6 +39,12 @@ def derive_uuid(*parts: object) -> str:
     """The same UUID for the same parts."""
     digest = blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest()
     return str(UUID(bytes=digest, version=4))
+
+
+def derive_text(*parts: object, length: int) -> str:
+    """The same small letters and digits for the same parts."""
+    chance = Random(":".join(map(str, parts)))
+    return "".join(chance.choices(ascii_lowercase + digits, k=length))
 
 
 def _as_text(raw: bytes) -> str:

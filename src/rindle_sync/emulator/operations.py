@@ -11,6 +11,7 @@ from rindle_sync.emulator import (
     renditions,
     tracks,
     uploads,
+    webhook_endpoints,
 )
 from rindle_sync.emulator.call import Action, Call, Operation
 from rindle_sync.emulator.responses import NOT_FOUND, ApiResponse, problem
@@ -19,6 +20,7 @@ _ASSETS: Final = "/video/v1/assets"
 _ASSET: Final = f"{_ASSETS}/{{id}}"
 _UPLOADS: Final = "/video/v1/uploads"
 _LIVE_STREAMS: Final = "/video/v1/live-streams"
+_WEBHOOKS: Final = "/system/v1/webhooks"
 
 
 def whoami(call: Call) -> ApiResponse:
@@ -98,4 +100,9 @@ OPERATIONS: Final[tuple[tuple[str, str, Operation, Action], ...]] = (
     ("PATCH", f"{_LIVE_STREAMS}/{{id}}", Operation.UNKNOWN, live_streams.get_live_stream),
     ("DELETE", f"{_LIVE_STREAMS}/{{id}}", Operation.UNKNOWN, live_streams.get_live_stream),
     ("GET", "/system/v1/whoami", Operation.WHOAMI, whoami),
+    ("POST", _WEBHOOKS, Operation.CREATE_WEBHOOK, webhook_endpoints.create_webhook),
+    ("GET", _WEBHOOKS, Operation.LIST_WEBHOOKS, webhook_endpoints.list_webhooks),
+    ("GET", f"{_WEBHOOKS}/{{id}}", Operation.GET_WEBHOOK, webhook_endpoints.get_webhook),
+    ("PATCH", f"{_WEBHOOKS}/{{id}}", Operation.UPDATE_WEBHOOK, webhook_endpoints.update_webhook),
+    ("DELETE", f"{_WEBHOOKS}/{{id}}", Operation.DELETE_WEBHOOK, webhook_endpoints.delete_webhook),
 )

@@ -131,6 +131,7 @@ class _Endpoint:
         raw_path = request.scope.get("raw_path") or request.url.path.encode()
         return Call(
             environment=account.environment,
+            webhooks=account.webhooks,
             whoami=account.whoami,
             lives=account.lives,
             now=account.now(),

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rindle_sync.emulator.call import Whoami
 from rindle_sync.emulator.lifecycle import Asset, AssetState, Part, PartState, Upload, UploadState
 from rindle_sync.emulator.parts import StaticRendition, Track
 from rindle_sync.emulator.resources import asset_body, rendition_body, track_body, upload_snapshot
 from rindle_sync.emulator.timeline import PART_EVENTS, EventType, LifeEvent
+from rindle_sync.emulator.whoami import Whoami
 
 SIGNATURE_HEADER: Final = "Mux-Signature"
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from heapq import heapify, heappop, heappush
 from random import Random
 from typing import Any, Final
@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx
 
 from rindle_sync.emulator.environment import Environment
-from rindle_sync.emulator.ids import derive_uuid
+from rindle_sync.emulator.ids import derive_text, derive_uuid
 from rindle_sync.emulator.lifecycle import Asset
 from rindle_sync.emulator.timeline import EventType, LifeEvent
 from rindle_sync.emulator.validation import check_number, check_text, check_url, reject
@@ -25,6 +25,8 @@ RETRY_GAPS: Final = (1, 5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 21_600, 36
 MAX_ATTEMPTS: Final = len(RETRY_GAPS) + 1
 
 _LONGEST_BODY: Final = 1_000
+_KEY_LENGTH: Final = 6
+_SECRET_LENGTH: Final = 32
 _DOUBLE_SECONDS: Final = (1.0, 10.0)
 _SHUFFLE_SECONDS: Final = (1.0, 60.0)
 
@@ -101,6 +103,7 @@ class DeliveryQueue:
         self._environment = environment
         self._seed = seed
         self._feed = environment.timeline.follow(since)
+        self.is_enabled = True
         self.pending: list[tuple[float, int, Delivery]] = []
         self._created = 0
 
@@ -113,6 +116,8 @@ class DeliveryQueue:
         """Plan the deliveries of every event up to `now`; whether any delivery is due then."""
         endpoint = self.endpoint
         for number, cause in self._feed.due(now):
+            if not self.is_enabled:
+                continue
             event_id = derive_uuid(self._seed, "event", number)
             event = WebhookEvent(event_id, cause, self._environment.subject(cause))
             # Every event draws all numbers, in this order and from a generator of its own, so that
@@ -136,6 +141,14 @@ class DeliveryQueue:
                 if is_double:
                     self.add(due + double_seconds, Delivery(event, is_double=True))
         return bool(self.pending) and self.pending[0][0] <= now
+
+    def enable(self, now: float, *, is_enabled: bool) -> None:
+        """Begin or stop to send; what is pending at a stop, and happens after it, is never sent."""
+        if is_enabled is not self.is_enabled:
+            self.plan(now)
+            self.is_enabled = is_enabled
+            self.counts.dropped += len(self.pending)
+            self.pending.clear()
 
     def take_due(self, now: float) -> Iterator[Delivery]:
         """Remove and yield the next pending delivery, as long as it is due at `now`."""
@@ -226,6 +239,9 @@ class Webhook:
     id: int
     endpoint: Endpoint
     queue: DeliveryQueue = field(repr=False)
+    key: str = ""
+    """The id by which Mux's API knows it."""
+    created_at: float = 0.0
     transport: httpx.AsyncBaseTransport | None = field(default=None, repr=False)
     last_error: Exception | None = field(default=None, repr=False)
     """What the endpoint, or the way to it, raised at the last delivery that raised anything."""
@@ -239,6 +255,18 @@ class Webhook:
         self.queue.record(delivery, response, sent_at, now)
         if response is not None and not response.is_success and not delivery.is_forged:
             self.last_refusal = response
+
+    def change(self, now: float, *, url: str | None = None, enabled: bool | None = None) -> None:
+        """Send to another address from now on, begin to send, or stop."""
+        if url is not None:
+            self.endpoint = self.queue.endpoint = replace(self.endpoint, url=url)
+        if enabled is not None:
+            self.queue.enable(now, is_enabled=enabled)
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether events are sent to it."""
+        return self.queue.is_enabled
 
     @property
     def deliveries(self) -> Deliveries:
@@ -269,9 +297,20 @@ class Webhooks:
         """Send the events from `now` on to an endpoint."""
         self._created += 1
         queue = DeliveryQueue(self._created, endpoint, self._environment, self._seed, now)
-        webhook = Webhook(self._created, endpoint, queue, transport)
+        key = derive_text(self._seed, "webhook", self._created, length=_KEY_LENGTH)
+        webhook = Webhook(self._created, endpoint, queue, key, now, transport)
         self._all.append(webhook)
         return webhook
+
+    def create(self, url: str, now: float) -> Webhook:
+        """Send the events from `now` on to an address, signed with a new secret."""
+        number = self._created + 1
+        secret = derive_text(self._seed, "webhook secret", number, length=_SECRET_LENGTH)
+        return self.add(Endpoint(url=url, secret=secret), now)
+
+    def find(self, key: str) -> Webhook | None:
+        """The endpoint with this id of Mux's API."""
+        return next((webhook for webhook in self if webhook.key == key), None)
 
     def remove(self, webhook: Webhook) -> None:
         """Remove one endpoint, if it is still there."""
@@ -290,5 +329,7 @@ class Webhooks:
         self._environment = environment
         self._seed = seed
         for webhook in self:
+            is_enabled = webhook.is_enabled
             webhook.queue.close()
             webhook.queue = DeliveryQueue(webhook.id, webhook.endpoint, environment, seed, now)
+            webhook.queue.is_enabled = is_enabled

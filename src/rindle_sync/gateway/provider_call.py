@@ -14,6 +14,9 @@ class Operation(StrEnum):
     CANCEL_UPLOAD = "cancel_upload"
     CREATE_ASSET = "create_asset"
     DELETE_ASSET = "delete_asset"
+    LIST_ENDPOINTS = "list_endpoints"
+    CREATE_ENDPOINT = "create_endpoint"
+    DELETE_ENDPOINT = "delete_endpoint"
 
 
 class CallOutcome(StrEnum):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
-from rindle_sync.domain import LONGEST_PAUSE, Bucket, BucketLevel, Trigger, lasts
+from rindle_sync.domain import LONGEST_PAUSE, Bucket, BucketLevel, Grant, Trigger, lasts
 from rindle_sync.errors import RateLimited
 from rindle_sync.store import RateLimits
 from rindle_sync.telemetry import RateLimitWaiting, Telemetry, milliseconds
@@ -101,7 +101,7 @@ class RateLimiter:
                 if grant.calls:
                     return grant.calls
                 if now + grant.wait > deadline:
-                    raise self._refused(trigger, now, grant.wait)
+                    raise self._refused(trigger, now, grant)
                 if grant.wait >= WORTH_TELLING and not is_told:
                     is_told = True
                     self._on_wait(grant.wait)
@@ -119,12 +119,15 @@ class RateLimiter:
         # after a pause calls are earned, so that a refusal may be for longer than one
         return lasts(self._refused_until.get(trigger), self._now(), 2 * LONGEST_PAUSE)
 
-    def _refused(self, trigger: Trigger, now: datetime, wait: timedelta) -> RateLimited:
-        until, seconds = now + wait, wait.total_seconds()
+    def _refused(self, trigger: Trigger, now: datetime, grant: Grant) -> RateLimited:
+        until, seconds = now + grant.wait, grant.wait.total_seconds()
         self._refused_until[trigger] = until
+        limit = f"the rate limit of {self._buckets.provider}"
+        if grant.is_paused:
+            # whichever process had the answer: whoever waits is to know that the provider gave it
+            limit = f"{self._buckets.provider} answered 429: its rate limit"
         return RateLimited(
-            f"the rate limit of {self._buckets.provider} allows no call before "
-            f"{until:%H:%M:%S} UTC; try again in {seconds:.0f} s",
+            f"{limit} allows no call before {until:%H:%M:%S} UTC; try again in {seconds:.0f} s",
             seconds,
             was_called=False,
         )

@@ -4,7 +4,9 @@ from rindle_sync.providers.base import (
     AssetRequest,
     Buckets,
     CreatedUpload,
+    CreatedWebhookEndpoint,
     Delivery,
+    EndpointPage,
     NewAsset,
     Page,
     Priority,
@@ -14,6 +16,8 @@ from rindle_sync.providers.base import (
     Transport,
     UploadBounds,
     UploadRequest,
+    WebhookEndpoint,
+    WebhookEndpoints,
     derived_event_id,
 )
 from rindle_sync.providers.endpoint_probe import knock

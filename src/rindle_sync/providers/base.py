@@ -103,6 +103,53 @@ class Delivery:
     body: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookEndpoint:
+    """An address to which the provider sends the webhooks of an environment."""
+
+    id: str = field(repr=False)
+    """The provider's own."""
+    address: str = field(repr=False)
+    """It may hold a password."""
+    enabled: bool | None
+    """Whether webhooks are sent there; None where the provider did not say."""
+    created_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreatedWebhookEndpoint:
+    """An endpoint that was just made, with the secret of its signatures, which comes only here."""
+
+    endpoint: WebhookEndpoint
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointPage:
+    """Some of the endpoints; `cursor` leads to the next page, if any."""
+
+    endpoints: Sequence[WebhookEndpoint]
+    cursor: str | None = None
+
+
+class WebhookEndpoints(Protocol):
+    """Makes, lists and deletes a provider's webhook endpoints; the errors are `Provider`'s."""
+
+    async def page(self, cursor: str | None = None) -> EndpointPage:
+        """Some of the endpoints of the environment."""
+
+    async def create(self, address: str) -> CreatedWebhookEndpoint:
+        """Make an endpoint that is enabled; never repeated.
+
+        Raises `ConfigurationError` for an address that the provider does not take. After
+        `ProviderUnavailable` it may have been made all the same, unless that says that the request
+        was not sent.
+        """
+
+    async def delete(self, endpoint_id: str) -> None:
+        """Delete an endpoint; `NotFound` where there is none."""
+
+
 def derived_event_id(*parts: bytes) -> str:
     """The event id of a webhook that carries none: a repeated delivery has the same one."""
     return sha256(b"\0".join(parts)).hexdigest()
@@ -142,6 +189,10 @@ class Provider(Protocol):
     @property
     def playback(self) -> Playback | None:
         """How playback URLs are made; None where rindle-sync makes none for the provider."""
+
+    @property
+    def webhook_endpoints(self) -> WebhookEndpoints | None:
+        """How webhook endpoints are made; None where the provider has no calls for that."""
 
     @property
     def clock(self) -> datetime | None:

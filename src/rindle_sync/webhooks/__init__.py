@@ -12,6 +12,13 @@ from rindle_sync.webhooks.asgi import (
     try_again,
     webhook_app,
 )
+from rindle_sync.webhooks.endpoints import (
+    check_address,
+    create_endpoint,
+    delete_endpoint,
+    find_endpoint,
+    list_endpoints,
+)
 from rindle_sync.webhooks.events import WebhookEvents
 from rindle_sync.webhooks.process import BATCH, process_pending, process_webhook_events, rows_about
 from rindle_sync.webhooks.receive import (

@@ -17,7 +17,12 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from rindle_sync.domain import FailureKind, Observation, ObservationSource, ReceivedEvent, State
-from rindle_sync.errors import ConfigurationError, MissingCredentials, ProviderUnavailable
+from rindle_sync.errors import (
+    ConfigurationError,
+    MissingCredentials,
+    ProviderUnavailable,
+    RindleSyncError,
+)
 from rindle_sync.providers.base import (
     AssetRequest,
     CallsLeft,
@@ -28,9 +33,11 @@ from rindle_sync.providers.base import (
     Transport,
     UploadBounds,
     UploadRequest,
+    WebhookEndpoints,
 )
 from rindle_sync.providers.http import CallFailed, Request, Response, open_client
 from rindle_sync.providers.mux import webhooks
+from rindle_sync.providers.mux.endpoints import MuxEndpoints
 from rindle_sync.providers.mux.errors import refusal, unreachable
 from rindle_sync.providers.mux.new_asset import asset_body, playback_policies, upload_body
 from rindle_sync.providers.mux.responses import (
@@ -117,6 +124,7 @@ class Mux:
             self._headers["authorization"] = credentials.header
         self._on_calls_left = on_calls_left
         self.playback = playback
+        self.webhook_endpoints: WebhookEndpoints | None = MuxEndpoints(self)
         self.clock: datetime | None = None
         self._date = ""
         self._credentials = credentials
@@ -208,6 +216,31 @@ class Mux:
         """Close the connections."""
         await self._http.close()
 
+    async def system_call(
+        self,
+        method: str,
+        path: str,
+        *,
+        permission: str,
+        query: Mapping[str, str] | None = None,
+        asked: Any = None,
+    ) -> Mapping[str, Any]:
+        """The body of Mux's answer; `permission` is what the token needs for it.
+
+        Raises `ConfigurationError` for values in `asked` that Mux does not take.
+        """
+        status, content, refused = await self._call(
+            method, path, query, asked, "webhook endpoint", permission
+        )
+        if refused is not None:
+            if status in {400, 409, 422} and asked:
+                raise ConfigurationError("ADDRESS", f"is refused: {refused}")
+            raise refused
+        body = decoded(content, keep_urls=True) if content else {}
+        if body is None:
+            raise ProviderUnavailable("mux sent a body that is no JSON object")
+        return body
+
     async def _data(
         self, path: str, method: str = "GET", asked: Any = None, *, keep_urls: bool = False
     ) -> Mapping[str, Any]:
@@ -223,18 +256,37 @@ class Mux:
     async def _answer(
         self, method: str, path: str, query: Mapping[str, str] | None, asked: Any = None
     ) -> bytes:
+        about = "upload" if path.startswith("/video/v1/uploads") else "asset"
+        status, content, refused = await self._call(method, path, query, asked, about)
+        if refused is not None:
+            if status in {400, 422} and asked:
+                raise ConfigurationError("new_asset_settings", str(refused))
+            raise refused
+        return content
+
+    async def _call(  # noqa: PLR0917  what a call is made of
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        asked: Any,
+        about: str,
+        permission: str = "",
+    ) -> tuple[int, bytes, RindleSyncError | None]:
+        """Status and body of an answer, and what it means where it is no success."""
         status, headers, content = await self._send(method, path, query, asked)
         self._note_time(headers.get("date", ""))
         left = headers.get("x-ratelimit-remaining", "")
         if left.isdecimal() and len(left) < 10:
-            self._on_calls_left("creates" if method == "POST" else "reads", int(left))
-        if status != _SUCCESS.get(method, 200):
-            about = "upload" if path.startswith("/video/v1/uploads") else "asset"
-            error = refusal(status, headers, decoded(content), self._secrets, about)
-            if status in {400, 422} and asked:
-                raise ConfigurationError("new_asset_settings", str(error))
-            raise error
-        return content
+            # Mux counts what is made under /video/ alone apart
+            is_create = method == "POST" and path.startswith("/video/")
+            self._on_calls_left("creates" if is_create else "reads", int(left))
+        if status == _SUCCESS.get(method, 200):
+            return status, content, None
+        error = refusal(
+            status, headers, decoded(content), self._secrets, about, permission=permission
+        )
+        return status, content, error
 
     def _note_time(self, date: str) -> None:
         if date == self._date:

@@ -25,10 +25,12 @@ def refusal(
     body: Mapping[str, Any] | None,
     secrets: tuple[str, ...],
     about: str = "asset",
+    *,
+    permission: str = "",
 ) -> RindleSyncError:
-    """What an answer about an asset or upload other than 200 means.
+    """What an answer other than success means; `about` is what it is about.
 
-    `secrets` are kept out of its text.
+    `secrets` are kept out of its text; `permission` is what the token needs for the call.
     """
     match body:
         case {"error": dict(error)}:
@@ -50,8 +52,9 @@ def refusal(
                 "mux answered 404 without its error body: is mux_base_url the address of Mux?"
             )
         case 401 | 403:
+            may = f"has the permission {permission}" if permission else "may do this"
             return AuthenticationFailed(
-                f"{text}; check mux_token_id and mux_token_secret, and that the token may do this"
+                f"{text}; check mux_token_id and mux_token_secret, and that the token {may}"
             )
         case 407:  # not an answer of Mux
             return ProviderUnavailable(

@@ -96,10 +96,15 @@ def open_engine(
         else:
             if keep_connections:
                 options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10}
+            from rindle_sync.store.schema.cancelling import CancellingConnection
+
             engine = create_engine(
                 parsed.set(query={**_DEFAULTS, **parsed.query, **_FIXED}),
                 **options,
-                connect_args={"prepare_threshold": None},  # a pooler may change the session
+                connect_args={
+                    "prepare_threshold": None,  # a pooler may change the session
+                    "async_creator_fn": CancellingConnection.connect,
+                },
             )
             prepare_postgresql(engine)
     except (ArgumentError, ValueError, TypeError, OSError):
