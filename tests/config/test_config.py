@@ -77,6 +77,11 @@ BAD_TEXTS = {
     "mux_signing_private_key_file": ("/no/such/file", "/"),
     "console_token": ("too short", " " * 20),
     "console_token_file": ("/no/such/file", "/"),
+    "outgoing_webhook_url": ("https://app.example.com/", "http://app.example.com/", "app", "a b"),
+    "outgoing_webhook_secret": ("whsec_", "whsec_c2hvcnQ=", "secret", ","),
+    "outgoing_webhook_secret_file": ("/no/such/file", "/"),
+    "outgoing_webhook_events": ("asset", "video.asset.ready", "asset.ready,", "asset.[r]*"),
+    "outgoing_webhook_allow_private": ("nonsense", "", "ON", "1"),
     "console_base_url": ("ops.example.com", "https://ops.example.com/?a=b", "http://h:99999"),
 }
 TABLES = "environments"

@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,6 +18,9 @@ CHANGE_TYPES: Final = (*(f"asset.{state}" for state in State), MEDIA_CHANGED)
 TEST_TYPE: Final = "test.ping"
 """The type of the one that a person sends to try an endpoint; no filter holds it back."""
 
+OF_SETTINGS: Final = "settings"
+"""The name of the endpoint that the settings make."""
+
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105  no secret
 SHORTEST_KEY, LONGEST_KEY = 24, 64
 """Bytes of a key, by the specification."""
@@ -28,6 +32,17 @@ LONGEST_URL: Final = 2000
 _PATTERN: Final = re.compile(r"[a-z_.*]{1,100}")
 _NO_URL: Final = "must be a URL, as in https://app.example.com/webhooks"
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingSettings:
+    """The endpoint that the settings name."""
+
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    """The newest first."""
+    types: tuple[str, ...] = ()
+    allow_private: bool = False
 
 
 def change_type(kind: ChangeKind, to_state: State) -> str:

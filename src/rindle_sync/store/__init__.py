@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rindle_sync.store.lines import CHECK_TRIGGERS, ROW, Change, read_row
     from rindle_sync.store.new_rows import Tracking
     from rindle_sync.store.outbox import Outbox
+    from rindle_sync.store.outgoing_webhooks import ClaimedWebhook, SentWebhook
     from rindle_sync.store.pending import (
         Claimed,
         NewCall,
@@ -49,6 +50,7 @@ _MODULES: Final = {
     "CHECK_TRIGGERS": "lines",
     "Change": "lines",
     "Claimed": "pending",
+    "ClaimedWebhook": "outgoing_webhooks",
     "Database": "database",
     "DueJobs": "due_jobs",
     "ENCODING_REMEDY": "database",
@@ -69,6 +71,7 @@ _MODULES: Final = {
     "REPLACED": "superseded",
     "ROW": "lines",
     "RateLimits": "rate_limits",
+    "SentWebhook": "outgoing_webhooks",
     "Store": "store",
     "SupersededIds": "superseded",
     "Tracking": "new_rows",

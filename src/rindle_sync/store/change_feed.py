@@ -11,9 +11,11 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from rindle_sync.domain import JobKind
 from rindle_sync.errors import UnknownChange
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lines import Change, read_change
+from rindle_sync.store.outgoing_webhooks import add_webhooks
 from rindle_sync.store.repository import Repository, in_environment
 from rindle_sync.store.schema.tables import change_feeds, changes
 
@@ -65,6 +67,16 @@ class PublishedChange:
     change: Change
 
 
+@dataclass(frozen=True, slots=True)
+class PublishedBatch:
+    """Changes that were published together."""
+
+    changes: list[PublishedChange]
+    """In their order."""
+    webhooks: int
+    """How many outgoing webhooks were made of them."""
+
+
 class _Feeds(Repository):
     table = change_feeds
 
@@ -86,24 +98,33 @@ class ChangeFeed(Repository):
         )
         return bool(found)
 
-    @retried
     async def publish(self, limit: int = 500) -> list[PublishedChange]:
         """Give up to `limit` changes the next positions; those that got one, in their order.
 
         None where the feed is off.
         """
+        return (await self.publish_batch(limit)).changes
+
+    @retried
+    async def publish_batch(self, limit: int = 500) -> PublishedBatch:
+        """`publish`, with the number of outgoing webhooks that were made in the transaction."""
         async with self.writing() as connection:
             feed = (await connection.execute(_LOCK, self.parameters)).one_or_none()
             if feed is None:
-                return []
+                return PublishedBatch([], 0)
             values = self.parameters | {"last": feed.position, "most": limit}
             lines = (await connection.execute(_PUBLISH, values)).all()
             if not lines:
-                return []
+                return PublishedBatch([], 0)
             last = feed.position + len(lines)
             await connection.execute(_ADVANCE, self.parameters | {"last": last})
-        lines = sorted(lines, key=lambda line: line.position)
-        return [PublishedChange(line.id, read_change(line)) for line in lines]
+            lines = sorted(lines, key=lambda line: line.position)
+            published = [PublishedChange(line.id, read_change(line)) for line in lines]
+            about = [(change.id, change.change) for change in published]
+            webhooks = await add_webhooks(connection, self.key, self.parameters, about)
+            if webhooks:
+                await self.database.notifications.send(connection, JobKind.DELIVER)
+        return PublishedBatch(published, webhooks)
 
     async def page(self, after: int | None, *, limit: int) -> list[PublishedChange]:
         """Up to `limit` published changes behind the one with the id `after`; None for the first.

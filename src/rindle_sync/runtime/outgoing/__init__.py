@@ -1,1 +1,1 @@
-"""Tells the endpoints of the app's of changes, by signed webhooks."""
+"""Tells the endpoints of the app of changes, by signed webhooks."""
