@@ -78,7 +78,7 @@ BAD_TEXTS = {
     "console_token": ("too short", " " * 20),
     "console_token_file": ("/no/such/file", "/"),
     "outgoing_webhook_url": ("https://app.example.com/", "http://app.example.com/", "app", "a b"),
-    "outgoing_webhook_secret": ("whsec_", "whsec_c2hvcnQ=", "secret", ","),
+    "outgoing_webhook_secret": ("whsec_", "whsec_c2hvcnQ=", "secret", "a,"),
     "outgoing_webhook_secret_file": ("/no/such/file", "/"),
     "outgoing_webhook_events": ("asset", "video.asset.ready", "asset.ready,", "asset.[r]*"),
     "outgoing_webhook_allow_private": ("nonsense", "", "ON", "1"),

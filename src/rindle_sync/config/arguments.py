@@ -49,7 +49,7 @@ class SettingsArguments(TypedDict, total=False):
     audit_days: float
     sweep_batch: int
     outgoing_webhook_url: str | None
-    outgoing_webhook_secret: SecretStr | str | Sequence[str] | None
+    outgoing_webhook_secret: SecretStr | str | None
     outgoing_webhook_secret_file: Path | str | None
     outgoing_webhook_events: Sequence[str] | None
     outgoing_webhook_allow_private: str

@@ -25,6 +25,7 @@ from rindle_sync.config.arguments import SettingsArguments
 from rindle_sync.config.choices import EngineName, LogFormat, Switch
 from rindle_sync.config.frames import hides_values
 from rindle_sync.config.misconfigured import misconfigured
+from rindle_sync.config.outgoing import OutgoingSettingsModel
 from rindle_sync.config.reading import (
     config_file,
     read_file,
@@ -32,18 +33,7 @@ from rindle_sync.config.reading import (
     variables,
     with_variables,
 )
-from rindle_sync.domain import (
-    MOST_SECRETS,
-    OutgoingSettings,
-    Policy,
-    Schedule,
-    StuckPolicy,
-    WebhookSettings,
-    endpoint_url_fault,
-    pattern_fault,
-    secret_fault,
-    type_pattern_fault,
-)
+from rindle_sync.domain import Policy, Schedule, StuckPolicy, WebhookSettings, pattern_fault
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import (
     DEFAULT_PROVIDER,
@@ -55,7 +45,6 @@ from rindle_sync.providers import (
     SettingsModel,
     provider_entry,
     split_list,
-    split_secrets,
     trimmed,
 )
 
@@ -64,7 +53,6 @@ _BASE_URL: Final = (
 )
 
 
-_NEW_SECRET: Final = "`rindle-sync outgoing new-secret` makes one"
 _NOT_SHARED: Final = {
     *("environment", "environments"),
     # what they hold stands in the setting itself by then
@@ -159,7 +147,7 @@ class ServiceSettings(SettingsModel):
         return self
 
 
-class EnvironmentSettings(SettingsModel):
+class EnvironmentSettings(OutgoingSettingsModel):
     """What each provider environment may have for itself.
 
     `account` is the part that its provider defines.
@@ -188,11 +176,6 @@ class EnvironmentSettings(SettingsModel):
     provider_reads_per_second: float | None = Field(default=None, ge=0.001, le=1_000_000)
     audit_days: float = Field(default=1, ge=0, le=3650)
     sweep_batch: int = Field(default=20, ge=1, le=200)
-    outgoing_webhook_url: str | None = Field(default=None, repr=False)
-    outgoing_webhook_secret: SecretStr | None = Field(default=None, repr=False)
-    outgoing_webhook_secret_file: Path | None = None
-    outgoing_webhook_events: tuple[str, ...] | None = None
-    outgoing_webhook_allow_private: Switch = Switch.OFF
     _account: ProviderSettings = PrivateAttr()
 
     @field_validator("provider")
@@ -202,8 +185,7 @@ class EnvironmentSettings(SettingsModel):
             raise ValueError(f"must be one of {', '.join(PROVIDERS)}")
         return value
 
-    _split = field_validator("webhook_types", "outgoing_webhook_events", mode="before")(split_list)
-    _split_secrets = field_validator("outgoing_webhook_secret")(split_secrets)
+    _split = field_validator("webhook_types", mode="before")(split_list)
 
     @field_validator("webhook_types")
     @classmethod
@@ -213,54 +195,6 @@ class EnvironmentSettings(SettingsModel):
             if fault:
                 raise ValueError(fault)
         return value
-
-    @field_validator("outgoing_webhook_secret", mode="before")
-    @classmethod
-    def _several(cls, value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            return value
-        plain = [v.get_secret_value() if isinstance(v, SecretStr) else v for v in value]
-        if not all(isinstance(part, str) for part in plain):
-            raise ValueError("must be text, or a list of texts")
-        return SecretStr(",".join(plain))
-
-    @field_validator("outgoing_webhook_secret")
-    @classmethod
-    def _can_sign(cls, value: SecretStr | None) -> SecretStr | None:
-        secrets = value.get_secret_value().split(",") if value else []
-        if len(secrets) > MOST_SECRETS:
-            raise ValueError(f"must be at most {MOST_SECRETS} secrets")
-        for fault in map(secret_fault, secrets):
-            if fault:
-                raise ValueError(f"{fault}; {_NEW_SECRET}")
-        return value
-
-    @field_validator("outgoing_webhook_events")
-    @classmethod
-    def _known_types(cls, value: Any) -> Any:
-        for pattern in value or ():
-            if fault := type_pattern_fault(pattern):
-                raise ValueError(fault)
-        return value
-
-    @field_validator("outgoing_webhook_url")
-    @classmethod
-    def _no_empty_address(cls, value: str | None) -> str | None:
-        return value or None
-
-    @model_validator(mode="after")
-    def _signed_and_safe(self) -> Self:
-        url = self.outgoing_webhook_url
-        if url is None:
-            return self
-        allow_private = self.outgoing_webhook_allow_private is Switch.ON
-        fault = endpoint_url_fault(url, allow_private=allow_private)
-        if fault is None and self.outgoing_webhook_secret is None:
-            fault = f"needs outgoing_webhook_secret: {_NEW_SECRET}"
-        if fault:
-            hint = f"set {PREFIX}OUTGOING_WEBHOOK_URL or outgoing_webhook_url in the TOML file"
-            raise ValueError(f"outgoing_webhook_url {fault} ({hint})")
-        return self
 
     @model_validator(mode="wrap")
     @classmethod
@@ -338,18 +272,6 @@ class EnvironmentSettings(SettingsModel):
             tolerance=timedelta(seconds=self.webhook_tolerance_seconds),
             environment=self.account.environment_id,
             types=self.webhook_types or (),
-        )
-
-    @property
-    def outgoing(self) -> OutgoingSettings | None:
-        """The endpoint of outgoing webhooks; None where none is set."""
-        if self.outgoing_webhook_url is None or self.outgoing_webhook_secret is None:
-            return None
-        return OutgoingSettings(
-            url=self.outgoing_webhook_url,
-            secrets=tuple(self.outgoing_webhook_secret.get_secret_value().split(",")),
-            types=self.outgoing_webhook_events or (),
-            allow_private=self.outgoing_webhook_allow_private is Switch.ON,
         )
 
 
