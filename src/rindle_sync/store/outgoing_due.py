@@ -21,9 +21,14 @@ def outgoing_clock(now: datetime) -> dict[str, Any]:
 IS_ENABLED: Final = outgoing_endpoints.c.disabled_at.is_(None)
 
 _UNTIL: Final = outgoing_endpoints.c.paused_until
-IS_PAUSED: Final = _UNTIL.is_not(None) & _UNTIL.between(
-    sa.bindparam("now"), sa.bindparam("latest_pause")
-)
+
+
+def _is_paused(until: sa.Column[datetime]) -> sa.ColumnElement[bool]:
+    is_ahead = until > sa.bindparam("now")
+    return until.is_not(None) & is_ahead & (until <= sa.bindparam("latest_pause"))
+
+
+IS_PAUSED: Final = _is_paused(_UNTIL)
 """A pause that ends later than any can was written by a wrong clock, and is none."""
 
 _AT: Final = outgoing_webhooks.c.next_attempt_at

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from rindle_sync.domain import (
     Attempt,
+    AttemptOutcome,
     EndpointHealth,
     JobKind,
     OutgoingEndpoint,
@@ -115,6 +116,9 @@ _HEALTH: Final = (
     .where(outgoing_endpoints.c.id == sa.bindparam("endpoint"))
     .with_for_update(key_share=True)
 )
+_UNWELL: Final = _HEALTH.where(
+    (outgoing_endpoints.c.failures > 0) | outgoing_endpoints.c.failing_since.is_not(None)
+)
 _IDS: Final = json_table("ids", "wanted")
 _CHANGES: Final = sa.select(*changes.c).where(
     changes.c.id.in_(sa.select(json_field(_IDS, changes.c.id)))
@@ -140,6 +144,19 @@ class SentWebhook:
     token: str
     attempt: Attempt | None
     """None where it was not tried, since its change is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthWritten:
+    """How an endpoint stood, and stands now."""
+
+    before: EndpointHealth
+    health: EndpointHealth
+
+    @property
+    def is_disabled_now(self) -> bool:
+        """Whether these attempts have disabled it."""
+        return self.before.disabled_at is None and self.health.disabled_at is not None
 
 
 async def add_webhooks(
@@ -231,40 +248,42 @@ class OutgoingWebhooks(Repository):
 
     @retried
     async def end(
-        self, endpoint: OutgoingEndpoint, sent: Sequence[SentWebhook], now: datetime
-    ) -> EndpointHealth:
+        self, endpoint_id: str, sent: Sequence[SentWebhook], now: datetime
+    ) -> HealthWritten | None:
         """Write what became of webhooks, in one transaction; how the endpoint stands then.
 
-        What is leased under another token by now is left as it is.
+        What is leased under another token by now is left as it is. None where the endpoint is gone,
+        or has been well and still is.
         """
         attempts = [ended.attempt for ended in sent if ended.attempt]
-        is_as_known = health_after(endpoint.health, attempts, now) == endpoint.health
-        health = endpoint.health
         async with self.writing() as connection:
-            # first, as who deletes an endpoint does, and under its lock: others count as well
-            if not is_as_known:
-                health = await self._note_health(connection, endpoint, attempts, now)
+            # first, as who deletes an endpoint does
+            written = await self._note_health(connection, endpoint_id, attempts, now)
             for token in {ended.token for ended in sent}:
                 lines = [_outcome(ended.webhook) for ended in sent if ended.token == token]
                 rows = json_parameter(lines, outgoing_webhooks)
                 await connection.execute(_END, {"rows": rows, "held": token})
-        return health
+        return written
 
     async def _note_health(
         self,
         connection: CoreConnection,
-        endpoint: OutgoingEndpoint,
+        endpoint_id: str,
         attempts: Sequence[Attempt],
         now: datetime,
-    ) -> EndpointHealth:
-        found = (await connection.execute(_HEALTH, {"endpoint": endpoint.id})).one_or_none()
+    ) -> HealthWritten | None:
+        # where all went well, most endpoints need no lock, and no write
+        all_well = all(attempt.outcome is AttemptOutcome.DELIVERED for attempt in attempts)
+        statement = _UNWELL if all_well else _HEALTH
+        found = (await connection.execute(statement, {"endpoint": endpoint_id})).one_or_none()
         if found is None:
-            return endpoint.health
-        health = health_after(read_health(found), attempts, now)
-        values = {name: getattr(health, name) for name in HEALTH_FIELDS}
-        written = sa.update(outgoing_endpoints).where(outgoing_endpoints.c.id == endpoint.id)
+            return None
+        before = read_health(found)
+        after = health_after(before, attempts, now)
+        values = {name: getattr(after, name) for name in HEALTH_FIELDS}
+        written = sa.update(outgoing_endpoints).where(outgoing_endpoints.c.id == endpoint_id)
         await connection.execute(written.values(**values))
-        return health
+        return HealthWritten(before, after)
 
     async def list(
         self, endpoint_id: str, *, status: OutgoingStatus | None = None, limit: int = 50

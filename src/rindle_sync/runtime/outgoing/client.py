@@ -5,6 +5,7 @@ finds could not be checked here.
 """
 
 import asyncio
+import errno
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -154,7 +155,7 @@ def _open_session(*, allow_private: bool) -> "aiohttp.ClientSession":
 
 def _public_socket(address: Any) -> socket.socket:
     if not is_public(address[4][0]):
-        raise _AddressRefused(REFUSED)
+        raise _AddressRefused(errno.EACCES, REFUSED)
     return _any_socket(address)
 
 

@@ -6,19 +6,28 @@ Each endpoint has a loop of its own, so that one that hangs holds back no other.
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
 import msgspec
 
-from rindle_sync.domain import OutgoingEndpoint, OutgoingStatus, OutgoingWebhook, after_attempt
+from rindle_sync.domain import (
+    Attempt,
+    OutgoingEndpoint,
+    OutgoingStatus,
+    OutgoingWebhook,
+    after_attempt,
+    health_after,
+)
+from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.reconcile import Context
 from rindle_sync.runtime.outgoing.client import SEND_LIMIT, Answer, OutgoingClient
 from rindle_sync.runtime.outgoing.payload import change_payload, message_id
 from rindle_sync.runtime.outgoing.signature import signed_headers
-from rindle_sync.store import ClaimedWebhook, PublishedChange, SentWebhook
+from rindle_sync.store import Change, ClaimedWebhook, PublishedChange, SentWebhook
 from rindle_sync.store.schema import to_json
 from rindle_sync.telemetry import (
     Event,
@@ -157,7 +166,7 @@ class _EndpointLoop:
     endpoint_id: str
     keep_going: Callable[[], bool]
     _endpoint: OutgoingEndpoint | None = None
-    """As it was when webhooks were last leased; None where nothing more is to be sent to it."""
+    """As it was when webhooks were last leased, with its health as far as it is known here."""
     _sending: set["asyncio.Task[_Tried]"] = field(default_factory=set)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _leases: set[str] = field(default_factory=set)
@@ -196,26 +205,40 @@ class _EndpointLoop:
             until=now + self.context.lease + longest,
             limit=LEASED_AT_ONCE - len(self._sending),
         )
-        self._endpoint = endpoint
         if endpoint is None or not claimed:
             self._leases.discard(token)
             return False
+        self._endpoint = endpoint
         for webhook in claimed:
-            self._sending.add(asyncio.create_task(self._send(endpoint, webhook)))
+            self._sending.add(asyncio.create_task(self._send(webhook)))
         return True
 
-    async def _send(self, endpoint: OutgoingEndpoint, claimed: ClaimedWebhook) -> _Tried:
+    async def _send(self, claimed: ClaimedWebhook) -> _Tried:
         async with self._turns:
-            if claimed.change is None or self._endpoint is None or not self.keep_going():
+            endpoint, now = self._open_endpoint(), self.context.now()
+            if claimed.change is None or endpoint is None or not self.keep_going():
                 return _Tried(claimed, None)
-            webhook, now = claimed.webhook, self.context.now()
-            payload = change_payload(
-                PublishedChange(webhook.change_id, claimed.change), claimed.row
-            )
-            body, secrets = to_json(payload).encode(), endpoint.signing_secrets(now)
-            sent_as = message_id(webhook.row_id, webhook.version)
-            headers = signed_headers(sent_as, body, secrets, now)
-            return _Tried(claimed, await self.client.send(endpoint, body, headers))
+            try:
+                body, headers = _request(claimed, claimed.change, endpoint, now)
+            except Exception as error:  # noqa: BLE001  it must hold back no other endpoint
+                reason = f"it could not be made ({type(error).__name__})"
+                return _Tried(claimed, Answer(Attempt(reason=reason), timedelta(0)))
+            answer = await self.client.send(endpoint, body, headers)
+            self._note(answer.attempt)
+            return _Tried(claimed, answer)
+
+    def _open_endpoint(self) -> OutgoingEndpoint | None:
+        """The endpoint, unless nothing is to be sent to it now."""
+        endpoint = self._endpoint
+        if endpoint is None or not endpoint.is_enabled:
+            return None
+        return None if endpoint.health.is_paused(self.context.now()) else endpoint
+
+    def _note(self, attempt: Attempt) -> None:
+        # at once, not when it is written: those that wait for their turn would all go meanwhile
+        if self._endpoint:
+            health = health_after(self._endpoint.health, [attempt], self.context.now())
+            self._endpoint = replace(self._endpoint, health=health)
 
     async def _write_ended(self) -> bool:
         """Write what became of the requests that have ended; whether others may go now."""
@@ -228,20 +251,21 @@ class _EndpointLoop:
             return False
         endpoint, now = self._endpoint, self.context.now()
         sent = [_after(each, now) for each in tried]
-        health = await self.context.store.outgoing_webhooks.end(endpoint, sent, now)
+        written = await self.context.store.outgoing_webhooks.end(endpoint.id, sent, now)
         self._sent += len(sent)
         for each, after in zip(tried, sent, strict=True):
             self._tell(endpoint, each, after)
-        if health.disabled_at and endpoint.is_enabled:
-            reason = health.disabled_reason or ""
+        if written and written.is_disabled_now:
+            reason = written.health.disabled_reason or ""
             event = OutgoingEndpointDisabled(endpoint=endpoint.name, reason=reason)
             self.context.telemetry.emit(event)
-        is_open = health.disabled_at is None and not health.is_paused(now)
-        self._endpoint = replace(endpoint, health=health) if is_open else None
-        return is_open and any(after.webhook.ended_at for after in sent)
+        return any(after.webhook.ended_at for after in sent)
 
     async def _give_up_the_rest(self) -> None:
         """Cancel what is under way, and release what was not sent."""
+        if any(task.done() for task in self._sending):
+            with suppress(DatabaseUnavailable):  # it would be sent once more
+                await self._write_ended()
         sending, self._sending = self._sending, set()
         for task in sending:
             task.cancel()
@@ -265,6 +289,16 @@ class _EndpointLoop:
         reference = change.reference if change and claimed.row is None else None
         event = msgspec.structs.replace(event, row_id=webhook.row_id, reference=reference)
         self.context.telemetry.emit(event, claimed.row)
+
+
+def _request(
+    claimed: ClaimedWebhook, change: Change, endpoint: OutgoingEndpoint, now: datetime
+) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers of one attempt."""
+    webhook = claimed.webhook
+    payload = change_payload(PublishedChange(webhook.change_id, change), claimed.row)
+    body, sent_as = to_json(payload).encode(), message_id(webhook.row_id, webhook.version)
+    return body, signed_headers(sent_as, body, endpoint.signing_secrets(now), now)
 
 
 def _after(tried: _Tried, now: datetime) -> SentWebhook:
