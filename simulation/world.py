@@ -645,7 +645,7 @@ def around(world: World) -> Iterator[None]:
     """
     log, logged = logging.getLogger("rindle_sync"), _Logged(world.logged)
     before = embedded.poll_gap, embedded.PASS_EVERY, log.level, log.propagate
-    waits, outgoing_retry.RETRY_WAITS = outgoing_retry.RETRY_WAITS, RETRY_WAITS  # type: ignore[misc]
+    waits, outgoing_retry.RETRY_WAITS = outgoing_retry.RETRY_WAITS, RETRY_WAITS  # type: ignore[misc,assignment]
     batch, process.BATCH = process.BATCH, world.plan.batch  # type: ignore[misc]
     embedded.poll_gap, embedded.PASS_EVERY = (lambda every: world.plan.polling), 300.0  # type: ignore[misc]  # noqa: ARG005
     log.addHandler(logged)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from rindle_sync.domain.clocks import TOLERANCE
 from rindle_sync.domain.outgoing import shown_url
 
 RETRY_WAITS: Final = (
@@ -36,6 +37,9 @@ LONGEST_ASKED_PAUSE: Final = timedelta(hours=1)
 
 DISABLED_AFTER: Final = timedelta(days=5)
 """An endpoint at which every attempt has failed for so long is disabled."""
+
+LONGEST_SILENCE: Final = timedelta(days=2)
+"""Two failures that are further apart say nothing of the time between them."""
 
 ANSWERED_GONE: Final = "it answered 410 Gone"
 FAILED_FOR_LONG: Final = f"every attempt has failed for {DISABLED_AFTER.days} days"
@@ -80,6 +84,8 @@ class EndpointHealth:
     failures: int = 0
     """In a row."""
     failing_since: datetime | None = None
+    failed_at: datetime | None = None
+    """When the last of them failed."""
     paused_until: datetime | None = None
     disabled_at: datetime | None = None
     disabled_reason: str | None = None
@@ -221,11 +227,11 @@ def health_after(
 
 def _after_one(health: EndpointHealth, attempt: Attempt, now: datetime) -> EndpointHealth:
     if attempt.outcome is AttemptOutcome.DELIVERED:
-        return replace(health, failures=0, failing_since=None)
+        return replace(health, failures=0, failing_since=None, failed_at=None)
     if attempt.outcome is AttemptOutcome.GONE:
         disabled = replace(health, disabled_at=now, disabled_reason=ANSWERED_GONE)
         return health if health.disabled_at else disabled
-    health = replace(health, failing_since=health.failing_since or now)
+    health = replace(health, failing_since=_since(health, now), failed_at=now)
     is_throttled = attempt.outcome is AttemptOutcome.THROTTLED
     if is_throttled and attempt.retry_after is not None:
         until = now + min(attempt.retry_after, LONGEST_ASKED_PAUSE)
@@ -233,6 +239,13 @@ def _after_one(health: EndpointHealth, attempt: Attempt, now: datetime) -> Endpo
     if health.is_paused(now):
         return health  # what was under way when the pause began says nothing new
     return _failed_once_more(health, now, is_throttled=is_throttled)
+
+
+def _since(health: EndpointHealth, now: datetime) -> datetime:
+    """Since when all attempts have failed: a clock that was wrong for a moment counts no days."""
+    last = health.failed_at
+    is_next = last is not None and last - TOLERANCE <= now <= last + LONGEST_SILENCE
+    return health.failing_since if is_next and health.failing_since else now
 
 
 def _failed_once_more(

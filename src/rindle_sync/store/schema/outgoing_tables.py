@@ -27,6 +27,7 @@ outgoing_endpoints: Final = sa.Table(
     sa.Column("paused_until", UtcTime()),
     sa.Column("failures", sa.Integer(), nullable=False, server_default="0"),
     sa.Column("failing_since", UtcTime()),
+    sa.Column("failed_at", UtcTime()),
     sa.UniqueConstraint(
         "provider_name", "environment", "name", name="uq_provider_outgoing_endpoints_name"
     ),

@@ -94,6 +94,7 @@ def _create_outgoing_tables() -> None:
         Column("paused_until", UtcTime()),
         Column("failures", Integer(), nullable=False, server_default="0"),
         Column("failing_since", UtcTime()),
+        Column("failed_at", UtcTime()),
         UniqueConstraint("provider_name", "environment", "name", name=f"uq_{ENDPOINTS}_name"),
     )
     op.create_table(
