@@ -14,7 +14,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from rindle_sync.domain import Attempt, OutgoingEndpoint
-from rindle_sync.errors import ConfigurationError, RindleSyncError, UnknownChange
+from rindle_sync.errors import ConfigurationError, RindleSyncError
 from rindle_sync.runtime.outgoing.client import OutgoingClient
 from simulation.draw import Hearer
 from simulation.host import Host, HostDied
@@ -186,12 +186,7 @@ async def follow(world: "World", stop: asyncio.Event) -> None:
 
 
 async def _read(world: "World", host: Host, after: int | None, most: int) -> int | None:
-    try:
-        page = await host.ask(lambda rindle: rindle.store.change_feed.page(after, limit=most))
-    except UnknownChange:
-        # the app has deleted that change: it reads all once more
-        world.note("follower", "begins anew")
-        return None
+    page = await host.ask(lambda rindle: rindle.store.change_feed.page(after, limit=most))
     for published in page:
         change = published.change
         world.note("follower", Followed(change.row_id, change.version))

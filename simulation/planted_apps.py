@@ -26,14 +26,17 @@ def webhooks_apart() -> Patches:
     """Webhooks are made in a transaction of their own, after the changes are published."""
     original = ChangeFeed.publish_batch
 
-    async def nothing(*_: Any) -> int:
+    lines: list[Any] = []
+
+    async def nothing(*arguments: Any) -> int:
+        lines.extend(arguments[-1])
         return 0
 
-    async def publish_batch(self: ChangeFeed, limit: int = 500) -> PublishedBatch:
-        batch = await original(self, limit)
-        about = [(change.id, change.change) for change in batch.changes]
+    async def publish_batch(self: ChangeFeed, *limit: int, **values: Any) -> PublishedBatch:
+        lines.clear()
+        batch = await original(self, *limit, **values)
         async with self.writing() as connection:
-            made = await made_apart(connection, self.key, self.parameters, about)
+            made = await made_apart(connection, self.key, self.parameters, lines)
         return dataclasses.replace(batch, webhooks=made)
 
     made_apart = outgoing_webhooks.add_webhooks

@@ -42,9 +42,6 @@ PRUNE_EVERY: Final = timedelta(hours=1)
 LONGEST_PRUNE_GAP: Final = timedelta(days=1)
 """After a longer gap the first turn prunes nothing; the next one does, an hour later."""
 
-PUBLISHED_AT_ONCE: Final = 500
-"""How many changes get their places in one transaction."""
-
 PRUNE_LEASE: Final = timedelta(seconds=90)
 """How long a process that may have died keeps others from pruning."""
 
@@ -196,9 +193,8 @@ class JobRunner:
         """
         published, has_more = 0, True
         while has_more:
-            batch = await self.context.store.change_feed.publish_batch(PUBLISHED_AT_ONCE)
-            published += len(batch.changes)
-            has_more = len(batch.changes) == PUBLISHED_AT_ONCE
+            batch = await self.context.store.change_feed.publish_batch()
+            published, has_more = published + len(batch.changes), batch.has_more
             if batch.webhooks:
                 self.wake(JobKind.DELIVER)
                 self.deliveries.wake()

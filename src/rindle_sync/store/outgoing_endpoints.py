@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -11,10 +11,12 @@ from sqlalchemy.exc import IntegrityError
 from rindle_sync.domain import EndpointHealth, JobKind, OutgoingEndpoint, OutgoingSecret
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.store.driver_errors import retried
-from rindle_sync.store.raw_statements import insert_into
 from rindle_sync.store.repository import Repository
+from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.outgoing_tables import outgoing_endpoints, outgoing_webhooks
-from rindle_sync.store.schema.tables import change_feeds, changes
+
+if TYPE_CHECKING:
+    from rindle_sync.store.change_feed import ChangeFeed
 
 HEALTH_FIELDS: Final = tuple(field.name for field in fields(EndpointHealth))
 _HEALTHY: Final = {name: getattr(EndpointHealth(), name) for name in HEALTH_FIELDS}
@@ -37,19 +39,18 @@ class OutgoingEndpoints(Repository):
         found = await self.read(sa.select(*outgoing_endpoints.c).where(*self.here, named))
         return read_endpoint(found[0]) if found else None
 
-    @retried
-    async def add(self, endpoint: OutgoingEndpoint) -> None:
-        """Add an endpoint, which is told of the changes from now on, and turn the feed on.
+    async def add(self, endpoint: OutgoingEndpoint, feed: "ChangeFeed") -> None:
+        """Add an endpoint, which is told of the changes from now on, and turn `feed` on.
 
         Raises `ConfigurationError` where its name is taken.
         """
-        newest = sa.select(sa.func.coalesce(sa.func.max(changes.c.id), 0)).scalar_subquery()
-        values = self.key | endpoint_columns(endpoint) | {"after_change_id": newest}
-        feed = insert_into(change_feeds, self.database.engine.dialect.name)
+
+        async def insert(connection: CoreConnection, last: int) -> None:
+            values = self.key | endpoint_columns(endpoint) | {"after_position": last}
+            await connection.execute(sa.insert(outgoing_endpoints).values(values))
+
         try:
-            async with self.writing() as connection:
-                await connection.execute(feed.on_conflict_do_nothing(), self.key | {"position": 0})
-                await connection.execute(sa.insert(outgoing_endpoints).values(values))
+            await feed.publish_all(insert)
         except IntegrityError:
             text = "another endpoint has this name: choose another one"
             raise ConfigurationError("name", text) from None

@@ -57,7 +57,7 @@ _ADD: Final = sa.insert(outgoing_webhooks).from_select(
 )
 _LISTENING: Final = (
     sa.select(
-        outgoing_endpoints.c.id, outgoing_endpoints.c.types, outgoing_endpoints.c.after_change_id
+        outgoing_endpoints.c.id, outgoing_endpoints.c.types, outgoing_endpoints.c.after_position
     )
     .where(in_environment(outgoing_endpoints), IS_ENABLED)
     # whoever deletes one waits, and finds what is made for it here
@@ -132,6 +132,8 @@ class ClaimedWebhook:
 
     webhook: OutgoingWebhook
     token: str
+    position: int
+    """That of the change in the feed."""
     change: Change | None
     row: ProviderAsset | None
 
@@ -163,16 +165,18 @@ async def add_webhooks(
     connection: CoreConnection,
     key: Mapping[str, Any],
     parameters: Mapping[str, Any],
-    published: Sequence[tuple[int, Change]],
+    published: Sequence[sa.Row[Any]],
 ) -> int:
     """Make the webhooks of changes that are just published, for all who want them; how many."""
     endpoints = (await connection.execute(_LISTENING, parameters)).all()
     rows = []
-    for change_id, change in published:
+    for line in published if endpoints else ():
+        change = read_change(line)
         event_type = change_type(change.kind, change.to_state)
         for endpoint in endpoints:
-            if change_id > endpoint.after_change_id and wants_type(endpoint.types, event_type):
-                about = {"endpoint_id": endpoint.id, "change_id": change_id, "type": event_type}
+            is_behind = line.position > endpoint.after_position
+            if is_behind and wants_type(endpoint.types, event_type):
+                about = {"endpoint_id": endpoint.id, "change_id": line.id, "type": event_type}
                 rows.append({**key, **about, **_columns_of(change)})
     if rows:
         await connection.execute(_ADD, {"rows": json_parameter(rows, outgoing_webhooks)})
@@ -214,14 +218,16 @@ class OutgoingWebhooks(Repository):
         async with self.reading() as connection:
             ids = [{"id": line.change_id} for line in lines]
             found = await connection.execute(_CHANGES, {"ids": json_parameter(ids, changes)})
-            by_id = {line.id: read_change(line) for line in found}
+            by_id = {line.id: line for line in found}
             ids = [{"id": row_id} for row_id in {line.row_id for line in lines}]
             found = await connection.execute(_ROWS, {"ids": json_parameter(ids, assets)})
             rows = {row.id: row for row in (read_row(line.document) for line in found)}
         claimed = []
         for line in lines:
-            change, row = by_id.get(line.change_id), rows.get(line.row_id)
-            claimed.append(ClaimedWebhook(_read_webhook(line), token, change, row))
+            found_change, row = by_id.get(line.change_id), rows.get(line.row_id)
+            change = read_change(found_change) if found_change else None
+            position = found_change.position if found_change else 0
+            claimed.append(ClaimedWebhook(_read_webhook(line), token, position, change, row))
         return endpoint, claimed
 
     @retried

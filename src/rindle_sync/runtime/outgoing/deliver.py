@@ -296,7 +296,7 @@ def _request(
 ) -> tuple[bytes, dict[str, str]]:
     """The body and the headers of one attempt."""
     webhook = claimed.webhook
-    payload = change_payload(PublishedChange(webhook.change_id, change), claimed.row)
+    payload = change_payload(PublishedChange(claimed.position, change), claimed.row)
     body, sent_as = to_json(payload).encode(), message_id(webhook.row_id, webhook.version)
     return body, signed_headers(sent_as, body, endpoint.signing_secrets(now), now)
 

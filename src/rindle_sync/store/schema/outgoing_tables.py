@@ -21,7 +21,7 @@ outgoing_endpoints: Final = sa.Table(
     sa.Column("allow_private", sa.Boolean(), nullable=False, server_default=sa.false()),
     sa.Column("created_at", UtcTime(), nullable=False),
     # it is told of the changes behind this one
-    sa.Column("after_change_id", sa.BigInteger(), nullable=False, server_default="0"),
+    sa.Column("after_position", sa.BigInteger(), nullable=False, server_default="0"),
     sa.Column("disabled_at", UtcTime()),
     sa.Column("disabled_reason", sa.Text()),
     sa.Column("paused_until", UtcTime()),

@@ -88,7 +88,7 @@ def _create_outgoing_tables() -> None:
         Column("types", Json, nullable=False, server_default="[]"),
         Column("allow_private", Boolean(), nullable=False, server_default=false()),
         Column("created_at", UtcTime(), nullable=False),
-        Column("after_change_id", BigInteger(), nullable=False, server_default="0"),
+        Column("after_position", BigInteger(), nullable=False, server_default="0"),
         Column("disabled_at", UtcTime()),
         Column("disabled_reason", Text()),
         Column("paused_until", UtcTime()),
