@@ -67,6 +67,21 @@ class Video:
 
 
 @dataclass(frozen=True, slots=True)
+class Hearer:
+    """An app behind outgoing webhooks: when its endpoint is added, and how it answers."""
+
+    name: str
+    at: float
+    types: tuple[str, ...]
+    failing: float
+    """The chance that it answers an error."""
+    hanging: float
+    throttling: float
+    down: Sequence[tuple[float, float]]
+    """From when until when nobody answers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """What an operator runs, and when."""
 
@@ -135,6 +150,8 @@ class Plan:
     """How many assets a list page holds."""
     batch: int = 100
     """How many webhook events are applied at once."""
+    hearers: Sequence[Hearer] = ()
+    """Where there are any, another app follows the feed."""
 
     def refuses(self, event_id: str) -> bool:
         """Whether the database refuses a webhook event: some, in one history of eight."""
@@ -202,7 +219,32 @@ def plan(seed: int) -> Plan:
     """
     drawn = _plain(seed)
     special = _SPECIAL.get(seed % 40)
-    return _with_acts(_with_outputs(special(drawn) if special else drawn))
+    return _with_hearers(_with_acts(_with_outputs(special(drawn) if special else drawn)))
+
+
+def _with_hearers(drawn: Plan) -> Plan:
+    """Apps that hear of changes by outgoing webhooks, in one history of four."""
+    chance = Random(f"{drawn.seed}:hearers")
+    if chance.random() > 1 / 4:
+        return drawn
+    numbers = range(chance.choice((1, 1, 2, 3)))
+    return replace(drawn, hearers=[_hearer(chance, number, drawn.trouble) for number in numbers])
+
+
+def _hearer(chance: Random, number: int, trouble: float) -> Hearer:
+    down = []
+    for _ in range(chance.choice((0, 1, 2))):
+        begins = chance.uniform(0, trouble)
+        down.append((begins, begins + _drawn_out(chance, 5, trouble)))
+    return Hearer(
+        name=f"app{number}",
+        at=chance.choice((0.0, chance.uniform(0, trouble / 2))),
+        types=chance.choice(((), (), ("asset.ready", "asset.deleted"))),
+        failing=chance.choice((0.0, 0.1, 0.5)),
+        hanging=chance.choice((0.0, 0.0, 0.2)),
+        throttling=chance.choice((0.0, 0.0, 0.3)),
+        down=down,
+    )
 
 
 def _with_outputs(drawn: Plan) -> Plan:

@@ -13,6 +13,8 @@ import httpx
 from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings
 from rindle_sync.runtime import ChangeEvent
+from rindle_sync.runtime.outgoing.client import OutgoingClient
+from rindle_sync.runtime.outgoing.deliver import Deliveries
 from rindle_sync.store import Database
 from rindle_sync.store.schema.core_engine import CoreEngine
 from rindle_sync.telemetry import Event, EventLog
@@ -103,6 +105,9 @@ class Surroundings(Protocol):
     def page_size(self) -> int:
         """How many assets a list page holds."""
 
+    def way_to_apps(self, host: "Host") -> OutgoingClient:
+        """How outgoing webhooks of a host reach the apps."""
+
 
 @dataclass(slots=True, eq=False)
 class Host:
@@ -131,6 +136,8 @@ class Host:
         self.rindle.on_change(self._announced)
         provider: Any = self.rindle.context.gateway.provider
         provider.page_size = self.around.page_size()
+        context = self.rindle.context
+        self.rindle.job_runner.send_with(Deliveries(context, self.around.way_to_apps(self)))
 
     def serve(self) -> None:
         """Run the service."""

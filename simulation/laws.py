@@ -23,6 +23,7 @@ from rindle_sync.telemetry import (
 )
 from simulation.act_laws import attempts, forgotten, transactions
 from simulation.acts import FILE
+from simulation.app_laws import apps, is_all_heard
 from simulation.history import Entry, Noted, Written
 from simulation.host import Announced, Call
 from simulation.media_laws import media_at_rest, media_changes
@@ -109,6 +110,7 @@ def broken(world: World) -> Iterator[str]:
     yield from _names(world)
     yield from _event_times(world)
     yield from _letters(world)
+    yield from apps(world)
     yield from _rest(world)
 
 
@@ -438,7 +440,8 @@ def is_quiet(world: World, since: datetime) -> bool:
         "UNION ALL SELECT id FROM provider_webhook_events WHERE status = 'pending'",
     )
     looked_at = all((checked := _moment(row["checked_at"])) and checked > since for row in rows)
-    return looked_at and not waiting and not any(row["state"] in _IN_FLIGHT for row in rows)
+    is_told = not waiting and is_all_heard(world)
+    return looked_at and is_told and not any(row["state"] in _IN_FLIGHT for row in rows)
 
 
 def is_at_rest(world: World, since: datetime) -> bool:

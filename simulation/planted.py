@@ -41,6 +41,7 @@ from rindle_sync.store.group_commit import GroupCommit
 from rindle_sync.store.intake import Intake
 from rindle_sync.store.schema import assets, changes, webhook_events
 from rindle_sync.telemetry import milliseconds
+from simulation import planted_apps
 
 # by name: the face of a package may give a function the name of its module
 apply: Any = import_module("rindle_sync.reconcile.apply")
@@ -738,6 +739,7 @@ PLANTED: Final[Mapping[str, Callable[[], Patches]]] = {
         _make_twice,
         _lost_is_not_made,
         _one_name_for_all_attempts,
+        *planted_apps.FAULTS,
     )
 }
 """Every planted fault by its name."""

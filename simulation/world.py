@@ -4,11 +4,13 @@ import asyncio
 import json
 import logging
 import math
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from hashlib import sha256
 from random import Random
 from typing import Any, Final, TypeVar
 
@@ -16,14 +18,16 @@ import httpx
 
 from rindle_sync.app import RindleSync
 from rindle_sync.config import Settings, plain_settings
-from rindle_sync.domain import Outcome
+from rindle_sync.domain import Outcome, outgoing_retry
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import AssetState, Ending, Life, PlaybackId
 from rindle_sync.errors import AlreadyTracked, RindleSyncError
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime.engines import embedded
+from rindle_sync.runtime.outgoing.client import OutgoingClient
 from rindle_sync.webhooks import process
 from simulation.acts import FILE, begin_upload, perform, track_with_a_row
+from simulation.apps import App, WayToApps, follow, listen
 from simulation.clock import BEGIN, VirtualLoop
 from simulation.draw import ASSET_FAULTS, Command, Plan, Video, Window
 from simulation.history import History
@@ -48,6 +52,10 @@ _ABSURD: Final = ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "2031-01-01T00
 """Times that no event has."""
 
 _LATE_ANSWER: Final = 1.8
+
+RETRY_WAITS: Final = (timedelta(seconds=5), *[timedelta(minutes=1)] * 100_000)
+"""Those of outgoing webhooks."""
+
 _EMULATED: Final = frozenset(name for name, _ in ASSET_FAULTS) | {"lagging_list"}
 
 
@@ -82,18 +90,26 @@ class World:
     """The rows that the app has untracked with their history."""
     all_sent_again: bool = False
     """Whether every event was sent once more after that."""
+    listening: dict[str, int] = field(default_factory=dict)
+    """By the name of an app, the number of the first entry after its endpoint was there."""
+    apps: dict[str, App] = field(default_factory=dict)
     emulator: MuxEmulator = field(init=False)
     other: MuxEmulator = field(init=False)
     settings: Settings = field(init=False)
     """What every host is set to."""
     _chance: Random = field(init=False)
     _open: dict[Window, None] = field(default_factory=dict)
-    _is_calm: bool = False
+    is_calm: bool = False
 
     def __post_init__(self) -> None:
         self._chance = Random(f"{self.plan.seed}:world")
         self.emulator, self.other = (self._an_emulator(name) for name in ("right", "other"))
         self.settings = self._settings()
+        for hearer in self.plan.hearers:
+            # whsec_ and the base64 of 32 bytes
+            secret = "whsec_" + b64encode(sha256(hearer.name.encode()).digest()).decode()
+            chance = Random(f"{self.plan.seed}:{hearer.name}")
+            self.apps[hearer.name] = App(self, hearer, chance, secret)
 
     def _an_emulator(self, name: str) -> MuxEmulator:
         plan = self.plan
@@ -130,6 +146,10 @@ class World:
                 group.create_task(self._go_wrong(window))
             for at, edit in plan.edits:
                 group.create_task(self._edit(at, edit))
+            for app in self.apps.values():
+                group.create_task(listen(self, app))
+            if self.apps:
+                group.create_task(follow(self, stop))
             for command in plan.commands:
                 group.create_task(self._operate(command))
             group.create_task(self._become_calm(stop, lives))
@@ -189,16 +209,20 @@ class World:
         """How many assets a list page holds."""
         return self.plan.page_size
 
+    def way_to_apps(self, host: Host) -> OutgoingClient:
+        """How outgoing webhooks of a host reach the apps."""
+        return WayToApps(host, self.apps)
+
     def callback_fails(self) -> bool:
         """Whether the app's callback fails now."""
-        return not self._is_calm and self._chance.random() < self.plan.failing_callbacks
+        return not self.is_calm and self._chance.random() < self.plan.failing_callbacks
 
     async def _become_calm(
         self, stop: asyncio.Event, lives: Sequence["asyncio.Task[None]"]
     ) -> None:
         await asyncio.sleep(self.plan.trouble)
         await asyncio.sleep(0)  # what ends now ends first
-        self._is_calm = True
+        self.is_calm = True
         for host in self.hosts:
             host.stepping.killed_in, host.stepping.slow = None, 0.0
         self.note("world", "all goes well from now on")
@@ -316,16 +340,16 @@ class World:
                 await asyncio.sleep(self._chance.choice((0.1, 5.0, 90.0)))
 
     async def _may_start(self) -> None:
-        while self._odds("no_host") and not self._is_calm:  # noqa: ASYNC110  time is what ends it, and it is virtual
+        while self._odds("no_host") and not self.is_calm:  # noqa: ASYNC110  time is what ends it, and it is virtual
             await asyncio.sleep(_RETRY)
 
     def _start(self, name: str, skew: timedelta) -> Host:
         host = Host(name, skew, self, Random(f"{self.plan.seed}:{name}"))
         host.start(self.settings, self.place.open)
-        if not self._is_calm and self._chance.random() < self.plan.crashes:
+        if not self.is_calm and self._chance.random() < self.plan.crashes:
             host.stepping.killed_in = round(2 ** self._chance.uniform(0, 9))
         host.stepping.failing = 0.2 * self._odds("database")
-        host.stepping.slow = 0.0 if self._is_calm else host.stepping.slow
+        host.stepping.slow = 0.0 if self.is_calm else host.stepping.slow
         self.hosts.append(host)
         self.note(name, "starts")
         return host
@@ -617,10 +641,11 @@ def around(world: World) -> Iterator[None]:
     """Everything that is logged goes to the world.
 
     The service looks into its tables as rarely, and applies as many webhook events at once, as the
-    plan says.
+    plan says. Outgoing webhooks are tried again after a minute, and do not die in a history.
     """
     log, logged = logging.getLogger("rindle_sync"), _Logged(world.logged)
     before = embedded.poll_gap, embedded.PASS_EVERY, log.level, log.propagate
+    waits, outgoing_retry.RETRY_WAITS = outgoing_retry.RETRY_WAITS, RETRY_WAITS  # type: ignore[misc,assignment]
     batch, process.BATCH = process.BATCH, world.plan.batch  # type: ignore[misc]
     embedded.poll_gap, embedded.PASS_EVERY = (lambda every: world.plan.polling), 300.0  # type: ignore[misc]  # noqa: ARG005
     log.addHandler(logged)
@@ -631,4 +656,5 @@ def around(world: World) -> Iterator[None]:
     finally:
         log.removeHandler(logged)
         process.BATCH = batch  # type: ignore[misc]
+        outgoing_retry.RETRY_WAITS = waits  # type: ignore[misc]
         embedded.poll_gap, embedded.PASS_EVERY, log.level, log.propagate = before  # type: ignore[misc]

@@ -22,7 +22,7 @@ RindleSyncError
 ├── AlreadyClosed              the service was closed before: connect again
 ├── WrongEventLoop             the service belongs to another event loop: connect in this one
 ├── CalledFromItsLoop          a blocking call inside the service's own event loop
-├── UnknownChange              a feed was to go on behind a change that is not in it: list the rows
+├── UnknownChange              the feed ends before the change to go on behind: list the rows
 ├── NotStarted                 the app has not entered the lifespan of the service, or has left it
 └── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
 """
@@ -109,14 +109,15 @@ class Conflict(RindleSyncError):
 
 
 class UnknownChange(RindleSyncError):
-    """No change with this id is in the feed: it was deleted, or never was.
+    """The feed ends before the change that it was to go on behind.
 
-    Read the rows anew, and go on behind the newest change.
+    It is another feed, or its database was restored: list the rows, then follow it from its end.
     """
 
     def __init__(self, change_id: int) -> None:
         super().__init__(
-            f"the feed has no change {change_id}: list the rows, then follow it from its end"
+            f"the feed ends before the change {change_id}: it is another feed, or its database was "
+            "restored; list the rows, then follow it from its end"
         )
 
 

@@ -69,6 +69,13 @@ FOUND_BY = {
     "make-twice": 21,
     "lost-is-not-made": 221,
     "one-name-for-all-attempts": 0,
+    "webhooks-apart": 329,
+    "webhooks-at-most-once": 2,
+    "webhooks-in-any-order": 2,
+    "webhooks-given-up": 2,
+    "webhooks-by-the-first-secret": 9,
+    "webhooks-with-ids": 2,
+    "feed-behind-the-newest": 2,
 }
 """A seed that finds each planted fault: `python -m simulation 0-2999 --fault all` names more."""
 

@@ -78,6 +78,11 @@ BAD_TEXTS = {
     "console_token": ("too short", " " * 20),
     "console_token_file": ("/no/such/file", "/"),
     "webhook_public_url": ("app.example.com", "https://a.example/?b=c", "http://h:99999"),
+    "outgoing_webhook_url": ("https://app.example.com/", "http://app.example.com/", "app", "a b"),
+    "outgoing_webhook_secret": ("whsec_", "whsec_c2hvcnQ=", "secret", "a,"),
+    "outgoing_webhook_secret_file": ("/no/such/file", "/"),
+    "outgoing_webhook_events": ("asset", "video.asset.ready", "asset.ready,", "asset.[r]*"),
+    "outgoing_webhook_allow_private": ("nonsense", "", "ON", "1"),
     "console_base_url": ("ops.example.com", "https://ops.example.com/?a=b", "http://h:99999"),
 }
 TABLES = "environments"

@@ -157,6 +157,7 @@ class Core:
             webhook_callbacks=self._webhook_callbacks,
             keep_ended=timedelta(days=settings.webhook_event_retention_days),
             keep_dead=timedelta(days=settings.dead_webhook_event_retention_days),
+            outgoing=settings.outgoing,
         )
         self.telemetry.listen(job_runner.handle)
         return job_runner

@@ -37,6 +37,7 @@ from rindle_sync.telemetry import EventLog, Listener
 if TYPE_CHECKING:
     from rindle_sync.diagnostics import Status, WaitingEvents
     from rindle_sync.runtime import Runtime
+    from rindle_sync.runtime.outgoing.endpoints import OutgoingWebhooksOfApp
     from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse
 
 
@@ -141,6 +142,22 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
 
         return WebhookEvents(self.store, self._now, self.job_runner.prune)
 
+    @property
+    def outgoing(self) -> OutgoingWebhooksOfApp:
+        """The endpoints of outgoing webhooks, and what is sent to them."""
+        from rindle_sync.runtime.outgoing.endpoints import OutgoingWebhooksOfApp
+
+        job_runner = self.job_runner
+        return OutgoingWebhooksOfApp(self.store, job_runner.deliveries.client, self._now)
+
+    async def deliver(self) -> int:
+        """Publish the changes, and send every outgoing webhook that is due; how many attempts.
+
+        Raises `DatabaseUnavailable`.
+        """
+        await self.job_runner.publish()
+        return await self.job_runner.deliver()
+
     async def process_webhook_events(self) -> int:
         """Apply every stored webhook event whose time has come; how many.
 
@@ -177,6 +194,8 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
                 await self.waiting_events.close()
             await self.store.database.finish_storing(self.context.webhooks.store_within)
             await self.context.gateway.provider.close()
+        if "job_runner" in self.__dict__:
+            await self.job_runner.close()
 
 
 def only_environment(environments: Collection[str]) -> str:

@@ -49,6 +49,11 @@ class SettingsArguments(TypedDict, total=False):
     provider_reads_per_second: float | None
     audit_days: float
     sweep_batch: int
+    outgoing_webhook_url: str | None
+    outgoing_webhook_secret: SecretStr | str | None
+    outgoing_webhook_secret_file: Path | str | None
+    outgoing_webhook_events: Sequence[str] | None
+    outgoing_webhook_allow_private: str
     mux_base_url: str | None
     mux_token_id: SecretStr | str | None
     mux_token_secret: SecretStr | str | None

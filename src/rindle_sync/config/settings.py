@@ -25,6 +25,7 @@ from rindle_sync.config.arguments import SettingsArguments
 from rindle_sync.config.choices import EngineName, LogFormat, Switch
 from rindle_sync.config.frames import hides_values
 from rindle_sync.config.misconfigured import misconfigured
+from rindle_sync.config.outgoing import OutgoingSettingsModel
 from rindle_sync.config.reading import (
     config_file,
     read_file,
@@ -50,6 +51,13 @@ from rindle_sync.providers import (
 _BASE_URL: Final = (
     r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9_-][A-Za-z0-9._~-]*)*/?"
 )
+
+
+_NOT_SHARED: Final = {
+    *("environment", "environments"),
+    # what they hold stands in the setting itself by then
+    *("console_token_file", "outgoing_webhook_secret_file"),
+}
 
 
 class ServiceSettings(SettingsModel):
@@ -139,7 +147,7 @@ class ServiceSettings(SettingsModel):
         return self
 
 
-class EnvironmentSettings(SettingsModel):
+class EnvironmentSettings(OutgoingSettingsModel):
     """What each provider environment may have for itself.
 
     `account` is the part that its provider defines.
@@ -323,8 +331,9 @@ class Settings(ServiceSettings, EnvironmentSettings):
             # secrets (`repr=False`) belong to one environment: none reaches another by accident
             if account_fields[key].repr:
                 shared[key] = getattr(self.account, key)
-        for key in self.model_fields_set - {"environment", "environments", "console_token_file"}:
-            shared[key] = getattr(self, key)
+        for key in self.model_fields_set - _NOT_SHARED:
+            if f"{key}_file" not in table:
+                shared[key] = getattr(self, key)
         if self.webhook_public_url:
             # as the paths of `run` are: no two environments receive at one address
             shared["webhook_public_url"] = f"{self.webhook_public_url.rstrip('/')}/{name}"

@@ -17,6 +17,8 @@ class JobKind(StrEnum):
     DISPATCH = "dispatch"
     PUBLISH = "publish"
     """Gives changes their place in the feed, where somebody follows it."""
+    DELIVER = "deliver"
+    """Sends outgoing webhooks."""
     CHECK_AMBIGUOUS = "check_ambiguous"
     """Checks rows that webhook events left ambiguous in this process; a sweep finds them later."""
     AUDIT = "audit"
@@ -46,6 +48,8 @@ class DueWork:
     jobs: Sequence[Job]
     next_at: Mapping[Job, datetime]
     """When the earliest work of each job is due; in the past also while it is held, or waits."""
+    followed: frozenset[str] = frozenset()
+    """The environments whose changes somebody follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ from rindle_sync.providers.settings import (
     ProviderSettings,
     SettingsModel,
     split_list,
+    split_secrets,
     trimmed,
     variable_of,
 )

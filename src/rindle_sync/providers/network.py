@@ -45,7 +45,12 @@ class Route:
 
     def trusted(self) -> ssl.SSLContext | None:
         """Whose certificates are believed on the way; None where none is shown."""
-        return _trusted(os.environ.get(_FILE), os.environ.get(_FOLDER)) if self.uses_tls else None
+        return trusted_certificates() if self.uses_tls else None
+
+
+def trusted_certificates() -> ssl.SSLContext:
+    """Whose certificates are believed; raises `ConfigurationError` for a variable that is wrong."""
+    return _trusted(os.environ.get(_FILE), os.environ.get(_FOLDER))
 
 
 def route_to(url: str) -> Route:

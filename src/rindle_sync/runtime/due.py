@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Final
 
-from rindle_sync.domain import PROVIDER_JOBS, Job, JobKind
+from rindle_sync.domain import OF_SETTINGS, PROVIDER_JOBS, Job, JobKind
 from rindle_sync.runtime.engines.base import DueNow
 from rindle_sync.runtime.heartbeat import Heartbeat
 from rindle_sync.runtime.job_runner import JobRunner
@@ -41,6 +41,7 @@ class DueQuery:
         self._now = now
         self._every = every
         self._longest_rest = longest_rest
+        self._is_set_up = False
 
     async def __call__(self, kinds: Collection[JobKind] = tuple(JobKind)) -> DueNow:
         """Those of `kinds`. Raises `DatabaseUnavailable`.
@@ -52,12 +53,16 @@ class DueQuery:
         if JobKind.SWEEP in kinds:
             for _, heartbeat, _ in self._watched:
                 await heartbeat.beat(now)
+        if JobKind.DELIVER in kinds and not self._is_set_up:
+            await self._set_up(now)
         # before the queries, which may not see what is committed meanwhile
         self._new_work.mark()
         jobs, next_at = list[Job](), list[datetime]()
         for due_jobs, _, job_runners in self._watched:
             thresholds = [job_runner.due_thresholds(now) for job_runner in job_runners]
             found = await due_jobs.due(thresholds, now=now)
+            for job_runner in job_runners:
+                job_runner.is_followed = job_runner.environment in found.followed
             jobs += [job for job in found.jobs if job.kind in kinds and self._can_run(job)]
             for job, moment in found.next_at.items():
                 if job.kind in kinds and self._is_ours(job):
@@ -82,6 +87,25 @@ class DueQuery:
             finally:
                 watching.cancel()
                 await asyncio.wait({watching})
+
+    async def note_followed(self) -> None:
+        """Learn which environments somebody follows the changes of. Raises `DatabaseUnavailable`.
+
+        For a process that does not ask what is due.
+        """
+        for due_jobs, _, job_runners in self._watched:
+            followed = await due_jobs.followed()
+            for job_runner in job_runners:
+                job_runner.is_followed = job_runner.environment in followed
+
+    async def _set_up(self, now: datetime) -> None:
+        """Bring the endpoints up to date that the settings make."""
+        for due_jobs, _, job_runners in self._watched:
+            known = await due_jobs.with_endpoint(OF_SETTINGS)
+            for job_runner in job_runners:
+                if job_runner.outgoing or job_runner.environment in known:
+                    await job_runner.apply_settings(now)
+        self._is_set_up = True
 
     def _can_run(self, job: Job) -> bool:
         return self._is_ours(job) and self._job_runners[job.environment].can_run(job.kind)

@@ -5,13 +5,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import uuid4
 
 from rindle_sync.domain import (
     PROVIDER_JOBS,
     DueThresholds,
     JobKind,
+    OutgoingSettings,
     ProviderAsset,
     Trigger,
     Verdict,
@@ -32,6 +33,9 @@ from rindle_sync.runtime.callbacks import ChangeCallback
 from rindle_sync.runtime.dispatching import dispatch
 from rindle_sync.telemetry import Event, MediaChange, StateChange, WebhookProcessed
 from rindle_sync.webhooks import process_pending
+
+if TYPE_CHECKING:
+    from rindle_sync.runtime.outgoing.deliver import Deliveries
 
 PRUNE_EVERY: Final = timedelta(hours=1)
 
@@ -62,7 +66,12 @@ class JobRunner:
     """The jobs that this process has made due, until an engine takes them out."""
     has_backlog: bool = False
     """Whether webhook events were left when they were last processed, for those that come."""
+    outgoing: OutgoingSettings | None = None
+    """The endpoint of outgoing webhooks in the settings."""
+    is_followed: bool = False
+    """Whether somebody follows the changes, as far as this process knows."""
     _ambiguous: set[str] = field(default_factory=set)
+    _deliveries: "Deliveries | None" = None
 
     @property
     def has_callbacks(self) -> bool:
@@ -100,6 +109,8 @@ class JobRunner:
         """Wake the job that an event about a row makes due."""
         if isinstance(event, (StateChange, MediaChange)):
             self.wake(JobKind.DISPATCH)
+            if self.is_followed:
+                self.wake(JobKind.PUBLISH)
         elif not isinstance(event, WebhookProcessed) or not self.context.gateway.has_token:
             return
         elif event.verdict == Verdict.AMBIGUOUS and event.row_id:
@@ -125,8 +136,8 @@ class JobRunner:
                 self.has_backlog = await self._process_in_turn()
             case JobKind.DISPATCH:
                 await self.dispatch()
-            case JobKind.PUBLISH:
-                await self.publish()
+            case JobKind.PUBLISH | JobKind.DELIVER:
+                await self._tell_followers(kind, keep_going)
             case JobKind.CHECK_AMBIGUOUS:
                 row_ids = self.ambiguous()
                 if row_ids:
@@ -169,12 +180,53 @@ class JobRunner:
             dispatched += taken
         return dispatched
 
+    async def _tell_followers(self, kind: JobKind, keep_going: Callable[[], bool]) -> None:
+        if kind is JobKind.PUBLISH:
+            await self.publish()
+        else:
+            await self.deliveries.run_alone(keep_going)
+
     async def publish(self) -> int:
-        """Give every change its place in the feed; how many. The feed may be off."""
-        published = 0
-        while batch := await self.context.store.change_feed.publish():
-            published += len(batch)
+        """Give every change its place in the feed; how many. The feed may be off.
+
+        Outgoing webhooks are made of them, and sent by another job.
+        """
+        published, has_more = 0, True
+        while has_more:
+            batch = await self.context.store.change_feed.publish_batch()
+            published, has_more = published + len(batch.changes), batch.has_more
+            if batch.webhooks:
+                self.wake(JobKind.DELIVER)
+                self.deliveries.wake()
         return published
+
+    @property
+    def deliveries(self) -> "Deliveries":
+        """What sends outgoing webhooks."""
+        if self._deliveries is None:
+            from rindle_sync.runtime.outgoing.deliver import Deliveries
+
+            self._deliveries = Deliveries(self.context)
+        return self._deliveries
+
+    def send_with(self, deliveries: "Deliveries") -> None:
+        """Send outgoing webhooks with these: tests have other time limits."""
+        self._deliveries = deliveries
+
+    async def apply_settings(self, now: datetime) -> None:
+        """Bring the endpoint of outgoing webhooks up to date that the settings name, or do not."""
+        from rindle_sync.runtime.outgoing.endpoints import apply_settings
+
+        await apply_settings(self.context.store, self.outgoing, now)
+
+    async def deliver(self) -> int:
+        """Send every outgoing webhook that is due; how many attempts were made."""
+        return await self.deliveries.run()
+
+    async def close(self) -> None:
+        """Close the connections to the endpoints of outgoing webhooks."""
+        if self._deliveries:
+            await self._deliveries.close()
 
     async def prune(self) -> int:
         """Empty the bodies of events past their retention, and forget changes never dispatched."""
@@ -182,6 +234,8 @@ class JobRunner:
         ended_before = now - self.keep_ended
         await store.outbox.forget(ended_before)
         await store.change_feed.forget(ended_before)
+        keep = {"delivered_before": ended_before, "dead_before": now - self.keep_dead}
+        await store.outgoing_webhooks.prune(**keep)
         await store.statistics.merge_counts()
         return await store.inbox.prune(ended_before=ended_before, dead_before=now - self.keep_dead)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         is_called_from_elsewhere,
         on_callers_thread,
     )
+    from rindle_sync.store.change_feed import PublishedChange
     from rindle_sync.store.connection_kinds import AnyConnection, AsyncConnection
     from rindle_sync.store.database import ENCODING_REMEDY, Database
     from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rindle_sync.store.lines import CHECK_TRIGGERS, ROW, Change, read_row
     from rindle_sync.store.new_rows import Tracking
     from rindle_sync.store.outbox import Outbox
+    from rindle_sync.store.outgoing_webhooks import ClaimedWebhook, SentWebhook
     from rindle_sync.store.pending import (
         Claimed,
         NewCall,
@@ -48,6 +50,7 @@ _MODULES: Final = {
     "CHECK_TRIGGERS": "lines",
     "Change": "lines",
     "Claimed": "pending",
+    "ClaimedWebhook": "outgoing_webhooks",
     "Database": "database",
     "DueJobs": "due_jobs",
     "ENCODING_REMEDY": "database",
@@ -64,9 +67,11 @@ _MODULES: Final = {
     "Outcomes": "pending",
     "PendingCall": "pending",
     "PendingChange": "pending",
+    "PublishedChange": "change_feed",
     "REPLACED": "superseded",
     "ROW": "lines",
     "RateLimits": "rate_limits",
+    "SentWebhook": "outgoing_webhooks",
     "Store": "store",
     "SupersededIds": "superseded",
     "Tracking": "new_rows",

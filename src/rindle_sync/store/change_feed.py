@@ -5,16 +5,20 @@ committed later, and whoever has read as far as a greater id would miss its chan
 published: those that are committed get the next positions, under a lock of the feed.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
 
+from rindle_sync.domain import JobKind
 from rindle_sync.errors import UnknownChange
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lines import Change, read_change
+from rindle_sync.store.outgoing_webhooks import add_webhooks
 from rindle_sync.store.repository import Repository, in_environment
+from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.tables import change_feeds, changes
 
 _LOCK: Final = (
@@ -42,18 +46,19 @@ _ADVANCE: Final = (
     .values(position=sa.bindparam("last", type_=sa.BigInteger()))
 )
 _IS_PUBLISHED: Final = in_environment(changes), changes.c.position > sa.literal_column("0")
-_POSITION: Final = sa.select(changes.c.position).where(
-    *_IS_PUBLISHED, changes.c.id == sa.bindparam("change_id")
-)
 _PAGE: Final = (
     sa.select(*changes.c)
     .where(*_IS_PUBLISHED, changes.c.position > sa.bindparam("behind", type_=sa.BigInteger()))
     .order_by(changes.c.position)
     .limit(sa.bindparam("most"))
 )
-_NEWEST: Final = (
-    sa.select(changes.c.id).where(*_IS_PUBLISHED).order_by(changes.c.position.desc()).limit(1)
-)
+_NEWEST: Final = sa.select(change_feeds.c.position).where(in_environment(change_feeds))
+
+MOST_PUBLISHED: Final = 500
+"""How many changes get their places in one transaction."""
+
+AtEnd = Callable[[CoreConnection, int], Awaitable[None]]
+"""What is done in the transaction that publishes the last changes, with the last position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,20 @@ class PublishedChange:
     """A change of the feed."""
 
     id: int
-    """What whoever follows the feed goes on behind."""
+    """Its position: whoever follows the feed goes on behind it."""
     change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedBatch:
+    """Changes that were published together."""
+
+    changes: list[PublishedChange]
+    """In their order."""
+    webhooks: int
+    """How many outgoing webhooks were made of them."""
+    has_more: bool = False
+    """Whether others may be left."""
 
 
 class _Feeds(Repository):
@@ -86,38 +103,58 @@ class ChangeFeed(Repository):
         )
         return bool(found)
 
-    @retried
-    async def publish(self, limit: int = 500) -> list[PublishedChange]:
+    async def publish(self, limit: int = MOST_PUBLISHED) -> list[PublishedChange]:
         """Give up to `limit` changes the next positions; those that got one, in their order.
 
         None where the feed is off.
         """
+        return (await self.publish_batch(limit)).changes
+
+    @retried
+    async def publish_batch(
+        self, limit: int = MOST_PUBLISHED, *, at_end: AtEnd | None = None
+    ) -> PublishedBatch:
+        """`publish`, with the outgoing webhooks that are made in the same transaction.
+
+        `at_end` is called in it where no change is left: none that is committed by then stands
+        behind the position that it gets, and all that are committed later do.
+        """
         async with self.writing() as connection:
             feed = (await connection.execute(_LOCK, self.parameters)).one_or_none()
             if feed is None:
-                return []
+                return PublishedBatch([], 0)
             values = self.parameters | {"last": feed.position, "most": limit}
             lines = (await connection.execute(_PUBLISH, values)).all()
-            if not lines:
-                return []
-            last = feed.position + len(lines)
-            await connection.execute(_ADVANCE, self.parameters | {"last": last})
-        lines = sorted(lines, key=lambda line: line.position)
-        return [PublishedChange(line.id, read_change(line)) for line in lines]
+            lines = sorted(lines, key=lambda line: line.position)
+            last, webhooks = feed.position + len(lines), 0
+            if lines:
+                await connection.execute(_ADVANCE, self.parameters | {"last": last})
+                webhooks = await add_webhooks(connection, self.key, self.parameters, lines)
+            if webhooks:
+                await self.database.notifications.send(connection, JobKind.DELIVER)
+            has_more = len(lines) == limit
+            if at_end and not has_more:
+                await at_end(connection, last)
+        published = [PublishedChange(line.position, read_change(line)) for line in lines]
+        return PublishedBatch(published, webhooks, has_more)
+
+    async def publish_all(self, at_end: AtEnd) -> None:
+        """Turn the feed on, publish every change, and call `at_end` as `publish_batch` does."""
+        await self.turn_on()
+        while (await self.publish_batch(at_end=at_end)).has_more:
+            pass
 
     async def page(self, after: int | None, *, limit: int) -> list[PublishedChange]:
         """Up to `limit` published changes behind the one with the id `after`; None for the first.
 
-        Raises `UnknownChange` where that one is not in the feed.
+        Raises `UnknownChange` where the feed ends before that one.
         """
-        behind = 0
-        if after is not None:
-            found = await self.read(_POSITION, self.parameters | {"change_id": after})
-            if not found:
-                raise UnknownChange(after)
-            behind = found[0].position
-        lines = await self.read(_PAGE, self.parameters | {"behind": behind, "most": limit})
-        return [PublishedChange(line.id, read_change(line)) for line in lines]
+        behind = after or 0
+        values = self.parameters | {"behind": behind, "most": limit}
+        lines = await self.read(_PAGE, values)
+        if not lines and behind > (await self.newest() or 0):
+            raise UnknownChange(behind)
+        return [PublishedChange(line.position, read_change(line)) for line in lines]
 
     async def forget(self, before: datetime) -> int:
         """Leave unpublished changes older than `before` out of a feed that is off; how many."""
@@ -126,6 +163,6 @@ class ChangeFeed(Repository):
         return await self.execute(sa.update(changes).where(*old, is_off).values(position=0))
 
     async def newest(self) -> int | None:
-        """The id of the last published change."""
+        """The id of the last published change; None where there is none."""
         found = await self.read(_NEWEST, self.parameters)
-        return found[0].id if found else None
+        return (found[0].position or None) if found else None

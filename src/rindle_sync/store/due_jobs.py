@@ -9,8 +9,10 @@ import sqlalchemy as sa
 
 from rindle_sync.domain import DueThresholds, DueWork, Job, JobKind
 from rindle_sync.store.database import Database
-from rindle_sync.store.repository import clock, has_come, is_ahead, is_free
+from rindle_sync.store.outgoing_due import HAS_DUE, IS_ENABLED, IS_PAUSED, NEXT_AT, outgoing_clock
+from rindle_sync.store.repository import has_come, is_ahead, is_free
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
+from rindle_sync.store.schema.outgoing_tables import outgoing_endpoints
 from rindle_sync.store.schema.tables import (
     IS_UNWATCHED,
     assets,
@@ -45,6 +47,11 @@ _EARLIEST: Final[dict[str, tuple[JobKind, sa.Column[Any], tuple[sa.ColumnElement
     "for_app": (JobKind.DISPATCH, webhook_events.c.next_attempt_at, (_FOR_APP,)),
 }
 """The times of which the earliest tells when a job is due next: each begins an index."""
+
+_DELIVERY: Final = "delivery"
+"""When something is to be sent next to some endpoint, of which there are few."""
+_FOLLOWED: Final = "followed"
+"""Whether changes are published."""
 
 
 def _statement() -> sa.Select[Any]:
@@ -87,6 +94,7 @@ def _statement() -> sa.Select[Any]:
         )
         | any_of(webhook_events, *is_attempted, _FOR_APP),
         JobKind.PUBLISH: any_of(change_feeds) & any_of(changes, changes.c.position.is_(None)),
+        JobKind.DELIVER: any_of(outgoing_endpoints, IS_ENABLED, ~IS_PAUSED, HAS_DUE),
     }
     # a job without such a time, as of an audit that is switched off, is never due
     again = {JobKind.AUDIT: thresholds.audited_before, JobKind.PRUNE: thresholds.pruned_before}
@@ -96,9 +104,14 @@ def _statement() -> sa.Select[Any]:
         is_held = ~is_free(job_runs)
         is_kind = job_runs.c.kind == kind.value
         due[kind] = before.is_not(None) & ~any_of(job_runs, is_kind, is_done | is_held)
-    columns = [is_due.label(kind.value) for kind, is_due in due.items()]
+    columns: list[sa.Label[Any]] = [is_due.label(kind.value) for kind, is_due in due.items()]
     for name, (_, moment, conditions) in _EARLIEST.items():
         columns.append(first(moment, *conditions).label(name))
+    is_here = outgoing_endpoints.c.environment == thresholds.environment
+    is_ours = outgoing_endpoints.c.provider_name == sa.bindparam("provider")
+    delivery = sa.select(sa.func.min(NEXT_AT)).where(is_ours, is_here, IS_ENABLED)
+    columns.append(sa.type_coerce(delivery.scalar_subquery(), UtcTime()).label(_DELIVERY))
+    columns.append(any_of(change_feeds).label(_FOLLOWED))
     return sa.select(thresholds.environment, *columns)
 
 
@@ -116,15 +129,33 @@ class DueJobs:
         """The jobs that are due and not held by another process. Raises `DatabaseUnavailable`."""
         await self.database.release_all()  # what is still leased would not count as due
         given = json_parameter([asdict(threshold) for threshold in thresholds], _THRESHOLDS)
-        values = {"thresholds": given, "provider": self.provider, **clock(now)}
+        values = {"thresholds": given, "provider": self.provider, **outgoing_clock(now)}
         async with self.database.reading() as connection:
             lines = (await connection.execute(_DUE, values)).mappings().all()
         jobs, next_at = list[Job](), dict[Job, datetime]()
         for line in lines:
             environment = line["environment"]
             jobs += [Job(environment, kind) for kind in JobKind if line.get(kind)]
-            for name, (kind, *_) in _EARLIEST.items():
-                job, moment = Job(environment, kind), line[name]
+            moments = [(kind, line[name]) for name, (kind, *_) in _EARLIEST.items()]
+            for kind, moment in (*moments, (JobKind.DELIVER, line[_DELIVERY])):
+                job = Job(environment, kind)
                 if moment is not None:
                     next_at[job] = min(moment, next_at.get(job, moment))
-        return DueWork(jobs, next_at)
+        followed = frozenset(line["environment"] for line in lines if line[_FOLLOWED])
+        return DueWork(jobs, next_at, followed)
+
+    async def followed(self) -> frozenset[str]:
+        """The environments whose changes somebody follows."""
+        is_ours = change_feeds.c.provider_name == self.provider
+        return await self._environments(sa.select(change_feeds.c.environment).where(is_ours))
+
+    async def with_endpoint(self, name: str) -> frozenset[str]:
+        """The environments with an endpoint of outgoing webhooks of this name."""
+        named = sa.select(outgoing_endpoints.c.environment).where(
+            outgoing_endpoints.c.provider_name == self.provider, outgoing_endpoints.c.name == name
+        )
+        return await self._environments(named)
+
+    async def _environments(self, wanted: sa.Select[Any]) -> frozenset[str]:
+        async with self.database.reading() as connection:
+            return frozenset((await connection.execute(wanted)).scalars())

@@ -122,12 +122,13 @@ def is_free(table: sa.Table) -> sa.ColumnElement[bool]:
     return sa.or_(until.is_(None), until < sa.bindparam("now"), until > sa.bindparam("latest"))
 
 
-def has_come(moment: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+def has_come(moment: sa.ColumnElement[Any], latest: str = "latest") -> sa.ColumnElement[bool]:
     """Whether something that is put off until `moment` is due: now, or at no time to be believed.
 
-    That it is not null is said for the sake of partial indexes.
+    That it is not null is said for the sake of partial indexes. The parameter `latest` is the
+    latest time that is believed.
     """
-    come = sa.or_(moment <= sa.bindparam("now"), moment > sa.bindparam("latest"))
+    come = sa.or_(moment <= sa.bindparam("now"), moment > sa.bindparam(latest))
     return moment.is_not(None) & come
 
 

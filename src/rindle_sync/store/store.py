@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rindle_sync.store.inbox import Inbox
     from rindle_sync.store.new_rows import NewRows
     from rindle_sync.store.outbox import Outbox
+    from rindle_sync.store.outgoing_endpoints import OutgoingEndpoints
+    from rindle_sync.store.outgoing_webhooks import OutgoingWebhooks
     from rindle_sync.store.removal import Removal
     from rindle_sync.store.statistics import Statistics
     from rindle_sync.store.wrong_times import WrongTimesQuery
@@ -74,6 +76,20 @@ class Store:
         from rindle_sync.store.change_feed import ChangeFeed
 
         return ChangeFeed(*self._of)
+
+    @cached_property
+    def outgoing_endpoints(self) -> OutgoingEndpoints:
+        """The addresses that outgoing webhooks are sent to."""
+        from rindle_sync.store.outgoing_endpoints import OutgoingEndpoints
+
+        return OutgoingEndpoints(*self._of)
+
+    @cached_property
+    def outgoing_webhooks(self) -> OutgoingWebhooks:
+        """The outgoing webhooks."""
+        from rindle_sync.store.outgoing_webhooks import OutgoingWebhooks
+
+        return OutgoingWebhooks(*self._of)
 
     @cached_property
     def history(self) -> History:

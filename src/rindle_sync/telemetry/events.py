@@ -211,6 +211,46 @@ class CallbackException(Event, frozen=True, kw_only=True):
     traceback: str
 
 
+class OutgoingWebhookDelivered(Event, frozen=True, kw_only=True):
+    """An outgoing webhook was delivered, `lag_ms` after its change.
+
+    `endpoint` is the name of the endpoint, and `status` that of its answer.
+    """
+
+    name: ClassVar[str] = "rindle.outgoing_webhook.delivered"
+    endpoint: str
+    type: str
+    status: int
+    attempt: int
+    duration_ms: int
+    lag_ms: int
+
+
+class OutgoingWebhookFailed(Event, frozen=True, kw_only=True):
+    """An outgoing webhook was not delivered; it is sent again, or can be replayed if `dead`.
+
+    `status` is that of the answer, if there was one. An endpoint that asks for a pause is sent the
+    same `attempt` again.
+    """
+
+    name: ClassVar[str] = "rindle.outgoing_webhook.failed"
+    endpoint: str
+    type: str
+    status: int | None
+    reason: str
+    attempt: int
+    duration_ms: int
+    dead: bool
+
+
+class OutgoingEndpointDisabled(Event, frozen=True, kw_only=True):
+    """Nothing more is sent to an endpoint, until somebody enables it."""
+
+    name: ClassVar[str] = "rindle.outgoing_webhook.endpoint_disabled"
+    endpoint: str
+    reason: str
+
+
 class RateLimitWaiting(ProviderEvent, frozen=True, kw_only=True):
     """Work waits for the rate limit of `bucket`, five seconds or more, as far as is known."""
 
@@ -286,6 +326,9 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     WebhookIgnored,
     WebhookException,
     CallbackException,
+    OutgoingWebhookDelivered,
+    OutgoingWebhookFailed,
+    OutgoingEndpointDisabled,
     RateLimitWaiting,
     BreakerOpened,
     BreakerClosed,

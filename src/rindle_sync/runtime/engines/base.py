@@ -28,6 +28,12 @@ class Due(Protocol):
         heartbeat, which would hide that the others are dead.
         """
 
+    async def note_followed(self) -> None:
+        """Learn which environments somebody follows the changes of. Raises `DatabaseUnavailable`.
+
+        For a process that does not ask what is due.
+        """
+
     def hearing(
         self, kinds: Collection[JobKind], on_work: Callable[[], None], *, every: float
     ) -> AbstractAsyncContextManager[None]:

@@ -39,7 +39,10 @@ TICK_FIRST, QUICK_FIRST, ROW_FIRST = 30, 20, 10
 QUICK_AT_ONCE: Final = 10
 
 PROVIDER_JOBS_TO_SPARE: Final = 10
-"""Checks at once, beside a sweep and an audit of every environment: none waits for another."""
+"""Checks at once, beside a sweep, an audit and the outgoing webhooks of every environment.
+
+None waits for another.
+"""
 
 TABLE: Final = "procrastinate_jobs"
 
@@ -133,7 +136,7 @@ class Procrastinate:
         """Run jobs until the stop; raises `DatabaseUnavailable` if a worker ends by itself."""
         await self._renew()
         polling = await self._polling()
-        at_once = 2 * len(self._jobs.job_runners) + PROVIDER_JOBS_TO_SPARE
+        at_once = 3 * len(self._jobs.job_runners) + PROVIDER_JOBS_TO_SPARE
         log, handler = logging.getLogger("procrastinate.worker"), _WorkerLog()
         with ExitStack() as closing:
             log.addHandler(handler)  # Procrastinate only logs what ends a worker

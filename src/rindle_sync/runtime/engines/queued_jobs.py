@@ -11,8 +11,8 @@ from rindle_sync.runtime.engines.embedded import Embedded
 from rindle_sync.runtime.engines.loop import Loop, ended_well
 from rindle_sync.runtime.job_runner import JobRunner, waking
 
-QUICK: Final = frozenset({JobKind.PROCESS_WEBHOOK_EVENTS})
-"""Jobs that use the database only: they never wait behind one that calls the provider."""
+QUICK: Final = frozenset({JobKind.PROCESS_WEBHOOK_EVENTS, JobKind.PUBLISH})
+"""Jobs that use the database only: they never wait behind one that calls somebody."""
 
 QUICK_QUEUE: Final = "rindle_sync"
 """The queue of the tick and of quick jobs."""
@@ -111,8 +111,13 @@ async def forward(
 ) -> None:
     """Queue what this process has made due, and call its callbacks, until `stop` is set."""
     job_runners, wakeup = list(jobs.job_runners.values()), asyncio.Event()
+    clock, asks_at = asyncio.get_running_loop().time, float("-inf")
 
     async def queue_woken() -> None:
+        nonlocal asks_at
+        if clock() >= asks_at:  # else a change would wake nobody who publishes it
+            asks_at = clock() + MINUTE / 2
+            await jobs.query_due.note_followed()
         woken = list(jobs.woken())
         for job in woken:
             await queue(job)

@@ -20,10 +20,14 @@ outgoing_endpoints: Final = sa.Table(
     sa.Column("types", Json, nullable=False, server_default="[]"),
     sa.Column("allow_private", sa.Boolean(), nullable=False, server_default=sa.false()),
     sa.Column("created_at", UtcTime(), nullable=False),
+    # it is told of the changes behind this one
+    sa.Column("after_position", sa.BigInteger(), nullable=False, server_default="0"),
     sa.Column("disabled_at", UtcTime()),
     sa.Column("disabled_reason", sa.Text()),
     sa.Column("paused_until", UtcTime()),
     sa.Column("failures", sa.Integer(), nullable=False, server_default="0"),
+    sa.Column("failing_since", UtcTime()),
+    sa.Column("failed_at", UtcTime()),
     sa.UniqueConstraint(
         "provider_name", "environment", "name", name="uq_provider_outgoing_endpoints_name"
     ),

@@ -88,10 +88,13 @@ def _create_outgoing_tables() -> None:
         Column("types", Json, nullable=False, server_default="[]"),
         Column("allow_private", Boolean(), nullable=False, server_default=false()),
         Column("created_at", UtcTime(), nullable=False),
+        Column("after_position", BigInteger(), nullable=False, server_default="0"),
         Column("disabled_at", UtcTime()),
         Column("disabled_reason", Text()),
         Column("paused_until", UtcTime()),
         Column("failures", Integer(), nullable=False, server_default="0"),
+        Column("failing_since", UtcTime()),
+        Column("failed_at", UtcTime()),
         UniqueConstraint("provider_name", "environment", "name", name=f"uq_{ENDPOINTS}_name"),
     )
     op.create_table(

@@ -1,0 +1,139 @@
+"""The endpoints of outgoing webhooks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from rindle_sync.domain import EndpointHealth, JobKind, OutgoingEndpoint, OutgoingSecret
+from rindle_sync.errors import ConfigurationError
+from rindle_sync.store.driver_errors import retried
+from rindle_sync.store.repository import Repository
+from rindle_sync.store.schema.core_engine import CoreConnection
+from rindle_sync.store.schema.outgoing_tables import outgoing_endpoints, outgoing_webhooks
+
+if TYPE_CHECKING:
+    from rindle_sync.store.change_feed import ChangeFeed
+
+HEALTH_FIELDS: Final = tuple(field.name for field in fields(EndpointHealth))
+_HEALTHY: Final = {name: getattr(EndpointHealth(), name) for name in HEALTH_FIELDS}
+
+
+class OutgoingEndpoints(Repository):
+    """The endpoints of one environment."""
+
+    table = outgoing_endpoints
+
+    async def list(self) -> list[OutgoingEndpoint]:
+        """All of them, by name."""
+        found = sa.select(*outgoing_endpoints.c).where(*self.here)
+        lines = await self.read(found.order_by(outgoing_endpoints.c.name))
+        return [read_endpoint(line) for line in lines]
+
+    async def get(self, name: str) -> OutgoingEndpoint | None:
+        """The endpoint of this name."""
+        named = outgoing_endpoints.c.name == name
+        found = await self.read(sa.select(*outgoing_endpoints.c).where(*self.here, named))
+        return read_endpoint(found[0]) if found else None
+
+    async def add(self, endpoint: OutgoingEndpoint, feed: "ChangeFeed") -> None:
+        """Add an endpoint, which is told of the changes from now on, and turn `feed` on.
+
+        Raises `ConfigurationError` where its name is taken.
+        """
+
+        async def insert(connection: CoreConnection, last: int) -> None:
+            values = self.key | endpoint_columns(endpoint) | {"after_position": last}
+            await connection.execute(sa.insert(outgoing_endpoints).values(values))
+
+        try:
+            await feed.publish_all(insert)
+        except IntegrityError:
+            text = "another endpoint has this name: choose another one"
+            raise ConfigurationError("name", text) from None
+
+    async def change(self, endpoint: OutgoingEndpoint) -> bool:
+        """Write all but the health of an endpoint, found by its id; False where it is gone."""
+        values = endpoint_columns(endpoint)
+        for name in (*HEALTH_FIELDS, "id", "created_at"):
+            del values[name]
+        return bool(await self._update(endpoint.name, values))
+
+    async def enable(self, name: str) -> bool:
+        """Send to an endpoint again, without a pause; False where there is none of this name."""
+        return bool(await self._update(name, dict(_HEALTHY)))
+
+    async def disable(self, name: str, now: datetime, reason: str) -> bool:
+        """Send nothing to an endpoint that is enabled; whether it was."""
+        is_enabled = outgoing_endpoints.c.disabled_at.is_(None)
+        values = {"disabled_at": now, "disabled_reason": reason}
+        return bool(await self._update(name, values, is_enabled))
+
+    async def _update(
+        self, name: str, values: Mapping[str, Any], *only: sa.ColumnElement[bool]
+    ) -> int:
+        named = outgoing_endpoints.c.name == name
+        changed = sa.update(outgoing_endpoints).where(*self.here, named, *only)
+        return await self.execute(changed.values(**values), makes=[JobKind.DELIVER])
+
+    @retried
+    async def delete(self, name: str) -> bool:
+        """Delete an endpoint and its webhooks; False where there is none of this name."""
+        gone = sa.delete(outgoing_endpoints).where(*self.here, outgoing_endpoints.c.name == name)
+        async with self.writing() as connection:
+            # the endpoint first: who publishes changes holds it, and adds webhooks of it
+            found = (await connection.execute(gone.returning(outgoing_endpoints.c.id))).scalars()
+            endpoint_id = found.one_or_none()
+            if endpoint_id is None:
+                return False
+            left = outgoing_webhooks.c.endpoint_id == endpoint_id
+            await connection.execute(sa.delete(outgoing_webhooks).where(left))
+        return True
+
+
+def endpoint_columns(endpoint: OutgoingEndpoint) -> dict[str, Any]:
+    """The values of the columns of an endpoint, but for those of its environment."""
+    secrets = []
+    for kept in endpoint.secrets:
+        until = kept.until and kept.until.isoformat()
+        secrets.append({"secret": kept.secret, "until": until})
+    values = {name: getattr(endpoint.health, name) for name in HEALTH_FIELDS}
+    return values | {
+        "id": endpoint.id,
+        "name": endpoint.name,
+        "url": endpoint.url,
+        "secrets": secrets,
+        "types": list(endpoint.types),
+        "allow_private": endpoint.allow_private,
+        "created_at": endpoint.created_at,
+    }
+
+
+def read_endpoint(line: sa.Row[Any]) -> OutgoingEndpoint:
+    """A line of the endpoints table."""
+    return OutgoingEndpoint(
+        id=line.id,
+        name=line.name,
+        url=line.url,
+        secrets=_read_secrets(line.secrets),
+        types=tuple(line.types),
+        allow_private=line.allow_private,
+        created_at=line.created_at,
+        health=read_health(line),
+    )
+
+
+def _read_secrets(stored: Sequence[Mapping[str, Any]]) -> tuple[OutgoingSecret, ...]:
+    secrets = []
+    for kept in stored:
+        until = kept["until"] and datetime.fromisoformat(kept["until"])
+        secrets.append(OutgoingSecret(kept["secret"], until))
+    return tuple(secrets)
+
+
+def read_health(line: sa.Row[Any]) -> EndpointHealth:
+    """A line with the columns `HEALTH_FIELDS`."""
+    return EndpointHealth(**{name: getattr(line, name) for name in HEALTH_FIELDS})
