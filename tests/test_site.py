@@ -54,7 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=BUILD_SECONDS,
         check=False,
     )
-    assert built.returncode == 0, re.sub(r"\x1b\[[0-9;]*m", "", built.stdout + built.stderr)
+    assert built.returncode == 0, built.stdout + built.stderr
     return folder / "site"
 
 

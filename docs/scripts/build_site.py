@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ DOCS: Final = ROOT / "docs"
 LINK: Final = re.compile(r"(?<=\]\()(?!https?://|mailto:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 LANGUAGES: Final = {".py": "python", ".yml": "yaml", ".yaml": "yaml", ".json": "json"}
 BUILD_SECONDS: Final = 120
+COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass
@@ -91,14 +93,28 @@ def build(folder: Path) -> int:
     shutil.copyfile(ROOT / "mkdocs.yml", folder / "mkdocs.yml")
     # griffe reads the docstrings of the package that it finds on the path
     source = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
-    return subprocess.run(
+    built = subprocess.run(
         [sys.executable, "-m", "zensical", "build", "--strict", "--clean"],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": source},
+        stderr=subprocess.PIPE,
+        text=True,
         timeout=BUILD_SECONDS,
         check=False,
-    ).returncode
+    )
+    sys.stderr.write(readable(built.stderr))
+    return built.returncode
+
+
+def readable(complaints: str) -> str:
+    """What Zensical says of the pages: no colours, and of its traceback the last line."""
+    told, traceback, rest = COLOURS.sub("", complaints).partition("Traceback ")
+    return told + rest.splitlines()[-1] + "\n" if traceback else told
 
 
 if __name__ == "__main__":
+    if not find_spec("zensical"):
+        sys.exit(
+            "zensical is not installed: pip install -r requirements-dev.txt -c constraints.txt"
+        )
     sys.exit(build(Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build").resolve()))
