@@ -111,6 +111,18 @@ def test_the_site_asks_no_other_host_for_anything(pages: dict[str, Page], site: 
 
 
 @needs_zensical
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        ("index.html", "Keep your database in sync with Mux - rindle-sync"),
+        ("webhooks/index.html", "Receive Mux webhooks - rindle-sync"),
+    ],
+)
+def test_the_title_is_what_people_search_for(site: Path, page: str, title: str) -> None:
+    assert f"<title>{title}</title>" in (site / page).read_text()
+
+
+@needs_zensical
 @pytest.mark.parametrize("name", rindle_sync.__all__)
 def test_every_public_name_is_in_the_reference(pages: dict[str, Page], name: str) -> None:
     assert f"rindle_sync.{name}" in pages["/reference/python-api/"].anchors

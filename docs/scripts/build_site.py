@@ -17,6 +17,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
+THEME: Final = "docs/scripts/theme"
 LINK: Final = re.compile(r"(?<=\]\()(?!https?://|mailto:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 LANGUAGES: Final = {".py": "python", ".yml": "yaml", ".yaml": "yaml", ".json": "json"}
 BUILD_SECONDS: Final = 120
@@ -90,7 +91,9 @@ def build(folder: Path) -> int:
     for part in ("docs", "site"):
         shutil.rmtree(folder / part, ignore_errors=True)
     Pages(folder / "docs").copy_docs()
-    shutil.copyfile(ROOT / "mkdocs.yml", folder / "mkdocs.yml")
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    absolute = config.replace(f": {THEME}", f": {(ROOT / THEME).as_posix()}")
+    (folder / "mkdocs.yml").write_text(absolute, encoding="utf-8")
     # griffe reads the docstrings of the package that it finds on the path
     source = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH")]))
     built = subprocess.run(
