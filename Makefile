@@ -7,7 +7,7 @@ ARGS ?=
 COVERAGE ?= 92
 SEEDS ?= 0-999
 
-.PHONY: help demo test acceptance check bounds soak mutants bench clean
+.PHONY: help demo test acceptance check docs picture bounds soak mutants bench clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -24,11 +24,19 @@ acceptance: $(READY)  ## kill processes, break databases, simulate 1,000 histori
 	@$(PYTEST) -m acceptance $(ARGS)
 	@$(RUN) simulation $(SEEDS)
 
-check: $(READY)  ## formatting, lint, types and import contracts
+check: $(READY)  ## formatting, lint, types, import contracts, and the documentation site
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
-	$(RUN) mypy src tests simulation $(patsubst %/__main__.py,%,$(wildcard benchmarks/__main__.py))
+	$(RUN) mypy src tests simulation docs/scripts $(patsubst %/__main__.py,%,$(wildcard benchmarks/__main__.py))
 	.venv/bin/lint-imports
+	.venv/bin/python docs/scripts/build_site.py
+
+docs: $(READY)  ## build the documentation site into build/site
+	@.venv/bin/python docs/scripts/build_site.py
+	@echo "the site is in build/site: .venv/bin/python -m http.server --directory build/site"
+
+picture: $(READY)  ## draw the picture of the demo on the home page anew
+	@.venv/bin/python docs/scripts/draw_demo.py
 
 bounds: $(READY)  ## use every extra with the oldest versions that pyproject.toml allows, and with the newest
 	@$(foreach bound,lowest-direct highest,$(call BOUND,$(bound)) &&) true

@@ -3,9 +3,11 @@
 It does its work on SQLite, and names the extra where one is needed.
 """
 
+import re
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 EXTRAS = (
@@ -108,6 +110,27 @@ def test_rows_deliveries_and_callbacks_need_no_extra(tmp_path: Path) -> None:
     """)
 
     assert ended.stdout == "unanswered 202 ready ['ready']\n", ended.stderr
+
+
+def modules_of(*extras: str) -> tuple[str, ...]:
+    """What these extras bring, by the names of the modules."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    needed = [need for extra in extras for need in project["optional-dependencies"][extra]]
+    return tuple(re.split(r"[^\w-]", need)[0] for need in needed)
+
+
+def test_the_emulator_and_the_demo_need_no_extra_but_theirs() -> None:
+    ended = run_without_extras(
+        """
+        import rindle_sync.cli.demo
+        import rindle_sync.demo
+        import rindle_sync.emulator.emulator
+        import rindle_sync.web.server
+        """,
+        but=modules_of("cli", "emulator"),
+    )
+
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_what_needs_an_extra_names_it() -> None:
