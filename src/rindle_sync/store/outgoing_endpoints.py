@@ -1,9 +1,9 @@
 """The endpoints of outgoing webhooks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -15,8 +15,8 @@ from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.outgoing_tables import outgoing_endpoints, outgoing_webhooks
 
-if TYPE_CHECKING:
-    from rindle_sync.store.change_feed import ChangeFeed
+PublishAll = Callable[[Callable[[CoreConnection, int], Awaitable[None]]], Awaitable[None]]
+"""`publish_all` of the feed, which calls what it is given in the transaction that ends it."""
 
 HEALTH_FIELDS: Final = tuple(field.name for field in fields(EndpointHealth))
 _HEALTHY: Final = {name: getattr(EndpointHealth(), name) for name in HEALTH_FIELDS}
@@ -39,8 +39,8 @@ class OutgoingEndpoints(Repository):
         found = await self.read(sa.select(*outgoing_endpoints.c).where(*self.here, named))
         return read_endpoint(found[0]) if found else None
 
-    async def add(self, endpoint: OutgoingEndpoint, feed: "ChangeFeed") -> None:
-        """Add an endpoint, which is told of the changes from now on, and turn `feed` on.
+    async def add(self, endpoint: OutgoingEndpoint, publish_all: PublishAll) -> None:
+        """Add an endpoint, which is told of the changes from now on, and turn the feed on.
 
         Raises `ConfigurationError` where its name is taken.
         """
@@ -50,7 +50,7 @@ class OutgoingEndpoints(Repository):
             await connection.execute(sa.insert(outgoing_endpoints).values(values))
 
         try:
-            await feed.publish_all(insert)
+            await publish_all(insert)
         except IntegrityError:
             text = "another endpoint has this name: choose another one"
             raise ConfigurationError("name", text) from None

@@ -74,7 +74,7 @@ class OutgoingWebhooksOfApp:
             created_at=self._now(),
         )
         _check(endpoint)
-        await self._store.outgoing_endpoints.add(endpoint, self._store.change_feed)
+        await self._store.outgoing_endpoints.add(endpoint, self._store.change_feed.publish_all)
         return endpoint
 
     async def list(self) -> list[OutgoingEndpoint]:
@@ -220,7 +220,7 @@ async def apply_settings(store: Store, settings: OutgoingSettings | None, now: d
         created_at=known.created_at if known else now,
     )
     if known is None:
-        await endpoints.add(wanted, store.change_feed)
+        await endpoints.add(wanted, store.change_feed.publish_all)
         return
     if replace(wanted, health=known.health) != known:
         await endpoints.change(wanted)
