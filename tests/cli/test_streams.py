@@ -34,6 +34,7 @@ COMMANDS = (
     ("events", "list"),
     ("events", "show", "no-such-event"),
     ("events", "prune"),
+    ("endpoint", "list"),
     ("doctor",),
 )
 SAID = (*COMMANDS, *((*command, "--json") for command in COMMANDS), ("--help",), ("--version",))

@@ -25,7 +25,6 @@ from rindle_sync.cli.output import (
 )
 from rindle_sync.domain import many, moment_of
 from rindle_sync.errors import ConfigurationError
-from rindle_sync.providers import variable_of
 
 if TYPE_CHECKING:
     from rindle_sync.app import RindleSync
@@ -202,6 +201,8 @@ def _endpoint(endpoint: WebhookEndpoint) -> dict[str, Any]:
 
 def _say_where(settings: Settings, file: Path | None) -> None:
     """Say what becomes of the secret."""
+    from rindle_sync.providers import variable_of
+
     account = settings.account
     name = account.name_of(account.webhook_secrets_name)
     variable = variable_of(name)
