@@ -216,7 +216,7 @@ def _of_outgoing(overview: Overview) -> Iterator[DoctorFinding]:
             continue
         if endpoint.disabled:
             text = f"{about} is disabled: {endpoint.disabled}"
-            remedy = f"if it should be told of changes, run `rindle-sync outgoing enable {endpoint.name}`"
+            remedy = f"to tell it of changes again, `rindle-sync outgoing enable {endpoint.name}`"
             yield DoctorFinding(Check.OUTGOING, Level.WARNING, here, text, remedy)
         elif endpoint.failing_seconds > LONGEST_PENDING.total_seconds():
             text = f"{about} has failed for {seconds_of(endpoint.failing_seconds)}"

@@ -342,7 +342,9 @@ class OutgoingWebhooks(Repository):
             of_endpoint[OutgoingStatus(line.status)] = line.number
         return counts
 
-    async def figures(self, environments: Collection[str]) -> dict[str, list[EndpointFigures]]:
+    async def figures(
+        self, environments: Collection[str]
+    ) -> Mapping[str, Sequence[EndpointFigures]]:
         """How the endpoints of environments of this provider stand, by environment."""
         here = outgoing_endpoints.c.provider_name == self.provider
         wanted = _FIGURES.where(here, outgoing_endpoints.c.environment.in_(environments))

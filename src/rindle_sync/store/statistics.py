@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
@@ -12,7 +12,6 @@ from rindle_sync.domain import FINAL, TOLERANCE, ChangeKind, ErrorKind, EventSta
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.job_runs import JobRun
 from rindle_sync.store.lines import CHECK_TRIGGERS
-from rindle_sync.store.outgoing_webhooks import EndpointFigures
 from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import (
@@ -26,6 +25,9 @@ from rindle_sync.store.schema.tables import (
     webhook_events,
 )
 from rindle_sync.store.schema.types import UtcTime
+
+if TYPE_CHECKING:
+    from rindle_sync.store.outgoing_webhooks import EndpointFigures
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class Figures:
     oldest_pending: datetime | None = None
     """The earliest next attempt of a pending event that is not for the app."""
     oldest_for_app: datetime | None = None
-    outgoing: Sequence[EndpointFigures] = ()
+    outgoing: "Sequence[EndpointFigures]" = ()
     """The earliest next attempt of one that is."""
     dead: int = 0
     failed: int = 0
