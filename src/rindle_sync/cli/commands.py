@@ -32,6 +32,7 @@ _MODULES: Final = {
     "doctor": "doctor",
     "events": "events",
     "endpoint": "endpoint",
+    "outgoing": "outgoing",
 }
 """The modules of the commands, in the order of the help."""
 

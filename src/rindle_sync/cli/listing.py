@@ -83,7 +83,7 @@ def list_rows(
         error_kind=error_kind or None,
         references=reference or None,
         profile=profile,
-        since=_moment(since),
+        since=moment_of_option(since),
     )
     if count:
         number = with_rindle(lambda rindle: rindle.count(**filters))
@@ -103,7 +103,8 @@ def list_rows(
         _print(page)
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment_of_option(text: str | None) -> datetime | None:
+    """The moment that `--since` names; raises `ConfigurationError`."""
     if text is None:
         return None
     try:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from rindle_sync.diagnostics import Overview, Status
+    from rindle_sync.diagnostics.status import OutgoingEndpointStatus
     from rindle_sync.installation import Installation
 
 commands: Final = typer.Typer()
@@ -178,6 +179,8 @@ def _lines(figures: Status) -> Iterator[str]:
         by_status += f", the oldest due for {seconds_of(figures.oldest_pending_seconds)}"
     yield f"webhook events: {by_status}"
     yield _missed(figures)
+    for endpoint in figures.outgoing:
+        yield f"outgoing webhooks to {endpoint.name}: {_outgoing(endpoint)}"
     yield _lateness(figures)
     limit = figures.rate_limit
     calls = f"rate limit: {limit.calls:.0f} of {limit.capacity:.0f} calls left"
@@ -192,6 +195,17 @@ def _lines(figures: Status) -> Iterator[str]:
     if figures.audit_began_at:
         audit += f"; one that began {ago(figures.audit_began_at, figures.at)} has not ended"
     yield audit
+
+
+def _outgoing(endpoint: OutgoingEndpointStatus) -> str:
+    told = f"{endpoint.pending} pending, {endpoint.dead} dead"
+    if endpoint.pending:
+        told += f", the oldest for {seconds_of(endpoint.oldest_pending_seconds)}"
+    if endpoint.disabled:
+        return f"{told}; disabled: {endpoint.disabled}"
+    if endpoint.failing_seconds:
+        told += f"; failing for {seconds_of(endpoint.failing_seconds)}"
+    return told
 
 
 def _missed(figures: Status) -> str:

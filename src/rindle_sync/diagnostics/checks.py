@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from rindle_sync.diagnostics.status import Overview
-from rindle_sync.domain import many, seconds_of, span_of
+from rindle_sync.domain import REMOVED_FROM_SETTINGS, many, seconds_of, span_of
 from rindle_sync.gateway import Reason
 from rindle_sync.runtime import EngineState, engine_state
 from rindle_sync.store import WrongTimes
@@ -48,6 +48,7 @@ class Check(StrEnum):
     CLOCK = "clock"
     PROVIDER_ENDPOINT = "provider_endpoint"
     ENDPOINT = "endpoint"
+    OUTGOING = "outgoing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ def of_environment(overview: Overview) -> Iterator[DoctorFinding]:
     yield from of_times(overview)
     yield from _of_rows(overview)
     yield from _of_webhooks(overview)
+    yield from _of_outgoing(overview)
     if overview.last_audit and overview.last_audit.get("outcome") == "alarm":
         text = "the last audit missed so many rows at the provider that it deleted none"
         remedy = (
@@ -205,3 +207,32 @@ def _of_webhooks(overview: Overview) -> Iterator[DoctorFinding]:
             "and is its address reachable from outside?"
         )
         yield DoctorFinding(Check.LOST, Level.WARNING, here, text, remedy)
+
+
+def _of_outgoing(overview: Overview) -> Iterator[DoctorFinding]:
+    here = overview.environment
+    for endpoint in overview.outgoing:
+        about = f"the endpoint {endpoint.name} of outgoing webhooks"
+        if endpoint.disabled == REMOVED_FROM_SETTINGS and not endpoint.pending:
+            continue
+        if endpoint.disabled:
+            text = f"{about} is disabled: {endpoint.disabled}"
+            remedy = f"to tell it of changes again, `rindle-sync outgoing enable {endpoint.name}`"
+            yield DoctorFinding(Check.OUTGOING, Level.WARNING, here, text, remedy)
+        elif endpoint.failing_seconds > LONGEST_PENDING.total_seconds():
+            text = f"{about} has failed for {seconds_of(endpoint.failing_seconds)}"
+            remedy = f"`rindle-sync outgoing show {endpoint.name}` says why; is your app up?"
+            yield DoctorFinding(Check.OUTGOING, Level.ERROR, here, text, remedy)
+        elif endpoint.oldest_pending_seconds > LONGEST_PENDING.total_seconds():
+            since = seconds_of(endpoint.oldest_pending_seconds)
+            text = f"an outgoing webhook waits for {since} for the endpoint {endpoint.name}"
+            remedy = "does `rindle-sync run`, or a worker, run? Is your app slow to answer?"
+            yield DoctorFinding(Check.OUTGOING, Level.WARNING, here, text, remedy)
+        if endpoint.dead:
+            number = many(endpoint.dead, "outgoing webhook is dead", "outgoing webhooks are dead")
+            text = f"{number} at the endpoint {endpoint.name}"
+            remedy = (
+                f"`rindle-sync outgoing show {endpoint.name} --status dead` says why; once that is "
+                f"fixed, `rindle-sync outgoing replay {endpoint.name} --dead`"
+            )
+            yield DoctorFinding(Check.OUTGOING, Level.WARNING, here, text, remedy)

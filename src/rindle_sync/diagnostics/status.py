@@ -9,7 +9,7 @@ from typing import Any, Final
 from rindle_sync.domain import BucketLevel, ErrorKind, EventStatus, LongestGaps, State, Trigger
 from rindle_sync.reconcile import AUDIT, Context
 from rindle_sync.runtime import last_heartbeat
-from rindle_sync.store import Figures, WebhookCounts, WrongTimes
+from rindle_sync.store import EndpointFigures, Figures, WebhookCounts, WrongTimes
 
 DAY: Final = timedelta(days=1)
 HOUR: Final = timedelta(hours=1)
@@ -56,6 +56,23 @@ class RateLimitStatus:
     """How long until the next call is allowed."""
 
 
+@dataclass(frozen=True, slots=True)
+class OutgoingEndpointStatus:
+    """How an endpoint of outgoing webhooks stands."""
+
+    name: str
+    pending: int
+    """Webhooks that are still to be sent."""
+    oldest_pending_seconds: int
+    """How long ago the change of the oldest of them was."""
+    dead: int
+    """Webhooks that could not be delivered."""
+    failing_seconds: int
+    """How long every attempt has failed; 0 while the last one did not."""
+    disabled: str | None
+    """Why nothing is sent to it; None where it is enabled."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """How one environment stands; ages in whole seconds."""
@@ -90,6 +107,8 @@ class Overview:
     """Whether a secret is set: without one no webhook is expected."""
     webhooks: WebhookStatus
     """Of the last 24 hours."""
+    outgoing: list[OutgoingEndpointStatus]
+    """The endpoints of outgoing webhooks."""
     rate_limit: RateLimitStatus
     """Of calls that only read."""
     circuit: str
@@ -132,6 +151,10 @@ async def figures_of(
             final_before=now - GRACE,
             never_reported=None if reports_deletion else State.DELETED,
         )
+        names = [context.store.environment for context in same]
+        outgoing = await same[0].store.outgoing_webhooks.figures(names)
+        for name, endpoints in outgoing.items():
+            found[name].outgoing = endpoints
     for context in contexts:
         if not context.webhooks.secrets:  # none is received, so none is missed
             found[context.store.environment].webhooked = WebhookCounts()
@@ -237,6 +260,7 @@ def _overview(
         oldest_for_app_seconds=_seconds_since(found.oldest_for_app, now),
         takes_webhooks=bool(context.webhooks.secrets),
         webhooks=WebhookStatus(webhooked.expected, first, late, missed, loss),
+        outgoing=[_outgoing(endpoint, now) for endpoint in found.outgoing],
         rate_limit=RateLimitStatus(round(level.calls, 1), level.capacity, wait_seconds),
         circuit=found.circuit_reason or "closed",
         circuit_open_seconds=_seconds_since(found.circuit_opened_at, now),
@@ -244,6 +268,17 @@ def _overview(
         last_audit=dict(report) if report else None,
         audit_began_at=found.audit.began_at,
         wrong_times=wrong_times,
+    )
+
+
+def _outgoing(found: EndpointFigures, now: datetime) -> OutgoingEndpointStatus:
+    return OutgoingEndpointStatus(
+        name=found.name,
+        pending=found.pending,
+        oldest_pending_seconds=_seconds_since(found.oldest_pending, now),
+        dead=found.dead,
+        failing_seconds=_seconds_since(found.health.failing_since, now),
+        disabled=found.health.disabled_reason,
     )
 
 

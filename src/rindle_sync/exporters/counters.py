@@ -13,6 +13,9 @@ from rindle_sync.telemetry import (
     Event,
     Failed,
     OperatorActed,
+    OutgoingEndpointDisabled,
+    OutgoingWebhookDelivered,
+    OutgoingWebhookFailed,
     RedactionFailed,
     Resolved,
     StateChange,
@@ -70,6 +73,13 @@ def _of_webhooks(event: Event) -> _Moves:
         case WebhookProcessed():
             yield metrics.PROCESSED, 1, {"verdict": event.verdict}
             yield metrics.EVENT_LAG, _seconds(event.lag_ms), {}
+        case OutgoingWebhookDelivered():
+            yield metrics.OUTGOING, 1, {"result": "delivered"}
+            yield metrics.OUTGOING_LAG, _seconds(event.lag_ms), {}
+        case OutgoingWebhookFailed():
+            yield metrics.OUTGOING, 1, {"result": "dead" if event.dead else "failed"}
+        case OutgoingEndpointDisabled():
+            yield metrics.OUTGOING_DISABLED, 1, {}
         case WebhookException():
             yield metrics.NOT_APPLIED, 1, {"result": "dead" if event.dead else "postponed"}
 

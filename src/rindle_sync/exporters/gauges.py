@@ -12,7 +12,7 @@ from rindle_sync.exporters.instruments import Reading, reading
 from rindle_sync.gateway import Reason
 from rindle_sync.reconcile import Context
 from rindle_sync.runtime import last_heartbeat
-from rindle_sync.store import Figures
+from rindle_sync.store import EndpointFigures, Figures
 
 HOLDS: Final = timedelta(seconds=10)
 """How long a reading is reused: the tables are read no more often."""
@@ -96,6 +96,7 @@ def _of_environment(name: str, figures: Figures) -> Iterator[Reading]:
     yield reading(metrics.PENDING, figures.pending, name)
     yield reading(metrics.OLDEST_PENDING, _timestamp(figures.oldest_pending), name)
     yield reading(metrics.DEAD, figures.dead, name)
+    yield from _of_outgoing(name, figures.outgoing)
     yield reading(metrics.EXPECTED, figures.webhooked.expected, name)
     for trigger, number in figures.webhooked.missed.items():
         yield reading(metrics.MISSED, number, name, trigger=trigger)
@@ -115,6 +116,17 @@ def _of_environment(name: str, figures: Figures) -> Iterator[Reading]:
     if report and report["rows"]:
         progress = min(1.0, float(report["seen"] / report["rows"]))
     yield reading(metrics.AUDIT_PROGRESS, progress, name)
+
+
+def _of_outgoing(name: str, endpoints: Sequence[EndpointFigures]) -> Iterator[Reading]:
+    if not endpoints:
+        return
+    enabled = [endpoint for endpoint in endpoints if endpoint.health.disabled_at is None]
+    oldest = [endpoint.oldest_pending for endpoint in enabled if endpoint.oldest_pending]
+    pending = sum(endpoint.pending for endpoint in enabled)
+    yield reading(metrics.OUTGOING_PENDING, pending, name)
+    yield reading(metrics.OUTGOING_OLDEST, _timestamp(min(oldest, default=None)), name)
+    yield reading(metrics.OUTGOING_DEAD, sum(endpoint.dead for endpoint in endpoints), name)
 
 
 def _timestamp(moment: datetime | None) -> float:

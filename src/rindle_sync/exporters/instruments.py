@@ -212,6 +212,18 @@ CHANGES = _counter(
     "changes", "change", "Real changes of rows, by their trigger.", trigger=Trigger, to_state=State
 )
 CHANGE_LAG = _histogram("changes.lag", LONG, "How late changes were found.", trigger=Trigger)
+OUTGOING = _counter(
+    "outgoing_webhooks.attempts",
+    "attempt",
+    "Attempts to send an outgoing webhook, by what came of them.",
+    result=("delivered", "failed", "dead"),
+)
+OUTGOING_LAG = _histogram(
+    "outgoing_webhooks.lag", LONG, "From a change until its outgoing webhook was delivered."
+)
+OUTGOING_DISABLED = _counter(
+    "outgoing_endpoints.disabled", "endpoint", "How often an endpoint was disabled by its answers."
+)
 CALLBACKS_FAILED = _counter(
     "callbacks.failed", "call", "Callbacks of the app that failed on a change."
 )
@@ -248,6 +260,15 @@ LAST_CHECK = _gauge(
 PENDING = _gauge("inbox.pending", "{event}", "Webhook events to apply, or for the app.")
 OLDEST_PENDING = _gauge(
     "inbox.oldest_pending.timestamp", "s", "Since when the oldest of them about a row is due."
+)
+OUTGOING_PENDING = _gauge(
+    "outgoing_webhooks.pending", "{webhook}", "Outgoing webhooks to send to enabled endpoints."
+)
+OUTGOING_OLDEST = _gauge(
+    "outgoing_webhooks.oldest_pending.timestamp", "s", "When the change of the oldest of them was."
+)
+OUTGOING_DEAD = _gauge(
+    "outgoing_webhooks.dead", "{webhook}", "Outgoing webhooks that could not be delivered."
 )
 DEAD = _gauge("inbox.dead", "{event}", "Webhook events that could not be applied.")
 EXPECTED = _gauge(

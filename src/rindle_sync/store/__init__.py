@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rindle_sync.store.lines import CHECK_TRIGGERS, ROW, Change, read_row
     from rindle_sync.store.new_rows import Tracking
     from rindle_sync.store.outbox import Outbox
-    from rindle_sync.store.outgoing_webhooks import ClaimedWebhook, SentWebhook
+    from rindle_sync.store.outgoing_webhooks import ClaimedWebhook, EndpointFigures, SentWebhook
     from rindle_sync.store.pending import (
         Claimed,
         NewCall,
@@ -54,6 +54,7 @@ _MODULES: Final = {
     "Database": "database",
     "DueJobs": "due_jobs",
     "ENCODING_REMEDY": "database",
+    "EndpointFigures": "outgoing_webhooks",
     "Environment": "environments",
     "Environments": "environments",
     "FORGOTTEN": "superseded",

@@ -107,12 +107,16 @@ def _statement() -> sa.Select[Any]:
     columns: list[sa.Label[Any]] = [is_due.label(kind.value) for kind, is_due in due.items()]
     for name, (_, moment, conditions) in _EARLIEST.items():
         columns.append(first(moment, *conditions).label(name))
-    is_here = outgoing_endpoints.c.environment == thresholds.environment
-    is_ours = outgoing_endpoints.c.provider_name == sa.bindparam("provider")
-    delivery = sa.select(sa.func.min(NEXT_AT)).where(is_ours, is_here, IS_ENABLED)
-    columns.append(sa.type_coerce(delivery.scalar_subquery(), UtcTime()).label(_DELIVERY))
+    columns.append(_next_delivery(thresholds.environment).label(_DELIVERY))
     columns.append(any_of(change_feeds).label(_FOLLOWED))
     return sa.select(thresholds.environment, *columns)
+
+
+def _next_delivery(environment: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    is_here = outgoing_endpoints.c.environment == environment
+    is_ours = outgoing_endpoints.c.provider_name == sa.bindparam("provider")
+    earliest = sa.select(sa.func.min(NEXT_AT)).where(is_ours, is_here, IS_ENABLED)
+    return sa.type_coerce(earliest.scalar_subquery(), UtcTime())
 
 
 _DUE: Final = _statement()

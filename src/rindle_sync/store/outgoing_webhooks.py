@@ -1,6 +1,6 @@
 """The outgoing webhooks: made as changes are published, leased while sent, kept for a while."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
@@ -35,6 +35,7 @@ from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.outgoing_tables import outgoing_endpoints, outgoing_webhooks
 from rindle_sync.store.schema.tables import assets, changes
+from rindle_sync.store.schema.types import UtcTime
 
 _FIELDS: Final = tuple(field.name for field in fields(OutgoingWebhook))
 _COLUMNS: Final = tuple(outgoing_webhooks.c[name] for name in _FIELDS)
@@ -119,6 +120,27 @@ _HEALTH: Final = (
 _UNWELL: Final = _HEALTH.where(
     (outgoing_endpoints.c.failures > 0) | outgoing_endpoints.c.failing_since.is_not(None)
 )
+_OF_THIS: Final = outgoing_webhooks.c.endpoint_id == outgoing_endpoints.c.id
+_PENDING: Final = outgoing_webhooks.c.next_attempt_at.is_not(None)
+_DEAD: Final = outgoing_webhooks.c.status == sa.literal_column(f"'{OutgoingStatus.DEAD.value}'")
+
+
+def _of_webhooks(
+    what: sa.ColumnElement[Any], which: sa.ColumnElement[bool]
+) -> sa.ColumnElement[Any]:
+    """`what` of some webhooks of an endpoint."""
+    return sa.select(what).where(_OF_THIS, which).scalar_subquery()
+
+
+_OLDEST: Final = _of_webhooks(sa.func.min(outgoing_webhooks.c.created_at), _PENDING)
+_FIGURES: Final = sa.select(
+    outgoing_endpoints.c.environment,
+    outgoing_endpoints.c.name,
+    *(outgoing_endpoints.c[name] for name in HEALTH_FIELDS),
+    _of_webhooks(sa.func.count(), _PENDING).label("pending"),
+    sa.type_coerce(_OLDEST, UtcTime()).label("oldest"),
+    _of_webhooks(sa.func.count(), _DEAD).label("dead"),
+).order_by(outgoing_endpoints.c.name)
 _IDS: Final = json_table("ids", "wanted")
 _CHANGES: Final = sa.select(*changes.c).where(
     changes.c.id.in_(sa.select(json_field(_IDS, changes.c.id)))
@@ -146,6 +168,18 @@ class SentWebhook:
     token: str
     attempt: Attempt | None
     """None where it was not tried, since its change is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFigures:
+    """How an endpoint of outgoing webhooks stands."""
+
+    name: str
+    health: EndpointHealth
+    pending: int
+    oldest_pending: datetime | None
+    """When the change of the oldest was."""
+    dead: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +347,20 @@ class OutgoingWebhooks(Repository):
             of_endpoint = counts.setdefault(line.endpoint_id, dict.fromkeys(OutgoingStatus, 0))
             of_endpoint[OutgoingStatus(line.status)] = line.number
         return counts
+
+    async def figures(
+        self, environments: Collection[str]
+    ) -> Mapping[str, Sequence[EndpointFigures]]:
+        """How the endpoints of environments of this provider stand, by environment."""
+        here = outgoing_endpoints.c.provider_name == self.provider
+        wanted = _FIGURES.where(here, outgoing_endpoints.c.environment.in_(environments))
+        found: dict[str, list[EndpointFigures]] = {}
+        for line in await self.read(wanted):
+            figures = EndpointFigures(
+                line.name, read_health(line), line.pending, line.oldest, line.dead
+            )
+            found.setdefault(line.environment, []).append(figures)
+        return found
 
     async def replay(
         self,

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
@@ -25,6 +25,9 @@ from rindle_sync.store.schema.tables import (
     webhook_events,
 )
 from rindle_sync.store.schema.types import UtcTime
+
+if TYPE_CHECKING:
+    from rindle_sync.store.outgoing_webhooks import EndpointFigures
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,6 +67,7 @@ class Figures:
     oldest_pending: datetime | None = None
     """The earliest next attempt of a pending event that is not for the app."""
     oldest_for_app: datetime | None = None
+    outgoing: "Sequence[EndpointFigures]" = ()
     """The earliest next attempt of one that is."""
     dead: int = 0
     failed: int = 0

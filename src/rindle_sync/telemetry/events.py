@@ -212,10 +212,7 @@ class CallbackException(Event, frozen=True, kw_only=True):
 
 
 class OutgoingWebhookDelivered(Event, frozen=True, kw_only=True):
-    """An outgoing webhook was delivered, `lag_ms` after its change.
-
-    `endpoint` is the name of the endpoint, and `status` that of its answer.
-    """
+    """An outgoing webhook was delivered, `lag_ms` after its change; `endpoint` is a name."""
 
     name: ClassVar[str] = "rindle.outgoing_webhook.delivered"
     endpoint: str
@@ -227,11 +224,7 @@ class OutgoingWebhookDelivered(Event, frozen=True, kw_only=True):
 
 
 class OutgoingWebhookFailed(Event, frozen=True, kw_only=True):
-    """An outgoing webhook was not delivered; it is sent again, or can be replayed if `dead`.
-
-    `status` is that of the answer, if there was one. An endpoint that asks for a pause is sent the
-    same `attempt` again.
-    """
+    """An outgoing webhook was not delivered; it is sent again, or can be replayed if `dead`."""
 
     name: ClassVar[str] = "rindle.outgoing_webhook.failed"
     endpoint: str

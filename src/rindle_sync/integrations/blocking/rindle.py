@@ -33,6 +33,7 @@ from rindle_sync.runtime import (
     check_arguments,
     is_async,
 )
+from rindle_sync.runtime.outgoing.endpoints import OutgoingWebhooksOfApp
 from rindle_sync.store import AsyncConnection, Tracking
 from rindle_sync.webhooks import TRY_AGAIN, WebhookEvents, WebhookResponse
 
@@ -59,6 +60,17 @@ def _blocking_events(
     @wraps(method)
     def call(self: "BlockingWebhookEvents", /, *args: P.args, **kwargs: P.kwargs) -> T:
         result: T = self.call(lambda rindle: method(rindle.webhook_events, *args, **kwargs))
+        return result
+
+    return call
+
+
+def _blocking_outgoing(
+    method: Callable[Concatenate[OutgoingWebhooksOfApp, P], Coroutine[Any, Any, T]],
+) -> "Callable[Concatenate[BlockingOutgoing, P], T]":
+    @wraps(method)
+    def call(self: "BlockingOutgoing", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        result: T = self.call(lambda rindle: method(rindle.outgoing, *args, **kwargs))
         return result
 
     return call
@@ -109,6 +121,7 @@ class BlockingRindle(Blocking):
     backfill = _blocking(RindleSync.backfill)
     status = _blocking(RindleSync.status)
     process_webhook_events = _blocking(RindleSync.process_webhook_events)
+    deliver = _blocking(RindleSync.deliver)
     dispatch = _blocking(RindleSync.dispatch)
     migrate = _blocking(RindleSync.migrate)
     check_ready = _blocking(RindleSync.check_ready)
@@ -198,6 +211,11 @@ class BlockingRindle(Blocking):
     def webhook_events(self) -> "BlockingWebhookEvents":
         """The stored webhook events."""
         return BlockingWebhookEvents(self._call)
+
+    @property
+    def outgoing(self) -> "BlockingOutgoing":
+        """The endpoints of outgoing webhooks, and what is sent to them."""
+        return BlockingOutgoing(self._call)
 
     @overload
     def on_change(
@@ -299,6 +317,26 @@ class BlockingWebhookEvents:
     get = _blocking_events(WebhookEvents.get)
     replay = _blocking_events(WebhookEvents.replay)
     prune = _blocking_events(WebhookEvents.prune)
+
+
+class BlockingOutgoing:
+    """The endpoints of outgoing webhooks; methods as those of `RindleSync.outgoing`."""
+
+    def __init__(self, call: Caller) -> None:
+        self.call = call
+
+    create = _blocking_outgoing(OutgoingWebhooksOfApp.create)
+    list = _blocking_outgoing(OutgoingWebhooksOfApp.list)
+    get = _blocking_outgoing(OutgoingWebhooksOfApp.get)
+    change = _blocking_outgoing(OutgoingWebhooksOfApp.change)
+    rotate_secret = _blocking_outgoing(OutgoingWebhooksOfApp.rotate_secret)
+    enable = _blocking_outgoing(OutgoingWebhooksOfApp.enable)
+    disable = _blocking_outgoing(OutgoingWebhooksOfApp.disable)
+    delete = _blocking_outgoing(OutgoingWebhooksOfApp.delete)
+    webhooks = _blocking_outgoing(OutgoingWebhooksOfApp.webhooks)
+    counts = _blocking_outgoing(OutgoingWebhooksOfApp.counts)
+    replay = _blocking_outgoing(OutgoingWebhooksOfApp.replay)
+    test = _blocking_outgoing(OutgoingWebhooksOfApp.test)
 
 
 Adapted = Callable[[Within], Callable[..., Awaitable[None]]]

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final
 
 from rindle_sync.domain import Job, JobKind, is_row_id, scrub
+from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.runtime.engines.base import Due
 from rindle_sync.runtime.engines.embedded import Embedded
 from rindle_sync.runtime.engines.loop import Loop, ended_well
@@ -117,7 +119,8 @@ async def forward(
         nonlocal asks_at
         if clock() >= asks_at:  # else a change would wake nobody who publishes it
             asks_at = clock() + MINUTE / 2
-            await jobs.query_due.note_followed()
+            with suppress(DatabaseUnavailable):  # to queue takes none
+                await jobs.query_due.note_followed()
         woken = list(jobs.woken())
         for job in woken:
             await queue(job)

@@ -42,6 +42,10 @@ _HEADERS: Final = {
 }
 
 
+class _NotAnswered(Exception):
+    """There was no answer; the text says why, and nothing that the endpoint has said."""
+
+
 class _AddressRefused(OSError):
     """The host has an address that nothing is sent to."""
 
@@ -63,21 +67,25 @@ class OutgoingClient:
         """By whether private addresses are allowed: such a connection is for no other endpoint."""
 
     async def send(
-        self, endpoint: OutgoingEndpoint, body: bytes, headers: Mapping[str, str]
+        self, endpoint: OutgoingEndpoint, body: bytes, headers: Mapping[str, str], now: datetime
     ) -> Answer:
         """Send `body` to an endpoint; raises nothing but a cancellation."""
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
             async with asyncio.timeout(self._limit):
-                attempt = await self._send(endpoint, body, {**_HEADERS, **headers})
+                status, asked = await self._send(endpoint, body, {**_HEADERS, **headers})
+            attempt = Attempt(status, retry_after=_retry_after(asked, now))
+        except _NotAnswered as error:
+            attempt = Attempt(reason=str(error))
         except TimeoutError:
             attempt = Attempt(reason=f"no answer within {self._limit:g} s")
         return Answer(attempt, timedelta(seconds=clock() - began))
 
     async def _send(
         self, endpoint: OutgoingEndpoint, body: bytes, headers: Mapping[str, str]
-    ) -> Attempt:
+    ) -> tuple[int, str | None]:
+        """The status of the answer, and its `Retry-After`; raises `_NotAnswered`."""
         import aiohttp
 
         try:
@@ -87,13 +95,15 @@ class OutgoingClient:
                 # a kept connection may be closed at any moment: once more, on another one
                 return await self._request(endpoint, body, headers)
         except ConfigurationError as error:  # of the variables that name certificates
-            return Attempt(reason=str(error))
+            raise _NotAnswered(str(error)) from None
+        except TimeoutError:
+            raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Attempt(reason=_reason(error))
+            raise _NotAnswered(_reason(error)) from None
 
     async def _request(
         self, endpoint: OutgoingEndpoint, body: bytes, headers: Mapping[str, str]
-    ) -> Attempt:
+    ) -> tuple[int, str | None]:
         import aiohttp
         from yarl import URL
 
@@ -106,8 +116,6 @@ class OutgoingClient:
             allow_redirects=False,
             timeout=limits,
         ) as response:
-            retry_after = _retry_after(response.headers.get("retry-after"))
-            attempt = Attempt(response.status, retry_after=retry_after)
             try:
                 async with asyncio.timeout(READING):
                     is_longer = await _is_longer(response)
@@ -115,7 +123,7 @@ class OutgoingClient:
                 is_longer = True
             if is_longer:  # the answer is known, and its body does not count
                 response.close()
-            return attempt
+            return response.status, response.headers.get("retry-after")
 
     def _session(self, *, allow_private: bool) -> "aiohttp.ClientSession":
         if allow_private not in self._sessions:
@@ -174,7 +182,7 @@ async def _is_longer(response: "aiohttp.ClientResponse") -> bool:
     return False
 
 
-def _retry_after(header: str | None) -> timedelta | None:
+def _retry_after(header: str | None, now: datetime) -> timedelta | None:
     """The wait that an endpoint asks for, in seconds or as a date; None where it asks for none."""
     if not header:
         return None
@@ -185,7 +193,7 @@ def _retry_after(header: str | None) -> timedelta | None:
     except ValueError:
         return None
     at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(at - datetime.now(UTC), timedelta(0))
+    return max(at - now, timedelta(0))
 
 
 def _reason(error: Exception) -> str:

@@ -223,7 +223,7 @@ class _EndpointLoop:
             except Exception as error:  # noqa: BLE001  it must hold back no other endpoint
                 reason = f"it could not be made ({type(error).__name__})"
                 return _Tried(claimed, Answer(Attempt(reason=reason), timedelta(0)))
-            answer = await self.client.send(endpoint, body, headers)
+            answer = await self.client.send(endpoint, body, headers, now)
             self._note(answer.attempt)
             return _Tried(claimed, answer)
 

@@ -195,7 +195,7 @@ class OutgoingWebhooksOfApp:
         payload = {"type": TEST_TYPE, "timestamp": iso_time(now), "data": data}
         body, secrets = to_json(payload).encode(), endpoint.signing_secrets(now)
         headers = signed_headers(f"msg_{uuid4().hex}", body, secrets, now)
-        return await self._client.send(endpoint, body, headers)
+        return await self._client.send(endpoint, body, headers, now)
 
 
 async def apply_settings(store: Store, settings: OutgoingSettings | None, now: datetime) -> None:

@@ -79,6 +79,13 @@ index(
     where=_IS_UNSENT,
 )
 index(
+    "ix_provider_outgoing_webhooks_dead",
+    outgoing_webhooks,
+    "endpoint_id",
+    here=False,
+    where=outgoing_webhooks.c.status == sa.literal_column("'dead'"),
+)
+index(
     "ix_provider_outgoing_webhooks_ended",
     outgoing_webhooks,
     "ended_at",

@@ -122,6 +122,7 @@ def _create_outgoing_tables() -> None:
     _index(WEBHOOKS, "due", "next_attempt_at", where=unsent)
     _index(WEBHOOKS, "endpoint", "endpoint_id", "next_attempt_at", here=False, where=unsent)
     _index(WEBHOOKS, "row", "endpoint_id", "row_id", "version", here=False, where=unsent)
+    _index(WEBHOOKS, "dead", "endpoint_id", here=False, where="status = 'dead'")
     _index(WEBHOOKS, "ended", "ended_at", where="ended_at IS NOT NULL")
 
 

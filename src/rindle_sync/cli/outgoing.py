@@ -1,0 +1,368 @@
+"""Commands about outgoing webhooks: their endpoints, and what is sent to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.table import Table
+
+from rindle_sync.cli.listing import moment_of_option
+from rindle_sync.cli.output import WIDE, Json, literal, out, print_json, say, visible, with_rindle
+from rindle_sync.domain import (
+    AttemptOutcome,
+    OutgoingEndpoint,
+    OutgoingStatus,
+    OutgoingWebhook,
+    moment_of,
+)
+from rindle_sync.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from rindle_sync.app import RindleSync
+    from rindle_sync.runtime.outgoing.client import Answer
+
+commands: Final = typer.Typer(
+    name="outgoing",
+    help="Webhooks that tell your app of changes: their endpoints, and what is sent to them.",
+)
+
+Counts = Mapping[OutgoingStatus, int]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The name of the endpoint.", show_default=False)
+]
+Events = Annotated[
+    str | None,
+    typer.Option(
+        "--events", help="The types that it wants, separated by commas: asset.ready,asset.e*."
+    ),
+]
+Secret = Annotated[
+    str | None,
+    typer.Option("--secret", help="whsec_ and the base64 of 24 to 64 bytes; else one is made."),
+]
+NO_ENDPOINT: Final = "no endpoint has this name; `outgoing list` shows the names"
+
+
+@commands.command("create")
+def create(
+    name: Name,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where to send.", show_default=False)],
+    events: Events = None,
+    secret: Secret = None,
+    allow_private: Annotated[
+        bool,
+        typer.Option(
+            "--allow-private", help="Its address may be of a private network, and without TLS."
+        ),
+    ] = False,
+    json_: Json = False,
+) -> None:
+    """Add an endpoint, which is told of the changes from now on. Shows its secret, this once."""
+
+    async def work(rindle: RindleSync) -> OutgoingEndpoint:
+        return await rindle.outgoing.create(
+            name, url, secret=secret, types=_types(events), allow_private=allow_private
+        )
+
+    _print_with_secret(with_rindle(work), json_=json_)
+
+
+def _types(events: str | None) -> list[str]:
+    return [part.strip() for part in events.split(",")] if events else []
+
+
+def _print_with_secret(endpoint: OutgoingEndpoint, *, json_: bool) -> None:
+    secret = endpoint.secrets[0].secret
+    if json_:
+        print_json(_endpoint(endpoint) | {"secret": secret})
+        return
+    out.print(f"{endpoint.name}: {visible(endpoint.shown_url)}", markup=False, soft_wrap=True)
+    out.print(f"secret: {secret}", markup=False, soft_wrap=True)
+    say("the secret is not shown again: put it into the settings of your app")
+
+
+@commands.command("list")
+def list_endpoints(json_: Json = False) -> None:
+    """List the endpoints, and how many webhooks each has."""
+
+    async def work(rindle: RindleSync) -> Sequence[tuple[OutgoingEndpoint, Counts]]:
+        counts = await rindle.outgoing.counts()
+        return [(endpoint, counts[endpoint.name]) for endpoint in await rindle.outgoing.list()]
+
+    found = with_rindle(work)
+    if json_:
+        print_json([_endpoint(endpoint) | {"webhooks": counts} for endpoint, counts in found])
+        return
+    names = "name", "url", "events", "state", *OutgoingStatus
+    table = Table(*names, box=None, pad_edge=False)
+    for endpoint, counts in found:
+        numbers = [str(counts[status]) for status in OutgoingStatus]
+        cells = endpoint.shown_url, ", ".join(endpoint.types) or "all", _state(endpoint)
+        table.add_row(endpoint.name, *map(literal, cells), *numbers)
+    out.print(table, width=WIDE, crop=False)
+
+
+def _state(endpoint: OutgoingEndpoint) -> str:
+    health = endpoint.health
+    if not endpoint.is_enabled:
+        return f"disabled: {health.disabled_reason}"
+    if health.failing_since:
+        return f"failing since {moment_of(health.failing_since)}"
+    return "enabled"
+
+
+def _endpoint(endpoint: OutgoingEndpoint) -> dict[str, Any]:
+    health = endpoint.health
+    return {
+        "id": endpoint.id,
+        "name": endpoint.name,
+        "url": endpoint.shown_url,
+        "events": list(endpoint.types),
+        "allow_private": endpoint.allow_private,
+        "created_at": endpoint.created_at,
+        "secrets": len(endpoint.secrets),
+        "disabled_at": health.disabled_at,
+        "disabled_reason": health.disabled_reason,
+        "paused_until": health.paused_until,
+        "failing_since": health.failing_since,
+        "failures": health.failures,
+    }
+
+
+@commands.command("show")
+def show(
+    name: Name,
+    status_: Annotated[
+        OutgoingStatus | None, typer.Option("--status", help="Only webhooks with this status.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="The newest webhooks, this many at most.")
+    ] = 20,
+    json_: Json = False,
+) -> None:
+    """Show an endpoint, and its newest webhooks."""
+
+    async def work(
+        rindle: RindleSync,
+    ) -> tuple[OutgoingEndpoint, Counts, Sequence[OutgoingWebhook]] | None:
+        endpoint = await rindle.outgoing.get(name)
+        webhooks = await rindle.outgoing.webhooks(name, status=status_, limit=limit)
+        counts = await rindle.outgoing.counts()
+        return (endpoint, counts[name], webhooks) if endpoint and webhooks is not None else None
+
+    endpoint, counts, webhooks = _found(with_rindle(work))
+    if json_:
+        listed = [_webhook(webhook) for webhook in webhooks]
+        print_json(_endpoint(endpoint) | {"webhooks": counts, "newest": listed})
+        return
+    for key, value in (_endpoint(endpoint) | dict(counts)).items():
+        if value not in (None, []):
+            shown = moment_of(value) if isinstance(value, datetime) else visible(value)
+            out.print(f"{key}: {shown}", markup=False, soft_wrap=True)
+    _print_webhooks(webhooks)
+
+
+def _print_webhooks(webhooks: Sequence[OutgoingWebhook]) -> None:
+    if not webhooks:
+        return
+    names = "id", "type", "row", "version", "status", "attempts", "next attempt", "answer", "reason"
+    table = Table(*names, box=None, pad_edge=False)
+    for webhook in webhooks:
+        at = webhook.next_attempt_at
+        cells = (
+            webhook.id,
+            webhook.type,
+            webhook.row_id,
+            webhook.version,
+            webhook.status,
+            webhook.attempts,
+            moment_of(at) if at else "-",
+            webhook.response_status or "-",
+            webhook.reason or "",
+        )
+        table.add_row(*map(literal, cells))
+    out.print(table, width=WIDE, crop=False)
+
+
+def _webhook(webhook: OutgoingWebhook) -> dict[str, Any]:
+    return {
+        "id": webhook.id,
+        "type": webhook.type,
+        "change_id": webhook.change_id,
+        "row_id": webhook.row_id,
+        "version": webhook.version,
+        "status": webhook.status,
+        "attempts": webhook.attempts,
+        "next_attempt_at": webhook.next_attempt_at,
+        "created_at": webhook.created_at,
+        "ended_at": webhook.ended_at,
+        "response_status": webhook.response_status,
+        "reason": webhook.reason,
+    }
+
+
+@commands.command("update")
+def update(
+    name: Name,
+    url: Annotated[str | None, typer.Option("--url", help="Where to send from now on.")] = None,
+    events: Events = None,
+    all_events: Annotated[bool, typer.Option("--all-events", help="It wants every type.")] = False,
+    allow_private: Annotated[
+        bool | None,
+        typer.Option("--allow-private/--refuse-private", help="As in `outgoing create`."),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Change an endpoint; what no option names stays as it is."""
+    if all_events and events:
+        raise ConfigurationError("outgoing update", "takes --events or --all-events, not both")
+    types: list[str] | None = [] if all_events else None
+    if events:
+        types = _types(events)
+
+    async def work(rindle: RindleSync) -> OutgoingEndpoint | None:
+        return await rindle.outgoing.change(name, url=url, types=types, allow_private=allow_private)
+
+    endpoint = _found(with_rindle(work))
+    if json_:
+        print_json(_endpoint(endpoint))
+    else:
+        out.print(f"{endpoint.name}: {visible(endpoint.shown_url)}", markup=False, soft_wrap=True)
+
+
+@commands.command("rotate-secret")
+def rotate_secret(
+    name: Name,
+    secret: Secret = None,
+    keep_hours: Annotated[
+        float,
+        typer.Option("--keep-hours", min=0, max=8760, help="How long the old one signs, too."),
+    ] = 24,
+    json_: Json = False,
+) -> None:
+    """Sign by a new secret; for a while, by the old one as well. Shows the new one, this once."""
+
+    async def work(rindle: RindleSync) -> OutgoingEndpoint | None:
+        kept = timedelta(hours=keep_hours)
+        return await rindle.outgoing.rotate_secret(name, secret=secret, keep_old=kept)
+
+    _print_with_secret(_found(with_rindle(work)), json_=json_)
+
+
+@commands.command("new-secret")
+def make_secret() -> None:
+    """Print a new secret, for the setting outgoing_webhook_secret."""
+    from rindle_sync.runtime.outgoing.signature import new_secret
+
+    out.print(new_secret(), markup=False, soft_wrap=True)
+
+
+@commands.command("enable")
+def enable(name: Name, json_: Json = False) -> None:
+    """Send to an endpoint again, also what has waited while it was disabled."""
+    done = with_rindle(lambda rindle: rindle.outgoing.enable(name))
+    _print_done(name, "enabled", json_=json_, done=done)
+
+
+@commands.command("disable")
+def disable(name: Name, json_: Json = False) -> None:
+    """Send nothing to an endpoint, and make no webhooks for it; those that wait are kept."""
+
+    async def work(rindle: RindleSync) -> bool:
+        if await rindle.outgoing.get(name) is None:
+            return False
+        await rindle.outgoing.disable(name)
+        return True
+
+    _print_done(name, "disabled", json_=json_, done=with_rindle(work))
+
+
+@commands.command("delete")
+def delete(name: Name, json_: Json = False) -> None:
+    """Delete an endpoint, and its webhooks, also those that wait."""
+    done = with_rindle(lambda rindle: rindle.outgoing.delete(name))
+    _print_done(name, "deleted", json_=json_, done=done)
+
+
+def _print_done(name: str, what: str, *, json_: bool, done: bool) -> None:
+    if not done:
+        say(NO_ENDPOINT)
+        raise typer.Exit(1)
+    if json_:
+        print_json({"name": name, what: True})
+    else:
+        out.print(f"{visible(name)} is {what}", markup=False)
+
+
+@commands.command("replay")
+def replay(
+    name: Name,
+    webhook_id: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="WEBHOOK_ID",
+            help="Its id, as `outgoing show` shows it; this, --dead or --since.",
+            show_default=False,
+        ),
+    ] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="All that are dead.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="All that died since then: 2026-11-23, 2026-11-23T12:00Z."),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Send one webhook that has ended again, or those that are dead; the next `run` sends them."""
+    if [webhook_id is not None, dead, since is not None].count(True) != 1:
+        text = "needs the id of one webhook, --dead, or --since"
+        raise ConfigurationError("outgoing replay", text)
+    moment = moment_of_option(since)
+
+    async def work(rindle: RindleSync) -> int | None:
+        return await rindle.outgoing.replay(name, webhook_id=webhook_id, since=moment)
+
+    replayed = _found(with_rindle(work))
+    if json_:
+        print_json({"replayed": replayed})
+    elif replayed or webhook_id is None:
+        out.print(f"{replayed} pending again")
+    if not replayed and webhook_id is not None:
+        say("no webhook of this endpoint that has ended has this id; `outgoing show` shows the ids")
+        raise typer.Exit(1)
+
+
+@commands.command("test")
+def send_test(name: Name, json_: Json = False) -> None:
+    """Send a webhook of type test.ping now, and show the answer; exits with 1 unless it is 2xx."""
+
+    async def work(rindle: RindleSync) -> Answer | None:
+        return await rindle.outgoing.test(name)
+
+    answer = _found(with_rindle(work))
+    attempt, took = answer.attempt, round(answer.took.total_seconds() * 1000)
+    is_delivered = attempt.outcome is AttemptOutcome.DELIVERED
+    if json_:
+        print_json(
+            {
+                "delivered": is_delivered,
+                "status": attempt.status,
+                "reason": attempt.text,
+                "duration_ms": took,
+            }
+        )
+    else:
+        told = f"delivered: answered {attempt.status}" if is_delivered else attempt.text
+        out.print(f"{told}, after {took} ms", markup=False, soft_wrap=True)
+    if not is_delivered:
+        raise typer.Exit(1)
+
+
+def _found(found: Any) -> Any:
+    """What there is; else say that there is no such endpoint, and exit."""
+    if found is None:
+        say(NO_ENDPOINT)
+        raise typer.Exit(1)
+    return found
