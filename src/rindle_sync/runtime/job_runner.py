@@ -177,12 +177,16 @@ class JobRunner:
         return published
 
     async def prune(self) -> int:
-        """Empty the bodies of events past their retention, and forget changes never dispatched."""
+        """Empty the bodies of events past their retention, and forget changes never dispatched.
+
+        Idempotency keys that are a day old go, too.
+        """
         store, now = self.context.store, self.context.now()
         ended_before = now - self.keep_ended
         await store.outbox.forget(ended_before)
         await store.change_feed.forget(ended_before)
         await store.statistics.merge_counts()
+        await store.api_requests.prune(now)
         return await store.inbox.prune(ended_before=ended_before, dead_before=now - self.keep_dead)
 
     async def _prune_in_turn(self) -> None:

@@ -18,6 +18,7 @@ from rindle_sync.store.rate_limits import RateLimits
 from rindle_sync.store.superseded import Superseded
 
 if TYPE_CHECKING:
+    from rindle_sync.store.api_requests import ApiRequests
     from rindle_sync.store.change_feed import ChangeFeed
     from rindle_sync.store.history import History
     from rindle_sync.store.inbox import Inbox
@@ -74,6 +75,13 @@ class Store:
         from rindle_sync.store.change_feed import ChangeFeed
 
         return ChangeFeed(*self._of)
+
+    @cached_property
+    def api_requests(self) -> ApiRequests:
+        """The requests of the HTTP API with an idempotency key, of every environment."""
+        from rindle_sync.store.api_requests import ApiRequests
+
+        return ApiRequests(self.database)
 
     @cached_property
     def history(self) -> History:
