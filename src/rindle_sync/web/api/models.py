@@ -1,6 +1,5 @@
 """What requests and answers look like in JSON. No provider id is in an answer, but where said."""
 
-
 from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
@@ -125,7 +124,9 @@ class AssetModel(RowFields):
                     "state": "ready",
                     "error_kind": None,
                     "last_sync_error": None,
-                    "playback_ids": [{"id": "qxb01i6T202018GFS02vp9RIe01icTcDCjVzQ", "policy": "public"}],
+                    "playback_ids": [
+                        {"id": "qxb01i6T202018GFS02vp9RIe01icTcDCjVzQ", "policy": "public"}
+                    ],
                     "playback_policy": "public",
                     "ingest_mode": "direct_upload",
                     "title": "The film",
@@ -197,7 +198,7 @@ class AssetModel(RowFields):
             last_sync_error=error,
             tracks=[_track(track, has_id=sees_provider_ids) for track in row.tracks],
             renditions=[_rendition(file) for file in row.renditions],
-            master=row.master and _master(row.master),
+            master=_master(row.master) if row.master else None,
         )
 
 
@@ -332,7 +333,7 @@ class WebhookEventModel(Model):
         """What of a webhook event a token may see."""
         names = _EVENT_FIELDS + (_EVENT_IDS if sees_provider_ids else ())
         values = {name: getattr(event, name) for name in names}
-        return cls(**values, row_id=row and row.id)
+        return cls(**values, row_id=row.id if row else None)
 
 
 _EVENT_IDS: Final = ("event_id", "provider_asset_id", "provider_upload_id")
@@ -484,5 +485,3 @@ class FromUrlBody(NewAssetBody):
 
     input: Annotated[str | list[dict[str, Any]], Field(min_length=1)]
     """Its URL, or a list of the provider's own inputs. It is stored nowhere."""
-
-

@@ -179,9 +179,7 @@ def _tracked(error: Any) -> Refused:
 
 
 def _not_playable(error: Any) -> Refused:
-    return Refused(
-        409, str(error), kind="not-playable", row_id=error.row_id, reason=error.reason
-    )
+    return Refused(409, str(error), kind="not-playable", row_id=error.row_id, reason=error.reason)
 
 
 def _configuration(error: Any) -> Refused:
