@@ -121,6 +121,8 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
     @cached_property
     def waiting_events(self) -> WaitingEvents:
         """Warns where webhook events wait and nothing applies them."""
+        if self._whole is not None:
+            return self._whole.waiting_events
         from rindle_sync.diagnostics import WaitingEvents
 
         return WaitingEvents(self.context)
@@ -139,7 +141,7 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
         """The stored webhook events."""
         from rindle_sync.webhooks import WebhookEvents
 
-        return WebhookEvents(self.store, self._now, self.job_runner.prune)
+        return WebhookEvents(self.context, self.job_runner.prune)
 
     async def process_webhook_events(self) -> int:
         """Apply every stored webhook event whose time has come; how many.
