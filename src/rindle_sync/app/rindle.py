@@ -122,6 +122,8 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
     @cached_property
     def waiting_events(self) -> WaitingEvents:
         """Warns where webhook events wait and nothing applies them."""
+        if self._whole is not None:
+            return self._whole.waiting_events
         from rindle_sync.diagnostics import WaitingEvents
 
         return WaitingEvents(self.context)
@@ -140,7 +142,7 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
         """The stored webhook events."""
         from rindle_sync.webhooks import WebhookEvents
 
-        return WebhookEvents(self.store, self._now, self.job_runner.prune)
+        return WebhookEvents(self.context, self.job_runner.prune)
 
     @cached_property
     def api(self) -> Api:

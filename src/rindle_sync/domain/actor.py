@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
 
+from rindle_sync.domain.asset import Trigger
 from rindle_sync.errors import ConfigurationError
 
 LONGEST_TOKEN_NAME: Final = 100
@@ -46,6 +47,11 @@ class Actor:
     def of_token(cls, name: str) -> Self:
         """Whoever uses the HTTP API with the token of this name."""
         return cls(f"{_TOKEN}{name}")
+
+    @property
+    def trigger(self) -> Trigger:
+        """What a change by them is caused by."""
+        return {"console": Trigger.CONSOLE, "command": Trigger.CLI}.get(self.text, Trigger.API)
 
     def __str__(self) -> str:
         return self.text

@@ -179,7 +179,7 @@ class JobRunner:
     async def prune(self) -> int:
         """Empty the bodies of events past their retention, and forget changes never dispatched.
 
-        Idempotency keys that are a day old go, too.
+        Idempotency keys that are a day old go, too, and actions on rows that are a year old.
         """
         store, now = self.context.store, self.context.now()
         ended_before = now - self.keep_ended
@@ -187,6 +187,7 @@ class JobRunner:
         await store.change_feed.forget(ended_before)
         await store.statistics.merge_counts()
         await store.api_requests.prune(now)
+        await store.row_actions.prune(now)
         return await store.inbox.prune(ended_before=ended_before, dead_before=now - self.keep_dead)
 
     async def _prune_in_turn(self) -> None:

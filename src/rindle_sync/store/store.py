@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rindle_sync.store.new_rows import NewRows
     from rindle_sync.store.outbox import Outbox
     from rindle_sync.store.removal import Removal
+    from rindle_sync.store.row_actions import RowActions
     from rindle_sync.store.statistics import Statistics
     from rindle_sync.store.wrong_times import WrongTimesQuery
 
@@ -89,6 +90,13 @@ class Store:
         from rindle_sync.store.history import History
 
         return History(*self._of)
+
+    @cached_property
+    def row_actions(self) -> RowActions:
+        """What people and programs did to rows."""
+        from rindle_sync.store.row_actions import RowActions
+
+        return RowActions(*self._of)
 
     @cached_property
     def statistics(self) -> Statistics:

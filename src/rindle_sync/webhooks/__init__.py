@@ -12,7 +12,7 @@ from rindle_sync.webhooks.asgi import (
     try_again,
     webhook_app,
 )
-from rindle_sync.webhooks.events import WebhookEvents
+from rindle_sync.webhooks.events import WebhookEvents, replay
 from rindle_sync.webhooks.process import BATCH, process_pending, process_webhook_events, rows_about
 from rindle_sync.webhooks.receive import (
     LARGEST_BODY,
