@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
 
 from rindle_sync.diagnostics import SPARING, CachedQuery, ConcurrencyLimit, Status
 from rindle_sync.errors import RindleSyncError
@@ -25,7 +24,7 @@ from rindle_sync.web.api.bodies import read_body, replayed
 from rindle_sync.web.api.face import Service
 from rindle_sync.web.api.following import Feed, Following
 from rindle_sync.web.api.idempotency import Requests
-from rindle_sync.web.api.openapi import PATH, document, query_names
+from rindle_sync.web.api.openapi import PATH, document, methods, query_names
 from rindle_sync.web.api.problems import HEADERS, Refused, answer, busy, refusal_of
 from rindle_sync.web.api.routes import router
 from rindle_sync.webhooks import Receive, Scope, Send
@@ -130,8 +129,10 @@ class Api:
 
         First of all the token: nothing of a stranger's is read.
         """
-        if scope["method"] == "GET" and _path(scope) == PATH:
-            return _json(document(self._app, scope.get("root_path", "")))
+        if _path(scope) == PATH:
+            if scope["method"] in {"GET", "HEAD"}:
+                return _json(document(self._app, scope.get("root_path", "")))
+            return answer(Refused(405, "this path takes GET", headers={"allow": "GET, HEAD"}))
         if self.following.has_ended:
             return answer(busy(_ENDS))
         headers = _headers(scope)
@@ -258,20 +259,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return answer(Refused(404, "there is no such path", kind="no-such-path"))
     if error.status_code == 405:
-        allowed = ", ".join(sorted(_methods(request)))
+        found = methods(request.app, _path(request.scope))
+        allowed = ", ".join(sorted(found))
         detail = f"this path takes {allowed}"
         return answer(Refused(405, detail, headers={"allow": allowed}))
     return answer(Refused(error.status_code, str(error.detail)))
-
-
-def _methods(request: Request) -> set[str]:
-    """The methods that the path of a request takes: several routes may share it."""
-    methods: set[str] = set()
-    for route in request.app.routes:
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
-            methods |= set(route.methods or ())
-    return methods
 
 
 def _path(scope: Scope) -> str:

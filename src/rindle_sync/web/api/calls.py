@@ -7,7 +7,7 @@ from fastapi import Depends, Query, Request
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from rindle_sync.domain import ProviderAsset
+from rindle_sync.domain import Actor, ProviderAsset
 from rindle_sync.store.api_tokens import ApiToken
 from rindle_sync.web.api.face import Service
 from rindle_sync.web.api.idempotency import HEADER, Act
@@ -120,6 +120,7 @@ Reading = Annotated[Call, Depends(_call)]
 def _writing(call: Reading) -> Call:
     if not call.token.may_write:
         raise Refused(403, _READ_ONLY, kind="read-only")
+    call.service = call.service.as_actor(Actor.of_token(call.token.name))
     return call
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Protocol, Unpack
+from typing import Any, Protocol, Self, Unpack
 
 from rindle_sync.diagnostics import Explanation, Status
-from rindle_sync.domain import ProviderAsset, RowFilters, RowPage, State
+from rindle_sync.domain import Actor, ProviderAsset, RowFilters, RowPage, State
 from rindle_sync.providers import PlaybackBundle, PlaybackKind, PlaybackOptions, PlaybackUrl
 from rindle_sync.reconcile import Applied, Context
 from rindle_sync.runtime import JobRunner
@@ -30,6 +30,9 @@ class Service(Protocol):
     @property
     def webhook_events(self) -> WebhookEvents:
         """The stored webhook events."""
+
+    def as_actor(self, actor: Actor) -> Self:
+        """The same service, which records what is done to rows through it."""
 
     async def list(
         self,

@@ -4,6 +4,7 @@ https://spec.openapis.org/oas/v3.1.0
 """
 
 from importlib.metadata import version
+from re import fullmatch, sub
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -51,6 +52,15 @@ def query_names(app: FastAPI, path: str, method: str) -> frozenset[str]:
     operation = _document(app)["paths"][path][method.lower()]
     found = operation.get("parameters", ())
     return frozenset(known["name"] for known in found if known["in"] == "query")
+
+
+def methods(app: FastAPI, path: str) -> set[str]:
+    """The methods that a path takes."""
+    found: set[str] = set()
+    for template, operations in _document(app)["paths"].items():
+        if fullmatch(sub(r"{\w+}", "[^/]+", template), path):
+            found |= {method.upper() for method in operations}
+    return found
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
