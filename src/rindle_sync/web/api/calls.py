@@ -97,7 +97,7 @@ def _call(request: Request, environment: Environment = None) -> Call:
     for name in request.query_params:
         if name not in known:
             raise wrong(name, "there is no such parameter")
-    if token.environment is not None and environment not in {None, token.environment}:
+    if token.environment is not None and (environment or token.environment) != token.environment:
         raise Refused(403, _ELSEWHERE, errors=[("environment", _ELSEWHERE)])
     name = environment or token.environment
     if name is None:

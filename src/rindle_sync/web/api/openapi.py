@@ -56,11 +56,13 @@ def query_names(app: FastAPI, path: str, method: str) -> frozenset[str]:
 
 def methods(app: FastAPI, path: str) -> set[str]:
     """The methods that a path takes."""
-    found: set[str] = set()
-    for template, operations in _document(app)["paths"].items():
-        if fullmatch(sub(r"{\w+}", "[^/]+", template), path):
-            found |= {method.upper() for method in operations}
-    return found
+    paths = _document(app)["paths"]
+    operations = paths.get(path, {})
+    if not operations:
+        for template in paths:
+            if fullmatch(sub(r"{\w+}", "[^/]+", template), path):
+                operations = paths[template]
+    return {method.upper() for method in operations}
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
