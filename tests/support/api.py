@@ -1,5 +1,6 @@
 """The HTTP API of a real service, behind our own server, with the emulator as its provider."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,14 +12,17 @@ import httpx
 from rindle_sync.app import RindleSync, connect
 from rindle_sync.config import plain_settings
 from rindle_sync.emulator import Life, MuxEmulator
+from rindle_sync.providers.mux import sign
 from rindle_sync.store.api_tokens import ApiTokens
 from rindle_sync.web.mounting import at_prefix
 from tests.support.processes import PATIENCE, serving, settings_for
 from tests.support.server import served
+from tests.support.webhooks import SECRET, an_event
 from tests.support.world import READY
 
 TOKEN = "the-api-token-of-the-settings-1234567890"
 PREFIX = "/api/v1"
+OTHERS = {"mux_webhook_secrets": SECRET}
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -54,6 +58,12 @@ class ApiWorld:
         (row,) = answer.json()["data"]
         return dict(row)
 
+    async def tell(self, asset_id: str) -> None:
+        """Deliver a webhook about an asset of the provider's."""
+        body = json.dumps(an_event(asset_id)).encode()
+        headers = {"mux-signature": sign(body, SECRET, datetime.now(UTC))}
+        assert (await self.rindle.receive(headers, body)).status == 202
+
     async def publish(self) -> None:
         """Give all changes their place in the feed, as an engine does."""
         await self.rindle.job_runner.publish()
@@ -63,7 +73,7 @@ class ApiWorld:
 async def an_api(database_url: str, **settings: Any) -> AsyncIterator[ApiWorld]:
     """The API on a database that has our tables."""
     with serving(MuxEmulator()) as far_end:
-        told = settings_for(database_url, far_end, api_token=TOKEN, **settings)
+        told = settings_for(database_url, far_end, api_token=TOKEN, **OTHERS, **settings)
         async with connect(plain_settings(**told)) as rindle:
             app = at_prefix(PREFIX, rindle.api)
             async with served(app) as port:

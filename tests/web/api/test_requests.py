@@ -4,6 +4,8 @@ import asyncio
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from rindle_sync.web.api.bodies import LARGEST_BODY
 from tests.support.api import PREFIX, TOKEN, ApiWorld, an_api, bearer
@@ -81,14 +83,14 @@ async def test_a_body_of_another_kind_is_a_415(api: ApiWorld, kind: str) -> None
         (b"[]", "body"),
         (b"{}", "reference"),
         (b'{"reference": 3}', "reference"),
-        (b'{"reference": " "}', "reference"),
-        (b'{"reference": "a\\u0000b"}', "reference"),
+        (b'{"provider_asset_id": "x", "reference": " "}', "reference"),
+        (b'{"provider_asset_id": "x", "reference": "a\\u0000b"}', "reference"),
         (b'{"reference": "\\ud800"}', "reference"),
         (b'{"reference": "' + b"x" * 300 + b'"}', "reference"),
         (b'{"reference": "a", "profile": null}', "profile"),
-        (b'{"reference": "a", "state": "deleted"}', "state"),
+        (b'{"provider_asset_id": "x", "reference": "a", "state": "deleted"}', "state"),
         (b'{"reference": "a", "asset": "b"}', "asset"),
-        (b'{"reference": "a", "\\ud800": "b"}', "\\ud800"),
+        (b'{"reference": "a", "\\ud800": "b"}', "body"),
         (b'{"reference": "a", "provider_asset_id": "x\\u0000"}', "provider_asset_id"),
     ],
 )
@@ -155,14 +157,11 @@ async def test_a_body_that_does_not_arrive_takes_no_place_for_long(api: ApiWorld
 
 
 async def test_the_api_can_be_mounted_below_any_path(sqlite_tables_url: str) -> None:
-    from starlette.applications import Starlette
-    from starlette.routing import Mount
-
     async with an_api(sqlite_tables_url) as api:
         app = Starlette(routes=[Mount("/internal/video", api.rindle.api)])
         transport = httpx.ASGITransport(app, root_path="/proxied")
         async with httpx.AsyncClient(
-            transport=transport, base_url="http://x/internal/video", headers=bearer(TOKEN)
+            transport=transport, base_url="http://x/proxied/internal/video", headers=bearer(TOKEN)
         ) as client:
             listed = await client.get("/assets")
             missing = await client.get(f"/assets/{ID}")

@@ -88,7 +88,8 @@ class Api:
             self._statuses[name] = CachedQuery(service.status, self.now, HOLDS, times=SPARING)
         self._is_on = False
         self._serving = 0
-        self._app = _fastapi(self)
+        self.framework = _fastapi(self)
+        """The app of FastAPI inside, without tokens and limits."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
@@ -115,7 +116,7 @@ class Api:
             async with asyncio.timeout(LONGEST):
                 response = await self._prepare(scope, receive)
                 if response is None:
-                    await self._app(scope, scope["state"]["receive"], sending)
+                    await self.framework(scope, scope["state"]["receive"], sending)
                     return
         except TimeoutError:
             response = answer(busy(_BUSY))
@@ -131,7 +132,7 @@ class Api:
         """
         if _path(scope) == PATH:
             if scope["method"] in {"GET", "HEAD"}:
-                return _json(document(self._app, scope.get("root_path", "")))
+                return _json(document(self.framework, scope.get("root_path", "")))
             return answer(Refused(405, "this path takes GET", headers={"allow": "GET, HEAD"}))
         if self.following.has_ended:
             return answer(busy(_ENDS))
@@ -176,7 +177,7 @@ class Api:
 
     def query_names(self, path: str, method: str) -> frozenset[str]:
         """The parameters that the query of an operation may have."""
-        return query_names(self._app, path, method)
+        return query_names(self.framework, path, method)
 
     async def close(self) -> None:
         """Answer those who wait, let what is under way end for a while, and stop reading."""

@@ -33,7 +33,8 @@ class Following:
     """The clients of this process that wait for changes, of every environment."""
 
     def __init__(self) -> None:
-        self._waiting = 0
+        self.waiting = 0
+        """How many wait."""
         self._ends = asyncio.Event()
 
     @property
@@ -44,13 +45,13 @@ class Following:
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """A place to wait. Raises `Refused` where all are taken."""
-        if self._waiting >= MOST_WAITING:
+        if self.waiting >= MOST_WAITING:
             raise busy("too many clients wait for changes: ask again, or without `wait`")
-        self._waiting += 1
+        self.waiting += 1
         try:
             yield
         finally:
-            self._waiting -= 1
+            self.waiting -= 1
 
     def end(self) -> None:
         """Have everybody answered at once."""

@@ -3,7 +3,6 @@
 https://spec.openapis.org/oas/v3.1.0
 """
 
-from importlib.metadata import version
 from re import fullmatch, sub
 from typing import Any, Final
 
@@ -14,6 +13,9 @@ from rindle_sync.web.api.problems import FieldError, Problem
 
 PATH: Final = "/openapi.json"
 
+VERSION: Final = "1.0.0"
+"""Of the API, not of rindle-sync: what it adds to, and never breaks, within `/api/v1`."""
+
 _REFERENCE: Final = "#/components/schemas/{model}"
 _ABOUT: Final = (
     "Keeps your own database in sync with your video provider. Every request carries a token, "
@@ -23,7 +25,9 @@ _ABOUT: Final = (
 _ONCE: Final = ("trackAsset", "replaceAsset", "createUpload", "createAssetFromUrl")
 """The operations that take an idempotency key."""
 
-_KEY: Final = {
+_REPEATED: Final = ("429", "503", "504")
+_SHARED: Final = ("environment", "Idempotency-Key", "row_id", "webhook_event_id")
+_KEY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
@@ -49,9 +53,13 @@ def document(app: FastAPI, root_path: str = "") -> dict[str, Any]:
 
 def query_names(app: FastAPI, path: str, method: str) -> frozenset[str]:
     """The parameters that the query of an operation may have."""
-    operation = _document(app)["paths"][path][method.lower()]
-    found = operation.get("parameters", ())
-    return frozenset(known["name"] for known in found if known["in"] == "query")
+    made = _document(app)
+    shared, names = made["components"]["parameters"], set[str]()
+    for known in made["paths"][path][method.lower()]["parameters"]:
+        parameter = shared[known["$ref"].rpartition("/")[2]] if "$ref" in known else known
+        if parameter["in"] == "query":
+            names.add(parameter["name"])
+    return frozenset(names)
 
 
 def methods(app: FastAPI, path: str) -> set[str]:
@@ -74,33 +82,51 @@ def _document(app: FastAPI) -> dict[str, Any]:
 def _made(app: FastAPI) -> dict[str, Any]:
     made = get_openapi(
         title="rindle-sync",
-        version=version("rindle-sync"),
+        version=VERSION,
         openapi_version="3.1.0",
         summary="Video assets in your own database, in sync with the provider",
         description=_ABOUT,
         routes=app.routes,
     )
-    schemas = made["components"]["schemas"]
+    components = made["components"]
+    components |= {"parameters": {}, "responses": {}}
     for model in (FieldError, Problem):
         schema = model.model_json_schema(ref_template=_REFERENCE)
         schema.pop("$defs", None)
-        schemas[model.__name__] = schema
-    made["components"]["securitySchemes"] = {
+        components["schemas"][model.__name__] = schema
+    components["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "description": "A token of the API."}
     }
     made["security"] = [{"token": []}]
     for operations in made["paths"].values():
         for operation in operations.values():
-            _complete(operation)
+            _complete(operation, components)
     return made
 
 
-def _complete(operation: dict[str, Any]) -> None:
-    if operation["operationId"] in _ONCE:
-        operation.setdefault("parameters", []).append(_KEY)
-        for status in ("200", "201"):
-            if status in operation["responses"]:
-                operation["responses"][status]["headers"] = {"Idempotency-Replayed": _REPLAYED}
-    for status in ("429", "503", "504"):
-        if status in operation["responses"]:
-            operation["responses"][status]["headers"] = {"Retry-After": _RETRY_AFTER}
+def _complete(operation: dict[str, Any], components: dict[str, Any]) -> None:
+    """Add the key of a create, and have what all operations share stand once."""
+    parameters = operation.setdefault("parameters", [])
+    for parameter in parameters:
+        parameter["schema"].pop("description", None)
+    parameters[:] = [_shared("parameters", known, components) for known in parameters]
+    is_once = operation["operationId"] in _ONCE
+    if is_once:
+        parameters.append(_shared("parameters", _KEY, components))
+    for status, answered in operation["responses"].items():
+        if status < "300":
+            answered["description"] = "Done."
+            if is_once:
+                answered["headers"] = {"Idempotency-Replayed": _REPLAYED}
+            continue
+        if status in _REPEATED:
+            answered["headers"] = {"Retry-After": _RETRY_AFTER}
+        components["responses"][f"Error{status}"] = answered
+        operation["responses"][status] = {"$ref": f"#/components/responses/Error{status}"}
+
+
+def _shared(kind: str, parameter: dict[str, Any], components: dict[str, Any]) -> dict[str, Any]:
+    if parameter["name"] not in _SHARED:
+        return parameter
+    components[kind][parameter["name"]] = parameter
+    return {"$ref": f"#/components/{kind}/{parameter['name']}"}
