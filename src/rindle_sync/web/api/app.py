@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Collection, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -24,7 +24,7 @@ from rindle_sync.web.api.bodies import read_body, replayed
 from rindle_sync.web.api.face import Service
 from rindle_sync.web.api.following import Feed, Following
 from rindle_sync.web.api.idempotency import Requests
-from rindle_sync.web.api.openapi import PATH, document, methods, query_names
+from rindle_sync.web.api.openapi import PATH, document, methods_of, query_names
 from rindle_sync.web.api.problems import HEADERS, Refused, answer, busy, refusal_of
 from rindle_sync.web.api.routes import router
 from rindle_sync.webhooks import Receive, Scope, Send
@@ -133,7 +133,7 @@ class Api:
         if _path(scope) == PATH:
             if scope["method"] in {"GET", "HEAD"}:
                 return _json(document(self.framework, scope.get("root_path", "")))
-            return answer(Refused(405, "this path takes GET", headers={"allow": "GET, HEAD"}))
+            return _not_allowed({"GET", "HEAD"})
         if self.following.has_ended:
             return answer(busy(_ENDS))
         headers = _headers(scope)
@@ -145,6 +145,10 @@ class Api:
             "receive": replayed(body, receive),
         }
         await self.turn_on()
+        # FastAPI would take the last part of some paths for an id
+        allowed = methods_of(self.framework, _path(scope))
+        if allowed and scope["method"] not in allowed:
+            return _not_allowed(allowed)
         return None
 
     async def turn_on(self) -> None:
@@ -251,7 +255,7 @@ def _message(fault: Mapping[str, Any]) -> str:
         return "there is no such field"
     if fault["type"] == "missing":
         return "is missing"
-    text = str(fault["msg"])
+    text = str(fault["msg"]).removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
 
 
@@ -260,11 +264,13 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return answer(Refused(404, "there is no such path", kind="no-such-path"))
     if error.status_code == 405:
-        found = methods(request.app, _path(request.scope))
-        allowed = ", ".join(sorted(found))
-        detail = f"this path takes {allowed}"
-        return answer(Refused(405, detail, headers={"allow": allowed}))
+        return _not_allowed(methods_of(request.app, _path(request.scope)))
     return answer(Refused(error.status_code, str(error.detail)))
+
+
+def _not_allowed(allowed: Collection[str]) -> Response:
+    names = ", ".join(sorted(allowed))
+    return answer(Refused(405, f"this path takes {names}", headers={"allow": names}))
 
 
 def _path(scope: Scope) -> str:

@@ -1,9 +1,10 @@
 """What requests and answers look like in JSON. No provider id is in an answer, but where said."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from rindle_sync.domain import (
     LONGEST_TEXT,
@@ -22,6 +23,19 @@ from rindle_sync.domain import (
 from rindle_sync.providers import PlaybackUrl
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT)]
+
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d.*", re.ASCII)
+
+
+def _plain_time(value: Any) -> Any:
+    # pydantic takes numbers, too: seconds, or from some number on milliseconds
+    if isinstance(value, str) and not _TIME.fullmatch(value):
+        raise ValueError("must be a time like 2026-01-31T12:00:00Z")
+    return value
+
+
+Time = Annotated[AwareDatetime, BeforeValidator(_plain_time)]
+"""A time with its zone, as RFC 3339 has it."""
 
 
 class Model(BaseModel):

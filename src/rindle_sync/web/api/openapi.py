@@ -62,7 +62,7 @@ def query_names(app: FastAPI, path: str, method: str) -> frozenset[str]:
     return frozenset(names)
 
 
-def methods(app: FastAPI, path: str) -> set[str]:
+def methods_of(app: FastAPI, path: str) -> set[str]:
     """The methods that a path takes."""
     paths = _document(app)["paths"]
     operations = paths.get(path, {})

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, TypeAdapter
+from pydantic import TypeAdapter
 from starlette.responses import Response
 
 from rindle_sync.diagnostics import SYNC_OUTCOMES, Explanation, Status
@@ -17,6 +17,7 @@ from rindle_sync.web.api.models import (
     ReplaceBody,
     SyncAnswer,
     Text,
+    Time,
     TrackBody,
 )
 from rindle_sync.web.api.problems import HEADERS, Refused, wrong
@@ -52,9 +53,7 @@ async def list_assets(
     error_kind: Annotated[list[ErrorKind] | None, Query()] = None,
     reference: Annotated[list[Text] | None, Query(max_length=MOST_REFERENCES)] = None,
     profile: Annotated[Text | None, Query()] = None,
-    since: Annotated[
-        AwareDatetime | None, Query(description="Assets that were made then or later.")
-    ] = None,
+    since: Annotated[Time | None, Query(description="Assets that were made then or later.")] = None,
     provider_id: Annotated[
         Text | None,
         Query(

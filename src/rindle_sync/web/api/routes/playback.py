@@ -4,14 +4,13 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from rindle_sync.domain import PlaybackId, ProviderAsset
 from rindle_sync.errors import NotPlayable
 from rindle_sync.providers import PlaybackKind
 from rindle_sync.web.api.calls import Call, Reading, ok, problems
-from rindle_sync.web.api.models import PlaybackBundleAnswer, PlaybackUrlAnswer, Text
+from rindle_sync.web.api.models import PlaybackBundleAnswer, PlaybackUrlAnswer, Text, Time
 from rindle_sync.web.api.problems import wrong
 from rindle_sync.web.api.routes.assets import RowId
 
@@ -32,7 +31,7 @@ class _Options:
             Query(ge=1, le=LONGEST_EXPIRY, description="Seconds until the tokens in URLs end."),
         ] = None,
         expires_at: Annotated[
-            AwareDatetime | None, Query(description="When they end, in place of `expires_in`.")
+            Time | None, Query(description="When they end, in place of `expires_in`.")
         ] = None,
         policy: Annotated[
             Text | None, Query(description="Only a playback id with this policy.")
