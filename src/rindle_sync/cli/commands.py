@@ -31,6 +31,7 @@ _MODULES: Final = {
     "backfill": "scans",
     "doctor": "doctor",
     "events": "events",
+    "token": "tokens",
 }
 """The modules of the commands, in the order of the help."""
 

@@ -74,6 +74,11 @@ class Action(StrEnum):
     REPLAY = "replay"
     """The webhook events about a row, or all dead ones, are processed again."""
 
+    @property
+    def label(self) -> str:
+        """Its name for people to read."""
+        return self.value.replace("_", " ")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowAction:

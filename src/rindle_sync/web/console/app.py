@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any, Final
@@ -16,9 +17,9 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from rindle_sync.diagnostics import SPARING, CachedQuery, ConcurrencyLimit, explain
-from rindle_sync.domain import ErrorKind, JobKind, ProviderAsset, State, Trigger
+from rindle_sync.domain import CONSOLE, Actor, ErrorKind, JobKind, ProviderAsset, State, Trigger
 from rindle_sync.errors import AuthenticationFailed, RindleSyncError
-from rindle_sync.reconcile import sync_row
+from rindle_sync.reconcile import Context, sync_row
 from rindle_sync.runtime import JobRunner
 from rindle_sync.telemetry import OperatorActed, scrub_traceback
 from rindle_sync.web.console import views
@@ -26,7 +27,7 @@ from rindle_sync.web.console.forms import Address, Declined, check_origin, is_lo
 from rindle_sync.web.console.session import COOKIE, LASTS, Sessions
 from rindle_sync.web.console.templating import HERE, templates
 from rindle_sync.web.console.views import RowSearch
-from rindle_sync.webhooks import Receive, Scope, Send
+from rindle_sync.webhooks import Receive, Scope, Send, replay
 
 LONGEST_SYNC: Final = 20.0
 """Seconds that a browser waits for a sync."""
@@ -262,9 +263,8 @@ class Console:
         outcome, path = "failed", f"/rows/{row.id}"
         try:
             async with asyncio.timeout(LONGEST_SYNC):
-                applied = await sync_row(
-                    job_runner.context, row, trigger=Trigger.CONSOLE, ask_first=True
-                )
+                context = self._acting(request, job_runner)
+                applied = await sync_row(context, row, trigger=Trigger.CONSOLE, ask_first=True)
             outcome = applied.decision.verdict.value if applied else "gone"
         except TimeoutError:
             outcome = "late"
@@ -273,7 +273,7 @@ class Console:
                 outcome = "refused"
             raise Declined(503, str(error), back=path) from None
         finally:
-            self._emit(job_runner, "sync", outcome, row)
+            self._emit(job_runner, "sync", outcome, self._actor(request), row)
         return self._redirect(path, done=outcome)
 
     async def _replay(self, request: Request) -> Response:
@@ -282,10 +282,10 @@ class Console:
         action, event_id = "replay_dead", request.path_params.get("webhook_event_id")
         if event_id is not None:
             action, event_id = "replay", str(event_id)
-        now = job_runner.context.now()
-        number = await job_runner.context.store.inbox.replay(now, webhook_event_id=event_id)
+        number = await replay(self._acting(request, job_runner), event_id)
         job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
-        self._emit(job_runner, action, "done" if number else "nothing")
+        outcome = "done" if number else "nothing"
+        self._emit(job_runner, action, outcome, self._actor(request))
         return self._redirect(
             "/webhook-events", environment=environment, done="replayed", number=str(number)
         )
@@ -300,7 +300,7 @@ class Console:
         if not self._sessions.opens(form.get("token", "")):
             await self._delay_guess()
             return self._show(request, "sign_in.html", 403, is_wrong=True)
-        self._emit(self._any, "sign_in", "done")
+        self._emit(self._any, "sign_in", "done", CONSOLE)
         answer = self._redirect("/")
         answer.set_cookie(
             COOKIE,
@@ -318,7 +318,7 @@ class Console:
         self._guesses += 1
         try:
             async with self._guessing:
-                self._emit(self._any, "sign_in", "refused")
+                self._emit(self._any, "sign_in", "refused", CONSOLE)
                 await self._any.context.gateway.sleep(GUESS_TAKES)
         finally:
             self._guesses -= 1
@@ -341,10 +341,23 @@ class Console:
             url = f"{url}?{urlencode(query)}"
         return RedirectResponse(url, 303, headers=_HEADERS)
 
+    def _actor(self, request: Request) -> Actor:
+        """Who is signed in."""
+        return CONSOLE
+
+    def _acting(self, request: Request, job_runner: JobRunner) -> Context:
+        """What an action works with: what it does to rows is recorded."""
+        return replace(job_runner.context, actor=self._actor(request))
+
     def _emit(
-        self, job_runner: JobRunner, action: str, outcome: str, row: ProviderAsset | None = None
+        self,
+        job_runner: JobRunner,
+        action: str,
+        outcome: str,
+        actor: Actor,
+        row: ProviderAsset | None = None,
     ) -> None:
-        event = OperatorActed(action=action, outcome=outcome)
+        event = OperatorActed(action=action, outcome=outcome, actor=actor.text)
         job_runner.context.telemetry.emit(event, row)
 
 
