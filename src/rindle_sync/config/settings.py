@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
+from rindle_sync.config.api_settings import ApiSettings, long_enough, not_blank
 from rindle_sync.config.arguments import SettingsArguments
 from rindle_sync.config.choices import EngineName, LogFormat, Switch
 from rindle_sync.config.frames import hides_values
@@ -52,15 +53,7 @@ _BASE_URL: Final = (
 )
 
 
-_SHORTEST: Final = {"console_token": 16, "api_token": 32}
-"""The least characters of each token: of the console's, which people type, and of the API's."""
-
-
-def _too_short(info: ValidationInfo) -> str:
-    return f"must have at least {_SHORTEST[info.field_name or '']} characters"
-
-
-class ServiceSettings(SettingsModel):
+class ServiceSettings(ApiSettings):
     """What is one for the whole process."""
 
     database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False, exclude=True)
@@ -75,11 +68,6 @@ class ServiceSettings(SettingsModel):
     console_token: SecretStr | None = None
     console_token_file: Path | None = None
     console_base_url: str | None = None
-    api_token: SecretStr | None = None
-    api_token_file: Path | None = None
-    api_token_sees_provider_ids: Switch = Switch.OFF
-    api_host: str = Field(default="127.0.0.1", min_length=1)
-    api_port: int | None = Field(default=None, ge=1, le=65_535)
     opentelemetry: Switch = Switch.OFF
     log_format: LogFormat = LogFormat.TEXT
     sweep_interval_seconds: float = Field(default=5, ge=0.001, le=86_400)
@@ -113,31 +101,15 @@ class ServiceSettings(SettingsModel):
                 )
         return value
 
-    @field_validator(*_SHORTEST, mode="before")
+    @field_validator("console_token", mode="before")
     @classmethod
-    def _no_blanks(cls, value: Any, info: ValidationInfo) -> Any:
-        # an empty one is none: who sets blanks would have an open console without knowing
-        if value and not trimmed(value):
-            raise ValueError(_too_short(info))
-        return value
+    def _no_blanks(cls, value: Any) -> Any:
+        return not_blank(value, 16)
 
-    @field_validator(*_SHORTEST)
+    @field_validator("console_token")
     @classmethod
-    def _long_enough(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        text = value.get_secret_value() if value else ""
-        if text and len(text) < _SHORTEST[info.field_name or ""]:
-            raise ValueError(_too_short(info))
-        return value if text else None
-
-    @field_validator("api_token")
-    @classmethod
-    def _sendable(cls, value: SecretStr | None) -> SecretStr | None:
-        # https://www.rfc-editor.org/rfc/rfc6750#section-2.1
-        if value and not fullmatch(r"[A-Za-z0-9._~+/-]+=*", value.get_secret_value()):
-            raise ValueError(
-                "must have letters, digits and - . _ ~ + / only, as a header can carry them"
-            )
-        return value
+    def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
+        return long_enough(value, 16)
 
     @field_validator("console_base_url")
     @classmethod

@@ -21,11 +21,11 @@ from rindle_sync.store.api_tokens import ApiTokens
 from rindle_sync.telemetry import scrub_traceback
 from rindle_sync.web.api.auth import Tokens
 from rindle_sync.web.api.bodies import read_body, replayed
-from rindle_sync.web.api.face import Service
+from rindle_sync.web.api.face import Rindle
 from rindle_sync.web.api.following import Feed, Following
 from rindle_sync.web.api.idempotency import Requests
 from rindle_sync.web.api.openapi import PATH, document, methods_of, query_names
-from rindle_sync.web.api.problems import HEADERS, Refused, answer, busy, refusal_of
+from rindle_sync.web.api.problems import HEADERS, Declined, answer, busy, refusal_of
 from rindle_sync.web.api.routes import router
 from rindle_sync.webhooks import Receive, Scope, Send
 
@@ -60,7 +60,7 @@ class Api:
 
     def __init__(
         self,
-        services: Mapping[str, Service],
+        services: Mapping[str, Rindle],
         token: str | None = None,
         *,
         sees_provider_ids: bool = False,
@@ -161,7 +161,7 @@ class Api:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[None]:
-        """A place to use the database. Raises `Refused` where none gets free."""
+        """A place to use the database. Raises `Declined` where none gets free."""
         try:
             slot = self._slots.slot()
             await slot.__aenter__()
@@ -203,7 +203,7 @@ def _fastapi(api: Api) -> FastAPI:
             Exception: _on_fault,
             HTTPException: _on_http_error,
             RequestValidationError: _on_invalid,
-            Refused: _on_refused,
+            Declined: _on_refused,
             RindleSyncError: _on_refused,
         },
     )
@@ -213,14 +213,14 @@ def _fastapi(api: Api) -> FastAPI:
 
 
 def _failed(error: Exception) -> Response:
-    if isinstance(error, Refused):
+    if isinstance(error, Declined):
         return answer(error)
     if isinstance(error, RindleSyncError):
         return answer(refusal_of(error))
     # its text could hold an id
     shown = scrub_traceback(error, has_messages=False)
     _log.error("api: an unexpected error\n%s", shown)
-    return answer(Refused(500, _FAULT))
+    return answer(Declined(500, _FAULT))
 
 
 async def _on_refused(_: Request, error: Exception) -> Response:
@@ -238,7 +238,7 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
     # of a value that may be of several kinds, each kind has its own fault
     errors = list(dict.fromkeys(found))
     detail = "; ".join(f"{field}: {message}" for field, message in errors)
-    return answer(Refused(422, detail, errors=errors))
+    return answer(Declined(422, detail, errors=errors))
 
 
 _UNION_TAGS: Final = frozenset({"str", "int", "float", "bool"})
@@ -262,15 +262,15 @@ def _message(fault: Mapping[str, Any]) -> str:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 404:
-        return answer(Refused(404, "there is no such path", kind="no-such-path"))
+        return answer(Declined(404, "there is no such path", kind="no-such-path"))
     if error.status_code == 405:
         return _not_allowed(methods_of(request.app, _path(request.scope)))
-    return answer(Refused(error.status_code, str(error.detail)))
+    return answer(Declined(error.status_code, str(error.detail)))
 
 
 def _not_allowed(allowed: Collection[str]) -> Response:
     names = ", ".join(sorted(allowed))
-    return answer(Refused(405, f"this path takes {names}", headers={"allow": names}))
+    return answer(Declined(405, f"this path takes {names}", headers={"allow": names}))
 
 
 def _path(scope: Scope) -> str:

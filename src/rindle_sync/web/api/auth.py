@@ -10,7 +10,7 @@ from typing import Final
 from rindle_sync.diagnostics import ConcurrencyLimit
 from rindle_sync.domain import SETTINGS_TOKEN
 from rindle_sync.store.api_tokens import ApiToken, ApiTokens
-from rindle_sync.web.api.problems import Refused, busy
+from rindle_sync.web.api.problems import Declined, busy
 
 GUESS_TAKES: Final = 1.0
 """Seconds for which a wrong token delays the next wrong one."""
@@ -64,13 +64,13 @@ class Tokens:
     async def of(self, header: str | None) -> ApiToken:
         """The token that an `Authorization` header carries.
 
-        Raises `Refused`, for a wrong one after a while; `DatabaseUnavailable`.
+        Raises `Declined`, for a wrong one after a while; `DatabaseUnavailable`.
         """
         scheme, _, text = (header or "").partition(" ")
         text = text.strip(" ")
         if scheme.lower() != "bearer" or not text:
             detail = "send a token of the API: `Authorization: Bearer <token>`"
-            raise Refused(401, detail, headers={"www-authenticate": _SCHEME})
+            raise Declined(401, detail, headers={"www-authenticate": _SCHEME})
         digest = _digest(text)
         if self._digest and compare_digest(digest, self._digest):
             return self._of_settings
@@ -79,7 +79,7 @@ class Tokens:
             self._known.pop(digest, None)
             await self._delay_guess()
             headers = {"www-authenticate": f'{_SCHEME}, error="invalid_token"'}
-            raise Refused(401, "there is no such token, or it has expired", headers=headers)
+            raise Declined(401, "there is no such token, or it has expired", headers=headers)
         self._known[digest] = None
         while len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
@@ -97,7 +97,7 @@ class Tokens:
     async def _delay_guess(self) -> None:
         """Answer wrong tokens one after another; a right one never waits for them."""
         if self._guesses >= GUESSES:
-            raise Refused(429, "too many wrong tokens", headers={"retry-after": "5"})
+            raise Declined(429, "too many wrong tokens", headers={"retry-after": "5"})
         self._guesses += 1
         try:
             async with self._guessing:

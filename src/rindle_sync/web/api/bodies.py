@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, Final
 
-from rindle_sync.web.api.problems import Refused
+from rindle_sync.web.api.problems import Declined
 from rindle_sync.webhooks import Receive
 
 LARGEST_BODY: Final = 256 * 1024
@@ -19,13 +19,13 @@ DEEPEST: Final = 32
 
 
 async def read_body(method: str, headers: Mapping[str, str], receive: Receive) -> bytes:
-    """The body of a request, which is plain JSON, or empty. Raises `Refused`."""
+    """The body of a request, which is plain JSON, or empty. Raises `Declined`."""
     try:
         async with asyncio.timeout(READ_WITHIN):
             body = await _read(receive)
     except TimeoutError:
         text = f"the body did not arrive within {READ_WITHIN:g} s"
-        raise Refused(408, text, headers={"connection": "close"}) from None
+        raise Declined(408, text, headers={"connection": "close"}) from None
     if body and method in {"POST", "PUT", "PATCH"}:
         _check_type(headers)
         _check_json(body)
@@ -37,12 +37,12 @@ async def _read(receive: Receive) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Refused(400, "the connection ended before the body")
+            raise Declined(400, "the connection ended before the body")
         body += message.get("body", b"")
         # counted as it comes: a request need not tell its length
         if len(body) > LARGEST_BODY:
             text = f"the body may have up to {LARGEST_BODY} bytes"
-            raise Refused(413, text, headers={"connection": "close"})
+            raise Declined(413, text, headers={"connection": "close"})
         if not message.get("more_body", False):
             return bytes(body)
 
@@ -65,21 +65,21 @@ def _check_type(headers: Mapping[str, str]) -> None:
     kind, _, parameters = headers.get("content-type", "").partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if kind.strip().lower() != "application/json" or charset not in {"", "utf-8"}:
-        raise Refused(415, "send the body as `content-type: application/json`, in UTF-8")
+        raise Declined(415, "send the body as `content-type: application/json`, in UTF-8")
 
 
 def _check_json(body: bytes) -> None:
     try:
         value = json.loads(body.decode(), parse_constant=_refuse)
     except UnicodeDecodeError:
-        raise Refused(400, "the body is not in UTF-8") from None
+        raise Declined(400, "the body is not in UTF-8") from None
     except RecursionError:
-        raise Refused(400, _TOO_DEEP) from None
+        raise Declined(400, _TOO_DEEP) from None
     except json.JSONDecodeError as error:
         text = f"the body is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-        raise Refused(400, text) from None
+        raise Declined(400, text) from None
     except ValueError:  # of Python itself, about a number that is far too long
-        raise Refused(400, "the body has a number with too many digits") from None
+        raise Declined(400, "the body has a number with too many digits") from None
     _check_depth(value)
 
 
@@ -95,7 +95,7 @@ def _check_depth(value: Any) -> None:
         if not inner:
             return
         level = inner
-    raise Refused(400, _TOO_DEEP)
+    raise Declined(400, _TOO_DEEP)
 
 
 def _parts(value: Any) -> Iterable[Any]:
@@ -105,4 +105,4 @@ def _parts(value: Any) -> Iterable[Any]:
 
 
 def _refuse(constant: str) -> Any:
-    raise Refused(400, f"the body is not JSON: {constant} is no number of JSON")
+    raise Declined(400, f"the body is not JSON: {constant} is no number of JSON")

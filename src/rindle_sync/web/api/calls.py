@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from rindle_sync.domain import Actor, ProviderAsset
 from rindle_sync.store.api_tokens import ApiToken
-from rindle_sync.web.api.face import Service
+from rindle_sync.web.api.face import Rindle
 from rindle_sync.web.api.idempotency import HEADER, Act
 from rindle_sync.web.api.models import AssetModel
-from rindle_sync.web.api.problems import HEADERS, MEDIA_TYPE, Refused, wrong
+from rindle_sync.web.api.problems import HEADERS, MEDIA_TYPE, Declined, wrong
 
 Environment = Annotated[
     str | None,
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class Call:
     """One request of a token, to one environment."""
 
-    def __init__(self, request: Request, service: Service, environment: str) -> None:
+    def __init__(self, request: Request, service: Rindle, environment: str) -> None:
         self.request = request
         self.service = service
         self.environment = environment
@@ -45,13 +45,13 @@ class Call:
         return AssetModel.of(row, sees_provider_ids=self.token.sees_provider_ids)
 
     async def row(self, row_id: str) -> ProviderAsset:
-        """The row of this environment with this id. Raises `Refused`, `DatabaseUnavailable`."""
+        """The row of this environment with this id. Raises `Declined`, `DatabaseUnavailable`."""
         async with self.api.reading():
             row = await self.service.get(row_id)
         return self.own(row)
 
     def own(self, row: ProviderAsset | None) -> ProviderAsset:
-        """`row`, if there is one, and it is of this environment. Raises `Refused`."""
+        """`row`, if there is one, and it is of this environment. Raises `Declined`."""
         store = self.service.store
         if row is None or (row.provider_name, row.environment) != (
             store.provider,
@@ -61,15 +61,15 @@ class Call:
         return row
 
     @staticmethod
-    def no_row() -> Refused:
+    def no_row() -> Declined:
         """The error of a row that there is not."""
-        return Refused(404, _NO_ROW, kind="no-such-asset")
+        return Declined(404, _NO_ROW, kind="no-such-asset")
 
     def needs_provider_ids(self, field: str) -> None:
-        """Raise `Refused` unless the token may see provider ids."""
+        """Raise `Declined` unless the token may see provider ids."""
         if not self.token.sees_provider_ids:
             text = "needs a token that sees provider ids"
-            raise Refused(403, f"{field}: {text}", errors=[(field, text)])
+            raise Declined(403, f"{field}: {text}", errors=[(field, text)])
 
     async def once(self, body: BaseModel | None, act: Act) -> Response:
         """The answer of `act`, which is done once for each idempotency key."""
@@ -85,7 +85,7 @@ class Call:
         return response
 
     async def finished(self, work: Coroutine[Any, Any, T]) -> T:
-        """What comes of `work`, which goes on where the client leaves. Raises `Refused`."""
+        """What comes of `work`, which goes on where the client leaves. Raises `Declined`."""
         result: T = await self.api.requests.finished(work)
         return result
 
@@ -98,7 +98,7 @@ def _call(request: Request, environment: Environment = None) -> Call:
         if name not in known:
             raise wrong(name, "there is no such parameter")
     if token.environment is not None and (environment or token.environment) != token.environment:
-        raise Refused(403, _ELSEWHERE, errors=[("environment", _ELSEWHERE)])
+        raise Declined(403, _ELSEWHERE, errors=[("environment", _ELSEWHERE)])
     name = environment or token.environment
     if name is None:
         if len(api.services) > 1:
@@ -107,7 +107,7 @@ def _call(request: Request, environment: Environment = None) -> Call:
         (name,) = api.services
     if name not in api.services:
         if token.environment:
-            raise Refused(403, _ELSEWHERE)
+            raise Declined(403, _ELSEWHERE)
         names = ", ".join(api.services)
         raise wrong("environment", f"there is no such environment; there are {names}")
     return Call(request, api.services[name], name)
@@ -119,7 +119,7 @@ Reading = Annotated[Call, Depends(_call)]
 
 def _writing(call: Reading) -> Call:
     if not call.token.may_write:
-        raise Refused(403, _READ_ONLY, kind="read-only")
+        raise Declined(403, _READ_ONLY, kind="read-only")
     call.service = call.service.as_actor(Actor.of_token(call.token.name))
     return call
 

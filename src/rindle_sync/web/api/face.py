@@ -14,7 +14,7 @@ from rindle_sync.tracking import DirectUpload
 from rindle_sync.webhooks import WebhookEvents
 
 
-class Service(Protocol):
+class Rindle(Protocol):
     """The service of one environment. Each method raises what that of `RindleSync` does."""
 
     store: Store

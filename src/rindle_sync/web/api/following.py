@@ -12,7 +12,7 @@ from typing import Final
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.store import PublishedChange
 from rindle_sync.telemetry import Event, MediaChange, StateChange
-from rindle_sync.web.api.face import Service
+from rindle_sync.web.api.face import Rindle
 from rindle_sync.web.api.problems import busy
 
 LOOKS_EVERY: Final = 0.5
@@ -44,7 +44,7 @@ class Following:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """A place to wait. Raises `Refused` where all are taken."""
+        """A place to wait. Raises `Declined` where all are taken."""
         if self.waiting >= MOST_WAITING:
             raise busy("too many clients wait for changes: ask again, or without `wait`")
         self.waiting += 1
@@ -65,7 +65,7 @@ class Following:
 class Feed:
     """The feed of one environment, for clients that wait for what comes."""
 
-    def __init__(self, service: Service, following: Following, reading: Reading) -> None:
+    def __init__(self, service: Rindle, following: Following, reading: Reading) -> None:
         self._feed = service.store.change_feed
         self._reading = reading
         self._following = following
@@ -82,7 +82,7 @@ class Feed:
     async def behind(self, after: int | None, *, limit: int, wait: float) -> list[PublishedChange]:
         """Up to `limit` changes behind the one with the id `after`, waiting `wait` s for the first.
 
-        Raises `UnknownChange`, `DatabaseUnavailable`, `Refused`.
+        Raises `UnknownChange`, `DatabaseUnavailable`, `Declined`.
         """
         if not wait:
             return await self._page(after, limit)
@@ -96,7 +96,7 @@ class Feed:
                     return found
 
     async def newest(self) -> int | None:
-        """The id of the last change. Raises `DatabaseUnavailable`, `Refused`."""
+        """The id of the last change. Raises `DatabaseUnavailable`, `Declined`."""
         async with self._reading():
             return await self._feed.newest()
 
@@ -146,12 +146,13 @@ class Feed:
                 arrived, self._arrived = self._arrived, asyncio.Event()
                 arrived.set()
             pause = next(soon, None)
-            if pause is None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LOOKS_EVERY):
-                        await self._nudge.wait()
-            else:
-                await asyncio.sleep(pause)
+            # soon after a change the engine is waited for, else the next change
+            waited = self._nudge.wait() if pause is None else self._following.ended()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOKS_EVERY if pause is None else pause):
+                    await waited
+            if self._following.has_ended:
+                return
             if self._nudge.is_set():
                 self._nudge.clear()
                 soon = iter(SOON)

@@ -31,7 +31,7 @@ from rindle_sync.store.api_requests import (
     StoredAnswer,
 )
 from rindle_sync.store.api_tokens import ApiToken
-from rindle_sync.web.api.problems import HEADERS, Refused, wrong
+from rindle_sync.web.api.problems import HEADERS, Declined, wrong
 
 HEADER: Final = "idempotency-key"
 REPLAYED: Final = "idempotency-replayed"
@@ -71,7 +71,7 @@ class Requests:
     async def once(self, token: ApiToken, key: str | None, request: object, act: Act) -> Response:
         """The answer of `act`, or the one that an earlier request with this key had.
 
-        `request` says in plain JSON what is asked for. Raises `Refused`, and what `act` raises.
+        `request` says in plain JSON what is asked for. Raises `Declined`, and what `act` raises.
         """
         if key is None:
             return await self.finished(act(None))
@@ -86,7 +86,7 @@ class Requests:
             case AnotherRequest():
                 raise wrong("Idempotency-Key", _ANOTHER)
             case StillRunning():
-                raise Refused(409, _RUNNING, kind="still-running", headers={"retry-after": "2"})
+                raise Declined(409, _RUNNING, kind="still-running", headers={"retry-after": "2"})
             case Abandoned(began_at=began_at):
                 begun = Begun(token_name=token.name, key=key, began_at=began_at)
                 return await self.finished(self._do(begun, act, began_at))
@@ -100,7 +100,7 @@ class Requests:
         running.add_done_callback(self._end)
         await asyncio.wait({running}, timeout=within)
         if not running.done():
-            raise Refused(504, _LATE, headers={"retry-after": "5"})
+            raise Declined(504, _LATE, headers={"retry-after": "5"})
         return running.result()
 
     async def _do(self, begun: Begun, act: Act, earlier: datetime | None) -> Response:

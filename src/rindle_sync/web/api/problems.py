@@ -104,7 +104,7 @@ class Problem(BaseModel):
     """A fixed word for why a row cannot be played."""
 
 
-class Refused(Exception):
+class Declined(Exception):
     """The request is answered with a problem."""
 
     def __init__(
@@ -126,49 +126,49 @@ class Refused(Exception):
         self.others = {name: value for name, value in others.items() if value}
 
 
-def wrong(field: str, message: str) -> Refused:
+def wrong(field: str, message: str) -> Declined:
     """A problem with one field of a request."""
-    return Refused(422, f"{field}: {message}", errors=[(field, message)])
+    return Declined(422, f"{field}: {message}", errors=[(field, message)])
 
 
-def busy(detail: str, retry_after: float = RETRY_AFTER) -> Refused:
+def busy(detail: str, retry_after: float = RETRY_AFTER) -> Declined:
     """A problem that passes."""
-    return Refused(503, detail, headers=_after(retry_after))
+    return Declined(503, detail, headers=_after(retry_after))
 
 
-def answer(refused: Refused) -> Response:
-    """The answer to a request that is refused."""
-    status = refused.status
+def answer(declined: Declined) -> Response:
+    """The answer to a request that is declined."""
+    status = declined.status
     known, title = _STATUS_TITLES.get(status, ("error", "The request was refused"))
     body: dict[str, Any] = {
-        "type": KINDS + (refused.kind or known),
+        "type": KINDS + (declined.kind or known),
         "title": title,
         "status": status,
-        "detail": shown_text(refused.detail)[:LONGEST_DETAIL],
+        "detail": shown_text(declined.detail)[:LONGEST_DETAIL],
     }
-    if refused.errors:
+    if declined.errors:
         body["errors"] = [
             {"field": shown_text(field)[:100], "message": shown_text(message)[:LONGEST_DETAIL]}
-            for field, message in refused.errors
+            for field, message in declined.errors
         ]
-    content = json.dumps(body | refused.others).encode()
-    return Response(content, status, HEADERS | refused.headers, MEDIA_TYPE)
+    content = json.dumps(body | declined.others).encode()
+    return Response(content, status, HEADERS | declined.headers, MEDIA_TYPE)
 
 
-def refusal_of(error: RindleSyncError) -> Refused:
+def refusal_of(error: RindleSyncError) -> Declined:
     """What an error of the library means to whoever has sent the request."""
     for kind, refuse in _BY_ERROR.items():
         if isinstance(error, kind):
             return refuse(error)
-    return Refused(409, str(error))
+    return Declined(409, str(error))
 
 
 def _after(seconds: float | None) -> dict[str, str]:
     return {"retry-after": str(max(1, ceil(RETRY_AFTER if seconds is None else seconds)))}
 
 
-def _tracked(error: Any) -> Refused:
-    return Refused(
+def _tracked(error: Any) -> Declined:
+    return Declined(
         409,
         str(error),
         kind="already-tracked",
@@ -178,33 +178,33 @@ def _tracked(error: Any) -> Refused:
     )
 
 
-def _not_playable(error: Any) -> Refused:
-    return Refused(409, str(error), kind="not-playable", row_id=error.row_id, reason=error.reason)
+def _not_playable(error: Any) -> Declined:
+    return Declined(409, str(error), kind="not-playable", row_id=error.row_id, reason=error.reason)
 
 
-def _configuration(error: Any) -> Refused:
+def _configuration(error: Any) -> Declined:
     return wrong(error.setting, str(error).removeprefix(f"{error.setting}: "))
 
 
-def _rate_limited(error: Any) -> Refused:
-    return Refused(429, str(error), headers=_after(error.retry_after))
+def _rate_limited(error: Any) -> Declined:
+    return Declined(429, str(error), headers=_after(error.retry_after))
 
 
-def _closed(_: Any) -> Refused:
+def _closed(_: Any) -> Declined:
     return busy("the service ends; try again")
 
 
-_BY_ERROR: Final[Mapping[type[RindleSyncError], Callable[[Any], Refused]]] = {
+_BY_ERROR: Final[Mapping[type[RindleSyncError], Callable[[Any], Declined]]] = {
     AlreadyTracked: _tracked,
     NotPlayable: _not_playable,
     ConfigurationError: _configuration,
-    InvalidValue: lambda error: Refused(422, str(error)),
+    InvalidValue: lambda error: Declined(422, str(error)),
     RateLimited: _rate_limited,
-    AuthenticationFailed: lambda error: Refused(502, str(error), kind="provider-refused"),
-    ProviderError: lambda error: Refused(502, str(error), headers=_after(None)),
-    NotFound: lambda error: Refused(404, str(error), kind="not-at-provider"),
-    UnknownChange: lambda error: Refused(410, str(error), kind="unknown-change"),
-    Conflict: lambda error: Refused(409, str(error), headers=_after(1)),
+    AuthenticationFailed: lambda error: Declined(502, str(error), kind="provider-refused"),
+    ProviderError: lambda error: Declined(502, str(error), headers=_after(None)),
+    NotFound: lambda error: Declined(404, str(error), kind="not-at-provider"),
+    UnknownChange: lambda error: Declined(410, str(error), kind="unknown-change"),
+    Conflict: lambda error: Declined(409, str(error), headers=_after(1)),
     DatabaseUnavailable: lambda error: busy(str(error)),
     AlreadyClosed: _closed,
 }

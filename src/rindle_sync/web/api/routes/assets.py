@@ -11,16 +11,9 @@ from starlette.responses import Response
 from rindle_sync.diagnostics import SYNC_OUTCOMES, Explanation, Status
 from rindle_sync.domain import MOST_LISTED, ErrorKind, State
 from rindle_sync.web.api.calls import Reading, Writing, ok, problems
-from rindle_sync.web.api.models import (
-    AssetModel,
-    AssetPage,
-    ReplaceBody,
-    SyncAnswer,
-    Text,
-    Time,
-    TrackBody,
-)
-from rindle_sync.web.api.problems import HEADERS, Refused, wrong
+from rindle_sync.web.api.models import AssetModel, AssetPage, SyncAnswer
+from rindle_sync.web.api.problems import HEADERS, Declined, wrong
+from rindle_sync.web.api.request_models import ReplaceBody, Text, Time, TrackBody
 
 LONGEST_SYNC: Final = 20.0
 """Seconds that a client waits for a check."""
@@ -166,7 +159,7 @@ async def sync_asset(call: Writing, row_id: RowId) -> Response:
         async with asyncio.timeout(LONGEST_SYNC):
             applied = await call.service.sync(row, ask_first=True)
     except TimeoutError:
-        raise Refused(504, _LATE, headers={"retry-after": "30"}) from None
+        raise Declined(504, _LATE, headers={"retry-after": "30"}) from None
     if applied is None:
         raise call.no_row()
     outcome = applied.decision.verdict.value

@@ -7,14 +7,9 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from rindle_sync.web.api.calls import Call, Writing, ok, problems
-from rindle_sync.web.api.models import (
-    AssetModel,
-    FromUrlBody,
-    NewAssetBody,
-    UploadAnswer,
-    UploadBody,
-)
-from rindle_sync.web.api.problems import Refused
+from rindle_sync.web.api.models import AssetModel, UploadAnswer
+from rindle_sync.web.api.problems import Declined
+from rindle_sync.web.api.request_models import FromUrlBody, NewAssetBody, UploadBody
 from rindle_sync.web.api.routes.assets import RowId
 
 router = APIRouter(tags=["making assets"])
@@ -76,14 +71,14 @@ async def create_asset_from_url(call: Writing, body: FromUrlBody) -> Response:
 
 
 async def _refuse_what_was_begun(call: Call, body: NewAssetBody, earlier: datetime) -> None:
-    """Raise `Refused` where the row was begun since: it may be by the attempt that was cut off."""
+    """Raise `Declined` where the row was begun since: it may be by the attempt that was cut off."""
     async with call.api.reading():
         rows = await call.service.find_by_reference(body.reference)
     for row in rows:
         is_it = (row.reference, row.profile) == (body.reference, body.profile)
         if is_it and row.begun_at and row.begun_at >= earlier:
             state = row.state.value
-            raise Refused(409, _INTERRUPTED, kind="interrupted", row_id=row.id, state=state)
+            raise Declined(409, _INTERRUPTED, kind="interrupted", row_id=row.id, state=state)
 
 
 @router.post(

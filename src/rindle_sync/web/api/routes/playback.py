@@ -10,8 +10,9 @@ from rindle_sync.domain import PlaybackId, ProviderAsset
 from rindle_sync.errors import NotPlayable
 from rindle_sync.providers import PlaybackKind
 from rindle_sync.web.api.calls import Call, Reading, ok, problems
-from rindle_sync.web.api.models import PlaybackBundleAnswer, PlaybackUrlAnswer, Text, Time
+from rindle_sync.web.api.models import PlaybackBundleAnswer, PlaybackUrlAnswer
 from rindle_sync.web.api.problems import wrong
+from rindle_sync.web.api.request_models import Text, Time
 from rindle_sync.web.api.routes.assets import RowId
 
 router = APIRouter(tags=["playback"])

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from rindle_sync.domain import EventStatus, JobKind, WebhookEventSummary
 from rindle_sync.web.api.calls import Call, Reading, Writing, ok, problems
 from rindle_sync.web.api.models import Replayed, WebhookEventList, WebhookEventModel
-from rindle_sync.web.api.problems import Refused
+from rindle_sync.web.api.problems import Declined
 from rindle_sync.webhooks import rows_about
 
 router = APIRouter(tags=["webhook events"])
@@ -78,7 +78,7 @@ async def replay(call: Writing, webhook_event_id: EventId) -> Response:
     replayed = await _replay(call, event.id)
     if not replayed.replayed:
         text = "this webhook event cannot be applied again: its body was deleted, or nothing acts"
-        raise Refused(409, f"{text} on its type")
+        raise Declined(409, f"{text} on its type")
     return ok(replayed)
 
 
@@ -86,7 +86,7 @@ async def _event(call: Call, webhook_event_id: str) -> WebhookEventSummary:
     async with call.api.reading():
         event = await call.service.webhook_events.get(webhook_event_id)
     if event is None:
-        raise Refused(404, "there is no webhook event with this id", kind="no-such-webhook-event")
+        raise Declined(404, "there is no webhook event with this id", kind="no-such-webhook-event")
     return event
 
 
