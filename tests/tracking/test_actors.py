@@ -113,7 +113,7 @@ async def test_rows_that_are_tracked_together_are_each_recorded(
     known, *new = (
         {"reference": f"film-{n}", "provider_asset_id": far_end.create_asset()} for n in range(4)
     )
-    await rindle.track(**known)
+    await rindle.track_many([known])
     wrong = {"reference": "film-0", "provider_asset_id": "another"}
     service = rindle.as_actor(BACKEND)
 

@@ -49,6 +49,11 @@ class Actor:
         return cls(f"{_TOKEN}{name}")
 
     @property
+    def token_name(self) -> str | None:
+        """The name of the token; None where it is no token."""
+        return self.text.removeprefix(_TOKEN) if self.text.startswith(_TOKEN) else None
+
+    @property
     def trigger(self) -> Trigger:
         """What a change by them is caused by."""
         return {"console": Trigger.CONSOLE, "command": Trigger.CLI}.get(self.text, Trigger.API)

@@ -45,6 +45,10 @@ class ApiToken:
     last_used_at: datetime | None = None
     """To the minute."""
 
+    def has_expired(self, now: datetime) -> bool:
+        """Whether it is valid no longer."""
+        return self.expires_at is not None and self.expires_at <= now
+
 
 _COLUMNS: Final = [api_tokens.c[field.name] for field in fields(ApiToken)]
 _BY_HASH: Final = sa.select(*_COLUMNS, api_tokens.c.token_hash).where(
@@ -120,7 +124,7 @@ class ApiTokens(SharedRepository):
         if not found or not hmac.compare_digest(found[0].token_hash, token_hash):
             return None
         token = _read(found[0])
-        if token.expires_at and token.expires_at <= now:
+        if token.has_expired(now):
             return None
         self._note_use(token, now)
         return token
