@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -27,6 +28,7 @@ from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime import ChangeEvent, WebhookReceived
+from rindle_sync.store.api_tokens import ApiTokens
 from rindle_sync.telemetry import Event
 from tests.support.processes import (
     FarEnd,
@@ -219,6 +221,28 @@ async def use_everything(planted: Planted, rindle: RindleSync) -> None:
         repr((rindle.settings, rindle.settings.account)),
     )
     planted.say("results", repr(rindle.context), str(rindle.store.database.engine.url))
+    await use_tokens(planted, rindle)
+
+
+async def use_tokens(planted: Planted, rindle: RindleSync) -> None:
+    """A token of the HTTP API that is made, used, made again, and revoked, and an actor's acts."""
+    tokens, now = ApiTokens(rindle.store.database), datetime.now(UTC)
+    token, text = await tokens.create("backend", may_write=True, sees_provider_ids=True, now=now)
+    planted.keep(text)
+    planted.keep(sha256(text.encode()).hexdigest())
+    planted.say("results", repr(token), repr(tokens), repr(await tokens.find(text, now)))
+    await tokens.finish()
+    with pytest.raises(RindleSyncError) as caught:
+        await tokens.create("backend", may_write=True, sees_provider_ids=True, now=now)
+    planted.fail(caught.value)
+    planted.say("results", repr(await tokens.list()), repr(await tokens.revoke("backend")))
+    actor, asset = rindle.as_actor("token:backend"), planted.asset()
+    row = await actor.track(reference=f"film-of-{asset}", provider_asset_id=asset)
+    await actor.sync(asset)
+    await actor.untrack(row.id, delete_asset=True)
+    actions = await rindle.store.row_actions.of_row(row.id, 10)
+    explained = await actor.explain(row)
+    planted.say("results", repr(actor.context), repr(actions), repr(explained.history))
 
 
 async def clash(planted: Planted, rindle: RindleSync) -> None:
@@ -395,7 +419,13 @@ async def test_no_command_prints_a_secret(planted: Planted, tmp_path: Path) -> N
     async with a_store(planted.settings.database_url) as store:
         await add_due(store, ready, gone, other)
 
+        made = await debug.run("token", "create", "backend")
+        # on standard output it is shown on purpose, this once
+        planted.keep(made.out.removesuffix("\n"))
+        planted.say("commands", made.err)
         told_by = await asyncio.gather(
+            debug.run("token", "create", "backend"),
+            debug.run("token", "list", "--json"),
             debug.run("sync", ready, "--json"),
             debug.run("track", "--reference", "video-1", "--upload-id", new),
             debug.run("sweep"),

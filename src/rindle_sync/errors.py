@@ -22,6 +22,7 @@ RindleSyncError
 ├── AlreadyClosed              the service was closed before: connect again
 ├── WrongEventLoop             the service belongs to another event loop: connect in this one
 ├── CalledFromItsLoop          a blocking call inside the service's own event loop
+├── TokenNameTaken             another token of the HTTP API has this name: choose another one
 ├── UnknownChange              the feed ends before the change to go on behind: list the rows
 ├── NotStarted                 the app has not entered the lifespan of the service, or has left it
 └── ConfigurationError         `setting` is missing or wrong; the text says how to fix it
@@ -106,6 +107,15 @@ class InvalidWebhook(RindleSyncError):
 
 class Conflict(RindleSyncError):
     """Another process wrote the row between each read and write, at every attempt."""
+
+
+class TokenNameTaken(RindleSyncError):
+    """Another token of the HTTP API has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is a token {name} already: choose another name, or revoke it first"
+        )
 
 
 class UnknownChange(RindleSyncError):

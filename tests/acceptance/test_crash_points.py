@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
@@ -71,6 +72,7 @@ LANES = 2
 
 GONE = Life(ends="never", deleted_after=1)
 LOST = Life(ends="ready", after=0, deleted_after=1)
+PROGRAM = "token:backend"
 APP_ASSETS = ("video-new", "video-failed")
 ORIGIN = "https://app.example"
 
@@ -334,6 +336,30 @@ async def cancel_again(living: Living) -> None:
     await caught_up(living)
 
 
+# a program, whose actions are recorded
+
+
+def by_program(living: Living) -> Living:
+    """The same service, whose acts are those of a program with a token of the HTTP API."""
+    return dataclasses.replace(living, rindle=living.rindle.as_actor(PROGRAM))
+
+
+async def begin_by_program(living: Living) -> None:
+    await begin(by_program(living))
+
+
+async def begin_again_by_program(living: Living) -> None:
+    await begin_again(by_program(living))
+
+
+async def forget_by_program(living: Living) -> None:
+    await forget_all(by_program(living))
+
+
+async def forget_again_by_program(living: Living) -> None:
+    await forget_again(by_program(living))
+
+
 # what stands at the far end, and in the table
 
 
@@ -353,6 +379,8 @@ class Stage:
     """The asset, or upload, that each row is to get."""
     all_are_known: bool = False
     """Whether each asset at the far end is one of a row in the end."""
+    is_recorded: bool = False
+    """Whether all is done by a program, whose actions are recorded."""
 
     @property
     def given(self) -> dict[str, Any]:
@@ -493,6 +521,10 @@ def failed_asset(emulator: MuxEmulator) -> Stage:
     return dataclasses.replace(stage, all_are_known=True)
 
 
+def failed_row_of_program(emulator: MuxEmulator) -> Stage:
+    return dataclasses.replace(failed_row(emulator), is_recorded=True)
+
+
 def to_replace(emulator: MuxEmulator) -> Stage:
     """One that is ready, one that failed, and one that is being made, and what each is to get.
 
@@ -520,6 +552,10 @@ def to_forget(emulator: MuxEmulator) -> Stage:
     rows = rows_of(emulator, READY, READY, READY)
     events = [a_ready_event(emulator, row, f"event-{row.reference}") for row in rows]
     return Stage(rows, events, more_rows=-3)
+
+
+def to_forget_by_program(emulator: MuxEmulator) -> Stage:
+    return dataclasses.replace(to_forget(emulator), is_recorded=True)
 
 
 def uploads(emulator: MuxEmulator) -> Stage:
@@ -562,6 +598,12 @@ ROADS = {
     "create_asset": Road(create, failed_asset, again=create_again),
     "replace": Road(replace_all, to_replace, again=replace_again),
     "untrack": Road(forget_all, to_forget, before=deliver, again=forget_again),
+    "begin_upload by a program": Road(
+        begin_by_program, failed_row_of_program, again=begin_again_by_program
+    ),
+    "untrack by a program": Road(
+        forget_by_program, to_forget_by_program, before=deliver, again=forget_again_by_program
+    ),
     "cancel_upload": Road(cancel, uploads, again=cancel_again),
     "announce": Road(dispatch_changes, stuck_rows, before=become_stuck_then_ready),
     "hand over": Road(
@@ -597,6 +639,7 @@ class Aftermath:
         self.every_change_was_announced_in_order()
         self.the_app_has_each_change_exactly_once()
         self.every_link_has_led_to_its_row()
+        self.every_act_of_a_program_is_recorded_once()
         self.nothing_is_left_to_do()
 
     def every_row_is_in_sync(self) -> None:
@@ -649,6 +692,29 @@ class Aftermath:
             row = rows[note["reference"]]
             assert row.state is State.READY
             assert f"/_upload/{row.provider_upload_id}?" in note["url"]
+
+    def every_act_of_a_program_is_recorded_once(self) -> None:
+        acts = self.tables["provider_row_actions"]
+        assert bool(acts) == self.stage.is_recorded
+        assert {line.actor for line in acts} <= {PROGRAM}
+        there = {row.id for row in self.rows}
+        begun = Counter(line.row_id for line in acts if line.outcome == "begun")
+        done = Counter(line.row_id for line in acts if line.outcome == "done")
+        assert done == dict.fromkeys({row.id for row in self.stage.rows} - there, 1)
+        if there:
+            assert +Counter(begun) == +self.attempts
+
+    @property
+    def attempts(self) -> Counter[str]:
+        """How often the upload of each row was begun, as rows and changes have it."""
+        before = {row.id for row in self.stage.rows}
+        attempts = Counter(row.id for row in self.rows if row.id not in before)
+        again = [
+            line.row_id
+            for line in self.tables["provider_asset_changes"]
+            if line.reason == "begun again"
+        ]
+        return attempts + Counter(again) if self.stage.is_recorded else Counter()
 
     def nothing_is_left_to_do(self) -> None:
         for name in (

@@ -7,10 +7,12 @@ from datetime import timedelta
 import pytest
 
 from rindle_sync.diagnostics import GRACE, Explanation, MomentKind, explain
-from rindle_sync.domain import ErrorKind, State
+from rindle_sync.domain import Actor, ErrorKind, State, Trigger
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.gateway import Reason
+from rindle_sync.reconcile import sync_row
 from rindle_sync.runtime import Heartbeat
+from rindle_sync.tracking import replace_asset
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.webhooks import an_event, deliver, tell_ready, with_secrets
 from tests.support.world import NEVER, READY, World
@@ -60,6 +62,28 @@ async def test_a_history_is_told_from_the_first_check_to_the_last_change(world: 
     assert explained.history[3].times == 2
     assert explained.next == "at the next audit, or by a webhook: it is settled"
     assert explained.advice == []
+
+
+async def test_who_did_what_is_told_in_its_place(world: World) -> None:
+    row = await world.track(life=Life(after=120))
+    acting = replace(world.context, actor=Actor.of_token("backend"))
+    await sync_row(acting, row, trigger=Trigger.API)
+    world.clock.move(5)
+    other = world.emulator.create_asset(life=READY)
+    await replace_asset(acting, await world.now_is(row), provider_asset_id=other)
+
+    by_program = [line for line in lines(await told(world, row.id)) if "token" in line[1]]
+    kinds = [kind for kind, *_ in lines(await told(world, row.id))]
+
+    assert by_program == [
+        (MomentKind.ACTION, "token:backend", "sync: changed"),
+        (MomentKind.ACTION, "token:backend", "replace: done"),
+    ]
+    # each before what came of it
+    assert kinds == [
+        MomentKind.TRACKED,
+        *2 * (MomentKind.ACTION, MomentKind.DECISION, MomentKind.CHANGE),
+    ]
 
 
 async def test_a_change_that_no_webhook_told_of_says_so(world: World) -> None:

@@ -89,6 +89,24 @@ def rindle(tables_url: str, emulator: MuxEmulator) -> Iterator[BlockingRindle]:
         yield rindle
 
 
+def test_what_a_program_does_through_it_is_recorded(
+    rindle: BlockingRindle, emulator: MuxEmulator
+) -> None:
+    program = rindle.as_actor("token:backend")
+    row = program.track(reference="film-1", provider_asset_id=emulator.create_asset(life=READY))
+    program.sync(row)
+    rindle.sync(row)
+
+    acted = [moment for moment in rindle.explain(row).history if moment.kind == "action"]
+
+    assert [(moment.trigger, moment.text) for moment in acted] == [
+        ("token:backend", "track: done"),
+        ("token:backend", "sync: changed"),
+    ]
+    with pytest.raises(ConfigurationError, match="actor: "):
+        rindle.as_actor("anna")
+
+
 # the whole of the public object
 
 

@@ -4,7 +4,7 @@ Each test lets the clock be wrong by hours or a year, ahead or behind, and sets 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -46,7 +46,8 @@ from rindle_sync.runtime import (
     dispatch,
 )
 from rindle_sync.store import DueJobs
-from rindle_sync.web.console.session import Sessions
+from rindle_sync.store.api_tokens import ApiTokens
+from rindle_sync.web.console.session import Session, Sessions
 from rindle_sync.web.probes import operations
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.callbacks import registered
@@ -512,12 +513,15 @@ def test_no_check_is_planned_for_later_than_the_longest_gap(kind: ErrorKind | No
             )
 
 
-def test_a_session_of_the_console_that_was_begun_under_a_wrong_clock_is_over() -> None:
-    sessions = Sessions("a-token-for-the-console")
-    cookie = sessions.begin(NOW + YEAR)
+async def test_a_session_of_the_console_that_was_begun_under_a_wrong_clock_is_over(
+    world: World,
+) -> None:
+    tokens = ApiTokens(world.context.store.database)
+    sessions = Sessions("a-token-for-the-console", tokens, nullcontext)
+    cookie = sessions.begin(Session(), NOW + YEAR)
 
-    assert not sessions.is_open(cookie, NOW)
-    assert sessions.is_open(sessions.begin(NOW + SECOND), NOW)
+    assert await sessions.resume(cookie, NOW) is None
+    assert await sessions.resume(sessions.begin(Session(), NOW + SECOND), NOW) == Session()
 
 
 @wrong_by

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Self
 
 from rindle_sync.config import Settings, clock_of_tests
-from rindle_sync.domain import ProviderAsset, as_row_id, check_is_text
+from rindle_sync.domain import Actor, ProviderAsset, as_row_id, check_is_text
 from rindle_sync.gateway import ProviderGateway, rate_limiters
 from rindle_sync.providers import Transport, provider_entry
 from rindle_sync.reconcile import Context
@@ -69,10 +69,18 @@ class Core:
         self._callbacks: list[ChangeCallback] = []
         self._webhook_callbacks: list[WebhookCallback] = []
         self._transport = transport
+        self._actor: Actor | None = None
+        self._whole: Self | None = None
+        """The service that this one is a view of; None if it is none."""
 
     @cached_property
     def context(self) -> Context:
         """What reconciling needs. Without credentials every call raises `MissingCredentials`."""
+        if self._whole is not None:
+            return replace(self._whole.context, actor=self._actor)
+        return self._connected()
+
+    def _connected(self) -> Context:
         settings, sleep = self.settings, sleep_of(self._now)
         limiters = rate_limiters(
             self.store.rate_limits,
@@ -126,6 +134,20 @@ class Core:
         within, silent = self.context.within(connection), Telemetry(now=self._now)
         return replace(within, telemetry=silent)
 
+    def as_actor(self, actor: Actor | str) -> Self:
+        """The same service, which records what is done to rows through it, and who does it.
+
+        `actor` is `token:<name>`, `console` or `command`. The records are in the table
+        `provider_row_actions`. Raises `ConfigurationError` for any other actor.
+        """
+        service = copy(self)
+        parts = vars(service)
+        # the view makes none of its own: rate limits, jobs and their listeners are those of all
+        for name in ("context", "job_runner", "waiting_events"):
+            parts.pop(name, None)
+        parts |= {"_actor": Actor(actor) if isinstance(actor, str) else actor, "_whole": self}
+        return service
+
     def within(self, connection: AnyConnection) -> Self:
         """The same service, to read in the transaction that is open on the app's own connection.
 
@@ -148,6 +170,8 @@ class Core:
     @cached_property
     def job_runner(self) -> JobRunner:
         """The jobs of this environment, for an engine to run."""
+        if self._whole is not None:
+            return self._whole.job_runner
         from rindle_sync.runtime import JobRunner
 
         settings = self.settings

@@ -134,7 +134,7 @@ class Rows(Core):
         provider_asset_id: str | ProviderAsset,
         *,
         ask_first: bool = False,
-        trigger: Trigger = Trigger.SYNC,
+        trigger: Trigger | None = None,
     ) -> Applied | None:
         """Bring one row in sync now, asked about first or not; None where none has this id.
 
@@ -142,8 +142,9 @@ class Rows(Core):
         no asset id. For an id that no row of this environment has, as a reference or the id of a
         row, nothing is asked. Raises `ConfigurationError` without credentials,
         `AuthenticationFailed`, `DatabaseUnavailable`; no answer of the provider is a verdict of the
-        result.
+        result. `trigger` is what its change is said to be caused by, by default `sync`.
         """
+        trigger = trigger or (self._actor.trigger if self._actor else Trigger.SYNC)
         self.settings.account.check_credentials()
         if isinstance(provider_asset_id, ProviderAsset):
             row = provider_asset_id

@@ -33,6 +33,7 @@ _MODULES: Final = {
     "events": "events",
     "endpoint": "endpoint",
     "outgoing": "outgoing",
+    "token": "tokens",
 }
 """The modules of the commands, in the order of the help."""
 

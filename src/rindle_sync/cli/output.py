@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from rindle_sync.cli import logs
 from rindle_sync.config import EngineName, LogFormat
-from rindle_sync.domain import Outcome, moment_of, seconds_of, shown_text
+from rindle_sync.domain import COMMAND, Outcome, moment_of, seconds_of, shown_text
 from rindle_sync.errors import LACKS_SETTINGS, ConfigurationError
 
 if TYPE_CHECKING:
@@ -137,10 +137,13 @@ def settings() -> Settings:
 def with_rindle(
     work: Callable[[RindleSync], Awaitable[T]], *listeners: Callable[[Event], None]
 ) -> T:
-    """The result of `work` with the service of one environment."""
+    """The result of `work` with the service of one environment, as whoever gives a command."""
     from rindle_sync.app import connect
 
-    return _run(connect(settings(), listeners=listeners), work)
+    async def commanded(rindle: RindleSync) -> T:
+        return await work(rindle.as_actor(COMMAND))
+
+    return _run(connect(settings(), listeners=listeners), commanded)
 
 
 def with_installation(

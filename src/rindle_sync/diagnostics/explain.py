@@ -16,6 +16,7 @@ from rindle_sync.domain import (
     EventStatus,
     LoggedDecision,
     ProviderAsset,
+    RowAction,
     State,
     StoredEvent,
     Trigger,
@@ -34,9 +35,14 @@ MOST_WEBHOOK_EVENTS: Final = 50
 """How many webhook events about a row are in its history: the newest."""
 
 
+MOST_ACTIONS: Final = 50
+"""How many actions of people and programs are in its history: the newest."""
+
+
 class MomentKind(StrEnum):
     """What a moment of a history is; in the order of moments at the same time."""
 
+    ACTION = "action"
     TRACKED = "tracked"
     WEBHOOK = "webhook_event"
     DECISION = "decision"
@@ -52,6 +58,7 @@ class Moment:
     times: int = 1
     kind: MomentKind
     trigger: str
+    """What led to it; of an action, who did it."""
     text: str
 
 
@@ -83,6 +90,7 @@ class _Case:
     row: ProviderAsset
     changes: Sequence[Change]
     webhook_events: Sequence[StoredEvent]
+    actions: Sequence[RowAction]
     circuit: str | None
     pause: timedelta
     """How long the provider's rate limit still forbids calls."""
@@ -100,6 +108,7 @@ async def explain(context: Context, row: ProviderAsset) -> Explanation:
         row=row,
         changes=await store.assets.changes_of(row.id),
         webhook_events=await store.history.webhook_events_about(row, limit=MOST_WEBHOOK_EVENTS),
+        actions=await store.row_actions.of_row(row.id, MOST_ACTIONS),
         circuit=(await store.environments.get()).circuit_reason,
         pause=level.pause,
         engine_silence=_engine_silence(await last_heartbeat(store), now),
@@ -130,6 +139,9 @@ async def explain(context: Context, row: ProviderAsset) -> Explanation:
 
 def _moments(case: _Case) -> Iterator[Moment]:
     yield _moment(MomentKind.TRACKED, Trigger.APP, case.row.inserted_at, "the row was made")
+    for action in case.actions:
+        text = f"{action.action.label}: {action.outcome}"
+        yield _moment(MomentKind.ACTION, action.actor.text, action.at, text)
     for webhook_event in case.webhook_events:
         text = _event_text(webhook_event)
         yield _moment(MomentKind.WEBHOOK, Trigger.WEBHOOK, webhook_event.received_at, text)
@@ -140,8 +152,8 @@ def _moments(case: _Case) -> Iterator[Moment]:
         yield _moment(MomentKind.CHANGE, change.trigger, change.at, _change_text(change))
 
 
-def _moment(kind: MomentKind, trigger: Trigger, at: datetime, text: str) -> Moment:
-    return Moment(at=at, until=at, kind=kind, trigger=trigger.value, text=text)
+def _moment(kind: MomentKind, trigger: str, at: datetime, text: str) -> Moment:
+    return Moment(at=at, until=at, kind=kind, trigger=str(trigger), text=text)
 
 
 def _event_text(webhook_event: StoredEvent) -> str:

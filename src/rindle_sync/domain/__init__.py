@@ -1,5 +1,15 @@
 """What a row is, what an observation says of it, what becomes of it, when it is checked. Pure."""
 
+from rindle_sync.domain.actor import (
+    COMMAND,
+    CONSOLE,
+    LONGEST_TOKEN_NAME,
+    SETTINGS_TOKEN,
+    Action,
+    Actor,
+    RowAction,
+    token_name_fault,
+)
 from rindle_sync.domain.asset import (
     ADOPTED,
     DIRECT_UPLOAD,

@@ -72,6 +72,7 @@ class Trigger(StrEnum):
     CLI = "cli"
     CONSOLE = "console"
     APP = "app"
+    API = "api"
 
 
 class ObservationSource(StrEnum):

@@ -1,5 +1,6 @@
 """Brings rows in sync: fetch, decide, compare-and-swap, emit."""
 
+from rindle_sync.reconcile.acting import DONE, act, act_outside, record, record_afterwards
 from rindle_sync.reconcile.apply import TRIES, Applied, Observed, apply, commit, preview
 from rindle_sync.reconcile.audit import ENOUGH_ALIVE, Drift, Note, Report, audit
 from rindle_sync.reconcile.audit_time import AUDIT, audited_before, is_audit_due

@@ -5,7 +5,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rindle_sync.domain import LongestGaps, Policy, Schedule, WebhookSettings, longest_gaps
+from rindle_sync.domain import (
+    Actor,
+    LongestGaps,
+    Policy,
+    Schedule,
+    Trigger,
+    WebhookSettings,
+    longest_gaps,
+)
 from rindle_sync.gateway import ProviderGateway
 from rindle_sync.reconcile.page_planner import ListIndex
 from rindle_sync.store import Store
@@ -31,6 +39,13 @@ class Context:
     audit_every: timedelta = timedelta(days=1)
     """How often settled rows are compared with the provider's list; never, where it is 0."""
     dry_run: bool = False
+    actor: Actor | None = None
+    """Who acts: what is done to rows is recorded. None for the app's own code, and for jobs."""
+
+    @property
+    def trigger(self) -> Trigger:
+        """What causes the changes that are asked for here."""
+        return self.actor.trigger if self.actor else Trigger.APP
 
     @property
     def longest_gaps(self) -> LongestGaps:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from rindle_sync.domain import (
+    Action,
     FailureKind,
     FetchFailure,
     Observation,
@@ -15,6 +16,7 @@ from rindle_sync.domain import (
 )
 from rindle_sync.errors import AuthenticationFailed, RateLimited
 from rindle_sync.gateway import CALLER_WAIT, Attempts
+from rindle_sync.reconcile.acting import act_outside
 from rindle_sync.reconcile.apply import Applied, Observed, apply
 from rindle_sync.reconcile.context import Context
 
@@ -45,6 +47,20 @@ async def sync_row(
     With `ask_first` no verdict stands without a call: the row is stuck only if the answer leaves it
     in flight, whatever the stuck policy is.
     """
+
+    async def work() -> Applied | None:
+        return await _sync_row(context, row, trigger, ask_first=ask_first)
+
+    return await act_outside(context, Action.SYNC, row, work, outcome=_outcome)
+
+
+def _outcome(applied: Applied | None) -> str:
+    return applied.decision.verdict.value if applied else "gone"
+
+
+async def _sync_row(
+    context: Context, row: ProviderAsset, trigger: Trigger, *, ask_first: bool
+) -> Applied | None:
     if ask_first:
         policy = replace(context.policy, stuck_policy=StuckPolicy.ASK_FIRST)
         context = replace(context, policy=policy)

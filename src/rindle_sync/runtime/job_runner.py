@@ -229,7 +229,10 @@ class JobRunner:
             await self._deliveries.close()
 
     async def prune(self) -> int:
-        """Empty the bodies of events past their retention, and forget changes never dispatched."""
+        """Empty the bodies of events past their retention, and forget changes never dispatched.
+
+        Idempotency keys that are a day old go, too, and actions on rows that are a year old.
+        """
         store, now = self.context.store, self.context.now()
         ended_before = now - self.keep_ended
         await store.outbox.forget(ended_before)
@@ -237,6 +240,8 @@ class JobRunner:
         keep = {"delivered_before": ended_before, "dead_before": now - self.keep_dead}
         await store.outgoing_webhooks.prune(**keep)
         await store.statistics.merge_counts()
+        await store.api_requests.prune(now)
+        await store.row_actions.prune(now)
         return await store.inbox.prune(ended_before=ended_before, dead_before=now - self.keep_dead)
 
     async def _prune_in_turn(self) -> None:

@@ -29,7 +29,14 @@ from rindle_sync.store.schema.types import UtcTime
 
 P = TypeVar("P", Track, Rendition, Master)
 
-CHECK_TRIGGERS: Final = (Trigger.SWEEP, Trigger.SYNC, Trigger.AUDIT, Trigger.CLI, Trigger.CONSOLE)
+CHECK_TRIGGERS: Final = (
+    Trigger.SWEEP,
+    Trigger.SYNC,
+    Trigger.AUDIT,
+    Trigger.CLI,
+    Trigger.CONSOLE,
+    Trigger.API,
+)
 """The triggers that find a change by a check."""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -10,6 +10,7 @@ from rindle_sync.errors import WriteInsideCallback
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lent import is_lent_here
 from rindle_sync.store.repository import Repository
+from rindle_sync.store.schema.api_tables import row_actions
 from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.tables import (
     assets,
@@ -19,6 +20,13 @@ from rindle_sync.store.schema.tables import (
     webhook_events,
 )
 from rindle_sync.store.superseded import FORGOTTEN, SupersededIds, supersede
+
+_UNNAME: Final = (
+    sa.update(row_actions)
+    .where(row_actions.c.row_id == sa.bindparam("acted_on"))
+    .values(reference=None)
+)
+"""Who did what stays; what the app calls the row does not."""
 
 
 class Removal(Repository):
@@ -38,8 +46,9 @@ class Removal(Repository):
     ) -> bool:
         """Delete a row in one transaction; False where it is gone.
 
-        With `history` its changes go, too; with `webhook_bodies` the bodies of the webhook events
-        about it are emptied. With `remember` its ids are superseded.
+        With `history` its changes go, too, and its reference in the actions on it; with
+        `webhook_bodies` the bodies of the webhook events about it are emptied. With `remember` its
+        ids are superseded.
         """
         if history and is_lent_here(self.database, row_id):
             raise WriteInsideCallback  # its transaction holds the change that would go
@@ -61,6 +70,7 @@ class Removal(Repository):
             if history:
                 for table in (change_deliveries, changes):
                     await connection.execute(sa.delete(table).where(table.c.row_id == row_id))
+                await connection.execute(_UNNAME, {"acted_on": row_id})
             if webhook_bodies:
                 await self._empty_webhooks(connection, found)
         return True

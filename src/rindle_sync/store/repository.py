@@ -13,48 +13,18 @@ from rindle_sync.store.raw_statements import insert_into
 from rindle_sync.store.schema.json_rows import json_field, json_table
 
 
-class Repository:
-    """The statements on `table`, for one environment of one provider.
+class SharedRepository:
+    """The statements on `table`, which all environments share.
 
     Every method raises `DatabaseUnavailable` when the database does not answer.
     """
 
     table: ClassVar[sa.Table]
 
-    def __init__(self, database: Database, provider: str, environment: str) -> None:
+    def __init__(self, database: Database) -> None:
         self.database = database
-        self.provider = provider
-        self.environment = environment
         self.reading = database.reading
         self.writing = database.writing
-
-    @property
-    def key(self) -> dict[str, Any]:
-        """The columns that name the environment, for an insert."""
-        return {"provider_name": self.provider, "environment": self.environment}
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The parameters of `in_environment`."""
-        return {"provider": self.provider, "in_environment": self.environment}
-
-    @property
-    def here(self) -> tuple[sa.ColumnElement[bool], ...]:
-        """The conditions that a row of `table` is of this environment."""
-        return self.here_in(self.table)
-
-    @property
-    def here_by_another_index(self) -> tuple[sa.ColumnElement[bool], ...]:
-        """As `here`, where an index that does not begin with the environment is to be used.
-
-        SQLite keeps no statistics, and takes the environment's index: it would read all its rows.
-        """
-        name = self.table.c.provider_name.concat("")
-        return name == self.provider, self.table.c.environment.concat("") == self.environment
-
-    def here_in(self, table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
-        """The conditions that a row of another table is of this environment."""
-        return table.c.provider_name == self.provider, table.c.environment == self.environment
 
     async def read(self, statement: sa.Executable, values: Any = None) -> Sequence[sa.Row[Any]]:
         """The rows that a statement finds."""
@@ -87,6 +57,46 @@ class Repository:
         return cast(
             sa.Insert, new.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
         )
+
+
+class Repository(SharedRepository):
+    """The statements on `table`, for one environment of one provider.
+
+    Every method raises `DatabaseUnavailable` when the database does not answer.
+    """
+
+    def __init__(self, database: Database, provider: str, environment: str) -> None:
+        super().__init__(database)
+        self.provider = provider
+        self.environment = environment
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The columns that name the environment, for an insert."""
+        return {"provider_name": self.provider, "environment": self.environment}
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of `in_environment`."""
+        return {"provider": self.provider, "in_environment": self.environment}
+
+    @property
+    def here(self) -> tuple[sa.ColumnElement[bool], ...]:
+        """The conditions that a row of `table` is of this environment."""
+        return self.here_in(self.table)
+
+    @property
+    def here_by_another_index(self) -> tuple[sa.ColumnElement[bool], ...]:
+        """As `here`, where an index that does not begin with the environment is to be used.
+
+        SQLite keeps no statistics, and takes the environment's index: it would read all its rows.
+        """
+        name = self.table.c.provider_name.concat("")
+        return name == self.provider, self.table.c.environment.concat("") == self.environment
+
+    def here_in(self, table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
+        """The conditions that a row of another table is of this environment."""
+        return table.c.provider_name == self.provider, table.c.environment == self.environment
 
     async def release(self, token: str) -> None:
         """Release what is leased under `token`, or leave it to a later call on a database error."""

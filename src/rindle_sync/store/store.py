@@ -18,6 +18,7 @@ from rindle_sync.store.rate_limits import RateLimits
 from rindle_sync.store.superseded import Superseded
 
 if TYPE_CHECKING:
+    from rindle_sync.store.api_requests import ApiRequests
     from rindle_sync.store.change_feed import ChangeFeed
     from rindle_sync.store.history import History
     from rindle_sync.store.inbox import Inbox
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rindle_sync.store.outgoing_endpoints import OutgoingEndpoints
     from rindle_sync.store.outgoing_webhooks import OutgoingWebhooks
     from rindle_sync.store.removal import Removal
+    from rindle_sync.store.row_actions import RowActions
     from rindle_sync.store.statistics import Statistics
     from rindle_sync.store.wrong_times import WrongTimesQuery
 
@@ -92,11 +94,25 @@ class Store:
         return OutgoingWebhooks(*self._of)
 
     @cached_property
+    def api_requests(self) -> ApiRequests:
+        """The requests of the HTTP API with an idempotency key, of every environment."""
+        from rindle_sync.store.api_requests import ApiRequests
+
+        return ApiRequests(self.database)
+
+    @cached_property
     def history(self) -> History:
         """The changes of a row."""
         from rindle_sync.store.history import History
 
         return History(*self._of)
+
+    @cached_property
+    def row_actions(self) -> RowActions:
+        """What people and programs did to rows."""
+        from rindle_sync.store.row_actions import RowActions
+
+        return RowActions(*self._of)
 
     @cached_property
     def statistics(self) -> Statistics:

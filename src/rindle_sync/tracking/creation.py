@@ -3,12 +3,15 @@
 The steps of a direct upload, and of an asset made from a URL, but for the call itself.
 """
 
+import dataclasses
 import json
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from rindle_sync.domain import (
+    FROM_URL,
+    Action,
     Decision,
     ErrorKind,
     FailureKind,
@@ -17,7 +20,6 @@ from rindle_sync.domain import (
     ObservationSource,
     ProviderAsset,
     State,
-    Trigger,
     regular_check,
     replace,
     restart,
@@ -33,10 +35,24 @@ from rindle_sync.errors import (
 )
 from rindle_sync.gateway import Operation
 from rindle_sync.providers import NewAsset
-from rindle_sync.reconcile import Applied, Context, Observed, apply, commit, new_row
-from rindle_sync.store import Write
+from rindle_sync.reconcile import (
+    DONE,
+    Applied,
+    Context,
+    Observed,
+    act,
+    apply,
+    commit,
+    new_row,
+    record_afterwards,
+)
+from rindle_sync.store import Store, Write
+from rindle_sync.telemetry import HeldTelemetry
 
 Created = TypeVar("Created")
+
+BEGUN: Final = "begun"
+"""The outcome of an action whose row says what came of it."""
 
 
 def made_row(
@@ -76,7 +92,9 @@ async def insert(context: Context, row: ProviderAsset, *, replacing: bool) -> Pr
     """
     row = _planned(context, row)
     try:
-        await context.store.assets.add(row)
+        await act(
+            context, _action(row), row, lambda store: store.assets.add(row), outcome=lambda _: BEGUN
+        )
     except AlreadyTracked:
         return await _begin_again(context, row, replacing=replacing)
     return row
@@ -89,7 +107,7 @@ async def _begin_again(context: Context, fresh: ProviderAsset, *, replacing: boo
         decision = restart(old, fresh, context.now(), replacing=replacing)
     if old is None or decision is None:
         raise in_the_way(old)
-    return await write_again(context, old, decision)
+    return await write_again(context, old, decision, _action(fresh), outcome=BEGUN)
 
 
 def in_the_way(row: ProviderAsset | None) -> AlreadyTracked:
@@ -150,6 +168,7 @@ async def call(
         return await gateway.call_within(gateway.creates, operation, request)
     except Exception as error:
         await _apply(context, row, _failed(context, row, error))
+        await record_afterwards(context, _action(row), row, type(error).__name__)
         raise
 
 
@@ -183,11 +202,25 @@ def _has_ids_of(row: ProviderAsset, made: Observation) -> bool:
     return has_asset and made.provider_upload_id in {None, row.provider_upload_id}
 
 
-async def write_again(context: Context, row: ProviderAsset, decision: Decision) -> ProviderAsset:
+async def write_again(
+    context: Context, row: ProviderAsset, decision: Decision, action: Action, *, outcome: str = DONE
+) -> ProviderAsset:
     """The row with another attempt, or another asset. Raises `Conflict`."""
-    if not await commit(context, row, decision, Trigger.APP):
-        raise Conflict("the row was changed at the same moment; try again")
+    held = HeldTelemetry(context.telemetry)
+
+    async def work(store: Store) -> None:
+        held.clear()
+        within = dataclasses.replace(context, store=store, telemetry=held)
+        if not await commit(within, row, decision, context.trigger):
+            raise Conflict("the row was changed at the same moment; try again")
+
+    await act(context, action, row, work, outcome=lambda _: outcome)
+    held.release()
     return replace(decision.row, version=row.version + 1)
+
+
+def _action(row: ProviderAsset) -> Action:
+    return Action.CREATE_ASSET if row.ingest_mode == FROM_URL else Action.BEGIN_UPLOAD
 
 
 def _planned(context: Context, row: ProviderAsset) -> ProviderAsset:
@@ -198,5 +231,5 @@ def _planned(context: Context, row: ProviderAsset) -> ProviderAsset:
 async def _apply(
     context: Context, row: ProviderAsset, observation: Observation | FetchFailure
 ) -> Applied | None:
-    applied = await apply(context, [Observed(row, observation)], Trigger.APP)
+    applied = await apply(context, [Observed(row, observation)], context.trigger)
     return applied[0] if applied else None

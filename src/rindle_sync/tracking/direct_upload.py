@@ -5,21 +5,29 @@ from datetime import datetime, timedelta
 
 from rindle_sync.domain import (
     DIRECT_UPLOAD,
+    Action,
     ErrorKind,
     Observation,
     ObservationSource,
     Policy,
     ProviderAsset,
     State,
-    Trigger,
     attempt_age,
     reassign,
 )
 from rindle_sync.errors import AuthenticationFailed, ConfigurationError, NotFound
 from rindle_sync.gateway import Operation
 from rindle_sync.providers import UploadBounds, UploadRequest
-from rindle_sync.reconcile import Context, Observed, apply, check_text
+from rindle_sync.reconcile import (
+    Context,
+    Observed,
+    act_outside,
+    apply,
+    check_text,
+    record_afterwards,
+)
 from rindle_sync.tracking.creation import (
+    BEGUN,
     begun,
     call,
     check_json,
@@ -118,7 +126,8 @@ async def _take_over(
     # while its call may be under way, another upload would make that one useless
     if old.begun_at and attempt_age(old, now) < context.lease:
         raise in_the_way(old)
-    row = await write_again(context, old, reassign(old, begun(context, fresh), now, "begun again"))
+    decision = reassign(old, begun(context, fresh), now, "begun again")
+    row = await write_again(context, old, decision, Action.BEGIN_UPLOAD, outcome=BEGUN)
     return await _create(context, row, upload_request)
 
 
@@ -135,11 +144,13 @@ async def _reopen(
         )
     except NotFound:
         gone = Observation(source=ObservationSource.UPLOAD, at=at, gone=True)
-        await apply(context, [Observed(row, gone)], Trigger.APP)
+        await apply(context, [Observed(row, gone)], context.trigger)
         return None
     if reopened.url is None:
-        await apply(context, [Observed(row, reopened.observation)], Trigger.APP)
+        await apply(context, [Observed(row, reopened.observation)], context.trigger)
         return None
+    # its URL, a key, was given out again
+    await record_afterwards(context, Action.BEGIN_UPLOAD, row, "resumed")
     expires_at = row.updated_at + reopened.timeout
     return DirectUpload(row_id=row.id, url=reopened.url, expires_at=expires_at)
 
@@ -184,6 +195,16 @@ async def cancel_upload(context: Context, row: ProviderAsset) -> ProviderAsset:
     # its asset may exist: a row that had ended could begin anew, and make a second one
     if row.is_unclear:
         return row
+    return await act_outside(
+        context,
+        Action.CANCEL_UPLOAD,
+        row,
+        lambda: _cancel(context, row),
+        outcome=lambda after: after.state.value,
+    )
+
+
+async def _cancel(context: Context, row: ProviderAsset) -> ProviderAsset:
     at = context.now()
     observation = Observation(
         source=ObservationSource.APP,
@@ -194,7 +215,7 @@ async def cancel_upload(context: Context, row: ProviderAsset) -> ProviderAsset:
     )
     if row.provider_upload_id:
         observation = await _fetch_upload(context, row.provider_upload_id, at)
-    applied = await apply(context, [Observed(row, observation)], Trigger.APP)
+    applied = await apply(context, [Observed(row, observation)], context.trigger)
     return applied[0].row if applied else row
 
 

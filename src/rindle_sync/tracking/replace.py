@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from rindle_sync.domain import ADOPTED, ProviderAsset, State, reassign
+from rindle_sync.domain import ADOPTED, Action, ProviderAsset, State, reassign
 from rindle_sync.errors import AlreadyTracked, ConfigurationError
 from rindle_sync.reconcile import Context, new_row
 from rindle_sync.store import Store
@@ -39,7 +39,9 @@ async def replace_asset(
     return row if _is_about(row, fresh) else await replace_row(context, row, fresh)
 
 
-async def replace_row(context: Context, row: ProviderAsset, fresh: ProviderAsset) -> ProviderAsset:
+async def replace_row(
+    context: Context, row: ProviderAsset, fresh: ProviderAsset, action: Action = Action.REPLACE
+) -> ProviderAsset:
     """`row` with all that `fresh` says, in one transaction. Raises `AlreadyTracked`, `Conflict`."""
     held = HeldTelemetry(context.telemetry)
 
@@ -49,7 +51,7 @@ async def replace_row(context: Context, row: ProviderAsset, fresh: ProviderAsset
         # a row that was adopted is gone only where this one gets its asset
         await _free(within, row, fresh)
         decision = reassign(row, fresh, context.now(), "replaced")
-        await write_again(within, row, decision)
+        await write_again(within, row, decision, action)
         await store.superseded.forget([fresh])
         await store.inbox.revive_untracked([fresh], context.now())
         return await store.assets.get(row.id) or decision.row

@@ -9,13 +9,14 @@ from typing import Any, Final
 from rindle_sync.domain import (
     ADOPTED,
     LONGEST_TEXT,
+    Action,
     ProviderAsset,
     State,
     contradiction,
     shown_text,
 )
 from rindle_sync.errors import AlreadyTracked, ConfigurationError, Conflict, InvalidValue
-from rindle_sync.reconcile import TEXTS, Context, new_row
+from rindle_sync.reconcile import TEXTS, Context, new_row, record
 from rindle_sync.store import Store
 from rindle_sync.tracking.replace import replace_row
 
@@ -102,7 +103,9 @@ async def track(context: Context, *, connection: Any = None, **values: Any) -> P
     row, now = tracked_row(context, **values), context.now()
 
     async def work(store: Store) -> dict[str, _Outcome]:
-        return await _track(store, [row], now)
+        outcomes = await _track(store, [row], now)
+        await record(context, store, Action.TRACK, _new_rows(outcomes))
+        return outcomes
 
     outcome = (await context.store.together(work))[row.id]
     if isinstance(outcome, AlreadyTracked):
@@ -122,7 +125,7 @@ async def _begin_tombstone_again(
         raise blocked
     if any(getattr(found, name) != getattr(row, name) for name in _NAMES):
         raise blocked
-    return await replace_row(context, found, row)
+    return await replace_row(context, found, row, Action.TRACK)
 
 
 async def track_many(
@@ -177,6 +180,7 @@ async def _track_batch(
     async def work(store: Store) -> None:
         async with _undone(store) if dry_run else nullcontext():
             outcomes.update(await _track(store, rows, now))
+            await record(context, store, Action.TRACK, _new_rows(outcomes))
 
     if rows:
         await context.store.together(work)
@@ -214,11 +218,21 @@ async def _track(store: Store, rows: Sequence[ProviderAsset], now: datetime) -> 
     for row in left:
         outcomes[row.id] = Conflict("the rows with its keys come and go; try again")
     found = [(row, outcomes[row.id]) for row in rows]
-    new = [row for row, outcome in found if isinstance(outcome, _Found) and outcome.is_new]
+    new = [row for row, outcome in found if _is_new(outcome)]
     if new:
         await store.superseded.forget(new)
         await store.inbox.revive_untracked(new, now)
     return outcomes
+
+
+def _is_new(outcome: _Outcome) -> bool:
+    return isinstance(outcome, _Found) and outcome.is_new
+
+
+def _new_rows(outcomes: Mapping[str, _Outcome]) -> list[ProviderAsset]:
+    """The rows that are new, or have become the app's, as they are stored."""
+    found = [outcome for outcome in outcomes.values() if isinstance(outcome, _Found)]
+    return [outcome.row for outcome in found if outcome.is_new]
 
 
 async def _compare(store: Store, rows: Sequence[ProviderAsset]) -> dict[str, _Outcome]:

@@ -1,9 +1,11 @@
 """Forgets a row, and on request deletes its asset at the provider first."""
 
-from rindle_sync.domain import ProviderAsset, State
-from rindle_sync.errors import AlreadyBegun, NotFound
+from rindle_sync.domain import Action, ProviderAsset, State
+from rindle_sync.errors import AlreadyBegun, NotFound, RindleSyncError
 from rindle_sync.gateway import Operation
-from rindle_sync.reconcile import Context
+from rindle_sync.reconcile import Context, record, record_afterwards
+from rindle_sync.store import Store
+from rindle_sync.tracking.creation import BEGUN
 from rindle_sync.tracking.direct_upload import cancel_upload
 
 
@@ -17,17 +19,32 @@ async def untrack(
 ) -> ProviderAsset:
     """Delete `row`; returns it as it was. Nothing makes a row of its asset again but `track`.
 
-    With `history` its changes go, too, those that were not dispatched among them; with
+    With `history` its changes go, too, those that were not dispatched among them, and its reference
+    in what was recorded of actions on it; with
     `webhook_bodies` the bodies of the webhook events about it. With `delete_asset` its asset at the
     provider, or the upload that waits for its file, goes first: where the provider does not do
     that, nothing is forgotten. Raises `ProviderError` and its kinds, `AlreadyBegun`.
     """
     if delete_asset:
-        row = await _delete_at_provider(context, row)
-    # also what was deleted: a list that lags may show it for a while
-    await context.store.removal.remove(
-        row.id, context.now(), history=history, webhook_bodies=webhook_bodies
-    )
+        # before what cannot be undone: a process that dies in between leaves who asked for it
+        await record(context, context.store, Action.UNTRACK, [row], BEGUN)
+        try:
+            row = await _delete_at_provider(context, row)
+        except RindleSyncError as error:
+            await record_afterwards(context, Action.UNTRACK, row, type(error).__name__)
+            raise
+
+    async def remove(store: Store) -> None:
+        # also what was deleted: a list that lags may show it for a while
+        if await store.removal.remove(
+            row.id, context.now(), history=history, webhook_bodies=webhook_bodies
+        ):
+            await record(context, store, Action.UNTRACK, [row], names_it=not history)
+
+    if context.actor:
+        await context.store.together(remove)
+    else:
+        await remove(context.store)
     return row
 
 

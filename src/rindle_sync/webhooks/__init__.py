@@ -19,7 +19,7 @@ from rindle_sync.webhooks.endpoints import (
     find_endpoint,
     list_endpoints,
 )
-from rindle_sync.webhooks.events import WebhookEvents
+from rindle_sync.webhooks.events import WebhookEvents, replay
 from rindle_sync.webhooks.process import BATCH, process_pending, process_webhook_events, rows_about
 from rindle_sync.webhooks.receive import (
     LARGEST_BODY,

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from copy import copy
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack, cast, overload
 
 from rindle_sync.app import RindleSync
 from rindle_sync.domain import (
     MOST_LISTED,
+    Actor,
     ChangeKind,
     ProviderAsset,
     Rendition,
@@ -97,6 +99,14 @@ class BlockingRindle(Blocking):
         super().__init__(background)
         self._environment = environment
         self._names: set[str] = set()
+        self._actor: Actor | None = None
+
+    @_as_in(RindleSync.as_actor)
+    def as_actor(self, actor: Actor | str) -> Self:
+        """The same service, which records what is done to rows through it, and who does it."""
+        service = copy(self)
+        vars(service)["_actor"] = Actor(actor) if isinstance(actor, str) else actor
+        return service
 
     track = _blocking(RindleSync.track)
     track_many = _blocking(RindleSync.track_many)
@@ -297,11 +307,12 @@ class BlockingRindle(Blocking):
         return self._background.call(lambda installation: work(self._of(installation)))
 
     def _of(self, installation: Installation) -> RindleSync:
-        return (
+        service = (
             installation.of(self._environment)
             if self._environment
             else installation.sole_environment
         )
+        return service.as_actor(self._actor) if self._actor else service
 
 
 Caller = Callable[[Callable[[RindleSync], Awaitable[Any]]], Any]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from rindle_sync.diagnostics import SYNC_OUTCOMES, Explanation, Outcome
+from rindle_sync.domain import CONSOLE, Trigger
 from rindle_sync.domain import ProviderAsset as Row
-from rindle_sync.domain import Trigger
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.integrations.django.models import ProviderAsset, WebhookEvent
 from rindle_sync.integrations.django.process import rindle
@@ -29,7 +29,7 @@ def synced(rows: Iterable[ProviderAsset]) -> Iterator[Told]:
     """Have the provider asked about each row."""
 
     def sync(row: Row) -> Outcome:
-        service = rindle.of(row.environment)
+        service = rindle.of(row.environment).as_actor(CONSOLE)
         applied = service.sync(row, ask_first=True, trigger=Trigger.CONSOLE)
         return SYNC_OUTCOMES[applied.decision.verdict] if applied else GONE
 
@@ -40,7 +40,7 @@ def untracked(rows: Iterable[ProviderAsset]) -> Iterator[Told]:
     """Have each row forgotten; its asset stays at the provider."""
 
     def untrack(row: Row) -> Outcome:
-        was_there = rindle.of(row.environment).untrack(row.id)
+        was_there = rindle.of(row.environment).as_actor(CONSOLE).untrack(row.id)
         return Outcome(is_good=True, text=UNTRACKED) if was_there else GONE
 
     yield from _each(rows, untrack)
@@ -60,7 +60,8 @@ def replayed(events: Iterable[WebhookEvent]) -> Iterator[Told]:
     """Have each webhook event applied again."""
     for event in events:
         try:
-            number = rindle.of(event.environment).webhook_events.replay(event.pk)
+            service = rindle.of(event.environment).as_actor(CONSOLE)
+            number = service.webhook_events.replay(event.pk)
             text = REPLAYED if number else NOT_REPLAYED
             outcome = Outcome(is_good=bool(number), text=text)
         except RindleSyncError as error:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from importlib.metadata import version
 from typing import Any, Final
@@ -20,13 +21,14 @@ from rindle_sync.domain import ErrorKind, JobKind, ProviderAsset, State, Trigger
 from rindle_sync.errors import AuthenticationFailed, RindleSyncError
 from rindle_sync.reconcile import sync_row
 from rindle_sync.runtime import JobRunner
+from rindle_sync.store.api_tokens import ApiTokens
 from rindle_sync.telemetry import OperatorActed, scrub_traceback
 from rindle_sync.web.console import views
 from rindle_sync.web.console.forms import Address, Declined, check_origin, is_local, read_form
-from rindle_sync.web.console.session import COOKIE, LASTS, Sessions
+from rindle_sync.web.console.session import COOKIE, LASTS, Session, Sessions, actor_here, signed_in
 from rindle_sync.web.console.templating import HERE, templates
 from rindle_sync.web.console.views import RowSearch
-from rindle_sync.webhooks import Receive, Scope, Send
+from rindle_sync.webhooks import Receive, Scope, Send, replay
 
 LONGEST_SYNC: Final = 20.0
 """Seconds that a browser waits for a sync."""
@@ -51,6 +53,8 @@ _BUSY: Final = "busy: the database takes too long to answer; try again in a mome
 _GUESSING: Final = "too many wrong tokens; try again in a moment"
 _LOCAL_ONLY: Final = "without the setting console_token, the console answers this machine only"
 _SIGN_IN: Final = "sign in first: without the token the console is read-only"
+_READ_ONLY: Final = "the token of this session may read, and change nothing"
+_ONE_ENVIRONMENT: Final = "this token is for one environment alone, and the console shows more"
 _FORGED: Final = "the form does not belong to this session; go back, reload the page and try again"
 _FAULT: Final = "this is a bug in rindle-sync; its log says where"
 _HEADERS: Final = {
@@ -84,7 +88,8 @@ class Console:
         self._job_runners = {job_runner.environment: job_runner for job_runner in job_runners}
         self._any = job_runners[0]
         self._now: Callable[[], datetime] = self._any.context.now
-        self._sessions = Sessions(token)
+        self._api_tokens = ApiTokens(self._any.context.store.database)
+        self._sessions = Sessions(token, self._api_tokens, self._reading)
         self._address = Address.of(base_url)
         self._templates = templates()
         self._slots = ConcurrencyLimit(READS, within=READ_WITHIN)
@@ -99,11 +104,11 @@ class Console:
             Route("/webhook-events", self._page(self._webhook_events)),
             Route("/sign-in", self._open(self._sign_in_form)),
             Route("/sign-in", self._open(self._sign_in), methods=["POST"]),
-            Route("/sign-out", self._action(self._sign_out), methods=["POST"]),
+            Route("/sign-out", self._action(self._sign_out, writes=False), methods=["POST"]),
             Route(f"{row}/sync", self._action(self._sync), methods=["POST"]),
             Route(f"{event}/replay", self._action(self._replay), methods=["POST"]),
             Route("/webhook-events/replay-dead", self._action(self._replay), methods=["POST"]),
-            Route("/static/{name}", self._open(_static)),
+            Route("/static/{name}", self._open(_static, knows_session=False)),
         ]
         self._app = Starlette(routes=routes, exception_handlers={HTTPException: self._not_found})
         # its redirect would name the host and the scheme that the request claims
@@ -117,14 +122,20 @@ class Console:
     async def close(self) -> None:
         """Stop reading."""
         await self._overviews.close()
+        await self._api_tokens.finish()
 
     # who may do what
 
-    def _may_act(self, request: Request) -> bool:
-        return self._sessions.is_open(request.cookies.get(COOKIE), self._now())
+    async def _resume(self, request: Request) -> None:
+        """Know whose request it is."""
+        session = await self._sessions.resume(request.cookies.get(COOKIE), self._now())
+        signed_in.set(session if session and self._may_see_all(session) else None)
+
+    def _may_see_all(self, session: Session) -> bool:
+        return session.environment is None or list(self._job_runners) == [session.environment]
 
     def _may_read(self, request: Request) -> bool:
-        return self._may_act(request) if self._sessions.token else is_local(request)
+        return signed_in.get() is not None if self._sessions.token else is_local(request)
 
     def _page(self, endpoint: Endpoint) -> Endpoint:
         async def read(request: Request) -> Response:
@@ -134,12 +145,15 @@ class Console:
 
         return self._open(read)
 
-    def _action(self, endpoint: Endpoint) -> Endpoint:
+    def _action(self, endpoint: Endpoint, *, writes: bool = True) -> Endpoint:
         """Only for whoever is signed in, and only from a form of the same session."""
 
         async def act(request: Request) -> Response:
-            if not self._may_act(request):
+            session = signed_in.get()
+            if session is None:
                 raise Declined(401, _SIGN_IN)
+            if writes and not session.may_act:
+                raise Declined(403, _READ_ONLY)
             form = await read_form(request)
             if not self._sessions.has_form_key(request.cookies[COOKIE], form.get("key", "")):
                 raise Declined(403, _FORGED)
@@ -147,12 +161,15 @@ class Console:
 
         return self._open(act)
 
-    def _open(self, endpoint: Endpoint) -> Endpoint:
+    def _open(self, endpoint: Endpoint, *, knows_session: bool = True) -> Endpoint:
         """Every failure becomes a page that names it and shows no secret."""
 
         async def answer(request: Request) -> Response:
+            signed_in.set(None)
             try:
                 check_origin(request, self._address)
+                if knows_session:
+                    await self._resume(request)
                 return await endpoint(request)
             except Declined as declined:
                 return self._decline(request, declined)
@@ -172,13 +189,14 @@ class Console:
     # answers
 
     def _show(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
-        may_act = self._may_act(request)
+        session = signed_in.get()
         common = {
             "environments": list(self._job_runners),
             "may_read": self._may_read(request),
-            "may_act": may_act,
+            "is_signed_in": session is not None,
+            "may_act": session is not None and session.may_act,
             "can_sign_in": self._sessions.token is not None,
-            "form_key": self._sessions.form_key(request.cookies[COOKIE]) if may_act else "",
+            "form_key": self._sessions.form_key(request.cookies[COOKIE]) if session else "",
             "version": version("rindle-sync"),
             "states": list(State),
             "kinds": list(ErrorKind),
@@ -202,6 +220,8 @@ class Console:
         text = "this page does not exist"
         if error.status_code == 405:
             text = "this page does not accept the method of the request"
+        with suppress(RindleSyncError, Declined):
+            await self._resume(request)
         answer = self._decline(request, Declined(error.status_code, text))
         answer.headers.update(error.headers or {})
         return answer
@@ -262,9 +282,8 @@ class Console:
         outcome, path = "failed", f"/rows/{row.id}"
         try:
             async with asyncio.timeout(LONGEST_SYNC):
-                applied = await sync_row(
-                    job_runner.context, row, trigger=Trigger.CONSOLE, ask_first=True
-                )
+                context = replace(job_runner.context, actor=actor_here())
+                applied = await sync_row(context, row, trigger=Trigger.CONSOLE, ask_first=True)
             outcome = applied.decision.verdict.value if applied else "gone"
         except TimeoutError:
             outcome = "late"
@@ -282,8 +301,8 @@ class Console:
         action, event_id = "replay_dead", request.path_params.get("webhook_event_id")
         if event_id is not None:
             action, event_id = "replay", str(event_id)
-        now = job_runner.context.now()
-        number = await job_runner.context.store.inbox.replay(now, webhook_event_id=event_id)
+        context = replace(job_runner.context, actor=actor_here())
+        number = await replay(context, event_id)
         job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
         self._emit(job_runner, action, "done" if number else "nothing")
         return self._redirect(
@@ -297,14 +316,17 @@ class Console:
         form = await read_form(request)
         if self._guesses >= GUESSES:
             raise Declined(429, _GUESSING, back="/sign-in")
-        if not self._sessions.opens(form.get("token", "")):
-            await self._delay_guess()
+        session = await self._session_by(form.get("token", ""))
+        if session is None:
             return self._show(request, "sign_in.html", 403, is_wrong=True)
+        if not self._may_see_all(session):
+            raise Declined(403, _ONE_ENVIRONMENT, back="/sign-in")
+        signed_in.set(session)
         self._emit(self._any, "sign_in", "done")
         answer = self._redirect("/")
         answer.set_cookie(
             COOKIE,
-            self._sessions.begin(self._now()),
+            self._sessions.begin(session, self._now()),
             max_age=int(LASTS.total_seconds()),
             httponly=True,
             samesite="strict",
@@ -313,13 +335,19 @@ class Console:
         )
         return answer
 
-    async def _delay_guess(self) -> None:
-        """Handle wrong tokens one after another, so that many guesses at once gain nothing."""
+    async def _session_by(self, token: str) -> Session | None:
+        """The session that a token opens.
+
+        Wrong ones are handled one after another, so that many guesses at once gain nothing.
+        """
         self._guesses += 1
         try:
-            async with self._guessing:
-                self._emit(self._any, "sign_in", "refused")
-                await self._any.context.gateway.sleep(GUESS_TAKES)
+            session = await self._sessions.open(token, self._now())
+            if session is None:
+                async with self._guessing:
+                    self._emit(self._any, "sign_in", "refused")
+                    await self._any.context.gateway.sleep(GUESS_TAKES)
+            return session
         finally:
             self._guesses -= 1
 
@@ -344,7 +372,7 @@ class Console:
     def _emit(
         self, job_runner: JobRunner, action: str, outcome: str, row: ProviderAsset | None = None
     ) -> None:
-        event = OperatorActed(action=action, outcome=outcome)
+        event = OperatorActed(action=action, outcome=outcome, actor=actor_here().text)
         job_runner.context.telemetry.emit(event, row)
 
 
