@@ -7,7 +7,7 @@ ARGS ?=
 COVERAGE ?= 92
 SEEDS ?= 0-999
 
-.PHONY: help demo test acceptance check bounds soak mutants bench clean
+.PHONY: help demo test acceptance check bounds soak mutants bench dist clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -43,6 +43,12 @@ mutants: $(READY)  ## break the code that decides in small ways, and list what n
 
 bench: $(READY)  ## measure, and print the figures
 	@$(RUN) benchmarks $(ARGS)
+
+dist: $(READY)  ## build wheel and sdist, and try them in empty environments on each Python at hand
+	@rm -rf dist
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .ci/build dist
+	@RINDLE_TEST_DIST=dist $(PYTEST) tests/acceptance/test_dist.py $(ARGS)
+	@ls dist
 
 clean:  ## remove the environment and every cache
 	rm -rf .venv .venv-lowest-direct .venv-highest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage mutants build dist
