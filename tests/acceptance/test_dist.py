@@ -178,10 +178,11 @@ def test_every_extra_is_tried() -> None:
     assert sorted((*IMPORTED, "all")) == sorted(PROJECT["optional-dependencies"])
 
 
+@pytest.mark.parametrize("version", PYTHONS)
 @pytest.mark.parametrize("extra", IMPORTED)
 def test_an_extra_alone_has_all_that_it_is_for(
-    packages: Packages, extra: str, tmp_path: Path
+    packages: Packages, extra: str, version: str, tmp_path: Path
 ) -> None:
-    venv = install(packages.wheel, python_of(PYTHONS[0]), tmp_path, extra)
+    venv = install(packages.wheel, python_of(version), tmp_path, extra)
 
     venv.run("python", "-c", f"import {IMPORTED[extra]}")
