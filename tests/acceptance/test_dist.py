@@ -57,6 +57,10 @@ IMPORTED = {
 """What each extra, and nothing else, makes it possible to import."""
 
 
+OF_EXTRAS = PYTHONS if "RINDLE_TEST_DIST" in os.environ else PYTHONS[:1]
+"""`make dist` tries every extra with every Python, `make acceptance` with the oldest."""
+
+
 @pytest.fixture(scope="session")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
     """Those in the folder that `make dist` names, else new ones."""
@@ -178,7 +182,7 @@ def test_every_extra_is_tried() -> None:
     assert sorted((*IMPORTED, "all")) == sorted(PROJECT["optional-dependencies"])
 
 
-@pytest.mark.parametrize("version", PYTHONS)
+@pytest.mark.parametrize("version", OF_EXTRAS)
 @pytest.mark.parametrize("extra", IMPORTED)
 def test_an_extra_alone_has_all_that_it_is_for(
     packages: Packages, extra: str, version: str, tmp_path: Path

@@ -139,6 +139,9 @@ async def test_processes_of_both_versions_share_a_database_while_they_are_replac
     await upgrade.migrate(old)
     async with upgrade.serving(old) as the_old:
         await upgrade.track(old, "before")
+        too_early = await new.run("run")
+        assert too_early.code == 1
+        assert "run `rindle-sync migrate`" in too_early.complaint
         assert "(from " in await upgrade.migrate(new)
         async with a_store(database_url) as store, upgrade.serving(new) as the_new:
             await store.change_feed.turn_on()
