@@ -6,13 +6,14 @@ PYTEST := $(RUN) pytest --numprocesses 3 --dist worksteal --durations 10
 ARGS ?=
 COVERAGE ?= 92
 SEEDS ?= 0-999
+BOUNDS ?= lowest-direct highest
 
-.PHONY: help demo test acceptance check docs picture bounds soak mutants bench clean
+.PHONY: help demo test acceptance check docs picture lint-ops bounds soak mutants bench dist clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
 	@echo "rindle-sync: make <target> [ARGS=...] [PYTHON=/path/to/python]"
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-11s %s\n", $$1, $$2 }'
 
 demo: $(READY)  ## see a lost webhook found again, without any account
 	@.venv/bin/rindle-sync demo $(ARGS)
@@ -38,8 +39,19 @@ docs: $(READY)  ## build the documentation site into build/site
 picture: $(READY)  ## draw the picture of the demo on the home page anew
 	@.venv/bin/python docs/scripts/draw_demo.py
 
+lint-ops: $(READY)  ## lint the workflows, the container image and the manifests of Kubernetes
+	@.venv/bin/uv venv -q --clear --python .venv/bin/python .venv-lint
+	@$(UV) --python .venv-lint/bin/python -r .github/requirements.txt
+	@$(LINT)/zizmor --quiet --offline .github
+	@$(LINT)/yamllint --strict -c .github/yamllint.yaml .github .pre-commit-config.yaml ops
+	@$(LINT)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(LINT)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(LINT)/check-jsonschema --builtin-schema vendor.compose-spec ops/compose.yaml
+	@$(LINT)/hadolint ops/Dockerfile
+	@$(LINT)/kubernetes-validate --strict $(filter-out %/kustomization.yaml,$(wildcard ops/kubernetes/*.yaml))
+
 bounds: $(READY)  ## use every extra with the oldest versions that pyproject.toml allows, and with the newest
-	@$(foreach bound,lowest-direct highest,$(call BOUND,$(bound)) &&) true
+	@$(foreach bound,$(BOUNDS),$(call BOUND,$(bound)) &&) true
 
 soak: $(READY)  ## live through simulated histories: make soak SEEDS=0-9999 ARGS="--database postgresql"
 	@$(RUN) simulation $(SEEDS) $(ARGS)
@@ -52,8 +64,14 @@ mutants: $(READY)  ## break the code that decides in small ways, and list what n
 bench: $(READY)  ## measure, and print the figures
 	@$(RUN) benchmarks $(ARGS)
 
+dist: $(READY)  ## build wheel and sdist, and try them in empty environments on each Python at hand
+	@rm -rf dist
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .ci/build dist
+	@RINDLE_TEST_DIST=dist $(PYTEST) tests/acceptance/test_dist.py $(ARGS)
+	@ls dist
+
 clean:  ## remove the environment and every cache
-	rm -rf .venv .venv-lowest-direct .venv-highest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage mutants build dist
+	rm -rf .venv .venv-lowest-direct .venv-highest .venv-lint .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage mutants build dist
 	find src tests simulation benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # Pinned tools first, then ourselves with one of them (hatchling), so that no version is left to the day of the install.
@@ -65,6 +83,7 @@ $(READY): pyproject.toml constraints.txt requirements-dev.txt
 	@$(PIP) --no-build-isolation -e ".[all]" -c constraints.txt
 	@touch $@
 
+LINT = .venv-lint/bin
 PIP = $(RUN) pip install -qq --disable-pip-version-check
 
 # Tests that use every extra, and what they need to run.

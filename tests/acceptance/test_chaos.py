@@ -5,7 +5,6 @@ on for longer.
 """
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,14 +14,12 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-import httpx
-
 from rindle_sync.demo import agrees
-from rindle_sync.domain import EventStatus, State
+from rindle_sync.domain import State
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.store import Store
-from rindle_sync.web.server import listen, serve
+from tests.support.deliveries import Acknowledging, delivering, nothing_acknowledged_is_lost
 from tests.support.processes import (
     FarEnd,
     Running,
@@ -50,23 +47,6 @@ LIVES: Final = (
     Life(ends="errored", after=2),
     Life(ends="ready", after=1, deleted_after=3),
 )
-
-
-class Acknowledging(httpx.AsyncBaseTransport):
-    """Carries deliveries, and notes the events that were answered with 2xx."""
-
-    def __init__(self, acknowledged: set[str]) -> None:
-        self._acknowledged = acknowledged
-        self._inner = httpx.AsyncHTTPTransport()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await self._inner.handle_async_request(request)
-        if response.is_success:
-            self._acknowledged.add(json.loads(request.content)["id"])
-        return response
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
 
 
 @dataclass
@@ -101,13 +81,8 @@ async def a_provider() -> AsyncIterator[FarEnd]:
     emulator.add_fault("server_error", probability=0.05)
     emulator.add_fault("rate_limited", probability=0.02, retry_after=1)
     emulator.add_fault("latency", seconds=0.02)
-    listening, stop = listen("127.0.0.1", 0), asyncio.Event()
-    serving = asyncio.create_task(serve(emulator.app, listening, stop, lifespan=True))
-    try:
-        yield FarEnd(emulator, f"http://127.0.0.1:{listening.getsockname()[1]}")
-    finally:
-        stop.set()
-        await serving
+    async with delivering(emulator) as far_end:
+        yield far_end
 
 
 async def upload_videos(store: Store, emulator: MuxEmulator, seconds: float) -> None:
@@ -177,22 +152,3 @@ async def all_is_in_sync(store: Store, emulator: MuxEmulator) -> None:
         row for row in await all_rows(store) if not agrees(row, truths[row.provider_asset_id or ""])
     ]
     assert not out, [(row.state, row.error_kind, row.last_sync_error) for row in out]
-
-
-async def nothing_acknowledged_is_lost(store: Store, acknowledged: set[str]) -> None:
-    """Each delivery is kept, and none waits.
-
-    Those that came before their row, and are dead by now, can be replayed.
-    """
-    inbox = store.inbox
-
-    async def none_waits() -> None:
-        kept = await inbox.list(limit=100_000)
-        assert acknowledged <= {webhook_event.event_id for webhook_event in kept}
-        assert not [
-            webhook_event
-            for webhook_event in kept
-            if webhook_event.status is EventStatus.PENDING and not webhook_event.attempts
-        ]
-
-    await eventually(none_waits)
