@@ -55,6 +55,21 @@ from rindle_sync.domain.media import (
     media_fields,
     media_values,
 )
+from rindle_sync.domain.outgoing import (
+    CHANGE_TYPES,
+    LONGEST_URL,
+    MEDIA_CHANGED,
+    MOST_SECRETS,
+    SECRET_PREFIX,
+    TEST_TYPE,
+    change_type,
+    endpoint_url_fault,
+    secret_fault,
+    shown_url,
+    signing_key,
+    type_pattern_fault,
+    wants_type,
+)
 from rindle_sync.domain.outputs import (
     FINISHED,
     LIVE,

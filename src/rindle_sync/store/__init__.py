@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         is_called_from_elsewhere,
         on_callers_thread,
     )
+    from rindle_sync.store.change_feed import PublishedChange
     from rindle_sync.store.connection_kinds import AnyConnection, AsyncConnection
     from rindle_sync.store.database import ENCODING_REMEDY, Database
     from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
@@ -64,6 +65,7 @@ _MODULES: Final = {
     "Outcomes": "pending",
     "PendingCall": "pending",
     "PendingChange": "pending",
+    "PublishedChange": "change_feed",
     "REPLACED": "superseded",
     "ROW": "lines",
     "RateLimits": "rate_limits",

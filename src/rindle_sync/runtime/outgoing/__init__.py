@@ -1,0 +1,1 @@
+"""Tells the endpoints of the app's of changes, by signed webhooks."""
