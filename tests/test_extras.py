@@ -28,6 +28,7 @@ EXTRAS = (
     "prometheus_client",
     "opentelemetry",
     "flask",
+    "fastapi",
 )
 
 WITHOUT = f"""
@@ -196,4 +197,27 @@ def test_the_command_line_names_its_extra() -> None:
     assert (
         ended.stderr
         == "rindle-sync: the command line needs typer; pip install 'rindle-sync[cli]'\n"
+    )
+
+
+def test_the_http_api_needs_an_extra(tmp_path: Path) -> None:
+    ended = run_without_extras(f"""
+        import asyncio
+        from rindle_sync import connect
+        from rindle_sync.errors import ConfigurationError
+        from rindle_sync.config import plain_settings
+
+        async def main():
+            settings = plain_settings(database_url="sqlite:///{tmp_path}/rows.sqlite3")
+            async with connect(settings) as rindle:
+                try:
+                    rindle.api
+                except ConfigurationError as error:
+                    print(error)
+
+        asyncio.run(main())
+    """)
+
+    assert ended.stdout == ("api: the HTTP API needs an extra; pip install 'rindle-sync[api]'\n"), (
+        ended.stderr
     )

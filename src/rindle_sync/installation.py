@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rindle_sync.app import RindleSync, no_environment, now, only_environment
+from rindle_sync.app import RindleSync, http_api, no_environment, now, only_environment
 from rindle_sync.config import Settings, load_settings
 from rindle_sync.providers import Transport
 from rindle_sync.reconcile import Context
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rindle_sync.diagnostics import Overview
     from rindle_sync.diagnostics.doctor import Diagnosis
     from rindle_sync.runtime import Runtime
+    from rindle_sync.web.api.app import Api
     from rindle_sync.webhooks import App
 
 
@@ -38,6 +39,7 @@ class Installation(Runnable, Mapping[str, RindleSync]):
         self.database = database
         self._services = services
         self._now = clock
+        self._api: Api | None = None
 
     def __getitem__(self, environment: str) -> RindleSync:
         return self._services[environment]
@@ -138,6 +140,23 @@ class Installation(Runnable, Mapping[str, RindleSync]):
         """
         return self.runtime.celery(app)
 
+    def api(self) -> Api:
+        """The HTTP API of all environments, an ASGI app to mount at any path.
+
+        It is one, however often it is asked for, and ends with the installation. Raises
+        `ConfigurationError` without the extra `api`.
+        """
+        if self._api is None:
+            self._api = http_api(self, self.settings)
+        return self._api
+
+    async def finish(self) -> None:
+        """Let go of all but the database. Raises nothing."""
+        if self._api is not None:
+            await self._api.close()
+        for service in self.values():
+            await service.finish()
+
     def webhooks(self, path: str) -> App:
         """The webhook endpoints of all environments.
 
@@ -178,11 +197,11 @@ async def connect_all(
     hearing: tuple[Listener, ...] = (EventLog(), *listeners)
     for name, own in settings.each().items():
         services[name] = RindleSync(own, database, hearing, transports(name), clock)
+    installation = Installation(settings, services, database, clock)
     try:
-        yield Installation(settings, services, database, clock)
+        yield installation
     finally:
-        for service in services.values():
-            await service.finish()
+        await installation.finish()
         await database.close()
 
 

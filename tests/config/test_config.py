@@ -28,6 +28,7 @@ FREE_TEXT = (
     "environment",
     "listen_host",
     "console_host",
+    "api_host",
     "mux_environment_id",
     "mux_signing_key_id",
     "mux_signing_private_key",
@@ -35,6 +36,7 @@ FREE_TEXT = (
     "mux_token_secret",
     "mux_webhook_secrets",
     "console_token",
+    "api_token",
 )
 NO_NUMBERS = (
     "nonsense",
@@ -69,6 +71,7 @@ BAD_TEXTS = {
     "provider_token_priority": ("nonsense", "", "HIGH", "5"),
     "engine": ("nonsense", "", "celery"),
     "opentelemetry": ("nonsense", "", "ON", "1"),
+    "api_token_sees_provider_ids": ("nonsense", "", "ON", "1"),
     "log_format": ("nonsense", "", "JSON"),
     "mux_token_id_file": ("/no/such/file", "/"),
     "mux_token_secret_file": ("/no/such/file", "/"),
@@ -77,6 +80,8 @@ BAD_TEXTS = {
     "mux_signing_private_key_file": ("/no/such/file", "/"),
     "console_token": ("too short", " " * 20),
     "console_token_file": ("/no/such/file", "/"),
+    "api_token": ("x" * 31, " " * 40, "with blanks in it, however long it may be"),
+    "api_token_file": ("/no/such/file", "/"),
     "console_base_url": ("ops.example.com", "https://ops.example.com/?a=b", "http://h:99999"),
 }
 TABLES = "environments"
@@ -104,6 +109,7 @@ OVER_THE_TOP = {
     "dead_webhook_event_retention_days": ("0", "3651"),
     "listen_port": ("0", "65536", "1.5"),
     "console_port": ("-1", "65536", "1.5"),
+    "api_port": ("0", "65536", "1.5"),
 }
 NUMBERS = tuple(
     name
@@ -373,6 +379,7 @@ TRIMMED = {
     "mux_webhook_secrets": f"{PLANTED},other",
     "mux_signing_key_id": "key-1",
     "console_token": PLANTED,
+    "api_token": PLANTED,
 }
 
 

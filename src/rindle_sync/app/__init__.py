@@ -5,6 +5,7 @@ from rindle_sync.app.core import lease_of, now
 from rindle_sync.app.rindle import (
     RindleSync,
     connect,
+    http_api,
     no_environment,
     only_environment,
     open_rindle,

@@ -15,7 +15,7 @@ from rindle_sync.app.lifecycle import Lifecycle
 from rindle_sync.app.listing import Listing
 from rindle_sync.app.playing import Playing
 from rindle_sync.app.uploads import Uploads
-from rindle_sync.config import Settings, load_settings
+from rindle_sync.config import Settings, Switch, load_settings
 from rindle_sync.domain import JobKind
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.providers import Transport
@@ -37,6 +37,7 @@ from rindle_sync.telemetry import EventLog, Listener
 if TYPE_CHECKING:
     from rindle_sync.diagnostics import Status, WaitingEvents
     from rindle_sync.runtime import Runtime
+    from rindle_sync.web.api.app import Api
     from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse
 
 
@@ -143,6 +144,15 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
 
         return WebhookEvents(self.context, self.job_runner.prune)
 
+    @cached_property
+    def api(self) -> Api:
+        """The HTTP API of this service, an ASGI app to mount at any path; needs the extra `api`.
+
+        Its tokens are that of the setting `api_token`, and those that `rindle-sync token create`
+        makes. It ends with the service. Raises `ConfigurationError` without the extra.
+        """
+        return http_api({self.settings.environment: self}, self.settings)
+
     async def process_webhook_events(self) -> int:
         """Apply every stored webhook event whose time has come; how many.
 
@@ -173,12 +183,26 @@ class RindleSync(Uploads, Lifecycle, Playing, Listing, Callbacks, Runnable):
 
         Raises nothing.
         """
+        if "api" in self.__dict__:
+            await self.api.close()
         # a service that was never used has made no connections, and must make none to close
         if "context" in self.__dict__:
             if "waiting_events" in self.__dict__:
                 await self.waiting_events.close()
             await self.store.database.finish_storing(self.context.webhooks.store_within)
             await self.context.gateway.provider.close()
+
+
+def http_api(services: Mapping[str, RindleSync], settings: Settings) -> Api:
+    """The HTTP API of services on one database. Raises `ConfigurationError` without the extra."""
+    try:
+        from rindle_sync.web.api.app import Api
+    except ModuleNotFoundError:
+        text = "the HTTP API needs an extra; pip install 'rindle-sync[api]'"
+        raise ConfigurationError("api", text) from None
+    token = settings.api_token.get_secret_value() if settings.api_token else None
+    sees_provider_ids = settings.api_token_sees_provider_ids is Switch.ON
+    return Api(services, token, sees_provider_ids=sees_provider_ids)
 
 
 def only_environment(environments: Collection[str]) -> str:

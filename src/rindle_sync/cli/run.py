@@ -31,9 +31,11 @@ from rindle_sync.errors import ConfigurationError, RindleSyncError
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
     from rindle_sync.installation import Installation
     from rindle_sync.telemetry import Event
+    from rindle_sync.webhooks import App
 
 WEBHOOK_PATH: Final = "/webhooks/{provider}"
 
@@ -62,7 +64,7 @@ def worker(json_: EachPass = False, log_format: Format = None) -> None:
     Run as many workers as you like, on any machine.
     """
     override(engine=EngineName.PROCRASTINATE, log_format=log_format)
-    keep_running(json_, has_endpoint=False)
+    keep_running(json_, has_endpoint=False, has_api=False)
 
 
 @commands.command()
@@ -75,11 +77,13 @@ def endpoint(engine: Engine = None, log_format: Format = None) -> None:
     keep_running(False, process_jobs=False)
 
 
-def keep_running(json_: bool, *, has_endpoint: bool = True, process_jobs: bool = True) -> None:
+def keep_running(
+    json_: bool, *, has_endpoint: bool = True, has_api: bool = True, process_jobs: bool = True
+) -> None:
     """Run the service, or a part of it, until it is stopped; report each pass."""
     logs.start(overrides.get("log_format") or settings().log_format)
     report = partial(_report_pass, json_=json_)
-    parts = {"has_endpoint": has_endpoint, "process_jobs": process_jobs}
+    parts = {"has_endpoint": has_endpoint, "has_api": has_api, "process_jobs": process_jobs}
     with_installation(
         lambda installation: until_stopped(lambda stop: _serve(installation, stop, **parts)),
         report,
@@ -116,11 +120,17 @@ def _report_pass(event: Event, json_: bool) -> None:
 
 
 async def _serve(
-    installation: Installation, stop: asyncio.Event, *, has_endpoint: bool, process_jobs: bool
+    installation: Installation,
+    stop: asyncio.Event,
+    *,
+    has_endpoint: bool,
+    has_api: bool,
+    process_jobs: bool,
 ) -> None:
     import asyncio
+    from contextlib import AsyncExitStack
 
-    from rindle_sync.cli.console_server import console_server
+    from rindle_sync.cli.api_server import ApiServer, api_server
 
     asyncio.get_running_loop().set_exception_handler(logs.LoopErrors())
     if process_jobs:
@@ -133,9 +143,31 @@ async def _serve(
         if len(installation) > 1:
             sweeping += f" in {many(len(installation), 'environment')}"
         say(f"{sweeping}; Ctrl-C ends it")
-    webhooks = None
-    if has_endpoint:
-        webhooks = _webhook_server(installation, stop, is_needed=not process_jobs)
+    async with AsyncExitStack() as closing:
+        api = ApiServer()
+        if has_api:
+            api = await closing.enter_async_context(
+                api_server(installation, stop, has_endpoint=has_endpoint)
+            )
+        endpoint = None
+        if has_endpoint:
+            is_needed = not process_jobs and api == ApiServer()
+            endpoint = _endpoint(installation, stop, api.beside, is_needed=is_needed)
+        await _run_parts(installation, stop, (endpoint, api.serving), process_jobs=process_jobs)
+    say("ended; nothing is lost")
+
+
+async def _run_parts(
+    installation: Installation,
+    stop: asyncio.Event,
+    servers: Sequence[Serving | None],
+    *,
+    process_jobs: bool,
+) -> None:
+    import asyncio
+
+    from rindle_sync.cli.console_server import console_server
+
     # what is loaded by now stays: to look through all of it again takes tens of milliseconds, in
     # which no webhook would be answered
     gc.freeze()
@@ -145,7 +177,7 @@ async def _serve(
             asyncio.TaskGroup() as tasks,
         ):
             tasks.create_task(installation.run(stop, process_jobs=process_jobs))
-            for serving in filter(None, (webhooks, console)):
+            for serving in filter(None, (*servers, console)):
                 tasks.create_task(serving())
     except ExceptionGroup as group:
         # an error of rindle-sync's says more to the user than the group that it came in
@@ -153,13 +185,35 @@ async def _serve(
             if isinstance(error, RindleSyncError):
                 raise error from None
         raise
-    say("ended; nothing is lost")
 
 
-def _webhook_server(
-    installation: Installation, stop: asyncio.Event, *, is_needed: bool
+def _endpoint(
+    installation: Installation, stop: asyncio.Event, api: App | None, *, is_needed: bool
 ) -> Serving | None:
-    """Serve the webhook endpoint, on a listener that is open already; None without secrets."""
+    """Serve webhooks, and `api`, on a listener that is open already; None without secrets."""
+    has_webhooks = _has_webhooks(installation, is_needed=is_needed)
+    if not has_webhooks and api is None:
+        return None
+    from rindle_sync.cli.api_server import PATH as API_PATH
+    from rindle_sync.web.mounting import at_prefix
+    from rindle_sync.webhooks import nowhere
+
+    with extra("server"):
+        from rindle_sync.web.server import listen, serve
+    settings = installation.settings
+    # before the engine starts: an address that is taken ends the process with nothing begun
+    listening = listen(settings.listen_host, settings.listen_port)
+    app: App = nowhere
+    if has_webhooks:
+        app = installation.webhooks(WEBHOOK_PATH)
+        say(f"webhooks at {_webhook_address(installation)}")
+    if api is not None:
+        app = at_prefix(API_PATH, api, app)
+    return partial(serve, app, listening, stop)
+
+
+def _has_webhooks(installation: Installation, *, is_needed: bool) -> bool:
+    """Whether any environment has a webhook secret; tell the user of those without."""
     setting = installation.any_service.settings.account.webhook_secrets_name
     services = installation.items()
     without = [name for name, service in services if not service.context.webhooks.secrets]
@@ -168,15 +222,15 @@ def _webhook_server(
             text = "is not set; without it the endpoint cannot verify deliveries"
             raise ConfigurationError(setting, text)
         say(f"no webhooks: {setting} is not set")
-        return None
+        return False
     if without:
         setting = installation[without[0]].settings.account.webhook_secrets_name
         say(f"no webhooks for {', '.join(without)}: {setting} is not set there")
-    with extra("server"):
-        from rindle_sync.web.server import listen, serve
+    return True
+
+
+def _webhook_address(installation: Installation) -> str:
     settings = installation.settings
-    # before the engine starts: an address that is taken ends the process with nothing begun
-    listening = listen(settings.listen_host, settings.listen_port)
     providers = {service.settings.provider for service in installation.values()}
     provider = "<provider>"
     if len(providers) == 1:
@@ -184,5 +238,4 @@ def _webhook_server(
     path = WEBHOOK_PATH.format(provider=provider)
     if settings.environments:
         path += "/<environment>"
-    say(f"webhooks at http://{settings.listen_host}:{settings.listen_port}{path}")
-    return partial(serve, installation.webhooks(WEBHOOK_PATH), listening, stop)
+    return f"http://{settings.listen_host}:{settings.listen_port}{path}"

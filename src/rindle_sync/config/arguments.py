@@ -22,6 +22,11 @@ class SettingsArguments(TypedDict, total=False):
     console_token: SecretStr | str | None
     console_token_file: Path | str | None
     console_base_url: str | None
+    api_token: SecretStr | str | None
+    api_token_file: Path | str | None
+    api_token_sees_provider_ids: str
+    api_host: str
+    api_port: int | None
     opentelemetry: str
     log_format: str
     sweep_interval_seconds: float

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler
 
+from rindle_sync.config.api_settings import ApiSettings, long_enough, not_blank
 from rindle_sync.config.arguments import SettingsArguments
 from rindle_sync.config.choices import EngineName, LogFormat, Switch
 from rindle_sync.config.frames import hides_values
@@ -52,7 +53,7 @@ _BASE_URL: Final = (
 )
 
 
-class ServiceSettings(SettingsModel):
+class ServiceSettings(ApiSettings):
     """What is one for the whole process."""
 
     database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False, exclude=True)
@@ -103,18 +104,12 @@ class ServiceSettings(SettingsModel):
     @field_validator("console_token", mode="before")
     @classmethod
     def _no_blanks(cls, value: Any) -> Any:
-        # an empty one is none: who sets blanks would have an open console without knowing
-        if value and not trimmed(value):
-            raise ValueError("must have at least 16 characters")
-        return value
+        return not_blank(value, 16)
 
     @field_validator("console_token")
     @classmethod
     def _long_enough(cls, value: SecretStr | None) -> SecretStr | None:
-        text = value.get_secret_value() if value else ""
-        if text and len(text) < 16:
-            raise ValueError("must have at least 16 characters")
-        return value if text else None
+        return long_enough(value, 16)
 
     @field_validator("console_base_url")
     @classmethod
@@ -306,7 +301,8 @@ class Settings(ServiceSettings, EnvironmentSettings):
             # secrets (`repr=False`) belong to one environment: none reaches another by accident
             if account_fields[key].repr:
                 shared[key] = getattr(self.account, key)
-        for key in self.model_fields_set - {"environment", "environments", "console_token_file"}:
+        read_already = {"console_token_file", "api_token_file"}
+        for key in self.model_fields_set - {"environment", "environments"} - read_already:
             shared[key] = getattr(self, key)
         try:
             values = shared | table | {"environment": name}

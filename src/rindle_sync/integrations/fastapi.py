@@ -16,10 +16,11 @@ from fastapi import APIRouter, HTTPException
 from pydantic import BaseModel
 
 from rindle_sync.app import RindleSync
-from rindle_sync.domain import ErrorKind, ProviderAsset, State
+from rindle_sync.domain import ProviderAsset, State
 from rindle_sync.integrations.starlette import StarletteRindle
 from rindle_sync.runtime import ChangeEvent
 from rindle_sync.tracking import DirectUpload
+from rindle_sync.web.api.models import RowFields, row_fields
 
 
 class FastAPIRindle(StarletteRindle):
@@ -48,51 +49,15 @@ class FastAPIRindle(StarletteRindle):
         return APIRouter(routes=[self.route(path)])
 
 
-class PlaybackIdModel(BaseModel):
-    """A playback id, and who may play it."""
-
-    id: str
-    policy: str | None
-
-
-class RowModel(BaseModel):
+class RowModel(RowFields):
     """A row, as an answer of your API: none of the ids by which the provider can be called."""
 
     row_id: str
-    reference: str
-    profile: str
-    state: State
-    error_kind: ErrorKind | None
-    playback_ids: list[PlaybackIdModel]
-    title: str | None
-    duration: float | None
-    """Seconds."""
-    aspect_ratio: str | None
-    """Width and height, as in `16:9`."""
-    resolution: str | None
-    is_live: bool
-    updated_at: datetime
-    version: int
 
     @classmethod
     def of(cls, row: ProviderAsset) -> Self:
         """What of a row is shown."""
-        ids = [PlaybackIdModel(id=known.id, policy=known.policy) for known in row.playback_ids]
-        return cls(
-            row_id=row.id,
-            reference=row.reference,
-            profile=row.profile,
-            state=row.state,
-            error_kind=row.error_kind,
-            playback_ids=ids,
-            title=row.title,
-            duration=row.duration,
-            aspect_ratio=row.aspect_ratio,
-            resolution=row.resolution,
-            is_live=row.is_live,
-            updated_at=row.updated_at,
-            version=row.version,
-        )
+        return cls(row_id=row.id, **row_fields(row))
 
 
 class UploadModel(BaseModel):
