@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.api import api_rates
 from benchmarks.bench import DATABASES, Progress, Sizes
 from benchmarks.blocking import blocking_calls
 from benchmarks.counts import counted
@@ -46,6 +47,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "endpoints": endpoints_of_a_fleet,
     "environments": environments,
     "webhooks": lambda database, _, progress: endpoints(database, progress),
+    "api": lambda database, _, progress: api_rates(database, progress),
 }
 """Each by its name in the report, too."""
 
