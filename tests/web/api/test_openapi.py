@@ -104,7 +104,16 @@ async def tried(url: str, token: str, folder: Path, examples: int, seed: int) ->
         *("--header", f"Authorization: Bearer {token}", "--checks", "all"),
         *("--exclude-checks", CHECKS, "--max-examples", str(examples), "--seed", str(seed)),
         # who follows the changes may wait for half a minute
-        *("--request-timeout", "60", "--generation-database", "none", "--warnings", "off"),
+        *(
+            "--request-timeout",
+            "60",
+            "--max-response-time",
+            "35",
+            "--generation-database",
+            "none",
+            "--warnings",
+            "off",
+        ),
         "--no-color",
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
