@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from rindle_sync.integrations.django import rindle
 from rindle_sync.integrations.django.admin_lists import MOST_LISTED
+from rindle_sync.integrations.django.conf import database_alias
 from rindle_sync.integrations.django.models import EventStatus, ProviderAsset, WebhookEvent
 from rindle_sync.integrations.django.operating import UNTRACKED
 from rindle_sync.testing.django import AppMux, app_mux
@@ -303,6 +304,14 @@ def test_sync_now_asks_the_provider_whatever_is_due(
 
     again = client.post(page_of(waits, "sync"), follow=True).content.decode()
     assert told_by(again) == ["Checked: the row has not changed. (film-1)"]
+    assert recorded() == [("sync", "console", "changed"), ("sync", "console", "unchanged")]
+
+
+def recorded() -> list[tuple[str, str, str]]:
+    """Who did what."""
+    with connections[database_alias()].cursor() as cursor:
+        cursor.execute("SELECT action, actor, outcome FROM provider_row_actions ORDER BY id")
+        return list(cursor.fetchall())
 
 
 def test_an_upload_without_an_asset_is_asked_about_too(mux: AppMux, signed_in: SignIn) -> None:
@@ -354,6 +363,7 @@ def test_untrack_asks_first_and_forgets_the_row_but_not_the_asset(
     assert [row.pk for row in ProviderAsset.objects.all()] == [kept.pk]
     assert mux.truth(str(first.provider_asset_id)).state != "deleted"
     assert LogEntry.objects.count() == 2
+    assert recorded() == 2 * [("untrack", "console", "done")]
 
 
 def test_one_row_is_untracked_from_its_page(

@@ -171,4 +171,4 @@ async def test_a_client_that_leaves_gives_its_place_back(api: ApiWorld) -> None:
     async def nobody_waits() -> None:
         assert api.rindle.api.following.waiting == 0
 
-    await eventually(nobody_waits)
+    await eventually(nobody_waits, within=10)

@@ -14,6 +14,7 @@ from django.utils.asyncio import async_unsafe
 
 from rindle_sync.app import RindleSync, no_environment, now
 from rindle_sync.config import hides_values
+from rindle_sync.domain import Actor
 from rindle_sync.errors import ConfigurationError, DatabaseUnavailable, LockedByThisProcess
 from rindle_sync.installation import Installation, connect_all
 from rindle_sync.integrations.blocking import BlockingRindle
@@ -154,6 +155,7 @@ class DjangoRindle(BlockingRindle):
         *,
         transaction: Any = None,
         joins: bool = False,
+        actor: Actor | None = None,
     ) -> None:
         # there is no loop yet: `_background` gives it, where one is needed
         self._shared = shared or _Shared()
@@ -161,6 +163,7 @@ class DjangoRindle(BlockingRindle):
         self._transaction = transaction
         self._joins = joins or transaction is not None
         self._names: set[str] = set()
+        self._actor = actor
 
     @property
     def _background(self) -> Background:  # type: ignore[override]
@@ -190,15 +193,17 @@ class DjangoRindle(BlockingRindle):
         # with overrides the first call says so
         if environment not in names and not self._shared.overrides:
             raise no_environment(environment, names)
-        return DjangoRindle(self._shared, environment)
+        return DjangoRindle(self._shared, environment, actor=self._actor)
 
     def _within(self, transaction: Any) -> "DjangoRindle":
         if transaction is None:
             return self
-        return DjangoRindle(self._shared, self._environment, transaction=transaction)
+        return DjangoRindle(
+            self._shared, self._environment, transaction=transaction, actor=self._actor
+        )
 
     def _joined(self) -> "DjangoRindle":
-        return DjangoRindle(self._shared, self._environment, joins=True)
+        return DjangoRindle(self._shared, self._environment, joins=True, actor=self._actor)
 
     def close(self) -> None:
         """Give back all connections; a later call connects again. Raises nothing."""

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rindle_sync.diagnostics import SPARING, CachedQuery, ConcurrencyLimit, Status
+from rindle_sync.domain import JobKind
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.store.api_requests import ApiRequests
 from rindle_sync.store.api_tokens import ApiTokens
@@ -157,6 +158,7 @@ class Api:
             for service in self.services.values():
                 async with self.reading():
                     await service.store.change_feed.turn_on()
+                service.job_runner.wake(JobKind.PUBLISH)
             self._is_on = True
 
     @asynccontextmanager

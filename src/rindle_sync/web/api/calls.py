@@ -89,6 +89,11 @@ class Call:
         result: T = await self.api.requests.finished(work)
         return result
 
+    async def left(self) -> None:
+        """Return once the client has left."""
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+
 
 def _call(request: Request, environment: Environment = None) -> Call:
     api, token = request.app.state.api, request.state.token

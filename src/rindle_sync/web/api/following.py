@@ -5,10 +5,11 @@ process makes itself has it looked at sooner.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
+from rindle_sync.domain import JobKind
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.store import PublishedChange
 from rindle_sync.telemetry import Event, MediaChange, StateChange
@@ -27,6 +28,9 @@ MOST_WAITING: Final = 100
 
 Reading = Callable[[], AbstractAsyncContextManager[None]]
 """A place to read the database, held for as long as the block lasts."""
+
+Leaving = Callable[[], Coroutine[Any, Any, None]]
+"""Returns once the client has left."""
 
 
 class Following:
@@ -62,11 +66,21 @@ class Following:
         await self._ends.wait()
 
 
+@asynccontextmanager
+async def _running(left: Leaving) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(left())
+    try:
+        yield task
+    finally:
+        task.cancel()
+
+
 class Feed:
     """The feed of one environment, for clients that wait for what comes."""
 
-    def __init__(self, service: Rindle, following: Following, reading: Reading) -> None:
-        self._feed = service.store.change_feed
+    def __init__(self, rindle: Rindle, following: Following, reading: Reading) -> None:
+        self._feed = rindle.store.change_feed
+        self._job_runner = rindle.job_runner
         self._reading = reading
         self._following = following
         self._arrived = asyncio.Event()
@@ -75,24 +89,28 @@ class Feed:
         self._watchers = 0
 
     def handle(self, event: Event) -> None:
-        """Look soon: this process has made a change."""
+        """Have a change of this process published, and look for it soon."""
         if isinstance(event, (StateChange, MediaChange)):
+            self._job_runner.wake(JobKind.PUBLISH)
             self._nudge.set()
 
-    async def behind(self, after: int | None, *, limit: int, wait: float) -> list[PublishedChange]:
+    async def behind(
+        self, after: int | None, *, limit: int, wait: float, left: Leaving
+    ) -> list[PublishedChange]:
         """Up to `limit` changes behind the one with the id `after`, waiting `wait` s for the first.
 
-        Raises `UnknownChange`, `DatabaseUnavailable`, `Declined`.
+        It waits no longer than until `left` returns, when the client has left. Raises
+        `UnknownChange`, `DatabaseUnavailable`, `Declined`.
         """
         if not wait:
             return await self._page(after, limit)
         end = asyncio.get_running_loop().time() + wait
-        async with self._following.place(), self._watched():
+        async with self._following.place(), self._watched(), _running(left) as leaving:
             while True:
                 # taken before the look: what arrives after that sets it
                 arrived = self._arrived
                 found = await self._page(after, limit)
-                if found or not await self._wait(arrived, end):
+                if found or not await self._wait(arrived, leaving, end):
                     return found
 
     async def newest(self) -> int | None:
@@ -104,17 +122,19 @@ class Feed:
         async with self._reading():
             return await self._feed.page(after, limit=limit)
 
-    async def _wait(self, arrived: asyncio.Event, end: float) -> bool:
+    async def _wait(self, arrived: asyncio.Event, leaving: asyncio.Task[None], end: float) -> bool:
         """Wait for a change; False where the time is over."""
         left = end - asyncio.get_running_loop().time()
-        if left <= 0 or self._following.has_ended:
+        if left <= 0 or self._following.has_ended or leaving.done():
             return False
         waiting = [
             asyncio.create_task(arrived.wait()),
             asyncio.create_task(self._following.ended()),
         ]
         try:
-            await asyncio.wait(waiting, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [*waiting, leaving], timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             for task in waiting:
                 task.cancel()

@@ -52,7 +52,7 @@ async def list_changes(
     """
     feed, store = call.api.feeds[call.environment], call.service.store
     begins = await feed.newest() if after == NEWEST else _number(after)
-    found = await feed.behind(begins, limit=limit, wait=wait)
+    found = await feed.behind(begins, limit=limit, wait=wait, left=call.left)
     async with call.api.reading():
         rows = await store.assets.get_many({known.change.row_id for known in found})
     data = []
