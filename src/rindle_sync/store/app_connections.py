@@ -186,13 +186,17 @@ class SqliteConnection(RawConnection):
     async def begin(self, turn: Turn) -> None:
         """Have a transaction open; raises `ConfigurationError` where the app must begin it."""
         try:
-            needs_to = await on_callers_thread(lambda: needs_begin(self.given))
+            needs_to = await self.needs_begin()
         except (sqlite3.ProgrammingError, ValueError, AttributeError):
             raise ConfigurationError(ARGUMENT, "is closed, or was never opened") from None
         if needs_to:
             async with nullcontext() if self.is_async else turn():
                 with self.wrapped_errors():
                     await self.run(BEGIN_SQLITE, {})
+
+    async def needs_begin(self) -> bool:
+        """Whether a transaction must be begun here."""
+        return await on_callers_thread(lambda: needs_begin(self.given))
 
     async def run(self, sql: str, parameters: Mapping[str, Any]) -> Found:
         """Run one statement."""
@@ -203,6 +207,11 @@ class AiosqliteConnection(SqliteConnection):
     """A connection of aiosqlite, used on its own thread."""
 
     is_async = True
+
+    async def needs_begin(self) -> bool:
+        """Whether a transaction must be begun here."""
+        # `autocommit`, from Python 3.12 on, can be read on the thread of the connection alone
+        return cast(bool, await self.given._execute(needs_begin, inner(self.given)))  # noqa: SLF001
 
     async def run(self, sql: str, parameters: Mapping[str, Any]) -> Found:
         """Run one statement."""
