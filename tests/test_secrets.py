@@ -29,7 +29,9 @@ from rindle_sync.errors import RindleSyncError
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime import ChangeEvent, WebhookReceived
 from rindle_sync.store.api_tokens import ApiTokens
+from rindle_sync.runtime.outgoing.signature import new_secret
 from rindle_sync.telemetry import Event
+from tests.support.app_endpoint import an_endpoint
 from tests.support.processes import (
     FarEnd,
     Shell,
@@ -206,9 +208,33 @@ async def track_all_sorts(planted: Planted, rindle: RindleSync) -> list[str]:
     return ids
 
 
+@asynccontextmanager
+async def telling_an_endpoint(planted: Planted, rindle: RindleSync) -> AsyncIterator[None]:
+    """An endpoint of outgoing webhooks, which is told at the end of all that has changed."""
+    async with an_endpoint(204, 500, 302, 410) as app:
+        secret, path = planted.keep(new_secret()), planted.keep(a_secret())
+        url = app.url.replace("secretpath0001", path)
+        made = await rindle.outgoing.create("app", url, secret=secret, allow_private=True)
+        await rindle.outgoing.create("unsafe", f"https://127.0.0.1:9/{path}")
+        yield
+        await rindle.deliver()
+        tested = await rindle.outgoing.test("app")
+        planted.say("results", repr(made), repr(tested))
+        planted.say("results", repr(await rindle.outgoing.webhooks("app")))
+        planted.say("results", repr(await rindle.outgoing.list()))
+    bodies = b"".join(request.body for request in app.received).decode()
+    rows = [row async for row in rindle.store.assets.rows()]
+    assert len(app.received) > 2
+    for row in rows:
+        assert not row.provider_asset_id or row.provider_asset_id not in bodies
+        assert not row.provider_upload_id or row.provider_upload_id not in bodies
+
+
 async def use_everything(planted: Planted, rindle: RindleSync) -> None:
-    for provider_id in await track_all_sorts(planted, rindle):
-        await tried(planted, rindle, provider_id)
+    async with telling_an_endpoint(planted, rindle):
+        for provider_id in await track_all_sorts(planted, rindle):
+            await tried(planted, rindle, provider_id)
+        await rindle.sweep()
     await clash(planted, rindle)
     await twice(planted, rindle)
     await take_webhooks_and_uploads(planted, rindle)

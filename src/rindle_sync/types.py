@@ -3,7 +3,12 @@
 from rindle_sync.config import SettingsArguments
 from rindle_sync.diagnostics import Explanation, Status
 from rindle_sync.diagnostics.explain import Moment, MomentKind
-from rindle_sync.diagnostics.status import Lateness, RateLimitStatus, WebhookStatus
+from rindle_sync.diagnostics.status import (
+    Lateness,
+    OutgoingEndpointStatus,
+    RateLimitStatus,
+    WebhookStatus,
+)
 from rindle_sync.domain import (
     ChangeKind,
     Decision,
@@ -15,6 +20,9 @@ from rindle_sync.domain import (
     Observation,
     ObservationSource,
     Outcome,
+    OutgoingEndpoint,
+    OutgoingStatus,
+    OutgoingWebhook,
     OutputStatus,
     PlaybackId,
     Rendition,
@@ -40,6 +48,7 @@ from rindle_sync.reconcile import Applied, Drift, Filled, Report, SweepResult
 from rindle_sync.reconcile.audit import Note
 from rindle_sync.runtime import Callback, TransactionalCallback, WebhookFunction, WebhookReceived
 from rindle_sync.runtime.engines.base import Distributed
+from rindle_sync.runtime.outgoing.endpoints import OutgoingWebhooksOfApp
 from rindle_sync.store import AnyConnection, Change, Tracking, WrongTimes
 from rindle_sync.telemetry import Listener
 from rindle_sync.tracking import PreparedAsset, PreparedUpload, Refusal, TrackedMany
@@ -71,6 +80,11 @@ __all__ = [
     "Observation",
     "ObservationSource",
     "Outcome",
+    "OutgoingEndpoint",
+    "OutgoingEndpointStatus",
+    "OutgoingStatus",
+    "OutgoingWebhook",
+    "OutgoingWebhooksOfApp",
     "OutputStatus",
     "PlaybackBundle",
     "PlaybackId",

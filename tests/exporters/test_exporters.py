@@ -35,9 +35,12 @@ from rindle_sync.exporters import (
 )
 from rindle_sync.reconcile import AUDIT, audit
 from rindle_sync.runtime import ChangeEvent, Heartbeat, dispatch
+from rindle_sync.runtime.outgoing.endpoints import OutgoingWebhooksOfApp
 from rindle_sync.telemetry import EVENTS, Called, Event, Resolved, UnknownStatus, WebhookVerified
 from rindle_sync.web.console.app import Console
 from rindle_sync.webhooks import process_webhook_events
+from tests.runtime.test_dispatch import a_row_that_went_through
+from tests.support.app_endpoint import an_endpoint
 from tests.support.callbacks import registered
 from tests.support.rows import a_row
 from tests.support.webhooks import an_event, deliver, tell_ready, with_secrets
@@ -141,6 +144,7 @@ async def everything_happens(world: World) -> list[str]:
     world.emulator.create_asset()
     await audit(world.context)
     world.context.telemetry.emit(a_resolved(asset_id=PLANTED))
+    await tell_an_endpoint(world)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(Console([a_job_runner(world)], None))
     ) as browser:
@@ -151,6 +155,19 @@ async def everything_happens(world: World) -> list[str]:
         *(row.id for row in rows),
         *(row.provider_asset_id for row in rows if row.provider_asset_id),
     ]
+
+
+async def tell_an_endpoint(world: World) -> None:
+    runner = a_job_runner(world)
+    async with an_endpoint(204, 410) as app:
+        client = runner.deliveries.client
+        api = OutgoingWebhooksOfApp(world.context.store, client, world.clock.now)
+        await api.create("app", app.url, allow_private=True)
+        await a_row_that_went_through(world, State.PROCESSING, State.READY)
+        await runner.publish()
+        world.clock.move(1)
+        await runner.deliver()
+    await runner.close()
 
 
 async def deliver_some(world: World, row: ProviderAsset) -> None:

@@ -282,6 +282,8 @@ async def changes(rindle: RindleSync) -> None:
     rindle.on_webhook("video.live_stream.idle", idle)
     assert_type(rindle.wants_webhook("video.live_stream.idle"), bool)
     assert_type(await rindle.dispatch(), int)
+    assert_type(await rindle.deliver(), int)
+    assert_type(await rindle.outgoing.enable("app"), bool)
 
 
 async def webhooks(rindle: RindleSync) -> None:

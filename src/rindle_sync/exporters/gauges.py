@@ -119,8 +119,6 @@ def _of_environment(name: str, figures: Figures) -> Iterator[Reading]:
 
 
 def _of_outgoing(name: str, endpoints: Sequence[EndpointFigures]) -> Iterator[Reading]:
-    if not endpoints:
-        return
     enabled = [endpoint for endpoint in endpoints if endpoint.health.disabled_at is None]
     oldest = [endpoint.oldest_pending for endpoint in enabled if endpoint.oldest_pending]
     pending = sum(endpoint.pending for endpoint in enabled)
