@@ -8,14 +8,13 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from rindle_sync.domain import Attempt, OutgoingEndpoint
+from rindle_sync.domain import OutgoingEndpoint
 from rindle_sync.errors import ConfigurationError, RindleSyncError
-from rindle_sync.runtime.outgoing.client import OutgoingClient
+from rindle_sync.runtime.outgoing.client import NotAnswered, OutgoingClient
 from simulation.draw import Hearer
 from simulation.host import Host, HostDied
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 HANGS: Final = 60.0
 """Seconds for which an app does not answer that hangs: longer than anybody waits."""
 
-DOWN: Final = Attempt(reason="nobody is there")
+NOBODY: Final = "nobody is there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,26 +77,27 @@ class App:
         is_struck = any(begins <= now < ends for begins, ends in self.plan.down)
         return is_struck and not self.world.is_calm
 
-    async def answer(self, body: bytes, headers: Mapping[str, str]) -> Attempt:
-        """What becomes of one request."""
+    async def answer(
+        self, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[int, str | None] | None:
+        """The status and the wait asked for; None where no answer comes."""
         if self.is_down:
-            return DOWN
+            return None
         if self._strikes(self.plan.hanging):
             await asyncio.sleep(HANGS)
-        attempt = Attempt(204)
+        status, asked = 204, None
         if self._strikes(self.plan.throttling):
-            asked = self.chance.choice((None, timedelta(seconds=20)))
-            attempt = Attempt(self.chance.choice((429, 503)), retry_after=asked)
+            status, asked = self.chance.choice((429, 503)), self.chance.choice((None, "20"))
         elif self._strikes(self.plan.failing):
-            attempt = Attempt(self.chance.choice((500, 404)))
-        self._note(body, headers, attempt)
+            status = self.chance.choice((500, 404))
+        self._note(body, headers, status)
         # the answer may be lost on its way: the app has it, and gets it once more
-        return DOWN if self._strikes(self.plan.failing / 4) else attempt
+        return None if self._strikes(self.plan.failing / 4) else (status, asked)
 
     def _strikes(self, odds: float) -> bool:
         return not self.world.is_calm and self.chance.random() < odds
 
-    def _note(self, body: bytes, headers: Mapping[str, str], attempt: Attempt) -> None:
+    def _note(self, body: bytes, headers: Mapping[str, str], status: int) -> None:
         told = json.loads(body)
         data = told["data"]
         flaw = ""
@@ -111,7 +111,7 @@ class App:
             version=data["version"],
             kind="media" if told["type"] == "asset.media_changed" else "state",
             to_state=data["state"],
-            status=attempt.status or 0,
+            status=status,
             body=body.decode(),
             flaw=flaw,
         )
@@ -139,16 +139,18 @@ class WayToApps(OutgoingClient):
 
     async def _send(
         self, endpoint: OutgoingEndpoint, body: bytes, headers: Mapping[str, str]
-    ) -> Attempt:
+    ) -> tuple[int, str | None]:
         host, around = self._host, self._host.around
         await host.stepping.go_on()
         await asyncio.sleep(host.chance.random() * 0.3)
         if around.network_fails():
-            return DOWN
-        attempt = await self._apps[endpoint.name].answer(body, headers)
+            raise NotAnswered(NOBODY)
+        answer = await self._apps[endpoint.name].answer(body, headers)
         await asyncio.sleep(host.chance.random() * 0.3)
         await host.stepping.go_on()
-        return DOWN if around.network_fails() else attempt
+        if answer is None or around.network_fails():
+            raise NotAnswered(NOBODY)
+        return answer
 
 
 async def listen(world: "World", app: App) -> None:

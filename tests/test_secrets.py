@@ -28,8 +28,8 @@ from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.providers.mux import sign
 from rindle_sync.runtime import ChangeEvent, WebhookReceived
-from rindle_sync.store.api_tokens import ApiTokens
 from rindle_sync.runtime.outgoing.signature import new_secret
+from rindle_sync.store.api_tokens import ApiTokens
 from rindle_sync.telemetry import Event
 from tests.support.app_endpoint import an_endpoint
 from tests.support.processes import (

@@ -42,7 +42,7 @@ _HEADERS: Final = {
 }
 
 
-class _NotAnswered(Exception):
+class NotAnswered(Exception):
     """There was no answer; the text says why, and nothing that the endpoint has said."""
 
 
@@ -76,7 +76,7 @@ class OutgoingClient:
             async with asyncio.timeout(self._limit):
                 status, asked = await self._send(endpoint, body, {**_HEADERS, **headers})
             attempt = Attempt(status, retry_after=_retry_after(asked, now))
-        except _NotAnswered as error:
+        except NotAnswered as error:
             attempt = Attempt(reason=str(error))
         except TimeoutError:
             attempt = Attempt(reason=f"no answer within {self._limit:g} s")
@@ -85,7 +85,7 @@ class OutgoingClient:
     async def _send(
         self, endpoint: OutgoingEndpoint, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, str | None]:
-        """The status of the answer, and its `Retry-After`; raises `_NotAnswered`."""
+        """The status of the answer, and its `Retry-After`; raises `NotAnswered`."""
         import aiohttp
 
         try:
@@ -95,11 +95,11 @@ class OutgoingClient:
                 # a kept connection may be closed at any moment: once more, on another one
                 return await self._request(endpoint, body, headers)
         except ConfigurationError as error:  # of the variables that name certificates
-            raise _NotAnswered(str(error)) from None
+            raise NotAnswered(str(error)) from None
         except TimeoutError:
             raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _NotAnswered(_reason(error)) from None
+            raise NotAnswered(_reason(error)) from None
 
     async def _request(
         self, endpoint: OutgoingEndpoint, body: bytes, headers: Mapping[str, str]
