@@ -112,7 +112,7 @@ async def a_service(folder: Path, url: str, far_end: FarEnd) -> AsyncIterator[Se
         provider_polling_floor_seconds=0.3,
         outgoing_webhook_url=f"http://127.0.0.1:{app_port}/webhooks/rindle",
         outgoing_webhook_secret=SECRET,
-        outgoing_webhook_allow_private="true",
+        outgoing_webhook_allow_private="on",
     )
     shell = Shell(folder, settings)
     async with shell.started("run") as running:
