@@ -21,8 +21,9 @@ from rindle_sync.domain import ErrorKind, EventStatus, State, Trigger
 from rindle_sync.gateway import Reason
 from rindle_sync.store import AssetQueries
 from rindle_sync.telemetry import OperatorActed
-from rindle_sync.web.console.app import GUESSES, HOLDS, READ_WITHIN, READS, Console
+from rindle_sync.web.console.app import GUESSES, Console
 from rindle_sync.web.console.forms import Declined, read_form
+from rindle_sync.web.console.pages import HOLDS, READ_WITHIN, READS
 from rindle_sync.web.console.session import COOKIE, LASTS
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.webhooks import an_event, deliver, with_secrets

@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -15,30 +14,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from rindle_sync.diagnostics import SPARING, CachedQuery, ConcurrencyLimit, explain
-from rindle_sync.domain import ErrorKind, JobKind, ProviderAsset, State, Trigger
-from rindle_sync.errors import AuthenticationFailed, RindleSyncError
-from rindle_sync.reconcile import sync_row
+from rindle_sync.domain import ErrorKind, ProviderAsset, State
+from rindle_sync.errors import RindleSyncError
 from rindle_sync.runtime import JobRunner
 from rindle_sync.telemetry import OperatorActed, scrub_traceback
 from rindle_sync.web.console import views
+from rindle_sync.web.console.actions import Actions
 from rindle_sync.web.console.forms import Address, Declined, check_origin, is_local, read_form
+from rindle_sync.web.console.pages import Pages
 from rindle_sync.web.console.session import COOKIE, LASTS, Sessions
 from rindle_sync.web.console.templating import HERE, templates
-from rindle_sync.web.console.views import RowSearch
 from rindle_sync.webhooks import Receive, Scope, Send
-
-LONGEST_SYNC: Final = 20.0
-"""Seconds that a browser waits for a sync."""
-
-HOLDS: Final = timedelta(seconds=2)
-"""How long an overview is reused, so that many open tabs cost the database no more than one."""
-
-READS: Final = 2
-"""Database connections that the console may use at once; the others are left to the webhooks."""
-
-READ_WITHIN: Final = 3.0
-"""Seconds that a browser waits for one of them."""
 
 GUESS_TAKES: Final = 1.0
 """Seconds for which a wrong token delays the next one."""
@@ -47,7 +33,6 @@ GUESSES: Final = 5
 """How many wrong tokens may wait; while as many do, nobody signs in."""
 
 _log: Final = logging.getLogger("rindle_sync")
-_BUSY: Final = "busy: the database takes too long to answer; try again in a moment"
 _GUESSING: Final = "too many wrong tokens; try again in a moment"
 _LOCAL_ONLY: Final = "without the setting console_token, the console answers this machine only"
 _SIGN_IN: Final = "sign in first: without the token the console is read-only"
@@ -87,22 +72,22 @@ class Console:
         self._sessions = Sessions(token)
         self._address = Address.of(base_url)
         self._templates = templates()
-        self._slots = ConcurrencyLimit(READS, within=READ_WITHIN)
-        self._overviews = CachedQuery(self._read_overviews, self._now, HOLDS, times=SPARING)
+        self._pages = Pages(job_runners, self._show)
         self._guessing = asyncio.Lock()
         self._guesses = 0
+        pages, actions = self._pages, Actions(self._pages, self._redirect, self._emit)
         row, event = "/rows/{row_id:uuid}", "/webhook-events/{webhook_event_id:uuid}"
         routes = [
-            Route("/", self._page(self._overview)),
-            Route("/rows", self._page(self._rows)),
-            Route(row, self._page(self._row)),
-            Route("/webhook-events", self._page(self._webhook_events)),
+            Route("/", self._page(pages.overview)),
+            Route("/rows", self._page(pages.rows)),
+            Route(row, self._page(pages.row)),
+            Route("/webhook-events", self._page(pages.webhook_events)),
             Route("/sign-in", self._open(self._sign_in_form)),
             Route("/sign-in", self._open(self._sign_in), methods=["POST"]),
             Route("/sign-out", self._action(self._sign_out), methods=["POST"]),
-            Route(f"{row}/sync", self._action(self._sync), methods=["POST"]),
-            Route(f"{event}/replay", self._action(self._replay), methods=["POST"]),
-            Route("/webhook-events/replay-dead", self._action(self._replay), methods=["POST"]),
+            Route(f"{row}/sync", self._action(actions.sync), methods=["POST"]),
+            Route(f"{event}/replay", self._action(actions.replay), methods=["POST"]),
+            Route("/webhook-events/replay-dead", self._action(actions.replay), methods=["POST"]),
             Route("/static/{name}", self._open(_static)),
         ]
         self._app = Starlette(routes=routes, exception_handlers={HTTPException: self._not_found})
@@ -116,7 +101,7 @@ class Console:
 
     async def close(self) -> None:
         """Stop reading."""
-        await self._overviews.close()
+        await self._pages.close()
 
     # who may do what
 
@@ -206,89 +191,7 @@ class Console:
         answer.headers.update(error.headers or {})
         return answer
 
-    # pages
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[None]:
-        try:
-            async with self._slots.slot():
-                yield
-        except TimeoutError:
-            raise Declined(503, _BUSY) from None
-
-    async def _read_overviews(self) -> dict[str, Any]:
-        async with self._reading():
-            return await views.all_overviews(list(self._job_runners.values()))
-
-    async def _overview(self, request: Request) -> Response:
-        overviews = await self._overviews.get()
-        if overviews is None:
-            raise Declined(503, _BUSY)
-        return self._show(request, "overview.html", **overviews)
-
-    async def _rows(self, request: Request) -> Response:
-        wanted = self._search(request)
-        async with self._reading():
-            found = await views.rows(self._job_runners[wanted.environment], wanted)
-        return self._show(request, "rows.html", **found)
-
-    async def _row(self, request: Request) -> Response:
-        job_runner, row = await self._find(request)
-        async with self._reading():
-            history = await explain(job_runner.context, row)
-        return self._show(request, "row.html", row=history)
-
-    async def _webhook_events(self, request: Request) -> Response:
-        environment = self._search(request).environment
-        status = request.query_params.get("status", "")
-        async with self._reading():
-            found = await views.webhook_events(self._job_runners[environment], status)
-        return self._show(request, "webhook_events.html", environment=environment, **found)
-
-    def _search(self, request: Request) -> RowSearch:
-        return RowSearch.of(request.query_params, list(self._job_runners))
-
-    async def _find(self, request: Request) -> tuple[JobRunner, ProviderAsset]:
-        async with self._reading():
-            row = await self._any.context.store.assets.get(str(request.path_params["row_id"]))
-        if row is None or row.environment not in self._job_runners:
-            raise Declined(404, "this row does not exist", back="/rows")
-        return self._job_runners[row.environment], row
-
-    # actions
-
-    async def _sync(self, request: Request) -> Response:
-        job_runner, row = await self._find(request)
-        outcome, path = "failed", f"/rows/{row.id}"
-        try:
-            async with asyncio.timeout(LONGEST_SYNC):
-                applied = await sync_row(
-                    job_runner.context, row, trigger=Trigger.CONSOLE, ask_first=True
-                )
-            outcome = applied.decision.verdict.value if applied else "gone"
-        except TimeoutError:
-            outcome = "late"
-        except RindleSyncError as error:
-            if isinstance(error, AuthenticationFailed):
-                outcome = "refused"
-            raise Declined(503, str(error), back=path) from None
-        finally:
-            self._emit(job_runner, "sync", outcome, row)
-        return self._redirect(path, done=outcome)
-
-    async def _replay(self, request: Request) -> Response:
-        environment = self._search(request).environment
-        job_runner = self._job_runners[environment]
-        action, event_id = "replay_dead", request.path_params.get("webhook_event_id")
-        if event_id is not None:
-            action, event_id = "replay", str(event_id)
-        now = job_runner.context.now()
-        number = await job_runner.context.store.inbox.replay(now, webhook_event_id=event_id)
-        job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
-        self._emit(job_runner, action, "done" if number else "nothing")
-        return self._redirect(
-            "/webhook-events", environment=environment, done="replayed", number=str(number)
-        )
+    # signing in
 
     async def _sign_in_form(self, request: Request) -> Response:
         return self._show(request, "sign_in.html", is_wrong=False)
