@@ -74,6 +74,7 @@ async def a_console(world: World, token: str | None = TOKEN) -> AsyncIterator[st
     finally:
         server.should_exit = True
         await running
+        await app.close()
 
 
 async def sign_in(tab: Tab) -> None:
@@ -134,7 +135,10 @@ async def test_a_dead_webhook_event_is_replayed_by_a_click(world: World, browser
         await tab.get_by_role("link", name="Webhook events").click()
         await tab.get_by_label("status").select_option("dead")
         await tab.get_by_role("button", name="Show").click()
-        await tab.get_by_role("button", name="Replay the video.asset.ready of").click()
+        await tab.get_by_label("Select the video.asset.ready of").check()
+        await tab.get_by_role("button", name="Replay selected").click()
+        await expect(tab.get_by_role("heading", level=1)).to_have_text("Replay 1 webhook event?")
+        await tab.get_by_role("button", name="Replay 1 webhook event").click()
 
         await expect(tab.get_by_role("status")).to_contain_text("1 webhook event to be replayed")
         await keep(tab, "webhook-event-replayed")
@@ -150,7 +154,7 @@ async def test_everything_works_without_the_script(world: World, browser: Browse
         tab = screen.tab
         await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
-        await tab.get_by_role("link", name="Rows", exact=True).click()
+        await tab.get_by_role("link", name="Videos", exact=True).click()
         await tab.get_by_role("link", name="video-that-waits").click()
         await tab.get_by_role("button", name="Sync now").click()
 

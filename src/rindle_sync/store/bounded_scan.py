@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.types import UtcTime
 
-SEARCHED: Final = 5_000
-"""How many lines are looked through for one page."""
+SEARCHED: Final = 10_000
+"""How many lines are looked through for one page, in all ranges."""
 
 Condition = sa.ColumnElement[bool]
 Line = tuple[datetime, Any]
@@ -41,6 +41,8 @@ class Scan:
     """The time by which the index orders each range."""
     id: sa.Column[Any]
     ranges: Sequence[Sequence[Condition]]
+    constant: Sequence[sa.Column[Any]] = ()
+    """Columns of the index before `moment` that are NULL in a range: else PostgreSQL sorts it."""
     others: Sequence[Condition] = ()
     is_descending: bool = True
 
@@ -58,18 +60,23 @@ class Scan:
         last = await repository.read(self._last_searched(after), values)
         if not last:
             return Found(lines, None, None)
-        return Found(lines, (last[0].moment, last[0].id), SEARCHED)
+        return Found(lines, (last[0].moment, last[0].id), self._most_searched)
+
+    @property
+    def _most_searched(self) -> int:
+        # each range may hold all of them
+        return max(SEARCHED // len(self.ranges), 1)
 
     def _found(self, limit: int, after: Line | None) -> sa.Select[Any]:
-        scanned = self._scanned(SEARCHED if self.others else limit, after)
+        scanned = self._scanned(self._most_searched if self.others else limit, after)
         listed = sa.select(scanned.c.moment, scanned.c.id).order_by(*self._order(scanned.c))
         return (listed.where(scanned.c.fits == 1) if self.others else listed).limit(limit)
 
     def _last_searched(self, after: Line | None) -> sa.Select[Any]:
         """The last line that is looked through, if there may be more."""
-        scanned = self._scanned(SEARCHED, after)
+        scanned = self._scanned(self._most_searched, after)
         last = sa.select(scanned.c.moment, scanned.c.id).order_by(*self._order(scanned.c))
-        return last.offset(SEARCHED - 1).limit(1)
+        return last.offset(self._most_searched - 1).limit(1)
 
     def _scanned(self, most: int, after: Line | None) -> sa.Subquery:
         fits = sa.case((sa.and_(sa.true(), *self.others), 1), else_=0).label("fits")
@@ -79,7 +86,8 @@ class Scan:
             part = sa.select(*columns).where(*conditions)
             if after is not None:
                 part = part.where(self._is_behind(after))
-            ordered = part.order_by(*self._order(part.selected_columns)).limit(most)
+            outer = [c.desc() if self.is_descending else c.asc() for c in self.constant]
+            ordered = part.order_by(*outer, *self._order(part.selected_columns)).limit(most)
             # SQLite takes no order inside a union, but for that of a subquery
             parts.append(sa.select(ordered.subquery()))
         if len(parts) == 1:

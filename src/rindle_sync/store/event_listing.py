@@ -66,7 +66,8 @@ class EventListing(Repository):
 
     async def find(self, event_ids: Sequence[str]) -> tuple[WebhookEventSummary, ...]:
         """The events of this environment that have these ids, in their order."""
-        wanted = sa.select(*SUMMARY_COLUMNS).where(*self.here, webhook_events.c.id.in_(event_ids))
+        is_wanted = webhook_events.c.id.in_(event_ids)
+        wanted = sa.select(*SUMMARY_COLUMNS).where(*self.here_by_another_index, is_wanted)
         found = await self.read(wanted) if event_ids else ()
         by_id = {line.id: read_summary(line) for line in found}
         return tuple(by_id[event_id] for event_id in event_ids if event_id in by_id)

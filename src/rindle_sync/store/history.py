@@ -86,6 +86,7 @@ class History(Repository):
             about.append(of_upload)
         if not about:
             return []
+        received_at = webhook_events.c.received_at
         wanted = (
             sa.select(*SUMMARY_COLUMNS)
             .where(
@@ -93,7 +94,8 @@ class History(Repository):
                 webhook_events.c.environment == row.environment,
                 sa.or_(*about),
             )
-            .order_by(webhook_events.c.received_at.desc())
+            # as an expression: SQLite would read all events in the order of their index
+            .order_by(sa.func.coalesce(received_at, received_at).desc())
             .limit(limit)
         )
         return [read_summary(found) for found in reversed(await self.read(wanted))]

@@ -1,11 +1,11 @@
 """The rows of an environment as a person looks through them: filtered, in one of some orders."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -107,32 +107,41 @@ class RowListing(Repository):
 
     def _scan(self, wanted: RowQuery) -> Scan:
         moment = _TIMES[wanted.order]
-        ranges, others = _ranges(wanted)
+        path = _path(wanted)
         if wanted.profile is not None:
-            others.append(assets.c.profile == wanted.profile)
+            path.others.append(assets.c.profile == wanted.profile)
         here = (*self.here, moment.is_not(None)) if moment.nullable else self.here
         return Scan(
             moment=moment,
             id=assets.c.id,
-            ranges=[(*here, *conditions) for conditions in ranges],
-            others=others,
+            ranges=[(*here, *conditions) for conditions in path.ranges],
+            constant=path.constant,
+            others=path.others,
             is_descending=wanted.is_descending,
         )
 
 
-def _ranges(wanted: RowQuery) -> tuple[list[tuple[Condition, ...]], list[Condition]]:
+@dataclass(frozen=True, slots=True)
+class _Path:
     """The ranges of an index that hold the rows, and what else is asked of them."""
+
+    ranges: Sequence[Sequence[Condition]]
+    others: list[Condition]
+    constant: Sequence[sa.Column[Any]] = ()
+
+
+def _path(wanted: RowQuery) -> _Path:
     by_state, by_condition = _by_state(wanted), _conditions(wanted)
     if wanted.order is RowOrder.NEXT_CHECK and wanted.condition is RowCondition.DUE:
-        return [tuple(by_condition)], _states(wanted)
+        return _Path([by_condition], _states(wanted))
     if wanted.order is not RowOrder.CREATED:
-        return [()], [*_states(wanted), *by_condition]
-    # these two indexes are in the order of creation
+        return _Path([()], [*_states(wanted), *by_condition])
+    # the indexes of what is failing, and of what is not ready, are in the order of creation
     if wanted.condition is RowCondition.FAILING:
-        return [tuple(by_condition)], _states(wanted)
+        return _Path([by_condition], _states(wanted))
     if by_state:
-        return by_state, by_condition
-    return [()], [*_states(wanted), *by_condition]
+        return _Path(by_state, by_condition, [assets.c.error_kind])
+    return _Path([()], [*_states(wanted), *by_condition])
 
 
 def _states(wanted: RowQuery) -> list[Condition]:

@@ -63,8 +63,9 @@ assets: Final = sa.Table(
 index("uq_media_provider_assets_provider_asset_id", assets, "provider_asset_id", unique=True)
 index("uq_media_provider_assets_provider_upload_id", assets, "provider_upload_id", unique=True)
 # many assets may carry one passthrough: it names only a row that has no id of the provider yet
+PASSTHROUGH_INDEX: Final = "ix_media_provider_assets_passthrough"
 index(
-    "ix_media_provider_assets_passthrough",
+    PASSTHROUGH_INDEX,
     assets,
     "passthrough",
     where=assets.c.provider_asset_id.is_(None) & assets.c.provider_upload_id.is_(None),

@@ -12,6 +12,7 @@ from rindle_sync.reconcile import sync_row
 from rindle_sync.runtime import JobRunner
 from rindle_sync.web.console.forms import Declined
 from rindle_sync.web.console.pages import Pages
+from rindle_sync.web.console.searches import environment_of
 
 LONGEST_SYNC: Final = 20.0
 """Seconds that a browser waits for a sync."""
@@ -46,13 +47,7 @@ class Actions:
         job_runner, row = await self._pages.find(request)
         outcome, path = "failed", f"/rows/{row.id}"
         try:
-            async with asyncio.timeout(LONGEST_SYNC):
-                applied = await sync_row(
-                    job_runner.context, row, trigger=Trigger.CONSOLE, ask_first=True
-                )
-            outcome = applied.decision.verdict.value if applied else "gone"
-        except TimeoutError:
-            outcome = "late"
+            outcome = await checked(job_runner, row)
         except RindleSyncError as error:
             if isinstance(error, AuthenticationFailed):
                 outcome = "refused"
@@ -63,7 +58,7 @@ class Actions:
 
     async def replay(self, request: Request) -> Response:
         """Make one webhook event, or all dead ones of an environment, pending again."""
-        environment = self._pages.search(request).environment
+        environment = environment_of(request.query_params, list(self._pages.job_runners))
         job_runner = self._pages.job_runners[environment]
         action, event_id = "replay_dead", request.path_params.get("webhook_event_id")
         if event_id is not None:
@@ -75,3 +70,15 @@ class Actions:
         return self._redirect(
             "/webhook-events", environment=environment, done="replayed", number=str(number)
         )
+
+
+async def checked(job_runner: JobRunner, row: ProviderAsset) -> str:
+    """Have the provider asked about a row; a key of `SYNC_OUTCOMES`. Raises `RindleSyncError`."""
+    try:
+        async with asyncio.timeout(LONGEST_SYNC):
+            applied = await sync_row(
+                job_runner.context, row, trigger=Trigger.CONSOLE, ask_first=True
+            )
+    except TimeoutError:
+        return "late"
+    return applied.decision.verdict.value if applied else "gone"

@@ -14,16 +14,25 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from rindle_sync.domain import ErrorKind, ProviderAsset, State
+from rindle_sync.domain import ProviderAsset
 from rindle_sync.errors import RindleSyncError
 from rindle_sync.runtime import JobRunner
 from rindle_sync.telemetry import OperatorActed, scrub_traceback
 from rindle_sync.web.console import views
 from rindle_sync.web.console.actions import Actions
-from rindle_sync.web.console.forms import Address, Declined, check_origin, is_local, read_form
+from rindle_sync.web.console.bulk import BulkActions
+from rindle_sync.web.console.forms import (
+    Address,
+    Declined,
+    check_origin,
+    is_local,
+    read_fields,
+    read_form,
+)
 from rindle_sync.web.console.pages import Pages
 from rindle_sync.web.console.session import COOKIE, LASTS, Sessions
 from rindle_sync.web.console.templating import HERE, templates
+from rindle_sync.web.console.words import WORDS
 from rindle_sync.webhooks import Receive, Scope, Send
 
 GUESS_TAKES: Final = 1.0
@@ -76,18 +85,28 @@ class Console:
         self._guessing = asyncio.Lock()
         self._guesses = 0
         pages, actions = self._pages, Actions(self._pages, self._redirect, self._emit)
+        bulk = BulkActions(self._pages, self._show, self._redirect, self._emit)
         row, event = "/rows/{row_id:uuid}", "/webhook-events/{webhook_event_id:uuid}"
         routes = [
             Route("/", self._page(pages.overview)),
+            Route("/activity", self._page(pages.activity)),
             Route("/rows", self._page(pages.rows)),
             Route(row, self._page(pages.row)),
+            Route(f"{row}/video", self._acting_page(pages.video)),
+            Route("/changes", self._page(pages.changes)),
             Route("/webhook-events", self._page(pages.webhook_events)),
             Route("/sign-in", self._open(self._sign_in_form)),
             Route("/sign-in", self._open(self._sign_in), methods=["POST"]),
             Route("/sign-out", self._action(self._sign_out), methods=["POST"]),
             Route(f"{row}/sync", self._action(actions.sync), methods=["POST"]),
+            Route("/rows/selected", self._action(bulk.confirm_rows), methods=["POST"]),
+            Route("/rows/sync-selected", self._action(bulk.sync), methods=["POST"]),
+            Route("/rows/untrack-selected", self._action(bulk.untrack), methods=["POST"]),
             Route(f"{event}/replay", self._action(actions.replay), methods=["POST"]),
+            Route("/webhook-events/replay-dead", self._acting_page(bulk.confirm_dead)),
             Route("/webhook-events/replay-dead", self._action(actions.replay), methods=["POST"]),
+            Route("/webhook-events/selected", self._action(bulk.confirm_events), methods=["POST"]),
+            Route("/webhook-events/replay-selected", self._action(bulk.replay), methods=["POST"]),
             Route("/static/{name}", self._open(_static)),
         ]
         self._app = Starlette(routes=routes, exception_handlers={HTTPException: self._not_found})
@@ -119,15 +138,27 @@ class Console:
 
         return self._open(read)
 
+    def _acting_page(self, endpoint: Endpoint) -> Endpoint:
+        """A page that only whoever may act can read."""
+
+        async def read(request: Request) -> Response:
+            if not self._may_act(request):
+                raise Declined(401, _SIGN_IN)
+            return await endpoint(request)
+
+        return self._open(read)
+
     def _action(self, endpoint: Endpoint) -> Endpoint:
         """Only for whoever is signed in, and only from a form of the same session."""
 
         async def act(request: Request) -> Response:
             if not self._may_act(request):
                 raise Declined(401, _SIGN_IN)
-            form = await read_form(request)
-            if not self._sessions.has_form_key(request.cookies[COOKIE], form.get("key", "")):
+            fields = await read_fields(request)
+            key = fields.get("key", [""])[0]
+            if not self._sessions.has_form_key(request.cookies[COOKIE], key):
                 raise Declined(403, _FORGED)
+            request.state.fields = fields
             return await endpoint(request)
 
         return self._open(act)
@@ -165,8 +196,7 @@ class Console:
             "can_sign_in": self._sessions.token is not None,
             "form_key": self._sessions.form_key(request.cookies[COOKIE]) if may_act else "",
             "version": version("rindle-sync"),
-            "states": list(State),
-            "kinds": list(ErrorKind),
+            "words": WORDS,
             "base": self._address.path,
             "path": request.scope["path"],
             "done": views.done(request.query_params),
