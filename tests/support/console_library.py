@@ -65,9 +65,16 @@ async def _troubled(world: World) -> None:
     }
     for place, (kind, text) in enumerate(texts.items()):
         made = now - timedelta(minutes=11 + 13 * place)
-        times = {"provider_created_at": made, "inserted_at": made, "updated_at": made}
-        values = {"error_kind": kind, "last_sync_error": text, "check_at": None}
-        await world.track(State.ERRORED, reference=f"errored-{kind}", **times, **values)
+        await world.track(
+            State.ERRORED,
+            reference=f"errored-{kind}",
+            provider_created_at=made,
+            inserted_at=made,
+            updated_at=made,
+            error_kind=kind,
+            last_sync_error=text,
+            check_at=None,
+        )
     for place, state in enumerate((State.PENDING, State.UPLOADING, State.PROCESSING)):
         made = now - timedelta(minutes=1 + place)
         await world.track(

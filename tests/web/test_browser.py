@@ -132,7 +132,7 @@ async def test_a_dead_webhook_event_is_replayed_by_a_click(world: World, browser
         tab = screen.tab
         await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
-        await tab.get_by_role("link", name="Webhook events").click()
+        await tab.get_by_role("link", name="Webhook events", exact=True).click()
         await tab.get_by_label("status").select_option("dead")
         await tab.get_by_role("button", name="Show").click()
         await tab.get_by_label("Select the video.asset.ready of").check()

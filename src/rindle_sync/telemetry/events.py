@@ -257,7 +257,7 @@ class Audited(ProviderEvent, frozen=True, kw_only=True):
 
 
 class OperatorActed(Event, frozen=True, kw_only=True):
-    """An operator used the console: `action` is sync, replay, replay_dead or sign_in."""
+    """An operator used the console: `action` is sync, untrack, replay, replay_dead or sign_in."""
 
     name: ClassVar[str] = "rindle.operator.acted"
     action: str
