@@ -1,5 +1,6 @@
 """A library with a day behind it, for the console: each state, changes, a dead webhook event."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -28,9 +29,10 @@ async def a_library(world: World, *, videos: int = 60) -> ProviderAsset:
     store = world.context.store
     await Heartbeat(store.database, store.provider).beat(now)
     await store.environments.identify("environment-1")
+    rows = list[ProviderAsset]()
     for place in range(videos):
         age = timedelta(minutes=37 * place + 5)
-        await world.track(
+        row = await world.track(
             State.READY,
             reference=f"{NAMES[place % len(NAMES)]}-{240 - place}",
             profile="trailer" if place % 5 == 4 else "default",
@@ -40,8 +42,9 @@ async def a_library(world: World, *, videos: int = 60) -> ProviderAsset:
             checked_at=now - age / 2,
             check_at=None,
         )
+        rows.append(row)
     await _troubled(world)
-    await _a_day_of_changes(world)
+    await _a_day_of_changes(world, rows)
     await deliver(world, an_event("nobody") | {"data": {}, "object": None})
     await process_webhook_events(world.context)
     row = await world.track(
@@ -90,7 +93,7 @@ async def _troubled(world: World) -> None:
     await world.track(State.DELETED, reference="old-trailer", check_at=None)
 
 
-async def _a_day_of_changes(world: World) -> None:
+async def _a_day_of_changes(world: World, rows: Sequence[ProviderAsset]) -> None:
     now, lines = world.clock.now(), list[dict[str, object]]()
     for place in range(HOURS * 24):
         hour, minute = divmod(place * 7 % (HOURS * 60), 60)
@@ -100,11 +103,11 @@ async def _a_day_of_changes(world: World) -> None:
         late = {Trigger.WEBHOOK: 900, Trigger.APP: 0}.get(trigger, 28_000)
         lines.append(
             {
-                "row_id": f"00000000-0000-4000-8000-{place:012}",
-                "reference": f"video-{place}",
+                "row_id": rows[place % len(rows)].id,
+                "reference": rows[place % len(rows)].reference,
                 "provider_name": "mux",
                 "environment": "default",
-                "version": 2,
+                "version": 2 + place,
                 "kind": "state",
                 "from_state": State.PROCESSING.value,
                 "to_state": State.READY.value,
