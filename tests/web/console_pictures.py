@@ -15,7 +15,7 @@ from tests.web.test_browser import a_console, sign_in
 
 FOLDER: Final = Path(os.environ.get("RINDLE_PICTURES", Path(__file__).parents[2] / "docs/pictures"))
 
-LOOKS: Final[dict[str, dict[str, Any]]] = {
+SCREENS: Final[dict[str, dict[str, Any]]] = {
     "light": {"viewport": {"width": 1280, "height": 1000}, "color_scheme": "light"},
     "dark": {"viewport": {"width": 1280, "height": 1000}, "color_scheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light"},
@@ -33,13 +33,13 @@ async def main() -> None:
             browser = await launch(play)
             async with a_console(world) as address:
                 pages = {"overview": "/", "rows": "/rows", "row": f"/rows/{row.id}"}
-                for look in LOOKS:
+                for look in SCREENS:
                     await _keep(browser, address, pages, look)
             await browser.close()
 
 
 async def _keep(browser: Browser, address: str, pages: dict[str, str], look: str) -> None:
-    context = await browser.new_context(**LOOKS[look])
+    context = await browser.new_context(**SCREENS[look])
     tab = await context.new_page()
     await tab.goto(f"{address}/sign-in")
     await sign_in(tab)
