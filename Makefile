@@ -7,7 +7,7 @@ ARGS ?=
 COVERAGE ?= 92
 SEEDS ?= 0-999
 
-.PHONY: help demo test acceptance check bounds soak mutants bench clean
+.PHONY: help demo test acceptance check bounds soak mutants bench pictures clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -43,6 +43,9 @@ mutants: $(READY)  ## break the code that decides in small ways, and list what n
 
 bench: $(READY)  ## measure, and print the figures
 	@$(RUN) benchmarks $(ARGS)
+
+pictures: $(READY)  ## make the pictures of the console in the docs; needs chromium
+	@$(RUN) tests.web.console_pictures
 
 clean:  ## remove the environment and every cache
 	rm -rf .venv .venv-lowest-direct .venv-highest .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage mutants build dist

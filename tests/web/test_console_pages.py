@@ -10,13 +10,14 @@ import pytest
 
 from rindle_sync.domain import ErrorKind, EventStatus, PlaybackId, ProviderAsset, State
 from rindle_sync.providers.mux import Mux, MuxPlayback
+from rindle_sync.web.console.app import Console
 from rindle_sync.web.console.bulk import MOST_SELECTED
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.console_library import a_library
 from tests.support.processes import eventually
 from tests.support.webhooks import an_event, deliver, with_secrets
-from tests.support.world import READY, World
-from tests.web.test_console import a_browser, acts, key_in, signed_in, text_of
+from tests.support.world import READY, World, a_job_runner
+from tests.web.test_console import TOKEN, OfConsole, a_browser, acts, key_in, signed_in, text_of
 
 BOXES: Final = re.compile(r'name="(?:row|event)" value="([\w-]+)"')
 
@@ -424,3 +425,27 @@ async def test_a_video_that_cannot_be_played_says_why(world: World) -> None:
     assert "signer: is needed: the playback id is not public" in text_of(pages[1])
     assert all("mux.com" not in page.headers["content-security-policy"] for page in pages)
     assert row.state is State.READY
+
+
+async def test_every_address_on_every_page_stands_below_the_path_of_the_proxy(world: World) -> None:
+    await a_library(world, videos=60)
+    console = Console([a_job_runner(world)], TOKEN, "https://ops.example.com/ops/rindle")
+    browser = httpx.AsyncClient(
+        transport=OfConsole(console), base_url="https://ops.example.com/ops/rindle/"
+    )
+    async with browser:
+        await signed_in(browser)
+        videos = await browser.get("rows")
+        data = {"key": key_in(videos.text), "row": BOXES.findall(videos.text)[:2]}
+        back = {"back": "/rows?state=ready", "action": "sync"}
+        pages = [
+            videos,
+            *[await browser.get(path) for path in ("", "activity", "changes", "webhook-events")],
+            await browser.get("webhook-events/replay-dead"),
+            await browser.post("rows/selected", data=data | back),
+            await browser.post("rows/sync-selected", data=data | back),
+        ]
+
+    assert [page.status_code for page in pages] == [200] * len(pages)
+    addresses = re.findall(r' (?:href|action|src)="([^"]+)"', "".join(page.text for page in pages))
+    assert {a for a in addresses if not a.startswith("/ops/rindle/")} == {"#main"}
