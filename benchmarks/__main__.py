@@ -11,6 +11,7 @@ from typing import Any, Final
 from benchmarks.api import api_rates
 from benchmarks.bench import DATABASES, Progress, Sizes
 from benchmarks.blocking import blocking_calls
+from benchmarks.console import page_times
 from benchmarks.counts import counted
 from benchmarks.dispatches import dispatches
 from benchmarks.environments import environments
@@ -40,6 +41,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "claim": claims,
     "dispatch": dispatches,
     "counts": counted,
+    "console": page_times,
     "blocking": blocking_calls,
     "start": starts,
     "rest": rests,

@@ -18,6 +18,7 @@ from rich.table import Table
 from benchmarks.api import ApiRate
 from benchmarks.bench import Road, Sizes
 from benchmarks.blocking import BlockingCall
+from benchmarks.console import PageTime
 from benchmarks.counts import Counted
 from benchmarks.dispatches import DispatchRate
 from benchmarks.environments import Environments
@@ -39,6 +40,7 @@ MEBIBYTES: Final = 80
 OWN_MEBIBYTES: Final = 12
 STATEMENTS_AT_REST: Final = 0.5
 MILLISECONDS_OF_COUNTS: Final = 50
+MILLISECONDS_OF_A_PAGE: Final = 300
 MORE_MILLISECONDS: Final = 1
 RATIO: Final = 1.10
 
@@ -57,6 +59,7 @@ class Report:
     claim: list[Claim] = field(default_factory=list)
     dispatch: list[DispatchRate] = field(default_factory=list)
     counts: list[Counted] = field(default_factory=list)
+    console: list[PageTime] = field(default_factory=list)
     blocking: list[BlockingCall] = field(default_factory=list)
     rest: list[Rest] = field(default_factory=list)
     start: list[Start] = field(default_factory=list)
@@ -83,6 +86,7 @@ class Report:
             _claims(self.claim),
             _dispatches(self.dispatch),
             _counts(self.counts),
+            _pages(self.console),
             _blocking_calls(self.blocking),
             _rests(self.rest),
             _starts(self.start),
@@ -278,6 +282,15 @@ def _counts(figures: Sequence[Counted]) -> Table | None:
     ]
     heads = (f"ms (≤ {MILLISECONDS_OF_COUNTS})", "CPU ms of the process")
     return _table("How things stand", ("database", "what", "settled"), heads, rows)
+
+
+def _pages(figures: Sequence[PageTime]) -> Table | None:
+    rows = [
+        (p.database, p.page, f"{p.rows:,}", f"{p.first_ms:.0f}", f"{p.milliseconds:.0f}")
+        for p in figures
+    ]
+    heads = ("first, ms", f"ms (≤ {MILLISECONDS_OF_A_PAGE})")
+    return _table("Pages of the console", ("database", "page", "videos"), heads, rows)
 
 
 def _starts(figures: Sequence[Start]) -> Table | None:

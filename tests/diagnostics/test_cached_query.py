@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from rindle_sync.diagnostics import CachedQuery, ConcurrencyLimit
+from rindle_sync.diagnostics.cached_query import LONGEST_QUERY
 from rindle_sync.errors import DatabaseUnavailable
 from tests.support.world import Clock
 
@@ -56,6 +57,22 @@ async def test_what_is_slow_is_not_asked_again_until_it_has_answered() -> None:
 
     assert (silent, asked) == ([None, None], 1)
     assert await question.get() == 1
+    assert await question.get() == 2
+
+
+async def test_the_former_answer_is_given_while_the_next_one_takes_long() -> None:
+    clock, oracle = Clock(), Oracle()
+    question = CachedQuery(oracle.answer, clock.now, HOLDS, within=0.01, soon=0.01)
+    assert await question.get() == 1
+
+    oracle.is_free.clear()
+    clock.move(HOLDS)
+    former = [await question.get(), await question.get()]
+    clock.move(LONGEST_QUERY)
+    too_old = await question.get()
+    oracle.is_free.set()
+
+    assert (former, too_old, oracle.asked) == ([1, 1], None, 2)
     assert await question.get() == 2
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Playwright, async_playwright, expect
 from playwright.async_api import Page as Tab
 
 from tests.support.processes import PATIENCE
@@ -26,16 +26,21 @@ def patient() -> None:
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     """Chromium; a test is skipped where there is none."""
-    if not (chromium := shutil.which("chromium")):
+    if not shutil.which("chromium"):
         pytest.skip("chromium is not installed")
     async with async_playwright() as play:
-        browser = await play.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = await launch(play)
         try:
             yield browser
         finally:
             await browser.close()
+
+
+async def launch(play: Playwright) -> Browser:
+    """The machine's Chromium."""
+    return await play.chromium.launch(
+        executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+    )
 
 
 @dataclass

@@ -23,6 +23,7 @@ from rindle_sync.domain import (
     Observation,
     ObservationSource,
     PlaybackId,
+    ProviderAsset,
     ReceivedEvent,
     State,
     replace,
@@ -188,6 +189,9 @@ class Toy:
     def test_delivery(self, secret: str, environment: str | None, now: datetime) -> Delivery:
         del environment  # it has none
         return delivery({"uid": uuid4().hex, "state": "test"}, secret, now)
+
+    def dashboard_url(self, row: ProviderAsset, environment_id: str | None) -> str | None:  # noqa: ARG002
+        return None
 
     async def whoami(self) -> str | None:
         return None

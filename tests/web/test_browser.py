@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 import uvicorn
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 from playwright.async_api import Page as Tab
 
 from rindle_sync.domain import ErrorKind, EventStatus, ProviderAsset, State
@@ -17,6 +17,7 @@ from rindle_sync.telemetry import OperatorActed
 from rindle_sync.web.console.app import Console
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.browsers import a_screen, browser, keep, patient
+from tests.support.console_library import a_library
 from tests.support.processes import Shell, eventually, free_port, serving, settings_for
 from tests.support.webhooks import an_event, deliver, with_secrets
 from tests.support.world import World, a_job_runner
@@ -74,6 +75,7 @@ async def a_console(world: World, token: str | None = TOKEN) -> AsyncIterator[st
     finally:
         server.should_exit = True
         await running
+        await app.close()
 
 
 async def sign_in(tab: Tab) -> None:
@@ -131,10 +133,13 @@ async def test_a_dead_webhook_event_is_replayed_by_a_click(world: World, browser
         tab = screen.tab
         await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
-        await tab.get_by_role("link", name="Webhook events").click()
+        await tab.get_by_role("link", name="Webhook events", exact=True).click()
         await tab.get_by_label("status").select_option("dead")
         await tab.get_by_role("button", name="Show").click()
-        await tab.get_by_role("button", name="Replay the video.asset.ready of").click()
+        await tab.get_by_label("Select the video.asset.ready of").check()
+        await tab.get_by_role("button", name="Replay selected").click()
+        await expect(tab.get_by_role("heading", level=1)).to_have_text("Replay 1 webhook event?")
+        await tab.get_by_role("button", name="Replay 1 webhook event").click()
 
         await expect(tab.get_by_role("status")).to_contain_text("1 webhook event to be replayed")
         await keep(tab, "webhook-event-replayed")
@@ -150,13 +155,136 @@ async def test_everything_works_without_the_script(world: World, browser: Browse
         tab = screen.tab
         await tab.goto(f"{address}/sign-in")
         await sign_in(tab)
-        await tab.get_by_role("link", name="Rows", exact=True).click()
+        await tab.get_by_role("link", name="Videos", exact=True).click()
         await tab.get_by_role("link", name="video-that-waits").click()
         await tab.get_by_role("button", name="Sync now").click()
 
         await expect(tab.get_by_role("heading", level=1)).to_contain_text("ready")
 
     assert (await world.now_is(row)).state is State.READY
+
+
+@on_sqlite
+async def test_selected_videos_are_untracked_without_the_script(
+    world: World, browser: Browser
+) -> None:
+    row = await a_world_with_problems(world)
+    context = await browser.new_context(java_script_enabled=False)
+    async with a_console(world) as address, a_screen(context) as screen:
+        tab = screen.tab
+        await tab.goto(f"{address}/sign-in")
+        await sign_in(tab)
+        await tab.goto(f"{address}/rows?state=processing")
+        await tab.get_by_label("Select video-that-waits").check()
+        await tab.get_by_role("button", name="Untrack selected").click()
+        await expect(tab.get_by_role("heading", level=1)).to_have_text("Untrack 1 video?")
+        await keep(tab, "confirmation")
+        await tab.get_by_role("button", name="Untrack 1 video").click()
+        await expect(tab.get_by_role("status")).to_have_text("All done.")
+        await tab.get_by_role("link", name="Back to the list").click()
+
+        assert tab.url == f"{address}/rows?environment=default&state=processing"
+        await expect(tab.get_by_label("Select video-processing")).to_be_visible()
+        await expect(tab.get_by_label("Select video-that-waits")).to_have_count(0)
+
+    assert await world.context.store.assets.get(row.id) is None
+
+
+@on_sqlite
+async def test_all_videos_of_a_page_are_selected_by_the_keyboard_and_synced(
+    world: World, browser: Browser
+) -> None:
+    await a_world_with_problems(world)
+    async with a_console(world) as address, a_screen(await browser.new_context()) as screen:
+        tab = screen.tab
+        await tab.goto(f"{address}/sign-in")
+        await sign_in(tab)
+        await tab.goto(f"{address}/rows?state=processing")
+        await tab.get_by_role("button", name="Select all").press("Enter")
+        await expect(tab.locator("[data-count=row]")).to_have_text("2 selected")
+        await tab.get_by_role("button", name="Sync selected").press("Enter")
+        await tab.get_by_role("button", name="Sync 2 videos").press("Enter")
+
+        await expect(tab.get_by_role("heading", level=1)).to_have_text("Synced 2 of 2 videos")
+        await expect(tab.get_by_role("row", name="Checked: the row has changed.")).to_have_count(2)
+        await keep(tab, "results")
+
+
+@on_sqlite
+async def test_a_slash_leads_to_the_search_and_is_a_slash_in_a_field(
+    world: World, browser: Browser
+) -> None:
+    await a_world_with_problems(world)
+    async with a_console(world, None) as address, a_screen(await browser.new_context()) as screen:
+        tab = screen.tab
+        await tab.goto(f"{address}/rows")
+        await tab.keyboard.press("/")
+        await tab.keyboard.type("a/b")
+
+        await expect(tab.get_by_placeholder("reference or row id")).to_be_focused()
+        await expect(tab.get_by_placeholder("reference or row id")).to_have_value("a/b")
+
+
+@on_sqlite
+async def test_a_warning_leads_to_its_videos_and_a_column_turns_their_order(
+    world: World, browser: Browser
+) -> None:
+    await a_library(world)
+    async with a_console(world, None) as address, a_screen(await browser.new_context()) as screen:
+        tab = screen.tab
+        await tab.goto(address)
+        await expect(tab.get_by_role("img", name="Webhooks that never came")).to_be_visible()
+        await tab.get_by_text("How late changes were found as a table").click()
+        await expect(tab.get_by_role("table", name="How late changes were found")).to_be_visible()
+        await tab.get_by_role("link", name="show the stuck videos").click()
+        await expect(tab.get_by_role("link", name="errored-stuck")).to_be_visible()
+        await tab.get_by_role("link", name="Clear").click()
+        await tab.get_by_role("link", name="next check").click()
+
+        head = tab.get_by_role("columnheader", name="next check")
+        await expect(head).to_have_attribute("aria-sort", "ascending")
+        await expect(tab.get_by_role("rowheader").first).to_have_text("new-pending")
+
+
+@on_sqlite
+async def test_a_video_is_played_in_a_frame_of_the_providers_and_nothing_else_is_loaded(
+    world: World, browser: Browser
+) -> None:
+    row = await a_library(world)
+    loaded = list[str]()
+
+    async def answer(route: Route) -> None:
+        picture = "<svg xmlns='http://www.w3.org/2000/svg'/>"
+        await route.fulfill(content_type="image/svg+xml", body=picture)
+
+    async with a_console(world) as address, a_screen(await browser.new_context()) as screen:
+        tab = screen.tab
+        # what the policy of the page forbids is a complaint of the browser
+        tab.on(
+            "request",
+            lambda asked: None if asked.url.startswith(address) else loaded.append(asked.url),
+        )
+        await tab.route("https://image.mux.com/**", answer)
+        await tab.goto(f"{address}/sign-in")
+        await sign_in(tab)
+        await tab.goto(f"{address}/rows/{row.id}")
+        await expect(tab.get_by_role("link", name="Show the video")).to_be_visible()
+        assert loaded == []
+        await tab.get_by_role("link", name="Show the video").click()
+        await expect(tab.get_by_role("img", name="Poster of")).to_be_visible()
+        await tab.get_by_role("link", name="Play", exact=True).click()
+        await expect(tab.locator("iframe[title^='Player of']")).to_be_visible()
+
+        async def asked_for_both() -> None:
+            assert len(loaded) == 2
+
+        await eventually(asked_for_both)
+
+    [playback_id] = [playback.id for playback in row.playback_ids]
+    assert loaded == [
+        f"https://image.mux.com/{playback_id}/thumbnail.jpg",
+        f"https://player.mux.com/{playback_id}",
+    ]
 
 
 @on_sqlite
@@ -178,7 +306,7 @@ async def test_the_page_is_fresh_while_it_is_visible(world: World, browser: Brow
 async def test_no_page_is_wider_than_its_screen_and_every_text_stands_out(
     world: World, browser: Browser, width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    row = await a_world_with_problems(world)
+    row = await a_library(world)
     context = await browser.new_context(
         viewport={"width": width, "height": 844}, color_scheme=scheme
     )
@@ -191,6 +319,10 @@ async def test_no_page_is_wider_than_its_screen_and_every_text_stands_out(
             "rows": "/rows",
             "row": f"/rows/{row.id}",
             "webhook-events": "/webhook-events",
+            "changes": "/changes",
+            "activity": "/activity",
+            "replay": "/webhook-events/replay-dead",
+            "nothing": "/rows?state=deleted&profile=nobody",
         }.items():
             await tab.goto(address + path)
             await keep(tab, f"{name}-{scheme}-{width}")

@@ -189,3 +189,35 @@ async def test_no_page_cookie_or_event_shows_a_token(
     secret = text.removeprefix("rsk_")
     pieces = {secret[place : place + 9] for place in range(len(secret) - 8)}
     assert not [piece for piece in pieces if any(piece in place for place in shown)]
+
+
+@pytest.mark.parametrize("sees_provider_ids", [True, False])
+async def test_the_ids_of_the_provider_are_for_tokens_that_may_see_them(
+    world: World, tokens: ApiTokens, browser: httpx.AsyncClient, sees_provider_ids: bool
+) -> None:
+    row = await world.track(life=READY)
+    await world.sync(row)
+    await sign_in(browser, await a_token(world, tokens, sees_provider_ids=sees_provider_ids))
+
+    of_row = await browser.get(f"/rows/{row.id}")
+    of_video = await browser.get(f"/rows/{row.id}/video")
+
+    assert (f"/rows/{row.id}/video" in of_row.text) is sees_provider_ids
+    assert of_video.status_code == (200 if sees_provider_ids else 403)
+    assert (str(row.provider_asset_id) in of_video.text) is sees_provider_ids
+
+
+async def test_what_is_done_to_several_videos_is_recorded_of_each(
+    world: World, tokens: ApiTokens, browser: httpx.AsyncClient
+) -> None:
+    rows = [await world.track(life=READY) for _ in range(2)]
+    await sign_in(browser, await a_token(world, tokens))
+    key = key_in((await browser.get("/rows")).text)
+    chosen = {"key": key, "row": [row.id for row in rows]}
+
+    assert (await browser.post("/rows/sync-selected", data=chosen)).status_code == 200
+    assert (await browser.post("/rows/untrack-selected", data=chosen)).status_code == 200
+
+    recorded = await world.context.store.row_actions.newest(10)
+    assert {action.actor.text for action in recorded} == {"token:anna"}
+    assert sorted(action.action.value for action in recorded) == ["sync"] * 2 + ["untrack"] * 2

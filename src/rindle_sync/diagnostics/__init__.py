@@ -2,7 +2,9 @@
 
 from rindle_sync.diagnostics.cached_query import SPARING, WITHIN, CachedQuery, ConcurrencyLimit
 from rindle_sync.diagnostics.checks import (
+    LONGEST_DUE,
     Check,
+    DoctorFinding,
     Level,
     of_engine,
     of_environment,

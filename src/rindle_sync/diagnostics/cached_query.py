@@ -23,7 +23,8 @@ class CachedQuery(Generic[T]):
 
     An answer is cached for `holds`, or for `times` the duration of its query where that is longer.
     A query that takes longer than `within` seconds goes on, and everybody gets None until it ends:
-    it is not cancelled, since a driver may need far longer to give up.
+    it is not cancelled, since a driver may need far longer to give up. With `soon`, callers wait
+    only so many seconds where there is an answer, and get that one if it is not far older.
     """
 
     def __init__(
@@ -34,30 +35,41 @@ class CachedQuery(Generic[T]):
         *,
         times: int = 0,
         within: float = WITHIN,
+        soon: float | None = None,
     ) -> None:
         self._query = query
         self._now = now
         self._shortest = self._holds = holds
         self._times = times
         self._within = within
+        self._soon = soon
         self._running: asyncio.Task[T] | None = None
         self._is_late = False
         self._answer: tuple[T, datetime] | None = None
 
     async def get(self) -> T | None:
         """The cached answer or a new one; raises what the query raises."""
-        # a negative age is that of a clock that was set back: the answer could hold for hours
-        if self._answer and timedelta(0) <= self._now() - self._answer[1] < self._holds:
+        if self._answer and self._is_within(self._holds):
             return self._answer[0]
         if self._running is None:
             self._running = asyncio.create_task(self._run())
             self._running.add_done_callback(self._end)
         running = self._running  # the next caller may start another one while this one waits
-        await asyncio.wait({running}, timeout=0 if self._is_late else self._within)
+        former = None
+        if self._answer and self._soon is not None and self._is_within(LONGEST_QUERY):
+            former = self._answer[0]
+        within = self._within if former is None else self._soon
+        await asyncio.wait({running}, timeout=0 if self._is_late else within)
         if running.done():
             return running.result()
+        if former is not None:
+            return former
         self._is_late = True
         return None
+
+    def _is_within(self, age: timedelta) -> bool:
+        # a negative age is that of a clock that was set back: the answer could hold for hours
+        return self._answer is not None and timedelta(0) <= self._now() - self._answer[1] < age
 
     async def _run(self) -> T:
         began = self._now()

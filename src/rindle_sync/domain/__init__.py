@@ -112,6 +112,7 @@ from rindle_sync.domain.row_filter import (
     RowFilters,
     RowPage,
     check_limit,
+    cursor_at,
     cursor_of,
     place_of,
     question_of,

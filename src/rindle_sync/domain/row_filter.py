@@ -27,7 +27,7 @@ _CHECKSUM: Final = 9
 
 W = TypeVar("W", bound=StrEnum)
 Place = tuple[datetime, str]
-"""When the asset of a row was made, and the row's id: the order of a list, without ties."""
+"""A time and an id, as of when the asset of a row was made: the order of a list, without ties."""
 
 
 class RowFilters(TypedDict, total=False):
@@ -122,8 +122,13 @@ def check_limit(limit: object) -> None:
 
 def cursor_of(row: ProviderAsset, question: str) -> str:
     """The cursor of the place behind `row` in the list that answers `question`."""
-    moment = (row.provider_created_at - _EPOCH) // _MICROSECOND
-    place = _PLACE.pack(moment, UUID(row.id).bytes)
+    return cursor_at((row.provider_created_at, row.id), question)
+
+
+def cursor_at(place_behind: Place, question: str) -> str:
+    """The cursor of a place in the list that answers `question`; its id is a UUID."""
+    at, row_id = place_behind
+    place = _PLACE.pack((at - _EPOCH) // _MICROSECOND, UUID(row_id).bytes)
     return base64.urlsafe_b64encode(place + _checksum(place, question)).decode()
 
 

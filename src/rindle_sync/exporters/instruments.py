@@ -238,7 +238,7 @@ CONSOLE_ACTIONS = _counter(
     "console.actions",
     "action",
     "Actions in the console.",
-    action=("sync", "replay", "replay_dead", "sign_in"),
+    action=("sync", "untrack", "replay", "replay_dead", "sign_in"),
 )
 REDACTION_FAILED = _counter(
     "redaction.failures", "event", "Events that were about to show an id of the provider."

@@ -9,7 +9,14 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Literal, Protocol
 
-from rindle_sync.domain import Bucket, FailureKind, Observation, Priority, ReceivedEvent
+from rindle_sync.domain import (
+    Bucket,
+    FailureKind,
+    Observation,
+    Priority,
+    ProviderAsset,
+    ReceivedEvent,
+)
 from rindle_sync.providers.http import Transport
 from rindle_sync.providers.playback import Playback
 from rindle_sync.providers.settings import ProviderSettings
@@ -264,6 +271,12 @@ class Provider(Protocol):
 
     async def whoami(self) -> str | None:
         """The id of the environment of our credentials; None where the provider has no such id."""
+
+    def dashboard_url(self, row: ProviderAsset, environment_id: str | None) -> str | None:
+        """Where a person sees the asset of a row at the provider; None where that is not known.
+
+        `environment_id` is what `whoami` answers.
+        """
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -159,3 +159,9 @@ class Playback(Protocol):
 
         Raises `NotPlayable`, `ConfigurationError`.
         """
+
+    def player_url(self, bundle: PlaybackBundle) -> str | None:
+        """The provider's own page that plays it in a frame; None where it has none.
+
+        It has the tokens of the bundle: it is a secret.
+        """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rindle_sync.store.new_work import NewWork, Unheard, new_work
 
 if TYPE_CHECKING:
+    from rindle_sync.store.activity import HourFigures
     from rindle_sync.store.asset_queries import AssetQueries
     from rindle_sync.store.assets import AssetStore, Written
     from rindle_sync.store.callers_thread import (
@@ -14,11 +15,13 @@ if TYPE_CHECKING:
         on_callers_thread,
     )
     from rindle_sync.store.change_feed import PublishedChange
+    from rindle_sync.store.change_listing import ChangeQuery, ListedChanges, WebhookOutcome
     from rindle_sync.store.connection_kinds import AnyConnection, AsyncConnection
     from rindle_sync.store.database import ENCODING_REMEDY, Database
     from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
     from rindle_sync.store.due_jobs import DueJobs
     from rindle_sync.store.environments import Environment, Environments, UnsavedEnvironments
+    from rindle_sync.store.event_listing import EventQuery, ListedEvents
     from rindle_sync.store.inbox import Inbox
     from rindle_sync.store.job_runs import JobRun, JobRuns
     from rindle_sync.store.lines import CHECK_TRIGGERS, ROW, Change, read_row
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
         PendingChange,
     )
     from rindle_sync.store.rate_limits import RateLimits
+    from rindle_sync.store.row_listing import ListedRows, RowCondition, RowOrder, RowQuery
     from rindle_sync.store.row_writes import Write
     from rindle_sync.store.statistics import Figures, WebhookCounts
     from rindle_sync.store.store import Store
@@ -49,6 +53,7 @@ _MODULES: Final = {
     "AsyncConnection": "connection_kinds",
     "CHECK_TRIGGERS": "lines",
     "Change": "lines",
+    "ChangeQuery": "change_listing",
     "Claimed": "pending",
     "ClaimedWebhook": "outgoing_webhooks",
     "Database": "database",
@@ -57,11 +62,16 @@ _MODULES: Final = {
     "EndpointFigures": "outgoing_webhooks",
     "Environment": "environments",
     "Environments": "environments",
+    "EventQuery": "event_listing",
     "FORGOTTEN": "superseded",
     "Figures": "statistics",
+    "HourFigures": "activity",
     "Inbox": "inbox",
     "JobRun": "job_runs",
     "JobRuns": "job_runs",
+    "ListedChanges": "change_listing",
+    "ListedEvents": "event_listing",
+    "ListedRows": "row_listing",
     "NewCall": "pending",
     "NotRecorded": "pending",
     "Outbox": "outbox",
@@ -73,11 +83,15 @@ _MODULES: Final = {
     "ROW": "lines",
     "RateLimits": "rate_limits",
     "SentWebhook": "outgoing_webhooks",
+    "RowCondition": "row_listing",
+    "RowOrder": "row_listing",
+    "RowQuery": "row_listing",
     "Store": "store",
     "SupersededIds": "superseded",
     "Tracking": "new_rows",
     "UnsavedEnvironments": "environments",
     "WebhookCounts": "statistics",
+    "WebhookOutcome": "change_listing",
     "Write": "row_writes",
     "Written": "assets",
     "WrongTimes": "wrong_times",

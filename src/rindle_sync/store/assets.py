@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -25,7 +25,7 @@ from rindle_sync.store.row_writes import (
 )
 from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.json_rows import any_of, to_json
-from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
+from rindle_sync.store.schema.tables import IS_UNWATCHED, PASSTHROUGH_INDEX, assets, changes
 from rindle_sync.store.superseded import supersede
 
 
@@ -163,10 +163,19 @@ class AssetStore(Repository):
             (assets.c.provider_upload_id, provider_upload_ids, sa.true()),
             (assets.c.passthrough, passthroughs, has_no_id),
         )
-        wanted = sa.select(ROW).where(*self.here)
-        has_key = sa.or_(*(column.in_(values) & is_meant for column, values, is_meant in keys))
+        # each key by its own index: of several in one condition SQLite uses none
+        parts = []
+        for column, values, is_meant in keys:
+            if values:
+                parts.append(sa.select(ROW).where(*self.here, column.in_(values), is_meant))
+        if passthroughs:
+            # else it reads all rows without an upload, as it keeps no statistics
+            parts[-1] = parts[-1].with_hint(assets, f"INDEXED BY {PASSTHROUGH_INDEX}", "sqlite")
+        if not parts:
+            return []
         try:
-            return await self._rows(wanted.where(has_key))
+            rows = await self._rows(sa.union_all(*parts))
+            return list({row.id: row for row in rows}.values())
         except InvalidValue:
             found = {}
         # a value that the database cannot hold stands in no row, and must not hide the others
@@ -281,5 +290,5 @@ class AssetStore(Repository):
         except InvalidValue:  # what the database cannot hold stands in no row
             return []
 
-    async def _rows(self, wanted: sa.Select[Any]) -> list[ProviderAsset]:
+    async def _rows(self, wanted: sa.Executable) -> list[ProviderAsset]:
         return [read_row(row.document) for row in await self.read(wanted)]

@@ -84,16 +84,19 @@ class History(Repository):
             if row.provider_asset_id:  # an event of another asset is not about this row
                 of_upload &= webhook_events.c.provider_asset_id.is_(None)
             about.append(of_upload)
-        if not about:
-            return []
-        wanted = (
-            sa.select(*SUMMARY_COLUMNS)
-            .where(
-                webhook_events.c.provider_name == row.provider_name,
-                webhook_events.c.environment == row.environment,
-                sa.or_(*about),
+        received_at, found = webhook_events.c.received_at, list[WebhookEventSummary]()
+        # one after the other: of several conditions in one SQLite uses no index
+        for condition in about:
+            wanted = (
+                sa.select(*SUMMARY_COLUMNS)
+                .where(
+                    webhook_events.c.provider_name == row.provider_name,
+                    webhook_events.c.environment == row.environment,
+                    condition,
+                )
+                # as an expression: SQLite would read all events in the order of their index
+                .order_by(sa.func.coalesce(received_at, received_at).desc())
+                .limit(limit)
             )
-            .order_by(webhook_events.c.received_at.desc())
-            .limit(limit)
-        )
-        return [read_summary(found) for found in reversed(await self.read(wanted))]
+            found += [read_summary(line) for line in await self.read(wanted)]
+        return sorted(found, key=lambda event: event.received_at)[-limit:]

@@ -95,11 +95,11 @@ def counts(
 
 
 _FINAL_STATES: Final = [state.value for state in FINAL]
-_FOUND_BY: Final = [Trigger.WEBHOOK.value, *(trigger.value for trigger in CHECK_TRIGGERS)]
+FOUND_BY: Final = [Trigger.WEBHOOK.value, *(trigger.value for trigger in CHECK_TRIGGERS)]
 _SINCE: Final = sa.bindparam("since", type_=UtcTime())
 # what a wrong clock has dated would count for as long as it was ahead
 _BY_NOW: Final = sa.bindparam("ahead", type_=UtcTime())
-_IS_UNLINKED: Final = assets.c.provider_asset_id.is_(None) & assets.c.state.in_(
+IS_UNLINKED: Final = assets.c.provider_asset_id.is_(None) & assets.c.state.in_(
     ["pending", "uploading"]
 )
 _NONE: Final = sa.cast(sa.null(), sa.Text())
@@ -115,7 +115,7 @@ _ROWS: Final = sa.union_all(
     .where(*_here(row_counts))
     .group_by(row_counts.c.environment),
 )
-_UNLINKED: Final = counts(assets, sa.func.count().label("unlinked")).where(_IS_UNLINKED)
+_UNLINKED: Final = counts(assets, sa.func.count().label("unlinked")).where(IS_UNLINKED)
 _FAILING: Final = counts(assets, sa.func.count().label("failing")).where(IS_FAILING)
 _NAMED: Final = once(sa.select(json_field(_NAMES, assets.c.environment).label("name")), "named")
 # the end of an index, in each environment
@@ -154,11 +154,11 @@ _SINGLE: Final = (_UNLINKED, _FAILING, _CHECKED, _DUE, _PENDING, _DEAD, _CIRCUIT
 _AUDITS: Final = sa.select(
     job_runs.c.environment, job_runs.c.began_at, job_runs.c.ended_at, job_runs.c.progress
 ).where(*_here(job_runs), job_runs.c.kind == sa.bindparam("audit"))
-_IS_MISSED: Final = changes.c.webhook_at.is_(None) & (changes.c.trigger != Trigger.WEBHOOK.value)
+IS_MISSED: Final = changes.c.webhook_at.is_(None) & (changes.c.trigger != Trigger.WEBHOOK.value)
 # a webhook may still come for the newest changes that a check found
-_IS_AWAITED: Final = _IS_MISSED & (changes.c.at > sa.bindparam("settled_by", type_=UtcTime()))
+IS_AWAITED: Final = IS_MISSED & (changes.c.at > sa.bindparam("settled_by", type_=UtcTime()))
 _IS_STATE: Final = changes.c.kind == ChangeKind.STATE.value
-_IS_REPORTED: Final = sa.or_(
+IS_REPORTED: Final = sa.or_(
     sa.and_(
         _IS_STATE,
         changes.c.to_state.in_(_FINAL_STATES),
@@ -172,14 +172,14 @@ _IS_REPORTED: Final = sa.or_(
 _WEBHOOKED: Final = counts(
     changes,
     sa.func.count().label("found"),
-    sa.func.count().filter(_IS_MISSED).label("missed"),
+    sa.func.count().filter(IS_MISSED).label("missed"),
     by=["trigger"],
 ).where(
     changes.c.at > _SINCE,
     changes.c.at <= _BY_NOW,
-    _IS_REPORTED,
-    ~_IS_AWAITED,
-    changes.c.trigger.in_(_FOUND_BY),
+    IS_REPORTED,
+    ~IS_AWAITED,
+    changes.c.trigger.in_(FOUND_BY),
 )
 
 

@@ -18,8 +18,11 @@ from rindle_sync.store.rate_limits import RateLimits
 from rindle_sync.store.superseded import Superseded
 
 if TYPE_CHECKING:
+    from rindle_sync.store.activity import Activity
     from rindle_sync.store.api_requests import ApiRequests
     from rindle_sync.store.change_feed import ChangeFeed
+    from rindle_sync.store.change_listing import ChangeListing
+    from rindle_sync.store.event_listing import EventListing
     from rindle_sync.store.history import History
     from rindle_sync.store.inbox import Inbox
     from rindle_sync.store.new_rows import NewRows
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from rindle_sync.store.outgoing_webhooks import OutgoingWebhooks
     from rindle_sync.store.removal import Removal
     from rindle_sync.store.row_actions import RowActions
+    from rindle_sync.store.row_listing import RowListing
     from rindle_sync.store.statistics import Statistics
     from rindle_sync.store.wrong_times import WrongTimesQuery
 
@@ -120,6 +124,34 @@ class Store:
         from rindle_sync.store.statistics import Statistics
 
         return Statistics(*self._of)
+
+    @cached_property
+    def row_listing(self) -> RowListing:
+        """The rows as a person looks through them."""
+        from rindle_sync.store.row_listing import RowListing
+
+        return RowListing(*self._of)
+
+    @cached_property
+    def change_listing(self) -> ChangeListing:
+        """The changes as a person looks through them."""
+        from rindle_sync.store.change_listing import ChangeListing
+
+        return ChangeListing(*self._of)
+
+    @cached_property
+    def event_listing(self) -> EventListing:
+        """The webhook events as a person looks through them."""
+        from rindle_sync.store.event_listing import EventListing
+
+        return EventListing(*self._of)
+
+    @cached_property
+    def activity(self) -> Activity:
+        """The changes of hours."""
+        from rindle_sync.store.activity import Activity
+
+        return Activity(*self._of)
 
     @cached_property
     def removal(self) -> Removal:

@@ -290,7 +290,7 @@ class Audited(ProviderEvent, frozen=True, kw_only=True):
 
 
 class OperatorActed(Event, frozen=True, kw_only=True):
-    """An operator used the console: `action` is sync, replay, replay_dead or sign_in.
+    """An operator used the console: `action` is sync, untrack, replay, replay_dead or sign_in.
 
     `actor` is `console`, or `token:<name>` where the token of the session is one of the HTTP API.
     """

@@ -16,7 +16,14 @@ from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from rindle_sync.domain import FailureKind, Observation, ObservationSource, ReceivedEvent, State
+from rindle_sync.domain import (
+    FailureKind,
+    Observation,
+    ObservationSource,
+    ProviderAsset,
+    ReceivedEvent,
+    State,
+)
 from rindle_sync.errors import (
     ConfigurationError,
     MissingCredentials,
@@ -194,6 +201,13 @@ class Mux:
     async def whoami(self) -> str:
         """https://www.mux.com/docs/api-reference/system/utilities/who-am-i ."""
         return read(await self._data("/system/v1/whoami"), Environment).environment_id
+
+    def dashboard_url(self, row: ProviderAsset, environment_id: str | None) -> str | None:
+        """The page of the asset in Mux's dashboard."""
+        if environment_id is None or row.provider_asset_id is None:
+            return None
+        environment, asset = quote(environment_id, safe=""), quote(row.provider_asset_id, safe="")
+        return f"https://dashboard.mux.com/environments/{environment}/video/assets/{asset}"
 
     def read_event(
         self,

@@ -166,6 +166,12 @@ class MuxPlayback:
             aspect_ratio=row.aspect_ratio,
         )
 
+    def player_url(self, bundle: PlaybackBundle) -> str:
+        """https://www.mux.com/docs/guides/mux-player-web ."""
+        tokens = {f"{name}-token": token for name, token in bundle.tokens.items()}
+        address = f"https://player.mux.com/{quote(bundle.playback_id, safe='')}"
+        return f"{address}?{urlencode(tokens)}" if tokens else address
+
     def _url(
         self,
         chosen: PlaybackId,

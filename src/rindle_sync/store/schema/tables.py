@@ -63,8 +63,9 @@ assets: Final = sa.Table(
 index("uq_media_provider_assets_provider_asset_id", assets, "provider_asset_id", unique=True)
 index("uq_media_provider_assets_provider_upload_id", assets, "provider_upload_id", unique=True)
 # many assets may carry one passthrough: it names only a row that has no id of the provider yet
+PASSTHROUGH_INDEX: Final = "ix_media_provider_assets_passthrough"
 index(
-    "ix_media_provider_assets_passthrough",
+    PASSTHROUGH_INDEX,
     assets,
     "passthrough",
     where=assets.c.provider_asset_id.is_(None) & assets.c.provider_upload_id.is_(None),
@@ -101,11 +102,17 @@ index(
     where=assets.c.lease_token.is_not(None),
 )
 
-# what is counted: all rows by the table below, those that are not ready by an index of theirs
+# what is counted: all rows by the table below, those that are not ready by an index of theirs;
+# what a figure counts is listed by the same index, in the order of creation
 IS_NOT_READY: Final = assets.c.state != sa.literal_column("'ready'")
-index("ix_media_provider_assets_not_ready", assets, "state", "error_kind", where=IS_NOT_READY)
+index(
+    "ix_media_provider_assets_not_ready",
+    assets,
+    *("state", "error_kind", "provider_created_at"),
+    where=IS_NOT_READY,
+)
 IS_FAILING: Final = assets.c.check_failures > sa.literal_column("0")
-index("ix_media_provider_assets_failing", assets, "check_failures", where=IS_FAILING)
+index("ix_media_provider_assets_failing", assets, "provider_created_at", where=IS_FAILING)
 index(
     "ix_media_provider_assets_checked", assets, "checked_at", where=assets.c.checked_at.is_not(None)
 )
@@ -160,6 +167,7 @@ index(
     "received_at",
     where=webhook_events.c.status == sa.literal_column("'dead'"),
 )
+index("ix_provider_webhook_events_received", webhook_events, "received_at")
 # the webhook events about a row, for its history
 index("ix_provider_webhook_events_asset", webhook_events, "provider_asset_id")
 index(

@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -16,31 +15,27 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from rindle_sync.diagnostics import SPARING, CachedQuery, ConcurrencyLimit, explain
-from rindle_sync.domain import ErrorKind, JobKind, ProviderAsset, State, Trigger
-from rindle_sync.errors import AuthenticationFailed, RindleSyncError
-from rindle_sync.reconcile import sync_row
+from rindle_sync.domain import ProviderAsset
+from rindle_sync.errors import RindleSyncError
 from rindle_sync.runtime import JobRunner
 from rindle_sync.store.api_tokens import ApiTokens
 from rindle_sync.telemetry import OperatorActed, scrub_traceback
 from rindle_sync.web.console import views
-from rindle_sync.web.console.forms import Address, Declined, check_origin, is_local, read_form
+from rindle_sync.web.console.actions import Actions
+from rindle_sync.web.console.bulk import BulkActions
+from rindle_sync.web.console.forms import (
+    Address,
+    Declined,
+    check_origin,
+    is_local,
+    read_fields,
+    read_form,
+)
+from rindle_sync.web.console.pages import Pages
 from rindle_sync.web.console.session import COOKIE, LASTS, Session, Sessions, actor_here, signed_in
 from rindle_sync.web.console.templating import HERE, templates
-from rindle_sync.web.console.views import RowSearch
-from rindle_sync.webhooks import Receive, Scope, Send, replay
-
-LONGEST_SYNC: Final = 20.0
-"""Seconds that a browser waits for a sync."""
-
-HOLDS: Final = timedelta(seconds=2)
-"""How long an overview is reused, so that many open tabs cost the database no more than one."""
-
-READS: Final = 2
-"""Database connections that the console may use at once; the others are left to the webhooks."""
-
-READ_WITHIN: Final = 3.0
-"""Seconds that a browser waits for one of them."""
+from rindle_sync.web.console.words import WORDS
+from rindle_sync.webhooks import Receive, Scope, Send
 
 GUESS_TAKES: Final = 1.0
 """Seconds for which a wrong token delays the next one."""
@@ -49,11 +44,11 @@ GUESSES: Final = 5
 """How many wrong tokens may wait; while as many do, nobody signs in."""
 
 _log: Final = logging.getLogger("rindle_sync")
-_BUSY: Final = "busy: the database takes too long to answer; try again in a moment"
 _GUESSING: Final = "too many wrong tokens; try again in a moment"
 _LOCAL_ONLY: Final = "without the setting console_token, the console answers this machine only"
 _SIGN_IN: Final = "sign in first: without the token the console is read-only"
 _READ_ONLY: Final = "the token of this session may read, and change nothing"
+_NO_PROVIDER_IDS: Final = "the token of this session may not see what the provider calls a video"
 _ONE_ENVIRONMENT: Final = "this token is for one environment alone, and the console shows more"
 _FORGED: Final = "the form does not belong to this session; go back, reload the page and try again"
 _FAULT: Final = "this is a bug in rindle-sync; its log says where"
@@ -89,25 +84,35 @@ class Console:
         self._any = job_runners[0]
         self._now: Callable[[], datetime] = self._any.context.now
         self._api_tokens = ApiTokens(self._any.context.store.database)
-        self._sessions = Sessions(token, self._api_tokens, self._reading)
         self._address = Address.of(base_url)
         self._templates = templates()
-        self._slots = ConcurrencyLimit(READS, within=READ_WITHIN)
-        self._overviews = CachedQuery(self._read_overviews, self._now, HOLDS, times=SPARING)
+        self._pages = Pages(job_runners, self._show)
+        self._sessions = Sessions(token, self._api_tokens, self._pages.reading)
         self._guessing = asyncio.Lock()
         self._guesses = 0
+        pages, actions = self._pages, Actions(self._pages, self._redirect, self._emit)
+        bulk = BulkActions(self._pages, self._show, self._redirect, self._emit)
         row, event = "/rows/{row_id:uuid}", "/webhook-events/{webhook_event_id:uuid}"
         routes = [
-            Route("/", self._page(self._overview)),
-            Route("/rows", self._page(self._rows)),
-            Route(row, self._page(self._row)),
-            Route("/webhook-events", self._page(self._webhook_events)),
+            Route("/", self._page(pages.overview)),
+            Route("/activity", self._page(pages.activity)),
+            Route("/rows", self._page(pages.rows)),
+            Route(row, self._page(pages.row)),
+            Route(f"{row}/video", self._acting_page(pages.video, shows_provider_ids=True)),
+            Route("/changes", self._page(pages.changes)),
+            Route("/webhook-events", self._page(pages.webhook_events)),
             Route("/sign-in", self._open(self._sign_in_form)),
             Route("/sign-in", self._open(self._sign_in), methods=["POST"]),
             Route("/sign-out", self._action(self._sign_out, writes=False), methods=["POST"]),
-            Route(f"{row}/sync", self._action(self._sync), methods=["POST"]),
-            Route(f"{event}/replay", self._action(self._replay), methods=["POST"]),
-            Route("/webhook-events/replay-dead", self._action(self._replay), methods=["POST"]),
+            Route(f"{row}/sync", self._action(actions.sync), methods=["POST"]),
+            Route("/rows/selected", self._action(bulk.confirm_rows), methods=["POST"]),
+            Route("/rows/sync-selected", self._action(bulk.sync), methods=["POST"]),
+            Route("/rows/untrack-selected", self._action(bulk.untrack), methods=["POST"]),
+            Route(f"{event}/replay", self._action(actions.replay), methods=["POST"]),
+            Route("/webhook-events/replay-dead", self._acting_page(bulk.confirm_dead)),
+            Route("/webhook-events/replay-dead", self._action(actions.replay), methods=["POST"]),
+            Route("/webhook-events/selected", self._action(bulk.confirm_events), methods=["POST"]),
+            Route("/webhook-events/replay-selected", self._action(bulk.replay), methods=["POST"]),
             Route("/static/{name}", self._open(_static, knows_session=False)),
         ]
         self._app = Starlette(routes=routes, exception_handlers={HTTPException: self._not_found})
@@ -121,7 +126,7 @@ class Console:
 
     async def close(self) -> None:
         """Stop reading."""
-        await self._overviews.close()
+        await self._pages.close()
         await self._api_tokens.finish()
 
     # who may do what
@@ -145,18 +150,30 @@ class Console:
 
         return self._open(read)
 
+    def _acting_page(self, endpoint: Endpoint, *, shows_provider_ids: bool = False) -> Endpoint:
+        """A page that only whoever may act can read."""
+
+        async def read(request: Request) -> Response:
+            session = _acting()
+            if shows_provider_ids and not session.sees_provider_ids:
+                raise Declined(403, _NO_PROVIDER_IDS)
+            return await endpoint(request)
+
+        return self._open(read)
+
     def _action(self, endpoint: Endpoint, *, writes: bool = True) -> Endpoint:
         """Only for whoever is signed in, and only from a form of the same session."""
 
         async def act(request: Request) -> Response:
-            session = signed_in.get()
-            if session is None:
+            if signed_in.get() is None:
                 raise Declined(401, _SIGN_IN)
-            if writes and not session.may_act:
-                raise Declined(403, _READ_ONLY)
-            form = await read_form(request)
-            if not self._sessions.has_form_key(request.cookies[COOKIE], form.get("key", "")):
+            if writes:
+                _acting()
+            fields = await read_fields(request)
+            key = fields.get("key", [""])[0]
+            if not self._sessions.has_form_key(request.cookies[COOKIE], key):
                 raise Declined(403, _FORGED)
+            request.state.fields = fields
             return await endpoint(request)
 
         return self._open(act)
@@ -195,11 +212,11 @@ class Console:
             "may_read": self._may_read(request),
             "is_signed_in": session is not None,
             "may_act": session is not None and session.may_act,
+            "sees_provider_ids": session is not None and session.sees_provider_ids,
             "can_sign_in": self._sessions.token is not None,
             "form_key": self._sessions.form_key(request.cookies[COOKIE]) if session else "",
             "version": version("rindle-sync"),
-            "states": list(State),
-            "kinds": list(ErrorKind),
+            "words": WORDS,
             "base": self._address.path,
             "path": request.scope["path"],
             "done": views.done(request.query_params),
@@ -226,88 +243,7 @@ class Console:
         answer.headers.update(error.headers or {})
         return answer
 
-    # pages
-
-    @asynccontextmanager
-    async def _reading(self) -> AsyncIterator[None]:
-        try:
-            async with self._slots.slot():
-                yield
-        except TimeoutError:
-            raise Declined(503, _BUSY) from None
-
-    async def _read_overviews(self) -> dict[str, Any]:
-        async with self._reading():
-            return await views.all_overviews(list(self._job_runners.values()))
-
-    async def _overview(self, request: Request) -> Response:
-        overviews = await self._overviews.get()
-        if overviews is None:
-            raise Declined(503, _BUSY)
-        return self._show(request, "overview.html", **overviews)
-
-    async def _rows(self, request: Request) -> Response:
-        wanted = self._search(request)
-        async with self._reading():
-            found = await views.rows(self._job_runners[wanted.environment], wanted)
-        return self._show(request, "rows.html", **found)
-
-    async def _row(self, request: Request) -> Response:
-        job_runner, row = await self._find(request)
-        async with self._reading():
-            history = await explain(job_runner.context, row)
-        return self._show(request, "row.html", row=history)
-
-    async def _webhook_events(self, request: Request) -> Response:
-        environment = self._search(request).environment
-        status = request.query_params.get("status", "")
-        async with self._reading():
-            found = await views.webhook_events(self._job_runners[environment], status)
-        return self._show(request, "webhook_events.html", environment=environment, **found)
-
-    def _search(self, request: Request) -> RowSearch:
-        return RowSearch.of(request.query_params, list(self._job_runners))
-
-    async def _find(self, request: Request) -> tuple[JobRunner, ProviderAsset]:
-        async with self._reading():
-            row = await self._any.context.store.assets.get(str(request.path_params["row_id"]))
-        if row is None or row.environment not in self._job_runners:
-            raise Declined(404, "this row does not exist", back="/rows")
-        return self._job_runners[row.environment], row
-
-    # actions
-
-    async def _sync(self, request: Request) -> Response:
-        job_runner, row = await self._find(request)
-        outcome, path = "failed", f"/rows/{row.id}"
-        try:
-            async with asyncio.timeout(LONGEST_SYNC):
-                context = replace(job_runner.context, actor=actor_here())
-                applied = await sync_row(context, row, trigger=Trigger.CONSOLE, ask_first=True)
-            outcome = applied.decision.verdict.value if applied else "gone"
-        except TimeoutError:
-            outcome = "late"
-        except RindleSyncError as error:
-            if isinstance(error, AuthenticationFailed):
-                outcome = "refused"
-            raise Declined(503, str(error), back=path) from None
-        finally:
-            self._emit(job_runner, "sync", outcome, row)
-        return self._redirect(path, done=outcome)
-
-    async def _replay(self, request: Request) -> Response:
-        environment = self._search(request).environment
-        job_runner = self._job_runners[environment]
-        action, event_id = "replay_dead", request.path_params.get("webhook_event_id")
-        if event_id is not None:
-            action, event_id = "replay", str(event_id)
-        context = replace(job_runner.context, actor=actor_here())
-        number = await replay(context, event_id)
-        job_runner.wake(JobKind.PROCESS_WEBHOOK_EVENTS)
-        self._emit(job_runner, action, "done" if number else "nothing")
-        return self._redirect(
-            "/webhook-events", environment=environment, done="replayed", number=str(number)
-        )
+    # signing in
 
     async def _sign_in_form(self, request: Request) -> Response:
         return self._show(request, "sign_in.html", is_wrong=False)
@@ -374,6 +310,16 @@ class Console:
     ) -> None:
         event = OperatorActed(action=action, outcome=outcome, actor=actor_here().text)
         job_runner.context.telemetry.emit(event, row)
+
+
+def _acting() -> Session:
+    """The session of whoever may act; raises `Declined` for others."""
+    session = signed_in.get()
+    if session is None:
+        raise Declined(401, _SIGN_IN)
+    if not session.may_act:
+        raise Declined(403, _READ_ONLY)
+    return session
 
 
 async def _static(request: Request) -> Response:

@@ -121,6 +121,12 @@ def check_origin(request: Request, address: Address) -> None:
 
 async def read_form(request: Request, within: float = FORM_WITHIN) -> dict[str, str]:
     """The fields of a form, each with its first value."""
+    fields = await read_fields(request, within)
+    return {name: values[0] for name, values in fields.items()}
+
+
+async def read_fields(request: Request, within: float = FORM_WITHIN) -> dict[str, list[str]]:
+    """The fields of a form, each with all its values."""
     body = bytearray()
     try:
         async with asyncio.timeout(within):
@@ -131,5 +137,4 @@ async def read_form(request: Request, within: float = FORM_WITHIN) -> dict[str, 
                     raise Declined(413, "the form is too large")
     except TimeoutError:
         raise Declined(408, f"the form did not arrive within {within:g} s") from None
-    fields = parse_qs(body.decode("utf-8", "replace"))
-    return {name: values[0] for name, values in fields.items()}
+    return parse_qs(body.decode("utf-8", "replace"))

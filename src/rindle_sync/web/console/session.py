@@ -32,6 +32,7 @@ class Session:
 
     actor: Actor = CONSOLE
     may_act: bool = True
+    sees_provider_ids: bool = True
     environment: str | None = None
     """The only environment that it may see; None for all."""
     token_made_at: str | None = None
@@ -132,6 +133,7 @@ def _session_of(api_token: ApiToken) -> Session:
     return Session(
         actor=Actor.of_token(api_token.name),
         may_act=api_token.may_write,
+        sees_provider_ids=api_token.sees_provider_ids,
         environment=api_token.environment,
         token_made_at=api_token.created_at.isoformat(),
     )

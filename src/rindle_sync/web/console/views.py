@@ -1,53 +1,42 @@
 """What each page shows, read from the tables; knows no HTTP."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
-from rindle_sync.diagnostics import SYNC_OUTCOMES, of_engine, of_environment, overview
-from rindle_sync.domain import (
-    LONGEST_TEXT,
-    ErrorKind,
-    EventStatus,
-    State,
-    many,
-    redact_id,
-    row_filter,
+from rindle_sync.diagnostics import (
+    DAY,
+    GRACE,
+    LONGEST_DUE,
+    SYNC_OUTCOMES,
+    of_engine,
+    of_environment,
+    overview,
 )
+from rindle_sync.domain import TOLERANCE, ProviderAsset, State, many, redact_id
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.runtime import JobRunner, last_heartbeat
+from rindle_sync.store import ChangeQuery, EventQuery, ListedRows, RowCondition, RowQuery
+from rindle_sync.store.activity import HOUR
+from rindle_sync.web.console.charts import Chart, charts_of
+from rindle_sync.web.console.links import link_of
+from rindle_sync.web.console.searches import ChangeSearch, EventSearch, Only, RowSearch
 from rindle_sync.webhooks import rows_about
 
 _GOOD: Final = "done"
 _BAD: Final = "health bad"
+_MICROSECOND: Final = timedelta(microseconds=1)
+HOURS: Final = 24
 ROWS: Final = 50
+CHANGES: Final = 100
 WEBHOOK_EVENTS: Final = 100
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowSearch:
-    """Which rows a browser asks for; an unknown state or kind counts as none."""
-
-    environment: str
-    state: State | None = None
-    kind: ErrorKind | None = None
-    name: str = ""
-    after: str = ""
-    """The cursor of the page before."""
-
-    @classmethod
-    def of(cls, query: Mapping[str, str], environments: Sequence[str]) -> "RowSearch":
-        """What the query of a URL asks for."""
-        environment = query.get("environment", "")
-        state, kind = query.get("state"), query.get("kind")
-        return cls(
-            environment=environment if environment in environments else environments[0],
-            state=State(state) if state in set(State) else None,
-            kind=ErrorKind(kind) if kind in set(ErrorKind) else None,
-            # PostgreSQL refuses a text with a NUL
-            name=query.get("name", "").replace("\0", "").strip()[:LONGEST_TEXT],
-            after=query.get("after", "")[:100],
-        )
+_CONDITIONS: Final = {
+    Only.DUE: RowCondition.DUE,
+    Only.OVERDUE: RowCondition.DUE,
+    Only.FAILING: RowCondition.FAILING,
+    Only.UNLINKED: RowCondition.UNLINKED,
+}
 
 
 def done(query: Mapping[str, str]) -> dict[str, str] | None:
@@ -69,33 +58,117 @@ async def all_overviews(job_runners: Sequence[JobRunner]) -> dict[str, Any]:
     findings = [*of_engine(ticked, context.now())]
     for environment in overviews:
         findings += of_environment(environment)
-    return {"overviews": overviews, "findings": findings, "ticked": ticked}
+    linked = [(finding, link_of(finding)) for finding in findings]
+    return {"overviews": overviews, "findings": linked, "ticked": ticked}
 
 
 async def rows(job_runner: JobRunner, wanted: RowSearch) -> dict[str, Any]:
-    """Rows of one environment, the newest assets first."""
+    """Videos of one environment."""
     store = job_runner.context.store
     if wanted.name:
         found = await store.assets.find_by_id_or_reference(wanted.name)
-        return {"search": wanted, "rows": found, "following": None}
-    chosen = row_filter(state=wanted.state, error_kind=wanted.kind)
+        named = tuple(row for row in found if _fits(row, wanted))
+        return {"search": wanted, "page": ListedRows(named), "following": None}
+    query = _row_query(wanted, job_runner.context.now())
     try:
-        page = await store.queries.page(chosen, after=wanted.after or None, limit=ROWS)
+        page = await store.row_listing.page(query, after=wanted.after or None, limit=ROWS)
     except ConfigurationError:
         # a link that was cut off, or is of an older version: the first page is better than none
-        page = await store.queries.page(chosen, limit=ROWS)
-    return {"search": wanted, "rows": page.rows, "following": page.next}
+        page = await store.row_listing.page(query, limit=ROWS)
+    following = wanted.address(after=page.next) if page.next else None
+    return {"search": wanted, "page": page, "following": following}
 
 
-async def webhook_events(job_runner: JobRunner, status: str) -> dict[str, Any]:
-    """The newest webhook events of one environment."""
-    store = job_runner.context.store
-    wanted = EventStatus(status) if status in set(EventStatus) else None
-    events = await store.inbox.list(status=wanted, limit=WEBHOOK_EVENTS)
-    about = await rows_about(store.assets, events)
+def _row_query(wanted: RowSearch, now: datetime) -> RowQuery:
+    return RowQuery(
+        state=wanted.state,
+        error_kind=wanted.kind,
+        profile=wanted.profile or None,
+        condition=_CONDITIONS[wanted.only] if wanted.only else None,
+        due_by=now - LONGEST_DUE if wanted.only is Only.OVERDUE else now,
+        order=wanted.sorted_by.order,
+        is_descending=wanted.sorted_by.is_descending,
+    )
+
+
+def _fits(row: ProviderAsset, wanted: RowSearch) -> bool:
+    return (
+        wanted.state in {None, row.state}
+        and wanted.kind in {None, row.error_kind}
+        and wanted.profile in {"", row.profile}
+    )
+
+
+async def changes(job_runner: JobRunner, wanted: ChangeSearch) -> dict[str, Any]:
+    """Changes of one environment in 24 hours, or in one hour, the newest first."""
+    context = job_runner.context
+    store, query = context.store, _change_query(job_runner, wanted)
+    try:
+        page = await store.change_listing.page(query, after=wanted.after or None, limit=CHANGES)
+    except ConfigurationError:
+        page = await store.change_listing.page(query, limit=CHANGES)
+    # the reference may contain an id of the provider: only the row knows that, and hides it
+    known = await store.row_listing.find({change.row_id for change in page.changes})
+    listed = [(change, known.get(change.row_id)) for change in page.changes]
+    following = wanted.address(after=page.next) if page.next else None
+    return {"search": wanted, "page": page, "changes": listed, "following": following}
+
+
+def _change_query(job_runner: JobRunner, wanted: ChangeSearch) -> ChangeQuery:
+    context = job_runner.context
+    now, begins = context.now(), wanted.begins
+    # what a clock slightly ahead has dated is counted, too
+    since, until = now - DAY, now + TOLERANCE
+    if begins:
+        # a list has what is later than `since`, an hour what is not earlier than its begin
+        since, until = begins - _MICROSECOND, begins + HOUR - _MICROSECOND
+    return ChangeQuery(
+        since=since,
+        until=until,
+        trigger=wanted.trigger,
+        to_state=wanted.to_state,
+        webhook=wanted.webhook,
+        final_before=now - GRACE,
+        never_reported=_never_reported(job_runner),
+    )
+
+
+async def charts(job_runner: JobRunner) -> list[Chart]:
+    """The last 24 hours of one environment, and the hour that is not over."""
+    context = job_runner.context
+    now = context.now()
+    newest = now.replace(minute=0, second=0, microsecond=0)
+    hours = await context.store.activity.hours(
+        [newest - HOUR * place for place in range(HOURS - 1, -1, -1)],
+        final_before=now - GRACE,
+        never_reported=_never_reported(job_runner),
+    )
+    if not context.webhooks.secrets:  # none is received, so none is missed
+        for hour in hours:
+            hour.expected = hour.missed = 0
+    return charts_of(context.store.environment, hours)
+
+
+def _never_reported(job_runner: JobRunner) -> State | None:
+    """The state whose changes no webhook of the provider reports."""
+    return None if job_runner.context.gateway.provider.reports_deletion else State.DELETED
+
+
+async def webhook_events(job_runner: JobRunner, wanted: EventSearch) -> dict[str, Any]:
+    """Webhook events of one environment, the newest first; what is pending in its own order."""
+    context = job_runner.context
+    store, since = context.store, context.now() - DAY if wanted.within else None
+    query = EventQuery(status=wanted.status, since=since)
+    try:
+        page = await store.event_listing.page(
+            query, after=wanted.after or None, limit=WEBHOOK_EVENTS
+        )
+    except ConfigurationError:
+        page = await store.event_listing.page(query, limit=WEBHOOK_EVENTS)
     shown = []
-    for event, row in about:
+    for event, row in await rows_about(store.assets, page.events):
         tag = redact_id(event.provider_asset_id or event.provider_upload_id)
         # a pruned event has no body left to apply
         shown.append({"event": event, "row": row, "tag": tag, "can_replay": event.can_replay})
-    return {"events": shown, "wanted_status": wanted, "statuses": list(EventStatus)}
+    following = wanted.address(after=page.next) if page.next else None
+    return {"search": wanted, "page": page, "events": shown, "following": following}

@@ -18,7 +18,9 @@ from rindle_sync.store.schema.types import Json, RowId, Serial, UtcTime
 revision = "rindle_4"
 down_revision = "rindle_3"
 
+ROWS = "media_provider_assets"
 CHANGES = "provider_asset_changes"
+EVENTS = "provider_webhook_events"
 ENDPOINTS = "provider_outgoing_endpoints"
 WEBHOOKS = "provider_outgoing_webhooks"
 TOKENS = "provider_api_tokens"
@@ -27,8 +29,9 @@ ACTIONS = "provider_row_actions"
 
 
 def upgrade() -> None:
-    """Add a column to the changes, and the tables."""
+    """Add a column to the changes, the tables, and the order in which a person lists rows."""
     _leave_old_changes_out()
+    _order_by_creation()
     _index(CHANGES, "unpublished", "id", where="position IS NULL")
     columns = ["provider_name", "environment", "position"]
     where = text("position > 0")
@@ -74,6 +77,16 @@ def _leave_old_changes_out() -> None:
         return
     op.add_column(CHANGES, Column("position", BigInteger()))
     op.execute(text(f"UPDATE {CHANGES} SET position = 0"))  # noqa: S608  a name of ours
+
+
+def _order_by_creation() -> None:
+    """The indexes of what is counted list it, too, without a sort."""
+    for name in ("not_ready", "failing"):
+        op.drop_index(f"ix_{ROWS}_{name}", ROWS)
+    columns = "state", "error_kind", "provider_created_at"
+    _index(ROWS, "not_ready", *columns, where="state != 'ready'")
+    _index(ROWS, "failing", "provider_created_at", where="check_failures > 0")
+    _index(EVENTS, "received", "received_at")
 
 
 def _create_outgoing_tables() -> None:

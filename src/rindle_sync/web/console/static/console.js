@@ -1,13 +1,26 @@
-// Refreshes the page while it is visible; everything works without it.
+// Refreshes the page while it is visible, and helps to select; everything works without it.
 "use strict";
 const EVERY = 5000;
 const TIMEOUT = 60000;
 const live = document.getElementById("live");
+const main = document.getElementById("main");
 
 function isBusy() {
-  const main = document.getElementById("main");
   const selected = String(document.getSelection() || "");
-  return document.hidden || selected !== "" || (document.activeElement !== main && main.contains(document.activeElement));
+  const isOpen = main.querySelector("input[type=checkbox]:checked, details[open]") !== null;
+  return document.hidden || selected !== "" || isOpen || (document.activeElement !== main && main.contains(document.activeElement));
+}
+
+// only what differs is replaced: a screen reader is told of nothing that stayed as it was
+function update(here, there) {
+  const now = [...here.children], then = [...there.children];
+  if (now.length !== then.length) {
+    here.replaceChildren(...there.childNodes);
+    return;
+  }
+  now.forEach((part, place) => {
+    if (part.outerHTML !== then[place].outerHTML) part.replaceWith(then[place]);
+  });
 }
 
 async function refresh() {
@@ -15,13 +28,14 @@ async function refresh() {
     const answer = await fetch(location.href, { headers: { accept: "text/html" }, signal: AbortSignal.timeout(TIMEOUT) });
     if (!answer.ok && answer.status !== 401) throw new Error("no page");
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const part of ["main", "footer"]) {
-      const here = document.querySelector(part), there = fresh.querySelector(part);
-      if (here && there && here.innerHTML !== there.innerHTML) here.replaceChildren(...there.childNodes);
-    }
-    document.getElementById("live").textContent = "· live";
+    if (isBusy()) return; // somebody began to do something meanwhile
+    update(main, fresh.getElementById("main"));
+    const time = document.querySelector("footer time");
+    time.replaceWith(fresh.querySelector("footer time"));
+    prepareSelection();
+    live.textContent = "· live";
   } catch {
-    document.getElementById("live").textContent = "· not live: the service does not answer";
+    live.textContent = "· not live: the service does not answer";
   }
 }
 
@@ -31,5 +45,45 @@ async function keepFresh() {
   setTimeout(keepFresh, EVERY);
 }
 
-live.textContent = "· live";
-setTimeout(keepFresh, EVERY);
+function boxes(name) {
+  return [...main.querySelectorAll(`input[type=checkbox][name=${name}]`)];
+}
+
+function count(name) {
+  const told = main.querySelector(`[data-count=${name}]`);
+  const chosen = boxes(name).filter((box) => box.checked).length;
+  if (told) told.textContent = chosen ? `${chosen} selected` : "";
+}
+
+function prepareSelection() {
+  for (const button of main.querySelectorAll("button[data-select]")) {
+    button.hidden = boxes(button.dataset.select).length === 0;
+  }
+}
+
+main.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-select]");
+  if (!button) return;
+  const all = boxes(button.dataset.select);
+  const isOn = all.some((box) => !box.checked);
+  for (const box of all) box.checked = isOn;
+  count(button.dataset.select);
+});
+main.addEventListener("change", (event) => {
+  if (event.target.type === "checkbox") count(event.target.name);
+});
+
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input, select, textarea, iframe");
+  if (event.key !== "/" || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+  const search = document.getElementById("search");
+  if (!search) return;
+  event.preventDefault();
+  search.focus();
+});
+
+prepareSelection();
+if (document.body.dataset.live !== "no") {
+  live.textContent = "· live";
+  setTimeout(keepFresh, EVERY);
+}

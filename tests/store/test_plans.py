@@ -1,0 +1,123 @@
+"""What a statement reads beside many rows: SQLite keeps no statistics, and tells how it would."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from rindle_sync.domain import EventStatus, State
+from rindle_sync.store import EventQuery, RowCondition, RowOrder, RowQuery
+from tests.support.rows import NOW, a_row
+from tests.support.world import World
+
+on_sqlite = pytest.mark.parametrize("tables_url", ["sqlite"], indirect=True)
+WHOLE_ENVIRONMENT = "(provider_name=? AND environment=?)"
+TIES = ("USE TEMP B-TREE FOR RIGHT PART OF ORDER BY", "USE TEMP B-TREE FOR LAST TERM OF ORDER BY")
+"""Only what has the same time is sorted."""
+
+
+@asynccontextmanager
+async def planned(world: World) -> AsyncIterator[list[str]]:
+    """The steps of the plans of what is read meanwhile."""
+    database, sent, steps = world.context.store.database, list[tuple[str, Any]](), list[str]()
+
+    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    yield steps
+    event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+    async with database.reading() as connection:
+        for statement, parameters in sent:
+            explained = f"EXPLAIN QUERY PLAN {statement}"
+            found = await connection.exec_driver_sql(explained, parameters)
+            steps += [line.detail for line in found]
+
+
+@on_sqlite
+@pytest.mark.parametrize("passthroughs", [(), ("passthrough-1",)])
+@pytest.mark.parametrize("upload_ids", [(), ("upload-1",)])
+async def test_a_webhook_finds_its_row_by_an_index_for_each_name(
+    world: World, upload_ids: tuple[str, ...], passthroughs: tuple[str, ...]
+) -> None:
+    row = a_row(provider_asset_id="asset-1", provider_upload_id="upload-1")
+    waiting = a_row(provider_asset_id=None, passthrough="passthrough-1")
+    await world.context.store.assets.add_all([row, waiting])
+
+    async with planned(world) as steps:
+        found = await world.context.store.assets.match(
+            provider_asset_ids=["asset-1", "asset-2"],
+            provider_upload_ids=upload_ids,
+            passthroughs=passthroughs,
+        )
+
+    assert {row.id for row in found} == {row.id, *([waiting.id] if passthroughs else [])}
+    searches = [step for step in steps if step.startswith("SEARCH")]
+    assert len(searches) == 1 + len(upload_ids) + len(passthroughs)
+    assert not any(WHOLE_ENVIRONMENT in step or step.startswith("SCAN media") for step in steps)
+
+
+@on_sqlite
+async def test_nothing_is_read_for_no_name(world: World) -> None:
+    async with planned(world) as steps:
+        found = await world.context.store.assets.match(
+            provider_asset_ids=(), provider_upload_ids=(), passthroughs=()
+        )
+
+    assert (found, steps) == ([], [])
+
+
+@on_sqlite
+async def test_the_webhook_events_of_a_row_are_found_by_its_ids(world: World) -> None:
+    row = a_row(provider_asset_id="asset-1", provider_upload_id="upload-1")
+    async with planned(world) as steps:
+        await world.context.store.history.webhook_events_about(row, limit=50)
+
+    assert not any(WHOLE_ENVIRONMENT in step for step in steps)
+
+
+QUERIES = {
+    "all": RowQuery(),
+    "ready": RowQuery(state=State.READY),
+    "errored": RowQuery(state=State.ERRORED),
+    "failing": RowQuery(condition=RowCondition.FAILING),
+    "unlinked": RowQuery(condition=RowCondition.UNLINKED),
+    "due": RowQuery(
+        condition=RowCondition.DUE, due_by=NOW, order=RowOrder.NEXT_CHECK, is_descending=False
+    ),
+    "checked": RowQuery(order=RowOrder.CHECKED),
+    "of a profile": RowQuery(profile="trailer"),
+}
+
+
+@on_sqlite
+@pytest.mark.parametrize("what", QUERIES)
+async def test_no_list_of_rows_is_sorted_that_an_index_has_in_order(
+    world: World, what: str
+) -> None:
+    await world.track(State.READY)
+    async with planned(world) as steps:
+        await world.context.store.row_listing.page(QUERIES[what], limit=1)
+
+    assert_in_order(steps)
+
+
+@on_sqlite
+@pytest.mark.parametrize("status", [None, *EventStatus])
+async def test_no_list_of_webhook_events_is_sorted(
+    world: World, status: EventStatus | None
+) -> None:
+    async with planned(world) as steps:
+        await world.context.store.event_listing.page(EventQuery(status=status), limit=1)
+
+    assert_in_order(steps)
+
+
+def assert_in_order(steps: list[str]) -> None:
+    """Each range is read in the order of its index; what the ranges have together is a page."""
+    ranges = [place for place, step in enumerate(steps) if " INDEX ix_" in step]
+    assert ranges
+    for place in ranges:
+        assert steps[place + 1] in TIES, steps[place]
