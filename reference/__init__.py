@@ -1,0 +1,1 @@
+"""Writes the reference pages out of the code: `python -m reference`."""
