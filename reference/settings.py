@@ -11,7 +11,7 @@ from pydantic_core import PydanticUndefined
 
 from reference.markdown import attribute_docs, page, paragraphs, table
 from rindle_sync.config import Settings, fields_of
-from rindle_sync.config.settings import account_type
+from rindle_sync.config.environment_settings import account_type
 from rindle_sync.providers import DEFAULT_PROVIDER, PREFIX
 
 _ABOUT: Final = """

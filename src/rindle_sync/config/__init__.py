@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # imported when first asked for: the help of a command needs no pydantic
 _MODULES: Final = {
     "SettingsArguments": "rindle_sync.config.arguments",
-    "EnvironmentSettings": "rindle_sync.config.settings",
+    "EnvironmentSettings": "rindle_sync.config.environment_settings",
     "Settings": "rindle_sync.config.settings",
     "fields_of": "rindle_sync.config.settings",
     "load_settings": "rindle_sync.config.settings",

@@ -1,5 +1,6 @@
 """Typed events and how listeners get them; keeps ids out of other libraries' debug logs."""
 
+from rindle_sync.telemetry.emitting import Listener, Telemetry, milliseconds, nanoseconds
 from rindle_sync.telemetry.event_log import EventLog
 from rindle_sync.telemetry.events import (
     EVENTS,
@@ -10,7 +11,6 @@ from rindle_sync.telemetry.events import (
     Called,
     Event,
     Failed,
-    Listener,
     MediaChange,
     OperatorActed,
     OutgoingEndpointDisabled,
@@ -22,15 +22,12 @@ from rindle_sync.telemetry.events import (
     StateChange,
     Stuck,
     Swept,
-    Telemetry,
     UnknownStatus,
     WebhookException,
     WebhookIgnored,
     WebhookProcessed,
     WebhookRejected,
     WebhookVerified,
-    milliseconds,
-    nanoseconds,
 )
 from rindle_sync.telemetry.held import HeldTelemetry
 from rindle_sync.telemetry.log_filter import keep_from_debug

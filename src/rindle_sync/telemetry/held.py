@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from rindle_sync.domain import ProviderAsset
-from rindle_sync.telemetry.events import Event, Telemetry
+from rindle_sync.telemetry.emitting import Telemetry
+from rindle_sync.telemetry.events import Event
 
 
 class HeldTelemetry(Telemetry):

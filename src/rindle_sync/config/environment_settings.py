@@ -1,0 +1,195 @@
+"""The settings that each provider environment may have for itself."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from re import fullmatch
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic.functional_validators import ModelWrapValidatorHandler
+
+from rindle_sync.config.outgoing import OutgoingSettingsModel
+from rindle_sync.config.process_settings import BASE_URL
+from rindle_sync.config.reading import variables
+from rindle_sync.domain import Policy, Schedule, StuckPolicy, WebhookSettings, pattern_fault
+from rindle_sync.providers import (
+    DEFAULT_PROVIDER,
+    PREFIX,
+    PROVIDERS,
+    Buckets,
+    Priority,
+    ProviderSettings,
+    provider_entry,
+    split_list,
+    trimmed,
+)
+
+
+class EnvironmentSettings(OutgoingSettingsModel):
+    """What each provider environment may have for itself.
+
+    `account` is the part that its provider defines.
+    """
+
+    provider: str = DEFAULT_PROVIDER
+    webhook_public_url: str | None = None
+    webhook_types: tuple[str, ...] | None = None
+    webhook_tolerance_seconds: float = Field(default=300, ge=1, le=86_400)
+    webhook_event_retention_days: float = Field(default=7, ge=0.001, le=3650)
+    dead_webhook_event_retention_days: float = Field(default=30, ge=0.001, le=3650)
+    provider_polling_floor_seconds: float = Field(default=30, ge=0.001, le=86_400)
+    provider_stuck_threshold_seconds: float = Field(default=7200, ge=0.001, le=31_536_000)
+    stuck_policy: StuckPolicy = StuckPolicy.DECLARE
+    provider_confirm_seconds: float = Field(default=600, ge=0, le=31_536_000)
+    provider_recovery_days: float = Field(default=7, ge=0, le=3650)
+    provider_check_growth: float = Field(default=0.25, ge=0, le=10)
+    provider_check_cap_seconds: float = Field(default=600, ge=0.001, le=31_536_000)
+    provider_check_jitter: float = Field(default=0.1, ge=0, le=1)
+    provider_watch_floor_seconds: float = Field(default=300, ge=0.001, le=31_536_000)
+    provider_watch_cap_seconds: float = Field(default=21_600, ge=0.001, le=31_536_000)
+    provider_retry_seconds: float = Field(default=5, ge=0.001, le=3600)
+    provider_timeout_seconds: float = Field(default=10, ge=0.001, le=300)
+    provider_token_priority: Priority = Priority.LOW
+    provider_rate_limit_share: float = Field(default=1, ge=0.01, le=1)
+    provider_read_burst: int | None = Field(default=None, ge=1, le=1_000_000)
+    provider_reads_per_second: float | None = Field(default=None, ge=0.001, le=1_000_000)
+    audit_days: float = Field(default=1, ge=0, le=3650)
+    sweep_batch: int = Field(default=20, ge=1, le=200)
+    _account: ProviderSettings = PrivateAttr()
+
+    @field_validator("provider")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        if value not in PROVIDERS:
+            raise ValueError(f"must be one of {', '.join(PROVIDERS)}")
+        return value
+
+    @field_validator("webhook_public_url")
+    @classmethod
+    def _reachable(cls, value: str | None) -> str | None:
+        if value and not fullmatch(BASE_URL, value):
+            raise ValueError(
+                "must be an address like https://app.example.com/webhooks/mux, with nothing after "
+                "its path and no user in it"
+            )
+        _ = urlsplit(value or "").port  # raises ValueError where it is out of range
+        return value or None
+
+    _split = field_validator("webhook_types", mode="before")(split_list)
+
+    @field_validator("webhook_types")
+    @classmethod
+    def _for_the_app(cls, value: Any, info: ValidationInfo) -> Any:
+        acted_on = provider_entry(info.data.get("provider", DEFAULT_PROVIDER)).acted_on
+        for fault in (pattern_fault(pattern, acted_on) for pattern in value or ()):
+            if fault:
+                raise ValueError(fault)
+        return value
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_account(
+        cls, values: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
+        """Without a context the variables of this process count as well."""
+        given = dict(values)
+        if info.context is None:
+            given = known_variables(cls.model_fields, given) | given
+        settings_type = account_type(named_provider(given))
+        own = {name: given.pop(name) for name in settings_type.model_fields if name in given}
+        settings = handler(given)
+        account = settings_type.model_validate(own, context=info.context)
+        settings._account = account  # noqa: SLF001  it is one of this class
+        return settings
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        pairs = (
+            ("provider_polling_floor_seconds", "provider_check_cap_seconds"),
+            ("provider_watch_floor_seconds", "provider_watch_cap_seconds"),
+        )
+        for low, high in pairs:
+            if getattr(self, low) > getattr(self, high):
+                hint = f"set {PREFIX}{high.upper()} or {high} in the TOML file"
+                raise ValueError(f"{high} must not be smaller than {low} ({hint})")
+        return self
+
+    @property
+    def environment_has_table(self) -> bool:
+        """Whether these are the settings of one environment among several."""
+        return bool(self._table)
+
+    @property
+    def account(self) -> ProviderSettings:
+        """The settings of the provider's account, of the class that `provider` picks."""
+        return self._account
+
+    @property
+    def policy(self) -> Policy:
+        """What a verdict depends on."""
+        return Policy(
+            stuck_threshold=timedelta(seconds=self.provider_stuck_threshold_seconds),
+            stuck_policy=self.stuck_policy,
+            confirm=timedelta(seconds=self.provider_confirm_seconds),
+        )
+
+    @property
+    def schedule(self) -> Schedule:
+        """What the next check depends on."""
+        return Schedule(
+            floor=timedelta(seconds=self.provider_polling_floor_seconds),
+            cap=timedelta(seconds=self.provider_check_cap_seconds),
+            growth=self.provider_check_growth,
+            jitter=self.provider_check_jitter,
+            watch_floor=timedelta(seconds=self.provider_watch_floor_seconds),
+            watch_cap=timedelta(seconds=self.provider_watch_cap_seconds),
+            recovery=timedelta(days=self.provider_recovery_days),
+            retry=timedelta(seconds=self.provider_retry_seconds),
+        )
+
+    @property
+    def buckets(self) -> Buckets:
+        """The rate limits of the token: the provider's own, unless they are set."""
+        limits = provider_entry(self.provider).buckets[self.provider_token_priority]
+        reads = replace(
+            limits.reads,
+            capacity=self.provider_read_burst or limits.reads.capacity,
+            per_second=self.provider_reads_per_second or limits.reads.per_second,
+        )
+        creates = reads if limits.creates == limits.reads else limits.creates
+        return Buckets(reads=reads, creates=creates)
+
+    @property
+    def webhooks(self) -> WebhookSettings:
+        """Which webhook requests are accepted."""
+        return WebhookSettings(
+            secrets=self.account.webhook_secrets,
+            tolerance=timedelta(seconds=self.webhook_tolerance_seconds),
+            environment=self.account.environment_id,
+            types=self.webhook_types or (),
+        )
+
+
+def account_type(provider: str) -> type[ProviderSettings]:
+    """The class of a provider's settings; without fields where there is no such provider."""
+    return provider_entry(provider).settings if provider in PROVIDERS else ProviderSettings
+
+
+def named_provider(values: Mapping[str, Any]) -> str:
+    """The provider that these settings pick."""
+    provider = trimmed(values.get("provider", DEFAULT_PROVIDER))
+    return provider if isinstance(provider, str) else ""
+
+
+def known_variables(fields: Mapping[str, FieldInfo], values: Mapping[str, Any]) -> dict[str, str]:
+    """What stands in variables of this process of `fields`, and of the provider's account.
+
+    The provider is the one that `values` or they pick.
+    """
+    found = variables()
+    account = account_type(named_provider({**found, **values}))
+    known = {**fields, **account.model_fields}
+    return {name: value for name, value in found.items() if name in known}
