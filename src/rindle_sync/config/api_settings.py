@@ -33,10 +33,19 @@ class ApiSettings(SettingsModel):
     """Where the HTTP API is served, and its token that needs no command."""
 
     api_token: SecretStr | None = None
+    """A token of the API that may read and write, named `settings`. With it `run` and `endpoint`
+    serve the API; so they do where `rindle-sync token create` has made a token.
+    """
     api_token_file: Path | None = None
+    """Holds `api_token` instead of it."""
     api_token_sees_provider_ids: Switch = Switch.OFF
+    """Whether answers to this token have the provider's ids of assets and uploads."""
     api_host: str = Field(default="127.0.0.1", min_length=1)
+    """The address of `api_port`. `0.0.0.0` in a container, in a private network."""
     api_port: int | None = Field(default=None, ge=1, le=65_535)
+    """A port for the API alone. Without it, the API is served at `/api/v1` on `listen_port`, beside
+    the webhooks.
+    """
 
     @field_validator("api_token", mode="before")
     @classmethod

@@ -22,11 +22,18 @@ class OutgoingSettingsModel(SettingsModel):
     """Where outgoing webhooks go, what signs them, and which are sent."""
 
     outgoing_webhook_secret: SecretStr | None = Field(default=None, repr=False)
+    """What signs them, the newest first. `rindle-sync outgoing new-secret` makes one."""
     outgoing_webhook_secret_file: Path | None = None
+    """Holds `outgoing_webhook_secret` instead."""
     outgoing_webhook_events: tuple[str, ...] | None = None
+    """Which types are sent: `asset.ready,asset.errored`, `asset.*`."""
     outgoing_webhook_allow_private: Switch = Switch.OFF
+    """Whether the URL may lead to an address that is not public, and may begin with `http://`: set
+    it where your app is in the same private network.
+    """
     # the last: what it may be depends on the others
     outgoing_webhook_url: str | None = Field(default=None, repr=False)
+    """Where to send them. The path is never shown: it may hold a secret."""
 
     _split_events = field_validator("outgoing_webhook_events", mode="before")(split_list)
     _split_secrets = field_validator("outgoing_webhook_secret")(split_secrets)

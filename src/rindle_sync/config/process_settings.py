@@ -21,20 +21,55 @@ class ServiceSettings(ApiSettings):
     """What is one for the whole process."""
 
     database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False, exclude=True)
+    """Where the tables are. Three slashes begin a path from the current folder, four an absolute
+    one. Use PostgreSQL in production; it may be your app's own database. rindle-sync replaces a
+    driver in the URL (`postgresql+asyncpg`) by its own. Options, signs in a password, several
+    hosts. The folder of a SQLite file must exist; only `migrate` creates the file.
+    """
     database_schema: str | None = None
+    """The schema of the tables on PostgreSQL, which `migrate` makes. Set it where your app's
+    database has tables of its own.
+    """
     environment: str = Field(default="default", min_length=1)
+    """Your name for the provider environment that the token belongs to. Part of every row's key:
+    rows tracked under one name are not visible under another. Set it when several environments
+    share a database.
+    """
     environments: dict[str, dict[str, Any]] = Field(default={}, repr=False, exclude=True)
+    """Several environments in one process."""
     engine: EngineName = EngineName.EMBEDDED
+    """What wakes the jobs. Celery's workers do it by themselves."""
     listen_host: str = Field(default="127.0.0.1", min_length=1)
+    """The address on which `run` accepts webhooks. `0.0.0.0` in a container."""
     listen_port: int = Field(default=8000, ge=1, le=65_535)
+    """Its port."""
     console_host: str = Field(default="127.0.0.1", min_length=1)
+    """The address on which `run`, `worker` and `receive` serve the console, metrics and probes.
+    `0.0.0.0` in a container, in a private network: anybody who reaches it can read metrics and
+    probes.
+    """
     console_port: int = Field(default=8001, ge=0, le=65_535)
+    """Its port; 0 turns it off. Set it where several processes run on one machine: only the first
+    one gets the default.
+    """
     console_token: SecretStr | None = None
+    """With it, everybody signs in to see the console, from this machine too, and may act there;
+    tokens are accepted beside it. Without it the console is read-only, and for this machine alone.
+    Set it wherever something forwards to `console_port`.
+    """
     console_token_file: Path | None = None
+    """Holds `console_token` instead of it."""
     console_base_url: str | None = None
+    """The address at which browsers find the console behind a proxy, as in
+    `https://ops.example.com/rindle`. Without it, links and cookies are for a console that browsers
+    reach directly.
+    """
     opentelemetry: Switch = Switch.OFF
+    """Whether these processes send metrics and traces to OpenTelemetry."""
     log_format: LogFormat = LogFormat.TEXT
+    """The format of a log line."""
     sweep_interval_seconds: float = Field(default=5, ge=0.001, le=86_400)
+    """The pause between two sweeps of `run`. A failed pass doubles it, up to a minute."""
 
     @field_validator("database_schema")
     @classmethod

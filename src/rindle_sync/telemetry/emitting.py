@@ -8,8 +8,9 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from rindle_sync.domain import ProviderAsset, redact_id
-from rindle_sync.telemetry.events import Event, ProviderEvent, RedactionFailed, RowEvent
+from rindle_sync.telemetry.event import Event, ProviderEvent, RowEvent
 from rindle_sync.telemetry.tracebacks import scrub_traceback
+from rindle_sync.telemetry.work_events import RedactionFailed
 
 _log: Final = logging.getLogger("rindle_sync")
 _log.addHandler(logging.NullHandler())  # the app configures logging

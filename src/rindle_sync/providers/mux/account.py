@@ -25,16 +25,27 @@ class MuxSettings(ProviderSettings):
     webhook_secrets_name: ClassVar = "mux_webhook_secrets"
 
     mux_base_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    """Change it for the emulator or a proxy."""
     mux_token_id: SecretStr | None = Field(default=None, repr=False)
     mux_token_secret: SecretStr | None = Field(default=None, repr=False)
     mux_webhook_secrets: SecretStr | None = Field(default=None, repr=False)
+    """The signing secrets of the endpoints at Mux, one or several. A delivery is valid if any of
+    them signed it.
+    """
     mux_environment_id: str | None = Field(default=None, min_length=1, repr=False)
+    """Mux's own id of the environment that the rows belong to. A delivery about another environment
+    is rejected, and so is a token of another one.
+    """
     mux_signing_key_id: str | None = Field(default=None, repr=False)
     mux_signing_private_key: SecretStr | None = Field(default=None, repr=False)
     mux_token_id_file: Path | None = Field(default=None, repr=False)
+    """Holds `mux_token_id` instead of it, as secrets are mounted into containers."""
     mux_token_secret_file: Path | None = Field(default=None, repr=False)
+    """Likewise. Files are read once, when the process starts."""
     mux_webhook_secrets_file: Path | None = Field(default=None, repr=False)
+    """Holds `mux_webhook_secrets` instead."""
     mux_signing_private_key_file: Path | None = Field(default=None, repr=False)
+    """Holds `mux_signing_private_key` instead."""
 
     _split = field_validator("mux_webhook_secrets")(split_secrets)
 
