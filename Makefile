@@ -8,7 +8,7 @@ COVERAGE ?= 92
 SEEDS ?= 0-999
 BOUNDS ?= lowest-direct highest
 
-.PHONY: help demo test acceptance check docs picture pictures lint-ops bounds soak mutants bench dist clean
+.PHONY: help demo test acceptance check docs reference picture pictures lint-ops bounds soak mutants bench dist clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -28,13 +28,16 @@ acceptance: $(READY)  ## kill processes, break databases, simulate 1,000 histori
 check: $(READY)  ## formatting, lint, types, import contracts, and the documentation site
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
-	$(RUN) mypy src tests simulation docs/scripts $(patsubst %/__main__.py,%,$(wildcard benchmarks/__main__.py))
+	$(RUN) mypy src tests simulation reference docs/scripts $(patsubst %/__main__.py,%,$(wildcard benchmarks/__main__.py))
 	.venv/bin/lint-imports
 	.venv/bin/python docs/scripts/build_site.py
 
 docs: $(READY)  ## build the documentation site into build/site
 	@.venv/bin/python docs/scripts/build_site.py
 	@echo "the site is in build/site: .venv/bin/python -m http.server --directory build/site"
+
+reference: $(READY)  ## write the reference pages out of the code
+	@$(RUN) reference
 
 picture: $(READY)  ## draw the picture of the demo on the home page anew
 	@.venv/bin/python docs/scripts/draw_demo.py

@@ -27,7 +27,12 @@ class MuxSettings(ProviderSettings):
     mux_base_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     """Change it for the emulator or a proxy."""
     mux_token_id: SecretStr | None = Field(default=None, repr=False)
+    """The id of a Mux access token with Mux Video *read*, and *write* for direct uploads.
+
+    Needed by all that calls Mux; not by `migrate`, `track`, `status`, `events`.
+    """
     mux_token_secret: SecretStr | None = Field(default=None, repr=False)
+    """Its secret. Better in the environment than in a file."""
     mux_webhook_secrets: SecretStr | None = Field(default=None, repr=False)
     """The signing secrets of the endpoints at Mux, one or several. A delivery is valid if any of
     them signed it.
@@ -37,7 +42,9 @@ class MuxSettings(ProviderSettings):
     is rejected, and so is a token of another one.
     """
     mux_signing_key_id: str | None = Field(default=None, repr=False)
+    """The id of a signing key of the environment, for signed playback."""
     mux_signing_private_key: SecretStr | None = Field(default=None, repr=False)
+    """Its private key, as Mux shows it: base64, or PEM."""
     mux_token_id_file: Path | None = Field(default=None, repr=False)
     """Holds `mux_token_id` instead of it, as secrets are mounted into containers."""
     mux_token_secret_file: Path | None = Field(default=None, repr=False)

@@ -28,7 +28,7 @@ webhook_events: Final = sa.Table(
     sa.Column(
         "headers",
         Json,
-        doc="the request's headers that the provider reads the body with; none for Mux",
+        doc="the request's headers that the provider reads the body with; most have none",
     ),
     sa.Column(
         "body",

@@ -20,7 +20,9 @@ assets: Final = sa.Table(
         nullable=False,
         doc="which of its renditions or uses this is; plain text, `default`",
     ),
-    sa.Column("provider_name", sa.Text(), nullable=False, doc="`mux`"),
+    sa.Column(
+        "provider_name", sa.Text(), nullable=False, doc="the word of the provider in the settings"
+    ),
     sa.Column(
         "environment",
         sa.Text(),
