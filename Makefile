@@ -42,9 +42,12 @@ reference: $(READY)  ## write the reference pages out of the code
 picture: $(READY)  ## draw the picture of the demo on the home page anew
 	@.venv/bin/python docs/scripts/draw_demo.py
 
-lint-ops: $(READY)  ## lint the workflows, the container image and the manifests of Kubernetes
+.venv-lint/.ready: .github/requirements.txt $(READY)
 	@.venv/bin/uv venv -q --clear --python .venv/bin/python .venv-lint
 	@$(UV) --python .venv-lint/bin/python -r .github/requirements.txt
+	@touch $@
+
+lint-ops: .venv-lint/.ready  ## lint the workflows, the container image and the manifests of Kubernetes
 	@$(LINT)/zizmor --quiet --offline .github
 	@$(LINT)/yamllint --strict -c .github/yamllint.yaml .github .pre-commit-config.yaml ops
 	@$(LINT)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
