@@ -18,6 +18,7 @@ from benchmarks.environments import environments
 from benchmarks.fleet import endpoints_of_a_fleet, workers
 from benchmarks.knowing import knowings
 from benchmarks.measures import applies, claims
+from benchmarks.outgoing import arrivals, outgoing_rates
 from benchmarks.plan import plans
 from benchmarks.profiling import profiled
 from benchmarks.race import PEERS, CannotRace, race
@@ -40,6 +41,8 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "apply": applies,
     "claim": claims,
     "dispatch": dispatches,
+    "outgoing": outgoing_rates,
+    "arrivals": arrivals,
     "counts": counted,
     "console": page_times,
     "blocking": blocking_calls,

@@ -12,6 +12,7 @@ from benchmarks.bench import Bench, Progress, Sizes, World, opened, urls
 from benchmarks.measures import prepared
 from benchmarks.tables import BULK
 from rindle_sync.app import now
+from rindle_sync.domain import ProviderAsset
 from rindle_sync.runtime import ChangeEvent
 from rindle_sync.store.schema import changes
 
@@ -66,12 +67,10 @@ _CALLBACKS: Final[Mapping[str, Sequence[Any]]] = {
 }
 
 
-async def _dispatching(
-    bench: Bench, world: World, name: str, callbacks: Sequence[Any]
-) -> DispatchRate:
-    rows = await prepared(bench, world.assets)
+def changes_of(rows: Sequence[ProviderAsset]) -> list[dict[str, Any]]:
+    """A change of each row, to be dispatched and published."""
     moment = now()
-    lines = [
+    return [
         {
             "row_id": row.id,
             "reference": row.reference,
@@ -88,6 +87,13 @@ async def _dispatching(
         }
         for row in rows
     ]
+
+
+async def _dispatching(
+    bench: Bench, world: World, name: str, callbacks: Sequence[Any]
+) -> DispatchRate:
+    rows = await prepared(bench, world.assets)
+    lines = changes_of(rows)
     async with bench.store.database.engine.begin() as connection:
         await connection.run_sync(_seen.create, checkfirst=True)
         await connection.execute(_seen.delete())

@@ -25,6 +25,7 @@ from benchmarks.environments import Environments
 from benchmarks.fleet import Receiving, Sweeping
 from benchmarks.knowing import Known
 from benchmarks.measures import ApplyRate, Claim
+from benchmarks.outgoing import Arrival, OutgoingRate
 from benchmarks.plan import Planned
 from benchmarks.race import Figures
 from benchmarks.rate import Pass
@@ -58,6 +59,8 @@ class Report:
     apply: list[ApplyRate] = field(default_factory=list)
     claim: list[Claim] = field(default_factory=list)
     dispatch: list[DispatchRate] = field(default_factory=list)
+    outgoing: list[OutgoingRate] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
     counts: list[Counted] = field(default_factory=list)
     console: list[PageTime] = field(default_factory=list)
     blocking: list[BlockingCall] = field(default_factory=list)
@@ -85,6 +88,8 @@ class Report:
             _settlings(self.apply),
             _claims(self.claim),
             _dispatches(self.dispatch),
+            _outgoing_rates(self.outgoing),
+            _arrivals(self.arrivals),
             _counts(self.counts),
             _pages(self.console),
             _blocking_calls(self.blocking),
@@ -344,6 +349,30 @@ def _dispatches(figures: Sequence[DispatchRate]) -> Table | None:
     ]
     heads = ("changes/s", "SQL/change", "transactions/change")
     return _table("Changes dispatched to callbacks", ("database", "callbacks"), heads, rows)
+
+
+def _outgoing_rates(figures: Sequence[OutgoingRate]) -> Table | None:
+    rows = [
+        (
+            o.database,
+            o.what,
+            f"{o.changes_per_second:,.0f}",
+            f"{o.ratio:.2f}",
+            f"{o.statements:.2f}",
+        )
+        for o in figures
+    ]
+    heads = ("changes/s", "ratio", "SQL/change")
+    return _table("Changes published, and sent to endpoints", ("database", "changes"), heads, rows)
+
+
+def _arrivals(figures: Sequence[Arrival]) -> Table | None:
+    rows = [
+        (a.database, f"{a.webhooks:,}", f"{a.median_ms:.0f}", f"{a.p99_ms:.0f}") for a in figures
+    ]
+    heads = ("webhooks", "median ms", "p99")
+    title = "From a change to the arrival of its webhook, 50 changes a second"
+    return _table(title, ("database",), heads, rows)
 
 
 def _claims(figures: Sequence[Claim]) -> Table | None:

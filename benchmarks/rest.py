@@ -1,4 +1,7 @@
-"""What a resting service costs: statements, CPU, and how soon it takes up what others make."""
+"""What a resting service costs: statements, CPU, and how soon it takes up what others make.
+
+It serves console and API, and has an endpoint of outgoing webhooks.
+"""
 
 import asyncio
 import os
@@ -18,8 +21,10 @@ from urllib.parse import urlsplit
 from benchmarks.bench import Progress, Sizes, urls
 from benchmarks.providers import TOKEN, served
 from rindle_sync.domain import EventStatus
+from rindle_sync.runtime.outgoing.signature import new_secret
 from rindle_sync.store import Store
-from tests.support.processes import Running, Shell, a_store
+from tests.support.api import TOKEN as API_TOKEN
+from tests.support.processes import Running, Shell, a_store, free_port
 from tests.support.rows import a_row
 from tests.support.webhooks import a_kept_notice
 
@@ -68,6 +73,11 @@ async def rests(database: str, _: Sizes, progress: Progress) -> list[Rest]:
                 "mux_token_id": TOKEN.token_id,
                 "mux_token_secret": TOKEN.token_secret,
                 "console_port": "0",
+                "api_token": API_TOKEN,
+                # nothing is ever sent there: there is no change
+                "outgoing_webhook_url": f"http://127.0.0.1:{free_port()}",
+                "outgoing_webhook_secret": new_secret(),
+                "outgoing_webhook_allow_private": "on",
             }
             prelude = PRELUDE if database == "sqlite" else ""
             shell = Shell(Path(folder), settings, prelude).alone()

@@ -140,7 +140,9 @@ async def flood(
     return answers
 
 
-async def steady(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]:
+async def steady(
+    lines: Sequence[Line], events: Sequence[Event], per_second: int = PER_SECOND
+) -> list[Answer]:
     """Each event at its own moment, whether or not earlier ones are answered.
 
     The wait for a free line counts.
@@ -158,5 +160,5 @@ async def steady(lines: Sequence[Line], events: Sequence[Event]) -> list[Answer]
         return answer
 
     return await asyncio.gather(
-        *(send(event, began + place / PER_SECOND) for place, event in enumerate(events))
+        *(send(event, began + place / per_second) for place, event in enumerate(events))
     )

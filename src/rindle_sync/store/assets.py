@@ -66,6 +66,7 @@ IS_PLANNED_WRONGLY: Final = sa.or_(*PLANNED_WRONGLY)
 The parameters are those of `LongestGaps.latest`.
 """
 
+_BY_ID: Final = sa.select(ROW).where(assets.c.id == sa.bindparam("wanted"))
 _CLAIM: Final = claim_statement(
     assets,
     HAS_COME | IS_PLANNED_WRONGLY,
@@ -187,7 +188,8 @@ class AssetStore(Repository):
 
     async def get(self, row_id: str) -> ProviderAsset | None:
         """The row with this id."""
-        return (await self.get_many([row_id])).get(row_id)
+        found = await self.read(_BY_ID, {"wanted": row_id})
+        return read_row(found[0].document) if found else None
 
     async def get_many(self, row_ids: Collection[str]) -> dict[str, ProviderAsset]:
         """The existing rows with these ids, by id."""

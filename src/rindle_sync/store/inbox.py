@@ -28,6 +28,7 @@ from rindle_sync.store.repository import (
 )
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
 from rindle_sync.store.schema.tables import webhook_events
+from rindle_sync.store.schema.types import UtcTime
 
 _BOTH: Final = (JobKind.PROCESS_WEBHOOK_EVENTS, JobKind.DISPATCH)
 _FIELDS: Final = tuple(field.name for field in fields(WebhookEvent))
@@ -73,6 +74,18 @@ _TYPES_FOR_APP: Final = (
     .where(in_environment(webhook_events), _IS_LEFT, webhook_events.c.for_app)
 )
 _AGAIN: Final = {"status": EventStatus.PENDING.value, "attempts": 0, "reason": None}
+_REVIVE: Final = (
+    sa.update(webhook_events)
+    .where(
+        in_environment(webhook_events),
+        webhook_events.c.provider_asset_id.in_(sa.bindparam("asset_ids", expanding=True))
+        | webhook_events.c.provider_upload_id.in_(sa.bindparam("upload_ids", expanding=True)),
+        webhook_events.c.status == EventStatus.IGNORED.value,
+        webhook_events.c.reason == UNTRACKED,
+        _SIZE > 0,
+    )
+    .values(_AGAIN | {"next_attempt_at": sa.bindparam("revived_at", type_=UtcTime())})
+)
 _OUTCOMES: Final = outcome_statement(webhook_events, _OUTCOME)
 
 
@@ -165,14 +178,10 @@ class Inbox(Repository):
 
     async def revive_untracked(self, rows: Sequence[ProviderAsset], now: datetime) -> int:
         """Make the events pending again that came before these rows were tracked; how many."""
-        table = webhook_events.c
         asset_ids = {row.provider_asset_id for row in rows} - {None}
         upload_ids = {row.provider_upload_id for row in rows} - {None}
-        about = table.provider_asset_id.in_(asset_ids) | table.provider_upload_id.in_(upload_ids)
-        is_untracked = (table.status == EventStatus.IGNORED.value) & (table.reason == UNTRACKED)
-        again = sa.update(webhook_events).where(*self.here, about, is_untracked, _SIZE > 0)
-        values = _AGAIN | {"next_attempt_at": now}
-        return await self.execute(again.values(values), makes=_BOTH)
+        about = {"asset_ids": list(asset_ids), "upload_ids": list(upload_ids), "revived_at": now}
+        return await self.execute(_REVIVE, self.parameters | about, makes=_BOTH)
 
     async def prune(self, *, ended_before: datetime, dead_before: datetime) -> int:
         """Empty the bodies of old events; the number of them.

@@ -43,3 +43,23 @@ _FIRST: Final = (
 )
 NEXT_AT: Final = sa.case((IS_PAUSED, _UNTIL), else_=_FIRST)
 """When something of an endpoint is due next."""
+
+
+def earlier_of_row(name: str) -> tuple[sa.FromClause, sa.ColumnElement[bool]]:
+    """The webhooks that another one of its row waits for: until they are delivered, or dead."""
+    earlier = outgoing_webhooks.alias(name)
+    return earlier, sa.and_(
+        earlier.c.endpoint_id == outgoing_webhooks.c.endpoint_id,
+        earlier.c.row_id == outgoing_webhooks.c.row_id,
+        earlier.c.version < outgoing_webhooks.c.version,
+        earlier.c.next_attempt_at.is_not(None),
+    )
+
+
+def is_any(table: sa.FromClause, which: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Whether `table` has such a row, looked up by index for each row of the statement.
+
+    With EXISTS PostgreSQL would join. Where its statistics are from a time when nothing was due, it
+    would compare each webhook that is due with each other one.
+    """
+    return sa.select(table.c.id).where(which).limit(1).scalar_subquery().is_not(None)

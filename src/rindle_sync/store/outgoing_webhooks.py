@@ -23,7 +23,15 @@ from rindle_sync.domain import (
 )
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lines import ROW, Change, read_change, read_row
-from rindle_sync.store.outgoing_due import HAS_COME, HAS_DUE, IS_ENABLED, IS_PAUSED, outgoing_clock
+from rindle_sync.store.outgoing_due import (
+    HAS_COME,
+    HAS_DUE,
+    IS_ENABLED,
+    IS_PAUSED,
+    earlier_of_row,
+    is_any,
+    outgoing_clock,
+)
 from rindle_sync.store.outgoing_endpoints import HEALTH_FIELDS, read_endpoint, read_health
 from rindle_sync.store.repository import (
     Repository,
@@ -76,20 +84,8 @@ _OPEN_ENDPOINT: Final = sa.select(*outgoing_endpoints.c).where(
 _OF_ENDPOINT: Final = outgoing_webhooks.c.endpoint_id == sa.bindparam("endpoint")
 
 
-def _earlier(name: str) -> tuple[sa.FromClause, sa.ColumnElement[bool]]:
-    """The webhooks that another one of its row waits for: until they are delivered, or dead."""
-    earlier = outgoing_webhooks.alias(name)
-    return earlier, sa.and_(
-        earlier.c.endpoint_id == outgoing_webhooks.c.endpoint_id,
-        earlier.c.row_id == outgoing_webhooks.c.row_id,
-        earlier.c.version < outgoing_webhooks.c.version,
-        earlier.c.next_attempt_at.is_not(None),
-    )
-
-
 def _claim_statement() -> sa.Update:
-    _, is_earlier = _earlier("earlier")
-    waits = sa.exists().where(is_earlier)
+    waits = is_any(*earlier_of_row("earlier"))
     first = [outgoing_webhooks.c.next_attempt_at, outgoing_webhooks.c.id]
     return claim_statement(
         outgoing_webhooks, HAS_COME, _OF_ENDPOINT, ~waits, first=first, returning=_COLUMNS
@@ -97,14 +93,12 @@ def _claim_statement() -> sa.Update:
 
 
 def _put_off_statement() -> sa.Update:
-    earlier, is_earlier = _earlier("earlier")
+    earlier, is_earlier = earlier_of_row("earlier")
     awaited = sa.select(sa.func.max(earlier.c.next_attempt_at)).where(is_earlier).scalar_subquery()
-    later, is_later = _earlier("later")
-    is_put_off = sa.exists().where(
-        is_later,
-        later.c.next_attempt_at > sa.bindparam("now"),
-        later.c.next_attempt_at <= sa.bindparam("latest_attempt"),
-    )
+    later, is_later = earlier_of_row("later")
+    is_ahead = later.c.next_attempt_at > sa.bindparam("now")
+    is_believed = later.c.next_attempt_at <= sa.bindparam("latest_attempt")
+    is_put_off = is_any(later, sa.and_(is_later, is_ahead, is_believed))
     waiting = sa.update(outgoing_webhooks).where(_OF_ENDPOINT, HAS_COME, is_put_off)
     return waiting.values(next_attempt_at=awaited)
 

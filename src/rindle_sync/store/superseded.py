@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from rindle_sync.domain import HasProviderIds, ProviderAsset
 from rindle_sync.errors import InvalidValue
-from rindle_sync.store.repository import Repository
+from rindle_sync.store.repository import Repository, in_environment
 from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.tables import deletion_candidates, superseded
 
@@ -19,6 +19,11 @@ FORGOTTEN: Final = "untracked"
 """The reasons of ids: their row has others by now, or there is no row any more."""
 
 _COLUMNS: Final = superseded.c.provider_asset_id, superseded.c.provider_upload_id
+_FORGET: Final = sa.delete(superseded).where(
+    in_environment(superseded),
+    _COLUMNS[0].in_(sa.bindparam("asset_ids", expanding=True))
+    | _COLUMNS[1].in_(sa.bindparam("upload_ids", expanding=True)),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +92,9 @@ class Superseded(Repository):
 
     async def forget(self, rows: Collection[ProviderAsset]) -> None:
         """Forget the ids of these rows, which have them again at the app's request."""
-        asset_id, upload_id = _COLUMNS
         asset_ids, upload_ids = _ids(rows)
-        again = asset_id.in_(asset_ids) | upload_id.in_(upload_ids)
-        await self.execute(sa.delete(superseded).where(*self.here, again))
+        again = {"asset_ids": list(asset_ids), "upload_ids": list(upload_ids)}
+        await self.execute(_FORGET, self.parameters | again)
 
 
 def _ids(entries: Collection[HasProviderIds]) -> tuple[set[str], set[str]]:

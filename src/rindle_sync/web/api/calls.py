@@ -95,7 +95,8 @@ class Call:
             pass
 
 
-def _call(request: Request, environment: Environment = None) -> Call:
+# a plain function would cost each request a thread
+async def _call(request: Request, environment: Environment = None) -> Call:
     api, token = request.app.state.api, request.state.token
     route: Any = request.scope["route"]
     known = api.query_names(route.path, request.method)
@@ -122,7 +123,7 @@ Reading = Annotated[Call, Depends(_call)]
 """A call with any token."""
 
 
-def _writing(call: Reading) -> Call:
+async def _writing(call: Reading) -> Call:
     if not call.token.may_write:
         raise Declined(403, _READ_ONLY, kind="read-only")
     call.service = call.service.as_actor(Actor.of_token(call.token.name))

@@ -3,7 +3,8 @@
 https://spec.openapis.org/oas/v3.1.0
 """
 
-from re import fullmatch, sub
+import re
+from functools import cache
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -68,9 +69,15 @@ def methods_of(app: FastAPI, path: str) -> set[str]:
     operations = paths.get(path, {})
     if not operations:
         for template in paths:
-            if fullmatch(sub(r"{\w+}", "[^/]+", template), path):
+            if _pattern(template).fullmatch(path):
                 operations = paths[template]
     return {method.upper() for method in operations}
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    """What the paths of an operation look like."""
+    return re.compile(re.sub(r"{\w+}", "[^/]+", template))
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
