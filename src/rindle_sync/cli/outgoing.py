@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -214,20 +215,7 @@ def _print_webhooks(webhooks: Sequence[OutgoingWebhook]) -> None:
 
 
 def _webhook(webhook: OutgoingWebhook) -> dict[str, Any]:
-    return {
-        "id": webhook.id,
-        "type": webhook.type,
-        "change_id": webhook.change_id,
-        "row_id": webhook.row_id,
-        "version": webhook.version,
-        "status": webhook.status,
-        "attempts": webhook.attempts,
-        "next_attempt_at": webhook.next_attempt_at,
-        "created_at": webhook.created_at,
-        "ended_at": webhook.ended_at,
-        "response_status": webhook.response_status,
-        "reason": webhook.reason,
-    }
+    return {name: value for name, value in asdict(webhook).items() if name != "endpoint_id"}
 
 
 @commands.command("update")

@@ -25,6 +25,14 @@ async def run_jobs(rindle: RindleSync) -> int:
     raise, and `AssertionError` where work makes new work without an end.
     """
     await make_endpoint(rindle)
+    try:
+        return await _run_until_done(rindle)
+    finally:
+        # no connection outlives the event loop of the test
+        await rindle.job_runner.close()
+
+
+async def _run_until_done(rindle: RindleSync) -> int:
     total = 0
     for _ in range(MOST_ROUNDS):
         done = await rindle.process_webhook_events()
