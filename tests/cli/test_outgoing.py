@@ -1,5 +1,6 @@
 """`rindle-sync outgoing`: endpoints are made, changed, tried and deleted, and show no secret."""
 
+import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from standardwebhooks import Webhook
 
 from rindle_sync.domain import secret_fault
+from rindle_sync.runtime.outgoing.signature import new_secret
 from tests.support.app_endpoint import an_endpoint
 from tests.support.processes import Shell
 
@@ -66,6 +68,8 @@ async def test_an_endpoint_is_changed_disabled_and_enabled(shell: Shell) -> None
 
     assert json.loads(changed.out)["events"] == ["asset.ready"]
     assert disabled.out == "app is disabled\n"
+    assert "changes from now on are not sent to it" in disabled.err
+    assert "are not sent to it: to catch up, the app lists its rows" in enabled.err
     [found] = json.loads(listed.out)
     assert found["disabled_reason"] == "by an operator"
     assert datetime.fromisoformat(found["disabled_at"]).tzinfo == UTC
@@ -103,6 +107,27 @@ async def test_what_is_wrong_is_said(
     assert ended.code == code
     assert told in ended.err
     assert "secret0001" not in ended.err
+
+
+async def test_a_secret_of_ones_own_is_read_from_standard_input(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = new_secret(), new_secret()
+    async with an_endpoint() as app:
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{first}\n"))
+        made = await shell.run(
+            *("outgoing", "create", "app", app.url, "--allow-private", "--secret", "-")
+        )
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"{second}\n"))
+        rotated = await shell.run("outgoing", "rotate-secret", "app", "--secret", "-")
+        monkeypatch.setattr("sys.stdin", None)
+        closed = await shell.run("outgoing", "rotate-secret", "app", "--secret", "-")
+        await shell.run("outgoing", "test", "app")
+
+    assert (made.code, rotated.code, closed.code) == (0, 0, 2)
+    assert "--secret: is -, and there is no standard input" in closed.err
+    for secret in (first, second):
+        assert Webhook(secret).verify(app.received[0].body, app.received[0].headers)
 
 
 async def test_a_new_secret_needs_no_database(tmp_path: Path) -> None:

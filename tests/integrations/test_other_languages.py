@@ -62,7 +62,7 @@ class Service:
         own = {
             name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}
         }
-        given = {"RINDLE_URL": self.url, "RINDLE_TOKEN": TOKEN} | others
+        given = {"SYNC_URL": self.url, "SYNC_TOKEN": TOKEN} | others
         return own | {name: str(value) for name, value in given.items()}
 
     @asynccontextmanager
@@ -237,6 +237,6 @@ async def test_the_api_is_used_with_curl(service: Service) -> None:
     assert '"state":"ready"' in out.replace(" ", "")
     code, out = await tried(*command)
     assert code == 0, out  # the same request again
-    code, out = await tried(*command, RINDLE_TOKEN="wrong" * 10)
+    code, out = await tried(*command, SYNC_TOKEN="wrong" * 10)
     assert (code, TOKEN in out) == (22, False)
     assert '"status":401' in out.replace(" ", "")

@@ -251,6 +251,24 @@ async def test_who_answers_410_gets_nothing_more_until_it_is_enabled(outgoing: O
     assert (disabled.endpoint, disabled.reason) == ("app", ANSWERED_GONE)
 
 
+async def test_what_waits_for_a_later_attempt_is_sent_once_its_endpoint_is_enabled(
+    outgoing: Outgoing,
+) -> None:
+    world = outgoing.world
+    async with an_endpoint(500, 500) as app:
+        await outgoing.to(app)
+        await a_row_that_went_through(world, State.PROCESSING)
+        for _ in range(2):
+            await outgoing.deliver()
+            world.clock.move(timedelta(seconds=10))
+        assert await outgoing.deliver() == 0
+        assert await outgoing.api.enable("app")
+        assert JobKind.DELIVER in await outgoing.due()
+        assert await outgoing.deliver() == 1
+
+    assert await outgoing.statuses() == [OutgoingStatus.DELIVERED]
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_who_asks_for_a_pause_gets_one_that_costs_no_attempt(
     outgoing: Outgoing, status: int

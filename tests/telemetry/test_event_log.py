@@ -3,11 +3,14 @@
 import logging
 
 import pytest
+from msgspec.structs import replace
 
 from rindle_sync.telemetry import (
     CallbackException,
     Event,
     EventLog,
+    OutgoingEndpointDisabled,
+    OutgoingWebhookFailed,
     WebhookException,
     WebhookIgnored,
     WebhookRejected,
@@ -51,6 +54,25 @@ def test_each_reason_and_environment_has_a_minute_of_its_own(
     logged = levels(caplog, EventLog(), a_rejection(0), a_rejection(0, "too_large"), elsewhere)
 
     assert logged == ["WARNING", "INFO", "WARNING"]
+
+
+def test_outgoing_webhooks_that_fail_are_logged_and_dead_ones_as_warnings(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failed = OutgoingWebhookFailed(
+        endpoint="crm",
+        type="asset.ready",
+        status=500,
+        reason="",
+        attempt=1,
+        duration_ms=1,
+        dead=False,
+    )
+    disabled = OutgoingEndpointDisabled(endpoint="crm", reason="it answered 410")
+
+    logged = levels(caplog, EventLog(), failed, replace(failed, dead=True), disabled)
+
+    assert logged == ["INFO", "WARNING", "WARNING"]
 
 
 def test_a_clock_that_was_set_back_does_not_silence_rejections(

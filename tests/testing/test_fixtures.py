@@ -17,23 +17,26 @@ from starlette.testclient import TestClient
 from rindle_sync import ChangeEvent, RindleSync, Settings, State, load_settings
 from rindle_sync.config import plain_settings
 from rindle_sync.config.replacing import variables_of
-from rindle_sync.domain import FetchFailure
+from rindle_sync.domain import FetchFailure, OutgoingStatus
 from rindle_sync.emulator import Life
 from rindle_sync.errors import AlreadyClosed, ConfigurationError, ProviderUnavailable
 from rindle_sync.integrations.blocking import BlockingRindle
 from rindle_sync.integrations.blocking import connect as blocking_connect
 from rindle_sync.integrations.starlette import StarletteRindle
+from rindle_sync.runtime.outgoing.signature import new_secret
 from rindle_sync.testing import (
     Clock,
     Disturbance,
     FakeMux,
     connected,
+    connected_blocking,
     only_these_settings,
     run_jobs,
     run_jobs_blocking,
     settings_for,
     sqlite_database,
 )
+from tests.support.app_endpoint import an_endpoint
 
 
 async def state_of(rindle: RindleSync, row_id: str) -> State:
@@ -102,6 +105,53 @@ async def test_a_row_waits_for_a_mux_that_is_down(
     assert down.calls > 0
     assert during is State.PROCESSING
     assert await state_of(rindle, row.id) is State.READY
+
+
+async def test_outgoing_webhooks_are_sent_with_the_other_jobs(
+    rindle: RindleSync, rindle_mux: FakeMux
+) -> None:
+    async with an_endpoint(500) as app:
+        await rindle.outgoing.create("crm", app.url, allow_private=True)
+        row = await rindle.track(reference="video-1", provider_asset_id=rindle_mux.create_asset())
+        rindle_mux.finish(row)
+        await rindle_mux.deliver_due()
+        await run_jobs(rindle)
+        failed = list(app.types)
+        await rindle.outgoing.enable("crm")
+        await run_jobs(rindle)
+    counts = await rindle.outgoing.counts()
+
+    assert failed == ["asset.processing"]
+    assert app.types == ["asset.processing", "asset.processing", "asset.ready"]
+    assert counts["crm"][OutgoingStatus.DELIVERED] == 2
+
+
+@pytest.mark.parametrize("is_blocking", [False, True])
+async def test_the_endpoint_of_the_settings_is_told_of_every_change(
+    rindle_mux: FakeMux, rindle_settings: Settings, *, is_blocking: bool
+) -> None:
+    async with an_endpoint() as app:
+        settings = settings_for(
+            rindle_mux,
+            database_url=rindle_settings.database_url,
+            outgoing_webhook_url=app.url,
+            outgoing_webhook_secret=new_secret(),
+            outgoing_webhook_allow_private="on",
+        )
+        if is_blocking:
+            await asyncio.to_thread(_an_upload, settings, rindle_mux)
+        else:
+            with connected(settings, rindle_mux) as rindle:
+                await rindle.begin_upload(reference="video-1", cors_origin="https://app.example")
+                await run_jobs(rindle)
+
+    assert app.types == ["asset.uploading"]
+
+
+def _an_upload(settings: Settings, mux: FakeMux) -> None:
+    with connected_blocking(settings, mux) as rindle:
+        rindle.begin_upload(reference="video-1", cors_origin="https://app.example")
+        run_jobs_blocking(rindle)
 
 
 async def test_a_slow_mux_is_waited_for_no_longer_than_the_settings_say(

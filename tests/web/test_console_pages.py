@@ -2,16 +2,21 @@
 
 import re
 from datetime import timedelta
+from enum import Enum
 from html import unescape
 from typing import Final
 
 import httpx
 import pytest
 
-from rindle_sync.domain import ErrorKind, EventStatus, PlaybackId, ProviderAsset, State
+from rindle_sync.domain import ErrorKind, EventStatus, PlaybackId, ProviderAsset, State, Trigger
 from rindle_sync.providers.mux import Mux, MuxPlayback
+from rindle_sync.reconcile import sync_row
+from rindle_sync.web.console import words
 from rindle_sync.web.console.app import Console
 from rindle_sync.web.console.bulk import MOST_SELECTED
+from rindle_sync.web.console.searches import Only, Sort
+from rindle_sync.web.console.words import TRIGGERS
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.console_library import a_library
 from tests.support.processes import eventually
@@ -168,6 +173,40 @@ async def test_the_charts_are_pictures_with_words_and_a_table(world: World) -> N
     assert re.search(r"<desc[^>]*>\d+ by webhook, ", page.text)
     hours = [link for link in links_in(page) if "hour=" in link]
     assert len(hours) == 2 * 3 * 24
+
+
+@pytest.mark.parametrize("trigger", list(Trigger))
+async def test_a_change_is_shown_whatever_found_it(world: World, trigger: Trigger) -> None:
+    row = await world.track(life=READY)
+    await sync_row(world.context, row, trigger=trigger, ask_first=True)
+    async with a_browser(world, token=None) as reader:
+        changes = await reader.get("/changes")
+        shown = await reader.get(f"/rows/{row.id}")
+
+        async def has_charts() -> None:
+            assert f"1 by {TRIGGERS[trigger]}" in (await reader.get("/activity")).text
+
+        await eventually(has_charts)
+        style = (await reader.get("/static/console.css")).text
+
+    assert (changes.status_code, shown.status_code) == (200, 200)
+    assert TRIGGERS[trigger] in text_of(changes)
+    assert f".legend .{trigger.value} " in style
+
+
+@pytest.mark.parametrize(
+    ("texts", "of"),
+    [
+        (words.STATES, State),
+        (words.ERRORS, ErrorKind),
+        (TRIGGERS, Trigger),
+        (words.STATUSES, EventStatus),
+        (words.ONLY, Only),
+        (words.SORTS, Sort),
+    ],
+)
+def test_there_are_words_for_each(texts: dict[Enum, str], of: type[Enum]) -> None:
+    assert set(texts) == set(of)
 
 
 async def test_the_bar_of_an_hour_leads_to_its_changes(world: World) -> None:

@@ -11,7 +11,7 @@ const MOST_BYTES = 256 * 1024;
 const PLAYER_URL = process.env.PLAYER_URL ?? "https://cdn.jsdelivr.net/npm/@mux/mux-player";
 const port = Number(process.env.PORT ?? 3000);
 const secret = needed("WEBHOOK_SECRET");
-const rindle = new Rindle(process.env.RINDLE_URL ?? "http://127.0.0.1:8000", needed("RINDLE_TOKEN"));
+const rindle = new Rindle(process.env.SYNC_URL ?? "http://127.0.0.1:8000", needed("SYNC_TOKEN"));
 const films = new Films(process.env.FILMS ?? "films.json");
 
 function needed(name) {
@@ -84,7 +84,8 @@ async function shown(film, response) {
 async function heard(request, response) {
   const event = verified(request.headers, await read(request), secret);
   const isNew = films.apply(event.data);
-  console.log(`${event.type} ${event.data.reference} ${isNew ? "applied" : "known"}`);
+  const about = event.data.reference ?? ""; // the test of an operator is about no film
+  console.log(`${event.type} ${about} ${isNew ? "applied" : "passed by"}`);
   response.writeHead(204).end();
 }
 

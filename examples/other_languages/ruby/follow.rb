@@ -13,8 +13,8 @@ def needed(name)
   ENV[name] || abort("set #{name}: README.md says where it comes from")
 end
 
-ADDRESS = URI("#{ENV.fetch('RINDLE_URL', 'http://127.0.0.1:8000').chomp('/')}/api/v1/changes")
-TOKEN = needed("RINDLE_TOKEN")
+ADDRESS = URI("#{ENV.fetch('SYNC_URL', 'http://127.0.0.1:8000').chomp('/')}/api/v1/changes")
+TOKEN = needed("SYNC_TOKEN")
 
 def ask(after)
   query = { limit: 100, wait: WAITS }

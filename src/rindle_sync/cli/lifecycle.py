@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from rindle_sync.cli.output import Json, err, literal, out, print_json, say, say_wait, with_rindle
+from rindle_sync.cli.output import (
+    Json,
+    err,
+    literal,
+    out,
+    print_json,
+    read_line,
+    say,
+    say_wait,
+    with_rindle,
+)
 from rindle_sync.cli.rows import NO_ROW, AnyId, named_row
 from rindle_sync.domain import ProviderAsset, redact_id
 from rindle_sync.errors import ConfigurationError
@@ -131,7 +141,7 @@ def create_asset(
     begins again. An asset is never made twice: where the provider did not answer, the row stays
     pending until a webhook or a check says whether the asset is there.
     """
-    given = _read_line() if url == "-" else url
+    given = read_line("URL") if url == "-" else url
     row = with_rindle(
         lambda rindle: rindle.create_asset(
             reference=reference,
@@ -218,12 +228,6 @@ def untrack(
 
     row = _found(with_rindle(work, say_wait))
     _report(row, f"row {row.id} is forgotten; it was {row.state}", is_json=json_)
-
-
-def _read_line() -> str:
-    if sys.stdin is None:  # closed by who started the process
-        raise ConfigurationError("URL", "is -, and there is no standard input")
-    return sys.stdin.readline().strip()
 
 
 def _found(row: ProviderAsset | None) -> ProviderAsset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -10,7 +11,17 @@ import typer
 from rich.table import Table
 
 from rindle_sync.cli.listing import moment_of_option
-from rindle_sync.cli.output import WIDE, Json, literal, out, print_json, say, visible, with_rindle
+from rindle_sync.cli.output import (
+    WIDE,
+    Json,
+    literal,
+    out,
+    print_json,
+    read_line,
+    say,
+    visible,
+    with_rindle,
+)
 from rindle_sync.domain import (
     AttemptOutcome,
     OutgoingEndpoint,
@@ -41,8 +52,15 @@ Events = Annotated[
 ]
 Secret = Annotated[
     str | None,
-    typer.Option("--secret", help="whsec_ and the base64 of 24 to 64 bytes; else one is made."),
+    typer.Option(
+        "--secret",
+        help="- to read it from standard input: whsec_ and the base64 of 24 to 64 bytes; "
+        "else one is made.",
+    ),
 ]
+_CATCH_UP: Final = (
+    "to catch up, the app lists its rows, or follows the feed of changes (GET /api/v1/changes)"
+)
 NO_ENDPOINT: Final = "no endpoint has this name; `outgoing list` shows the names"
 
 
@@ -60,14 +78,23 @@ def create(
     ] = False,
     json_: Json = False,
 ) -> None:
-    """Add an endpoint, which is told of the changes from now on. Shows its secret, this once."""
+    """Add an endpoint, which is told of the changes from now on. Shows its secret, this once.
+
+    A secret of your own is best read from standard input: every user of the machine sees the
+    arguments of a command.
+    """
+    given = _given(secret)
 
     async def work(rindle: RindleSync) -> OutgoingEndpoint:
         return await rindle.outgoing.create(
-            name, url, secret=secret, types=_types(events), allow_private=allow_private
+            name, url, secret=given, types=_types(events), allow_private=allow_private
         )
 
     _print_with_secret(with_rindle(work), json_=json_)
+
+
+def _given(text: str | None) -> str | None:
+    return read_line("--secret") if text == "-" else text
 
 
 def _types(events: str | None) -> list[str]:
@@ -188,20 +215,7 @@ def _print_webhooks(webhooks: Sequence[OutgoingWebhook]) -> None:
 
 
 def _webhook(webhook: OutgoingWebhook) -> dict[str, Any]:
-    return {
-        "id": webhook.id,
-        "type": webhook.type,
-        "change_id": webhook.change_id,
-        "row_id": webhook.row_id,
-        "version": webhook.version,
-        "status": webhook.status,
-        "attempts": webhook.attempts,
-        "next_attempt_at": webhook.next_attempt_at,
-        "created_at": webhook.created_at,
-        "ended_at": webhook.ended_at,
-        "response_status": webhook.response_status,
-        "reason": webhook.reason,
-    }
+    return {name: value for name, value in asdict(webhook).items() if name != "endpoint_id"}
 
 
 @commands.command("update")
@@ -244,10 +258,11 @@ def rotate_secret(
     json_: Json = False,
 ) -> None:
     """Sign by a new secret; for a while, by the old one as well. Shows the new one, this once."""
+    given = _given(secret)
 
     async def work(rindle: RindleSync) -> OutgoingEndpoint | None:
         kept = timedelta(hours=keep_hours)
-        return await rindle.outgoing.rotate_secret(name, secret=secret, keep_old=kept)
+        return await rindle.outgoing.rotate_secret(name, secret=given, keep_old=kept)
 
     _print_with_secret(_found(with_rindle(work)), json_=json_)
 
@@ -262,14 +277,29 @@ def make_secret() -> None:
 
 @commands.command("enable")
 def enable(name: Name, json_: Json = False) -> None:
-    """Send to an endpoint again, also what has waited while it was disabled."""
-    done = with_rindle(lambda rindle: rindle.outgoing.enable(name))
+    """Send to an endpoint again, at once, also what waits for a later attempt.
+
+    For changes while it was disabled no webhooks were made: to catch up, list the rows, or follow
+    the feed of changes (GET /api/v1/changes).
+    """
+
+    async def work(rindle: RindleSync) -> tuple[OutgoingEndpoint | None, bool]:
+        return await rindle.outgoing.get(name), await rindle.outgoing.enable(name)
+
+    before, done = with_rindle(work)
     _print_done(name, "enabled", json_=json_, done=done)
+    if before and before.health.disabled_at:
+        since = moment_of(before.health.disabled_at)
+        say(f"changes since {since}, when it was disabled, are not sent to it: {_CATCH_UP}")
 
 
 @commands.command("disable")
 def disable(name: Name, json_: Json = False) -> None:
-    """Send nothing to an endpoint, and make no webhooks for it; those that wait are kept."""
+    """Send nothing to an endpoint, and make no webhooks for it; those that wait are kept.
+
+    Changes while it is disabled are not sent later, either: to catch up, list the rows, or follow
+    the feed of changes (GET /api/v1/changes).
+    """
 
     async def work(rindle: RindleSync) -> bool:
         if await rindle.outgoing.get(name) is None:
@@ -278,6 +308,7 @@ def disable(name: Name, json_: Json = False) -> None:
         return True
 
     _print_done(name, "disabled", json_=json_, done=with_rindle(work))
+    say(f"changes from now on are not sent to it, not even once it is enabled: {_CATCH_UP}")
 
 
 @commands.command("delete")

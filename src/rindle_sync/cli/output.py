@@ -245,6 +245,13 @@ def say(sentence: str) -> None:
         err.print(sentence, markup=False, soft_wrap=True)
 
 
+def read_line(argument: str) -> str:
+    """A line of standard input, for an `argument` that is -; raises `ConfigurationError`."""
+    if sys.stdin is None:  # closed by who started the process
+        raise ConfigurationError(argument, "is -, and there is no standard input")
+    return sys.stdin.readline().strip()
+
+
 def say_error(sentence: str) -> None:
     """Tell the user what failed, in one line on standard error."""
     if logs.is_json():

@@ -26,7 +26,7 @@ from rindle_sync.cli.output import (
     with_installation,
 )
 from rindle_sync.config import EngineName
-from rindle_sync.domain import many
+from rindle_sync.domain import OF_SETTINGS, many, shown_url
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 
 if TYPE_CHECKING:
@@ -143,6 +143,7 @@ async def _serve(
         if len(installation) > 1:
             sweeping += f" in {many(len(installation), 'environment')}"
         say(f"{sweeping}; Ctrl-C ends it")
+        await _say_outgoing(installation)
     async with AsyncExitStack() as closing:
         api = ApiServer()
         if has_api:
@@ -155,6 +156,22 @@ async def _serve(
             endpoint = _endpoint(installation, stop, api.beside, is_needed=is_needed)
         await _run_parts(installation, stop, (endpoint, api.serving), process_jobs=process_jobs)
     say("ended; nothing is lost")
+
+
+async def _say_outgoing(installation: Installation) -> None:
+    """Tell the user where outgoing webhooks go; nothing where there is no endpoint."""
+    for name, service in installation.items():
+        # the engine makes that of the settings what they say, as it starts
+        own = service.settings.outgoing
+        shown = [f"{OF_SETTINGS} ({shown_url(own.url)})"] if own else []
+        for endpoint in await service.outgoing.list():
+            if endpoint.name != OF_SETTINGS:
+                place = endpoint.shown_url if endpoint.is_enabled else "disabled"
+                shown.append(f"{endpoint.name} ({place})")
+        places = ", ".join(shown)
+        if places:
+            of_environment = f" of {name}" if len(installation) > 1 else ""
+            say(f"outgoing webhooks{of_environment} to {places}")
 
 
 async def _run_parts(

@@ -78,7 +78,7 @@ class OutgoingSettingsModel(SettingsModel):
         if fault is None and info.data.get("outgoing_webhook_secret", "") is None:
             fault = f"needs outgoing_webhook_secret, which signs what is sent: {_MADE_BY}"
         if fault:
-            raise ValueError(fault)
+            raise ValueError(fault.replace("allow_private", "outgoing_webhook_allow_private"))
         return value
 
     @property

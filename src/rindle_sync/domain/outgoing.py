@@ -101,7 +101,9 @@ def endpoint_url_fault(url: str, *, allow_private: bool) -> str | None:
     if not is_url:
         return _NO_URL
     if parts.scheme == "http" and not allow_private:
-        return "must begin with https://; http:// is for addresses that allow_private allows"
+        return (
+            "must begin with https://; http:// needs allow_private, which is for private networks"
+        )
     if "@" in parts.netloc:
         return "must not have a user or password in it: the signature says who sends"
     return "must not have a fragment (#...) in it: no server sees it" if "#" in url else None

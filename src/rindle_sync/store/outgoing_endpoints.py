@@ -62,9 +62,28 @@ class OutgoingEndpoints(Repository):
             del values[name]
         return bool(await self._update(endpoint.name, values))
 
-    async def enable(self, name: str) -> bool:
-        """Send to an endpoint again, without a pause; False where there is none of this name."""
-        return bool(await self._update(name, dict(_HEALTHY)))
+    @retried
+    async def enable(self, name: str, now: datetime) -> bool:
+        """Send to an endpoint again, without a pause; False where there is none of this name.
+
+        What waits for a later attempt is due `now`.
+        """
+        well = sa.update(outgoing_endpoints).where(*self.here, outgoing_endpoints.c.name == name)
+        webhooks = outgoing_webhooks.c
+        async with self.writing() as connection:
+            # the endpoint first, as in `delete`
+            found = await connection.execute(
+                well.values(**_HEALTHY).returning(outgoing_endpoints.c.id)
+            )
+            endpoint_id = found.scalars().one_or_none()
+            if endpoint_id is None:
+                return False
+            waits = webhooks.endpoint_id == endpoint_id, webhooks.next_attempt_at > now
+            due = sa.update(outgoing_webhooks).where(*waits).values(next_attempt_at=now)
+            await connection.execute(due)
+            if self.database.notifications.are_due(JobKind.DELIVER):
+                await self.database.notifications.send(connection, JobKind.DELIVER)
+        return True
 
     async def disable(self, name: str, now: datetime, reason: str) -> bool:
         """Send nothing to an endpoint that is enabled; whether it was."""

@@ -12,6 +12,8 @@ from rindle_sync.telemetry.events import (
     Event,
     Failed,
     OperatorActed,
+    OutgoingEndpointDisabled,
+    OutgoingWebhookFailed,
     RedactionFailed,
     StateChange,
     Stuck,
@@ -88,6 +90,7 @@ _LEVELS: Final[dict[type[Event], int]] = {
     Failed: logging.WARNING,
     UnknownStatus: logging.WARNING,
     CallbackException: logging.WARNING,
+    OutgoingEndpointDisabled: logging.WARNING,
     BreakerOpened: logging.ERROR,
     RedactionFailed: logging.ERROR,
     WebhookRejected: logging.INFO,
@@ -96,13 +99,14 @@ _LEVELS: Final[dict[type[Event], int]] = {
     BreakerClosed: logging.INFO,
     Audited: logging.INFO,
     OperatorActed: logging.INFO,
+    OutgoingWebhookFailed: logging.INFO,
 }
 """The levels by the kind of event; those of all others are DEBUG."""
 
 
 def _level(event: Event) -> int:
     match event:
-        case WebhookException(dead=True):
+        case WebhookException(dead=True) | OutgoingWebhookFailed(dead=True):
             return logging.WARNING
         case WebhookException(reason=reason) if reason == NO_ROW:
             return logging.DEBUG  # assets of others in the same environment have events, too

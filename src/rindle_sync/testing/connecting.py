@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rindle_sync.app import RindleSync, open_rindle
+from rindle_sync.app import RindleSync, connect, open_rindle
 from rindle_sync.config import Settings
 from rindle_sync.integrations import blocking
 from rindle_sync.testing.apart import run_apart
 from rindle_sync.testing.databases import make_tables
+from rindle_sync.testing.jobs import make_endpoint
 from rindle_sync.testing.mux import FakeMux
 
 
@@ -21,6 +22,8 @@ def connected(settings: Settings, mux: FakeMux) -> Iterator[RindleSync]:
     Raises `ConfigurationError`, `DatabaseUnavailable`.
     """
     make_tables(settings)
+    if settings.outgoing:
+        run_apart(lambda: _make_endpoint(settings, mux))
     rindle = open_rindle(settings, listeners=(), transport=mux.transport, clock=mux.clock.now)
     _note_test(rindle)
     try:
@@ -28,6 +31,12 @@ def connected(settings: Settings, mux: FakeMux) -> Iterator[RindleSync]:
             yield rindle
     finally:
         _close(rindle)
+
+
+async def _make_endpoint(settings: Settings, mux: FakeMux) -> None:
+    # by another service: the test's own belongs to the loop of the test
+    async with connect(settings, listeners=(), transport=mux.transport, clock=mux.clock.now) as own:
+        await make_endpoint(own)
 
 
 def _note_test(rindle: RindleSync) -> None:
@@ -51,5 +60,6 @@ def connected_blocking(settings: Settings, mux: FakeMux) -> Iterator[blocking.Bl
     make_tables(settings)
     with blocking.connect(settings, transport=mux.transport, clock=mux.clock.now) as rindle:
         rindle._set_up(_note_test)  # noqa: SLF001  there is nothing for apps to set up so early
+        rindle._call(make_endpoint)  # noqa: SLF001
         with mux.delivering_to(rindle.receive):
             yield rindle

@@ -29,6 +29,7 @@ from rindle_sync.integrations.django import conf
 from rindle_sync.integrations.django.models import ProviderAsset
 from rindle_sync.integrations.django.process import rindle
 from rindle_sync.testing import FakeMux, only_these_settings, settings_for
+from rindle_sync.testing.jobs import make_endpoint
 from rindle_sync.testing.settings import NOWHERE
 
 MOST_TRIES: Final = 100
@@ -65,12 +66,14 @@ async def _note_test(service: RindleSync) -> None:
 
 
 def process_waiting() -> None:
-    """Apply the webhook events that wait, and send the signals of what changed."""
+    """Apply the webhook events that wait, send the signals of what changed, and tell endpoints."""
     _check_committing()
     for own in conf.environments():
         service = rindle.of(own.environment)
+        service._call(make_endpoint)  # noqa: SLF001  nothing for apps
         service.process_webhook_events()
         service.dispatch()
+        service.deliver()
 
 
 def check(video: Row | ProviderAsset) -> None:

@@ -137,10 +137,11 @@ class OutgoingWebhooksOfApp:
     async def enable(self, name: str) -> bool:
         """Send to an endpoint again, at once; False where there is none of this name.
 
-        Changes that were while it was disabled are not sent.
+        What waits for a later attempt is sent, too. Changes that were while it was disabled are
+        not: list the rows, or follow the feed of changes.
         """
         check_is_text("name", name)
-        return await self._store.outgoing_endpoints.enable(name)
+        return await self._store.outgoing_endpoints.enable(name, self._now())
 
     async def disable(self, name: str) -> bool:
         """Send nothing to an endpoint, and make no webhooks for it; whether it was enabled.
@@ -226,7 +227,7 @@ async def apply_settings(store: Store, settings: OutgoingSettings | None, now: d
         await endpoints.change(wanted)
     is_back = known.health.disabled_reason == REMOVED_FROM_SETTINGS or known.url != wanted.url
     if is_back and not known.is_enabled:
-        await endpoints.enable(OF_SETTINGS)
+        await endpoints.enable(OF_SETTINGS, now)
 
 
 def check_name(name: str) -> None:

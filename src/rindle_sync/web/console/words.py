@@ -30,6 +30,7 @@ TRIGGERS: Final = {
     Trigger.CLI: "command",
     Trigger.CONSOLE: "console",
     Trigger.APP: "upload or replacement by your app",
+    Trigger.API: "HTTP API",
 }
 
 ONLY: Final = {
