@@ -193,7 +193,7 @@ async def test_no_page_cookie_or_event_shows_a_token(
 
 @pytest.mark.parametrize("sees_provider_ids", [True, False])
 async def test_the_ids_of_the_provider_are_for_tokens_that_may_see_them(
-    world: World, tokens: ApiTokens, browser: httpx.AsyncClient, sees_provider_ids: bool
+    world: World, tokens: ApiTokens, browser: httpx.AsyncClient, *, sees_provider_ids: bool
 ) -> None:
     row = await world.track(life=READY)
     await world.sync(row)

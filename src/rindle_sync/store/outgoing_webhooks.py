@@ -24,7 +24,12 @@ from rindle_sync.domain import (
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lines import ROW, Change, read_change, read_row
 from rindle_sync.store.outgoing_due import HAS_COME, HAS_DUE, IS_ENABLED, IS_PAUSED, outgoing_clock
-from rindle_sync.store.outgoing_endpoints import HEALTH_FIELDS, read_endpoint, read_health
+from rindle_sync.store.outgoing_endpoints import (
+    HEALTH_FIELDS,
+    read_endpoint,
+    read_health,
+    read_types,
+)
 from rindle_sync.store.repository import (
     Repository,
     claim_statement,
@@ -209,7 +214,7 @@ async def add_webhooks(
         event_type = change_type(change.kind, change.to_state)
         for endpoint in endpoints:
             is_behind = line.position > endpoint.after_position
-            if is_behind and wants_type(endpoint.types, event_type):
+            if is_behind and wants_type(read_types(endpoint.types), event_type):
                 about = {"endpoint_id": endpoint.id, "change_id": line.id, "type": event_type}
                 rows.append({**key, **about, **_columns_of(change)})
     if rows:

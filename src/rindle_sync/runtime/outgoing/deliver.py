@@ -103,12 +103,15 @@ class _Delivery:
     wakeup: asyncio.Event
     _running: dict[str, "asyncio.Task[int]"] = field(default_factory=dict)
     _rests_until: dict[str, float] = field(default_factory=dict)
-    """When to look again at an endpoint at which there was nothing to send."""
+    """When to look again at an endpoint at which there was nothing to send, or that failed."""
+    _error: BaseException | None = None
+    """The first of an endpoint's own: the others are sent to all the same."""
 
     async def run(self) -> int:
         """Send until nothing is due at any endpoint; how many attempts were made.
 
-        Raises `DatabaseUnavailable`, once the requests that are under way have ended.
+        Raises `DatabaseUnavailable`, once the requests that are under way have ended; and what went
+        wrong at one endpoint, once nothing is due at the others.
         """
         sent = 0
         try:
@@ -123,6 +126,8 @@ class _Delivery:
                 task.cancel()
             await asyncio.gather(*self._running.values(), return_exceptions=True)
             self._running.clear()
+        if self._error:
+            raise self._error
         return sent
 
     async def _start_due(self) -> None:
@@ -149,12 +154,23 @@ class _Delivery:
         for endpoint_id, task in list(self._running.items()):
             if task.done():
                 del self._running[endpoint_id]
-                sent += task.result()
-                if not task.result():
+                number = self._number(task)
+                sent += number
+                if not number:
                     # its webhooks wait for one that another process is sending
                     rests_until = asyncio.get_running_loop().time() + LOOKS_EVERY
                     self._rests_until[endpoint_id] = rests_until
         return sent
+
+    def _number(self, task: "asyncio.Task[int]") -> int:
+        """How many attempts ended at an endpoint. Raises `DatabaseUnavailable`."""
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if isinstance(error, DatabaseUnavailable):
+            raise error
+        self._error = self._error or error
+        return 0
 
 
 @dataclass(slots=True)
@@ -218,12 +234,14 @@ class _EndpointLoop:
             endpoint, now = self._open_endpoint(), self.context.now()
             if claimed.change is None or endpoint is None or not self.keep_going():
                 return _Tried(claimed, None)
+            what = "made"
             try:
                 body, headers = _request(claimed, claimed.change, endpoint, now)
-            except Exception as error:  # noqa: BLE001  it must hold back no other endpoint
-                reason = f"it could not be made ({type(error).__name__})"
+                what = "sent"
+                answer = await self.client.send(endpoint, body, headers, now)
+            except Exception as error:  # noqa: BLE001  it must hold back no other webhook
+                reason = f"it could not be {what} ({type(error).__name__})"
                 return _Tried(claimed, Answer(Attempt(reason=reason), timedelta(0)))
-            answer = await self.client.send(endpoint, body, headers, now)
             self._note(answer.attempt)
             return _Tried(claimed, answer)
 
