@@ -79,10 +79,9 @@ async def test_a_row_that_there_is_not_takes_no_key(api: ApiWorld) -> None:
 async def test_an_attempt_after_one_that_was_cut_off_does_not_forget_it(api: ApiWorld) -> None:
     body = FROM_URL | {"replace": True}
     await cut_off(api, "/assets/from-url", body, after_call=True)
-    slots = api.rindle.api._slots
     async with AsyncExitStack() as stack:
         for _ in range(READS):
-            await stack.enter_async_context(slots.slot())
+            await stack.enter_async_context(api.rindle.api.reading())
         problem(await api.client.post("/assets/from-url", json=body, headers=KEY), 503)
 
     again = await api.client.post("/assets/from-url", json=body, headers=KEY)
