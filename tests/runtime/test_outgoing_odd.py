@@ -9,6 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from rindle_sync.domain import JobKind, OutgoingStatus, State
+from rindle_sync.runtime.outgoing.deliver import LEASED_AT_ONCE
+from rindle_sync.store.outgoing_webhooks import OutgoingWebhooks
 from rindle_sync.store.schema.outgoing_tables import outgoing_endpoints
 from tests.runtime.test_dispatch import a_row_that_went_through
 from tests.runtime.test_outgoing import Outgoing
@@ -154,3 +156,23 @@ async def test_secrets_that_are_rotated_at_once_all_sign(outgoing: Outgoing) -> 
     assert found
     secrets = {kept.secret for kept in found.secrets}
     assert secrets == {first.secrets[0].secret, *(one.secrets[0].secret for one in made if one)}
+
+
+async def test_a_long_run_has_few_leases_left_at_its_end(
+    outgoing: Outgoing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = list[str]()
+    release = OutgoingWebhooks.release
+
+    async def counted(webhooks: OutgoingWebhooks, token: str) -> None:
+        released.append(token)
+        await release(webhooks, token)
+
+    monkeypatch.setattr(OutgoingWebhooks, "release", counted)
+    async with an_endpoint() as app:
+        await outgoing.to(app)
+        for _ in range(3 * LEASED_AT_ONCE):
+            await a_row_that_went_through(outgoing.world, State.READY)
+        assert await outgoing.deliver() == 3 * LEASED_AT_ONCE
+
+    assert len(released) <= 1

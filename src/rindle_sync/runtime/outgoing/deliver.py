@@ -5,6 +5,7 @@ Each endpoint has a loop of its own, so that one that hangs holds back no other.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -185,8 +186,8 @@ class _EndpointLoop:
     """As it was when webhooks were last leased, with its health as far as it is known here."""
     _sending: set["asyncio.Task[_Tried]"] = field(default_factory=set)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-    _leases: set[str] = field(default_factory=set)
-    """The tokens of the leases."""
+    _leases: Counter[str] = field(default_factory=Counter)
+    """How many webhooks are left of each lease, by its token."""
     _sent: int = 0
 
     async def run(self) -> int:
@@ -213,7 +214,7 @@ class _EndpointLoop:
         now, token = self.context.now(), str(uuid4())
         # those that wait for their turn are held meanwhile
         longest = SEND_LIMIT * (LEASED_AT_ONCE // AT_ONCE)
-        self._leases.add(token)
+        self._leases[token] = 0
         endpoint, claimed = await self.context.store.outgoing_webhooks.claim(
             self.endpoint_id,
             now=now,
@@ -222,8 +223,9 @@ class _EndpointLoop:
             limit=LEASED_AT_ONCE - len(self._sending),
         )
         if endpoint is None or not claimed:
-            self._leases.discard(token)
+            del self._leases[token]
             return False
+        self._leases[token] = len(claimed)
         self._endpoint = endpoint
         for webhook in claimed:
             self._sending.add(asyncio.create_task(self._send(webhook)))
@@ -272,12 +274,19 @@ class _EndpointLoop:
         written = await self.context.store.outgoing_webhooks.end(endpoint.id, sent, now)
         self._sent += len(sent)
         for each, after in zip(tried, sent, strict=True):
+            self._leave(each.claimed.token)
             self._tell(endpoint, each, after)
         if written and written.is_disabled_now:
             reason = written.health.disabled_reason or ""
             event = OutgoingEndpointDisabled(endpoint=endpoint.name, reason=reason)
             self.context.telemetry.emit(event)
         return any(after.webhook.ended_at for after in sent)
+
+    def _leave(self, token: str) -> None:
+        """Forget a lease with its last webhook: each that is left costs a statement at the end."""
+        self._leases[token] -= 1
+        if not self._leases[token]:
+            del self._leases[token]
 
     async def _give_up_the_rest(self) -> None:
         """Cancel what is under way, and release what was not sent."""
@@ -288,7 +297,7 @@ class _EndpointLoop:
         for task in sending:
             task.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
-        for token in self._leases:
+        for token in list(self._leases):
             await self.context.store.outgoing_webhooks.release(token)
 
     def _tell(self, endpoint: OutgoingEndpoint, tried: _Tried, after: SentWebhook) -> None:
