@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from rindle_sync.domain import JobKind, OutgoingStatus, State
 from rindle_sync.runtime.outgoing.deliver import LEASED_AT_ONCE
 from rindle_sync.store.outgoing_webhooks import OutgoingWebhooks
-from rindle_sync.store.schema.outgoing_tables import outgoing_endpoints
+from rindle_sync.store.schema.outgoing_tables import outgoing_endpoints, outgoing_webhooks
+from rindle_sync.store.schema.tables import changes
 from tests.runtime.test_dispatch import a_row_that_went_through
 from tests.runtime.test_outgoing import Outgoing
 from tests.support.app_endpoint import an_endpoint
@@ -127,6 +128,43 @@ async def test_an_endpoint_that_is_stored_oddly_holds_back_no_other(
         await outgoing.deliver()
         assert len(odd.received) >= 1
         assert await outgoing.api.delete("odd")
+
+
+@pytest.mark.parametrize("column", ["to_state", "from_state", "kind", "trigger", "error_kind"])
+async def test_a_change_that_cannot_be_read_stops_no_other(outgoing: Outgoing, column: str) -> None:
+    world, database = outgoing.world, outgoing.world.context.store.database
+    async with an_endpoint() as app:
+        await outgoing.to(app)
+        await a_row_that_went_through(world, State.PENDING)
+        await outgoing.runner.publish()
+        await a_row_that_went_through(world, State.READY)
+        async with database.writing() as connection:
+            await connection.execute(sa.update(changes).values({column: "of a later version"}))
+        well = await a_row_that_went_through(world, State.READY)
+        await outgoing.deliver()
+
+    feed = world.context.store.change_feed
+    assert [received.json["data"]["row_id"] for received in app.received] == [well.id]
+    for limit in (1, 10):
+        [change] = await feed.page(None, limit=limit)
+        assert change.change.row_id == well.id
+    assert await feed.page(await feed.newest(), limit=1) == []
+
+
+async def test_a_status_that_cannot_be_read_holds_back_no_other(outgoing: Outgoing) -> None:
+    database = outgoing.world.context.store.database
+    async with an_endpoint() as app:
+        await outgoing.to(app)
+        await a_row_that_went_through(outgoing.world, State.READY)
+        await outgoing.runner.publish()
+        async with database.writing() as connection:
+            await connection.execute(sa.update(outgoing_webhooks).values(status="odd"))
+        assert await outgoing.statuses() == [OutgoingStatus.PENDING]
+        assert (await outgoing.api.counts())["app"][OutgoingStatus.PENDING] == 0
+        await a_row_that_went_through(outgoing.world, State.READY)
+        await outgoing.deliver()
+
+    assert await outgoing.statuses() == [OutgoingStatus.DELIVERED] * 2
 
 
 async def test_changes_of_an_endpoint_at_once_lose_none(outgoing: Outgoing) -> None:

@@ -47,7 +47,7 @@ LEASED_AT_ONCE: Final = 5 * AT_ONCE
 LOOKS_EVERY: Final = 1.0
 """Seconds between two looks for endpoints with new work, while others are being sent to."""
 
-NO_CHANGE: Final = "its change was deleted"
+NO_CHANGE: Final = "its change was deleted, or cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
