@@ -132,6 +132,25 @@ def test_gone_disables_once_and_so_does_a_long_failure() -> None:
     assert (gone.disabled_at, gone.disabled_reason) == (NOW, ANSWERED_GONE)
     assert health_after(gone, [GONE], NOW + timedelta(days=1)).disabled_at == NOW
 
-    failing = EndpointHealth(failures=3, failing_since=NOW - DISABLED_AFTER)
+    yesterday = NOW - timedelta(days=1)
+    failing = EndpointHealth(failures=3, failing_since=NOW - DISABLED_AFTER, failed_at=yesterday)
     assert health_after(failing, [FAILED], NOW).disabled_reason == FAILED_FOR_LONG
     assert health_after(failing, [OK], NOW).disabled_at is None
+
+
+def test_who_asks_for_no_wait_gets_one_that_grows() -> None:
+    now, health, pauses = NOW, EndpointHealth(), list[float]()
+    for _ in range(12):
+        health = health_after(health, [Attempt(429, retry_after=timedelta(0))] * 3, now)
+        assert health.paused_until
+        pauses.append((health.paused_until - now).total_seconds())
+        now = health.paused_until
+
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    assert health_after(health, [OK], now).failures == 0
+
+
+def test_who_asks_for_a_longer_wait_than_ours_gets_it() -> None:
+    asked = Attempt(503, retry_after=timedelta(minutes=10))
+
+    assert health_after(EndpointHealth(), [asked], NOW).paused_until == NOW + timedelta(minutes=10)

@@ -654,7 +654,7 @@ async def test_a_secret_that_somebody_broke_holds_back_no_other_endpoint(
         endpoint = await outgoing.to(broken, "broken")
         await outgoing.to(well, "well")
         damaged = replace(endpoint, secrets=(OutgoingSecret("whsec_broken"),))
-        await world.context.store.outgoing_endpoints.change(damaged)
+        await world.context.store.outgoing_endpoints.change("broken", lambda _: damaged)
         await a_row_that_went_through(world, State.READY)
         await outgoing.deliver()
 

@@ -138,3 +138,11 @@ async def test_where_nobody_follows_a_change_wakes_no_job_for_it(world: World) -
     assert JobKind.PUBLISH not in woken
     assert JobKind.PUBLISH in runner.woken
     assert len(told) <= without
+
+
+async def test_processes_that_start_at_once_make_one_endpoint(world: World) -> None:
+    store, now = world.context.store, world.clock.now()
+    await asyncio.gather(*(apply_settings(store, SETTINGS, now) for _ in range(5)))
+
+    [made] = await store.outgoing_endpoints.list()
+    assert (made.name, made.url) == (OF_SETTINGS, SETTINGS.url)

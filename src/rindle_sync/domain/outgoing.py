@@ -111,5 +111,8 @@ def endpoint_url_fault(url: str, *, allow_private: bool) -> str | None:
 
 def shown_url(url: str) -> str:
     """A URL as people may see it: its path and query could hold a secret."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "no URL"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -32,6 +32,9 @@ MOST_FAILURES: Final = 10
 """Attempts in a row that may fail before an endpoint is paused."""
 FIRST_PAUSE: Final = timedelta(seconds=5)
 LONGEST_GROWN_PAUSE: Final = timedelta(minutes=5)
+FIRST_ASKED_PAUSE: Final = timedelta(seconds=1)
+"""The shortest pause of an endpoint that asks to slow down: the next is twice as long, up to the
+above, until it takes one. An endpoint that asks for no wait at all would be called without end."""
 LONGEST_ASKED_PAUSE: Final = timedelta(hours=1)
 """The longest `Retry-After` that is kept to."""
 
@@ -234,11 +237,23 @@ def _after_one(health: EndpointHealth, attempt: Attempt, now: datetime) -> Endpo
     health = replace(health, failing_since=_since(health, now), failed_at=now)
     is_throttled = attempt.outcome is AttemptOutcome.THROTTLED
     if is_throttled and attempt.retry_after is not None:
-        until = now + min(attempt.retry_after, LONGEST_ASKED_PAUSE)
-        return replace(health, paused_until=max(until, health.paused_until or until))
+        return _paused_as_asked(health, attempt.retry_after, now)
     if health.is_paused(now):
         return health  # what was under way when the pause began says nothing new
     return _failed_once_more(health, now, is_throttled=is_throttled)
+
+
+def _paused_as_asked(health: EndpointHealth, asked: timedelta, now: datetime) -> EndpointHealth:
+    until = now + min(asked, LONGEST_ASKED_PAUSE)
+    if health.is_paused(now) and health.paused_until:
+        return replace(health, paused_until=max(until, health.paused_until))
+    grown = min(FIRST_ASKED_PAUSE * 2 ** _exponent(health.failures), LONGEST_GROWN_PAUSE)
+    paused_until = max(until, now + grown)
+    return replace(health, failures=health.failures + 1, paused_until=paused_until)
+
+
+def _exponent(failures: int) -> int:
+    return max(0, min(failures, 10))
 
 
 def _since(health: EndpointHealth, now: datetime) -> datetime:
@@ -255,7 +270,7 @@ def _failed_once_more(
     health = replace(health, failures=health.failures + 1)
     if grown < 0:
         return health
-    pause = min(FIRST_PAUSE * 2 ** min(grown, 10), LONGEST_GROWN_PAUSE)
+    pause = min(FIRST_PAUSE * 2 ** _exponent(grown), LONGEST_GROWN_PAUSE)
     return replace(health, paused_until=now + pause)
 
 

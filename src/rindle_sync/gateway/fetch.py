@@ -26,7 +26,6 @@ from rindle_sync.errors import (
     MissingCredentials,
     NotFound,
     ProviderError,
-    ProviderUnavailable,
     RateLimited,
     RindleSyncError,
 )
@@ -46,6 +45,10 @@ RATE_LIMITED_ATTEMPTS: Final = 10
 
 RATE_LIMITED_CREATES: Final = 5
 """The rate-limited attempts to create or cancel an upload."""
+
+_NEVER_FOUND: Final = (
+    "not found; but no row was ever found with this token: is it of their environment?"
+)
 
 Result = TypeVar("Result")
 
@@ -143,17 +146,15 @@ class ProviderGateway:
         if row.is_unclear:
             return (await self._find_made([row]))[row.id]
 
-        async def observe(at: datetime) -> Observation:
+        async def observe(at: datetime) -> Observation | FetchFailure:
             try:
                 observation = await self._get(row, at)
             except NotFound as missing:
                 # in another environment, every row would be answered with a 404
                 await self.identity.check()
                 if is_settled(row) and self.identity.expected is None:
-                    raise ProviderUnavailable(
-                        "not found; but no row was ever found with this token: "
-                        "is it of their environment?"
-                    ) from None
+                    # returned, not raised: the provider has answered, so the circuit stays closed
+                    return FetchFailure(kind=FailureKind.UNREACHABLE, at=at, text=_NEVER_FOUND)
                 text = scrub(str(missing), *_secrets_of(row))
                 return Observation(source=ObservationSource.GET, at=at, gone=True, error_text=text)
             await self.identity.learn()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rindle_sync.store.lines import CHECK_TRIGGERS, ROW, Change, read_row
     from rindle_sync.store.new_rows import Tracking
     from rindle_sync.store.outbox import Outbox
-    from rindle_sync.store.outgoing_webhooks import ClaimedWebhook, EndpointFigures, SentWebhook
+    from rindle_sync.store.outgoing_results import ClaimedWebhook, EndpointFigures, SentWebhook
     from rindle_sync.store.pending import (
         Claimed,
         NewCall,
@@ -55,11 +55,11 @@ _MODULES: Final = {
     "Change": "lines",
     "ChangeQuery": "change_listing",
     "Claimed": "pending",
-    "ClaimedWebhook": "outgoing_webhooks",
+    "ClaimedWebhook": "outgoing_results",
     "Database": "database",
     "DueJobs": "due_jobs",
     "ENCODING_REMEDY": "database",
-    "EndpointFigures": "outgoing_webhooks",
+    "EndpointFigures": "outgoing_results",
     "Environment": "environments",
     "Environments": "environments",
     "EventQuery": "event_listing",
@@ -82,7 +82,7 @@ _MODULES: Final = {
     "REPLACED": "superseded",
     "ROW": "lines",
     "RateLimits": "rate_limits",
-    "SentWebhook": "outgoing_webhooks",
+    "SentWebhook": "outgoing_results",
     "RowCondition": "row_listing",
     "RowOrder": "row_listing",
     "RowQuery": "row_listing",

@@ -5,17 +5,17 @@ committed later, and whoever has read as far as a greater id would miss its chan
 published: those that are committed get the next positions, under a lock of the feed.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from rindle_sync.domain import JobKind
 from rindle_sync.errors import UnknownChange
 from rindle_sync.store.driver_errors import retried
-from rindle_sync.store.lines import Change, read_change
+from rindle_sync.store.lines import Change, read_known_change
 from rindle_sync.store.outgoing_webhooks import add_webhooks
 from rindle_sync.store.repository import Repository, in_environment
 from rindle_sync.store.schema.core_engine import CoreConnection
@@ -135,8 +135,7 @@ class ChangeFeed(Repository):
             has_more = len(lines) == limit
             if at_end and not has_more:
                 await at_end(connection, last)
-        published = [PublishedChange(line.position, read_change(line)) for line in lines]
-        return PublishedBatch(published, webhooks, has_more)
+        return PublishedBatch(_read(lines), webhooks, has_more)
 
     async def publish_all(self, at_end: AtEnd) -> None:
         """Turn the feed on, publish every change, and call `at_end` as `publish_batch` does."""
@@ -147,14 +146,19 @@ class ChangeFeed(Repository):
     async def page(self, after: int | None, *, limit: int) -> list[PublishedChange]:
         """Up to `limit` published changes behind the one with the id `after`; None for the first.
 
-        Raises `UnknownChange` where the feed ends before that one.
+        What this version cannot read is left out. Raises `UnknownChange` where the feed ends before
+        that one.
         """
         behind = after or 0
-        values = self.parameters | {"behind": behind, "most": limit}
-        lines = await self.read(_PAGE, values)
+        lines = await self._lines(behind, limit)
         if not lines and behind > (await self.newest() or 0):
             raise UnknownChange(behind)
-        return [PublishedChange(line.position, read_change(line)) for line in lines]
+        while lines and not _read(lines):
+            lines = await self._lines(lines[-1].position, limit)
+        return _read(lines)
+
+    async def _lines(self, behind: int, limit: int) -> Sequence[sa.Row[Any]]:
+        return await self.read(_PAGE, self.parameters | {"behind": behind, "most": limit})
 
     async def forget(self, before: datetime) -> int:
         """Leave unpublished changes older than `before` out of a feed that is off; how many."""
@@ -166,3 +170,13 @@ class ChangeFeed(Repository):
         """The id of the last published change; None where there is none."""
         found = await self.read(_NEWEST, self.parameters)
         return (found[0].position or None) if found else None
+
+
+def _read(lines: Sequence[sa.Row[Any]]) -> list[PublishedChange]:
+    """The changes that can be read: an odd one must not stop all that come behind it."""
+    published = []
+    for line in lines:
+        change = read_known_change(line)
+        if change:
+            published.append(PublishedChange(line.position, change))
+    return published

@@ -134,9 +134,10 @@ class Inbox(Repository):
         await self.execute(_OUTCOMES, values)
 
     async def get(self, webhook_event_id: str) -> WebhookEventSummary | None:
-        """The event with this id."""
-        wanted = webhook_events.c.id == webhook_event_id
-        found = await self.read(sa.select(*SUMMARY_COLUMNS).where(wanted))
+        """The event of this environment with this id."""
+        is_it = webhook_events.c.id == webhook_event_id
+        wanted = sa.select(*SUMMARY_COLUMNS).where(*self.here_by_another_index, is_it)
+        found = await self.read(wanted)
         return read_summary(found[0]) if found else None
 
     async def list(

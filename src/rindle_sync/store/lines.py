@@ -131,6 +131,14 @@ def read_change(found: sa.Row[Any]) -> Change:
     return Change(**values)
 
 
+def read_known_change(found: sa.Row[Any]) -> Change | None:
+    """The same; None for one with a word in it that a later version, or somebody, has written."""
+    try:
+        return read_change(found)
+    except ValueError:
+        return None
+
+
 def columns_of(row: ProviderAsset) -> dict[str, Any]:
     """The column values of a new row."""
     values = {name: getattr(row, name) for name in ROW_FIELDS}

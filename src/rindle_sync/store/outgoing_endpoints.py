@@ -1,6 +1,7 @@
 """The endpoints of outgoing webhooks."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
@@ -55,12 +56,29 @@ class OutgoingEndpoints(Repository):
             text = "another endpoint has this name: choose another one"
             raise ConfigurationError("name", text) from None
 
-    async def change(self, endpoint: OutgoingEndpoint) -> bool:
-        """Write all but the health of an endpoint, found by its id; False where it is gone."""
-        values = endpoint_columns(endpoint)
-        for name in (*HEALTH_FIELDS, "id", "created_at"):
-            del values[name]
-        return bool(await self._update(endpoint.name, values))
+    @retried
+    async def change(
+        self, name: str, edit: Callable[[OutgoingEndpoint], OutgoingEndpoint]
+    ) -> OutgoingEndpoint | None:
+        """Write what `edit` makes of an endpoint, but its name and health; None where it is gone.
+
+        Nobody else changes it meanwhile. Raises what `edit` raises, and then nothing is written.
+        """
+        named = outgoing_endpoints.c.name == name
+        held = sa.select(*outgoing_endpoints.c).where(*self.here, named)
+        async with self.writing() as connection:
+            held = held.with_for_update(key_share=True)
+            found = (await connection.execute(held)).one_or_none()
+            if found is None:
+                return None
+            changed = edit(read_endpoint(found))
+            values = endpoint_columns(changed)
+            for fixed in (*HEALTH_FIELDS, "id", "name", "created_at"):
+                del values[fixed]
+            written = sa.update(outgoing_endpoints).where(outgoing_endpoints.c.id == found.id)
+            await connection.execute(written.values(**values))
+            await self.database.notifications.send(connection, JobKind.DELIVER)
+        return changed
 
     @retried
     async def enable(self, name: str, now: datetime) -> bool:
@@ -138,19 +156,34 @@ def read_endpoint(line: sa.Row[Any]) -> OutgoingEndpoint:
         name=line.name,
         url=line.url,
         secrets=_read_secrets(line.secrets),
-        types=tuple(line.types),
+        types=read_types(line.types),
         allow_private=line.allow_private,
         created_at=line.created_at,
         health=read_health(line),
     )
 
 
-def _read_secrets(stored: Sequence[Mapping[str, Any]]) -> tuple[OutgoingSecret, ...]:
+def read_types(stored: Any) -> tuple[str, ...]:
+    """The patterns of an endpoint; what somebody wrote there that is none filters nothing."""
+    kept = stored if isinstance(stored, list) else []
+    return tuple(pattern for pattern in kept if isinstance(pattern, str))
+
+
+def _read_secrets(stored: Any) -> tuple[OutgoingSecret, ...]:
+    """The secrets that can be read: an odd one holds back neither the others nor the publishing."""
     secrets = []
-    for kept in stored:
-        until = kept["until"] and datetime.fromisoformat(kept["until"])
-        secrets.append(OutgoingSecret(kept["secret"], until))
+    for kept in stored if isinstance(stored, list) else []:
+        with suppress(KeyError, TypeError, ValueError):
+            secrets.append(_read_secret(kept["secret"], kept["until"]))
     return tuple(secrets)
+
+
+def _read_secret(secret: Any, until: str | None) -> OutgoingSecret:
+    """Raises `TypeError` and `ValueError` for what is no secret."""
+    ends_at = None if until is None else datetime.fromisoformat(until)
+    if not isinstance(secret, str) or (ends_at and ends_at.tzinfo is None):
+        raise TypeError("this is no secret")
+    return OutgoingSecret(secret, ends_at)
 
 
 def read_health(line: sa.Row[Any]) -> EndpointHealth:

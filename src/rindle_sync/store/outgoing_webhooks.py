@@ -1,7 +1,7 @@
 """The outgoing webhooks: made as changes are published, leased while sent, kept for a while."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,19 +10,17 @@ import sqlalchemy as sa
 from rindle_sync.domain import (
     Attempt,
     AttemptOutcome,
-    EndpointHealth,
     JobKind,
     OutgoingEndpoint,
     OutgoingStatus,
     OutgoingWebhook,
-    ProviderAsset,
     change_type,
     health_after,
     is_probed,
     wants_type,
 )
 from rindle_sync.store.driver_errors import retried
-from rindle_sync.store.lines import ROW, Change, read_change, read_row
+from rindle_sync.store.lines import ROW, Change, read_known_change, read_row
 from rindle_sync.store.outgoing_due import (
     HAS_COME,
     HAS_DUE,
@@ -32,7 +30,18 @@ from rindle_sync.store.outgoing_due import (
     is_any,
     outgoing_clock,
 )
-from rindle_sync.store.outgoing_endpoints import HEALTH_FIELDS, read_endpoint, read_health
+from rindle_sync.store.outgoing_endpoints import (
+    HEALTH_FIELDS,
+    read_endpoint,
+    read_health,
+    read_types,
+)
+from rindle_sync.store.outgoing_results import (
+    ClaimedWebhook,
+    EndpointFigures,
+    HealthWritten,
+    SentWebhook,
+)
 from rindle_sync.store.repository import (
     Repository,
     claim_statement,
@@ -142,53 +151,6 @@ _CHANGES: Final = sa.select(*changes.c).where(
 _ROWS: Final = sa.select(ROW).where(assets.c.id.in_(sa.select(json_field(_IDS, assets.c.id))))
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedWebhook:
-    """A webhook to send; `change` is None where that was deleted, and `row` where that was."""
-
-    webhook: OutgoingWebhook
-    token: str
-    position: int
-    """That of the change in the feed."""
-    change: Change | None
-    row: ProviderAsset | None
-
-
-@dataclass(frozen=True, slots=True)
-class SentWebhook:
-    """A webhook that was tried: as it is to be stored, and what came of the attempt."""
-
-    webhook: OutgoingWebhook
-    token: str
-    attempt: Attempt | None
-    """None where it was not tried, since its change is gone."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointFigures:
-    """How an endpoint of outgoing webhooks stands."""
-
-    name: str
-    health: EndpointHealth
-    pending: int
-    oldest_pending: datetime | None
-    """When the change of the oldest was."""
-    dead: int
-
-
-@dataclass(frozen=True, slots=True)
-class HealthWritten:
-    """How an endpoint stood, and stands now."""
-
-    before: EndpointHealth
-    health: EndpointHealth
-
-    @property
-    def is_disabled_now(self) -> bool:
-        """Whether these attempts have disabled it."""
-        return self.before.disabled_at is None and self.health.disabled_at is not None
-
-
 async def add_webhooks(
     connection: CoreConnection,
     key: Mapping[str, Any],
@@ -199,11 +161,13 @@ async def add_webhooks(
     endpoints = (await connection.execute(_LISTENING, parameters)).all()
     rows = []
     for line in published if endpoints else ():
-        change = read_change(line)
+        change = read_known_change(line)
+        if change is None:
+            continue
         event_type = change_type(change.kind, change.to_state)
         for endpoint in endpoints:
             is_behind = line.position > endpoint.after_position
-            if is_behind and wants_type(endpoint.types, event_type):
+            if is_behind and wants_type(read_types(endpoint.types), event_type):
                 about = {"endpoint_id": endpoint.id, "change_id": line.id, "type": event_type}
                 rows.append({**key, **about, **_columns_of(change)})
     if rows:
@@ -253,7 +217,7 @@ class OutgoingWebhooks(Repository):
         claimed = []
         for line in lines:
             found_change, row = by_id.get(line.change_id), rows.get(line.row_id)
-            change = read_change(found_change) if found_change else None
+            change = read_known_change(found_change) if found_change else None
             position = found_change.position if found_change else 0
             claimed.append(ClaimedWebhook(_read_webhook(line), token, position, change, row))
         return endpoint, claimed
@@ -339,7 +303,8 @@ class OutgoingWebhooks(Repository):
         counts = dict[str, dict[OutgoingStatus, int]]()
         for line in await self.read(counted):
             of_endpoint = counts.setdefault(line.endpoint_id, dict.fromkeys(OutgoingStatus, 0))
-            of_endpoint[OutgoingStatus(line.status)] = line.number
+            if line.status in set(OutgoingStatus):
+                of_endpoint[OutgoingStatus(line.status)] = line.number
         return counts
 
     async def figures(
@@ -396,4 +361,7 @@ def _outcome(webhook: OutgoingWebhook) -> dict[str, Any]:
 
 def _read_webhook(line: sa.Row[Any]) -> OutgoingWebhook:
     values = {name: getattr(line, name) for name in _FIELDS}
-    return OutgoingWebhook(**values | {"status": OutgoingStatus(line.status)})
+    # what somebody wrote there says less than whether it is to be sent
+    left = OutgoingStatus.PENDING if line.next_attempt_at else OutgoingStatus.DEAD
+    status = OutgoingStatus(line.status) if line.status in set(OutgoingStatus) else left
+    return OutgoingWebhook(**values | {"status": status})

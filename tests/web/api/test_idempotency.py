@@ -1,6 +1,7 @@
 """Requests with a key: done once, answered again, and never twice after a crash."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from rindle_sync.store.schema.api_tables import api_requests
+from rindle_sync.web.api.app import READS
 from tests.support.api import ApiWorld
 from tests.support.processes import eventually, holding
 from tests.web.api.test_operations import fields, problem
@@ -64,6 +66,28 @@ async def test_a_request_that_made_nothing_can_be_sent_again_with_its_key(api: A
 
     problem(refused, 502)
     assert again.status_code == 201
+
+
+async def test_a_row_that_there_is_not_takes_no_key(api: ApiWorld) -> None:
+    body = {"provider_asset_id": "asset-2"}
+    path = "/assets/00000000-0000-4000-8000-000000000000/replace"
+
+    for _ in range(2):
+        problem(await api.client.post(path, json=body, headers=KEY), 404)
+
+
+async def test_an_attempt_after_one_that_was_cut_off_does_not_forget_it(api: ApiWorld) -> None:
+    body = FROM_URL | {"replace": True}
+    await cut_off(api, "/assets/from-url", body, after_call=True)
+    async with AsyncExitStack() as stack:
+        for _ in range(READS):
+            await stack.enter_async_context(api.rindle.api.reading())
+        problem(await api.client.post("/assets/from-url", json=body, headers=KEY), 503)
+
+    again = await api.client.post("/assets/from-url", json=body, headers=KEY)
+
+    assert problem(again, 409)["type"].endswith(":interrupted")
+    assert len(api.emulator.truths()) == 1
 
 
 async def test_of_two_at_once_one_is_done(api: ApiWorld) -> None:

@@ -169,3 +169,13 @@ async def test_the_api_can_be_mounted_below_any_path(sqlite_tables_url: str) -> 
 
     assert (listed.status_code, missing.status_code) == (200, 404)
     assert described.json()["servers"] == [{"url": "/proxied/internal/video"}]
+
+
+@pytest.mark.parametrize("name", ["Authorization", "Content-Type", "Idempotency-Key"])
+async def test_a_header_that_counts_is_sent_once(api: ApiWorld, name: str) -> None:
+    given = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    headers = [(name, "another"), *(given | {"idempotency-key": "key-1"}).items()]
+    async with httpx.AsyncClient(base_url=api.client.base_url) as client:
+        refused = await client.post("/assets", content=b"{}", headers=headers)
+
+    assert name.lower() in problem(refused, 400)["detail"]

@@ -71,7 +71,7 @@ async def test_the_api_is_beside_the_webhooks(sqlite_tables_url: str, tmp_path: 
     assert (ended.code, TOKEN in ended.err + ended.out) == (0, False)
 
 
-@pytest.mark.parametrize("command", ["run", "endpoint"])
+@pytest.mark.parametrize("command", ["run", "receive"])
 async def test_the_api_needs_no_webhooks(
     sqlite_tables_url: str, tmp_path: Path, command: str
 ) -> None:

@@ -190,7 +190,7 @@ def _retry_after(header: str | None, now: datetime) -> timedelta | None:
         return timedelta(seconds=int(header))
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(at - now, timedelta(0))

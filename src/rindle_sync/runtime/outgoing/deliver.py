@@ -5,6 +5,7 @@ Each endpoint has a loop of its own, so that one that hangs holds back no other.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -46,7 +47,7 @@ LEASED_AT_ONCE: Final = 5 * AT_ONCE
 LOOKS_EVERY: Final = 1.0
 """Seconds between two looks for endpoints with new work, while others are being sent to."""
 
-NO_CHANGE: Final = "its change was deleted"
+NO_CHANGE: Final = "its change was deleted, or cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +104,15 @@ class _Delivery:
     wakeup: asyncio.Event
     _running: dict[str, "asyncio.Task[int]"] = field(default_factory=dict)
     _rests_until: dict[str, float] = field(default_factory=dict)
-    """When to look again at an endpoint at which there was nothing to send."""
+    """When to look again at an endpoint at which there was nothing to send, or that failed."""
+    _error: BaseException | None = None
+    """The first of an endpoint's own: the others are sent to all the same."""
 
     async def run(self) -> int:
         """Send until nothing is due at any endpoint; how many attempts were made.
 
-        Raises `DatabaseUnavailable`, once the requests that are under way have ended.
+        Raises `DatabaseUnavailable`, once the requests that are under way have ended; and what went
+        wrong at one endpoint, once nothing is due at the others.
         """
         sent = 0
         try:
@@ -123,6 +127,8 @@ class _Delivery:
                 task.cancel()
             await asyncio.gather(*self._running.values(), return_exceptions=True)
             self._running.clear()
+        if self._error:
+            raise self._error
         return sent
 
     async def _start_due(self) -> None:
@@ -149,12 +155,23 @@ class _Delivery:
         for endpoint_id, task in list(self._running.items()):
             if task.done():
                 del self._running[endpoint_id]
-                sent += task.result()
-                if not task.result():
+                number = self._number(task)
+                sent += number
+                if not number:
                     # its webhooks wait for one that another process is sending
                     rests_until = asyncio.get_running_loop().time() + LOOKS_EVERY
                     self._rests_until[endpoint_id] = rests_until
         return sent
+
+    def _number(self, task: "asyncio.Task[int]") -> int:
+        """How many attempts ended at an endpoint. Raises `DatabaseUnavailable`."""
+        error = task.exception()
+        if error is None:
+            return task.result()
+        if isinstance(error, DatabaseUnavailable):
+            raise error
+        self._error = self._error or error
+        return 0
 
 
 @dataclass(slots=True)
@@ -169,8 +186,8 @@ class _EndpointLoop:
     """As it was when webhooks were last leased, with its health as far as it is known here."""
     _sending: set["asyncio.Task[_Tried]"] = field(default_factory=set)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
-    _leases: set[str] = field(default_factory=set)
-    """The tokens of the leases."""
+    _leases: Counter[str] = field(default_factory=Counter)
+    """How many webhooks are left of each lease, by its token."""
     _sent: int = 0
 
     async def run(self) -> int:
@@ -197,7 +214,7 @@ class _EndpointLoop:
         now, token = self.context.now(), str(uuid4())
         # those that wait for their turn are held meanwhile
         longest = SEND_LIMIT * (LEASED_AT_ONCE // AT_ONCE)
-        self._leases.add(token)
+        self._leases[token] = 0
         endpoint, claimed = await self.context.store.outgoing_webhooks.claim(
             self.endpoint_id,
             now=now,
@@ -206,8 +223,9 @@ class _EndpointLoop:
             limit=LEASED_AT_ONCE - len(self._sending),
         )
         if endpoint is None or not claimed:
-            self._leases.discard(token)
+            del self._leases[token]
             return False
+        self._leases[token] = len(claimed)
         self._endpoint = endpoint
         for webhook in claimed:
             self._sending.add(asyncio.create_task(self._send(webhook)))
@@ -218,12 +236,14 @@ class _EndpointLoop:
             endpoint, now = self._open_endpoint(), self.context.now()
             if claimed.change is None or endpoint is None or not self.keep_going():
                 return _Tried(claimed, None)
+            what = "made"
             try:
                 body, headers = _request(claimed, claimed.change, endpoint, now)
-            except Exception as error:  # noqa: BLE001  it must hold back no other endpoint
-                reason = f"it could not be made ({type(error).__name__})"
+                what = "sent"
+                answer = await self.client.send(endpoint, body, headers, now)
+            except Exception as error:  # noqa: BLE001  it must hold back no other webhook
+                reason = f"it could not be {what} ({type(error).__name__})"
                 return _Tried(claimed, Answer(Attempt(reason=reason), timedelta(0)))
-            answer = await self.client.send(endpoint, body, headers, now)
             self._note(answer.attempt)
             return _Tried(claimed, answer)
 
@@ -254,12 +274,19 @@ class _EndpointLoop:
         written = await self.context.store.outgoing_webhooks.end(endpoint.id, sent, now)
         self._sent += len(sent)
         for each, after in zip(tried, sent, strict=True):
+            self._leave(each.claimed.token)
             self._tell(endpoint, each, after)
         if written and written.is_disabled_now:
             reason = written.health.disabled_reason or ""
             event = OutgoingEndpointDisabled(endpoint=endpoint.name, reason=reason)
             self.context.telemetry.emit(event)
         return any(after.webhook.ended_at for after in sent)
+
+    def _leave(self, token: str) -> None:
+        """Forget a lease with its last webhook: each that is left costs a statement at the end."""
+        self._leases[token] -= 1
+        if not self._leases[token]:
+            del self._leases[token]
 
     async def _give_up_the_rest(self) -> None:
         """Cancel what is under way, and release what was not sent."""
@@ -270,7 +297,7 @@ class _EndpointLoop:
         for task in sending:
             task.cancel()
         await asyncio.gather(*sending, return_exceptions=True)
-        for token in self._leases:
+        for token in list(self._leases):
             await self.context.store.outgoing_webhooks.release(token)
 
     def _tell(self, endpoint: OutgoingEndpoint, tried: _Tried, after: SentWebhook) -> None:

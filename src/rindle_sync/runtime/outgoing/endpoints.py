@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -99,16 +100,18 @@ class OutgoingWebhooksOfApp:
         Webhooks that wait are sent to the new URL, whatever types it wants now.
         """
         _check_is_free("name", name)
-        endpoint = await self.get(name)
-        if endpoint is None:
-            return None
-        changed = replace(
-            endpoint,
-            url=endpoint.url if url is None else url,
-            types=endpoint.types if types is None else tuple(types),
-            allow_private=endpoint.allow_private if allow_private is None else allow_private,
-        )
-        return await self._change(changed)
+
+        def edit(endpoint: OutgoingEndpoint) -> OutgoingEndpoint:
+            changed = replace(
+                endpoint,
+                url=endpoint.url if url is None else url,
+                types=endpoint.types if types is None else tuple(types),
+                allow_private=endpoint.allow_private if allow_private is None else allow_private,
+            )
+            _check_address(changed)
+            return changed
+
+        return await self._store.outgoing_endpoints.change(name, edit)
 
     async def rotate_secret(
         self, name: str, *, secret: str | None = None, keep_old: timedelta = KEEPS_OLD_SECRET
@@ -118,21 +121,22 @@ class OutgoingWebhooksOfApp:
         None where there is no endpoint of this name.
         """
         _check_is_free("name", name)
-        endpoint, now = await self.get(name), self._now()
-        if endpoint is None:
-            return None
         if keep_old < timedelta(0):
             raise ConfigurationError("keep_old", "must not be negative")
-        kept = [OutgoingSecret(new_secret() if secret is None else secret)]
-        for old in endpoint.secrets:
-            until = min(old.until or now + keep_old, now + keep_old)
-            if until > now:
-                kept.append(OutgoingSecret(old.secret, until))
-        return await self._change(replace(endpoint, secrets=tuple(kept)))
+        now, new = self._now(), OutgoingSecret(new_secret() if secret is None else secret)
 
-    async def _change(self, endpoint: OutgoingEndpoint) -> OutgoingEndpoint | None:
-        _check(endpoint)
-        return endpoint if await self._store.outgoing_endpoints.change(endpoint) else None
+        def edit(endpoint: OutgoingEndpoint) -> OutgoingEndpoint:
+            kept = [new]
+            for old in endpoint.secrets:
+                until = min(old.until or now + keep_old, now + keep_old)
+                # one that somebody broke signs nothing
+                if until > now and not secret_fault(old.secret):
+                    kept.append(OutgoingSecret(old.secret, until))
+            changed = replace(endpoint, secrets=tuple(kept))
+            _check_secrets(changed)
+            return changed
+
+        return await self._store.outgoing_endpoints.change(name, edit)
 
     async def enable(self, name: str) -> bool:
         """Send to an endpoint again, at once; False where there is none of this name.
@@ -221,10 +225,12 @@ async def apply_settings(store: Store, settings: OutgoingSettings | None, now: d
         created_at=known.created_at if known else now,
     )
     if known is None:
-        await endpoints.add(wanted, store.change_feed.publish_all)
+        # another process that starts at the same moment may add it first
+        with suppress(ConfigurationError):
+            await endpoints.add(wanted, store.change_feed.publish_all)
         return
     if replace(wanted, health=known.health) != known:
-        await endpoints.change(wanted)
+        await endpoints.change(OF_SETTINGS, lambda _: wanted)
     is_back = known.health.disabled_reason == REMOVED_FROM_SETTINGS or known.url != wanted.url
     if is_back and not known.is_enabled:
         await endpoints.enable(OF_SETTINGS, now)
@@ -246,14 +252,22 @@ def _check_is_free(argument: str, name: str) -> None:
 
 
 def _check(endpoint: OutgoingEndpoint) -> None:
+    _check_address(endpoint)
+    _check_secrets(endpoint)
+
+
+def _check_address(endpoint: OutgoingEndpoint) -> None:
     if fault := endpoint_url_fault(endpoint.url, allow_private=endpoint.allow_private):
         raise ConfigurationError("url", fault)
+    for pattern in endpoint.types:
+        if fault := type_pattern_fault(pattern):
+            raise ConfigurationError("types", f"{pattern!a} {fault}")
+
+
+def _check_secrets(endpoint: OutgoingEndpoint) -> None:
     if len(endpoint.secrets) > MOST_SECRETS:
         text = f"must be at most {MOST_SECRETS} at once: wait until old ones have ended"
         raise ConfigurationError("secret", text)
     for kept in endpoint.secrets:
         if fault := secret_fault(kept.secret):
             raise ConfigurationError("secret", fault)
-    for pattern in endpoint.types:
-        if fault := type_pattern_fault(pattern):
-            raise ConfigurationError("types", f"{pattern!a} {fault}")

@@ -27,8 +27,10 @@ def signed_headers(
 ) -> dict[str, str]:
     """The headers of one attempt to send `body`: its id, the time, and a signature by each secret.
 
-    Raises `ValueError` for a secret that cannot sign.
+    Raises `ValueError` for a secret that cannot sign, and where there is none.
     """
+    if not signing_secrets:
+        raise ValueError("no secret signs")
     timestamp = int(now.timestamp())
     content = f"{message_id}.{timestamp}.".encode() + body
     return {

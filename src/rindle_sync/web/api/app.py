@@ -24,6 +24,7 @@ from rindle_sync.web.api.auth import Tokens
 from rindle_sync.web.api.bodies import read_body, replayed
 from rindle_sync.web.api.face import Rindle
 from rindle_sync.web.api.following import Feed, Following
+from rindle_sync.web.api.idempotency import HEADER as IDEMPOTENCY_KEY
 from rindle_sync.web.api.idempotency import Requests
 from rindle_sync.web.api.openapi import PATH, document, methods_of, query_names
 from rindle_sync.web.api.problems import HEADERS, Declined, answer, busy, refusal_of
@@ -281,10 +282,18 @@ def _path(scope: Scope) -> str:
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
+_SINGLE: Final = frozenset({"authorization", "content-type", IDEMPOTENCY_KEY})
+"""The headers that count. Of two, a proxy may have checked the other one."""
+
+
 def _headers(scope: Scope) -> dict[str, str]:
-    headers = {}
-    for name, value in scope["headers"]:
-        headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+    """The headers by name. Raises `Declined` where one that counts is there twice."""
+    headers: dict[str, str] = {}
+    for encoded, value in scope["headers"]:
+        name = encoded.decode("latin-1").lower()
+        if name in headers and name in _SINGLE:
+            raise Declined(400, f"the header {name} is there twice: send it once")
+        headers[name] = value.decode("latin-1")
     return headers
 
 

@@ -48,6 +48,9 @@ _NOTHING_DONE: Final = (
 )
 """The errors after which nothing was made: the key is free again."""
 
+_NOT_BEGUN: Final = (404, 503)
+"""The answers of this API itself for which nothing was begun: no such row, no free place."""
+
 _ANOTHER: Final = "stands for another request: take a new key for each, and repeat one unchanged"
 _RUNNING: Final = "the same request is being done: repeat it in a moment, with the same key"
 _LATE: Final = (
@@ -106,9 +109,11 @@ class Requests:
     async def _do(self, begun: Begun, act: Act, earlier: datetime | None) -> Response:
         try:
             response = await act(earlier)
-        except _NOTHING_DONE:
-            with suppress(RindleSyncError):
-                await self._stored.drop(begun)
+        except Exception as error:
+            # after an earlier attempt nobody knows what was made: the key is not to forget that
+            if earlier is None and _did_nothing(error):
+                with suppress(RindleSyncError):
+                    await self._stored.drop(begun)
             raise
         headers = {"content-type": response.headers["content-type"]}
         # without its answer the request counts as abandoned: what it made is found again
@@ -129,3 +134,9 @@ class Requests:
             _, late = await asyncio.wait(set(self._running), timeout=within)
             for task in late:
                 task.cancel()
+
+
+def _did_nothing(error: Exception) -> bool:
+    if isinstance(error, Declined):
+        return error.status in _NOT_BEGUN
+    return isinstance(error, _NOTHING_DONE)

@@ -39,7 +39,8 @@ async def create_upload(call: Writing, body: UploadBody) -> Response:
         # what an interrupted attempt has made is answered again, and not made twice
         values["resume"] = body.resume or earlier is not None
         upload = await call.service.begin_upload(**values)
-        row = await call.row(upload.row_id)
+        # without a place of its own: the upload is made, and none may be free
+        row = call.own(await call.service.get(upload.row_id))
         shown = UploadAnswer(
             asset=call.shown(row), upload_url=upload.url, expires_at=upload.expires_at
         )

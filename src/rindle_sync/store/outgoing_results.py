@@ -1,0 +1,54 @@
+"""What the repository of outgoing webhooks gives and takes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rindle_sync.domain import Attempt, EndpointHealth, OutgoingWebhook, ProviderAsset
+from rindle_sync.store.lines import Change
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedWebhook:
+    """A webhook to send; `change` is None where that was deleted, and `row` where that was."""
+
+    webhook: OutgoingWebhook
+    token: str
+    position: int
+    """That of the change in the feed."""
+    change: Change | None
+    row: ProviderAsset | None
+
+
+@dataclass(frozen=True, slots=True)
+class SentWebhook:
+    """A webhook that was tried: as it is to be stored, and what came of the attempt."""
+
+    webhook: OutgoingWebhook
+    token: str
+    attempt: Attempt | None
+    """None where it was not tried, since its change is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFigures:
+    """How an endpoint of outgoing webhooks stands."""
+
+    name: str
+    health: EndpointHealth
+    pending: int
+    oldest_pending: datetime | None
+    """When the change of the oldest was."""
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class HealthWritten:
+    """How an endpoint stood, and stands now."""
+
+    before: EndpointHealth
+    health: EndpointHealth
+
+    @property
+    def is_disabled_now(self) -> bool:
+        """Whether these attempts have disabled it."""
+        return self.before.disabled_at is None and self.health.disabled_at is not None
