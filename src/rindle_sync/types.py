@@ -10,6 +10,7 @@ from rindle_sync.diagnostics.status import (
     WebhookStatus,
 )
 from rindle_sync.domain import (
+    Actor,
     ChangeKind,
     Decision,
     EventStatus,
@@ -55,6 +56,7 @@ from rindle_sync.tracking import PreparedAsset, PreparedUpload, Refusal, Tracked
 from rindle_sync.webhooks import WebhookApp, WebhookEvents, WebhookResponse
 
 __all__ = [
+    "Actor",
     "AnyConnection",
     "Applied",
     "AssetRequest",

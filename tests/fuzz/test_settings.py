@@ -27,7 +27,7 @@ from rindle_sync.providers import PREFIX, Priority
 from rindle_sync.providers.mux.account import MuxSettings
 from tests.support.fuzz import fuzz
 
-DOCUMENTED = Path(__file__).parents[2] / "docs" / "settings.md"
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 PLANTED = "hunter2-lJ4bGGsp7ZlPf02nMg015W02iHQLN9X"
 PIECE = 9
 """A piece of a secret that is this long gives it away."""

@@ -51,6 +51,7 @@ ROOT = Path(__file__).parents[2]
 
 NOT_BLOCKING = {
     "run": "`start` does so in the background",
+    "api": "an ASGI app",
     "webhooks": "an ASGI app; `webhook_wsgi_app` is one of WSGI",
     "wants_webhook": "part of the endpoint",
     "procrastinate": "an engine is run by `rindle-sync worker`",

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from hashlib import sha256
 
@@ -19,8 +20,10 @@ MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def tokens(world: World) -> ApiTokens:
-    return ApiTokens(world.context.store.database)
+async def tokens(world: World) -> AsyncIterator[ApiTokens]:
+    tokens = ApiTokens(world.context.store.database)
+    yield tokens
+    await tokens.finish()
 
 
 async def a_token(

@@ -8,11 +8,13 @@ import rindle_sync
 from rindle_sync import runtime, types
 from rindle_sync.diagnostics import Overview
 from rindle_sync.diagnostics.doctor import Diagnosis
+from rindle_sync.web.api.app import Api
 from rindle_sync.webhooks import App
 
 _NAMES = {name: getattr(rindle_sync, name) for name in rindle_sync.__all__} | vars(types)
 
 _INTERNAL = {
+    "Api": Api,
     "App": App,
     "Diagnosis": Diagnosis,
     "JobRunner": runtime.JobRunner,

@@ -215,6 +215,7 @@ async def in_one_transaction(
         )
         await rindle.replace(row.id, provider_upload_id="upload-2", connection=connection)
         assert_type(await rindle.within(connection).get(row.id), ProviderAsset | None)
+        assert_type(await rindle.as_actor("token:backend").get(row.id), ProviderAsset | None)
         await rindle.untrack(row.id, connection=session)
     assert_type(upload, PreparedUpload)
     assert_type(asset, PreparedAsset)
