@@ -61,7 +61,7 @@ def _bounds() -> dict[str, tuple[float, float, bool]]:
 
 
 BOUNDS = _bounds()
-INTEGERS = ("listen_port", "console_port", "provider_read_burst", "sweep_batch")
+INTEGERS = ("api_port", "listen_port", "console_port", "provider_read_burst", "sweep_batch")
 
 # what anything may be
 
