@@ -696,6 +696,8 @@ class Aftermath:
     def every_act_of_a_program_is_recorded_once(self) -> None:
         acts = self.tables["provider_row_actions"]
         assert bool(acts) == self.stage.is_recorded
+        if not self.stage.is_recorded:
+            return
         assert {line.actor for line in acts} <= {PROGRAM}
         there = {row.id for row in self.rows}
         begun = Counter(line.row_id for line in acts if line.outcome == "begun")

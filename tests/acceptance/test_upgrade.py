@@ -238,7 +238,7 @@ async def the_feed_has_all(store: Store, rows: int) -> None:
         feed = sorted((line for line in lines if line.position), key=lambda line: line.position)
         assert [line.position for line in feed] == list(range(1, len(feed) + 1))
         assert [entry.id for entry in await store.change_feed.page(None, limit=10_000)] == [
-            line.id for line in feed
+            line.position for line in feed
         ]
         of_rows: dict[str, list[int]] = {}
         for line in feed:
