@@ -28,10 +28,18 @@ def apps(world: World) -> Iterator[str]:
         "SELECT row_id AS id, version, status, reason FROM provider_outgoing_webhooks "
         "WHERE status != 'delivered'"
     )
+    gone = _without_history(world)
     for line in left:
-        if str(line["id"]) not in world.without_history:
+        if str(line["id"]) not in gone:
             about = f"{line['id']} v{line['version']} is {line['status']} ({line['reason']})"
             yield f"apps: the webhook of {about}"
+
+
+def _without_history(world: World) -> set[str]:
+    """The rows of which no change is left: the app has untracked them with their history."""
+    (left,) = world.place.read("SELECT DISTINCT row_id AS id FROM provider_asset_changes")
+    changed = {entry.what.row_id for entry in world.history.of(Noted)}
+    return world.without_history | (changed - {str(line["id"]) for line in left})
 
 
 def _type(change: Noted) -> str:
@@ -85,8 +93,9 @@ def _in_order(world: World, name: str, types: Any, heard: list[Heard]) -> Iterat
 def _complete(world: World, name: str, types: Any, heard: list[Heard]) -> Iterator[str]:
     """In the end an app has every change that it wants."""
     accepted = {(one.row_id, one.version) for one in heard if one.is_accepted}
+    gone = _without_history(world)
     for (row_id, version), is_sure in _wanted(world, name, types):
-        is_left = row_id not in world.without_history
+        is_left = row_id not in gone
         if is_sure and is_left and (row_id, version) not in accepted:
             yield f"apps: {name} has never heard of {row_id} v{version}"
 
@@ -103,9 +112,9 @@ def _followed(world: World, noted: dict[Change, Noted]) -> Iterator[str]:
         last[row_id] = version
     if not world.listening:
         return
-    since = min(world.listening.values())
+    since, gone = min(world.listening.values()), _without_history(world)
     for entry in world.history.entries[since:]:
-        if isinstance(entry.what, Noted) and entry.what.row_id not in world.without_history:
+        if isinstance(entry.what, Noted) and entry.what.row_id not in gone:
             change = entry.what.row_id, entry.what.version
             if change not in read:
                 yield f"apps: the feed never had {change[0]} v{change[1]}"

@@ -223,9 +223,12 @@ def plan(seed: int) -> Plan:
 
 
 def _with_hearers(drawn: Plan) -> Plan:
-    """Apps that hear of changes by outgoing webhooks, in one history of four."""
+    """Apps that hear of changes by outgoing webhooks, in one history of four.
+
+    None where a clock is wrong: attempts wait by it, for as long as it is wrong.
+    """
     chance = Random(f"{drawn.seed}:hearers")
-    if chance.random() > 1 / 4:
+    if drawn.wrong_clock or chance.random() > 1 / 4:
         return drawn
     numbers = range(chance.choice((1, 1, 2, 3)))
     return replace(drawn, hearers=[_hearer(chance, number, drawn.trouble) for number in numbers])

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from aiohttp import web
 from standardwebhooks import Webhook
 
@@ -31,6 +32,7 @@ from rindle_sync.runtime.outgoing.deliver import AT_ONCE, NO_CHANGE, Deliveries
 from rindle_sync.runtime.outgoing.endpoints import OutgoingWebhooksOfApp
 from rindle_sync.runtime.outgoing.signature import new_secret
 from rindle_sync.store import DueJobs
+from rindle_sync.store.schema.tables import changes
 from rindle_sync.telemetry import (
     OutgoingEndpointDisabled,
     OutgoingWebhookDelivered,
@@ -477,12 +479,30 @@ async def test_a_change_that_was_deleted_is_not_sent(outgoing: Outgoing) -> None
         await outgoing.to(app)
         row = await a_row_that_went_through(world, State.READY)
         await outgoing.runner.publish()
-        await world.context.store.removal.remove(row.id, world.clock.now(), history=True)
+        async with world.context.store.database.writing() as connection:
+            await connection.execute(sa.delete(changes).where(changes.c.row_id == row.id))
         await outgoing.deliver()
 
     [webhook] = await outgoing.webhooks()
     assert (webhook.status, webhook.reason) == (OutgoingStatus.DEAD, NO_CHANGE)
     assert app.received == []
+
+
+async def test_a_row_is_forgotten_with_its_webhooks_and_later_rows_are_told_of(
+    outgoing: Outgoing,
+) -> None:
+    # SQLite gives the number of the deleted change again
+    world = outgoing.world
+    async with an_endpoint() as app:
+        await outgoing.to(app)
+        row = await a_row_that_went_through(world, State.READY)
+        await outgoing.deliver()
+        await world.context.store.removal.remove(row.id, world.clock.now(), history=True)
+        assert await outgoing.webhooks() == []
+        later = await a_row_that_went_through(world, State.READY)
+        await outgoing.deliver()
+
+    assert [request.place[0] for request in app.received] == [row.id, later.id]
 
 
 async def test_a_row_that_is_gone_is_told_of_without_it(outgoing: Outgoing) -> None:

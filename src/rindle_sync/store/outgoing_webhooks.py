@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -56,6 +56,9 @@ from rindle_sync.store.schema.types import UtcTime
 
 _FIELDS: Final = tuple(field.name for field in fields(OutgoingWebhook))
 _COLUMNS: Final = tuple(outgoing_webhooks.c[name] for name in _FIELDS)
+AT_ONCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a webhook is sent first: a time that has come, however wrong the clock of its change was."""
+
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "ended_at", "response_status", "reason")
 _NEW: Final = (
     "provider_name",
@@ -180,7 +183,7 @@ def _columns_of(change: Change) -> dict[str, Any]:
         "row_id": change.row_id,
         "version": change.version,
         "status": OutgoingStatus.PENDING.value,
-        "next_attempt_at": change.at,
+        "next_attempt_at": AT_ONCE,
         "created_at": change.at,
     }
 

@@ -12,6 +12,7 @@ from rindle_sync.store.lent import is_lent_here
 from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.api_tables import row_actions
 from rindle_sync.store.schema.core_engine import CoreConnection
+from rindle_sync.store.schema.outgoing_tables import outgoing_webhooks
 from rindle_sync.store.schema.tables import (
     assets,
     change_deliveries,
@@ -46,9 +47,9 @@ class Removal(Repository):
     ) -> bool:
         """Delete a row in one transaction; False where it is gone.
 
-        With `history` its changes go, too, and its reference in the actions on it; with
-        `webhook_bodies` the bodies of the webhook events about it are emptied. With `remember` its
-        ids are superseded.
+        With `history` its changes go, too, with the outgoing webhooks about them, and its reference
+        in the actions on it; with `webhook_bodies` the bodies of the webhook events about it are
+        emptied. With `remember` its ids are superseded.
         """
         if history and is_lent_here(self.database, row_id):
             raise WriteInsideCallback  # its transaction holds the change that would go
@@ -68,7 +69,8 @@ class Removal(Repository):
             )
             await supersede(connection, self.key, [left])
             if history:
-                for table in (change_deliveries, changes):
+                # SQLite may give the number of a change again: nothing may be left that names it
+                for table in (outgoing_webhooks, change_deliveries, changes):
                     await connection.execute(sa.delete(table).where(table.c.row_id == row_id))
                 await connection.execute(_UNNAME, {"acted_on": row_id})
             if webhook_bodies:
