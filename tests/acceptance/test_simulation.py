@@ -53,7 +53,7 @@ FOUND_BY = {
     "page-puts-off": 265,
     "pages-at-any-price": 185,
     "told-by-page-and-by-call": 25,
-    "page-dated-late": 698,
+    "page-dated-late": 1454,
     "read-strictly": 53,
     "hide-before-meaning": 53,
     "give-up": 21,
