@@ -98,10 +98,7 @@ class ChangeFeed(Repository):
 
     async def is_on(self) -> bool:
         """Whether changes are published."""
-        found = await self.read(
-            sa.select(change_feeds.c.position).where(*self.here_in(change_feeds))
-        )
-        return bool(found)
+        return bool(await self.read(_NEWEST, self.parameters))
 
     async def publish(self, limit: int = MOST_PUBLISHED) -> list[PublishedChange]:
         """Give up to `limit` changes the next positions; those that got one, in their order.
@@ -153,9 +150,11 @@ class ChangeFeed(Repository):
         lines = await self._lines(behind, limit)
         if not lines and behind > (await self.newest() or 0):
             raise UnknownChange(behind)
-        while lines and not _read(lines):
+        found = _read(lines)
+        while lines and not found:
             lines = await self._lines(lines[-1].position, limit)
-        return _read(lines)
+            found = _read(lines)
+        return found
 
     async def _lines(self, behind: int, limit: int) -> Sequence[sa.Row[Any]]:
         return await self.read(_PAGE, self.parameters | {"behind": behind, "most": limit})

@@ -56,7 +56,7 @@ from rindle_sync.store.schema.types import UtcTime
 
 _FIELDS: Final = tuple(field.name for field in fields(OutgoingWebhook))
 _COLUMNS: Final = tuple(outgoing_webhooks.c[name] for name in _FIELDS)
-AT_ONCE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST_ATTEMPT_AT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When a webhook is sent first: a time that has come, however wrong the clock of its change was."""
 
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "ended_at", "response_status", "reason")
@@ -183,7 +183,7 @@ def _columns_of(change: Change) -> dict[str, Any]:
         "row_id": change.row_id,
         "version": change.version,
         "status": OutgoingStatus.PENDING.value,
-        "next_attempt_at": AT_ONCE,
+        "next_attempt_at": _FIRST_ATTEMPT_AT,
         "created_at": change.at,
     }
 
