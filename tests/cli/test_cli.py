@@ -82,8 +82,8 @@ async def test_migrate_makes_the_tables_and_says_so_once(database_url: str, tmp_
     again = await shell.run("migrate")
 
     assert (first.code, again.code) == (0, 0)
-    assert first.json == {"from": None, "to": "rindle_4"}
-    assert again.out == "the tables are at rindle_4 already\n"
+    assert first.json == {"from": None, "to": "rindle_5"}
+    assert again.out == "the tables are at rindle_5 already\n"
 
 
 async def test_two_migrations_at_once_are_safe(database_url: str, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ async def test_two_migrations_at_once_are_safe(database_url: str, tmp_path: Path
     both = await shell.alone().run_all(["migrate", "--json"], ["migrate", "--json"])
 
     assert [ended.code for ended in both] == [0, 0]
-    assert sorted(str(ended.json["from"]) for ended in both) == ["None", "rindle_4"]
+    assert sorted(str(ended.json["from"]) for ended in both) == ["None", "rindle_5"]
 
 
 async def test_without_tables_a_command_says_how_to_make_them(shell: Shell) -> None:

@@ -139,7 +139,7 @@ async def test_a_database_that_is_gone_lacks_tables_or_is_behind_is_found(
     assert told(empty) == [(Check.TABLES, "the database lacks the tables of rindle-sync")]
     assert [finding.remedy for finding in empty.findings] == ["run `rindle-sync migrate`"]
     assert told(behind) == [
-        (Check.TABLES, "the tables are at rindle_0, and rindle_4 is the newest")
+        (Check.TABLES, "the tables are at rindle_0, and rindle_5 is the newest")
     ]
 
 
@@ -172,7 +172,7 @@ async def test_how_the_rows_stand_is_found(sqlite_url: str, far_end: FarEnd) -> 
 async def test_the_question_for_the_revision_waits_for_no_writer(sqlite_tables_url: str) -> None:
     engine = open_engine(sqlite_tables_url)
     async with Database(engine).writing(), asyncio.timeout(BUSY_SECONDS / 3):
-        assert await revisions(engine) == ("rindle_4", "rindle_4")
+        assert await revisions(engine) == ("rindle_5", "rindle_5")
     await engine.dispose()
 
 

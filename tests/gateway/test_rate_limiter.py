@@ -397,6 +397,26 @@ async def test_giving_back_never_fills_the_bucket_past_its_capacity(
     assert await now_from(world, rate_limiter, 10_000) == min(capacity, left + sum(returned))
 
 
+# how many were made
+
+
+async def test_the_calls_of_all_processes_count_for_their_hour(world: World) -> None:
+    bucket = a_bucket(100, 1)
+    one, another = (rate_limiter_of(world, bucket) for _ in range(2))
+    hour = world.clock.now().replace(minute=0, second=0, microsecond=0)
+
+    await one.take(10)
+    await another.take(7)
+    await one.take(3)
+    await another.give_back(2)
+    world.clock.move(timedelta(hours=1))
+    await one.take(4)
+
+    following = hour + timedelta(hours=1)
+    assert await rate_limiter_of(world, bucket).calls_in([hour, following]) == [18, 4]
+    assert await a_rate_limiter(world).calls_in([hour]) == [0]
+
+
 # pauses
 
 

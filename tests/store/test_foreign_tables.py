@@ -137,7 +137,7 @@ async def test_a_schema_beside_rindles_table_is_enough(postgres_url: str) -> Non
 
     beside = f"{postgres_url}?options=-csearch_path%3Drindle_sync"
     async with on(beside) as installation:
-        assert await installation.migrate() == (None, "rindle_4")
+        assert await installation.migrate() == (None, "rindle_5")
         await installation.check_ready()
 
 

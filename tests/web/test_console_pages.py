@@ -167,12 +167,14 @@ async def test_the_charts_are_pictures_with_words_and_a_table(world: World) -> N
         "Changes, by what found them",
         "How late changes were found",
         "Webhooks that never came",
+        "Calls to the provider",
     ]
-    assert page.text.count('role="img" aria-labelledby=') == 3
-    assert page.text.count("<details><summary>") == 3
+    assert page.text.count('role="img" aria-labelledby=') == 4
+    assert page.text.count("<details><summary>") == 4
+    assert re.search(r"<desc[^>]*>\d+ calls?; the busiest hour took \d+% of the limit", page.text)
     assert re.search(r"<desc[^>]*>\d+ by webhook, ", page.text)
     hours = [link for link in links_in(page) if "hour=" in link]
-    assert len(hours) == 2 * 3 * 24
+    assert len(hours) == 2 * 4 * 24
 
 
 @pytest.mark.parametrize("trigger", list(Trigger))
@@ -235,6 +237,7 @@ async def test_without_changes_the_charts_say_so(world: World) -> None:
 
     assert "No video has changed in the last 24 hours." in told
     assert "No webhook was expected in the last 24 hours." in told
+    assert "No call was made in the last 24 hours." in told
     assert "No video is tracked yet." in told
 
 

@@ -250,7 +250,7 @@ async def test_tables_that_are_not_the_newest_are_reported(sqlite_shell: Shell) 
             status, checks = await operator.is_ready()
             assert (status, checks["tables"]) == (
                 503,
-                "are at rindle_0, and rindle_4 is the newest",
+                "are at rindle_0, and rindle_5 is the newest",
             )
 
         await eventually(told)

@@ -42,6 +42,7 @@ from rindle_sync.domain.clocks import LONGEST_WAIT, TOLERANCE, credible, has_com
 from rindle_sync.domain.decide import decide
 from rindle_sync.domain.decision import CHANGES, Decision, Policy, StuckPolicy, Verdict
 from rindle_sync.domain.decision_log import MOST, LoggedDecision, log_decision, read_log
+from rindle_sync.domain.hourly_calls import add_calls, calls_in
 from rindle_sync.domain.humanize import ago, many, moment_of, seconds_of, span_of
 from rindle_sync.domain.jobs import PROVIDER_JOBS, DueThresholds, DueWork, Job, JobKind, Outcome
 from rindle_sync.domain.media import (

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from rindle_sync.domain.clocks import TOLERANCE
+from rindle_sync.domain.hourly_calls import add_calls
 
 CALL: Final = 1_000_000
 """One call, in tokens."""
@@ -46,6 +47,8 @@ class BucketState:
     tokens: int
     filled_at: int
     paused_until: int = 0
+    hourly_calls: tuple[int, ...] = ()
+    """The history of calls: see `hourly_calls`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def fill(bucket: Bucket, state: BucketState, now: datetime) -> BucketState:
     elapsed = max(0, min(micros(now) - since, longest))
     earned = elapsed * round(bucket.per_second * CALL) // 1_000_000
     tokens = min(state.tokens + earned, round(bucket.capacity * CALL))
-    return BucketState(tokens, max(state.filled_at, micros(now)), state.paused_until)
+    return replace(state, tokens=tokens, filled_at=max(state.filled_at, micros(now)))
 
 
 def believed(state: BucketState, now: datetime) -> BucketState:
@@ -93,7 +96,8 @@ def believed(state: BucketState, now: datetime) -> BucketState:
     """
     ahead = state.filled_at - micros(now)
     if ahead > _micros_of(TOLERANCE):
-        state = BucketState(state.tokens, micros(now), max(0, state.paused_until - ahead))
+        paused_until = max(0, state.paused_until - ahead)
+        state = replace(state, filled_at=micros(now), paused_until=paused_until)
     if state.paused_until - micros(now) > _micros_of(LONGEST_PAUSE + TOLERANCE):
         return replace(state, paused_until=0)
     return state
@@ -107,13 +111,15 @@ def take(
     if not is_paused:
         beyond = max(0, filled.tokens - round(reserve * CALL) + _FORGIVEN)
         calls = min(beyond // CALL, most)
-    left = replace(filled, tokens=filled.tokens - calls * CALL)
+    history = add_calls(filled.hourly_calls, now, calls) if calls else filled.hourly_calls
+    left = replace(filled, tokens=filled.tokens - calls * CALL, hourly_calls=history)
     return left, Grant(calls, _wait(bucket, left, now, reserve), is_paused)
 
 
 def give_back(bucket: Bucket, state: BucketState, calls: int, now: datetime) -> BucketState:
     """The bucket with unused calls put back; during a pause they are forfeited."""
-    state = believed(state, now)
+    history = add_calls(state.hourly_calls, now, -calls)
+    state = replace(believed(state, now), hourly_calls=history)
     if state.paused_until > micros(now):
         return state
     tokens = min(state.tokens + calls * CALL, round(bucket.capacity * CALL))
@@ -124,7 +130,8 @@ def pause(state: BucketState, until: datetime, now: datetime) -> BucketState:
     """The bucket emptied, and paused until `until`: after that, calls are allowed one by one."""
     state = believed(state, now)
     paused_until = max(state.paused_until, micros(until))
-    return BucketState(0, max(state.filled_at, micros(now)), paused_until)
+    filled_at = max(state.filled_at, micros(now))
+    return replace(state, tokens=0, filled_at=filled_at, paused_until=paused_until)
 
 
 def level_of(bucket: Bucket, state: BucketState, now: datetime) -> BucketLevel:

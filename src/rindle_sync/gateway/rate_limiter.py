@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
-from rindle_sync.domain import LONGEST_PAUSE, Bucket, BucketLevel, Grant, Trigger, lasts
+from rindle_sync.domain import LONGEST_PAUSE, Bucket, BucketLevel, Grant, Trigger, calls_in, lasts
 from rindle_sync.errors import RateLimited
 from rindle_sync.store import RateLimits
 from rindle_sync.telemetry import RateLimitWaiting, Telemetry, milliseconds
@@ -138,6 +138,16 @@ class RateLimiter:
         for limiter in limiters:
             keys.append((limiter._buckets.environment, limiter._bucket))  # noqa: PERF401, SLF001
         return await self._buckets.levels(keys, self._now())
+
+    @property
+    def per_hour(self) -> float:
+        """The calls that the limit allows in an hour of steady work."""
+        return self._bucket.per_second * 3600
+
+    async def calls_in(self, hours: Sequence[datetime]) -> list[int]:
+        """The calls of all processes in the hours that begin so."""
+        history = await self._buckets.history(self._bucket)
+        return [calls_in(history, begins) for begins in hours]
 
     async def give_back(self, calls: int) -> None:
         """Return calls that were taken and not made; during a pause they are forfeited."""

@@ -29,6 +29,9 @@ class HourFigures:
     """Those that a webhook should report."""
     missed: int = 0
     """Those of them that no webhook has reported."""
+    reads: int = 0
+    """Calls of the provider that only read, of every process."""
+    creates: int = 0
     late_ms: list[int] = field(default_factory=list, repr=False)
     """How late changes of state were found by a webhook or a check, in milliseconds."""
 

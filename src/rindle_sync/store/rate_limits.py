@@ -1,7 +1,7 @@
 """The token buckets, one line each, shared by every process on this database."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,7 +13,8 @@ from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.tables import rate_limits
 
-_STATE: Final = (rate_limits.c.tokens, rate_limits.c.filled_at, rate_limits.c.paused_until)
+_LEVEL: Final = (rate_limits.c.tokens, rate_limits.c.filled_at, rate_limits.c.paused_until)
+_STATE: Final = (*_LEVEL, rate_limits.c.hourly_calls)
 
 
 class RateLimits(Repository):
@@ -39,14 +40,15 @@ class RateLimits(Repository):
         def taken(state: BucketState) -> tuple[BucketState, Grant]:
             filled = token_bucket.fill(bucket, state, now)
             if filled.tokens > limit:
-                filled = BucketState(limit, filled.filled_at, filled.paused_until)
+                filled = replace(filled, tokens=limit)
             return token_bucket.take(bucket, filled, now, most=most, reserve=reserve)
 
         known = self._known.get(bucket.name)
         if known:
             state, grant = taken(known)
             # written only if the bucket is still as this process left it
-            is_unchanged = sa.tuple_(*_STATE) == sa.tuple_(*asdict(known).values())
+            level = known.tokens, known.filled_at, known.paused_until
+            is_unchanged = sa.tuple_(*_LEVEL) == sa.tuple_(*level)
             swap = sa.update(rate_limits).where(*self._of(bucket), is_unchanged)
             if grant.calls and await self.execute(swap.values(asdict(state))):
                 self._known[bucket.name] = state
@@ -74,13 +76,18 @@ class RateLimits(Repository):
         """The levels of buckets, each given with the name of its environment."""
         keys = [(self.provider, environment, bucket.name) for environment, bucket in buckets]
         columns = (rate_limits.c.provider_name, rate_limits.c.environment, rate_limits.c.bucket)
-        wanted = sa.select(*columns, *_STATE).where(sa.tuple_(*columns).in_(keys))
+        wanted = sa.select(*columns, *_LEVEL).where(sa.tuple_(*columns).in_(keys))
         found = {tuple(line[:3]): BucketState(*tuple(line)[3:]) for line in await self.read(wanted)}
         levels = []
         for key, (_, bucket) in zip(keys, buckets, strict=True):
             state = found.get(key) or token_bucket.full(bucket, now)
             levels.append(token_bucket.level_of(bucket, state, now))
         return levels
+
+    async def history(self, bucket: Bucket) -> tuple[int, ...]:
+        """The calls of the last hours: see `hourly_calls`."""
+        found = await self.read(sa.select(rate_limits.c.hourly_calls).where(*self._of(bucket)))
+        return tuple(found[0][0] or ()) if found else ()
 
     @retried
     async def _change(
@@ -101,7 +108,8 @@ class RateLimits(Repository):
             # another process may be first: then its line counts
             await connection.execute(self.insert_once(), new)
             found = (await connection.execute(wanted)).one()
-        return BucketState(*found)
+        tokens, filled_at, paused_until, history = found
+        return BucketState(tokens, filled_at, paused_until, tuple(history or ()))
 
     async def _write(self, connection: CoreConnection, bucket: Bucket, state: BucketState) -> None:
         await connection.execute(

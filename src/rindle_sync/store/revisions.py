@@ -11,7 +11,7 @@ from rindle_sync.store.database import schema_of
 from rindle_sync.store.driver_errors import named_errors
 from rindle_sync.store.schema.core_engine import CoreEngine
 
-NEWEST: Final = "rindle_4"
+NEWEST: Final = "rindle_5"
 """That of the last migration."""
 
 VERSION_TABLE: Final = "rindle_sync_alembic_version"

@@ -81,7 +81,7 @@ def test_tables_that_rindle_sync_has_made_are_taken_over(
     project.managed("migrate", "-v0")
 
     asyncio.run(check_ready(database_url))
-    assert "[X] 0002_rindle_4" in project.managed("showmigrations", "rindle_sync")
+    assert "[X] 0003_rindle_5" in project.managed("showmigrations", "rindle_sync")
 
 
 def test_the_models_have_no_change_that_a_migration_lacks(tmp_path: Path, sqlite_url: str) -> None:

@@ -37,6 +37,11 @@ rate_limits: Final = sa.Table(
     sa.Column("tokens", sa.BigInteger(), nullable=False, doc="what was in it at `filled_at`"),
     sa.Column("filled_at", sa.BigInteger(), nullable=False, doc="when that was calculated"),
     sa.Column("paused_until", sa.BigInteger(), nullable=False, doc="no call before that"),
+    sa.Column(
+        "hourly_calls",
+        Json,
+        doc="the newest hour since 1970, then the calls of each hour, the newest first",
+    ),
     info={
         "doc": "One line for each bucket: calls in millionths, times in microseconds since 1970."
     },

@@ -68,11 +68,16 @@ class Chart:
         return STEP * len(self.columns)
 
 
-def charts_of(environment: str, hours: Sequence[HourFigures]) -> list[Chart]:
-    """The charts of these hours, oldest first."""
+def charts_of(environment: str, hours: Sequence[HourFigures], per_hour: float) -> list[Chart]:
+    """The charts of these hours, oldest first; `per_hour` calls that read are allowed."""
     search = ChangeSearch(environment=environment)
     missed = replace(search, webhook=WebhookOutcome.MISSED)
-    return [_changes(search, hours), _lateness(search, hours), _webhooks(missed, hours)]
+    return [
+        _changes(search, hours),
+        _lateness(search, hours),
+        _webhooks(missed, hours),
+        _calls(search, hours, per_hour),
+    ]
 
 
 def _changes(search: ChangeSearch, hours: Sequence[HourFigures]) -> Chart:
@@ -145,6 +150,29 @@ def _webhooks(search: ChangeSearch, hours: Sequence[HourFigures]) -> Chart:
         top=f"{most:,} expected",
         is_empty=not expected,
         empty="No webhook was expected in the last 24 hours.",
+    )
+
+
+def _calls(search: ChangeSearch, hours: Sequence[HourFigures], per_hour: float) -> Chart:
+    most = max(hour.reads + hour.creates for hour in hours)
+    busiest = max(hour.reads for hour in hours)
+    total = sum(hour.reads + hour.creates for hour in hours)
+
+    def figures(hour: HourFigures) -> tuple[list[float], list[str]]:
+        return [hour.reads, hour.creates], [f"{hour.reads:,}", f"{hour.creates:,}"]
+
+    names = ["checks", "uploads and assets begun"]
+    share = f"{busiest / per_hour:.0%}"
+    return Chart(
+        id="calls",
+        title="Calls to the provider",
+        text=f"{many(total, 'call')}; the busiest hour took {share} of the limit for checks.",
+        legend=[Named("reads", names[0]), Named("creates", names[1])],
+        names=names,
+        columns=_columns(search, hours, names, ["reads", "creates"], figures),
+        top=f"{most:,} an hour; the limit for checks is {per_hour:,.0f}",
+        is_empty=not most,
+        empty="No call was made in the last 24 hours.",
     )
 
 

@@ -15,9 +15,10 @@ from rindle_sync.diagnostics import (
 )
 from rindle_sync.domain import TOLERANCE, ProviderAsset, State, many, redact_id
 from rindle_sync.errors import ConfigurationError
+from rindle_sync.gateway import ProviderGateway
 from rindle_sync.runtime import JobRunner, last_heartbeat
 from rindle_sync.store import ChangeQuery, EventQuery, ListedRows, RowCondition, RowQuery
-from rindle_sync.store.activity import HOUR
+from rindle_sync.store.activity import HOUR, HourFigures
 from rindle_sync.web.console.charts import Chart, charts_of
 from rindle_sync.web.console.links import link_of
 from rindle_sync.web.console.searches import ChangeSearch, EventSearch, Only, RowSearch
@@ -138,15 +139,26 @@ async def charts(job_runner: JobRunner) -> list[Chart]:
     context = job_runner.context
     now = context.now()
     newest = now.replace(minute=0, second=0, microsecond=0)
+    begins = [newest - HOUR * place for place in range(HOURS - 1, -1, -1)]
     hours = await context.store.activity.hours(
-        [newest - HOUR * place for place in range(HOURS - 1, -1, -1)],
-        final_before=now - GRACE,
-        never_reported=_never_reported(job_runner),
+        begins, final_before=now - GRACE, never_reported=_never_reported(job_runner)
     )
     if not context.webhooks.secrets:  # none is received, so none is missed
         for hour in hours:
             hour.expected = hour.missed = 0
-    return charts_of(context.store.environment, hours)
+    await _count_calls(context.gateway, hours)
+    return charts_of(context.store.environment, hours, context.gateway.reads.per_hour)
+
+
+async def _count_calls(gateway: ProviderGateway, hours: Sequence[HourFigures]) -> None:
+    """Note the calls of each hour: all are reads where the provider has one limit for both."""
+    begins = [hour.begins for hour in hours]
+    for hour, calls in zip(hours, await gateway.reads.calls_in(begins), strict=True):
+        hour.reads = calls
+    if gateway.creates is gateway.reads:
+        return
+    for hour, calls in zip(hours, await gateway.creates.calls_in(begins), strict=True):
+        hour.creates = calls
 
 
 def _never_reported(job_runner: JobRunner) -> State | None:
