@@ -1,7 +1,7 @@
 """What becomes of a row, given an observation of it. The only code that chooses a state; pure.
 
-The first line that fits decides. docs/how-it-works.md has the same table with the reasons, and
-tests/domain/test_decide.py compares the two and checks every line.
+The first line that fits decides. docs/how-it-works.md has the same table, docs/decisions.md the
+reasons; tests/domain/test_decide.py compares the tables and checks every line.
 
 | observed                                | against the row                         | verdict      |
 |-----------------------------------------|-----------------------------------------|--------------|
