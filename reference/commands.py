@@ -6,13 +6,25 @@ from typing import Any, Final
 
 from typer.main import get_command
 
-from reference.markdown import page, paragraphs, sentence, table
+from reference.markdown import attribute_docs, page, paragraphs, sentence, table
 from rindle_sync.cli import app
+from rindle_sync.diagnostics import Check, Status
+from rindle_sync.reconcile import Drift, Filled, Report, SweepResult
 
 _ABOUT: Final = """
 `rindle-sync [--environment NAME] <command>`, or `python -m rindle_sync <command>`.
-[Using the command line](../commands.md) has examples, exit codes and the fields of `--json`.
+[Using the command line](../commands.md) has exit codes, and what `--json` prints.
 """
+_KEYS: Final = ("key of `--json`", "meaning")
+_WORDS: Final[dict[str, tuple[type, tuple[str, str]]]] = {
+    "status": (Status, _KEYS),
+    "sweep": (SweepResult, _KEYS),
+    "audit": (Report, _KEYS),
+    "backfill": (Filled, _KEYS),
+    "doctor": (Check, ("check", "a finding where")),
+}
+"""The commands whose words are explained, by the classes that hold them."""
+_DRIFTS: Final = ("finding of `drift`", "meaning")
 
 
 def commands() -> str:
@@ -37,7 +49,21 @@ def _command(name: str, command: Any) -> tuple[str, ...]:
         (_param(param), _default(param), sentence(getattr(param, "help", ""))) for param in shown
     ]
     titles = "argument or option", "default", "meaning"
-    return f"## `{name}`", paragraphs(command.help), table(titles, lines)
+    return f"## `{name}`", paragraphs(command.help), table(titles, lines), *_words(name)
+
+
+def _words(name: str) -> Iterator[str]:
+    if name in _WORDS:
+        owner, titles = _WORDS[name]
+        yield table(titles, _explained(owner))
+    if name == "audit":
+        yield table(_DRIFTS, _explained(Drift))
+
+
+def _explained(owner: type) -> Iterator[tuple[str, str]]:
+    for word, doc in attribute_docs(owner).items():
+        member = getattr(owner, word, None)
+        yield f"`{member.value if isinstance(member, Enum) else word}`", doc
 
 
 def _param(param: Any) -> str:

@@ -58,7 +58,10 @@ def attribute_docs(owner: type) -> dict[str, str]:
 def _docs_in(body: ast.ClassDef) -> dict[str, str]:
     found = {}
     for field, after in zip(body.body, body.body[1:], strict=False):
-        is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and is_text:
-            found[field.target.id] = sentence(str(after.value.value))  # type: ignore[attr-defined]
+        match field, after:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)) | ast.Assign(targets=[ast.Name(id=name)]),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                found[name] = sentence(text)
     return found

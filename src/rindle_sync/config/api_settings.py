@@ -33,7 +33,7 @@ class ApiSettings(SettingsModel):
     """Where the HTTP API is served, and its token that needs no command."""
 
     api_token: SecretStr | None = None
-    """A token of the API that may read and write, named `settings`. With it `run` and `endpoint`
+    """A token of the API that may read and write, named `settings`. With it `run` and `receive`
     serve the API; so they do where `rindle-sync token create` has made a token.
     """
     api_token_file: Path | None = None

@@ -23,8 +23,10 @@ class ServiceSettings(ApiSettings):
     database_url: str = Field(default="sqlite:///rindle-sync.sqlite3", repr=False, exclude=True)
     """Where the tables are. Three slashes begin a path from the current folder, four an absolute
     one. Use PostgreSQL in production; it may be your app's own database. rindle-sync replaces a
-    driver in the URL (`postgresql+asyncpg`) by its own. Options, signs in a password, several
-    hosts. The folder of a SQLite file must exist; only `migrate` creates the file.
+    driver in the URL (`postgresql+asyncpg`) by its own. In user, password and names, write
+    `@ # / ? %` as `%40 %23 %2F %3F %25`. Options are those of libpq: `?sslmode=require`, not
+    `ssl=`. Several hosts: `postgresql://user:password@/app?host=a,b&port=5432,5432`. The folder of
+    a SQLite file must exist; only `migrate` creates the file.
     """
     database_schema: str | None = None
     """The schema of the tables on PostgreSQL, which `migrate` makes. Set it where your app's

@@ -27,28 +27,50 @@ class Level(StrEnum):
 
 
 class Check(StrEnum):
-    """What is checked, in the order of the report."""
+    """What is checked, in the order of the report; below each, when it is a finding."""
 
     CREDENTIALS = "credentials"
+    """Half of the token or all of it is not set, or two environments have the same."""
     WEBHOOK_SECRETS = "webhook_secrets"
+    """None is set, one is shorter than 16 characters, or two environments have the same."""
     SIGNING_KEY = "signing_key"
+    """Only one of its two settings is set, or the key is invalid."""
     DATABASE = "database"
+    """It does not answer or exist, is not in UTF-8, or is behind a pooler that cannot serve."""
     TABLES = "tables"
+    """They do not exist, are not at the newest revision, or are of another program."""
     ENVIRONMENT = "environment"
+    """No row is of it, but some are of names that the settings do not have."""
     ENGINE = "engine"
+    """No engine has had a heartbeat within 60 s, or one has had one in the future."""
     STORED_TIMES = "stored_times"
+    """A clock is or was wrong: stored times lie too far ahead."""
     CIRCUIT = "circuit"
+    """The circuit breaker is open."""
     OVERDUE = "overdue"
+    """A row has been due for over ten minutes."""
     STUCK = "stuck"
+    """Rows are `errored: stuck`."""
     PENDING = "pending"
+    """A webhook event has been due for over five minutes."""
     DEAD = "dead"
+    """Webhook events of the last 24 hours are dead."""
     LOST = "lost"
+    """Over 10 % of 20 or more webhooks of the last 24 hours were missed."""
     AUDIT = "audit"
+    """The last audit raised the alarm."""
     PROVIDER = "provider"
+    """With `--ping`: it refuses the token, knows other rows by it, answers 429, or is silent."""
     CLOCK = "clock"
+    """With `--ping`: this machine's clock and the provider's are over 5 s apart."""
     PROVIDER_ENDPOINT = "provider_endpoint"
+    """With `--ping`: the provider has no endpoint at `webhook_public_url`, has it disabled or
+    twice, or has none enabled while a webhook secret is set."""
     ENDPOINT = "endpoint"
+    """With `--endpoint`: it does not accept the delivery within 10 s, or is another server."""
     OUTGOING = "outgoing"
+    """An endpoint of outgoing webhooks is disabled, or has failed or waited for over five minutes,
+    or webhooks are dead."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,9 @@ class Overview:
     unlinked: int
     """Rows that wait for their upload and have no asset yet."""
     due: int
+    """Rows that wait for a check."""
     oldest_due_seconds: int
+    """How long the longest-due row has waited."""
     unanswered: int
     """Rows whose last check had no answer, not counting rate-limited and refused ones."""
     last_checked_at: datetime | None
@@ -98,7 +100,7 @@ class Overview:
     dead: int
     """Webhook events that could not be applied."""
     failed: int
-    """Those of the last 24 hours, but for those whose asset no row tracks."""
+    """Those of them of the last 24 hours, without those whose asset no row tracks."""
     oldest_pending_seconds: int
     """How long ago the oldest pending webhook event about a row could have been applied."""
     oldest_for_app_seconds: int
@@ -106,11 +108,11 @@ class Overview:
     takes_webhooks: bool
     """Whether a secret is set: without one no webhook is expected."""
     webhooks: WebhookStatus
-    """Of the last 24 hours."""
+    """How many webhooks of the last 24 hours were expected, came first, came late, were missed."""
     outgoing: list[OutgoingEndpointStatus]
     """The endpoints of outgoing webhooks."""
     rate_limit: RateLimitStatus
-    """Of calls that only read."""
+    """How many calls that only read are allowed now, and how long until the next one is."""
     circuit: str
     """`closed`, or why it is open: refused, other_environment, unreachable."""
     circuit_open_seconds: int

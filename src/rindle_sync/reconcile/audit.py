@@ -55,11 +55,17 @@ class Drift(StrEnum):
     """How a row, or an asset, was found out of sync."""
 
     STATE = "state"
+    """The row's state was another one."""
     PLAYBACK_IDS = "playback_ids"
+    """Its playback ids were others."""
     POLICY = "policy"
+    """Its playback ids were the same, with another policy."""
     MISSING = "missing"
+    """The provider does not find the asset."""
     ORPHAN = "orphan"
+    """An asset without a row; `--adopt` makes one."""
     REVIVED = "revived"
+    """`deleted` here, but listed at the provider; the row stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,20 +80,25 @@ class Note:
 
 @dataclass(slots=True)
 class Report:
-    """What an audit has found; `seen` counts rows that were compared."""
+    """What an audit has found."""
 
     outcome: Outcome = Outcome.FAILED
     rows: int = 0
+    """Rows that were settled at the beginning."""
     seen: int = 0
+    """Those of them that were compared."""
     changed: int = 0
     drift: dict[str, int] = field(default_factory=lambda: {drift.value: 0 for drift in Drift})
     adopted: int = 0
+    """Rows that were made of assets without one."""
     unlisted: int = 0
-    """Rows that the list lacked and that were fetched by id; `alive` of them are there."""
+    """Rows that the list lacked and that were fetched by id."""
     alive: int = 0
+    """Those of them whose assets are there."""
     calls: int = 0
     pages: int = 0
     notes: list[Note] = field(default_factory=list)
+    """The first 1,000 findings of this run."""
     retry_after: float | None = None
     """Seconds until the next call is allowed, where the rate limit ended the audit."""
 

@@ -36,9 +36,11 @@ class Filled:
 
     outcome: Outcome = Outcome.FAILED
     assets: int = 0
+    """Assets that the list had."""
     adopted: int = 0
+    """Rows that were made; with `--dry-run`, that would be."""
     known: int = 0
-    """Assets that had a row before."""
+    """Assets that had a row before, or are waited for."""
     calls: int = 0
     pages: int = 0
     retry_after: float | None = None

@@ -54,13 +54,17 @@ def noting_outcome(run: HasOutcome) -> Iterator[None]:
 
 @dataclass(slots=True)
 class SweepResult:
-    """What a run did. `checked` counts due rows that were applied; `uncalled` needed no call."""
+    """What a run did."""
 
     outcome: Outcome = Outcome.FAILED
     checked: int = 0
+    """Due rows that were processed."""
     changed: int = 0
+    """Rows that really changed."""
     unanswered: int = 0
+    """Rows whose check had no answer."""
     uncalled: int = 0
+    """Due rows that needed no call."""
     calls: int = 0
     pages: int = 0
     """How many of the calls were for list pages."""
