@@ -165,8 +165,9 @@ def derived_event_id(*parts: bytes) -> str:
 class Provider(Protocol):
     """One provider account. `at` is the caller's clock when a call begins.
 
-    Each method makes one call, within a time limit, and raises `NotFound`, `RateLimited`,
-    `ProviderUnavailable` or `AuthenticationFailed`.
+    Each coroutine makes at most one call, within a time limit, and raises `NotFound`,
+    `RateLimited`, `ProviderUnavailable` or `AuthenticationFailed`. The rate limiter counts them.
+    `at` goes into the observation unchanged.
     """
 
     @property
@@ -209,13 +210,19 @@ class Provider(Protocol):
         """The asset as it is now."""
 
     async def get_upload(self, provider_upload_id: str, at: datetime) -> Observation:
-        """The direct upload as it is now; with `provider_asset_id` once an asset was made of it."""
+        """The direct upload as it is now; with `provider_asset_id` once an asset was made of it.
+
+        The two ids may be equal.
+        """
 
     async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
-        """Up to `page_size` assets, newest first."""
+        """Up to `page_size` assets, newest first by `created_at`; the page leads to the next."""
 
     async def reopen_upload(self, provider_upload_id: str, at: datetime) -> ReopenedUpload:
-        """The direct upload as it is now, with its URL while it waits for its file."""
+        """The direct upload as it is now, with its URL while it waits for its file.
+
+        No other answer may keep that URL.
+        """
 
     def playback_policies(self, request: NewAsset) -> Sequence[str]:
         """The playback policies that a new asset will have; makes no call.
@@ -237,7 +244,7 @@ class Provider(Protocol):
         """
 
     async def delete_asset(self, provider_asset_id: str) -> None:
-        """Delete an asset, and all that plays it."""
+        """Delete an asset, and all that plays it; `NotFound` where there is none."""
 
     async def cancel_upload(self, provider_upload_id: str, at: datetime) -> Observation:
         """Cancel a direct upload; `AuthenticationFailed` also where it is too late."""
@@ -250,10 +257,13 @@ class Provider(Protocol):
         now: datetime,
         tolerance: float,
     ) -> int:
-        """The position of the secret that signed; `InvalidWebhook`, `ConfigurationError`."""
+        """The position of the secret that signed; `tolerance` is in seconds.
+
+        Raises `InvalidWebhook`, and `ConfigurationError` without secrets.
+        """
 
     def read_event(self, headers: Mapping[str, str], body: bytes) -> ReceivedEvent:
-        """What a webhook says about itself, with an event id of ours where it has none.
+        """What a webhook says about itself; where it has no event id, `derived_event_id` makes one.
 
         Raises `InvalidWebhook`.
         """
@@ -261,16 +271,21 @@ class Provider(Protocol):
     def read_observation(
         self, headers: Mapping[str, str], body: bytes, at: datetime
     ) -> Observation:
-        """What a webhook that arrived at `at` says; `headers` are the `webhook_headers`.
+        """What a webhook that arrived at `at` says, with `event_id` and `occurred_at`.
+
+        `headers` are the `webhook_headers`.
 
         Raises `InvalidWebhook`.
         """
 
     def test_delivery(self, secret: str, environment: str | None, now: datetime) -> Delivery:
-        """A signed webhook of a type that is not acted on, to try an endpoint with."""
+        """A signed webhook of a type that is not acted on, by which `doctor` tries an endpoint."""
 
     async def whoami(self) -> str | None:
-        """The id of the environment of our credentials; None where the provider has no such id."""
+        """The id of the environment of our credentials; None where the provider has no such id.
+
+        A 404 is believed only in the environment of the rows.
+        """
 
     def dashboard_url(self, row: ProviderAsset, environment_id: str | None) -> str | None:
         """Where a person sees the asset of a row at the provider; None where that is not known.
