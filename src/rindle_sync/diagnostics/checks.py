@@ -60,7 +60,7 @@ class Check(StrEnum):
     AUDIT = "audit"
     """The last audit raised the alarm."""
     PROVIDER = "provider"
-    """With `--ping`: it refuses the token, knows other rows by it, answers 429, or is silent."""
+    """With `--ping`: the token is refused or of another environment; a 429; or no answer."""
     CLOCK = "clock"
     """With `--ping`: this machine's clock and the provider's are over 5 s apart."""
     PROVIDER_ENDPOINT = "provider_endpoint"
