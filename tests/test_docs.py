@@ -224,9 +224,10 @@ def test_every_example_on_a_page_is_python(block: str) -> None:
 
 @pytest.mark.parametrize("block", blocks(page("README.md"), "python"))
 def test_the_examples_of_the_readme_stand_in_a_file_that_runs(block: str) -> None:
+    # tests/test_tutorial.py runs the blocks of the tutorial
     assert any(
         indent(block.rstrip("\n"), before) in path.read_text()
-        for path in EXAMPLES
+        for path in (*EXAMPLES, ROOT / "docs" / "tutorial.md")
         for before in ("", " " * 4)
     )
 
