@@ -150,7 +150,7 @@ def rindle_variables(
 
 @pytest.fixture
 def rindle(rindle_settings: Settings, rindle_mux: FakeMux) -> Iterator[RindleSync]:
-    """The async service, connected to `rindle_mux`, which sends it webhooks. It runs no jobs."""
+    """The async service, connected to `rindle_mux`, which sends it webhooks; it runs no jobs."""
     from rindle_sync.testing import connected
 
     with _told_in_a_sentence(), connected(rindle_settings, rindle_mux) as opened:
