@@ -14,13 +14,14 @@ from importlib import util
 from pathlib import Path
 from textwrap import indent
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import pytest
 from pydantic import SecretStr
 from typer.main import get_command
 
+from reference.pages import PAGES as GENERATED
 from rindle_sync import ChangeEvent, ErrorKind, State, load_settings
 from rindle_sync.cli import app
 from rindle_sync.config import Settings
@@ -37,6 +38,8 @@ from rindle_sync.reconcile import Drift, Filled, Report, SweepResult
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+MOST_WORDS: Final = 25_000
+"""What somebody reads in an afternoon. To add a page, say something on another one once less."""
 
 
 def commands_of(group: Any, before: str = "") -> dict[str, Any]:
@@ -215,6 +218,23 @@ def test_every_link_leads_somewhere(path: Path) -> None:
         if not target.exists() or (anchor and anchor not in slugs(target.read_text())):
             dead.append(link)
     assert dead == []
+
+
+def words_of(text: str) -> int:
+    """The words outside of code."""
+    return len(re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL).split())
+
+
+def test_the_pages_that_people_write_are_short_enough_to_be_read() -> None:
+    generated = {f"docs/reference/{name}.md" for name in GENERATED}
+    written = {
+        name: words_of(path.read_text())
+        for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        if (name := path.relative_to(ROOT).as_posix()) not in generated
+    }
+
+    longest = sorted(written, key=lambda name: -written[name])[:5]
+    assert sum(written.values()) <= MOST_WORDS, f"the longest are {longest}"
 
 
 @pytest.mark.parametrize("block", blocks_of("python"))
