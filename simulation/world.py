@@ -147,7 +147,7 @@ class World:
             for at, edit in plan.edits:
                 group.create_task(self._edit(at, edit))
             for app in self.apps.values():
-                group.create_task(listen(self, app))
+                group.create_task(listen(self, app, stop))
             if self.apps:
                 group.create_task(follow(self, stop))
             for command in plan.commands:

@@ -111,6 +111,12 @@ def test_no_law_is_broken_on_postgresql(
     assert "12 histories" in ended.stderr
 
 
+def test_a_history_ends_though_its_only_host_was_killed_at_its_start() -> None:
+    ended = simulated("1454", "--history", "30")
+
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_a_history_is_a_function_of_its_seed() -> None:
     told = [
         reports(simulated("40-45", "--json", *options))
