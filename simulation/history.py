@@ -14,7 +14,7 @@ _OF_JSON: Final = ("playback_ids", "tracks", "renditions", "master")
 NOTED: Final = (
     *("state", "error_kind", "version", "updated_at", "playback_ids", "provider_asset_id"),
     *("last_event_at", "raw_provider_metadata", *MEDIA_FIELDS, "media_updated_at"),
-    *("last_event_id", "passthrough", "provider_upload_id"),
+    *("last_event_id", "passthrough", "provider_upload_id", "observed_at"),
 )
 """The columns of a row that are noted, before and after."""
 
@@ -52,6 +52,8 @@ class Written:
     """Whether an output that had ended is under way again."""
     lost_reason: bool
     """Whether an output that has failed is known no more to have failed for a reason."""
+    observed_at: datetime | None
+    """When the row was observed, by the clock of the host; None where that is as before."""
 
     @classmethod
     def of(cls, row_id: str, *values: Any) -> "Written":
@@ -63,7 +65,6 @@ class Written:
         moved = frozenset(name for name in NOTED if before[name] != after[name])
         is_anew = any(before[name] not in {None, after[name]} for name in _OF_ATTEMPT)
         outputs = _outputs({} if is_anew else before), _outputs(after)
-        updated = datetime.fromisoformat(str(before["updated_at"]))
         is_event = "last_event_at" in moved and after["last_event_at"] is not None
         return cls(
             row_id=str(row_id),
@@ -73,7 +74,7 @@ class Written:
             to_kind=after["error_kind"],
             from_version=before["version"],
             to_version=after["version"],
-            was_updated_at=updated if updated.tzinfo else updated.replace(tzinfo=UTC),
+            was_updated_at=_time(before["updated_at"]),
             lost_playback_ids=_ids(before["playback_ids"]) - _ids(after["playback_ids"]),
             provider_asset_id=after["provider_asset_id"],
             provider_upload_id=after["provider_upload_id"],
@@ -83,6 +84,7 @@ class Written:
             event_id=after["last_event_id"] if "last_event_id" in moved else None,
             reopened=_is_reopened(*outputs),
             lost_reason=_has_lost_reason(*outputs),
+            observed_at=_time(after["observed_at"]) if "observed_at" in moved else None,
         )
 
     def __str__(self) -> str:
@@ -93,6 +95,12 @@ class Written:
 def _read(name: str, value: Any) -> Any:
     """A value as SQLite or PostgreSQL gives it."""
     return json.loads(value) if name in _OF_JSON and isinstance(value, str) else value
+
+
+def _time(value: Any) -> datetime:
+    """A time as SQLite or PostgreSQL gives it."""
+    moment = datetime.fromisoformat(str(value))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 Outputs = dict[str, tuple[str, str | None]]

@@ -1,15 +1,19 @@
 """What must be so of checks: how soon they find what is true, what they cost, what is told."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rindle_sync.telemetry import Resolved, Stuck, Swept
 from simulation.clock import BEGIN
 from simulation.history import Written
+from simulation.host import Call
 from simulation.world import World
 
 _IN_FLIGHT: Final = {"uploading", "processing"}
+
+_ROUNDING: Final = 0.001
+"""Seconds by which a stored time may be off."""
 
 _SLACK: Final = 40.0
 """Seconds for what a sweep waits beside its turn: slow answers, skewed clocks, a lease."""
@@ -18,6 +22,7 @@ _SLACK: Final = 40.0
 def checks(world: World) -> Iterator[str]:
     """All laws of this module."""
     yield from _told_once(world)
+    yield from _dated_by_the_call(world)
     if not (world.plan.windows or world.plan.crashes or world.plan.wrong_clock):
         yield from _known_in_time(world)
         if not world.plan.from_urls:
@@ -35,6 +40,43 @@ def _told_once(world: World) -> Iterator[str]:
             written[key] -= 1
             if written[key] < 0:
                 yield f"checks: {entry.host} resolved {key[1]} more often than it has written it"
+
+
+def _dated_by_the_call(world: World) -> Iterator[str]:
+    """What an answer shows was observed when its call left, at the latest.
+
+    The asset may have changed while the answer was under way: a later date would hide that.
+    """
+    if world.plan.wrong_clock:
+        return
+    skews = {host.name: host.skew for host in world.hosts}
+    left: dict[tuple[str, str], float] = {}
+    last: dict[tuple[str, str], Written] = {}
+    for entry in world.history.entries:
+        what = entry.what
+        if isinstance(what, Call):
+            key = entry.host, what.path
+            left[key] = max(what.left_at, left.get(key, what.left_at))
+        elif isinstance(what, Written):
+            last[entry.host, what.row_id] = what
+        elif isinstance(what, Resolved) and not isinstance(what, Stuck):
+            written = last.get((entry.host, str(what.row_id)))
+            if written is None or written.observed_at is None:
+                continue
+            observed = (written.observed_at - skews[entry.host]).timestamp()
+            calls = [
+                left[entry.host, path] for path in _paths(written) if (entry.host, path) in left
+            ]
+            if calls and observed > max(calls) + _ROUNDING:
+                late = f"{observed - max(calls):.3f} s after the call about it had left"
+                yield f"checks: {entry.host} observed {written.row_id} {late}"
+
+
+def _paths(written: Written) -> Sequence[str]:
+    """Of all calls that say something of a row."""
+    uploads = f"/video/v1/uploads/{written.provider_upload_id}"
+    assets = "/video/v1/assets"
+    return assets, f"{assets}/{written.provider_asset_id}", uploads, f"{uploads}/cancel"
 
 
 def _no_more_calls_than_rows(world: World) -> Iterator[str]:
