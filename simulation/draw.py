@@ -152,6 +152,8 @@ class Plan:
     """How many webhook events are applied at once."""
     hearers: Sequence[Hearer] = ()
     """Where there are any, another app follows the feed."""
+    cancelled_late: Mapping[int, float] = field(default_factory=dict)
+    """By the number of an upload whose file is sent, after how many seconds it is cancelled."""
 
     def refuses(self, event_id: str) -> bool:
         """Whether the database refuses a webhook event: some, in one history of eight."""
@@ -219,7 +221,8 @@ def plan(seed: int) -> Plan:
     """
     drawn = _plain(seed)
     special = _SPECIAL.get(seed % 40)
-    return _with_hearers(_with_acts(_with_outputs(special(drawn) if special else drawn)))
+    drawn = _with_acts(_with_outputs(special(drawn) if special else drawn))
+    return _with_late_cancels(_with_hearers(drawn))
 
 
 def _with_hearers(drawn: Plan) -> Plan:
@@ -232,6 +235,22 @@ def _with_hearers(drawn: Plan) -> Plan:
         return drawn
     numbers = range(chance.choice((1, 1, 2, 3)))
     return replace(drawn, hearers=[_hearer(chance, number, drawn.trouble) for number in numbers])
+
+
+def _with_late_cancels(drawn: Plan) -> Plan:
+    """Uploads that are cancelled just after their file was sent, in one history of six.
+
+    The provider refuses that, and the row mostly does not know the asset yet.
+    """
+    chance = Random(f"{drawn.seed}:late-cancels")
+    if chance.random() > 1 / 6:
+        return drawn
+    after = {
+        number: chance.uniform(0, 2)
+        for number, video in enumerate(drawn.videos)
+        if video.kind == "upload" and video.fate == "sent" and number not in drawn.from_urls
+    }
+    return replace(drawn, cancelled_late=after)
 
 
 def _hearer(chance: Random, number: int, trouble: float) -> Hearer:

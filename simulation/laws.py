@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -85,6 +85,9 @@ _IN_FLIGHT: Final = {"pending", "uploading", "processing"}
 
 _LATE: Final = 15.0
 """Seconds after which an answer of the provider has its effect at the latest."""
+
+_ROUNDING: Final = 0.002
+"""Seconds by which a duration in whole milliseconds may be off."""
 
 _SKEWS: Final = 4.0
 """How far two clocks are apart at most, in seconds."""
@@ -279,16 +282,27 @@ def _calls(world: World) -> Iterator[str]:
 
 
 def _told_calls(world: World) -> Iterator[str]:
-    """Every call that reached the provider has an event with its answer, unless its host died."""
-    told: Counter[tuple[str, str]] = Counter((e.host, e.what.way) for e in world.history.of(Called))
+    """Every call that reached the provider has an event of its own, unless its host died.
+
+    The event spans the call: from before it left until after its answer.
+    """
+    told: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+    for entry in world.history.of(Called):
+        called: Called = entry.what
+        began = entry.at - called.duration_ms / 1000 - _ROUNDING
+        # by a clock that jumps meanwhile, a call takes any time
+        span = -math.inf if world.plan.wrong_clock else began, entry.at
+        told[entry.host, called.way].append(span)
     deaths = {host.name: host.died_at for host in world.hosts if host.died_at is not None}
-    made: Counter[tuple[str, str]] = Counter()
     for entry in world.history.of(Call):
-        if deaths.get(entry.host, math.inf) - entry.at > _LATE:
-            made[entry.host, entry.what.way] += 1
-    for host, way in made:
-        if made[host, way] > told[host, way]:
-            yield f"calls: {host} made {made[host, way]} of {way}, and told of {told[host, way]}"
+        if deaths.get(entry.host, math.inf) - entry.at <= _LATE:
+            continue
+        spans = told[entry.host, entry.what.way]
+        about = next((span for span in spans if span[0] <= entry.at <= span[1]), None)
+        if about:
+            spans.remove(about)
+        else:
+            yield f"calls: {entry.host} {entry.what} at {entry.at:.3f}, and never told of it"
 
 
 def _leaks(world: World) -> Iterator[str]:

@@ -520,6 +520,9 @@ class World:
                 await self.on_some_host(partial(RindleSync.cancel_upload, row_id=made.row_id))
             elif video.fate == "sent":
                 await self._send_file(made.url, life)
+                if number in self.plan.cancelled_late:
+                    await asyncio.sleep(self.plan.cancelled_late[number])
+                    await self.on_some_host(partial(RindleSync.cancel_upload, row_id=made.row_id))
             if not video.again:
                 return
             await asyncio.sleep(30)
