@@ -102,6 +102,8 @@ class PlaybackId(Value, frozen=True):
     policy: str
 
 
+_NO_TIME: Final = timedelta(0)
+
 _HIDDEN: Final = frozenset(
     {
         *("provider_asset_id", "provider_upload_id", "passthrough", "playback_ids", "lease_token"),
@@ -138,7 +140,7 @@ class _Row:
         """
         is_unknown = is_ahead(self.updated_at, now)
         since = self.provider_created_at if is_unknown else self.updated_at
-        return max(now - since, timedelta(0))
+        return max(now - since, _NO_TIME)
 
     def has_changed_since(self, moment: datetime, now: datetime) -> bool:
         """Whether the last real change is newer than `moment`, as far as its time is known."""
@@ -246,7 +248,7 @@ class ProviderAsset(_OfProvider, _Row, frozen=True, kw_only=True):
     @property
     def secrets(self) -> tuple[str | None, ...]:
         """The provider's ids of it, which no log and no text for people shows."""
-        playback_ids = (playback_id.id for playback_id in self.playback_ids)
+        playback_ids = [playback_id.id for playback_id in self.playback_ids]
         return self.provider_asset_id, self.provider_upload_id, *playback_ids
 
 
@@ -322,12 +324,10 @@ class HasProviderIds(Protocol):
 
 def contradiction(row: HasProviderIds, other: HasProviderIds) -> str | None:
     """What the two do not share, `asset` or `upload`, by the strongest id that both have."""
-    for what, ours, theirs in (
-        ("asset", row.provider_asset_id, other.provider_asset_id),
-        ("upload", row.provider_upload_id, other.provider_upload_id),
-    ):
-        if ours and theirs:
-            return None if ours == theirs else what
+    if row.provider_asset_id and other.provider_asset_id:
+        return None if row.provider_asset_id == other.provider_asset_id else "asset"
+    if row.provider_upload_id and other.provider_upload_id:
+        return None if row.provider_upload_id == other.provider_upload_id else "upload"
     return None
 
 
@@ -345,13 +345,12 @@ def with_credible_time(observation: Observation, now: datetime) -> Observation:
     creation counts as unknown.
     """
     at = now if is_ahead(observation.at, now) else observation.at
-    occurred_at = observation.occurred_at
-    if occurred_at != credible(occurred_at, now):
+    occurred_at, created_at = observation.occurred_at, credible(observation.created_at, now)
+    if credible(occurred_at, now) is not occurred_at:
         occurred_at = min(at, now)
-    dated = at, occurred_at, credible(observation.created_at, now)
-    if dated == (observation.at, observation.occurred_at, observation.created_at):
+    elif at is observation.at and created_at is observation.created_at:
         return observation
-    return replace(observation, at=at, occurred_at=occurred_at, created_at=dated[2])
+    return replace(observation, at=at, occurred_at=occurred_at, created_at=created_at)
 
 
 class FailureKind(StrEnum):

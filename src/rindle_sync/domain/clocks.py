@@ -20,7 +20,8 @@ _EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 def is_ahead(moment: datetime | None, now: datetime, longest: timedelta = timedelta(0)) -> bool:
     """Whether no right clock can have written `moment`, as the end of a wait up to `longest`."""
-    return moment is not None and moment > now + longest + TOLERANCE
+    # most times are past, and a comparison costs less than two sums
+    return moment is not None and moment > now and moment > now + longest + TOLERANCE
 
 
 def credible(moment: datetime | None, now: datetime) -> datetime | None:

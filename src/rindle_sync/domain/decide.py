@@ -170,9 +170,9 @@ def _about_something_else(row: ProviderAsset, observation: Observation) -> str |
         return f"it is about another {other}"
     if row.provider_asset_id and is_of_upload(observation):
         return "it is about the upload, and the row has its asset by now"
-    begun = row.state in {State.PENDING, State.UPLOADING}
-    if observation.source is ObservationSource.APP and not begun:
-        return "the row was ended meanwhile"
+    if observation.source is ObservationSource.APP:
+        is_begun = row.state in {State.PENDING, State.UPLOADING}
+        return None if is_begun else "the row was ended meanwhile"
     return None
 
 
@@ -380,7 +380,7 @@ def _become(row: ProviderAsset, observation: Observation, **checked: Any) -> Pro
     }
     if observation.state:
         values |= {"state": observation.state, "error_kind": None}
-    if observation.state not in {None, State.READY}:
+    if observation.state and observation.state is not State.READY:
         values |= {"absent_playback_ids": (), "playback_absent_since": None}
     if observation.state is State.ERRORED:
         text = observation.error_text or f"{row.provider_name} says errored"

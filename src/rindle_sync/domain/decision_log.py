@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from rindle_sync.domain.asset import FetchFailure, Observation, ObservationSource, Trigger, replace
+from rindle_sync.domain.asset import FetchFailure, Observation, ObservationSource, Trigger
 from rindle_sync.domain.decide import Decision, Verdict
 
 MOST: Final = 12
@@ -36,19 +36,21 @@ def log_decision(
     now: datetime,
 ) -> list[Any]:
     """The log with one more decision; an entry is a JSON object like `LoggedDecision`."""
+    source = observation.source if isinstance(observation, Observation) else None
+    first, times, older = now, 1, log[-MOST + 1 :]
+    for last in read_log(log[-1:]):  # none if another version wrote an unreadable one
+        was = last.trigger, last.source, last.verdict, last.reason
+        if was == (trigger, source, decision.verdict, decision.reason):
+            first, times, older = last.at, last.times + 1, log[:-1]
     entry = LoggedDecision(
-        at=now,
+        at=first,
         until=now,
-        times=1,
+        times=times,
         trigger=trigger,
-        source=observation.source if isinstance(observation, Observation) else None,
+        source=source,
         verdict=decision.verdict,
         reason=decision.reason,
     )
-    older = log[-MOST + 1 :]
-    for last in read_log(log[-1:]):  # none if another version wrote an unreadable one
-        if replace(last, at=now, until=now, times=1) == entry:
-            entry, older = replace(entry, at=last.at, times=last.times + 1), log[:-1]
     return [*older, msgspec.to_builtins(entry)]
 
 

@@ -78,13 +78,13 @@ def media_news(before: ProviderAsset, after: ProviderAsset) -> tuple[str, ...]:
 
 
 def media_of(row: ProviderAsset, observation: Observation) -> Mapping[str, Any]:
-    """What a row takes over of the media in an observation, by field; nothing where it has none.
+    """What a row takes over of the media in an observation, by field; nothing where it has it all.
 
     An event may be older than the one before it: it takes no output away, and none back to where it
     has not ended. See `contradicts_outputs`.
     """
     media = observation.media
-    if media is None:
+    if media is None or media_values(media) == media_values(row):
         return {}
     is_event = observation.source is ObservationSource.WEBHOOK
     values = media_fields(media)

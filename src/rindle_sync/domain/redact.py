@@ -43,7 +43,7 @@ def scrub(text: str, *secrets: str | None) -> str:
 
 def hide(text: str, *secrets: str | None) -> str:
     """`text` with each of `secrets` in it redacted."""
-    if not any(secret and secret in text for secret in secrets):
+    if not [secret for secret in secrets if secret and secret in text]:
         return text
     # the longest first: a shorter one may be a part of it
     for secret in sorted(filter(None, secrets), key=len, reverse=True):

@@ -38,7 +38,7 @@ def known_metadata(row: ProviderAsset, observation: Observation) -> Mapping[str,
 
 def joined_playback_ids(row: ProviderAsset, observation: Observation) -> tuple[PlaybackId, ...]:
     """Those of the observation first, then those of the row that it lacks: one may have erred."""
-    if observation.playback_ids is None:
+    if observation.playback_ids is None or observation.playback_ids == row.playback_ids:
         return row.playback_ids
     listed = {playback.id for playback in observation.playback_ids}
     kept = [playback for playback in row.playback_ids if playback.id not in listed]
@@ -47,7 +47,7 @@ def joined_playback_ids(row: ProviderAsset, observation: Observation) -> tuple[P
 
 def absent_playback_ids(row: ProviderAsset, observation: Observation) -> tuple[str, ...]:
     """The playback ids of the row that an observation of its asset as ready lacks."""
-    if observation.state is not State.READY:
+    if observation.state is not State.READY or observation.playback_ids == row.playback_ids:
         return ()
     listed = {playback.id for playback in observation.playback_ids or ()}
     return tuple(sorted({playback.id for playback in row.playback_ids} - listed))
@@ -61,6 +61,8 @@ def without_absent(
         return after
     absent, since = absent_playback_ids(row, observation), row.playback_absent_since
     if not absent:
+        if not after.absent_playback_ids and after.playback_absent_since is None:
+            return after
         return replace(after, absent_playback_ids=(), playback_absent_since=None)
     # a first answer, or a time that a clock ahead has left: only one later than this may remove
     if absent != row.absent_playback_ids or since is None or since > observation.at:

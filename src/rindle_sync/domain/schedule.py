@@ -25,6 +25,7 @@ A list page that shows a row when half of the time to its next check is over cou
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
@@ -220,10 +221,15 @@ def _check_after_end(
 def _gap(
     row: ProviderAsset, age: timedelta, floor: timedelta, cap: timedelta, schedule: Schedule
 ) -> timedelta:
-    # from 0 to 1, the same for neighbours in the list: they come due together, for one page
     hour = row.provider_created_at.timestamp() // _NEIGHBOURS
-    share = crc32(f"{row.provider_name}:{row.environment}:{hour:.0f}".encode()) / 0xFFFFFFFF
+    share = _share(row.provider_name, row.environment, hour)
     return min(max(age * schedule.growth, floor), cap) * (1 + schedule.jitter * share)
+
+
+@lru_cache(maxsize=256)
+def _share(provider: str, environment: str, hour: float) -> float:
+    """From 0 to 1, the same for neighbours in the list: they come due together, for one page."""
+    return crc32(f"{provider}:{environment}:{hour:.0f}".encode()) / 0xFFFFFFFF
 
 
 def _watched_check(

@@ -55,7 +55,9 @@ def is_news(before: ProviderAsset, after: ProviderAsset) -> bool:
     """Whether the provider's truth differs between the two."""
     if before.state is not after.state or before.error_kind is not after.error_kind:
         return True
-    # the provider may list playback ids in any order
-    if frozenset(before.playback_ids) != frozenset(after.playback_ids):
+    if before.provider_asset_id != after.provider_asset_id:
         return True
-    return before.provider_asset_id != after.provider_asset_id
+    if before.playback_ids == after.playback_ids:
+        return False
+    # the provider may list playback ids in any order
+    return frozenset(before.playback_ids) != frozenset(after.playback_ids)

@@ -55,9 +55,9 @@ class Telemetry:
         if isinstance(event, ProviderEvent):
             values["provider"] = self._provider
         if row:
-            values |= {"row_id": row.id, "reference": row.shown_reference}
-        if row and isinstance(event, RowEvent):
-            values |= {"profile": row.profile, "asset_id": row.tag}
+            values["row_id"], values["reference"] = row.id, row.shown_reference
+            if isinstance(event, RowEvent):
+                values["profile"], values["asset_id"] = row.profile, row.tag
         event = replace(event, **values)
         if isinstance(event, RowEvent) and event.asset_id and not event.asset_id.startswith("..."):
             self.emit(RedactionFailed(event=event.name), row, at=at)
