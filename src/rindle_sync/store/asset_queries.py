@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from rindle_sync.domain import (
     Due,
-    ErrorKind,
     LongestGaps,
     ProviderAsset,
     RowFilter,
@@ -22,9 +21,9 @@ from rindle_sync.domain import (
 )
 from rindle_sync.errors import InvalidValue
 from rindle_sync.store.assets import HAS_COME, PLANNED_WRONGLY
-from rindle_sync.store.lines import ROW, read_row
+from rindle_sync.store.lines import DUE, ROW, read_due, read_row
 from rindle_sync.store.repository import Repository, clock, in_environment, is_ahead, is_free
-from rindle_sync.store.schema.json_rows import any_of, to_json
+from rindle_sync.store.schema.json_rows import any_of, document, to_json
 from rindle_sync.store.schema.tables import assets
 from rindle_sync.store.schema.types import RowId, UtcTime
 
@@ -35,9 +34,6 @@ _EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
 _FIRST_ID: Final = str(UUID(int=0))
 
 _ROWS: Final = sa.select(ROW).where(in_environment(assets))
-_DUES: Final = sa.select(*(assets.c[name] for name in Due.__struct_fields__)).where(
-    in_environment(assets)
-)
 _BETWEEN: Final = (
     assets.c.provider_created_at > sa.bindparam("after"),
     assets.c.provider_created_at <= sa.bindparam("until"),
@@ -48,17 +44,23 @@ _SETTLED: Final = (
 )
 
 
-def _due_statement() -> sa.CompoundSelect[Any]:
+def _due_statement() -> sa.Select[Any]:
     is_untouched = assets.c.updated_at <= sa.bindparam("touched_before")
     after = sa.tuple_(
         sa.bindparam("after", type_=UtcTime()), sa.bindparam("after_id", type_=RowId())
     )
     is_later = sa.tuple_(assets.c.check_at, assets.c.id) > after
-    free = _DUES.where(is_untouched | is_ahead(assets.c.updated_at), is_free(assets), is_later)
+    free = sa.select(*DUE).where(
+        in_environment(assets),
+        is_untouched | is_ahead(assets.c.updated_at),
+        is_free(assets),
+        is_later,
+    )
     # ranges of an index, each read in order: cheaper than one condition with an `or`
     due = sa.union_all(*(free.where(is_due) for is_due in (HAS_COME, *PLANNED_WRONGLY)))
     check_at, row_id = due.selected_columns["check_at"], due.selected_columns["id"]
-    return due.order_by(check_at, row_id).limit(sa.bindparam("most"))
+    first = due.order_by(check_at, row_id).limit(sa.bindparam("most")).subquery("first")
+    return sa.select(document(first.c)).order_by(first.c.check_at, first.c.id)
 
 
 _DUE: Final = _due_statement()
@@ -76,7 +78,7 @@ _NEWEST: Final = (
 )
 _IDS: Final = _ROWS.with_only_columns(assets.c.id)
 _COUNT_SETTLED: Final = sa.select(sa.func.count()).select_from(_IDS.where(*_SETTLED).subquery())
-_MADE_BETWEEN: Final = _DUES.where(*_SETTLED, *_BETWEEN)
+_MADE_BETWEEN: Final = _ROWS.with_only_columns(document(DUE)).where(*_SETTLED, *_BETWEEN)
 
 
 class AssetQueries(Repository):
@@ -195,8 +197,5 @@ class AssetQueries(Repository):
         return {"references": to_json(wanted.references)}
 
     async def _dues(self, statement: sa.Executable, values: dict[str, Any]) -> list[Due]:
-        dues = []
-        for row in await self.read(statement, self.parameters | values):
-            row_id, state, error_kind, *others = tuple(row)
-            dues.append(Due(row_id, State(state), error_kind and ErrorKind(error_kind), *others))
-        return dues
+        found = await self.read(statement, self.parameters | values)
+        return [read_due(row.document) for row in found]

@@ -1,6 +1,6 @@
 """A line of the rows table, and of the changes table, as the domain has it; and the way back."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import attrgetter
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from rindle_sync.domain import (
     ROW_FIELDS,
     ChangeKind,
+    Due,
     ErrorKind,
     Master,
     OutputStatus,
@@ -77,11 +78,18 @@ _read_change: Final = attrgetter(*_CHANGE_FIELDS)
 _TIMES: Final = tuple(column.name for column in assets.c if isinstance(column.type, UtcTime))
 _read_times: Final = attrgetter(*_TIMES)
 _decoder: Final = msgspec.json.Decoder(ProviderAsset)
+_DUE_TIMES: Final = tuple(name for name in Due.__struct_fields__ if name in _TIMES)
+_read_due_times: Final = attrgetter(*_DUE_TIMES)
+_due_decoder: Final = msgspec.json.Decoder(Due)
 
-ROW: Final = document(assets)
+ROW: Final = document(assets.c)
 """What is selected of a row, for `read_row`."""
 
+DUE: Final = tuple(assets.c[name] for name in Due.__struct_fields__)
+"""The columns whose `document` is selected for `read_due`."""
+
 _STATUSES: Final = frozenset(OutputStatus)
+_UTC_ALONE: Final = frozenset({UTC})
 
 
 def read_part(kind: type[P], stored: dict[str, Any]) -> P:
@@ -97,9 +105,20 @@ def read_row(text: str) -> ProviderAsset:
         row = _decoder.decode(text)
     except msgspec.ValidationError:
         row = _odd_row(text)
-    if any(moment and moment.tzinfo is not UTC for moment in _read_times(row)):
+    if not _are_in_utc(_read_times(row)):
         row = replace(row, **{name: _in_utc(getattr(row, name)) for name in _TIMES})
     return row if row.lease_token is None else replace(row, lease_token=None)
+
+
+def read_due(text: str) -> Due:
+    """The part of a row that is needed to plan its check, from the document of `DUE`."""
+    try:
+        due = _due_decoder.decode(text)
+    except msgspec.ValidationError:
+        due = msgspec.convert(_with_times(msgspec.json.decode(text), _DUE_TIMES), Due)
+    if _are_in_utc(_read_due_times(due)):
+        return due
+    return replace(due, **{name: _in_utc(getattr(due, name)) for name in _DUE_TIMES})
 
 
 def _odd_row(text: str) -> ProviderAsset:
@@ -108,9 +127,15 @@ def _odd_row(text: str) -> ProviderAsset:
     values["tracks"] = tuple(read_part(Track, track) for track in values["tracks"])
     values["renditions"] = tuple(read_part(Rendition, file) for file in values["renditions"])
     values["master"] = values["master"] and read_part(Master, values["master"])
-    for name in _TIMES:
-        values[name] = values[name] and datetime.fromisoformat(values[name])
-    return msgspec.convert(values, ProviderAsset)
+    return msgspec.convert(_with_times(values, _TIMES), ProviderAsset)
+
+
+def _with_times(values: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return values | {name: values[name] and datetime.fromisoformat(values[name]) for name in names}
+
+
+def _are_in_utc(moments: Sequence[datetime | None]) -> bool:
+    return {moment.tzinfo for moment in moments if moment} <= _UTC_ALONE
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:

@@ -24,6 +24,7 @@ from rindle_sync.store.schema.json_rows import (
     to_json,
 )
 from rindle_sync.store.schema.tables import assets, changes
+from rindle_sync.store.schema.types import UtcTime, utc_text
 from rindle_sync.store.superseded import SupersededIds
 
 
@@ -45,6 +46,7 @@ _FIXED: Final = {
 _WRITTEN: Final = tuple(name for name in ROW_FIELDS if name not in _FIXED)
 _SENT: Final = ("id", "lease_token", *_WRITTEN)
 _read_sent: Final = attrgetter(*_SENT)
+_TIMES: Final = tuple(name for name in _SENT if isinstance(assets.c[name].type, UtcTime))
 _METADATA: Final = "raw_provider_metadata"
 _KEEPS: Final = sa.column("keeps_metadata", sa.Boolean())
 
@@ -135,11 +137,13 @@ def rows_and_changes(writes: Sequence[Write]) -> dict[str, str]:
 
 def rows_as_text(writes: Sequence[Write]) -> str:
     """The parameter of `WRITE_ROWS`."""
-    sent = [msgspec.structs.asdict(_sent(write)) for write in writes]
-    try:
-        return json_parameter(sent, assets)
-    except _NO_JSON as error:
-        raise _refusal(error) from None
+    sent = [_sent(write) for write in writes]
+    for line in sent:
+        for name in _TIMES:
+            moment = getattr(line, name)
+            if moment is not None:
+                setattr(line, name, utc_text(moment))
+    return _as_json(sent)
 
 
 def changes_as_text(added: Sequence[Change]) -> str:
@@ -155,15 +159,8 @@ def _sent(write: Write) -> Any:
     return sent
 
 
-_NO_JSON: Final = (ValueError, TypeError, OverflowError, RecursionError)
-
-
 def _as_json(values: Sequence[Any]) -> str:
     try:
         return to_json(values)
-    except _NO_JSON as error:
-        raise _refusal(error) from None
-
-
-def _refusal(error: Exception) -> InvalidValue:
-    return InvalidValue(f"a value is no JSON ({type(error).__name__})")
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise InvalidValue(f"a value is no JSON ({type(error).__name__})") from None

@@ -1,6 +1,6 @@
 """Rows as JSON: any number as one parameter of a constant statement, and one as it is read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -54,7 +54,7 @@ def _any_of(element: Any, compiler: Any, **options: Any) -> str:
 
 
 class _Document(FunctionElement[Any]):
-    """A whole row of a table as one JSON object."""
+    """Columns of a table as one JSON object."""
 
     name = "document"
     inherit_cache = True
@@ -117,9 +117,9 @@ def any_of(column: sa.Column[Any], parameter: str) -> sa.ColumnElement[bool]:
     return sa.type_coerce(_AnyOf(column, array), sa.Boolean())
 
 
-def document(table: sa.Table) -> sa.ColumnElement[str]:
-    """A whole row of `table` as the text of one JSON object, which is read faster than columns."""
-    return sa.type_coerce(_Document(*table.c), sa.Text()).label("document")
+def document(columns: Iterable[sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
+    """Columns of a row as the text of one JSON object, which is read faster than they are."""
+    return sa.type_coerce(_Document(*columns), sa.Text()).label("document")
 
 
 def once(rows: sa.Select[Any], name: str) -> sa.CTE:
