@@ -252,7 +252,7 @@ class ProviderAsset(_OfProvider, _Row, frozen=True, kw_only=True):
         return self.provider_asset_id, self.provider_upload_id, *playback_ids
 
 
-class Due(_OfProvider, _Row, frozen=True, gc=False):
+class Due(_OfProvider, _Row, frozen=True):
     """The part of a due row that is needed to plan its check."""
 
     id: str

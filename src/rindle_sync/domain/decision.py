@@ -47,7 +47,7 @@ CHANGES: Final = (Verdict.CHANGED, Verdict.STUCK)
 """The verdicts that are a real change of the row."""
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """A verdict, the row as it should become, and the reason in a few words."""
 
     verdict: Verdict

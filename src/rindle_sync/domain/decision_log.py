@@ -15,7 +15,7 @@ MOST: Final = 12
 """The most entries that a row keeps."""
 
 
-class LoggedDecision(Struct, frozen=True, kw_only=True):
+class LoggedDecision(Struct, frozen=True, kw_only=True, gc=False):
     """One decision, or `times` equal ones in a row: the first `at`, the last `until`."""
 
     at: datetime

@@ -73,7 +73,7 @@ class Master(Value, frozen=True, kw_only=True):
     """Why it failed, scrubbed; at most 4096 characters."""
 
 
-class Media(Struct, frozen=True, kw_only=True):
+class Media(Struct, frozen=True, kw_only=True, gc=False):
     """All that an observation says of the media of an asset; what it lacks, the asset has not."""
 
     duration: float | None = None

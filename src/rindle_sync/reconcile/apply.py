@@ -49,7 +49,7 @@ TRIES: Final = 5
 """How often a row that others write meanwhile is read and decided again."""
 
 
-class Observed(Struct, frozen=True):
+class Observed(Struct, frozen=True, gc=False):
     """A row as it was read, and what was then observed of it.
 
     The observation is None where a verdict stands without asking the provider.
@@ -59,7 +59,7 @@ class Observed(Struct, frozen=True):
     observation: Observation | FetchFailure | None
 
 
-class Applied(Struct, frozen=True):
+class Applied(Struct, frozen=True, gc=False):
     """What an observation came to, and the row before it."""
 
     before: ProviderAsset

@@ -28,7 +28,7 @@ from rindle_sync.store.schema.types import UtcTime, utc_text
 from rindle_sync.store.superseded import SupersededIds
 
 
-class Write(msgspec.Struct, frozen=True):
+class Write(msgspec.Struct, frozen=True, gc=False):
     """A row to write, one version above the stored one, its change, and the ids that it loses."""
 
     row: ProviderAsset

@@ -7,7 +7,7 @@ from msgspec import Struct
 _ENVELOPE: Final = frozenset({"system_time", "row_id", "reference", "environment"})
 
 
-class Event(Struct, frozen=True, kw_only=True):
+class Event(Struct, frozen=True, kw_only=True, gc=False):
     """The fields of every event: `system_time` in nanoseconds; `row_id`, the key to join on."""
 
     name: ClassVar[str] = "rindle"
