@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from msgspec import Struct
+
 from rindle_sync.domain import Due, ErrorKind, LongestGaps, Policy, is_due, lasts, needs_fetch
 
 MOST_BOOKMARKS: Final = 1000
@@ -57,8 +59,7 @@ class Bookmark:
         return Bookmark(oldest, span, cursor, depth)
 
 
-@dataclass(frozen=True, slots=True)
-class PageCandidate:
+class PageCandidate(Struct, frozen=True, gc=False):
     """A row that a page may answer, and what it counts there."""
 
     id: str

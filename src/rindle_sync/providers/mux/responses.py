@@ -138,9 +138,11 @@ def read_list(content: bytes, at: datetime) -> Page:
     entries, following = _entries(content)
     observed = []
     for entry in entries:
-        with suppress(ProviderError):  # an entry that is no asset must not cost us the others
+        try:
             asset = read(entry, Asset)
-            observed.append(asset_observation(asset, entry, ObservationSource.LIST, at))
+        except ProviderError:  # an entry that is no asset must not cost us the others
+            continue
+        observed.append(asset_observation(asset, entry, ObservationSource.LIST, at))
     return Page(observed, following if isinstance(following, str) and following else None)
 
 
