@@ -14,14 +14,13 @@ from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lines import ROW, Change, columns_of, read_change, read_row
 from rindle_sync.store.repository import Repository, claim_statement, clock
 from rindle_sync.store.row_writes import (
-    ADD_CHANGES,
-    WRITE_ALL,
-    WRITE_ALL_AND_TELL,
-    WRITE_ROWS,
     Write,
+    add_changes,
     changes_as_text,
     rows_and_changes,
     rows_as_text,
+    write_all,
+    write_rows,
 )
 from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.json_rows import any_of, to_json
@@ -251,8 +250,8 @@ class AssetStore(Repository):
     async def _write_at_once(self, connection: CoreConnection, writes: Sequence[Write]) -> Set[str]:
         has_changes = any(write.change for write in writes)
         is_told = has_changes and self.database.notifications.are_due(JobKind.DISPATCH)
-        statement = WRITE_ALL_AND_TELL if is_told else WRITE_ALL
-        found = await connection.execute(statement, rows_and_changes(writes))
+        statement, sent = write_all(tells=is_told), rows_and_changes(writes)
+        found = await connection.execute(statement, sent)
         return frozenset(found.scalars())
 
     async def _write_apart(self, connection: CoreConnection, writes: Sequence[Write]) -> Set[str]:
@@ -260,11 +259,11 @@ class AssetStore(Repository):
         # not more at once: SQLite holds the whole JSON, parsed
         for start in range(0, len(writes), WRITTEN_AT_ONCE):
             part = writes[start : start + WRITTEN_AT_ONCE]
-            found = await connection.execute(WRITE_ROWS, {"rows": rows_as_text(part)})
+            found = await connection.execute(write_rows(), {"rows": rows_as_text(part)})
             ids = frozenset(found.scalars())
             added = [w.change for w in part if w.change and w.row.id in ids]
             if added:
-                await connection.execute(ADD_CHANGES, {"rows": changes_as_text(added)})
+                await connection.execute(add_changes(), {"rows": changes_as_text(added)})
             written |= ids
         return written
 

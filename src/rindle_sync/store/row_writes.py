@@ -5,6 +5,7 @@ to two tables in one statement, and which has one writer and so nothing to lock,
 """
 
 from collections.abc import Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any, Final
 
@@ -78,7 +79,12 @@ def _is_unread(
     return stored == version - 1
 
 
-def _postgresql() -> sa.Select[Any]:
+@cache
+def write_all(*, tells: bool) -> sa.Select[Any]:
+    """Writes `rows` and `changes` on PostgreSQL, and returns the ids of the rows that were written.
+
+    With `tells` other processes are told. Made where it is first needed: most commands need none.
+    """
     columns = [*(sa.column(name, assets.c[name].type) for name in _SENT), _KEEPS]
     rows = once(_lock_in_order(json_records("rows", columns, "sent")), "r")
     values = {name: rows.c[name] for name in (*_SENT[1:], _KEEPS.name)}
@@ -87,7 +93,8 @@ def _postgresql() -> sa.Select[Any]:
     theirs = sa.select(*added.c).join(written, written.c.id == added.c.row_id)
     noted = sa.insert(changes).from_select(CHANGE_COLUMNS, theirs.order_by(added.c.row_id))
     written_id = sa.cast(written.c.id, sa.Text()).label("id")  # for a driver, a UUID costs more
-    return sa.select(written_id).add_cte(noted.cte("noted"))
+    found = sa.select(written_id).add_cte(noted.cte("noted"))
+    return found.add_columns(NOTIFYING) if tells else found
 
 
 def _lock_in_order(sent: sa.FromClause) -> sa.Select[Any]:
@@ -106,37 +113,31 @@ def _lock_in_order(sent: sa.FromClause) -> sa.Select[Any]:
     )
 
 
-def _sqlite() -> sa.Update:
+@cache
+def write_rows() -> sa.Update:
+    """Writes `rows` on SQLite, and returns the ids of those that were written."""
     rows = once(sa.select(json_table("rows", "sent").c.value), "r")
     values: dict[str, Any] = {name: json_field(rows, assets.c[name]) for name in _SENT[1:]}
     values[_KEEPS.name] = json_field(rows, _KEEPS)
     return _update(values, json_field(rows, assets.c.id), values["version"])
 
 
-WRITE_ALL: Final = _postgresql()
-"""Writes `rows` and `changes`, and returns the ids of the rows that were written."""
-
-WRITE_ALL_AND_TELL: Final = WRITE_ALL.add_columns(NOTIFYING)
-"""The same, and other processes are told."""
-
-WRITE_ROWS: Final = _sqlite()
-"""Writes `rows`, and returns the ids of those that were written."""
-
-_ADDED: Final = once(sa.select(json_table("rows", "sent").c.value), "r")
-ADD_CHANGES: Final = sa.insert(changes).from_select(
-    CHANGE_COLUMNS, sa.select(*(json_field(_ADDED, column) for column in _CHANGE_SENT))
-)
-"""Adds the changes `rows`."""
+@cache
+def add_changes() -> sa.Insert:
+    """Adds the changes `rows` on SQLite."""
+    added = once(sa.select(json_table("rows", "sent").c.value), "r")
+    lines = sa.select(*(json_field(added, column) for column in _CHANGE_SENT))
+    return sa.insert(changes).from_select(CHANGE_COLUMNS, lines)
 
 
 def rows_and_changes(writes: Sequence[Write]) -> dict[str, str]:
-    """The parameters of `WRITE_ALL`."""
+    """The parameters of `write_all`."""
     added = [_ChangeSent(*change_columns(w.change)) for w in writes if w.change]
     return {"rows": _as_json([_sent(write) for write in writes]), "changes": _as_json(added)}
 
 
 def rows_as_text(writes: Sequence[Write]) -> str:
-    """The parameter of `WRITE_ROWS`."""
+    """The parameter of `write_rows`."""
     sent = [_sent(write) for write in writes]
     for line in sent:
         for name in _TIMES:
@@ -147,7 +148,7 @@ def rows_as_text(writes: Sequence[Write]) -> str:
 
 
 def changes_as_text(added: Sequence[Change]) -> str:
-    """The parameter of `ADD_CHANGES`."""
+    """The parameter of `add_changes`."""
     lines = [dict(zip(CHANGE_COLUMNS, change_columns(c), strict=True)) for c in added]
     return json_parameter(lines, changes)
 
