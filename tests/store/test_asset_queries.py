@@ -4,11 +4,11 @@ Which are due, which stand on a page, and which should stand there.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from rindle_sync.domain import Due, ErrorKind, ProviderAsset, State, replace
 from rindle_sync.store import AssetQueries
@@ -75,6 +75,21 @@ async def test_what_is_due_says_what_a_plan_needs(world: World, queries: AssetQu
             missing_since=OLD,
         )
     ]
+
+
+async def test_a_due_time_that_somebody_has_set_by_hand_is_in_utc(
+    world: World, queries: AssetQueries
+) -> None:
+    row = a_row(check_at=NOW)
+    await add(world, row)
+
+    async with queries.writing() as connection:
+        await connection.execute(
+            text("UPDATE media_provider_assets SET check_at = '2025-11-29 10:00'")
+        )
+
+    found = await due(queries)
+    assert [row.check_at for row in found] == [datetime(2025, 11, 29, 10, tzinfo=UTC)]
 
 
 async def test_the_longest_due_comes_first_and_no_more_than_asked_for(
