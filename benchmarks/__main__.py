@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -59,6 +60,8 @@ MEASURES: Final[Mapping[str, Measure]] = {
 
 def main() -> int:
     chosen = _arguments()
+    # an installed package has its bytecode: to compile it is no part of what a command costs
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     databases = [chosen.only] if chosen.only else DATABASES
     sizes = _sizes(chosen)
     try:
