@@ -291,10 +291,17 @@ def _counts(figures: Sequence[Counted]) -> Table | None:
 
 def _pages(figures: Sequence[PageTime]) -> Table | None:
     rows = [
-        (p.database, p.page, f"{p.rows:,}", f"{p.first_ms:.0f}", f"{p.milliseconds:.0f}")
+        (
+            p.database,
+            p.page,
+            f"{p.rows:,}",
+            f"{p.first_ms:.0f}",
+            f"{p.counted_ms:.0f}",
+            f"{p.milliseconds:.0f}",
+        )
         for p in figures
     ]
-    heads = ("first, ms", f"ms (≤ {MILLISECONDS_OF_A_PAGE})")
+    heads = ("first, ms", "all counted after ms", f"ms (≤ {MILLISECONDS_OF_A_PAGE})")
     return _table("Pages of the console", ("database", "page", "videos"), heads, rows)
 
 

@@ -85,10 +85,10 @@ async def test_changes_are_listed_by_what_found_them_and_by_what_became_of_the_w
 async def test_as_many_changes_are_listed_as_the_status_counts(world: World) -> None:
     await add_changes(world, *SOME)
 
-    figures = await world.context.store.statistics.of(
-        ["default"], "audit", now=NOW, since=NOW - DAY, final_before=NOW - 5 * MINUTE
+    by_name = await world.context.store.statistics.webhooked(
+        ["default"], now=NOW, since=NOW - DAY, final_before=NOW - 5 * MINUTE
     )
-    counted = figures["default"].webhooked
+    counted = by_name["default"]
 
     assert len(await listed(world, webhook=WebhookOutcome.MISSED)) == sum(counted.missed.values())
     came_late = counted.expected - counted.found[Trigger.WEBHOOK] - sum(counted.missed.values())

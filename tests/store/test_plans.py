@@ -86,6 +86,18 @@ async def test_the_webhook_events_of_a_row_are_found_by_its_ids(world: World) ->
     assert not any(WHOLE_ENVIRONMENT in step for step in steps)
 
 
+@on_sqlite
+async def test_dead_webhook_events_are_counted_without_reading_all_others(world: World) -> None:
+    now = world.clock.now()
+    async with planned(world) as steps:
+        await world.context.store.statistics.of(["default"], "audit", now=now, since=now)
+
+    counted = [step for step in steps if "provider_webhook_events" in step]
+    assert len(counted) == 2
+    assert "INDEX ix_provider_webhook_events_pending" in counted[0]
+    assert "INDEX ix_provider_webhook_events_dead" in counted[1]
+
+
 QUERIES = {
     "all": RowQuery(),
     "ready": RowQuery(state=State.READY),

@@ -60,11 +60,7 @@ async def test_the_states_add_up(world: World) -> None:
     await store.assets.add_all([*rows, a_row(State.ERRORED, error_kind=ErrorKind.STUCK)])
 
     found = await store.statistics.of(
-        ["default"],
-        "audit",
-        now=world.clock.now(),
-        since=world.clock.now(),
-        final_before=world.clock.now(),
+        ["default"], "audit", now=world.clock.now(), since=world.clock.now()
     )
 
     figures = found["default"]

@@ -19,6 +19,7 @@ from rindle_sync.webhooks import process_webhook_events
 from tests.support.browsers import a_screen, browser, keep, patient
 from tests.support.console_library import a_library
 from tests.support.processes import Shell, eventually, free_port, serving, settings_for
+from tests.support.slow_counts import slow_counts
 from tests.support.webhooks import an_event, deliver, with_secrets
 from tests.support.world import World, a_job_runner
 
@@ -298,6 +299,28 @@ async def test_the_page_is_fresh_while_it_is_visible(world: World, browser: Brow
 
         await expect(tab.get_by_role("heading", level=1)).to_contain_text("ready")
         await expect(tab.locator("#live")).to_have_text("· live")
+
+
+@on_sqlite
+@pytest.mark.parametrize("has_script", [True, False], ids=["with-script", "without-script"])
+async def test_the_overview_shows_what_is_counted_by_itself(
+    world: World, browser: Browser, *, has_script: bool
+) -> None:
+    await a_library(world)
+    ends = slow_counts(world)
+    context = await browser.new_context(java_script_enabled=has_script)
+    async with a_console(world, None) as address, a_screen(context) as screen:
+        tab = screen.tab
+        await tab.goto(address)
+        head = tab.get_by_role("heading", level=1)
+        await expect(head).to_contain_text("so far")
+        await expect(tab.get_by_role("status")).to_contain_text("Still being counted")
+        await keep(tab, f"counting-{has_script}")
+        ends.set()
+
+        await expect(tab.get_by_role("img", name="Webhooks that never came")).to_be_visible()
+        await expect(head).not_to_contain_text("so far")
+        await expect(tab.get_by_role("status")).to_have_count(0)
 
 
 @on_sqlite

@@ -1,5 +1,6 @@
 """The console's lists, charts, videos, and what is done to several at once; through HTTP."""
 
+import asyncio
 import re
 from datetime import timedelta
 from enum import Enum
@@ -12,6 +13,7 @@ import pytest
 from rindle_sync.domain import ErrorKind, EventStatus, PlaybackId, ProviderAsset, State, Trigger
 from rindle_sync.providers.mux import Mux, MuxPlayback
 from rindle_sync.reconcile import sync_row
+from rindle_sync.runtime import Heartbeat
 from rindle_sync.web.console import words
 from rindle_sync.web.console.app import Console
 from rindle_sync.web.console.bulk import MOST_SELECTED
@@ -20,9 +22,19 @@ from rindle_sync.web.console.words import TRIGGERS
 from rindle_sync.webhooks import process_webhook_events
 from tests.support.console_library import a_library
 from tests.support.processes import eventually
+from tests.support.slow_counts import slow_counts
 from tests.support.webhooks import an_event, deliver, with_secrets
 from tests.support.world import READY, World, a_job_runner
-from tests.web.test_console import TOKEN, OfConsole, a_browser, acts, key_in, signed_in, text_of
+from tests.web.test_console import (
+    TOKEN,
+    OfConsole,
+    a_browser,
+    acts,
+    counted,
+    key_in,
+    signed_in,
+    text_of,
+)
 
 BOXES: Final = re.compile(r'name="(?:row|event)" value="([\w-]+)"')
 
@@ -43,7 +55,7 @@ async def test_every_figure_of_the_overview_leads_to_exactly_what_it_counts(worl
     await a_library(world)
     world.clock.move(timedelta(minutes=30))  # some checks are overdue now
     async with a_browser(world, token=None) as reader:
-        overview = await reader.get("/")
+        overview = await counted(reader)
         figures = {
             unescape(link): int(number.replace(",", ""))
             for link, number in re.findall(
@@ -70,7 +82,7 @@ async def test_each_warning_about_videos_leads_to_them(world: World) -> None:
     await a_library(world)
     world.clock.move(timedelta(minutes=30))
     async with a_browser(world, token=None) as reader:
-        overview = await reader.get("/")
+        overview = await counted(reader)
         links = re.findall(r'<a href="([^"]+)">(show the [^<]+)</a>', overview.text)
         pages = {text: await reader.get(unescape(link)) for link, text in links}
 
@@ -228,17 +240,51 @@ async def test_the_bar_of_an_hour_leads_to_its_changes(world: World) -> None:
 
 async def test_without_changes_the_charts_say_so(world: World) -> None:
     async with a_browser(world, token=None) as reader:
-
-        async def is_counted() -> None:
-            assert "being counted" not in (await reader.get("/")).text
-
-        await eventually(is_counted)
-        told = text_of(await reader.get("/"))
+        told = text_of(await counted(reader))
 
     assert "No video has changed in the last 24 hours." in told
     assert "No webhook was expected in the last 24 hours." in told
     assert "No call was made in the last 24 hours." in told
     assert "No video is tracked yet." in told
+
+
+async def test_no_page_waits_for_the_count_of_a_day_or_claims_what_it_may_show(
+    world: World,
+) -> None:
+    await a_library(world)
+    ends = slow_counts(world)
+    async with a_browser(world, token=None) as reader:
+        early = [await reader.get("/") for _ in range(2)]
+        others = await asyncio.gather(*(reader.get("/rows") for _ in range(8)))
+        ends.set()
+        late = await counted(reader)
+
+    assert [answer.status_code for answer in (*early, *others)] == [200] * 10
+    for answer in early:
+        assert re.search(r"<h1>\d problems so far</h1>", answer.text)
+        assert "Still being counted: the webhooks of the last 24 hours" in text_of(answer)
+        assert "webhooks that never came, 24 h being counted" in text_of(answer)
+        assert "webhooks of 24 hours never came" not in text_of(answer)
+        assert '<noscript><meta http-equiv="refresh"' in answer.text
+    assert re.search(r"<h1>\d problems</h1>", late.text)
+    assert "webhooks of 24 hours never came" in text_of(late)
+    assert "http-equiv" not in late.text
+
+
+async def test_where_all_is_well_that_is_said_once_the_day_is_counted(world: World) -> None:
+    with_secrets(world)
+    store = world.context.store
+    await Heartbeat(store.database, store.provider).beat(world.clock.now())
+    ends = slow_counts(world)
+    async with a_browser(world, token=None) as reader:
+        early = text_of(await reader.get("/"))
+        ends.set()
+        late = text_of(await counted(reader))
+
+    assert "All is well so far" in early
+    assert "Nothing is overdue, stuck or refused." in early
+    assert "All is well so far" not in late
+    assert "Nothing is overdue, stuck, refused or missed." in late
 
 
 # several at once

@@ -20,11 +20,14 @@ from rindle_sync.diagnostics.status import (
     GRACE,
     HOUR,
     Overview,
+    Scan,
     Status,
     WebhookStatus,
     elsewhere,
     environment_status,
+    fast_overview,
     figures_of,
     overview,
+    scan,
 )
 from rindle_sync.diagnostics.waiting_events import WaitingEvents

@@ -154,6 +154,15 @@ def _switch_to_wal(cursor: Any) -> None:
 
 def prepare_sqlite(engine: Engine, file: Path | None = None) -> None:
     """Configure each connection, and begin each transaction as a reading or a writing one."""
+    from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
+
+    class Hinting(SQLiteCompiler):
+        """Writes hints, such as `INDEXED BY`, which SQLAlchemy leaves out for SQLite."""
+
+        def get_from_hint_text(self, _table: Any, text: str | None) -> str | None:
+            return text
+
+    engine.dialect.statement_compiler = Hinting
 
     @event.listens_for(engine, "do_connect")
     def connecting(*_: Any) -> None:

@@ -1,5 +1,6 @@
 """What each page answers, within bounds that leave the database to the webhooks."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -23,7 +24,7 @@ HOLDS: Final = timedelta(seconds=2)
 CHARTS_HOLD: Final = timedelta(seconds=60)
 
 SOON: Final = 0.15
-"""Seconds that a page waits for new figures: it has the former ones, or no charts yet."""
+"""Seconds that a page waits for new figures: it has the former ones, or says that they come."""
 
 MOST_CHARTED: Final = 100
 """Environments whose charts are cached; the others' are counted for each page."""
@@ -54,32 +55,48 @@ class Pages:
         self._context = job_runners[0].context
         self._show = show
         self._slots = ConcurrencyLimit(READS, within=READ_WITHIN)
+        self._counts = asyncio.Lock()
         self._overviews = CachedQuery(
             self._read_overviews, self._context.now, HOLDS, times=SPARING, soon=SOON
+        )
+        self._counted = CachedQuery(
+            self._count, self._context.now, HOLDS, times=SPARING, within=SOON, soon=SOON
         )
         self._charts: dict[str, CachedQuery[list[Chart]]] = {}
 
     async def close(self) -> None:
         """Stop reading."""
         await self._overviews.close()
+        await self._counted.close()
         for charts in self._charts.values():
             await charts.close()
 
     async def overview(self, request: Request) -> Response:
-        """How all environments stand."""
-        overviews = await self._overviews.get()
-        if overviews is None:
+        """How all environments stand; what takes a scan may come later."""
+        environments = list(self.job_runners)
+        # side by side, so that the page waits once
+        found, counted, charts = await asyncio.gather(
+            self._overviews.get(),
+            self._counted.get(),
+            self._charts_of(environments[0]) if len(environments) == 1 else _nothing(),
+        )
+        if found is None:
             raise Declined(503, _BUSY)
-        charts = None
-        if len(self.job_runners) == 1:
-            charts = await self._charts_of(next(iter(self.job_runners)))
-        return self._show(request, "overview.html", charts=charts, **overviews)
+        shown = views.overview(found, counted)
+        is_counting = counted is None or (len(environments) == 1 and charts is None)
+        return self._show(request, "overview.html", charts=charts, is_counting=is_counting, **shown)
 
     async def activity(self, request: Request) -> Response:
         """The last 24 hours of one environment."""
         environment = environment_of(request.query_params, list(self.job_runners))
         charts = await self._charts_of(environment)
-        return self._show(request, "activity.html", environment=environment, charts=charts)
+        return self._show(
+            request,
+            "activity.html",
+            environment=environment,
+            charts=charts,
+            is_counting=charts is None,
+        )
 
     async def rows(self, request: Request) -> Response:
         """The videos of one environment."""
@@ -138,6 +155,12 @@ class Pages:
         except TimeoutError:
             raise Declined(503, _BUSY) from None
 
+    @asynccontextmanager
+    async def _counting(self) -> AsyncIterator[None]:
+        """The same for what no page waits for: one at a time, so that pages have a place, too."""
+        async with self._counts, self.reading():
+            yield
+
     async def _charts_of(self, environment: str) -> list[Chart] | None:
         """The charts of an environment; None while they are being counted."""
         query = self._charts.get(environment)
@@ -156,9 +179,17 @@ class Pages:
         return await query.get()
 
     async def _read_charts(self, environment: str) -> list[Chart]:
-        async with self.reading():
+        async with self._counting():
             return await views.charts(self.job_runners[environment])
 
-    async def _read_overviews(self) -> dict[str, Any]:
+    async def _count(self) -> views.Counted:
+        async with self._counting():
+            return await views.counted(list(self.job_runners.values()))
+
+    async def _read_overviews(self) -> views.AllOverviews:
         async with self.reading():
             return await views.all_overviews(list(self.job_runners.values()))
+
+
+async def _nothing() -> None:
+    """No charts."""

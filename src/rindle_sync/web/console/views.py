@@ -1,6 +1,7 @@
 """What each page shows, read from the tables; knows no HTTP."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -9,9 +10,13 @@ from rindle_sync.diagnostics import (
     GRACE,
     LONGEST_DUE,
     SYNC_OUTCOMES,
+    DoctorFinding,
+    Overview,
+    Scan,
+    fast_overview,
     of_engine,
     of_environment,
-    overview,
+    scan,
 )
 from rindle_sync.domain import TOLERANCE, ProviderAsset, State, many, redact_id
 from rindle_sync.errors import ConfigurationError
@@ -51,16 +56,52 @@ def done(query: Mapping[str, str]) -> dict[str, str] | None:
     return None
 
 
-async def all_overviews(job_runners: Sequence[JobRunner]) -> dict[str, Any]:
-    """How all environments stand, and what needs attention."""
+@dataclass(frozen=True, slots=True)
+class AllOverviews:
+    """How all environments stand, as far as no scan is needed."""
+
+    overviews: Sequence[Overview]
+    ticked: datetime | None
+    """The last heartbeat of an engine."""
+    engine: Sequence[DoctorFinding]
+
+
+async def all_overviews(job_runners: Sequence[JobRunner]) -> AllOverviews:
+    """How all environments stand; as fast beside a million videos as beside ten."""
     context = job_runners[0].context
     ticked = await last_heartbeat(context.store)
-    overviews = await overview([job_runner.context for job_runner in job_runners])
-    findings = [*of_engine(ticked, context.now())]
+    overviews = await fast_overview([job_runner.context for job_runner in job_runners])
+    return AllOverviews(overviews, ticked, [*of_engine(ticked, context.now())])
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a scan has found of each environment, and when it was begun."""
+
+    at: datetime
+    scans: Mapping[str, Scan]
+
+
+async def counted(job_runners: Sequence[JobRunner]) -> Counted:
+    """What only a scan finds: its time grows with the changes of a day."""
+    at = job_runners[0].context.now()
+    return Counted(at, await scan([job_runner.context for job_runner in job_runners]))
+
+
+def overview(found: AllOverviews, counted: Counted | None) -> dict[str, Any]:
+    """How all environments stand, and what needs attention; None while that is counted."""
+    overviews, findings = found.overviews, [*found.engine]
+    if counted:
+        overviews = [counted.scans[old.environment].added_to(old) for old in overviews]
     for environment in overviews:
         findings += of_environment(environment)
     linked = [(finding, link_of(finding)) for finding in findings]
-    return {"overviews": overviews, "findings": linked, "ticked": ticked}
+    return {
+        "overviews": overviews,
+        "findings": linked,
+        "ticked": found.ticked,
+        "counted_at": counted.at if counted else None,
+    }
 
 
 async def rows(job_runner: JobRunner, wanted: RowSearch) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 // Refreshes the page while it is visible, and helps to select; everything works without it.
 "use strict";
 const EVERY = 5000;
+const COUNTING = 1000;
 const TIMEOUT = 60000;
 const live = document.getElementById("live");
 const main = document.getElementById("main");
@@ -29,7 +30,9 @@ async function refresh() {
     if (!answer.ok && answer.status !== 401) throw new Error("no page");
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (isBusy()) return; // somebody began to do something meanwhile
-    update(main, fresh.getElementById("main"));
+    const there = fresh.getElementById("main");
+    update(main, there);
+    main.toggleAttribute("data-counting", there.hasAttribute("data-counting"));
     const time = document.querySelector("footer time");
     time.replaceWith(fresh.querySelector("footer time"));
     prepareSelection();
@@ -39,10 +42,15 @@ async function refresh() {
   }
 }
 
+// while figures are being counted, they are asked for again sooner
+function untilNext() {
+  return main.hasAttribute("data-counting") ? COUNTING : EVERY;
+}
+
 // the next request waits for the last answer, so that a slow service is not flooded
 async function keepFresh() {
   if (!isBusy()) await refresh();
-  setTimeout(keepFresh, EVERY);
+  setTimeout(keepFresh, untilNext());
 }
 
 function boxes(name) {
@@ -85,5 +93,5 @@ document.addEventListener("keydown", (event) => {
 prepareSelection();
 if (document.body.dataset.live !== "no") {
   live.textContent = "· live";
-  setTimeout(keepFresh, EVERY);
+  setTimeout(keepFresh, untilNext());
 }
