@@ -8,7 +8,7 @@ COVERAGE ?= 92
 SEEDS ?= 0-999
 BOUNDS ?= lowest-direct highest
 
-.PHONY: help demo test acceptance check docs reference picture pictures lint-ops bounds soak mutants bench dist clean
+.PHONY: help demo test acceptance check docs reference picture pictures dashboard lint-ops bounds soak mutants bench dist clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -78,6 +78,9 @@ dist: $(READY)  ## build wheel and sdist, and try them in empty environments on 
 
 pictures: $(READY)  ## make the pictures of the console in the docs; needs chromium
 	@$(RUN) tests.web.console_pictures
+
+dashboard: $(READY)  ## draw the picture of the dashboard in the docs; 20 minutes, needs prometheus
+	@$(RUN) docs.scripts.draw_dashboard $(ARGS)
 
 clean:  ## remove the environment and every cache
 	rm -rf .venv .venv-lowest-direct .venv-highest .venv-lint .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage mutants build dist

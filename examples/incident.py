@@ -48,6 +48,10 @@ class Stage:
     emulator: MuxEmulator
     provider_port: int
     secrets: str = OLD
+    others: dict[str, str] = field(default_factory=dict)
+    """More settings."""
+    every: str = "5s"
+    """How often Prometheus reads the metrics and evaluates the rules."""
     ports: list[int] = field(default_factory=lambda: [free_port() for _ in range(3)])
     service: asyncio.subprocess.Process | None = None
     firing: set[str] = field(default_factory=set)
@@ -64,6 +68,7 @@ class Stage:
             "mux_webhook_secrets": self.secrets,
             "listen_port": str(webhooks),
             "console_port": str(console),
+            **self.others,
         }
 
     @property
@@ -93,7 +98,7 @@ class Stage:
         """Prometheus with the shipped rules."""
         _, console, own = self.ports
         (self.folder / "prometheus.yml").write_text(
-            "global: {scrape_interval: 5s, evaluation_interval: 5s}\n"
+            f"global: {{scrape_interval: {self.every}, evaluation_interval: {self.every}}}\n"
             f"rule_files: [{RULES}]\n"
             "scrape_configs:\n"
             "  - job_name: rindle-sync\n"
@@ -104,6 +109,7 @@ class Stage:
             f"--config.file={self.folder}/prometheus.yml",
             f"--storage.tsdb.path={self.folder}/tsdb",
             f"--web.listen-address=127.0.0.1:{own}",
+            "--log.level=error",
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from docs.scripts import dashboard
 from rindle_sync.exporters import INSTRUMENTS, Instrument, InstrumentKind
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +114,13 @@ def test_nothing_is_drawn_or_alerted_on_by_the_age_of_rows_alone() -> None:
     assert [expression for expression in expressions() if "age" in named(expression)] == []
 
 
+def test_every_figure_has_the_colour_that_it_means() -> None:
+    # without thresholds Grafana shows all above 80 in red
+    figures = [panel for panel in panels() if panel["type"] == "stat"]
+
+    assert all("thresholds" in panel["fieldConfig"]["defaults"] for panel in figures)
+
+
 def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
     places = [
         (x, y)
@@ -122,6 +130,32 @@ def test_the_panels_of_the_dashboard_do_not_overlap() -> None:
     ]
     assert len(places) == len(set(places))
     assert max(x for x, _ in places) < 24
+
+
+def test_promtool_accepts_every_query_of_the_dashboard(tmp_path: Path) -> None:
+    if not (promtool := shutil.which("promtool")):
+        pytest.skip("promtool is not installed; Debian has it in the package prometheus")
+    recorded = [
+        {
+            "record": "a_panel",
+            "labels": {"number": str(number)},
+            "expr": dashboard.expression(target),
+        }
+        for number, target in enumerate(target for panel in panels() for target in panel["targets"])
+    ]
+    rules = tmp_path / "panels.yml"
+    rules.write_text(json.dumps({"groups": [{"name": "panels", "rules": recorded}]}))
+
+    ended = subprocess.run(
+        [promtool, "check", "rules", str(rules)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"{len(recorded)} rules found" in ended.stdout
 
 
 @pytest.mark.parametrize(
