@@ -87,15 +87,17 @@ async def test_the_webhook_events_of_a_row_are_found_by_its_ids(world: World) ->
 
 
 @on_sqlite
-async def test_dead_webhook_events_are_counted_without_reading_all_others(world: World) -> None:
+async def test_dead_webhook_events_are_found_without_reading_all_others(world: World) -> None:
     now = world.clock.now()
     async with planned(world) as steps:
         await world.context.store.statistics.of(["default"], "audit", now=now, since=now)
 
-    counted = [step for step in steps if "provider_webhook_events" in step]
-    assert len(counted) == 2
+        await world.context.store.event_listing.page(EventQuery(status=EventStatus.DEAD), limit=1)
+
+    counted = [step for step in steps if "provider_webhook_events USING INDEX ix" in step]
+    assert len(counted) >= 3
     assert "INDEX ix_provider_webhook_events_pending" in counted[0]
-    assert "INDEX ix_provider_webhook_events_dead" in counted[1]
+    assert all("INDEX ix_provider_webhook_events_dead" in step for step in counted[1:])
 
 
 QUERIES = {

@@ -43,6 +43,8 @@ class Scan:
     ranges: Sequence[Sequence[Condition]]
     constant: Sequence[sa.Column[Any]] = ()
     """Columns of the index before `moment` that are NULL in a range: else PostgreSQL sorts it."""
+    index: str | None = None
+    """The index, where SQLite would take another one, as it keeps no statistics."""
     others: Sequence[Condition] = ()
     is_descending: bool = True
 
@@ -84,6 +86,8 @@ class Scan:
         parts = []
         for conditions in self.ranges:
             part = sa.select(*columns).where(*conditions)
+            if self.index:
+                part = part.with_hint(self.moment.table, f"INDEXED BY {self.index}", "sqlite")
             if after is not None:
                 part = part.where(self._is_behind(after))
             outer = [c.desc() if self.is_descending else c.asc() for c in self.constant]

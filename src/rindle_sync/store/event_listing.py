@@ -12,7 +12,7 @@ from rindle_sync.domain import EventStatus, WebhookEventSummary, check_limit, cu
 from rindle_sync.store.bounded_scan import Condition, Scan
 from rindle_sync.store.inbox import SUMMARY_COLUMNS, read_summary
 from rindle_sync.store.repository import Repository
-from rindle_sync.store.schema.tables import webhook_events
+from rindle_sync.store.schema.tables import DEAD_INDEX, webhook_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +96,7 @@ class EventListing(Repository):
             moment=_NEXT if is_pending else _RECEIVED,
             id=webhook_events.c.id,
             ranges=[conditions],
+            index=DEAD_INDEX if wanted.status is EventStatus.DEAD else None,
             others=others,
             is_descending=not is_pending,
         )

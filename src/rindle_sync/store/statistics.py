@@ -15,6 +15,7 @@ from rindle_sync.store.lines import CHECK_TRIGGERS
 from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table, once
 from rindle_sync.store.schema.tables import (
+    DEAD_INDEX,
     IS_FAILING,
     IS_NOT_READY,
     assets,
@@ -149,7 +150,7 @@ _DEAD: Final = (
         sa.func.count().filter(_HAS_FAILED).label("failed"),
     )
     .where(webhook_events.c.status == sa.literal_column(f"'{EventStatus.DEAD.value}'"))
-    .with_hint(webhook_events, "INDEXED BY ix_provider_webhook_events_dead", "sqlite")
+    .with_hint(webhook_events, f"INDEXED BY {DEAD_INDEX}", "sqlite")
 )
 _CIRCUITS: Final = sa.select(
     environments.c.environment, environments.c.circuit_reason, environments.c.circuit_opened_at

@@ -79,8 +79,9 @@ index(
     "next_attempt_at",
     where=webhook_events.c.next_attempt_at.is_not(None),
 )
+DEAD_INDEX: Final = "ix_provider_webhook_events_dead"
 index(
-    "ix_provider_webhook_events_dead",
+    DEAD_INDEX,
     webhook_events,
     "received_at",
     where=webhook_events.c.status == sa.literal_column("'dead'"),

@@ -1,7 +1,7 @@
 """The tables. Their columns are described where they stand, for docs/reference/tables.md."""
 
 from rindle_sync.store.schema.change_tables import change_deliveries, change_feeds, changes
-from rindle_sync.store.schema.event_tables import webhook_events
+from rindle_sync.store.schema.event_tables import DEAD_INDEX, webhook_events
 from rindle_sync.store.schema.job_tables import environments, job_runs, rate_limits
 from rindle_sync.store.schema.row_tables import (
     IS_FAILING,
@@ -15,6 +15,7 @@ from rindle_sync.store.schema.row_tables import (
 )
 
 __all__ = [
+    "DEAD_INDEX",
     "IS_FAILING",
     "IS_NOT_READY",
     "IS_UNWATCHED",
