@@ -74,7 +74,6 @@ class Load:
     """Seconds between two videos."""
     chance: random.Random = field(default_factory=lambda: random.Random(SEED))  # noqa: S311
     app_status: int = 204
-    rules: list[Any] = field(default_factory=list)
 
     async def app_endpoint(self, request: web.Request) -> web.Response:
         """The app's answer to an outgoing webhook."""
@@ -133,7 +132,7 @@ class Load:
         self._apply(now_on)
         while True:
             share = (time.monotonic() - began) / seconds
-            wanted = {each for each in troubles if each.begins <= share < each.ends}
+            wanted = {trouble for trouble in troubles if trouble.begins <= share < trouble.ends}
             if wanted != now_on:
                 now_on = wanted
                 self._apply(now_on)
