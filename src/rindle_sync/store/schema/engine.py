@@ -93,6 +93,9 @@ def open_engine(
             _check_folder(file)
             engine = create_engine(parsed, **options, connect_args={"timeout": BUSY_SECONDS})
             prepare_sqlite(engine, file)
+            from rindle_sync.store.schema.one_hop import connect_with_one_hop
+
+            connect_with_one_hop(engine)
         else:
             if keep_connections:
                 options |= {"pool_size": pool_size, "max_overflow": 2, "pool_timeout": 10}
