@@ -244,7 +244,7 @@ def _one_bad_for_all() -> Patches:
             new = await self._insert(events)
         except IntegrityError as error:
             return [error] * len(events)
-        return [values["id"] in new or await self._revived(values) for values in events]
+        return [event.id in new or await self._revived(event) for event in events]
 
     return [patch.object(Intake, "_store", store)]
 
@@ -255,10 +255,10 @@ def _lost_in_the_group() -> Patches:
 
     async def insert(self: Intake, events: Any) -> Any:
         kept = events[:-1] or events
-        return {values["id"] for values in events} & (await original(self, kept) | _left(events))
+        return {event.id for event in events} & (await original(self, kept) | _left(events))
 
     def _left(events: Any) -> Any:
-        return {events[-1]["id"]} if len(events) > 1 else set()
+        return {events[-1].id} if len(events) > 1 else set()
 
     return [patch.object(Intake, "_insert", insert)]
 

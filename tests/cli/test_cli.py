@@ -12,7 +12,6 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, closing
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import pytest
 
 from rindle_sync.app import connect
 from rindle_sync.config import Settings
-from rindle_sync.domain import ErrorKind, State
+from rindle_sync.domain import ErrorKind, State, replace
 from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.emulator.lifecycle import Life
 from rindle_sync.errors import ConfigurationError

@@ -1,6 +1,5 @@
 """How environments stand, as figures; and the meter of lost webhooks."""
 
-import dataclasses
 from datetime import timedelta
 from math import sqrt
 from uuid import uuid4
@@ -78,11 +77,9 @@ async def test_environments_are_told_apart_in_the_same_few_statements(world: Wor
 async def test_the_inbox_is_told_by_what_waits_and_what_is_dead(world: World) -> None:
     row, now = a_row(), world.clock.now()
     for webhook_event in (
-        dataclasses.replace(
-            a_kept_notice(row, now), received_at=now - DAY, next_attempt_at=now - HOUR
-        ),
-        dataclasses.replace(a_kept_notice(row, now), next_attempt_at=now + HOUR),
-        dataclasses.replace(a_kept_notice(row, now), status=EventStatus.DEAD, next_attempt_at=None),
+        replace(a_kept_notice(row, now), received_at=now - DAY, next_attempt_at=now - HOUR),
+        replace(a_kept_notice(row, now), next_attempt_at=now + HOUR),
+        replace(a_kept_notice(row, now), status=EventStatus.DEAD, next_attempt_at=None),
     ):
         await world.context.store.inbox.storing(webhook_event)
 
@@ -94,9 +91,7 @@ async def test_the_inbox_is_told_by_what_waits_and_what_is_dead(world: World) ->
 
 async def test_a_delivery_that_is_applied_again_waits_from_then(world: World) -> None:
     now = world.clock.now()
-    old = dataclasses.replace(
-        a_kept_notice(a_row(), now - DAY), status=EventStatus.DEAD, next_attempt_at=None
-    )
+    old = replace(a_kept_notice(a_row(), now - DAY), status=EventStatus.DEAD, next_attempt_at=None)
     await world.context.store.inbox.storing(old)
 
     await world.context.store.inbox.replay(now, webhook_event_id=old.id)
@@ -106,12 +101,10 @@ async def test_a_delivery_that_is_applied_again_waits_from_then(world: World) ->
 
 async def test_of_dead_events_those_of_a_day_count_as_failed(world: World) -> None:
     now = world.clock.now()
-    dead = dataclasses.replace(
-        a_kept_notice(a_row(), now), status=EventStatus.DEAD, next_attempt_at=None
-    )
+    dead = replace(a_kept_notice(a_row(), now), status=EventStatus.DEAD, next_attempt_at=None)
     for received_at in (now, now - 2 * DAY):
         event_id = webhook_event_id = str(uuid4())
-        webhook_event = dataclasses.replace(
+        webhook_event = replace(
             dead, id=webhook_event_id, event_id=event_id, received_at=received_at
         )
         await world.context.store.inbox.storing(webhook_event)

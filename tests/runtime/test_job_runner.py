@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
-from rindle_sync.domain import EventStatus, JobKind
+from rindle_sync.domain import EventStatus, JobKind, replace
 from rindle_sync.runtime.job_runner import waking
 from rindle_sync.telemetry import Event
 from rindle_sync.webhooks import BATCH, process_pending

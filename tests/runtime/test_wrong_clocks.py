@@ -370,7 +370,7 @@ async def test_a_year_ahead_for_a_moment_empties_no_body_and_forgets_no_change(
 ) -> None:
     job_runner, row = a_job_runner(world), await world.track()
     await world.sweep()
-    event = replace(
+    event = structs.replace(
         a_kept_notice(row, world.clock.now()), status=EventStatus.DEAD, next_attempt_at=None
     )
     await world.context.store.inbox.storing(event)

@@ -1,7 +1,6 @@
 """Webhook events that come together are stored together, and each gets its own answer."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, text
 
-from rindle_sync.domain import EventStatus, WebhookEvent
+from rindle_sync.domain import EventStatus, WebhookEvent, replace
 from rindle_sync.errors import DatabaseUnavailable, InvalidValue
 from rindle_sync.store import Inbox
-from rindle_sync.store.intake import COLUMNS, Intake
+from rindle_sync.store.intake import Intake
 from tests.support.processes import eventually
 from tests.support.rows import NOW, a_row
 from tests.support.webhooks import a_kept_notice, lock
@@ -58,10 +57,6 @@ def commits_in(log: bytes) -> int:
 
 def is_postgresql(inbox: Inbox) -> bool:
     return inbox.database.engine.dialect.name == "postgresql"
-
-
-def _values(webhook_event: WebhookEvent) -> dict[str, Any]:
-    return {name: getattr(webhook_event, name) for name in COLUMNS}
 
 
 async def stored(inbox: Inbox) -> set[str]:
@@ -209,14 +204,14 @@ async def test_a_connection_that_ended_while_nothing_came_costs_no_event(inbox: 
     database = inbox.database
     engine: Any = database.engine
     intake = Intake(engine, database.turn, database.notifications, trusted=0.0)
-    first, second = (_values(webhook_event) for webhook_event in events(2))
+    first, second = events(2)
     await intake.add(first)
     assert await ended(inbox, "query LIKE 'INSERT%'") == 1
 
     assert await intake.add(second)
 
     await intake.close()
-    assert await stored(inbox) == {first["id"], second["id"]}
+    assert await stored(inbox) == {first.id, second.id}
 
 
 async def test_sqlite_syncs_the_commit_of_an_event_to_the_disk_before_it_is_answered(

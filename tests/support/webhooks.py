@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+from msgspec import structs
 from sqlalchemy import TextClause, select, text
 
 from rindle_sync.domain import UNTRACKED, EventStatus, ProviderAsset, WebhookEvent, WebhookSettings
@@ -81,7 +82,7 @@ def a_kept_notice(row: ProviderAsset, now: datetime) -> WebhookEvent:
 def an_untracked_event(asset_id: str) -> WebhookEvent:
     """A stored event about an asset that no row tracked in time."""
     kept = a_kept_notice(a_row(provider_asset_id=asset_id), NOW)
-    return replace(kept, status=EventStatus.IGNORED, reason=UNTRACKED, next_attempt_at=None)
+    return structs.replace(kept, status=EventStatus.IGNORED, reason=UNTRACKED, next_attempt_at=None)
 
 
 async def kept_bodies(world: World) -> dict[str, bytes]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import tracemalloc
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +14,7 @@ from rindle_sync.domain import (
     State,
     Trigger,
     WebhookEventSummary,
+    replace,
 )
 from rindle_sync.telemetry import Failed, StateChange, Stuck, WebhookException, WebhookProcessed
 from rindle_sync.webhooks import process_webhook_events

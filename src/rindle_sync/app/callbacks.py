@@ -144,7 +144,7 @@ class Callbacks(Core):
     def wants_webhook(self, event_type: str) -> bool:
         """Whether a webhook event of this type is to be stored for the app. Raises nothing."""
         patterns = [callback.pattern for callback in self._webhook_callbacks]
-        return matches_any(event_type, [*self.settings.webhooks.types, *patterns])
+        return matches_any(event_type, [*self.context.webhooks.types, *patterns])
 
     async def dispatch(self) -> int:
         """Call the callbacks with every change and webhook event that is due; how many.

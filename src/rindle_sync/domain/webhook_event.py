@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from rindle_sync.domain.value import Value
+
 
 class EventStatus(StrEnum):
     """The processing status of a webhook event."""
@@ -35,36 +37,44 @@ WAITS_FOR_APP: Final = tuple(timedelta(seconds=s) for s in (2, 10, 60, *[300] * 
 """The wait after each failure of a callback of the app; a tenth failure makes the event dead."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceivedEvent:
+_IDS: Final = frozenset(
+    {"event_id", "provider_asset_id", "provider_upload_id", "passthrough", "object_id"}
+)
+"""Fields that may contain provider ids."""
+
+
+class ReceivedEvent(Value, frozen=True, kw_only=True):
     """What a webhook says about itself: enough to store it before it is processed."""
 
-    event_id: str = field(repr=False)
+    hidden = _IDS | {"environment"}
+
+    event_id: str
     type: str
-    environment: str | None = field(default=None, repr=False)
+    environment: str | None = None
     """The provider's id of the event's environment."""
     occurred_at: datetime | None = None
-    provider_asset_id: str | None = field(default=None, repr=False)
-    provider_upload_id: str | None = field(default=None, repr=False)
-    passthrough: str | None = field(default=None, repr=False)
-    object_id: str | None = field(default=None, repr=False)
+    provider_asset_id: str | None = None
+    provider_upload_id: str | None = None
+    passthrough: str | None = None
+    object_id: str | None = None
     """The provider's id of whatever it is about, where that is no asset and no upload of a row."""
     acted_on: bool = True
     """Whether events of this type say something about a row."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredEvent:
+class StoredEvent(Value, frozen=True, kw_only=True):
     """One row of `provider_webhook_events` without its body, which may have a megabyte."""
+
+    hidden = _IDS
 
     id: str
     provider_name: str
     environment: str
-    event_id: str = field(repr=False)
+    event_id: str
     type: str
-    provider_asset_id: str | None = field(default=None, repr=False)
-    provider_upload_id: str | None = field(default=None, repr=False)
-    passthrough: str | None = field(default=None, repr=False)
+    provider_asset_id: str | None = None
+    provider_upload_id: str | None = None
+    passthrough: str | None = None
     occurred_at: datetime | None = None
     received_at: datetime
     status: EventStatus = EventStatus.PENDING
@@ -73,21 +83,21 @@ class StoredEvent:
     reason: str | None = None
     for_app: bool = False
     """Whether it is for a callback of the app, and says nothing about a row."""
-    object_id: str | None = field(default=None, repr=False)
+    object_id: str | None = None
     """The object of an event for the app, which gets those about one object in their order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookEvent(StoredEvent):
+class WebhookEvent(StoredEvent, frozen=True, kw_only=True):
     """One row of `provider_webhook_events` with its body."""
 
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    hidden = _IDS | {"headers", "body"}
+
+    headers: Mapping[str, str] = {}
     """Those that the provider reads the body with; names in lower case."""
-    body: bytes = field(repr=False)
+    body: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebhookEventSummary(StoredEvent):
+class WebhookEventSummary(StoredEvent, frozen=True, kw_only=True):
     """One row of `provider_webhook_events` with the size of its body."""
 
     size: int

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final, Protocol
@@ -17,6 +17,7 @@ from rindle_sync.domain import (
     WebhookEvent,
     matches_any,
     next_wait,
+    replace,
 )
 from rindle_sync.reconcile import Context
 from rindle_sync.runtime.callbacks import CALL_LIMIT, GRACE, TimeLimit
@@ -133,7 +134,7 @@ async def _deliver(
         return _failed(context, stored, failures[0], WAITS_FOR_APP)
     status, attempts = EventStatus.APPLIED, stored.attempts + 1
     handled = {"status": status, "attempts": attempts, "next_attempt_at": None}
-    return replace(stored, **handled, reason=DELIVERED)  # type: ignore[arg-type]  # by their names
+    return replace(stored, **handled, reason=DELIVERED)
 
 
 def _decoded(body: bytes) -> Mapping[str, Any] | None:

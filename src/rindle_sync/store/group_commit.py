@@ -61,7 +61,7 @@ class GroupCommit(Generic[T]):
 
 def _settle(waiting: "Sequence[tuple[T, asyncio.Future[bool]]]", outcome: object) -> None:
     for _, future in waiting:
-        if future.cancelled():
+        if future.done():  # nobody waits for it any more
             continue
         if isinstance(outcome, Exception):
             future.set_exception(outcome)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -31,17 +30,20 @@ from rindle_sync.store.schema.tables import webhook_events
 from rindle_sync.store.schema.types import UtcTime
 
 _BOTH: Final = (JobKind.PROCESS_WEBHOOK_EVENTS, JobKind.DISPATCH)
-_FIELDS: Final = tuple(field.name for field in fields(WebhookEvent))
+_COLUMNS: Final = WebhookEvent.__struct_fields__
 _SIZE: Final = sa.func.length(webhook_events.c.body)
 SUMMARY_COLUMNS: Final = (
-    *(webhook_events.c[field.name] for field in fields(StoredEvent)),
+    *(webhook_events.c[name] for name in StoredEvent.__struct_fields__),
     _SIZE.label("size"),
 )
 _OUTCOME: Final = ("status", "attempts", "next_attempt_at", "reason")
 _IS_DUE: Final = has_come(webhook_events.c.next_attempt_at)
 _IS_LEFT: Final = webhook_events.c.next_attempt_at.is_not(None)
 _FIRST: Final = [webhook_events.c.next_attempt_at]
-_CLAIM: Final = claim_statement(webhook_events, _IS_DUE, ~webhook_events.c.for_app, first=_FIRST)
+_ALL: Final = [webhook_events.c[name] for name in _COLUMNS]
+_CLAIM: Final = claim_statement(
+    webhook_events, _IS_DUE, ~webhook_events.c.for_app, first=_FIRST, returning=_ALL
+)
 
 
 def _place(table: sa.FromClause) -> sa.Tuple:
@@ -64,7 +66,7 @@ def _app_claim_statement() -> sa.Update:
         _place(earlier) < _place(webhook_events),
     )
     wanted = webhook_events.c.for_app, webhook_events.c.type.in_(types)
-    return claim_statement(webhook_events, _IS_DUE, *wanted, ~waits, first=_FIRST)
+    return claim_statement(webhook_events, _IS_DUE, *wanted, ~waits, first=_FIRST, returning=_ALL)
 
 
 _CLAIM_FOR_APP: Final = _app_claim_statement()
@@ -101,7 +103,7 @@ class Inbox(Repository):
         stored also when its caller stops waiting; `Database.intake` finishes it.
         """
         self.database.check_usable()
-        return self.database.intake.add({name: getattr(webhook_event, name) for name in _FIELDS})
+        return self.database.intake.add(webhook_event)
 
     async def claim(
         self, *, now: datetime, token: str, until: datetime, limit: int
@@ -205,9 +207,10 @@ class Inbox(Repository):
 
 
 def _read_event(row: sa.Row[Any]) -> WebhookEvent:
-    event = {name: getattr(row, name) for name in _FIELDS}
-    event |= {"status": EventStatus(row.status), "headers": row.headers or {}}
-    return WebhookEvent(**event)
+    values = dict(zip(_COLUMNS, row, strict=True))
+    values["status"] = EventStatus(values["status"])
+    values["headers"] = values["headers"] or {}
+    return WebhookEvent(**values)
 
 
 def _in_order(events: Sequence[WebhookEvent]) -> list[WebhookEvent]:

@@ -7,16 +7,17 @@ disk, as PostgreSQL does by itself.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import cache
+from operator import attrgetter
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from rindle_sync.domain import UNTRACKED, EventStatus, JobKind
+from rindle_sync.domain import UNTRACKED, EventStatus, JobKind, WebhookEvent, replace
 from rindle_sync.errors import DatabaseUnavailable, InvalidValue
 from rindle_sync.store.app_connections import BEGIN_SQLITE, RawConnection, inner
 from rindle_sync.store.connection_kinds import connection_of
@@ -26,18 +27,16 @@ from rindle_sync.store.notifications import NOTIFYING, Notifications
 from rindle_sync.store.raw_statements import RawStatement, dialect_of, insert_into
 from rindle_sync.store.schema.core_engine import CoreConnection, CoreEngine
 from rindle_sync.store.schema.engine import NoConnections
-from rindle_sync.store.schema.json_rows import json_field, json_parameter, json_table
+from rindle_sync.store.schema.json_rows import json_field, json_table, to_json
 from rindle_sync.store.schema.sessions import STATEMENT_SECONDS
 from rindle_sync.store.schema.tables import webhook_events
-
-Values = Mapping[str, Any]
-"""The columns of one webhook event."""
 
 Turn = Callable[[], AbstractAsyncContextManager[Callable[[], None]]]
 
 COLUMNS: Final = tuple(
     column.name for column in webhook_events.c if column.name not in {"lease_token", "lease_until"}
 )
+_read_columns: Final = attrgetter(*COLUMNS)
 _KEY: Final = ("provider_name", "environment", "event_id")
 _NAMES: Final = ("provider_asset_id", "provider_upload_id", "passthrough", "object_id")
 
@@ -70,7 +69,7 @@ def _insert_one() -> sa.Insert:
     new = insert_into(webhook_events, "sqlite").values(
         {name: sa.bindparam(name) for name in COLUMNS}
     )
-    statement: sa.Insert = new.on_conflict_do_nothing().returning(webhook_events.c.id)
+    statement: sa.Insert = new.on_conflict_do_nothing()
     return statement
 
 
@@ -107,17 +106,17 @@ class Intake:
         self._turn = turn
         self._notifications = notifications
         self._schema = schema
-        self._commits = GroupCommit(self._store)
+        self._commits = GroupCommit[WebhookEvent](self._store)
         self._kept: tuple[CoreConnection, RawConnection] | None = None
         self._used_at = 0.0
 
-    def add(self, values: Values) -> "asyncio.Future[bool]":
+    def add(self, event: WebhookEvent) -> "asyncio.Future[bool]":
         """Store an event, or revive one that was not applied; False if nothing is left to do.
 
         An event id is stored once. One that is dead or untracked becomes as it was sent now. It is
         stored also when its caller stops waiting; `finish` waits for it.
         """
-        return self._commits.add(values)
+        return self._commits.add(event)
 
     async def finish(self, within: timedelta) -> None:
         """Wait up to `within` for what is being stored, then give it up."""
@@ -128,47 +127,44 @@ class Intake:
         with suppress(DatabaseUnavailable), named_errors():
             await self._drop()
 
-    async def _store(self, events: Sequence[Values]) -> list[bool | Exception]:
+    async def _store(self, events: Sequence[WebhookEvent]) -> list[bool | Exception]:
         """What becomes of each event; where a value is refused, they are stored one by one."""
         try:
             new = await self._insert(events)
         except (InvalidValue, IntegrityError) as error:
             if len(events) > 1:
-                return [(await self._store([values]))[0] for values in events]
+                return [(await self._store([event]))[0] for event in events]
             # a name that the database cannot hold stands in no row; the body has it all the same
-            [values] = events
-            odd = [name for name in _NAMES if not (values[name] or "").isascii()]
-            return await self._store([{**values, **dict.fromkeys(odd)}]) if odd else [error]
-        return [values["id"] in new or await self._revived(values) for values in events]
+            [event] = events
+            odd = [name for name in _NAMES if not (getattr(event, name) or "").isascii()]
+            return await self._store([replace(event, **dict.fromkeys(odd))]) if odd else [error]
+        return [event.id in new or await self._revived(event) for event in events]
 
     @retried
-    async def _insert(self, events: Sequence[Values]) -> Set[str]:
+    async def _insert(self, events: Sequence[WebhookEvent]) -> Set[str]:
         """The ids of those that were not stored before, in one transaction."""
         async with self._turn() as has_begun, self._connected() as connection:
             if connection.backend == "sqlite":
-                sql = _text(_insert_one(), connection.backend, self._schema)
-                rows = [_sent(values) for values in events]
                 inserting = connection.given._execute(  # noqa: SLF001  all on its thread at once
-                    _insert_each, inner(connection.given), sql, rows, has_begun
+                    _insert_on_sqlite, inner(connection.given), events, has_begun
                 )
                 return frozenset(await inserting)
             # PostgreSQL would log a failed statement with what stands in it: never in its text
             is_told = self._notifications.are_due(*_work_of(events))
             sql = _text(_insert_many(tells=is_told), connection.backend, self._schema)
-            values = {"rows": json_parameter(events, webhook_events)}
-            cursor = await connection.given.execute(sql, values)
+            cursor = await connection.given.execute(sql, {"rows": to_json(events)})
             return frozenset(str(line[0]) for line in await cursor.fetchall())
 
-    async def _revived(self, values: Values) -> bool | Exception:
+    async def _revived(self, event: WebhookEvent) -> bool | Exception:
         """Whether an event that is stored already, and was not applied, is pending again."""
-        if values["status"] is not EventStatus.PENDING:
+        if event.status is not EventStatus.PENDING:
             return False
-        sent = {f"of_{name}": values[name] for name in _KEY}
-        sent |= {name: values[name] for name in COLUMNS if name != "id"}
+        sent = {f"of_{name}": getattr(event, name) for name in _KEY}
+        sent |= {name: getattr(event, name) for name in COLUMNS if name != "id"}
         try:
             async with self._turn() as has_begun, self._connected() as connection:
                 has_begun()
-                is_told = self._notifications.are_due(*_work_of([values]))
+                is_told = self._notifications.are_due(*_work_of([event]))
                 raw = RawStatement(
                     _revive(tells=is_told), sent, dialect_of(connection.backend), self._schema
                 )
@@ -217,56 +213,77 @@ class Intake:
             await kept[0].close()
 
 
-def _work_of(events: Sequence[Values]) -> set[JobKind]:
+def _work_of(events: Sequence[WebhookEvent]) -> set[JobKind]:
     """The kinds of jobs that have to do with these events."""
     kinds = set()
-    for values in events:
-        if values["status"] is EventStatus.PENDING:
-            for_app = values["for_app"]
-            kinds.add(JobKind.DISPATCH if for_app else JobKind.PROCESS_WEBHOOK_EVENTS)
+    for event in events:
+        if event.status is EventStatus.PENDING:
+            kinds.add(JobKind.DISPATCH if event.for_app else JobKind.PROCESS_WEBHOOK_EVENTS)
     return kinds
 
 
-def _insert_each(
-    connection: sqlite3.Connection, sql: str, rows: Sequence[Values], has_begun: Callable[[], None]
-) -> list[str]:
-    """The ids of the rows that were not there, in one transaction."""
-    cursor, new = connection.cursor(), list[str]()
+def _insert_on_sqlite(
+    connection: sqlite3.Connection, events: Sequence[WebhookEvent], has_begun: Callable[[], None]
+) -> Sequence[str]:
+    """The ids of the events that were not there, in one transaction.
+
+    One statement adds all: after each step of one, this thread waits for the interpreter, which the
+    event loop has.
+    """
+    values = [value for event in events for value in _sent(event)]
+    ids = [event.id for event in events]
+    cursor = connection.cursor()
     cursor.execute(BEGIN_SQLITE)
     has_begun()
     try:
-        for row in rows:
-            new += [line[0] for line in cursor.execute(sql, row)]
+        cursor.execute(_insert_rows(len(events)), values)
+        if cursor.rowcount < len(events):
+            ids = [found for (found,) in cursor.execute(_ids_there(len(ids)), ids)]
         cursor.execute("COMMIT")
     except BaseException:
         connection.rollback()
         raise
     finally:
         cursor.close()
-    return new
+    return ids
+
+
+@cache
+def _insert_rows(number: int) -> str:
+    """The statement that adds as many events; its parameters are their columns, one by one."""
+    sql = RawStatement(_insert_one(), dict.fromkeys(COLUMNS), dialect_of("sqlite", "qmark")).sql
+    row = f"({', '.join('?' * len(COLUMNS))})"
+    return sql.replace(row, ", ".join([row] * number))
+
+
+@cache
+def _ids_there(number: int) -> str:
+    """The statement that finds which of as many ids there are."""
+    return f"SELECT id FROM {webhook_events.name} WHERE id IN ({', '.join('?' * number)})"  # noqa: S608
 
 
 @cache
 def _text(statement: sa.Executable, backend: str, schema: str | None) -> str:
     """A statement as the driver takes it, whatever its values."""
-    names: dict[str, Any] = dict.fromkeys(COLUMNS if backend == "sqlite" else ("rows",))
-    return RawStatement(statement, names, dialect_of(backend), schema).sql
+    return RawStatement(statement, {"rows": None}, dialect_of(backend), schema).sql
 
 
 @cache
-def _processors() -> Mapping[str, Any]:
+def _processors() -> Sequence[tuple[int, Any]]:
+    """The places of the columns whose values the driver of SQLite takes in another form."""
     dialect = dialect_of("sqlite")
-    processors = {}
-    for column in webhook_events.c[COLUMNS]:
-        processor = column.type.dialect_impl(dialect).bind_processor(dialect)
+    processors = []
+    for place, name in enumerate(COLUMNS):
+        kind = webhook_events.c[name].type
+        processor = kind.dialect_impl(dialect).bind_processor(dialect)
         if processor:
-            processors[column.name] = processor
+            processors.append((place, processor))
     return processors
 
 
-def _sent(values: Values) -> Values:
-    """`values` as the driver of SQLite takes them."""
-    sent = {name: values[name] for name in COLUMNS}
-    for name, processor in _processors().items():
-        sent[name] = processor(sent[name])
-    return sent
+def _sent(event: WebhookEvent) -> Sequence[Any]:
+    """The columns of an event as the driver of SQLite takes them."""
+    values = list(_read_columns(event))
+    for place, processor in _processors():
+        values[place] = processor(values[place])
+    return values

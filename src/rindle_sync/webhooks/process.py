@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Final, NamedTuple, TypeVar
@@ -25,6 +25,7 @@ from rindle_sync.domain import (
     WebhookEvent,
     contradiction,
     next_wait,
+    replace,
 )
 from rindle_sync.errors import DatabaseUnavailable, InvalidWebhook
 from rindle_sync.reconcile import Applied, Context, Observed, apply, end_task

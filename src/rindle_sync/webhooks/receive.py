@@ -139,29 +139,32 @@ class Receiver:
         received = self.provider.read_event(headers, body)
         if settings.environment and received.environment != settings.environment:
             raise InvalidWebhook("other_environment")
-        # not cancelled when it takes too long: a driver may need far longer to give up
         webhook_event = self._webhook_event(received, headers, body, now)
         is_wanted = webhook_event.status is EventStatus.PENDING
         storing = self.inbox.storing(webhook_event)
+        within = settings.store_within.total_seconds()
+        timer = asyncio.get_running_loop().call_later(within, _give_up, storing)
         try:
-            async with asyncio.timeout(settings.store_within.total_seconds()):
-                is_new = await asyncio.shield(storing)
-        except TimeoutError:
-            raise DatabaseUnavailable("the database took too long to store it") from None
+            is_new = await storing
+        finally:
+            timer.cancel()
+        ended = self.now()
         self.telemetry.emit(
             WebhookVerified(
                 type=received.type,
                 secret=secret,
                 duplicate=not is_new,
                 acted_on=is_wanted,
-                ack_ms=milliseconds(self.now() - began),
+                ack_ms=milliseconds(ended - began),
                 delivery_ms=milliseconds(began - (received.occurred_at or began)),
-            )
+            ),
+            at=ended,
         )
         if not is_new:
             return DUPLICATE
         if not is_wanted:
-            self.telemetry.emit(WebhookIgnored(type=received.type, reason="not_acted_on"))
+            ignored = WebhookIgnored(type=received.type, reason="not_acted_on")
+            self.telemetry.emit(ignored, at=ended)
             return IGNORED
         return STORED
 
@@ -202,6 +205,12 @@ def receiver_of(context: Context, is_for_app: Callable[[str], bool] | None = Non
         now=context.now,
         is_for_app=is_for_app or (lambda event_type: matches_any(event_type, types)),
     )
+
+
+def _give_up(storing: "asyncio.Future[bool]") -> None:
+    """End the wait, and not what is waited for: a driver may need far longer to give up."""
+    if not storing.done():
+        storing.set_exception(DatabaseUnavailable("the database took too long to store it"))
 
 
 async def _read(
