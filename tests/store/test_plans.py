@@ -62,9 +62,14 @@ async def test_a_webhook_finds_its_row_by_an_index_for_each_name(
         )
 
     assert {row.id for row in found} == {row.id, *([waiting.id] if passthroughs else [])}
-    searches = [step for step in steps if step.startswith("SEARCH")]
-    assert len(searches) == 1 + len(upload_ids) + len(passthroughs)
-    assert not any(WHOLE_ENVIRONMENT in step or step.startswith("SCAN media") for step in steps)
+    of_rows = [step for step in steps if "media_provider_assets" in step]
+    wanted = ["provider_asset_id=?)"]
+    wanted += ["provider_upload_id=?)"] * len(upload_ids)
+    # an index of the rows without an id alone
+    wanted += ["INDEX ix_media_provider_assets_passthrough"] * len(passthroughs)
+    assert len(of_rows) == len(wanted)
+    for step, end in zip(of_rows, wanted, strict=True):
+        assert step.endswith(end)
 
 
 @on_sqlite

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +13,7 @@ from rindle_sync.domain import JobKind, LongestGaps, ProviderAsset, as_row_id, i
 from rindle_sync.errors import AlreadyTracked, InvalidValue
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.lines import ROW, Change, columns_of, read_change, read_row
-from rindle_sync.store.repository import Repository, claim_statement, clock
+from rindle_sync.store.repository import Repository, claim_statement, clock, in_environment
 from rindle_sync.store.row_writes import (
     Write,
     add_changes,
@@ -24,7 +25,7 @@ from rindle_sync.store.row_writes import (
 )
 from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.json_rows import any_of, to_json
-from rindle_sync.store.schema.tables import IS_UNWATCHED, PASSTHROUGH_INDEX, assets, changes
+from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
 from rindle_sync.store.superseded import supersede
 
 
@@ -73,6 +74,29 @@ _CLAIM: Final = claim_statement(
     first=[assets.c.id],
     returning=[ROW],
 )
+
+_NAMES: Final = ("provider_asset_id", "provider_upload_id", "passthrough")
+"""The columns by which an observation finds its row."""
+
+
+def _is_meant(name: str) -> sa.ColumnElement[bool]:
+    """Whether a row may be found by this column: by passthrough one without the provider's ids."""
+    if name != "passthrough":
+        return sa.true()
+    return assets.c.provider_asset_id.is_(None) & assets.c.provider_upload_id.is_(None)
+
+
+@cache
+def _match(names: Sequence[str]) -> sa.CompoundSelect[Any]:
+    """The rows that have one of the given values in any of these columns."""
+    # each key by its own index: of several in one condition SQLite uses none
+    parts = []
+    for name in names:
+        # by the environment's index SQLite would read all rows that have no upload
+        here = in_environment(assets, by_another_index=name == "passthrough")
+        is_it = any_of(assets.c[name], f"any_{name}")
+        parts.append(sa.select(ROW).where(here, is_it, _is_meant(name)))
+    return sa.union_all(*parts)
 
 
 class AssetStore(Repository):
@@ -157,31 +181,23 @@ class AssetStore(Repository):
         passthroughs: Collection[str],
     ) -> list[ProviderAsset]:
         """The rows with any of these ids; by passthrough those without an id of the provider."""
-        has_no_id = assets.c.provider_asset_id.is_(None) & assets.c.provider_upload_id.is_(None)
-        keys = (
-            (assets.c.provider_asset_id, provider_asset_ids, sa.true()),
-            (assets.c.provider_upload_id, provider_upload_ids, sa.true()),
-            (assets.c.passthrough, passthroughs, has_no_id),
-        )
-        # each key by its own index: of several in one condition SQLite uses none
-        parts = []
-        for column, values, is_meant in keys:
-            if values:
-                parts.append(sa.select(ROW).where(*self.here, column.in_(values), is_meant))
-        if passthroughs:
-            # else it reads all rows without an upload, as it keeps no statistics
-            parts[-1] = parts[-1].with_hint(assets, f"INDEXED BY {PASSTHROUGH_INDEX}", "sqlite")
-        if not parts:
+        all_given = provider_asset_ids, provider_upload_ids, passthroughs
+        given = {name: ids for name, ids in zip(_NAMES, all_given, strict=True) if ids}
+        if not given:
             return []
+        found = {}
         try:
-            rows = await self._rows(sa.union_all(*parts))
-            return list({row.id: row for row in rows}.values())
-        except InvalidValue:
-            found = {}
+            wanted = {f"any_{name}": to_json(list(ids)) for name, ids in given.items()}
+            for line in await self.read(_match(tuple(given)), self.parameters | wanted):
+                row = read_row(line.document)
+                found[row.id] = row
+            return list(found.values())
+        except (InvalidValue, UnicodeEncodeError):
+            pass
         # a value that the database cannot hold stands in no row, and must not hide the others
-        for column, values, is_meant in keys:
-            for value in values:
-                for row in await self._find(*self.here, column == value, is_meant):
+        for name, ids in given.items():
+            for value in ids:
+                for row in await self._find(*self.here, assets.c[name] == value, _is_meant(name)):
                     found[row.id] = row
         return list(found.values())
 

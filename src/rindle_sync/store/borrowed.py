@@ -109,7 +109,7 @@ class Lent(Database):
             yield connection
 
     @asynccontextmanager
-    async def releasing(self) -> AsyncIterator[CoreConnection]:
+    async def releasing(self, *, single: bool = False) -> AsyncIterator[CoreConnection]:  # noqa: ARG002
         """The same: leases are released in transactions of our own."""
         async with self.writing() as connection:
             yield connection

@@ -249,10 +249,13 @@ class Database:
                 pass
 
     @asynccontextmanager
-    async def releasing(self) -> AsyncIterator[CoreConnection]:
-        """One transaction that first releases what is not released yet."""
+    async def releasing(self, *, single: bool = False) -> AsyncIterator[CoreConnection]:
+        """One transaction that first releases what is not released yet.
+
+        `single` is for one that is one statement otherwise.
+        """
         unreleased = list(self._unreleased)
-        async with self.writing() as connection:
+        async with self.writing(single=single and not unreleased) as connection:
             for table, token in unreleased:
                 held = sa.update(table).where(table.c.lease_token == token)
                 await connection.execute(held.values(lease_token=None, lease_until=None))
@@ -261,11 +264,13 @@ class Database:
             self._unreleased.pop(lease, None)
 
     @asynccontextmanager
-    async def leasing(self, token: str, *tables: sa.Table) -> AsyncIterator[CoreConnection]:
+    async def leasing(
+        self, token: str, *tables: sa.Table, single: bool = False
+    ) -> AsyncIterator[CoreConnection]:
         """`releasing`, to lease under `token`: where that fails, it is released later."""
         began = False
         try:
-            async with self.releasing() as connection:
+            async with self.releasing(single=single) as connection:
                 began = True
                 yield connection
         except (DatabaseUnavailable, asyncio.CancelledError):

@@ -91,8 +91,8 @@ class Repository(SharedRepository):
 
         SQLite keeps no statistics, and takes the environment's index: it would read all its rows.
         """
-        name = self.table.c.provider_name.concat("")
-        return name == self.provider, self.table.c.environment.concat("") == self.environment
+        name, environment = _computed_key(self.table)
+        return name == self.provider, environment == self.environment
 
     def here_in(self, table: sa.Table) -> tuple[sa.ColumnElement[bool], ...]:
         """The conditions that a row of another table is of this environment."""
@@ -108,14 +108,22 @@ class Repository(SharedRepository):
         self, statement: sa.Executable, token: str, values: Mapping[str, Any]
     ) -> Sequence[sa.Row[Any]]:
         """Run a statement that leases under `token`; the rows that it returns."""
-        async with self.database.leasing(token, self.table) as connection:
+        async with self.database.leasing(token, self.table, single=True) as connection:
             return (await connection.execute(statement, {**values, "token": token})).all()
 
 
-def in_environment(table: sa.Table) -> sa.ColumnElement[bool]:
-    """Whether a row is of the environment in the parameters `provider` and `in_environment`."""
-    here = table.c.environment == sa.bindparam("in_environment")
-    return sa.and_(table.c.provider_name == sa.bindparam("provider"), here)
+def in_environment(table: sa.Table, *, by_another_index: bool = False) -> sa.ColumnElement[bool]:
+    """Whether a row is of the environment in the parameters `provider` and `in_environment`.
+
+    `by_another_index` is as in `here_by_another_index`.
+    """
+    key = table.c.provider_name, table.c.environment
+    name, environment = _computed_key(table) if by_another_index else key
+    return sa.and_(name == sa.bindparam("provider"), environment == sa.bindparam("in_environment"))
+
+
+def _computed_key(table: sa.Table) -> tuple[sa.ColumnElement[str], sa.ColumnElement[str]]:
+    return table.c.provider_name.concat(""), table.c.environment.concat("")
 
 
 def clock(now: datetime) -> dict[str, Any]:

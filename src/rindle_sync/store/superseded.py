@@ -12,6 +12,7 @@ from rindle_sync.domain import HasProviderIds, ProviderAsset
 from rindle_sync.errors import InvalidValue
 from rindle_sync.store.repository import Repository, in_environment
 from rindle_sync.store.schema.core_engine import CoreConnection
+from rindle_sync.store.schema.json_rows import any_of, to_json
 from rindle_sync.store.schema.tables import deletion_candidates, superseded
 
 REPLACED: Final = "replaced"
@@ -19,6 +20,11 @@ FORGOTTEN: Final = "untracked"
 """The reasons of ids: their row has others by now, or there is no row any more."""
 
 _COLUMNS: Final = superseded.c.provider_asset_id, superseded.c.provider_upload_id
+_OF_THESE: Final = any_of(_COLUMNS[0], "asset_ids"), any_of(_COLUMNS[1], "upload_ids")
+# each by its own index: of both in one condition SQLite uses none
+_KNOWN: Final = sa.union_all(
+    *(sa.select(*_COLUMNS).where(in_environment(superseded), is_it) for is_it in _OF_THESE)
+)
 _FORGET: Final = sa.delete(superseded).where(
     in_environment(superseded),
     _COLUMNS[0].in_(sa.bindparam("asset_ids", expanding=True))
@@ -64,16 +70,18 @@ class Superseded(Repository):
     async def known(self, entries: Collection[HasProviderIds]) -> Callable[[HasProviderIds], bool]:
         """Tells of each of these entries whether it names an id that a row had before."""
         given = _ids(entries)
-        has_id = sa.or_(*(column.in_(ids) for column, ids in zip(_COLUMNS, given, strict=True)))
         try:
-            found = await self._lines(has_id)
-        except InvalidValue:
+            wanted = {"asset_ids": to_json(given[0]), "upload_ids": to_json(given[1])}
+            found = list(await self.read(_KNOWN, self.parameters | wanted))
+        except (InvalidValue, UnicodeEncodeError):
             found = []
             # a value that the database cannot hold was no row's, and must not hide the others
             for column, ids in zip(_COLUMNS, given, strict=True):
                 for provider_id in ids:
                     with suppress(InvalidValue):
-                        found += await self._lines(column == provider_id)
+                        found += await self.read(
+                            sa.select(*_COLUMNS).where(*self.here, column == provider_id)
+                        )
         asset_ids = {line.provider_asset_id for line in found} - {None}
         upload_ids = {line.provider_upload_id for line in found} - {None}
 
@@ -81,9 +89,6 @@ class Superseded(Repository):
             return entry.provider_asset_id in asset_ids or entry.provider_upload_id in upload_ids
 
         return names_former
-
-    async def _lines(self, which: sa.ColumnElement[bool]) -> list[sa.Row[Any]]:
-        return list(await self.read(sa.select(*_COLUMNS).where(*self.here, which)))
 
     async def add(self, ids: SupersededIds) -> None:
         """Remember ids that no row has had."""
