@@ -39,6 +39,12 @@ if TYPE_CHECKING:
 
 WEBHOOK_PATH: Final = "/webhooks/{provider}"
 
+SWITCH_SECONDS: Final = 0.0005
+"""How long a thread waits for the interpreter while the event loop is busy.
+
+Python's own 5 ms is what each statement on SQLite would wait for, and each of its webhooks.
+"""
+
 commands: Final = typer.Typer()
 
 EachPass = Annotated[
@@ -188,6 +194,7 @@ async def _run_parts(
     # what is loaded by now stays: to look through all of it again takes tens of milliseconds, in
     # which no webhook would be answered
     gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         async with (
             console_server(installation, stop, runs_engine=process_jobs) as console,

@@ -46,7 +46,7 @@ _PROVIDER_IDS: Final = ("provider_asset_id", "provider_upload_id")
 
 _IDS: Final = (*_PROVIDER_IDS, "passthrough")
 
-BATCH: Final = 100
+BATCH: Final = 200
 """How many webhook events are applied at once."""
 
 KNOWN_BEFORE: Final = frozenset({Verdict.UNCHANGED, Verdict.STALE})
