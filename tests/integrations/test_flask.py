@@ -538,6 +538,7 @@ def test_the_help_is_that_of_the_command_line(
 
     assert "rindle " in commands.stdout
     assert "Usage: flask rindle [OPTIONS] COMMAND" in ours_.stdout
+    assert "Settings come from RINDLE_… in app.config" in ours_.stdout
     assert "doctor" in ours_.stdout
     assert (one.returncode, "Usage: flask rindle status" in one.stdout) == (0, True)
 

@@ -11,15 +11,17 @@ from rindle_sync.cli.output import Host, LoadSettings, host, out, override, run_
 from rindle_sync.cli.streams import OutputFailed, prepare
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 
+_HELP: Final = (
+    "Keeps your own database in sync with your video provider, also when webhooks are late, come "
+    "twice or never come.\n\n"
+    "Settings come from {}. Exit codes: 0 success, 1 a finding or a failure, 2 wrong usage or a "
+    "wrong setting."
+)
+
 app: Final = typer.Typer(
     name="rindle-sync",
     cls=LazyGroup,
-    help=(
-        "Keeps your own database in sync with your video provider, also when webhooks are late, "
-        "come twice or never come.\n\n"
-        "Settings come from RINDLE_… variables or from rindle-sync.toml. Exit codes: 0 success, "
-        "1 a finding or a failure, 2 wrong usage or a wrong setting."
-    ),
+    help=_HELP.format(Host.settings_from),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=MARKUP,
@@ -72,6 +74,7 @@ def main(
     settings, which is called with those that options have set; or all that differs there.
     """
     run_in(framework or Host(name=name or Host.name, load=load))
+    app.info.help = _HELP.format(host().settings_from)
     prepare()
     try:
         try:

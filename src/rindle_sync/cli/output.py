@@ -81,6 +81,8 @@ class Host:
 
     name: str = "rindle-sync"
     """What the user writes for `rindle-sync`."""
+    settings_from: str = "RINDLE_… variables or from rindle-sync.toml"
+    """Where settings come from, for the help."""
     load: LoadSettings | None = None
     prepare: Callable[[Installation], None] = lambda _: None
     """Called with the services of each command that runs jobs, to add callbacks."""
@@ -102,6 +104,9 @@ class Host:
                 return f"`{self.name} {match[1]}`"
             return match[0] if options else f"`{self.replaced[command]}`"
 
+        if self.name != Host.name:
+            # the service of an app without an event loop has another name for it
+            text = text.replace("`rindle.run(stop)`", "`rindle.start()`")
         if self.database_setting:
             lacks = f"is that the database that {self.database_setting} should name"
             text = text.replace(LACKS_SETTINGS, lacks)

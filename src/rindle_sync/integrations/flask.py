@@ -203,6 +203,7 @@ def _command(app: Flask, background: Background, *, serves_webhooks: bool) -> cl
             raise click.ClickException(text) from None
         host = Host(
             name=COMMAND,
+            settings_from=f"{PREFIX}… in app.config, {PREFIX}… variables or rindle-sync.toml",
             load=lambda **overrides: _settings_of(app, overrides),
             prepare=background.prepare,
             serves_webhooks=serves_webhooks,

@@ -31,6 +31,7 @@ def test_the_command_is_listed_and_explains_itself(project: DjangoProject) -> No
     for words in (["rindle", "--help"], ["help", "rindle"]):
         shown = project.managed(*words)
         assert "Usage: manage.py rindle" in shown
+        assert "Settings come from the dict RINDLE" in shown
         assert "doctor" in shown
 
 
@@ -63,6 +64,7 @@ def test_what_to_do_is_told_in_the_project_s_own_commands(
     told = project.manage("rindle", "doctor").stdout
 
     assert "`manage.py rindle run`" in told
+    assert "`rindle.start()`" in told
     assert "`rindle-sync" not in told
 
 

@@ -69,6 +69,7 @@ def _main(arguments: Sequence[str], *, name: str) -> None:
 
     framework = Host(
         name=name,
+        settings_from=f"the dict {conf.SETTING}, RINDLE_… variables or rindle-sync.toml",
         load=conf.load_to_connect,
         prepare=connect_signals,
         serves_webhooks=True,
