@@ -479,6 +479,18 @@ def test_a_script_that_fails_ends_with_its_own_error_alone(tables_url: str) -> N
     assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", "the end\n")
 
 
+def test_an_app_that_configures_no_logging_sees_the_warnings(tables_url: str) -> None:
+    script = """
+        headers = {"Mux-Signature": "t=1,v1=" + 64 * "0"}
+        print(rindle.receive(headers, b"{}").status)
+    """
+    ended = run(script, tables_url, RINDLE_MUX_WEBHOOK_SECRETS=SECRET)
+
+    assert ended.stdout == "400\n"
+    assert "rindle.provider.webhook.rejected" in ended.stderr
+    assert "reason=signature_mismatch" in ended.stderr
+
+
 def test_a_forked_process_has_connections_of_its_own(tables_url: str) -> None:
     ended = run(
         """
@@ -649,7 +661,10 @@ def test_workers_of_gunicorn_that_are_forked_from_a_loaded_app_receive_and_apply
     app = "tests.support.gunicorn_app"
     command = ("-m", "gunicorn", *options, "--config", f"python:{app}", f"{app}:app")
 
-    with serving(emulator) as far_end, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    with (
+        serving(emulator) as far_end,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client,
+    ):
         settings["RINDLE_MUX_BASE_URL"] = far_end.url
         with started(log, *command, **settings) as server:
             until = time.monotonic() + PATIENCE

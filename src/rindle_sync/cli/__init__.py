@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from rindle_sync.cli.commands import MARKUP, LazyGroup
+from rindle_sync.cli.logs import silent_until_started
 from rindle_sync.cli.output import Host, LoadSettings, host, out, override, run_in, say_error
 from rindle_sync.cli.streams import OutputFailed, prepare
 from rindle_sync.errors import ConfigurationError, RindleSyncError
@@ -78,7 +79,8 @@ def main(
     prepare()
     try:
         try:
-            app(arguments, prog_name=name)
+            with silent_until_started():
+                app(arguments, prog_name=name)
         finally:
             sys.stdout.flush()
     except RindleSyncError as error:

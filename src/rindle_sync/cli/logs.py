@@ -2,6 +2,8 @@
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -49,6 +51,18 @@ class LoopErrors:
         LOG.error(
             "something in the background ended in an unexpected %s (%s); going on", error, what
         )
+
+
+@contextmanager
+def silent_until_started() -> Iterator[None]:
+    """A command that keeps no log reports failures in its own words, and writes no warning."""
+    handler = logging.NullHandler()
+    LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        # a framework may call a command within a process of its own, which goes on
+        LOG.removeHandler(handler)
 
 
 def start(log_format: LogFormat) -> None:

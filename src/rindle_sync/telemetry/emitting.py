@@ -13,7 +13,6 @@ from rindle_sync.telemetry.tracebacks import scrub_traceback
 from rindle_sync.telemetry.work_events import RedactionFailed
 
 _log: Final = logging.getLogger("rindle_sync")
-_log.addHandler(logging.NullHandler())  # the app configures logging
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MILLISECOND: Final = timedelta(milliseconds=1)
