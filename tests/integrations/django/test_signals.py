@@ -193,22 +193,35 @@ def test_processes_that_are_killed_again_and_again_do_everything_once(
 
 
 @pytest.mark.acceptance
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_celery_sends_the_signals(
-    postgres_url: str,
-    tmp_path: Path,
-    far_end: FarEnd,
-    monkeypatch: pytest.MonkeyPatch,
-    migrated: Migrate,
+    pool: str, postgres_url: str, tmp_path: Path, far_end: FarEnd, migrated: Migrate
 ) -> None:
     project = a_project(tmp_path, postgres_url, RINDLE=settings_of(far_end))
     migrated(project)
     asset = far_end.emulator.create_asset(life=READY)
     project.python(TRACK.format(pairs={"plays": asset}))
     queues = "celery,rindle_sync,rindle_sync_checks"
-    worker = ("worker", "--beat", "-Q", queues, "-P", "threads", "-c", "2", "-s", "beat")
-    with broker.serving(tmp_path) as url:
-        monkeypatch.setenv("TEST_BROKER_URL", url)
-        command = ("-m", "celery", "-A", "tests.integrations.django.project.celery", *worker)
+    worker = ("worker", "--beat", "-Q", queues, "-P", pool, "-c", "2", "-s", "beat")
+    command = ("-m", "celery", "-A", "tests.integrations.django.project.celery", *worker)
+    with broker.serving(tmp_path) as url, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("TEST_BROKER_URL", url)
         with running(project, *command):
             expected = [["changed", "plays", "ready"], ["ready", "plays", "ready"]]
             wait_until(lambda: notices(project) == expected, project)
+
+
+@pytest.mark.acceptance
+def test_procrastinate_sends_the_signals(
+    postgres_url: str, tmp_path: Path, far_end: FarEnd, migrated: Migrate
+) -> None:
+    own = settings_of(far_end) | {"ENGINE": "procrastinate"}
+    apps = ["procrastinate.contrib.django"]
+    project = a_project(tmp_path, postgres_url, MORE_APPS=apps, RINDLE=own)
+    migrated(project)
+    assert "no issues" in project.managed("check", "--database", "default")
+    asset = far_end.emulator.create_asset(life=READY)
+    project.python(TRACK.format(pairs={"plays": asset}))
+    with running(project, str(PROJECT / "manage.py"), "rindle", "worker"):
+        expected = [["changed", "plays", "ready"], ["ready", "plays", "ready"]]
+        wait_until(lambda: notices(project) == expected, project)

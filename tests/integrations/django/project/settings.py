@@ -27,5 +27,7 @@ ROOT_URLCONF = "tests.integrations.django.project.urls"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASES: dict[str, dict[str, Any]] = {}
 RINDLE: dict[str, Any] = {}
+MORE_APPS: list[str] = []
 
 globals().update(json.loads(os.environ["PROJECT_SETTINGS"]))
+INSTALLED_APPS = [*INSTALLED_APPS, *MORE_APPS]
