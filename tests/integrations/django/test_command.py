@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.django_project import DjangoProject, Migrate, a_project
+from tests.support.django_project import RINDLE, DjangoProject, Migrate, a_project
 
 
 @pytest.fixture
@@ -104,6 +104,7 @@ def test_a_project_that_is_set_up_has_nothing_to_hear(
         ({"RINDLE": {"MUX_TOKENID": "a"}}, "E001", "did you mean RINDLE['MUX_TOKEN_ID']?"),
         ({"RINDLE": {"DATABASE": "video"}}, "E002", "there are default"),
         ({"RINDLE": {}}, "W001", "mux_token_id and mux_token_secret are not set"),
+        ({"RINDLE": {"MUX_TOKEN_ID": "a"}}, "W001", "mux_token_secret is not set: no row"),
         ({"RINDLE": {}}, "W002", "mux_webhook_secrets is not set"),
         (
             {"ROOT_URLCONF": "tests.integrations.django.project.no_urls"},
@@ -121,6 +122,17 @@ def test_what_is_wrong_is_told_with_a_remedy(
     assert f"rindle_sync.{message}" in said
     assert text in said
     assert "HINT" in said
+
+
+def test_procrastinate_without_its_database_or_its_tables_is_told(project: DjangoProject) -> None:
+    said = checked(project.but(RINDLE=RINDLE | {"ENGINE": "procrastinate"}))
+
+    if project.url.startswith("sqlite"):
+        assert "rindle_sync.E003" in said
+        assert "RINDLE['ENGINE']: is 'procrastinate', which needs PostgreSQL" in said
+    else:
+        assert "rindle_sync.W005" in said
+        assert "procrastinate.contrib.django is not in INSTALLED_APPS" in said
 
 
 def test_tables_that_are_about_to_be_made_are_no_finding(project: DjangoProject) -> None:

@@ -14,6 +14,14 @@ def test_a_project_s_tests_use_the_test_database(project: DjangoProject) -> None
     assert "OK" in ended.stderr
 
 
+def test_tests_that_run_without_migrations_have_the_tables(project: DjangoProject) -> None:
+    database = database_of(project.url) | {"TEST": {"MIGRATE": False}}
+    committing = "tests.integrations.django.project.lessons.tests.InATransactionTestCase"
+    ended = project.but(DATABASES={"default": database}).manage("test", committing)
+
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.acceptance
 def test_a_project_s_tests_run_in_several_processes(postgres_url: str, tmp_path: Path) -> None:
     project = a_project(tmp_path, postgres_url)

@@ -4,18 +4,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from django.apps import apps
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  Django's
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, router
 from django.urls import URLPattern, get_resolver
 
-from rindle_sync.config import Settings
+from rindle_sync.config import EngineName, Settings
 from rindle_sync.errors import ConfigurationError, RindleSyncError
 from rindle_sync.integrations.django import conf
 from rindle_sync.store.django_tables import revision_in
 from rindle_sync.store.revisions import NEWEST
 
 TAG: Final = "rindle_sync"
+
+PROCRASTINATE: Final = "procrastinate.contrib.django"
 
 _INCLUDE: Final = 'add path("", include("rindle_sync.integrations.django.urls")) to your urls'
 
@@ -24,6 +27,7 @@ def register_all() -> None:
     """Register them."""
     register(check_settings, TAG)
     register(check_credentials, TAG)
+    register(check_engine, TAG)
     register(check_urls, Tags.urls)
     register(check_tables, Tags.database)
 
@@ -56,9 +60,10 @@ def check_credentials(**_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     for settings in _loaded():
         account, of = settings.account, _of(settings)
-        if account.credentials is None:
-            names = " and ".join(account.credential_names)
-            text = f"{names} are not set{of}: no row is checked at the provider."
+        missing = [name for name in account.credential_names if getattr(account, name) is None]
+        if missing:
+            verb = "is" if len(missing) == 1 else "are"
+            text = f"{' and '.join(missing)} {verb} not set{of}: no row is checked at the provider."
             hint = "set them in the dict RINDLE, or as variables."
             found.append(Warning(text, hint=hint, id="rindle_sync.W001"))
         if _has_endpoint() and not settings.account.webhook_secrets:
@@ -70,6 +75,25 @@ def check_credentials(**_: Any) -> list[CheckMessage]:
 
 def _of(settings: Settings) -> str:
     return "" if settings.environment == "default" else f" for {settings.environment}"
+
+
+def check_engine(**_: Any) -> list[CheckMessage]:
+    """Whether Procrastinate, where the settings name it, has its database and its tables."""
+    if not any(settings.engine is EngineName.PROCRASTINATE for settings in _loaded()):
+        return []
+    alias = conf.database_alias()
+    if connections[alias].vendor != "postgresql":
+        text = (
+            "RINDLE['ENGINE']: is 'procrastinate', which needs PostgreSQL, and "
+            f"DATABASES[{alias!r}] is of another kind."
+        )
+        hint = "name a database of PostgreSQL with RINDLE['DATABASE'], or leave ENGINE out."
+        return [Error(text, hint=hint, id="rindle_sync.E003")]
+    if not apps.is_installed(PROCRASTINATE):
+        text = f"{PROCRASTINATE} is not in INSTALLED_APPS: no migration makes its tables."
+        hint = "add it, and run `manage.py migrate`."
+        return [Warning(text, hint=hint, id="rindle_sync.W005")]
+    return []
 
 
 def check_urls(**_: Any) -> list[CheckMessage]:
@@ -113,4 +137,9 @@ def check_tables(*, databases: Sequence[str] | None = None, **_: Any) -> list[Ch
     stand = f"are at {there}" if there else "are not there"
     text = f"The tables of rindle-sync {stand}, and this version needs {NEWEST}."
     hint = f"run `{conf.migrate_command()}`; tables of a newer version need that version."
+    if not router.allow_migrate(alias, TAG):
+        hint = (
+            f"a router of DATABASE_ROUTERS keeps the app rindle_sync out of {alias!r}: let it "
+            "migrate there, or name its database with RINDLE['DATABASE']."
+        )
     return [Warning(text, hint=hint, id="rindle_sync.W004")]

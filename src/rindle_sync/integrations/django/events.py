@@ -1,16 +1,18 @@
-"""What the app listens to: changed settings, and the end of tests that commit."""
+"""What the app listens to: changed settings, new test databases, the end of tests that commit."""
 
 from typing import Any, Final
 
 from django.apps import AppConfig
 from django.core.signals import setting_changed
-from django.db import connections
+from django.db import connections, router, transaction
+from django.db.migrations.loader import MigrationLoader
 from django.db.models.signals import post_migrate
 
 from rindle_sync.integrations.django import conf
 from rindle_sync.integrations.django.in_tests import is_testing, note_names
 from rindle_sync.integrations.django.process import rindle
-from rindle_sync.store.django_tables import empty_in
+from rindle_sync.store.django_tables import empty_in, missing_in
+from rindle_sync.store.revisions import NEWEST
 
 _OURS: Final = frozenset({conf.SETTING, "DATABASES"})
 
@@ -19,7 +21,7 @@ def connect(app: AppConfig) -> None:
     """Begin to listen."""
     note_names()
     setting_changed.connect(_settings_changed, dispatch_uid="rindle_sync")
-    post_migrate.connect(_flushed, sender=app, dispatch_uid="rindle_sync")
+    post_migrate.connect(_migrated, sender=app, dispatch_uid="rindle_sync")
 
 
 def _settings_changed(*, setting: str, **_: object) -> None:
@@ -28,12 +30,31 @@ def _settings_changed(*, setting: str, **_: object) -> None:
         rindle.close()
 
 
-def _flushed(*, using: str, **arguments: Any) -> None:
-    """Empty our tables after a test that commits: Django leaves unmanaged ones as they are.
+def _migrated(*, sender: AppConfig, using: str, **arguments: Any) -> None:
+    """Keep our tables in a test database as Django keeps managed ones.
 
-    A `TransactionTestCase` flushes after each test. Both `migrate` and `flush` send the signal, and
-    only the first has a plan. Outside of tests nothing is deleted, whoever sends it.
+    Both `migrate` and `flush` send the signal, and only the first has a plan. Outside of tests
+    nothing is made or deleted, whoever sends it.
     """
-    if "plan" in arguments or not is_testing() or using != conf.database_alias():
+    if not is_testing() or using != conf.database_alias():
         return
-    empty_in(connections[using])
+    if "plan" in arguments:
+        _make_unmigrated(sender.label, using)
+    else:
+        # a TransactionTestCase flushes after each test, and leaves unmanaged tables as they are
+        empty_in(connections[using])
+
+
+def _make_unmigrated(label: str, alias: str) -> None:
+    """Make the tables where tests run without migrations, and Django makes managed ones only.
+
+    So do pytest-django with `--nomigrations`, and `"TEST": {"MIGRATE": False}` in DATABASES.
+    """
+    if MigrationLoader.migrations_module(label)[0] is not None:
+        return
+    if not router.allow_migrate(alias, label):
+        return
+    connection = connections[alias]
+    with transaction.atomic(using=alias), connection.cursor() as cursor:
+        for statement in missing_in(connection, NEWEST):
+            cursor.execute(statement)
