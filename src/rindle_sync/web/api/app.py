@@ -245,10 +245,13 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 
 
 _UNION_TAGS: Final = frozenset({"str", "int", "float", "bool"})
+_NO_OBJECT: Final = frozenset({"dict_type", "model_type", "model_attributes_type"})
 
 
 def _field(location: tuple[Any, ...]) -> str:
-    parts = [str(part) for part in location[1:]]
+    place, *path = location
+    # a parameter may be there several times, but its user does not count them
+    parts = [str(part) for part in path if place != "query" or not isinstance(part, int)]
     names = [part for part in parts if part not in _UNION_TAGS and "[" not in part]
     return ".".join(names) or "body"
 
@@ -258,6 +261,8 @@ def _message(fault: Mapping[str, Any]) -> str:
         return "there is no such field"
     if fault["type"] == "missing":
         return "is missing"
+    if fault["type"] in _NO_OBJECT:
+        return "must be a JSON object"
     text = str(fault["msg"]).removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
 

@@ -24,7 +24,9 @@ Environment = Annotated[
 
 _READ_ONLY: Final = "the token may only read: use one that may write"
 _ELSEWHERE: Final = "the token is for another environment"
-_NO_ROW: Final = "there is no asset with this id"
+_NO_ROW: Final = (
+    "there is no asset with this id: to find one by its reference, GET /assets?reference=..."
+)
 
 
 T = TypeVar("T")

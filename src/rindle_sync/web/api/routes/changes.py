@@ -1,8 +1,10 @@
 """The feed of changes, for apps that follow them."""
 
+import re
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
+from pydantic import AfterValidator, WithJsonSchema
 from starlette.responses import Response
 
 from rindle_sync.runtime.outgoing.payload import change_payload
@@ -19,6 +21,16 @@ _LARGEST_ID: Final = 2**63 - 1
 
 router = APIRouter(tags=["changes"])
 
+_POSITION: Final = r"^([0-9]{1,19}|newest)$"
+_POSITION_SCHEMA: Final = {"type": "string", "pattern": _POSITION}
+_NO_POSITION: Final = "must be the `next` of an answer before, or newest"
+
+
+def _position(after: str) -> str:
+    if not re.fullmatch(_POSITION, after, re.ASCII):
+        raise ValueError(_NO_POSITION)
+    return after
+
 
 @router.get(
     "/changes", operation_id="listChanges", responses=problems(410), response_model=ChangePage
@@ -27,11 +39,10 @@ async def list_changes(
     call: Reading,
     *,
     after: Annotated[
-        str | None,
+        Annotated[str, AfterValidator(_position), WithJsonSchema(_POSITION_SCHEMA)] | None,
         Query(
-            pattern=r"^([0-9]{1,19}|newest)$",
             description="The `next` of the answer before, to go on behind it; left out, the oldest "
-            "change that is kept comes first. `newest`: only what comes from now on.",
+            "change that is kept comes first. `newest`: only what comes from now on."
         ),
     ] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_CHANGES)] = 100,
@@ -67,5 +78,5 @@ def _number(after: str | None) -> int | None:
         return None
     number = int(after)
     if number > _LARGEST_ID:
-        raise wrong("after", "must be the `next` of an answer before")
+        raise wrong("after", _NO_POSITION)
     return number
