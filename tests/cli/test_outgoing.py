@@ -55,6 +55,20 @@ async def test_a_rotated_secret_signs_beside_the_old_one(shell: Shell) -> None:
         assert Webhook(secret).verify(app.received[0].body, app.received[0].headers)
 
 
+async def test_what_is_wrong_with_an_endpoint_is_told_by_the_options(shell: Shell) -> None:
+    url = "https://app.example.com/hooks"
+    await shell.run("outgoing", "create", "app", url)
+    plain = await shell.run("outgoing", "create", "crm", "http://app.example.com/hooks")
+    changed = await shell.run("outgoing", "update", "app", "--url", "http://app.example.com/hooks")
+    misspelt = await shell.run("outgoing", "create", "crm", url, "--events", "asset.redy")
+
+    needs_option = "error url: must begin with https://; http:// needs --allow-private"
+    assert (plain.code, changed.code, misspelt.code) == (2, 2, 2)
+    assert needs_option in plain.err
+    assert needs_option in changed.err
+    assert "error --events: 'asset.redy' must be one of asset.pending" in misspelt.err
+
+
 async def test_an_endpoint_is_changed_disabled_and_enabled(shell: Shell) -> None:
     url = "https://app.example.com/secretpath0001"
     await shell.run("outgoing", "create", "app", url)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -90,7 +91,22 @@ def create(
             name, url, secret=given, types=_types(events), allow_private=allow_private
         )
 
-    _print_with_secret(with_rindle(work), json_=json_)
+    with _errors_name_options():
+        endpoint = with_rindle(work)
+    _print_with_secret(endpoint, json_=json_)
+
+
+@contextmanager
+def _errors_name_options() -> Iterator[None]:
+    """Let an error name the option that the user gives, not the argument of Python."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if error.setting not in {"url", "types"}:
+            raise
+        text = str(error).removeprefix(f"{error.setting}: ")
+        name = "--events" if error.setting == "types" else error.setting
+        raise ConfigurationError(name, text.replace("allow_private", "--allow-private")) from None
 
 
 def _given(text: str | None) -> str | None:
@@ -240,7 +256,8 @@ def update(
     async def work(rindle: RindleSync) -> OutgoingEndpoint | None:
         return await rindle.outgoing.change(name, url=url, types=types, allow_private=allow_private)
 
-    endpoint = _found(with_rindle(work))
+    with _errors_name_options():
+        endpoint = _found(with_rindle(work))
     if json_:
         print_json(_endpoint(endpoint))
     else:
