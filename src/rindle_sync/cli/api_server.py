@@ -47,7 +47,6 @@ async def api_server(
     if settings.api_port:
         found = ApiServer(serving=_serving(api, settings.api_host, settings.api_port, stop))
     elif has_endpoint:
-        say(f"HTTP API at http://{settings.listen_host}:{settings.listen_port}{PATH}")
         found = ApiServer(beside=api)
     else:
         say(_NO_PORT)

@@ -228,6 +228,8 @@ def _endpoint(
     # before the engine starts: an address that is taken ends the process with nothing begun
     listening = listen(settings.listen_host, settings.listen_port)
     app: App = nowhere
+    if api is not None:
+        say(f"HTTP API at http://{settings.listen_host}:{settings.listen_port}{API_PATH}")
     if has_webhooks:
         app = installation.webhooks(WEBHOOK_PATH)
         say(f"webhooks at {_webhook_address(installation)}")

@@ -139,14 +139,18 @@ async def eventually_answered(client: httpx.AsyncClient) -> httpx.Response:
     return answers[0]
 
 
-async def test_a_port_that_is_taken_ends_the_start(sqlite_tables_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["api_port", "listen_port"])
+async def test_a_port_that_is_taken_ends_the_start(
+    sqlite_tables_url: str, tmp_path: Path, name: str
+) -> None:
     with serving(MuxEmulator()) as far_end:
         taken = far_end.url.rpartition(":")[2]
-        settings = settings_for(sqlite_tables_url, far_end, api_port=taken, api_token=TOKEN)
+        settings = settings_for(sqlite_tables_url, far_end, api_token=TOKEN) | {name: taken}
         ended = await Shell(tmp_path, settings).run("run")
 
     assert ended.code == 2
-    assert f"api_port: cannot listen on 127.0.0.1:{taken}" in ended.complaint
+    assert f"{name}: cannot listen on 127.0.0.1:{taken}" in ended.complaint
+    assert "HTTP API at" not in ended.err
 
 
 async def test_a_service_that_ends_answers_who_waits(tables_url: str, tmp_path: Path) -> None:
