@@ -448,7 +448,7 @@ async def test_a_connection_that_is_refused_is_a_failure(outgoing: Outgoing) -> 
     await outgoing.deliver()
 
     [webhook] = await outgoing.webhooks()
-    assert webhook.reason == "no answer (ClientConnectorError)"
+    assert webhook.reason == "could not connect (ECONNREFUSED)"
 
 
 async def test_private_addresses_are_refused_unless_allowed(outgoing: Outgoing) -> None:

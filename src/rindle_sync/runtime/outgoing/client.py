@@ -198,9 +198,15 @@ def _retry_after(header: str | None, now: datetime) -> timedelta | None:
 
 def _reason(error: Exception) -> str:
     """Why there was no answer, without the error's own text, which may hold anything."""
+    import aiohttp
+
     text = str(error)
     if REFUSED in text:
         return REFUSED
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its certificate is not trusted"
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its host has no address"
+    if isinstance(error, aiohttp.ClientConnectorError) and error.errno:
+        return f"could not connect ({errno.errorcode.get(error.errno, error.errno)})"
     return f"no answer ({type(error).__name__})"
