@@ -85,7 +85,7 @@ async def test_what_is_wrong_is_told_by_its_line_and_stops_no_other(
     assert refused[6].endswith("has this provider_asset_id, and another reference")
     assert refused[8] == "has 6 cells, and there are 4 columns"
     assert refused[9].startswith("state: must be one of pending")
-    assert "line 4: provider_asset_id: or provider_upload_id is needed" in told.complaint
+    assert "line 4: provider_asset_id: is needed, or provider_upload_id" in told.complaint
     assert "asset-1" not in ended.out + told.out + told.complaint
 
 

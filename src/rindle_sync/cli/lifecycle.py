@@ -176,7 +176,7 @@ def replace(
     such row.
     """
     if not (provider_asset_id or upload_id):
-        text = "or --upload-id is needed: what shall the row be about?"
+        text = "is needed, or --upload-id: what shall the row be about?"
         raise ConfigurationError("--provider-asset-id", text)
 
     async def work(rindle: RindleSync) -> ProviderAsset | None:

@@ -70,9 +70,9 @@ def track(
     if dry_run:
         raise ConfigurationError("--dry-run", "is for --from, which reads the rows from a file")
     if reference is None:
-        raise ConfigurationError("--reference", "or --from is needed")
+        raise ConfigurationError("--reference", "is needed, or --from")
     if not (provider_asset_id or upload_id):
-        text = "or --upload-id is needed: without an id of the provider there is nothing to check"
+        text = "is needed, or --upload-id: without an id of the provider there is nothing to check"
         raise ConfigurationError("--provider-asset-id", text)
     row = with_rindle(
         lambda rindle: rindle.track(

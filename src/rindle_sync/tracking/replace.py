@@ -25,7 +25,7 @@ async def replace_asset(
     them already, nothing changes. Raises `AlreadyTracked`, `ConfigurationError`, `Conflict`.
     """
     if not (provider_asset_id or provider_upload_id):
-        text = "or provider_upload_id is needed: what shall the row be about?"
+        text = "is needed, or provider_upload_id: what shall the row be about?"
         raise ConfigurationError("provider_asset_id", text)
     given = {"provider_asset_id": provider_asset_id, "provider_upload_id": provider_upload_id}
     fresh = new_row(

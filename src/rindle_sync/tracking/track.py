@@ -85,7 +85,7 @@ def tracked_row(context: Context, *, state: State | None = None, **values: Any) 
     `state` is `processing` where there is a provider id, else `uploading`.
     """
     if not (values.get("provider_asset_id") or values.get("provider_upload_id")):
-        text = "or provider_upload_id is needed: without an id there is nothing to check"
+        text = "is needed, or provider_upload_id: without an id there is nothing to check"
         raise ConfigurationError("provider_asset_id", text)
     if state is not None and state not in TRACKABLE:
         raise ConfigurationError("state", f"must be one of {', '.join(TRACKABLE)}")
