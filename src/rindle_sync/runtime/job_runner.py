@@ -91,6 +91,10 @@ class JobRunner:
         gateway, trigger = self.context.gateway, PROVIDER_JOBS.get(kind)
         return trigger is None or (gateway.has_token and not gateway.reads.is_refused(trigger))
 
+    def is_cut_off(self, kind: JobKind) -> bool:
+        """Whether `kind` calls the provider, and the circuit is open."""
+        return kind in PROVIDER_JOBS and self.context.gateway.circuit.opened is not None
+
     def wake(self, kind: JobKind) -> None:
         """Have `kind` run soon, if an engine runs in this process."""
         if kind in self.woken:

@@ -7,7 +7,7 @@ from typing import Final
 
 from rindle_sync.domain import Job, JobKind
 from rindle_sync.runtime.engines.base import Due
-from rindle_sync.runtime.engines.loop import LONGEST_GAP, Loop, ended_well
+from rindle_sync.runtime.engines.loop import LONGEST_GAP, Loop, ended_well, failed_attempts
 from rindle_sync.runtime.job_runner import JobRunner, waking
 
 _log: Final = logging.getLogger("rindle_sync")
@@ -64,6 +64,7 @@ class Embedded:
         self._wakeup = asyncio.Event()
         self._running: dict[Job, asyncio.Task[None]] = {}
         self._failures: dict[Job, int] = {}
+        self._failed_attempts: dict[Job, int] = {}
         self._rests_until: dict[Job, float] = {}
         self._gathering: set[Job] = set()
         self._polled_at = -self._poll_every
@@ -125,11 +126,8 @@ class Embedded:
         try:
             work = job_runner.run(job.kind, lambda: not self._stop.is_set())
             well = await ended_well(work, f"{job.environment}: {job.kind.value}")
-            failed = self._failures.get(job, 0)
-            if well and failed:
-                text = "%s: the %s works again after %d failed attempts"
-                _log.info(text, job.environment, job.kind.value, failed)
-            failures = 0 if well else failed + 1
+            self._note_attempt(job, well=well)
+            failures = 0 if well else self._failures.get(job, 0) + 1
             rest = self._rests[job.kind]
             gap = min(rest * 2 ** min(failures, 10), max(rest, LONGEST_GAP))
             self._failures[job] = failures
@@ -144,6 +142,17 @@ class Embedded:
             # woken while it ran: a tick has passed it over since, and must start it now
             elif job.kind in job_runner.woken:
                 self._wakeup.set()
+
+    def _note_attempt(self, job: Job, *, well: bool) -> None:
+        """Log once that a job works again; one that the open circuit lets make no call does not."""
+        if not well:
+            self._failed_attempts[job] = self._failed_attempts.get(job, 0) + 1
+        elif job in self._failed_attempts:
+            if self._job_runners[job.environment].is_cut_off(job.kind):
+                return
+            number = self._failed_attempts.pop(job)
+            text = "%s: the %s works again after %s"
+            _log.info(text, job.environment, job.kind.value, failed_attempts(number))
 
     def _gathered(self, job: Job) -> None:
         self._gathering.discard(job)

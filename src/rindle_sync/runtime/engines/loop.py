@@ -34,7 +34,7 @@ class Loop:
             began = clock()
             is_well = await self._tick(tick, stop)
             if is_well and failures:
-                _log.info("rindle-sync works again after %d failed attempts", failures)
+                _log.info("rindle-sync works again after %s", failed_attempts(failures))
             if is_well or clock() - began >= LONGEST_GAP:
                 failures = 0
             if not is_well:
@@ -64,6 +64,11 @@ class Loop:
         if not running.cancelled() and isinstance(running.exception(), AlreadyClosed):
             raise AlreadyClosed  # no later tick can go well
         return await ended_well(running)
+
+
+def failed_attempts(number: int) -> str:
+    """So many, in words of the log."""
+    return f"{number} failed attempt{'' if number == 1 else 's'}"
 
 
 async def ended_well(work: Awaitable[object], about: str = "") -> bool:
