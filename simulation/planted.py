@@ -74,8 +74,10 @@ Patches = Sequence[Any]
 
 def _overwrite() -> Patches:
     """Rows are written whoever wrote them meanwhile."""
+    make = row_writes.write_rows.__wrapped__  # the statement is made once a process
     with patch.object(row_writes, "_is_unread", lambda *_: true()):
-        return [patch.object(asset_store, "WRITE_ROWS", row_writes._sqlite())]
+        statement = make()
+    return [patch.object(asset_store, "write_rows", lambda: statement)]
 
 
 def _emit_first() -> Patches:
@@ -101,7 +103,7 @@ def _changes_apart() -> Patches:
         if written:
             values = {"rows": row_writes.changes_as_text(written)}
             async with self.writing() as connection:
-                await connection.execute(row_writes.ADD_CHANGES, values)
+                await connection.execute(row_writes.add_changes(), values)
         return ids
 
     return [patch.object(AssetStore, "_write", write)]
