@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -12,6 +11,7 @@ import typer
 from rich.table import Table
 
 from rindle_sync.cli.listing import moment_of_option
+from rindle_sync.cli.outgoing_shown import endpoint_values, print_webhooks, state_of, webhook_values
 from rindle_sync.cli.output import (
     WIDE,
     Json,
@@ -120,7 +120,7 @@ def _types(events: str | None) -> list[str]:
 def _print_with_secret(endpoint: OutgoingEndpoint, *, json_: bool) -> None:
     secret = endpoint.secrets[0].secret
     if json_:
-        print_json(_endpoint(endpoint) | {"secret": secret})
+        print_json(endpoint_values(endpoint) | {"secret": secret})
         return
     out.print(f"{endpoint.name}: {visible(endpoint.shown_url)}", markup=False, soft_wrap=True)
     out.print(f"secret: {secret}", markup=False, soft_wrap=True)
@@ -137,42 +137,15 @@ def list_endpoints(json_: Json = False) -> None:
 
     found = with_rindle(work)
     if json_:
-        print_json([_endpoint(endpoint) | {"webhooks": counts} for endpoint, counts in found])
+        print_json([endpoint_values(endpoint) | {"webhooks": counts} for endpoint, counts in found])
         return
     names = "name", "url", "events", "state", *OutgoingStatus
     table = Table(*names, box=None, pad_edge=False)
     for endpoint, counts in found:
         numbers = [str(counts[status]) for status in OutgoingStatus]
-        cells = endpoint.shown_url, ", ".join(endpoint.types) or "all", _state(endpoint)
+        cells = endpoint.shown_url, ", ".join(endpoint.types) or "all", state_of(endpoint)
         table.add_row(endpoint.name, *map(literal, cells), *numbers)
     out.print(table, width=WIDE, crop=False)
-
-
-def _state(endpoint: OutgoingEndpoint) -> str:
-    health = endpoint.health
-    if not endpoint.is_enabled:
-        return f"disabled: {health.disabled_reason}"
-    if health.failing_since:
-        return f"failing since {moment_of(health.failing_since)}"
-    return "enabled"
-
-
-def _endpoint(endpoint: OutgoingEndpoint) -> dict[str, Any]:
-    health = endpoint.health
-    return {
-        "id": endpoint.id,
-        "name": endpoint.name,
-        "url": endpoint.shown_url,
-        "events": list(endpoint.types),
-        "allow_private": endpoint.allow_private,
-        "created_at": endpoint.created_at,
-        "secrets": len(endpoint.secrets),
-        "disabled_at": health.disabled_at,
-        "disabled_reason": health.disabled_reason,
-        "paused_until": health.paused_until,
-        "failing_since": health.failing_since,
-        "failures": health.failures,
-    }
 
 
 @commands.command("show")
@@ -198,40 +171,14 @@ def show(
 
     endpoint, counts, webhooks = _found(with_rindle(work))
     if json_:
-        listed = [_webhook(webhook) for webhook in webhooks]
-        print_json(_endpoint(endpoint) | {"webhooks": counts, "newest": listed})
+        listed = [webhook_values(webhook) for webhook in webhooks]
+        print_json(endpoint_values(endpoint) | {"webhooks": counts, "newest": listed})
         return
-    for key, value in (_endpoint(endpoint) | dict(counts)).items():
+    for key, value in (endpoint_values(endpoint) | dict(counts)).items():
         if value not in (None, []):
             shown = moment_of(value) if isinstance(value, datetime) else visible(value)
             out.print(f"{key}: {shown}", markup=False, soft_wrap=True)
-    _print_webhooks(webhooks)
-
-
-def _print_webhooks(webhooks: Sequence[OutgoingWebhook]) -> None:
-    if not webhooks:
-        return
-    names = "id", "type", "row", "version", "status", "attempts", "next attempt", "answer", "reason"
-    table = Table(*names, box=None, pad_edge=False)
-    for webhook in webhooks:
-        at = webhook.next_attempt_at
-        cells = (
-            webhook.id,
-            webhook.type,
-            webhook.row_id,
-            webhook.version,
-            webhook.status,
-            webhook.attempts,
-            moment_of(at) if at else "-",
-            webhook.response_status or "-",
-            webhook.reason or "",
-        )
-        table.add_row(*map(literal, cells))
-    out.print(table, width=WIDE, crop=False)
-
-
-def _webhook(webhook: OutgoingWebhook) -> dict[str, Any]:
-    return {name: value for name, value in asdict(webhook).items() if name != "endpoint_id"}
+    print_webhooks(webhooks)
 
 
 @commands.command("update")
@@ -259,7 +206,7 @@ def update(
     with _errors_name_options():
         endpoint = _found(with_rindle(work))
     if json_:
-        print_json(_endpoint(endpoint))
+        print_json(endpoint_values(endpoint))
     else:
         out.print(f"{endpoint.name}: {visible(endpoint.shown_url)}", markup=False, soft_wrap=True)
 
