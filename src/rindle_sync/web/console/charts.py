@@ -54,13 +54,17 @@ class Chart:
     text: str
     """What it shows in all, in words."""
     legend: list[Named]
-    names: list[str]
     columns: list[Column] = field(repr=False)
     top: str
     """What the upper edge stands for."""
     is_empty: bool
     empty: str
     """What is said where there is nothing to draw."""
+
+    @property
+    def names(self) -> list[str]:
+        """What the figures of a column are, in their order."""
+        return [item.text for item in self.legend]
 
     @property
     def width(self) -> int:
@@ -92,14 +96,13 @@ def _changes(search: ChangeSearch, hours: Sequence[HourFigures]) -> Chart:
         numbers = [hour.by_trigger.get(trigger, 0) for trigger in triggers]
         return [*numbers], [f"{number:,}" for number in numbers]
 
-    names = [TRIGGERS[trigger] for trigger in triggers]
+    legend = [Named(trigger.value, TRIGGERS[trigger]) for trigger in triggers]
     return Chart(
         id="changes",
         title="Changes, by what found them",
         text=f"{', '.join(totals)}.",
-        legend=[Named(trigger.value, TRIGGERS[trigger]) for trigger in triggers],
-        names=names,
-        columns=_columns(search, hours, names, [t.value for t in triggers], figures),
+        legend=legend,
+        columns=_columns(search, hours, legend, figures),
         top=f"{most:,} an hour",
         is_empty=not most,
         empty="No video has changed in the last 24 hours.",
@@ -115,15 +118,14 @@ def _lateness(search: ChangeSearch, hours: Sequence[HourFigures]) -> Chart:
         middle, p95 = _median(hour.late_ms), _p95(hour.late_ms)
         return [middle, p95 - middle], [seconds_of(middle / 1000), seconds_of(p95 / 1000)]
 
-    names = ["median", "95 of 100 within"]
+    legend = [Named("median", "median"), Named("p95", "95 of 100 within")]
     most = max(_p95(hour.late_ms) for hour in hours)
     return Chart(
         id="lateness",
         title="How late changes were found",
         text=f"The median of all is {seconds_of(_median(late_ms) / 1000)}.",
-        legend=[Named("median", names[0]), Named("p95", names[1])],
-        names=names,
-        columns=_columns(search, hours, names, ["median", "p95"], figures),
+        legend=legend,
+        columns=_columns(search, hours, legend, figures),
         top=seconds_of(most / 1000),
         is_empty=not late_ms,
         empty="No webhook or check has found a change in the last 24 hours.",
@@ -139,14 +141,13 @@ def _webhooks(search: ChangeSearch, hours: Sequence[HourFigures]) -> Chart:
         came = hour.expected - hour.missed
         return [hour.missed, came], [f"{hour.missed:,}", f"{came:,}"]
 
-    names = ["never came", "came"]
+    legend = [Named("missed", "never came"), Named("reported", "came")]
     return Chart(
         id="webhooks",
         title="Webhooks that never came",
         text=f"{missed:,} of {many(expected, 'expected webhook')} never came.",
-        legend=[Named("missed", names[0]), Named("reported", names[1])],
-        names=names,
-        columns=_columns(search, hours, names, ["missed", "reported"], figures),
+        legend=legend,
+        columns=_columns(search, hours, legend, figures),
         top=f"{most:,} expected",
         is_empty=not expected,
         empty="No webhook was expected in the last 24 hours.",
@@ -161,15 +162,14 @@ def _calls(search: ChangeSearch, hours: Sequence[HourFigures], per_hour: float) 
     def figures(hour: HourFigures) -> tuple[list[float], list[str]]:
         return [hour.reads, hour.creates], [f"{hour.reads:,}", f"{hour.creates:,}"]
 
-    names = ["checks", "uploads and assets begun"]
+    legend = [Named("reads", "checks"), Named("creates", "uploads and assets begun")]
     share = f"{busiest / per_hour:.0%}"
     return Chart(
         id="calls",
         title="Calls to the provider",
         text=f"{many(total, 'call')}; the busiest hour took {share} of the limit for checks.",
-        legend=[Named("reads", names[0]), Named("creates", names[1])],
-        names=names,
-        columns=_columns(search, hours, names, ["reads", "creates"], figures),
+        legend=legend,
+        columns=_columns(search, hours, legend, figures),
         top=f"{most:,} an hour; the limit for checks is {per_hour:,.0f}",
         is_empty=not most,
         empty="No call was made in the last 24 hours.",
@@ -179,16 +179,16 @@ def _calls(search: ChangeSearch, hours: Sequence[HourFigures], per_hour: float) 
 def _columns(
     search: ChangeSearch,
     hours: Sequence[HourFigures],
-    names: Sequence[str],
-    styles: Sequence[str],
+    legend: Sequence[Named],
     figures: Callable[[HourFigures], tuple[list[float], list[str]]],
 ) -> list[Column]:
     """A column for each hour; `figures` are its numbers, the first at the bottom, and as text."""
     most = max(sum(figures(hour)[0]) for hour in hours)
+    styles = [item.style for item in legend]
     columns = []
     for place, hour in enumerate(hours):
         numbers, texts = figures(hour)
-        told = [f"{name} {text or 0}" for name, text in zip(names, texts, strict=True)]
+        told = [f"{item.text} {text or 0}" for item, text in zip(legend, texts, strict=True)]
         columns.append(
             Column(
                 x=place * STEP,
