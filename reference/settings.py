@@ -32,7 +32,7 @@ _GROUPS: Final = {
     "How often a row is checked": (
         r"provider_(polling|check|watch|retry).*|engine|sweep_.*|audit_.*"
     ),
-    "Operating": r"console_.*|opentelemetry|log_format",
+    "Operating": r"console_.*|opentelemetry|log_.*",
 }
 """The headings, and the settings below each, in the order in which they stand in the code."""
 

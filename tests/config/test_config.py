@@ -73,6 +73,7 @@ BAD_TEXTS = {
     "opentelemetry": ("nonsense", "", "ON", "1"),
     "api_token_sees_provider_ids": ("nonsense", "", "ON", "1"),
     "log_format": ("nonsense", "", "JSON"),
+    "log_level": ("nonsense", "", "INFO", "20"),
     "mux_token_id_file": ("/no/such/file", "/"),
     "mux_token_secret_file": ("/no/such/file", "/"),
     "webhook_types": ("live", "a.b,", "video.asset.*", "video.upload.created", "a b.c", "a.[bc]"),

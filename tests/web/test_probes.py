@@ -582,6 +582,29 @@ async def test_each_line_of_the_log_is_a_json_object(sqlite_shell: Shell, far_en
     assert asset not in ended.err
 
 
+@pytest.mark.parametrize(
+    ("log_level", "has"),
+    [("debug", {"state_change", "resolved"}), ("info", {"state_change"}), ("warning", set())],
+)
+async def test_the_log_has_lines_from_a_level_on(
+    sqlite_shell: Shell, far_end: FarEnd, log_level: str, has: set[str]
+) -> None:
+    asset = far_end.emulator.create_asset(life=READY)
+    async with a_store(sqlite_shell.settings["database_url"]) as store:
+        await add_due(store, asset)
+        async with sqlite_shell.but(log_level=log_level).started("run") as running:
+
+            async def is_ready() -> None:
+                assert [row.state for row in await all_rows(store)] == [State.READY]
+
+            await eventually(is_ready)
+            ended = await stopped(running)
+
+    assert {name for name in ("state_change", "resolved") if name in ended.err} == has
+    assert asset not in ended.err
+    assert far_end.emulator.token_secret not in ended.err
+
+
 async def test_each_run_is_such_a_line_too_and_an_environment_may_have_any_name(
     sqlite_shell: Shell, far_end: FarEnd
 ) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from rindle_sync.config import LogFormat
+from rindle_sync.config import LogFormat, LogLevel
 
 if TYPE_CHECKING:
     import asyncio
@@ -65,14 +65,17 @@ def silent_until_started() -> Iterator[None]:
         LOG.removeHandler(handler)
 
 
-def start(log_format: LogFormat) -> None:
+def start(log_format: LogFormat, log_level: LogLevel) -> None:
     """Write the log from now on."""
     handler = logging.StreamHandler()
     if log_format is LogFormat.JSON:
         handler.setFormatter(JsonLines())
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    level = logging.getLevelNamesMapping()[log_level.name]
+    # the libraries are not debugged with us: their lines may hold ids and tokens
+    logging.basicConfig(level=max(level, logging.INFO), handlers=[handler])
+    LOG.setLevel(level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for name in _SILENCED:
         # with no handler at all, Python would print its warnings to standard error

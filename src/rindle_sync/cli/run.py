@@ -87,7 +87,8 @@ def keep_running(
     json_: bool, *, has_endpoint: bool = True, has_api: bool = True, process_jobs: bool = True
 ) -> None:
     """Run the service, or a part of it, until it is stopped; report each pass."""
-    logs.start(overrides.get("log_format") or settings().log_format)
+    process = settings()
+    logs.start(overrides.get("log_format") or process.log_format, process.log_level)
     report = partial(_report_pass, json_=json_)
     parts = {"has_endpoint": has_endpoint, "has_api": has_api, "process_jobs": process_jobs}
     with_installation(

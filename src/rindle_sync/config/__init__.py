@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from rindle_sync.config.choices import EngineName, LogFormat, Switch
+from rindle_sync.config.choices import EngineName, LogFormat, LogLevel, Switch
 from rindle_sync.config.frames import hides_values
 from rindle_sync.config.in_tests import clock_of_tests, is_in_tests
 

@@ -29,6 +29,7 @@ class SettingsArguments(TypedDict, total=False):
     api_port: int | None
     opentelemetry: str
     log_format: str
+    log_level: str
     sweep_interval_seconds: float
     provider: str
     webhook_public_url: str | None

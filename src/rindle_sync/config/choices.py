@@ -17,6 +17,15 @@ class Switch(StrEnum):
     ON = "on"
 
 
+class LogLevel(StrEnum):
+    """The least severe lines that the log has."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
 class LogFormat(StrEnum):
     """What a line of the log is."""
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from rindle_sync.config.api_settings import ApiSettings, long_enough, not_blank
-from rindle_sync.config.choices import EngineName, LogFormat, Switch
+from rindle_sync.config.choices import EngineName, LogFormat, LogLevel, Switch
 from rindle_sync.providers import PREFIX, trimmed
 
 BASE_URL: Final = (
@@ -70,6 +70,10 @@ class ServiceSettings(ApiSettings):
     """Whether these processes send metrics and traces to OpenTelemetry."""
     log_format: LogFormat = LogFormat.TEXT
     """The format of a log line."""
+    log_level: LogLevel = LogLevel.INFO
+    """The least severe lines of the log. `debug` has a line for every event, `warning` only what is
+    wrong.
+    """
     sweep_interval_seconds: float = Field(default=5, ge=0.001, le=86_400)
     """The pause between two sweeps of `run`. A failed pass doubles it, up to a minute."""
 
