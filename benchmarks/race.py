@@ -84,7 +84,10 @@ class Figures:
 class Contestant:
     """Theirs: a server that has applied what it has answered."""
 
-    def __init__(self, name: str, running: Running, port: int, database: "Cpu") -> None:
+    def __init__(
+        self, name: str, running: Running, port: int, database: "Cpu", url: str | None = None
+    ) -> None:
+        self.url = url
         self.name = name
         self.port = port
         self.running = running
@@ -95,6 +98,12 @@ class Contestant:
 
     async def prepare(self, events: Sequence[Event]) -> None:
         """Whatever must be there before these events come."""
+
+    def analyze(self) -> None:
+        """Give PostgreSQL the statistics that it has made by itself on a database a minute old."""
+        if self.url:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute("ANALYZE")
 
     async def until_applied(self) -> None:
         """Wait until nothing is left to apply."""
@@ -224,7 +233,7 @@ async def _theirs(server: postgres.Server, cpu: Cpu, folder: Path) -> AsyncItera
         variables = {"DATABASE_URL": url, "WEBHOOK_SECRET": SECRET, "PORT": str(port)}
         async with _node(folder, variables) as running:
             await listening(running, port)
-            yield Contestant(f"@mux/sync-engine {VERSION}", running, port, cpu)
+            yield Contestant(f"@mux/sync-engine {VERSION}", running, port, cpu, url)
 
 
 @asynccontextmanager
@@ -251,7 +260,8 @@ async def _node(folder: Path, variables: Mapping[str, str]) -> AsyncIterator[Run
 async def _ours(name: str, place: Any, cpu: Cpu) -> AsyncIterator[Contestant]:
     with _database(place) as url:
         async with a_store(url) as store, service(url) as (running, port):
-            ours = Ours(name, running, port, cpu)
+            is_file = isinstance(place, Path)
+            ours = Ours(name, running, port, cpu, None if is_file else url)
             ours.store = store
             yield ours
 
@@ -290,6 +300,7 @@ async def _steadily(contestant: Contestant) -> None:
     with _awake(contestant):
         # stopped, it might hold the lock of its SQLite file
         await contestant.prepare(events)
+        contestant.analyze()
         async with lines_to(contestant.port) as lines:
             before = contestant.cpu.seconds()
             answers = await steady(lines, events)
@@ -305,6 +316,7 @@ async def _flooded(contestant: Contestant) -> None:
     with _awake(contestant):
         # stopped, it might hold the lock of its SQLite file
         await contestant.prepare(events)
+        contestant.analyze()
         async with lines_to(contestant.port) as lines:
             before, began, sender = (
                 contestant.cpu.seconds(),

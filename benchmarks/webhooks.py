@@ -135,6 +135,7 @@ async def service(url: str) -> AsyncIterator[tuple[Running, int]]:
         "mux_token_secret": "nothing",
         "mux_webhook_secrets": SECRET,
         "listen_port": str(port),
+        "log_level": "warning",
     }
     with TemporaryDirectory(prefix="rindle-bench-") as folder:
         async with Shell(Path(folder), settings).started("run") as running:
