@@ -74,17 +74,19 @@ Patches = Sequence[Any]
 
 def _overwrite() -> Patches:
     """Rows are written whoever wrote them meanwhile."""
-    make = row_writes.write_rows.__wrapped__  # the statement is made once a process
+    make = row_writes._write_rows.__wrapped__  # a statement is made once a process
     with patch.object(row_writes, "_is_unread", lambda *_: true()):
-        statement = make()
-    return [patch.object(asset_store, "write_rows", lambda: statement)]
+        made = {lines: make(lines) for lines in (row_writes._WHOLE_ROWS, row_writes._CHECKS)}
+    return [patch.object(row_writes, "_write_rows", made.__getitem__)]
 
 
 def _emit_first() -> Patches:
     """Events are emitted before the write that they are about."""
 
     async def write_and_emit(context: Any, decided: Any, trigger: Any, now: Any) -> Any:
-        writes = [Write(applied.row, apply._change(applied, trigger, now)) for applied in decided]
+        writes = [
+            Write(applied.row, None, apply._change(applied, trigger, now)) for applied in decided
+        ]
         for applied, write in zip(decided, writes, strict=True):
             for event in apply._events(applied, write.change, now):
                 context.telemetry.emit(event, write.row, at=now)
@@ -98,7 +100,7 @@ def _changes_apart() -> Patches:
     original = AssetStore._write
 
     async def write(self: AssetStore, writes: Any) -> Any:
-        ids = await original(self, [Write(write.row, None) for write in writes])
+        ids = await original(self, [Write(write.row) for write in writes])
         written = [write.change for write in writes if write.change and write.row.id in ids]
         if written:
             values = {"rows": row_writes.changes_as_text(written)}

@@ -82,7 +82,9 @@ async def moved(world: World, row: ProviderAsset, *states: State) -> None:
     for state in states:
         before = await world.now_is(row)
         after = replace(before, state=state, version=before.version + 1)
-        await world.context.store.assets.write([Write(after, a_change(world, before, after))])
+        await world.context.store.assets.write(
+            [Write(after, change=a_change(world, before, after))]
+        )
 
 
 def a_change(world: World, before: ProviderAsset, after: ProviderAsset) -> Change:

@@ -110,12 +110,81 @@ async def test_metadata_that_is_kept_stays_and_all_else_is_written(store: AssetS
     await store.add(row)
     after = next_of(row, title="Title", check_at=NOW)
 
-    await store.write([Write(replace(after, raw_provider_metadata=None), keeps_metadata=True)])
+    without = {"raw_provider_metadata": None}
+    await store.write([Write(replace(after, **without), replace(row, **without))])
     assert await store.get(row.id) == after
 
     cleared = next_of(after, raw_provider_metadata=None)
     await store.write([Write(cleared)])
     assert await store.get(row.id) == cleared
+
+
+async def test_a_check_that_found_nothing_new_is_noted_and_all_else_stays(
+    store: AssetStore,
+) -> None:
+    row = replace(a_full_row(), version=1)
+    await store.add(row)
+    after = next_of(
+        row,
+        observed_at=NOW,
+        checked_at=NOW,
+        check_at=NOW + timedelta(hours=1),
+        check_failures=7,
+        last_sync_error="no answer",
+        missing_since=None,
+        decision_log=[*row.decision_log, {"verdict": "unchanged"}],
+    )
+
+    write = Write(after, row)
+    assert write.is_of_check
+    assert (await store.write([write])).ids == {row.id}
+
+    stored = await store.get(row.id)
+    assert stored == after
+    assert stored.decision_log == after.decision_log
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"state": State.DELETED},
+        {"playback_ids": (SIGNED,)},
+        {"title": "Title"},
+        {"duration": 2.5},
+        {"is_live": True},
+        {"last_event_at": OLD},
+        {"raw_provider_metadata": {"duration": 2.5}},
+        {"absent_playback_ids": ("id-1",)},
+    ],
+    ids=lambda found: next(iter(found)),
+)
+async def test_what_a_check_brought_is_written_whatever_it_is(
+    store: AssetStore, found: dict[str, Any]
+) -> None:
+    row = replace(a_full_row(), version=1)
+    await store.add(row)
+    after = next_of(row, checked_at=NOW + SECOND, **found)
+
+    await store.write([Write(after, row)])
+
+    assert await store.get(row.id) == after
+
+
+async def test_a_check_with_news_brings_those_without_along(store: AssetStore) -> None:
+    rows = [replace(a_full_row(), version=1, provider_upload_id=None) for _ in range(2)]
+    for number, row in enumerate(rows):
+        await store.add(replace(row, provider_asset_id=f"asset-{number}"))
+    kept = await store.get_many([row.id for row in rows])
+    before = [kept[row.id] for row in rows]
+    quiet = next_of(before[0], checked_at=NOW + SECOND)
+    loud = next_of(before[1], checked_at=NOW + SECOND, title="Title")
+
+    written = await store.write(
+        [Write(quiet, before[0]), Write(loud, before[1], a_change(loud)), Write(next_of(a_row()))]
+    )
+
+    assert written.ids == {quiet.id, loud.id}
+    assert [await store.get(row.id) for row in rows] == [quiet, loud]
 
 
 async def test_numbers_come_back_to_their_last_digit(store: AssetStore) -> None:
@@ -229,7 +298,7 @@ async def test_of_many_writers_at_once_exactly_one_wins_each_version(store: Asse
 
     written = await asyncio.gather(
         *(
-            store.write([Write(next_of(row, check_failures=n), a_change(next_of(row)))])
+            store.write([Write(next_of(row, check_failures=n), change=a_change(next_of(row)))])
             for n in range(8)
         )
     )
@@ -245,9 +314,12 @@ async def test_a_change_is_kept_with_its_row_or_not_at_all(store: AssetStore) ->
     after = next_of(row, state=State.READY)
 
     await store.write(
-        [Write(after, a_change(after)), Write(next_of(a_row()), a_change(next_of(a_row())))]
+        [
+            Write(after, change=a_change(after)),
+            Write(next_of(a_row()), change=a_change(next_of(a_row()))),
+        ]
     )
-    await store.write([Write(after, a_change(after))])
+    await store.write([Write(after, change=a_change(after))])
 
     assert await store.changes_of(row.id) == [a_change(after)]
 
@@ -264,7 +336,7 @@ async def test_a_page_is_written_in_few_statements_whatever_its_size(store: Asse
     )
 
     written = await store.write(
-        [Write(next_of(r, state=State.READY), a_change(next_of(r))) for r in rows]
+        [Write(next_of(r, state=State.READY), change=a_change(next_of(r))) for r in rows]
     )
 
     assert len(written.ids) == 100

@@ -138,9 +138,8 @@ async def _write_and_emit(
     writes = []
     for applied in decided:
         before, row = applied.before, applied.row
-        is_kept = row.raw_provider_metadata is before.raw_provider_metadata
         change = _change(applied, trigger, now)
-        writes.append(Write(row, change, _left(before, row, now), keeps_metadata=is_kept))
+        writes.append(Write(row, before, change, _left(before, row, now)))
     written = await context.store.assets.write(writes)
     for applied, write in zip(decided, writes, strict=True):
         if write.row.id in written.ids:

@@ -18,10 +18,8 @@ from rindle_sync.store.row_writes import (
     Write,
     add_changes,
     changes_as_text,
-    rows_and_changes,
-    rows_as_text,
-    write_all,
-    write_rows,
+    write_on_postgresql,
+    write_on_sqlite,
 )
 from rindle_sync.store.schema.core_engine import CoreConnection
 from rindle_sync.store.schema.json_rows import any_of, to_json
@@ -266,7 +264,7 @@ class AssetStore(Repository):
     async def _write_at_once(self, connection: CoreConnection, writes: Sequence[Write]) -> Set[str]:
         has_changes = any(write.change for write in writes)
         is_told = has_changes and self.database.notifications.are_due(JobKind.DISPATCH)
-        statement, sent = write_all(tells=is_told), rows_and_changes(writes)
+        statement, sent = write_on_postgresql(writes, tells=is_told)
         found = await connection.execute(statement, sent)
         return frozenset(found.scalars())
 
@@ -275,7 +273,7 @@ class AssetStore(Repository):
         # not more at once: SQLite holds the whole JSON, parsed
         for start in range(0, len(writes), WRITTEN_AT_ONCE):
             part = writes[start : start + WRITTEN_AT_ONCE]
-            found = await connection.execute(write_rows(), {"rows": rows_as_text(part)})
+            found = await connection.execute(*write_on_sqlite(part))
             ids = frozenset(found.scalars())
             added = [w.change for w in part if w.change and w.row.id in ids]
             if added:

@@ -33,10 +33,24 @@ class Write(msgspec.Struct, frozen=True, gc=False):
     """A row to write, one version above the stored one, its change, and the ids that it loses."""
 
     row: ProviderAsset
+    before: ProviderAsset | None = None
+    """The row as it was read, so that what it has already is not sent; None where that is unknown.
+    """
     change: Change | None = None
     superseded: SupersededIds | None = None
-    keeps_metadata: bool = False
-    """Whether `raw_provider_metadata` is as it is stored, and need not be sent."""
+
+    @property
+    def keeps_metadata(self) -> bool:
+        """Whether `raw_provider_metadata` is as it is stored."""
+        before = self.before
+        return before is not None and self.row.raw_provider_metadata is before.raw_provider_metadata
+
+    @property
+    def is_of_check(self) -> bool:
+        """Whether nothing differs but what is noted of a check, as where it found nothing new."""
+        if self.change or self.before is None or not self.keeps_metadata:
+            return False
+        return bool(_read_other(self.row) == _read_other(self.before))
 
 
 _FIXED: Final = {
@@ -45,13 +59,57 @@ _FIXED: Final = {
 }
 """The columns that a write does not set from the row."""
 _WRITTEN: Final = tuple(name for name in ROW_FIELDS if name not in _FIXED)
-_SENT: Final = ("id", "lease_token", *_WRITTEN)
-_read_sent: Final = attrgetter(*_SENT)
-_TIMES: Final = tuple(name for name in _SENT if isinstance(assets.c[name].type, UtcTime))
 _METADATA: Final = "raw_provider_metadata"
 _KEEPS: Final = sa.column("keeps_metadata", sa.Boolean())
 
-_Sent: Any = msgspec.defstruct("_Sent", [*_SENT, (_KEEPS.name, bool, False)], gc=False)
+_OF_CHECK: Final = (
+    *("observed_at", "checked_at", "check_at", "check_failures", "last_sync_error"),
+    *("missing_since", "decision_log", "version"),
+)
+"""What is noted of each check. Most find nothing new, and so few columns cost half as much."""
+_read_other: Final = attrgetter(*(name for name in _WRITTEN if name not in {*_OF_CHECK, _METADATA}))
+
+
+class _Lines:
+    """What is sent of rows, and how."""
+
+    def __init__(self, written: Sequence[str]) -> None:
+        self.names: Final = ("id", "lease_token", *written)
+        self.columns: Final = [sa.column(name, assets.c[name].type) for name in self.names]
+        self._has_metadata: Final = _METADATA in written
+        if self._has_metadata:
+            self.columns.append(_KEEPS)
+        self._times: Final = [
+            name for name in self.names if isinstance(assets.c[name].type, UtcTime)
+        ]
+        self._read: Final = attrgetter(*self.names)
+        fields: list[Any] = list(self.names)
+        if self._has_metadata:
+            fields.append((_KEEPS.name, bool, False))
+        self._line: Any = msgspec.defstruct("_Line", fields, gc=False)
+
+    def of(self, writes: Sequence[Write], *, times_as_text: bool = False) -> str:
+        """The rows as a JSON array of objects."""
+        lines = []
+        for write in writes:
+            line = self._line(*self._read(write.row))
+            if self._has_metadata and write.keeps_metadata:
+                line.keeps_metadata, line.raw_provider_metadata = True, None
+            lines.append(line)
+        if times_as_text:
+            self._write_times(lines)
+        return _as_json(lines)
+
+    def _write_times(self, lines: Sequence[Any]) -> None:
+        for line in lines:
+            for name in self._times:
+                moment = getattr(line, name)
+                if moment is not None:
+                    setattr(line, name, utc_text(moment))
+
+
+_WHOLE_ROWS: Final = _Lines(_WRITTEN)
+_CHECKS: Final = _Lines(_OF_CHECK)
 
 _CHANGE_SENT: Final = tuple(changes.c[name] for name in CHANGE_COLUMNS)
 _ChangeSent: Any = msgspec.defstruct("_ChangeSent", list(CHANGE_COLUMNS), gc=False)
@@ -65,8 +123,9 @@ def _update(
     mine = values.pop("lease_token") == assets.c.lease_token
     for name in ("lease_token", "lease_until"):
         values[name] = sa.case((mine, sa.null()), else_=assets.c[name])
-    keeps = values.pop(_KEEPS.name)
-    values[_METADATA] = sa.case((keeps, assets.c[_METADATA]), else_=values[_METADATA])
+    if _METADATA in values:
+        keeps = values.pop(_KEEPS.name)
+        values[_METADATA] = sa.case((keeps, assets.c[_METADATA]), else_=values[_METADATA])
     is_row = assets.c.id == row_id
     unread = _is_unread(assets.c.version, version)
     return sa.update(assets).where(is_row, unread).values(values).returning(assets.c.id)
@@ -79,22 +138,57 @@ def _is_unread(
     return stored == version - 1
 
 
-@cache
-def write_all(*, tells: bool) -> sa.Select[Any]:
-    """Writes `rows` and `changes` on PostgreSQL, and returns the ids of the rows that were written.
+def write_on_postgresql(
+    writes: Sequence[Write], *, tells: bool
+) -> tuple[sa.Select[Any], dict[str, str]]:
+    """The statement that writes all, and returns the ids of what it wrote; and its parameters.
 
-    With `tells` other processes are told. Made where it is first needed: most commands need none.
+    With `tells` other processes are told.
     """
-    columns = [*(sa.column(name, assets.c[name].type) for name in _SENT), _KEEPS]
-    rows = once(_lock_in_order(json_records("rows", columns, "sent")), "r")
-    values = {name: rows.c[name] for name in (*_SENT[1:], _KEEPS.name)}
-    written = _update(values, rows.c.id, rows.c.version).cte("written")
+    if _are_checks(writes):
+        return _write_checks(), {"rows": _CHECKS.of(writes)}
+    added = [_ChangeSent(*change_columns(write.change)) for write in writes if write.change]
+    return _write_all(tells=tells), {"rows": _WHOLE_ROWS.of(writes), "changes": _as_json(added)}
+
+
+def write_on_sqlite(writes: Sequence[Write]) -> tuple[sa.Update, dict[str, str]]:
+    """The statement that writes the rows, and returns the ids of those; and its parameters."""
+    lines = _CHECKS if _are_checks(writes) else _WHOLE_ROWS
+    return _write_rows(lines), {"rows": lines.of(writes, times_as_text=True)}
+
+
+def _are_checks(writes: Sequence[Write]) -> bool:
+    # not apart from the others: two statements would lock their rows in no common order
+    return all(write.is_of_check for write in writes)
+
+
+# each is made where it is first needed: most commands need none
+
+
+@cache
+def _write_checks() -> sa.Select[Any]:
+    written = _update_sent(_CHECKS).cte("written")
+    return sa.select(_text_id(written))
+
+
+@cache
+def _write_all(*, tells: bool) -> sa.Select[Any]:
+    written = _update_sent(_WHOLE_ROWS).cte("written")
     added = json_records("changes", [sa.column(c.name, c.type) for c in _CHANGE_SENT], "added")
     theirs = sa.select(*added.c).join(written, written.c.id == added.c.row_id)
     noted = sa.insert(changes).from_select(CHANGE_COLUMNS, theirs.order_by(added.c.row_id))
-    written_id = sa.cast(written.c.id, sa.Text()).label("id")  # for a driver, a UUID costs more
-    found = sa.select(written_id).add_cte(noted.cte("noted"))
+    found = sa.select(_text_id(written)).add_cte(noted.cte("noted"))
     return found.add_columns(NOTIFYING) if tells else found
+
+
+def _update_sent(lines: _Lines) -> sa.Update:
+    rows = once(_lock_in_order(json_records("rows", lines.columns, "sent")), "r")
+    values = {column.name: rows.c[column.name] for column in lines.columns[1:]}
+    return _update(values, rows.c.id, rows.c.version)
+
+
+def _text_id(written: sa.CTE) -> sa.Label[str]:
+    return sa.cast(written.c.id, sa.Text()).label("id")  # for a driver, a UUID costs more
 
 
 def _lock_in_order(sent: sa.FromClause) -> sa.Select[Any]:
@@ -114,11 +208,9 @@ def _lock_in_order(sent: sa.FromClause) -> sa.Select[Any]:
 
 
 @cache
-def write_rows() -> sa.Update:
-    """Writes `rows` on SQLite, and returns the ids of those that were written."""
+def _write_rows(lines: _Lines) -> sa.Update:
     rows = once(sa.select(json_table("rows", "sent").c.value), "r")
-    values: dict[str, Any] = {name: json_field(rows, assets.c[name]) for name in _SENT[1:]}
-    values[_KEEPS.name] = json_field(rows, _KEEPS)
+    values: dict[str, Any] = {c.name: json_field(rows, c) for c in lines.columns[1:]}
     return _update(values, json_field(rows, assets.c.id), values["version"])
 
 
@@ -130,34 +222,10 @@ def add_changes() -> sa.Insert:
     return sa.insert(changes).from_select(CHANGE_COLUMNS, lines)
 
 
-def rows_and_changes(writes: Sequence[Write]) -> dict[str, str]:
-    """The parameters of `write_all`."""
-    added = [_ChangeSent(*change_columns(w.change)) for w in writes if w.change]
-    return {"rows": _as_json([_sent(write) for write in writes]), "changes": _as_json(added)}
-
-
-def rows_as_text(writes: Sequence[Write]) -> str:
-    """The parameter of `write_rows`."""
-    sent = [_sent(write) for write in writes]
-    for line in sent:
-        for name in _TIMES:
-            moment = getattr(line, name)
-            if moment is not None:
-                setattr(line, name, utc_text(moment))
-    return _as_json(sent)
-
-
 def changes_as_text(added: Sequence[Change]) -> str:
     """The parameter of `add_changes`."""
     lines = [dict(zip(CHANGE_COLUMNS, change_columns(c), strict=True)) for c in added]
     return json_parameter(lines, changes)
-
-
-def _sent(write: Write) -> Any:
-    sent = _Sent(*_read_sent(write.row))
-    if write.keeps_metadata:
-        sent.keeps_metadata, sent.raw_provider_metadata = True, None
-    return sent
 
 
 def _as_json(values: Sequence[Any]) -> str:
