@@ -4,7 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import uuid4
 
@@ -34,6 +35,7 @@ from rindle_sync.telemetry import (
     milliseconds,
     scrub_traceback,
 )
+from rindle_sync.webhooks.shared_timer import SharedTimer
 
 LARGEST_BODY: Final = 1024 * 1024
 """The largest delivery that is accepted, in bytes."""
@@ -86,6 +88,8 @@ class Receiver:
     now: Callable[[], datetime]
     is_for_app: Callable[[str], bool]
     """Whether a type that is not acted on is to be stored for the app."""
+    reading: SharedTimer
+    storing: SharedTimer
 
     async def receive(
         self, method: str, headers: Mapping[str, str], chunks: AsyncIterable[bytes]
@@ -103,7 +107,7 @@ class Receiver:
             return TRY_AGAIN
         lowered, began = {name.lower(): value for name, value in headers.items()}, self.now()
         try:
-            body = await _read(lowered, chunks, self.settings.read_within)
+            body = await _read(lowered, chunks, self.reading)
             return await self._store_or_refuse(body, lowered, began)
         except _Refused as refused:
             ack_ms = milliseconds(self.now() - began)
@@ -142,12 +146,12 @@ class Receiver:
         webhook_event = self._webhook_event(received, headers, body, now)
         is_wanted = webhook_event.status is EventStatus.PENDING
         storing = self.inbox.storing(webhook_event)
-        within = settings.store_within.total_seconds()
-        timer = asyncio.get_running_loop().call_later(within, _give_up, storing)
+        give_up = partial(_give_up, storing)
+        self.storing.begin(give_up)
         try:
             is_new = await storing
         finally:
-            timer.cancel()
+            self.storing.stop(give_up)
         ended = self.now()
         self.telemetry.emit(
             WebhookVerified(
@@ -204,6 +208,8 @@ def receiver_of(context: Context, is_for_app: Callable[[str], bool] | None = Non
         settings=context.webhooks,
         now=context.now,
         is_for_app=is_for_app or (lambda event_type: matches_any(event_type, types)),
+        reading=SharedTimer(context.webhooks.read_within),
+        storing=SharedTimer(context.webhooks.store_within),
     )
 
 
@@ -214,7 +220,7 @@ def _give_up(storing: "asyncio.Future[bool]") -> None:
 
 
 async def _read(
-    headers: Mapping[str, str], chunks: AsyncIterable[bytes], within: timedelta
+    headers: Mapping[str, str], chunks: AsyncIterable[bytes], reading: SharedTimer
 ) -> bytes:
     # nothing is unpacked before its signature is verified, and no provider packs its webhooks
     if headers.get("content-encoding", "").strip().lower() not in {"", "identity"}:
@@ -225,7 +231,7 @@ async def _read(
         raise _Refused("too_large", TOO_LARGE)
     body = bytearray()
     try:
-        async with asyncio.timeout(within.total_seconds()):
+        with reading.timeout():
             async for chunk in chunks:
                 body += chunk
                 if len(body) > LARGEST_BODY:

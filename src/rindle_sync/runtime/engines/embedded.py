@@ -23,7 +23,7 @@ GATHER: Final = 0.2
 
 """
 
-APPLYING_SHARE: Final = 1 / 3
+APPLYING_SHARE: Final = 1 / 4
 """The share of the time in which they are applied where they come faster than that."""
 
 MOST_STARTS: Final = 50
