@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from rindle_sync.store.schema.api_tables import api_requests
 from rindle_sync.web.api.app import READS
-from tests.support.api import ApiWorld
-from tests.support.processes import eventually, holding
+from tests.support.api import ApiWorld, an_api
+from tests.support.processes import eventually, free_port, holding
 from tests.web.api.test_operations import fields, problem
 
 KEY = {"idempotency-key": "8e03978e-40d5-43dd-bc93-6894a57f9324"}
@@ -66,6 +66,44 @@ async def test_a_request_that_made_nothing_can_be_sent_again_with_its_key(api: A
 
     problem(refused, 502)
     assert again.status_code == 201
+
+
+@pytest.mark.parametrize(("path", "body"), [("/uploads", UPLOAD), ("/assets/from-url", FROM_URL)])
+async def test_a_request_that_did_not_reach_the_provider_can_be_sent_again_with_its_key(
+    tables_url: str, path: str, body: dict[str, Any]
+) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    async with an_api(tables_url, mux_base_url=nobody) as api:
+        unreached = await api.client.post(path, json=body, headers=KEY)
+    async with an_api(tables_url) as api:
+        again = await api.client.post(path, json=body, headers=KEY)
+
+    problem(unreached, 502)
+    assert again.status_code == 201, again.text
+
+
+async def test_an_upload_whose_answer_is_lost_can_be_asked_for_again_with_its_key(
+    api: ApiWorld,
+) -> None:
+    api.emulator.add_fault("bad_gateway", operation="create_upload", times=1)
+
+    lost = await api.client.post("/uploads", json=UPLOAD, headers=KEY)
+    again = await api.client.post("/uploads", json=UPLOAD, headers=KEY)
+
+    problem(lost, 502)
+    assert again.status_code == 201, again.text
+
+
+async def test_an_asset_whose_answer_is_lost_is_not_made_again(api: ApiWorld) -> None:
+    api.emulator.add_fault("bad_gateway", operation="create_asset", times=1)
+
+    lost = await api.client.post("/assets/from-url", json=FROM_URL, headers=KEY)
+    again = await api.client.post("/assets/from-url", json=FROM_URL, headers=KEY)
+
+    problem(lost, 502)
+    found = problem(again, 409)
+    assert found["type"].endswith(":still-running")
+    assert "has just failed" in found["detail"]
 
 
 async def test_a_row_that_there_is_not_takes_no_key(api: ApiWorld) -> None:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from rindle_sync.domain import Actor, ProviderAsset
 from rindle_sync.store.api_tokens import ApiToken
 from rindle_sync.web.api.face import Rindle
-from rindle_sync.web.api.idempotency import HEADER, Act
+from rindle_sync.web.api.idempotency import HEADER, Act, Errors
 from rindle_sync.web.api.models import AssetModel
 from rindle_sync.web.api.problems import HEADERS, MEDIA_TYPE, Declined, wrong
 
@@ -73,8 +73,11 @@ class Call:
             text = "needs a token that sees provider ids"
             raise Declined(403, f"{field}: {text}", errors=[(field, text)])
 
-    async def once(self, body: BaseModel | None, act: Act) -> Response:
-        """The answer of `act`, which is done once for each idempotency key."""
+    async def once(self, body: BaseModel | None, act: Act, *, frees: Errors = ()) -> Response:
+        """The answer of `act`, which is done once for each idempotency key.
+
+        After an error of `frees`, too, the key is free again.
+        """
         request = self.request
         asked = [
             request.method,
@@ -83,7 +86,7 @@ class Call:
             body and body.model_dump(mode="python"),
         ]
         key = request.headers.get(HEADER)
-        response: Response = await self.api.requests.once(self.token, key, asked, act)
+        response: Response = await self.api.requests.once(self.token, key, asked, act, frees=frees)
         return response
 
     async def finished(self, work: Coroutine[Any, Any, T]) -> T:

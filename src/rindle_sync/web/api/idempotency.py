@@ -18,6 +18,7 @@ from rindle_sync.errors import (
     AuthenticationFailed,
     ConfigurationError,
     InvalidValue,
+    ProviderUnavailable,
     RateLimited,
     RindleSyncError,
 )
@@ -52,7 +53,10 @@ _NOT_BEGUN: Final = (404, 503)
 """The answers of this API itself for which nothing was begun: no such row, no free place."""
 
 _ANOTHER: Final = "stands for another request: take a new key for each, and repeat one unchanged"
-_RUNNING: Final = "the same request is being done: repeat it in a moment, with the same key"
+_RUNNING: Final = (
+    "the same request is being done, or has just failed in a way that leaves open what was made: "
+    "repeat it with the same key for up to a minute"
+)
 _LATE: Final = (
     "it took too long, and goes on: repeat the request with the same idempotency key, or without "
     "one look whether the asset is there"
@@ -61,6 +65,7 @@ _LATE: Final = (
 T = TypeVar("T")
 Act = Callable[[datetime | None], Coroutine[Any, Any, Response]]
 """Does a request; given when an earlier attempt began whose end nobody knows, or None."""
+Errors = tuple[type[Exception], ...]
 
 
 class Requests:
@@ -71,10 +76,13 @@ class Requests:
         self._now = now
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def once(self, token: ApiToken, key: str | None, request: object, act: Act) -> Response:
+    async def once(
+        self, token: ApiToken, key: str | None, request: object, act: Act, *, frees: Errors = ()
+    ) -> Response:
         """The answer of `act`, or the one that an earlier request with this key had.
 
-        `request` says in plain JSON what is asked for. Raises `Declined`, and what `act` raises.
+        `request` says in plain JSON what is asked for. After an error of `frees` the key is free
+        again, as after one for which nothing was made. Raises `Declined`, and what `act` raises.
         """
         if key is None:
             return await self.finished(act(None))
@@ -92,9 +100,9 @@ class Requests:
                 raise Declined(409, _RUNNING, kind="still-running", headers={"retry-after": "2"})
             case Abandoned(began_at=began_at):
                 begun = Begun(token_name=token.name, key=key, began_at=began_at)
-                return await self.finished(self._do(begun, act, began_at))
+                return await self.finished(self._do(begun, act, began_at, frees))
             case Begun() as begun:
-                return await self.finished(self._do(begun, act, None))
+                return await self.finished(self._do(begun, act, None, frees))
 
     async def finished(self, work: Coroutine[Any, Any, T], within: float = LONGEST_CALL) -> T:
         """What comes of `work`, which goes on where the client leaves, or has waited too long."""
@@ -106,12 +114,14 @@ class Requests:
             raise Declined(504, _LATE, headers={"retry-after": "5"})
         return running.result()
 
-    async def _do(self, begun: Begun, act: Act, earlier: datetime | None) -> Response:
+    async def _do(
+        self, begun: Begun, act: Act, earlier: datetime | None, frees: Errors
+    ) -> Response:
         try:
             response = await act(earlier)
         except Exception as error:
             # after an earlier attempt nobody knows what was made: the key is not to forget that
-            if earlier is None and _did_nothing(error):
+            if earlier is None and (isinstance(error, frees) or _did_nothing(error)):
                 with suppress(RindleSyncError):
                     await self._stored.drop(begun)
             raise
@@ -139,4 +149,6 @@ class Requests:
 def _did_nothing(error: Exception) -> bool:
     if isinstance(error, Declined):
         return error.status in _NOT_BEGUN
+    if isinstance(error, ProviderUnavailable):
+        return not error.was_sent
     return isinstance(error, _NOTHING_DONE)

@@ -6,6 +6,7 @@ from typing import Final
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from rindle_sync.errors import ProviderUnavailable
 from rindle_sync.web.api.calls import Call, Writing, ok, problems
 from rindle_sync.web.api.models import AssetModel, UploadAnswer
 from rindle_sync.web.api.problems import Declined
@@ -46,7 +47,8 @@ async def create_upload(call: Writing, body: UploadBody) -> Response:
         )
         return ok(shown, 201)
 
-    return await call.once(body, act)
+    # the row has ended then, and an upload that nobody knows gets no file: another may be made
+    return await call.once(body, act, frees=(ProviderUnavailable,))
 
 
 @router.post(
