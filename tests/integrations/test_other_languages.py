@@ -217,6 +217,28 @@ async def test_a_ruby_program_follows_all_changes_and_goes_on_where_it_was(
     assert len(re.findall(r"asset\.ready film-1", said)) == 1
 
 
+async def test_a_ruby_app_begins_one_upload_and_is_told_what_is_wrong(service: Service) -> None:
+    program = f"""
+        require {str(EXAMPLES / "ruby" / "rindle.rb")!r}
+        rindle = Rindle.new(ENV["SYNC_URL"], ENV["SYNC_TOKEN"])
+        first, again = Array.new(2) {{ rindle.begin_upload("film-1", "https://app.example.com") }}
+        puts "once" if first == again
+        Net::HTTP.start("127.0.0.1", URI(first["upload_url"]).port) do |http|
+          http.send_request("PUT", URI(first["upload_url"]).request_uri, "a video")
+        end
+        row_id = rindle.find("film-1")[0]["id"]
+        sleep 0.2 until rindle.sync(row_id)["asset"]["state"] == "ready"
+        puts rindle.playback_bundle(row_id)["policy"]
+        [[ENV["SYNC_URL"], "wrong"], ["http://127.0.0.1:{free_port()}", "any"]].each do |given|
+          Rindle.new(*given).find("film-1")
+        rescue RindleError => error
+          puts "#{{error.status.inspect}} #{{error.message}}"
+        end
+    """
+    async with service.client(needed("ruby"), "-e", program) as client:
+        await client.says(r"(?s)once.*public.*401 there is no such token.*nil rindle-sync does not")
+
+
 async def test_the_api_is_used_with_curl(service: Service) -> None:
     needed("curl")
     asset_id = service.far_end.emulator.create_asset(life=Life(after=0))
