@@ -21,6 +21,8 @@ async def syncing(
     async with connect(settings, transport=transport) as rindle:
         rindle.on_change(changed.put)
         await rindle.migrate()
+        # without a token the service would end at once, and nobody would see it until the app ends
+        rindle.settings.account.check_credentials()
         stop = asyncio.Event()
         service = asyncio.create_task(rindle.run(stop))
         try:
