@@ -85,7 +85,11 @@ async def test_a_sound_installation_has_no_finding(database_url: str, far_end: F
     [
         ({"mux_token_id": None}, Check.CREDENTIALS, "mux_token_id is not set"),
         ({"mux_webhook_secrets": None}, Check.WEBHOOK_SECRETS, "no webhooks are accepted"),
-        ({"mux_webhook_secrets": "short"}, Check.WEBHOOK_SECRETS, "too short"),
+        (
+            {"mux_webhook_secrets": "short"},
+            Check.WEBHOOK_SECRETS,
+            "mux_webhook_secrets has a secret of less",
+        ),
         ({"mux_signing_key_id": "key-1"}, Check.SIGNING_KEY, "mux_signing_private_key: is not set"),
         (
             {"mux_signing_key_id": "key-1", "mux_signing_private_key": "no key"},

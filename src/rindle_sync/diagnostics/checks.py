@@ -197,7 +197,8 @@ def _of_rows(overview: Overview) -> Iterator[DoctorFinding]:
     if overview.stuck:
         text = f"{many(overview.stuck, 'row was', 'rows were')} in flight for too long"
         remedy = (
-            "look at one by `rindle-sync explain`: is the provider slow, or does it really hang?"
+            "look at one of `rindle-sync list --error-kind stuck` by `rindle-sync explain`: "
+            "is the provider slow, or does it really hang?"
         )
         yield DoctorFinding(Check.STUCK, Level.WARNING, here, text, remedy)
 

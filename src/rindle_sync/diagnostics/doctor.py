@@ -114,13 +114,13 @@ def _of_settings(settings: Settings, context: Context) -> Iterator[DoctorFinding
             text = f"{name} is not set: no row can be checked"
             yield DoctorFinding(Check.CREDENTIALS, Level.ERROR, here, text, remedy)
     secrets = account.webhook_secrets
+    name = account.name_of(account.webhook_secrets_name)
     if not secrets:
-        name = account.name_of(account.webhook_secrets_name)
         remedy = f"add an endpoint at the provider, and set {name}"
         text = "no webhooks are accepted: no secret is set"
         yield DoctorFinding(Check.WEBHOOK_SECRETS, Level.WARNING, here, text, remedy)
     if any(len(secret) < SHORTEST_SECRET for secret in secrets):
-        text = "a webhook secret is too short to be one"
+        text = f"{name} has a secret of less than {SHORTEST_SECRET} characters"
         remedy = "take the signing secret of the endpoint, as the provider shows it"
         yield DoctorFinding(Check.WEBHOOK_SECRETS, Level.ERROR, here, text, remedy)
     playback = context.gateway.provider.playback
