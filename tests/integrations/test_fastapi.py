@@ -3,9 +3,11 @@
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -21,7 +23,7 @@ from rindle_sync.emulator.emulator import MuxEmulator
 from rindle_sync.errors import ConfigurationError, NotStarted
 from rindle_sync.integrations.starlette import StarletteRindle
 from rindle_sync.providers.mux import sign
-from tests.support.processes import eventually
+from tests.support.processes import eventually, serving
 from tests.support.webhooks import SECRET, an_event
 from tests.support.world import READY
 
@@ -165,6 +167,27 @@ def test_the_api_document_has_parameters_and_models(rindle: ours.FastAPIRindle) 
     assert {parameter["name"] for parameter in video["parameters"]} == {"reference", "profile"}
     assert {"RowModel", "UploadModel"} <= set(document["components"]["schemas"])
     assert not [path for path in document["paths"] if "webhooks" in path]
+
+
+async def test_the_app_of_the_page_begins_one_upload_of_a_video(
+    tables_url: str, emulator: MuxEmulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "fastapi.md").read_text()
+    [block, *_] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"__name__": "main"}
+    exec(block, names)
+    with serving(emulator) as far_end:
+        monkeypatch.setenv("RINDLE_DATABASE_URL", tables_url)
+        monkeypatch.setenv("RINDLE_MUX_BASE_URL", far_end.url)
+        monkeypatch.setenv("RINDLE_MUX_TOKEN_ID", emulator.token_id)
+        monkeypatch.setenv("RINDLE_MUX_TOKEN_SECRET", emulator.token_secret)
+        async with started(names["app"]) as client:
+            answers = [await client.post("/videos/video-1/upload") for _ in range(2)]
+            shown = await client.get("/videos/video-1")
+
+    assert [answer.status_code for answer in answers] == [200, 409]
+    assert answers[1].json() == {"detail": "this video is there already: uploading"}
+    assert shown.json()["state"] == "uploading"
 
 
 async def test_outside_the_lifespan_the_service_is_not_there(rindle: ours.FastAPIRindle) -> None:
