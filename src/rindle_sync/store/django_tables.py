@@ -5,7 +5,6 @@ Imports nothing of Django: it is given the connection.
 
 from typing import Any
 
-from rindle_sync.store.migrations import LOCK, missing_statements
 from rindle_sync.store.revisions import VERSION_TABLE
 from rindle_sync.store.schema import metadata
 
@@ -26,6 +25,9 @@ def missing_in(connection: Any, after: str) -> list[str]:
     To be run in the same transaction, in which no other process migrates. Raises
     `DatabaseUnavailable` for tables of a newer version or of another program.
     """
+    # Alembic takes a quarter of a second to import, and every command of Django's loads this module
+    from rindle_sync.store.migrations import LOCK, missing_statements
+
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])

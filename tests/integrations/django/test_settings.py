@@ -94,6 +94,20 @@ def test_the_dict_wins_over_variables_and_these_over_defaults(tmp_path: Path) ->
     """) == [RINDLE["MUX_TOKEN_ID"], 1234, "of an option", f"sqlite:///{tmp_path / 'db.sqlite3'}"]
 
 
+def test_a_process_of_the_project_waits_for_nothing_that_only_migrations_need(
+    tmp_path: Path,
+) -> None:
+    project = a_project(tmp_path, f"sqlite:///{tmp_path / 'db.sqlite3'}")
+    assert (
+        project.python("""
+        import sys
+        from rindle_sync.integrations.django import rindle
+        print(json.dumps([name for name in ("aiohttp", "alembic", "mako") if name in sys.modules]))
+    """)
+        == []
+    )
+
+
 POSTGRESQL: dict[str, Any] = {"ENGINE": "django.db.backends.postgresql", "NAME": "videos"}
 URLS = [
     (POSTGRESQL, "postgresql:///videos"),
