@@ -45,7 +45,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     try:
         conf.database_url()
     except ConfigurationError as error:
-        hint = "rindle-sync needs PostgreSQL or SQLite; see docs/django.md"
+        hint = "RINDLE['DATABASE'] is an alias in DATABASES, of PostgreSQL or SQLite"
         return [Error(str(error), hint=hint, id="rindle_sync.E002")]
     try:
         conf.load().each()
@@ -62,9 +62,9 @@ def check_credentials(**_: Any) -> list[CheckMessage]:
         account, of = settings.account, _of(settings)
         missing = [name for name in account.credential_names if getattr(account, name) is None]
         if missing:
-            verb = "is" if len(missing) == 1 else "are"
+            verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
             text = f"{' and '.join(missing)} {verb} not set{of}: no row is checked at the provider."
-            hint = "set them in the dict RINDLE, or as variables."
+            hint = f"set {them} in the dict RINDLE, or as variables."
             found.append(Warning(text, hint=hint, id="rindle_sync.W001"))
         if _has_endpoint() and not settings.account.webhook_secrets:
             text = f"{account.webhook_secrets_name} is not set{of}: no webhook is accepted."

@@ -8,6 +8,7 @@ from django.test import TestCase, TransactionTestCase
 from rindle_sync.errors import ConfigurationError
 from rindle_sync.integrations.django import rindle
 from rindle_sync.testing.django import RindleTestCase, RindleTestMixin
+from tests.integrations.django.project.lessons.models import Lesson
 
 REMEDY = 'databases = {"default", "videos"}'
 
@@ -66,6 +67,19 @@ class HelpedTestCase(RindleTestCase):
         self.mux.finish(row)
         self.mux.deliver()
         self.assertEqual([found.state for found in rindle.list().rows], ["ready"])
+
+    def test_videos_of_the_other_database_are_fetched_with_the_objects_of_the_app(self) -> None:
+        """By one query on each database."""
+        for number in range(3):
+            Lesson.objects.create(
+                title="It",
+                video=rindle.track(
+                    reference=f"lesson-{number}", provider_asset_id=self.mux.create_asset()
+                ),
+            )
+        with self.assertNumQueries(1), self.assertNumQueries(1, using="videos"):
+            lessons = Lesson.objects.prefetch_related("video")
+            self.assertEqual({lesson.video.state for lesson in lessons}, {"processing"})
 
 
 class HelpedInATransactionTestCase(RindleTestMixin, TestCase):
