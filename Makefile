@@ -8,6 +8,9 @@ COVERAGE ?= 92
 SEEDS ?= 0-999
 BOUNDS ?= lowest-direct highest
 
+# tests start hundreds of processes, and each would compile every file again, as images of Python ask for
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test acceptance check docs reference picture pictures dashboard lint-ops bounds soak mutants bench dist clean
 .DEFAULT_GOAL := help
 
@@ -101,8 +104,8 @@ PIP = $(RUN) pip install -qq --disable-pip-version-check
 # Tests that use every extra, and what they need to run.
 BOUND_TESTS := tests/store/test_store.py tests/store/test_sessions.py tests/store/test_pooler.py \
 	tests/store/test_urls.py tests/runtime/test_procrastinate.py tests/exporters tests/providers/test_playback.py \
-	tests/integrations/test_fastapi.py examples/fastapi_app tests/integrations/django/test_project_tests.py \
-	tests/integrations/django/test_migrations.py tests/integrations/test_django_example.py \
+	tests/integrations/test_fastapi.py examples/fastapi_app tests/integrations/test_blocking.py \
+	tests/integrations/django tests/integrations/test_django_example.py \
 	tests/integrations/test_flask.py examples/flask_app \
 	tests/testing tests/providers/test_network.py tests/web/test_probes.py tests/web/api/test_operations.py \
 	tests/runtime/test_engines.py::test_what_is_due_is_done_once_whatever_the_number_of_nodes
