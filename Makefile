@@ -122,7 +122,7 @@ $(UV) --python .venv-$(1)/bin/python -c .venv-$(1)/versions.txt $(BOUND_TOOLS) &
 .venv-$(1)/bin/python -m pytest -o filterwarnings= --numprocesses 3 -m "not acceptance" $(BOUND_TESTS) $(ARGS)
 endef
 
-# COVERAGE=0 leaves the measuring out, which takes a quarter of the time
+# COVERAGE=0 leaves the measuring out, which slows every line
 MEASURED = $(if $(filter-out 0,$(COVERAGE)),--cov --cov-report= --cov-fail-under=$(COVERAGE))
 
 UV = .venv/bin/uv pip install -q
