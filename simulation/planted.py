@@ -85,7 +85,7 @@ def _emit_first() -> Patches:
 
     async def write_and_emit(context: Any, decided: Any, trigger: Any, now: Any) -> Any:
         writes = [
-            Write(applied.row, None, apply._change(applied, trigger, now)) for applied in decided
+            Write(applied.row, change=apply._change(applied, trigger, now)) for applied in decided
         ]
         for applied, write in zip(decided, writes, strict=True):
             for event in apply._events(applied, write.change, now):

@@ -3,11 +3,9 @@
 import asyncio
 import json
 import logging
-import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -24,6 +22,7 @@ from rindle_sync.errors import ConfigurationError, NotStarted
 from rindle_sync.integrations.starlette import StarletteRindle
 from rindle_sync.providers.mux import sign
 from tests.support.processes import eventually, serving
+from tests.support.readers import blocks_of
 from tests.support.webhooks import SECRET, an_event
 from tests.support.world import READY
 
@@ -172,8 +171,7 @@ def test_the_api_document_has_parameters_and_models(rindle: ours.FastAPIRindle) 
 async def test_the_app_of_the_page_begins_one_upload_of_a_video(
     tables_url: str, emulator: MuxEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "fastapi.md").read_text()
-    [block, *_] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    [block, *_] = [text for language, text in blocks_of("fastapi.md") if language == "python"]
     names: dict[str, Any] = {"__name__": "main"}
     exec(block, names)
     with serving(emulator) as far_end:

@@ -74,16 +74,14 @@ class _Lines:
     """What is sent of rows, and how."""
 
     def __init__(self, written: Sequence[str]) -> None:
-        self.names: Final = ("id", "lease_token", *written)
-        self.columns: Final = [sa.column(name, assets.c[name].type) for name in self.names]
+        names = ("id", "lease_token", *written)
+        self.columns: Final = [sa.column(name, assets.c[name].type) for name in names]
         self._has_metadata: Final = _METADATA in written
         if self._has_metadata:
             self.columns.append(_KEEPS)
-        self._times: Final = [
-            name for name in self.names if isinstance(assets.c[name].type, UtcTime)
-        ]
-        self._read: Final = attrgetter(*self.names)
-        fields: list[Any] = list(self.names)
+        self._times: Final = [c.name for c in self.columns if isinstance(c.type, UtcTime)]
+        self._read: Final = attrgetter(*names)
+        fields: list[Any] = list(names)
         if self._has_metadata:
             fields.append((_KEEPS.name, bool, False))
         self._line: Any = msgspec.defstruct("_Line", fields, gc=False)
