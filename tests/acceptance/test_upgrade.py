@@ -216,9 +216,12 @@ async def test_workers_of_both_versions_share_a_queue(
 
 
 async def no_change_is_lost_or_doubled(store: Store) -> None:
-    """The changes of each row lead from where it began to where it is."""
+    """The changes of each row lead from where it began to where it was when it was read.
+
+    A service goes on meanwhile: a webhook that comes late may have moved the row since.
+    """
     for row in await all_rows(store):
-        changes = await store.assets.changes_of(row.id)
+        changes = [c for c in await store.assets.changes_of(row.id) if c.version <= row.version]
         versions = [change.version for change in changes]
         assert [c.from_state for c in changes] == [
             State.PROCESSING,
