@@ -66,7 +66,7 @@ async def sweep_pages(run: SweepRun, rows: Sequence[Due]) -> list[Due]:
             following = next_bookmark(bookmark, page)
             goes_on = following is not None and walk.goes_on(following)
             if following and goes_on:
-                ahead.begin(following)
+                await ahead.begin(following)
             seen = await _observe(run.context, page)
             # counted at once: what pages have saved decides about the next, before this is written
             run.result.checked += len(seen.due)

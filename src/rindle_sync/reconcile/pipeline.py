@@ -31,9 +31,11 @@ class FetchAhead(Generic[Place, Result]):
         self._fetch = fetch
         self._begun: tuple[Place, asyncio.Task[Result]] | None = None
 
-    def begin(self, place: Place) -> None:
+    async def begin(self, place: Place) -> None:
         """Fetch this place meanwhile; it is the next that will be asked for."""
         self._begun = place, asyncio.create_task(self._fetch(place))
+        # its request goes out now, and not only once the caller has to wait
+        await asyncio.sleep(0)
 
     async def get(self, place: Place) -> Result:
         """What is at this place."""
