@@ -538,9 +538,9 @@ def _page_dated_late() -> Patches:
     """A page that was asked for ahead is taken to be as it is when it is read."""
     original_begin, original_get = FetchAhead.begin, FetchAhead.get
 
-    def begin(self: Any, place: Any) -> None:
+    async def begin(self: Any, place: Any) -> None:
         self.began_at = asyncio.get_running_loop().time()
-        original_begin(self, place)
+        await original_begin(self, place)
 
     async def get(self: Any, place: Any) -> Any:
         page, began_at = await original_get(self, place), vars(self).pop("began_at", None)

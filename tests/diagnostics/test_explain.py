@@ -1,9 +1,9 @@
 """Why a video stands as it does, told in order and without an id of the provider's."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from rindle_sync.diagnostics import GRACE, Explanation, MomentKind, explain
@@ -233,7 +233,7 @@ async def test_no_id_of_the_providers_is_told(world: World) -> None:
     await process_webhook_events(world.context)
     await world.sync(row)
 
-    text = json.dumps(asdict(await told(world, row.id)), default=str)
+    text = msgspec.json.encode(await told(world, row.id)).decode()
 
     known = await world.now_is(row)
     secrets = [

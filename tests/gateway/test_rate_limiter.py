@@ -8,7 +8,6 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import accumulate, chain, count
 from pathlib import Path
@@ -18,6 +17,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from rindle_sync.domain import LONGEST_PAUSE, Bucket, Trigger
 from rindle_sync.gateway import JITTER, RateLimiter

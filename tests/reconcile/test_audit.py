@@ -6,7 +6,6 @@ What it finds, what it never does, and how it is gone on with.
 import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from msgspec.structs import asdict
 from sqlalchemy import update
 
 from rindle_sync.app import connect

@@ -138,8 +138,7 @@ async def test_what_is_fetched_ahead_and_not_asked_for_is_ended() -> None:
 
     async def fail_meanwhile() -> None:
         async with FetchAhead(fetch) as ahead:
-            ahead.begin("next")
-            await asyncio.sleep(0)
+            await ahead.begin("next")
             raise LookupError
 
     with pytest.raises(LookupError):
@@ -153,7 +152,7 @@ async def test_what_fetching_ahead_raises_is_raised_where_it_is_asked_for() -> N
         raise LookupError(place)
 
     async with FetchAhead(fetch) as ahead:
-        ahead.begin("next")
+        await ahead.begin("next")
         with pytest.raises(LookupError, match="next"):
             await ahead.get("next")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from msgspec import structs
 
 from rindle_sync.domain import EventStatus, JobKind, ProviderAsset, State, Trigger
 from rindle_sync.emulator.emulator import MuxEmulator
@@ -92,7 +93,7 @@ def a_query(job_runner: JobRunner, every: float = EVERY) -> Asked:
 def patient(world: World, **options: Any) -> JobRunner:
     """The jobs of a world in which a new row is checked after hours."""
     job_runner = a_job_runner(world)
-    schedule = replace(job_runner.context.schedule, floor=timedelta(hours=2))
+    schedule = structs.replace(job_runner.context.schedule, floor=timedelta(hours=2))
     context = replace(job_runner.context, schedule=schedule)
     return replace(job_runner, context=context, **options)
 

@@ -1,9 +1,9 @@
 """What people and programs did to rows: any number stored at once, and kept long enough."""
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from rindle_sync.domain import COMMAND, CONSOLE, Action, Actor, RowAction, State, Trigger
 from rindle_sync.errors import ConfigurationError
@@ -29,7 +29,7 @@ def an_action(row_id: str | None, action: Action = Action.TRACK, **values: objec
         outcome="done",
         at=NOW,
     )
-    return replace(done, **values)  # type: ignore[arg-type]  # as the test says
+    return replace(done, **values)
 
 
 async def test_actions_are_read_by_row_and_by_time(actions: RowActions) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+from msgspec import structs
 from sqlalchemy import select
 
 from rindle_sync.domain import (
@@ -202,7 +203,7 @@ class World:
         return sum(number for kind, number in self.emulator.calls.items() if kind != "whoami")
 
     def with_policy(self, **values: Any) -> None:
-        self.context = replace(self.context, policy=replace(self.context.policy, **values))
+        self.context = replace(self.context, policy=structs.replace(self.context.policy, **values))
 
     def with_timeout(self, seconds: float) -> None:
         self.with_provider(an_adapter(self.emulator, seconds))

@@ -1,6 +1,5 @@
 """Commands that need no account: the demo, drawn as it runs, and the emulator."""
 
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -44,7 +43,7 @@ def demo(
         with Live(console=out, refresh_per_second=8) as live:
             report = run_in_loop(played(lambda snapshot: live.update(_drawn(snapshot, assets))))
     if json_:
-        print_json(asdict(report))
+        print_json(report)
     else:
         _print_report(report)
     if report.out_of_sync:

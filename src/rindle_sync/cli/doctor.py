@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -51,7 +50,7 @@ def doctor(
         lambda installation: installation.doctor(ping=ping, endpoint=endpoint), say_wait
     )
     if json_:
-        print_json(asdict(diagnosis))
+        print_json(diagnosis)
     else:
         for line in _lines(diagnosis):
             out.print(line, soft_wrap=True)

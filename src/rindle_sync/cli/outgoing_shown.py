@@ -1,9 +1,9 @@
 """How an endpoint of outgoing webhooks, and its webhooks, are shown."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
+from msgspec.structs import asdict
 from rich.table import Table
 
 from rindle_sync.cli.output import WIDE, literal, out

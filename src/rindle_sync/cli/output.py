@@ -9,11 +9,12 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
+from msgspec import Struct, structs
 from rich.console import Console
 from rich.markup import escape
 
@@ -306,11 +307,15 @@ def log_reveal(subject: str) -> None:
 
 def print_json(value: Any) -> None:
     """Report `value` on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2, default=_plain) + "\n")
 
-    def plain(inner: object) -> str:
-        return inner.isoformat() if isinstance(inner, datetime) else str(inner)
 
-    sys.stdout.write(json.dumps(value, indent=2, default=plain) + "\n")
+def _plain(value: Any) -> Any:
+    if isinstance(value, Struct):
+        return structs.asdict(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 @contextmanager

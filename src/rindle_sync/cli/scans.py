@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
+from msgspec.structs import asdict
 
 from rindle_sync.cli.output import Json, err, out, print_json, say, say_hint, say_wait, with_rindle
 from rindle_sync.cli.run import pass_report
@@ -134,7 +134,7 @@ def audit(
             Report(outcome=Outcome.REFUSED),
         )
     if json_:
-        print_json(asdict(report))
+        print_json(report)
     elif report.outcome is not Outcome.REFUSED:
         _print_report(report, dry_run=dry_run)
     say_hint(report.outcome, report.retry_after)
@@ -196,7 +196,7 @@ def backfill(dry_run: DryRun = False, json_: Json = False) -> None:
             Filled(outcome=Outcome.REFUSED),
         )
     if json_:
-        print_json(asdict(filled))
+        print_json(filled)
     elif filled.outcome is not Outcome.REFUSED:
         made = "would be made" if dry_run else "made"
         out.print(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -61,8 +60,7 @@ def status(
     if not json_:
         out.print(_board(overviews, elsewhere))
         return
-    reports = [asdict(overview) for overview in overviews]
-    print_json(reports if len(reports) > 1 else reports[0])
+    print_json(overviews if len(overviews) > 1 else overviews[0])
 
 
 async def _query(installation: Installation) -> tuple[Sequence[Overview], Mapping[str, int]]:

@@ -104,7 +104,7 @@ def list_tokens(json_: Json = False) -> None:
 
     tokens = with_installation(work)
     if json_:
-        print_json([asdict(token) for token in tokens])
+        print_json(tokens)
         return
     names = "name", "rights", "environment", "created", "last used", "expires"
     table = Table(*names, box=None, pad_edge=False)

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -73,7 +73,7 @@ def track_file(path: Path, *, dry_run: bool, json_: bool) -> None:
 
         with_rindle(work)
     if json_:
-        print_json(asdict(report))
+        print_json(report)
     else:
         _print(report)
     if report.refused:

@@ -1,12 +1,12 @@
 """The settings that each provider environment may have for itself."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from re import fullmatch
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler

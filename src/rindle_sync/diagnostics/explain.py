@@ -1,10 +1,12 @@
 """Why a row has its state: its history, its next check, and what to do. Shows no provider id."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from rindle_sync.diagnostics.status import GRACE
 from rindle_sync.domain import (
@@ -50,8 +52,7 @@ class MomentKind(StrEnum):
     CHANGE = "change"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class Moment(Struct, frozen=True, kw_only=True):
     """One line of a history, which stands for `times` alike from `at` to `until`."""
 
     at: datetime
@@ -63,8 +64,7 @@ class Moment:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class Explanation(Struct, frozen=True, kw_only=True):
     """A row, its history from the oldest moment on, its next check, and what to do."""
 
     row_id: str
@@ -86,8 +86,7 @@ class Explanation:
     history: list[Moment]
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(Struct, frozen=True):
     row: ProviderAsset
     changes: Sequence[Change]
     webhook_events: Sequence[StoredEvent]

@@ -1,14 +1,14 @@
 """How the outcome of a sync is told to an operator."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from rindle_sync.domain import Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What came of an operator's action; `is_good` is False where the row needs attention."""
 
     is_good: bool

@@ -1,10 +1,12 @@
 """How the rows of environments stand, in figures."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from statistics import median, quantiles
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from rindle_sync.domain import BucketLevel, ErrorKind, EventStatus, LongestGaps, State, Trigger
 from rindle_sync.reconcile import AUDIT, Context
@@ -21,8 +23,7 @@ MOST_CHANGES: Final = 10_000
 """How many changes of a day count for their lateness: the newest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lateness:
+class Lateness(Struct, frozen=True):
     """How late the changes of one trigger were found."""
 
     changes: int
@@ -30,8 +31,7 @@ class Lateness:
     p95_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class WebhookStatus:
+class WebhookStatus(Struct, frozen=True):
     """What became of the webhooks that should have come with the changes of a day."""
 
     expected: int
@@ -46,8 +46,7 @@ class WebhookStatus:
     """`missed` as a share of `expected`; None while none was expected."""
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimitStatus:
+class RateLimitStatus(Struct, frozen=True):
     """How many calls the rate limit allows at once."""
 
     calls: float
@@ -56,8 +55,7 @@ class RateLimitStatus:
     """How long until the next call is allowed."""
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingEndpointStatus:
+class OutgoingEndpointStatus(Struct, frozen=True):
     """How an endpoint of outgoing webhooks stands."""
 
     name: str
@@ -73,8 +71,7 @@ class OutgoingEndpointStatus:
     """Why nothing is sent to it; None where it is enabled."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overview:
+class Overview(Struct, frozen=True, kw_only=True):
     """How one environment stands; ages in whole seconds."""
 
     at: datetime
@@ -125,8 +122,7 @@ class Overview:
     """Times further ahead than a right clock can have written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(Struct, frozen=True):
     """What only a scan of the changes of 24 hours, and of all rows that wait, finds."""
 
     webhooks: WebhookStatus
@@ -137,8 +133,7 @@ class Scan:
         return replace(overview, webhooks=self.webhooks, wrong_times=self.wrong_times)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status(Overview):
+class Status(Overview, frozen=True, kw_only=True):
     """What `rindle-sync status` reports of one environment."""
 
     last_heartbeat_at: datetime | None
@@ -264,7 +259,7 @@ async def environment_status(context: Context) -> Status:
     for trigger, late_ms in late:
         by_trigger[trigger].append(late_ms)
     return Status(
-        **{field.name: getattr(figures, field.name) for field in fields(Overview)},
+        **asdict(figures),
         last_heartbeat_at=await last_heartbeat(context.store),
         webhook_events={status.value: webhook_events.get(status, 0) for status in EventStatus},
         lateness={trigger: _lateness(late_ms) for trigger, late_ms in by_trigger.items()},

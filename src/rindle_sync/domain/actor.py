@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
 
+from msgspec import Struct
+
 from rindle_sync.domain.asset import Trigger
 from rindle_sync.errors import ConfigurationError
 
@@ -85,8 +87,7 @@ class Action(StrEnum):
         return self.value.replace("_", " ")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RowAction:
+class RowAction(Struct, frozen=True, kw_only=True):
     """What a person or a program did to a row."""
 
     row_id: str | None

@@ -1,14 +1,13 @@
 """What a row is, what an observation of it says, and why a fetch can fail. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any, Final, Protocol
 from uuid import UUID
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from rindle_sync.domain.clocks import credible, is_ahead
 from rindle_sync.domain.media import Master, Media, Rendition, Track
@@ -363,8 +362,7 @@ class FailureKind(StrEnum):
     """There is an answer, but the database refuses it: another row has its asset, or a value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchFailure:
+class FetchFailure(Struct, frozen=True, kw_only=True):
     """A fetch without an answer: it says nothing about the provider's truth."""
 
     kind: FailureKind

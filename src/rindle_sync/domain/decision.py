@@ -1,6 +1,5 @@
 """What `decide` says of a row, and the settings that it depends on. Pure."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Final
@@ -17,8 +16,7 @@ class StuckPolicy(StrEnum):
     ASK_FIRST = "ask-first"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """The settings that a verdict depends on."""
 
     stuck_threshold: timedelta = timedelta(seconds=7200)

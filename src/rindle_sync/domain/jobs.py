@@ -1,10 +1,11 @@
 """A job: one kind of work in one environment, which an engine runs when it is due."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from rindle_sync.domain.asset import Trigger
 
@@ -33,16 +34,14 @@ PROVIDER_JOBS: Final = {
 """The jobs that call the provider, and the trigger of their calls."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(Struct, frozen=True):
     """A job that is due."""
 
     environment: str
     kind: JobKind
 
 
-@dataclass(frozen=True, slots=True)
-class DueWork:
+class DueWork(Struct, frozen=True):
     """The jobs that are due, and when those that are not will be."""
 
     jobs: Sequence[Job]
@@ -52,8 +51,7 @@ class DueWork:
     """The environments whose changes somebody follows."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DueThresholds:
+class DueThresholds(Struct, frozen=True, kw_only=True):
     """When the jobs of an environment are due, beyond what the tables alone say."""
 
     environment: str

@@ -1,10 +1,13 @@
 """When an outgoing webhook is sent again, and when its endpoint is left in peace. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from rindle_sync.domain.clocks import TOLERANCE
 from rindle_sync.domain.outgoing import shown_url
@@ -80,8 +83,7 @@ class OutgoingSecret:
     until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointHealth:
+class EndpointHealth(Struct, frozen=True, kw_only=True):
     """How the last attempts at an endpoint went."""
 
     failures: int = 0
@@ -119,7 +121,7 @@ class OutgoingEndpoint:
     allow_private: bool = False
     """Whether it may be on a private network, or be reached without TLS."""
     created_at: datetime
-    health: EndpointHealth = EndpointHealth()
+    health: EndpointHealth = field(default_factory=EndpointHealth)
 
     @property
     def shown_url(self) -> str:
@@ -136,8 +138,7 @@ class OutgoingEndpoint:
         return [kept.secret for kept in self.secrets if kept.until is None or now < kept.until]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutgoingWebhook:
+class OutgoingWebhook(Struct, frozen=True, kw_only=True):
     """An outgoing webhook: one change, for one endpoint."""
 
     id: int
@@ -159,8 +160,7 @@ class OutgoingWebhook:
     """Why the last attempt failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """What came of sending an outgoing webhook once."""
 
     status: int | None = None

@@ -23,11 +23,12 @@
 A list page that shows a row when half of the time to its next check is over counts as that check.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final
 from zlib import crc32
+
+from msgspec import Struct
 
 from rindle_sync.domain.asset import (
     FETCH_SOURCES,
@@ -55,8 +56,7 @@ ATTEMPTS: Final = 3
 """Attempts to fetch a row before a fetch failure makes it wait like an answered row."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
+class Schedule(Struct, frozen=True, kw_only=True):
     """The settings that the next check depends on."""
 
     floor: timedelta = timedelta(seconds=30)
@@ -76,8 +76,7 @@ class Schedule:
         return self.floor / 2
 
 
-@dataclass(frozen=True, slots=True)
-class LongestGaps:
+class LongestGaps(Struct, frozen=True):
     """The longest time to the next check that `next_check` can give."""
 
     others: timedelta

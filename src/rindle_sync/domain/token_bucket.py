@@ -3,10 +3,12 @@
 Tokens are millionths of a call and times are microseconds since 1970: whole numbers, so exact.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from rindle_sync.domain.clocks import TOLERANCE
 from rindle_sync.domain.hourly_calls import add_calls
@@ -31,8 +33,7 @@ class Priority(StrEnum):
     HIGH = "high"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
+class Bucket(Struct, frozen=True, kw_only=True):
     """A bucket of `capacity` calls at once, refilled with `per_second` calls a second."""
 
     name: str
@@ -40,8 +41,7 @@ class Bucket:
     per_second: float
 
 
-@dataclass(frozen=True, slots=True)
-class BucketState:
+class BucketState(Struct, frozen=True):
     """The tokens in a bucket at `filled_at`; none are added before `paused_until`."""
 
     tokens: int
@@ -51,8 +51,7 @@ class BucketState:
     """The history of calls: see `hourly_calls`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+class Grant(Struct, frozen=True):
     """How many calls are allowed now, and the least wait until the next one."""
 
     calls: int
@@ -61,8 +60,7 @@ class Grant:
     """Whether the wait is for the end of a pause that the provider wants."""
 
 
-@dataclass(frozen=True, slots=True)
-class BucketLevel:
+class BucketLevel(Struct, frozen=True):
     """The calls in a bucket, its capacity, and the wait until the next call."""
 
     calls: float

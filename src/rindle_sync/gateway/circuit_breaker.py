@@ -1,10 +1,11 @@
 """Whether the provider may be called: not after refused credentials or a run of failures."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from rindle_sync.domain import lasts
 from rindle_sync.errors import DatabaseUnavailable
@@ -30,8 +31,7 @@ class Reason(StrEnum):
     UNREACHABLE = "unreachable"
 
 
-@dataclass(frozen=True, slots=True)
-class OpenCircuit:
+class OpenCircuit(Struct, frozen=True):
     """An open circuit: since `at`, with the next trial call at `until`."""
 
     reason: Reason

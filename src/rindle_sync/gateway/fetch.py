@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from rindle_sync.domain import (
     ATTEMPTS,
@@ -53,8 +54,7 @@ _NEVER_FOUND: Final = (
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(Struct, frozen=True):
     """The results of several fetches."""
 
     observed: Sequence[tuple[ProviderAsset, Observation | FetchFailure]]
@@ -65,8 +65,7 @@ class Fetched:
     """What the caller must raise, once it has applied `observed`."""
 
 
-@dataclass(slots=True)
-class Attempts:
+class Attempts(Struct):
     """Failed attempts; rate-limited calls are counted apart."""
 
     failures: int = 0

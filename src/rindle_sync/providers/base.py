@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Literal, Protocol
 
+from msgspec import Struct
+
 from rindle_sync.domain import (
     Bucket,
     FailureKind,
@@ -25,16 +27,14 @@ CallsLeft = Callable[[Literal["reads", "creates"], int], None]
 """Called with how many more calls the provider would take now, in one of its two buckets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Buckets:
+class Buckets(Struct, frozen=True):
     """The rate limits of one token. Where `reads` and `creates` are equal, they are one bucket."""
 
     reads: Bucket
     creates: Bucket
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadBounds:
+class UploadBounds(Struct, frozen=True, kw_only=True):
     """How long a direct upload may wait for its file."""
 
     shortest: timedelta
@@ -131,8 +131,7 @@ class CreatedWebhookEndpoint:
     secret: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointPage:
+class EndpointPage(Struct, frozen=True):
     """Some of the endpoints; `cursor` leads to the next page, if any."""
 
     endpoints: Sequence[WebhookEndpoint]
@@ -312,8 +311,7 @@ class Connect(Protocol):
         """The provider; makes no call."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderEntry:
+class ProviderEntry(Struct, frozen=True, kw_only=True):
     """What the registry knows of a provider before there is an account."""
 
     settings: type[ProviderSettings]

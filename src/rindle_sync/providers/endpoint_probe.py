@@ -1,9 +1,10 @@
 """Sends a delivery to a webhook endpoint, to learn whether it accepts those of the provider."""
 
 import json
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from rindle_sync.errors import ConfigurationError, ProviderUnavailable
 from rindle_sync.providers.base import Delivery
@@ -15,8 +16,7 @@ _LONGEST: Final = 1024
 """Bytes of an answer that are read: one of ours has far fewer."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointAnswer:
+class EndpointAnswer(Struct, frozen=True):
     """What came back: the status, and the word that our endpoint says with it.
 
     None where it is not ours.

@@ -13,6 +13,8 @@ from typing import Final
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
+from msgspec import Struct
+
 from rindle_sync.errors import ConfigurationError
 
 _FILE: Final = "SSL_CERT_FILE"
@@ -36,8 +38,7 @@ class Proxy:
         return self.url.partition(":")[0].lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """How a URL is reached: through a proxy or not, by TLS or not."""
 
     proxy: Proxy | None

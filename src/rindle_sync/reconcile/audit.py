@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from rindle_sync.domain import (
     ATTEMPTS,
@@ -68,8 +70,7 @@ class Drift(StrEnum):
     """`deleted` here, but listed at the provider; the row stays as it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """One finding. `tag` is the redacted tag of the provider's id; an orphan has no row."""
 
     drift: Drift
@@ -78,8 +79,7 @@ class Note:
     text: str
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """What an audit has found."""
 
     outcome: Outcome = Outcome.FAILED
@@ -122,7 +122,7 @@ class Report:
 
     def figures(self) -> dict[str, Any]:
         """All but the notes, to be kept."""
-        figures = asdict(self)
+        figures = asdict(self) | {"drift": dict(self.drift)}
         del figures["notes"]
         return figures
 
@@ -174,8 +174,7 @@ async def audit(
     return run.report
 
 
-@dataclass(slots=True)
-class _Audit:
+class _Audit(Struct):
     context: Context
     scan: FullScan
     accept_mass_change: bool

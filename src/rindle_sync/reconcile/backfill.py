@@ -2,8 +2,10 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from rindle_sync.domain import (
     ADOPTED,
@@ -30,8 +32,7 @@ BACKFILL: Final = "backfill"
 _log: Final = logging.getLogger("rindle_sync")
 
 
-@dataclass(slots=True)
-class Filled:
+class Filled(Struct):
     """What a backfill has done so far, with what an interrupted one that it resumes had done."""
 
     outcome: Outcome = Outcome.FAILED

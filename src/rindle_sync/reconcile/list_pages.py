@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from msgspec import Struct
+
 from rindle_sync.domain import (
     CHANGES,
     LONGEST_WAIT,
@@ -76,8 +78,7 @@ async def sweep_pages(run: SweepRun, rows: Sequence[Due]) -> list[Due]:
     return [row for row in due if row.id not in walk.found]
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(Struct, frozen=True):
     """What to apply of a page, which of these rows were due, or checked all the same."""
 
     observed: list[Observed]

@@ -160,8 +160,7 @@ def _with(bookmarks: Sequence[Bookmark], new: Bookmark) -> list[Bookmark]:
     return sorted([*others, new], key=lambda bookmark: bookmark.reach, reverse=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Stake:
+class Stake(Struct, frozen=True):
     """What may be risked: pages in vain on the way to one that pays, and the doubt of all pages."""
 
     to_spare: int

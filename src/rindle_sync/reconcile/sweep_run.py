@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import uuid4
 
+from msgspec import Struct
+
 from rindle_sync.domain import FailureKind, FetchFailure, Outcome, ProviderAsset, Trigger, lasts
 from rindle_sync.errors import AuthenticationFailed, RateLimited
 from rindle_sync.gateway import ProviderGateway, Reason
@@ -52,8 +54,7 @@ def noting_outcome(run: HasOutcome) -> Iterator[None]:
         raise
 
 
-@dataclass(slots=True)
-class SweepResult:
+class SweepResult(Struct):
     """What a run did."""
 
     outcome: Outcome = Outcome.FAILED
@@ -72,8 +73,7 @@ class SweepResult:
     """Seconds until the next call is allowed, where the rate limit ended the run."""
 
 
-@dataclass(slots=True)
-class CallAllowance:
+class CallAllowance(Struct):
     """How many calls may be lost on pages: what pages have saved so far, and `most_lost` more.
 
     A call is saved where a page answers a row that would have needed one of its own.

@@ -1,6 +1,6 @@
 """One row: fetch, decide, write, emit. The contract of the per-row sync."""
 
-from dataclasses import replace
+import dataclasses
 from datetime import timedelta
 
 from rindle_sync.domain import (
@@ -12,6 +12,7 @@ from rindle_sync.domain import (
     StuckPolicy,
     Trigger,
     needs_fetch,
+    replace,
     retry_gap,
 )
 from rindle_sync.errors import AuthenticationFailed, RateLimited
@@ -63,7 +64,7 @@ async def _sync_row(
 ) -> Applied | None:
     if ask_first:
         policy = replace(context.policy, stuck_policy=StuckPolicy.ASK_FIRST)
-        context = replace(context, policy=policy)
+        context = dataclasses.replace(context, policy=policy)
     attempts = Attempts()
     while True:
         applied = await _attempt(context, row, trigger)

@@ -1,12 +1,12 @@
 """The rows and their changes: reads, leases and writes them, under compare-and-swap."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec import Struct, field
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.domain import JobKind, LongestGaps, ProviderAsset, as_row_id, is_text, replace
@@ -27,16 +27,14 @@ from rindle_sync.store.schema.tables import IS_UNWATCHED, assets, changes
 from rindle_sync.store.superseded import supersede
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """The ids of the rows that were written, and of those that the database refused, and why."""
 
     ids: Set[str]
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+class Added(Struct, frozen=True):
     """The rows that were added, and the ids of those that hold a value it refused, and why."""
 
     rows: Sequence[ProviderAsset]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
+from msgspec import Struct
 
 from rindle_sync.errors import (
     AlreadyClosed,
@@ -51,8 +51,7 @@ _SCHEMA: Final = sa.text(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(Struct, frozen=True):
     """A database of PostgreSQL, and the schema that has our tables."""
 
     identity: tuple[str, str]

@@ -1,11 +1,11 @@
 """Which jobs are due, and when the next is, in one statement whose cost does not grow."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec.structs import asdict
 
 from rindle_sync.domain import DueThresholds, DueWork, Job, JobKind
 from rindle_sync.store.database import Database

@@ -1,10 +1,10 @@
 """What is stored about each provider environment: its provider id, and an open circuit."""
 
-from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.store.driver_errors import retried
@@ -12,8 +12,7 @@ from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.tables import environments
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Environment:
+class Environment(Struct, frozen=True, kw_only=True):
     """What is known of one environment; all None before the first check."""
 
     provider_environment_id: str | None = None
@@ -29,7 +28,7 @@ class Environments(Repository):
 
     async def get(self) -> Environment:
         """What is known of this environment."""
-        columns = [environments.c[field.name] for field in fields(Environment)]
+        columns = [environments.c[name] for name in Environment.__struct_fields__]
         found = await self.read(sa.select(*columns).where(*self.here))
         return Environment(**found[0]._asdict()) if found else Environment()
 

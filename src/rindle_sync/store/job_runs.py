@@ -1,11 +1,11 @@
 """The runs over a whole environment: who runs, the progress, and the deletion candidates."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.store.driver_errors import retried
@@ -13,8 +13,7 @@ from rindle_sync.store.repository import Repository, clock, is_free
 from rindle_sync.store.schema.tables import deletion_candidates, job_runs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobRun:
+class JobRun(Struct, frozen=True, kw_only=True):
     """The state of one kind of run."""
 
     began_at: datetime | None = None

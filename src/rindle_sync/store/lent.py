@@ -1,9 +1,9 @@
 """The transaction in which a callback of the app runs, and the end of it."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from sqlalchemy import event
 
 from rindle_sync.errors import TransactionEnded
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 
-@dataclass(slots=True)
-class _Lent:
+class _Lent(Struct):
     database: object
     row_id: str | None
     is_open: bool = True

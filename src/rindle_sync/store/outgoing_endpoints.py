@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from rindle_sync.store.schema.outgoing_tables import outgoing_endpoints, outgoin
 PublishAll = Callable[[Callable[[CoreConnection, int], Awaitable[None]]], Awaitable[None]]
 """`publish_all` of the feed, which calls what it is given in the transaction that ends it."""
 
-HEALTH_FIELDS: Final = tuple(field.name for field in fields(EndpointHealth))
+HEALTH_FIELDS: Final = EndpointHealth.__struct_fields__
 _HEALTHY: Final = {name: getattr(EndpointHealth(), name) for name in HEALTH_FIELDS}
 
 

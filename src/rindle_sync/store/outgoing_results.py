@@ -1,14 +1,14 @@
 """What the repository of outgoing webhooks gives and takes."""
 
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from rindle_sync.domain import Attempt, EndpointHealth, OutgoingWebhook, ProviderAsset
 from rindle_sync.store.lines import Change
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedWebhook:
+class ClaimedWebhook(Struct, frozen=True):
     """A webhook to send; `change` is None where that was deleted, and `row` where that was."""
 
     webhook: OutgoingWebhook
@@ -19,8 +19,7 @@ class ClaimedWebhook:
     row: ProviderAsset | None
 
 
-@dataclass(frozen=True, slots=True)
-class SentWebhook:
+class SentWebhook(Struct, frozen=True):
     """A webhook that was tried: as it is to be stored, and what came of the attempt."""
 
     webhook: OutgoingWebhook
@@ -29,8 +28,7 @@ class SentWebhook:
     """None where it was not tried, since its change is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointFigures:
+class EndpointFigures(Struct, frozen=True):
     """How an endpoint of outgoing webhooks stands."""
 
     name: str
@@ -41,8 +39,7 @@ class EndpointFigures:
     dead: int
 
 
-@dataclass(frozen=True, slots=True)
-class HealthWritten:
+class HealthWritten(Struct, frozen=True):
     """How an endpoint stood, and stands now."""
 
     before: EndpointHealth

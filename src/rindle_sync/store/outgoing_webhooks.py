@@ -1,7 +1,6 @@
 """The outgoing webhooks: made as changes are published, leased while sent, kept for a while."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -54,7 +53,7 @@ from rindle_sync.store.schema.outgoing_tables import outgoing_endpoints, outgoin
 from rindle_sync.store.schema.tables import assets, changes
 from rindle_sync.store.schema.types import UtcTime
 
-_FIELDS: Final = tuple(field.name for field in fields(OutgoingWebhook))
+_FIELDS: Final = OutgoingWebhook.__struct_fields__
 _COLUMNS: Final = tuple(outgoing_webhooks.c[name] for name in _FIELDS)
 _FIRST_ATTEMPT_AT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When a webhook is sent first: a time that has come, however wrong the clock of its change was."""

@@ -1,11 +1,11 @@
 """The token buckets, one line each, shared by every process on this database."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec.structs import asdict, replace
 
 from rindle_sync.domain import Bucket, BucketLevel, BucketState, Grant, token_bucket
 from rindle_sync.store.driver_errors import retried

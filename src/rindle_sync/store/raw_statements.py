@@ -1,11 +1,11 @@
 """Our statements as text and parameters for a driver, and what the driver finds as rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine import Dialect, IteratorResult
@@ -15,8 +15,7 @@ from rindle_sync.store.schema.json_rows import from_json, to_json
 from rindle_sync.store.schema.types import JsonValue
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """What a driver found: its lines, and the number of rows that a statement wrote."""
 
     lines: Sequence[Any] = ()

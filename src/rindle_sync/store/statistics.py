@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from msgspec import Struct, field
 
 from rindle_sync.domain import FINAL, TOLERANCE, ChangeKind, ErrorKind, EventStatus, State, Trigger
 from rindle_sync.store.driver_errors import retried
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from rindle_sync.store.outgoing_webhooks import EndpointFigures
 
 
-@dataclass(slots=True, kw_only=True)
-class WebhookCounts:
+class WebhookCounts(Struct, kw_only=True):
     """The changes that a webhook should report, by the trigger that found them."""
 
     found: dict[Trigger, int] = field(
@@ -52,8 +51,7 @@ class WebhookCounts:
         return sum(self.missed.values()) / self.expected if self.expected else None
 
 
-@dataclass(slots=True, kw_only=True)
-class Figures:
+class Figures(Struct, kw_only=True):
     """The figures of one environment."""
 
     by_state: dict[str, int] = field(default_factory=lambda: defaultdict(int))

@@ -4,11 +4,12 @@ Each endpoint has a loop of its own, so that one that hangs holds back no other.
 """
 
 import asyncio
+import dataclasses
 import random
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
@@ -22,6 +23,7 @@ from rindle_sync.domain import (
     OutgoingWebhook,
     after_attempt,
     health_after,
+    replace,
 )
 from rindle_sync.errors import DatabaseUnavailable
 from rindle_sync.reconcile import Context
@@ -258,7 +260,7 @@ class _EndpointLoop:
         # at once, not when it is written: those that wait for their turn would all go meanwhile
         if self._endpoint:
             health = health_after(self._endpoint.health, [attempt], self.context.now())
-            self._endpoint = replace(self._endpoint, health=health)
+            self._endpoint = dataclasses.replace(self._endpoint, health=health)
 
     async def _write_ended(self) -> bool:
         """Write what became of the requests that have ended; whether others may go now."""
