@@ -20,9 +20,9 @@ from rindle_sync.cli.commands import Commands
 HEAVY = ("alembic", "asyncio", "httpx", "sqlalchemy", "starlette", "uvicorn")
 
 NOT_FOR_THE_TABLES = (
-    *("aiohttp", "alembic", "httpx", "psycopg", "starlette", "uvicorn"),
-    # what SQLAlchemy has beside its Core and the part for SQLite
-    *("sqlalchemy.orm", "sqlalchemy.ext.asyncio", "sqlalchemy.dialects.postgresql"),
+    *("aiohttp", "alembic", "httpx", "starlette", "uvicorn"),
+    # what SQLAlchemy has beside its Core and the part for the database
+    *("sqlalchemy.orm", "sqlalchemy.ext.asyncio"),
     # what runs jobs, takes webhooks and other commands
     *("rindle_sync.runtime.job_runner", "rindle_sync.webhooks", "rindle_sync.cli.scans"),
 )
@@ -36,6 +36,11 @@ try:
 finally:
     print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 """
+
+DRIVERS = {
+    "sqlite": {"sqlite3", "aiosqlite", "sqlalchemy.dialects.sqlite"},
+    "postgresql": {"psycopg", "sqlalchemy.dialects.postgresql"},
+}
 
 COMMANDS = ("track", "status", "run", "sweep", "doctor", "events", "demo")
 
@@ -69,12 +74,13 @@ TRACK = ("track", "--reference", "video-1", "--provider-asset-id", "asset-1")
 
 @pytest.mark.parametrize("command", [TRACK, ("status",)])
 def test_a_command_on_the_tables_imports_what_they_need_alone(
-    command: Sequence[str], sqlite_tables_url: str
+    command: Sequence[str], tables_url: str
 ) -> None:
-    imported = imported_by(*command, database_url=sqlite_tables_url)
+    imported = imported_by(*command, database_url=tables_url)
 
-    assert {"sqlalchemy", "aiosqlite"} <= imported
-    assert not imported.intersection(NOT_FOR_THE_TABLES)
+    drivers = dict(DRIVERS)
+    assert drivers.pop(tables_url.partition(":")[0]) <= imported
+    assert not imported.intersection(NOT_FOR_THE_TABLES, *drivers.values())
 
 
 def test_what_runs_the_service_imports_no_migrations(sqlite_tables_url: str) -> None:

@@ -7,6 +7,7 @@ from rindle_sync.store.new_work import NewWork, Unheard, new_work
 
 if TYPE_CHECKING:
     from rindle_sync.store.activity import HourFigures
+    from rindle_sync.store.any_connection import AnyConnection, AsyncConnection
     from rindle_sync.store.asset_queries import AssetQueries
     from rindle_sync.store.assets import AssetStore, Written
     from rindle_sync.store.callers_thread import (
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     )
     from rindle_sync.store.change_feed import PublishedChange
     from rindle_sync.store.change_listing import ChangeQuery, ListedChanges, WebhookOutcome
-    from rindle_sync.store.connection_kinds import AnyConnection, AsyncConnection
     from rindle_sync.store.database import ENCODING_REMEDY, Database
     from rindle_sync.store.driver_errors import ALL_WAIT, complaint, state_of
     from rindle_sync.store.due_jobs import DueJobs
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 # imported when first asked for: a command uses few repositories, and each makes its statements
 _MODULES: Final = {
     "ALL_WAIT": "driver_errors",
-    "AnyConnection": "connection_kinds",
+    "AnyConnection": "any_connection",
     "AssetQueries": "asset_queries",
     "AssetStore": "assets",
-    "AsyncConnection": "connection_kinds",
+    "AsyncConnection": "any_connection",
     "CHECK_TRIGGERS": "lines",
     "Change": "lines",
     "ChangeQuery": "change_listing",

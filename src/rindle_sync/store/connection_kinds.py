@@ -2,7 +2,7 @@
 
 import sqlite3
 import sys
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final
 
 import aiosqlite
 import sqlalchemy as sa
@@ -18,30 +18,6 @@ from rindle_sync.store.app_connections import (
     session_kinds,
 )
 from rindle_sync.store.callers_thread import is_called_from_elsewhere
-
-if TYPE_CHECKING:
-    import psycopg
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.utils.connection import ConnectionProxy
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
-    from sqlalchemy.orm import Session, scoped_session
-
-    AnyConnection: TypeAlias = (
-        AsyncConnection
-        | AsyncSession
-        | async_scoped_session[Any]
-        | sa.Connection
-        | Session
-        | scoped_session[Any]
-        | psycopg.Connection[Any]
-        | psycopg.AsyncConnection[Any]
-        | sqlite3.Connection
-        | aiosqlite.Connection
-        | BaseDatabaseWrapper
-        | ConnectionProxy[Any]
-    )
-else:  # psycopg and Django are extras, and the ORM is imported by apps that use it
-    AnyConnection = AsyncConnection = Any
 
 _KINDS: Final = (
     "must be the app's own connection: of SQLAlchemy (Connection, Session, AsyncConnection, "

@@ -6,8 +6,6 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.dialects.sqlite.base import SQLiteDialect
 from sqlalchemy.engine import Dialect, IteratorResult
 from sqlalchemy.engine.result import SimpleResultMetaData
 
@@ -93,6 +91,8 @@ def dialect_of(backend: str, paramstyle: str | None = None) -> Dialect:
     """How SQLAlchemy writes a statement for a database, without any driver."""
     options: dict[str, Any] = {"json_serializer": to_json, "json_deserializer": from_json}
     if backend == "sqlite":
+        from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+
         return SQLiteDialect(**options, paramstyle=paramstyle or "named")
     from sqlalchemy.dialects.postgresql.base import PGDialect
 
@@ -104,6 +104,8 @@ def dialect_of(backend: str, paramstyle: str | None = None) -> Dialect:
 def insert_into(table: sa.Table, dialect: str) -> Any:
     """An insert of this database, which can leave out a row that conflicts with another."""
     if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
         return sqlite.insert(table)
     from sqlalchemy.dialects import postgresql
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rindle_sync.store.asset_queries import AssetQueries
 from rindle_sync.store.assets import AssetStore
-from rindle_sync.store.borrowed import Borrowed, Lent, RolledBackInside
-from rindle_sync.store.connection_kinds import app_connection
 from rindle_sync.store.database import Database
 from rindle_sync.store.driver_errors import COLLIDED, RolledBack, retried
 from rindle_sync.store.environments import Environments
 from rindle_sync.store.job_runs import JobRuns
 from rindle_sync.store.rate_limits import RateLimits
+from rindle_sync.store.savepoints import Lent, RolledBackInside
 from rindle_sync.store.superseded import Superseded
 
 if TYPE_CHECKING:
@@ -173,6 +172,9 @@ class Store:
         Raises `ConfigurationError` for an object that is no such connection; the methods of the
         repositories raise it where the connection cannot be used, or leads elsewhere.
         """
+        from rindle_sync.store.borrowed import Borrowed
+        from rindle_sync.store.connection_kinds import app_connection
+
         borrowed = Borrowed(self.database, app_connection(connection))
         return Store(borrowed, self.provider, self.environment)
 

@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from pathlib import Path
-from sqlite3 import OperationalError
 from typing import Any, Final
 
 from sqlalchemy import Engine, NullPool, create_engine, event
@@ -143,6 +142,8 @@ def file_of(url: URL) -> Path | None:
 
 
 def _switch_to_wal(cursor: Any) -> None:
+    from sqlite3 import OperationalError
+
     # unlike all else, this fails at once while another process writes, whatever the time limit
     for _ in range(SWITCHES):
         try:

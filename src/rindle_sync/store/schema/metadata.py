@@ -18,12 +18,11 @@ def index(
     """Index columns, with `here` inside each environment; `where` makes it a partial index."""
     environment = (table.c.provider_name, table.c.environment) if here else ()
     columns = (*environment, *(table.c[column] for column in names))
-    made = sa.Index(name, *columns, unique=unique, sqlite_where=where)
+    made = sa.Index(name, *columns, unique=unique)
     if where is None:
         return
 
-    # not `postgresql_where`: for that word SQLAlchemy loads all that it has for PostgreSQL
+    # not `sqlite_where` and `postgresql_where`: for each SQLAlchemy loads all it has for a database
     @sa.event.listens_for(table, "before_create")
     def creating(_: sa.Table, connection: sa.Connection, **__: object) -> None:
-        if connection.dialect.name == "postgresql":
-            made.dialect_options["postgresql"]["where"] = where
+        made.dialect_options[connection.dialect.name]["where"] = where
