@@ -10,6 +10,7 @@ import re
 import tomllib
 from enum import Enum
 from importlib import util
+from inspect import signature
 from pathlib import Path
 from textwrap import indent
 from types import ModuleType
@@ -17,7 +18,6 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from msgspec import Struct
 from pydantic import SecretStr
 from typer.main import get_command
 
@@ -175,10 +175,10 @@ def test_every_road_that_brings_a_change_is_documented() -> None:
     ("report", "command"),
     [(Health, "status"), (SweepResult, "sweep"), (Report, "audit"), (Filled, "backfill")],
 )
-def test_every_figure_of_a_report_is_in_its_sample(report: type[Struct], command: str) -> None:
+def test_every_figure_of_a_report_is_in_its_sample(report: type[Any], command: str) -> None:
     text = section("docs/commands.md", command)
 
-    assert [name for name in report.__struct_fields__ if f'"{name}":' not in text] == []
+    assert [name for name in signature(report).parameters if f'"{name}":' not in text] == []
 
 
 @pytest.mark.parametrize("file", ["webhooks/receive.py", "providers/mux/webhooks.py"])

@@ -50,10 +50,11 @@ NAMES = {
         DATABASE,
     ),
     # a lock of SQLite tells nobody when it is free, nor does a file when it was written to
+    # and a pipeline lets what it has begun send its request
     "sleeps stand in app, engines, the emulator, a test's clock, and where the store waits": (
         ("asyncio.sleep", "time.sleep"),
         (
-            *("app", "runtime.engines", "emulator"),
+            *("app", "runtime.engines", "emulator", "reconcile.pipeline"),
             *("store.listening", "store.new_work", "store.write_queue", "testing.clock"),
         ),
     ),

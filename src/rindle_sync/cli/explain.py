@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
-from msgspec.structs import asdict
 from rich.table import Column, Table
 
 from rindle_sync.cli.output import (

@@ -1,12 +1,12 @@
 """Why a row has its state: its history, its next check, and what to do. Shows no provider id."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from rindle_sync.diagnostics.status import GRACE
 from rindle_sync.domain import (
@@ -52,7 +52,8 @@ class MomentKind(StrEnum):
     CHANGE = "change"
 
 
-class Moment(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
     """One line of a history, which stands for `times` alike from `at` to `until`."""
 
     at: datetime
@@ -64,7 +65,8 @@ class Moment(Struct, frozen=True, kw_only=True):
     text: str
 
 
-class Explanation(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
     """A row, its history from the oldest moment on, its next check, and what to do."""
 
     row_id: str

@@ -1,12 +1,12 @@
 """How the rows of environments stand, in figures."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from statistics import median, quantiles
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import asdict, replace
 
 from rindle_sync.domain import BucketLevel, ErrorKind, EventStatus, LongestGaps, State, Trigger
 from rindle_sync.reconcile import AUDIT, Context
@@ -23,7 +23,8 @@ MOST_CHANGES: Final = 10_000
 """How many changes of a day count for their lateness: the newest."""
 
 
-class Lateness(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Lateness:
     """How late the changes of one trigger were found."""
 
     changes: int
@@ -31,7 +32,8 @@ class Lateness(Struct, frozen=True):
     p95_ms: int
 
 
-class WebhookStatus(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class WebhookStatus:
     """What became of the webhooks that should have come with the changes of a day."""
 
     expected: int
@@ -46,7 +48,8 @@ class WebhookStatus(Struct, frozen=True):
     """`missed` as a share of `expected`; None while none was expected."""
 
 
-class RateLimitStatus(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class RateLimitStatus:
     """How many calls the rate limit allows at once."""
 
     calls: float
@@ -55,7 +58,8 @@ class RateLimitStatus(Struct, frozen=True):
     """How long until the next call is allowed."""
 
 
-class OutgoingEndpointStatus(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class OutgoingEndpointStatus:
     """How an endpoint of outgoing webhooks stands."""
 
     name: str
@@ -71,7 +75,8 @@ class OutgoingEndpointStatus(Struct, frozen=True):
     """Why nothing is sent to it; None where it is enabled."""
 
 
-class Overview(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
     """How one environment stands; ages in whole seconds."""
 
     at: datetime
@@ -133,7 +138,8 @@ class Scan(Struct, frozen=True):
         return replace(overview, webhooks=self.webhooks, wrong_times=self.wrong_times)
 
 
-class Status(Overview, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status(Overview):
     """What `rindle-sync status` reports of one environment."""
 
     last_heartbeat_at: datetime | None
@@ -259,7 +265,7 @@ async def environment_status(context: Context) -> Status:
     for trigger, late_ms in late:
         by_trigger[trigger].append(late_ms)
     return Status(
-        **asdict(figures),
+        **{field.name: getattr(figures, field.name) for field in fields(Overview)},
         last_heartbeat_at=await last_heartbeat(context.store),
         webhook_events={status.value: webhook_events.get(status, 0) for status in EventStatus},
         lateness={trigger: _lateness(late_ms) for trigger, late_ms in by_trigger.items()},

@@ -1,11 +1,11 @@
 """The stored times that no right clock can have written: which, how many, how far ahead."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
-from msgspec import Struct
 
 from rindle_sync.domain import LONGEST_PAUSE, TOLERANCE, LongestGaps, token_bucket
 from rindle_sync.store.assets import IS_PLANNED_WRONGLY
@@ -22,7 +22,8 @@ from rindle_sync.store.schema.tables import (
 from rindle_sync.store.statistics import counts
 
 
-class WrongTimes(Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class WrongTimes:
     """The times of one column that lie further ahead than they can."""
 
     column: str
