@@ -51,7 +51,7 @@ FOUND_BY = {
     "stuck-for-ever": 56,
     "age-after": 0,
     "page-puts-off": 265,
-    "pages-at-any-price": 185,
+    "pages-at-any-price": 385,
     "told-by-page-and-by-call": 25,
     "page-dated-late": 85,
     "read-strictly": 53,
