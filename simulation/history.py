@@ -53,7 +53,10 @@ class Written:
     lost_reason: bool
     """Whether an output that has failed is known no more to have failed for a reason."""
     observed_at: datetime | None
-    """When the row was observed, by the clock of the host; None where that is as before."""
+    """When the row was observed, by the clock of the host.
+
+    None where that is as before, or is not known any more.
+    """
 
     @classmethod
     def of(cls, row_id: str, *values: Any) -> "Written":
@@ -66,6 +69,8 @@ class Written:
         is_anew = any(before[name] not in {None, after[name]} for name in _OF_ATTEMPT)
         outputs = _outputs({} if is_anew else before), _outputs(after)
         is_event = "last_event_at" in moved and after["last_event_at"] is not None
+        # a time that a wrong clock has written is taken back: then it is not known
+        is_observed = "observed_at" in moved and after["observed_at"] is not None
         return cls(
             row_id=str(row_id),
             from_state=before["state"],
@@ -84,7 +89,7 @@ class Written:
             event_id=after["last_event_id"] if "last_event_id" in moved else None,
             reopened=_is_reopened(*outputs),
             lost_reason=_has_lost_reason(*outputs),
-            observed_at=_time(after["observed_at"]) if "observed_at" in moved else None,
+            observed_at=_time(after["observed_at"]) if is_observed else None,
         )
 
     def __str__(self) -> str:
