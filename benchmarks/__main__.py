@@ -24,7 +24,7 @@ from benchmarks.plan import plans
 from benchmarks.profiling import profiled
 from benchmarks.race import PEERS, CannotRace, race
 from benchmarks.rate import passes
-from benchmarks.report import Report, show_race
+from benchmarks.report import Report, race_as_json, show_race
 from benchmarks.rest import rests
 from benchmarks.settled import memories, settled_sweeps
 from benchmarks.start import starts
@@ -66,7 +66,8 @@ def main() -> int:
     sizes = _sizes(chosen)
     try:
         if chosen.against:
-            show_race(asyncio.run(race(progress)))
+            contestants = asyncio.run(race(progress))
+            print(race_as_json(contestants)) if chosen.json else show_race(contestants)
         elif chosen.profile or chosen.flame:
             asyncio.run(profiled(databases, sizes.rows, chosen.flame))
         else:

@@ -9,6 +9,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -205,7 +206,9 @@ def _installed(progress: Progress) -> Path:
         progress(f"@mux/sync-engine {VERSION} is installed into {folder}")
         command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
         try:
-            subprocess.run(command, cwd=folder, check=True, timeout=INSTALL_SECONDS)
+            subprocess.run(
+                command, cwd=folder, check=True, timeout=INSTALL_SECONDS, stdout=sys.stderr
+            )
         except (subprocess.SubprocessError, OSError) as error:
             raise CannotRace(f"npm cannot install @mux/sync-engine: {error}") from None
     return folder

@@ -430,6 +430,17 @@ def _endpoints(figures: Sequence[Endpoint]) -> Table | None:
     return _table("Webhooks over HTTP, 16 connections", ("database",), heads, rows)
 
 
+def race_as_json(contestants: Sequence[tuple[str, Figures]]) -> str:
+    """The median of the rounds of each; the peer comes first."""
+    found = []
+    for name, figures in contestants:
+        values = {"median_ms": figures.median_ms, "p99_ms": figures.p99_ms}
+        for of in ("answered", "applied", "flood_ms", "steady_ms", "sender_ms"):
+            values[of] = median(getattr(figures, of))
+        found.append({"server": name, **values})
+    return json.dumps(found, indent=2)
+
+
 def show_race(contestants: Sequence[tuple[str, Figures]]) -> None:
     """Each beside the first, which is the peer: the median of the rounds, and the ratio."""
     (_, peer), *_ = contestants
