@@ -74,12 +74,13 @@ class Figures:
     """Those at 200 a second."""
 
     @property
-    def median_ms(self) -> float:
-        return median(answer.seconds for answer in self.answers) * 1000
-
-    @property
-    def p99_ms(self) -> float:
-        return p99(self.answers)
+    def medians(self) -> dict[str, float]:
+        """The median of the rounds of each figure, and the times of the answers at 200 a second."""
+        rounds = ("answered", "applied", "flood_ms", "steady_ms", "sender_ms")
+        values = {of: median(getattr(self, of)) for of in rounds}
+        values["median_ms"] = median(answer.seconds for answer in self.answers) * 1000
+        values["p99_ms"] = p99(self.answers)
+        return values
 
 
 class Contestant:

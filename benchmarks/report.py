@@ -9,7 +9,6 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import median
 from typing import Final
 
 from rich.console import Console
@@ -432,28 +431,22 @@ def _endpoints(figures: Sequence[Endpoint]) -> Table | None:
 
 def race_as_json(contestants: Sequence[tuple[str, Figures]]) -> str:
     """The median of the rounds of each; the peer comes first."""
-    found = []
-    for name, figures in contestants:
-        values = {"median_ms": figures.median_ms, "p99_ms": figures.p99_ms}
-        for of in ("answered", "applied", "flood_ms", "steady_ms", "sender_ms"):
-            values[of] = median(getattr(figures, of))
-        found.append({"server": name, **values})
+    found = [{"server": name, **figures.medians} for name, figures in contestants]
     return json.dumps(found, indent=2)
 
 
 def show_race(contestants: Sequence[tuple[str, Figures]]) -> None:
     """Each beside the first, which is the peer: the median of the rounds, and the ratio."""
-    (_, peer), *_ = contestants
+    peer = contestants[0][1].medians
     heads: tuple[str, ...] = ("answered/s", "", "until applied/s", "", "CPU ms", "", "at 200/s", "")
     heads += ("median ms", "p99 ms", "", "sender's ms")
     rows = []
     for name, figures in contestants:
-        shown = []
+        shown, values = [], figures.medians
         for of, digits in (("answered", 0), ("applied", 0), ("flood_ms", 2), ("steady_ms", 2)):
-            value = median(getattr(figures, of))
-            shown += [f"{value:,.{digits}f}", f"{value / median(getattr(peer, of)):.2f} ×"]
-        shown += [f"{figures.median_ms:.1f}", f"{figures.p99_ms:.1f}"]
-        shown += [f"{figures.p99_ms / peer.p99_ms:.2f} ×", f"{median(figures.sender_ms):.2f}"]
+            shown += [f"{values[of]:,.{digits}f}", f"{values[of] / peer[of]:.2f} ×"]
+        shown += [f"{values['median_ms']:.1f}", f"{values['p99_ms']:.1f}"]
+        shown += [f"{values['p99_ms'] / peer['p99_ms']:.2f} ×", f"{values['sender_ms']:.2f}"]
         rows.append((name, *shown))
     caption = (
         "CPU of server and database a delivery, at saturation and at 200 a second; "

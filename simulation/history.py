@@ -68,9 +68,8 @@ class Written:
         moved = frozenset(name for name in NOTED if before[name] != after[name])
         is_anew = any(before[name] not in {None, after[name]} for name in _OF_ATTEMPT)
         outputs = _outputs({} if is_anew else before), _outputs(after)
-        is_event = "last_event_at" in moved and after["last_event_at"] is not None
         # a time that a wrong clock has written is taken back: then it is not known
-        is_observed = "observed_at" in moved and after["observed_at"] is not None
+        given = {name for name in moved if after[name] is not None}
         return cls(
             row_id=str(row_id),
             from_state=before["state"],
@@ -83,13 +82,13 @@ class Written:
             lost_playback_ids=_ids(before["playback_ids"]) - _ids(after["playback_ids"]),
             provider_asset_id=after["provider_asset_id"],
             provider_upload_id=after["provider_upload_id"],
-            moved_event=is_event and "raw_provider_metadata" not in moved,
+            moved_event="last_event_at" in given and "raw_provider_metadata" not in moved,
             moved=moved,
             is_anew=is_anew,
             event_id=after["last_event_id"] if "last_event_id" in moved else None,
             reopened=_is_reopened(*outputs),
             lost_reason=_has_lost_reason(*outputs),
-            observed_at=_time(after["observed_at"]) if is_observed else None,
+            observed_at=_time(after["observed_at"]) if "observed_at" in given else None,
         )
 
     def __str__(self) -> str:

@@ -6,7 +6,6 @@ from re import fullmatch
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
 from pydantic import Field, PrivateAttr, ValidationInfo, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler
@@ -14,7 +13,14 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 from rindle_sync.config.outgoing import OutgoingSettingsModel
 from rindle_sync.config.process_settings import BASE_URL
 from rindle_sync.config.reading import variables
-from rindle_sync.domain import Policy, Schedule, StuckPolicy, WebhookSettings, pattern_fault
+from rindle_sync.domain import (
+    Policy,
+    Schedule,
+    StuckPolicy,
+    WebhookSettings,
+    pattern_fault,
+    replace,
+)
 from rindle_sync.providers import (
     DEFAULT_PROVIDER,
     PREFIX,

@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
+from rindle_sync.domain.asset import replace
 from rindle_sync.domain.clocks import TOLERANCE
 from rindle_sync.domain.hourly_calls import add_calls
 

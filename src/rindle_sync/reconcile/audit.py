@@ -122,7 +122,7 @@ class Report(Struct):
 
     def figures(self) -> dict[str, Any]:
         """All but the notes, to be kept."""
-        figures = asdict(self) | {"drift": dict(self.drift)}
+        figures = asdict(self)
         del figures["notes"]
         return figures
 

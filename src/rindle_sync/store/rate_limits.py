@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
-from rindle_sync.domain import Bucket, BucketLevel, BucketState, Grant, token_bucket
+from rindle_sync.domain import Bucket, BucketLevel, BucketState, Grant, replace, token_bucket
 from rindle_sync.store.driver_errors import retried
 from rindle_sync.store.repository import Repository
 from rindle_sync.store.schema.core_engine import CoreConnection
