@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from rindle_sync.domain import UNTRACKED, EventStatus, JobKind, WebhookEvent, replace
 from rindle_sync.errors import DatabaseUnavailable, InvalidValue
-from rindle_sync.store.app_connections import BEGIN_SQLITE, RawConnection, inner
+from rindle_sync.store.app_connections import RawConnection, inner
 from rindle_sync.store.connection_kinds import connection_of
 from rindle_sync.store.driver_errors import named_errors, retried
 from rindle_sync.store.group_commit import GroupCommit
@@ -144,9 +144,10 @@ class Intake:
     async def _insert(self, events: Sequence[WebhookEvent]) -> Set[str]:
         """The ids of those that were not stored before, in one transaction."""
         async with self._turn() as has_begun, self._connected() as connection:
+            has_begun()
             if connection.backend == "sqlite":
                 inserting = connection.given._execute(  # noqa: SLF001  all on its thread at once
-                    _insert_on_sqlite, inner(connection.given), events, has_begun
+                    _insert_on_sqlite, inner(connection.given), events
                 )
                 return frozenset(await inserting)
             # PostgreSQL would log a failed statement with what stands in it: never in its text
@@ -223,26 +224,21 @@ def _work_of(events: Sequence[WebhookEvent]) -> set[JobKind]:
 
 
 def _insert_on_sqlite(
-    connection: sqlite3.Connection, events: Sequence[WebhookEvent], has_begun: Callable[[], None]
+    connection: sqlite3.Connection, events: Sequence[WebhookEvent]
 ) -> Sequence[str]:
-    """The ids of the events that were not there, in one transaction.
+    """The ids of the events that were not there.
 
-    One statement adds all: after each step of one, this thread waits for the interpreter, which the
-    event loop has.
+    One statement adds all and is its own transaction: after each step, this thread waits for the
+    interpreter, which the event loop has.
     """
     values = [value for event in events for value in _sent(event)]
     ids = [event.id for event in events]
     cursor = connection.cursor()
-    cursor.execute(BEGIN_SQLITE)
-    has_begun()
     try:
         cursor.execute(_insert_rows(len(events)), values)
         if cursor.rowcount < len(events):
+            # nobody else has these ids: what is there of them is new
             ids = [found for (found,) in cursor.execute(_ids_there(len(ids)), ids)]
-        cursor.execute("COMMIT")
-    except BaseException:
-        connection.rollback()
-        raise
     finally:
         cursor.close()
     return ids
