@@ -251,7 +251,7 @@ class ProviderAsset(_OfProvider, _Row, frozen=True, kw_only=True):
         return self.provider_asset_id, self.provider_upload_id, *playback_ids
 
 
-class Due(_OfProvider, _Row, frozen=True):
+class Due(_OfProvider, _Row, frozen=True, array_like=True):
     """The part of a due row that is needed to plan its check."""
 
     id: str

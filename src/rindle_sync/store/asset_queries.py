@@ -23,11 +23,11 @@ from rindle_sync.errors import InvalidValue
 from rindle_sync.store.assets import HAS_COME, PLANNED_WRONGLY
 from rindle_sync.store.lines import DUE, ROW, read_due, read_row
 from rindle_sync.store.repository import Repository, clock, in_environment, is_ahead, is_free
-from rindle_sync.store.schema.json_rows import any_of, document, to_json
+from rindle_sync.store.schema.json_rows import any_of, line, to_json
 from rindle_sync.store.schema.tables import assets
 from rindle_sync.store.schema.types import RowId, UtcTime
 
-READ_AT_ONCE: Final = 1_000
+READ_AT_ONCE: Final = 2_000
 """How many of the due rows are read at once."""
 
 _EARLIEST: Final = datetime(1, 1, 1, tzinfo=UTC)
@@ -60,7 +60,7 @@ def _due_statement() -> sa.Select[Any]:
     due = sa.union_all(*(free.where(is_due) for is_due in (HAS_COME, *PLANNED_WRONGLY)))
     check_at, row_id = due.selected_columns["check_at"], due.selected_columns["id"]
     first = due.order_by(check_at, row_id).limit(sa.bindparam("most")).subquery("first")
-    return sa.select(document(first.c)).order_by(first.c.check_at, first.c.id)
+    return sa.select(line(first.c)).order_by(first.c.check_at, first.c.id)
 
 
 _DUE: Final = _due_statement()
@@ -78,7 +78,7 @@ _NEWEST: Final = (
 )
 _IDS: Final = _ROWS.with_only_columns(assets.c.id)
 _COUNT_SETTLED: Final = sa.select(sa.func.count()).select_from(_IDS.where(*_SETTLED).subquery())
-_MADE_BETWEEN: Final = _ROWS.with_only_columns(document(DUE)).where(*_SETTLED, *_BETWEEN)
+_MADE_BETWEEN: Final = _ROWS.with_only_columns(line(DUE)).where(*_SETTLED, *_BETWEEN)
 
 
 class AssetQueries(Repository):
@@ -198,4 +198,4 @@ class AssetQueries(Repository):
 
     async def _dues(self, statement: sa.Executable, values: dict[str, Any]) -> list[Due]:
         found = await self.read(statement, self.parameters | values)
-        return [read_due(row.document) for row in found]
+        return [read_due(row.line) for row in found]

@@ -86,7 +86,7 @@ ROW: Final = document(assets.c)
 """What is selected of a row, for `read_row`."""
 
 DUE: Final = tuple(assets.c[name] for name in Due.__struct_fields__)
-"""The columns whose `document` is selected for `read_due`."""
+"""The columns whose `line` is selected for `read_due`."""
 
 _STATUSES: Final = frozenset(OutputStatus)
 _UTC_ALONE: Final = frozenset({UTC})
@@ -111,11 +111,12 @@ def read_row(text: str) -> ProviderAsset:
 
 
 def read_due(text: str) -> Due:
-    """The part of a row that is needed to plan its check, from the document of `DUE`."""
+    """The part of a row that is needed to plan its check, from the line of `DUE`."""
     try:
         due = _due_decoder.decode(text)
     except msgspec.ValidationError:
-        due = msgspec.convert(_with_times(msgspec.json.decode(text), _DUE_TIMES), Due)
+        values = dict(zip(Due.__struct_fields__, msgspec.json.decode(text), strict=True))
+        due = msgspec.convert(list(_with_times(values, _DUE_TIMES).values()), Due)
     if _are_in_utc(_read_due_times(due)):
         return due
     return replace(due, **{name: _in_utc(getattr(due, name)) for name in _DUE_TIMES})

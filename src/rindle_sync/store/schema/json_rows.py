@@ -67,20 +67,40 @@ def _document(element: Any, compiler: Any, **options: Any) -> str:
         # by their names: a column that an older table lacks is to be missed
         values = ", ".join(compiler.process(column, **options) for column in columns)
         return f"(SELECT CAST(row_to_json(r) AS TEXT) FROM (SELECT {values}) AS r)"  # noqa: S608
-    fields = []
-    for column in columns:
-        value = compiler.process(column, **options)
-        if isinstance(column.type, JsonValue):
-            value = f"json({value})"
-        elif isinstance(column.type, sa.Boolean):
-            value = f"json(iif({value}, 'true', 'false'))"
-        elif isinstance(column.type, sa.Double):
-            # else with 15 digits, and a number would differ from itself; not by IS NULL, which is
-            # false of a NULL where an UPDATE with a CTE returns it
-            exact = f"json(printf('%!.17g', {value}))"
-            value = f"CASE typeof({value}) WHEN 'real' THEN {exact} ELSE {value} END"
-        fields.append(f"'{column.name}', {value}")
+    fields = [
+        f"'{column.name}', {_value_on_sqlite(column, compiler, **options)}" for column in columns
+    ]
     return f"json_object({', '.join(fields)})"
+
+
+class _Line(FunctionElement[Any]):
+    """Columns of a table as one JSON array."""
+
+    name = "line"
+    inherit_cache = True
+
+
+@compiles(_Line)
+def _line(element: Any, compiler: Any, **options: Any) -> str:
+    if compiler.dialect.name != "sqlite":
+        values = compiler.process(element.clauses, **options)
+        return f"CAST(json_build_array({values}) AS TEXT)"
+    values = ", ".join(_value_on_sqlite(column, compiler, **options) for column in element.clauses)
+    return f"json_array({values})"
+
+
+def _value_on_sqlite(column: Any, compiler: Any, **options: Any) -> str:
+    value = str(compiler.process(column, **options))
+    if isinstance(column.type, JsonValue):
+        return f"json({value})"
+    if isinstance(column.type, sa.Boolean):
+        return f"json(iif({value}, 'true', 'false'))"
+    if isinstance(column.type, sa.Double):
+        # else with 15 digits, and a number would differ from itself; not by IS NULL, which is
+        # false of a NULL where an UPDATE with a CTE returns it
+        exact = f"json(printf('%!.17g', {value}))"
+        return f"CASE typeof({value}) WHEN 'real' THEN {exact} ELSE {value} END"
+    return value
 
 
 class _Typed(FunctionElement[Any]):
@@ -120,6 +140,11 @@ def any_of(column: sa.Column[Any], parameter: str) -> sa.ColumnElement[bool]:
 def document(columns: Iterable[sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
     """Columns of a row as the text of one JSON object, which is read faster than they are."""
     return sa.type_coerce(_Document(*columns), sa.Text()).label("document")
+
+
+def line(columns: Iterable[sa.ColumnElement[Any]]) -> sa.ColumnElement[str]:
+    """The same as one JSON array, in the order of `columns`: half the text, read the faster."""
+    return sa.type_coerce(_Line(*columns), sa.Text()).label("line")
 
 
 def once(rows: sa.Select[Any], name: str) -> sa.CTE:
