@@ -162,7 +162,7 @@ def groom(url: str) -> None:
     """Do what a database does by itself in time: PostgreSQL's autovacuum, SQLite's checkpoint."""
     if url.startswith("sqlite"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute("PRAGMA wal_checkpoint(RESTART)")
     else:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("VACUUM ANALYZE")
