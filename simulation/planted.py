@@ -117,8 +117,7 @@ def _trust_absence() -> Patches:
 
     async def observe(context: Any, page: Any) -> Any:
         seen = await original(context, page)
-        made = [entry.created_at for entry in page.entries if entry.created_at]
-        if made:
+        if made := page.created:
             async with context.store.database.reading() as connection:
                 lines = await connection.execute(select(asset_store.ROW))
                 rows = [asset_store.read_row(line.document) for line in lines]

@@ -962,8 +962,9 @@ def check_answer(name: str, answer: object, far_end: FarEnd) -> None:
         case "get_upload", Observation(source=ObservationSource.UPLOAD, provider_upload_id=told):
             assert told == UPLOAD
             check_seen(answer)
-        case "list_assets", Page(entries=page, cursor=cursor):
+        case "list_assets", Page(entries=page, cursor=cursor, created=created):
             assert cursor is None or (is_clean(cursor) and cursor)
+            assert {entry.created_at for entry in page} - {None} <= set(created)
             for observation in page:
                 assert observation.source is ObservationSource.LIST
                 assert is_id(observation.provider_asset_id)

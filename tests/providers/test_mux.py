@@ -1840,6 +1840,18 @@ async def test_muxs_example_of_a_list_is_understood(vectors: dict[str, Any]) -> 
     ]
     assert {observation.state for observation in page.entries} == {State.READY}
     assert page.cursor == body["next_cursor"]
+    assert list(page.created) == [observation.created_at for observation in page.entries]
+
+
+@pytest.mark.parametrize("odd", [b"5", b'{"id": 5}', b'{"id": "x", "created_at": "\xff"}'], ids=str)
+async def test_a_page_tells_when_its_assets_were_created(odd: bytes) -> None:
+    dated = b'{"id": "b", "created_at": 1700000000}'
+    content = b'{"data": [%s, %s, {"id": "c", "created_at": "soon"}]}' % (odd, dated)
+
+    page = await FarEnd(200, content).mux.list_assets(NOW)
+
+    assert list(page.created) == [datetime.fromtimestamp(1_700_000_000, UTC)]
+    assert [seen.created_at for seen in page.entries][-2:] == [*page.created, None]
 
 
 async def test_a_real_errored_asset_tells_its_reason_without_the_address_of_the_file(

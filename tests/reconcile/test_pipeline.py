@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
 
 import pytest
 
+from rindle_sync.domain import Observation
+from rindle_sync.providers import Page, Provider
 from rindle_sync.reconcile import Observed
 from rindle_sync.reconcile.pipeline import GATHERED, ApplyBehind, FetchAhead
 from rindle_sync.reconcile.sweep_run import PAGES_AT_ONCE
@@ -168,6 +172,40 @@ async def test_calls_that_were_taken_for_pages_and_not_made_are_given_back(world
     assert result.checked == len(rows)
     assert result.pages == result.calls < 15 <= PAGES_AT_ONCE * 3
     assert after.calls == before.calls - sum(world.emulator.calls.values())
+
+
+class Told:
+    """Tells in which `order` pages are asked for, and their entries read."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self.order: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, name)
+
+    async def list_assets(self, at: datetime, cursor: str | None = None) -> Page:
+        self.order.append("asked")
+        page = await self._provider.list_assets(at, cursor)
+
+        def read() -> Sequence[Observation]:
+            self.order.append("read")
+            return page.entries
+
+        return Page.unread(read, page.cursor, page.created)
+
+
+async def test_a_page_is_asked_for_before_the_entries_of_the_last_one_are_read(
+    world: World,
+) -> None:
+    await world.shelve(500, check_at=world.clock.now(), older_than=600, every=0.2)
+    provider = Told(world.context.gateway.provider)
+    world.with_provider(provider)
+
+    result = await world.sweep()
+
+    assert result.checked == 500
+    assert provider.order[:6] == ["asked", "asked", "read", "asked", "read", "asked"]
 
 
 async def test_a_page_is_asked_for_before_the_rows_of_the_last_one_are_written(

@@ -16,6 +16,7 @@ from rindle_sync.domain import (
     ObservationSource,
     ProviderAsset,
     Schedule,
+    credible,
     is_settled,
     retry_gap,
     scrub,
@@ -240,9 +241,7 @@ class ProviderGateway:
             )
             if isinstance(page, Page):
                 # a wrong time of one asset must not say where the page begins or ends
-                now = self._now()
-                entries = [with_credible_time(entry, now) for entry in page.entries]
-                return Page(entries, page.cursor)
+                return _with_credible_times(page, self._now())
             if attempts.count(page):
                 return page
         return page
@@ -384,6 +383,13 @@ class ProviderGateway:
             case _:
                 await self.circuit.failed(text)
                 return FetchFailure(kind=FailureKind.UNREACHABLE, at=at, text=text)
+
+
+def _with_credible_times(page: Page, now: datetime) -> Page:
+    created = [moment for moment in page.created if credible(moment, now)]
+    return Page.unread(
+        lambda: [with_credible_time(entry, now) for entry in page.entries], page.cursor, created
+    )
 
 
 def _secrets_of(about: ProviderAsset | str) -> tuple[str | None, ...]:

@@ -6,8 +6,9 @@ Nothing of how any one does it.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from hashlib import sha256
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 from msgspec import Struct
 
@@ -41,12 +42,37 @@ class UploadBounds(Struct, frozen=True, kw_only=True):
     longest: timedelta
 
 
-@dataclass(frozen=True, slots=True)
 class Page:
     """One page of the provider's list, newest first; `cursor` leads to the next, if any."""
 
-    entries: Sequence[Observation] = field(repr=False)
-    cursor: str | None = field(default=None, repr=False)
+    def __init__(self, entries: Sequence[Observation], cursor: str | None = None) -> None:
+        self._read: Callable[[], Sequence[Observation]] = lambda: entries
+        self.cursor = cursor
+
+    @classmethod
+    def unread(
+        cls,
+        read: Callable[[], Sequence[Observation]],
+        cursor: str | None,
+        created: Sequence[datetime],
+    ) -> Self:
+        """A page whose entries, `created` at these times, `read` returns once they are needed.
+
+        The request for the next page need not wait for that.
+        """
+        page = cls((), cursor)
+        page._read, page.created = read, created
+        return page
+
+    @cached_property
+    def entries(self) -> Sequence[Observation]:
+        """What the page says of each of its assets."""
+        return self._read()
+
+    @cached_property
+    def created(self) -> Sequence[datetime]:
+        """When its assets were created, as far as that is known."""
+        return [entry.created_at for entry in self.entries if entry.created_at]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -287,8 +287,7 @@ class _Audit(Struct):
 
     async def _check_unlisted(self, page: Page) -> bool:
         """Fetch the rows that should have stood on this page, or the one before, and did not."""
-        created = [entry.created_at for entry in page.entries if entry.created_at]
-        bottom = min(created, default=None) if page.cursor else _EARLIEST
+        bottom = min(page.created, default=None) if page.cursor else _EARLIEST
         top = self.reach or datetime.max.replace(tzinfo=UTC)  # a wrong clock may have dated rows
         listed = {entry.provider_asset_id for entry in page.entries if entry.provider_asset_id}
         if bottom is None or bottom >= top:

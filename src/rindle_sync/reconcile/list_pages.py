@@ -166,8 +166,7 @@ class _Walk:
 
     def _rule_out(self, bookmark: Bookmark, page: Page, listed: set[str]) -> None:
         """Leave out what this page lists, and what it should have listed: that is asked by id."""
-        created = [entry.created_at for entry in page.entries if entry.created_at]
-        oldest = min(created, default=bookmark.reach) if page.cursor else None
+        oldest = min(page.created, default=bookmark.reach) if page.cursor else None
         first, last = standing_on(self.candidates, bookmark, oldest, follows=self.follows)
         ids = {candidate.id for candidate in self.candidates[first:last]}
         self.run.not_listed |= ids - listed
@@ -263,7 +262,6 @@ async def untracked(
 
 def next_bookmark(bookmark: Bookmark, page: Page) -> Bookmark | None:
     """The place after this page; None at the end, and where the list is not in order."""
-    created = [entry.created_at for entry in page.entries if entry.created_at]
-    if not page.cursor or not created or max(created) > bookmark.reach:
+    if not page.cursor or not page.created or max(page.created) > bookmark.reach:
         return None
-    return bookmark.following(created, page.cursor)
+    return bookmark.following(page.created, page.cursor)

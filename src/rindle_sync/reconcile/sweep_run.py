@@ -21,7 +21,7 @@ SWEEP: Final = "sweep"
 SWEEP_LEASE: Final = timedelta(seconds=30)
 """How long a sweep keeps others from asking for the same pages; it is renewed as it goes."""
 
-PAGES_AT_ONCE: Final = 5
+PAGES_AT_ONCE: Final = 20
 """For how many pages calls are taken at once."""
 
 

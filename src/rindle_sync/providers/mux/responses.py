@@ -84,6 +84,13 @@ class Environment(msgspec.Struct):
     environment_id: str
 
 
+class Listed(msgspec.Struct):
+    """What tells of an asset on a page where the page stands in the list."""
+
+    id: Id
+    created_at: Any = None
+
+
 class List(msgspec.Struct):
     """What we read of a page of a list, its entries as they came."""
 
@@ -91,7 +98,14 @@ class List(msgspec.Struct):
     next_cursor: Any = None
 
 
+class Times(msgspec.Struct):
+    """What we read of it first."""
+
+    data: list[Listed]
+
+
 _LIST: Final = msgspec.json.Decoder(List)
+_TIMES: Final = msgspec.json.Decoder(Times)
 T = TypeVar("T")
 Named = TypeVar("Named", Asset, Upload)
 
@@ -135,7 +149,37 @@ def same(answer: Named, asked: str) -> Named:
 
 def read_list(content: bytes, at: datetime) -> Page:
     """A page of a list, without entries that are no assets; `ProviderUnavailable` for no list."""
-    entries, following = _entries(content)
+    try:
+        page, listed = _LIST.decode(content), _TIMES.decode(content).data
+    except (ValueError, RecursionError):
+        return _read_odd_list(content, at)
+    keep_urls = not _may_have_url(content)
+
+    def entries() -> list[Observation]:
+        # one by one, where there is more to do than to decode: most need no second look
+        found = []
+        for entry in page.data:
+            with suppress(ValueError, RecursionError):
+                found.append(_cleaned(bytes(entry), keep_urls=keep_urls))
+        return _observations(found, at)
+
+    times = [parse_time(asset.created_at) for asset in listed]
+    created = [created_at for created_at in times if created_at]
+    return Page.unread(entries, _cursor(lenient_json.storable(page.next_cursor)), created)
+
+
+def _read_odd_list(content: bytes, at: datetime) -> Page:
+    """A page with something in it that is no JSON, or no asset."""
+    body = decoded(content)
+    if body is None:
+        raise ProviderUnavailable("mux sent a body that is no JSON object")
+    listed = body.get("data")
+    if not isinstance(listed, list):
+        raise ProviderUnavailable("mux sent a list that is none")
+    return Page(_observations(listed, at), _cursor(body.get("next_cursor")))
+
+
+def _observations(entries: Sequence[Any], at: datetime) -> list[Observation]:
     observed = []
     for entry in entries:
         try:
@@ -143,27 +187,11 @@ def read_list(content: bytes, at: datetime) -> Page:
         except ProviderError:  # an entry that is no asset must not cost us the others
             continue
         observed.append(asset_observation(asset, entry, ObservationSource.LIST, at))
-    return Page(observed, following if isinstance(following, str) and following else None)
+    return observed
 
 
-def _entries(content: bytes) -> tuple[Sequence[Any], Any]:
-    """What a page of a list holds, and the cursor that follows it."""
-    try:
-        # by entry, where there is more to do than to decode: most of a page needs no second look
-        page, keep_urls = _LIST.decode(content), not _may_have_url(content)
-        entries = []
-        for entry in page.data:
-            with suppress(ValueError, RecursionError):
-                entries.append(_cleaned(bytes(entry), keep_urls=keep_urls))
-    except (ValueError, RecursionError):
-        body = decoded(content)
-        if body is None:
-            raise ProviderUnavailable("mux sent a body that is no JSON object") from None
-        listed = body.get("data")
-        if not isinstance(listed, list):
-            raise ProviderUnavailable("mux sent a list that is none") from None
-        return listed, body.get("next_cursor")
-    return entries, lenient_json.storable(page.next_cursor)
+def _cursor(following: Any) -> str | None:
+    return following if isinstance(following, str) and following else None
 
 
 def asset_observation(
