@@ -1,6 +1,6 @@
 """Rows by list page: one call, and every row of ours that stands on the page is brought in sync."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -9,7 +9,6 @@ from msgspec import Struct
 from rindle_sync.domain import (
     CHANGES,
     LONGEST_WAIT,
-    Due,
     FetchFailure,
     Observation,
     ProviderAsset,
@@ -43,14 +42,9 @@ STRETCHES_IN_VAIN: Final = 3
 """In how many stretches of the list as many pages may be asked for in vain."""
 
 
-async def sweep_pages(run: SweepRun, rows: Sequence[Due]) -> list[Due]:
-    """Apply what pages answer for less than a call a row; the due rows left to be fetched by id.
-
-    Among `rows` may be some that come due soon.
-    """
-    now, longest = run.context.now(), run.context.longest_gaps
-    due = [row for row in rows if is_due(row, now, longest)]
-    walk = await _begin_walk(run, [row for row in rows if row.id not in run.not_listed])
+async def sweep_pages(run: SweepRun, candidates: Sequence[PageCandidate]) -> Set[str]:
+    """Apply what pages answer for less than a call a row; the ids of the due rows among it."""
+    walk = await _begin_walk(run, candidates)
     gateway = run.context.gateway
 
     async def fetch(bookmark: Bookmark) -> Page | FetchFailure | None:
@@ -75,7 +69,7 @@ async def sweep_pages(run: SweepRun, rows: Sequence[Due]) -> list[Due]:
             await behind.add(seen.observed, seen.due, is_more_coming=goes_on)
             bookmark = walk.after(bookmark, page, seen, following, goes_on=goes_on)
     walk.end_stretch()
-    return [row for row in due if row.id not in walk.found]
+    return walk.found
 
 
 class _Seen(Struct, frozen=True):
@@ -175,9 +169,9 @@ class _Walk:
         self.candidates = list(self.left.values())
 
 
-async def _begin_walk(run: SweepRun, rows: Sequence[Due]) -> _Walk:
+async def _begin_walk(run: SweepRun, planned: Sequence[PageCandidate]) -> _Walk:
     context, index, now = run.context, run.context.list_index, run.context.now()
-    candidates = index.candidates(rows, now, context.policy, context.longest_gaps)
+    candidates = [candidate for candidate in planned if candidate.id not in run.not_listed]
     due = sum(candidate.due_at is not None for candidate in candidates)
     run.allowance.most_lost = 1 + STRETCHES_IN_VAIN * (due // ROWS_FOR_A_PAGE_IN_VAIN)
     end_of_first = None

@@ -1,15 +1,18 @@
 """The coordinator: every row that is due is checked once, by list page or by id."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Self
 from uuid import uuid4
 
-from rindle_sync.domain import Due, Outcome, Trigger, is_due, lasts, needs_fetch
+from msgspec import Struct
+
+from rindle_sync.domain import Outcome, Trigger, is_due, lasts, needs_fetch
 from rindle_sync.reconcile.apply import Applied, Observed
 from rindle_sync.reconcile.context import Context
 from rindle_sync.reconcile.list_pages import sweep_pages
+from rindle_sync.reconcile.page_planner import PageCandidate
 from rindle_sync.reconcile.sweep_run import SweepResult, SweepRun, how_it_ended, noting_outcome
 from rindle_sync.telemetry import Swept, milliseconds
 
@@ -79,34 +82,70 @@ async def check_first(context: Context, row_ids: Sequence[str]) -> None:
 
 
 async def _run(run: SweepRun, began: datetime) -> Outcome:
-    context, gateway, longest = run.context, run.context.gateway, run.context.longest_gaps
+    gateway = run.context.gateway
     while run.keep_going() and gateway.circuit.room(1):
-        now, before = context.now(), run.result.checked
-        floor, soon = context.schedule.floor, now + context.schedule.soon
-        found = await context.store.queries.due(
-            due=soon, touched_before=now - floor, now=now, longest=longest, limit=SURVEY
-        )
-        rows = [row for row in found if row.id not in run.deferred]
-        if not any(is_due(row, began, longest) for row in rows):
+        before, plan = run.result.checked, await _plan(run, began)
+        if plan is None:
             break
         if not await run.hold():
             return Outcome.ALREADY_RUNNING
-        await _check_by_id(run, await sweep_pages(run, rows))
+        await _check_by_id(run, plan.without(await sweep_pages(run, plan.candidates)))
         if run.is_limited:
             return Outcome.RATE_LIMITED
-        if context.dry_run or run.result.checked == before:
+        if run.context.dry_run or run.result.checked == before:
             break
     if run.failed and run.failed == run.result.checked - run.result.uncalled:
         return Outcome.UNREACHABLE
     return how_it_ended(gateway, run.keep_going)
 
 
-async def _check_by_id(run: SweepRun, due: Sequence[Due]) -> None:
+class _Plan(Struct, frozen=True):
+    """The rows of one survey, no more of each than its check needs: there may be many."""
+
+    candidates: list[PageCandidate]
+    """What a page may answer, among it rows that come due soon."""
+    uncalled: list[str]
+    """The due rows that need no call."""
+    by_id: list[str]
+    """The others, the longest due first: each is fetched by id where no page answers it."""
+
+    def without(self, found: Collection[str]) -> Self:
+        """What is left once pages have `found` some."""
+        uncalled = [row_id for row_id in self.uncalled if row_id not in found]
+        by_id = [row_id for row_id in self.by_id if row_id not in found]
+        return type(self)([], uncalled, by_id)
+
+
+async def _plan(run: SweepRun, began: datetime) -> _Plan | None:
+    """Plan for what is due now or soon; None where nothing is left that was due as it `began`."""
+    context, longest = run.context, run.context.longest_gaps
+    now, has_due = context.now(), False
+    found = await context.store.queries.due(
+        due=now + context.schedule.soon,
+        touched_before=now - context.schedule.floor,
+        now=now,
+        longest=longest,
+        limit=SURVEY,
+    )
+    rows = [row for row in found if row.id not in run.deferred]
+    uncalled: list[str] = []
+    by_id: list[str] = []
+    for row in rows:
+        if is_due(row, now, longest):
+            has_due = has_due or is_due(row, began, longest)
+            (by_id if needs_fetch(row, now, context.policy) else uncalled).append(row.id)
+    if not has_due:
+        return None
+    candidates = context.list_index.candidates(rows, now, context.policy, longest)
+    return _Plan(candidates, sorted(uncalled), by_id)
+
+
+async def _check_by_id(run: SweepRun, plan: _Plan) -> None:
     """Apply the rows that need no call, then fetch the others by id, the longest due first."""
     context, began = run.context, run.context.now()
-    uncalled, fetched = _plan_checks(context, due, began)
-    for start in range(0, len(uncalled), UNCALLED_BATCH):
-        await _check(run, uncalled[start : start + UNCALLED_BATCH])
+    for start in range(0, len(plan.uncalled), UNCALLED_BATCH):
+        await _check(run, plan.uncalled[start : start + UNCALLED_BATCH])
+    fetched = plan.by_id
     has_failed = False
 
     async def check_in_turn() -> None:
@@ -133,20 +172,6 @@ async def _check_by_id(run: SweepRun, due: Sequence[Due]) -> None:
     for error in ended:
         if error:
             raise error
-
-
-def _plan_checks(
-    context: Context, due: Sequence[Due], now: datetime
-) -> tuple[list[str], list[str]]:
-    """The rows that need no call, and those to be fetched by id."""
-    uncalled: set[str] = set()
-    fetched = []
-    for row in due:
-        if needs_fetch(row, now, context.policy):
-            fetched.append(row.id)
-        else:
-            uncalled.add(row.id)
-    return sorted(uncalled), fetched
 
 
 async def _check(run: SweepRun, row_ids: Sequence[str], granted: int = 0) -> None:
