@@ -142,3 +142,17 @@ def test_a_name_that_a_face_has_not_is_no_attribute() -> None:
         rindle_sync.no_such_name  # noqa: B018
     with pytest.raises(AttributeError, match=r"rindle_sync\.config.*no_such_name"):
         config.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("is_service", [False, True])
+def test_only_a_service_hands_the_interpreter_over_sooner(*, is_service: bool) -> None:
+    program = f"""
+import asyncio, sys
+from rindle_sync.cli.output import run_in_loop
+before = sys.getswitchinterval()
+run_in_loop(asyncio.sleep(0), is_service={is_service})
+sys.exit(int(sys.getswitchinterval() < before))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+
+    assert ended.returncode == is_service
