@@ -50,11 +50,11 @@ NAMES = {
         DATABASE,
     ),
     # a lock of SQLite tells nobody when it is free, nor does a file when it was written to
-    # and a pipeline lets what it has begun send its request
+    # a pipeline lets what it has begun send its request, a group commit what has come in be added
     "sleeps stand in app, engines, the emulator, a test's clock, and where the store waits": (
         ("asyncio.sleep", "time.sleep"),
         (
-            *("app", "runtime.engines", "emulator", "reconcile.pipeline"),
+            *("app", "runtime.engines", "emulator", "reconcile.pipeline", "store.group_commit"),
             *("store.listening", "store.new_work", "store.write_queue", "testing.clock"),
         ),
     ),

@@ -75,6 +75,20 @@ async def test_what_comes_during_a_commit_is_stored_by_the_next_one(inbox: Inbox
     assert await stored(inbox) == {webhook_event.id for webhook_event in (first, *sent)}
 
 
+async def test_what_comes_turn_after_turn_of_the_loop_is_stored_together(inbox: Inbox) -> None:
+    first, *sent = events(6)
+    await inbox.storing(first)
+    before = await transactions(inbox)
+
+    outcomes = []
+    for webhook_event in sent:
+        outcomes.append(inbox.storing(webhook_event))
+        await asyncio.sleep(0)
+
+    assert await asyncio.gather(*outcomes) == [True] * 5
+    assert await transactions(inbox) == before + 1
+
+
 async def test_an_event_that_is_delivered_twice_at_once_is_new_once(inbox: Inbox) -> None:
     [first] = events(1)
     again = replace(first, id=str(uuid4()))
