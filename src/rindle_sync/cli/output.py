@@ -40,8 +40,8 @@ WIDE: Final = 1000
 HANDOVER_SECONDS: Final = 0.0001
 """How long a thread of the service keeps the interpreter once another one asks for it.
 
-The event loop and the threads of SQLite take turns, and a commit is done in less than the 5 ms that
-Python has otherwise: a quarter more webhooks are answered.
+The event loop and the threads of SQLite take turns. Python's own 5 ms are longer than a commit,
+which would wait for the interpreter twice.
 """
 
 # there is no standard output at all where who started the process has closed it
