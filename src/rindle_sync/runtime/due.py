@@ -15,6 +15,12 @@ from rindle_sync.store import Database, DueJobs, new_work
 LONGEST_REST: Final = 20.0
 """Seconds between two queries while nothing is due: heartbeats go on, and passes begin."""
 
+CANCELLATIONS: Final = 10
+"""How often a task is cancelled before it is given up."""
+
+CANCEL_AGAIN: Final = 0.5
+"""Seconds between two of these."""
+
 
 class DueQuery:
     """Queries what is due in all environments of this process, and hears of new work."""
@@ -85,8 +91,7 @@ class DueQuery:
             try:
                 yield
             finally:
-                watching.cancel()
-                await asyncio.wait({watching})
+                await end_watching(watching)
 
     async def note_followed(self) -> None:
         """Learn which environments somebody follows the changes of. Raises `DatabaseUnavailable`.
@@ -123,3 +128,16 @@ class DueQuery:
         floors = [runner.context.schedule.floor for runner in self._job_runners.values()]
         bounds = [longest, *(floor.total_seconds() for floor in floors)]
         return min(*bounds, *((moment - now).total_seconds() for moment in next_at))
+
+
+async def end_watching(watching: "asyncio.Task[None]", again_after: float = CANCEL_AGAIN) -> None:
+    """End the task that listens, and ask it again where a library has lost the cancellation.
+
+    psycopg 3.2 waits by `wait_for`, which on Python 3.11 forgets one that comes with what is waited
+    for, as a notification is.
+    """
+    for _ in range(CANCELLATIONS):
+        watching.cancel()
+        ended, _running = await asyncio.wait({watching}, timeout=again_after)
+        if ended:
+            return
