@@ -59,7 +59,7 @@ def _oldest(rows: Sequence[ProviderAsset], at: datetime) -> datetime | None:
 
 def _ends_before(page: Page, since: datetime | None) -> bool:
     """Whether no later page can list an asset that is newer; that a list is in order is no law."""
-    created = list(page.created)
+    created = page.created
     if since is None or not created or created != sorted(created, reverse=True):
         return False
     return created[-1] < since

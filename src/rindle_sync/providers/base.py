@@ -51,10 +51,7 @@ class Page:
 
     @classmethod
     def unread(
-        cls,
-        read: Callable[[], Sequence[Observation]],
-        cursor: str | None,
-        created: Sequence[datetime],
+        cls, read: Callable[[], Sequence[Observation]], cursor: str | None, created: list[datetime]
     ) -> Self:
         """A page whose entries, `created` at these times, `read` returns once they are needed.
 
@@ -70,7 +67,7 @@ class Page:
         return self._read()
 
     @cached_property
-    def created(self) -> Sequence[datetime]:
+    def created(self) -> list[datetime]:
         """When its assets were created, as far as that is known."""
         return [entry.created_at for entry in self.entries if entry.created_at]
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final
 from uuid import uuid4
 
 from msgspec import Struct
@@ -89,7 +89,7 @@ async def _run(run: SweepRun, began: datetime) -> Outcome:
             break
         if not await run.hold():
             return Outcome.ALREADY_RUNNING
-        await _check_by_id(run, plan.without(await sweep_pages(run, plan.candidates)))
+        await _check_by_id(run, plan, await sweep_pages(run, plan.candidates))
         if run.is_limited:
             return Outcome.RATE_LIMITED
         if run.context.dry_run or run.result.checked == before:
@@ -109,12 +109,6 @@ class _Plan(Struct, frozen=True):
     by_id: list[str]
     """The others, the longest due first: each is fetched by id where no page answers it."""
 
-    def without(self, found: Collection[str]) -> Self:
-        """What is left once pages have `found` some."""
-        uncalled = [row_id for row_id in self.uncalled if row_id not in found]
-        by_id = [row_id for row_id in self.by_id if row_id not in found]
-        return type(self)([], uncalled, by_id)
-
 
 async def _plan(run: SweepRun, began: datetime) -> _Plan | None:
     """Plan for what is due now or soon; None where nothing is left that was due as it `began`."""
@@ -133,19 +127,26 @@ async def _plan(run: SweepRun, began: datetime) -> _Plan | None:
     for row in rows:
         if is_due(row, now, longest):
             has_due = has_due or is_due(row, began, longest)
-            (by_id if needs_fetch(row, now, context.policy) else uncalled).append(row.id)
+            if needs_fetch(row, now, context.policy):
+                by_id.append(row.id)
+            else:
+                uncalled.append(row.id)
     if not has_due:
         return None
     candidates = context.list_index.candidates(rows, now, context.policy, longest)
     return _Plan(candidates, sorted(uncalled), by_id)
 
 
-async def _check_by_id(run: SweepRun, plan: _Plan) -> None:
-    """Apply the rows that need no call, then fetch the others by id, the longest due first."""
+async def _check_by_id(run: SweepRun, plan: _Plan, found: Collection[str]) -> None:
+    """Apply the rows that need no call, then fetch the others by id, the longest due first.
+
+    Not those that pages have `found`.
+    """
     context, began = run.context, run.context.now()
-    for start in range(0, len(plan.uncalled), UNCALLED_BATCH):
-        await _check(run, plan.uncalled[start : start + UNCALLED_BATCH])
-    fetched = plan.by_id
+    uncalled = [row_id for row_id in plan.uncalled if row_id not in found]
+    fetched = [row_id for row_id in plan.by_id if row_id not in found]
+    for start in range(0, len(uncalled), UNCALLED_BATCH):
+        await _check(run, uncalled[start : start + UNCALLED_BATCH])
     has_failed = False
 
     async def check_in_turn() -> None:
